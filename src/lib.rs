@@ -1,0 +1,1 @@
+//! Export Overmind Lab datasets, every row once.
