@@ -1,0 +1,181 @@
+//! An answer of the API that is final: what it said, what it means, what to do; never a key.
+
+use std::{error::Error as StdError, fmt};
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use url::Url;
+
+use super::transport::Reply;
+
+/// The API's own word that a request will not be answered as asked.
+#[derive(Debug)]
+pub struct ApiError {
+    answer: Answer,
+    filtered: bool,
+    page: Option<u64>,
+}
+
+/// What came back, as the cause of an [`ApiError`].
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    url: String,
+    detail: Option<String>,
+    code: Option<String>,
+    fields: Vec<(String, String)>,
+    location: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(url: &Url, page: Option<u64>, filtered: bool, reply: &Reply) -> Self {
+        let json: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+        let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
+        let fields = json.as_object().into_iter().flatten();
+        let fields = fields
+            .filter_map(|(name, messages)| Some((name.clone(), messages.as_array()?)))
+            .map(|(name, messages)| {
+                let messages = messages.iter().map(|text| match text.as_str() {
+                    Some(text) => text.to_owned(),
+                    None => text.to_string(),
+                });
+                (name, messages.collect::<Vec<_>>().join(" "))
+            })
+            .collect();
+        let answer = Answer {
+            status: reply.status,
+            url: url.to_string(),
+            detail: text("detail"),
+            code: text("code"),
+            fields,
+            location: reply.location.clone(),
+        };
+        Self { answer, filtered, page }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.answer.status.as_u16()
+    }
+
+    /// The URL that was asked for.
+    pub fn url(&self) -> &str {
+        &self.answer.url
+    }
+
+    /// The API's `detail`, where it gave one.
+    pub fn detail(&self) -> Option<&str> {
+        self.answer.detail.as_deref()
+    }
+
+    /// The API's `code`, where it gave one.
+    pub fn code(&self) -> Option<&str> {
+        self.answer.code.as_deref()
+    }
+
+    /// The parameters that the API refuses, each with its messages.
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.answer.fields
+    }
+
+    /// The page that was asked for, from 1.
+    pub fn page(&self) -> Option<u64> {
+        self.page
+    }
+
+    pub(crate) fn is_missing(&self) -> bool {
+        self.answer.status == StatusCode::NOT_FOUND
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.status() {
+            400 => 2,
+            401..=403 => 77,
+            404 => 66,
+            300..=399 => 78,
+            _ => 69,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        Some(match self.status() {
+            400 => "see `overmind-export export --help` for what each filter takes",
+            401 => {
+                "the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, \
+                 OVERMIND_API_KEY or the file given with --api-key-file"
+            }
+            402 => "the account's credits are used up",
+            403 => "the key's plan or permissions do not allow this",
+            404 if self.page.is_some_and(|page| page > 1) => {
+                "the dataset exists, or existed, but has no such page: see --dry-run for how many \
+                 there are"
+            }
+            404 if self.filtered => {
+                "check the id and that the key belongs to its project; a filter that the dataset \
+                 does not meet is answered the same way, so try without filters"
+            }
+            404 => {
+                "check the id and that the key belongs to its project: \
+                 `overmind-export datasets` lists what the key can see"
+            }
+            300..=399 => {
+                "only redirects within the base URL's origin are followed, so that the key goes \
+                 nowhere else: set the base URL to where the API lives now"
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.status() {
+            400 => "the API refuses a parameter",
+            401 => "the API refuses the key",
+            402 => "the API asks for payment",
+            403 => "the API does not allow this",
+            404 if self.page.is_some_and(|page| page > 1) => "there is no such page",
+            404 => "no such dataset, or a filter excludes it",
+            300..=399 => "the API redirects to another origin",
+            _ => "the API refuses the request",
+        })
+    }
+}
+
+impl StdError for ApiError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.answer)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GET {} answered {}", self.url, self.status)?;
+        if let Some(location) = &self.location {
+            write!(f, " to {location}")?;
+        }
+        if let Some(detail) = &self.detail {
+            write!(f, ": {detail}")?;
+        }
+        for (name, messages) in &self.fields {
+            write!(f, ": {name}: {messages}")?;
+        }
+        if let Some(code) = &self.code {
+            write!(f, " ({code})")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Answer {}
+
+impl ApiError {
+    /// The answer alone, as the cause of an error that says something else about it.
+    pub(crate) fn into_answer(self: Box<Self>) -> crate::error::Cause {
+        Box::new(self.answer)
+    }
+
+    pub(crate) fn answer_text(&self) -> String {
+        self.answer.to_string()
+    }
+}

@@ -1,0 +1,332 @@
+//! Options of a client, checked as a whole before anything is sent.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::{
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+use secrecy::{ExposeSecret, SecretString};
+use url::{Host, Url};
+
+use super::{
+    Client, Inner, Meter,
+    retry::{Patience, RetryPolicy},
+    tls,
+    transport::HttpTransport,
+};
+use crate::{
+    error::{Error, Result},
+    throttle::{Concurrency, Rate, Throttle},
+};
+
+/// Where the API lives unless told otherwise.
+pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
+/// The variables of the vendor's tools, the current ones first.
+const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
+const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
+
+/// Options of a [`Client`].
+///
+/// ```
+/// use std::time::Duration;
+/// use overmind_export::{Client, Concurrency};
+///
+/// let client = Client::builder()
+///     .base_url("http://127.0.0.1:8080")
+///     .api_key("ovr_example")
+///     .timeout(Duration::from_secs(20))
+///     .concurrency("8".parse()?)
+///     .build()?;
+/// assert_eq!(client.limit(), 8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    base_url: String,
+    api_key: Option<SecretString>,
+    timeout: Duration,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    ca_cert: Option<PathBuf>,
+    allow_http: bool,
+    concurrency: Concurrency,
+    rate: Option<Rate>,
+    retry: RetryPolicy,
+    max_page_bytes: usize,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            base_url: BASE_URL.to_owned(),
+            api_key: None,
+            timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            ca_cert: None,
+            allow_http: false,
+            concurrency: Concurrency::Auto,
+            rate: None,
+            retry: RetryPolicy::default(),
+            max_page_bytes: 64 << 20,
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// The defaults, with key and base URL from the environment where it has them.
+    pub fn from_env() -> Self {
+        let first = |names: [&str; 2]| {
+            names.into_iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+        };
+        let mut builder = Self::default();
+        if let Some(key) = first(KEY_VARIABLES) {
+            builder.api_key = Some(key.into());
+        }
+        if let Some(url) = first(URL_VARIABLES) {
+            builder.base_url = url;
+        }
+        builder
+    }
+
+    /// Where the API lives; default `https://api.overmindlab.ai`. A path is kept as a prefix.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = url.into();
+        self
+    }
+
+    /// The key, sent as `X-Api-Key` to the base URL's origin only.
+    pub fn api_key(mut self, key: impl Into<SecretString>) -> Self {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// How long a whole request may take, connecting and body included; default 60 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long connecting may take; default 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a body may go without a byte; default 30 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// A PEM file of certificates to trust besides the system's.
+    pub fn ca_cert(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_cert = Some(path.into());
+        self
+    }
+
+    /// Allows plain http to another machine; default no, because the key would cross the network
+    /// unencrypted. Loopback is always allowed.
+    pub fn allow_http(mut self, allow: bool) -> Self {
+        self.allow_http = allow;
+        self
+    }
+
+    /// Requests in flight at once; default [`Concurrency::Auto`].
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// The most requests to start in a given time; default none but what the API asks for.
+    pub fn rate_limit(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
+    /// How often one request is retried; default 20. Time usually ends it first: see
+    /// [`retry_for`](Self::retry_for).
+    pub fn max_retries(mut self, retries: u64) -> Self {
+        self.retry.max_retries = retries;
+        self
+    }
+
+    /// How long the API may do nothing but fail before the run ends; default two minutes, and 15
+    /// seconds when it has never answered.
+    pub fn retry_for(mut self, time: Duration) -> Self {
+        self.retry.retry_for = Some(time);
+        self
+    }
+
+    /// The largest page body, after decompression; default 64 MiB.
+    pub fn max_page_bytes(mut self, bytes: usize) -> Self {
+        self.max_page_bytes = bytes;
+        self
+    }
+
+    /// Checks everything and makes the client; sends nothing.
+    ///
+    /// # Errors
+    /// - [`Error::NoKey`]: there is no key.
+    /// - [`Error::Configuration`]: the key cannot be a header, or the base URL is none.
+    /// - [`Error::PlainHttp`]: the base URL is plain http to another machine, and that was not
+    ///   allowed.
+    /// - [`Error::ConfigurationFile`]: the certificate file cannot be used.
+    pub fn build(self) -> Result<Client> {
+        let base = base_url(&self.base_url)?;
+        if base.scheme() == "http" && !self.allow_http && !is_loopback(&base) {
+            return Err(Error::PlainHttp { url: base.to_string() });
+        }
+        let http = self.http(&base)?;
+        let transport = HttpTransport {
+            http,
+            timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
+            max_body: self.max_page_bytes,
+        };
+        Ok(Client(Arc::new(Inner {
+            transport: Box::new(transport),
+            base,
+            throttle: Throttle::new(self.concurrency, self.rate),
+            retry: self.retry,
+            patience: Patience::default(),
+            meter: Meter::default(),
+        })))
+    }
+
+    fn http(&self, base: &Url) -> Result<reqwest::Client> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("x-api-key"), self.key_header()?);
+        headers.insert(reqwest::header::ACCEPT, HeaderValue::from_static("application/json"));
+        let origin = base.origin();
+        // The key is a default header, so a redirect to another origin would carry it along.
+        let within_origin = redirect::Policy::custom(move |attempt| {
+            if attempt.url().origin() != origin || attempt.previous().len() > 5 {
+                attempt.stop()
+            } else {
+                attempt.follow()
+            }
+        });
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("overmind-export/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .redirect(within_origin)
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .tls_backend_preconfigured(tls::config(self.ca_cert.as_deref())?);
+        if is_loopback(base) {
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| Error::Configuration(format!("HTTP client: {error}")))
+    }
+
+    fn key_header(&self) -> Result<HeaderValue> {
+        let key = self.api_key.as_ref().map(|key| key.expose_secret().trim()).unwrap_or_default();
+        if key.is_empty() {
+            return Err(Error::NoKey);
+        }
+        // The error must not quote the value.
+        let mut header = HeaderValue::from_str(key).map_err(|_| {
+            Error::Configuration("the API key has characters that no key has".to_owned())
+        })?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}
+
+/// Reads a key from a file: its first line, without white space around it.
+///
+/// # Errors
+/// [`Error::ConfigurationFile`] when the file cannot be read or is empty.
+pub(crate) fn read_key_file(path: &Path) -> Result<SecretString> {
+    let unusable = |source| Error::ConfigurationFile {
+        what: "the key file",
+        path: path.to_owned(),
+        source,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.into()))?;
+    match text.lines().next().map(str::trim).filter(|key| !key.is_empty()) {
+        Some(key) => Ok(key.into()),
+        None => Err(unusable("it is empty".into())),
+    }
+}
+
+fn base_url(text: &str) -> Result<Url> {
+    let refuse = |why: &str| Error::Configuration(format!("{text:?} is not a base URL: {why}"));
+    let mut url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not quoted: it holds a secret.
+        return Err(Error::Configuration(
+            "the base URL holds a user name or a password: give the key by itself".to_owned(),
+        ));
+    }
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refuse("it must begin with https:// (or http:// for this machine)"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("it must not have a query or a fragment"));
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(builder: ClientBuilder) -> String {
+        builder.build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only_unless_allowed() {
+        let builder = || Client::builder().api_key("k");
+        assert!(builder().base_url("http://127.0.0.1:1").build().is_ok());
+        assert!(builder().base_url("http://[::1]:1").build().is_ok());
+        assert!(builder().base_url("http://localhost").build().is_ok());
+        assert_eq!(
+            refused(builder().base_url("http://10.0.0.1")),
+            "http://10.0.0.1/ is plain http: the API key would cross the network unencrypted"
+        );
+        assert!(builder().base_url("http://10.0.0.1").allow_http(true).build().is_ok());
+    }
+
+    #[test]
+    fn a_base_url_that_is_none_is_quoted_unless_it_holds_a_secret() {
+        let with = |url: &str| refused(Client::builder().api_key("k").base_url(url));
+        assert_eq!(with("api"), "\"api\" is not a base URL: relative URL without a base");
+        assert!(with("ftp://x").ends_with("it must begin with https:// (or http:// for this machine)"));
+        assert!(with("https://x/?a=1").ends_with("it must not have a query or a fragment"));
+        assert!(!with("https://user:hunter2@x").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_a_header_is_refused_without_quoting_it() {
+        let text = refused(Client::builder().api_key("ovr_\u{7}canary"));
+        assert!(!text.contains("canary"), "{text}");
+        assert!(matches!(Client::builder().api_key(" \n").build(), Err(Error::NoKey)));
+    }
+
+    #[test]
+    fn debugging_a_builder_shows_no_key() {
+        let text = format!("{:?}", Client::builder().api_key("ovr_canary"));
+        assert!(!text.contains("canary"), "{text}");
+    }
+}

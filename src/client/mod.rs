@@ -1,0 +1,135 @@
+//! One call, one page: the endpoint, its filters, its errors, its retries.
+//!
+//! Knows nothing of Arrow, of files or of progress bars. The key goes to the base URL's origin and
+//! nowhere else: links in answers are read for facts and never followed.
+
+mod api_error;
+mod builder;
+mod datasets;
+mod meter;
+mod page;
+mod query;
+mod retry;
+mod tls;
+mod transport;
+
+use std::sync::Arc;
+
+use url::Url;
+use uuid::Uuid;
+
+pub use self::{
+    api_error::ApiError,
+    builder::ClientBuilder,
+    datasets::DatasetInfo,
+    meter::Meter,
+    page::{Datapoint, Page, PageError, Row},
+    query::{Query, Source},
+};
+use self::{
+    retry::{Patience, Request, RetryPolicy},
+    transport::Transport,
+};
+use crate::{
+    error::{Error, Result},
+    throttle::{Permit, Throttle},
+};
+
+/// A connection to the API; cheap to clone, and all clones share one limit of requests in flight.
+///
+/// ```no_run
+/// # async fn rows() -> overmind_export::Result<()> {
+/// use futures::TryStreamExt;
+/// use overmind_export::{Client, Query, StreamOptions};
+///
+/// let client = Client::from_env()?;
+/// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+/// let mut rows = client.datapoints(dataset, Query::default(), StreamOptions::default());
+/// while let Some(row) = rows.try_next().await? {
+///     println!("{} {:?}", row.id, row.input);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    transport: Box<dyn Transport>,
+    base: Url,
+    pub(crate) throttle: Throttle,
+    retry: RetryPolicy,
+    patience: Patience,
+    meter: Meter,
+}
+
+/// Which page is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct PageRequest {
+    pub(crate) dataset: Uuid,
+    pub(crate) query: Arc<Query>,
+    pub(crate) page: u64,
+    pub(crate) page_size: u32,
+}
+
+impl Client {
+    /// A client with options; see [`ClientBuilder`].
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A client from the environment: `OVERMIND_LAB_API_KEY` or `OVERMIND_API_KEY`, and
+    /// `OVERMIND_LAB_BASE_URL` or `OVERMIND_API_URL` (default `https://api.overmindlab.ai`).
+    ///
+    /// # Errors
+    /// [`Error::NoKey`] when neither variable holds a key; as [`ClientBuilder::build`] otherwise.
+    pub fn from_env() -> Result<Self> {
+        ClientBuilder::from_env().build()
+    }
+
+    /// The base URL.
+    pub fn base_url(&self) -> &str {
+        self.0.base.as_str()
+    }
+
+    /// What this client and its clones have done so far.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// Requests in flight now.
+    pub fn in_flight(&self) -> usize {
+        self.0.throttle.in_flight()
+    }
+
+    /// Requests that may be in flight now: fixed, or what has been learned so far.
+    pub fn limit(&self) -> usize {
+        self.0.throttle.limit()
+    }
+
+    pub(crate) async fn page(&self, wanted: PageRequest, permit: Option<Permit>) -> Result<Page> {
+        let PageRequest { dataset, query, page, page_size } = wanted;
+        let mut url = self.0.endpoint(&format!("api/datasets/{dataset}/datapoints/"))?;
+        query.append_to(&mut url);
+        url.query_pairs_mut()
+            .append_pair("page", &page.to_string())
+            .append_pair("page_size", &page_size.to_string());
+        let filtered = *query != Query::default();
+        let request = Request { url, page, filtered, permit };
+        self.0.fetch(request, move |body| Page::decode(page, body)).await
+    }
+}
+
+impl Inner {
+    fn endpoint(&self, path: &str) -> Result<Url> {
+        self.base
+            .join(path)
+            .map_err(|error| Error::Internal(format!("{path} on {}: {error}", self.base)))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("base_url", &self.0.base.as_str()).finish_non_exhaustive()
+    }
+}

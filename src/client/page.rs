@@ -1,0 +1,563 @@
+//! One page of datapoints: the wire types, decoded without parsing a JSON value into a tree.
+//!
+//! A [`Page`] keeps the body that came over the wire and says where in it each value lies, so that
+//! a value is copied once: from there to where it is written. Never changes a token.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::budget::Hold;
+
+/// Why an answer is not a page.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageError {
+    /// Something else than JSON, usually a load balancer's HTML.
+    #[error("expected JSON, got {content_type} that begins {beginning:?}")]
+    NotJson {
+        /// The answer's content type.
+        content_type: String,
+        /// Its first characters.
+        beginning: String,
+    },
+    /// JSON that breaks off or is malformed.
+    #[error("the JSON is broken after {bytes} bytes")]
+    Malformed {
+        /// How much came.
+        bytes: usize,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// JSON, but no page: `count`, `next` or `results` missing or of a wrong type.
+    #[error("{0}")]
+    NotAPage(String),
+    /// A row with a field of a wrong type.
+    #[error("row {row}, field {field:?}: {why}")]
+    Row {
+        /// Its index in the page, from 0.
+        row: usize,
+        /// The field's name.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The body is larger than allowed.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, after decompression.
+        limit: usize,
+    },
+    /// 404 for a page that an earlier page promised.
+    #[error("the API says that there is no such page, though page 1 promised {count} rows")]
+    Gone {
+        /// `count` of page 1.
+        count: u64,
+    },
+}
+
+impl PageError {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotJson { .. } => {
+                "is the base URL the API's, or a proxy's or a web page's on the way to it?"
+            }
+            Self::NotAPage(_) => "is the base URL the API's?",
+            Self::TooLarge { .. } => {
+                "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
+            }
+            Self::Gone { .. } => {
+                "rows were removed while they were read: export again when the dataset stands still"
+            }
+            Self::Malformed { .. } | Self::Row { .. } => return None,
+        })
+    }
+}
+
+/// A datapoint as the API sent it.
+///
+/// JSON values keep every token: numbers of any size, key order, duplicate keys, escapes. `null` and
+/// a missing field are both `None`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Datapoint {
+    /// The datapoint's id.
+    pub id: Uuid,
+    /// Its place in the dataset, where it has one.
+    pub order: Option<i64>,
+    /// What the agent is given: any JSON.
+    pub input: Option<Box<RawValue>>,
+    /// What it should answer: any JSON.
+    pub expected_output: Option<Box<RawValue>>,
+    /// Who asks; at most 128 characters, says the API.
+    pub persona: Option<String>,
+    /// Labels: any JSON.
+    pub tags: Option<Box<RawValue>>,
+    /// The fields that this version does not know, as one JSON object, in the order they came.
+    pub additional_properties: Option<Box<RawValue>>,
+}
+
+/// A row of a [`Page`], borrowed from the body that came over the wire.
+///
+/// The JSON texts are as they were sent, white space included.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Row<'a> {
+    /// The datapoint's id.
+    pub id: Uuid,
+    /// Its place in the dataset.
+    pub order: Option<i64>,
+    /// JSON text.
+    pub input: Option<&'a str>,
+    /// JSON text.
+    pub expected_output: Option<&'a str>,
+    /// The string itself, unescaped.
+    pub persona: Option<&'a str>,
+    /// JSON text.
+    pub tags: Option<&'a str>,
+    /// JSON text of an object.
+    pub additional_properties: Option<&'a str>,
+}
+
+/// One page of a dataset.
+#[derive(Debug)]
+pub struct Page {
+    number: u64,
+    count: u64,
+    has_next: bool,
+    body: String,
+    rows: Vec<Located>,
+    /// Released when the page is dropped: it accounts for the memory that the page holds.
+    hold: Option<Hold>,
+}
+
+/// Where a row's values lie in the body.
+#[derive(Debug)]
+struct Located {
+    id: Uuid,
+    order: Option<i64>,
+    input: Option<Span>,
+    expected_output: Option<Span>,
+    tags: Option<Span>,
+    persona: Option<Text>,
+    additional_properties: Option<Box<str>>,
+}
+
+type Span = std::ops::Range<usize>;
+
+/// A string that needed unescaping cannot be borrowed from the body.
+#[derive(Debug)]
+enum Text {
+    Borrowed(Span),
+    Owned(Box<str>),
+}
+
+impl Page {
+    /// Decodes the body of page `number`.
+    pub(crate) fn decode(number: u64, body: Vec<u8>) -> Result<Self, PageError> {
+        let body = String::from_utf8(body).map_err(|error| {
+            let bytes = error.utf8_error().valid_up_to();
+            PageError::Malformed { bytes, source: serde_json::Error::custom("not UTF-8") }
+        })?;
+        let envelope: Envelope<'_> =
+            serde_json::from_str(&body).map_err(|error| explain(&body, error))?;
+        let span = |text: &str| {
+            let start = text.as_ptr().addr() - body.as_ptr().addr();
+            start..start + text.len()
+        };
+        let raw = |value: Option<&RawValue>| value.map(|value| span(value.get()));
+        let rows = envelope
+            .results
+            .into_iter()
+            .map(|row| Located {
+                id: row.id,
+                order: row.order,
+                input: raw(row.input),
+                expected_output: raw(row.expected_output),
+                tags: raw(row.tags),
+                persona: row.persona.map(|persona| match persona {
+                    Cow::Borrowed(text) => Text::Borrowed(span(text)),
+                    Cow::Owned(text) => Text::Owned(text.into()),
+                }),
+                additional_properties: row.additional_properties.map(Into::into),
+            })
+            .collect();
+        let (count, has_next) = (envelope.count, envelope.next.is_some());
+        Ok(Self { number, count, has_next, body, rows, hold: None })
+    }
+
+    pub(crate) fn hold(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+    }
+
+    /// Keeps the first `rows` rows.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.rows.truncate(rows);
+    }
+
+    /// Its number, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Rows in the whole dataset, as this page says.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether the page says that another follows.
+    pub fn has_next(&self) -> bool {
+        self.has_next
+    }
+
+    /// Rows in this page.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether the page has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of the body, after decompression.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Its rows, in order, borrowed from the body.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+        let text = |span: &Option<Span>| span.clone().map(|span| &self.body[span]);
+        self.rows.iter().map(move |row| Row {
+            id: row.id,
+            order: row.order,
+            input: text(&row.input),
+            expected_output: text(&row.expected_output),
+            persona: row.persona.as_ref().map(|persona| match persona {
+                Text::Borrowed(span) => &self.body[span.clone()],
+                Text::Owned(text) => text,
+            }),
+            tags: text(&row.tags),
+            additional_properties: row.additional_properties.as_deref(),
+        })
+    }
+
+    /// Its rows as [`Datapoint`]s, which own what they hold.
+    pub fn datapoints(&self) -> impl ExactSizeIterator<Item = Datapoint> {
+        self.rows().map(Datapoint::from)
+    }
+}
+
+impl From<Row<'_>> for Datapoint {
+    fn from(row: Row<'_>) -> Self {
+        // The text was accepted as one JSON value when the page was decoded, so this cannot fail.
+        let raw = |text: Option<&str>| RawValue::from_string(text?.to_owned()).ok();
+        Self {
+            id: row.id,
+            order: row.order,
+            input: raw(row.input),
+            expected_output: raw(row.expected_output),
+            persona: row.persona.map(str::to_owned),
+            tags: raw(row.tags),
+            additional_properties: raw(row.additional_properties),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    count: u64,
+    #[serde(borrow)]
+    next: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    results: Vec<WireRow<'a>>,
+}
+
+#[derive(Default)]
+struct WireRow<'a> {
+    id: Uuid,
+    order: Option<i64>,
+    input: Option<&'a RawValue>,
+    expected_output: Option<&'a RawValue>,
+    persona: Option<Cow<'a, str>>,
+    tags: Option<&'a RawValue>,
+    additional_properties: Option<String>,
+}
+
+// By hand: `#[serde(flatten)]` would collect the unknown fields but breaks `RawValue`.
+impl<'de> Deserialize<'de> for WireRow<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RowVisitor)
+    }
+}
+
+struct RowVisitor;
+
+impl<'de> Visitor<'de> for RowVisitor {
+    type Value = WireRow<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a datapoint")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut row = WireRow::default();
+        let mut seen = [false; FIELDS.len()];
+        while let Some(Name(name)) = map.next_key()? {
+            let known = FIELDS.iter().position(|field| *field == name);
+            if let Some(index) = known
+                && std::mem::replace(&mut seen[index], true)
+            {
+                return Err(A::Error::custom(format_args!("field {name:?} comes twice")));
+            }
+            match known {
+                Some(0) => row.id = map.next_value()?,
+                Some(1) => row.order = map.next_value()?,
+                Some(2) => row.input = map.next_value()?,
+                Some(3) => row.expected_output = map.next_value()?,
+                Some(4) => row.persona = map.next_value::<Option<Name<'de>>>()?.map(|name| name.0),
+                Some(5) => row.tags = map.next_value()?,
+                _ => row.keep_unknown(&name, map.next_value()?).map_err(A::Error::custom)?,
+            }
+        }
+        if let Some(object) = &mut row.additional_properties {
+            object.push('}');
+        }
+        if seen[0] { Ok(row) } else { Err(A::Error::missing_field("id")) }
+    }
+}
+
+const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
+
+impl WireRow<'_> {
+    fn keep_unknown(&mut self, name: &str, value: &RawValue) -> serde_json::Result<()> {
+        let object = self.additional_properties.get_or_insert_default();
+        object.push(if object.is_empty() { '{' } else { ',' });
+        object.push_str(&serde_json::to_string(name)?);
+        object.push(':');
+        object.push_str(value.get());
+        Ok(())
+    }
+}
+
+/// A string, borrowed where it has no escapes: `Cow<str>` inside an `Option` would always copy.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+/// Says which layer of the page is wrong: decoding is repeated more slowly, once it has failed.
+fn explain(body: &str, error: serde_json::Error) -> PageError {
+    #[derive(Deserialize)]
+    struct Loose<'a> {
+        #[serde(borrow)]
+        results: Vec<&'a RawValue>,
+    }
+    if let Err(source) = serde_json::from_str::<IgnoredAny>(body) {
+        return PageError::Malformed { bytes: body.len(), source };
+    }
+    let Ok(Loose { results }) = serde_json::from_str(body) else {
+        return PageError::NotAPage(plain(&error));
+    };
+    for (row, text) in results.iter().enumerate() {
+        let Err(error) = serde_json::from_str::<WireRow<'_>>(text.get()) else { continue };
+        let culprit = culprit(text.get());
+        return PageError::Row {
+            row,
+            field: culprit.unwrap_or_else(|| "id".to_owned()),
+            why: plain(&error),
+        };
+    }
+    PageError::NotAPage(plain(&error))
+}
+
+/// The first field that makes a row fail by itself.
+fn culprit(row: &str) -> Option<String> {
+    struct Fields(Option<String>);
+    impl<'de> Deserialize<'de> for Fields {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct FieldsVisitor;
+            impl<'de> Visitor<'de> for FieldsVisitor {
+                type Value = Fields;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                    let (mut wrong, mut seen) = (None, Vec::new());
+                    while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &RawValue>()? {
+                        let fits = match &*name {
+                            "id" => serde_json::from_str::<Uuid>(value.get()).is_ok(),
+                            "order" => serde_json::from_str::<Option<i64>>(value.get()).is_ok(),
+                            "persona" => {
+                                serde_json::from_str::<Option<String>>(value.get()).is_ok()
+                            }
+                            _ => true,
+                        };
+                        let twice = FIELDS.contains(&&*name) && seen.contains(&name);
+                        if wrong.is_none() && (!fits || twice) {
+                            wrong = Some(name.clone().into_owned());
+                        }
+                        seen.push(name);
+                    }
+                    Ok(Fields(wrong))
+                }
+            }
+            deserializer.deserialize_map(FieldsVisitor)
+        }
+    }
+    serde_json::from_str::<Fields>(row).ok()?.0
+}
+
+/// An error's text without serde_json's position, which counts within a fragment.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
+
+    fn page(results: &str) -> Result<Page, PageError> {
+        let body = format!(r#"{{"count":1,"next":null,"previous":null,"results":[{results}]}}"#);
+        Page::decode(1, body.into_bytes())
+    }
+
+    fn only(results: &str) -> Datapoint {
+        let page = page(results).unwrap();
+        let mut datapoints = page.datapoints();
+        let datapoint = datapoints.next().unwrap();
+        assert_eq!(datapoints.len(), 0);
+        datapoint
+    }
+
+    #[test]
+    fn json_values_keep_every_token() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            "123456789012345678901234567890",
+            "1e400",
+            r#""\ud800 \u0000 \/""#,
+            r#"[ 1 , {"b" : [ ]} ]"#,
+            "-0.0",
+            "true",
+            "\"\"",
+        ] {
+            let row = only(&format!(r#"{{"id":"{ID}","input":{text},"tags":{text}}}"#));
+            assert_eq!(row.input.unwrap().get(), text);
+            assert_eq!(row.tags.unwrap().get(), text);
+        }
+    }
+
+    #[test]
+    fn null_and_missing_are_both_none() {
+        let row = only(&format!(r#"{{"id":"{ID}","input":null,"order":null,"persona":null}}"#));
+        assert!(row.input.is_none() && row.tags.is_none() && row.expected_output.is_none());
+        assert!(row.order.is_none() && row.persona.is_none());
+        assert!(row.additional_properties.is_none());
+    }
+
+    #[test]
+    fn unknown_fields_are_kept_in_order_as_one_object() {
+        let row = only(&format!(r#"{{"ex\"tra":[1, 2],"id":"{ID}","source_trace_id":"x"}}"#));
+        assert_eq!(
+            row.additional_properties.unwrap().get(),
+            r#"{"ex\"tra":[1, 2],"source_trace_id":"x"}"#
+        );
+    }
+
+    #[test]
+    fn an_escaped_persona_is_unescaped_and_a_plain_one_is_borrowed() {
+        assert_eq!(
+            only(&format!(r#"{{"id":"{ID}","persona":"\u00fc\n"}}"#)).persona.unwrap(),
+            "ü\n"
+        );
+        let page = page(&format!(r#"{{"id":"{ID}","persona":"größe"}}"#)).unwrap();
+        assert!(matches!(page.rows[0].persona, Some(Text::Borrowed(_))));
+        assert_eq!(page.rows().next().unwrap().persona, Some("größe"));
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_its_row() {
+        let good = format!(r#"{{"id":"{ID}"}}"#);
+        let table = [
+            (
+                format!(r#"{{"id":"{ID}","order":"7"}}"#),
+                r#"row 1, field "order": invalid type: string "7", expected i64"#,
+            ),
+            (
+                format!(r#"{{"id":"{ID}","order":9223372036854775808}}"#),
+                "row 1, field \"order\": invalid value: integer `9223372036854775808`, expected i64",
+            ),
+            (
+                format!(r#"{{"id":"{ID}","persona":"\ud800"}}"#),
+                r#"row 1, field "persona": lone leading surrogate in hex escape"#,
+            ),
+            (
+                format!(r#"{{"id":"{ID}","persona":5}}"#),
+                r#"row 1, field "persona": invalid type: integer `5`, expected a string"#,
+            ),
+            (r#"{"order":1}"#.to_owned(), "row 1, field \"id\": missing field `id`"),
+            (
+                format!(r#"{{"id":"{ID}","tags":1,"tags":2}}"#),
+                r#"row 1, field "tags": field "tags" comes twice"#,
+            ),
+            (
+                "[]".to_owned(),
+                r#"row 1, field "id": invalid type: sequence, expected a datapoint"#,
+            ),
+        ];
+        for (row, text) in table {
+            let error = page(&format!("{good},{row}")).unwrap_err().to_string();
+            assert!(error.starts_with(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_page_says_what_it_lacks() {
+        let error = |body: &str| Page::decode(1, body.as_bytes().to_vec()).unwrap_err().to_string();
+        assert_eq!(error(r#"{"detail":"hello"}"#), "missing field `count`");
+        assert_eq!(error(r#"{"count":-1,"next":null,"results":[]}"#), "invalid value: integer `-1`, expected u64");
+        assert_eq!(error(r#"{"count":1,"next":null,"resul"#), "the JSON is broken after 29 bytes");
+        assert_eq!(error("[]").split(':').next(), Some("invalid length 0, expected struct Envelope with 3 elements"));
+        assert_eq!(
+            Page::decode(1, vec![b'{', 0xff]).unwrap_err().to_string(),
+            "the JSON is broken after 1 bytes"
+        );
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error_and_not_a_crash() {
+        let deep = "[".repeat(200_000);
+        assert!(page(&format!(r#"{{"id":"{ID}","input":{deep}}}"#)).is_err());
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(
+            only(&format!(r#"{{"id":"{ID}","input":{deep}}}"#)).input.unwrap().get().len(),
+            200_000
+        );
+    }
+}

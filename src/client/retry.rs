@@ -1,0 +1,305 @@
+//! The one place that retries: classify what happened, wait, try again, and know when to stop.
+//!
+//! ```text
+//! throttle ── permit ──► transport ──► classify ─┬─ done
+//!     ▲                                          ├─ final: the answer will not change
+//!     └──────── backoff, full jitter ◄───────────┘  retry: until the count or the time is used up
+//! ```
+//!
+//! Time is bounded for the whole run: a success starts it anew, so that a flaky API may be flaky for
+//! hours and a dead one is noticed in minutes.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use reqwest::StatusCode;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use super::{
+    Inner,
+    api_error::ApiError,
+    page::PageError,
+    transport::{Failure, Reply},
+};
+use crate::{
+    error::{Error, Result},
+    throttle::{Outcome, Permit, PushBack},
+};
+
+/// How long an API that has answered before may do nothing but fail.
+pub(crate) const RETRY_FOR: Duration = Duration::from_secs(120);
+/// How long one that never answered may: a wrong address should not cost two minutes.
+const NEVER_ANSWERED: Duration = Duration::from_secs(15);
+/// An answer that does not decode is rarely the weather: a proxy's page stays a proxy's page.
+const DECODE_RETRIES: u64 = 3;
+const BASE: Duration = Duration::from_millis(500);
+const CAP: Duration = Duration::from_secs(20);
+
+/// When to stop trying.
+#[derive(Debug, Clone)]
+pub(crate) struct RetryPolicy {
+    /// Retries for one request.
+    pub(crate) max_retries: u64,
+    /// Nothing but failures for this long ends the run; `None` is the default for each case.
+    pub(crate) retry_for: Option<Duration>,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_retries: 20, retry_for: None }
+    }
+}
+
+/// How long the run has seen nothing but failures.
+#[derive(Debug, Default)]
+pub(crate) struct Patience(Mutex<Weather>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Weather {
+    answered: bool,
+    failing_since: Option<Instant>,
+}
+
+impl Patience {
+    fn succeeded(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Weather { answered: true, failing_since: None };
+    }
+
+    /// When patience ends, now that something has failed.
+    fn failed(&self, answered: bool, policy: &RetryPolicy) -> Instant {
+        let mut weather = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        weather.answered |= answered;
+        let default = if weather.answered { RETRY_FOR } else { NEVER_ANSWERED };
+        let since = *weather.failing_since.get_or_insert_with(Instant::now);
+        since + policy.retry_for.unwrap_or(default)
+    }
+}
+
+/// What a request is for: its URL, its place in the queue, and what a 404 would mean.
+pub(crate) struct Request {
+    pub(crate) url: Url,
+    /// The page's number: a retry of an early page goes before a new later one.
+    pub(crate) page: u64,
+    /// Whether a filter can be the reason for a 404.
+    pub(crate) filtered: bool,
+    /// The place in flight for the first attempt, if the caller has one already.
+    pub(crate) permit: Option<Permit>,
+}
+
+/// What one attempt came to.
+enum Attempt<T> {
+    Done(T),
+    Final(Error),
+    Retry { cause: Retryable, wait: Option<Duration> },
+}
+
+enum Retryable {
+    Failure(Failure),
+    Status(Box<ApiError>),
+    Decode(PageError),
+}
+
+impl Inner {
+    /// Sends the request until it is answered, refused, or patience ends.
+    pub(crate) async fn fetch<T: Send + 'static>(
+        &self,
+        request: Request,
+        decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
+    ) -> Result<T> {
+        let Request { url, page, filtered, mut permit } = request;
+        let begun = Instant::now();
+        let (mut attempts, mut undecodable) = (0, 0);
+        loop {
+            let permit = match permit.take() {
+                Some(permit) => permit,
+                None => self.throttle.acquire(page).await,
+            };
+            attempts += 1;
+            self.meter.request(attempts > 1);
+            tracing::debug!(%url, attempts, "request");
+            let result = self.transport.get(url.clone()).await;
+            permit.finish(outcome(&result));
+            let answered = result.is_ok();
+            let attempt = match result {
+                Ok(reply) => self.judge(&url, page, filtered, reply, decode).await,
+                Err(Failure::Certificate(why)) => {
+                    let origin = self.origin();
+                    Attempt::Final(Error::Certificate { origin, source: why.into() })
+                }
+                Err(Failure::TooLarge { limit }) => {
+                    let source = PageError::TooLarge { limit };
+                    Attempt::Final(Error::Page { page, source })
+                }
+                Err(failure) => Attempt::Retry { cause: Retryable::Failure(failure), wait: None },
+            };
+            let (cause, wait) = match attempt {
+                Attempt::Done(value) => {
+                    self.patience.succeeded();
+                    return Ok(value);
+                }
+                Attempt::Final(error) => return Err(error),
+                Attempt::Retry { cause, wait } => (cause, wait),
+            };
+            tracing::warn!(%url, attempts, cause = %cause.text(), "attempt failed");
+            undecodable += u64::from(matches!(cause, Retryable::Decode(_)));
+            let ends = self.patience.failed(answered, &self.retry);
+            if let Some(wait) = wait.filter(|wait| Instant::now() + *wait > ends) {
+                return Err(Error::ComeBackLater { origin: self.origin(), wait });
+            }
+            let backoff = backoff(attempts, fastrand::f64());
+            if attempts > self.retry.max_retries
+                || undecodable > DECODE_RETRIES
+                || Instant::now() + backoff > ends
+            {
+                return Err(self.give_up(page, attempts, begun.elapsed(), cause));
+            }
+            sleep(backoff).await;
+        }
+    }
+
+    async fn judge<T: Send + 'static>(
+        &self,
+        url: &Url,
+        page: u64,
+        filtered: bool,
+        reply: Reply,
+        decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
+    ) -> Attempt<T> {
+        let api_error = |reply: &Reply| Box::new(ApiError::new(url, Some(page), filtered, reply));
+        match reply.status.as_u16() {
+            200..=299 => {}
+            408 | 409 | 425 | 429 | 500..=599 => {
+                let wait = reply.retry_after.as_deref().and_then(retry_after);
+                return Attempt::Retry { cause: Retryable::Status(api_error(&reply)), wait };
+            }
+            _ => return Attempt::Final(api_error(&reply).into()),
+        }
+        self.meter.received(reply.body.len());
+        let hopeless = not_json(&reply);
+        match decode_beside(reply.body, decode).await {
+            Ok(Ok(value)) => Attempt::Done(value),
+            Ok(Err(error)) => {
+                let cause = Retryable::Decode(hopeless.unwrap_or(error));
+                Attempt::Retry { cause, wait: None }
+            }
+            Err(error) => Attempt::Final(error),
+        }
+    }
+
+    fn give_up(&self, page: u64, attempts: u64, elapsed: Duration, cause: Retryable) -> Error {
+        let origin = self.origin();
+        let source = match cause {
+            Retryable::Decode(source) => return Error::Page { page, source },
+            Retryable::Failure(failure) => failure.into(),
+            Retryable::Status(error) => error.into_answer(),
+        };
+        Error::Unavailable { origin, attempts, elapsed, source }
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+}
+
+impl Retryable {
+    fn text(&self) -> String {
+        match self {
+            Self::Failure(failure) => failure.to_string(),
+            Self::Status(error) => error.answer_text(),
+            Self::Decode(error) => error.to_string(),
+        }
+    }
+}
+
+/// A page of a megabyte takes milliseconds to decode: too long for a thread that serves sockets.
+async fn decode_beside<T: Send + 'static>(
+    body: Vec<u8>,
+    decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Send + 'static,
+) -> Result<Result<T, PageError>> {
+    if body.len() < 1 << 20 {
+        return Ok(decode(body));
+    }
+    tokio::task::spawn_blocking(move || decode(body))
+        .await
+        .map_err(|error| Error::Internal(format!("decoding a page: {error}")))
+}
+
+/// What the answer says to the throttle about how much the API can take.
+fn outcome(result: &Result<Reply, Failure>) -> Outcome {
+    let push_back = |kind, reply: Option<&Reply>| Outcome::PushBack {
+        kind,
+        retry_after: reply.and_then(|reply| retry_after(reply.retry_after.as_deref()?)),
+    };
+    match result {
+        Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
+            push_back(PushBack::RateLimited, Some(reply))
+        }
+        Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
+            push_back(PushBack::Unavailable, Some(reply))
+        }
+        Ok(reply) if reply.status.is_success() => Outcome::Success,
+        Ok(_) => Outcome::Neutral,
+        Err(Failure::Timeout(_) | Failure::Stalled(_)) => push_back(PushBack::TimedOut, None),
+        Err(_) => Outcome::Neutral,
+    }
+}
+
+/// Full jitter: anything from nothing to the exponential bound, so that clients spread out.
+fn backoff(attempts: u64, random: f64) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    BASE.saturating_mul(1 << doublings).min(CAP).mul_f64(random)
+}
+
+/// Seconds, or an HTTP date.
+fn retry_after(value: &str) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Something that does not even look like JSON, described by its beginning.
+fn not_json(reply: &Reply) -> Option<PageError> {
+    let first = reply.body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_none_or(|byte| matches!(byte, b'{' | b'[')) && reply.content_type.contains("json") {
+        return None;
+    }
+    let beginning: String = String::from_utf8_lossy(&reply.body[..reply.body.len().min(160)])
+        .trim_start()
+        .chars()
+        .take(40)
+        .collect();
+    let content_type = match reply.content_type.as_str() {
+        "" => "an answer without a content type".to_owned(),
+        content_type => content_type.to_owned(),
+    };
+    Some(PageError::NotJson { content_type, beginning })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_cap_and_jitter_reaches_down_to_nothing() {
+        let seconds = |attempts| backoff(attempts, 1.0).as_secs_f64();
+        assert_eq!([1, 2, 3, 6, 7, 99].map(seconds), [0.5, 1.0, 2.0, 16.0, 20.0, 20.0]);
+        assert_eq!(backoff(5, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_of_its_forms() {
+        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+        let later = SystemTime::now() + Duration::from_secs(100);
+        let wait = retry_after(&httpdate::fmt_http_date(later)).unwrap();
+        assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon"), None);
+    }
+}

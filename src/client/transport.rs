@@ -1,0 +1,133 @@
+//! One GET: a URL in, the whole answer or a [`Failure`] out; never retries and never interprets.
+
+use std::{error::Error as StdError, time::Duration};
+
+use futures::future::BoxFuture;
+use reqwest::{StatusCode, header};
+use tokio::time::timeout;
+use url::Url;
+
+/// An answer with its whole body.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: String,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) location: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    #[error("{0}")]
+    Certificate(String),
+    #[error("no complete answer within {} s", .0.as_secs_f64())]
+    Timeout(Duration),
+    #[error("the body stalled: no byte for {} s", .0.as_secs_f64())]
+    Stalled(Duration),
+    #[error("the connection broke before an answer: {0}")]
+    BeforeHeaders(String),
+    #[error("the body broke off after {bytes} bytes: {why}")]
+    Body { bytes: usize, why: String },
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+}
+
+/// The seam for tests: everything above it runs against scripted answers under paused time.
+pub(crate) trait Transport: Send + Sync {
+    fn get(&self, url: Url) -> BoxFuture<'_, Result<Reply, Failure>>;
+}
+
+pub(crate) struct HttpTransport {
+    pub(crate) http: reqwest::Client,
+    pub(crate) timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_body: usize,
+}
+
+impl Transport for HttpTransport {
+    fn get(&self, url: Url) -> BoxFuture<'_, Result<Reply, Failure>> {
+        Box::pin(async move {
+            match timeout(self.timeout, self.read(url)).await {
+                Ok(result) => result,
+                Err(_) => Err(Failure::Timeout(self.timeout)),
+            }
+        })
+    }
+}
+
+impl HttpTransport {
+    async fn read(&self, url: Url) -> Result<Reply, Failure> {
+        let mut response = self.http.get(url).send().await.map_err(before_headers)?;
+        let text = |name: header::HeaderName| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let (content_type, retry_after, location) =
+            (text(header::CONTENT_TYPE), text(header::RETRY_AFTER), text(header::LOCATION));
+        let status = response.status();
+        // The announced length is only a hint: trusting it would let a header reserve the memory.
+        let announced = response.content_length().unwrap_or(0).min(self.max_body as u64);
+        if response.content_length().is_some_and(|length| length > self.max_body as u64) {
+            return Err(Failure::TooLarge { limit: self.max_body });
+        }
+        let mut body = Vec::with_capacity(announced.min(1 << 20) as usize);
+        loop {
+            let chunk = match timeout(self.idle_timeout, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => {
+                    return Err(Failure::Body { bytes: body.len(), why: root(&error) });
+                }
+                Err(_) => return Err(Failure::Stalled(self.idle_timeout)),
+            };
+            if body.len() + chunk.len() > self.max_body {
+                return Err(Failure::TooLarge { limit: self.max_body });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let content_type = content_type.unwrap_or_default();
+        Ok(Reply { status, content_type, retry_after, location, body })
+    }
+}
+
+fn before_headers(error: reqwest::Error) -> Failure {
+    if let Some(text) = certificate(&error) {
+        Failure::Certificate(text)
+    } else if error.is_connect() {
+        Failure::Connect(root(&error))
+    } else {
+        Failure::BeforeHeaders(root(&error))
+    }
+}
+
+/// What the verifier said, if a certificate is the reason: rustls hides it inside an `io::Error`,
+/// whose `source` skips it.
+fn certificate(error: &reqwest::Error) -> Option<String> {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let rustls = error
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        if let Some(rustls::Error::InvalidCertificate(why)) = rustls {
+            return Some(why.to_string());
+        }
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// The innermost cause: the layers above it only say that something failed.
+fn root(error: &reqwest::Error) -> String {
+    let mut cause: &dyn StdError = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

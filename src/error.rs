@@ -1,0 +1,337 @@
+//! What can go wrong, one layer a variant, with the hint and the exit code that go with it.
+//!
+//! An error says what was seen; its `source()` says what caused it and is never repeated in its own
+//! text. Nothing here prints, and nothing here ever holds a key: URLs are stored without credentials.
+
+use std::{borrow::Cow, error::Error as StdError, fmt, io, path::PathBuf, time::Duration};
+
+use crate::client::{ApiError, PageError};
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A boxed cause.
+pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
+
+/// Everything that can end an export.
+///
+/// `Display` gives one layer; walk [`source`](StdError::source) for the causes, or use
+/// [`Error::report`] for the whole text that the command prints.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value that was asked for makes no sense; found before any request.
+    #[error("{value:?} is not a valid {what}: {why}")]
+    Invalid {
+        /// What the value was for, in the words of the command line.
+        what: &'static str,
+        /// The value as given.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Options that contradict each other; found before any request.
+    #[error("{0}")]
+    Usage(String),
+    /// The environment or a file that configures the client is wrong.
+    #[error("{0}")]
+    Configuration(String),
+    /// A file that configures the client cannot be used.
+    #[error("cannot use {what} {}", path.display())]
+    ConfigurationFile {
+        /// What the file is for.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Cause,
+    },
+    /// The base URL is plain http to another machine.
+    #[error("{url} is plain http: the API key would cross the network unencrypted")]
+    PlainHttp {
+        /// The base URL, without credentials.
+        url: String,
+    },
+    /// No API key was given anywhere.
+    #[error("no API key")]
+    NoKey,
+    /// The API answered, and the answer is final.
+    #[error(transparent)]
+    Api(#[from] Box<ApiError>),
+    /// The API gave no usable answer for as long as retrying was allowed.
+    #[error(
+        "the API at {origin} stayed unavailable: {attempts} {} in {}",
+        plural(*attempts, "attempt"),
+        human(*elapsed)
+    )]
+    Unavailable {
+        /// Scheme, host and port.
+        origin: String,
+        /// Requests sent for the page that gave up.
+        attempts: u64,
+        /// From its first attempt to its last.
+        elapsed: Duration,
+        /// What the last attempt saw.
+        #[source]
+        source: Cause,
+    },
+    /// The server's certificate could not be verified; never retried.
+    #[error("the certificate of {origin} does not verify")]
+    Certificate {
+        /// Scheme, host and port.
+        origin: String,
+        /// What the verifier said.
+        #[source]
+        source: Cause,
+    },
+    /// The API asked to wait for longer than retrying is allowed.
+    #[error("the API at {origin} asks to come back in {}", human(*wait))]
+    ComeBackLater {
+        /// Scheme, host and port.
+        origin: String,
+        /// The `Retry-After` that it sent.
+        wait: Duration,
+    },
+    /// An answer that should be a page is none.
+    #[error("page {page} is not what it should be")]
+    Page {
+        /// Its number, from 1.
+        page: u64,
+        /// What it is instead.
+        #[source]
+        source: PageError,
+    },
+    /// The rows that came are not the whole dataset, each once.
+    #[error("the data moved while it was read: {0}")]
+    Incomplete(String),
+    /// The output exists already, or cannot be made.
+    #[error("{}: {why}", path.display())]
+    Output {
+        /// The output, as given.
+        path: PathBuf,
+        /// Why it cannot be made.
+        why: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
+        /// What the system said.
+        #[source]
+        source: Option<Cause>,
+    },
+    /// Reading or writing failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was being done: "write", "rename", …
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A format's encoder failed.
+    #[error("cannot encode {format}")]
+    Encode {
+        /// The format.
+        format: &'static str,
+        /// What the encoder said.
+        #[source]
+        source: Cause,
+    },
+    /// Another run is writing the same output.
+    #[error("another run is writing {}", path.display())]
+    Locked {
+        /// The output, as given.
+        path: PathBuf,
+    },
+    /// The run was told to stop.
+    #[error("interrupted by {signal}")]
+    Interrupted {
+        /// The signal's name.
+        signal: &'static str,
+        /// Its number.
+        number: u8,
+        /// What the next run will do with what is there.
+        hint: Option<&'static str>,
+    },
+    /// Whoever reads standard output has closed it: an end, not a failure.
+    #[error("standard output was closed")]
+    OutputClosed,
+    /// A bug in this crate.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    pub(crate) fn invalid(
+        what: &'static str,
+        value: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Self {
+        Self::Invalid { what, value: value.into(), why: why.into() }
+    }
+
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn output(path: impl Into<PathBuf>, why: impl Into<String>) -> Self {
+        Self::Output { path: path.into(), why: why.into(), hint: None, source: None }
+    }
+
+    /// The process exit code, after `sysexits.h`.
+    ///
+    /// | code | meaning |
+    /// |---|---|
+    /// | 2 | usage, also a value that the API refuses with 400 |
+    /// | 65 | the data is not what it should be |
+    /// | 66 | no such dataset, or a filter excludes it |
+    /// | 69 | the API stayed unavailable |
+    /// | 70 | a bug of ours |
+    /// | 73 | the output exists or cannot be made |
+    /// | 74 | reading or writing failed |
+    /// | 75 | another run holds the lock |
+    /// | 77 | no key, or it was refused |
+    /// | 78 | configuration |
+    /// | 130, 143 | interrupted |
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Invalid { .. } | Self::Usage(_) => 2,
+            Self::Configuration(_) | Self::ConfigurationFile { .. } | Self::PlainHttp { .. } => 78,
+            Self::NoKey => 77,
+            Self::Api(error) => error.exit_code(),
+            Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
+            Self::Page { .. } | Self::Incomplete(_) => 65,
+            Self::Output { .. } => 73,
+            Self::Io { .. } => 74,
+            Self::Locked { .. } => 75,
+            Self::Interrupted { number, .. } => 128 + number,
+            Self::OutputClosed => 0,
+            Self::Encode { .. } | Self::Internal(_) => 70,
+        }
+    }
+
+    /// What to do next, where there is something to do.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            Self::NoKey => {
+                "set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; \
+                 `overmind-export demo` needs no key"
+            }
+            Self::PlainHttp { .. } => {
+                "use https, or give --allow-http if the network between here and there is trusted"
+            }
+            Self::Api(error) => return error.hint().map(Cow::Borrowed),
+            Self::Unavailable { .. } => {
+                "check the base URL and the network; --retry-for gives a sleeping API more time"
+            }
+            Self::Certificate { .. } => {
+                "if the server uses a private authority, give its certificate with --ca-cert"
+            }
+            Self::ComeBackLater { .. } => {
+                "run again then, or raise --retry-for above the time that the API asks for"
+            }
+            Self::Page { source, .. } => return source.hint().map(Cow::Borrowed),
+            Self::Incomplete(_) => {
+                "nothing was published; export again when the dataset stands still, or give \
+                 --ordering id if the API's default order is not stable"
+            }
+            Self::Output { hint, .. } | Self::Interrupted { hint, .. } => {
+                return hint.map(Cow::Borrowed);
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "make room, or write somewhere else; nothing was published"
+            }
+            Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
+            Self::Internal(_) | Self::Encode { .. } => {
+                "this is a bug: please report it with the command and this text"
+            }
+            _ => return None,
+        };
+        Some(Cow::Borrowed(hint))
+    }
+
+    /// The whole text that the command prints: the error, its causes, the hint.
+    ///
+    /// ```
+    /// let error = overmind_export::Error::NoKey;
+    /// assert!(error.report().to_string().starts_with("error: no API key\n  hint: set OVERMIND_LAB"));
+    /// ```
+    pub fn report(&self) -> Report<'_> {
+        Report(self)
+    }
+}
+
+/// [`Error::report`]: `error:`, one line for each cause, and the hint.
+#[derive(Debug)]
+pub struct Report<'a>(&'a Error);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.0)?;
+        for cause in causes(self.0) {
+            writeln!(f, "  cause: {cause}")?;
+        }
+        if let Some(hint) = self.0.hint() {
+            writeln!(f, "  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The texts of the causes, outermost first, without those that only repeat the one before.
+pub(crate) fn causes(error: &dyn StdError) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut before = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !text.is_empty() && !before.contains(&text) {
+            texts.push(text.clone());
+            before = text;
+        }
+        next = cause.source();
+    }
+    texts
+}
+
+/// A duration as people say it: `0.4 s`, `12 s`, `2 min 5 s`, `3 h 0 min`.
+pub(crate) fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+pub(crate) fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_the_error_already_says_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer: inner")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner;
+        assert_eq!(causes(&Outer(Inner)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let texts = [400, 12_000, 125_000, 10_800_000].map(|ms| human(Duration::from_millis(ms)));
+        assert_eq!(texts, ["0.4 s", "12 s", "2 min 5 s", "3 h 0 min"]);
+    }
+}

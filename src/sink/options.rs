@@ -1,0 +1,241 @@
+//! Formats and codecs: which there are, what each is called, which go together.
+
+use std::{fmt, path::Path, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A file format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, the file format (also known as Feather 2); to a pipe, the stream format.
+    Arrow,
+    /// One JSON object a line.
+    #[serde(rename = "jsonl")]
+    JsonLines,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Parquet, Self::Arrow, Self::JsonLines];
+
+    /// Its name on the command line, which is also its extension.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+            Self::JsonLines => "jsonl",
+        }
+    }
+
+    fn default_compression(self) -> Compression {
+        match self {
+            Self::Parquet => Compression::Zstd(3),
+            // Level 1 is 1.5 times as fast as 3, and such a file is for reading soon.
+            Self::Arrow => Compression::Zstd(1),
+            Self::JsonLines => Compression::None,
+        }
+    }
+
+    fn takes(self, compression: Compression) -> bool {
+        use Compression::{Gzip, Lz4, None, Snappy, Zstd};
+        match compression {
+            None | Zstd(_) => true,
+            Snappy => self == Self::Parquet,
+            Lz4 => self != Self::JsonLines,
+            Gzip => self == Self::JsonLines,
+        }
+    }
+
+    fn compressions(self) -> &'static str {
+        match self {
+            Self::Parquet => "none, snappy, lz4, zstd or zstd:LEVEL",
+            Self::Arrow => "none, lz4, zstd or zstd:LEVEL",
+            Self::JsonLines => "none, gzip, zstd or zstd:LEVEL",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or_else(|| Error::invalid("format", text, "use parquet, arrow or jsonl"))
+    }
+}
+
+/// A codec, with its level where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// None: for memory-mapping Arrow IPC, or for a pipe.
+    None,
+    /// Snappy: Parquet only.
+    Snappy,
+    /// LZ4: Parquet (`LZ4_RAW`) and Arrow IPC (frames).
+    Lz4,
+    /// gzip: JSON Lines only.
+    Gzip,
+    /// Zstandard at a level from 1 to 22.
+    Zstd(i32),
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Snappy => f.write_str("snappy"),
+            Self::Lz4 => f.write_str("lz4"),
+            Self::Gzip => f.write_str("gzip"),
+            Self::Zstd(level) => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = || {
+            Error::invalid("compression", text, "use none, snappy, lz4, gzip, zstd or zstd:LEVEL")
+        };
+        Ok(match text {
+            "none" => Self::None,
+            "snappy" => Self::Snappy,
+            "lz4" => Self::Lz4,
+            "gzip" => Self::Gzip,
+            "zstd" => Self::Zstd(3),
+            _ => {
+                let level = text.strip_prefix("zstd:").ok_or_else(unknown)?;
+                let level = level.parse().map_err(|_| unknown())?;
+                if !(1..=22).contains(&level) {
+                    return Err(Error::invalid("compression", text, "levels are 1 to 22"));
+                }
+                Self::Zstd(level)
+            }
+        })
+    }
+}
+
+/// A format with a codec that it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    format: Format,
+    compression: Compression,
+}
+
+impl From<Format> for Encoding {
+    /// The format with its default codec: zstd level 3 for Parquet, zstd level 1 for Arrow IPC,
+    /// none for JSON Lines.
+    fn from(format: Format) -> Self {
+        Self { format, compression: format.default_compression() }
+    }
+}
+
+impl Encoding {
+    /// The format with this codec.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the format does not take the codec.
+    ///
+    /// ```
+    /// use overmind_export::{Compression, Encoding, Format};
+    /// let encoding = Encoding::new(Format::JsonLines, "gzip".parse()?)?;
+    /// assert_eq!(encoding.extension(), "jsonl.gz");
+    /// assert!(Encoding::new(Format::Arrow, Compression::Snappy).is_err());
+    /// # Ok::<(), overmind_export::Error>(())
+    /// ```
+    pub fn new(format: Format, compression: Compression) -> Result<Self> {
+        if format.takes(compression) {
+            Ok(Self { format, compression })
+        } else {
+            let why = format!("{format} takes {}", format.compressions());
+            Err(Error::invalid("compression", compression.to_string(), why))
+        }
+    }
+
+    /// What a file's name says, by its extension; `None` when it has none that is known.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let (format, compression) = match name.rsplit_once('.')? {
+            (stem, "gz") if stem.ends_with(".jsonl") => (Format::JsonLines, Compression::Gzip),
+            (stem, "zst") if stem.ends_with(".jsonl") => (Format::JsonLines, Compression::Zstd(3)),
+            (_, "jsonl" | "ndjson") => (Format::JsonLines, Compression::None),
+            (_, "parquet") => return Some(Format::Parquet.into()),
+            (_, "arrow" | "feather") => return Some(Format::Arrow.into()),
+            _ => return None,
+        };
+        Some(Self { format, compression })
+    }
+
+    /// The format.
+    pub fn format(self) -> Format {
+        self.format
+    }
+
+    /// The codec.
+    pub fn compression(self) -> Compression {
+        self.compression
+    }
+
+    /// The extension that a file in this encoding has.
+    pub fn extension(self) -> &'static str {
+        match (self.format, self.compression) {
+            (Format::JsonLines, Compression::Gzip) => "jsonl.gz",
+            (Format::JsonLines, Compression::Zstd(_)) => "jsonl.zst",
+            (format, _) => format.as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_format_and_codec() {
+        let table = [
+            ("a.parquet", Some("parquet zstd:3")),
+            ("a.ARROW", Some("arrow zstd:1")),
+            ("a.b.jsonl", Some("jsonl none")),
+            ("a.jsonl.gz", Some("jsonl gzip")),
+            ("a.jsonl.zst", Some("jsonl zstd:3")),
+            ("a.gz", None),
+            ("a.csv", None),
+            ("jsonl", None),
+        ];
+        for (name, expected) in table {
+            let encoding = Encoding::of_path(Path::new(name));
+            let text = encoding.map(|it| format!("{} {}", it.format(), it.compression()));
+            assert_eq!(text.as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_codec_that_the_format_does_not_take_is_refused_with_those_it_does() {
+        let text = |format, codec: &str| {
+            Encoding::new(format, codec.parse().unwrap()).unwrap_err().to_string()
+        };
+        assert_eq!(
+            text(Format::Parquet, "gzip"),
+            "\"gzip\" is not a valid compression: parquet takes none, snappy, lz4, zstd or zstd:LEVEL"
+        );
+        assert!(text(Format::JsonLines, "lz4").ends_with("jsonl takes none, gzip, zstd or zstd:LEVEL"));
+        assert_eq!(
+            "zstd:23".parse::<Compression>().unwrap_err().to_string(),
+            "\"zstd:23\" is not a valid compression: levels are 1 to 22"
+        );
+    }
+}
