@@ -299,13 +299,9 @@ mod tests {
             format!("{PREFIX}+{}", &hex[1..]),
             format!("{PREFIX}g{}", &hex[1..]),
         ] {
-            let error = text.parse::<Digest>().unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "{text:?} is no content digest: expected xxh3-128-sum: and 32 hexadecimal digits"
-                )
-            );
+            let error = text.parse::<Digest>().unwrap_err().to_string();
+            let expected = "expected xxh3-128-sum: and 32 hexadecimal digits";
+            assert_eq!(error, format!("{text:?} is no content digest: {expected}"));
         }
     }
 }

@@ -328,6 +328,18 @@ mod tests {
     }
 
     #[test]
+    fn no_merge_reads_more_runs_than_its_memory_allows() {
+        let dir = tempfile::tempdir().unwrap();
+        for count in [1, FAN_IN, FAN_IN + 1, FAN_IN * FAN_IN + 1] {
+            let mut runs = RunFile::create(dir.path()).unwrap();
+            for id in scattered(count) {
+                runs.append([Ok(id)].into_iter()).unwrap();
+            }
+            assert!(runs.merged(dir.path()).unwrap().runs.len() <= FAN_IN);
+        }
+    }
+
+    #[test]
     fn runs_longer_than_a_block_are_read_to_their_end() {
         let dir = tempfile::tempdir().unwrap();
         let mut ids = scattered(3 * BLOCK_BYTES / ID_BYTES + 5);

@@ -185,24 +185,25 @@ impl Proof {
         if seen.page_rows.is_none() && rows > 0 && (has_next || first == 1) {
             seen.page_rows = Some(rows.div_ceil(pages));
         }
-        let full = seen.page_rows.map(|page_rows| page_rows.saturating_mul(pages));
-        if let Some(full) = full
-            && (rows > full || (has_next && 0 < rows && rows < full))
-        {
-            self.violations.push_page(Violation::Uneven { first, last, rows, full });
-        }
-
         // By this page's own count: that it differs from the others' has been said already.
         seen.of = match seen.page_rows {
             Some(page_rows) => Some(count.div_ceil(page_rows).max(1)),
             None => (count == 0).then_some(1),
         };
-        if let Some(of) = seen.of {
-            if has_next && last >= of {
-                self.violations.push_page(Violation::NextPastEnd { page: last, of });
-            } else if !has_next && last < of {
-                self.violations.push_page(Violation::NextMissing { page: last, of });
-            }
+        let before_end = seen.of.is_some_and(|of| last < of);
+        let full = seen.page_rows.map(|page_rows| page_rows.saturating_mul(pages));
+        if let Some(full) = full
+            && (rows > full || (before_end && 0 < rows && rows < full))
+        {
+            self.violations.push_page(Violation::Uneven { first, last, rows, full });
+        }
+        if let Some(of) = seen.of
+            && has_next != before_end
+        {
+            self.violations.push_page(match has_next {
+                true => Violation::NextPastEnd { page: last, of },
+                false => Violation::NextMissing { page: last, of },
+            });
         }
 
         seen.last_count = count;

@@ -92,8 +92,7 @@ pub(crate) enum Violation {
         distinct: u64,
     },
     /// Two rows that follow one another are not in the order that was asked for.
-    #[error("page {page}, results[{index}] is out of order: {key} after {before} with ordering={}{}",
-        if *descending { "-" } else { "" }, key.field())]
+    #[error("{}", out_of_order(*page, *index, *key, *before, *descending))]
     OutOfOrder {
         /// The page of the second row.
         page: u64,
@@ -123,6 +122,15 @@ fn repeated(ids: u64, surplus: u64, examples: &[Uuid]) -> String {
     let named: Vec<String> = examples.iter().map(Uuid::to_string).collect();
     let more = if (examples.len() as u64) < ids { ", …" } else { "" };
     format!("{} came {times} ({}{more})", counted(ids, "id"), named.join(", "))
+}
+
+fn out_of_order(page: u64, index: usize, key: Key, before: Key, descending: bool) -> String {
+    let sign = if descending { "-" } else { "" };
+    let field = key.field();
+    format!(
+        "page {page}, results[{index}] is out of order: {key} after {before} \
+         with ordering={sign}{field}"
+    )
 }
 
 fn counted(n: u64, noun: &str) -> String {
