@@ -1,10 +1,16 @@
 //! Export Overmind Lab datasets, every row once.
+mod batch;
 mod budget;
 mod client;
+pub mod demo;
 mod error;
-#[allow(dead_code)]
+mod paginator;
 mod proof;
-#[allow(dead_code)]
+mod sink;
 mod throttle;
+pub use batch::*;
 pub use client::*;
 pub use error::*;
+pub use paginator::*;
+pub use sink::*;
+pub use throttle::*;

@@ -1,0 +1,395 @@
+//! Counts distinct row ids exactly, in bounded memory at any number of rows; it never leaves a
+//! named file behind.
+//!
+//! Ids gather in one buffer. A full buffer is sorted and appended, as a run, to one unnamed
+//! temporary file, and the runs are merged at the end, so that equal ids meet. At most
+//! [`FAN_IN`] runs are read at a time, each through a small block: neither memory nor file
+//! descriptors grow with the number of runs.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::vec;
+
+use uuid::Uuid;
+
+/// The memory for ids that an export uses unless told otherwise: a million ids.
+pub(crate) const DEFAULT_LIMIT_BYTES: usize = 16 << 20;
+
+const ID_BYTES: usize = size_of::<u128>();
+/// The buffer doubles from here, so that the last doubling lands on the default limit.
+const FIRST_IDS: usize = 1024;
+const FAN_IN: usize = 64;
+const BLOCK_BYTES: usize = 64 << 10;
+const EXAMPLES: usize = 5;
+
+/// The ids seen so far, repeated ones included.
+#[derive(Debug)]
+pub(crate) struct IdSet {
+    buffer: Vec<u128>,
+    spill: Option<Spill>,
+}
+
+/// What a finished [`IdSet`] knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Distinct {
+    /// Ids inserted.
+    pub(crate) rows: u64,
+    /// Different ids among them.
+    pub(crate) distinct: u64,
+    /// Ids that were inserted more than once, each counted once.
+    pub(crate) repeated_ids: u64,
+    /// The smallest of the repeated ids, at most five.
+    pub(crate) examples: Vec<Uuid>,
+}
+
+impl IdSet {
+    /// Keeps every id in memory: 16 bytes a row, without a limit.
+    pub(crate) fn in_memory() -> Self {
+        Self { buffer: Vec::new(), spill: None }
+    }
+
+    /// Keeps `limit_bytes` of ids in memory and the others in a file in `temp_dir`, which is
+    /// made when it is first needed and disappears with the process, however that ends.
+    pub(crate) fn spilling(limit_bytes: usize, temp_dir: PathBuf) -> Self {
+        let limit = (limit_bytes / ID_BYTES).max(1);
+        Self { buffer: Vec::new(), spill: Some(Spill { limit, temp_dir, runs: None }) }
+    }
+
+    /// Adds the id of one row. After an error the set is of no use.
+    pub(crate) fn insert(&mut self, id: Uuid) -> io::Result<()> {
+        if self.buffer.len() == self.buffer.capacity() {
+            self.make_room()?;
+        }
+        self.buffer.push(id.as_u128());
+        Ok(())
+    }
+
+    /// Counts. It reads back what was spilled, so it can take seconds after many millions of rows.
+    pub(crate) fn finish(self) -> io::Result<Distinct> {
+        let Self { mut buffer, spill } = self;
+        match spill {
+            Some(mut spill) if spill.runs.is_some() => {
+                spill.write(&mut buffer)?;
+                // The merge's blocks take its place, not room beside it.
+                drop(buffer);
+                spill.count()
+            }
+            _ => {
+                buffer.sort_unstable();
+                Distinct::of_sorted(buffer.into_iter().map(Ok))
+            }
+        }
+    }
+
+    fn make_room(&mut self) -> io::Result<()> {
+        let held = self.buffer.len();
+        match &mut self.spill {
+            Some(spill) if held >= spill.limit => spill.write(&mut self.buffer)?,
+            Some(spill) => self.buffer.reserve_exact(held.max(FIRST_IDS).min(spill.limit - held)),
+            None => self.buffer.reserve(FIRST_IDS),
+        }
+        Ok(())
+    }
+}
+
+impl Distinct {
+    fn of_sorted(ids: impl Iterator<Item = io::Result<u128>>) -> io::Result<Self> {
+        let mut seen = Self::default();
+        let mut last = None;
+        let mut last_is_counted = false;
+        for id in ids {
+            let id = id?;
+            seen.rows += 1;
+            if last != Some(id) {
+                last = Some(id);
+                last_is_counted = false;
+                seen.distinct += 1;
+            } else if !last_is_counted {
+                last_is_counted = true;
+                seen.repeated_ids += 1;
+                if seen.examples.len() < EXAMPLES {
+                    seen.examples.push(Uuid::from_u128(id));
+                }
+            }
+        }
+        Ok(seen)
+    }
+}
+
+#[derive(Debug)]
+struct Spill {
+    /// Ids, not bytes.
+    limit: usize,
+    temp_dir: PathBuf,
+    runs: Option<RunFile>,
+}
+
+impl Spill {
+    fn write(&mut self, buffer: &mut Vec<u128>) -> io::Result<()> {
+        buffer.sort_unstable();
+        let at_dir = |error| in_dir(&self.temp_dir, &error);
+        let runs = match &mut self.runs {
+            Some(runs) => runs,
+            None => self.runs.insert(RunFile::create(&self.temp_dir).map_err(at_dir)?),
+        };
+        runs.append(buffer.drain(..).map(Ok)).map_err(at_dir)
+    }
+
+    fn count(self) -> io::Result<Distinct> {
+        let Some(runs) = self.runs else { return Ok(Distinct::default()) };
+        runs.merged(&self.temp_dir)
+            .and_then(|runs| Distinct::of_sorted(Merge::new(&runs.file, &runs.runs)?))
+            .map_err(|error| in_dir(&self.temp_dir, &error))
+    }
+}
+
+/// A full disk is the likely cause, and the directory is what one can change about it.
+fn in_dir(dir: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot keep row ids in a temporary file in {}: {error}", dir.display()),
+    )
+}
+
+/// Sorted runs one after the other in one file: one descriptor, however many there are.
+#[derive(Debug)]
+struct RunFile {
+    file: File,
+    /// Where each run is, in bytes.
+    runs: Vec<Range<u64>>,
+}
+
+impl RunFile {
+    fn create(dir: &Path) -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile_in(dir)?, runs: Vec::new() })
+    }
+
+    fn append(&mut self, ids: impl Iterator<Item = io::Result<u128>>) -> io::Result<()> {
+        let start = self.runs.last().map_or(0, |run| run.end);
+        let mut end = start;
+        let mut writer = BufWriter::with_capacity(BLOCK_BYTES, &self.file);
+        for id in ids {
+            writer.write_all(&id?.to_le_bytes())?;
+            end += ID_BYTES as u64;
+        }
+        writer.flush()?;
+        self.runs.push(start..end);
+        Ok(())
+    }
+
+    /// The same ids in few enough runs to be merged at once.
+    fn merged(mut self, dir: &Path) -> io::Result<Self> {
+        while self.runs.len() > FAN_IN {
+            let mut fewer = Self::create(dir)?;
+            for group in self.runs.chunks(FAN_IN) {
+                fewer.append(Merge::new(&self.file, group)?)?;
+            }
+            self = fewer;
+        }
+        Ok(self)
+    }
+}
+
+/// The ids of several runs in order. It reads at offsets of one shared file, one block at a time.
+struct Merge<'a> {
+    file: &'a File,
+    readers: Vec<RunReader>,
+    /// The next id of every run that has one, and the run's index.
+    heads: BinaryHeap<Reverse<(u128, usize)>>,
+}
+
+impl<'a> Merge<'a> {
+    fn new(file: &'a File, runs: &[Range<u64>]) -> io::Result<Self> {
+        let mut readers: Vec<_> = runs.iter().cloned().map(RunReader::new).collect();
+        let mut heads = BinaryHeap::with_capacity(readers.len());
+        for (index, reader) in readers.iter_mut().enumerate() {
+            if let Some(id) = reader.next(file)? {
+                heads.push(Reverse((id, index)));
+            }
+        }
+        Ok(Self { file, readers, heads })
+    }
+}
+
+impl Iterator for Merge<'_> {
+    type Item = io::Result<u128>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut head = self.heads.peek_mut()?;
+        let Reverse((id, index)) = *head;
+        match self.readers[index].next(self.file) {
+            Ok(Some(next)) => *head = Reverse((next, index)),
+            Ok(None) => {
+                PeekMut::pop(head);
+            }
+            Err(error) => return Some(Err(error)),
+        }
+        Some(Ok(id))
+    }
+}
+
+struct RunReader {
+    unread: Range<u64>,
+    block: vec::IntoIter<u128>,
+}
+
+impl RunReader {
+    fn new(run: Range<u64>) -> Self {
+        Self { unread: run, block: Vec::new().into_iter() }
+    }
+
+    fn next(&mut self, mut file: &File) -> io::Result<Option<u128>> {
+        if let Some(id) = self.block.next() {
+            return Ok(Some(id));
+        }
+        let block = self.unread.start..self.unread.end.min(self.unread.start + BLOCK_BYTES as u64);
+        let mut bytes = vec![0; (block.end - block.start) as usize];
+        file.seek(SeekFrom::Start(block.start))?;
+        file.read_exact(&mut bytes)?;
+        self.unread.start = block.end;
+        let (ids, _) = bytes.as_chunks::<ID_BYTES>();
+        self.block = ids.iter().map(|id| u128::from_le_bytes(*id)).collect::<Vec<_>>().into_iter();
+        Ok(self.block.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn counted(mut set: IdSet, ids: &[u128]) -> Distinct {
+        for id in ids {
+            set.insert(Uuid::from_u128(*id)).unwrap();
+        }
+        set.finish().unwrap()
+    }
+
+    fn spilling(ids_in_memory: usize, dir: &tempfile::TempDir) -> IdSet {
+        IdSet::spilling(ids_in_memory * ID_BYTES, dir.path().to_owned())
+    }
+
+    fn model(ids: &[u128]) -> Distinct {
+        let mut times = HashMap::new();
+        for id in ids {
+            *times.entry(*id).or_insert(0_u64) += 1;
+        }
+        let mut repeated: Vec<u128> =
+            times.iter().filter(|(_, times)| **times > 1).map(|(id, _)| *id).collect();
+        repeated.sort_unstable();
+        Distinct {
+            rows: ids.len() as u64,
+            distinct: times.len() as u64,
+            repeated_ids: repeated.len() as u64,
+            examples: repeated.into_iter().take(5).map(Uuid::from_u128).collect(),
+        }
+    }
+
+    /// Ids in no order, from a linear congruential generator.
+    fn scattered(count: usize) -> Vec<u128> {
+        let mut state = 1_u128;
+        let next = || {
+            state = state.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(7);
+            state
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_ids_under_any_limit_are_counted_as_a_hash_map_counts_them(
+            ids in prop::collection::vec(prop_oneof![0_u128..40, any::<u128>()], 0..400),
+            limit in 1_usize..50,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let expected = model(&ids);
+            prop_assert_eq!(&counted(IdSet::in_memory(), &ids), &expected);
+            prop_assert_eq!(&counted(spilling(limit, &dir), &ids), &expected);
+        }
+    }
+
+    #[test]
+    fn thousands_of_runs_are_merged_in_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ids = scattered(FAN_IN * FAN_IN + 1);
+        // In the first run and in the last: they meet only if every pass keeps them both.
+        ids.push(ids[0]);
+        let seen = counted(spilling(1, &dir), &ids);
+        assert_eq!(seen, model(&ids));
+        assert_eq!(seen.examples, [Uuid::from_u128(ids[0])]);
+    }
+
+    #[test]
+    fn no_merge_reads_more_runs_than_its_memory_allows() {
+        let dir = tempfile::tempdir().unwrap();
+        for count in [1, FAN_IN, FAN_IN + 1, FAN_IN * FAN_IN + 1] {
+            let mut runs = RunFile::create(dir.path()).unwrap();
+            for id in scattered(count) {
+                runs.append([Ok(id)].into_iter()).unwrap();
+            }
+            assert!(runs.merged(dir.path()).unwrap().runs.len() <= FAN_IN);
+        }
+    }
+
+    #[test]
+    fn runs_longer_than_a_block_are_read_to_their_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ids = scattered(3 * BLOCK_BYTES / ID_BYTES + 5);
+        ids.extend_from_within(..7);
+        assert_eq!(counted(spilling(BLOCK_BYTES / ID_BYTES + 3, &dir), &ids), model(&ids));
+    }
+
+    #[test]
+    fn the_buffer_never_grows_past_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        for limit in [1, 1000, FIRST_IDS, 3 * FIRST_IDS, 4 * FIRST_IDS + 1] {
+            let mut set = spilling(limit, &dir);
+            for id in scattered(20_000) {
+                set.insert(Uuid::from_u128(id)).unwrap();
+                assert!(set.buffer.capacity() <= limit, "{} > {limit}", set.buffer.capacity());
+            }
+            assert_eq!(set.finish().unwrap().distinct, 20_000);
+        }
+    }
+
+    #[test]
+    fn nothing_touches_the_disk_below_the_limit() {
+        let set = IdSet::spilling(DEFAULT_LIMIT_BYTES, PathBuf::from("/nonexistent"));
+        assert_eq!(counted(set, &scattered(5000)).distinct, 5000);
+    }
+
+    #[test]
+    fn the_temporary_file_has_no_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut set = spilling(2, &dir);
+        for id in scattered(10) {
+            set.insert(Uuid::from_u128(id)).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(set.finish().unwrap().rows, 10);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_hold_the_ids_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let mut set = IdSet::spilling(ID_BYTES, missing.clone());
+        set.insert(Uuid::from_u128(1)).unwrap();
+        let error = set.insert(Uuid::from_u128(2)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn no_ids_are_no_rows() {
+        assert_eq!(IdSet::in_memory().finish().unwrap(), Distinct::default());
+    }
+}

@@ -1,0 +1,186 @@
+//! Checks that rows come in the order that was asked for; it never sorts.
+//!
+//! A server ignores an ordering that it does not know, so only the rows show whether it obeyed.
+
+use std::cmp::Ordering;
+use std::fmt::{self, Display, Formatter};
+
+use uuid::Uuid;
+
+use super::Violation;
+
+/// A field that rows can be ordered by, and whose order can be seen in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// The datapoint's `order`.
+    Order,
+    /// The datapoint's `id`.
+    Id,
+}
+
+impl Display for Field {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Order => "order",
+            Self::Id => "id",
+        })
+    }
+}
+
+/// A row's value of the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// Of `order`, which can be null.
+    Order(Option<i64>),
+    /// Of `id`.
+    Id(Uuid),
+}
+
+impl Key {
+    pub(super) fn field(self) -> Field {
+        match self {
+            Self::Order(_) => Field::Order,
+            Self::Id(_) => Field::Id,
+        }
+    }
+
+    fn is_null(self) -> bool {
+        self == Self::Order(None)
+    }
+
+    /// Nothing for two keys that have no order: a null, or keys of two fields.
+    fn compare(self, other: Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Order(Some(a)), Self::Order(Some(b))) => Some(a.cmp(&b)),
+            (Self::Id(a), Self::Id(b)) => Some(a.cmp(&b)),
+            _ => None,
+        }
+    }
+}
+
+impl Display for Key {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(Some(order)) => order.fmt(f),
+            Self::Order(None) => f.write_str("null"),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Looks at every row in turn. Equal values are in order. Nulls may come first or last, which
+/// differs from database to database, but not at both ends, nor in between.
+#[derive(Debug)]
+pub(crate) struct OrderCheck {
+    field: Field,
+    descending: bool,
+    nulls_first: bool,
+    last: Option<Key>,
+}
+
+impl OrderCheck {
+    /// A check of rows from the first one on.
+    pub(crate) fn new(field: Field, descending: bool) -> Self {
+        Self { field, descending, nulls_first: false, last: None }
+    }
+
+    /// Compares a row with the one before: `index` is its place in the page's `results`, from 0.
+    pub(crate) fn row(
+        &mut self,
+        page: u64,
+        index: usize,
+        order: Option<i64>,
+        id: Uuid,
+    ) -> Result<(), Violation> {
+        let key = match self.field {
+            Field::Order => Key::Order(order),
+            Field::Id => Key::Id(id),
+        };
+        let Some(before) = self.last.replace(key) else {
+            self.nulls_first = key.is_null();
+            return Ok(());
+        };
+        let in_order = match (before.is_null(), key.is_null()) {
+            (true, true) => true,
+            // Nulls have ended, so they must be the ones that came first, or they have begun.
+            (true, false) => self.nulls_first,
+            (false, true) => !self.nulls_first,
+            (false, false) => before.compare(key).is_none_or(|ordering| match self.descending {
+                true => ordering.is_ge(),
+                false => ordering.is_le(),
+            }),
+        };
+        if in_order {
+            Ok(())
+        } else {
+            Err(Violation::OutOfOrder { page, index, key, before, descending: self.descending })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn orders(descending: bool, orders: &[Option<i64>]) -> Result<(), Violation> {
+        let mut check = OrderCheck::new(Field::Order, descending);
+        orders
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, order)| check.row(1, index, *order, Uuid::nil()))
+    }
+
+    fn out_of_order(index: usize, key: Option<i64>, before: Option<i64>) -> Result<(), Violation> {
+        let (key, before) = (Key::Order(key), Key::Order(before));
+        Err(Violation::OutOfOrder { page: 1, index, key, before, descending: false })
+    }
+
+    #[test]
+    fn nulls_may_come_at_either_end() {
+        for descending in [false, true] {
+            let (low, high) = if descending { (9, 1) } else { (1, 9) };
+            let (low, high) = (Some(low), Some(high));
+            assert_eq!(orders(descending, &[None, None, low, low, high]), Ok(()));
+            assert_eq!(orders(descending, &[low, high, high, None, None]), Ok(()));
+            assert_eq!(orders(descending, &[None, None]), Ok(()));
+            assert_eq!(orders(descending, &[]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn nulls_at_both_ends_or_between_are_out_of_order() {
+        let both = orders(false, &[None, Some(1), Some(2), None]);
+        assert_eq!(both, out_of_order(3, None, Some(2)));
+        let between = orders(false, &[Some(1), None, Some(2)]);
+        assert_eq!(between, out_of_order(2, Some(2), None));
+    }
+
+    #[test]
+    fn a_row_is_compared_with_the_last_one_of_the_page_before() {
+        let mut check = OrderCheck::new(Field::Id, true);
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert_eq!(check.row(1, 0, None, one), Ok(()));
+        let (key, before) = (Key::Id(two), Key::Id(one));
+        assert_eq!(
+            check.row(2, 0, None, two),
+            Err(Violation::OutOfOrder { page: 2, index: 0, key, before, descending: true })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn rows_pass_exactly_if_they_are_sorted(values in prop::collection::vec(-3..3_i64, 0..8)) {
+            let rows: Vec<_> = values.iter().copied().map(Some).collect();
+            let ids: Vec<_> = values.iter().map(|v| Uuid::from_u128((v + 3) as u128)).collect();
+            for descending in [false, true] {
+                let sorted = values.is_sorted_by(|a, b| if descending { a >= b } else { a <= b });
+                prop_assert_eq!(orders(descending, &rows).is_ok(), sorted);
+                let mut check = OrderCheck::new(Field::Id, descending);
+                let all_in_order = ids.iter().all(|id| check.row(1, 0, None, *id).is_ok());
+                prop_assert_eq!(all_in_order, sorted);
+            }
+        }
+    }
+}

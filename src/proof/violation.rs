@@ -1,0 +1,302 @@
+//! What can be wrong with the pages of a dataset, in words that say what was seen; it never says
+//! why, since from outside nobody knows.
+
+use std::fmt::{self, Display, Formatter};
+
+use uuid::Uuid;
+
+use super::order::Key;
+
+/// One way in which the pages do not hold every row once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Violation {
+    /// Two pages disagree about the dataset's rows.
+    #[error("count changed from {from} to {to} (page {page})")]
+    CountChanged {
+        /// What the page before said.
+        from: u64,
+        /// What this page said.
+        to: u64,
+        /// The page.
+        page: u64,
+    },
+    /// Pages hold fewer or more rows than full pages do.
+    #[error("{}", uneven(*first, *last, *rows, *full))]
+    Uneven {
+        /// The first of the pages.
+        first: u64,
+        /// The last of the pages: the same one, unless they are a part's.
+        last: u64,
+        /// What they hold.
+        rows: u64,
+        /// What that many full pages hold.
+        full: u64,
+    },
+    /// A page without rows, where count promises some.
+    #[error("page {page} is empty")]
+    Empty {
+        /// The page.
+        page: u64,
+    },
+    /// `next` is null too early.
+    #[error("page {page} says there is no next page but is not the last (of {of})")]
+    NextMissing {
+        /// The page.
+        page: u64,
+        /// Pages that hold `count` rows.
+        of: u64,
+    },
+    /// `next` is not null at the end.
+    #[error("page {page} says there is a next page but the last is page {of}")]
+    NextPastEnd {
+        /// The page.
+        page: u64,
+        /// Pages that hold `count` rows.
+        of: u64,
+    },
+    /// A page after the first answered 404.
+    #[error("page {page} is gone (404), where count was {count}")]
+    PageGone {
+        /// The page.
+        page: u64,
+        /// The first page's count.
+        count: u64,
+    },
+    /// The pages were not read to their end, although nothing was wrong with them.
+    #[error("the pages stopped at {page} of {of}")]
+    Stopped {
+        /// The last page seen.
+        page: u64,
+        /// Pages that hold `count` rows.
+        of: u64,
+    },
+    /// Not even an empty first page.
+    #[error("no page came")]
+    NoPage,
+    /// Rows came more than once.
+    #[error("{}", repeated(*ids, *surplus, examples))]
+    Repeated {
+        /// Ids that came more than once.
+        ids: u64,
+        /// Rows beyond the first of each id.
+        surplus: u64,
+        /// A few of the ids.
+        examples: Vec<Uuid>,
+    },
+    /// Rows were lost, or are too many.
+    #[error("{} promised, {} came", counted(*count, "row"), counted(*distinct, "distinct id"))]
+    Incomplete {
+        /// The first page's count.
+        count: u64,
+        /// Different ids that came.
+        distinct: u64,
+    },
+    /// Two rows that follow one another are not in the order that was asked for.
+    #[error("{}", out_of_order(*page, *index, *key, *before, *descending))]
+    OutOfOrder {
+        /// The page of the second row.
+        page: u64,
+        /// Its place in the page's `results`, from 0.
+        index: usize,
+        /// The second row's value.
+        key: Key,
+        /// The first row's value.
+        before: Key,
+        /// The order that was asked for.
+        descending: bool,
+    },
+}
+
+fn uneven(first: u64, last: u64, rows: u64, full: u64) -> String {
+    let word = if rows < full { "short" } else { "long" };
+    let rows = counted(rows, "row");
+    if first == last {
+        format!("page {first} is {word}: {rows} where the others have {full}")
+    } else {
+        format!("pages {first} to {last} are {word}: {rows} where full pages have {full}")
+    }
+}
+
+fn repeated(ids: u64, surplus: u64, examples: &[Uuid]) -> String {
+    let times = if surplus == ids { "twice" } else { "more than once" };
+    let named: Vec<String> = examples.iter().map(Uuid::to_string).collect();
+    let more = if (examples.len() as u64) < ids { ", …" } else { "" };
+    format!("{} came {times} ({}{more})", counted(ids, "id"), named.join(", "))
+}
+
+fn out_of_order(page: u64, index: usize, key: Key, before: Key, descending: bool) -> String {
+    let sign = if descending { "-" } else { "" };
+    let field = key.field();
+    format!(
+        "page {page}, results[{index}] is out of order: {key} after {before} \
+         with ordering={sign}{field}"
+    )
+}
+
+fn counted(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Everything that is wrong, the first few by name and the others as a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Violations {
+    named: Vec<Violation>,
+    unnamed: u64,
+}
+
+impl Violations {
+    /// Violations of single pages that are named: a dataset that drifts can have one on every page.
+    const NAMED_PAGES: usize = 3;
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    /// Names it.
+    pub(super) fn push(&mut self, violation: Violation) {
+        self.named.push(violation);
+    }
+
+    /// Names it, unless enough others have been named.
+    pub(super) fn push_page(&mut self, violation: Violation) {
+        if self.named.len() < Self::NAMED_PAGES {
+            self.named.push(violation);
+        } else {
+            self.unnamed += 1;
+        }
+    }
+}
+
+impl From<Violation> for Violations {
+    fn from(violation: Violation) -> Self {
+        Self { named: vec![violation], unnamed: 0 }
+    }
+}
+
+impl Display for Violations {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (index, violation) in self.named.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{violation}")?;
+        }
+        if self.unnamed > 0 {
+            write!(f, "; and {} more of the kind", self.unnamed)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Violations {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(numbers: std::ops::Range<u128>) -> Vec<Uuid> {
+        numbers.map(Uuid::from_u128).collect()
+    }
+
+    #[test]
+    fn every_violation_says_what_was_seen() {
+        let cases = [
+            (
+                Violation::CountChanged { from: 1000, to: 1003, page: 7 },
+                "count changed from 1000 to 1003 (page 7)",
+            ),
+            (
+                Violation::Uneven { first: 4, last: 4, rows: 20, full: 25 },
+                "page 4 is short: 20 rows where the others have 25",
+            ),
+            (
+                Violation::Uneven { first: 4, last: 4, rows: 30, full: 25 },
+                "page 4 is long: 30 rows where the others have 25",
+            ),
+            (
+                Violation::Uneven { first: 4, last: 8, rows: 1, full: 125 },
+                "pages 4 to 8 are short: 1 row where full pages have 125",
+            ),
+            (Violation::Empty { page: 1 }, "page 1 is empty"),
+            (
+                Violation::NextMissing { page: 9, of: 40 },
+                "page 9 says there is no next page but is not the last (of 40)",
+            ),
+            (
+                Violation::NextPastEnd { page: 40, of: 40 },
+                "page 40 says there is a next page but the last is page 40",
+            ),
+            (
+                Violation::PageGone { page: 38, count: 1000 },
+                "page 38 is gone (404), where count was 1000",
+            ),
+            (Violation::Stopped { page: 39, of: 40 }, "the pages stopped at 39 of 40"),
+            (Violation::NoPage, "no page came"),
+            (
+                Violation::Repeated { ids: 1, surplus: 1, examples: ids(7..8) },
+                "1 id came twice (00000000-0000-0000-0000-000000000007)",
+            ),
+            (
+                Violation::Repeated { ids: 3, surplus: 4, examples: ids(1..3) },
+                "3 ids came more than once (00000000-0000-0000-0000-000000000001, \
+                 00000000-0000-0000-0000-000000000002, …)",
+            ),
+            (
+                Violation::Incomplete { count: 1000, distinct: 997 },
+                "1000 rows promised, 997 distinct ids came",
+            ),
+            (
+                Violation::Incomplete { count: 1, distinct: 0 },
+                "1 row promised, 0 distinct ids came",
+            ),
+            (
+                Violation::OutOfOrder {
+                    page: 3,
+                    index: 7,
+                    key: Key::Order(Some(12)),
+                    before: Key::Order(Some(15)),
+                    descending: false,
+                },
+                "page 3, results[7] is out of order: 12 after 15 with ordering=order",
+            ),
+            (
+                Violation::OutOfOrder {
+                    page: 3,
+                    index: 0,
+                    key: Key::Id(Uuid::from_u128(2)),
+                    before: Key::Id(Uuid::from_u128(1)),
+                    descending: true,
+                },
+                "page 3, results[0] is out of order: 00000000-0000-0000-0000-000000000002 after \
+                 00000000-0000-0000-0000-000000000001 with ordering=-id",
+            ),
+            (
+                Violation::OutOfOrder {
+                    page: 2,
+                    index: 1,
+                    key: Key::Order(None),
+                    before: Key::Order(Some(-1)),
+                    descending: false,
+                },
+                "page 2, results[1] is out of order: null after -1 with ordering=order",
+            ),
+        ];
+        for (violation, text) in cases {
+            assert_eq!(violation.to_string(), text);
+            assert_eq!(Violations::from(violation).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_page_after_the_first_few_is_counted_and_what_else_is_wrong_is_still_named() {
+        let mut violations = Violations::default();
+        assert!(violations.is_empty());
+        for page in 4..10 {
+            violations.push_page(Violation::Empty { page });
+        }
+        violations.push(Violation::Incomplete { count: 250, distinct: 100 });
+        assert_eq!(
+            violations.to_string(),
+            "page 4 is empty; page 5 is empty; page 6 is empty; \
+             250 rows promised, 100 distinct ids came; and 3 more of the kind"
+        );
+    }
+}
