@@ -1,1 +1,3 @@
 //! Export Overmind Lab datasets, every row once.
+
+pub mod demo;
