@@ -1,0 +1,305 @@
+//! A dataset and its rows: generated when asked for, or given and kept byte for byte; never
+//! parses a given row in order to serve it.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::generate;
+
+/// One dataset version: what the list of datasets says of it, and its rows.
+#[derive(Debug)]
+pub struct Dataset {
+    /// The id in the path of its datapoints.
+    pub id: Uuid,
+    /// The name, which `search` looks through.
+    pub name: String,
+    /// The agent that it belongs to.
+    pub agent: Option<Uuid>,
+    /// When it was made, as RFC 3339 text.
+    pub created_at: String,
+    /// The model that wrote its rows.
+    pub generator_model: Option<String>,
+    /// JSON text, sent verbatim.
+    pub metadata: String,
+    /// The hash of the policy that it was made under.
+    pub policy_hash: Option<String>,
+    /// One of `seed`, `synthetic`, `augmented` and `production`.
+    pub source: String,
+    /// The version number.
+    pub version: i64,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
+    Generated { count: u64, seed: u64 },
+    Given(Given),
+}
+
+/// Rows as text, one buffer for all, and the two orders, each worked out when first asked for.
+#[derive(Debug)]
+struct Given {
+    text: Vec<u8>,
+    spans: Vec<Range<usize>>,
+    by_order: OnceLock<Vec<usize>>,
+    by_id: OnceLock<Vec<usize>>,
+}
+
+/// The order in which rows are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ordering {
+    pub(crate) key: OrderingKey,
+    pub(crate) descending: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OrderingKey {
+    /// As generated or given.
+    Natural,
+    Order,
+    Id,
+}
+
+/// The part of a given line that must hold for the server to serve it.
+#[derive(Deserialize)]
+struct Identified {
+    #[serde(rename = "id")]
+    _id: Uuid,
+}
+
+impl Dataset {
+    /// A dataset of `rows` believable datapoints. Each is a function of the seed and its number
+    /// alone and is made when it is asked for, so a million rows cost no memory.
+    pub fn generated(rows: u64, seed: u64) -> Dataset {
+        let agent = generate::uuid(seed, u64::MAX);
+        let mut dataset =
+            Dataset::new(format!("support-chat-{rows}"), Rows::Generated { count: rows, seed });
+        dataset.id = hashed_uuid(&format!("generated {rows} {seed}"));
+        dataset.with_agent(agent).with_generator_model("demo-writer-1").with_source("synthetic")
+    }
+
+    /// The rows of a JSON Lines file, one datapoint a line, token for token. Empty lines are
+    /// passed over; a line that is no object with a UUID for `id` is an error that names it.
+    pub fn from_jsonl(path: &Path) -> io::Result<Dataset> {
+        let text = std::fs::read(path)?;
+        let mut spans = Vec::new();
+        let mut start = 0;
+        for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let row = line.trim_ascii();
+            if !row.is_empty() {
+                serde_json::from_slice::<Identified>(row).map_err(|error| {
+                    let what = format!("{}: line {}: {error}", path.display(), number + 1);
+                    io::Error::new(io::ErrorKind::InvalidData, what)
+                })?;
+                let indent = line.len() - line.trim_ascii_start().len();
+                spans.push(start + indent..start + indent + row.len());
+            }
+            start += line.len() + 1;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Dataset::new(name, Rows::Given(Given::new(text, spans))).with_source("production"))
+    }
+
+    /// Rows given as JSON texts, served verbatim and not looked at: they may be anything.
+    pub fn from_rows(name: &str, rows: Vec<String>) -> Dataset {
+        let mut text = Vec::with_capacity(rows.iter().map(String::len).sum());
+        let mut spans = Vec::with_capacity(rows.len());
+        for row in rows {
+            spans.push(text.len()..text.len() + row.len());
+            text.extend_from_slice(row.as_bytes());
+        }
+        Dataset::new(name.to_owned(), Rows::Given(Given::new(text, spans)))
+    }
+
+    fn new(name: String, rows: Rows) -> Dataset {
+        Dataset {
+            id: hashed_uuid(&name),
+            name,
+            agent: None,
+            created_at: "2026-01-15T09:30:00.000000Z".to_owned(),
+            generator_model: None,
+            metadata: "{}".to_owned(),
+            policy_hash: None,
+            source: "seed".to_owned(),
+            version: 1,
+            rows,
+        }
+    }
+
+    /// Replaces the id.
+    pub fn with_id(mut self, id: Uuid) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Replaces the name, and not the id that was derived from it.
+    pub fn with_name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Replaces the agent.
+    pub fn with_agent(mut self, agent: Uuid) -> Self {
+        self.agent = Some(agent);
+        self
+    }
+
+    /// Replaces the time of creation, RFC 3339 text.
+    pub fn with_created_at(mut self, created_at: &str) -> Self {
+        created_at.clone_into(&mut self.created_at);
+        self
+    }
+
+    /// Replaces the generator model.
+    pub fn with_generator_model(mut self, model: &str) -> Self {
+        self.generator_model = Some(model.to_owned());
+        self
+    }
+
+    /// Replaces the metadata, JSON text.
+    pub fn with_metadata(mut self, json: &str) -> Self {
+        json.clone_into(&mut self.metadata);
+        self
+    }
+
+    /// Replaces the policy hash.
+    pub fn with_policy_hash(mut self, hash: &str) -> Self {
+        self.policy_hash = Some(hash.to_owned());
+        self
+    }
+
+    /// Replaces the source.
+    pub fn with_source(mut self, source: &str) -> Self {
+        source.clone_into(&mut self.source);
+        self
+    }
+
+    /// Replaces the version.
+    pub fn with_version(mut self, version: i64) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> u64 {
+        match &self.rows {
+            Rows::Generated { count, .. } => *count,
+            Rows::Given(given) => given.spans.len() as u64,
+        }
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The JSON text of the row at a place in natural order; past the end, nothing.
+    pub fn row(&self, index: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        let natural = Ordering { key: OrderingKey::Natural, descending: false };
+        self.push_row(index, natural, &mut out);
+        out
+    }
+
+    /// Appends the row that stands at `position` in this order; past the end, nothing.
+    pub(crate) fn push_row(&self, position: u64, ordering: Ordering, out: &mut Vec<u8>) {
+        if position >= self.len() {
+            return;
+        }
+        let place = if ordering.descending { self.len() - 1 - position } else { position };
+        match &self.rows {
+            // Generated rows stand in their own order, which is what `id` falls back to as well:
+            // sorting by id would mean making them all.
+            Rows::Generated { seed, .. } => generate::push_row(*seed, place, out),
+            Rows::Given(given) => {
+                let place = usize::try_from(place).unwrap_or(usize::MAX);
+                if let Some(row) = given.row_at(place, ordering.key) {
+                    out.extend_from_slice(row);
+                }
+            }
+        }
+    }
+
+    /// What `GET /api/datasets/` says of this dataset.
+    pub(crate) fn push_listing(&self, out: &mut Vec<u8>) {
+        let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quoted);
+        let listing = format!(
+            concat!(
+                r#"{{"id":"{}","agent":{},"created_at":{},"generator_model":{},"metadata":{},"#,
+                r#""name":{},"num_datapoints":{},"policy_hash":{},"source":{},"version":{}}}"#
+            ),
+            self.id,
+            optional(&self.agent.map(|agent| agent.to_string())),
+            quoted(&self.created_at),
+            optional(&self.generator_model),
+            self.metadata,
+            quoted(&self.name),
+            self.len(),
+            optional(&self.policy_hash),
+            quoted(&self.source),
+            self.version,
+        );
+        out.extend_from_slice(listing.as_bytes());
+    }
+}
+
+impl Given {
+    fn new(text: Vec<u8>, spans: Vec<Range<usize>>) -> Given {
+        Given { text, spans, by_order: OnceLock::new(), by_id: OnceLock::new() }
+    }
+
+    fn row_at(&self, place: usize, key: OrderingKey) -> Option<&[u8]> {
+        let index = match key {
+            OrderingKey::Natural => place,
+            OrderingKey::Order => {
+                *self.by_order.get_or_init(|| self.sorted_by_order()).get(place)?
+            }
+            OrderingKey::Id => *self.by_id.get_or_init(|| self.sorted_by_id()).get(place)?,
+        };
+        self.row(index)
+    }
+
+    fn row(&self, index: usize) -> Option<&[u8]> {
+        self.text.get(self.spans.get(index)?.clone())
+    }
+
+    /// Rows without an order come last, as the database sorts its nulls.
+    fn sorted_by_order(&self) -> Vec<usize> {
+        #[derive(Deserialize)]
+        struct Row {
+            order: Option<i64>,
+        }
+        self.sorted_by(|row| {
+            serde_json::from_slice::<Row>(row).ok().and_then(|row| row.order).unwrap_or(i64::MAX)
+        })
+    }
+
+    fn sorted_by_id(&self) -> Vec<usize> {
+        #[derive(Deserialize)]
+        struct Row {
+            id: Option<String>,
+        }
+        self.sorted_by(|row| serde_json::from_slice::<Row>(row).ok().and_then(|row| row.id))
+    }
+
+    fn sorted_by<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..self.spans.len()).collect();
+        places.sort_by_cached_key(|&place| self.row(place).map(&key));
+        places
+    }
+}
+
+/// Text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn hashed_uuid(name: &str) -> Uuid {
+    uuid::Builder::from_random_bytes(xxh3_128(name.as_bytes()).to_be_bytes()).into_uuid()
+}
