@@ -105,6 +105,9 @@ pub enum Error {
     /// The rows that came are not the whole dataset, each once.
     #[error("the data moved while it was read: {0}")]
     Incomplete(String),
+    /// The rows do not come in the order that was asked for.
+    #[error("the API does not apply the ordering: {0}")]
+    OutOfOrder(String),
     /// The output exists already, or cannot be made.
     #[error("{}: {why}", path.display())]
     Output {
@@ -205,7 +208,7 @@ impl Error {
             Self::NoKey => 77,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
-            Self::Page { .. } | Self::Incomplete(_) => 65,
+            Self::Page { .. } | Self::Incomplete(_) | Self::OutOfOrder(_) => 65,
             Self::Output { .. } => 73,
             Self::Io { .. } => 74,
             Self::Locked { .. } => 75,
@@ -239,6 +242,10 @@ impl Error {
             Self::Incomplete(_) => {
                 "nothing was published; export again when the dataset stands still, or give \
                  --ordering id if the API's default order is not stable"
+            }
+            Self::OutOfOrder(_) => {
+                "an ordering that this route does not know is ignored: leave --ordering out, or ask \
+                 for one that it knows"
             }
             Self::Output { hint, .. } | Self::Interrupted { hint, .. } => {
                 return hint.map(Cow::Borrowed);

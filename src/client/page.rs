@@ -54,12 +54,6 @@ pub enum PageError {
         /// The limit, after decompression.
         limit: usize,
     },
-    /// 404 for a page that an earlier page promised.
-    #[error("the API says that there is no such page, though page 1 promised {count} rows")]
-    Gone {
-        /// `count` of page 1.
-        count: u64,
-    },
 }
 
 impl PageError {
@@ -71,9 +65,6 @@ impl PageError {
             Self::NotAPage(_) => "is the base URL the API's?",
             Self::TooLarge { .. } => {
                 "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
-            }
-            Self::Gone { .. } => {
-                "rows were removed while they were read: export again when the dataset stands still"
             }
             Self::Malformed { .. } | Self::Row { .. } => return None,
         })
@@ -291,7 +282,7 @@ struct WireRow<'a> {
 }
 
 // By hand: `#[serde(flatten)]` would collect the unknown fields but breaks `RawValue`.
-impl<'de> Deserialize<'de> for WireRow<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for WireRow<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(RowVisitor)
     }

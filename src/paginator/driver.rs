@@ -1,23 +1,23 @@
-//! The task behind a stream of pages: starts requests, keeps order, proves completeness.
+//! The task behind a stream of pages: starts requests, keeps their order, hands pages on.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
+    select,
     sync::mpsc,
     task::{JoinError, JoinSet},
 };
 use uuid::Uuid;
 
-use super::options::{Ids, StreamOptions};
+use super::{options::StreamOptions, watch::Watch};
 use crate::{
     budget::{Budget, Hold},
-    client::{Client, Page, PageError, PageRequest, Query},
+    client::{Client, Page, PageRequest, Query},
     error::{Error, Result},
-    proof::{Field, OrderCheck, PageFacts, Proof, ProofError, Scope, Violation},
     throttle::Permit,
 };
 
-/// Memory beside the body that a page holds for each row, roughly.
+/// Memory that a page holds for each row beside the body, roughly.
 const ROW_OVERHEAD: usize = 160;
 
 pub(super) struct Driver {
@@ -35,18 +35,12 @@ struct Flight {
     /// The next page to hand on.
     due: u64,
     last: u64,
-    tasks: JoinSet<Result<Page>>,
+    tasks: JoinSet<(u64, Result<Page>)>,
     ready: BTreeMap<u64, Page>,
-    /// What a page is expected to hold: the mean of those that came, in bytes.
+    /// What a page is expected to hold, from those that came.
     estimate: usize,
-}
-
-/// What happens next.
-enum Event {
-    Fetched(Result<Result<Page>, JoinError>),
-    MayStart(Permit),
-    Delivered(Page),
-    Freed,
+    /// Rows to hand on still.
+    left: u64,
 }
 
 impl Driver {
@@ -65,43 +59,130 @@ impl Driver {
         self.query.validate()?;
         self.options.validate()?;
         let mut watch = Watch::new(&self.options, &self.query);
-        let kept_pages = watch.keep(&self.options)?;
+        let kept_pages = watch.keep(&self.options.kept)?;
+        let page = self.fetch(self.options.pages.first(), None, self.budget.hold(0)).await?;
+        let count = page.count();
+        let mut flight = self.flight(page, kept_pages);
+        while flight.due <= flight.last {
+            let ahead = flight.next - flight.due;
+            let wanted = flight.next <= flight.last && ahead < self.options.prefetch_pages as u64;
+            let fits = ahead == 0 || self.budget.fits(flight.estimate);
+            select! {
+                biased;
+                Some(fetched) = flight.tasks.join_next() => match flight.land(fetched)? {
+                    Landed::Page => {}
+                    Landed::Gone(page) => return watch.gone(page, count),
+                },
+                slot = sender.reserve(), if flight.ready.contains_key(&flight.due) => {
+                    let (Ok(slot), Some(page)) = (slot, flight.take_due()) else { return Ok(()) };
+                    if !watch.page(&page)? {
+                        break;
+                    }
+                    slot.send(flight.within_limit(page));
+                }
+                permit = self.client.0.throttle.acquire(flight.next), if wanted && fits => {
+                    self.start(&mut flight, permit);
+                }
+                () = self.budget.freed(), if wanted && !fits => {}
+                else => return Err(Error::Internal("no page is on its way".to_owned())),
+            }
+        }
+        drop(flight);
+        watch.finish().await
+    }
 
-        let first = self.options.pages.first();
-        let page = self.fetch(first, None, self.budget.hold(0)).await?;
-        let pages = pages(&page);
-        let last = self.last_page(&page, pages);
+    /// The plan of the flight, from the first page: how many pages there are tells only the API.
+    fn flight(&self, page: Page, kept_pages: u64) -> Flight {
+        let first = page.number();
+        let rows = page.len() as u64;
+        let pages = if page.has_next() && rows > 0 { page.count().div_ceil(rows) } else { first };
+        let mut last = self.options.pages.end(pages.max(first));
+        if let Some(limit) = self.options.limit
+            && rows > 0
+        {
+            last = last.min(first + limit.div_ceil(rows) - 1);
+        }
+        let kept_rows = self.options.kept.iter().map(|kept| kept.rows).sum();
+        let due = first.max(kept_pages + 1);
         let mut flight = Flight {
-            next: first.max(kept_pages + 1),
-            due: first.max(kept_pages + 1),
+            next: due,
+            due,
             last,
             tasks: JoinSet::new(),
             ready: BTreeMap::new(),
             estimate: held(&page),
+            left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
         };
-        let count = page.count();
-        if flight.due == first {
+        if due == first {
             flight.next += 1;
             flight.ready.insert(first, page);
         }
-        let mut left = self.options.limit.unwrap_or(u64::MAX);
-        left = left.saturating_sub(self.options.kept.iter().map(|kept| kept.rows).sum());
-
-        while flight.due <= flight.last {
-            match self.next_event(&mut flight, &sender, &mut watch, &mut left).await? {
-                None => return Ok(()),
-                Some(Event::Fetched(result)) => {
-                    let page = result
-                        .map_err(|error| Error::Internal(format!("fetching a page: {error}")))?
-                        .map_err(|error| gone(error, count))?;
-                    flight.estimate = (3 * flight.estimate + held(&page)) / 4;
-                    flight.ready.insert(page.number(), page);
-                }
-                Some(Event::MayStart(permit)) => self.start(&mut flight, permit),
-                Some(Event::Delivered(_)) => flight.due += 1,
-                Some(Event::Freed) => {}
-            }
-        }
-        watch.finish(&self.options.ids).await
+        flight
     }
+
+    fn start(&self, flight: &mut Flight, permit: Permit) {
+        let number = flight.next;
+        let page = self.fetch(number, Some(permit), self.budget.hold(flight.estimate));
+        flight.tasks.spawn(async move { (number, page.await) });
+        flight.next += 1;
+    }
+
+    fn fetch(
+        &self,
+        page: u64,
+        permit: Option<Permit>,
+        mut hold: Hold,
+    ) -> impl Future<Output = Result<Page>> + Send + 'static {
+        let client = self.client.clone();
+        let wanted = PageRequest {
+            dataset: self.dataset,
+            query: self.query.clone(),
+            page,
+            page_size: self.options.page_size,
+        };
+        async move {
+            let mut page = client.page(wanted, permit).await?;
+            hold.resize(held(&page));
+            page.hold(hold);
+            Ok(page)
+        }
+    }
+}
+
+/// What a fetched page turned out to be.
+enum Landed {
+    Page,
+    /// 404, though an earlier page promised it.
+    Gone(u64),
+}
+
+impl Flight {
+    fn land(&mut self, fetched: Result<(u64, Result<Page>), JoinError>) -> Result<Landed> {
+        let (number, page) =
+            fetched.map_err(|error| Error::Internal(format!("fetching a page: {error}")))?;
+        let page = match page {
+            Err(Error::Api(error)) if error.is_missing() => return Ok(Landed::Gone(number)),
+            page => page?,
+        };
+        // Weighted, because pages differ and the next ones resemble the latest.
+        self.estimate = (3 * self.estimate + held(&page)) / 4;
+        self.ready.insert(number, page);
+        Ok(Landed::Page)
+    }
+
+    fn take_due(&mut self) -> Option<Page> {
+        let page = self.ready.remove(&self.due)?;
+        self.due += 1;
+        Some(page)
+    }
+
+    fn within_limit(&mut self, mut page: Page) -> Page {
+        page.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= page.len() as u64;
+        page
+    }
+}
+
+fn held(page: &Page) -> usize {
+    page.bytes() + page.len() * ROW_OVERHEAD
 }

@@ -15,6 +15,7 @@
 
 mod driver;
 mod options;
+mod watch;
 
 use std::{pin::Pin, task};
 

@@ -159,18 +159,13 @@ impl Ids {
     }
 }
 
-/// A part of an interrupted run that need not be fetched again: what its pages said.
+/// A part of an interrupted run that need not be fetched again: what its pages said, and the file
+/// that holds its ids, 16 bytes each.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     pub(crate) facts: PageFacts,
     pub(crate) rows: u64,
-    /// The file that holds its ids, and how to read them.
-    pub(crate) ids: std::sync::Arc<dyn KeptIds>,
-}
-
-/// Reads the ids of a part that was kept, so that the proof covers them too.
-pub(crate) trait KeptIds: fmt::Debug + Send + Sync {
-    fn ids(&self) -> Result<Vec<uuid::Uuid>>;
+    pub(crate) ids: PathBuf,
 }
 
 #[cfg(test)]

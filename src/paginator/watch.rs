@@ -1,0 +1,122 @@
+//! Looks at every page before it is handed on: completeness and, where it was asked for, order.
+//!
+//! Never changes a page.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+};
+
+use uuid::Uuid;
+
+use super::options::{Ids, Kept, StreamOptions};
+use crate::{
+    client::{Page, Query},
+    error::{Error, Result},
+    proof::{Field, OrderCheck, PageFacts, Proof, ProofError, Scope, Violation},
+};
+
+pub(super) struct Watch {
+    proof: Proof,
+    order: Option<OrderCheck>,
+    ids: Ids,
+}
+
+impl Watch {
+    pub(super) fn new(options: &StreamOptions, query: &Query) -> Self {
+        let scope = if options.is_whole() { Scope::Whole } else { Scope::Part };
+        Self {
+            proof: Proof::new(options.ids.set(), scope),
+            order: query.ordering.as_deref().and_then(order_check),
+            ids: options.ids.clone(),
+        }
+    }
+
+    /// Takes the parts of an interrupted run; returns the number of their last page.
+    pub(super) fn keep(&mut self, parts: &[Kept]) -> Result<u64> {
+        let mut last = 0;
+        for part in parts {
+            let failed = |error| Error::io("read", &part.ids)(error);
+            let mut file = BufReader::new(File::open(&part.ids).map_err(failed)?);
+            let mut ids = Vec::new();
+            for _ in 0..part.rows {
+                let mut id = [0; 16];
+                file.read_exact(&mut id).map_err(failed)?;
+                ids.push(Uuid::from_bytes(id));
+            }
+            let kept = self.proof.page(part.facts.clone(), ids);
+            kept.map_err(|error| self.cannot_keep(error))?;
+            last = *part.facts.pages.end();
+        }
+        Ok(last)
+    }
+
+    /// Whether the page may be handed on; if not, [`finish`](Self::finish) says why.
+    pub(super) fn page(&mut self, page: &Page) -> Result<bool> {
+        let number = page.number();
+        if let Some(order) = &mut self.order {
+            for (index, row) in page.rows().enumerate() {
+                order
+                    .row(number, index, row.order, row.id)
+                    .map_err(|violation| Error::OutOfOrder(violation.to_string()))?;
+            }
+        }
+        let facts = PageFacts {
+            pages: number..=number,
+            count: page.count(),
+            has_next: page.has_next(),
+        };
+        let taken = self.proof.page(facts, page.rows().map(|row| row.id));
+        taken.map_err(|error| self.cannot_keep(error))?;
+        Ok(!self.proof.violated())
+    }
+
+    pub(super) fn gone(mut self, page: u64, count: u64) -> Result<()> {
+        self.proof.report(Violation::PageGone { page, count });
+        self.conclude()
+    }
+
+    /// Counts the ids, off the threads that serve sockets.
+    pub(super) async fn finish(self) -> Result<()> {
+        tokio::task::spawn_blocking(|| self.conclude())
+            .await
+            .map_err(|error| Error::Internal(format!("counting ids: {error}")))?
+    }
+
+    fn conclude(self) -> Result<()> {
+        match self.proof.finish() {
+            Ok(proven) => {
+                tracing::debug!(?proven, "complete");
+                Ok(())
+            }
+            Err(ProofError::Violated(violations)) => Err(Error::Incomplete(violations.to_string())),
+            Err(ProofError::Io(error)) => Err(cannot_keep(&self.ids, error)),
+        }
+    }
+
+    fn cannot_keep(&self, error: std::io::Error) -> Error {
+        cannot_keep(&self.ids, error)
+    }
+}
+
+fn cannot_keep(ids: &Ids, error: std::io::Error) -> Error {
+    let path = match ids {
+        Ids::InMemory => std::env::temp_dir(),
+        Ids::Spilling { temp_dir, .. } => temp_dir.clone(),
+    };
+    Error::io("keep ids in", path)(error)
+}
+
+/// Only these two are known to be comparable as they arrive.
+fn order_check(ordering: &str) -> Option<OrderCheck> {
+    let (descending, name) = match ordering.strip_prefix('-') {
+        Some(name) => (true, name),
+        None => (false, ordering),
+    };
+    let field = match name {
+        "order" => Field::Order,
+        "id" => Field::Id,
+        _ => return None,
+    };
+    Some(OrderCheck::new(field, descending))
+}
