@@ -114,6 +114,7 @@ pub(crate) struct BatchBuilder {
     columns: Vec<(Column, Builder)>,
     rows: usize,
     bytes: usize,
+    pushed_bytes: u64,
 }
 
 impl BatchBuilder {
@@ -125,11 +126,16 @@ impl BatchBuilder {
         let columns = columns.iter().map(|column| (*column, builder(column)));
         let columns: Vec<_> = columns.collect();
         let names: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
-        Self { schema: schema(&names), columns, rows: 0, bytes: 0 }
+        Self { schema: schema(&names), columns, rows: 0, bytes: 0, pushed_bytes: 0 }
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    /// Bytes of values of all rows so far.
+    pub(crate) fn pushed_bytes(&self) -> u64 {
+        self.pushed_bytes + self.bytes as u64
     }
 
     pub(crate) fn push(&mut self, row: &Row<'_>) {
@@ -172,6 +178,7 @@ impl BatchBuilder {
         if self.rows == 0 {
             return Ok(None);
         }
+        self.pushed_bytes += self.bytes as u64;
         (self.rows, self.bytes) = (0, 0);
         let columns = self.columns.iter_mut().map(|(_, builder)| match builder {
             Builder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,

@@ -108,6 +108,14 @@ pub enum Error {
     /// The rows do not come in the order that was asked for.
     #[error("the API does not apply the ordering: {0}")]
     OutOfOrder(String),
+    /// A file of an export is not what it should be.
+    #[error("{}: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The output exists already, or cannot be made.
     #[error("{}: {why}", path.display())]
     Output {
@@ -208,7 +216,10 @@ impl Error {
             Self::NoKey => 77,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
-            Self::Page { .. } | Self::Incomplete(_) | Self::OutOfOrder(_) => 65,
+            Self::Page { .. }
+            | Self::Incomplete(_)
+            | Self::OutOfOrder(_)
+            | Self::Damaged { .. } => 65,
             Self::Output { .. } => 73,
             Self::Io { .. } => 74,
             Self::Locked { .. } => 75,

@@ -107,6 +107,18 @@ impl Client {
         self.0.throttle.limit()
     }
 
+    /// One page by itself: what it says decides how many more there are.
+    pub(crate) async fn first_page(
+        &self,
+        dataset: Uuid,
+        query: &Query,
+        page: u64,
+        page_size: u32,
+    ) -> Result<Page> {
+        let query = Arc::new(query.clone());
+        self.page(PageRequest { dataset, query, page, page_size }, None).await
+    }
+
     pub(crate) async fn page(&self, wanted: PageRequest, permit: Option<Permit>) -> Result<Page> {
         let PageRequest { dataset, query, page, page_size } = wanted;
         let mut url = self.0.endpoint(&format!("api/datasets/{dataset}/datapoints/"))?;

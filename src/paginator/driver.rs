@@ -26,6 +26,7 @@ pub(super) struct Driver {
     query: Arc<Query>,
     options: StreamOptions,
     budget: Budget,
+    first: Option<Page>,
 }
 
 /// Pages on their way: started, fetched, and waiting for those before them.
@@ -51,16 +52,25 @@ impl Driver {
         options: StreamOptions,
     ) -> Self {
         let budget = Budget::new(options.prefetch_bytes);
-        Self { client, dataset, query: Arc::new(query), options, budget }
+        Self { client, dataset, query: Arc::new(query), options, budget, first: None }
+    }
+
+    pub(super) fn begin_with(mut self, mut page: Page) -> Self {
+        page.hold(self.budget.hold(held(&page)));
+        self.first = Some(page);
+        self
     }
 
     /// Sends every page in order; returns when the last was taken and the proof holds.
-    pub(super) async fn run(self, sender: mpsc::Sender<Page>) -> Result<()> {
+    pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;
         let mut watch = Watch::new(&self.options, &self.query);
         let kept_pages = watch.keep(&self.options.kept)?;
-        let page = self.fetch(self.options.pages.first(), None, self.budget.hold(0)).await?;
+        let page = match self.first.take() {
+            Some(page) => page,
+            None => self.fetch(self.options.pages.first(), None, self.budget.hold(0)).await?,
+        };
         let count = page.count();
         let mut flight = self.flight(page, kept_pages);
         while flight.due <= flight.last {

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use self::driver::Driver;
 pub use self::options::{PageRange, StreamOptions};
-pub(crate) use self::options::{Ids, Kept};
+pub(crate) use self::options::{Ids, KeptPages};
 use crate::{
     client::{Client, Datapoint, Page, Query},
     error::{Error, Result},
@@ -56,8 +56,24 @@ impl Client {
     ///
     /// A page counts against the prefetch bound until it is dropped.
     pub fn pages(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Pages {
-        let driver = Driver::new(self.clone(), dataset, query, options);
-        Pages(Box::pin(try_stream! {
+        Pages::new(Driver::new(self.clone(), dataset, query, options))
+    }
+
+    /// As [`pages`](Self::pages), when the first page has been fetched already.
+    pub(crate) fn pages_after(
+        &self,
+        first: Page,
+        dataset: Uuid,
+        query: Query,
+        options: StreamOptions,
+    ) -> Pages {
+        Pages::new(Driver::new(self.clone(), dataset, query, options).begin_with(first))
+    }
+}
+
+impl Pages {
+    fn new(driver: Driver) -> Self {
+        Self(Box::pin(try_stream! {
             let (sender, mut receiver) = mpsc::channel(1);
             // A task of its own: requests go on while the consumer is busy, and no place in the
             // throttle's queue is held by a stream that nobody polls.

@@ -103,7 +103,7 @@ pub struct StreamOptions {
     /// Pages held at once, in flight and waiting; default 256.
     pub prefetch_pages: usize,
     pub(crate) ids: Ids,
-    pub(crate) kept: Vec<Kept>,
+    pub(crate) kept: Vec<KeptPages>,
 }
 
 impl Default for StreamOptions {
@@ -162,7 +162,7 @@ impl Ids {
 /// A part of an interrupted run that need not be fetched again: what its pages said, and the file
 /// that holds its ids, 16 bytes each.
 #[derive(Debug, Clone)]
-pub(crate) struct Kept {
+pub(crate) struct KeptPages {
     pub(crate) facts: PageFacts,
     pub(crate) rows: u64,
     pub(crate) ids: PathBuf,

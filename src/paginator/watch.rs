@@ -9,7 +9,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::options::{Ids, Kept, StreamOptions};
+use super::options::{Ids, KeptPages, StreamOptions};
 use crate::{
     client::{Page, Query},
     error::{Error, Result},
@@ -33,7 +33,7 @@ impl Watch {
     }
 
     /// Takes the parts of an interrupted run; returns the number of their last page.
-    pub(super) fn keep(&mut self, parts: &[Kept]) -> Result<u64> {
+    pub(super) fn keep(&mut self, parts: &[KeptPages]) -> Result<u64> {
         let mut last = 0;
         for part in parts {
             let failed = |error| Error::io("read", &part.ids)(error);

@@ -1,0 +1,21 @@
+//! `completions`: a script for the shell.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use overmind_export::Result;
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(&self) -> Result<()> {
+        let mut script = Vec::new();
+        let mut command = super::Arguments::command();
+        clap_complete::generate(self.shell, &mut command, "overmind-export", &mut script);
+        super::print(&String::from_utf8_lossy(&script))
+    }
+}

@@ -1,0 +1,53 @@
+//! `datasets`: what the key can see.
+
+use clap::Args;
+use futures::TryStreamExt;
+use overmind_export::{DatasetInfo, Result};
+
+use super::{global::Global, query::Filters, table::Text};
+
+/// List the datasets that the key can see
+#[derive(Debug, Args)]
+pub(super) struct Datasets {
+    #[command(flatten)]
+    filters: Filters,
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Datasets {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        let client = global.client()?;
+        super::runtime()?.block_on(async {
+            let datasets = client.datasets(self.filters.clone().into());
+            if self.json {
+                return datasets
+                    .try_for_each(async |dataset| super::print_json(&dataset))
+                    .await;
+            }
+            let datasets: Vec<_> = datasets.try_collect().await?;
+            if datasets.is_empty() {
+                return super::print("no datasets\n");
+            }
+            let header = ["id", "name", "version", "source", "rows", "created"];
+            super::print(&super::table::render(&header, datasets.iter().map(row)))
+        })
+    }
+}
+
+fn row(dataset: &DatasetInfo) -> Vec<Text> {
+    let number = |number: Option<String>| Text::Right(number.unwrap_or_else(|| "-".to_owned()));
+    let text = |text: Option<&str>| Text::Left(text.unwrap_or("-").to_owned());
+    let rows = dataset.num_datapoints.map(|rows| indicatif::HumanCount(rows).to_string());
+    // To the second is enough for people; --json has the whole.
+    let created = dataset.created_at.as_deref().map(|at| at.get(..19).unwrap_or(at).replace('T', " "));
+    vec![
+        Text::Left(dataset.id.to_string()),
+        text(dataset.name.as_deref()),
+        number(dataset.version.map(|version| version.to_string())),
+        text(dataset.source.map(|source| source.as_str())),
+        number(rows),
+        text(created.as_deref()),
+    ]
+}

@@ -1,0 +1,198 @@
+//! `export`: a dataset to a file, a directory of parts, or standard output.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use overmind_export::{
+    Client, Column, Compression, DryRun, Error, Export as Job, ExportOptions, ExportPlan, Format,
+    PageRange, Result, Summary, Target,
+};
+use uuid::Uuid;
+
+use super::{global::Global, parse, progress::Screen, query::Filters};
+
+/// Export a dataset to a file, a directory of parts, or standard output
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overmind-export export ID -o rows.parquet
+  overmind-export export ID -o snapshots/today/ --rows-per-file 100000
+  overmind-export export ID -o - | duckdb -c \"from read_json('/dev/stdin')\"")]
+pub(super) struct Export {
+    /// The dataset's id
+    #[arg(value_name = "DATASET_ID")]
+    dataset: Uuid,
+    /// A file (.parquet, .arrow, .jsonl, .jsonl.gz, .jsonl.zst), a directory of parts (a path that
+    /// ends in a slash or has no extension), or - for standard output
+    #[arg(short, long, value_name = "PATH", help_heading = "Output")]
+    output: PathBuf,
+    /// parquet, arrow or jsonl [default: by extension; parquet for a directory, jsonl for -]
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    format: Option<Format>,
+    /// none, snappy, lz4, gzip, zstd or zstd:LEVEL, as far as the format takes it [default: zstd:3
+    /// for parquet, zstd:1 for arrow, none for jsonl and -]
+    #[arg(long, value_name = "CODEC", help_heading = "Output")]
+    compression: Option<Compression>,
+    /// Only these columns
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Output")]
+    columns: Option<Vec<Column>>,
+    /// Rows in a part of a directory [default: 250000]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    rows_per_file: Option<u64>,
+    /// Replace a file, an empty directory or an earlier export
+    #[arg(long, help_heading = "Output")]
+    overwrite: bool,
+    /// Drop what an interrupted run left instead of continuing it
+    #[arg(long, help_heading = "Output")]
+    restart: bool,
+    /// Write a manifest beside a single file; a directory always has one
+    #[arg(long, help_heading = "Output")]
+    manifest: bool,
+    /// Say what would be done; write nothing
+    #[arg(long, help_heading = "Output")]
+    dry_run: bool,
+    /// Print a summary as one JSON object on standard output
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+    /// Rows to ask for in a page; the API caps it at 100
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Rows")]
+    page_size: u32,
+    /// Only these pages, such as 3-7, 3- or 3
+    #[arg(long, value_name = "A-B", default_value_t = PageRange::ALL, hide_default_value = true, help_heading = "Rows")]
+    pages: PageRange,
+    /// Only the first rows
+    #[arg(long, value_name = "N", help_heading = "Rows")]
+    limit: Option<u64>,
+    /// How often to start again when the data moves while it is read
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Rows")]
+    sweeps: u32,
+    /// Threads that encode side by side; the bytes are the same for any number [default: one for
+    /// each core, 16 at most]
+    #[arg(long, value_name = "N", help_heading = "Resources")]
+    encode_threads: Option<usize>,
+    /// Bytes of pages to hold ahead of the encoder
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse::bytes, help_heading = "Resources")]
+    prefetch_bytes: usize,
+    /// Where ids beyond 16 MB are sorted [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR", help_heading = "Resources")]
+    temp_dir: Option<PathBuf>,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+impl Export {
+    pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
+        let (json, dry_run) = (self.json, self.dry_run);
+        let plan = ExportPlan::new(self.into())?;
+        if json && *plan.target() == Target::Stdout {
+            return Err(Error::Usage(
+                "--json and -o - both want standard output: leave one out".to_owned(),
+            ));
+        }
+        let client = global.client()?;
+        if dry_run {
+            return super::runtime()?.block_on(async {
+                let would = Job::new(client, plan).dry_run().await?;
+                if json { super::print_json(&would) } else { super::print(&announce(&would)) }
+            });
+        }
+        let summary = run(client, plan, screen)?;
+        if json {
+            super::print_json(&summary)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a plan with progress and signals, and says what it came to.
+pub(super) fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
+    let job = Job::new(client.clone(), plan);
+    let progress = job.progress();
+    super::runtime()?.block_on(async {
+        let shown = screen.show(client, progress);
+        let result = job.run_until(interrupted()).await;
+        shown.end();
+        let summary = result?;
+        screen.say(&report(&summary));
+        Ok(summary)
+    })
+}
+
+impl From<Export> for ExportOptions {
+    fn from(typed: Export) -> Self {
+        Self {
+            query: typed.filters.into(),
+            format: typed.format,
+            compression: typed.compression,
+            columns: typed.columns,
+            page_size: typed.page_size,
+            pages: typed.pages,
+            limit: typed.limit,
+            rows_per_file: typed.rows_per_file,
+            overwrite: typed.overwrite,
+            restart: typed.restart,
+            manifest: typed.manifest,
+            sweeps: typed.sweeps,
+            encode_threads: typed.encode_threads,
+            prefetch_bytes: typed.prefetch_bytes,
+            temp_dir: typed.temp_dir,
+            ..Self::new(typed.dataset, typed.output)
+        }
+    }
+}
+
+/// Ends with the error that a signal means.
+async fn interrupted() -> Error {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let error = |signal, number| Error::Interrupted { signal, number, hint: None };
+        let streams = signal(SignalKind::interrupt())
+            .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        match streams {
+            Ok((mut interrupt, mut terminate)) => tokio::select! {
+                _ = interrupt.recv() => error("SIGINT", 2),
+                _ = terminate.recv() => error("SIGTERM", 15),
+            },
+            // Without handlers the signals end the process by themselves.
+            Err(_) => std::future::pending().await,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Error::Interrupted { signal: "Ctrl-C", number: 2, hint: None },
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+fn report(summary: &Summary) -> String {
+    use overmind_export::Completeness;
+    let seconds = summary.seconds.max(0.001);
+    let files = if summary.files == 1 { "file" } else { "files" };
+    let claim = match summary.completeness {
+        Completeness::Proven => "complete: every row once",
+        Completeness::Partial => "a part of the dataset",
+    };
+    format!(
+        "{} rows in {} {files} ({}) · {seconds:.1} s · {} rows/s · {claim}\n  {}",
+        indicatif::HumanCount(summary.rows),
+        indicatif::HumanCount(summary.files),
+        indicatif::HumanBytes(summary.bytes),
+        indicatif::HumanCount((summary.rows as f64 / seconds) as u64),
+        summary.output,
+    )
+}
+
+fn announce(would: &DryRun) -> String {
+    format!(
+        "would export {} of {} rows in {} {} of {} rows to {}\n",
+        indicatif::HumanCount(would.rows),
+        indicatif::HumanCount(would.count),
+        indicatif::HumanCount(would.requests),
+        if would.requests == 1 { "request" } else { "requests" },
+        would.page_size,
+        would.output,
+    )
+}

@@ -1,0 +1,142 @@
+//! What every subcommand takes: the connection, what is shown, what is logged.
+
+use std::{io::IsTerminal, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use overmind_export::{Client, ClientBuilder, Concurrency, Rate, Result};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::{parse, progress::Screen};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Global {
+    /// Where the API lives [default: the environment, then https://api.overmindlab.ai]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) base_url: Option<String>,
+    /// Read the key from the first line of this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) api_key_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file besides the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+    /// Allow plain http to another machine: the key crosses the network unencrypted
+    #[arg(long, global = true)]
+    allow_http: bool,
+    /// Requests in flight at once: auto finds what the API sustains, a number fixes it
+    #[arg(long, global = true, value_name = "auto|1..64", default_value = "auto")]
+    concurrency: Concurrency,
+    /// Start no more requests than this, such as 20/s or 600/min [default: as the API allows]
+    #[arg(long, global = true, value_name = "RATE")]
+    rate_limit: Option<Rate>,
+    /// How long one request may take
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = parse::duration)]
+    timeout: Duration,
+    /// How long connecting may take
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse::duration)]
+    connect_timeout: Duration,
+    /// How often one request is retried
+    #[arg(long, global = true, value_name = "N", default_value_t = 20)]
+    max_retries: u64,
+    /// End the run when the API does nothing but fail for this long [default: 2min, and 15s if it
+    /// never answered]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration)]
+    retry_for: Option<Duration>,
+    /// The largest page to accept, after decompression
+    #[arg(long, global = true, value_name = "BYTES", default_value = "64MiB", value_parser = parse::bytes)]
+    max_page_bytes: usize,
+    /// Show nothing but errors
+    #[arg(short, long, global = true, help_heading = "Display")]
+    quiet: bool,
+    /// Log what happens; twice for each request, three times for the libraries too
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Display")]
+    verbose: u8,
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Display")]
+    log_format: LogFormat,
+    /// auto: a bar on a terminal, a line every few seconds elsewhere, nothing with --quiet
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Display")]
+    progress: When,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Global {
+    /// The connection, from flags, then the environment, then defaults.
+    pub(super) fn client(&self) -> Result<Client> {
+        let mut builder = ClientBuilder::from_env();
+        if let Some(url) = &self.base_url {
+            builder = builder.base_url(url);
+        }
+        if let Some(path) = &self.api_key_file {
+            builder = builder.api_key_file(path)?;
+        }
+        self.configure(builder).build()
+    }
+
+    /// The options of a connection besides where to and with which key.
+    pub(super) fn configure(&self, mut builder: ClientBuilder) -> ClientBuilder {
+        builder = builder
+            .allow_http(self.allow_http)
+            .concurrency(self.concurrency)
+            .timeout(self.timeout)
+            .connect_timeout(self.connect_timeout)
+            .max_retries(self.max_retries)
+            .max_page_bytes(self.max_page_bytes);
+        if let Some(path) = &self.ca_cert {
+            builder = builder.ca_cert(path);
+        }
+        if let Some(rate) = self.rate_limit {
+            builder = builder.rate_limit(rate);
+        }
+        if let Some(time) = self.retry_for {
+            builder = builder.retry_for(time);
+        }
+        builder
+    }
+
+    /// What standard error shows; starts logging.
+    pub(super) fn screen(&self) -> Screen {
+        let shown = match self.progress {
+            When::Always => true,
+            When::Auto => !self.quiet,
+            When::Never => false,
+        };
+        let screen = Screen::new(shown, self.quiet);
+        self.start_logging(&screen);
+        screen
+    }
+
+    fn start_logging(&self, screen: &Screen) {
+        use tracing::level_filters::LevelFilter;
+        let ours = match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (false, 0) => LevelFilter::WARN,
+            (false, 1) => LevelFilter::INFO,
+            (false, 2) => LevelFilter::DEBUG,
+            (false, _) => LevelFilter::TRACE,
+        };
+        let others = if self.verbose > 2 { LevelFilter::TRACE } else { LevelFilter::WARN };
+        let filter = Targets::new().with_target("overmind_export", ours).with_default(others);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(screen.writer())
+            .with_ansi(std::io::stderr().is_terminal());
+        let registry = tracing_subscriber::registry().with(filter);
+        // A second start, which only tests could make, keeps the first.
+        drop(match self.log_format {
+            LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
+            LogFormat::Json => registry.with(lines.json()).try_init(),
+        });
+    }
+}

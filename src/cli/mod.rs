@@ -1,0 +1,94 @@
+//! The command line: one file a subcommand, arguments exactly as typed. Decides nothing itself.
+
+mod completions;
+mod datasets;
+mod demo;
+mod export;
+mod global;
+mod parse;
+mod preview;
+mod progress;
+mod query;
+mod table;
+
+use std::io::Write;
+
+use clap::{
+    Parser, Subcommand,
+    builder::styling::{AnsiColor, Styles},
+};
+use overmind_export::{Error, Result};
+use tokio::runtime::{Builder, Runtime};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER: &str = "\
+Environment:
+  OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    the key, unless --api-key-file is given
+  OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   the base URL, unless --base-url is given
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
+
+Exit codes: 0 done · 2 usage · 65 the data is not what it should be · 66 no such dataset ·
+  69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be made · 74 I/O ·
+  75 another run writes the output · 77 no key, or refused · 78 configuration · 130, 143 interrupted";
+
+/// Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
+///
+/// `overmind-export demo` shows it without an account.
+#[derive(Debug, Parser)]
+#[command(version, styles = STYLES, after_long_help = AFTER, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: global::Global,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Export(Box<export::Export>),
+    Datasets(datasets::Datasets),
+    Preview(preview::Preview),
+    Demo(Box<demo::Demo>),
+    Completions(completions::Completions),
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { command, global } = arguments;
+    let screen = global.screen();
+    match command {
+        Command::Export(export) => export.run(&global, &screen),
+        Command::Datasets(datasets) => datasets.run(&global),
+        Command::Preview(preview) => preview.run(&global),
+        Command::Demo(demo) => demo.run(&global, &screen),
+        Command::Completions(completions) => completions.run(),
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("network")
+        .build()
+        .map_err(|error| Error::Internal(format!("starting threads: {error}")))
+}
+
+/// Writes to standard output, where data and summaries go.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|source| match source.kind() {
+        std::io::ErrorKind::BrokenPipe => Error::OutputClosed,
+        _ => Error::Io { action: "write", path: "standard output".into(), source },
+    })
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let json = serde_json::to_string(value)
+        .map_err(|error| Error::Internal(format!("summary: {error}")))?;
+    print(&(json + "\n"))
+}

@@ -1,0 +1,191 @@
+//! Standard error: a bar on a terminal, a line every few seconds elsewhere, notes and log lines.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use overmind_export::{Client, Progress};
+use tokio::task::JoinHandle;
+
+/// How often a bar moves.
+const FRAME: Duration = Duration::from_millis(100);
+/// How often a line is written where there is no terminal.
+const LINE: Duration = Duration::from_secs(5);
+
+/// What may be shown, and the bars that log lines must not run into.
+#[derive(Debug, Clone)]
+pub(super) struct Screen {
+    shown: bool,
+    quiet: bool,
+    bars: MultiProgress,
+}
+
+impl Screen {
+    pub(super) fn new(shown: bool, quiet: bool) -> Self {
+        Self { shown, quiet, bars: MultiProgress::new() }
+    }
+
+    /// A line for people, unless they asked for quiet.
+    pub(super) fn say(&self, text: &str) {
+        if !self.quiet {
+            self.line(text);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.bars.suspend(|| {
+            // Nobody is left to tell if standard error is gone.
+            drop(writeln!(io::stderr().lock(), "{text}"));
+        });
+    }
+
+    /// Where log lines go.
+    pub(super) fn writer(&self) -> impl Fn() -> LogLine + Send + Sync + 'static {
+        let bars = self.bars.clone();
+        move || LogLine { bars: bars.clone(), text: Vec::new() }
+    }
+
+    /// Shows an export until [`Shown::end`].
+    pub(super) fn show(&self, client: Client, progress: Arc<Progress>) -> Shown {
+        let screen = self.clone();
+        let bar = (self.shown && io::stderr().is_terminal()).then(|| {
+            let bar = self.bars.add(ProgressBar::no_length());
+            bar.set_style(style());
+            bar
+        });
+        let view = View { screen, client, progress, bar, begun: Instant::now(), lined: None };
+        Shown { view: view.clone(), task: tokio::spawn(view.run()) }
+    }
+}
+
+/// An export that is being shown.
+pub(super) struct Shown {
+    view: View,
+    task: JoinHandle<()>,
+}
+
+impl Shown {
+    pub(super) fn end(self) {
+        self.task.abort();
+        self.view.notes();
+        if let Some(bar) = self.view.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[derive(Clone)]
+struct View {
+    screen: Screen,
+    client: Client,
+    progress: Arc<Progress>,
+    bar: Option<ProgressBar>,
+    begun: Instant,
+    lined: Option<Instant>,
+}
+
+impl View {
+    async fn run(mut self) {
+        let mut frames = tokio::time::interval(FRAME);
+        loop {
+            frames.tick().await;
+            self.notes();
+            match &self.bar {
+                Some(bar) => self.draw(bar),
+                None if self.screen.shown => self.maybe_line(),
+                None => {}
+            }
+        }
+    }
+
+    fn notes(&self) {
+        for note in self.progress.take_notes() {
+            self.screen.say(&note);
+        }
+    }
+
+    fn draw(&self, bar: &ProgressBar) {
+        if let Some(total) = self.progress.total() {
+            bar.set_length(total);
+            bar.set_position(self.progress.rows());
+        }
+        bar.set_message(self.traffic());
+    }
+
+    fn maybe_line(&mut self) {
+        let now = Instant::now();
+        if now - self.lined.unwrap_or(self.begun) < LINE {
+            return;
+        }
+        self.lined = Some(now);
+        let rows = self.progress.rows();
+        let fetched = rows - self.progress.kept().min(rows);
+        let rate = fetched as f64 / self.begun.elapsed().as_secs_f64();
+        let of = match self.progress.total() {
+            Some(total) if total > 0 => {
+                let percent = 100.0 * rows as f64 / total as f64;
+                let left = (total.saturating_sub(rows)) as f64 / rate.max(0.001);
+                let eta = humantime::format_duration(Duration::from_secs(left as u64));
+                format!(" of {} rows ({percent:.0} %), {eta} left", HumanCount(total))
+            }
+            _ => " rows".to_owned(),
+        };
+        let text = format!(
+            "{}{of} · {} rows/s · {}",
+            HumanCount(rows),
+            HumanCount(rate as u64),
+            self.traffic()
+        );
+        self.screen.line(&text);
+    }
+
+    /// What the network does: bytes a second, requests in flight, retries.
+    fn traffic(&self) -> String {
+        let meter = self.client.meter();
+        let rate = meter.bytes() as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        format!(
+            "{}/s · {} of {} in flight · {} retries",
+            HumanBytes(rate as u64),
+            self.client.in_flight(),
+            self.client.limit(),
+            meter.retries()
+        )
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template(
+        "{wide_bar:.cyan/dim} {human_pos}/{human_len} rows · {per_sec} · {msg} · {eta} left",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
+    .with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+        drop(write!(out, "{} rows/s", HumanCount(state.per_sec() as u64)));
+    })
+}
+
+/// A log line in the making: written whole, around the bars.
+pub(super) struct LogLine {
+    bars: MultiProgress,
+    text: Vec<u8>,
+}
+
+impl Write for LogLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        self.bars.suspend(|| drop(io::stderr().lock().write_all(&text)));
+    }
+}

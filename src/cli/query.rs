@@ -1,0 +1,49 @@
+//! The filters, under the API's own names.
+
+use clap::Args;
+use overmind_export::{Query, Source};
+use uuid::Uuid;
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Filters (they select the dataset, not its rows)")]
+pub(super) struct Filters {
+    /// Only a dataset of this agent
+    #[arg(long, value_name = "UUID")]
+    agent: Option<Uuid>,
+    /// Only a dataset that this model generated
+    #[arg(long, value_name = "MODEL")]
+    generator_model: Option<String>,
+    /// The field that orders the rows; -FIELD is descending
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    ordering: Option<String>,
+    /// A search term
+    #[arg(long, value_name = "TERM")]
+    search: Option<String>,
+    /// Only a dataset from this source: seed, synthetic, augmented or production
+    #[arg(long)]
+    source: Option<Source>,
+    /// Only this version
+    #[arg(long, value_name = "N")]
+    version: Option<i64>,
+    /// Only this version or later ones
+    #[arg(long, value_name = "N")]
+    version_min: Option<i64>,
+    /// Only this version or earlier ones
+    #[arg(long, value_name = "N")]
+    version_max: Option<i64>,
+}
+
+impl From<Filters> for Query {
+    fn from(filters: Filters) -> Self {
+        Self {
+            agent: filters.agent,
+            generator_model: filters.generator_model,
+            ordering: filters.ordering,
+            search: filters.search,
+            source: filters.source,
+            version: filters.version,
+            version_min: filters.version_min,
+            version_max: filters.version_max,
+        }
+    }
+}

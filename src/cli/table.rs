@@ -1,0 +1,63 @@
+//! Tables that fit the terminal, of text that cannot harm it.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::NOTHING};
+use console::Term;
+
+/// Lines of a cell; what is longer is shortened.
+const LINES: usize = 3;
+
+pub(super) enum Text {
+    Left(String),
+    Right(String),
+}
+
+pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>) -> String {
+    let width = Term::stdout().size_checked().map_or(100, |(_, columns)| columns);
+    let mut table = Table::new();
+    table
+        .load_preset(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width)
+        .set_truncation_indicator("…")
+        .set_header(header.iter().map(|name| name.to_uppercase()));
+    for row in rows {
+        let cells = row.into_iter().map(|text| match text {
+            // Twice the screen is more than can be shown of it.
+            Text::Left(text) => Cell::new(harmless(&text, usize::from(width) * 2 * LINES)),
+            Text::Right(text) => Cell::new(text).set_alignment(CellAlignment::Right),
+        });
+        let mut row = comfy_table::Row::from(cells.collect::<Vec<_>>());
+        row.max_height(LINES);
+        table.add_row(row);
+    }
+    let mut text: String =
+        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    if text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// The beginning of a text without anything that a terminal would obey.
+fn harmless(text: &str, length: usize) -> String {
+    text.chars()
+        .take(length)
+        .map(|c| match c {
+            '\n' | '\t' | '\r' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_the_api_cannot_steer_the_terminal() {
+        let row = vec![Text::Left("\u{1b}[2J\u{9b}31m\nx".to_owned())];
+        let text = render(&["name"], [row]);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
+}

@@ -1,0 +1,108 @@
+//! One file: written as `.NAME.partial`, which is also its lock, and renamed when complete.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{PartFile, fs as disk, parent};
+use crate::{
+    error::{Error, Result},
+    manifest::Manifest,
+};
+
+#[derive(Debug)]
+pub(crate) struct SingleFile {
+    target: PathBuf,
+    overwrite: bool,
+    staged: Option<Staged>,
+}
+
+#[derive(Debug)]
+struct Staged {
+    path: PathBuf,
+    file: File,
+}
+
+impl SingleFile {
+    pub(super) fn probe(target: &Path, overwrite: bool) -> Result<Self> {
+        disk::check_parent(target)?;
+        if !overwrite && target.symlink_metadata().is_ok() {
+            return Err(exists(target));
+        }
+        disk::check_unlocked(&disk::staging_path(target), target)?;
+        Ok(Self { target: target.to_owned(), overwrite, staged: None })
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.target.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(super) fn open(&mut self) -> Result<()> {
+        if self.staged.is_none() {
+            let path = disk::staging_path(&self.target);
+            let file = disk::lock(&path, &self.target)?;
+            self.staged = Some(Staged { path, file });
+        }
+        Ok(())
+    }
+
+    pub(super) fn create(&mut self) -> Result<PartFile> {
+        let Some(staged) = &self.staged else {
+            return Err(Error::Internal("the output was not opened".to_owned()));
+        };
+        // What a killed run or an earlier sweep left is of no use.
+        let failed = |error| Error::io("write", &staged.path)(error);
+        staged.file.set_len(0).map_err(failed)?;
+        let mut file = staged.file.try_clone().map_err(failed)?;
+        io::Seek::rewind(&mut file).map_err(failed)?;
+        Ok(PartFile::new(&self.target, file))
+    }
+
+    pub(super) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
+        let Some(staged) = &self.staged else {
+            return Err(Error::Internal("the output was not opened".to_owned()));
+        };
+        let renamed = if self.overwrite {
+            fs::rename(&staged.path, &self.target)
+        } else {
+            disk::rename_new(&staged.path, &self.target)
+        };
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                drop(fs::remove_file(&staged.path));
+                exists(&self.target)
+            }
+            _ => Error::io("rename to", &self.target)(error),
+        })?;
+        if sidecar {
+            let path = sidecar_path(&self.target);
+            fs::write(&path, manifest.to_json()?).map_err(Error::io("write", &path))?;
+        }
+        disk::sync_directory(parent(&self.target))
+    }
+
+    pub(super) fn abandon(self) {
+        if let Some(staged) = self.staged {
+            // Best effort: the next run takes over whatever stays.
+            drop(fs::remove_file(staged.path));
+        }
+    }
+}
+
+/// The manifest of a single file lies beside it.
+pub(crate) fn sidecar_path(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".manifest.json");
+    target.with_file_name(name)
+}
+
+fn exists(target: &Path) -> Error {
+    Error::Output {
+        path: target.to_owned(),
+        why: "exists already".to_owned(),
+        hint: Some("give --overwrite to replace it, or another path"),
+        source: None,
+    }
+}

@@ -1,0 +1,92 @@
+//! What a data file says about itself in its own metadata, and the digest of a batch.
+//!
+//! Never a clock, a host or anything random: the same rows give the same bytes.
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{DataType, Int64Type},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    client::Query,
+    error::{Error, Result},
+    manifest::Completeness,
+    plan::ExportPlan,
+    proof::{Digest, RowHasher},
+};
+
+/// The facts in a file's own metadata, under the key `overmind_export`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    pub(crate) tool: String,
+    pub(crate) dataset: Uuid,
+    pub(crate) query: Query,
+    pub(crate) completeness: Completeness,
+    /// Rows of the dataset.
+    pub(crate) count: u64,
+    /// The number of the file's first row in the export, from 0.
+    pub(crate) first_row: u64,
+    /// Rows of the file.
+    pub(crate) rows: u64,
+    /// The file's share of the content digest.
+    pub(crate) digest: String,
+}
+
+impl Facts {
+    pub(super) fn new(
+        plan: &ExportPlan,
+        count: u64,
+        first_row: u64,
+        rows: u64,
+        digest: Digest,
+    ) -> Self {
+        Self {
+            tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+            dataset: plan.options.dataset,
+            query: plan.options.query.clone(),
+            completeness: plan.completeness(),
+            count,
+            first_row,
+            rows,
+            digest: digest.to_string(),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::Internal(format!("facts: {error}")))
+    }
+}
+
+/// The digest of a batch whose first row has this number in the export.
+pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
+    let mut hasher = RowHasher::new();
+    let mut sum = Digest::default();
+    let columns = batch.columns().iter().map(|array| match array.data_type() {
+        DataType::Int64 => Ok(Values::Integers(array.as_primitive::<Int64Type>())),
+        DataType::Utf8 => Ok(Values::Text(array.as_string::<i32>())),
+        other => Err(Error::Internal(format!("a column of type {other}"))),
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    for row in 0..batch.num_rows() {
+        hasher.start(first_row + row as u64);
+        for column in &columns {
+            match column {
+                Values::Integers(values) => {
+                    hasher.int_field(values.is_valid(row).then(|| values.value(row)));
+                }
+                Values::Text(values) => {
+                    hasher.field(values.is_valid(row).then(|| values.value(row).as_bytes()));
+                }
+            }
+        }
+        sum += hasher.end();
+    }
+    Ok(sum)
+}
+
+enum Values<'a> {
+    Integers(&'a arrow::array::Int64Array),
+    Text(&'a arrow::array::StringArray),
+}

@@ -1,0 +1,441 @@
+//! One export from its first request to its publication: stream → batches → sink → manifest.
+//!
+//! ```text
+//! page 1 ─► plan known ─► lock, resume ─► pages ══► writer (a thread) ─► proof ─► publish
+//!                                          └──────────── moved? sweep again ◄──┘
+//! ```
+//!
+//! Nothing is published before the proof holds. Knows nothing of arguments or terminals.
+
+mod facts;
+mod writer;
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{SecondsFormat, Utc};
+use futures::StreamExt;
+use serde::Serialize;
+use tokio::{select, sync::mpsc, task::JoinHandle};
+
+use self::writer::{Finished, Message, Writer};
+use crate::{
+    batch::{BatchBuilder, Column},
+    client::{Client, Page},
+    destination::{Destination, Header, Kept},
+    error::{Error, Result},
+    manifest::{Completeness, Manifest, Tool},
+    paginator::{Ids, KeptPages, Pages, StreamOptions},
+    plan::{ExportPlan, Target},
+    progress::Progress,
+    proof::{DEFAULT_LIMIT_BYTES, PageFacts},
+    sink::{Sink, Written},
+};
+
+/// Pages that wait for the writer beside those that the paginator holds.
+const HANDOVER: usize = 2;
+
+/// An export that is ready to run.
+///
+/// ```no_run
+/// # async fn export() -> overmind_export::Result<()> {
+/// use overmind_export::{Client, Export, ExportOptions, ExportPlan};
+///
+/// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+/// let plan = ExportPlan::new(ExportOptions::new(dataset, "rows.parquet"))?;
+/// let summary = Export::new(Client::from_env()?, plan).run().await?;
+/// println!("{} rows", summary.rows);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Export {
+    client: Client,
+    plan: ExportPlan,
+    progress: Arc<Progress>,
+}
+
+/// What an export came to.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The dataset.
+    pub dataset: uuid::Uuid,
+    /// Where it went, as it was asked for.
+    pub output: String,
+    /// Rows of the dataset, as the API says.
+    pub count: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Files written.
+    pub files: u64,
+    /// Bytes written, after compression.
+    pub bytes: u64,
+    /// Whether every row of the dataset is there once: proven, or not claimed.
+    pub completeness: Completeness,
+    /// A digest of the rows' content, equal for equal content in any format.
+    pub digest: String,
+    /// Pages read, those of parts that were kept included.
+    pub pages: u64,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// Requests sent again.
+    pub retries: u64,
+    /// Bytes of pages received, after decompression.
+    pub received_bytes: u64,
+    /// Seconds from the first request to the publication.
+    pub seconds: f64,
+}
+
+/// What an export would do.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct DryRun {
+    /// The dataset.
+    pub dataset: uuid::Uuid,
+    /// Where it would go.
+    pub output: String,
+    /// Rows of the dataset, as the API says.
+    pub count: u64,
+    /// Rows that would be written.
+    pub rows: u64,
+    /// Rows that a page really holds.
+    pub page_size: u64,
+    /// Requests that it would take, if none fails.
+    pub requests: u64,
+}
+
+impl Export {
+    /// An export of this plan through this client.
+    pub fn new(client: Client, plan: ExportPlan) -> Self {
+        Self { client, plan, progress: Arc::default() }
+    }
+
+    /// The counters of this export, to be read while it runs.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
+    }
+
+    /// Asks for one page and says what the export would do; writes nothing.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), as far as it goes.
+    pub async fn dry_run(&self) -> Result<DryRun> {
+        Destination::probe(&self.plan)?;
+        let options = &self.plan.options;
+        let page = self.first_page().await?;
+        let (first, page_rows) = (page.number(), page.len() as u64);
+        let pages = if page_rows == 0 { 1 } else { page.count().div_ceil(page_rows) };
+        let last = options.pages.end(pages).max(first);
+        let rows = |last: u64| page.count().min(last * page_rows) - (first - 1) * page_rows;
+        let wanted = options.limit.unwrap_or(u64::MAX);
+        let requests = (first..=last).find(|page| rows(*page) >= wanted).unwrap_or(last) - first + 1;
+        Ok(DryRun {
+            dataset: options.dataset,
+            output: self.plan.target.to_string(),
+            count: page.count(),
+            rows: rows(last).min(wanted),
+            page_size: page_rows,
+            requests,
+        })
+    }
+
+    /// Runs the export to its end.
+    ///
+    /// # Errors
+    /// Whatever ended it; nothing was published then. Must run within a tokio runtime.
+    pub async fn run(self) -> Result<Summary> {
+        self.run_until(std::future::pending()).await
+    }
+
+    /// Runs the export to its end, or until `stop` gives the error to end with. Parts that are
+    /// finished by then are kept for a run that continues this one.
+    ///
+    /// # Errors
+    /// Whatever ended it; nothing was published then.
+    pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
+        let begun = Instant::now();
+        let started_at = now();
+        let mut destination = Destination::probe(&self.plan)?;
+        let mut stop = pin!(stop);
+        let sweeps = if self.plan.target == Target::Stdout { 0 } else { self.plan.options.sweeps };
+        for sweep in 0.. {
+            let outcome = self.sweep(&mut destination, &started_at, stop.as_mut()).await;
+            let error = match outcome {
+                Ok((manifest, bytes)) => {
+                    let sidecar = self.plan.options.manifest;
+                    let published = manifest.clone();
+                    blocking(move || destination.publish(&published, sidecar)).await?;
+                    return Ok(self.summary(&manifest, bytes, begun.elapsed()));
+                }
+                Err(error) => error,
+            };
+            let moved = matches!(error, Error::Incomplete(_));
+            if moved {
+                destination.forget()?;
+            }
+            if moved && sweep < sweeps {
+                self.progress.note(format!("{error}; starting again from page 1"));
+                continue;
+            }
+            let kept = blocking(move || Ok(destination.abandon())).await?;
+            return Err(error.with_kept_parts(kept, &self.plan.target));
+        }
+        Err(Error::Internal("no sweep ended".to_owned()))
+    }
+
+    /// Reads everything once and stages it; the caller publishes.
+    async fn sweep(
+        &self,
+        destination: &mut Destination,
+        started_at: &str,
+        mut stop: std::pin::Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<(Manifest, u64)> {
+        let first = select! {
+            page = self.first_page() => page?,
+            error = stop.as_mut() => return Err(error),
+        };
+        let (count, page_rows) = (first.count(), first.len() as u64);
+        let header = Header {
+            plan: self.plan.fingerprint(),
+            count,
+            started_at: started_at.to_owned(),
+        };
+        let kept = destination.resume(&header, self.plan.options.restart)?;
+        destination.open(&header)?;
+        self.announce(&first, &kept);
+
+        let started_at = header.started_at.clone();
+        let mut pages = self.pages(first, &kept);
+        let (sender, receiver) = mpsc::channel(HANDOVER);
+        let staged = std::mem::replace(destination, Destination::Stdout);
+        let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
+        let writing: JoinHandle<(Destination, Result<Finished>)> =
+            tokio::task::spawn_blocking(move || {
+                let result = writer.run(receiver);
+                (writer.into_destination(), result)
+            });
+        let pumped = select! {
+            result = pump(&mut pages, sender) => result,
+            error = stop => Err(error),
+        };
+        drop(pages);
+        let (staged, written) =
+            writing.await.map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
+        *destination = staged;
+        // An error of the writer closes its channel, which the pump then only reports as closed.
+        let finished = match (pumped, written) {
+            (Ok(()), written) => written?,
+            (Err(Error::Internal(_)), Err(error)) => return Err(error),
+            (Err(error), _) => return Err(error),
+        };
+        let bytes = finished.parts.iter().map(|part| part.bytes).sum();
+        let manifest = Manifest {
+            format_version: 1,
+            tool: Tool::this(),
+            base_url: self.client.base_url().to_owned(),
+            dataset: self.plan.options.dataset,
+            query: self.plan.options.query.clone(),
+            started_at,
+            finished_at: now(),
+            completeness: self.plan.completeness(),
+            count,
+            pages: finished.pages,
+            page_size: page_rows,
+            rows: finished.rows,
+            columns: self.plan.columns.clone(),
+            format: self.plan.encoding.format(),
+            compression: self.plan.encoding.compression().to_string(),
+            digest: finished.digest.to_string(),
+            parts: finished.parts,
+        };
+        Ok((manifest, bytes))
+    }
+
+    async fn first_page(&self) -> Result<Page> {
+        let options = &self.plan.options;
+        let page = options.pages.first();
+        self.client.first_page(options.dataset, &options.query, page, options.page_size).await
+    }
+
+    fn pages(&self, first: Page, kept: &[Kept]) -> Pages {
+        let options = &self.plan.options;
+        let kept = kept
+            .iter()
+            .map(|kept| KeptPages {
+                facts: PageFacts {
+                    pages: kept.part.first_page..=kept.part.last_page,
+                    count: first.count(),
+                    has_next: kept.has_next,
+                },
+                rows: kept.part.rows,
+                ids: kept.ids.clone(),
+            })
+            .collect();
+        let stream = StreamOptions {
+            page_size: options.page_size,
+            pages: options.pages,
+            limit: options.limit,
+            prefetch_bytes: options.prefetch_bytes,
+            ids: Ids::Spilling { limit_bytes: DEFAULT_LIMIT_BYTES, temp_dir: self.plan.temp_dir() },
+            kept,
+            ..StreamOptions::default()
+        };
+        self.client.pages_after(first, options.dataset, options.query.clone(), stream)
+    }
+
+    fn announce(&self, first: &Page, kept: &[Kept]) {
+        let page_rows = first.len() as u64;
+        let skipped = (first.number() - 1) * page_rows;
+        let options = &self.plan.options;
+        let end = options.pages.last().map_or(u64::MAX, |last| last.saturating_mul(page_rows));
+        let rows = first.count().min(end).saturating_sub(skipped);
+        let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
+        self.progress.begin(rows.min(options.limit.unwrap_or(u64::MAX)), kept_rows);
+        if let Some(last) = kept.last() {
+            self.progress.note(format!(
+                "continuing: {} finished {} kept ({} of {} rows, up to page {})",
+                kept.len(),
+                crate::error::plural(kept.len() as u64, "part"),
+                kept_rows,
+                first.count(),
+                last.part.last_page,
+            ));
+        }
+    }
+
+    fn summary(&self, manifest: &Manifest, bytes: u64, elapsed: Duration) -> Summary {
+        let meter = self.client.meter();
+        Summary {
+            dataset: manifest.dataset,
+            output: self.plan.target.to_string(),
+            count: manifest.count,
+            rows: manifest.rows,
+            files: manifest.parts.len() as u64,
+            bytes,
+            completeness: manifest.completeness,
+            digest: manifest.digest.clone(),
+            pages: manifest.pages,
+            requests: meter.requests(),
+            retries: meter.retries(),
+            received_bytes: meter.bytes(),
+            seconds: elapsed.as_secs_f64(),
+        }
+    }
+}
+
+impl ExportPlan {
+    fn completeness(&self) -> Completeness {
+        if self.is_whole() { Completeness::Proven } else { Completeness::Partial }
+    }
+}
+
+impl Error {
+    /// Says what the next run will find.
+    fn with_kept_parts(self, kept: usize, target: &Target) -> Self {
+        match self {
+            Self::Interrupted { signal, number, .. } => {
+                let hint = match target {
+                    _ if kept > 0 => "run the same command again to continue where it stopped",
+                    Target::Stdout => "the output is not complete: run the same command again",
+                    Target::File(_) => {
+                        "nothing was written: a single file starts over; export to a directory \
+                         (a path that ends in a slash) to be able to continue"
+                    }
+                    Target::Directory(_) => "nothing was written: run the same command again",
+                };
+                Self::Interrupted { signal, number, hint: Some(hint) }
+            }
+            error => error,
+        }
+    }
+}
+
+/// Hands pages to the writer; ends with the stream, or when the writer is gone.
+async fn pump(pages: &mut Pages, sender: mpsc::Sender<Message>) -> Result<()> {
+    let closed = |_| Error::Internal("the writer is gone".to_owned());
+    while let Some(page) = pages.next().await.transpose()? {
+        sender.send(Message::Page(page)).await.map_err(closed)?;
+    }
+    // Without this message the writer takes the end of the channel for an interruption.
+    sender.send(Message::End).await.map_err(closed)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::Internal(format!("a file operation stopped: {error}")))?
+}
+
+fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Writes the rows of a stream of pages into a sink, which may be one of your own.
+///
+/// # Errors
+/// The first error of the stream or of the sink, which is aborted then.
+///
+/// ```no_run
+/// # async fn write() -> overmind_export::Result<()> {
+/// use overmind_export::{Client, Column, Encoding, Format, Query, StreamOptions, schema, write_pages};
+///
+/// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+/// let pages = Client::from_env()?.pages(dataset, Query::default(), StreamOptions::default());
+/// let encoding = Encoding::from(Format::JsonLines);
+/// let sink = encoding.sink(schema(&Column::ALL), Box::new(std::io::sink()), 1)?;
+/// let written = write_pages(pages, &Column::ALL, sink).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn write_pages(
+    mut pages: Pages,
+    columns: &[Column],
+    mut sink: Box<dyn Sink>,
+) -> Result<Written> {
+    let mut builder = BatchBuilder::new(columns);
+    let (sender, mut receiver) = mpsc::channel(HANDOVER);
+    let writing = blocking(move || {
+        let mut write = || {
+            while let Some(message) = receiver.blocking_recv() {
+                let Message::Page(page) = message else { return Ok(true) };
+                for row in page.rows() {
+                    builder.push(&row);
+                    if builder.is_full()
+                        && let Some(batch) = builder.finish()?
+                    {
+                        sink.write(batch)?;
+                    }
+                }
+            }
+            Ok(false)
+        };
+        match write() {
+            Ok(true) => {
+                if let Some(batch) = builder.finish()? {
+                    sink.write(batch)?;
+                }
+                sink.finish("{}")
+            }
+            Ok(false) => {
+                sink.abort();
+                Err(Error::Internal("the stream ended early".to_owned()))
+            }
+            Err(error) => {
+                sink.abort();
+                Err(error)
+            }
+        }
+    });
+    let (pumped, written) = futures::join!(pump(&mut pages, sender), writing);
+    match (pumped, written) {
+        (Ok(()), written) => written,
+        (Err(Error::Internal(_)), Err(error)) => Err(error),
+        (Err(error), _) => Err(error),
+    }
+}

@@ -1,0 +1,228 @@
+//! Pages in, files out: the blocking half of an export, on a thread of its own.
+//!
+//! Parts end on page boundaries, by rows and by bytes of values, so that a part is a function of its
+//! pages. Never publishes.
+
+use std::{io::Write, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use super::facts::{Facts, digest};
+use crate::{
+    batch::BatchBuilder,
+    client::Page,
+    destination::{Destination, Kept, PartFile},
+    error::{Error, Result},
+    manifest::Part,
+    plan::{BYTES_PER_FILE, ExportPlan, Target},
+    progress::Progress,
+    proof::Digest,
+    sink::Sink,
+};
+
+pub(super) enum Message {
+    Page(Page),
+    /// The stream has ended, complete.
+    End,
+}
+
+/// What the writer staged.
+pub(super) struct Finished {
+    pub(super) rows: u64,
+    pub(super) pages: u64,
+    pub(super) digest: Digest,
+    pub(super) parts: Vec<Part>,
+}
+
+pub(super) struct Writer {
+    plan: ExportPlan,
+    count: u64,
+    destination: Destination,
+    builder: BatchBuilder,
+    open: Option<OpenPart>,
+    parts: Vec<Part>,
+    /// Rows of finished parts and of the open one's batches.
+    rows: u64,
+    digest: Digest,
+    progress: Arc<Progress>,
+}
+
+struct OpenPart {
+    file: PartFile,
+    ids: Option<PartFile>,
+    sink: Box<dyn Sink>,
+    first_row: u64,
+    first_page: u64,
+    last_page: u64,
+    has_next: bool,
+    /// Rows and bytes of values, those still in the builder included.
+    rows: u64,
+    bytes: u64,
+    digest: Digest,
+}
+
+impl Writer {
+    pub(super) fn new(
+        plan: ExportPlan,
+        count: u64,
+        destination: Destination,
+        kept: Vec<Kept>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();
+        let mut total = Digest::default();
+        for part in &parts {
+            // The journal was checked line by line when it was read.
+            total += part.digest.parse().unwrap_or_default();
+        }
+        Self {
+            count,
+            destination,
+            builder: BatchBuilder::new(&plan.columns),
+            plan,
+            open: None,
+            rows: parts.iter().map(|part| part.rows).sum(),
+            parts,
+            digest: total,
+            progress,
+        }
+    }
+
+    pub(super) fn into_destination(self) -> Destination {
+        self.destination
+    }
+
+    /// Writes what comes until the end, or until the channel closes without one.
+    pub(super) fn run(&mut self, mut messages: mpsc::Receiver<Message>) -> Result<Finished> {
+        let result = self.write(&mut messages);
+        if result.is_err()
+            && let Some(part) = self.open.take()
+        {
+            let failure = part.file.failure();
+            part.sink.abort();
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+        }
+        result
+    }
+
+    fn write(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<Finished> {
+        while let Some(message) = messages.blocking_recv() {
+            match message {
+                Message::Page(page) => self.page(&page)?,
+                Message::End => return self.finish(),
+            }
+        }
+        Err(Error::Internal("the stream ended early".to_owned()))
+    }
+
+    fn page(&mut self, page: &Page) -> Result<()> {
+        if self.open.is_none() {
+            self.open_part(page.number())?;
+        }
+        let before = self.builder.pushed_bytes();
+        let mut ids = Vec::with_capacity(16 * page.len());
+        for row in page.rows() {
+            self.builder.push(&row);
+            ids.extend_from_slice(row.id.as_bytes());
+            if self.builder.is_full() {
+                self.flush()?;
+            }
+        }
+        self.progress.add_rows(page.len() as u64);
+        let pushed = self.builder.pushed_bytes() - before;
+        let Some(part) = &mut self.open else { return Ok(()) };
+        if let Some(file) = &mut part.ids {
+            // What went wrong comes to light when the file is closed.
+            drop(file.write_all(&ids));
+        }
+        part.last_page = page.number();
+        part.has_next = page.has_next();
+        part.rows += page.len() as u64;
+        part.bytes += pushed;
+        let full = part.rows >= self.plan.rows_per_file || part.bytes >= BYTES_PER_FILE;
+        if full && matches!(self.plan.target, Target::Directory(_)) {
+            self.close_part()?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Finished> {
+        // A dataset without rows has a file all the same, with the schema.
+        if self.open.is_none() && self.parts.is_empty() {
+            self.open_part(self.plan.options.pages.first())?;
+        }
+        self.close_part()?;
+        let pages = self.parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
+        let parts = std::mem::take(&mut self.parts);
+        Ok(Finished { rows: self.rows, pages, digest: self.digest, parts })
+    }
+
+    fn open_part(&mut self, page: u64) -> Result<()> {
+        let index = self.parts.len();
+        let encoding = self.plan.encoding;
+        let file = self.destination.create(index, encoding.extension())?;
+        let ids = self.destination.create_ids(index)?;
+        let (schema, output) = (self.builder.schema(), file.writer());
+        let sink = match self.plan.target {
+            Target::Stdout => encoding.streaming_sink(schema, output),
+            _ => encoding.sink(schema, output, self.plan.encode_threads),
+        };
+        let sink = sink.map_err(|error| file.failure().unwrap_or(error))?;
+        self.open = Some(OpenPart {
+            file,
+            ids,
+            sink,
+            first_row: self.rows,
+            first_page: page,
+            last_page: page,
+            has_next: false,
+            rows: 0,
+            bytes: 0,
+            digest: Digest::default(),
+        });
+        Ok(())
+    }
+
+    /// Hands the builder's rows to the sink.
+    fn flush(&mut self) -> Result<()> {
+        let (Some(batch), Some(part)) = (self.builder.finish()?, &mut self.open) else {
+            return Ok(());
+        };
+        part.digest += digest(&batch, self.rows)?;
+        self.rows += batch.num_rows() as u64;
+        part.sink.write(batch)
+    }
+
+    fn close_part(&mut self) -> Result<()> {
+        self.flush()?;
+        let Some(part) = self.open.take() else { return Ok(()) };
+        let rows = self.rows - part.first_row;
+        let facts = Facts::new(&self.plan, self.count, part.first_row, rows, part.digest);
+        let finished = part.sink.finish(&facts.to_json()?);
+        let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
+        if finished.rows != rows {
+            let text = format!("the sink wrote {} rows of {rows}", finished.rows);
+            return Err(Error::Internal(text));
+        }
+        let closed = part.file.close()?;
+        if let Some(ids) = &part.ids {
+            ids.close()?;
+        }
+        self.digest += part.digest;
+        let record = Part {
+            path: self.destination.part_name(self.parts.len(), self.plan.encoding.extension()),
+            first_page: part.first_page,
+            last_page: part.last_page,
+            rows,
+            bytes: closed.bytes,
+            sha256: closed.sha256,
+            digest: part.digest.to_string(),
+        };
+        self.destination.keep(&record, part.has_next)?;
+        self.parts.push(record);
+        self.progress.set_files(self.parts.len() as u64);
+        Ok(())
+    }
+}

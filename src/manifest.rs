@@ -1,0 +1,138 @@
+//! The record of an export: what was asked for, what came, and what each file must be.
+//!
+//! It is written last, so that its presence means that what it lists is there. It holds what data
+//! files must not: times and the base URL. Never a secret.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    batch::Column,
+    client::Query,
+    error::{Error, Result},
+    sink::Format,
+};
+
+/// The manifest's name in a directory.
+pub(crate) const MANIFEST: &str = "_manifest.json";
+/// An empty file that says that the directory is complete.
+pub(crate) const SUCCESS: &str = "_SUCCESS";
+
+/// What an export holds and how it came about; `_manifest.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// The version of this layout: 1.
+    pub format_version: u32,
+    /// What wrote it.
+    pub tool: Tool,
+    /// Where the API lives.
+    pub base_url: String,
+    /// The dataset.
+    pub dataset: Uuid,
+    /// Its filters and the order of its rows.
+    pub query: Query,
+    /// When the first request was sent, RFC 3339, UTC.
+    pub started_at: String,
+    /// When the last row was written, RFC 3339, UTC.
+    pub finished_at: String,
+    /// Whether every row of the dataset is here, each once: proven, or not claimed.
+    pub completeness: Completeness,
+    /// Rows of the dataset, as the API says.
+    pub count: u64,
+    /// Pages that were read.
+    pub pages: u64,
+    /// Rows of a full page, as the API gave them.
+    pub page_size: u64,
+    /// Rows that were written.
+    pub rows: u64,
+    /// The columns, in order.
+    pub columns: Vec<Column>,
+    /// The format of the parts.
+    pub format: Format,
+    /// Their codec.
+    pub compression: String,
+    /// A digest of the rows' content, equal for equal content in any format and part size.
+    pub digest: String,
+    /// The files, in the order of their rows.
+    pub parts: Vec<Part>,
+}
+
+/// What wrote an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `overmind-export`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl Tool {
+    pub(crate) fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// What is known about the rows that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Completeness {
+    /// Every row of the dataset came once.
+    Proven,
+    /// A range of pages or a number of rows was asked for: nothing is claimed about the others.
+    Partial,
+}
+
+/// One file of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Part {
+    /// Relative to the manifest.
+    pub path: String,
+    /// The first page that it holds.
+    pub first_page: u64,
+    /// The last.
+    pub last_page: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+    /// The part's share of the content digest.
+    pub digest: String,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::Damaged`] when it is not a manifest of a
+    /// version that this one knows.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
+        let manifest: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| damaged(format!("it is not a manifest: {error}")))?;
+        if manifest.format_version != 1 || manifest.tool.name != env!("CARGO_PKG_NAME") {
+            let Tool { name, version } = &manifest.tool;
+            return Err(damaged(format!(
+                "it was written by {name} {version}, layout {}",
+                manifest.format_version
+            )));
+        }
+        Ok(manifest)
+    }
+
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::Internal(format!("manifest: {error}")))?;
+        json.push(b'\n');
+        Ok(json)
+    }
+}

@@ -1,0 +1,352 @@
+//! An export, decided: what to fetch, how to encode it, where to put it. Checked as a whole.
+//!
+//! Knows nothing of a command line or a config file, and touches nothing but to look whether an
+//! output is a directory already.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    batch::Column,
+    client::Query,
+    error::{Error, Result},
+    paginator::{PageRange, StreamOptions},
+    sink::{Compression, Encoding, Format},
+};
+
+/// Rows in a part of a directory, unless told otherwise.
+pub(crate) const ROWS_PER_FILE: u64 = 250_000;
+/// Bytes of values in a part: what bounds it when rows are large.
+pub(crate) const BYTES_PER_FILE: u64 = 512 << 20;
+
+/// Where an export goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One file, which appears when it is complete.
+    File(PathBuf),
+    /// A directory of parts with a manifest, which appears when it is complete.
+    Directory(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Directory(path) => write!(f, "{}", path.display()),
+            Self::Stdout => f.write_str("standard output"),
+        }
+    }
+}
+
+/// What an export is asked for; [`ExportPlan::new`] decides the rest.
+///
+/// ```
+/// use overmind_export::{ExportOptions, ExportPlan, Format};
+/// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+/// let options = ExportOptions { limit: Some(1000), ..ExportOptions::new(dataset, "rows.jsonl.gz") };
+/// assert_eq!(ExportPlan::new(options)?.encoding().format(), Format::JsonLines);
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// The dataset.
+    pub dataset: Uuid,
+    /// Its filters and the order of its rows.
+    pub query: Query,
+    /// Where to: a file, a directory, or `-` for standard output. See [`Target`].
+    pub output: PathBuf,
+    /// The format; default what the output's extension says, and Parquet for a directory.
+    pub format: Option<Format>,
+    /// The codec; default what the extension says, or the format's own default.
+    pub compression: Option<Compression>,
+    /// The columns; default all.
+    pub columns: Option<Vec<Column>>,
+    /// Rows to ask for in a page; default 100, the API's cap.
+    pub page_size: u32,
+    /// The pages; default all.
+    pub pages: PageRange,
+    /// The first rows only; default all.
+    pub limit: Option<u64>,
+    /// Rows in a part; default 250,000. For directories only.
+    pub rows_per_file: Option<u64>,
+    /// Replace an output that exists; default no.
+    pub overwrite: bool,
+    /// Drop what an interrupted run left instead of continuing it; default no.
+    pub restart: bool,
+    /// Write a manifest beside a single file; default no. A directory always has one.
+    pub manifest: bool,
+    /// How often to start again when the data moved while it was read; default 2.
+    pub sweeps: u32,
+    /// Threads that encode side by side; default one for each core. Any number gives the same bytes.
+    pub encode_threads: Option<usize>,
+    /// Bytes of pages held ahead of the encoder; default 16 MiB.
+    pub prefetch_bytes: usize,
+    /// Where ids beyond 16 MB are sorted; default the system's temporary directory.
+    pub temp_dir: Option<PathBuf>,
+}
+
+impl ExportOptions {
+    /// The defaults for exporting this dataset to this output.
+    pub fn new(dataset: Uuid, output: impl Into<PathBuf>) -> Self {
+        let stream = StreamOptions::default();
+        Self {
+            dataset,
+            query: Query::default(),
+            output: output.into(),
+            format: None,
+            compression: None,
+            columns: None,
+            page_size: stream.page_size,
+            pages: stream.pages,
+            limit: None,
+            rows_per_file: None,
+            overwrite: false,
+            restart: false,
+            manifest: false,
+            sweeps: 2,
+            encode_threads: None,
+            prefetch_bytes: stream.prefetch_bytes,
+            temp_dir: None,
+        }
+    }
+}
+
+/// An export, decided and checked.
+#[derive(Debug, Clone)]
+pub struct ExportPlan {
+    pub(crate) options: ExportOptions,
+    pub(crate) target: Target,
+    pub(crate) encoding: Encoding,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows_per_file: u64,
+    pub(crate) encode_threads: usize,
+}
+
+impl ExportPlan {
+    /// Decides and checks; looks at the output's path, and sends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::Usage`], with the offending value, for whatever makes no
+    /// sense by itself or together.
+    pub fn new(options: ExportOptions) -> Result<Self> {
+        options.query.validate()?;
+        let target = target(&options.output)?;
+        let encoding = encoding(&target, options.format, options.compression)?;
+        let positive = |what, value: u64| match value {
+            0 => Err(Error::invalid(what, "0", "it must be at least 1")),
+            value => Ok(value),
+        };
+        positive("page size", options.page_size.into())?;
+        positive("limit", options.limit.unwrap_or(1))?;
+        let rows_per_file = positive(
+            "number of rows per file",
+            options.rows_per_file.unwrap_or(ROWS_PER_FILE),
+        )?;
+        let encode_threads = match options.encode_threads {
+            Some(threads @ 1..=256) => threads,
+            Some(threads) => {
+                let why = "use 1 to 256";
+                return Err(Error::invalid("number of encode threads", threads.to_string(), why));
+            }
+            None => thread::available_parallelism().map_or(2, |cores| cores.get()).clamp(1, 16),
+        };
+        if options.rows_per_file.is_some() && !matches!(target, Target::Directory(_)) {
+            return Err(Error::Usage(format!(
+                "--rows-per-file makes a directory of parts, but {target} is not one: end the path \
+                 with a slash"
+            )));
+        }
+        if options.manifest && target == Target::Stdout {
+            return Err(Error::Usage("--manifest needs a file to lie beside".to_owned()));
+        }
+        let columns = columns(options.columns.as_deref())?;
+        Ok(Self { options, target, encoding, columns, rows_per_file, encode_threads })
+    }
+
+    /// Where the export goes.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// How it is encoded.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Its columns, in the order that every format has them in.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Whether the whole dataset is asked for, so that completeness can be claimed.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.options.pages == PageRange::ALL && self.options.limit.is_none()
+    }
+
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        self.options.temp_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// What must be the same for an interrupted run to be continued: all that decides the bytes.
+    pub(crate) fn fingerprint(&self) -> Value {
+        json!({
+            "tool": env!("CARGO_PKG_VERSION"),
+            "dataset": self.options.dataset,
+            "query": self.options.query,
+            "page_size": self.options.page_size,
+            "pages": self.options.pages.to_string(),
+            "limit": self.options.limit,
+            "columns": self.columns,
+            "format": self.encoding.format(),
+            "compression": self.encoding.compression().to_string(),
+            "rows_per_file": self.rows_per_file,
+        })
+    }
+}
+
+fn target(output: &Path) -> Result<Target> {
+    let text = output.to_string_lossy();
+    let wrong = |why: &str| Err(Error::invalid("output", text.clone(), why));
+    if text.is_empty() {
+        return wrong("it is empty");
+    }
+    if text == "-" {
+        return Ok(Target::Stdout);
+    }
+    if text.contains("://") {
+        return wrong("only local paths and - are known");
+    }
+    if text.ends_with('/') || output.is_dir() || output.extension().is_none() {
+        return match output.file_name() {
+            Some(_) => Ok(Target::Directory(output.to_owned())),
+            None => wrong("name the directory itself, so that there is one to put in its place"),
+        };
+    }
+    if Encoding::of_path(output).is_none() {
+        return wrong(
+            "the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); \
+             a path that ends in a slash is a directory of parts",
+        );
+    }
+    Ok(Target::File(output.to_owned()))
+}
+
+fn encoding(
+    target: &Target,
+    format: Option<Format>,
+    compression: Option<Compression>,
+) -> Result<Encoding> {
+    let (format, named) = match target {
+        Target::Stdout => match format {
+            Some(Format::Parquet) => {
+                return Err(Error::Usage(
+                    "Parquet cannot be read from a pipe: use --format jsonl or arrow with -o -"
+                        .to_owned(),
+                ));
+            }
+            // Bytes in a pipe are for the next program, which gains nothing from a codec.
+            format => {
+                let format = format.unwrap_or(Format::JsonLines);
+                return Encoding::new(format, compression.unwrap_or(Compression::None));
+            }
+        },
+        Target::Directory(_) => (format.unwrap_or(Format::Parquet), None),
+        Target::File(path) => match (Encoding::of_path(path), format) {
+            (Some(named), Some(format)) if named.format() != format => {
+                return Err(Error::Usage(format!(
+                    "{} is named as {} and --format says {format}: change one of them",
+                    path.display(),
+                    named.format()
+                )));
+            }
+            (Some(named), _) => (named.format(), Some(named)),
+            (None, _) => return Err(Error::Internal("a file without a known extension".to_owned())),
+        },
+    };
+    match (named, compression) {
+        (Some(named), None) => Ok(named),
+        (None, None) => Ok(format.into()),
+        (named, Some(compression)) => {
+            let encoding = Encoding::new(format, compression)?;
+            let compressed = named.filter(|it| it.extension() != it.format().as_str());
+            if let Some(named) = compressed
+                && named.extension() != encoding.extension()
+            {
+                return Err(Error::Usage(format!(
+                    "{target} is named as {} and --compression says {compression}: change one of \
+                     them",
+                    named.extension()
+                )));
+            }
+            Ok(encoding)
+        }
+    }
+}
+
+fn columns(asked: Option<&[Column]>) -> Result<Vec<Column>> {
+    let Some(asked) = asked else { return Ok(Column::ALL.to_vec()) };
+    if asked.is_empty() {
+        return Err(Error::invalid("list of columns", "", "it is empty"));
+    }
+    Ok(Column::ALL.into_iter().filter(|column| asked.contains(column)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(output: &str, change: impl FnOnce(&mut ExportOptions)) -> Result<ExportPlan> {
+        let mut options = ExportOptions::new(Uuid::nil(), output);
+        change(&mut options);
+        ExportPlan::new(options)
+    }
+
+    #[test]
+    fn the_path_decides_between_a_file_a_directory_and_a_pipe() {
+        let target = |output| plan(output, |_| ()).unwrap().target;
+        assert_eq!(target("a/b.parquet"), Target::File("a/b.parquet".into()));
+        assert_eq!(target("a/b"), Target::Directory("a/b".into()));
+        assert_eq!(target("a/b.v2/"), Target::Directory("a/b.v2/".into()));
+        assert_eq!(target("-"), Target::Stdout);
+        let existing = tempfile::Builder::new().suffix(".csv").tempdir().unwrap();
+        assert!(matches!(target(existing.path().to_str().unwrap()), Target::Directory(_)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_offending_value() {
+        let refused = |output, change: fn(&mut ExportOptions)| {
+            plan(output, change).unwrap_err().to_string()
+        };
+        assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: the known"));
+        assert_eq!(refused("", |_| ()), "\"\" is not a valid output: it is empty");
+        assert!(refused("..", |_| ()).starts_with("\"..\" is not a valid output: name the directory"));
+        assert!(refused("a.jsonl", |it| it.page_size = 0).starts_with("\"0\" is not a valid page size"));
+        assert!(refused("a.jsonl", |it| it.limit = Some(0)).starts_with("\"0\" is not a valid limit"));
+        assert!(
+            refused("a.jsonl", |it| it.rows_per_file = Some(5)).starts_with("--rows-per-file makes")
+        );
+        assert!(
+            refused("a.jsonl", |it| it.format = Some(Format::Arrow))
+                .starts_with("a.jsonl is named as jsonl and --format says arrow")
+        );
+        assert!(
+            refused("a.jsonl.gz", |it| it.compression = Some(Compression::Zstd(3)))
+                .starts_with("a.jsonl.gz is named as jsonl.gz and --compression says zstd:3")
+        );
+        assert!(refused("-", |it| it.format = Some(Format::Parquet)).starts_with("Parquet cannot"));
+    }
+
+    #[test]
+    fn columns_come_in_the_order_of_the_schema() {
+        let columns = Some(vec![Column::Tags, Column::Id, Column::Tags]);
+        let plan = plan("a", |it| it.columns = columns).unwrap();
+        assert_eq!(plan.columns, [Column::Id, Column::Tags]);
+    }
+}

@@ -1,0 +1,70 @@
+//! Counters of a running export, for whoever shows them; never shows anything itself.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// How far an export is. Written by the export, read by anyone.
+///
+/// ```
+/// use std::sync::Arc;
+/// use overmind_export::Progress;
+/// let progress = Arc::new(Progress::default());
+/// assert_eq!((progress.rows(), progress.total()), (0, None));
+/// ```
+#[derive(Debug, Default)]
+pub struct Progress {
+    rows: AtomicU64,
+    kept: AtomicU64,
+    total: AtomicU64,
+    files: AtomicU64,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Progress {
+    /// Rows taken so far, those of kept parts included.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Relaxed)
+    }
+
+    /// Rows of parts that an interrupted run had finished.
+    pub fn kept(&self) -> u64 {
+        self.kept.load(Relaxed)
+    }
+
+    /// Rows that the export will have; `None` until the first page has come.
+    pub fn total(&self) -> Option<u64> {
+        // Stored one higher, so that zero means unknown.
+        self.total.load(Relaxed).checked_sub(1)
+    }
+
+    /// Files finished.
+    pub fn files(&self) -> u64 {
+        self.files.load(Relaxed)
+    }
+
+    /// Sentences that a person should see, since the last call: "continuing: …".
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn begin(&self, total: u64, kept: u64) {
+        self.total.store(total + 1, Relaxed);
+        self.kept.store(kept, Relaxed);
+        self.rows.store(kept, Relaxed);
+    }
+
+    pub(crate) fn add_rows(&self, rows: u64) {
+        self.rows.fetch_add(rows, Relaxed);
+    }
+
+    pub(crate) fn set_files(&self, files: u64) {
+        self.files.store(files, Relaxed);
+    }
+
+    pub(crate) fn note(&self, note: String) {
+        tracing::info!("{note}");
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+}
