@@ -10,6 +10,8 @@ use overmind_export::{
 
 use super::{global::Global, parse, progress::Screen};
 
+/// The generated rows are the same for everyone.
+const SEED: u64 = 7;
 /// Where the demo writes.
 const FOLDER: &str = "overmind-demo";
 
@@ -32,12 +34,108 @@ pub(super) struct Demo {
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = parse::duration, requires = "serve")]
     latency: Duration,
     /// Answer 429 to more requests than this, such as 20/s
-    #[arg(long, value_name = "RATE", requires = "serve", id = "serve_rate_limit")]
-    serve_rate_limit: Option<Rate>,
+    #[arg(long, value_name = "RATE", requires = "serve")]
+    rate_limit: Option<Rate>,
     /// Serve the datapoints of this file too, one a line; may be given more than once
     #[arg(long, value_name = "FILE.jsonl", requires = "serve")]
     from: Vec<PathBuf>,
     /// The only key to accept [default: any]
     #[arg(long, value_name = "KEY", requires = "serve")]
     api_key: Option<String>,
+}
+
+impl Demo {
+    pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
+        if self.serve { self.serve() } else { self.show(global, screen) }
+    }
+
+    fn serve(self) -> Result<()> {
+        let mut datasets = Vec::new();
+        for path in &self.from {
+            let unreadable = |error: io::Error| Error::ConfigurationFile {
+                what: "the datapoints of",
+                path: path.clone(),
+                source: error.into(),
+            };
+            datasets.push(Dataset::from_jsonl(path).map_err(unreadable)?);
+        }
+        datasets.push(Dataset::generated(self.rows, SEED));
+        let options = Options {
+            port: self.port,
+            page_size: self.page_size,
+            latency: self.latency,
+            rate_limit: self.rate_limit.map(|rate| rate.per_second().ceil().max(1.0) as u32),
+            api_key: self.api_key.clone(),
+            ..Options::default()
+        };
+        let listed: String = datasets
+            .iter()
+            .map(|dataset| format!("  {}  {} rows  {}\n", dataset.id, dataset.len(), dataset.name))
+            .collect();
+        let id = datasets.first().map(|dataset| dataset.id).unwrap_or_default();
+        super::runtime()?.block_on(async {
+            let server = start(options, datasets).await?;
+            let url = server.url();
+            let key = self.api_key.as_deref().unwrap_or("any");
+            super::print(&format!(
+                "serving {url}\n{listed}try it:\n  OVERMIND_LAB_BASE_URL={url} \
+                 OVERMIND_LAB_API_KEY={key} overmind-export export {id} -o rows.parquet\n\
+                 stop with Ctrl-C\n"
+            ))?;
+            // Stopping is how this ends well.
+            super::export::interrupted().await;
+            server.stop().await;
+            Ok(())
+        })
+    }
+
+    fn show(self, global: &Global, screen: &Screen) -> Result<()> {
+        let folder = PathBuf::from(FOLDER);
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Output {
+            path: folder.clone(),
+            why: "cannot be made".to_owned(),
+            hint: Some("run the demo in a folder that you may write to"),
+            source: Some(source.into()),
+        })?;
+        let path = folder.join("datapoints.parquet");
+        let runtime = super::runtime()?;
+        let dataset = Dataset::generated(self.rows, SEED);
+        let id = dataset.id;
+        let server = runtime.block_on(start(Options::default(), vec![dataset]))?;
+        let client = |url: String| -> Result<Client> {
+            global.configure(Client::builder()).base_url(url).api_key("demo").build()
+        };
+        screen.say(&format!(
+            "An embedded API serves {} generated datapoints on {}.\n\n$ overmind-export export {id} \
+             -o {}",
+            indicatif::HumanCount(self.rows),
+            server.url(),
+            path.display()
+        ));
+        let options = ExportOptions { overwrite: true, ..ExportOptions::new(id, &path) };
+        let client = client(server.url())?;
+        super::export::run(client.clone(), ExportPlan::new(options)?, screen)?;
+        let rows = self.rows.clamp(1, 5) as u32;
+        let table =
+            super::preview::table(&client, id, Query::default(), rows, &[]);
+        let table = runtime.block_on(table)?;
+        runtime.block_on(server.stop());
+        let path = path.display();
+        super::print(&format!(
+            "\n$ overmind-export preview {id}\n{table}\nOpen it:\n  \
+             duckdb -c \"from '{path}' limit 5\"\n  \
+             python -c \"import pandas; print(pandas.read_parquet('{path}'))\"\n  \
+             python -c \"import polars; print(polars.read_parquet('{path}'))\"\n"
+        ))
+    }
+}
+
+async fn start(options: Options, datasets: Vec<Dataset>) -> Result<Server> {
+    let port = options.port;
+    Server::start(options, datasets).await.map_err(|source| Error::Output {
+        path: format!("127.0.0.1:{port}").into(),
+        why: "cannot listen there".to_owned(),
+        hint: Some("choose another --port, or 0 for any free one"),
+        source: Some(source.into()),
+    })
 }

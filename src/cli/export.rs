@@ -142,7 +142,7 @@ impl From<Export> for ExportOptions {
 }
 
 /// Ends with the error that a signal means.
-async fn interrupted() -> Error {
+pub(super) async fn interrupted() -> Error {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -107,6 +107,27 @@ impl ClientBuilder {
         self
     }
 
+    /// The key, from the first line of a file, without white space around it.
+    ///
+    /// # Errors
+    /// [`Error::ConfigurationFile`] when the file cannot be read or its first line is empty.
+    pub fn api_key_file(self, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let unusable = |source| Error::ConfigurationFile {
+            what: "the key file",
+            path: path.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.into()))?;
+        match text.lines().next().map(str::trim).filter(|key| !key.is_empty()) {
+            Some(key) => {
+                warn_if_readable_by_others(path);
+                Ok(self.api_key(key))
+            }
+            None => Err(unusable("its first line is empty".into())),
+        }
+    }
+
     /// How long a whole request may take, connecting and body included; default 60 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -240,23 +261,6 @@ impl ClientBuilder {
     }
 }
 
-/// Reads a key from a file: its first line, without white space around it.
-///
-/// # Errors
-/// [`Error::ConfigurationFile`] when the file cannot be read or is empty.
-pub(crate) fn read_key_file(path: &Path) -> Result<SecretString> {
-    let unusable = |source| Error::ConfigurationFile {
-        what: "the key file",
-        path: path.to_owned(),
-        source,
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.into()))?;
-    match text.lines().next().map(str::trim).filter(|key| !key.is_empty()) {
-        Some(key) => Ok(key.into()),
-        None => Err(unusable("it is empty".into())),
-    }
-}
-
 fn base_url(text: &str) -> Result<Url> {
     let refuse = |why: &str| Error::Configuration(format!("{text:?} is not a base URL: {why}"));
     let mut url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
@@ -276,6 +280,20 @@ fn base_url(text: &str) -> Result<Url> {
         url.set_path(&format!("{}/", url.path()));
     }
     Ok(url)
+}
+
+fn warn_if_readable_by_others(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+        if mode & 0o077 != 0 {
+            let path = path.display();
+            tracing::warn!("{path} can be read by others: chmod 600 {path}");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 fn is_loopback(url: &Url) -> bool {

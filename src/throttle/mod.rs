@@ -1,0 +1,301 @@
+//! Decides when another request may start: how many are in flight, at what pace, and the pauses
+//! that the server asked for. It never sends, repeats or interprets a request.
+//!
+//! A request waits in [`Throttle::acquire`] and holds the [`Permit`] until its answer is complete.
+//! [`Permit::finish`] says how it went, and that is all the throttle learns from.
+
+mod limit;
+mod pace;
+#[cfg(test)]
+mod scenarios;
+mod seen;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+pub use limit::{Concurrency, InFlight, InvalidConcurrency};
+use limit::{Finish, Limit, Started};
+use pace::Pace;
+pub use pace::{InvalidRate, Rate};
+
+/// The longest pause that one answer can impose. Whether to wait that long at all is up to the
+/// caller, who sees `Retry-After` first.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One for each API: clones share their limit, pace, pauses and queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Throttle {
+    state: Arc<Mutex<State>>,
+}
+
+/// How a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The server did its work; the time it took is a measure of its load.
+    Success,
+    /// The server, or its silence, asks for less.
+    PushBack { kind: PushBack, retry_after: Option<Duration> },
+    /// A failure that says nothing about load: connection refused, an answer that cannot be read.
+    Neutral,
+}
+
+/// Why the server wants less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PushBack {
+    /// 429: too many requests in a time, or too many at once.
+    RateLimited,
+    /// 503: overloaded or down.
+    Unavailable,
+    /// No answer in time.
+    TimedOut,
+}
+
+impl PushBack {
+    /// The pause when the server names none. What is in flight when a quota is overdrawn should be
+    /// back before the next attempt, or one breach counts as many.
+    fn unsaid_pause(self) -> Duration {
+        match self {
+            Self::RateLimited => Duration::from_millis(100),
+            Self::Unavailable | Self::TimedOut => Duration::ZERO,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    limit: Limit,
+    pace: Pace,
+    paused_until: Option<Instant>,
+    /// Those who wait, the most urgent first.
+    queue: BTreeMap<Place, Waker>,
+    next_ticket: u64,
+}
+
+/// A place in the queue: first by priority, then by arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    priority: u64,
+    ticket: u64,
+}
+
+/// Whether the next request may start.
+enum Gate {
+    Open,
+    /// By time alone.
+    OpensAt(Instant),
+    /// Not before another request finishes.
+    Full,
+}
+
+impl Throttle {
+    pub(crate) fn new(concurrency: Concurrency, rate: Option<Rate>) -> Self {
+        let now = Instant::now();
+        Self {
+            state: Arc::new(Mutex::new(State {
+                limit: Limit::new(concurrency, now),
+                pace: Pace::new(rate, now),
+                paused_until: None,
+                queue: BTreeMap::new(),
+                next_ticket: 0,
+            })),
+        }
+    }
+
+    /// Waits until a request may start. The lowest `priority` goes first (a page number: an early
+    /// page that is tried again must not wait behind later ones), equal ones in order of arrival.
+    ///
+    /// Dropping the future leaves the queue. A future that is kept must be polled: the first in
+    /// the queue holds up the others.
+    pub(crate) async fn acquire(&self, priority: u64) -> Permit {
+        Acquire { throttle: self, priority, place: None, timer: None }.await
+    }
+
+    /// How many requests hold a permit.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.lock().limit.in_flight()
+    }
+
+    /// How many may hold one at present.
+    pub(crate) fn limit(&self) -> usize {
+        self.lock().limit.get()
+    }
+
+    /// How long nothing starts because the server asked for a pause.
+    pub(crate) fn paused_for(&self) -> Option<Duration> {
+        let until = self.lock().paused_until?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics under the lock, and no half-made change could be observed if it did.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn gate(&self, now: Instant) -> Gate {
+        if self.limit.is_reached() {
+            return Gate::Full;
+        }
+        match self.paused_until.max(self.pace.next()) {
+            Some(at) if at > now => Gate::OpensAt(at),
+            _ => Gate::Open,
+        }
+    }
+
+    fn start(&mut self, now: Instant) -> Ticket {
+        self.pace.start(now);
+        Ticket { started: self.limit.start(now), is_paced: self.pace.is_learned() }
+    }
+
+    fn finish(&mut self, ticket: Ticket, outcome: Outcome, now: Instant) {
+        let Ticket { started, is_paced } = ticket;
+        let finish = match outcome {
+            Outcome::Success => Finish::Success,
+            Outcome::PushBack { kind, retry_after } => {
+                let pause = retry_after.unwrap_or_else(|| kind.unsaid_pause()).min(LONGEST_PAUSE);
+                self.paused_until = self.paused_until.max(Some(now + pause));
+                match kind {
+                    PushBack::RateLimited => {
+                        self.pace.refuse(started.at, pause, now);
+                        // Once there is a rate to correct, a 429 is about the rate: cutting the
+                        // number in flight as well would starve a slow server with a quota.
+                        if is_paced { Finish::Unmeasured } else { Finish::PushedBack }
+                    }
+                    PushBack::Unavailable | PushBack::TimedOut => Finish::PushedBack,
+                }
+            }
+            Outcome::Neutral => Finish::Unmeasured,
+        };
+        self.limit.finish(started, finish, now);
+    }
+
+    /// The one to wake: who is first must look at the gate again, and set the timer if it has to.
+    fn first_in_line(&self) -> Option<Waker> {
+        let (_, waker) = self.queue.first_key_value()?;
+        (!self.limit.is_reached()).then(|| waker.clone())
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A request's wait for its turn.
+struct Acquire<'a> {
+    throttle: &'a Throttle,
+    priority: u64,
+    place: Option<Place>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Acquire<'_> {
+    type Output = Permit;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
+        let this = &mut *self;
+        loop {
+            let mut state = this.throttle.lock();
+            let place = *this.place.get_or_insert_with(|| {
+                let ticket = state.next_ticket;
+                state.next_ticket += 1;
+                Place { priority: this.priority, ticket }
+            });
+            let now = Instant::now();
+            let is_first = state.queue.keys().next().is_none_or(|it| *it >= place);
+            let opens_at = match state.gate(now) {
+                Gate::Open if is_first => {
+                    state.queue.remove(&place);
+                    this.place = None;
+                    let ticket = state.start(now);
+                    let next = state.first_in_line();
+                    drop(state);
+                    wake(next);
+                    return Poll::Ready(Permit {
+                        throttle: this.throttle.clone(),
+                        ticket: Some(ticket),
+                    });
+                }
+                Gate::OpensAt(at) if is_first => Some(at),
+                Gate::Open | Gate::OpensAt(_) | Gate::Full => None,
+            };
+            state
+                .queue
+                .entry(place)
+                .and_modify(|waker| waker.clone_from(cx.waker()))
+                .or_insert_with(|| cx.waker().clone());
+            drop(state);
+            let Some(at) = opens_at else {
+                return Poll::Pending;
+            };
+            let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Acquire<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let mut state = self.throttle.lock();
+            state.queue.remove(&place);
+            let next = state.first_in_line();
+            drop(state);
+            wake(next);
+        }
+    }
+}
+
+/// The right to have one request in flight. Dropped without [`finish`](Permit::finish), the
+/// request counts as cancelled: its place is free again, and nothing is learned from it.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    throttle: Throttle,
+    ticket: Option<Ticket>,
+}
+
+/// What is remembered of a request in flight.
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    started: Started,
+    is_paced: bool,
+}
+
+impl Permit {
+    /// Gives the place back and says how the request went.
+    pub(crate) fn finish(mut self, outcome: Outcome) {
+        self.release(outcome);
+    }
+
+    fn release(&mut self, outcome: Outcome) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let mut state = self.throttle.lock();
+        state.finish(ticket, outcome, Instant::now());
+        let next = state.first_in_line();
+        drop(state);
+        wake(next);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.release(Outcome::Neutral);
+    }
+}

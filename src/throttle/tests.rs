@@ -1,0 +1,391 @@
+//! What the throttle promises, one promise a test, under paused time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::{Instant, advance, sleep, timeout};
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn fixed(number: usize) -> Throttle {
+    throttle(number, None)
+}
+
+fn throttle(number: usize, rate: Option<&str>) -> Throttle {
+    Throttle::new(
+        Concurrency::Fixed(InFlight::try_from(number).unwrap()),
+        rate.map(|it| it.parse().unwrap()),
+    )
+}
+
+fn push_back(kind: PushBack, retry_after: Option<u64>) -> Outcome {
+    Outcome::PushBack { kind, retry_after: retry_after.map(Duration::from_secs) }
+}
+
+/// Lets every task run that can.
+async fn settle() {
+    for _ in 0..100 {
+        yield_now().await;
+    }
+}
+
+/// Starts waiting with each priority, in the given order; the list fills in order of grants.
+async fn wait_with(throttle: &Throttle, priorities: &[u64]) -> Arc<Mutex<Vec<(u64, usize)>>> {
+    let granted = Arc::new(Mutex::new(Vec::new()));
+    for (arrival, priority) in priorities.iter().copied().enumerate() {
+        let (throttle, granted) = (throttle.clone(), granted.clone());
+        tokio::spawn(async move {
+            let permit = throttle.acquire(priority).await;
+            granted.lock().unwrap().push((priority, arrival));
+            sleep(Duration::from_millis(10)).await;
+            permit.finish(Outcome::Success);
+        });
+        settle().await;
+    }
+    granted
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_number_is_exact() {
+    for number in [1, 2, 7, 64] {
+        let throttle = fixed(number);
+        let mut permits = Vec::new();
+        for _ in 0..number {
+            permits.push(throttle.acquire(1).await);
+        }
+        assert_eq!(throttle.in_flight(), number);
+        assert!(timeout(LONG, throttle.acquire(1)).await.is_err());
+        for permit in permits {
+            permit.finish(push_back(PushBack::Unavailable, None));
+        }
+        assert_eq!((throttle.in_flight(), throttle.limit()), (0, number));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lowest_page_goes_first_and_equals_go_in_order_of_arrival() {
+    let throttle = fixed(1);
+    let held = throttle.acquire(0).await;
+    let granted = wait_with(&throttle, &[9, 3, 7, 3, 1]).await;
+    held.finish(Outcome::Success);
+    sleep(Duration::from_secs(1)).await;
+    let order = granted.lock().unwrap().clone();
+    assert_eq!(order, [(1, 4), (3, 1), (3, 3), (7, 2), (9, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_page_overtakes_one_that_waits_for_the_pace() {
+    let throttle = throttle(8, Some("1/s"));
+    throttle.acquire(0).await.finish(Outcome::Success);
+    let granted = wait_with(&throttle, &[5, 2]).await;
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(*granted.lock().unwrap(), [(2, 1)]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*granted.lock().unwrap(), [(2, 1), (5, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_wait_leaves_the_queue_and_lets_the_next_one_go() {
+    let throttle = fixed(1);
+    let held = throttle.acquire(0).await;
+    let first = tokio::spawn({
+        let throttle = throttle.clone();
+        async move { drop(throttle.acquire(1).await) }
+    });
+    settle().await;
+    let granted = wait_with(&throttle, &[2]).await;
+    // The place is free and the first one woken, but it goes away without taking its turn.
+    held.finish(Outcome::Success);
+    first.abort();
+    settle().await;
+    assert_eq!(*granted.lock().unwrap(), [(2, 0)]);
+    assert_eq!(throttle.lock().queue.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_permit_frees_its_place_and_teaches_nothing() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    for _ in 0..1000 {
+        drop(throttle.acquire(1).await);
+    }
+    assert_eq!((throttle.in_flight(), throttle.limit()), (0, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_pauses_every_request_until_it_is_over() {
+    for kind in [PushBack::RateLimited, PushBack::Unavailable] {
+        let throttle = fixed(8);
+        let other = throttle.clone();
+        let started = Instant::now();
+        let long = throttle.acquire(1).await;
+        let short = throttle.acquire(2).await;
+        long.finish(push_back(kind, Some(7)));
+        // A shorter pause does not cut a longer one short.
+        short.finish(push_back(kind, Some(3)));
+        assert_eq!(other.paused_for(), Some(Duration::from_secs(7)));
+        let _permit = other.acquire(3).await;
+        assert_eq!(started.elapsed().as_secs(), 7);
+        assert_eq!(other.paused_for(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_holds_back_one_that_already_waits_for_the_pace() {
+    let throttle = throttle(8, Some("1/s"));
+    let started = Instant::now();
+    let permit = throttle.acquire(1).await;
+    let granted = wait_with(&throttle, &[2]).await;
+    permit.finish(push_back(PushBack::Unavailable, Some(5)));
+    sleep(Duration::from_millis(4900)).await;
+    assert!(granted.lock().unwrap().is_empty());
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(granted.lock().unwrap().len(), 1);
+    assert_eq!(started.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absurd_retry_after_is_a_day_and_no_overflow() {
+    let throttle = fixed(1);
+    let permit = throttle.acquire(1).await;
+    permit.finish(Outcome::PushBack {
+        kind: PushBack::Unavailable,
+        retry_after: Some(Duration::MAX),
+    });
+    assert_eq!(throttle.paused_for(), Some(LONG));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_paces_evenly_from_the_first_request() {
+    for (rate, interval_ms) in [("20/s", 50.0), ("600/min", 100.0), ("1000/s", 1.0)] {
+        let throttle = throttle(64, Some(rate));
+        let mut starts = Vec::new();
+        let begin = Instant::now();
+        for page in 0..200 {
+            throttle.acquire(page).await.finish(Outcome::Success);
+            starts.push(begin.elapsed().as_secs_f64() * 1000.0);
+        }
+        for (index, at) in starts.iter().enumerate() {
+            let due = index as f64 * interval_ms;
+            assert!((at - due).abs() <= 2.0, "{rate}: start {index} at {at} ms");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_not_saved_up_while_nothing_starts() {
+    let throttle = throttle(64, Some("20/s"));
+    throttle.acquire(0).await.finish(Outcome::Success);
+    advance(Duration::from_secs(60)).await;
+    let begin = Instant::now();
+    for page in 1..=20 {
+        throttle.acquire(page).await.finish(Outcome::Success);
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(19 * 50 - 6));
+}
+
+/// Runs `rounds` round trips with everything in flight that the limit allows.
+async fn run(throttle: &Throttle, rounds: usize, latency: impl Fn(usize) -> Duration) {
+    for round in 0..rounds {
+        let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+        for index in 0..throttle.limit() {
+            let permit = throttle.acquire(1).await;
+            let time = latency(round * 7 + index);
+            tasks.push(tokio::spawn(async move {
+                sleep(time).await;
+                permit.finish(Outcome::Success);
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_start_doubles_each_round_trip() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    for limit in [4, 8, 16, 32, 64, 64] {
+        assert_eq!(throttle.limit(), limit);
+        run(&throttle, 1, |_| Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_milliseconds_more_never_shrink_the_limit() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    run(&throttle, 10, |_| Duration::from_millis(1)).await;
+    for round in 0..100 {
+        // Five times the base latency, and yet nothing.
+        let time = Duration::from_millis(1 + round % 5);
+        run(&throttle, 1, |_| time).await;
+        assert_eq!(throttle.limit(), 64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_not_reached_does_not_grow() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    for page in 0..1000 {
+        let permit = throttle.acquire(page).await;
+        sleep(Duration::from_millis(50)).await;
+        permit.finish(Outcome::Success);
+    }
+    assert_eq!(throttle.limit(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_round_of_refusals_halves_the_limit_once() {
+    for kind in [PushBack::RateLimited, PushBack::Unavailable, PushBack::TimedOut] {
+        let throttle = Throttle::new(Concurrency::Auto, None);
+        run(&throttle, 5, |_| Duration::from_millis(50)).await;
+        let mut permits = Vec::new();
+        for _ in 0..throttle.limit() {
+            permits.push(throttle.acquire(1).await);
+        }
+        sleep(Duration::from_millis(50)).await;
+        for permit in permits {
+            permit.finish(push_back(kind, None));
+        }
+        assert_eq!(throttle.limit(), 32);
+    }
+}
+
+#[test]
+fn settings_are_read_as_they_are_shown() {
+    for text in ["auto", "1", "8", "64"] {
+        assert_eq!(text.parse::<Concurrency>().unwrap().to_string(), text);
+    }
+    for text in ["20/s", "600/min", "0.5/s", "1000/h"] {
+        assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+    }
+    assert_eq!("600/min".parse::<Rate>().unwrap().per_second(), 10.0);
+}
+
+#[test]
+fn a_refused_setting_is_named_in_the_error() {
+    for text in ["", "0", "65", "-1", "Auto", "1.5", "300", "18446744073709551616"] {
+        let error = text.parse::<Concurrency>().unwrap_err().to_string();
+        assert!(error.contains(&format!("`{text}`")), "{error}");
+    }
+    for text in ["", "20", "/s", "0/s", "-1/s", "inf/s", "NaN/s", "1e-9/s", "20/day"] {
+        let error = text.parse::<Rate>().unwrap_err().to_string();
+        assert!(error.contains(&format!("`{text}`")), "{error}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    GiveUp(usize),
+    Finish(usize, Outcome),
+    Drop(usize),
+    Pass(u64),
+}
+
+fn any_outcome() -> impl Strategy<Value = Outcome> {
+    let refusal = (
+        prop_oneof![
+            Just(PushBack::RateLimited),
+            Just(PushBack::Unavailable),
+            Just(PushBack::TimedOut),
+        ],
+        proptest::option::of(0_u64..3),
+    );
+    prop_oneof![
+        6 => Just(Outcome::Success),
+        1 => Just(Outcome::Neutral),
+        1 => refusal.prop_map(|(kind, retry_after)| push_back(kind, retry_after)),
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0_u64..20).prop_map(Step::Wait),
+        1 => any::<usize>().prop_map(Step::GiveUp),
+        4 => (any::<usize>(), any_outcome()).prop_map(|(index, it)| Step::Finish(index, it)),
+        1 => any::<usize>().prop_map(Step::Drop),
+        3 => (1_u64..500).prop_map(Step::Pass),
+    ]
+}
+
+fn any_throttle() -> impl Strategy<Value = (Option<usize>, Option<&'static str>)> {
+    (proptest::option::of(1_usize..=InFlight::MAX), proptest::option::of(Just("50/s")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn never_more_in_flight_than_the_limit_and_no_place_or_turn_is_lost(
+        (number, rate) in any_throttle(),
+        steps in vec(any_step(), 1..200),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let throttle = match number {
+                Some(number) => throttle(number, rate),
+                None => Throttle::new(Concurrency::Auto, rate.map(|it| it.parse().unwrap())),
+            };
+            play(&throttle, steps).await;
+        });
+    }
+}
+
+async fn play(throttle: &Throttle, steps: Vec<Step>) {
+    let held = Arc::new(Mutex::new(Vec::<Permit>::new()));
+    let mut waiting: Vec<JoinHandle<()>> = Vec::new();
+    for step in steps {
+        let count = held.lock().unwrap().len();
+        match step {
+            Step::Wait(priority) => {
+                let (throttle, held) = (throttle.clone(), held.clone());
+                waiting.push(tokio::spawn(async move {
+                    let permit = throttle.acquire(priority).await;
+                    assert!(throttle.in_flight() <= throttle.limit());
+                    assert_eq!(throttle.paused_for(), None);
+                    held.lock().unwrap().push(permit);
+                }));
+            }
+            Step::GiveUp(index) if !waiting.is_empty() => {
+                waiting.swap_remove(index % waiting.len()).abort();
+            }
+            Step::Finish(index, outcome) if count > 0 => {
+                let permit = held.lock().unwrap().swap_remove(index % count);
+                permit.finish(outcome);
+            }
+            Step::Drop(index) if count > 0 => {
+                let permit = held.lock().unwrap().swap_remove(index % count);
+                drop(permit);
+            }
+            Step::Pass(ms) => sleep(Duration::from_millis(ms)).await,
+            Step::GiveUp(_) | Step::Finish(..) | Step::Drop(_) => {}
+        }
+        settle().await;
+        assert_eq!(throttle.in_flight(), held.lock().unwrap().len());
+    }
+    // Whoever still waits gets a turn: each pass frees every place and outlasts any pause.
+    let turns = waiting.len() + 1;
+    for _ in 0..turns {
+        for permit in std::mem::take(&mut *held.lock().unwrap()) {
+            permit.finish(Outcome::Success);
+        }
+        assert_eq!(throttle.in_flight(), 0);
+        sleep(Duration::from_secs(10)).await;
+    }
+    for task in waiting {
+        assert!(task.is_finished());
+        task.await.unwrap();
+    }
+    held.lock().unwrap().clear();
+    assert_eq!(throttle.in_flight(), 0);
+    assert_eq!(throttle.lock().queue.len(), 0);
+}
