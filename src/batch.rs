@@ -26,7 +26,9 @@ pub(crate) const BATCH_ROWS: usize = 10_000;
 pub(crate) const BATCH_BYTES: usize = 16 << 20;
 
 /// A column of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Column {
     /// The datapoint's UUID, hyphenated, lower case; never null.
@@ -304,7 +306,10 @@ mod tests {
             additional_properties: None,
         });
         let batch = builder.finish().unwrap().unwrap();
-        assert_eq!(batch.column(0).as_string::<i32>().value(0), "00000000-0000-0000-0000-0000000000ab");
+        assert_eq!(
+            batch.column(0).as_string::<i32>().value(0),
+            "00000000-0000-0000-0000-0000000000ab"
+        );
         assert_eq!(batch.schema().field(1).name(), "order");
         assert!(batch.column(2).is_null(0));
     }

@@ -190,10 +190,6 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
-    pub(crate) fn output(path: impl Into<PathBuf>, why: impl Into<String>) -> Self {
-        Self::Output { path: path.into(), why: why.into(), hint: None, source: None }
-    }
-
     /// The process exit code, after `sysexits.h`.
     ///
     /// | code | meaning |

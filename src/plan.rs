@@ -145,10 +145,8 @@ impl ExportPlan {
         };
         positive("page size", options.page_size.into())?;
         positive("limit", options.limit.unwrap_or(1))?;
-        let rows_per_file = positive(
-            "number of rows per file",
-            options.rows_per_file.unwrap_or(ROWS_PER_FILE),
-        )?;
+        let rows_per_file =
+            positive("number of rows per file", options.rows_per_file.unwrap_or(ROWS_PER_FILE))?;
         let encode_threads = match options.encode_threads {
             Some(threads @ 1..=256) => threads,
             Some(threads) => {
@@ -267,7 +265,9 @@ fn encoding(
                 )));
             }
             (Some(named), _) => (named.format(), Some(named)),
-            (None, _) => return Err(Error::Internal("a file without a known extension".to_owned())),
+            (None, _) => {
+                return Err(Error::Internal("a file without a known extension".to_owned()));
+            }
         },
     };
     match (named, compression) {
@@ -321,16 +321,22 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_the_offending_value() {
-        let refused = |output, change: fn(&mut ExportOptions)| {
-            plan(output, change).unwrap_err().to_string()
-        };
+        let refused =
+            |output, change: fn(&mut ExportOptions)| plan(output, change).unwrap_err().to_string();
         assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: the known"));
         assert_eq!(refused("", |_| ()), "\"\" is not a valid output: it is empty");
-        assert!(refused("..", |_| ()).starts_with("\"..\" is not a valid output: name the directory"));
-        assert!(refused("a.jsonl", |it| it.page_size = 0).starts_with("\"0\" is not a valid page size"));
-        assert!(refused("a.jsonl", |it| it.limit = Some(0)).starts_with("\"0\" is not a valid limit"));
         assert!(
-            refused("a.jsonl", |it| it.rows_per_file = Some(5)).starts_with("--rows-per-file makes")
+            refused("..", |_| ()).starts_with("\"..\" is not a valid output: name the directory")
+        );
+        assert!(
+            refused("a.jsonl", |it| it.page_size = 0).starts_with("\"0\" is not a valid page size")
+        );
+        assert!(
+            refused("a.jsonl", |it| it.limit = Some(0)).starts_with("\"0\" is not a valid limit")
+        );
+        assert!(
+            refused("a.jsonl", |it| it.rows_per_file = Some(5))
+                .starts_with("--rows-per-file makes")
         );
         assert!(
             refused("a.jsonl", |it| it.format = Some(Format::Arrow))

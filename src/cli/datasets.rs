@@ -22,9 +22,7 @@ impl Datasets {
         super::runtime()?.block_on(async {
             let datasets = client.datasets(self.filters.clone().into());
             if self.json {
-                return datasets
-                    .try_for_each(async |dataset| super::print_json(&dataset))
-                    .await;
+                return datasets.try_for_each(async |dataset| super::print_json(&dataset)).await;
             }
             let datasets: Vec<_> = datasets.try_collect().await?;
             if datasets.is_empty() {
@@ -41,7 +39,8 @@ fn row(dataset: &DatasetInfo) -> Vec<Text> {
     let text = |text: Option<&str>| Text::Left(text.unwrap_or("-").to_owned());
     let rows = dataset.num_datapoints.map(|rows| indicatif::HumanCount(rows).to_string());
     // To the second is enough for people; --json has the whole.
-    let created = dataset.created_at.as_deref().map(|at| at.get(..19).unwrap_or(at).replace('T', " "));
+    let created =
+        dataset.created_at.as_deref().map(|at| at.get(..19).unwrap_or(at).replace('T', " "));
     vec![
         Text::Left(dataset.id.to_string()),
         text(dataset.name.as_deref()),

@@ -116,8 +116,7 @@ impl Demo {
         let client = client(server.url())?;
         super::export::run(client.clone(), ExportPlan::new(options)?, screen)?;
         let rows = self.rows.clamp(1, 5) as u32;
-        let table =
-            super::preview::table(&client, id, Query::default(), rows, &[]);
+        let table = super::preview::table(&client, id, Query::default(), rows, &[]);
         let table = runtime.block_on(table)?;
         runtime.block_on(server.stop());
         let path = path.display();

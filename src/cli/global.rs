@@ -52,10 +52,22 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Display")]
     verbose: u8,
     /// How log lines look
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Display")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Display"
+    )]
     log_format: LogFormat,
     /// auto: a bar on a terminal, a line every few seconds elsewhere, nothing with --quiet
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Display")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Display"
+    )]
     progress: When,
 }
 

@@ -68,9 +68,7 @@ pub(super) async fn table(
     let mut count = 0;
     while let Some(page) = pages.try_next().await? {
         count = page.count();
-        cells.extend(page.rows().map(|row| {
-            Column::ALL.map(|column| value(&row, column)).to_vec()
-        }));
+        cells.extend(page.rows().map(|row| Column::ALL.map(|column| value(&row, column)).to_vec()));
     }
     let shown: Vec<usize> = (0..Column::ALL.len())
         .filter(|&index| match columns {

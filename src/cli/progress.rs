@@ -162,7 +162,7 @@ fn style() -> ProgressStyle {
     )
     .unwrap_or_else(|_| ProgressStyle::default_bar())
     .with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-        drop(write!(out, "{} rows/s", HumanCount(state.per_sec() as u64)));
+        let _ = write!(out, "{} rows/s", HumanCount(state.per_sec() as u64));
     })
 }
 

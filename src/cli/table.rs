@@ -15,7 +15,7 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>)
     let width = Term::stdout().size_checked().map_or(100, |(_, columns)| columns);
     let mut table = Table::new();
     table
-        .load_preset(NOTHING)
+        .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(width)
         .set_truncation_indicator("…")
@@ -30,8 +30,7 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>)
         row.max_height(LINES);
         table.add_row(row);
     }
-    let mut text: String =
-        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    let mut text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     if text.is_empty() {
         text.push('\n');
     }

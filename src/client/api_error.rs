@@ -171,7 +171,7 @@ impl StdError for Answer {}
 
 impl ApiError {
     /// The answer alone, as the cause of an error that says something else about it.
-    pub(crate) fn into_answer(self: Box<Self>) -> crate::error::Cause {
+    pub(crate) fn into_answer(self) -> crate::error::Cause {
         Box::new(self.answer)
     }
 

@@ -330,7 +330,9 @@ mod tests {
     fn a_base_url_that_is_none_is_quoted_unless_it_holds_a_secret() {
         let with = |url: &str| refused(Client::builder().api_key("k").base_url(url));
         assert_eq!(with("api"), "\"api\" is not a base URL: relative URL without a base");
-        assert!(with("ftp://x").ends_with("it must begin with https:// (or http:// for this machine)"));
+        assert!(
+            with("ftp://x").ends_with("it must begin with https:// (or http:// for this machine)")
+        );
         assert!(with("https://x/?a=1").ends_with("it must not have a query or a fragment"));
         assert!(!with("https://user:hunter2@x").contains("hunter2"));
     }

@@ -397,7 +397,9 @@ fn culprit(row: &str) -> Option<String> {
                 }
                 fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                     let (mut wrong, mut seen) = (None, Vec::new());
-                    while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &RawValue>()? {
+                    while let Some((Name(name), value)) =
+                        map.next_entry::<Name<'de>, &RawValue>()?
+                    {
                         let fits = match &*name {
                             "id" => serde_json::from_str::<Uuid>(value.get()).is_ok(),
                             "order" => serde_json::from_str::<Option<i64>>(value.get()).is_ok(),
@@ -517,10 +519,7 @@ mod tests {
                 format!(r#"{{"id":"{ID}","tags":1,"tags":2}}"#),
                 r#"row 1, field "tags": field "tags" comes twice"#,
             ),
-            (
-                "[]".to_owned(),
-                r#"row 1, field "id": invalid type: sequence, expected a datapoint"#,
-            ),
+            ("[]".to_owned(), r#"row 1, field "id": invalid type: sequence, expected a datapoint"#),
         ];
         for (row, text) in table {
             let error = page(&format!("{good},{row}")).unwrap_err().to_string();
@@ -532,9 +531,15 @@ mod tests {
     fn an_answer_that_is_no_page_says_what_it_lacks() {
         let error = |body: &str| Page::decode(1, body.as_bytes().to_vec()).unwrap_err().to_string();
         assert_eq!(error(r#"{"detail":"hello"}"#), "missing field `count`");
-        assert_eq!(error(r#"{"count":-1,"next":null,"results":[]}"#), "invalid value: integer `-1`, expected u64");
+        assert_eq!(
+            error(r#"{"count":-1,"next":null,"results":[]}"#),
+            "invalid value: integer `-1`, expected u64"
+        );
         assert_eq!(error(r#"{"count":1,"next":null,"resul"#), "the JSON is broken after 29 bytes");
-        assert_eq!(error("[]").split(':').next(), Some("invalid length 0, expected struct Envelope with 3 elements"));
+        assert_eq!(
+            error("[]").split(':').next(),
+            Some("invalid length 0, expected struct Envelope with 3 elements")
+        );
         assert_eq!(
             Page::decode(1, vec![b'{', 0xff]).unwrap_err().to_string(),
             "the JSON is broken after 1 bytes"

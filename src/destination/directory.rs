@@ -14,12 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Header, Kept, PartFile, fs as disk,
-    journal::Journal,
-    parent,
-    part::examine,
-};
+use super::{Header, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine};
 use crate::{
     error::{Error, Result},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
@@ -102,7 +97,9 @@ impl Directory {
             Some(name) => Err(Error::Output {
                 path: self.given.clone(),
                 why: format!("holds {name:?}, which its manifest does not list"),
-                hint: Some("only what an export wrote is replaced: move the file, or give another path"),
+                hint: Some(
+                    "only what an export wrote is replaced: move the file, or give another path",
+                ),
                 source: None,
             }),
         }
@@ -306,9 +303,7 @@ fn clear(path: &Path, keep: impl Fn(&str) -> bool) -> Result<()> {
 }
 
 fn entries(path: &Path) -> io::Result<Vec<String>> {
-    fs::read_dir(path)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+    fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn is_not_empty(error: &io::Error) -> bool {

@@ -28,7 +28,8 @@ impl Header {
     /// What differs, in words; `None` when the run can be continued.
     pub(super) fn difference(&self, now: &Self) -> Option<String> {
         if let (Some(then), Some(today)) = (self.plan.as_object(), now.plan.as_object())
-            && let Some((key, value)) = today.iter().find(|(key, value)| then.get(*key) != Some(value))
+            && let Some((key, value)) =
+                today.iter().find(|(key, value)| then.get(*key) != Some(value))
         {
             let before = then.get(key).unwrap_or(&Value::Null);
             return Some(format!("its {key} was {before}, now it is {value}"));

@@ -19,7 +19,7 @@ pub(crate) use self::{
     directory::Directory,
     file::SingleFile,
     journal::{Header, Kept},
-    part::{Closed, PartFile},
+    part::PartFile,
 };
 use crate::{
     error::Result,

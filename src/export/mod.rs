@@ -28,7 +28,7 @@ use crate::{
     destination::{Destination, Header, Kept},
     error::{Error, Result},
     manifest::{Completeness, Manifest, Tool},
-    paginator::{Ids, KeptPages, Pages, StreamOptions},
+    paginator::{Begin, Ids, KeptPages, Pages, StreamOptions},
     plan::{ExportPlan, Target},
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
@@ -132,7 +132,8 @@ impl Export {
         let last = options.pages.end(pages).max(first);
         let rows = |last: u64| page.count().min(last * page_rows) - (first - 1) * page_rows;
         let wanted = options.limit.unwrap_or(u64::MAX);
-        let requests = (first..=last).find(|page| rows(*page) >= wanted).unwrap_or(last) - first + 1;
+        let requests =
+            (first..=last).find(|page| rows(*page) >= wanted).unwrap_or(last) - first + 1;
         Ok(DryRun {
             dataset: options.dataset,
             output: self.plan.target.to_string(),
@@ -199,11 +200,8 @@ impl Export {
             error = stop.as_mut() => return Err(error),
         };
         let (count, page_rows) = (first.count(), first.len() as u64);
-        let header = Header {
-            plan: self.plan.fingerprint(),
-            count,
-            started_at: started_at.to_owned(),
-        };
+        let header =
+            Header { plan: self.plan.fingerprint(), count, started_at: started_at.to_owned() };
         let kept = destination.resume(&header, self.plan.options.restart)?;
         destination.open(&header)?;
         self.announce(&first, &kept);
@@ -223,8 +221,9 @@ impl Export {
             error = stop => Err(error),
         };
         drop(pages);
-        let (staged, written) =
-            writing.await.map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
+        let (staged, written) = writing
+            .await
+            .map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
         *destination = staged;
         // An error of the writer closes its channel, which the pump then only reports as closed.
         let finished = match (pumped, written) {
@@ -280,11 +279,12 @@ impl Export {
             pages: options.pages,
             limit: options.limit,
             prefetch_bytes: options.prefetch_bytes,
-            ids: Ids::Spilling { limit_bytes: DEFAULT_LIMIT_BYTES, temp_dir: self.plan.temp_dir() },
-            kept,
             ..StreamOptions::default()
         };
-        self.client.pages_after(first, options.dataset, options.query.clone(), stream)
+        let temp_dir = self.plan.temp_dir();
+        let ids = Ids::Spilling { limit_bytes: DEFAULT_LIMIT_BYTES, temp_dir };
+        let begin = Begin { first: Some(first), ids, kept };
+        self.client.pages_after(begin, options.dataset, options.query.clone(), stream)
     }
 
     fn announce(&self, first: &Page, kept: &[Kept]) {

@@ -9,7 +9,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{options::StreamOptions, watch::Watch};
+use super::{
+    options::{Begin, StreamOptions},
+    watch::Watch,
+};
 use crate::{
     budget::{Budget, Hold},
     client::{Client, Page, PageRequest, Query},
@@ -26,7 +29,7 @@ pub(super) struct Driver {
     query: Arc<Query>,
     options: StreamOptions,
     budget: Budget,
-    first: Option<Page>,
+    begin: Begin,
 }
 
 /// Pages on their way: started, fetched, and waiting for those before them.
@@ -50,24 +53,22 @@ impl Driver {
         dataset: Uuid,
         query: Query,
         options: StreamOptions,
+        mut begin: Begin,
     ) -> Self {
         let budget = Budget::new(options.prefetch_bytes);
-        Self { client, dataset, query: Arc::new(query), options, budget, first: None }
-    }
-
-    pub(super) fn begin_with(mut self, mut page: Page) -> Self {
-        page.hold(self.budget.hold(held(&page)));
-        self.first = Some(page);
-        self
+        if let Some(page) = &mut begin.first {
+            page.hold(budget.hold(held(page)));
+        }
+        Self { client, dataset, query: Arc::new(query), options, budget, begin }
     }
 
     /// Sends every page in order; returns when the last was taken and the proof holds.
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;
-        let mut watch = Watch::new(&self.options, &self.query);
-        let kept_pages = watch.keep(&self.options.kept)?;
-        let page = match self.first.take() {
+        let mut watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
+        let kept_pages = watch.keep(&self.begin.kept)?;
+        let page = match self.begin.first.take() {
             Some(page) => page,
             None => self.fetch(self.options.pages.first(), None, self.budget.hold(0)).await?,
         };
@@ -112,7 +113,7 @@ impl Driver {
         {
             last = last.min(first + limit.div_ceil(rows) - 1);
         }
-        let kept_rows = self.options.kept.iter().map(|kept| kept.rows).sum();
+        let kept_rows = self.begin.kept.iter().map(|kept| kept.rows).sum();
         let due = first.max(kept_pages + 1);
         let mut flight = Flight {
             next: due,

@@ -26,8 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use self::driver::Driver;
+pub(crate) use self::options::{Begin, Ids, KeptPages};
 pub use self::options::{PageRange, StreamOptions};
-pub(crate) use self::options::{Ids, KeptPages};
 use crate::{
     client::{Client, Datapoint, Page, Query},
     error::{Error, Result},
@@ -56,18 +56,18 @@ impl Client {
     ///
     /// A page counts against the prefetch bound until it is dropped.
     pub fn pages(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Pages {
-        Pages::new(Driver::new(self.clone(), dataset, query, options))
+        Pages::new(Driver::new(self.clone(), dataset, query, options, Begin::default()))
     }
 
-    /// As [`pages`](Self::pages), when the first page has been fetched already.
+    /// As [`pages`](Self::pages), when something is there already.
     pub(crate) fn pages_after(
         &self,
-        first: Page,
+        begin: Begin,
         dataset: Uuid,
         query: Query,
         options: StreamOptions,
     ) -> Pages {
-        Pages::new(Driver::new(self.clone(), dataset, query, options).begin_with(first))
+        Pages::new(Driver::new(self.clone(), dataset, query, options, begin))
     }
 }
 

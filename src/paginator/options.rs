@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use crate::{
+    client::Page,
     error::{Error, Result},
     proof::{IdSet, PageFacts},
 };
@@ -36,7 +37,11 @@ impl PageRange {
             return Err(Error::invalid("page range", range.to_string(), "pages count from 1"));
         }
         if last.is_some_and(|last| last < first) {
-            return Err(Error::invalid("page range", range.to_string(), "it ends before it begins"));
+            return Err(Error::invalid(
+                "page range",
+                range.to_string(),
+                "it ends before it begins",
+            ));
         }
         Ok(range)
     }
@@ -102,8 +107,6 @@ pub struct StreamOptions {
     pub prefetch_bytes: usize,
     /// Pages held at once, in flight and waiting; default 256.
     pub prefetch_pages: usize,
-    pub(crate) ids: Ids,
-    pub(crate) kept: Vec<KeptPages>,
 }
 
 impl Default for StreamOptions {
@@ -114,8 +117,6 @@ impl Default for StreamOptions {
             limit: None,
             prefetch_bytes: 16 << 20,
             prefetch_pages: 256,
-            ids: Ids::InMemory,
-            kept: Vec::new(),
         }
     }
 }
@@ -135,6 +136,16 @@ impl StreamOptions {
         }
         Ok(())
     }
+}
+
+/// What is there when a stream begins.
+#[derive(Debug, Default)]
+pub(crate) struct Begin {
+    /// The first page of the range, fetched already.
+    pub(crate) first: Option<Page>,
+    pub(crate) ids: Ids,
+    /// Parts of an interrupted run, in order.
+    pub(crate) kept: Vec<KeptPages>,
 }
 
 /// Where the ids that prove completeness are kept.

@@ -23,12 +23,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(options: &StreamOptions, query: &Query) -> Self {
+    pub(super) fn new(options: &StreamOptions, query: &Query, ids: Ids) -> Self {
         let scope = if options.is_whole() { Scope::Whole } else { Scope::Part };
         Self {
-            proof: Proof::new(options.ids.set(), scope),
+            proof: Proof::new(ids.set(), scope),
             order: query.ordering.as_deref().and_then(order_check),
-            ids: options.ids.clone(),
+            ids,
         }
     }
 
@@ -61,11 +61,8 @@ impl Watch {
                     .map_err(|violation| Error::OutOfOrder(violation.to_string()))?;
             }
         }
-        let facts = PageFacts {
-            pages: number..=number,
-            count: page.count(),
-            has_next: page.has_next(),
-        };
+        let facts =
+            PageFacts { pages: number..=number, count: page.count(), has_next: page.has_next() };
         let taken = self.proof.page(facts, page.rows().map(|row| row.id));
         taken.map_err(|error| self.cannot_keep(error))?;
         Ok(!self.proof.violated())

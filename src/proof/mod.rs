@@ -16,9 +16,9 @@ use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
-pub(crate) use digest::{Digest, ParseDigestError, RowHasher};
+pub(crate) use digest::{Digest, RowHasher};
 pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, IdSet};
-pub(crate) use order::{Field, Key, OrderCheck};
+pub(crate) use order::{Field, OrderCheck};
 pub(crate) use violation::{Violation, Violations};
 
 /// What the pages are meant to hold together.

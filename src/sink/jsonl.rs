@@ -36,7 +36,9 @@ impl JsonLinesSink {
                 Encoder::Zstd(zstd::Encoder::new(output, level).map_err(failed)?)
             }
             Compression::Snappy | Compression::Lz4 => {
-                return Err(Error::Internal(format!("JSON Lines are not written as {compression}")));
+                return Err(Error::Internal(format!(
+                    "JSON Lines are not written as {compression}"
+                )));
             }
         };
         Ok(Self { encoder, line: Vec::new(), rows: 0 })
@@ -105,7 +107,9 @@ impl Values<'_> {
     fn write(&self, row: usize, line: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Integers(values) if values.is_valid(row) => write!(line, "{}", values.value(row)),
-            Self::Json(values) if values.is_valid(row) => line.write_all(values.value(row).as_bytes()),
+            Self::Json(values) if values.is_valid(row) => {
+                line.write_all(values.value(row).as_bytes())
+            }
             Self::Text(values) if values.is_valid(row) => {
                 Ok(serde_json::to_writer(line, values.value(row))?)
             }

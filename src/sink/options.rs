@@ -232,7 +232,9 @@ mod tests {
             text(Format::Parquet, "gzip"),
             "\"gzip\" is not a valid compression: parquet takes none, snappy, lz4, zstd or zstd:LEVEL"
         );
-        assert!(text(Format::JsonLines, "lz4").ends_with("jsonl takes none, gzip, zstd or zstd:LEVEL"));
+        assert!(
+            text(Format::JsonLines, "lz4").ends_with("jsonl takes none, gzip, zstd or zstd:LEVEL")
+        );
         assert_eq!(
             "zstd:23".parse::<Compression>().unwrap_err().to_string(),
             "\"zstd:23\" is not a valid compression: levels are 1 to 22"

@@ -57,8 +57,9 @@ impl ParquetSink {
 
     fn append_oldest(&mut self) -> Result<()> {
         let Some(oldest) = self.encoding.pop_front() else { return Ok(()) };
-        let columns =
-            oldest.join().map_err(|_| Error::Internal("a Parquet encoder panicked".to_owned()))??;
+        let columns = oldest
+            .join()
+            .map_err(|_| Error::Internal("a Parquet encoder panicked".to_owned()))??;
         let mut row_group = self.writer.next_row_group().map_err(failed)?;
         for column in columns {
             column.append_to_row_group(&mut row_group).map_err(failed)?;
@@ -109,7 +110,8 @@ fn encode(
     batch: &RecordBatch,
 ) -> Result<Vec<ArrowColumnChunk>> {
     let mut chunks = Vec::with_capacity(columns.len());
-    for ((mut writer, field), array) in columns.into_iter().zip(schema.fields()).zip(batch.columns())
+    for ((mut writer, field), array) in
+        columns.into_iter().zip(schema.fields()).zip(batch.columns())
     {
         for leaf in compute_leaves(field, array).map_err(failed)? {
             writer.write(&leaf).map_err(failed)?;
@@ -125,7 +127,9 @@ fn properties(compression: Compression) -> Result<WriterProperties> {
         Compression::Snappy => Codec::SNAPPY,
         Compression::Lz4 => Codec::LZ4_RAW,
         Compression::Zstd(level) => Codec::ZSTD(ZstdLevel::try_new(level).map_err(failed)?),
-        Compression::Gzip => return Err(Error::Internal("Parquet is not written as gzip".to_owned())),
+        Compression::Gzip => {
+            return Err(Error::Internal("Parquet is not written as gzip".to_owned()));
+        }
     };
     let path = |column: Column| ColumnPath::from(column.name());
     let mut properties = WriterProperties::builder()

@@ -128,6 +128,7 @@ impl Throttle {
     }
 
     /// How long nothing starts because the server asked for a pause.
+    #[cfg(test)]
     pub(crate) fn paused_for(&self) -> Option<Duration> {
         let until = self.lock().paused_until?;
         let left = until.saturating_duration_since(Instant::now());

@@ -1,0 +1,4 @@
+//! The real binary over real sockets and real files; one test binary, because linking is slow.
+
+mod smoke;
+mod support;

@@ -1,0 +1,116 @@
+//! What every test needs: the binary in a clean environment, an embedded API, a folder of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use overmind_export::demo::{Background, Dataset, Options, serve_in_background};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// The key that tests use; no output may ever hold it.
+pub(crate) const KEY: &str = "ovr_canary_5f3c9b";
+/// The dataset that most tests export.
+pub(crate) const ID: Uuid = Uuid::from_u128(0x182b_d5e5_6e1a_4fe4_a799_aa6d_9a6a_b26e);
+
+/// An embedded API and a folder, both gone at the end of the test.
+pub(crate) struct World {
+    pub(crate) server: Background,
+    pub(crate) folder: TempDir,
+}
+
+impl World {
+    /// An API that serves these rows as [`ID`].
+    pub(crate) fn with_rows(options: Options, rows: Vec<String>) -> Self {
+        Self::with(options, Dataset::from_rows("rows", rows).with_id(ID))
+    }
+
+    /// An API that serves this many generated rows as [`ID`].
+    pub(crate) fn generated(options: Options, rows: u64) -> Self {
+        Self::with(options, Dataset::generated(rows, 7).with_id(ID))
+    }
+
+    pub(crate) fn with(options: Options, dataset: Dataset) -> Self {
+        let server = serve_in_background(options, vec![dataset]).unwrap();
+        Self { server, folder: TempDir::new().unwrap() }
+    }
+
+    /// The command, run in the folder against the API, with [`KEY`].
+    pub(crate) fn command(&self) -> Command {
+        let mut command = command(self.folder.path());
+        command.env("OVERMIND_LAB_BASE_URL", self.server.url()).env("OVERMIND_LAB_API_KEY", KEY);
+        command
+    }
+
+    /// Runs `export ID` with these arguments.
+    pub(crate) fn export(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command().args(["export", &ID.to_string()]).args(arguments))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    /// Everything in the folder, hidden files included, sorted.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        entries(self.folder.path())
+    }
+}
+
+pub(crate) fn entries(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The command in an environment that holds nothing of the machine's.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
+    command.env_clear().current_dir(folder).env("PATH", std::env::var_os("PATH").unwrap());
+    command
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self::from(command.output().unwrap())
+    }
+
+    /// Asserts that it went well.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// What a snapshot holds: the exit code and all that was said, without what differs by run.
+    pub(crate) fn told(&self, world: &World) -> String {
+        let text = format!("exit {}\n{}{}", self.code.unwrap_or(-1), self.stdout, self.stderr);
+        text.replace(&world.server.url(), "http://API")
+            .replace(&world.server.addr().to_string(), "API")
+            .replace(&world.folder.path().display().to_string(), "FOLDER")
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
