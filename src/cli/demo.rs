@@ -25,7 +25,7 @@ pub(super) struct Demo {
     #[arg(long, value_name = "PORT", default_value_t = 0, requires = "serve")]
     port: u16,
     /// Rows of the generated dataset
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse::whole::<u64>)]
     rows: u64,
     /// Rows on a page when a request does not say
     #[arg(long, value_name = "N", default_value_t = 25, requires = "serve", value_parser = clap::value_parser!(u32).range(1..))]
@@ -34,7 +34,7 @@ pub(super) struct Demo {
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = parse::duration, requires = "serve")]
     latency: Duration,
     /// Answer 429 to more requests than this, such as 20/s
-    #[arg(long, value_name = "RATE", requires = "serve")]
+    #[arg(long, value_name = "RATE", value_parser = parse::rate, requires = "serve")]
     rate_limit: Option<Rate>,
     /// Serve the datapoints of this file too, one a line; may be given more than once
     #[arg(long, value_name = "FILE.jsonl", requires = "serve")]
@@ -94,7 +94,7 @@ impl Demo {
         std::fs::create_dir_all(&folder).map_err(|source| Error::Output {
             path: folder.clone(),
             why: "cannot be made".to_owned(),
-            hint: Some("run the demo in a folder that you may write to"),
+            hint: Some("run the demo in another folder, one that you may write to"),
             source: Some(source.into()),
         })?;
         let path = folder.join("datapoints.parquet");

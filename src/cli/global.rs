@@ -24,19 +24,19 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     allow_http: bool,
     /// Requests in flight at once: auto finds what the API sustains, a number fixes it
-    #[arg(long, global = true, value_name = "auto|1..64", default_value = "auto")]
+    #[arg(long, global = true, value_name = "auto|1..64", default_value = "auto", value_parser = parse::concurrency)]
     concurrency: Concurrency,
     /// Start no more requests than this, such as 20/s or 600/min [default: as the API allows]
-    #[arg(long, global = true, value_name = "RATE")]
+    #[arg(long, global = true, value_name = "RATE", value_parser = parse::rate)]
     rate_limit: Option<Rate>,
     /// How long one request may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = parse::duration)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = parse::timeout)]
     timeout: Duration,
     /// How long connecting may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse::duration)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse::timeout)]
     connect_timeout: Duration,
     /// How often one request is retried
-    #[arg(long, global = true, value_name = "N", default_value_t = 20)]
+    #[arg(long, global = true, value_name = "N", default_value_t = 20, value_parser = parse::whole::<u64>)]
     max_retries: u64,
     /// End the run when the API does nothing but fail for this long [default: 2min, and 15s if it
     /// never answered]

@@ -1,6 +1,58 @@
-//! Values with a unit, as people type them.
+//! Values as people type them, and what is wrong with them, in words that go after the value.
 
-use std::time::Duration;
+use std::{
+    num::{IntErrorKind, ParseIntError},
+    str::FromStr,
+    time::Duration,
+};
+
+use overmind_export::{Concurrency, Error, InFlight, Rate};
+use uuid::Uuid;
+
+/// A value that the library knows how to read; its own text would say again what clap says already.
+pub(super) fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| match error {
+        Error::Invalid { why, .. } => why,
+        error => error.to_string(),
+    })
+}
+
+/// The parser's own account counts characters, which helps nobody who pasted a name.
+pub(super) fn id(text: &str) -> Result<Uuid, String> {
+    let why = "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
+    text.trim().parse().map_err(|_| why.to_owned())
+}
+
+/// `auto`, or a number.
+pub(super) fn concurrency(text: &str) -> Result<Concurrency, String> {
+    text.parse().map_err(|_| format!("give auto or a number from 1 to {}", InFlight::MAX))
+}
+
+/// `20/s`, `600/min`.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    let why = "give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s";
+    text.parse().map_err(|_| why.to_owned())
+}
+
+/// A whole number.
+pub(super) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        let why = match error.kind() {
+            IntErrorKind::PosOverflow => "it is too large",
+            IntErrorKind::NegOverflow => "it is too small",
+            _ => "give a whole number",
+        };
+        why.to_owned()
+    })
+}
+
+/// A duration in which something has to happen.
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("nothing is done in no time at all".to_owned()),
+        duration => Ok(duration),
+    }
+}
 
 /// `50ms`, `10s`, `2min`; a bare number is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -42,6 +94,14 @@ mod tests {
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2min"), Ok(Duration::from_secs(120)));
         assert!(duration("-1").is_err() && duration("soon").is_err() && duration("inf").is_err());
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_told_from_text_that_is_no_number() {
+        assert_eq!(whole::<u32>("7"), Ok(7));
+        assert_eq!(whole::<u32>("4294967296").unwrap_err(), "it is too large");
+        assert_eq!(whole::<i64>("-9223372036854775809").unwrap_err(), "it is too small");
+        assert_eq!(whole::<u32>("1.5").unwrap_err(), "give a whole number");
     }
 
     #[test]
