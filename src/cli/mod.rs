@@ -11,7 +11,7 @@ mod progress;
 mod query;
 mod table;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::{
     Parser, Subcommand,
@@ -81,10 +81,14 @@ fn runtime() -> Result<Runtime> {
 fn print(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|source| match source.kind() {
-        std::io::ErrorKind::BrokenPipe => Error::OutputClosed,
+    written.map_err(stdout_failed)
+}
+
+fn stdout_failed(source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::BrokenPipe => Error::OutputClosed,
         _ => Error::Io { action: "write", path: "standard output".into(), source },
-    })
+    }
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {

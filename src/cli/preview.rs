@@ -3,23 +3,23 @@
 use clap::Args;
 use futures::TryStreamExt;
 use overmind_export::{
-    Client, Column, Encoding, Format, Query, Result, Row, StreamOptions, schema, write_pages,
+    Client, Column, Encoding, Error, Format, Query, Result, Row, StreamOptions, schema, write_pages,
 };
 use uuid::Uuid;
 
-use super::{global::Global, query::Filters, table::Text};
+use super::{global::Global, parse, query::Filters, table::Text};
 
 /// Print the first rows of a dataset
 #[derive(Debug, Args)]
 pub(super) struct Preview {
     /// The dataset's id
-    #[arg(value_name = "DATASET_ID")]
+    #[arg(value_name = "DATASET_ID", value_parser = parse::id)]
     dataset: Uuid,
     /// How many rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
     /// Only these columns
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse::value::<Column>)]
     columns: Vec<Column>,
     /// Print one JSON object a line, whole, instead of a table
     #[arg(long)]
@@ -47,7 +47,18 @@ impl Preview {
         let stdout = Box::new(std::io::stdout());
         let sink = Encoding::from(Format::JsonLines).streaming_sink(schema(&columns), stdout)?;
         let pages = client.pages(self.dataset, query, options(self.rows));
-        write_pages(pages, &columns, sink).await.map(drop)
+        write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
+    }
+}
+
+/// The encoder cannot know that what it writes to is standard output.
+fn unwrap_stdout(error: Error) -> Error {
+    match error {
+        Error::Encode { format, source } => match source.downcast() {
+            Ok(source) => super::stdout_failed(*source),
+            Err(source) => Error::Encode { format, source },
+        },
+        error => error,
     }
 }
 
