@@ -38,15 +38,15 @@ fn row(dataset: &DatasetInfo) -> Vec<Text> {
     let number = |number: Option<String>| Text::Right(number.unwrap_or_else(|| "-".to_owned()));
     let text = |text: Option<&str>| Text::Left(text.unwrap_or("-").to_owned());
     let rows = dataset.num_datapoints.map(|rows| indicatif::HumanCount(rows).to_string());
-    // To the second is enough for people; --json has the whole.
-    let created =
-        dataset.created_at.as_deref().map(|at| at.get(..19).unwrap_or(at).replace('T', " "));
+    // To the minute is enough for people; --json has the whole.
+    let minute = |at: &str| at.chars().take(16).collect::<String>().replace('T', " ");
+    let created = dataset.created_at.as_deref().map(minute);
     vec![
-        Text::Left(dataset.id.to_string()),
+        Text::Whole(dataset.id.to_string()),
         text(dataset.name.as_deref()),
         number(dataset.version.map(|version| version.to_string())),
         text(dataset.source.map(|source| source.as_str())),
         number(rows),
-        text(created.as_deref()),
+        Text::Whole(created.unwrap_or_else(|| "-".to_owned())),
     ]
 }

@@ -1,6 +1,8 @@
 //! Tables that fit the terminal, of text that cannot harm it.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::NOTHING};
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::NOTHING,
+};
 use console::Term;
 
 /// Lines of a cell; what is longer is shortened.
@@ -9,6 +11,8 @@ const LINES: usize = 3;
 pub(super) enum Text {
     Left(String),
     Right(String),
+    /// Never broken or shortened: people copy it.
+    Whole(String),
 }
 
 pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>) -> String {
@@ -21,9 +25,15 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>)
         .set_truncation_indicator("…")
         .set_header(header.iter().map(|name| name.to_uppercase()));
     for row in rows {
+        for (index, text) in row.iter().enumerate() {
+            if let (Text::Whole(_), Some(column)) = (text, table.column_mut(index)) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
         let cells = row.into_iter().map(|text| match text {
             // Twice the screen is more than can be shown of it.
             Text::Left(text) => Cell::new(harmless(&text, usize::from(width) * 2 * LINES)),
+            Text::Whole(text) => Cell::new(harmless(&text, usize::from(width))),
             Text::Right(text) => Cell::new(text).set_alignment(CellAlignment::Right),
         });
         let mut row = comfy_table::Row::from(cells.collect::<Vec<_>>());
