@@ -127,7 +127,7 @@ impl Export {
         Destination::probe(&self.plan)?;
         let options = &self.plan.options;
         let page = self.first_page().await?;
-        let (first, page_rows) = (page.number(), page.len() as u64);
+        let (first, page_rows) = (page.number(), full_page(&page));
         let pages = if page_rows == 0 { 1 } else { page.count().div_ceil(page_rows) };
         let last = options.pages.end(pages).max(first);
         let rows = |last: u64| page.count().min(last * page_rows) - (first - 1) * page_rows;
@@ -199,7 +199,7 @@ impl Export {
             page = self.first_page() => page?,
             error = stop.as_mut() => return Err(error),
         };
-        let (count, page_rows) = (first.count(), first.len() as u64);
+        let (count, page_rows) = (first.count(), full_page(&first));
         let header =
             Header { plan: self.plan.fingerprint(), count, started_at: started_at.to_owned() };
         let kept = destination.resume(&header, self.plan.options.restart)?;
@@ -288,7 +288,7 @@ impl Export {
     }
 
     fn announce(&self, first: &Page, kept: &[Kept]) {
-        let page_rows = first.len() as u64;
+        let page_rows = full_page(first);
         let skipped = (first.number() - 1) * page_rows;
         let options = &self.plan.options;
         let end = options.pages.last().map_or(u64::MAX, |last| last.saturating_mul(page_rows));
@@ -351,6 +351,15 @@ impl Error {
             }
             error => error,
         }
+    }
+}
+
+/// Rows of a full page: what the page holds, unless it is the last, which may be short.
+fn full_page(page: &Page) -> u64 {
+    let (rows, before) = (page.len() as u64, page.number() - 1);
+    match page.count().saturating_sub(rows).checked_div(before) {
+        Some(full) if !page.has_next() => full,
+        _ => rows,
     }
 }
 
