@@ -62,7 +62,11 @@ impl Directory {
             return Ok(());
         }
         if !self.target.is_dir() {
-            return refuse("exists and is not a directory", "give another path");
+            return refuse(
+                "exists and is not a directory",
+                "a path without a known extension is a directory of parts: give another path, or \
+                 one that ends in .parquet, .arrow or .jsonl",
+            );
         }
         if disk::is_mount_point(&self.target) {
             return refuse(

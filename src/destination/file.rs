@@ -26,10 +26,14 @@ struct Staged {
 }
 
 impl SingleFile {
-    pub(super) fn probe(target: &Path, overwrite: bool) -> Result<Self> {
+    pub(super) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
         disk::check_parent(target)?;
         if !overwrite && target.symlink_metadata().is_ok() {
             return Err(exists(target));
+        }
+        let manifest = sidecar_path(target);
+        if sidecar && !overwrite && manifest.symlink_metadata().is_ok() {
+            return Err(exists(&manifest));
         }
         disk::check_unlocked(&disk::staging_path(target), target)?;
         Ok(Self { target: target.to_owned(), overwrite, staged: None })

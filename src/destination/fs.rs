@@ -121,17 +121,13 @@ pub(super) fn check_parent(target: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let why = if folder.exists() {
-        format!("{} is not a folder", folder.display())
+    let name = folder.display();
+    let (why, hint) = if folder.symlink_metadata().is_ok() {
+        (format!("{name} is not a folder"), "give another path")
     } else {
-        format!("there is no folder {}", folder.display())
+        (format!("there is no folder {name}"), "make the folder first, for example with mkdir -p")
     };
-    Err(Error::Output {
-        path: target.to_owned(),
-        why,
-        hint: Some("make the folder first, for example with mkdir -p"),
-        source: None,
-    })
+    Err(Error::Output { path: target.to_owned(), why, hint: Some(hint), source: None })
 }
 
 /// `.NAME.partial`, where a run keeps what is not to be seen yet: beside the target, because only

@@ -40,7 +40,9 @@ impl Destination {
     pub(crate) fn probe(plan: &ExportPlan) -> Result<Self> {
         let overwrite = plan.options.overwrite;
         Ok(match &plan.target {
-            Target::File(path) => Self::File(SingleFile::probe(path, overwrite)?),
+            Target::File(path) => {
+                Self::File(SingleFile::probe(path, overwrite, plan.options.manifest)?)
+            }
             Target::Directory(path) => Self::Directory(Directory::probe(path, overwrite)?),
             Target::Stdout => Self::Stdout,
         })
