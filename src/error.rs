@@ -3,7 +3,13 @@
 //! An error says what was seen; its `source()` says what caused it and is never repeated in its own
 //! text. Nothing here prints, and nothing here ever holds a key: URLs are stored without credentials.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, io, path::PathBuf, time::Duration};
+use std::{
+    borrow::Cow,
+    error::Error as StdError,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::client::{ApiError, PageError};
 
@@ -36,6 +42,14 @@ pub enum Error {
     /// The environment or a file that configures the client is wrong.
     #[error("{0}")]
     Configuration(String),
+    /// The base URL is none that can be used.
+    #[error("the base URL {url:?} cannot be used: {why}")]
+    BaseUrl {
+        /// As it was given, but without credentials, query and fragment.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file that configures the client cannot be used.
     #[error("cannot use {what} {}", path.display())]
     ConfigurationFile {
@@ -208,7 +222,10 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Invalid { .. } | Self::Usage(_) => 2,
-            Self::Configuration(_) | Self::ConfigurationFile { .. } | Self::PlainHttp { .. } => 78,
+            Self::Configuration(_)
+            | Self::BaseUrl { .. }
+            | Self::ConfigurationFile { .. }
+            | Self::PlainHttp { .. } => 78,
             Self::NoKey => 77,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
@@ -232,15 +249,21 @@ impl Error {
                 "set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; \
                  `overmind-export demo` needs no key"
             }
+            Self::BaseUrl { .. } => {
+                "it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like \
+                 https://api.overmindlab.ai"
+            }
             Self::PlainHttp { .. } => {
                 "use https, or give --allow-http if the network between here and there is trusted"
             }
             Self::Api(error) => return error.hint().map(Cow::Borrowed),
             Self::Unavailable { .. } => {
-                "check the base URL and the network; --retry-for gives a sleeping API more time"
+                "check the base URL and the network; a larger --timeout, --retry-for or \
+                 --max-retries gives the API more time"
             }
             Self::Certificate { .. } => {
-                "if the server uses a private authority, give its certificate with --ca-cert"
+                "check the base URL; if the server uses a private authority, give its certificate \
+                 with --ca-cert"
             }
             Self::ComeBackLater { .. } => {
                 "run again then, or raise --retry-for above the time that the API asks for"
@@ -257,8 +280,12 @@ impl Error {
             Self::Output { hint, .. } | Self::Interrupted { hint, .. } => {
                 return hint.map(Cow::Borrowed);
             }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "make room, or write somewhere else; nothing was published"
+            Self::Io { source, path, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                if path == Path::new("standard output") {
+                    "make room where standard output goes, and run again: what is there is not whole"
+                } else {
+                    "make room, or write somewhere else; nothing was published"
+                }
             }
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::Internal(_) | Self::Encode { .. } => {
@@ -286,15 +313,35 @@ pub struct Report<'a>(&'a Error);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.0)?;
+        writeln!(f, "error: {}", harmless(&self.0.to_string()))?;
         for cause in causes(self.0) {
-            writeln!(f, "  cause: {cause}")?;
+            writeln!(f, "  cause: {}", harmless(&cause))?;
         }
         if let Some(hint) = self.0.hint() {
             writeln!(f, "  hint: {hint}")?;
         }
         Ok(())
     }
+}
+
+/// Part of it comes from the other end of a wire: no more than a screen of it, on one line, and
+/// nothing that a terminal would obey.
+fn harmless(text: &str) -> String {
+    const LENGTH: usize = 2000;
+    let mut chars = text.chars();
+    let mut harmless: String = chars
+        .by_ref()
+        .take(LENGTH)
+        .map(|c| match c {
+            '\n' | '\r' | '\t' => ' ',
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect();
+    if chars.next().is_some() {
+        harmless.push('…');
+    }
+    harmless
 }
 
 /// The texts of the causes, outermost first, without those that only repeat the one before.
@@ -341,6 +388,13 @@ mod tests {
         #[error("inner")]
         struct Inner;
         assert_eq!(causes(&Outer(Inner)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_server_said_cannot_steer_the_terminal_or_flood_it() {
+        let text = Error::Usage(format!("\u{1b}[2J\n{}", "x".repeat(9999))).report().to_string();
+        assert!(text.starts_with("error: \u{fffd}[2J xxx") && text.ends_with("x…\n"), "{text}");
+        assert_eq!(text.chars().count(), "error: ".len() + 2000 + "…\n".chars().count());
     }
 
     #[test]

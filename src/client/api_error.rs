@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-use super::transport::Reply;
+use super::{page::PageError, transport::Reply};
 
 /// The API's own word that a request will not be answered as asked.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ struct Answer {
     code: Option<String>,
     fields: Vec<(String, String)>,
     location: Option<String>,
+    /// An answer that is not the API's own, but a proxy's or a web page's.
+    foreign: Option<PageError>,
 }
 
 impl ApiError {
@@ -49,6 +51,7 @@ impl ApiError {
             code: text("code"),
             fields,
             location: reply.location.clone(),
+            foreign: reply.status.is_client_error().then(|| PageError::not_json(reply)).flatten(),
         };
         Self { answer, filtered, page }
     }
@@ -87,8 +90,21 @@ impl ApiError {
         self.answer.status == StatusCode::NOT_FOUND
     }
 
+    /// There is nothing of the API at the address: its own 404 is JSON.
+    fn is_elsewhere(&self) -> bool {
+        self.is_missing() && self.answer.foreign.is_some()
+    }
+
+    /// Whether a redirect that was not followed leads away, rather than in circles.
+    fn leaves_origin(&self) -> bool {
+        let Ok(url) = Url::parse(&self.answer.url) else { return false };
+        let to = self.answer.location.as_deref().and_then(|location| url.join(location).ok());
+        to.is_some_and(|to| to.origin() != url.origin())
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self.status() {
+            _ if self.is_elsewhere() => 78,
             400 => 2,
             401..=403 => 77,
             404 => 66,
@@ -99,6 +115,14 @@ impl ApiError {
 
     pub(crate) fn hint(&self) -> Option<&'static str> {
         Some(match self.status() {
+            _ if self.is_elsewhere() => {
+                "is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or \
+                 OVERMIND_API_URL"
+            }
+            400..=499 if self.answer.foreign.is_some() => {
+                "the answer is not in the API's form: does a proxy on the way to it refuse the \
+                 request, or is the base URL not the API's?"
+            }
             400 => "see `overmind-export export --help` for what each filter takes",
             401 => {
                 "the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, \
@@ -118,6 +142,7 @@ impl ApiError {
                 "check the id and that the key belongs to its project: \
                  `overmind-export datasets` lists what the key can see"
             }
+            300..=399 if !self.leaves_origin() => "is the base URL the API's?",
             300..=399 => {
                 "only redirects within the base URL's origin are followed, so that the key goes \
                  nowhere else: set the base URL to where the API lives now"
@@ -130,13 +155,15 @@ impl ApiError {
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.status() {
+            _ if self.is_elsewhere() => "there is no datasets API at the base URL",
             400 => "the API refuses a parameter",
             401 => "the API refuses the key",
             402 => "the API asks for payment",
             403 => "the API does not allow this",
             404 if self.page.is_some_and(|page| page > 1) => "there is no such page",
             404 => "no such dataset, or a filter excludes it",
-            300..=399 => "the API redirects to another origin",
+            300..=399 if self.leaves_origin() => "the API redirects to another origin",
+            300..=399 => "the API redirects without end",
             _ => "the API refuses the request",
         })
     }
@@ -150,15 +177,26 @@ impl StdError for ApiError {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GET {} answered {}", self.url, self.status)?;
+        write!(f, "GET {} answered ", self.url)?;
+        self.say(f)
+    }
+}
+
+impl Answer {
+    fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
         if let Some(location) = &self.location {
             write!(f, " to {location}")?;
         }
         if let Some(detail) = &self.detail {
             write!(f, ": {detail}")?;
         }
-        for (name, messages) in &self.fields {
-            write!(f, ": {name}: {messages}")?;
+        for (index, (name, messages)) in self.fields.iter().enumerate() {
+            let mark = if index == 0 { ':' } else { ';' };
+            write!(f, "{mark} {name}: {messages}")?;
+        }
+        if let Some(foreign) = &self.foreign {
+            write!(f, ": {foreign}")?;
         }
         if let Some(code) = &self.code {
             write!(f, " ({code})")?;
@@ -175,7 +213,8 @@ impl ApiError {
         Box::new(self.answer)
     }
 
-    pub(crate) fn answer_text(&self) -> String {
-        self.answer.to_string()
+    /// The answer without the request, for where that is known.
+    pub(crate) fn said(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.answer.say(f))
     }
 }

@@ -195,7 +195,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// - [`Error::NoKey`]: there is no key.
-    /// - [`Error::Configuration`]: the key cannot be a header, or the base URL is none.
+    /// - [`Error::Configuration`]: the key cannot be a header.
+    /// - [`Error::BaseUrl`]: the base URL is none, or holds more than a base URL does.
     /// - [`Error::PlainHttp`]: the base URL is plain http to another machine, and that was not
     ///   allowed.
     /// - [`Error::ConfigurationFile`]: the certificate file cannot be used.
@@ -210,6 +211,7 @@ impl ClientBuilder {
             timeout: self.timeout,
             idle_timeout: self.idle_timeout,
             max_body: self.max_page_bytes,
+            key: self.api_key.unwrap_or_default(),
         };
         Ok(Client(Arc::new(Inner {
             transport: Box::new(transport),
@@ -262,16 +264,19 @@ impl ClientBuilder {
 }
 
 fn base_url(text: &str) -> Result<Url> {
-    let refuse = |why: &str| Error::Configuration(format!("{text:?} is not a base URL: {why}"));
-    let mut url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    let refuse = |why: &str| Error::BaseUrl { url: quotable(text), why: why.to_owned() };
+    let scheme = "it must begin with https:// (or http:// for this machine)";
+    let mut url = Url::parse(text).map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => refuse(scheme),
+        error => refuse(&error.to_string()),
+    })?;
     if !url.username().is_empty() || url.password().is_some() {
-        // Not quoted: it holds a secret.
-        return Err(Error::Configuration(
-            "the base URL holds a user name or a password: give the key by itself".to_owned(),
+        return Err(refuse(
+            "it must not hold a user name or a password: the key is given by itself",
         ));
     }
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(refuse("it must begin with https:// (or http:// for this machine)"));
+        return Err(refuse(scheme));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(refuse("it must not have a query or a fragment"));
@@ -280,6 +285,19 @@ fn base_url(text: &str) -> Result<Url> {
         url.set_path(&format!("{}/", url.path()));
     }
     Ok(url)
+}
+
+/// What was typed, without the places where people put secrets; it need not be a URL.
+fn quotable(text: &str) -> String {
+    let (place, rest) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    let rest = rest.chars().next().map(|mark| format!("{mark}…")).unwrap_or_default();
+    match place.rsplit_once('@') {
+        None => format!("{place}{rest}"),
+        Some((before, after)) => {
+            let scheme = before.find("//").map_or("", |at| &before[..at + 2]);
+            format!("{scheme}…@{after}{rest}")
+        }
+    }
 }
 
 fn warn_if_readable_by_others(path: &Path) {
@@ -329,12 +347,21 @@ mod tests {
     #[test]
     fn a_base_url_that_is_none_is_quoted_unless_it_holds_a_secret() {
         let with = |url: &str| refused(Client::builder().api_key("k").base_url(url));
-        assert_eq!(with("api"), "\"api\" is not a base URL: relative URL without a base");
-        assert!(
-            with("ftp://x").ends_with("it must begin with https:// (or http:// for this machine)")
-        );
+        let scheme = "it must begin with https:// (or http:// for this machine)";
+        assert_eq!(with("api"), format!("the base URL \"api\" cannot be used: {scheme}"));
+        assert!(with("ftp://x").ends_with(scheme));
         assert!(with("https://x/?a=1").ends_with("it must not have a query or a fragment"));
-        assert!(!with("https://user:hunter2@x").contains("hunter2"));
+        for secret in [
+            "https://user:hunter2@x",
+            "https//user:hunter2@x",
+            "user:hunter2@x",
+            "https://x/?key=hunter2",
+            "https:///user:hun@ter2:x@:y",
+            "#hunter2",
+        ] {
+            let text = with(secret);
+            assert!(!text.contains("hun") && !text.contains("ter2"), "{text}");
+        }
     }
 
     #[test]

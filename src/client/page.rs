@@ -3,7 +3,7 @@
 //! A [`Page`] keeps the body that came over the wire and says where in it each value lies, so that
 //! a value is copied once: from there to where it is written. Never changes a token.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{
     Deserialize, Deserializer,
@@ -12,6 +12,7 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::transport::Reply;
 use crate::budget::Hold;
 
 /// Why an answer is not a page.
@@ -27,16 +28,16 @@ pub enum PageError {
         beginning: String,
     },
     /// JSON that breaks off or is malformed.
-    #[error("the JSON is broken after {bytes} bytes")]
+    #[error("the {bytes} bytes that came are not JSON")]
     Malformed {
-        /// How much came.
+        /// How many.
         bytes: usize,
         /// What the parser said.
         #[source]
         source: serde_json::Error,
     },
     /// JSON, but no page: `count`, `next` or `results` missing or of a wrong type.
-    #[error("{0}")]
+    #[error("it is JSON but no page: {0}")]
     NotAPage(String),
     /// A row with a field of a wrong type.
     #[error("row {row}, field {field:?}: {why}")]
@@ -57,16 +58,42 @@ pub enum PageError {
 }
 
 impl PageError {
+    /// Something that does not even look like JSON, described by its beginning.
+    pub(crate) fn not_json(reply: &Reply) -> Option<Self> {
+        let first = reply.body.iter().find(|byte| !byte.is_ascii_whitespace());
+        let looks = first.is_none_or(|byte| matches!(byte, b'{' | b'['));
+        if looks && reply.content_type.contains("json") {
+            return None;
+        }
+        let beginning = String::from_utf8_lossy(&reply.body[..reply.body.len().min(400)]);
+        let beginning = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
+        let beginning: String = beginning.chars().take(40).collect();
+        let beginning = beginning.trim_end().to_owned();
+        let content_type = match reply.content_type.as_str() {
+            "" => "an answer without a content type".to_owned(),
+            content_type => content_type.to_owned(),
+        };
+        Some(Self::NotJson { content_type, beginning })
+    }
+
     pub(crate) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotJson { .. } => {
-                "is the base URL the API's, or a proxy's or a web page's on the way to it?"
+                "is the base URL the API's? a proxy or a sign-in page on the way may have answered \
+                 instead"
             }
             Self::NotAPage(_) => "is the base URL the API's?",
             Self::TooLarge { .. } => {
                 "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
             }
-            Self::Malformed { .. } | Self::Row { .. } => return None,
+            Self::Malformed { .. } => {
+                "the answer was cut short or damaged, here or on its way: run again, and tell those \
+                 who run the API if it stays so"
+            }
+            Self::Row { .. } => {
+                "the API sent a row that is no datapoint: tell those who run it; the rows of a page \
+                 count from 0"
+            }
         })
     }
 }
@@ -153,8 +180,13 @@ impl Page {
     /// Decodes the body of page `number`.
     pub(crate) fn decode(number: u64, body: Vec<u8>) -> Result<Self, PageError> {
         let body = String::from_utf8(body).map_err(|error| {
-            let bytes = error.utf8_error().valid_up_to();
-            PageError::Malformed { bytes, source: serde_json::Error::custom("not UTF-8") }
+            let at = error.utf8_error().valid_up_to();
+            let why = match error.utf8_error().error_len() {
+                None => "they break off within a character".to_owned(),
+                Some(_) => format!("byte {at} is not UTF-8"),
+            };
+            let source = serde_json::Error::custom(why);
+            PageError::Malformed { bytes: error.as_bytes().len(), source }
         })?;
         let envelope: Envelope<'_> =
             serde_json::from_str(&body).map_err(|error| explain(&body, error))?;
@@ -370,7 +402,7 @@ fn explain(body: &str, error: serde_json::Error) -> PageError {
         return PageError::Malformed { bytes: body.len(), source };
     }
     let Ok(Loose { results }) = serde_json::from_str(body) else {
-        return PageError::NotAPage(plain(&error));
+        return not_a_page(body, &error);
     };
     for (row, text) in results.iter().enumerate() {
         let Err(error) = serde_json::from_str::<WireRow<'_>>(text.get()) else { continue };
@@ -381,7 +413,25 @@ fn explain(body: &str, error: serde_json::Error) -> PageError {
             why: plain(&error),
         };
     }
-    PageError::NotAPage(plain(&error))
+    not_a_page(body, &error)
+}
+
+/// Names the field of the page that is wrong, if it is one.
+fn not_a_page(body: &str, error: &serde_json::Error) -> PageError {
+    fn fits<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<serde_json::Error> {
+        serde_json::from_str::<T>(value.get()).err()
+    }
+    let Ok(fields) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(body) else {
+        return PageError::NotAPage("not an object".to_owned());
+    };
+    let field = |name: &'static str, fits: fn(&RawValue) -> Option<serde_json::Error>| {
+        let why = fits(fields.get(name)?)?;
+        Some(format!("field {name:?}: {}", plain(&why)))
+    };
+    let wrong = field("count", |value| fits::<u64>(value))
+        .or_else(|| field("next", |value| fits::<Option<String>>(value)))
+        .or_else(|| field("results", |value| fits::<Vec<IgnoredAny>>(value)));
+    PageError::NotAPage(wrong.unwrap_or_else(|| plain(error)))
 }
 
 /// The first field that makes a row fail by itself.
@@ -530,19 +580,41 @@ mod tests {
     #[test]
     fn an_answer_that_is_no_page_says_what_it_lacks() {
         let error = |body: &str| Page::decode(1, body.as_bytes().to_vec()).unwrap_err().to_string();
-        assert_eq!(error(r#"{"detail":"hello"}"#), "missing field `count`");
+        let table = [
+            (r#"{"detail":"hello"}"#, "missing field `count`"),
+            (
+                r#"{"count":-1,"next":null,"results":[]}"#,
+                "field \"count\": invalid value: integer `-1`, expected u64",
+            ),
+            (
+                r#"{"count":1,"next":7,"results":[]}"#,
+                "field \"next\": invalid type: integer `7`, expected a string",
+            ),
+            (
+                r#"{"count":1,"next":null,"results":{}}"#,
+                "field \"results\": invalid type: map, expected a sequence",
+            ),
+            ("[]", "not an object"),
+        ];
+        for (body, why) in table {
+            assert_eq!(error(body), format!("it is JSON but no page: {why}"));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json_says_where_it_goes_wrong() {
+        let error = |body: &[u8]| {
+            let error = Page::decode(1, body.to_vec()).unwrap_err();
+            format!("{error}: {}", std::error::Error::source(&error).unwrap())
+        };
         assert_eq!(
-            error(r#"{"count":-1,"next":null,"results":[]}"#),
-            "invalid value: integer `-1`, expected u64"
+            error(br#"{"count":1,"next":null,"resul"#),
+            "the 29 bytes that came are not JSON: EOF while parsing a string at line 1 column 29"
         );
-        assert_eq!(error(r#"{"count":1,"next":null,"resul"#), "the JSON is broken after 29 bytes");
+        assert_eq!(error(b"{\xff}"), "the 3 bytes that came are not JSON: byte 1 is not UTF-8");
         assert_eq!(
-            error("[]").split(':').next(),
-            Some("invalid length 0, expected struct Envelope with 3 elements")
-        );
-        assert_eq!(
-            Page::decode(1, vec![b'{', 0xff]).unwrap_err().to_string(),
-            "the JSON is broken after 1 bytes"
+            error("{\"ü".as_bytes().split_last().unwrap().1),
+            "the 3 bytes that came are not JSON: they break off within a character"
         );
     }
 

@@ -179,7 +179,7 @@ impl Inner {
             _ => return Attempt::Final(api_error(&reply).into()),
         }
         self.meter.received(reply.body.len());
-        let hopeless = not_json(&reply);
+        let hopeless = PageError::not_json(&reply);
         match decode_beside(reply.body, decode).await {
             Ok(Ok(value)) => Attempt::Done(value),
             Ok(Err(error)) => {
@@ -209,7 +209,7 @@ impl Retryable {
     fn text(&self) -> String {
         match self {
             Self::Failure(failure) => failure.to_string(),
-            Self::Status(error) => error.answer_text(),
+            Self::Status(error) => format!("answered {}", error.said()),
             Self::Decode(error) => error.to_string(),
         }
     }
@@ -262,24 +262,6 @@ fn retry_after(value: &str) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-/// Something that does not even look like JSON, described by its beginning.
-fn not_json(reply: &Reply) -> Option<PageError> {
-    let first = reply.body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first.is_none_or(|byte| matches!(byte, b'{' | b'[')) && reply.content_type.contains("json") {
-        return None;
-    }
-    let beginning: String = String::from_utf8_lossy(&reply.body[..reply.body.len().min(160)])
-        .trim_start()
-        .chars()
-        .take(40)
-        .collect();
-    let content_type = match reply.content_type.as_str() {
-        "" => "an answer without a content type".to_owned(),
-        content_type => content_type.to_owned(),
-    };
-    Some(PageError::NotJson { content_type, beginning })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 
 /// The configuration, with the certificates of `ca_cert` (PEM) trusted besides the system's.
 pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
@@ -22,7 +22,8 @@ pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
         .map_err(failed)?;
     let verifier = match ca_cert {
         None => Verifier::new(provider),
-        Some(path) => Verifier::new_with_extra_roots(roots(path)?, provider),
+        Some(path) => Ok(Verifier::new_with_extra_roots(roots(path)?, provider)
+            .map_err(|error| unusable(path, error.into()))?),
     };
     let mut config = builder
         .dangerous()
@@ -33,17 +34,16 @@ pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
 }
 
 fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let unusable = |source| Error::ConfigurationFile {
-        what: "the certificate file",
-        path: path.to_owned(),
-        source,
-    };
-    let text = std::fs::read(path).map_err(|error| unusable(error.into()))?;
+    let text = std::fs::read(path).map_err(|error| unusable(path, error.into()))?;
     let roots = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable(error.to_string().into()))?;
+        .map_err(|error| unusable(path, error.to_string().into()))?;
     if roots.is_empty() {
-        return Err(unusable("it holds no PEM certificate".into()));
+        return Err(unusable(path, "it holds no PEM certificate".into()));
     }
     Ok(roots)
+}
+
+fn unusable(path: &Path, source: Cause) -> Error {
+    Error::ConfigurationFile { what: "the certificate file", path: path.to_owned(), source }
 }

@@ -1,9 +1,14 @@
 //! One GET: a URL in, the whole answer or a [`Failure`] out; never retries and never interprets.
+//!
+//! What leaves here to be quoted in a message does not hold the key.
 
 use std::{error::Error as StdError, time::Duration};
 
 use futures::future::BoxFuture;
+use memchr::memmem;
 use reqwest::{StatusCode, header};
+use rustls::CertificateError;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use url::Url;
 
@@ -46,6 +51,7 @@ pub(crate) struct HttpTransport {
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_body: usize,
+    pub(crate) key: SecretString,
 }
 
 impl Transport for HttpTransport {
@@ -89,38 +95,65 @@ impl HttpTransport {
             body.extend_from_slice(&chunk);
         }
         let content_type = content_type.unwrap_or_default();
-        Ok(Reply { status, content_type, retry_after, location, body })
+        let mut reply = Reply { status, content_type, retry_after, location, body };
+        // Messages quote everything but a page of rows.
+        if !status.is_success() || !reply.content_type.contains("json") {
+            reply.redact(self.key.expose_secret().trim());
+        }
+        Ok(reply)
+    }
+}
+
+impl Reply {
+    /// Takes out the key, which some servers say again when they refuse it.
+    fn redact(&mut self, key: &str) {
+        // A shorter text is no secret, and taking it out would leave gaps in every word.
+        if key.len() < 8 {
+            return;
+        }
+        if let Some(location) = &mut self.location {
+            *location = location.replace(key, "[key]");
+        }
+        if memmem::find(&self.body, key.as_bytes()).is_some() {
+            self.body = String::from_utf8_lossy(&self.body).replace(key, "[key]").into_bytes();
+        }
     }
 }
 
 fn before_headers(error: reqwest::Error) -> Failure {
-    if let Some(text) = certificate(&error) {
-        Failure::Certificate(text)
-    } else if error.is_connect() {
-        Failure::Connect(root(&error))
-    } else {
-        Failure::BeforeHeaders(root(&error))
+    match rustls_error(&error) {
+        Some(rustls::Error::InvalidCertificate(why)) => Failure::Certificate(explain(why)),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            Failure::Connect("what listens there does not speak TLS".to_owned())
+        }
+        _ if error.is_connect() => Failure::Connect(root(&error)),
+        _ => Failure::BeforeHeaders(root(&error)),
     }
 }
 
-/// What the verifier said, if a certificate is the reason: rustls hides it inside an `io::Error`,
-/// whose `source` skips it.
-fn certificate(error: &reqwest::Error) -> Option<String> {
+/// What TLS said, if TLS is the reason: it hides inside an `io::Error`, whose `source` skips it.
+fn rustls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let rustls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::InvalidCertificate(why)) = rustls {
-            return Some(why.to_string());
+        if let Some(rustls) = error.downcast_ref() {
+            return Some(rustls);
         }
-        next = match inner {
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
         };
     }
     None
+}
+
+/// The verifier's words, but for the commonest case, for which it has none.
+fn explain(why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer => {
+            "its issuer is not among the authorities that this machine trusts".to_owned()
+        }
+        why => why.to_string(),
+    }
 }
 
 /// The innermost cause: the layers above it only say that something failed.

@@ -94,7 +94,10 @@ impl Dataset {
             let row = line.trim_ascii();
             if !row.is_empty() {
                 serde_json::from_slice::<Identified>(row).map_err(|error| {
-                    let what = format!("{}: line {}: {error}", path.display(), number + 1);
+                    let why = error.to_string();
+                    // The position counts within the line.
+                    let why = why.split(" at line ").next().unwrap_or_default();
+                    let what = format!("line {}: {why}", number + 1);
                     io::Error::new(io::ErrorKind::InvalidData, what)
                 })?;
                 let indent = line.len() - line.trim_ascii_start().len();
