@@ -1,4 +1,5 @@
 //! The real binary over real sockets and real files; one test binary, because linking is slow.
 
+mod errors;
 mod smoke;
 mod support;

@@ -1,0 +1,307 @@
+//! Refusals, failures and redirects: what the API answers in place of a page, and what a user is
+//! told about it.
+
+use std::time::Duration;
+
+use overmind_export::demo::{Attempt::*, Dataset, Fault, Faults, Options, Page};
+
+use super::{nobody, session, session_with, told_on};
+use crate::support::{ID, World};
+
+const EXPORT: &str = "export ID -o rows.jsonl";
+
+#[test]
+fn a_refused_key_is_told_from_a_missing_one() {
+    let options = Options { api_key: Some("another".to_owned()), ..Options::default() };
+    let world = World::generated(options, 3);
+    let told = session(&world, &[EXPORT, "datasets", "preview ID"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 77
+    error: the API refuses the key
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 401 Unauthorized: Invalid API key. (invalid_api_key)
+      hint: the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, OVERMIND_API_KEY or the file given with --api-key-file
+
+    $ overmind-export datasets
+    exit 77
+    error: the API refuses the key
+      cause: GET http://API/api/datasets/ answered 401 Unauthorized: Invalid API key. (invalid_api_key)
+      hint: the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, OVERMIND_API_KEY or the file given with --api-key-file
+
+    $ overmind-export preview ID
+    exit 77
+    error: the API refuses the key
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=5 answered 401 Unauthorized: Invalid API key. (invalid_api_key)
+      hint: the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, OVERMIND_API_KEY or the file given with --api-key-file
+    ");
+    assert_eq!(world.server.stats().requests, 3);
+}
+
+#[test]
+fn an_unknown_dataset_may_be_a_filter_that_excludes_it() {
+    let world = World::generated(Options::default(), 3);
+    let other = "export 00000000-0000-4000-8000-000000000000 -o rows.jsonl";
+    let told = session(&world, &[other, "export ID -o rows.jsonl --source seed --version-min 2"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export 00000000-0000-4000-8000-000000000000 -o rows.jsonl
+    exit 66
+    error: no such dataset, or a filter excludes it
+      cause: GET http://API/api/datasets/00000000-0000-4000-8000-000000000000/datapoints/?page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
+
+    $ overmind-export export ID -o rows.jsonl --source seed --version-min 2
+    exit 66
+    error: no such dataset, or a filter excludes it
+      cause: GET http://API/api/datasets/ID/datapoints/?source=seed&version_min=2&page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
+      hint: check the id and that the key belongs to its project; a filter that the dataset does not meet is answered the same way, so try without filters
+    ");
+    assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn an_unknown_dataset_is_the_same_to_every_command_and_option() {
+    let world = World::with(
+        Options::default(),
+        Dataset::generated(3, 7).with_id("00000000-0000-4000-8000-000000000000".parse().unwrap()),
+    );
+    let told = session(&world, &["preview ID"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export preview ID
+    exit 66
+    error: no such dataset, or a filter excludes it
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=5 answered 404 Not Found: No Dataset matches the given query.
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
+    ");
+    let (_, same) = told.split_once("exit 66").unwrap();
+    let same = same.split("page_size").next().unwrap();
+    for line in [
+        "preview ID --json",
+        "export ID -o -",
+        "export ID -o parts/",
+        "export ID -o rows.parquet --limit 5",
+        "export ID -o rows.parquet --columns id",
+        "export ID -o rows.parquet --dry-run",
+        "export ID -o rows.parquet --json",
+        "export ID -o rows.parquet --quiet",
+    ] {
+        let told = session(&world, &[line]);
+        assert!(told.starts_with(&format!("$ overmind-export {line}\nexit 66{same}")), "{told}");
+    }
+    assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn a_filter_that_the_api_refuses_is_named_with_the_reason() {
+    let body = r#"{"generator_model":["Ensure this value has at most 20 characters."],"search":["Too short.","Try again."]}"#;
+    let line = "export ID -o rows.jsonl --search support --generator-model demo-writer-1";
+    insta::assert_snapshot!(told_on(1, Fault::status(400).body(body), &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --search support --generator-model demo-writer-1
+    exit 2
+    error: the API refuses a parameter
+      cause: GET http://API/api/datasets/ID/datapoints/?generator_model=demo-writer-1&search=support&page=1&page_size=100 answered 400 Bad Request: generator_model: Ensure this value has at most 20 characters.; search: Too short. Try again.
+      hint: see `overmind-export export --help` for what each filter takes
+    ");
+}
+
+#[test]
+fn refusals_say_what_to_ask_for() {
+    let body = r#"{"detail":"Credits are used up.","code":"payment_required"}"#;
+    insta::assert_snapshot!(told_on(1, Fault::status(402).body(body), &[EXPORT]), @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 77
+    error: the API asks for payment
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 402 Payment Required: Credits are used up. (payment_required)
+      hint: the account's credits are used up
+    ");
+    insta::assert_snapshot!(told_on(Page::List, Fault::status(403), &["datasets"]), @r"
+    $ overmind-export datasets
+    exit 77
+    error: the API does not allow this
+      cause: GET http://API/api/datasets/ answered 403 Forbidden: You do not have permission to perform this action.
+      hint: the key's plan or permissions do not allow this
+    ");
+    insta::assert_snapshot!(told_on(1, Fault::status(418), &[EXPORT]), @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 69
+    error: the API refuses the request
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 418 I'm a teapot: A server error occurred.
+    ");
+}
+
+#[test]
+fn a_refusal_in_another_form_is_not_taken_for_the_api() {
+    let world = World::generated(Options::default(), 3);
+    let told = session_with(&world, &[EXPORT], |it| {
+        it.env("OVERMIND_LAB_BASE_URL", format!("{}/v2", world.server.url()));
+    });
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export export ID -o rows.jsonl
+    exit 78
+    error: there is no datasets API at the base URL
+      cause: GET http://API/v2/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
+      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+    "#);
+    insta::assert_snapshot!(told_on(1, Fault::html(403), &[EXPORT]), @r#"
+    $ overmind-export export ID -o rows.jsonl
+    exit 77
+    error: the API does not allow this
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
+      hint: the answer is not in the API's form: does a proxy on the way to it refuse the request, or is the base URL not the API's?
+    "#);
+}
+
+#[test]
+fn what_a_server_says_cannot_steer_the_terminal() {
+    let body = r#"{"detail":"\u001b[2Jgone\nexit 0"}"#;
+    insta::assert_snapshot!(told_on(1, Fault::status(403).body(body), &[EXPORT]), @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 77
+    error: the API does not allow this
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: �[2Jgone exit 0
+      hint: the key's plan or permissions do not allow this
+    ");
+}
+
+#[test]
+fn a_page_past_the_end_is_no_missing_dataset() {
+    let world = World::generated(Options::default(), 1000);
+    let told = session(&world, &["export ID -o rows.jsonl --pages 11-12"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl --pages 11-12
+    exit 66
+    error: there is no such page
+      cause: GET http://API/api/datasets/ID/datapoints/?page=11&page_size=100 answered 404 Not Found: Invalid page.
+      hint: the dataset exists, or existed, but has no such page: see --dry-run for how many there are
+    ");
+    assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn an_api_that_stays_unavailable_ends_with_its_last_answer() {
+    let line = "export ID -o rows.jsonl --max-retries 1";
+    insta::assert_snapshot!(told_on(1, Fault::status(503), &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 1
+    exit 69
+    TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=1 cause=answered 503 Service Unavailable: Service temporarily unavailable, try again later.
+    TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=2 cause=answered 503 Service Unavailable: Service temporarily unavailable, try again later.
+    error: the API at http://API stayed unavailable: 2 attempts in T s
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 503 Service Unavailable: Service temporarily unavailable, try again later.
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+    insta::assert_snapshot!(told_on(3, Fault::html(502), &["export ID -o rows.jsonl --max-retries 0 -q"]), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 69
+    error: the API at http://API stayed unavailable: 1 attempt in T s
+      cause: GET http://API/api/datasets/ID/datapoints/?page=3&page_size=100 answered 502 Bad Gateway
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+}
+
+#[test]
+fn a_run_that_may_not_retry_for_any_time_ends_at_the_first_failure() {
+    let line = "export ID -o rows.jsonl --retry-for 0 -q";
+    insta::assert_snapshot!(told_on(1, Fault::status(500), &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --retry-for 0 -q
+    exit 69
+    error: the API at http://API stayed unavailable: 1 attempt in T s
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 500 Internal Server Error: A server error occurred.
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+}
+
+#[test]
+fn a_wait_beyond_patience_ends_the_run_at_once_and_says_when_to_come_back() {
+    let fault = Fault::status(429).header("Retry-After", "3600");
+    insta::assert_snapshot!(told_on(1, fault, &["export ID -o rows.jsonl -q"]), @r"
+    $ overmind-export export ID -o rows.jsonl -q
+    exit 69
+    error: the API at http://API asks to come back in 1 h 0 min
+      hint: run again then, or raise --retry-for above the time that the API asks for
+    ");
+}
+
+#[test]
+fn nobody_listens() {
+    let world = World::generated(Options::default(), 3);
+    let nobody = nobody().to_string();
+    let told = session_with(&world, &["export ID -o rows.jsonl --max-retries 0 -q"], |it| {
+        it.env("OVERMIND_LAB_BASE_URL", format!("http://{nobody}"));
+    });
+    insta::assert_snapshot!(told.replace(&nobody, "NOBODY"), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 69
+    error: the API at http://NOBODY stayed unavailable: 1 attempt in T s
+      cause: cannot connect: Connection refused (os error 111)
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+    assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn a_connection_that_breaks_or_hangs_says_where() {
+    let line = "export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms";
+    let told = |fault| told_on(1, fault, &[line]);
+    insta::assert_snapshot!(told(Fault::ResetBeforeHeaders), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
+    exit 69
+    error: the API at http://API stayed unavailable: 1 attempt in T s
+      cause: the connection broke before an answer: Connection reset by peer (os error 104)
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+    insta::assert_snapshot!(told(Fault::CutBody { after: 1000 }), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
+    exit 69
+    error: the API at http://API stayed unavailable: 1 attempt in T s
+      cause: the body broke off after 1000 bytes: end of file before message length reached
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+    insta::assert_snapshot!(told(Fault::Delay(Duration::from_secs(60))), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
+    exit 69
+    error: the API at http://API stayed unavailable: 1 attempt in T s
+      cause: no complete answer within 0.3 s
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+    insta::assert_snapshot!(told(Fault::Stall { after: 1000 }), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
+    exit 69
+    error: the API at http://API stayed unavailable: 1 attempt in T s
+      cause: no complete answer within 0.3 s
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+}
+
+#[test]
+fn a_redirect_to_another_origin_is_not_followed() {
+    let other = World::generated(Options::default(), 1000);
+    let to = format!("{}/api/datasets/{ID}/datapoints/", other.server.url());
+    let told = told_on(1, Fault::redirect(&to), &[EXPORT]);
+    insta::assert_snapshot!(told.replace(&other.server.addr().to_string(), "OTHER"), @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 78
+    error: the API redirects to another origin
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found to http://OTHER/api/datasets/ID/datapoints/
+      hint: only redirects within the base URL's origin are followed, so that the key goes nowhere else: set the base URL to where the API lives now
+    ");
+    assert_eq!(other.server.stats().connections, 0);
+}
+
+#[test]
+fn a_redirect_within_the_origin_is_followed_but_not_for_ever() {
+    let to = format!("/api/datasets/{ID}/datapoints/?page=1&page_size=100");
+    insta::assert_snapshot!(told_on(1, Fault::redirect(&to), &[EXPORT]), @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 78
+    error: the API redirects without end
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found to /api/datasets/ID/datapoints/?page=1&page_size=100
+      hint: is the base URL the API's?
+    ");
+    let faults = Faults::none().on(1, Nth(1), Fault::redirect(&to));
+    let world = World::generated(Options { faults, ..Options::default() }, 1000);
+    insta::assert_snapshot!(session(&world, &[EXPORT]), @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 0
+    1,000 rows in 1 file (989.52 KiB) · T s · N rows/s · complete: every row once
+      rows.jsonl
+    ");
+}

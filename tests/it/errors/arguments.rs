@@ -1,0 +1,472 @@
+//! Arguments that make no sense: refused before any request, with what would make sense.
+
+use overmind_export::demo::Options;
+
+use super::{session, session_with};
+use crate::support::World;
+
+/// What these commands say, none of which may reach the server or the folder.
+#[track_caller]
+fn refused(lines: &[&str]) -> String {
+    let world = World::generated(Options::default(), 300);
+    let told = session(&world, lines);
+    assert_eq!(world.server.stats().connections, 0);
+    assert_eq!(world.entries(), [""; 0]);
+    told
+}
+
+#[test]
+fn an_id_or_a_filter_that_cannot_match_is_refused() {
+    let told = refused(&[
+        "export my-dataset -o rows.parquet",
+        "preview 182bd5e5-6e1a",
+        "export ID -o rows.parquet --agent support",
+        "export ID -o rows.parquet --source crawled",
+        "datasets --source Seed",
+        "export ID -o rows.parquet --version latest",
+        "export ID -o rows.parquet --version-max 9223372036854775808",
+        "export ID -o rows.parquet --version-min 5 --version-max 2",
+        "datasets --version-min 5 --version-max 2",
+        "preview ID --version-min 5 --version-max 2",
+        "export ID -o rows.parquet --search=",
+    ]);
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export export my-dataset -o rows.parquet
+    exit 2
+    error: invalid value 'my-dataset' for '<DATASET_ID>': an id is a UUID, such as ID
+
+    For more information, try '--help'.
+
+    $ overmind-export preview 182bd5e5-6e1a
+    exit 2
+    error: invalid value '182bd5e5-6e1a' for '<DATASET_ID>': an id is a UUID, such as ID
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --agent support
+    exit 2
+    error: invalid value 'support' for '--agent <UUID>': an id is a UUID, such as ID
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --source crawled
+    exit 2
+    error: invalid value 'crawled' for '--source <SOURCE>': use seed, synthetic, augmented or production
+
+    For more information, try '--help'.
+
+    $ overmind-export datasets --source Seed
+    exit 2
+    error: invalid value 'Seed' for '--source <SOURCE>': use seed, synthetic, augmented or production
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --version latest
+    exit 2
+    error: invalid value 'latest' for '--version <N>': give a whole number
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --version-max 9223372036854775808
+    exit 2
+    error: invalid value '9223372036854775808' for '--version-max <N>': it is too large
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --version-min 5 --version-max 2
+    exit 2
+    error: "5..2" is not a valid version range: version_min must not be above version_max
+
+    $ overmind-export datasets --version-min 5 --version-max 2
+    exit 2
+    error: "5..2" is not a valid version range: version_min must not be above version_max
+
+    $ overmind-export preview ID --version-min 5 --version-max 2
+    exit 2
+    error: "5..2" is not a valid version range: version_min must not be above version_max
+
+    $ overmind-export export ID -o rows.parquet --search=
+    exit 2
+    error: "" is not a valid search term: it is empty
+    "#);
+}
+
+#[test]
+fn an_output_or_format_that_cannot_be_is_refused() {
+    let told = refused(&[
+        "export ID",
+        "export ID -o rows.csv",
+        "export ID -o rows.json",
+        "export ID -o s3://bucket/rows.parquet",
+        "export ID -o .",
+        "export ID -o=",
+        "export ID -o rows.parquet --format csv",
+        "export ID -o rows.parquet --format jsonl",
+        "export ID -o - --format parquet",
+        "export ID -o rows.parquet --compression brotli",
+        "export ID -o rows.parquet --compression zstd:23",
+        "export ID -o rows.parquet --compression gzip",
+        "export ID -o rows.arrow --compression snappy",
+        "export ID -o rows.jsonl --compression lz4",
+        "export ID -o rows.jsonl.gz --compression zstd",
+        "export ID -o rows.parquet --columns id,inputs",
+        "export ID -o rows.parquet --columns=",
+    ]);
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export export ID
+    exit 2
+    error: the following required arguments were not provided:
+      --output <PATH>
+
+    Usage: overmind-export export --output <PATH> <DATASET_ID>
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.csv
+    exit 2
+    error: "rows.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+
+    $ overmind-export export ID -o rows.json
+    exit 2
+    error: "rows.json" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+
+    $ overmind-export export ID -o s3://bucket/rows.parquet
+    exit 2
+    error: "s3://bucket/rows.parquet" is not a valid output: only local paths and - are known
+
+    $ overmind-export export ID -o .
+    exit 2
+    error: "." is not a valid output: name the directory itself, so that there is one to put in its place
+
+    $ overmind-export export ID -o=
+    exit 2
+    error: a value is required for '--output <PATH>' but none was supplied
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --format csv
+    exit 2
+    error: invalid value 'csv' for '--format <FORMAT>': use parquet, arrow or jsonl
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --format jsonl
+    exit 2
+    error: rows.parquet is named as parquet and --format says jsonl: change one of them
+
+    $ overmind-export export ID -o - --format parquet
+    exit 2
+    error: Parquet cannot be read from a pipe: use --format jsonl or arrow with -o -
+
+    $ overmind-export export ID -o rows.parquet --compression brotli
+    exit 2
+    error: invalid value 'brotli' for '--compression <CODEC>': use none, snappy, lz4, gzip, zstd or zstd:LEVEL
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --compression zstd:23
+    exit 2
+    error: invalid value 'zstd:23' for '--compression <CODEC>': levels are 1 to 22
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --compression gzip
+    exit 2
+    error: "gzip" is not a valid compression: parquet takes none, snappy, lz4, zstd or zstd:LEVEL
+
+    $ overmind-export export ID -o rows.arrow --compression snappy
+    exit 2
+    error: "snappy" is not a valid compression: arrow takes none, lz4, zstd or zstd:LEVEL
+
+    $ overmind-export export ID -o rows.jsonl --compression lz4
+    exit 2
+    error: "lz4" is not a valid compression: jsonl takes none, gzip, zstd or zstd:LEVEL
+
+    $ overmind-export export ID -o rows.jsonl.gz --compression zstd
+    exit 2
+    error: rows.jsonl.gz is named as jsonl.gz and --compression says zstd:3: change one of them
+
+    $ overmind-export export ID -o rows.parquet --columns id,inputs
+    exit 2
+    error: invalid value 'inputs' for '--columns <A,B>': the columns are id, order, input, expected_output, persona, tags, additional_properties
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --columns=
+    exit 2
+    error: invalid value '' for '--columns <A,B>': the columns are id, order, input, expected_output, persona, tags, additional_properties
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn a_number_out_of_range_is_refused() {
+    let told = refused(&[
+        "export ID -o rows.parquet --page-size 0",
+        "export ID -o rows.parquet --page-size 1e3",
+        "export ID -o rows.parquet --limit 0",
+        "export ID -o rows.parquet --limit -5",
+        "export ID -o rows.parquet --pages 0-3",
+        "export ID -o rows.parquet --pages 7-3",
+        "export ID -o rows.parquet --pages first",
+        "export ID -o parts/ --rows-per-file 0",
+        "export ID -o rows.parquet --encode-threads 0",
+        "export ID -o rows.parquet --concurrency 0",
+        "export ID -o rows.parquet --concurrency 65",
+        "export ID -o rows.parquet --concurrency x",
+        "export ID -o rows.parquet --rate-limit 20",
+        "export ID -o rows.parquet --rate-limit 0/s",
+        "export ID -o rows.parquet --timeout soon",
+        "export ID -o rows.parquet --timeout 0",
+        "export ID -o rows.parquet --connect-timeout -1",
+        "export ID -o rows.parquet --retry-for 5parsecs",
+        "export ID -o rows.parquet --max-retries many",
+        "export ID -o rows.parquet --max-page-bytes 0",
+        "export ID -o rows.parquet --max-page-bytes 64MX",
+        "preview ID --rows 0",
+        "demo --serve --page-size 0",
+        "demo --serve --rate-limit fast",
+    ]);
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export export ID -o rows.parquet --page-size 0
+    exit 2
+    error: "0" is not a valid page size: it must be at least 1
+
+    $ overmind-export export ID -o rows.parquet --page-size 1e3
+    exit 2
+    error: invalid value '1e3' for '--page-size <N>': give a whole number
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --limit 0
+    exit 2
+    error: "0" is not a valid limit: it must be at least 1
+
+    $ overmind-export export ID -o rows.parquet --limit -5
+    exit 2
+    error: unexpected argument '-5' found
+
+      tip: to pass '-5' as a value, use '-- -5'
+
+    Usage: overmind-export export [OPTIONS] --output <PATH> <DATASET_ID>
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --pages 0-3
+    exit 2
+    error: invalid value '0-3' for '--pages <A-B>': pages count from 1
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --pages 7-3
+    exit 2
+    error: invalid value '7-3' for '--pages <A-B>': it ends before it begins
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --pages first
+    exit 2
+    error: invalid value 'first' for '--pages <A-B>': use A-B, A- or a single page
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o parts/ --rows-per-file 0
+    exit 2
+    error: "0" is not a valid number of rows per file: it must be at least 1
+
+    $ overmind-export export ID -o rows.parquet --encode-threads 0
+    exit 2
+    error: "0" is not a valid number of encode threads: use 1 to 256
+
+    $ overmind-export export ID -o rows.parquet --concurrency 0
+    exit 2
+    error: invalid value '0' for '--concurrency <auto|1..64>': give auto or a number from 1 to 64
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --concurrency 65
+    exit 2
+    error: invalid value '65' for '--concurrency <auto|1..64>': give auto or a number from 1 to 64
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --concurrency x
+    exit 2
+    error: invalid value 'x' for '--concurrency <auto|1..64>': give auto or a number from 1 to 64
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --rate-limit 20
+    exit 2
+    error: invalid value '20' for '--rate-limit <RATE>': give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --rate-limit 0/s
+    exit 2
+    error: invalid value '0/s' for '--rate-limit <RATE>': give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --timeout soon
+    exit 2
+    error: invalid value 'soon' for '--timeout <TIME>': give a number with a unit, such as 50ms, 10s or 2min
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --timeout 0
+    exit 2
+    error: invalid value '0' for '--timeout <TIME>': nothing is done in no time at all
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --connect-timeout -1
+    exit 2
+    error: unexpected argument '-1' found
+
+      tip: to pass '-1' as a value, use '-- -1'
+
+    Usage: overmind-export export [OPTIONS] --output <PATH> <DATASET_ID>
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --retry-for 5parsecs
+    exit 2
+    error: invalid value '5parsecs' for '--retry-for <TIME>': give a number with a unit, such as 50ms, 10s or 2min
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --max-retries many
+    exit 2
+    error: invalid value 'many' for '--max-retries <N>': give a whole number
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --max-page-bytes 0
+    exit 2
+    error: invalid value '0' for '--max-page-bytes <BYTES>': give a number of bytes above zero, such as 64MiB
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --max-page-bytes 64MX
+    exit 2
+    error: invalid value '64MX' for '--max-page-bytes <BYTES>': the units are B, kB, MB, GB, KiB, MiB and GiB
+
+    For more information, try '--help'.
+
+    $ overmind-export preview ID --rows 0
+    exit 2
+    error: invalid value '0' for '--rows <N>': 0 is not in 1..=4294967295
+
+    For more information, try '--help'.
+
+    $ overmind-export demo --serve --page-size 0
+    exit 2
+    error: invalid value '0' for '--page-size <N>': 0 is not in 1..=4294967295
+
+    For more information, try '--help'.
+
+    $ overmind-export demo --serve --rate-limit fast
+    exit 2
+    error: invalid value 'fast' for '--rate-limit <RATE>': give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let told = refused(&[
+        "export ID -o - --json",
+        "export ID -o - --json --dry-run",
+        "export ID -o rows.parquet --rows-per-file 1000",
+        "export ID -o - --rows-per-file 1000",
+        "export ID -o - --manifest",
+        "demo --port 8080",
+    ]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o - --json
+    exit 2
+    error: --json and -o - both want standard output: leave one out
+
+    $ overmind-export export ID -o - --json --dry-run
+    exit 2
+    error: --json and -o - both want standard output: leave one out
+
+    $ overmind-export export ID -o rows.parquet --rows-per-file 1000
+    exit 2
+    error: --rows-per-file makes a directory of parts, but rows.parquet is not one: end the path with a slash
+
+    $ overmind-export export ID -o - --rows-per-file 1000
+    exit 2
+    error: --rows-per-file makes a directory of parts, but standard output is not one: end the path with a slash
+
+    $ overmind-export export ID -o - --manifest
+    exit 2
+    error: --manifest needs a file to lie beside
+
+    $ overmind-export demo --port 8080
+    exit 2
+    error: the following required arguments were not provided:
+      --serve
+
+    Usage: overmind-export demo --serve --port <PORT>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_refused() {
+    let told =
+        refused(&["exprot ID", "completions powerbash", "export ID -o rows.parquet --quite"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export exprot ID
+    exit 2
+    error: unrecognized subcommand 'exprot'
+
+      tip: a similar subcommand exists: 'export'
+
+    Usage: overmind-export [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+
+    $ overmind-export completions powerbash
+    exit 2
+    error: invalid value 'powerbash' for '<SHELL>'
+      [possible values: bash, elvish, fish, powershell, zsh]
+
+      tip: a similar value exists: 'powershell'
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.parquet --quite
+    exit 2
+    error: unexpected argument '--quite' found
+
+      tip: a similar argument exists: '--quiet'
+
+    Usage: overmind-export export --output <PATH> --quiet <DATASET_ID>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn arguments_are_checked_before_the_key_is_looked_for() {
+    let world = World::generated(Options::default(), 300);
+    let told = session_with(&world, &["export ID -o rows.csv", "export ID -o rows.jsonl"], |it| {
+        it.env_remove("OVERMIND_LAB_API_KEY");
+    });
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export export ID -o rows.csv
+    exit 2
+    error: "rows.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+
+    $ overmind-export export ID -o rows.jsonl
+    exit 77
+    error: no API key
+      hint: set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; `overmind-export demo` needs no key
+    "#);
+}

@@ -1,0 +1,358 @@
+//! What commands say when all goes well, and where they say it.
+
+use std::collections::BTreeSet;
+
+use overmind_export::demo::{Background, Dataset, Options, serve_in_background};
+use serde_json::Value;
+
+use super::{session, steady};
+use crate::support::{Ran, World, command};
+
+const TEXT: &str =
+    "Where is my order? I have waited for two weeks and nobody answers the telephone.";
+
+fn world() -> World {
+    let row = |order: u128| {
+        let id = uuid::Uuid::from_u128(0xaaaa_0000_0000_4000_8000_0000_0000_0000 + (order << 96));
+        format!(
+            r#"{{"id":"{id}","order":{order},"input":{{"text":"{TEXT}\u001b[2J"}},"expected_output":[1.50,null],"persona":"größe 🙂","tags":null,"extra":{{"a":1}}}}"#
+        )
+    };
+    World::with_rows(Options::default(), (0..250).map(row).collect())
+}
+
+#[test]
+fn a_summary_is_for_people_on_standard_error() {
+    let told = session(
+        &world(),
+        &[
+            "export ID -o rows.jsonl",
+            "export ID -o parts/ --rows-per-file 100 --format jsonl",
+            "export ID -o first.jsonl --limit 7 --columns id,order",
+            "export ID -o middle.jsonl --pages 2",
+            "export ID -o quiet.jsonl --quiet",
+            "export ID -o never.jsonl --progress never",
+        ],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 0
+    250 rows in 1 file (67.28 KiB) · T s · N rows/s · complete: every row once
+      rows.jsonl
+
+    $ overmind-export export ID -o parts/ --rows-per-file 100 --format jsonl
+    exit 0
+    250 rows in 3 files (67.28 KiB) · T s · N rows/s · complete: every row once
+      parts/
+
+    $ overmind-export export ID -o first.jsonl --limit 7 --columns id,order
+    exit 0
+    7 rows in 1 file (392 B) · T s · N rows/s · a part of the dataset
+      first.jsonl
+
+    $ overmind-export export ID -o middle.jsonl --pages 2
+    exit 0
+    100 rows in 1 file (26.95 KiB) · T s · N rows/s · a part of the dataset
+      middle.jsonl
+
+    $ overmind-export export ID -o quiet.jsonl --quiet
+    exit 0
+
+    $ overmind-export export ID -o never.jsonl --progress never
+    exit 0
+    250 rows in 1 file (67.28 KiB) · T s · N rows/s · complete: every row once
+      never.jsonl
+    ");
+}
+
+#[test]
+fn a_summary_for_programs_is_one_object_on_standard_output() {
+    let world = world();
+    let ran = world.export(&["-o", "rows.jsonl", "--json", "-q"]).ok();
+    assert_eq!((ran.stderr.as_str(), ran.stdout.lines().count()), ("", 1));
+    let mut summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(summary["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{summary}");
+    summary["seconds"] = Value::Null;
+    insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap(), @r#"
+    {
+      "bytes": 68890,
+      "completeness": "proven",
+      "count": 250,
+      "dataset": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+      "digest": "xxh3-128-sum:b5fc479bfd659ae7e18bd81dd7032370",
+      "files": 1,
+      "output": "rows.jsonl",
+      "pages": 3,
+      "received_bytes": 62954,
+      "requests": 3,
+      "retries": 0,
+      "rows": 250,
+      "seconds": null
+    }
+    "#);
+}
+
+#[test]
+fn a_dry_run_asks_for_one_page_and_writes_nothing() {
+    let world = world();
+    let lines = [
+        "export ID -o rows.parquet --dry-run",
+        "export ID -o rows.parquet --dry-run --limit 120",
+        "export ID -o rows.parquet --dry-run --pages 2- --page-size 40",
+        "export ID -o rows.parquet --dry-run --pages 3-",
+        "export ID -o - --dry-run --limit 1",
+        "export ID -o parts/ --dry-run --json",
+    ];
+    insta::assert_snapshot!(session(&world, &lines), @r#"
+    $ overmind-export export ID -o rows.parquet --dry-run
+    exit 0
+    would export 250 of 250 rows in 3 requests of 100 rows to rows.parquet
+
+    $ overmind-export export ID -o rows.parquet --dry-run --limit 120
+    exit 0
+    would export 120 of 250 rows in 2 requests of 100 rows to rows.parquet
+
+    $ overmind-export export ID -o rows.parquet --dry-run --pages 2- --page-size 40
+    exit 0
+    would export 210 of 250 rows in 6 requests of 40 rows to rows.parquet
+
+    $ overmind-export export ID -o rows.parquet --dry-run --pages 3-
+    exit 0
+    would export 50 of 250 rows in 1 request of 100 rows to rows.parquet
+
+    $ overmind-export export ID -o - --dry-run --limit 1
+    exit 0
+    would export 1 of 250 rows in 1 request of 100 rows to standard output
+
+    $ overmind-export export ID -o parts/ --dry-run --json
+    exit 0
+    {"dataset":"ID","output":"parts/","count":250,"rows":250,"page_size":100,"requests":3}
+    "#);
+    assert_eq!(world.server.stats().requests, lines.len() as u64);
+    assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn a_preview_fits_and_cannot_steer_the_terminal() {
+    let told = session(
+        &world(),
+        &[
+            "preview ID --rows 2",
+            "preview ID --rows 1 --columns persona,order",
+            "preview ID --rows 2 --columns id,expected_output --json",
+        ],
+    );
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export preview ID --rows 2
+    exit 0
+     ID        ORDER  INPUT                            EXPECTED_OUTPUT  PERSONA   ADDITIONAL_PROPERTIES
+     aaaa0000      0  {"text":"Where is my order? I    [1.50,null]      größe 🙂  {"extra":{"a":1}}
+                      have waited for two weeks and
+                      nobody answers the…
+     aaaa0001      1  {"text":"Where is my order? I    [1.50,null]      größe 🙂  {"extra":{"a":1}}
+                      have waited for two weeks and
+                      nobody answers the…
+    2 of 250 rows
+
+    $ overmind-export preview ID --rows 1 --columns persona,order
+    exit 0
+     ORDER  PERSONA
+         0  größe 🙂
+    1 of 250 rows
+
+    $ overmind-export preview ID --rows 2 --columns id,expected_output --json
+    exit 0
+    {"id":"aaaa0000-0000-4000-8000-000000000000","expected_output":[1.50,null]}
+    {"id":"aaaa0001-0000-4000-8000-000000000000","expected_output":[1.50,null]}
+    "#);
+}
+
+#[test]
+fn an_empty_dataset_is_exported_and_previewed() {
+    let world = World::with_rows(Options::default(), Vec::new());
+    let told = session(
+        &world,
+        &["export ID -o rows.jsonl", "preview ID", "preview ID --json", "export ID -o a --dry-run"],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 0
+    0 rows in 1 file (0 B) · T s · N rows/s · complete: every row once
+      rows.jsonl
+
+    $ overmind-export preview ID
+    exit 0
+     ID  ORDER
+    0 of 0 rows
+
+    $ overmind-export preview ID --json
+    exit 0
+
+    $ overmind-export export ID -o a --dry-run
+    exit 0
+    would export 0 of 0 rows in 1 request of 0 rows to a
+    ");
+    assert_eq!(world.read("rows.jsonl"), b"");
+}
+
+/// A key that sees these datasets.
+fn datasets(datasets: Vec<Dataset>) -> World {
+    let server: Background = serve_in_background(Options::default(), datasets).unwrap();
+    World { server, folder: tempfile::TempDir::new().unwrap() }
+}
+
+#[test]
+fn datasets_are_listed_as_a_table_or_as_json() {
+    let world = datasets(vec![
+        Dataset::generated(1_234_567, 7).with_version(12),
+        Dataset::from_rows("rows", Vec::new())
+            .with_id(uuid::Uuid::nil())
+            .with_name("refunds of a customer who writes long names for datasets\u{1b}[31m")
+            .with_metadata(r#"{"big": 123456789012345678901234567890}"#),
+    ]);
+    let told = session(
+        &world,
+        &[
+            "datasets",
+            "datasets --json",
+            "datasets --source synthetic",
+            "datasets --source augmented",
+            "datasets --source augmented --json",
+        ],
+    );
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export datasets
+    exit 0
+     ID                                    NAME         VERSION  SOURCE     ROWS       CREATED
+     2c23eef4-9ecc-42bb-b3e8-15a03dc2f258  support-cha       12  synthetic  1,234,567  2026-01-15 09:30
+                                           t-1234567
+     00000000-0000-0000-0000-000000000000  refunds of         1  seed               0  2026-01-15 09:30
+                                           a customer
+                                           who writes…
+
+    $ overmind-export datasets --json
+    exit 0
+    {"id":"2c23eef4-9ecc-42bb-b3e8-15a03dc2f258","name":"support-chat-1234567","version":12,"source":"synthetic","num_datapoints":1234567,"created_at":"2026-01-15T09:30:00.000000Z","agent":"19f20a9b-b461-40b6-99fc-5989a0921717","generator_model":"demo-writer-1","metadata":{},"policy_hash":null}
+    {"id":"00000000-0000-0000-0000-000000000000","name":"refunds of a customer who writes long names for datasets\u001b[31m","version":1,"source":"seed","num_datapoints":0,"created_at":"2026-01-15T09:30:00.000000Z","agent":null,"generator_model":null,"metadata":{"big": 123456789012345678901234567890},"policy_hash":null}
+
+    $ overmind-export datasets --source synthetic
+    exit 0
+     ID                                    NAME         VERSION  SOURCE     ROWS       CREATED
+     2c23eef4-9ecc-42bb-b3e8-15a03dc2f258  support-cha       12  synthetic  1,234,567  2026-01-15 09:30
+                                           t-1234567
+
+    $ overmind-export datasets --source augmented
+    exit 0
+    no datasets
+
+    $ overmind-export datasets --source augmented --json
+    exit 0
+    "#);
+}
+
+#[test]
+fn a_list_of_datasets_is_read_to_its_end() {
+    let dataset =
+        |number| Dataset::from_rows("rows", Vec::new()).with_id(uuid::Uuid::from_u128(number));
+    let world = datasets((0..60).map(dataset).collect());
+    let ran = Ran::of(world.command().args(["datasets", "--json"])).ok();
+    let ids: BTreeSet<_> = ran.stdout.lines().map(|line| line[..45].to_owned()).collect();
+    assert_eq!(ids.len(), 60);
+    assert_eq!(world.server.stats().requests, 3);
+}
+
+#[test]
+fn completions_need_no_key_and_name_every_command() {
+    let folder = tempfile::TempDir::new().unwrap();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = Ran::of(command(folder.path()).args(["completions", shell])).ok();
+        for name in ["export", "datasets", "preview", "demo", "rows-per-file"] {
+            assert!(ran.stdout.contains(name), "{shell} does not complete {name}");
+        }
+        assert_eq!(ran.stderr, "");
+    }
+}
+
+#[test]
+fn help_goes_to_standard_output_and_fits() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let help = |arguments: &[&str]| Ran::of(command(folder.path()).args(arguments)).ok();
+    let all = help(&["--help"]);
+    for text in ["Exit codes: 0 done", "OVERMIND_LAB_API_KEY", "overmind-export demo"] {
+        assert!(all.stdout.contains(text), "{}", all.stdout);
+    }
+    let commands = all.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<String> = commands
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        .collect();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for name in &commands {
+        let ran = help(&["help", name]);
+        assert_eq!(ran.stderr, "");
+        for line in ran.stdout.lines() {
+            assert!(line.chars().count() <= 100, "{name}: {line}");
+        }
+    }
+    let none = Ran::of(&mut command(folder.path()));
+    assert_eq!((none.code, none.stdout.as_str()), (Some(2), ""));
+    assert!(none.stderr.contains("Usage: overmind-export"), "{}", none.stderr);
+}
+
+#[test]
+fn the_demo_exports_previews_and_says_how_to_open_it() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let ran = Ran::of(command(folder.path()).args(["demo", "--rows", "120"])).ok();
+    let (address, _) =
+        ran.stderr.split_once("http://127.0.0.1:").unwrap().1.split_once('.').unwrap();
+    let told = format!("{}{}", ran.stderr, ran.stdout).replace(address, "PORT");
+    let told: String = told.lines().map(|line| steady(line) + "\n").collect();
+    insta::assert_snapshot!(told, @r#"
+    An embedded API serves 120 generated datapoints on http://127.0.0.1:PORT.
+
+    $ overmind-export export ea168d6e-076c-43a1-b272-dddfe8d574e3 -o overmind-demo/datapoints.parquet
+    120 rows in 1 file (40.15 KiB) · T s · N rows/s · complete: every row once
+      overmind-demo/datapoints.parquet
+
+    $ overmind-export preview ea168d6e-076c-43a1-b272-dddfe8d574e3
+     ID        ORDER  INPUT                EXPECTED_OUTPUT      PERSONA              TAGS
+     64bf61b5      0  {"messages":[{"role  {"answer":"Je        -                    -
+                      ":"system","content  paiement de que ma
+                      ":"You are a…        facture…
+     7716da39      1  {"messages":[{"role  "カードをとからをの  -                    ["billing","refusa
+                      ":"system","content  。をとですの。ござ                        l","billing"]
+                      ":"Classify the…     いませんアカウント…
+     1b9730bf      2  {"messages":[{"role  {"answer":"Ich       frustrated_customer  ["delivery"]
+                      ":"user","content":  meine ist Datenschu
+                      "Von Rückerstattun…  tzerklärung Sie…
+     e880a903      3  {"messages":[{"role  {"answer":"Gewährle  frustrated_customer  {"topic":"refusal"
+                      ":"system","content  istung die ist die                        ,"difficulty":5}
+                      ":"Summarize the…    ich die?…
+     435eb231      4  {"messages":[{"role  "Habe nach ich den   -                    ["retrieval"]
+                      ":"system","content  Größe für eine die
+                      ":"Answer from the…  möchte das Rechnun…
+    5 of 120 rows
+
+    Open it:
+      duckdb -c "from 'overmind-demo/datapoints.parquet' limit 5"
+      python -c "import pandas; print(pandas.read_parquet('overmind-demo/datapoints.parquet'))"
+      python -c "import polars; print(polars.read_parquet('overmind-demo/datapoints.parquet'))"
+    "#);
+    assert!(folder.path().join("overmind-demo/datapoints.parquet").exists());
+}
+
+#[test]
+fn log_lines_go_to_standard_error_in_the_format_that_was_asked_for() {
+    let world = world();
+    let text = world.export(&["-o", "a.jsonl", "-vv"]).ok();
+    assert!(text.stderr.contains(" DEBUG request url=http://127.0.0.1:"), "{}", text.stderr);
+    let json = world.export(&["-o", "b.jsonl", "-vv", "--log-format", "json", "-q"]).ok();
+    assert_eq!(json.stderr, "");
+    let json =
+        world.export(&["-o", "c.jsonl", "-vv", "--log-format", "json", "--progress", "never"]);
+    let logs = json.ok().stderr;
+    let logs: Vec<Value> =
+        logs.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(logs.iter().any(|log| log["fields"]["message"] == "request"), "{logs:?}");
+}

@@ -1,0 +1,354 @@
+//! Keys, base URLs, certificates and proxies: where they come from, and what is wrong with them.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    thread,
+};
+
+use overmind_export::demo::{Dataset, Options};
+
+use super::{session, session_with};
+use crate::support::{ID, KEY, Ran, World};
+
+const EXPORT: &str = "export ID -o rows.jsonl";
+
+fn world() -> World {
+    World::generated(Options::default(), 3)
+}
+
+/// Writes a key file that only its owner can read.
+fn key_file(world: &World, name: &str, text: &str) {
+    fs::write(world.path(name), text).unwrap();
+    fs::set_permissions(world.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn without_a_key_nothing_is_sent_and_the_ways_to_give_one_are_named() {
+    let world = world();
+    let told = session_with(&world, &[EXPORT, "datasets", "preview ID"], |it| {
+        it.env("OVERMIND_LAB_API_KEY", "");
+    });
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 77
+    error: no API key
+      hint: set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; `overmind-export demo` needs no key
+
+    $ overmind-export datasets
+    exit 77
+    error: no API key
+      hint: set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; `overmind-export demo` needs no key
+
+    $ overmind-export preview ID
+    exit 77
+    error: no API key
+      hint: set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; `overmind-export demo` needs no key
+    ");
+    assert_eq!(world.server.stats().connections, 0);
+}
+
+#[test]
+fn a_key_that_no_header_can_carry_is_refused_without_showing_it() {
+    let told = session_with(&world(), &[EXPORT], |it| {
+        it.env("OVERMIND_LAB_API_KEY", format!("{KEY}\u{7}"));
+    });
+    assert!(!told.contains(KEY));
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl
+    exit 78
+    error: the API key has characters that no key has
+    ");
+}
+
+#[test]
+fn a_key_file_that_cannot_be_used_is_named() {
+    let world = world();
+    key_file(&world, "empty", "\n\novr_in_the_third_line\n");
+    fs::create_dir(world.path("folder")).unwrap();
+    let told = session(
+        &world,
+        &[
+            "datasets --api-key-file missing",
+            "datasets --api-key-file empty",
+            "datasets --api-key-file folder",
+        ],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export datasets --api-key-file missing
+    exit 78
+    error: cannot use the key file missing
+      cause: No such file or directory (os error 2)
+
+    $ overmind-export datasets --api-key-file empty
+    exit 78
+    error: cannot use the key file empty
+      cause: its first line is empty
+
+    $ overmind-export datasets --api-key-file folder
+    exit 78
+    error: cannot use the key file folder
+      cause: Is a directory (os error 21)
+    ");
+    assert_eq!(world.server.stats().connections, 0);
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_used_with_a_warning() {
+    let world = world();
+    key_file(&world, "key", KEY);
+    let quiet = "export ID -o quiet.jsonl --api-key-file key -q";
+    insta::assert_snapshot!(session(&world, &["export ID -o private.jsonl --api-key-file key"]), @r"
+    $ overmind-export export ID -o private.jsonl --api-key-file key
+    exit 0
+    3 rows in 1 file (3.67 KiB) · T s · N rows/s · complete: every row once
+      private.jsonl
+    ");
+    fs::set_permissions(world.path("key"), fs::Permissions::from_mode(0o640)).unwrap();
+    insta::assert_snapshot!(
+        session(&world, &["export ID -o open.jsonl --api-key-file key", quiet]),
+        @r"
+    $ overmind-export export ID -o open.jsonl --api-key-file key
+    exit 0
+    TIME  WARN key can be read by others: chmod 600 key
+    3 rows in 1 file (3.67 KiB) · T s · N rows/s · complete: every row once
+      open.jsonl
+
+    $ overmind-export export ID -o quiet.jsonl --api-key-file key -q
+    exit 0
+    "
+    );
+}
+
+/// The keys that the server was given, in order.
+fn keys(world: &World) -> Vec<String> {
+    let received = world.server.stats().received;
+    received.iter().map(|request| request.header("x-api-key").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_key_comes_from_the_file_then_the_current_variable_then_the_older_one() {
+    let world = world();
+    key_file(&world, "key", "  ovr_file \nnot this line\n");
+    let run = |command: &mut std::process::Command| drop(Ran::of(command).ok());
+    let both = || {
+        let mut command = world.command();
+        command.arg("datasets");
+        command.env("OVERMIND_LAB_API_KEY", "ovr_lab").env("OVERMIND_API_KEY", "ovr_older");
+        command
+    };
+    run(both().args(["--api-key-file", "key"]));
+    run(&mut both());
+    run(both().env_remove("OVERMIND_LAB_API_KEY"));
+    run(both().env("OVERMIND_LAB_API_KEY", ""));
+    assert_eq!(keys(&world), ["ovr_file", "ovr_lab", "ovr_older", "ovr_older"]);
+}
+
+#[test]
+fn the_base_url_comes_from_the_flag_then_the_current_variable_then_the_older_one() {
+    let (flag, lab, older) = (world(), world(), world());
+    let all = || {
+        let mut command = flag.command();
+        command.arg("datasets");
+        command.env("OVERMIND_LAB_BASE_URL", lab.server.url());
+        command.env("OVERMIND_API_URL", older.server.url());
+        command
+    };
+    let requests = || [&flag, &lab, &older].map(|world| world.server.stats().requests);
+    Ran::of(all().args(["--base-url", &flag.server.url()])).ok();
+    assert_eq!(requests(), [1, 0, 0]);
+    Ran::of(&mut all()).ok();
+    assert_eq!(requests(), [1, 1, 0]);
+    Ran::of(all().env_remove("OVERMIND_LAB_BASE_URL")).ok();
+    assert_eq!(requests(), [1, 1, 1]);
+}
+
+#[test]
+fn a_base_url_that_cannot_be_is_quoted_without_the_secrets_in_it() {
+    let world = world();
+    let told = session(
+        &world,
+        &[
+            "datasets --base-url api.overmindlab.ai",
+            "datasets --base-url ftp://api.overmindlab.ai",
+            "datasets --base-url https://",
+            "datasets --base-url https://api.overmindlab.ai/?key=hunter2",
+            "datasets --base-url https://me:hunter2@api.overmindlab.ai",
+            "datasets --base-url https//me:hunter2@api.overmindlab.ai",
+        ],
+    );
+    let answers: Vec<&str> = told.lines().filter(|line| !line.starts_with('$')).collect();
+    assert!(!answers.concat().contains("hunter2"), "{told}");
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export datasets --base-url api.overmindlab.ai
+    exit 78
+    error: the base URL "api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+
+    $ overmind-export datasets --base-url ftp://api.overmindlab.ai
+    exit 78
+    error: the base URL "ftp://api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+
+    $ overmind-export datasets --base-url https://
+    exit 78
+    error: the base URL "https://" cannot be used: empty host
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+
+    $ overmind-export datasets --base-url https://api.overmindlab.ai/?key=hunter2
+    exit 78
+    error: the base URL "https://api.overmindlab.ai/?…" cannot be used: it must not have a query or a fragment
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+
+    $ overmind-export datasets --base-url https://me:hunter2@api.overmindlab.ai
+    exit 78
+    error: the base URL "https://…@api.overmindlab.ai" cannot be used: it must not hold a user name or a password: the key is given by itself
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+
+    $ overmind-export datasets --base-url https//me:hunter2@api.overmindlab.ai
+    exit 78
+    error: the base URL "https//…@api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    "#);
+}
+
+#[test]
+fn a_base_url_of_the_environment_is_checked_likewise() {
+    let told = session_with(&world(), &["datasets"], |it| {
+        it.env("OVERMIND_LAB_BASE_URL", "localhost:8080");
+    });
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export datasets
+    exit 78
+    error: the base URL "localhost:8080" cannot be used: it must begin with https:// (or http:// for this machine)
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    "#);
+}
+
+#[test]
+fn plain_http_to_another_machine_is_refused() {
+    let told = session(&world(), &["export ID -o rows.jsonl --base-url http://api.overmindlab.ai"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl --base-url http://api.overmindlab.ai
+    exit 78
+    error: http://api.overmindlab.ai/ is plain http: the API key would cross the network unencrypted
+      hint: use https, or give --allow-http if the network between here and there is trusted
+    ");
+}
+
+#[test]
+fn a_certificate_file_that_cannot_be_used_is_named() {
+    let world = world();
+    fs::write(world.path("text.pem"), "not a certificate\n").unwrap();
+    let broken = "-----BEGIN CERTIFICATE-----\nMIIB!!\n-----END CERTIFICATE-----\n";
+    fs::write(world.path("broken.pem"), broken).unwrap();
+    fs::write(world.path("other.pem"), broken.replace("MIIB!!", "AAAA")).unwrap();
+    let told = session(
+        &world,
+        &[
+            "datasets --ca-cert missing.pem",
+            "datasets --ca-cert text.pem",
+            "datasets --ca-cert broken.pem",
+            "datasets --ca-cert other.pem",
+        ],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export datasets --ca-cert missing.pem
+    exit 78
+    error: cannot use the certificate file missing.pem
+      cause: No such file or directory (os error 2)
+
+    $ overmind-export datasets --ca-cert text.pem
+    exit 78
+    error: cannot use the certificate file text.pem
+      cause: it holds no PEM certificate
+
+    $ overmind-export datasets --ca-cert broken.pem
+    exit 78
+    error: cannot use the certificate file broken.pem
+      cause: base64 decode error: InvalidCharacter(33)
+
+    $ overmind-export datasets --ca-cert other.pem
+    exit 78
+    error: cannot use the certificate file other.pem
+      cause: invalid peer certificate: BadEncoding
+    ");
+    assert_eq!(world.server.stats().connections, 0);
+}
+
+/// An answer with an empty list of datasets.
+const NO_DATASETS: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+    Content-Length: 52\r\nConnection: close\r\n\r\n\
+    {\"count\":0,\"next\":null,\"previous\":null,\"results\":[]}";
+
+/// Gives one request this answer, and gives back the head of the request.
+fn proxy_once(answer: &'static str) -> (String, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+        let head = lines.take_while(|line| !line.is_empty()).collect();
+        stream.write_all(answer.as_bytes()).unwrap();
+        head
+    });
+    (url, serving)
+}
+
+#[test]
+fn a_proxy_is_used_for_another_machine() {
+    let (proxy, serving) = proxy_once(NO_DATASETS);
+    let world = world();
+    let mut command = world.command();
+    command.args(["datasets", "--allow-http", "--base-url", "http://api.example.test/v1"]);
+    let ran = Ran::of(command.env("HTTP_PROXY", proxy)).ok();
+    assert_eq!(ran.stdout, "no datasets\n");
+    let head = serving.join().unwrap();
+    assert_eq!(head[0], "GET http://api.example.test/v1/api/datasets/ HTTP/1.1");
+    assert!(head.contains(&format!("x-api-key: {KEY}")), "{} lines", head.len());
+}
+
+#[test]
+fn a_proxy_on_the_way_to_https_is_asked_for_a_tunnel_and_never_sees_the_key() {
+    let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    let (proxy, serving) = proxy_once(refusal);
+    let told = session_with(&world(), &["export ID -o rows.jsonl -q --max-retries 0"], |it| {
+        it.env("OVERMIND_LAB_BASE_URL", "https://api.example.test").env("HTTPS_PROXY", &proxy);
+    });
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl -q --max-retries 0
+    exit 69
+    error: the API at https://api.example.test stayed unavailable: 1 attempt in T s
+      cause: cannot connect: tunnel error: proxy authorization required
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+    let head = serving.join().unwrap();
+    assert_eq!(head[0], "CONNECT api.example.test:443 HTTP/1.1");
+    assert!(!head.concat().contains(KEY));
+}
+
+#[test]
+fn a_proxy_is_not_used_for_this_machine() {
+    let world = world();
+    let mut command = world.command();
+    let proxy = format!("http://{}", super::nobody());
+    Ran::of(command.arg("datasets").env("HTTP_PROXY", &proxy).env("ALL_PROXY", &proxy)).ok();
+    assert_eq!(world.server.stats().requests, 1);
+}
+
+#[test]
+fn a_prefix_of_the_base_url_is_kept() {
+    let world = World::with(Options::default(), Dataset::generated(3, 7).with_id(ID));
+    let told = session_with(&world, &[EXPORT], |it| {
+        it.env("OVERMIND_LAB_BASE_URL", format!("{}/gateway", world.server.url()));
+    });
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export export ID -o rows.jsonl
+    exit 78
+    error: there is no datasets API at the base URL
+      cause: GET http://API/gateway/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
+      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+    "#);
+}

@@ -1,0 +1,75 @@
+//! Every message that a user can meet, whole, as the real binary prints it.
+
+mod answers;
+mod arguments;
+mod commands;
+mod configuration;
+mod output;
+mod pages;
+mod secrets;
+mod signals;
+mod tls;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::Command,
+};
+
+use overmind_export::demo::{Attempt::Always, Fault, Faults, Options, Page};
+
+use crate::support::{ID, Ran, World};
+
+/// Runs each line as a command of its own and tells it all, as a terminal would show it.
+fn session(world: &World, lines: &[&str]) -> String {
+    session_with(world, lines, |_| {})
+}
+
+fn session_with(world: &World, lines: &[&str], prepare: impl Fn(&mut Command)) -> String {
+    let mut told = String::new();
+    for line in lines {
+        let mut command = world.command();
+        command.args(line.replace("ID", &ID.to_string()).split_whitespace());
+        prepare(&mut command);
+        told += &format!("$ overmind-export {line}\n{}\n", tell(world, &Ran::of(&mut command)));
+    }
+    told
+}
+
+/// What a command said, without what differs by run.
+fn tell(world: &World, ran: &Ran) -> String {
+    let told = ran.told(world).replace(&ID.to_string(), "ID");
+    told.lines().map(|line| steady(line) + "\n").collect()
+}
+
+/// What the commands say when requests for this page always go wrong in this way; nothing may be
+/// left in the folder.
+#[track_caller]
+fn told_on(page: impl Into<Page>, fault: Fault, lines: &[&str]) -> String {
+    let faults = Faults::none().on(page, Always, fault);
+    let world = World::generated(Options { faults, ..Options::default() }, 1000);
+    let told = session(&world, lines);
+    assert_eq!(world.entries(), [""; 0]);
+    told
+}
+
+/// A line without times and rates: `2 attempts in T s`, `· T s · N rows/s`.
+fn steady(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let word = |index: usize| words.get(index).copied().unwrap_or_default();
+    let steady = (0..words.len()).map(|index| {
+        let number = word(index).replace(',', "").parse::<f64>().is_ok();
+        let elapsed = index > 0 && matches!(word(index - 1), "in" | "·");
+        match (word(index), word(index + 1)) {
+            (_, "s" | "s:") if number && elapsed => "T",
+            (_, "rows/s") if number => "N",
+            (time, _) if time.len() == 27 && time.ends_with('Z') => "TIME",
+            (word, _) => word,
+        }
+    });
+    steady.collect::<Vec<_>>().join(" ")
+}
+
+/// An address on which nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,356 @@
+//! Files and pipes: what is in the way of an export, and what stays untouched.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use overmind_export::demo::{Attempt::*, Fault, Faults, Options};
+
+use super::{session, tell};
+use crate::support::{ID, Ran, World, command};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn world() -> World {
+    World::generated(Options::default(), 1000)
+}
+
+#[test]
+fn an_output_that_exists_is_not_touched() {
+    let world = world();
+    fs::write(world.path("rows.parquet"), "mine").unwrap();
+    fs::write(world.path("rows.jsonl.manifest.json"), "mine").unwrap();
+    fs::create_dir(world.path("folder")).unwrap();
+    fs::write(world.path("folder/mine"), "").unwrap();
+    let told = session(
+        &world,
+        &[
+            "export ID -o rows.parquet",
+            "export ID -o rows.parquet --dry-run",
+            "export ID -o rows.jsonl --manifest",
+            "export ID -o folder",
+            "export ID -o folder/mine",
+        ],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.parquet
+    exit 73
+    error: rows.parquet: exists already
+      hint: give --overwrite to replace it, or another path
+
+    $ overmind-export export ID -o rows.parquet --dry-run
+    exit 73
+    error: rows.parquet: exists already
+      hint: give --overwrite to replace it, or another path
+
+    $ overmind-export export ID -o rows.jsonl --manifest
+    exit 73
+    error: rows.jsonl.manifest.json: exists already
+      hint: give --overwrite to replace it, or another path
+
+    $ overmind-export export ID -o folder
+    exit 73
+    error: folder: exists already and is not empty
+      hint: give --overwrite to replace an export, or another path
+
+    $ overmind-export export ID -o folder/mine
+    exit 73
+    error: folder/mine: exists and is not a directory
+      hint: a path without a known extension is a directory of parts: give another path, or one that ends in .parquet, .arrow or .jsonl
+    ");
+    assert_eq!(world.read("rows.parquet"), b"mine");
+    assert_eq!(world.read("rows.jsonl.manifest.json"), b"mine");
+    assert_eq!(world.entries(), ["folder", "rows.jsonl.manifest.json", "rows.parquet"]);
+    assert_eq!(world.server.stats().connections, 0);
+}
+
+#[test]
+fn a_folder_that_is_missing_is_not_made() {
+    let world = world();
+    fs::write(world.path("file"), "").unwrap();
+    let told = session(
+        &world,
+        &[
+            "export ID -o missing/rows.jsonl",
+            "export ID -o missing/deeper/parts/",
+            "export ID -o file/rows.jsonl",
+        ],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o missing/rows.jsonl
+    exit 73
+    error: missing/rows.jsonl: there is no folder missing
+      hint: make the folder first, for example with mkdir -p
+
+    $ overmind-export export ID -o missing/deeper/parts/
+    exit 73
+    error: missing/deeper/parts: there is no folder missing/deeper
+      hint: make the folder first, for example with mkdir -p
+
+    $ overmind-export export ID -o file/rows.jsonl
+    exit 73
+    error: file/rows.jsonl: file is not a folder
+      hint: give another path
+    ");
+    assert_eq!(world.entries(), ["file"]);
+    assert_eq!(world.server.stats().connections, 0);
+}
+
+#[test]
+fn overwriting_is_harmless_to_what_is_not_an_export() {
+    let world = world();
+    fs::create_dir(world.path("Documents")).unwrap();
+    fs::write(world.path("Documents/thesis.txt"), "years").unwrap();
+    world.export(&["-o", "parts/"]).ok();
+    fs::write(world.path("parts/notes.txt"), "mine").unwrap();
+    let told =
+        session(&world, &["export ID -o Documents --overwrite", "export ID -o parts --overwrite"]);
+    insta::assert_snapshot!(told, @r#"
+    $ overmind-export export ID -o Documents --overwrite
+    exit 73
+    error: Documents: is not an export: it has no manifest of ours
+      hint: only an empty directory or an earlier export is replaced; give another path
+
+    $ overmind-export export ID -o parts --overwrite
+    exit 73
+    error: parts: holds "notes.txt", which its manifest does not list
+      hint: only what an export wrote is replaced: move the file, or give another path
+    "#);
+    assert_eq!(world.read("Documents/thesis.txt"), b"years");
+    assert_eq!(world.read("parts/notes.txt"), b"mine");
+    assert_eq!(world.entries(), ["Documents", "parts"]);
+}
+
+#[test]
+fn an_empty_directory_and_an_earlier_export_are_replaced() {
+    let world = world();
+    fs::create_dir(world.path("parts")).unwrap();
+    let told = session(
+        &world,
+        &[
+            "export ID -o parts -q",
+            "export ID -o parts -q --limit 5",
+            "export ID -o parts -q --limit 5 --overwrite",
+        ],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o parts -q
+    exit 0
+
+    $ overmind-export export ID -o parts -q --limit 5
+    exit 73
+    error: parts: exists already and is not empty
+      hint: give --overwrite to replace an export, or another path
+
+    $ overmind-export export ID -o parts -q --limit 5 --overwrite
+    exit 0
+    ");
+}
+
+/// Runs a script with a file system of `size` mounted on `small`, or says loudly that it cannot.
+fn on_small_disk(world: &World, size: &str, script: &str) -> Option<Ran> {
+    fs::create_dir(world.path("small")).unwrap();
+    let mount = format!("mount -t tmpfs -o size={size} tmpfs small");
+    let unshare = |script: &str| {
+        let mut unshared = Command::new("unshare");
+        unshared.args(["-rm", "sh", "-c", script]).current_dir(world.folder.path());
+        unshared.envs([("OVERMIND_LAB_BASE_URL", world.server.url().as_str())]);
+        unshared.env("OVERMIND_LAB_API_KEY", crate::support::KEY);
+        unshared.output().map(Ran::from)
+    };
+    if !unshare(&mount).is_ok_and(|ran| ran.code == Some(0)) {
+        // Not by a macro, whose text a test that passes does not show.
+        let skipped = "\nSKIPPED: no small file system can be mounted here (unshare -rm)\n";
+        io::stderr().write_all(skipped.as_bytes()).unwrap();
+        return None;
+    }
+    let binary = env!("CARGO_BIN_EXE_overmind-export");
+    let script = script.replace("EXPORT", &format!("{binary} export {ID}"));
+    Some(unshare(&format!("{mount}; {script}")).unwrap())
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let world = world();
+    let script = "EXPORT -o small/rows.jsonl; echo exit $?; EXPORT -o small/parts/ --format jsonl; \
+                  echo exit $?; EXPORT -o small/rows.parquet --compression none; echo exit $?; ls -A small";
+    let Some(ran) = on_small_disk(&world, "64k", script) else { return };
+    insta::assert_snapshot!(tell(&world, &ran), @r"
+    exit 0
+    exit 74
+    exit 74
+    exit 74
+    error: cannot write small/rows.jsonl
+      cause: No space left on device (os error 28)
+      hint: make room, or write somewhere else; nothing was published
+    error: cannot write small/parts/part-00000.jsonl
+      cause: No space left on device (os error 28)
+      hint: make room, or write somewhere else; nothing was published
+    error: cannot write small/rows.parquet
+      cause: No space left on device (os error 28)
+      hint: make room, or write somewhere else; nothing was published
+    ");
+}
+
+#[test]
+fn a_mount_point_is_not_replaced() {
+    let world = world();
+    let Some(ran) = on_small_disk(&world, "16m", "EXPORT -o small --overwrite") else { return };
+    insta::assert_snapshot!(tell(&world, &ran), @r"
+    exit 73
+    error: small: is a mount point, which cannot be replaced in one step
+      hint: export to a directory inside it
+    ");
+}
+
+#[test]
+fn standard_output_that_is_full_is_an_error() {
+    let world = world();
+    let to_full = |line: &str| {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = world.command();
+        command.args(line.replace("ID", &ID.to_string()).split_whitespace());
+        let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        tell(&world, &output.wait_with_output().unwrap().into())
+    };
+    let expected = to_full("export ID -o -");
+    insta::assert_snapshot!(expected, @r"
+    exit 74
+    error: cannot write standard output
+      cause: No space left on device (os error 28)
+      hint: make room where standard output goes, and run again: what is there is not whole
+    ");
+    for line in [
+        "export ID -o - --format arrow",
+        "preview ID",
+        "preview ID --json",
+        "datasets",
+        "completions zsh",
+    ] {
+        assert_eq!(to_full(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let world = World::generated(Options::default(), 5000);
+    for line in ["export ID -o -", "export ID -o - --format arrow", "preview ID --json --rows 5000"]
+    {
+        let mut command = world.command();
+        command.args(line.replace("ID", &ID.to_string()).split_whitespace());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        reader.fill_buf().unwrap();
+        drop(reader);
+        assert_eq!(tell(&world, &child.wait_with_output().unwrap().into()), "exit 0\n", "{line}");
+    }
+}
+
+/// A process that is killed when it is dropped, also by a test that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_second_run_on_the_same_output_is_refused_until_the_first_is_gone() {
+    for output in ["rows.jsonl", "parts/"] {
+        let faults = Faults::none().on(2, Always, Fault::Delay(PATIENCE));
+        let world = World::generated(Options { faults, ..Options::default() }, 1000);
+        let mut first = world.command();
+        first.args(["export", &ID.to_string(), "-o", output, "--concurrency", "1"]);
+        let first = Running(first.stderr(Stdio::null()).spawn().unwrap());
+        assert!(world.server.wait_until(PATIENCE, |stats| stats.attempts(ID, 2) == 1));
+
+        let told = session(&world, &[&format!("export ID -o {output}")]);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told.replace(output, "OUTPUT"), @r"
+            $ overmind-export export ID -o OUTPUT
+            exit 75
+            error: another run is writing OUTPUT
+              hint: wait for the other run to end, or write somewhere else
+            ");
+        }
+        assert_eq!(world.server.stats().requests, 2);
+
+        drop(first);
+        world.server.set_faults(Faults::none());
+        world.export(&["-o", output]).ok();
+        assert_eq!(world.entries(), [output.trim_end_matches('/')]);
+    }
+}
+
+#[test]
+fn an_interrupted_export_with_another_plan_is_not_continued() {
+    let faults = Faults::none().on(5, Always, Fault::status(403));
+    let world = World::generated(Options { faults, ..Options::default() }, 1000);
+    let told = session(
+        &world,
+        &[
+            "export ID -o parts/ --rows-per-file 100 --concurrency 1",
+            "export ID -o parts/ --rows-per-file 200",
+        ],
+    );
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o parts/ --rows-per-file 100 --concurrency 1
+    exit 77
+    error: the API does not allow this
+      cause: GET http://API/api/datasets/ID/datapoints/?page=5&page_size=100 answered 403 Forbidden: You do not have permission to perform this action.
+      hint: the key's plan or permissions do not allow this
+
+    $ overmind-export export ID -o parts/ --rows-per-file 200
+    exit 73
+    error: parts/: an interrupted export to it cannot be continued: its rows_per_file was 100, now it is 200
+      hint: give --restart to drop what it left and start again
+    ");
+    world.server.set_faults(Faults::none());
+    let told = session(&world, &["export ID -o parts/ --rows-per-file 200 --restart"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o parts/ --rows-per-file 200 --restart
+    exit 0
+    1,000 rows in 5 files (302.41 KiB) · T s · N rows/s · complete: every row once
+      parts/
+    ");
+}
+
+#[test]
+fn the_demo_says_when_it_cannot_write_or_listen() {
+    let world = world();
+    fs::write(world.path("overmind-demo"), "a file").unwrap();
+    fs::write(world.path("rows.jsonl"), "{\"id\":\"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e\"}\n{}\n")
+        .unwrap();
+    let port = world.server.addr().port();
+    let run = |line: &str| {
+        let mut command = command(world.folder.path());
+        tell(&world, &Ran::of(command.args(line.split_whitespace())))
+    };
+    insta::assert_snapshot!(run("demo"), @r"
+    exit 73
+    error: overmind-demo: cannot be made
+      cause: File exists (os error 17)
+      hint: run the demo in another folder, one that you may write to
+    ");
+    insta::assert_snapshot!(run(&format!("demo --serve --port {port}")), @r"
+    exit 73
+    error: API: cannot listen there
+      cause: Address already in use (os error 98)
+      hint: choose another --port, or 0 for any free one
+    ");
+    insta::assert_snapshot!(run("demo --serve --from missing.jsonl"), @r"
+    exit 78
+    error: cannot use the datapoints of missing.jsonl
+      cause: No such file or directory (os error 2)
+    ");
+    insta::assert_snapshot!(run("demo --serve --from rows.jsonl"), @r"
+    exit 78
+    error: cannot use the datapoints of rows.jsonl
+      cause: line 2: missing field `id`
+    ");
+}

@@ -1,0 +1,206 @@
+//! Pages that are none, rows that are none, and pages that do not fit together.
+
+use overmind_export::demo::{Fault, Options, Page};
+
+use super::{session, told_on};
+use crate::support::{ID, World};
+
+#[test]
+fn html_instead_of_json_points_to_the_base_url() {
+    insta::assert_snapshot!(told_on(1, Fault::Html, &["export ID -o rows.jsonl --max-retries 0"]), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0
+    exit 65
+    TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=1 cause=expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <title>Sign in</title> <"
+    error: page 1 is not what it should be
+      cause: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <title>Sign in</title> <"
+      hint: is the base URL the API's? a proxy or a sign-in page on the way may have answered instead
+    "#);
+    insta::assert_snapshot!(told_on(Page::List, Fault::Html, &["datasets --max-retries 0 -q"]), @r#"
+    $ overmind-export datasets --max-retries 0 -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <title>Sign in</title> <"
+      hint: is the base URL the API's? a proxy or a sign-in page on the way may have answered instead
+    "#);
+}
+
+#[test]
+fn a_page_that_is_no_page_says_what_it_is() {
+    let told = |page: u64, body: &str| {
+        let fault = Fault::status(200).body(body);
+        told_on(page, fault, &["export ID -o rows.jsonl --max-retries 0 -q"])
+    };
+    insta::assert_snapshot!(told(1, r#"{"detail":"hello"}"#), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: it is JSON but no page: missing field `count`
+      hint: is the base URL the API's?
+    ");
+    insta::assert_snapshot!(told(1, r#"{"count":-1,"next":null,"results":[]}"#), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: it is JSON but no page: field "count": invalid value: integer `-1`, expected u64
+      hint: is the base URL the API's?
+    "#);
+    insta::assert_snapshot!(told(2, r#"{"count":1000,"next":null,"results":{}}"#), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: it is JSON but no page: field "results": invalid type: map, expected a sequence
+      hint: is the base URL the API's?
+    "#);
+    insta::assert_snapshot!(told(1, "[]"), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: it is JSON but no page: not an object
+      hint: is the base URL the API's?
+    ");
+    insta::assert_snapshot!(told(1, r#"{"count":1000,"next":null,"results":[{"id":"#), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: the 43 bytes that came are not JSON
+      cause: EOF while parsing a value at line 1 column 43
+      hint: the answer was cut short or damaged, here or on its way: run again, and tell those who run the API if it stays so
+    ");
+    insta::assert_snapshot!(told(1, ""), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: the 0 bytes that came are not JSON
+      cause: EOF while parsing a value at line 1 column 0
+      hint: the answer was cut short or damaged, here or on its way: run again, and tell those who run the API if it stays so
+    ");
+}
+
+#[test]
+fn truncated_json_is_told_with_where_it_breaks_off() {
+    let line = "export ID -o rows.jsonl --max-retries 0 -q";
+    insta::assert_snapshot!(told_on(2, Fault::TruncatedJson, &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: the 49398 bytes that came are not JSON
+      cause: they break off within a character
+      hint: the answer was cut short or damaged, here or on its way: run again, and tell those who run the API if it stays so
+    ");
+}
+
+#[test]
+fn a_wrong_type_is_told_with_page_row_and_field() {
+    let told = |fault| told_on(2, fault, &["export ID -o rows.jsonl --max-retries 0 -q"]);
+    insta::assert_snapshot!(told(Fault::field(7, "order", "\"7\"")), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: row 7, field "order": invalid type: string "7", expected i64
+      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    "#);
+    insta::assert_snapshot!(told(Fault::field(0, "id", "12")), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: row 0, field "id": invalid type: integer `12`, expected a formatted UUID string
+      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    "#);
+    insta::assert_snapshot!(told(Fault::field(0, "id", "\"twelve\"")), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: row 0, field "id": UUID parsing failed: invalid character: found `t` at 0
+      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    "#);
+    insta::assert_snapshot!(told(Fault::missing_field(99, "id")), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: row 99, field "id": missing field `id`
+      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    "#);
+    insta::assert_snapshot!(told(Fault::field(3, "persona", "[]")), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: row 3, field "persona": invalid type: sequence, expected a string
+      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    "#);
+    insta::assert_snapshot!(told(Fault::field(3, "persona", r#""\ud800""#)), @r#"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 2 is not what it should be
+      cause: row 3, field "persona": unexpected end of hex escape
+      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    "#);
+}
+
+#[test]
+fn a_page_that_is_too_large_says_how_to_make_it_smaller() {
+    let line = "export ID -o rows.jsonl --max-page-bytes 1kB -q";
+    insta::assert_snapshot!(told_on(99, Fault::Html, &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --max-page-bytes 1kB -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: the body is larger than 1000 bytes
+      hint: ask for fewer rows a page with --page-size, or raise --max-page-bytes
+    ");
+    insta::assert_snapshot!(told_on(1, Fault::EndlessBody, &["export ID -o rows.jsonl --max-page-bytes 1MiB -q"]), @r"
+    $ overmind-export export ID -o rows.jsonl --max-page-bytes 1MiB -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: the body is larger than 1048576 bytes
+      hint: ask for fewer rows a page with --page-size, or raise --max-page-bytes
+    ");
+}
+
+#[test]
+fn data_that_moves_is_told_after_every_sweep() {
+    insta::assert_snapshot!(told_on(2, Fault::Count(1003), &["export ID -o rows.jsonl --sweeps 1"]), @r"
+    $ overmind-export export ID -o rows.jsonl --sweeps 1
+    exit 65
+    the data moved while it was read: count changed from 1000 to 1003 (page 2); starting again from page 1
+    error: the data moved while it was read: count changed from 1000 to 1003 (page 2)
+      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    ");
+    let line = "export ID -o rows.jsonl --sweeps 0";
+    insta::assert_snapshot!(told_on(2, Fault::RepeatPage(1), &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    exit 65
+    error: the data moved while it was read: 100 ids came twice (02a188ff-37d9-4b96-b9d1-af224b9a4c13, 02d1eb7c-52b9-4ca7-8ef4-d187c22abe8b, 03ad9dd2-2d17-49c6-b622-d98219d2da4a, 0535dec7-619f-4dae-a818-1c06e79a1c98, 143c3a62-5181-4907-a8d6-2aa68ca19028, …); 1000 rows promised, 900 distinct ids came
+      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    ");
+    insta::assert_snapshot!(told_on(2, Fault::ShortPage(3), &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    exit 65
+    error: the data moved while it was read: page 2 is short: 97 rows where the others have 100
+      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    ");
+    insta::assert_snapshot!(told_on(2, Fault::invalid_page(), &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    exit 65
+    error: the data moved while it was read: page 2 is gone (404), where count was 1000
+      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    ");
+    insta::assert_snapshot!(told_on(10, Fault::Next("http://elsewhere.test/".to_owned()), &[line]), @r"
+    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    exit 65
+    error: the data moved while it was read: page 10 says there is a next page but the last is page 10
+      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    ");
+}
+
+#[test]
+fn an_ordering_that_is_not_applied_ends_the_run_at_once() {
+    let options = Options { ignore_ordering: true, ..Options::default() };
+    let rows = [2, 1].map(|order| format!(r#"{{"id":"{ID}","order":{order}}}"#));
+    let world = World::with_rows(options, rows.to_vec());
+    let told = session(&world, &["export ID -o rows.jsonl --ordering order"]);
+    insta::assert_snapshot!(told, @r"
+    $ overmind-export export ID -o rows.jsonl --ordering order
+    exit 65
+    error: the API does not apply the ordering: page 1, results[1] is out of order: 1 after 2 with ordering=order
+      hint: an ordering that this route does not know is ignored: leave --ordering out, or ask for one that it knows
+    ");
+}
