@@ -7,7 +7,6 @@
 //!
 //! Nothing is published before the proof holds. Knows nothing of arguments or terminals.
 
-mod facts;
 mod writer;
 
 use std::{
@@ -324,12 +323,6 @@ impl Export {
             received_bytes: meter.bytes(),
             seconds: elapsed.as_secs_f64(),
         }
-    }
-}
-
-impl ExportPlan {
-    fn completeness(&self) -> Completeness {
-        if self.is_whole() { Completeness::Proven } else { Completeness::Partial }
     }
 }
 

@@ -7,12 +7,12 @@ use std::{io::Write, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::facts::{Facts, digest};
 use crate::{
     batch::BatchBuilder,
     client::Page,
     destination::{Destination, Kept, PartFile},
     error::{Error, Result},
+    facts::{Facts, digest},
     manifest::Part,
     plan::{BYTES_PER_FILE, ExportPlan, Target},
     progress::Progress,
