@@ -25,5 +25,5 @@ pub use paginator::*;
 pub use plan::*;
 pub use progress::*;
 pub use sink::*;
-pub use verify::{Verification, verify};
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
+pub use verify::{Verification, verify};

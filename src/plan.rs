@@ -89,7 +89,7 @@ pub struct ExportOptions {
     pub encode_threads: Option<usize>,
     /// Bytes of pages held ahead of the encoder; default 16 MiB.
     pub prefetch_bytes: usize,
-    /// Where ids beyond 16 MB are sorted; default the system's temporary directory.
+    /// Where ids beyond 4 MiB are sorted; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,
 }
 

@@ -61,8 +61,8 @@ fn parquet(path: &Path, file: File) -> Result<Reader> {
 }
 
 fn arrow(path: &Path, file: File) -> Result<Reader> {
-    let reader = FileReader::try_new_buffered(file, None)
-        .map_err(|error| damaged(path, error.into()))?;
+    let reader =
+        FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error.into()))?;
     let facts = reader.custom_metadata().get(METADATA_KEY);
     let facts = facts.map(|json| parse_facts(path, json)).transpose()?;
     let path = path.to_owned();

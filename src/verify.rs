@@ -59,7 +59,11 @@ pub fn verify(path: &Path) -> Result<Verification> {
         completeness: None,
         problems: Vec::new(),
     };
-    if metadata.is_dir() { directory(path, &mut found)? } else { single_file(path, &mut found)? }
+    if metadata.is_dir() {
+        directory(path, &mut found)?
+    } else {
+        single_file(path, &mut found)?
+    }
     Ok(found)
 }
 
@@ -161,7 +165,8 @@ fn single_file(path: &Path, found: &mut Verification) -> Result<()> {
         }
     };
     let Some(facts) = reader.facts.clone() else {
-        let why = "says nothing about itself and has no manifest beside it (export with --manifest)";
+        let why =
+            "says nothing about itself and has no manifest beside it (export with --manifest)";
         found.problems.push(format!("{} {why}", name_of(path)));
         return Ok(());
     };
@@ -183,12 +188,7 @@ fn single_file(path: &Path, found: &mut Verification) -> Result<()> {
     Ok(())
 }
 
-fn one_part(
-    folder: &Path,
-    part: &Part,
-    tally: &mut Tally,
-    found: &mut Verification,
-) -> Result<()> {
+fn one_part(folder: &Path, part: &Part, tally: &mut Tally, found: &mut Verification) -> Result<()> {
     let name = &part.path;
     // A manifest is a file like any other: what it names must stay in its folder.
     if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {

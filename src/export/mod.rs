@@ -22,7 +22,7 @@ use tokio::{select, sync::mpsc, task::JoinHandle};
 
 use self::writer::{Finished, Message, Writer};
 use crate::{
-    batch::{BatchBuilder, Column},
+    batch::{BatchBuilder, BatchSize, Column},
     client::{Client, Page},
     destination::{Destination, Header, Kept},
     error::{Error, Result},
@@ -391,7 +391,7 @@ pub async fn write_pages(
     columns: &[Column],
     mut sink: Box<dyn Sink>,
 ) -> Result<Written> {
-    let mut builder = BatchBuilder::new(columns);
+    let mut builder = BatchBuilder::new(columns, BatchSize::ROW_GROUP);
     let (sender, mut receiver) = mpsc::channel(HANDOVER);
     let writing = blocking(move || {
         let mut write = || {
