@@ -7,10 +7,11 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use arrow::{
-    array::{ArrayBuilder, ArrayRef, Int64Builder, RecordBatch, StringBuilder},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+use arrow_array::{
+    ArrayRef, RecordBatch,
+    builder::{ArrayBuilder, Int64Builder, StringBuilder},
 };
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use memchr::memchr2;
 use uuid::Uuid;
 
@@ -254,7 +255,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray;
+    use arrow_array::{Array, cast::AsArray};
     use proptest::prelude::*;
 
     use super::*;

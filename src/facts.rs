@@ -2,10 +2,8 @@
 //!
 //! Never a clock, a host or anything random: the same rows give the same bytes.
 
-use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::{DataType, Int64Type},
-};
+use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -87,6 +85,6 @@ pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
 }
 
 enum Values<'a> {
-    Integers(&'a arrow::array::Int64Array),
-    Text(&'a arrow::array::StringArray),
+    Integers(&'a Int64Array),
+    Text(&'a StringArray),
 }

@@ -7,10 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{
-    array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder},
-    ipc::reader::FileReader,
+use arrow_array::{
+    ArrayRef, RecordBatch,
+    builder::{Int64Builder, StringBuilder},
 };
+use arrow_ipc::reader::FileReader;
 use flate2::read::MultiGzDecoder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::array::AsArray;
+use arrow_array::cast::AsArray;
 use serde::Serialize;
 use uuid::Uuid;
 
