@@ -97,3 +97,7 @@ pub use verify::{Verification, verify};
 
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamplesCompile;

@@ -24,7 +24,7 @@ pub(crate) const METADATA_KEY: &str = "overmind_export";
 
 /// Something that batches are written to, one after the other.
 ///
-/// Implement it to send an export somewhere else: [`Export::run_into`](crate::Export::run_into)
+/// Implement it to send rows somewhere else: [`write_pages`](crate::write_pages)
 /// takes any sink. Calls may block; they are made off the threads that serve sockets.
 ///
 /// ```
