@@ -91,12 +91,12 @@ impl Export {
         }
         let client = global.client()?;
         if dry_run {
-            return super::runtime()?.block_on(async {
+            return super::block_on(async {
                 let would = Job::new(client, plan).dry_run().await?;
                 if json { super::print_json(&would) } else { super::print(&announce(&would)) }
             });
         }
-        let summary = run(client, plan, screen)?;
+        let summary = super::block_on(run(client, plan, screen))?;
         if json {
             super::print_json(&summary)?;
         }
@@ -105,17 +105,14 @@ impl Export {
 }
 
 /// Runs a plan with progress and signals, and says what it came to.
-pub(super) fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
+pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
     let job = Job::new(client.clone(), plan);
-    let progress = job.progress();
-    super::runtime()?.block_on(async {
-        let shown = screen.show(client, progress);
-        let result = job.run_until(interrupted()).await;
-        shown.end();
-        let summary = result?;
-        screen.say(&report(&summary));
-        Ok(summary)
-    })
+    let shown = screen.show(client, job.progress());
+    let result = job.run_until(interrupted()).await;
+    shown.end();
+    let summary = result?;
+    screen.say(&report(&summary));
+    Ok(summary)
 }
 
 impl From<Export> for ExportOptions {

@@ -46,6 +46,11 @@ impl Destination {
         })
     }
 
+    /// Moves it out, to work on another thread; what stays behind publishes nothing.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Stdout)
+    }
+
     /// Takes the lock where an interrupted run left something, and says what can be kept of it.
     pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
         match self {

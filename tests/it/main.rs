@@ -7,5 +7,7 @@
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
+mod readme;
 mod smoke;
 mod support;
+mod verify;
