@@ -116,6 +116,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Exports are not what they were when they were written.
+    #[error("{damaged} of {of} {} damaged", if *of == 1 { "export is" } else { "exports are" })]
+    Unverified {
+        /// How many.
+        damaged: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// The output exists already, or cannot be made.
     #[error("{}: {why}", path.display())]
     Output {
@@ -215,7 +223,8 @@ impl Error {
             Self::Page { .. }
             | Self::Incomplete(_)
             | Self::OutOfOrder(_)
-            | Self::Damaged { .. } => 65,
+            | Self::Damaged { .. }
+            | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
             Self::Io { .. } => 74,
             Self::Locked { .. } => 75,
@@ -260,6 +269,7 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room, or write somewhere else; nothing was published"
             }
+            Self::Unverified { .. } => "what is named above is wrong: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::Internal(_) | Self::Encode { .. } => {
                 "this is a bug: please report it with the command and this text"

@@ -10,6 +10,7 @@ mod preview;
 mod progress;
 mod query;
 mod table;
+mod verify;
 
 use std::io::Write;
 
@@ -53,6 +54,7 @@ enum Command {
     Export(Box<export::Export>),
     Datasets(datasets::Datasets),
     Preview(preview::Preview),
+    Verify(verify::Verify),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
@@ -64,6 +66,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
+        Command::Verify(verify) => verify.run(&screen),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }

@@ -17,9 +17,9 @@ use std::path::Path;
 
 pub(crate) use self::{
     directory::Directory,
-    file::SingleFile,
+    file::{SingleFile, sidecar_path},
     journal::{Header, Kept},
-    part::PartFile,
+    part::{PartFile, examine},
 };
 use crate::{
     error::Result,

@@ -7,7 +7,6 @@
 //!
 //! Nothing is published before the proof holds. Knows nothing of arguments or terminals.
 
-mod facts;
 mod writer;
 
 use std::{
@@ -23,7 +22,7 @@ use tokio::{select, sync::mpsc, task::JoinHandle};
 
 use self::writer::{Finished, Message, Writer};
 use crate::{
-    batch::{BatchBuilder, Column},
+    batch::{BatchBuilder, BatchSize, Column},
     client::{Client, Page},
     destination::{Destination, Header, Kept},
     error::{Error, Result},
@@ -327,12 +326,6 @@ impl Export {
     }
 }
 
-impl ExportPlan {
-    fn completeness(&self) -> Completeness {
-        if self.is_whole() { Completeness::Proven } else { Completeness::Partial }
-    }
-}
-
 impl Error {
     /// Says what the next run will find.
     fn with_kept_parts(self, kept: usize, target: &Target) -> Self {
@@ -398,7 +391,7 @@ pub async fn write_pages(
     columns: &[Column],
     mut sink: Box<dyn Sink>,
 ) -> Result<Written> {
-    let mut builder = BatchBuilder::new(columns);
+    let mut builder = BatchBuilder::new(columns, BatchSize::ROW_GROUP);
     let (sender, mut receiver) = mpsc::channel(HANDOVER);
     let writing = blocking(move || {
         let mut write = || {

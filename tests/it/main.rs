@@ -1,5 +1,12 @@
 //! The real binary over real sockets and real files; one test binary, because linking is slow.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
+)]
+
 mod read;
 mod rows;
 mod sinks;

@@ -35,7 +35,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(
+    pub(crate) fn new(
         plan: &ExportPlan,
         count: u64,
         first_row: u64,
@@ -54,7 +54,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn to_json(&self) -> Result<String> {
+    pub(crate) fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::Internal(format!("facts: {error}")))
     }
 }
