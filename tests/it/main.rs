@@ -7,6 +7,7 @@
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
+mod equality;
 mod read;
 mod rows;
 mod sinks;

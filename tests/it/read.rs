@@ -11,13 +11,8 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use overmind_export::Column;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
 
-use crate::rows::Source;
+use crate::rows::{Fields, Source, compact};
 
 /// The rows of a file: a text for each value, none for null.
 #[derive(Debug, PartialEq)]
@@ -101,8 +96,8 @@ impl Table {
         assert!(text.is_empty() || text.ends_with('\n'));
         let mut table = Self { columns: Vec::new(), rows: Vec::new() };
         for line in text.lines() {
-            assert!(crate::rows::compact(line) == line, "not compact: {line:.200}");
-            let Line(fields) = serde_json::from_str(line).unwrap();
+            assert!(compact(line) == line, "not compact: {line:.200}");
+            let Fields(fields) = serde_json::from_str(line).unwrap();
             let names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
             if table.rows.is_empty() {
                 table.columns = names;
@@ -153,27 +148,4 @@ fn text(array: &dyn Array, row: usize) -> Option<String> {
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
         _ => array.as_string::<i32>().value(row).to_owned(),
     })
-}
-
-/// The fields of an object in their order, duplicates included, values as they are written.
-struct Line(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Line {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Line;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
-                let mut fields = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    fields.push((name, value.get().to_owned()));
-                }
-                Ok(Line(fields))
-            }
-        }
-        deserializer.deserialize_map(Fields)
-    }
 }

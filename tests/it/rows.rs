@@ -3,6 +3,11 @@
 //! What must come out is worked out here, by other means than the program's.
 
 use overmind_export::Column;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// A datapoint on both sides of an export.
@@ -179,5 +184,55 @@ fn row(
             json(tags),
             (!unknown.is_empty()).then(|| format!("{{{}}}", objects.join(","))),
         ],
+    }
+}
+
+/// A row of which only the text is known.
+pub(crate) fn parsed(wire: String) -> Source {
+    let fields: Fields = serde_json::from_str(&wire).unwrap();
+    let text = |column: Column| {
+        let field = fields.0.iter().find(|(name, _)| name == column.name());
+        field.map(|(_, text)| &**text).filter(|text| *text != "null")
+    };
+    let string = |column| text(column).and_then(|text| serde_json::from_str(text).unwrap());
+    let json = |column| text(column).map(compact);
+    let unknown: Vec<_> = fields
+        .0
+        .iter()
+        .filter(|(name, _)| Column::ALL[..6].iter().all(|column| column.name() != name))
+        .map(|(name, text)| format!("\"{name}\":{}", compact(text)))
+        .collect();
+    let columns = [
+        string(Column::Id),
+        text(Column::Order).map(str::to_owned),
+        json(Column::Input),
+        json(Column::ExpectedOutput),
+        string(Column::Persona),
+        json(Column::Tags),
+        (!unknown.is_empty()).then(|| format!("{{{}}}", unknown.join(","))),
+    ];
+    Source { wire, columns }
+}
+
+/// The fields of an object in their order, values as they are written.
+pub(crate) struct Fields(pub(crate) Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    fields.push((name, value.get().to_owned()));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
