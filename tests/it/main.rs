@@ -12,4 +12,5 @@ mod read;
 mod rows;
 mod sinks;
 mod smoke;
+mod stream;
 mod support;

@@ -83,7 +83,6 @@ pub(crate) fn hard() -> Vec<Source> {
     let long = format!("\"{} \\\" {}\"", "x ".repeat(5_000_000), "ü".repeat(100));
     let deep = format!("{}{}", "[ ".repeat(500), "] ".repeat(500));
     let values: Vec<_> = VALUES.iter().copied().chain([Some(&*long), Some(&*deep)]).collect();
-    // The lengths are prime to each other often enough that the columns do not go in step.
     let mut personas = personas.cycle();
     let mut orders = ORDERS.iter().copied().cycle();
     let mut unknown = UNKNOWN.iter().copied().cycle();
