@@ -7,7 +7,12 @@
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
+mod equality;
+mod read;
 mod readme;
+mod rows;
+mod sinks;
 mod smoke;
+mod stream;
 mod support;
 mod verify;
