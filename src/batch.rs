@@ -7,10 +7,11 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use arrow::{
-    array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+use arrow_array::{
+    ArrayRef, RecordBatch,
+    builder::{ArrayBuilder, Int64Builder, StringBuilder},
 };
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use memchr::memchr2;
 use uuid::Uuid;
 
@@ -19,11 +20,21 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Rows in a batch, and so in a Parquet row group: 0.2 % larger files than with 100,000, at a
-/// tenth of the memory.
-pub(crate) const BATCH_ROWS: usize = 10_000;
-/// Bytes of values in a batch: what bounds memory when rows are large.
-pub(crate) const BATCH_BYTES: usize = 16 << 20;
+/// Where a batch ends: after this many rows or bytes of values, whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchSize {
+    pub(crate) rows: usize,
+    /// What bounds memory when rows are large.
+    pub(crate) bytes: usize,
+}
+
+impl BatchSize {
+    /// A row group, or a record batch of an Arrow file: 0.2 % larger files than with 100,000 rows,
+    /// at a tenth of the memory.
+    pub(crate) const ROW_GROUP: Self = Self { rows: 10_000, bytes: 16 << 20 };
+    /// For formats whose bytes do not depend on it: little memory, and soon at the reader's.
+    pub(crate) const LINES: Self = Self { rows: 1_000, bytes: 1 << 20 };
+}
 
 /// A column of an export.
 #[derive(
@@ -110,9 +121,18 @@ enum Builder {
     Text(StringBuilder),
 }
 
+impl Builder {
+    /// A builder with room for as much as the last one held, and a little more: growing would copy
+    /// megabytes and leave holes behind.
+    fn like(rows: usize, bytes: usize) -> StringBuilder {
+        StringBuilder::with_capacity(rows, bytes + bytes / 16)
+    }
+}
+
 /// Collects rows until a batch is full.
 pub(crate) struct BatchBuilder {
     schema: SchemaRef,
+    size: BatchSize,
     columns: Vec<(Column, Builder)>,
     rows: usize,
     bytes: usize,
@@ -120,7 +140,7 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    pub(crate) fn new(columns: &[Column]) -> Self {
+    pub(crate) fn new(columns: &[Column], size: BatchSize) -> Self {
         let builder = |column: &Column| match column {
             Column::Order => Builder::Order(Int64Builder::new()),
             _ => Builder::Text(StringBuilder::new()),
@@ -128,7 +148,7 @@ impl BatchBuilder {
         let columns = columns.iter().map(|column| (*column, builder(column)));
         let columns: Vec<_> = columns.collect();
         let names: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
-        Self { schema: schema(&names), columns, rows: 0, bytes: 0, pushed_bytes: 0 }
+        Self { schema: schema(&names), size, columns, rows: 0, bytes: 0, pushed_bytes: 0 }
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -172,7 +192,7 @@ impl BatchBuilder {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+        self.rows >= self.size.rows || self.bytes >= self.size.bytes
     }
 
     /// The rows since the last batch; `None` when there are none.
@@ -184,7 +204,12 @@ impl BatchBuilder {
         (self.rows, self.bytes) = (0, 0);
         let columns = self.columns.iter_mut().map(|(_, builder)| match builder {
             Builder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
-            Builder::Text(builder) => Arc::new(builder.finish()),
+            Builder::Text(builder) => {
+                let (rows, bytes) = (builder.len(), builder.values_slice().len());
+                let array = Arc::new(builder.finish());
+                *builder = Builder::like(rows, bytes);
+                array
+            }
         });
         let batch = RecordBatch::try_new(self.schema.clone(), columns.collect());
         batch.map(Some).map_err(|error| Error::Internal(format!("record batch: {error}")))
@@ -230,7 +255,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray;
+    use arrow_array::{Array, cast::AsArray};
     use proptest::prelude::*;
 
     use super::*;
@@ -269,8 +294,8 @@ mod tests {
 
     #[test]
     fn a_batch_ends_by_rows_or_by_bytes_whichever_comes_first() {
-        let mut builder = BatchBuilder::new(&Column::ALL);
-        let long = format!("\"{}\"", "x".repeat(BATCH_BYTES / 2));
+        let mut builder = BatchBuilder::new(&Column::ALL, BatchSize::ROW_GROUP);
+        let long = format!("\"{}\"", "x".repeat(BatchSize::ROW_GROUP.bytes / 2));
         let row = |input| Row {
             id: Uuid::nil(),
             order: None,
@@ -280,12 +305,12 @@ mod tests {
             tags: None,
             additional_properties: None,
         };
-        for _ in 0..BATCH_ROWS {
+        for _ in 0..BatchSize::ROW_GROUP.rows {
             assert!(!builder.is_full());
             builder.push(&row(None));
         }
         assert!(builder.is_full());
-        assert_eq!(builder.finish().unwrap().unwrap().num_rows(), BATCH_ROWS);
+        assert_eq!(builder.finish().unwrap().unwrap().num_rows(), BatchSize::ROW_GROUP.rows);
         assert!(builder.finish().unwrap().is_none());
         builder.push(&row(Some(&long)));
         assert!(!builder.is_full());
@@ -295,7 +320,8 @@ mod tests {
 
     #[test]
     fn columns_keep_the_order_of_the_schema_and_nulls_stay_null() {
-        let mut builder = BatchBuilder::new(&[Column::Id, Column::Order, Column::Tags]);
+        let mut builder =
+            BatchBuilder::new(&[Column::Id, Column::Order, Column::Tags], BatchSize::LINES);
         builder.push(&Row {
             id: Uuid::from_u128(0xAB),
             order: Some(i64::MAX),

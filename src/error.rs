@@ -130,6 +130,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Exports are not what they were when they were written.
+    #[error("{damaged} of {of} {} damaged", if *of == 1 { "export is" } else { "exports are" })]
+    Unverified {
+        /// How many.
+        damaged: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// The output exists already, or cannot be made.
     #[error("{}: {why}", path.display())]
     Output {
@@ -232,7 +240,8 @@ impl Error {
             Self::Page { .. }
             | Self::Incomplete(_)
             | Self::OutOfOrder(_)
-            | Self::Damaged { .. } => 65,
+            | Self::Damaged { .. }
+            | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
             Self::Io { .. } => 74,
             Self::Locked { .. } => 75,
@@ -287,6 +296,7 @@ impl Error {
                     "make room, or write somewhere else; nothing was published"
                 }
             }
+            Self::Unverified { .. } => "what is named above is wrong: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::Internal(_) | Self::Encode { .. } => {
                 "this is a bug: please report it with the command and this text"

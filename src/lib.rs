@@ -1,4 +1,67 @@
-//! Export Overmind Lab datasets, every row once.
+//! Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
+//!
+//! The only way to read a dataset's datapoints is a page-numbered endpoint. This crate turns it into
+//! an ordered stream with bounded prefetch, and feeds that to sinks that write files:
+//!
+//! ```text
+//!  cli ──► plan ──► client ──► paginator ──► batch ──► sink ──► destination ──► manifest
+//!                  one page   ordered pages  record   parquet   staged, then   written
+//!                  throttle   proof of       batches  ipc       published in   last
+//!                  retry      completeness            jsonl     one step
+//! ```
+//!
+//! Each module knows what is to its right in that picture and nothing to its left. In short:
+//!
+//! - [`Client`] asks for pages and lists datasets; [`Client::datapoints`] is a
+//!   `Stream<Item = Result<Datapoint>>`, [`Client::pages`] gives whole pages.
+//! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, or standard output.
+//! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
+//!   [`write_pages`] feeds it.
+//! - [`verify()`] holds an export against what was recorded when it was written.
+//!
+//! # Rows as a stream
+//!
+//! ```
+//! use futures::TryStreamExt;
+//! use overmind_export::{Client, Query, StreamOptions, demo};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dataset = demo::Dataset::generated(1_000, 7);
+//! let id = dataset.id;
+//! let server = demo::Server::start(demo::Options::default(), vec![dataset]).await?;
+//!
+//! let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
+//! let mut rows = client.datapoints(id, Query::default(), StreamOptions::default());
+//! let mut personas = 0;
+//! while let Some(row) = rows.try_next().await? {
+//!     personas += usize::from(row.persona.is_some());
+//! }
+//! assert!(personas > 100);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A file
+//!
+//! ```
+//! use overmind_export::{Client, Export, ExportOptions, ExportPlan, demo};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dataset = demo::Dataset::generated(1_000, 7);
+//! # let id = dataset.id;
+//! # let server = demo::Server::start(demo::Options::default(), vec![dataset]).await?;
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("rows.parquet");
+//! let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
+//! let plan = ExportPlan::new(ExportOptions::new(id, &path))?;
+//! let summary = Export::new(client, plan).run().await?;
+//! assert_eq!((summary.rows, summary.files), (1_000, 1));
+//! # Ok(())
+//! # }
+//! ```
+
 mod batch;
 mod budget;
 mod client;
@@ -6,20 +69,35 @@ pub mod demo;
 mod destination;
 mod error;
 mod export;
+mod facts;
 mod manifest;
 mod paginator;
 mod plan;
 mod progress;
 mod proof;
+mod read;
 mod sink;
 mod throttle;
+mod verify;
+
 pub use batch::{Column, schema};
-pub use client::*;
-pub use error::*;
+pub use client::{
+    ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
+    Source,
+};
+pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
-pub use manifest::*;
-pub use paginator::*;
-pub use plan::*;
-pub use progress::*;
-pub use sink::*;
+pub use manifest::{Completeness, Manifest, Part, Tool};
+pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
+pub use plan::{ExportOptions, ExportPlan, Target};
+pub use progress::Progress;
+pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
+pub use verify::{Verification, verify};
+
+/// Arrow in the version that [`Sink`] speaks.
+pub use {arrow_array, arrow_schema};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamplesCompile;

@@ -16,6 +16,7 @@ use crate::{
     batch::Column,
     client::Query,
     error::{Error, Result},
+    manifest::Completeness,
     paginator::{PageRange, StreamOptions},
     sink::{Compression, Encoding, Format},
 };
@@ -88,7 +89,7 @@ pub struct ExportOptions {
     pub encode_threads: Option<usize>,
     /// Bytes of pages held ahead of the encoder; default 16 MiB.
     pub prefetch_bytes: usize,
-    /// Where ids beyond 16 MB are sorted; default the system's temporary directory.
+    /// Where ids beyond 4 MiB are sorted; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,
 }
 
@@ -183,9 +184,10 @@ impl ExportPlan {
         &self.columns
     }
 
-    /// Whether the whole dataset is asked for, so that completeness can be claimed.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.options.pages == PageRange::ALL && self.options.limit.is_none()
+    /// What can be claimed once every page has come.
+    pub(crate) fn completeness(&self) -> Completeness {
+        let whole = self.options.pages == PageRange::ALL && self.options.limit.is_none();
+        if whole { Completeness::Proven } else { Completeness::Partial }
     }
 
     pub(crate) fn temp_dir(&self) -> PathBuf {

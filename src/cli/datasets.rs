@@ -19,7 +19,7 @@ pub(super) struct Datasets {
 impl Datasets {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let client = global.client()?;
-        super::runtime()?.block_on(async {
+        super::block_on(async {
             let datasets = client.datasets(self.filters.clone().into());
             if self.json {
                 return datasets.try_for_each(async |dataset| super::print_json(&dataset)).await;

@@ -73,7 +73,7 @@ impl Demo {
             .map(|dataset| format!("  {}  {} rows  {}\n", dataset.id, dataset.len(), dataset.name))
             .collect();
         let id = datasets.first().map(|dataset| dataset.id).unwrap_or_default();
-        super::runtime()?.block_on(async {
+        super::block_on(async {
             let server = start(options, datasets).await?;
             let url = server.url();
             let key = self.api_key.as_deref().unwrap_or("any");
@@ -98,27 +98,26 @@ impl Demo {
             source: Some(source.into()),
         })?;
         let path = folder.join("datapoints.parquet");
-        let runtime = super::runtime()?;
         let dataset = Dataset::generated(self.rows, SEED);
         let id = dataset.id;
-        let server = runtime.block_on(start(Options::default(), vec![dataset]))?;
-        let client = |url: String| -> Result<Client> {
-            global.configure(Client::builder()).base_url(url).api_key("demo").build()
-        };
-        screen.say(&format!(
-            "An embedded API serves {} generated datapoints on {}.\n\n$ overmind-export export {id} \
-             -o {}",
-            indicatif::HumanCount(self.rows),
-            server.url(),
-            path.display()
-        ));
-        let options = ExportOptions { overwrite: true, ..ExportOptions::new(id, &path) };
-        let client = client(server.url())?;
-        super::export::run(client.clone(), ExportPlan::new(options)?, screen)?;
-        let rows = self.rows.clamp(1, 5) as u32;
-        let table = super::preview::table(&client, id, Query::default(), rows, &[]);
-        let table = runtime.block_on(table)?;
-        runtime.block_on(server.stop());
+        let table = super::block_on(async {
+            let server = start(Options::default(), vec![dataset]).await?;
+            let client = Client::builder();
+            let client = global.configure(client).base_url(server.url()).api_key("demo").build()?;
+            screen.say(&format!(
+                "An embedded API serves {} generated datapoints on {}.\n\n\
+                 $ overmind-export export {id} -o {}",
+                indicatif::HumanCount(self.rows),
+                server.url(),
+                path.display()
+            ));
+            let options = ExportOptions { overwrite: true, ..ExportOptions::new(id, &path) };
+            super::export::run(client.clone(), ExportPlan::new(options)?, screen).await?;
+            let rows = self.rows.clamp(1, 5) as u32;
+            let table = super::preview::table(&client, id, Query::default(), rows, &[]).await?;
+            server.stop().await;
+            Ok(table)
+        })?;
         let path = path.display();
         super::print(&format!(
             "\n$ overmind-export preview {id}\n{table}\nOpen it:\n  \

@@ -73,7 +73,7 @@ pub(super) struct Export {
     /// Bytes of pages to hold ahead of the encoder
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse::bytes, help_heading = "Resources")]
     prefetch_bytes: usize,
-    /// Where ids beyond 16 MB are sorted [default: the system's temporary directory]
+    /// Where ids beyond 4 MiB are sorted [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", help_heading = "Resources")]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -91,12 +91,12 @@ impl Export {
         }
         let client = global.client()?;
         if dry_run {
-            return super::runtime()?.block_on(async {
+            return super::block_on(async {
                 let would = Job::new(client, plan).dry_run().await?;
                 if json { super::print_json(&would) } else { super::print(&announce(&would)) }
             });
         }
-        let summary = run(client, plan, screen)?;
+        let summary = super::block_on(run(client, plan, screen))?;
         if json {
             super::print_json(&summary)?;
         }
@@ -105,17 +105,14 @@ impl Export {
 }
 
 /// Runs a plan with progress and signals, and says what it came to.
-pub(super) fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
+pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
     let job = Job::new(client.clone(), plan);
-    let progress = job.progress();
-    super::runtime()?.block_on(async {
-        let shown = screen.show(client, progress);
-        let result = job.run_until(interrupted()).await;
-        shown.end();
-        let summary = result?;
-        screen.say(&report(&summary));
-        Ok(summary)
-    })
+    let shown = screen.show(client, job.progress());
+    let result = job.run_until(interrupted()).await;
+    shown.end();
+    let summary = result?;
+    screen.say(&report(&summary));
+    Ok(summary)
 }
 
 impl From<Export> for ExportOptions {

@@ -10,6 +10,7 @@ mod preview;
 mod progress;
 mod query;
 mod table;
+mod verify;
 
 use std::io::{self, Write};
 
@@ -18,7 +19,7 @@ use clap::{
     builder::styling::{AnsiColor, Styles},
 };
 use overmind_export::{Error, Result};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -53,6 +54,7 @@ enum Command {
     Export(Box<export::Export>),
     Datasets(datasets::Datasets),
     Preview(preview::Preview),
+    Verify(verify::Verify),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
@@ -64,17 +66,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
+        Command::Verify(verify) => verify.run(&screen),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }
 }
 
-fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread()
+/// Runs a future to its end; what still blocks then does not hold the process up.
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("network")
         .build()
-        .map_err(|error| Error::Internal(format!("starting threads: {error}")))
+        .map_err(|error| Error::Internal(format!("starting threads: {error}")))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
 }
 
 /// Writes to standard output, where data and summaries go.

@@ -32,7 +32,7 @@ impl Preview {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let client = global.client()?;
         let query = Query::from(self.filters.clone());
-        super::runtime()?.block_on(async {
+        super::block_on(async {
             if self.json {
                 return self.lines(&client, query).await;
             }

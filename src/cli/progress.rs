@@ -28,6 +28,10 @@ impl Screen {
         Self { shown, quiet, bars: MultiProgress::new() }
     }
 
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A line for people, unless they asked for quiet.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {

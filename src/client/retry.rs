@@ -69,13 +69,13 @@ impl Patience {
             Weather { answered: true, failing_since: None };
     }
 
-    /// When patience ends, now that something has failed.
-    fn failed(&self, answered: bool, policy: &RetryPolicy) -> Instant {
+    /// How much patience is left, now that something has failed.
+    fn failed(&self, answered: bool, policy: &RetryPolicy) -> Duration {
         let mut weather = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         weather.answered |= answered;
         let default = if weather.answered { RETRY_FOR } else { NEVER_ANSWERED };
         let since = *weather.failing_since.get_or_insert_with(Instant::now);
-        since + policy.retry_for.unwrap_or(default)
+        policy.retry_for.unwrap_or(default).saturating_sub(since.elapsed())
     }
 }
 
@@ -146,18 +146,15 @@ impl Inner {
             };
             tracing::warn!(%url, attempts, cause = %cause.text(), "attempt failed");
             undecodable += u64::from(matches!(cause, Retryable::Decode(_)));
-            let ends = self.patience.failed(answered, &self.retry);
-            if let Some(wait) = wait.filter(|wait| Instant::now() + *wait > ends) {
+            let left = self.patience.failed(answered, &self.retry);
+            if let Some(wait) = wait.filter(|wait| *wait > left) {
                 return Err(Error::ComeBackLater { origin: self.origin(), wait });
             }
-            let backoff = backoff(attempts, fastrand::f64());
-            if attempts > self.retry.max_retries
-                || undecodable > DECODE_RETRIES
-                || Instant::now() + backoff > ends
-            {
+            if attempts > self.retry.max_retries || undecodable > DECODE_RETRIES || left.is_zero() {
                 return Err(self.give_up(page, attempts, begun.elapsed(), cause));
             }
-            sleep(backoff).await;
+            // The last attempt is made at the end of the time, however long its backoff would be.
+            sleep(backoff(attempts, fastrand::f64()).min(left)).await;
         }
     }
 
@@ -265,23 +262,4 @@ fn retry_after(value: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_cap_and_jitter_reaches_down_to_nothing() {
-        let seconds = |attempts| backoff(attempts, 1.0).as_secs_f64();
-        assert_eq!([1, 2, 3, 6, 7, 99].map(seconds), [0.5, 1.0, 2.0, 16.0, 20.0, 20.0]);
-        assert_eq!(backoff(5, 0.0), Duration::ZERO);
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_of_its_forms() {
-        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
-        let later = SystemTime::now() + Duration::from_secs(100);
-        let wait = retry_after(&httpdate::fmt_http_date(later)).unwrap();
-        assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon"), None);
-    }
-}
+mod tests;

@@ -94,6 +94,10 @@ impl HttpTransport {
             }
             body.extend_from_slice(&chunk);
         }
+        // A page may wait for long; what a body without a length over-reserved should not.
+        if body.capacity() - body.len() > body.len() / 4 {
+            body.shrink_to_fit();
+        }
         let content_type = content_type.unwrap_or_default();
         let mut reply = Reply { status, content_type, retry_after, location, body };
         // Messages quote everything but a page of rows.

@@ -17,9 +17,9 @@ use std::path::Path;
 
 pub(crate) use self::{
     directory::Directory,
-    file::SingleFile,
+    file::{SingleFile, sidecar_path},
     journal::{Header, Kept},
-    part::PartFile,
+    part::{PartFile, examine},
 };
 use crate::{
     error::Result,
@@ -46,6 +46,11 @@ impl Destination {
             Target::Directory(path) => Self::Directory(Directory::probe(path, overwrite)?),
             Target::Stdout => Self::Stdout,
         })
+    }
+
+    /// Moves it out, to work on another thread; what stays behind publishes nothing.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Stdout)
     }
 
     /// Takes the lock where an interrupted run left something, and says what can be kept of it.

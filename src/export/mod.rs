@@ -7,11 +7,10 @@
 //!
 //! Nothing is published before the proof holds. Knows nothing of arguments or terminals.
 
-mod facts;
 mod writer;
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,7 +22,7 @@ use tokio::{select, sync::mpsc, task::JoinHandle};
 
 use self::writer::{Finished, Message, Writer};
 use crate::{
-    batch::{BatchBuilder, Column},
+    batch::{BatchBuilder, BatchSize, Column},
     client::{Client, Page},
     destination::{Destination, Header, Kept},
     error::{Error, Result},
@@ -193,7 +192,7 @@ impl Export {
         &self,
         destination: &mut Destination,
         started_at: &str,
-        mut stop: std::pin::Pin<&mut impl Future<Output = Error>>,
+        mut stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<(Manifest, u64)> {
         let first = select! {
             page = self.first_page() => page?,
@@ -202,14 +201,13 @@ impl Export {
         let (count, page_rows) = (first.count(), full_page(&first));
         let header =
             Header { plan: self.plan.fingerprint(), count, started_at: started_at.to_owned() };
-        let kept = destination.resume(&header, self.plan.options.restart)?;
-        destination.open(&header)?;
+        let kept = self.open(destination, &header, stop.as_mut()).await?;
         self.announce(&first, &kept);
 
         let started_at = header.started_at.clone();
         let mut pages = self.pages(first, &kept);
         let (sender, receiver) = mpsc::channel(HANDOVER);
-        let staged = std::mem::replace(destination, Destination::Stdout);
+        let staged = destination.take();
         let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
         let writing: JoinHandle<(Destination, Result<Finished>)> =
             tokio::task::spawn_blocking(move || {
@@ -252,6 +250,29 @@ impl Export {
             parts: finished.parts,
         };
         Ok((manifest, bytes))
+    }
+
+    /// Takes the lock, and what an interrupted run left: reading that again can take long.
+    async fn open(
+        &self,
+        destination: &mut Destination,
+        header: &Header,
+        stop: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Vec<Kept>> {
+        let (mut staged, header) = (destination.take(), header.clone());
+        let restart = self.plan.options.restart;
+        let opening = tokio::task::spawn_blocking(move || {
+            let kept = staged.resume(&header, restart);
+            let kept = kept.and_then(|kept| staged.open(&header).map(|()| kept));
+            (staged, kept)
+        });
+        let (staged, kept) = select! {
+            opened = opening => opened
+                .map_err(|error| Error::Internal(format!("opening the output: {error}")))?,
+            error = stop => return Err(error),
+        };
+        *destination = staged;
+        kept
     }
 
     async fn first_page(&self) -> Result<Page> {
@@ -324,12 +345,6 @@ impl Export {
             received_bytes: meter.bytes(),
             seconds: elapsed.as_secs_f64(),
         }
-    }
-}
-
-impl ExportPlan {
-    fn completeness(&self) -> Completeness {
-        if self.is_whole() { Completeness::Proven } else { Completeness::Partial }
     }
 }
 
@@ -407,7 +422,7 @@ pub async fn write_pages(
     columns: &[Column],
     mut sink: Box<dyn Sink>,
 ) -> Result<Written> {
-    let mut builder = BatchBuilder::new(columns);
+    let mut builder = BatchBuilder::new(columns, BatchSize::ROW_GROUP);
     let (sender, mut receiver) = mpsc::channel(HANDOVER);
     let writing = blocking(move || {
         let mut write = || {

@@ -7,17 +7,17 @@ use std::{io::Write, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::facts::{Facts, digest};
 use crate::{
-    batch::BatchBuilder,
+    batch::{BatchBuilder, BatchSize},
     client::Page,
     destination::{Destination, Kept, PartFile},
     error::{Error, Result},
+    facts::{Facts, digest},
     manifest::Part,
     plan::{BYTES_PER_FILE, ExportPlan, Target},
     progress::Progress,
     proof::Digest,
-    sink::Sink,
+    sink::{Format, Sink},
 };
 
 pub(super) enum Message {
@@ -61,6 +61,14 @@ struct OpenPart {
     digest: Digest,
 }
 
+/// A function of the format alone, because it decides the bytes.
+fn batch_size(format: Format) -> BatchSize {
+    match format {
+        Format::Parquet | Format::Arrow => BatchSize::ROW_GROUP,
+        Format::JsonLines => BatchSize::LINES,
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         plan: ExportPlan,
@@ -78,7 +86,7 @@ impl Writer {
         Self {
             count,
             destination,
-            builder: BatchBuilder::new(&plan.columns),
+            builder: BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format())),
             plan,
             open: None,
             rows: parts.iter().map(|part| part.rows).sum(),

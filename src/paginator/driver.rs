@@ -76,7 +76,9 @@ impl Driver {
         let mut flight = self.flight(page, kept_pages);
         while flight.due <= flight.last {
             let ahead = flight.next - flight.due;
-            let wanted = flight.next <= flight.last && ahead < self.options.prefetch_pages as u64;
+            // The next page in order may always proceed, whatever the bounds.
+            let within = ahead == 0 || ahead < self.options.prefetch_pages as u64;
+            let wanted = flight.next <= flight.last && within;
             let fits = ahead == 0 || self.budget.fits(flight.estimate);
             select! {
                 biased;

@@ -2,15 +2,12 @@
 
 use std::io::Write;
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::Schema,
-    error::ArrowError,
-    ipc::{
-        CompressionType,
-        writer::{FileWriter, IpcWriteOptions, StreamWriter},
-    },
+use arrow_array::RecordBatch;
+use arrow_ipc::{
+    CompressionType,
+    writer::{FileWriter, IpcWriteOptions, StreamWriter},
 };
+use arrow_schema::{ArrowError, Schema};
 
 use super::{Compression, Counted, METADATA_KEY, Sink, Written};
 use crate::error::{Error, Result};

@@ -2,10 +2,7 @@
 
 use std::io::{self, Write};
 
-use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::Int64Type,
-};
+use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use flate2::write::GzEncoder;
 
 use super::{Compression, Counted, Sink, Written};
@@ -98,9 +95,9 @@ impl Write for Encoder {
 }
 
 enum Values<'a> {
-    Integers(&'a arrow::array::Int64Array),
-    Json(&'a arrow::array::StringArray),
-    Text(&'a arrow::array::StringArray),
+    Integers(&'a Int64Array),
+    Json(&'a StringArray),
+    Text(&'a StringArray),
 }
 
 impl Values<'_> {

@@ -13,7 +13,8 @@ use std::{
     io::{self, Write},
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 pub use self::options::{Compression, Encoding, Format};
 use crate::error::Result;
@@ -23,11 +24,11 @@ pub(crate) const METADATA_KEY: &str = "overmind_export";
 
 /// Something that batches are written to, one after the other.
 ///
-/// Implement it to send an export somewhere else: [`Export::run_into`](crate::Export::run_into)
+/// Implement it to send rows somewhere else: [`write_pages`](crate::write_pages)
 /// takes any sink. Calls may block; they are made off the threads that serve sockets.
 ///
 /// ```
-/// use arrow::array::RecordBatch;
+/// use arrow_array::RecordBatch;
 /// use overmind_export::{Result, Sink, Written};
 ///
 /// /// Counts rows and keeps none.

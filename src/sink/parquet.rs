@@ -5,7 +5,8 @@
 
 use std::{collections::VecDeque, thread};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use parquet::{
     arrow::{
         ArrowWriter,

@@ -15,7 +15,7 @@ fn a_refused_key_is_told_from_a_missing_one() {
     let options = Options { api_key: Some("another".to_owned()), ..Options::default() };
     let world = World::generated(options, 3);
     let told = session(&world, &[EXPORT, "datasets", "preview ID"]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl
     exit 77
     error: the API refuses the key
@@ -42,7 +42,7 @@ fn an_unknown_dataset_may_be_a_filter_that_excludes_it() {
     let world = World::generated(Options::default(), 3);
     let other = "export 00000000-0000-4000-8000-000000000000 -o rows.jsonl";
     let told = session(&world, &[other, "export ID -o rows.jsonl --source seed --version-min 2"]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export 00000000-0000-4000-8000-000000000000 -o rows.jsonl
     exit 66
     error: no such dataset, or a filter excludes it
@@ -65,7 +65,7 @@ fn an_unknown_dataset_is_the_same_to_every_command_and_option() {
         Dataset::generated(3, 7).with_id("00000000-0000-4000-8000-000000000000".parse().unwrap()),
     );
     let told = session(&world, &["preview ID"]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export preview ID
     exit 66
     error: no such dataset, or a filter excludes it
@@ -94,7 +94,7 @@ fn an_unknown_dataset_is_the_same_to_every_command_and_option() {
 fn a_filter_that_the_api_refuses_is_named_with_the_reason() {
     let body = r#"{"generator_model":["Ensure this value has at most 20 characters."],"search":["Too short.","Try again."]}"#;
     let line = "export ID -o rows.jsonl --search support --generator-model demo-writer-1";
-    insta::assert_snapshot!(told_on(1, Fault::status(400).body(body), &[line]), @r"
+    insta::assert_snapshot!(told_on(1, Fault::status(400).body(body), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --search support --generator-model demo-writer-1
     exit 2
     error: the API refuses a parameter
@@ -106,21 +106,21 @@ fn a_filter_that_the_api_refuses_is_named_with_the_reason() {
 #[test]
 fn refusals_say_what_to_ask_for() {
     let body = r#"{"detail":"Credits are used up.","code":"payment_required"}"#;
-    insta::assert_snapshot!(told_on(1, Fault::status(402).body(body), &[EXPORT]), @r"
+    insta::assert_snapshot!(told_on(1, Fault::status(402).body(body), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 77
     error: the API asks for payment
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 402 Payment Required: Credits are used up. (payment_required)
       hint: the account's credits are used up
     ");
-    insta::assert_snapshot!(told_on(Page::List, Fault::status(403), &["datasets"]), @r"
+    insta::assert_snapshot!(told_on(Page::List, Fault::status(403), &["datasets"]), @"
     $ overmind-export datasets
     exit 77
     error: the API does not allow this
       cause: GET http://API/api/datasets/ answered 403 Forbidden: You do not have permission to perform this action.
       hint: the key's plan or permissions do not allow this
     ");
-    insta::assert_snapshot!(told_on(1, Fault::status(418), &[EXPORT]), @r"
+    insta::assert_snapshot!(told_on(1, Fault::status(418), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 69
     error: the API refuses the request
@@ -153,7 +153,7 @@ fn a_refusal_in_another_form_is_not_taken_for_the_api() {
 #[test]
 fn what_a_server_says_cannot_steer_the_terminal() {
     let body = r#"{"detail":"\u001b[2Jgone\nexit 0"}"#;
-    insta::assert_snapshot!(told_on(1, Fault::status(403).body(body), &[EXPORT]), @r"
+    insta::assert_snapshot!(told_on(1, Fault::status(403).body(body), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 77
     error: the API does not allow this
@@ -166,7 +166,7 @@ fn what_a_server_says_cannot_steer_the_terminal() {
 fn a_page_past_the_end_is_no_missing_dataset() {
     let world = World::generated(Options::default(), 1000);
     let told = session(&world, &["export ID -o rows.jsonl --pages 11-12"]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl --pages 11-12
     exit 66
     error: there is no such page
@@ -179,7 +179,7 @@ fn a_page_past_the_end_is_no_missing_dataset() {
 #[test]
 fn an_api_that_stays_unavailable_ends_with_its_last_answer() {
     let line = "export ID -o rows.jsonl --max-retries 1";
-    insta::assert_snapshot!(told_on(1, Fault::status(503), &[line]), @r"
+    insta::assert_snapshot!(told_on(1, Fault::status(503), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 1
     exit 69
     TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=1 cause=answered 503 Service Unavailable: Service temporarily unavailable, try again later.
@@ -188,7 +188,7 @@ fn an_api_that_stays_unavailable_ends_with_its_last_answer() {
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 503 Service Unavailable: Service temporarily unavailable, try again later.
       hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
     ");
-    insta::assert_snapshot!(told_on(3, Fault::html(502), &["export ID -o rows.jsonl --max-retries 0 -q"]), @r"
+    insta::assert_snapshot!(told_on(3, Fault::html(502), &["export ID -o rows.jsonl --max-retries 0 -q"]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
@@ -200,7 +200,7 @@ fn an_api_that_stays_unavailable_ends_with_its_last_answer() {
 #[test]
 fn a_run_that_may_not_retry_for_any_time_ends_at_the_first_failure() {
     let line = "export ID -o rows.jsonl --retry-for 0 -q";
-    insta::assert_snapshot!(told_on(1, Fault::status(500), &[line]), @r"
+    insta::assert_snapshot!(told_on(1, Fault::status(500), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --retry-for 0 -q
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
@@ -212,7 +212,7 @@ fn a_run_that_may_not_retry_for_any_time_ends_at_the_first_failure() {
 #[test]
 fn a_wait_beyond_patience_ends_the_run_at_once_and_says_when_to_come_back() {
     let fault = Fault::status(429).header("Retry-After", "3600");
-    insta::assert_snapshot!(told_on(1, fault, &["export ID -o rows.jsonl -q"]), @r"
+    insta::assert_snapshot!(told_on(1, fault, &["export ID -o rows.jsonl -q"]), @"
     $ overmind-export export ID -o rows.jsonl -q
     exit 69
     error: the API at http://API asks to come back in 1 h 0 min
@@ -227,7 +227,7 @@ fn nobody_listens() {
     let told = session_with(&world, &["export ID -o rows.jsonl --max-retries 0 -q"], |it| {
         it.env("OVERMIND_LAB_BASE_URL", format!("http://{nobody}"));
     });
-    insta::assert_snapshot!(told.replace(&nobody, "NOBODY"), @r"
+    insta::assert_snapshot!(told.replace(&nobody, "NOBODY"), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 69
     error: the API at http://NOBODY stayed unavailable: 1 attempt in T s
@@ -241,28 +241,28 @@ fn nobody_listens() {
 fn a_connection_that_breaks_or_hangs_says_where() {
     let line = "export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms";
     let told = |fault| told_on(1, fault, &[line]);
-    insta::assert_snapshot!(told(Fault::ResetBeforeHeaders), @r"
+    insta::assert_snapshot!(told(Fault::ResetBeforeHeaders), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
       cause: the connection broke before an answer: Connection reset by peer (os error 104)
       hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
     ");
-    insta::assert_snapshot!(told(Fault::CutBody { after: 1000 }), @r"
+    insta::assert_snapshot!(told(Fault::CutBody { after: 1000 }), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
       cause: the body broke off after 1000 bytes: end of file before message length reached
       hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
     ");
-    insta::assert_snapshot!(told(Fault::Delay(Duration::from_secs(60))), @r"
+    insta::assert_snapshot!(told(Fault::Delay(Duration::from_secs(60))), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
       cause: no complete answer within 0.3 s
       hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
     ");
-    insta::assert_snapshot!(told(Fault::Stall { after: 1000 }), @r"
+    insta::assert_snapshot!(told(Fault::Stall { after: 1000 }), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
@@ -276,7 +276,7 @@ fn a_redirect_to_another_origin_is_not_followed() {
     let other = World::generated(Options::default(), 1000);
     let to = format!("{}/api/datasets/{ID}/datapoints/", other.server.url());
     let told = told_on(1, Fault::redirect(&to), &[EXPORT]);
-    insta::assert_snapshot!(told.replace(&other.server.addr().to_string(), "OTHER"), @r"
+    insta::assert_snapshot!(told.replace(&other.server.addr().to_string(), "OTHER"), @"
     $ overmind-export export ID -o rows.jsonl
     exit 78
     error: the API redirects to another origin
@@ -289,7 +289,7 @@ fn a_redirect_to_another_origin_is_not_followed() {
 #[test]
 fn a_redirect_within_the_origin_is_followed_but_not_for_ever() {
     let to = format!("/api/datasets/{ID}/datapoints/?page=1&page_size=100");
-    insta::assert_snapshot!(told_on(1, Fault::redirect(&to), &[EXPORT]), @r"
+    insta::assert_snapshot!(told_on(1, Fault::redirect(&to), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 78
     error: the API redirects without end
@@ -298,7 +298,7 @@ fn a_redirect_within_the_origin_is_followed_but_not_for_ever() {
     ");
     let faults = Faults::none().on(1, Nth(1), Fault::redirect(&to));
     let world = World::generated(Options { faults, ..Options::default() }, 1000);
-    insta::assert_snapshot!(session(&world, &[EXPORT]), @r"
+    insta::assert_snapshot!(session(&world, &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 0
     1,000 rows in 1 file (989.52 KiB) · T s · N rows/s · complete: every row once

@@ -385,7 +385,7 @@ fn options_that_contradict_each_other_are_refused() {
         "export ID -o - --manifest",
         "demo --port 8080",
     ]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o - --json
     exit 2
     error: --json and -o - both want standard output: leave one out
@@ -421,7 +421,7 @@ fn options_that_contradict_each_other_are_refused() {
 fn a_command_that_does_not_exist_is_refused() {
     let told =
         refused(&["exprot ID", "completions powerbash", "export ID -o rows.parquet --quite"]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export exprot ID
     exit 2
     error: unrecognized subcommand 'exprot'

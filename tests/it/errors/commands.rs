@@ -34,7 +34,7 @@ fn a_summary_is_for_people_on_standard_error() {
             "export ID -o never.jsonl --progress never",
         ],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl
     exit 0
     250 rows in 1 file (67.28 KiB) · T s · N rows/s · complete: every row once
@@ -174,7 +174,7 @@ fn an_empty_dataset_is_exported_and_previewed() {
         &world,
         &["export ID -o rows.jsonl", "preview ID", "preview ID --json", "export ID -o a --dry-run"],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl
     exit 0
     0 rows in 1 file (0 B) · T s · N rows/s · complete: every row once

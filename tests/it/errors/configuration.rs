@@ -31,7 +31,7 @@ fn without_a_key_nothing_is_sent_and_the_ways_to_give_one_are_named() {
     let told = session_with(&world, &[EXPORT, "datasets", "preview ID"], |it| {
         it.env("OVERMIND_LAB_API_KEY", "");
     });
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl
     exit 77
     error: no API key
@@ -56,7 +56,7 @@ fn a_key_that_no_header_can_carry_is_refused_without_showing_it() {
         it.env("OVERMIND_LAB_API_KEY", format!("{KEY}\u{7}"));
     });
     assert!(!told.contains(KEY));
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl
     exit 78
     error: the API key has characters that no key has
@@ -76,7 +76,7 @@ fn a_key_file_that_cannot_be_used_is_named() {
             "datasets --api-key-file folder",
         ],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export datasets --api-key-file missing
     exit 78
     error: cannot use the key file missing
@@ -100,7 +100,7 @@ fn a_key_file_that_others_can_read_is_used_with_a_warning() {
     let world = world();
     key_file(&world, "key", KEY);
     let quiet = "export ID -o quiet.jsonl --api-key-file key -q";
-    insta::assert_snapshot!(session(&world, &["export ID -o private.jsonl --api-key-file key"]), @r"
+    insta::assert_snapshot!(session(&world, &["export ID -o private.jsonl --api-key-file key"]), @"
     $ overmind-export export ID -o private.jsonl --api-key-file key
     exit 0
     3 rows in 1 file (3.67 KiB) · T s · N rows/s · complete: every row once
@@ -109,7 +109,7 @@ fn a_key_file_that_others_can_read_is_used_with_a_warning() {
     fs::set_permissions(world.path("key"), fs::Permissions::from_mode(0o640)).unwrap();
     insta::assert_snapshot!(
         session(&world, &["export ID -o open.jsonl --api-key-file key", quiet]),
-        @r"
+        @"
     $ overmind-export export ID -o open.jsonl --api-key-file key
     exit 0
     TIME  WARN key can be read by others: chmod 600 key
@@ -230,7 +230,7 @@ fn a_base_url_of_the_environment_is_checked_likewise() {
 #[test]
 fn plain_http_to_another_machine_is_refused() {
     let told = session(&world(), &["export ID -o rows.jsonl --base-url http://api.overmindlab.ai"]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl --base-url http://api.overmindlab.ai
     exit 78
     error: http://api.overmindlab.ai/ is plain http: the API key would cross the network unencrypted
@@ -254,7 +254,7 @@ fn a_certificate_file_that_cannot_be_used_is_named() {
             "datasets --ca-cert other.pem",
         ],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export datasets --ca-cert missing.pem
     exit 78
     error: cannot use the certificate file missing.pem
@@ -317,7 +317,7 @@ fn a_proxy_on_the_way_to_https_is_asked_for_a_tunnel_and_never_sees_the_key() {
     let told = session_with(&world(), &["export ID -o rows.jsonl -q --max-retries 0"], |it| {
         it.env("OVERMIND_LAB_BASE_URL", "https://api.example.test").env("HTTPS_PROXY", &proxy);
     });
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl -q --max-retries 0
     exit 69
     error: the API at https://api.example.test stayed unavailable: 1 attempt in T s

@@ -35,7 +35,7 @@ fn an_output_that_exists_is_not_touched() {
             "export ID -o folder/mine",
         ],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.parquet
     exit 73
     error: rows.parquet: exists already
@@ -79,7 +79,7 @@ fn a_folder_that_is_missing_is_not_made() {
             "export ID -o file/rows.jsonl",
         ],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o missing/rows.jsonl
     exit 73
     error: missing/rows.jsonl: there is no folder missing
@@ -136,7 +136,7 @@ fn an_empty_directory_and_an_earlier_export_are_replaced() {
             "export ID -o parts -q --limit 5 --overwrite",
         ],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o parts -q
     exit 0
 
@@ -178,7 +178,7 @@ fn a_full_disk_leaves_nothing_behind() {
     let script = "EXPORT -o small/rows.jsonl; echo exit $?; EXPORT -o small/parts/ --format jsonl; \
                   echo exit $?; EXPORT -o small/rows.parquet --compression none; echo exit $?; ls -A small";
     let Some(ran) = on_small_disk(&world, "64k", script) else { return };
-    insta::assert_snapshot!(tell(&world, &ran), @r"
+    insta::assert_snapshot!(tell(&world, &ran), @"
     exit 0
     exit 74
     exit 74
@@ -199,7 +199,7 @@ fn a_full_disk_leaves_nothing_behind() {
 fn a_mount_point_is_not_replaced() {
     let world = world();
     let Some(ran) = on_small_disk(&world, "16m", "EXPORT -o small --overwrite") else { return };
-    insta::assert_snapshot!(tell(&world, &ran), @r"
+    insta::assert_snapshot!(tell(&world, &ran), @"
     exit 73
     error: small: is a mount point, which cannot be replaced in one step
       hint: export to a directory inside it
@@ -217,7 +217,7 @@ fn standard_output_that_is_full_is_an_error() {
         tell(&world, &output.wait_with_output().unwrap().into())
     };
     let expected = to_full("export ID -o -");
-    insta::assert_snapshot!(expected, @r"
+    insta::assert_snapshot!(expected, @"
     exit 74
     error: cannot write standard output
       cause: No space left on device (os error 28)
@@ -271,7 +271,7 @@ fn a_second_run_on_the_same_output_is_refused_until_the_first_is_gone() {
 
         let told = session(&world, &[&format!("export ID -o {output}")]);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(told.replace(output, "OUTPUT"), @r"
+            insta::assert_snapshot!(told.replace(output, "OUTPUT"), @"
             $ overmind-export export ID -o OUTPUT
             exit 75
             error: another run is writing OUTPUT
@@ -298,7 +298,7 @@ fn an_interrupted_export_with_another_plan_is_not_continued() {
             "export ID -o parts/ --rows-per-file 200",
         ],
     );
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o parts/ --rows-per-file 100 --concurrency 1
     exit 77
     error: the API does not allow this
@@ -312,7 +312,7 @@ fn an_interrupted_export_with_another_plan_is_not_continued() {
     ");
     world.server.set_faults(Faults::none());
     let told = session(&world, &["export ID -o parts/ --rows-per-file 200 --restart"]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o parts/ --rows-per-file 200 --restart
     exit 0
     1,000 rows in 5 files (302.41 KiB) · T s · N rows/s · complete: every row once
@@ -331,24 +331,24 @@ fn the_demo_says_when_it_cannot_write_or_listen() {
         let mut command = command(world.folder.path());
         tell(&world, &Ran::of(command.args(line.split_whitespace())))
     };
-    insta::assert_snapshot!(run("demo"), @r"
+    insta::assert_snapshot!(run("demo"), @"
     exit 73
     error: overmind-demo: cannot be made
       cause: File exists (os error 17)
       hint: run the demo in another folder, one that you may write to
     ");
-    insta::assert_snapshot!(run(&format!("demo --serve --port {port}")), @r"
+    insta::assert_snapshot!(run(&format!("demo --serve --port {port}")), @"
     exit 73
     error: API: cannot listen there
       cause: Address already in use (os error 98)
       hint: choose another --port, or 0 for any free one
     ");
-    insta::assert_snapshot!(run("demo --serve --from missing.jsonl"), @r"
+    insta::assert_snapshot!(run("demo --serve --from missing.jsonl"), @"
     exit 78
     error: cannot use the datapoints of missing.jsonl
       cause: No such file or directory (os error 2)
     ");
-    insta::assert_snapshot!(run("demo --serve --from rows.jsonl"), @r"
+    insta::assert_snapshot!(run("demo --serve --from rows.jsonl"), @"
     exit 78
     error: cannot use the datapoints of rows.jsonl
       cause: line 2: missing field `id`

@@ -32,7 +32,7 @@ fn stopped(world: &World, signal: &str, arguments: &str) -> String {
 #[test]
 fn an_interrupted_file_starts_over_and_leaves_nothing() {
     let world = world();
-    insta::assert_snapshot!(stopped(&world, "-INT", "-o rows.jsonl"), @r"
+    insta::assert_snapshot!(stopped(&world, "-INT", "-o rows.jsonl"), @"
     exit 130
     error: interrupted by SIGINT
       hint: nothing was written: a single file starts over; export to a directory (a path that ends in a slash) to be able to continue
@@ -43,7 +43,7 @@ fn an_interrupted_file_starts_over_and_leaves_nothing() {
 #[test]
 fn a_terminated_directory_without_a_finished_part_leaves_nothing() {
     let world = world();
-    insta::assert_snapshot!(stopped(&world, "-TERM", "-o parts/"), @r"
+    insta::assert_snapshot!(stopped(&world, "-TERM", "-o parts/"), @"
     exit 143
     error: interrupted by SIGTERM
       hint: nothing was written: run the same command again
@@ -55,7 +55,7 @@ fn a_terminated_directory_without_a_finished_part_leaves_nothing() {
 fn a_terminated_directory_with_finished_parts_is_continued() {
     let world = world();
     let arguments = "-o parts/ --rows-per-file 100";
-    insta::assert_snapshot!(stopped(&world, "-TERM", arguments), @r"
+    insta::assert_snapshot!(stopped(&world, "-TERM", arguments), @"
     exit 143
     error: interrupted by SIGTERM
       hint: run the same command again to continue where it stopped
@@ -69,7 +69,7 @@ fn a_terminated_directory_with_finished_parts_is_continued() {
 
 #[test]
 fn interrupted_standard_output_is_not_complete() {
-    insta::assert_snapshot!(stopped(&world(), "-INT", "-o -"), @r"
+    insta::assert_snapshot!(stopped(&world(), "-INT", "-o -"), @"
     exit 130
     error: interrupted by SIGINT
       hint: the output is not complete: run the same command again

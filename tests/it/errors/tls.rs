@@ -90,7 +90,7 @@ impl Secured {
 #[test]
 fn a_certificate_of_an_unknown_authority_is_refused_and_not_tried_again() {
     let secured = Secured::for_name("localhost");
-    insta::assert_snapshot!(secured.told(EXPORT), @r"
+    insta::assert_snapshot!(secured.told(EXPORT), @"
     $ overmind-export export ID -o rows.jsonl
     exit 69
     error: the certificate of https://localhost:PORT does not verify
@@ -105,7 +105,7 @@ fn a_certificate_of_an_unknown_authority_is_refused_and_not_tried_again() {
 #[test]
 fn a_private_authority_is_trusted_when_it_is_given() {
     let secured = Secured::for_name("localhost");
-    insta::assert_snapshot!(secured.told("export ID -o rows.jsonl --ca-cert authority.pem"), @r"
+    insta::assert_snapshot!(secured.told("export ID -o rows.jsonl --ca-cert authority.pem"), @"
     $ overmind-export export ID -o rows.jsonl --ca-cert authority.pem
     exit 0
     300 rows in 1 file (293.60 KiB) · T s · N rows/s · complete: every row once
@@ -142,7 +142,7 @@ fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
     let mut command = world.command();
     command.env("OVERMIND_LAB_BASE_URL", format!("https://{}", world.server.addr()));
     command.args(["export", &ID.to_string(), "-o", "rows.jsonl", "--max-retries", "0", "-q"]);
-    insta::assert_snapshot!(tell(&world, &Ran::of(&mut command)), @r"
+    insta::assert_snapshot!(tell(&world, &Ran::of(&mut command)), @"
     exit 69
     error: the API at https://API stayed unavailable: 1 attempt in T s
       cause: cannot connect: what listens there does not speak TLS

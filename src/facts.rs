@@ -2,10 +2,8 @@
 //!
 //! Never a clock, a host or anything random: the same rows give the same bytes.
 
-use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::{DataType, Int64Type},
-};
+use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -35,7 +33,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(
+    pub(crate) fn new(
         plan: &ExportPlan,
         count: u64,
         first_row: u64,
@@ -54,7 +52,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn to_json(&self) -> Result<String> {
+    pub(crate) fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::Internal(format!("facts: {error}")))
     }
 }
@@ -87,6 +85,6 @@ pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
 }
 
 enum Values<'a> {
-    Integers(&'a arrow::array::Int64Array),
-    Text(&'a arrow::array::StringArray),
+    Integers(&'a Int64Array),
+    Text(&'a StringArray),
 }

@@ -1,0 +1,209 @@
+"""The libraries that people open exports with: each way in, and what comes back as Python values.
+
+A reader gets what a notebook would give it, and no more; where a library cannot hold a value, the
+table says which and why. Knows nothing of the command or of what the values should be.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.json
+import pyarrow.parquet
+from expected import COLUMNS, JSON_COLUMNS, Columns, Different, members, parsed
+
+SCHEMA = pa.schema(
+    pa.field(name, pa.int64() if name == "order" else pa.string(), nullable=name != "id")
+    for name in COLUMNS
+)
+# Left to itself, DuckDB makes one deep type of all the JSON in a column.
+DUCKDB_COLUMNS = {
+    name: "BIGINT" if name == "order" else "JSON" if name in JSON_COLUMNS else "VARCHAR"
+    for name in COLUMNS
+}
+# What is not in the wheel is missing, not fetched.
+duckdb.execute("SET autoinstall_known_extensions = false")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a run of the command left behind."""
+
+    path: Path
+    extension: str
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.path.glob("part-*")) if self.path.is_dir() else [self.path]
+
+    @property
+    def pattern(self) -> str:
+        """For readers that take a glob in place of a directory."""
+        return str(self.path / f"*.{self.extension}" if self.path.is_dir() else self.path)
+
+    def digest(self) -> str:
+        digest = hashlib.sha256()
+        for file in self.files:
+            content = file.read_bytes()
+            digest.update(f"{file.name} {len(content)} ".encode() + content)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A way to read a format: from an export, or from the pipe that it is written to."""
+
+    format: str
+    name: str
+    read: Callable[[Export | IO[bytes]], Columns]
+    json_is_text: bool = True
+    # The datasets that the library cannot read, or not without a loss, and why.
+    cannot: dict[str, str] = field(default_factory=dict)
+
+
+def of_arrow(table: pa.Table) -> Columns:
+    if not table.schema.equals(SCHEMA):
+        raise Different(f"the schema is {table.schema}")
+    return table.to_pydict()
+
+
+def of_pandas(frame: pd.DataFrame, text: str = "str", integer: str = "int64") -> Columns:
+    check_types(frame.dtypes.to_dict(), text, integer)
+    return pandas_values(frame)
+
+
+def of_polars(frame: pl.DataFrame) -> Columns:
+    check_types(frame.schema, "String", "Int64")
+    return frame.to_dict(as_series=False)
+
+
+def of_duckdb(relation: duckdb.DuckDBPyRelation) -> Columns:
+    check_types(dict(zip(relation.columns, relation.types)), "VARCHAR", "BIGINT")
+    return duckdb_values(relation)
+
+
+def check_types(types: dict, text: str, integer: str) -> None:
+    found = {name: str(type) for name, type in types.items()}
+    if found != {name: integer if name == "order" else text for name in COLUMNS}:
+        raise Different(f"the types are {found}")
+
+
+def pandas_values(frame: pd.DataFrame) -> Columns:
+    objects = frame.astype(object).where(frame.notna(), None)
+    return {name: objects[name].tolist() for name in objects}
+
+
+def duckdb_values(relation: duckdb.DuckDBPyRelation) -> Columns:
+    rows = relation.fetchall()
+    return {name: [row[at] for row in rows] for at, name in enumerate(relation.columns)}
+
+
+def ipc_table(export: Export) -> pa.Table:
+    return pa.dataset.dataset(export.path, format="ipc").to_table()
+
+
+def mapped_table(export: Export) -> pa.Table:
+    """Read through memory maps: what is stored uncompressed is not copied."""
+    before = pa.total_allocated_bytes()
+    tables = []
+    for file in export.files:
+        with pa.memory_map(str(file)) as bytes, pa.ipc.open_file(bytes) as reader:
+            tables.append(reader.read_all())
+    if export.path.stem == "uncompressed" and pa.total_allocated_bytes() > before:
+        raise Different("an uncompressed file is copied, not mapped")
+    return pa.concat_tables(tables)
+
+
+def lines(text: bytes) -> Columns:
+    """JSON Lines, token by token: the only way in that changes nothing."""
+    if text and not text.endswith(b"\n"):
+        raise Different("the last line does not end")
+    columns = {name: [] for name in COLUMNS}
+    for line in text.decode().split("\n")[:-1]:
+        fields = list(members(line))
+        if [name for name, _ in fields] != COLUMNS:
+            raise Different(f"a line has the fields {[name for name, _ in fields]}")
+        for name, token in fields:
+            is_text = name in JSON_COLUMNS and token != "null"
+            columns[name].append(token if is_text else json.loads(token))
+    return columns
+
+
+def decompressed(export: Export) -> bytes:
+    texts = []
+    for file in export.files:
+        with pa.input_stream(str(file), compression="detect") as stream:
+            texts.append(stream.read())
+    return b"".join(texts)
+
+
+def duckdb_lines(path: str) -> Columns:
+    # It spells numbers in its own way (1e-9 for 1e-09), so they are compared as values.
+    return parsed(duckdb_values(duckdb.read_json(path, columns=DUCKDB_COLUMNS)))
+
+
+def pandas_lines(lines: Path | IO[bytes]) -> pd.DataFrame:
+    # Its default reading of floating point numbers can miss the nearest one.
+    return pd.read_json(lines, lines=True, precise_float=True)
+
+
+def pyarrow_lines(export: Export) -> Columns:
+    # A dataset of JSON knows gzip by the extension, and not zstd.
+    if export.path.is_dir() and export.extension != "jsonl.zst":
+        return pa.dataset.dataset(export.path, format="json").to_table().to_pydict()
+    return pa.concat_tables(pa.json.read_json(file) for file in export.files).to_pydict()
+
+
+ARROW_TYPES = ("string[pyarrow]", "int64[pyarrow]")
+FLOAT_ORDER = {"hostile": "makes an order that has nulls float64; its Arrow types do not"}
+PARTLY_JSON = {"hostile": "refuses numbers that no double holds, or half a surrogate pair"}
+NO_COLUMNS = {"empty": "a file of no lines has no columns"}
+ONE_TYPE = {"bfcl-core": "wants one type for a key, which has several here"}
+
+# fmt: off
+READERS = [
+    Reader("parquet", "pyarrow", lambda it: of_arrow(pa.parquet.read_table(it.path))),
+    Reader("parquet", "pandas", lambda it: of_pandas(pd.read_parquet(it.path)), cannot=FLOAT_ORDER),
+    Reader("parquet", "pandas with Arrow types", lambda it: of_pandas(
+        pd.read_parquet(it.path, dtype_backend="pyarrow"), *ARROW_TYPES)),
+    Reader("parquet", "Polars", lambda it: of_polars(pl.read_parquet(it.pattern))),
+    Reader("parquet", "DuckDB", lambda it: of_duckdb(duckdb.read_parquet(it.pattern))),
+
+    Reader("arrow", "pyarrow", lambda it: of_arrow(ipc_table(it))),
+    Reader("arrow", "pyarrow by memory map", lambda it: of_arrow(mapped_table(it))),
+    Reader("arrow", "pandas", lambda it: of_pandas(
+        pd.concat(map(pd.read_feather, it.files))), cannot=FLOAT_ORDER),
+    Reader("arrow", "pandas with Arrow types", lambda it: of_pandas(
+        pd.concat(pd.read_feather(file, dtype_backend="pyarrow") for file in it.files),
+        *ARROW_TYPES)),
+    Reader("arrow", "Polars", lambda it: of_polars(pl.read_ipc(it.pattern))),
+    Reader("arrow", "DuckDB over pyarrow", lambda it: of_duckdb(duckdb.from_arrow(ipc_table(it)))),
+
+    Reader("jsonl", "tokens", lambda it: lines(decompressed(it))),
+    Reader("jsonl", "DuckDB", lambda it: duckdb_lines(it.pattern),
+        json_is_text=False, cannot=PARTLY_JSON),
+    Reader("jsonl", "pandas", lambda it: pandas_values(pd.concat(map(pandas_lines, it.files))),
+        json_is_text=False, cannot=PARTLY_JSON | NO_COLUMNS),
+    Reader("jsonl", "Polars", lambda it: pl.read_ndjson(it.pattern).to_dict(as_series=False),
+        json_is_text=False, cannot=PARTLY_JSON | NO_COLUMNS | ONE_TYPE),
+    Reader("jsonl", "pyarrow", pyarrow_lines,
+        json_is_text=False, cannot=PARTLY_JSON | NO_COLUMNS | ONE_TYPE),
+]
+
+PIPE_READERS = [
+    Reader("arrow", "pyarrow", lambda pipe: of_arrow(pa.ipc.open_stream(pipe).read_all())),
+    Reader("arrow", "Polars", lambda pipe: of_polars(pl.read_ipc_stream(pipe))),
+    Reader("jsonl", "tokens", lambda pipe: lines(pipe.read())),
+    Reader("jsonl", "DuckDB", lambda pipe: duckdb_lines(f"/dev/fd/{pipe.fileno()}"),
+        json_is_text=False, cannot=PARTLY_JSON),
+    Reader("jsonl", "pandas", lambda pipe: pandas_values(pandas_lines(pipe)),
+        json_is_text=False, cannot=PARTLY_JSON | NO_COLUMNS),
+]

@@ -1,0 +1,230 @@
+"""The readers' check: what the command exports is read back by the libraries people open it with.
+
+The embedded API serves JSON Lines files. Each is exported in every format to a file, to a directory
+of parts and to a pipe, and every value of every row that a library reads is compared with the file
+that was served. A comparison is a line of output; the last line counts them.
+
+    python -B -W error .ci/readers.py BINARY [CORPUS.jsonl]...
+"""
+
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from expected import Columns, Different, Source, compare, hostile_lines
+from libraries import PIPE_READERS, READERS, Export, Reader
+
+# Small enough that each corpus has several parts, and a multiple of the default page size.
+ROWS_PER_FILE = 400
+PAGE_SIZES = (7, 25, 100)
+CONCURRENCIES = (1, 16)
+# How long before something that never ends is a failure.
+START_SECONDS = 60
+EXPORT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to export: to a file, or to a directory when the target ends in a slash."""
+
+    extension: str
+    target: str
+    compression: str | None = None
+
+    @property
+    def format(self) -> str:
+        return self.extension.split(".")[0]
+
+    @property
+    def name(self) -> str:
+        kind = "directory" if self.target.endswith("/") else "file"
+        return f"{self.extension} {'uncompressed ' * (self.compression == 'none')}{kind}"
+
+    @property
+    def options(self) -> list[str]:
+        options = ["--compression", self.compression] if self.compression else []
+        if self.target.endswith("/"):
+            options += ["--format", self.format, "--rows-per-file", str(ROWS_PER_FILE)]
+        return options
+
+
+FORMS = [
+    Form("parquet", "rows.parquet"),
+    Form("parquet", "parts/"),
+    Form("arrow", "rows.arrow"),
+    Form("arrow", "uncompressed.arrow", "none"),
+    Form("arrow", "parts/"),
+    Form("jsonl", "rows.jsonl"),
+    Form("jsonl", "parts/"),
+    Form("jsonl.gz", "rows.jsonl.gz"),
+    Form("jsonl.gz", "parts/", "gzip"),
+    Form("jsonl.zst", "rows.jsonl.zst"),
+    Form("jsonl.zst", "parts/", "zstd"),
+]
+
+
+class Command:
+    """The binary, and the address of the embedded API that serves the sources."""
+
+    def __init__(self, binary: str, url: str, ids: dict[str, str]):
+        self.binary = binary
+        self.ids = ids
+        self.environment = os.environ | {
+            "OVERMIND_LAB_BASE_URL": url,
+            "OVERMIND_LAB_API_KEY": "demo",
+        }
+
+    def arguments(self, source: Source, output: str, *options: str) -> list[str]:
+        return [self.binary, "export", self.ids[source.name], "-o", output, "--quiet", *options]
+
+    def export(self, source: Source, form: Form, folder: str, *options: str) -> Export:
+        arguments = self.arguments(source, f"{folder}/{form.target}", *form.options, *options)
+        done = subprocess.run(
+            arguments, env=self.environment, capture_output=True, text=True, timeout=EXPORT_SECONDS
+        )
+        if done.returncode != 0:
+            raise Different(f"the export ended with {done.returncode}: {done.stderr.strip()}")
+        return Export(Path(folder, form.target), form.extension)
+
+    def read_pipe(self, source: Source, reader: Reader) -> Columns:
+        arguments = self.arguments(source, "-", "--format", reader.format)
+        with subprocess.Popen(arguments, env=self.environment, stdout=subprocess.PIPE) as export:
+            columns = reader.read(export.stdout)
+        if export.returncode != 0:
+            raise Different(f"the export ended with {export.returncode}")
+        return columns
+
+
+@contextmanager
+def serving(binary: str, sources: list[Source]) -> Iterator[Command]:
+    """Serves the sources until the block ends."""
+    arguments = [binary, "demo", "--serve", "--port", "0"]
+    arguments += [part for source in sources for part in ("--from", str(source.path))]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
+        overdue = threading.Timer(START_SECONDS, server.kill)
+        overdue.start()
+        try:
+            url, ids = announced(server.stdout, {source.name for source in sources})
+            overdue.cancel()
+            yield Command(binary, url, ids)
+        finally:
+            overdue.cancel()
+            server.terminate()
+
+
+def announced(lines: Iterator[str], names: set[str]) -> tuple[str, dict[str, str]]:
+    """The base URL and the id of each dataset, from what the server prints when it starts."""
+    url, ids = None, {}
+    for line in lines:
+        if address := re.match(r"serving (http://\S+)", line):
+            url = address[1]
+        elif row := re.match(r"\s+([0-9a-f-]{36})\s+[\d,]+ rows?\s+(\S+)", line):
+            ids[row[2]] = row[1]
+        if url and names <= ids.keys():
+            return url, ids
+    raise SystemExit(f"the server did not start: it announced {url} with {ids}")
+
+
+class Tally:
+    """Counts comparisons, and prints a line for each."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    @contextmanager
+    def comparison(self, what: str, rows: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.failed += 1
+            print(f"FAIL  {what}: {type(error).__name__}: {error}", flush=True)
+        else:
+            self.passed += 1
+            print(f"ok    {what}: {rows:,} rows", flush=True)
+
+
+def check_form(tally: Tally, command: Command, source: Source, form: Form) -> None:
+    """One export, through every library that reads its format."""
+    with TemporaryDirectory() as folder:
+        export = None
+        with tally.comparison(f"{source.name}, {form.name}, number of files", source.rows):
+            export = command.export(source, form, folder)
+            parts = max(1, math.ceil(source.rows / ROWS_PER_FILE)) if export.path.is_dir() else 1
+            if len(export.files) != parts:
+                raise Different(f"{len(export.files)} instead of {parts}")
+        if export is None:
+            return
+        for reader in READERS:
+            if reader.format == form.format and source.name not in reader.cannot:
+                with tally.comparison(f"{source.name}, {form.name}, {reader.name}", source.rows):
+                    compare(reader.read(export), source, reader.json_is_text)
+
+
+def check_pipes(tally: Tally, command: Command, source: Source) -> None:
+    """Exports to standard output, read as they come."""
+    for reader in PIPE_READERS:
+        if source.name not in reader.cannot:
+            what = f"{source.name}, {reader.format} through a pipe, {reader.name}"
+            with tally.comparison(what, source.rows):
+                compare(command.read_pipe(source, reader), source, reader.json_is_text)
+
+
+def check_repeated(tally: Tally, command: Command, source: Source, form: Form, size: int) -> None:
+    """The same bytes at any concurrency, and the source's values at any page size."""
+    reader = next(reader for reader in READERS if reader.format == form.format)
+    with tally.comparison(
+        f"{source.name}, {form.name}, pages of {size}, concurrency {CONCURRENCIES}", source.rows
+    ):
+        digests = set()
+        for concurrency in CONCURRENCIES:
+            paging = ("--page-size", str(size), "--concurrency", str(concurrency))
+            with TemporaryDirectory() as folder:
+                export = command.export(source, form, folder, *paging)
+                if (digest := export.digest()) not in digests:
+                    compare(reader.read(export), source, reader.json_is_text)
+                    digests.add(digest)
+        if len(digests) > 1:
+            raise Different("concurrency changes the bytes, though not the values")
+
+
+def main(binary: str, corpora: list[Path]) -> int:
+    # As an exception, so that the server and the folders go too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    tally = Tally()
+    with TemporaryDirectory() as folder:
+        hostile, empty = Path(folder, "hostile.jsonl"), Path(folder, "empty.jsonl")
+        hostile.write_bytes("".join(f"{line}\n" for line in hostile_lines()).encode())
+        empty.touch()
+        real = [Source(path) for path in corpora if path.exists()]
+        sources = [Source(hostile), Source(empty), *real]
+        with serving(binary, sources) as command:
+            for source in sources:
+                for form in FORMS:
+                    check_form(tally, command, source, form)
+                check_pipes(tally, command, source)
+            for source in real:
+                for form in FORMS:
+                    for size in PAGE_SIZES if form.compression is None else ():
+                        check_repeated(tally, command, source, form, size)
+    for source in sources:
+        for reader in READERS:
+            if why := reader.cannot.get(source.name):
+                print(f"not compared: {source.name}, {reader.format}, {reader.name}: {why}")
+    for path in corpora:
+        if not path.exists():
+            print(f"READERS' CHECK SKIPPED: {path} is not there; its rows were not compared")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], [Path(path) for path in sys.argv[2:]]))

@@ -1,0 +1,378 @@
+//! What is retried, for how long, and how it ends: a scripted transport under paused time.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures::future::BoxFuture;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    client::{
+        Client, Meter, Page, Query,
+        transport::{Reply, Transport},
+    },
+    throttle::{Concurrency, Throttle},
+};
+
+/// One attempt: how long it takes, and what comes of it.
+type Step = (Duration, Result<Reply, Failure>);
+
+/// Gives the answers of a script, then the last one again and again; notes when it was asked.
+#[derive(Clone)]
+struct Script(Arc<Mutex<State>>);
+
+struct State {
+    steps: VecDeque<Step>,
+    last: Step,
+    begun: Instant,
+    asked: Vec<(Duration, String)>,
+}
+
+impl Script {
+    fn of(steps: impl IntoIterator<Item = Step>) -> Self {
+        let mut steps: VecDeque<Step> = steps.into_iter().collect();
+        let last = steps.pop_back().unwrap();
+        Self(Arc::new(Mutex::new(State { steps, last, begun: Instant::now(), asked: Vec::new() })))
+    }
+
+    /// When each request was sent.
+    fn times(&self) -> Vec<Duration> {
+        self.0.lock().unwrap().asked.iter().map(|(time, _)| *time).collect()
+    }
+
+    fn attempts(&self) -> usize {
+        self.times().len()
+    }
+}
+
+impl Transport for Script {
+    fn get(&self, url: Url) -> BoxFuture<'_, Result<Reply, Failure>> {
+        let (takes, result) = {
+            let mut state = self.0.lock().unwrap();
+            let time = state.begun.elapsed();
+            state.asked.push((time, url.to_string()));
+            state.steps.pop_front().unwrap_or_else(|| state.last.clone())
+        };
+        Box::pin(async move {
+            sleep(takes).await;
+            result
+        })
+    }
+}
+
+fn client(script: &Script, retry: RetryPolicy) -> Client {
+    Client(Arc::new(Inner {
+        transport: Box::new(script.clone()),
+        base: Url::parse("http://api.example/").unwrap(),
+        throttle: Throttle::new(Concurrency::Auto, None),
+        retry,
+        patience: Patience::default(),
+        meter: Meter::default(),
+    }))
+}
+
+async fn fetch(client: &Client, page: u64) -> Result<Page> {
+    client.first_page(Uuid::nil(), &Query::default(), page, 100).await
+}
+
+/// Fetches page 1 with the defaults.
+async fn run(steps: impl IntoIterator<Item = Step>) -> (Script, Result<Page>) {
+    run_with(RetryPolicy::default(), steps).await
+}
+
+async fn run_with(
+    retry: RetryPolicy,
+    steps: impl IntoIterator<Item = Step>,
+) -> (Script, Result<Page>) {
+    let script = Script::of(steps);
+    let page = fetch(&client(&script, retry), 1).await;
+    (script, page)
+}
+
+/// Ends by time alone.
+fn patient() -> RetryPolicy {
+    RetryPolicy { max_retries: u64::MAX, retry_for: None }
+}
+
+fn retry_for(seconds: u64) -> RetryPolicy {
+    RetryPolicy { retry_for: Some(Duration::from_secs(seconds)), ..patient() }
+}
+
+fn at_once(result: Result<Reply, Failure>) -> Step {
+    (Duration::ZERO, result)
+}
+
+fn reply(status: u16, body: &str) -> Reply {
+    Reply {
+        status: StatusCode::from_u16(status).unwrap(),
+        content_type: "application/json".to_owned(),
+        retry_after: None,
+        location: None,
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+fn answer(status: u16) -> Step {
+    at_once(Ok(reply(status, r#"{"detail":"so it is"}"#)))
+}
+
+fn come_back(status: u16, retry_after: impl ToString) -> Step {
+    let retry_after = Some(retry_after.to_string());
+    at_once(Ok(Reply { retry_after, ..reply(status, "{}") }))
+}
+
+fn page() -> Step {
+    at_once(Ok(reply(200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#)))
+}
+
+fn refused() -> Step {
+    at_once(Err(Failure::Connect("Connection refused".to_owned())))
+}
+
+fn report(result: Result<Page>) -> String {
+    result.unwrap_err().report().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_retried_and_what_will_not_is_final() {
+    let retried = |status| (answer(status), 2, None);
+    let refused_with = |status, code| (answer(status), 1, Some(code));
+    let failed = |failure| (at_once(Err(failure)), 2, None);
+    let seconds = Duration::from_secs;
+    let text = || "why".to_owned();
+    let table = [
+        retried(408),
+        retried(409),
+        retried(425),
+        retried(429),
+        retried(500),
+        retried(502),
+        retried(503),
+        retried(504),
+        retried(599),
+        (answer(200), 2, None),
+        (answer(204), 2, None),
+        failed(Failure::Connect(text())),
+        failed(Failure::Timeout(seconds(60))),
+        failed(Failure::Stalled(seconds(30))),
+        failed(Failure::BeforeHeaders(text())),
+        failed(Failure::Body { bytes: 7, why: text() }),
+        refused_with(301, 78),
+        refused_with(400, 2),
+        refused_with(401, 77),
+        refused_with(402, 77),
+        refused_with(403, 77),
+        refused_with(404, 66),
+        refused_with(405, 69),
+        refused_with(410, 69),
+        (at_once(Err(Failure::Certificate(text()))), 1, Some(69)),
+        (at_once(Err(Failure::TooLarge { limit: 9 })), 1, Some(65)),
+    ];
+    for (step, attempts, code) in table {
+        let (script, result) = run([step.clone(), page()]).await;
+        let ended = result.as_ref().err().map(Error::exit_code);
+        assert_eq!((script.attempts(), ended), (attempts, code), "{step:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_never_answered_is_given_fifteen_seconds() {
+    let (script, result) = run_with(patient(), [refused()]).await;
+    assert_eq!(script.times().last(), Some(&NEVER_ANSWERED));
+    let told = report(result).replace(&format!("{} attempts", script.attempts()), "N attempts");
+    insta::assert_snapshot!(told, @"
+    error: the API at http://api.example stayed unavailable: N attempts in 15 s
+      cause: cannot connect: Connection refused
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_has_answered_is_given_two_minutes_of_nothing_but_failures() {
+    let (script, result) = run_with(patient(), [refused(), answer(500), refused()]).await;
+    assert_eq!(script.times().last(), Some(&RETRY_FOR));
+    assert!(matches!(result, Err(Error::Unavailable { .. })), "{result:?}");
+
+    // The answer may have been to another request.
+    let script = Script::of([page(), answer(502)]);
+    let client = client(&script, patient());
+    fetch(&client, 1).await.unwrap();
+    let told = report(fetch(&client, 2).await);
+    assert_eq!(script.times().last(), Some(&RETRY_FOR));
+    let told = told.replace(&format!("{} attempts", script.attempts() - 1), "N attempts");
+    insta::assert_snapshot!(told, @"
+    error: the API at http://api.example stayed unavailable: N attempts in 2 min 0 s
+      cause: GET http://api.example/api/datasets/00000000-0000-0000-0000-000000000000/datapoints/?page=2&page_size=100 answered 502 Bad Gateway: so it is
+      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_for_replaces_both_times() {
+    for first in [refused(), answer(500)] {
+        for seconds in [1, 60, 600] {
+            let (script, result) = run_with(retry_for(seconds), [first.clone(), refused()]).await;
+            assert_eq!(script.times().last(), Some(&Duration::from_secs(seconds)));
+            assert_eq!(result.unwrap_err().exit_code(), 69);
+        }
+    }
+    let (script, _) = run_with(retry_for(0), [refused()]).await;
+    assert_eq!(script.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_starts_the_time_anew() {
+    let minute = Duration::from_secs(60);
+    let slow_failure = (minute, Err(Failure::Timeout(minute)));
+    let round = [page(), slow_failure.clone(), slow_failure];
+    let script = Script::of(round.into_iter().cycle().take(60).chain([page()]));
+    let client = client(&script, RetryPolicy::default());
+    // Forty minutes of failures in all, never more than two of them in a row.
+    for number in 1..=21 {
+        fetch(&client, number).await.unwrap();
+    }
+    assert!(script.times().last() > Some(&Duration::from_secs(40 * 60)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_is_retried_no_more_than_it_may_be() {
+    for max_retries in [0, 1, 7] {
+        let policy = RetryPolicy { max_retries, ..retry_for(1_000_000) };
+        let (script, result) = run_with(policy, [answer(500)]).await;
+        assert_eq!(script.attempts() as u64, max_retries + 1);
+        assert!(matches!(
+            result,
+            Err(Error::Unavailable { attempts, .. }) if attempts == max_retries + 1
+        ));
+    }
+    // Others that succeed do not change that: their successes start the time anew for ever.
+    let policy = RetryPolicy { max_retries: 5, ..retry_for(10) };
+    let steps = [page(), answer(500)].into_iter().cycle().take(100);
+    let script = Script::of(steps.chain([page()]));
+    let client = client(&script, policy);
+    for number in 1..=50 {
+        fetch(&client, number).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_page_is_retried_three_times() {
+    let html = || {
+        at_once(Ok(Reply {
+            content_type: "text/html".to_owned(),
+            ..reply(200, "<!doctype html><title>Sign in</title>")
+        }))
+    };
+    let (script, result) = run([html()]).await;
+    assert_eq!(script.attempts(), 4);
+    insta::assert_snapshot!(report(result), @r#"
+    error: page 1 is not what it should be
+      cause: expected JSON, got text/html that begins "<!doctype html><title>Sign in</title>"
+      hint: is the base URL the API's? a proxy or a sign-in page on the way may have answered instead
+    "#);
+
+    let broken = || at_once(Ok(reply(200, r#"{"count":1,"next":null,"res"#)));
+    let (script, result) = run([broken(), refused(), html(), answer(502), broken(), page()]).await;
+    assert_eq!(script.attempts(), 6);
+    assert!(result.is_ok());
+
+    let (script, result) = run([broken(), refused(), html(), broken(), html(), page()]).await;
+    assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (5, 65));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_holds_every_request_back_until_it_is_over() {
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(50));
+    for (retry_after, at_least) in [("50".to_owned(), 50), (date, 48)] {
+        for status in [429, 503] {
+            let script = Script::of([come_back(status, &retry_after), page()]);
+            let client = client(&script, RetryPolicy::default());
+            let (asked_first, asked_second) = futures::join!(fetch(&client, 1), async {
+                // Comes along in the middle of the pause.
+                sleep(Duration::from_secs(10)).await;
+                fetch(&client, 2).await
+            });
+            assert!(asked_first.is_ok() && asked_second.is_ok());
+            let times = script.times();
+            assert_eq!((times.len(), times[0]), (3, Duration::ZERO));
+            let held_back = Duration::from_secs(at_least)..=Duration::from_secs(51);
+            assert!(times[1..].iter().all(|time| held_back.contains(time)), "{times:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_that_has_passed_or_means_nothing_is_a_plain_failure() {
+    for retry_after in ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1"] {
+        let (script, result) = run([come_back(503, retry_after), page()]).await;
+        assert!(result.is_ok(), "{retry_after}");
+        assert!(script.times()[1] <= BASE, "{retry_after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_beyond_the_time_ends_the_run_at_once() {
+    let (script, result) = run([come_back(429, 3600), page()]).await;
+    assert_eq!(script.times(), [Duration::ZERO]);
+    assert_eq!(result.as_ref().unwrap_err().exit_code(), 69);
+    insta::assert_snapshot!(report(result), @"
+    error: the API at http://api.example asks to come back in 1 h 0 min
+      hint: run again then, or raise --retry-for above the time that the API asks for
+    ");
+
+    let (_, result) = run([come_back(503, 120), page()]).await;
+    assert!(result.is_ok());
+    let (_, result) = run_with(retry_for(119), [come_back(503, 120), page()]).await;
+    assert!(matches!(result, Err(Error::ComeBackLater { .. })));
+    let (_, result) = run_with(retry_for(7200), [come_back(429, 3600), page()]).await;
+    assert!(result.is_ok());
+    let (script, result) = run([come_back(503, u64::MAX), page()]).await;
+    assert_eq!(script.attempts(), 1);
+    assert!(matches!(result, Err(Error::ComeBackLater { .. })));
+    let (_, result) = run_with(retry_for(u64::MAX), [come_back(503, 7200), page()]).await;
+    assert!(result.is_ok());
+    // What counts is the time that is left.
+    let (script, result) = run([come_back(503, 90), come_back(503, 90), page()]).await;
+    assert_eq!(script.attempts(), 2);
+    assert!(matches!(result, Err(Error::ComeBackLater { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_cause_is_the_one_that_is_told() {
+    let policy = RetryPolicy { max_retries: 2, retry_for: None };
+    let (_, result) = run_with(policy, [refused(), answer(500), answer(503)]).await;
+    let told = report(result);
+    assert!(told.contains("answered 503 Service Unavailable: so it is"), "{told}");
+    assert!(!told.contains("refused") && !told.contains("500"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_asks_for_the_same_and_is_counted() {
+    let script = Script::of([refused(), answer(500), page()]);
+    let client = client(&script, RetryPolicy::default());
+    fetch(&client, 1).await.unwrap();
+    fetch(&client, 2).await.unwrap();
+    let asked = script.0.lock().unwrap().asked.clone();
+    let urls: Vec<_> = asked.iter().map(|(_, url)| url.split_once('?').unwrap().1).collect();
+    let (first, second) = ("page=1&page_size=100", "page=2&page_size=100");
+    assert_eq!(urls, [first, first, first, second]);
+    assert_eq!((client.meter().requests(), client.meter().retries()), (4, 2));
+    assert_eq!(client.in_flight(), 0);
+}
+
+#[test]
+fn backoff_doubles_up_to_its_cap_and_jitter_reaches_down_to_nothing() {
+    let seconds = |attempts| backoff(attempts, 1.0).as_secs_f64();
+    assert_eq!([1, 2, 3, 6, 7, 99].map(seconds), [0.5, 1.0, 2.0, 16.0, 20.0, 20.0]);
+    assert_eq!(backoff(5, 0.0), Duration::ZERO);
+}
+
+#[test]
+fn retry_after_is_read_in_both_of_its_forms() {
+    assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+    let later = SystemTime::now() + Duration::from_secs(100);
+    let wait = retry_after(&httpdate::fmt_http_date(later)).unwrap();
+    assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
+    assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+    assert_eq!(retry_after("soon"), None);
+}

@@ -1,0 +1,270 @@
+//! Re-reads an export and holds it against its manifest, offline; names each thing that is wrong.
+//!
+//! Never repairs and never changes anything.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use arrow_array::cast::AsArray;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    batch::Column,
+    destination::{examine, sidecar_path},
+    error::{Error, Result},
+    facts::digest,
+    manifest::{Completeness, MANIFEST, Manifest, Part, SUCCESS},
+    proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
+    read,
+};
+
+/// What [`verify`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The export.
+    pub path: PathBuf,
+    /// Files that were read.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Whether the export claims to hold every row of its dataset.
+    pub completeness: Option<Completeness>,
+    /// Each thing that is wrong; none means that the export is what it was when it was written.
+    pub problems: Vec<String>,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Reads an export, a directory or a single file, and holds it against what was recorded when it
+/// was written: bytes and SHA-256 of each file, its footer, rows, distinct ids, the content digest.
+///
+/// # Errors
+/// [`Error::Io`] when the path itself cannot be looked at. What is wrong with the export is not an
+/// error but a [problem](Verification::problems).
+pub fn verify(path: &Path) -> Result<Verification> {
+    let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
+    let mut found = Verification {
+        path: path.to_owned(),
+        files: 0,
+        rows: 0,
+        completeness: None,
+        problems: Vec::new(),
+    };
+    if metadata.is_dir() {
+        directory(path, &mut found)?
+    } else {
+        single_file(path, &mut found)?
+    }
+    Ok(found)
+}
+
+/// What the rows of some files add up to.
+struct Tally {
+    rows: u64,
+    digest: Digest,
+    ids: IdSet,
+    has_ids: bool,
+}
+
+impl Tally {
+    fn new() -> Self {
+        let ids = IdSet::spilling(DEFAULT_LIMIT_BYTES, std::env::temp_dir());
+        Self { rows: 0, digest: Digest::default(), ids, has_ids: false }
+    }
+
+    /// Adds the rows of a file; gives the file's own rows and digest.
+    fn add(&mut self, reader: read::Reader) -> Result<(u64, Digest)> {
+        let (mut rows, mut sum) = (0, Digest::default());
+        for batch in reader.batches {
+            let batch = batch?;
+            sum += digest(&batch, self.rows + rows)?;
+            rows += batch.num_rows() as u64;
+            let Some(ids) = batch.column_by_name(Column::Id.name()) else { continue };
+            self.has_ids = true;
+            for id in ids.as_string::<i32>().iter().flatten() {
+                // A text that is no id is a change, which the digest shows.
+                let id = Uuid::try_parse(id).unwrap_or_default();
+                self.ids.insert(id).map_err(Error::io("sort ids in", std::env::temp_dir()))?;
+            }
+        }
+        self.rows += rows;
+        self.digest += sum;
+        Ok((rows, sum))
+    }
+
+    fn repeated(self) -> Result<Option<String>> {
+        let distinct = self.ids.finish();
+        let distinct = distinct.map_err(Error::io("sort ids in", std::env::temp_dir()))?.distinct;
+        let lost = self.rows - distinct.min(self.rows);
+        Ok((self.has_ids && lost > 0)
+            .then(|| format!("{} rows have only {distinct} distinct ids", self.rows)))
+    }
+}
+
+fn directory(path: &Path, found: &mut Verification) -> Result<()> {
+    let manifest = match Manifest::read(&path.join(MANIFEST)) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            found.problems.push(flat(&error));
+            return Ok(());
+        }
+    };
+    found.completeness = Some(manifest.completeness);
+    let mut expected: BTreeSet<&str> =
+        manifest.parts.iter().map(|part| part.path.as_str()).collect();
+    expected.insert(MANIFEST);
+    if !path.join(SUCCESS).exists() {
+        found.problems.push(format!("{SUCCESS} is missing"));
+    }
+    expected.insert(SUCCESS);
+    let mut names: Vec<String> = std::fs::read_dir(path)
+        .map_err(Error::io("list", path))?
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
+        found.problems.push(format!("{name} is not in the manifest"));
+    }
+    let mut tally = Tally::new();
+    for part in &manifest.parts {
+        one_part(path, part, &mut tally, found)?;
+    }
+    totals(&manifest, tally, found)
+}
+
+fn single_file(path: &Path, found: &mut Verification) -> Result<()> {
+    let sidecar = sidecar_path(path);
+    let mut tally = Tally::new();
+    if sidecar.exists() {
+        match Manifest::read(&sidecar) {
+            Ok(manifest) => {
+                found.completeness = Some(manifest.completeness);
+                for part in &manifest.parts {
+                    let part = Part { path: name_of(path), ..part.clone() };
+                    one_part(path.parent().unwrap_or(Path::new("")), &part, &mut tally, found)?;
+                }
+                return totals(&manifest, tally, found);
+            }
+            Err(error) => found.problems.push(flat(&error)),
+        }
+    }
+    let reader = match read::open(path) {
+        Ok(reader) => reader,
+        Err(error) => {
+            found.problems.push(flat(&error));
+            return Ok(());
+        }
+    };
+    let Some(facts) = reader.facts.clone() else {
+        let why =
+            "says nothing about itself and has no manifest beside it (export with --manifest)";
+        found.problems.push(format!("{} {why}", name_of(path)));
+        return Ok(());
+    };
+    found.completeness = Some(facts.completeness);
+    match tally.add(reader) {
+        Ok((rows, digest)) => {
+            compare(&name_of(path), "rows", facts.rows, rows, found);
+            if facts.first_row == 0 {
+                compare(&name_of(path), "digest", &facts.digest, &digest.to_string(), found);
+            }
+            if facts.completeness == Completeness::Proven && facts.first_row == 0 {
+                compare(&name_of(path), "rows of the dataset", facts.count, rows, found);
+            }
+            (found.files, found.rows) = (1, rows);
+        }
+        Err(error) => found.problems.push(flat(&error)),
+    }
+    found.problems.extend(tally.repeated()?);
+    Ok(())
+}
+
+fn one_part(folder: &Path, part: &Part, tally: &mut Tally, found: &mut Verification) -> Result<()> {
+    let name = &part.path;
+    // A manifest is a file like any other: what it names must stay in its folder.
+    if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
+        found.problems.push(format!("the manifest lists {name:?}, which is not a file's name"));
+        return Ok(());
+    }
+    let path = folder.join(name);
+    let file = match examine(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            found.problems.push(format!("{name} is missing"));
+            return Ok(());
+        }
+        Err(error) => {
+            found.problems.push(format!("{name} cannot be read: {error}"));
+            return Ok(());
+        }
+    };
+    let before = found.problems.len();
+    compare(name, "bytes", part.bytes, file.bytes, found);
+    if found.problems.len() == before {
+        compare(name, "SHA-256", &part.sha256, &file.sha256, found);
+    }
+    let start = tally.rows;
+    match read::open(&path).and_then(|reader| tally.add(reader)) {
+        Ok((rows, digest)) => {
+            compare(name, "rows", part.rows, rows, found);
+            compare(name, "digest", &part.digest, &digest.to_string(), found);
+            found.files += 1;
+            found.rows += rows;
+        }
+        Err(error) => found.problems.push(flat(&error)),
+    }
+    // The rows after a part that is damaged keep the numbers that their digests were made with.
+    tally.rows = start + part.rows;
+    Ok(())
+}
+
+fn totals(manifest: &Manifest, tally: Tally, found: &mut Verification) -> Result<()> {
+    let listed: u64 = manifest.parts.iter().map(|part| part.rows).sum();
+    compare(MANIFEST, "rows", manifest.rows, listed, found);
+    if manifest.completeness == Completeness::Proven {
+        compare(MANIFEST, "rows of the dataset", manifest.count, manifest.rows, found);
+    }
+    let mut sum = Digest::default();
+    for part in &manifest.parts {
+        sum += part.digest.parse().unwrap_or_default();
+    }
+    compare(MANIFEST, "digest", &manifest.digest, &sum.to_string(), found);
+    if found.is_ok() {
+        found.problems.extend(tally.repeated()?);
+    }
+    Ok(())
+}
+
+fn compare<T: PartialEq + std::fmt::Display>(
+    name: &str,
+    what: &str,
+    recorded: T,
+    seen: T,
+    found: &mut Verification,
+) {
+    if recorded != seen {
+        found.problems.push(format!("{name}: {what} {seen}, recorded {recorded}"));
+    }
+}
+
+/// An error and its causes on one line.
+fn flat(error: &Error) -> String {
+    let mut text = error.to_string();
+    for cause in crate::error::causes(error) {
+        text = format!("{text}: {cause}");
+    }
+    text
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

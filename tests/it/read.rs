@@ -1,0 +1,149 @@
+//! Reads what an export wrote, each format with the crate that others read it with.
+
+use std::io::{Cursor, Read};
+
+use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::{DataType, Field, SchemaRef};
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use overmind_export::Column;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::rows::{Fields, Source, compact};
+
+/// The rows of a file: a text for each value, none for null.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Table {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+}
+
+impl Table {
+    /// What a file of these rows must hold, in these columns.
+    pub(crate) fn of(rows: &[Source], columns: &[Column]) -> Self {
+        let places: Vec<_> = columns
+            .iter()
+            .map(|column| Column::ALL.iter().position(|it| it == column).unwrap())
+            .collect();
+        Self {
+            columns: columns.iter().map(Column::to_string).collect(),
+            rows: rows
+                .iter()
+                .map(|row| places.iter().map(|place| row.columns[*place].clone()).collect())
+                .collect(),
+        }
+    }
+
+    /// Reads a file by the extension of its name.
+    #[track_caller]
+    pub(crate) fn read(name: &str, bytes: Vec<u8>) -> Self {
+        match name.split_once('.').unwrap().1 {
+            "parquet" => Self::of_parquet(bytes),
+            "arrow" => Self::of_arrow_file(bytes),
+            "jsonl" => Self::of_json_lines(&bytes),
+            "jsonl.gz" => Self::of_json_lines(&gunzip(&bytes)),
+            "jsonl.zst" => Self::of_json_lines(&unzstd(&bytes)),
+            other => panic!("no reader for .{other}"),
+        }
+    }
+
+    pub(crate) fn of_parquet(bytes: Vec<u8>) -> Self {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+        let schema = reader.schema().clone();
+        Self::of_batches(&schema, reader.build().unwrap().map(Result::unwrap))
+    }
+
+    pub(crate) fn of_arrow_file(bytes: Vec<u8>) -> Self {
+        let reader = FileReader::try_new(Cursor::new(bytes), None).unwrap();
+        Self::of_batches(&reader.schema(), reader.map(Result::unwrap))
+    }
+
+    pub(crate) fn of_arrow_stream(bytes: &[u8]) -> Self {
+        let reader = StreamReader::try_new(bytes, None).unwrap();
+        Self::of_batches(&reader.schema(), reader.map(Result::unwrap))
+    }
+
+    /// Checks the schema on the way: it is the same for every file of these columns.
+    fn of_batches(schema: &SchemaRef, batches: impl Iterator<Item = RecordBatch>) -> Self {
+        let columns: Vec<String> =
+            schema.fields().iter().map(|field| field.name().clone()).collect();
+        let expected: Vec<Field> = columns
+            .iter()
+            .map(|name| match name.as_str() {
+                "id" => Field::new(name, DataType::Utf8, false),
+                "order" => Field::new(name, DataType::Int64, true),
+                _ => Field::new(name, DataType::Utf8, true),
+            })
+            .collect();
+        let fields: Vec<Field> =
+            schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        assert_eq!(fields, expected);
+        let mut rows = Vec::new();
+        for batch in batches {
+            for row in 0..batch.num_rows() {
+                rows.push(batch.columns().iter().map(|array| text(array, row)).collect());
+            }
+        }
+        Self { columns, rows }
+    }
+
+    /// Checks on the way that each line has the same names, and no white space between tokens.
+    pub(crate) fn of_json_lines(bytes: &[u8]) -> Self {
+        let text = str::from_utf8(bytes).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'));
+        let mut table = Self { columns: Vec::new(), rows: Vec::new() };
+        for line in text.lines() {
+            assert!(compact(line) == line, "not compact: {line:.200}");
+            let Fields(fields) = serde_json::from_str(line).unwrap();
+            let names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
+            if table.rows.is_empty() {
+                table.columns = names;
+            } else {
+                assert_eq!(names, table.columns);
+            }
+            let values = fields.into_iter().map(|(name, value)| match name.as_str() {
+                _ if value == "null" => None,
+                "id" | "persona" => Some(serde_json::from_str(&value).unwrap()),
+                _ => Some(value),
+            });
+            table.rows.push(values.collect());
+        }
+        table
+    }
+
+    /// Asserts that both hold the same, and says where not: a value can be megabytes long.
+    #[track_caller]
+    pub(crate) fn assert_equals(&self, expected: &Self, what: &str) {
+        // JSON Lines without rows name no columns.
+        if !self.columns.is_empty() || !self.rows.is_empty() {
+            assert_eq!(self.columns, expected.columns, "{what}");
+        }
+        assert_eq!(self.rows.len(), expected.rows.len(), "{what}: rows");
+        for (number, (row, expected)) in self.rows.iter().zip(&expected.rows).enumerate() {
+            for ((name, value), expected) in self.columns.iter().zip(row).zip(expected) {
+                assert!(
+                    value == expected,
+                    "{what}: row {number}, {name}: {value:.200?}, expected {expected:.200?}"
+                );
+            }
+        }
+    }
+}
+
+pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+    plain
+}
+
+pub(crate) fn unzstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::decode_all(bytes).unwrap()
+}
+
+fn text(array: &dyn Array, row: usize) -> Option<String> {
+    array.is_valid(row).then(|| match array.data_type() {
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
+        _ => array.as_string::<i32>().value(row).to_owned(),
+    })
+}

@@ -1,0 +1,160 @@
+//! `verify`: each thing that can be wrong with an export is named, and nothing else is.
+
+use std::{fs, path::Path};
+
+use overmind_export::demo::Options;
+
+use crate::support::{Ran, World};
+
+/// An export of 1,000 rows in four parts, in `out`.
+fn exported(format: &str) -> World {
+    let world = World::generated(Options::default(), 1000);
+    world.export(&["-o", "out/", "--format", format, "--rows-per-file", "300"]).ok();
+    world
+}
+
+fn verify(world: &World, arguments: &[&str]) -> Ran {
+    Ran::of(world.command().arg("verify").args(arguments))
+}
+
+fn flip_byte(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_untouched_export_is_ok_in_every_format() {
+    for format in ["parquet", "arrow", "jsonl"] {
+        let world = exported(format);
+        let ran = verify(&world, &["out"]).ok();
+        assert_eq!(ran.stdout, "out: ok, 1,000 rows\n");
+        assert_eq!(ran.stderr, "");
+    }
+}
+
+#[test]
+fn each_kind_of_damage_is_named() {
+    type Damage = fn(&Path);
+    let table: [(Damage, &str); 8] = [
+        (
+            |out| fs::remove_file(out.join("part-00002.parquet")).unwrap(),
+            "part-00002.parquet is missing",
+        ),
+        (
+            |out| drop(fs::copy(out.join("part-00000.parquet"), out.join("part-00004.parquet"))),
+            "part-00004.parquet is not in the manifest",
+        ),
+        (|out| flip_byte(&out.join("part-00001.parquet"), 5000), "part-00001.parquet: SHA-256 "),
+        (
+            |out| {
+                let path = out.join("part-00001.parquet");
+                let bytes = fs::read(&path).unwrap();
+                fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+            },
+            "part-00001.parquet: bytes ",
+        ),
+        (
+            |out| edit(out, "\"rows\": 1000", "\"rows\": 999"),
+            "_manifest.json: rows 1000, recorded 999",
+        ),
+        (
+            |out| edit(out, "\"count\": 1000", "\"count\": 1001"),
+            "_manifest.json: rows of the dataset 1000, recorded 1001",
+        ),
+        (|out| fs::remove_file(out.join("_SUCCESS")).unwrap(), "_SUCCESS is missing"),
+        (|out| edit(out, "part-00000.parquet", "../../etc/passwd"), "which is not a file's name"),
+    ];
+    for (damage, problem) in table {
+        let world = exported("parquet");
+        damage(&world.path("out"));
+        let ran = verify(&world, &["out"]);
+        assert_eq!(ran.code, Some(65), "{problem}: {ran:?}");
+        assert!(ran.stdout.contains(problem), "{problem}: {ran:?}");
+        assert!(ran.stderr.starts_with("error: 1 of 1 export is damaged\n"), "{ran:?}");
+    }
+}
+
+fn edit(out: &Path, from: &str, to: &str) {
+    let path = out.join("_manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn parts_that_swapped_places_are_noticed_though_each_is_whole() {
+    let world = exported("jsonl");
+    let path = |name: &str| world.path("out").join(name);
+    fs::rename(path("part-00000.jsonl"), path("x")).unwrap();
+    fs::rename(path("part-00001.jsonl"), path("part-00000.jsonl")).unwrap();
+    fs::rename(path("x"), path("part-00001.jsonl")).unwrap();
+    let ran = verify(&world, &["out"]);
+    assert_eq!(ran.code, Some(65));
+    assert!(ran.stdout.contains("part-00000.jsonl: digest "), "{ran:?}");
+}
+
+#[test]
+fn a_single_file_is_checked_against_its_own_facts_or_the_manifest_beside_it() {
+    let world = World::generated(Options::default(), 500);
+    for name in ["a.parquet", "a.arrow"] {
+        world.export(&["-o", name]).ok();
+        assert_eq!(verify(&world, &[name]).ok().stdout, format!("{name}: ok, 500 rows\n"));
+        flip_byte(&world.path(name), 3000);
+        assert_eq!(verify(&world, &[name]).code, Some(65), "{name}");
+    }
+    world.export(&["-o", "b.jsonl"]).ok();
+    let ran = verify(&world, &["b.jsonl"]);
+    assert_eq!(ran.code, Some(65));
+    assert!(ran.stdout.contains("export with --manifest"), "{ran:?}");
+    world.export(&["-o", "b.jsonl", "--manifest", "--overwrite"]).ok();
+    verify(&world, &["b.jsonl"]).ok();
+    let text = fs::read_to_string(world.path("b.jsonl")).unwrap();
+    let without_last: Vec<&str> = text.lines().take(499).collect();
+    fs::write(world.path("b.jsonl"), without_last.join("\n") + "\n").unwrap();
+    let ran = verify(&world, &["b.jsonl"]);
+    assert_eq!(ran.code, Some(65));
+    assert!(ran.stdout.contains("b.jsonl: rows 499, recorded 500"), "{ran:?}");
+}
+
+#[test]
+fn every_path_is_looked_at_and_json_says_what_was_found() {
+    let world = exported("parquet");
+    fs::remove_file(world.path("out").join("_SUCCESS")).unwrap();
+    world.export(&["-o", "one.parquet"]).ok();
+    let ran = verify(&world, &["out", "one.parquet", "--json"]);
+    assert_eq!(ran.code, Some(65));
+    let lines: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["problems"], serde_json::json!(["_SUCCESS is missing"]));
+    assert_eq!(lines[1]["problems"], serde_json::json!([]));
+    assert_eq!((&lines[1]["rows"], &lines[1]["completeness"]), (&1000.into(), &"proven".into()));
+}
+
+#[test]
+fn a_path_that_is_not_there_is_an_error_of_its_own() {
+    let world = World::generated(Options::default(), 1);
+    let ran = verify(&world, &["nothing"]);
+    assert_eq!(ran.code, Some(74));
+    assert!(ran.stderr.starts_with("error: cannot read nothing\n  cause: No such file"), "{ran:?}");
+}
+
+#[test]
+fn sha256sum_agrees_with_the_manifest() {
+    let world = exported("arrow");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&world.read("out/_manifest.json")).unwrap();
+    let list: String = manifest["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| {
+            format!("{}  {}\n", part["sha256"].as_str().unwrap(), part["path"].as_str().unwrap())
+        })
+        .collect();
+    fs::write(world.path("sums"), list).unwrap();
+    let mut command = std::process::Command::new("sha256sum");
+    command.args(["-c", "../sums"]).current_dir(world.path("out"));
+    let ran = Ran::of(&mut command);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
