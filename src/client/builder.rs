@@ -185,7 +185,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest page body, after decompression; default 64 MiB.
+    /// The largest page body, after decompression; default 64 MiB, at most 1 GiB.
     pub fn max_page_bytes(mut self, bytes: usize) -> Self {
         self.max_page_bytes = bytes;
         self
@@ -194,6 +194,7 @@ impl ClientBuilder {
     /// Checks everything and makes the client; sends nothing.
     ///
     /// # Errors
+    /// - [`Error::Invalid`]: the largest page is out of range.
     /// - [`Error::NoKey`]: there is no key.
     /// - [`Error::Configuration`]: the key cannot be a header.
     /// - [`Error::BaseUrl`]: the base URL is none, or holds more than a base URL does.
@@ -201,6 +202,11 @@ impl ClientBuilder {
     ///   allowed.
     /// - [`Error::ConfigurationFile`]: the certificate file cannot be used.
     pub fn build(self) -> Result<Client> {
+        // A page's rows may end up in one Arrow array, whose offsets have 31 bits.
+        if !(1..=1 << 30).contains(&self.max_page_bytes) {
+            let bytes = self.max_page_bytes.to_string();
+            return Err(Error::invalid("largest page", bytes, "use 1 byte to 1 GiB"));
+        }
         let base = base_url(&self.base_url)?;
         if base.scheme() == "http" && !self.allow_http && !is_loopback(&base) {
             return Err(Error::PlainHttp { url: base.to_string() });
