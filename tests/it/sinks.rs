@@ -128,6 +128,7 @@ fn a_persona_with_a_lone_surrogate_is_an_error_that_names_the_row() {
     exit 65
     error: page 1 is not what it should be
       cause: row 3, field "persona": a lone surrogate escape is no character
+      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
     "#);
     assert_eq!(world.entries(), [""; 0]);
 }
