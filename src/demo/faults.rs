@@ -244,7 +244,9 @@ impl Rule {
                 When::Scripted(Attempt::From(n)) => attempt >= n,
                 When::Scripted(Attempt::Always) => true,
                 When::Random { seed, probability, index, of } => {
-                    let chance = mix(mix(seed ^ page.unwrap_or_default()) ^ u64::from(attempt));
+                    // Seeds and pages are both small numbers: unmixed, they would meet.
+                    let on_page = mix(mix(seed) ^ page.unwrap_or_default());
+                    let chance = mix(on_page ^ u64::from(attempt));
                     // The high half decides whether, the low half how.
                     ((chance >> 32) as f64) < probability * 2f64.powi(32)
                         && chance % (1 << 32) % of == index
@@ -290,6 +292,18 @@ mod tests {
             let frequency = first.iter().filter(|outcome| *outcome == kind).count();
             assert!((500..850).contains(&frequency), "{kind}: {frequency}");
         }
+    }
+
+    #[test]
+    fn no_two_seeds_tell_the_same_story_on_other_pages() {
+        let run = |seed| {
+            let faults = Faults::random(seed, 0.5, [Fault::Html]);
+            let mut pages: Vec<_> = (0..16).map(|page| hits(&faults, Some(page), 8)).collect();
+            pages.sort();
+            pages
+        };
+        let runs: std::collections::BTreeSet<_> = (0..16).map(run).collect();
+        assert_eq!(runs.len(), 16);
     }
 
     #[test]
