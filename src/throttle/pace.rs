@@ -201,6 +201,11 @@ impl Pace {
 
     fn learn(&mut self, refusal: &Refusal) {
         let Window { opened, starts, refused } = self.window;
+        // A 429 among the first few requests may be anybody's doing: the pause is obeyed, and a rate
+        // is learned when there is something to learn it from.
+        if self.learned.is_none() && starts < EVIDENCE {
+            return;
+        }
         // Those still in flight count as let through: a quota refuses at once, and an estimate
         // that is too high costs one more 429, one that is too low costs many seconds.
         let admitted = starts.saturating_sub(refused);

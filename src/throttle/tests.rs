@@ -135,6 +135,22 @@ async fn retry_after_pauses_every_request_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_429_among_the_first_few_requests_slows_no_later_ones() {
+    let throttle = fixed(1);
+    let slow = throttle.acquire(1).await;
+    // A backoff or a slow first page: two requests in a second are no sign of a quota.
+    sleep(Duration::from_secs(1)).await;
+    slow.finish(Outcome::Neutral);
+    throttle.acquire(1).await.finish(push_back(PushBack::RateLimited, Some(1)));
+    throttle.acquire(1).await.finish(Outcome::Success);
+    let resumed = Instant::now();
+    for page in 2..100 {
+        throttle.acquire(page).await.finish(Outcome::Success);
+    }
+    assert_eq!(resumed.elapsed().as_secs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_after_holds_back_one_that_already_waits_for_the_pace() {
     let throttle = throttle(8, Some("1/s"));
     let started = Instant::now();
