@@ -69,6 +69,11 @@ impl Patience {
             Weather { answered: true, failing_since: None };
     }
 
+    /// Has come to its end, and with it the run: the client's next run begins with new patience.
+    fn exhausted(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).failing_since = None;
+    }
+
     /// How much patience is left, now that something has failed.
     fn failed(&self, answered: bool, policy: &RetryPolicy) -> Duration {
         let mut weather = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,13 +153,16 @@ impl Inner {
             undecodable += u64::from(matches!(cause, Retryable::Decode(_)));
             let left = self.patience.failed(answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
+                self.patience.exhausted();
                 return Err(Error::ComeBackLater { origin: self.origin(), wait });
             }
             if attempts > self.retry.max_retries || undecodable > DECODE_RETRIES || left.is_zero() {
+                self.patience.exhausted();
                 return Err(self.give_up(page, attempts, begun.elapsed(), cause));
             }
             // The last attempt is made at the end of the time, however long its backoff would be.
-            sleep(backoff(attempts, fastrand::f64()).min(left)).await;
+            let backoff = backoff(attempts, fastrand::f64()).min(left);
+            sleep(backoff.max(wait.unwrap_or_default())).await;
         }
     }
 

@@ -302,6 +302,29 @@ async fn retry_after_holds_every_request_back_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_after_of_any_status_is_waited_for() {
+    for status in [408, 409, 425, 500, 502, 504] {
+        let (script, result) = run([come_back(status, 50), page()]).await;
+        assert!(result.is_ok(), "{status}");
+        assert_eq!(script.times()[1], Duration::from_secs(50), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_after_one_that_gave_up_begins_with_new_patience() {
+    let three = [answer(500), answer(500), answer(500)];
+    for (steps, retries) in [(three.to_vec(), 2), (vec![come_back(429, 3600)], 2)] {
+        let script = Script::of(steps.into_iter().chain([answer(500), page()]));
+        let policy = RetryPolicy { max_retries: retries, retry_for: None };
+        let client = client(&script, policy);
+        assert_eq!(fetch(&client, 1).await.unwrap_err().exit_code(), 69);
+        // The next night: a failure then is the first of that night.
+        sleep(Duration::from_secs(24 * 60 * 60)).await;
+        assert!(fetch(&client, 1).await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_after_that_has_passed_or_means_nothing_is_a_plain_failure() {
     for retry_after in ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1"] {
         let (script, result) = run([come_back(503, retry_after), page()]).await;
