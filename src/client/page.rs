@@ -490,6 +490,9 @@ fn plain(error: &serde_json::Error) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

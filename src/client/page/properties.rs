@@ -1,0 +1,185 @@
+//! Whatever bytes come, a page or an error comes of them: no panic, no time without end.
+
+use std::error::Error as _;
+
+use proptest::{collection::vec, prelude::*, sample::Index};
+use serde::de::IgnoredAny;
+
+use super::{Page, PageError};
+
+const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
+
+/// Decodes, and looks at all that comes of it as an export would.
+fn decode(body: Vec<u8>) -> Result<Page, PageError> {
+    let length = body.len();
+    let result = Page::decode(7, body);
+    match &result {
+        Ok(page) => {
+            assert_eq!((page.number(), page.bytes()), (7, length));
+            assert_eq!(page.rows().len(), page.len());
+            for row in page.rows() {
+                for text in [row.input, row.expected_output, row.tags, row.additional_properties] {
+                    let text = text.unwrap_or("null");
+                    serde_json::from_str::<IgnoredAny>(text).unwrap();
+                }
+            }
+            for (row, owned) in page.rows().zip(page.datapoints()) {
+                assert_eq!(row.input, owned.input.as_ref().map(|input| input.get()));
+                assert_eq!(
+                    row.additional_properties.is_some(),
+                    owned.additional_properties.is_some()
+                );
+            }
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            let (_, _) = (error.source().map(ToString::to_string), error.hint());
+        }
+    }
+    result
+}
+
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("1e400".to_owned()),
+        Just(r#""\ud800\u0000\"ü\\""#.to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        ".{0,9}".prop_map(|text| serde_json::Value::from(text).to_string()),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(|items| format!("[ {} ]", items.join(" , "))),
+            vec(inner, 0..4).prop_map(|items| {
+                let pairs: Vec<_> = items.iter().map(|item| format!("\"k\": {item}")).collect();
+                format!("{{{}}}", pairs.join(",\n"))
+            }),
+        ]
+    })
+}
+
+fn row() -> impl Strategy<Value = String> {
+    let order = prop::option::of(0..=i64::MAX);
+    (any::<u128>(), order, vec(json(), 4), "[^\"\\\\\\x00-\\x1f]{0,9}").prop_map(
+        |(id, order, values, persona)| {
+            let id = uuid::Uuid::from_u128(id);
+            let order = order.map_or("null".to_owned(), |order| order.to_string());
+            let [input, expected, tags, extra] = &values[..] else { unreachable!() };
+            format!(
+                r#"{{"id":"{id}","order":{order},"input":{input},"expected_output":{expected},
+                "persona":"{persona}","tags":{tags},"extra":{extra}}}"#
+            )
+        },
+    )
+}
+
+fn page() -> impl Strategy<Value = String> {
+    vec(row(), 0..5).prop_map(|rows| {
+        let (count, rows) = (rows.len(), rows.join(","));
+        format!(
+            r#"{{"count":{count},"next":"http://a/?page=8","previous":null,"results":[{rows}]}}"#
+        )
+    })
+}
+
+/// One thing done to the bytes of a page.
+#[derive(Debug, Clone)]
+enum Mutation {
+    Flip(Index, u8),
+    Cut(Index),
+    Remove(Index, Index),
+    Repeat(Index, Index),
+    Insert(Index, &'static str),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let tokens = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "null",
+        "-",
+        "0",
+        "1e999",
+        "\u{feff}",
+        "\\ud800",
+        "\"id\":",
+        "\"order\":\"7\",",
+        "\"persona\":[],",
+        "\"results\":[],",
+        "\"count\":-1,",
+        "\0",
+    ]);
+    let at = any::<Index>;
+    prop_oneof![
+        (at(), any::<u8>()).prop_map(|(at, mask)| Mutation::Flip(at, mask)),
+        at().prop_map(Mutation::Cut),
+        (at(), at()).prop_map(|(from, to)| Mutation::Remove(from, to)),
+        (at(), at()).prop_map(|(from, to)| Mutation::Repeat(from, to)),
+        (at(), tokens).prop_map(|(at, token)| Mutation::Insert(at, token)),
+    ]
+}
+
+impl Mutation {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        // One place more than there are bytes: the end is a place too.
+        let place = |index: &Index| index.index(bytes.len() + 1);
+        let range = |from: &Index, to: &Index| {
+            let (from, to) = (place(from), place(to));
+            from.min(to)..from.max(to)
+        };
+        match self {
+            Self::Flip(at, mask) => {
+                let at = place(at);
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= mask;
+                }
+            }
+            Self::Cut(at) => bytes.truncate(place(at)),
+            Self::Remove(from, to) => drop(bytes.drain(range(from, to))),
+            Self::Repeat(from, to) => bytes.extend_from_within(range(from, to)),
+            Self::Insert(at, token) => {
+                let at = place(at);
+                drop(bytes.splice(at..at, token.bytes()));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_bytes_are_a_page_or_an_error(body in vec(any::<u8>(), 0..2000)) {
+        drop(decode(body));
+    }
+
+    #[test]
+    fn a_valid_page_is_a_page(body in page()) {
+        prop_assert!(decode(body.into_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_mutated_page_is_a_page_or_an_error(body in page(), changes in vec(mutation(), 1..6)) {
+        let mut body = body.into_bytes();
+        changes.iter().for_each(|change| change.apply(&mut body));
+        drop(decode(body));
+    }
+}
+
+#[test]
+fn a_row_of_a_million_fields_is_explained_in_linear_time() {
+    // Unknown fields, and then a known one again and again: compared with all before it, each would
+    // cost as much as the whole row.
+    let unknown: String = (0..500_000).map(|index| format!("\"x{index}\":0,")).collect();
+    let known = "\"tags\":0,".repeat(500_000);
+    let row = format!("{{{unknown}{known}\"id\":\"{ID}\"}}");
+    let body = format!(r#"{{"count":1,"next":null,"results":[{row}]}}"#);
+    let error = decode(body.into_bytes()).unwrap_err().to_string();
+    assert_eq!(error, "row 0, field \"tags\": field \"tags\" comes twice");
+}
