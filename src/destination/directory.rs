@@ -172,12 +172,17 @@ impl Directory {
         Ok(PartFile::new(&path, file))
     }
 
-    pub(super) fn keep(&mut self, part: &Part, has_next: bool) -> Result<()> {
+    pub(super) fn keep(
+        &mut self,
+        part: &Part,
+        has_next: bool,
+        last_order: Option<i64>,
+    ) -> Result<()> {
         let staged = self.staged()?;
         // The names must outlive a power failure before the journal says that they are there.
         disk::sync_directory(&staged.data())?;
         disk::sync_directory(&staged.root.join("ids"))?;
-        let kept = Kept { part: part.clone(), has_next, ids: PathBuf::new() };
+        let kept = Kept { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         if let Some(journal) = &mut staged.journal {
             journal.append(&kept)?;
         }
@@ -254,10 +259,13 @@ impl Staged {
     fn still_whole(&self, parts: Vec<Kept>) -> Vec<Kept> {
         let whole = |(index, mut kept): (usize, Kept)| {
             kept.ids = self.ids(index);
-            let found = examine(&self.data().join(&kept.part.path)).ok()?;
-            let ids = fs::metadata(&kept.ids).ok()?.len();
-            let same = (found.bytes, &found.sha256) == (kept.part.bytes, &kept.part.sha256);
-            (same && ids == 16 * kept.part.rows).then_some(kept)
+            let path = self.data().join(&kept.part.path);
+            let length = |path: &Path| fs::metadata(path).map(|file| file.len()).ok();
+            let lengths = (length(&path)?, length(&kept.ids)?);
+            // Cheap things first: to read all of a large part takes seconds.
+            (lengths == (kept.part.bytes, 16 * kept.part.rows)
+                && examine(&path).ok()?.sha256 == kept.part.sha256)
+                .then_some(kept)
         };
         parts.into_iter().enumerate().map_while(whole).collect()
     }

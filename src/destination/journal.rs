@@ -44,6 +44,8 @@ impl Header {
 pub(crate) struct Kept {
     pub(crate) part: Part,
     pub(crate) has_next: bool,
+    /// The `order` of its last row.
+    pub(crate) last_order: Option<i64>,
     /// The file with its ids; not written down, since it follows from the part's name.
     #[serde(skip)]
     pub(crate) ids: PathBuf,
@@ -77,7 +79,8 @@ impl Journal {
 
     /// The header and the parts; `None` when there is no header that this version can read.
     pub(super) fn read(path: &Path) -> Option<(Header, Vec<Kept>)> {
-        let text = std::fs::read_to_string(path).ok()?;
+        let bytes = std::fs::read(path).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let header = serde_json::from_str(lines.next()?).ok()?;
         let parts = lines.map_while(|line| serde_json::from_str(line).ok()).collect();

@@ -97,9 +97,14 @@ impl Destination {
     }
 
     /// Records a finished part, so that a run that continues this one keeps it.
-    pub(crate) fn keep(&mut self, part: &Part, has_next: bool) -> Result<()> {
+    pub(crate) fn keep(
+        &mut self,
+        part: &Part,
+        has_next: bool,
+        last_order: Option<i64>,
+    ) -> Result<()> {
         match self {
-            Self::Directory(directory) => directory.keep(part, has_next),
+            Self::Directory(directory) => directory.keep(part, has_next, last_order),
             Self::File(_) | Self::Stdout => Ok(()),
         }
     }

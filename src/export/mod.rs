@@ -174,7 +174,8 @@ impl Export {
                 Err(error) => error,
             };
             let moved = matches!(error, Error::Incomplete(_));
-            if moved {
+            // Parts of rows that moved, or that are not in order, are of no use to a later run.
+            if moved || matches!(error, Error::OutOfOrder(_)) {
                 destination.forget()?;
             }
             if moved && sweep < sweeps {
@@ -292,6 +293,7 @@ impl Export {
                     has_next: kept.has_next,
                 },
                 rows: kept.part.rows,
+                last_order: kept.last_order,
                 ids: kept.ids.clone(),
             })
             .collect();
@@ -360,7 +362,7 @@ impl Error {
                         "nothing was written: a single file starts over; export to a directory \
                          (a path that ends in a slash) to be able to continue"
                     }
-                    Target::Directory(_) => "nothing was written: run the same command again",
+                    Target::Directory(_) => "nothing new was finished: run the same command again",
                 };
                 Self::Interrupted { signal, number, hint: Some(hint) }
             }

@@ -55,6 +55,7 @@ struct OpenPart {
     first_page: u64,
     last_page: u64,
     has_next: bool,
+    last_order: Option<i64>,
     /// Rows and bytes of values, those still in the builder included.
     rows: u64,
     bytes: u64,
@@ -147,6 +148,7 @@ impl Writer {
         }
         part.last_page = page.number();
         part.has_next = page.has_next();
+        part.last_order = page.rows().last().and_then(|row| row.order);
         part.rows += page.len() as u64;
         part.bytes += pushed;
         let full = part.rows >= self.plan.rows_per_file || part.bytes >= BYTES_PER_FILE;
@@ -186,6 +188,7 @@ impl Writer {
             first_page: page,
             last_page: page,
             has_next: false,
+            last_order: None,
             rows: 0,
             bytes: 0,
             digest: Digest::default(),
@@ -228,7 +231,10 @@ impl Writer {
             sha256: closed.sha256,
             digest: part.digest.to_string(),
         };
-        self.destination.keep(&record, part.has_next)?;
+        // A page that the limit has cut would look like a short one to the proof of a later run.
+        if self.plan.options.limit.is_none_or(|limit| self.rows < limit) {
+            self.destination.keep(&record, part.has_next, part.last_order)?;
+        }
         self.parts.push(record);
         self.progress.set_files(self.parts.len() as u64);
         Ok(())

@@ -67,7 +67,7 @@ impl Driver {
         self.query.validate()?;
         self.options.validate()?;
         let mut watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
-        let kept_pages = watch.keep(&self.begin.kept)?;
+        let kept_pages = watch.keep(&self.begin.kept, self.begin.first.as_ref())?;
         let page = match self.begin.first.take() {
             Some(page) => page,
             None => self.fetch(self.options.pages.first(), None, self.budget.hold(0)).await?,
@@ -84,7 +84,7 @@ impl Driver {
                 biased;
                 Some(fetched) = flight.tasks.join_next() => match flight.land(fetched)? {
                     Landed::Page => {}
-                    Landed::Gone(page) => return watch.gone(page, count),
+                    Landed::Gone(page) => return watch.gone(page, count).await,
                 },
                 slot = sender.reserve(), if flight.ready.contains_key(&flight.due) => {
                     let (Ok(slot), Some(page)) = (slot, flight.take_due()) else { return Ok(()) };

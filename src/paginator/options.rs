@@ -176,6 +176,8 @@ impl Ids {
 pub(crate) struct KeptPages {
     pub(crate) facts: PageFacts,
     pub(crate) rows: u64,
+    /// The `order` of the last row.
+    pub(crate) last_order: Option<i64>,
     pub(crate) ids: PathBuf,
 }
 

@@ -32,9 +32,11 @@ impl Watch {
         }
     }
 
-    /// Takes the parts of an interrupted run; returns the number of their last page.
-    pub(super) fn keep(&mut self, parts: &[KeptPages]) -> Result<u64> {
+    /// Takes the parts of an interrupted run, of whose pages the first was fetched again; returns
+    /// the number of their last page.
+    pub(super) fn keep(&mut self, parts: &[KeptPages], first: Option<&Page>) -> Result<u64> {
         let mut last = 0;
+        let first = first.and_then(|page| page.rows().next()).map(|row| (row.order, row.id));
         for part in parts {
             let failed = |error| Error::io("read", &part.ids)(error);
             let mut file = BufReader::new(File::open(&part.ids).map_err(failed)?);
@@ -43,6 +45,9 @@ impl Watch {
                 let mut id = [0; 16];
                 file.read_exact(&mut id).map_err(failed)?;
                 ids.push(Uuid::from_bytes(id));
+            }
+            if let (Some(order), Some(first), Some(id)) = (&mut self.order, first, ids.last()) {
+                order.skip(first, (part.last_order, *id));
             }
             let kept = self.proof.page(part.facts.clone(), ids);
             kept.map_err(|error| self.cannot_keep(error))?;
@@ -68,9 +73,9 @@ impl Watch {
         Ok(!self.proof.violated())
     }
 
-    pub(super) fn gone(mut self, page: u64, count: u64) -> Result<()> {
+    pub(super) async fn gone(mut self, page: u64, count: u64) -> Result<()> {
         self.proof.report(Violation::PageGone { page, count });
-        self.conclude()
+        self.finish().await
     }
 
     /// Counts the ids, off the threads that serve sockets.

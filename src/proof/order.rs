@@ -84,6 +84,19 @@ impl OrderCheck {
         Self { field, descending, nulls_first: false, last: None }
     }
 
+    /// Takes the rows from `first` to `last` for granted: an earlier run has looked at them.
+    pub(crate) fn skip(&mut self, first: (Option<i64>, Uuid), last: (Option<i64>, Uuid)) {
+        self.nulls_first = self.key(first.0, first.1).is_null();
+        self.last = Some(self.key(last.0, last.1));
+    }
+
+    fn key(&self, order: Option<i64>, id: Uuid) -> Key {
+        match self.field {
+            Field::Order => Key::Order(order),
+            Field::Id => Key::Id(id),
+        }
+    }
+
     /// Compares a row with the one before: `index` is its place in the page's `results`, from 0.
     pub(crate) fn row(
         &mut self,
@@ -92,10 +105,7 @@ impl OrderCheck {
         order: Option<i64>,
         id: Uuid,
     ) -> Result<(), Violation> {
-        let key = match self.field {
-            Field::Order => Key::Order(order),
-            Field::Id => Key::Id(id),
-        };
+        let key = self.key(order, id);
         let Some(before) = self.last.replace(key) else {
             self.nulls_first = key.is_null();
             return Ok(());
@@ -167,6 +177,22 @@ mod tests {
             check.row(2, 0, None, two),
             Err(Violation::OutOfOrder { page: 2, index: 0, key, before, descending: true })
         );
+    }
+
+    #[test]
+    fn rows_that_are_taken_for_granted_count_for_what_follows() {
+        let row = |order| (order, Uuid::nil());
+        let after = |first, last, order| {
+            let mut check = OrderCheck::new(Field::Order, false);
+            check.skip(row(first), row(last));
+            check.row(9, 0, order, Uuid::nil()).is_ok()
+        };
+        assert!(after(Some(1), Some(5), Some(5)));
+        assert!(!after(Some(1), Some(5), Some(4)));
+        assert!(after(None, None, Some(4)), "nulls came first");
+        assert!(after(None, Some(5), Some(6)));
+        assert!(!after(None, Some(5), None), "nulls at both ends");
+        assert!(!after(Some(1), None, Some(6)), "nulls in between");
     }
 
     proptest! {

@@ -46,7 +46,7 @@ fn a_terminated_directory_without_a_finished_part_leaves_nothing() {
     insta::assert_snapshot!(stopped(&world, "-TERM", "-o parts/"), @"
     exit 143
     error: interrupted by SIGTERM
-      hint: nothing was written: run the same command again
+      hint: nothing new was finished: run the same command again
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
