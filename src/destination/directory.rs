@@ -198,11 +198,7 @@ impl Directory {
         let data = staged.data();
         for (name, bytes) in [(MANIFEST, manifest.to_json()?), (SUCCESS, Vec::new())] {
             let path = data.join(name);
-            let written = File::create(&path).and_then(|mut file| {
-                io::Write::write_all(&mut file, &bytes)?;
-                file.sync_all()
-            });
-            written.map_err(Error::io("write", &path))?;
+            disk::write_durably(&path, &bytes).map_err(Error::io("write", &path))?;
             disk::sync_directory(&data)?;
         }
         // A rename replaces an empty directory and fails on any other.
@@ -214,6 +210,8 @@ impl Directory {
         };
         published.map_err(Error::io("rename to", &target))?;
         disk::sync_directory(parent(&target))?;
+        // First of all: what stays if the rest cannot be removed is no interrupted run.
+        drop(fs::remove_file(staged.journal_path()));
         fs::remove_dir_all(&staged.root).map_err(Error::io("remove", &staged.root))
     }
 

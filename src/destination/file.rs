@@ -28,8 +28,11 @@ struct Staged {
 impl SingleFile {
     pub(super) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
         disk::check_parent(target)?;
-        if !overwrite && target.symlink_metadata().is_ok() {
-            return Err(exists(target));
+        let manifest = sidecar.then(|| sidecar_path(target));
+        for path in [Some(target), manifest.as_deref()].into_iter().flatten() {
+            if !overwrite && path.symlink_metadata().is_ok() {
+                return Err(exists(path));
+            }
         }
         let manifest = sidecar_path(target);
         if sidecar && !overwrite && manifest.symlink_metadata().is_ok() {
@@ -68,6 +71,11 @@ impl SingleFile {
         let Some(staged) = &self.staged else {
             return Err(Error::Internal("the output was not opened".to_owned()));
         };
+        let manifest_path = sidecar_path(&self.target);
+        if self.overwrite && Manifest::read(&manifest_path).is_ok() {
+            // It must not lie beside a file that it does not describe.
+            fs::remove_file(&manifest_path).map_err(Error::io("remove", &manifest_path))?;
+        }
         let renamed = if self.overwrite {
             fs::rename(&staged.path, &self.target)
         } else {
@@ -81,8 +89,10 @@ impl SingleFile {
             _ => Error::io("rename to", &self.target)(error),
         })?;
         if sidecar {
-            let path = sidecar_path(&self.target);
-            fs::write(&path, manifest.to_json()?).map_err(Error::io("write", &path))?;
+            let aside = disk::staging_path(&manifest_path);
+            let json = manifest.to_json()?;
+            disk::write_durably(&aside, &json).map_err(Error::io("write", &aside))?;
+            fs::rename(&aside, &manifest_path).map_err(Error::io("rename to", &manifest_path))?;
         }
         disk::sync_directory(parent(&self.target))
     }

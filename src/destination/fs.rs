@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -55,6 +55,13 @@ fn is_still(_file: &File, path: &Path) -> bool {
     path.exists()
 }
 
+/// Writes a whole file that outlives a power failure, once its name does.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 /// Makes the names in a directory durable, as far as the system allows.
 pub(super) fn sync_directory(path: &Path) -> Result<()> {
     if cfg!(unix) {
@@ -102,6 +109,16 @@ pub(super) fn swap(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
 
 /// Whether a directory is the root of a mounted file system, which cannot be renamed.
 pub(super) fn is_mount_point(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+        // Where the kernel says it: a directory bound from the same file system has its device.
+        if let Ok(found) = statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
+            && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        {
+            return true;
+        }
+    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

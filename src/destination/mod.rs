@@ -130,7 +130,7 @@ impl Destination {
         }
     }
 
-    /// Drops the parts that were kept: they turned out to belong to data that moved.
+    /// Drops the parts that were kept: they turned out to be of no use.
     pub(crate) fn forget(&mut self) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.forget(),
