@@ -4,16 +4,24 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
 mod equality;
 mod errors;
+mod faults;
+mod mixed;
+mod moving;
+mod publish;
 mod read;
 mod readme;
+mod resume;
 mod rows;
 mod sinks;
 mod smoke;
 mod stream;
 mod support;
+mod tree;
 mod verify;

@@ -2,7 +2,9 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    sync::Mutex,
+    thread,
 };
 
 use overmind_export::demo::{Background, Dataset, Options, serve_in_background};
@@ -46,6 +48,13 @@ impl World {
     /// Runs `export ID` with these arguments.
     pub(crate) fn export(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command().args(["export", &ID.to_string()]).args(arguments))
+    }
+
+    /// Starts `export ID` with these arguments and does not wait for it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(["export", &ID.to_string()]).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -113,4 +122,23 @@ impl From<Output> for Ran {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// Does all of these with a few threads: runs that wait for a backoff leave the processor idle.
+pub(crate) fn side_by_side<T: Send>(items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
+    let queue = Mutex::new(items.into_iter().collect::<Vec<_>>());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    // The guard must not live through the work.
+                    let item = queue.lock().unwrap().pop();
+                    match item {
+                        Some(item) => work(item),
+                        None => break,
+                    }
+                }
+            });
+        }
+    });
 }

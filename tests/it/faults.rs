@@ -1,0 +1,378 @@
+//! Every fault by itself, on the first page, in the middle and on the last: what must come of it.
+
+use std::{
+    sync::{LazyLock, Mutex},
+    time::Duration,
+};
+
+use futures::TryStreamExt;
+use overmind_export::{
+    Client, Query, StreamOptions,
+    demo::{Attempt, Fault, Faults, Options},
+};
+use serde_json::Value;
+
+use self::Then::{Ends, Refuses, Retries, Same, Sweeps};
+use crate::{
+    support::{ID, World, side_by_side},
+    tree::{Tree, content},
+};
+
+/// Ten pages, the last of them short.
+pub(crate) const ROWS: u64 = 230;
+const PAGES: [u64; 3] = [1, 5, 10];
+
+/// Where an export goes, with its arguments; a directory has five parts of two pages.
+pub(crate) const OUTPUTS: [(&str, &[&str]); 6] = [
+    ("rows.jsonl", &[]),
+    ("parquet", &["--rows-per-file", "50"]),
+    ("rows.arrow", &[]),
+    ("rows.parquet", &[]),
+    ("arrow", &["--format", "arrow", "--rows-per-file", "50"]),
+    ("jsonl", &["--format", "jsonl", "--rows-per-file", "50"]),
+];
+
+/// What an undisturbed run leaves at each of them.
+pub(crate) static TRUTH: LazyLock<[Tree; OUTPUTS.len()]> = LazyLock::new(|| {
+    let world = World::generated(Options::default(), ROWS);
+    OUTPUTS.map(|(output, arguments)| {
+        world.export(&[&["-o", output, "--page-size", "25"], arguments].concat()).ok();
+        content(&world.path(output))
+    })
+});
+
+/// What must come of a fault.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    /// The truth, as if there had been no fault.
+    Same,
+    /// The truth, after this many retries.
+    Retries(u64),
+    /// The truth, from a second sweep, after a line that says this.
+    Sweeps(&'static str),
+    /// Nothing, with this exit code and a message that says this; what is finished may be kept.
+    Ends(i32, &'static str),
+    /// As [`Ends`], and nothing is kept: it would be of no use.
+    Refuses(i32, &'static str),
+}
+
+type Row = (&'static str, fn(u64) -> Fault, [Then; 3]);
+
+/// Faults of the first attempt alone.
+const ONCE: &[Row] = &[
+    ("408", |_| Fault::status(408), [Retries(1); 3]),
+    ("409", |_| Fault::status(409), [Retries(1); 3]),
+    ("425", |_| Fault::status(425), [Retries(1); 3]),
+    ("429", |_| Fault::status(429), [Retries(1); 3]),
+    ("429, Retry-After: 1", |_| Fault::status(429).header("Retry-After", "1"), [Retries(1); 3]),
+    ("500", |_| Fault::status(500), [Retries(1); 3]),
+    ("502, HTML", |_| Fault::status(502), [Retries(1); 3]),
+    ("503", |_| Fault::status(503), [Retries(1); 3]),
+    ("503, Retry-After: 1", |_| Fault::status(503).header("Retry-After", "1"), [Retries(1); 3]),
+    ("504, HTML", |_| Fault::status(504), [Retries(1); 3]),
+    ("answer after the timeout", |_| Fault::Delay(Duration::from_secs(60)), [Retries(1); 3]),
+    ("reset before headers", |_| Fault::ResetBeforeHeaders, [Retries(1); 3]),
+    ("body cut short", |_| Fault::CutBody { after: 100 }, [Retries(1); 3]),
+    ("body cut at once", |_| Fault::CutBody { after: 0 }, [Retries(1); 3]),
+    ("body stalls", |_| Fault::Stall { after: 100 }, [Retries(1); 3]),
+    ("truncated JSON", |_| Fault::TruncatedJson, [Retries(1); 3]),
+    ("200 with HTML", |_| Fault::Html, [Retries(1); 3]),
+    ("wrong type in a row", |_| Fault::field(2, "order", "\"two\""), [Retries(1); 3]),
+    ("row without id", |_| Fault::missing_field(2, "id"), [Retries(1); 3]),
+    ("JSON, but no page", |_| Fault::status(200).body("{\"detail\":\"hi\"}"), [Retries(1); 3]),
+    ("wrong content type", |_| Fault::ContentType("text/plain".to_owned()), [Same; 3]),
+    ("redirect within the origin", again, [Same; 3]),
+    ("redirect to another origin", away, [Ends(78, "redirects to another origin"); 3]),
+    (
+        "count goes up",
+        |_| Fault::Count(ROWS + 3),
+        [
+            Sweeps("count changed from 233 to 230 (page 2)"),
+            Sweeps("count changed from 230 to 233 (page 5)"),
+            Sweeps("count changed from 230 to 233 (page 10)"),
+        ],
+    ),
+    (
+        "count goes down",
+        |_| Fault::Count(ROWS - 50),
+        [
+            Sweeps("count changed from 180 to 230 (page 2)"),
+            Sweeps("count changed from 230 to 180 (page 5)"),
+            Sweeps("count changed from 230 to 180 (page 10)"),
+        ],
+    ),
+    (
+        "another page's rows",
+        |_| Fault::RepeatPage(4),
+        [
+            Sweeps("25 ids came twice"),
+            Sweeps("230 rows promised, 205 distinct ids came"),
+            Sweeps("230 rows promised, 225 distinct ids came"),
+        ],
+    ),
+    (
+        "short page",
+        |_| Fault::ShortPage(3),
+        [
+            // Page 2 is long then, or page 11 is gone: whichever is seen first.
+            Sweeps("moved while it was read: page"),
+            Sweeps("page 5 is short: 22 rows where the others have 25"),
+            Sweeps("230 rows promised, 227 distinct ids came"),
+        ],
+    ),
+    (
+        "page without rows",
+        |_| Fault::ShortPage(25),
+        [Sweeps("page 1 is empty"), Sweeps("page 5 is empty"), Sweeps("page 10 is empty")],
+    ),
+    (
+        "rows shifted by two",
+        |_| Fault::ShiftRows(2),
+        [Same, Sweeps("2 ids came twice"), Sweeps("230 rows promised, 228 distinct ids came")],
+    ),
+    (
+        "next is null",
+        |_| Fault::DropNext,
+        [
+            Sweeps("page 1 says there is no next page but is not the last (of 10)"),
+            Sweeps("page 5 says there is no next page but is not the last (of 10)"),
+            Same,
+        ],
+    ),
+    (
+        "next at a foreign host",
+        |_| Fault::Next("https://elsewhere.example/?page=3".to_owned()),
+        [Same, Same, Sweeps("page 10 says there is a next page but the last is page 10")],
+    ),
+    (
+        "404, Invalid page",
+        |_| Fault::invalid_page(),
+        [
+            Ends(66, "no such dataset"),
+            Sweeps("page 5 is gone (404), where count was 230"),
+            Sweeps("page 10 is gone (404), where count was 230"),
+        ],
+    ),
+    (
+        "endless body",
+        |_| Fault::EndlessBody,
+        [Ends(65, "the body is larger than 1048576 bytes"); 3],
+    ),
+    ("400", |_| Fault::status(400), [Ends(2, "the API refuses a parameter"); 3]),
+    ("401", |_| Fault::status(401), [Ends(77, "the API refuses the key"); 3]),
+    ("402", |_| Fault::status(402), [Ends(77, "the API asks for payment"); 3]),
+    ("403", |_| Fault::status(403), [Ends(77, "the API does not allow this"); 3]),
+];
+
+/// Faults of every attempt.
+const ALWAYS: &[Row] = &[
+    ("408", |_| Fault::status(408), [Ends(69, "answered 408"); 3]),
+    ("429", |_| Fault::status(429), [Ends(69, "answered 429"); 3]),
+    ("429, back in an hour", in_an_hour, [Ends(69, "asks to come back in 1 h 0 min"); 3]),
+    ("500", |_| Fault::status(500), [Ends(69, "stayed unavailable: 2 attempts in"); 3]),
+    ("502, HTML", |_| Fault::status(502), [Ends(69, "answered 502 Bad Gateway"); 3]),
+    ("503", |_| Fault::status(503), [Ends(69, "answered 503 Service Unavailable"); 3]),
+    (
+        "answer after the timeout",
+        |_| Fault::Delay(Duration::from_secs(60)),
+        [Ends(69, "no complete answer within 2 s"); 3],
+    ),
+    (
+        "reset before headers",
+        |_| Fault::ResetBeforeHeaders,
+        [Ends(69, "the connection broke before an answer"); 3],
+    ),
+    (
+        "body cut short",
+        |_| Fault::CutBody { after: 100 },
+        [Ends(69, "the body broke off after 100 bytes"); 3],
+    ),
+    (
+        "body stalls",
+        |_| Fault::Stall { after: 100 },
+        [Ends(69, "no complete answer within 2 s"); 3],
+    ),
+    ("truncated JSON", |_| Fault::TruncatedJson, [Ends(65, "bytes that came are not JSON"); 3]),
+    ("200 with HTML", |_| Fault::Html, [Ends(65, "expected JSON, got text/html"); 3]),
+    (
+        "wrong type in a row",
+        |_| Fault::field(2, "order", "\"two\""),
+        [Ends(65, "row 2, field \"order\": invalid type: string \"two\""); 3],
+    ),
+    ("row without id", |_| Fault::missing_field(2, "id"), [Ends(65, "missing field `id`"); 3]),
+    ("redirect to another origin", away, [Ends(78, "redirects to another origin"); 3]),
+    ("redirect without end", again, [Ends(78, "the API redirects without end"); 3]),
+    ("count differs", |_| Fault::Count(ROWS + 3), [Refuses(65, "count changed from"); 3]),
+    ("another page's rows", |_| Fault::RepeatPage(4), [Refuses(65, "25 ids came twice"); 3]),
+    (
+        "short page",
+        |_| Fault::ShortPage(3),
+        [
+            Refuses(65, "the data moved while it was read: page"),
+            Refuses(65, "page 5 is short: 22 rows"),
+            Refuses(65, "230 rows promised, 227 distinct ids came"),
+        ],
+    ),
+    (
+        "rows shifted by two",
+        |_| Fault::ShiftRows(2),
+        [Same, Refuses(65, "2 ids came twice"), Refuses(65, "2 ids came twice")],
+    ),
+    (
+        "next is null",
+        |_| Fault::DropNext,
+        [
+            Refuses(65, "page 1 says there is no next page but is not the last"),
+            Refuses(65, "page 5 says there is no next page but is not the last"),
+            Same,
+        ],
+    ),
+    (
+        "next at a foreign host",
+        |_| Fault::Next("https://elsewhere.example/?page=3".to_owned()),
+        [Same, Same, Refuses(65, "page 10 says there is a next page")],
+    ),
+    (
+        "404, Invalid page",
+        |_| Fault::invalid_page(),
+        [
+            Ends(66, "no such dataset"),
+            Refuses(65, "page 5 is gone (404)"),
+            Refuses(65, "page 10 is gone (404)"),
+        ],
+    ),
+    ("endless body", |_| Fault::EndlessBody, [Ends(65, "the body is larger than"); 3]),
+    ("401", |_| Fault::status(401), [Ends(77, "the API refuses the key"); 3]),
+];
+
+fn again(page: u64) -> Fault {
+    Fault::redirect(&format!("/api/datasets/{ID}/datapoints/?page={page}&page_size=25"))
+}
+
+fn away(_: u64) -> Fault {
+    Fault::redirect("http://127.0.0.1:1/")
+}
+
+fn in_an_hour(_: u64) -> Fault {
+    Fault::status(429).header("Retry-After", "3600")
+}
+
+#[test]
+fn a_fault_that_happens_once_costs_a_retry_or_a_sweep_or_ends_the_run_cleanly() {
+    run_table("once", ONCE, Attempt::First(1));
+}
+
+#[test]
+fn a_fault_that_stays_ends_the_run_cleanly_and_the_next_run_gets_everything() {
+    run_table("always", ALWAYS, Attempt::Always);
+}
+
+/// Runs every row on every page, to outputs in turn; the table of what happened is printed.
+fn run_table(when: &str, rows: &[Row], attempt: Attempt) {
+    let lines = Mutex::new(Vec::new());
+    let cases = rows.iter().enumerate().flat_map(|row| [0, 1, 2].map(|place| (row, place)));
+    side_by_side(cases, |((index, (name, fault, then)), place)| {
+        let page = PAGES[place];
+        let output = (index + place) % OUTPUTS.len();
+        let faults = Faults::none().on(page, attempt, fault(page));
+        let what = format!("{name}, {when}, page {page}, to {}", OUTPUTS[output].0);
+        let line = run_case(&what, faults, output, then[place]);
+        lines.lock().unwrap().push((
+            index,
+            place,
+            format!("| {name} | {when} | {page} | {line} |"),
+        ));
+    });
+    let mut lines = lines.into_inner().unwrap();
+    lines.sort();
+    for (.., line) in lines {
+        println!("{line}");
+    }
+}
+
+fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
+    let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+    let (name, more) = OUTPUTS[output];
+    let common = ["-o", name, "--json", "--page-size", "25", "--timeout", "2s"];
+    let arguments = [&common, &["--max-page-bytes", "1MiB"][..], more].concat();
+    let ran = world.export(&[&arguments, &["--max-retries", "1", "--sweeps", "1"][..]].concat());
+    let moved = "the data moved while it was read";
+    match then {
+        Same | Retries(_) | Sweeps(_) => {
+            assert_eq!(ran.code, Some(0), "{what}: {ran:?}");
+            assert_eq!(world.entries(), [name], "{what}");
+            assert!(content(&world.path(name)) == TRUTH[output], "{what}: it differs");
+            let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+            let retries = summary["retries"].as_u64().unwrap();
+            match then {
+                Retries(expected) => assert_eq!(retries, expected, "{what}: {ran:?}"),
+                Sweeps(words) => assert!(ran.stderr.contains(words), "{what}: {ran:?}"),
+                _ => assert_eq!(retries, 0, "{what}: {ran:?}"),
+            }
+            let swept = ran.stderr.contains(moved);
+            assert_eq!(swept, matches!(then, Sweeps(_)), "{what}: {ran:?}");
+            let swept = if swept { "the truth, second sweep" } else { "the truth" };
+            format!("{swept} | {retries} | 0 ")
+        }
+        Ends(code, words) | Refuses(code, words) => {
+            assert_eq!(ran.code, Some(code), "{what}: {ran:?}");
+            assert!(ran.stderr.contains(words), "{what}: {ran:?}");
+            assert_eq!(ran.stdout, "", "{what}");
+            let left = world.entries();
+            let staging = format!(".{name}.partial");
+            let kept = left == [staging.as_str()] && world.path(&staging).is_dir();
+            let may_keep = matches!(then, Ends(..)) && world.path(&staging).join("data").exists();
+            assert!(left.is_empty() || kept && may_keep, "{what}: {left:?}");
+
+            world.server.set_faults(Faults::none());
+            let next = world.export(&arguments).ok();
+            assert_eq!(next.stderr.contains("continuing: "), kept, "{what}: {next:?}");
+            assert_eq!(world.entries(), [name], "{what}");
+            assert!(content(&world.path(name)) == TRUTH[output], "{what}: the next run differs");
+            let nothing = if kept { "nothing; finished parts kept" } else { "nothing" };
+            format!("{nothing}: “{words}” | {} | {code}", retries_before(&ran.stderr))
+        }
+    }
+}
+
+/// What the message says about attempts, as retries.
+fn retries_before(stderr: &str) -> String {
+    let attempts = stderr.split(" attempt").next().and_then(|text| text.rsplit(' ').next());
+    match attempts.and_then(|text| text.parse::<u64>().ok()) {
+        Some(attempts) => (attempts - 1).to_string(),
+        None => "".to_owned(),
+    }
+}
+
+#[test]
+fn another_origin_never_hears_of_a_run() {
+    let elsewhere = World::generated(Options::default(), ROWS);
+    let url = format!("{}/api/datasets/{ID}/datapoints/?page=6", elsewhere.server.url());
+    let next = Faults::none().on(1..=9, Attempt::Always, Fault::Next(url.clone()));
+    let away = next.clone().on(5, Attempt::Always, Fault::redirect(&url));
+    for (faults, code) in [(next, 0), (away, 78)] {
+        let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+        let ran = world.export(&["-o", "rows.jsonl", "--page-size", "25"]);
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+    }
+    assert_eq!(elsewhere.server.stats().connections, 0);
+}
+
+#[test]
+fn a_body_without_a_byte_for_the_idle_time_is_asked_for_again() {
+    let faults = Faults::none().on(5, Attempt::First(1), Fault::Stall { after: 100 });
+    let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+    let client = Client::builder()
+        .base_url(world.server.url())
+        .api_key("k")
+        .idle_timeout(Duration::from_millis(500))
+        .build()
+        .unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let pages = runtime.block_on(async {
+        let options = StreamOptions { page_size: 25, ..StreamOptions::default() };
+        client.pages(ID, Query::default(), options).try_collect::<Vec<_>>().await.unwrap()
+    });
+    assert_eq!(pages.len(), 10);
+    assert_eq!(client.meter().retries(), 1);
+}

@@ -1,0 +1,95 @@
+//! Faults of every kind at random, from a seed: the truth or nothing, and never a third thing.
+
+use std::{ops::Range, sync::Mutex, time::Duration};
+
+use overmind_export::demo::{Fault, Faults, Options};
+
+use crate::{
+    faults::{OUTPUTS, ROWS, TRUTH},
+    support::{World, side_by_side},
+    tree::content,
+};
+
+/// What passes by itself when it is tried again.
+fn weather() -> Vec<Fault> {
+    vec![
+        Fault::status(408),
+        Fault::status(429),
+        Fault::status(500),
+        Fault::status(502),
+        Fault::status(503),
+        Fault::ResetBeforeHeaders,
+        Fault::CutBody { after: 300 },
+        Fault::TruncatedJson,
+        Fault::Html,
+        Fault::field(0, "order", "[]"),
+        Fault::Delay(Duration::from_millis(30)),
+    ]
+}
+
+/// What takes another sweep, or ends the run.
+fn worse() -> Vec<Fault> {
+    vec![
+        Fault::Count(ROWS + 1),
+        Fault::RepeatPage(3),
+        Fault::ShortPage(2),
+        Fault::ShiftRows(1),
+        Fault::DropNext,
+        Fault::invalid_page(),
+        Fault::status(401),
+        Fault::EndlessBody,
+    ]
+}
+
+#[test]
+fn under_any_weather_the_output_is_the_truth() {
+    let codes = run_seeds(0..10, |seed| Faults::random(seed, 0.15, weather()));
+    assert!(codes.iter().all(|code| *code == 0), "{codes:?}");
+}
+
+#[test]
+fn under_faults_of_any_kind_the_output_is_the_truth_or_nothing_is_there() {
+    let kinds = [weather(), worse()].concat();
+    let codes = run_seeds(10..20, |seed| Faults::random(seed, 0.15, kinds.clone()));
+    let truths = codes.iter().filter(|code| **code == 0).count();
+    println!("{truths} of {} runs gave the truth; exit codes {codes:?}", codes.len());
+    assert!((10..55).contains(&truths), "the faults are too rare or too many: {truths}");
+}
+
+/// Runs every seed to every output and returns the exit codes.
+fn run_seeds(seeds: Range<u64>, faults: impl Fn(u64) -> Faults + Sync) -> Vec<i32> {
+    let codes = Mutex::new(Vec::new());
+    let cases = seeds.flat_map(|seed| (0..OUTPUTS.len()).map(move |output| (seed, output)));
+    side_by_side(cases, |(seed, output)| {
+        // Another seed for each output, or they would all tell the same story.
+        let faults = faults(seed * OUTPUTS.len() as u64 + output as u64);
+        codes.lock().unwrap().push(run_seed(seed, output, faults));
+    });
+    codes.into_inner().unwrap()
+}
+
+fn run_seed(seed: u64, output: usize, faults: Faults) -> i32 {
+    let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+    let (name, more) = OUTPUTS[output];
+    let arguments = ["-o", name, "--page-size", "25", "--max-page-bytes", "1MiB"];
+    let ran = world.export(&[&arguments, more].concat());
+    let what = format!("seed {seed}, {name}: {ran:?}");
+    let last_words: &[&str] = match ran.code {
+        Some(0) => {
+            assert_eq!(world.entries(), [name], "{what}");
+            assert!(content(&world.path(name)) == TRUTH[output], "it differs: {what}");
+            return 0;
+        }
+        Some(65) => &["the data moved while it was read", "the body is larger than"],
+        Some(66) => &["no such dataset"],
+        Some(77) => &["the API refuses the key"],
+        _ => panic!("an exit code that no fault here has: {what}"),
+    };
+    let message = ran.stderr.split("error: ").nth(1).unwrap_or_default();
+    assert!(last_words.iter().any(|words| message.contains(words)), "{what}");
+    let left = world.entries();
+    let staging = format!(".{name}.partial");
+    let resumable = left == [staging.as_str()] && world.path(&staging).join("data").is_dir();
+    assert!(left.is_empty() || resumable && !message.contains("moved"), "{left:?}: {what}");
+    ran.code.unwrap_or(-1)
+}

@@ -1,0 +1,169 @@
+//! Data that moves while it is read, and servers that ignore an ordering: proven, or refused.
+
+use std::time::Duration;
+
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    support::{ID, Ran, World},
+    tree::content,
+};
+
+/// The longest that a server takes to notice a request on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+fn faults(page: u64, attempt: Attempt, fault: Fault) -> Options {
+    Options { faults: Faults::none().on(page, attempt, fault), ..Options::default() }
+}
+
+fn manifest(world: &World, path: &str) -> Value {
+    serde_json::from_slice(&world.read(path)).unwrap()
+}
+
+/// 230 rows with random ids; the `order` of each is what the function says, null for none.
+fn rows(order: impl Fn(u64) -> Option<u64>) -> Vec<String> {
+    let row = |number: u64| {
+        let order = order(number).map_or("null".to_owned(), |order| order.to_string());
+        let id = Uuid::from_u128(u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 << 60));
+        format!(r#"{{"id":"{id}","order":{order}}}"#)
+    };
+    (0..230).map(row).collect()
+}
+
+#[test]
+fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth() {
+    // Page 6 is held back, so that there is time to replace what later pages are made of.
+    let slow = Fault::Delay(Duration::from_secs(1));
+    let world = World::generated(faults(6, Attempt::First(1), slow), 230);
+    let arguments = ["-o", "rows", "--rows-per-file", "50", "--page-size", "25"];
+    let run = world.start(&[&arguments, &["--concurrency", "1"][..]].concat());
+    assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 6) == 1));
+    world.server.replace(vec![Dataset::generated(260, 8).with_id(ID)]);
+    let ran = Ran::from(run.wait_with_output().unwrap()).ok();
+    assert!(
+        ran.stderr.contains(
+            "the data moved while it was read: count changed from 230 to 260 (page 7); starting \
+             again from page 1"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("continuing"), "parts of two versions: {}", ran.stderr);
+    assert_eq!(world.entries(), ["rows"]);
+    let again = World::with(Options::default(), Dataset::generated(260, 8).with_id(ID));
+    again.export(&arguments).ok();
+    assert!(content(&world.path("rows")) == content(&again.path("rows")));
+}
+
+#[test]
+fn rows_that_shift_under_an_unchanged_count_are_noticed_and_read_again() {
+    let world = World::generated(faults(5, Attempt::First(1), Fault::ShiftRows(1)), 230);
+    let ran = world.export(&["-o", "rows.jsonl", "--page-size", "25"]).ok();
+    assert!(ran.stderr.contains("1 id came twice"), "{}", ran.stderr);
+    let calm = World::generated(Options::default(), 230);
+    calm.export(&["-o", "rows.jsonl", "--page-size", "25"]).ok();
+    assert_eq!(world.read("rows.jsonl"), calm.read("rows.jsonl"));
+}
+
+#[test]
+fn data_that_never_stands_still_ends_after_the_sweeps_and_leaves_nothing() {
+    let world = World::generated(faults(9, Attempt::Always, Fault::Count(231)), 230);
+    let arguments = ["-o", "rows/", "--rows-per-file", "50", "--page-size", "25"];
+    let ran = world.export(&[&arguments[..], &["--sweeps", "2", "-q"]].concat());
+    insta::assert_snapshot!(ran.told(&world), @r"
+    exit 65
+    error: the data moved while it was read: count changed from 230 to 231 (page 9)
+      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    ");
+    assert_eq!(world.server.stats().attempts(ID, 1), 3, "a sweep begins with page 1");
+    assert_eq!(world.entries(), Vec::<String>::new());
+
+    let ran = world.export(&[&arguments[..], &["--sweeps", "0"]].concat());
+    assert_eq!(ran.code, Some(65));
+    assert_eq!(world.server.stats().attempts(ID, 1), 4);
+}
+
+#[test]
+fn on_standard_output_data_that_moves_ends_the_run_at_once() {
+    let world = World::generated(faults(9, Attempt::First(1), Fault::Count(231)), 230);
+    let ran = world.export(&["-o", "-", "--page-size", "25"]);
+    assert_eq!(ran.code, Some(65), "{}", ran.stderr);
+    assert!(ran.stderr.contains("count changed from 230 to 231 (page 9)"), "{}", ran.stderr);
+    assert_eq!(world.server.stats().attempts(ID, 1), 1, "rows are gone: no second sweep");
+    assert!(ran.stdout.lines().count() < 230);
+}
+
+#[test]
+fn an_ordering_that_the_api_ignores_ends_the_run_at_once() {
+    let options = || Options { ignore_ordering: true, ..Options::default() };
+    // In the middle, so that parts are finished by then.
+    let swapped = |number| Some(if number == 120 { 500 } else { number });
+    let table = [
+        ("order", rows(swapped)),
+        ("-order", rows(swapped)),
+        ("id", rows(Some)),
+        ("-id", rows(Some)),
+        ("order", rows(|number| (20..200).contains(&number).then_some(number))),
+    ];
+    for (ordering, rows) in table {
+        let world = World::with_rows(options(), rows);
+        // One argument, because an ordering may begin with a hyphen.
+        let ordering = format!("--ordering={ordering}");
+        let arguments = ["-o", "rows/", "--rows-per-file", "25", "--page-size", "25", &ordering];
+        let ran = world.export(&arguments);
+        assert_eq!(ran.code, Some(65), "{ordering}: {ran:?}");
+        let words = "error: the API does not apply the ordering: page ";
+        assert!(ran.stderr.contains(words), "{ordering}: {}", ran.stderr);
+        assert_eq!(world.server.stats().attempts(ID, 1), 1, "{ordering}: a second sweep");
+        assert_eq!(world.entries(), Vec::<String>::new(), "{ordering}");
+    }
+}
+
+#[test]
+fn rows_that_come_in_order_pass_with_nulls_at_either_end() {
+    let options = || Options { ignore_ordering: true, ..Options::default() };
+    let table = [
+        ("order", rows(Some)),
+        ("order", rows(|number| (number < 200).then_some(number))),
+        ("order", rows(|number| (number >= 30).then_some(number))),
+        ("-order", rows(|number| (number >= 30).then_some(999 - number))),
+        ("order", rows(|_| None)),
+    ];
+    for (ordering, rows) in table {
+        let world = World::with_rows(options(), rows);
+        world
+            .export(&["-o", "rows.jsonl", "--page-size", "25", &format!("--ordering={ordering}")])
+            .ok();
+    }
+    for ordering in ["--ordering=order", "--ordering=-order", "--ordering=id", "--ordering=-id"] {
+        let shuffled = rows(|number| Some(number * 7919 % 230));
+        let world = World::with_rows(Options::default(), shuffled);
+        world.export(&["-o", "rows.jsonl", "--page-size", "25", ordering]).ok();
+    }
+}
+
+#[test]
+fn only_a_whole_export_claims_to_be_proven() {
+    let world = World::generated(Options::default(), 230);
+    let table: [(&str, &[&str]); 4] = [
+        ("proven", &[]),
+        ("partial", &["--limit", "60"]),
+        ("partial", &["--pages", "2-3"]),
+        ("partial", &["--pages", "1-10"]),
+    ];
+    for (index, (claim, arguments)) in table.into_iter().enumerate() {
+        let directory = format!("rows-{index}");
+        world.export(&[&["-o", &directory, "--page-size", "25"], arguments].concat()).ok();
+        let found = manifest(&world, &format!("{directory}/_manifest.json"));
+        assert_eq!(found["completeness"], claim, "{arguments:?}");
+        assert_eq!(found["count"], 230, "{arguments:?}");
+
+        let file = format!("rows-{index}.parquet");
+        let arguments = [&["-o", &file, "--page-size", "25", "--manifest"], arguments].concat();
+        world.export(&arguments).ok();
+        let found = manifest(&world, &format!("{file}.manifest.json"));
+        assert_eq!(found["completeness"], claim, "{arguments:?}");
+    }
+}

@@ -1,0 +1,292 @@
+//! Publication: all or nothing, one run at a time, and nothing that is not ours is ever touched.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    process::Command,
+    time::Duration,
+};
+
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use serde_json::Value;
+
+use crate::{
+    support::{ID, Ran, World},
+    tree::{content, tree},
+};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn world() -> World {
+    World::generated(Options::default(), 230)
+}
+
+/// A world whose third page does not come before a hundred seconds have passed.
+fn stuck() -> World {
+    let faults = Faults::none().on(3, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    World::generated(Options { faults, ..Options::default() }, 230)
+}
+
+#[test]
+fn a_second_run_on_the_same_target_ends_at_once() {
+    for output in ["rows", "rows/", "rows.parquet"] {
+        let world = stuck();
+        // One request at a time, so that the first run sends no more of them.
+        let arguments = ["-o", output, "--page-size", "25", "--concurrency", "1"];
+        let mut run = world.start(&arguments);
+        assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 3) == 1));
+        let requests = world.server.stats().requests;
+        let before = tree(world.folder.path());
+        for more in [&["--overwrite"][..], &["--restart"], &[]] {
+            let ran = world.export(&[&arguments, more].concat());
+            let told = format!(
+                "exit 75\nerror: another run is writing {output}\n  hint: wait for the other run to \
+                 end, or write somewhere else\n"
+            );
+            assert_eq!(ran.told(&world), told);
+        }
+        assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+        assert_eq!(tree(world.folder.path()), before);
+
+        // The lock of a dead process blocks nobody.
+        run.kill().unwrap();
+        run.wait().unwrap();
+        world.server.set_faults(Faults::none());
+        world.export(&arguments).ok();
+        assert_eq!(world.entries(), [output.trim_end_matches('/')]);
+    }
+}
+
+#[test]
+fn two_runs_that_start_together_leave_one_whole_export() {
+    for output in ["rows", "rows.parquet"] {
+        let world = world();
+        let arguments = ["-o", output, "--page-size", "25"];
+        let runs = [0; 4].map(|_| world.start(&arguments));
+        let ran = runs.map(|run| Ran::from(run.wait_with_output().unwrap()));
+        let codes: Vec<_> = ran.iter().map(|ran| ran.code.unwrap()).collect();
+        assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{ran:#?}");
+        assert!(codes.iter().all(|code| [0, 73, 75].contains(code)), "{ran:#?}");
+        // One that got the lock when the first had published finds the target taken, and keeps what
+        // it fetched.
+        let staging = format!(".{output}.partial");
+        let left = [staging.as_str(), output];
+        let late = codes.contains(&73) && output == "rows";
+        assert!(world.entries() == left[1..] || late && world.entries() == left, "{ran:#?}");
+        let alone = self::world();
+        alone.export(&arguments).ok();
+        assert!(content(&world.path(output)) == content(&alone.path(output)));
+    }
+}
+
+#[test]
+fn without_overwrite_what_is_there_stays() {
+    let world = world();
+    world.export(&["-o", "rows"]).ok();
+    world.export(&["-o", "rows.parquet", "--manifest"]).ok();
+    let before = tree(world.folder.path());
+    let requests = world.server.stats().requests;
+    for output in ["rows", "rows/", "rows.parquet"] {
+        let ran = world.export(&["-o", output]);
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(ran.stderr.contains("hint: give --overwrite to replace"), "{ran:?}");
+    }
+    // The manifest of a file that is gone may belong to a copy of it.
+    fs::remove_file(world.path("rows.parquet")).unwrap();
+    let ran = world.export(&["-o", "rows.parquet", "--manifest"]);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("rows.parquet.manifest.json: exists already"), "{ran:?}");
+    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    let mut expected = before;
+    expected.remove("rows.parquet");
+    assert!(tree(world.folder.path()) == expected);
+}
+
+#[test]
+fn a_new_file_never_keeps_the_manifest_of_an_old_one() {
+    let world = world();
+    world.export(&["-o", "rows.jsonl", "--manifest"]).ok();
+    world.server.replace(vec![Dataset::generated(300, 8).with_id(ID)]);
+    world.export(&["-o", "rows.jsonl", "--manifest", "--overwrite"]).ok();
+    let manifest: Value = serde_json::from_slice(&world.read("rows.jsonl.manifest.json")).unwrap();
+    assert_eq!(manifest["rows"], 300);
+    world.export(&["-o", "rows.jsonl", "--overwrite"]).ok();
+    assert_eq!(world.entries(), ["rows.jsonl"]);
+}
+
+#[test]
+fn while_a_directory_is_overwritten_a_reader_always_finds_a_whole_export() {
+    let world = world();
+    let arguments = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50", "--overwrite"];
+    world.export(&arguments).ok();
+    let mut seen = BTreeSet::new();
+    for rows in [330, 430, 530] {
+        world.server.replace(vec![Dataset::generated(rows, 8).with_id(ID)]);
+        let mut run = world.start(&arguments);
+        // Bounded, although it ends with the run.
+        for _ in 0..10_000_000 {
+            assert!(world.path("rows/_SUCCESS").exists(), "an export that is not complete");
+            let manifest: Value =
+                serde_json::from_slice(&world.read("rows/_manifest.json")).unwrap();
+            seen.insert(manifest["rows"].as_u64().unwrap());
+            if run.try_wait().unwrap().is_some() {
+                break;
+            }
+        }
+        Ran::from(run.wait_with_output().unwrap()).ok();
+        assert_eq!(world.entries(), ["rows"]);
+        let alone = World::with(Options::default(), Dataset::generated(rows, 8).with_id(ID));
+        alone.export(&arguments).ok();
+        assert!(content(&world.path("rows")) == content(&alone.path("rows")));
+    }
+    assert_eq!(seen, BTreeSet::from([230, 330, 430, 530]));
+}
+
+#[test]
+fn overwriting_a_directory_that_is_no_export_of_ours_changes_nothing() {
+    let world = world();
+    world.export(&["-o", "export", "--page-size", "25", "--rows-per-file", "50"]).ok();
+    let file = |path: &str, text: &str| {
+        fs::create_dir_all(world.path(path).parent().unwrap()).unwrap();
+        fs::write(world.path(path), text).unwrap();
+    };
+    file("documents/letter.txt", "Dear Sir");
+    file("documents/pictures/cat.jpg", "meow");
+    file("other/_manifest.json", "{\"entries\":[]}");
+    file("other/_SUCCESS", "");
+    file("foreign/_manifest.json", "not even JSON");
+    file("export/notes.txt", "mine");
+    fs::create_dir(world.path("nested")).unwrap();
+    fs::create_dir(world.path("nested/empty")).unwrap();
+    file("plain", "a file");
+    let before = tree(world.folder.path());
+    let table = [
+        ("documents", "is not an export: it has no manifest of ours"),
+        ("documents/", "is not an export: it has no manifest of ours"),
+        ("other", "is not an export: it has no manifest of ours"),
+        ("foreign", "is not an export: it has no manifest of ours"),
+        ("nested", "is not an export: it has no manifest of ours"),
+        ("export", "holds \"notes.txt\", which its manifest does not list"),
+        ("plain/", "is not a directory"),
+        (".", "name the directory itself"),
+        ("documents/..", "name the directory itself"),
+    ];
+    let requests = world.server.stats().requests;
+    for (output, words) in table {
+        let ran = world.export(&["-o", output, "--overwrite", "--restart"]);
+        assert_eq!(ran.code, Some(if words.starts_with("name") { 2 } else { 73 }), "{ran:?}");
+        assert!(ran.stderr.contains(words), "{output}: {}", ran.stderr);
+        assert!(tree(world.folder.path()) == before, "{output}: something changed");
+    }
+    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+}
+
+#[test]
+fn a_file_that_appears_in_an_export_while_it_is_replaced_stays() {
+    let world = world();
+    let arguments = ["-o", "rows", "--page-size", "25", "--overwrite"];
+    world.export(&arguments).ok();
+    let late = Fault::Delay(Duration::from_secs(1));
+    world.server.set_faults(Faults::none().on(10, Attempt::First(1), late));
+    let run = world.start(&arguments);
+    assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 10) == 1));
+    fs::write(world.path("rows/notes.txt"), "mine").unwrap();
+    let before = tree(&world.path("rows"));
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("holds \"notes.txt\""), "{ran:?}");
+    assert!(tree(&world.path("rows")) == before);
+}
+
+#[test]
+fn an_empty_directory_is_taken_and_a_link_to_an_export_stays_a_link() {
+    let world = world();
+    fs::create_dir(world.path("rows")).unwrap();
+    world.export(&["-o", "rows"]).ok();
+    assert_eq!(world.entries(), ["rows"]);
+
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("rows", world.path("latest")).unwrap();
+        world.server.replace(vec![Dataset::generated(300, 8).with_id(ID)]);
+        world.export(&["-o", "latest", "--overwrite"]).ok();
+        assert!(world.path("latest").is_symlink());
+        let manifest: Value = serde_json::from_slice(&world.read("rows/_manifest.json")).unwrap();
+        assert_eq!(manifest["rows"], 300);
+    }
+}
+
+#[test]
+fn what_a_published_run_had_no_time_to_remove_does_not_stop_the_next() {
+    let world = world();
+    let arguments = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50", "--overwrite"];
+    world.export(&arguments).ok();
+    // As after a kill between the swap and the end: the lock, and the old parts as data.
+    fs::create_dir(world.path(".rows.partial")).unwrap();
+    fs::write(world.path(".rows.partial/lock"), "").unwrap();
+    fs::create_dir(world.path(".rows.partial/ids")).unwrap();
+    fs::create_dir(world.path(".rows.partial/data")).unwrap();
+    fs::copy(
+        world.path("rows/part-00000.parquet"),
+        world.path(".rows.partial/data/part-00000.parquet"),
+    )
+    .unwrap();
+    fs::write(world.path(".rows.partial/data/_SUCCESS"), "").unwrap();
+    world.export(&[&arguments[..], &["--columns", "id"]].concat()).ok();
+    assert_eq!(world.entries(), ["rows"]);
+}
+
+/// Runs a script as root of a namespace of its own, in which it may mount; none where the system
+/// allows none.
+#[cfg(target_os = "linux")]
+fn with_mount(world: &World, mount: &str, arguments: &str) -> Option<Ran> {
+    let mut unshare = Command::new("unshare");
+    let can = unshare.args(["--user", "--map-root-user", "--mount", "true"]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: this system lets nobody mount in a namespace of their own");
+        return None;
+    }
+    let export = world.command();
+    let script = format!(
+        "{mount} && exec {} export {ID} {arguments}",
+        export.get_program().to_str().unwrap()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    command.env_clear().current_dir(world.folder.path());
+    command.envs(export.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Some(Ran::of(&mut command))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_mount_point_is_refused_before_any_request() {
+    let mounts = ["mount -t tmpfs none rows", "mount --bind elsewhere rows"];
+    for mount in mounts {
+        let world = world();
+        fs::create_dir(world.path("rows")).unwrap();
+        fs::create_dir(world.path("elsewhere")).unwrap();
+        let Some(ran) = with_mount(&world, mount, "-o rows") else { return };
+        let told = "exit 73\nerror: rows: is a mount point, which cannot be replaced in one step\n  \
+                    hint: export to a directory inside it\n";
+        assert_eq!(ran.told(&world), told, "{mount}");
+        assert_eq!(world.server.stats().requests, 0);
+        assert_eq!(world.entries(), ["elsewhere", "rows"]);
+        let Some(ran) = with_mount(&world, mount, "-o rows/inside") else { return };
+        ran.ok();
+    }
+}
+
+#[test]
+fn a_lock_file_that_nobody_holds_blocks_nobody() {
+    let world = world();
+    fs::create_dir(world.path(".rows.partial")).unwrap();
+    OpenOptions::new().create(true).append(true).open(world.path(".rows.partial/lock")).unwrap();
+    fs::write(world.path(".rows.parquet.partial"), "half of something").unwrap();
+    world.export(&["-o", "rows"]).ok();
+    world.export(&["-o", "rows.parquet"]).ok();
+    assert_eq!(world.entries(), ["rows", "rows.parquet"]);
+    let alone = self::world();
+    alone.export(&["-o", "rows.parquet"]).ok();
+    assert!(world.read("rows.parquet") == alone.read("rows.parquet"));
+}

@@ -1,0 +1,407 @@
+//! Runs that are killed or interrupted, and the run after them: the same bytes, and only what is
+//! missing is fetched.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::{LazyLock, Mutex},
+    time::{Duration, Instant},
+};
+
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+
+use crate::{
+    support::{ID, Ran, World, entries, side_by_side},
+    tree::{Tree, content},
+};
+
+/// Eighty pages, ten parts of eight.
+const ROWS: u64 = 2000;
+const PAGES: u64 = 80;
+const PAGES_OF_PART: u64 = 8;
+/// Little is fetched ahead of what is written, as little as in an export that takes hours.
+const ARGUMENTS: [&str; 10] = [
+    "-o",
+    "rows",
+    "--page-size",
+    "25",
+    "--rows-per-file",
+    "200",
+    "--prefetch-bytes",
+    "64KiB",
+    "--concurrency",
+    "2",
+];
+const SOON: Duration = Duration::from_secs(30);
+
+/// What an undisturbed run leaves.
+static TRUTH: LazyLock<Tree> = LazyLock::new(|| {
+    let world = World::generated(Options::default(), ROWS);
+    world.export(&ARGUMENTS).ok();
+    content(&world.path("rows"))
+});
+
+fn slow() -> World {
+    let options = Options { latency: Duration::from_millis(2), ..Options::default() };
+    World::generated(options, ROWS)
+}
+
+/// A world in which a run has ended at page 30, with three parts finished.
+fn interrupted() -> World {
+    let faults = Faults::none().on(30, Attempt::Always, Fault::status(503));
+    let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+    let ran =
+        world.export(&[&ARGUMENTS[..8], &["--concurrency", "1", "--max-retries", "0"]].concat());
+    assert_eq!(ran.code, Some(69), "{ran:?}");
+    assert_eq!(world.entries(), [".rows.partial"]);
+    assert_eq!(journaled(&world), 3);
+    world.server.set_faults(Faults::none());
+    world
+}
+
+fn staging(world: &World) -> PathBuf {
+    world.path(".rows.partial")
+}
+
+/// Finished parts that the journal of an interrupted run has, whole lines alone.
+fn journaled(world: &World) -> u64 {
+    let journal = fs::read_to_string(staging(world).join("journal.jsonl")).unwrap_or_default();
+    (journal.matches('\n').count() as u64).saturating_sub(1)
+}
+
+/// Runs the export again to its end and checks that it continues with this many parts, fetches only
+/// the pages of the others and page 1, and leaves what an undisturbed run leaves.
+#[track_caller]
+fn continues_with(world: &World, parts: u64) -> Ran {
+    let before = world.server.stats().requests;
+    let ran = world.export(&ARGUMENTS).ok();
+    let noun = if parts == 1 { "part" } else { "parts" };
+    let (rows, page) = (200 * parts, PAGES_OF_PART * parts);
+    let line = format!(
+        "continuing: {parts} finished {noun} kept ({rows} of {ROWS} rows, up to page {page})\n"
+    );
+    assert_eq!(ran.stderr.contains(&line), parts > 0, "{}", ran.stderr);
+    let fetched = world.server.stats().requests - before;
+    assert_eq!(fetched, PAGES - page + u64::from(parts > 0));
+    assert_eq!(world.entries(), ["rows"]);
+    assert!(content(&world.path("rows")) == *TRUTH, "it differs from an undisturbed run");
+    ran
+}
+
+/// Kills the run with SIGKILL as soon as the server has had this many requests in all.
+fn kill_after(world: &World, requests: u64) {
+    let mut run = world.start(&ARGUMENTS);
+    assert!(world.server.wait_until(SOON, |stats| stats.requests >= requests));
+    run.kill().unwrap();
+    run.wait().unwrap();
+}
+
+#[test]
+fn thirty_exports_killed_once_each_continue_to_the_same_bytes() {
+    let fetched = Mutex::new(BTreeMap::new());
+    side_by_side(0..30, |seed| {
+        let world = slow();
+        let moment = fastrand::Rng::with_seed(seed).u64(1..=PAGES);
+        kill_after(&world, moment);
+        let parts = journaled(&world);
+        // It may have been killed when it had published and only had to tidy up.
+        if !world.path("rows").exists() {
+            let ran = world.export(&ARGUMENTS).ok();
+            let line = format!("continuing: {parts} finished part");
+            assert_eq!(ran.stderr.contains(&line), parts > 0, "{moment}: {}", ran.stderr);
+            assert_eq!(world.entries(), ["rows"]);
+        }
+        assert!(content(&world.path("rows")) == *TRUTH, "killed after {moment} requests: differs");
+        let requests = world.server.stats().requests;
+        assert!(requests <= PAGES * 12 / 10 + PAGES_OF_PART, "{moment}: {requests} requests");
+        fetched.lock().unwrap().insert((moment, seed), (parts, requests));
+    });
+    let fetched = fetched.into_inner().unwrap();
+    let (worst, sum) = fetched
+        .values()
+        .fold((0, 0), |(worst, sum), (_, requests)| (u64::max(worst, *requests), sum + requests));
+    println!("{PAGES} pages needed; fetched {:.1} on average, {worst} at worst", sum as f64 / 30.0);
+    for ((moment, _), (parts, requests)) in fetched {
+        println!(
+            "| killed at request {moment} | {parts} parts kept | {requests} requests in all |"
+        );
+    }
+}
+
+#[test]
+fn an_export_killed_ten_times_continues_to_the_same_bytes() {
+    let world = slow();
+    let mut random = fastrand::Rng::with_seed(10);
+    for _ in 0..10 {
+        let requests = world.server.stats().requests;
+        kill_after(&world, requests + random.u64(9..=14));
+    }
+    let (kept, before) = (journaled(&world), world.server.stats().requests);
+    assert!(kept > 0, "ten runs finished no part");
+    world.export(&ARGUMENTS).ok();
+    assert_eq!(world.entries(), ["rows"]);
+    assert!(content(&world.path("rows")) == *TRUTH);
+    let all = world.server.stats().requests;
+    println!("ten kills: {kept} parts kept, {before} requests before the last run, {all} in all");
+}
+
+/// A run that waits for a page that does not come, with three parts finished.
+fn waiting(arguments: &[&str]) -> (World, Child) {
+    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+    let run = world.start(arguments);
+    assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
+    (world, run)
+}
+
+/// Sends a signal and returns how the run ended, which must be within two seconds.
+fn end_with(signal: &str, run: Child) -> Ran {
+    let kill = format!("kill -{signal} {}", run.id());
+    let sent = Instant::now();
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert!(sent.elapsed() < Duration::from_secs(2), "it took {:?}", sent.elapsed());
+    ran
+}
+
+#[test]
+fn sigint_and_sigterm_end_a_directory_export_at_once_and_it_continues() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let (world, run) = waiting(&ARGUMENTS);
+        let ran = end_with(signal, run);
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        let told = format!(
+            "error: interrupted by SIG{signal}\n  hint: run the same command again to continue \
+             where it stopped\n"
+        );
+        assert_eq!(ran.stderr, told);
+        assert_eq!(world.entries(), [".rows.partial"]);
+        assert!(world.server.wait_until(SOON, |stats| stats.in_flight == 0));
+        world.server.set_faults(Faults::none());
+        let parts = journaled(&world);
+        assert!((2..=3).contains(&parts), "{parts} parts");
+        continues_with(&world, parts);
+    }
+}
+
+#[test]
+fn sigint_before_anything_is_finished_leaves_nothing() {
+    let faults = Faults::none().on(3, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    for output in ["rows", "rows.parquet"] {
+        let options = Options { faults: faults.clone(), ..Options::default() };
+        let world = World::generated(options, ROWS);
+        let run = world.start(&["-o", output, "--page-size", "25"]);
+        assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 3) == 1));
+        let ran = end_with("INT", run);
+        assert_eq!(ran.code, Some(130), "{ran:?}");
+        assert!(ran.stderr.contains("hint: nothing "), "{ran:?}");
+        assert_eq!(world.entries(), Vec::<String>::new(), "{output}");
+    }
+}
+
+#[test]
+fn sigint_ends_a_run_that_is_still_checking_what_it_kept() {
+    let world = interrupted();
+    // A part of a terabyte: to read it takes longer than anybody waits.
+    let part = staging(&world).join("data/part-00000.parquet");
+    let length = 1 << 40;
+    let journal = staging(&world).join("journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let bytes = format!("\"bytes\":{}", fs::metadata(&part).unwrap().len());
+    assert!(text.contains(&bytes));
+    fs::write(&journal, text.replacen(&bytes, &format!("\"bytes\":{length}"), 1)).unwrap();
+    if OpenOptions::new().write(true).open(&part).unwrap().set_len(length).is_err() {
+        eprintln!("SKIPPED: the file system takes no sparse file of a terabyte");
+        return;
+    }
+    let before = world.server.stats().answered(200);
+    let run = world.start(&ARGUMENTS);
+    assert!(world.server.wait_until(SOON, |stats| stats.answered(200) > before));
+    let ran = end_with("INT", run);
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+}
+
+#[test]
+fn a_single_file_that_is_interrupted_leaves_its_target_untouched() {
+    let arguments =
+        ["-o", "rows.parquet", "--page-size", "25", "--overwrite", "--concurrency", "2"];
+    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+    fs::write(world.path("rows.parquet"), "what was there before").unwrap();
+    let run = world.start(&arguments);
+    assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
+    assert_eq!(world.entries(), [".rows.parquet.partial", "rows.parquet"]);
+    assert_eq!(end_with("TERM", run).code, Some(143));
+    assert_eq!(world.entries(), ["rows.parquet"]);
+    assert_eq!(world.read("rows.parquet"), b"what was there before");
+
+    // Killed, it cannot tidy up: one hidden file stays, and the next run takes it over.
+    let mut run = world.start(&arguments);
+    assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 2));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(world.entries(), [".rows.parquet.partial", "rows.parquet"]);
+    assert_eq!(world.read("rows.parquet"), b"what was there before");
+    world.server.set_faults(Faults::none());
+    world.export(&arguments).ok();
+    assert_eq!(world.entries(), ["rows.parquet"]);
+    let calm = World::generated(Options::default(), ROWS);
+    calm.export(&arguments).ok();
+    assert!(world.read("rows.parquet") == calm.read("rows.parquet"));
+}
+
+#[test]
+fn an_interrupted_export_continues_with_all_its_finished_parts() {
+    continues_with(&interrupted(), 3);
+}
+
+#[test]
+fn what_a_crash_tore_is_fetched_again_from_there() {
+    let flip = |path: PathBuf| {
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let truncate = |path: PathBuf, by: u64| {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - by).unwrap();
+    };
+    type Damage<'a> = (&'a str, u64, &'a dyn Fn(&Path));
+    let table: [Damage<'_>; 10] = [
+        ("half a line more in the journal", 3, &|root| {
+            let mut file =
+                OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
+            file.write_all(b"{\"part\":{\"path\":\"part-0").unwrap();
+        }),
+        ("the journal's last line cut", 2, &|root| truncate(root.join("journal.jsonl"), 9)),
+        ("the journal's last newline cut", 2, &|root| truncate(root.join("journal.jsonl"), 1)),
+        ("bytes that are no text after the journal's last line", 3, &|root| {
+            let mut file =
+                OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
+            file.write_all(&[0, 0xff, 0xfe]).unwrap();
+        }),
+        ("an empty journal", 0, &|root| fs::write(root.join("journal.jsonl"), "").unwrap()),
+        ("a truncated part", 1, &|root| truncate(root.join("data/part-00001.parquet"), 100)),
+        ("a flipped bit in a part", 2, &|root| flip(root.join("data/part-00002.parquet"))),
+        ("a part that is gone", 0, &|root| {
+            fs::remove_file(root.join("data/part-00000.parquet")).unwrap();
+        }),
+        ("ids that are gone", 1, &|root| fs::remove_file(root.join("ids/1")).unwrap()),
+        ("ids cut short", 2, &|root| truncate(root.join("ids/2"), 16)),
+    ];
+    for (damage, parts, apply) in table {
+        println!("{damage}");
+        let world = interrupted();
+        apply(&staging(&world));
+        continues_with(&world, parts);
+    }
+}
+
+#[test]
+fn a_run_with_another_plan_is_refused_and_restart_drops_what_was_kept() {
+    let world = interrupted();
+    let before = staging(&world).join("journal.jsonl");
+    let journal = fs::read(&before).unwrap();
+    let ran = world.export(&[&ARGUMENTS[..], &["--columns", "id,input"]].concat());
+    insta::assert_snapshot!(ran.told(&world), @r#"
+    exit 73
+    error: rows: an interrupted export to it cannot be continued: its columns was ["id","order","input","expected_output","persona","tags","additional_properties"], now it is ["id","input"]
+      hint: give --restart to drop what it left and start again
+    "#);
+    assert_eq!(fs::read(&before).unwrap(), journal, "what was kept has changed");
+    assert_eq!(entries(&staging(&world).join("data")).len(), 4);
+
+    world.export(&[&ARGUMENTS[..], &["--columns", "id,input", "--restart"]].concat()).ok();
+    assert_eq!(world.entries(), ["rows"]);
+}
+
+#[test]
+fn a_dataset_with_another_count_is_refused_and_restart_drops_what_was_kept() {
+    let world = interrupted();
+    world.server.replace(vec![Dataset::generated(ROWS + 25, 7).with_id(ID)]);
+    let ran = world.export(&ARGUMENTS);
+    insta::assert_snapshot!(ran.told(&world), @r"
+    exit 73
+    error: rows: an interrupted export to it cannot be continued: the dataset had 2000 rows then, now it has 2025
+      hint: give --restart to drop what it left and start again
+    ");
+    world.export(&[&ARGUMENTS[..], &["--restart"]].concat()).ok();
+    assert_eq!(world.entries(), ["rows"]);
+}
+
+#[test]
+fn parts_of_a_dataset_that_changed_without_a_change_of_count_are_dropped() {
+    let world = interrupted();
+    // The kept rows come again on later pages, as after a new version that is sorted otherwise.
+    let rows = Dataset::generated(ROWS, 7);
+    let text = |number| String::from_utf8(rows.row((number + 400) % ROWS)).unwrap();
+    let moved: Vec<String> = (0..ROWS).map(text).collect();
+    world.server.replace(vec![Dataset::from_rows("moved", moved.clone()).with_id(ID)]);
+    let ran = world.export(&ARGUMENTS).ok();
+    assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("came twice"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("starting again from page 1"), "{}", ran.stderr);
+    let calm = World::with_rows(Options::default(), moved);
+    calm.export(&ARGUMENTS).ok();
+    assert!(content(&world.path("rows")) == content(&calm.path("rows")));
+}
+
+#[test]
+fn the_order_is_checked_across_the_end_of_what_was_kept() {
+    // In order before the kept parts' end and after it, but not across it.
+    let row = |number: u64, order: u64| {
+        format!(r#"{{"id":"00000000-0000-4000-8000-{number:012}","order":{order}}}"#)
+    };
+    let sorted: Vec<String> = (0..ROWS).map(|number| row(number, number + 1000)).collect();
+    let broken = (0..ROWS).map(|number| row(number, number + 1000 * u64::from(number < 600)));
+    let faults = Faults::none().on(30, Attempt::Always, Fault::status(503));
+    let options = Options { ignore_ordering: true, faults, ..Options::default() };
+    let world = World::with_rows(options, sorted);
+    let arguments = [&ARGUMENTS[..8], &["--ordering", "order", "--concurrency", "1"]].concat();
+    let ran = world.export(&[&arguments[..], &["--max-retries", "0"]].concat());
+    assert_eq!(ran.code, Some(69), "{ran:?}");
+    assert_eq!(journaled(&world), 3);
+
+    world.server.set_faults(Faults::none());
+    world.server.replace(vec![Dataset::from_rows("broken", broken.collect()).with_id(ID)]);
+    let ran = world.export(&arguments);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(
+        ran.stderr.contains("page 25, results[0] is out of order: 600 after 1599"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(world.entries(), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_that_only_had_to_publish_publishes() {
+    // A directory at the target gets in the way of publishing; a limit cuts the last page.
+    for (limit, last) in [(None, 20), (Some("--limit=130"), 6)] {
+        let late = Fault::Delay(Duration::from_secs(1));
+        let faults = Faults::none().on(last, Attempt::First(1), late);
+        let world = World::generated(Options { faults, ..Options::default() }, 500);
+        let arguments = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
+        let arguments = [&arguments, limit.as_slice()].concat();
+        let run = world.start(&arguments);
+        assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, last) == 1));
+        fs::create_dir(world.path("rows")).unwrap();
+        fs::write(world.path("rows/mine"), "mine").unwrap();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert_eq!(world.entries(), [".rows.partial", "rows"]);
+        assert_eq!(entries(&world.path("rows")), ["mine"]);
+
+        fs::remove_dir_all(world.path("rows")).unwrap();
+        let ran = world.export(&arguments).ok();
+        assert!(ran.stderr.contains("continuing: "), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("starting again"), "{}", ran.stderr);
+        let calm = World::generated(Options::default(), 500);
+        calm.export(&arguments).ok();
+        assert!(content(&world.path("rows")) == content(&calm.path("rows")), "{limit:?}");
+    }
+}
