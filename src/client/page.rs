@@ -1,17 +1,17 @@
-//! One page of datapoints: the wire types, decoded without parsing a JSON value into a tree.
+//! One page of datapoints, decoded without parsing a JSON value into a tree.
 //!
 //! A [`Page`] keeps the body that came over the wire and says where in it each value lies, so that
 //! a value is copied once: from there to where it is written. Never changes a token.
 
-use std::{borrow::Cow, collections::BTreeMap};
+mod wire;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
-};
+use std::borrow::Cow;
+
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use self::wire::{Envelope, explain};
 use super::transport::Reply;
 use crate::budget::Hold;
 
@@ -291,202 +291,6 @@ impl From<Row<'_>> for Datapoint {
             additional_properties: raw(row.additional_properties),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    count: u64,
-    #[serde(borrow)]
-    next: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    results: Vec<WireRow<'a>>,
-}
-
-#[derive(Default)]
-struct WireRow<'a> {
-    id: Uuid,
-    order: Option<i64>,
-    input: Option<&'a RawValue>,
-    expected_output: Option<&'a RawValue>,
-    persona: Option<Cow<'a, str>>,
-    tags: Option<&'a RawValue>,
-    additional_properties: Option<String>,
-}
-
-// By hand: `#[serde(flatten)]` would collect the unknown fields but breaks `RawValue`.
-impl<'de: 'a, 'a> Deserialize<'de> for WireRow<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RowVisitor)
-    }
-}
-
-struct RowVisitor;
-
-impl<'de> Visitor<'de> for RowVisitor {
-    type Value = WireRow<'de>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a datapoint")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut row = WireRow::default();
-        let mut seen = [false; FIELDS.len()];
-        while let Some(name) = map.next_key()? {
-            let known = known_field(name);
-            if let Some(index) = known
-                && std::mem::replace(&mut seen[index], true)
-            {
-                let name = FIELDS[index];
-                return Err(A::Error::custom(format_args!("field {name:?} comes twice")));
-            }
-            match known {
-                Some(0) => row.id = map.next_value()?,
-                Some(1) => row.order = map.next_value()?,
-                Some(2) => row.input = map.next_value()?,
-                Some(3) => row.expected_output = map.next_value()?,
-                Some(4) => row.persona = map.next_value::<Option<Name<'de>>>()?.map(|name| name.0),
-                Some(5) => row.tags = map.next_value()?,
-                _ => row.keep_unknown(name, map.next_value()?),
-            }
-        }
-        if let Some(object) = &mut row.additional_properties {
-            object.push('}');
-        }
-        if seen[0] { Ok(row) } else { Err(A::Error::missing_field("id")) }
-    }
-}
-
-const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
-
-/// Which of [`FIELDS`] a name is, escapes or not. A name that no `String` can hold is none of them.
-fn known_field(name: &RawValue) -> Option<usize> {
-    let Name(name) = serde_json::from_str(name.get()).ok()?;
-    FIELDS.iter().position(|field| *field == name)
-}
-
-impl WireRow<'_> {
-    fn keep_unknown(&mut self, name: &RawValue, value: &RawValue) {
-        let object = self.additional_properties.get_or_insert_default();
-        object.push(if object.is_empty() { '{' } else { ',' });
-        object.push_str(name.get());
-        object.push(':');
-        object.push_str(value.get());
-    }
-}
-
-/// A string, borrowed where it has no escapes: `Cow<str>` inside an `Option` would always copy.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-/// Says which layer of the page is wrong: decoding is repeated more slowly, once it has failed.
-fn explain(body: &str, error: serde_json::Error) -> PageError {
-    #[derive(Deserialize)]
-    struct Loose<'a> {
-        #[serde(borrow)]
-        results: Vec<&'a RawValue>,
-    }
-    if let Err(source) = serde_json::from_str::<IgnoredAny>(body) {
-        return PageError::Malformed { bytes: body.len(), source };
-    }
-    let Ok(Loose { results }) = serde_json::from_str(body) else {
-        return not_a_page(body, &error);
-    };
-    for (row, text) in results.iter().enumerate() {
-        let Err(error) = serde_json::from_str::<WireRow<'_>>(text.get()) else { continue };
-        let culprit = culprit(text.get());
-        return PageError::Row {
-            row,
-            field: culprit.unwrap_or_else(|| "id".to_owned()),
-            why: plain(&error),
-        };
-    }
-    not_a_page(body, &error)
-}
-
-/// Names the field of the page that is wrong, if it is one.
-fn not_a_page(body: &str, error: &serde_json::Error) -> PageError {
-    fn fits<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<serde_json::Error> {
-        serde_json::from_str::<T>(value.get()).err()
-    }
-    let Ok(fields) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(body) else {
-        return PageError::NotAPage("not an object".to_owned());
-    };
-    let field = |name: &'static str, fits: fn(&RawValue) -> Option<serde_json::Error>| {
-        let why = fits(fields.get(name)?)?;
-        Some(format!("field {name:?}: {}", plain(&why)))
-    };
-    let wrong = field("count", |value| fits::<u64>(value))
-        .or_else(|| field("next", |value| fits::<Option<String>>(value)))
-        .or_else(|| field("results", |value| fits::<Vec<IgnoredAny>>(value)));
-    PageError::NotAPage(wrong.unwrap_or_else(|| plain(error)))
-}
-
-/// The first field that makes a row fail by itself.
-fn culprit(row: &str) -> Option<String> {
-    struct Fields(Option<String>);
-    impl<'de> Deserialize<'de> for Fields {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct FieldsVisitor;
-            impl<'de> Visitor<'de> for FieldsVisitor {
-                type Value = Fields;
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                    let (mut wrong, mut seen) = (None, Vec::new());
-                    while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                        let Some(name) = known_field(name).map(|index| FIELDS[index]) else {
-                            continue;
-                        };
-                        let fits = match name {
-                            "id" => serde_json::from_str::<Uuid>(value.get()).is_ok(),
-                            "order" => serde_json::from_str::<Option<i64>>(value.get()).is_ok(),
-                            "persona" => {
-                                serde_json::from_str::<Option<String>>(value.get()).is_ok()
-                            }
-                            _ => true,
-                        };
-                        if wrong.is_none() && (!fits || seen.contains(&name)) {
-                            wrong = Some(name.to_owned());
-                        }
-                        seen.push(name);
-                    }
-                    Ok(Fields(wrong))
-                }
-            }
-            deserializer.deserialize_map(FieldsVisitor)
-        }
-    }
-    serde_json::from_str::<Fields>(row).ok()?.0
-}
-
-/// An error's text without serde_json's position, which counts within a fragment.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    if text.contains("hex escape") {
-        // In JSON that was accepted as a whole there is no other reason, whatever it is called.
-        return "a lone surrogate escape is no character".to_owned();
-    }
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]
