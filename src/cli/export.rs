@@ -17,7 +17,7 @@ use super::{global::Global, parse, progress::Screen, query::Filters};
 Examples:
   overmind-export export ID -o rows.parquet
   overmind-export export ID -o snapshots/today/ --rows-per-file 100000
-  overmind-export export ID -o - | duckdb -c \"from read_json('/dev/stdin')\"")]
+  overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
 pub(super) struct Export {
     /// The dataset's id
     #[arg(value_name = "DATASET_ID", value_parser = parse::id)]
