@@ -177,8 +177,21 @@ enum Text {
 }
 
 impl Page {
-    /// Decodes the body of page `number`.
-    pub(crate) fn decode(number: u64, body: Vec<u8>) -> Result<Self, PageError> {
+    /// Decodes the body of page `number`, as the API sends it.
+    ///
+    /// # Errors
+    /// A [`PageError`] that says what the body is instead, or which row and field are wrong.
+    ///
+    /// ```
+    /// use overmind_export::Page;
+    /// let body = br#"{"count":1,"next":null,"results":[
+    ///     {"id":"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e","input":{"n":1e400}}]}"#;
+    /// let page = Page::decode(1, body.to_vec())?;
+    /// let row = page.rows().next().expect("there is one");
+    /// assert_eq!(row.input, Some(r#"{"n":1e400}"#));
+    /// # Ok::<(), overmind_export::PageError>(())
+    /// ```
+    pub fn decode(number: u64, body: Vec<u8>) -> Result<Self, PageError> {
         let body = String::from_utf8(body).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let why = match error.utf8_error().error_len() {

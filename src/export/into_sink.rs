@@ -1,0 +1,76 @@
+//! A stream of pages into one sink, without a plan: for formats and places of one's own.
+
+use futures::Stream;
+use tokio::sync::mpsc;
+
+use super::{HANDOVER, blocking, pump, writer::Message};
+use crate::{
+    batch::{BatchBuilder, BatchSize, Column},
+    client::Page,
+    error::{Error, Result},
+    sink::{Sink, Written},
+};
+
+/// Writes the rows of a stream of pages into a sink, which may be one of your own.
+///
+/// # Errors
+/// The first error of the stream or of the sink, which is aborted then.
+///
+/// ```no_run
+/// # async fn write() -> overmind_export::Result<()> {
+/// use overmind_export::{Client, Column, Encoding, Format, Query, StreamOptions, schema, write_pages};
+///
+/// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+/// let pages = Client::from_env()?.pages(dataset, Query::default(), StreamOptions::default());
+/// let encoding = Encoding::from(Format::JsonLines);
+/// let sink = encoding.sink(schema(&Column::ALL), Box::new(std::io::sink()), 1)?;
+/// let written = write_pages(pages, &Column::ALL, sink).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn write_pages(
+    mut pages: impl Stream<Item = Result<Page>> + Unpin,
+    columns: &[Column],
+    mut sink: Box<dyn Sink>,
+) -> Result<Written> {
+    let mut builder = BatchBuilder::new(columns, BatchSize::ROW_GROUP);
+    let (sender, mut receiver) = mpsc::channel(HANDOVER);
+    let writing = blocking(move || {
+        let mut write = || {
+            while let Some(message) = receiver.blocking_recv() {
+                let Message::Page(page) = message else { return Ok(true) };
+                for row in page.rows() {
+                    builder.push(&row);
+                    if builder.is_full()
+                        && let Some(batch) = builder.finish()?
+                    {
+                        sink.write(batch)?;
+                    }
+                }
+            }
+            Ok(false)
+        };
+        match write() {
+            Ok(true) => {
+                if let Some(batch) = builder.finish()? {
+                    sink.write(batch)?;
+                }
+                sink.finish("{}")
+            }
+            Ok(false) => {
+                sink.abort();
+                Err(Error::Internal("the stream ended early".to_owned()))
+            }
+            Err(error) => {
+                sink.abort();
+                Err(error)
+            }
+        }
+    });
+    let (pumped, written) = futures::join!(pump(&mut pages, sender), writing);
+    match (pumped, written) {
+        (Ok(()), written) => written,
+        (Err(Error::Internal(_)), Err(error)) => Err(error),
+        (Err(error), _) => Err(error),
+    }
+}
