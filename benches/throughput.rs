@@ -30,7 +30,9 @@ fn bodies(shape: &str) -> Vec<Vec<u8>> {
             fields(index, &deep, &deep)
         }
         "huge" => fields(index, &format!("\"{}\"", "lorem ipsum ".repeat(40_000)), "null"),
-        "unicode" => fields(index, &format!("\"{}\"", "größe 注文 заказ \\u00fc 🙏 ".repeat(30)), "[]"),
+        "unicode" => {
+            fields(index, &format!("\"{}\"", "größe 注文 заказ \\u00fc 🙏 ".repeat(30)), "[]")
+        }
         _ => String::from_utf8_lossy(&chat.row(index)).into_owned(),
     };
     let (pages, rows) = match shape {

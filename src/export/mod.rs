@@ -17,13 +17,13 @@ use std::{
 };
 
 use chrono::{SecondsFormat, Utc};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde::Serialize;
 use tokio::{select, sync::mpsc, task::JoinHandle};
 
+pub use self::into_sink::write_pages;
 use self::writer::{Finished, Message, Writer};
 use crate::{
-    batch::{BatchBuilder, BatchSize, Column},
     client::{Client, Page},
     destination::{Destination, Header, Kept},
     error::{Error, Result},
@@ -32,7 +32,6 @@ use crate::{
     plan::{ExportPlan, Target},
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
-    sink::{Sink, Written},
 };
 
 /// Pages that wait for the writer beside those that the paginator holds.

@@ -32,3 +32,21 @@ fn every_subcommand_is_named() {
         );
     }
 }
+
+#[test]
+fn the_example_environment_is_what_the_command_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = include_str!("../../config/environment.example");
+    let variables = example.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let mut export = command(folder.path());
+    let export = export.args(["export", "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e", "-o", "a.jsonl"]);
+    let variables = variables.map(|line| line.split_once('=').unwrap());
+    export.envs(variables.clone()).arg("--max-retries").arg("0");
+    // The key and the base URL of the example are taken; a base URL that leads nowhere ends it.
+    export.env("OVERMIND_LAB_BASE_URL", "http://127.0.0.1:9");
+    let ran = Ran::of(export);
+    assert_eq!(ran.code, Some(69), "{ran:?}");
+    for (name, _) in variables {
+        assert!(README.contains(&format!("`{name}`")), "{name}");
+    }
+}
