@@ -93,6 +93,8 @@ impl fmt::Display for Rate {
 const CATCH_UP: Duration = Duration::from_millis(5);
 /// Fewer requests than this between two 429s say little about a quota.
 const EVIDENCE: u32 = 10;
+/// What is left of a learned rate that was refused before there was evidence.
+const SOON: f64 = 0.7;
 /// The slowest rate learned, per second.
 const SLOWEST: f64 = 0.1;
 /// How far below the ceiling the rate begins after a 429.
@@ -107,6 +109,8 @@ pub(super) struct Pace {
     next: Option<Instant>,
     window: Window,
     refusal: Option<Refusal>,
+    /// Whether a 429 among the first few requests was put down to chance.
+    forgiven: bool,
 }
 
 /// What happened since the last refusal was over.
@@ -149,6 +153,7 @@ impl Pace {
             next: None,
             window: Window { opened: now, starts: 0, refused: 0 },
             refusal: None,
+            forgiven: false,
         }
     }
 
@@ -200,10 +205,12 @@ impl Pace {
     }
 
     fn learn(&mut self, refusal: &Refusal) {
-        let Window { opened, starts, refused } = self.window;
-        // A 429 among the first few requests may be anybody's doing: the pause is obeyed, and a rate
-        // is learned when there is something to learn it from.
-        if self.learned.is_none() && starts < EVIDENCE {
+        let fresh = Window { opened: refusal.resume, starts: 0, refused: 0 };
+        let Window { opened, starts, refused } = std::mem::replace(&mut self.window, fresh);
+        // One 429 among the first few requests may be anybody's doing: the pause is obeyed. A second
+        // one is a quota's.
+        if self.learned.is_none() && starts < EVIDENCE && !self.forgiven {
+            self.forgiven = true;
             return;
         }
         // Those still in flight count as let through: a quota refuses at once, and an estimate
@@ -218,12 +225,13 @@ impl Pace {
             Some(ceiling) => ceiling.current(),
             None => per_second(starts, refusal.at),
         };
-        let rate = if admitted < EVIDENCE {
-            came_through.max(asked_for / 2.0)
+        let rate = if self.learned.is_some() && admitted < EVIDENCE {
+            // Refused soon: a small bucket, or a rate that is far too high. What came through over
+            // a pause that refills little says less than the rate itself.
+            came_through.max(asked_for * SOON)
         } else {
             (came_through * asked_for).sqrt()
         };
         self.learned = Some(Ceiling { rate: rate.min(asked_for).max(SLOWEST), tested: 0.0 });
-        self.window = Window { opened: refusal.resume, starts: 0, refused: 0 };
     }
 }

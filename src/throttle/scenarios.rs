@@ -325,6 +325,7 @@ scenarios!(
     pages_of_unlike_size_are_no_congestion,
     a_quota_of_20_a_second_is_learned,
     a_quota_with_a_small_burst_is_learned,
+    a_quota_with_next_to_no_burst_is_learned,
     a_quota_on_a_slow_server_is_learned,
     a_quota_without_retry_after_is_learned,
     a_quota_of_requests_at_once_is_respected,
