@@ -33,7 +33,7 @@ pub async fn write_pages(
     columns: &[Column],
     mut sink: Box<dyn Sink>,
 ) -> Result<Written> {
-    let mut builder = BatchBuilder::new(columns, BatchSize::ROW_GROUP);
+    let mut builder = BatchBuilder::new(columns, BatchSize::RECORD_BATCH);
     let (sender, mut receiver) = mpsc::channel(HANDOVER);
     let writing = blocking(move || {
         let mut write = || {

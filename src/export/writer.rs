@@ -65,8 +65,8 @@ struct OpenPart {
 /// A function of the format alone, because it decides the bytes.
 fn batch_size(format: Format) -> BatchSize {
     match format {
-        Format::Parquet | Format::Arrow => BatchSize::ROW_GROUP,
-        Format::JsonLines => BatchSize::LINES,
+        Format::Arrow => BatchSize::RECORD_BATCH,
+        Format::Parquet | Format::JsonLines => BatchSize::SMALL,
     }
 }
 
