@@ -31,7 +31,7 @@ pub(crate) struct BatchSize {
 impl BatchSize {
     /// A record batch of an Arrow file, which readers take whole.
     pub(crate) const RECORD_BATCH: Self = Self { rows: 4_000, bytes: 4 << 20 };
-    /// For formats whose bytes do not depend on it: little memory, and soon at the reader's.
+    /// For sinks that need no more at once: little memory, and soon at the reader's.
     pub(crate) const SMALL: Self = Self { rows: 1_000, bytes: 1 << 20 };
 }
 

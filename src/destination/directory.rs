@@ -18,6 +18,7 @@ use super::{Header, Kept, PartFile, fs as disk, journal::Journal, parent, part::
 use crate::{
     error::{Error, Result},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
+    proof::Digest,
 };
 
 #[derive(Debug)]
@@ -262,6 +263,7 @@ impl Staged {
             let lengths = (length(&path)?, length(&kept.ids)?);
             // Cheap things first: to read all of a large part takes seconds.
             (lengths == (kept.part.bytes, 16 * kept.part.rows)
+                && kept.part.digest.parse::<Digest>().is_ok()
                 && examine(&path).ok()?.sha256 == kept.part.sha256)
                 .then_some(kept)
         };

@@ -68,9 +68,5 @@ pub async fn write_pages(
         }
     });
     let (pumped, written) = futures::join!(pump(&mut pages, sender), writing);
-    match (pumped, written) {
-        (Ok(()), written) => written,
-        (Err(Error::Internal(_)), Err(error)) => Err(error),
-        (Err(error), _) => Err(error),
-    }
+    pumped.and(written)
 }

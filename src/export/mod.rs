@@ -224,12 +224,7 @@ impl Export {
             .await
             .map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
         *destination = staged;
-        // An error of the writer closes its channel, which the pump then only reports as closed.
-        let finished = match (pumped, written) {
-            (Ok(()), written) => written?,
-            (Err(Error::Internal(_)), Err(error)) => return Err(error),
-            (Err(error), _) => return Err(error),
-        };
+        let finished = pumped.and(written)?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
         let manifest = Manifest {
             format_version: 1,
@@ -380,17 +375,20 @@ fn full_page(page: &Page) -> u64 {
     }
 }
 
-/// Hands pages to the writer; ends with the stream, or when the writer is gone.
+/// Hands pages to the writer; ends with the stream. A writer that is gone has an error of its own,
+/// and that one tells why.
 async fn pump(
     pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
     sender: mpsc::Sender<Message>,
 ) -> Result<()> {
-    let closed = |_| Error::Internal("the writer is gone".to_owned());
     while let Some(page) = pages.next().await.transpose()? {
-        sender.send(Message::Page(page)).await.map_err(closed)?;
+        if sender.send(Message::Page(page)).await.is_err() {
+            return Ok(());
+        }
     }
     // Without this message the writer takes the end of the channel for an interruption.
-    sender.send(Message::End).await.map_err(closed)
+    drop(sender.send(Message::End).await);
+    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(

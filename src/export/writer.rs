@@ -81,7 +81,7 @@ impl Writer {
         let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();
         let mut total = Digest::default();
         for part in &parts {
-            // The journal was checked line by line when it was read.
+            // A part whose digest does not parse was not kept.
             total += part.digest.parse().unwrap_or_default();
         }
         Self {

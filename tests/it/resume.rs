@@ -271,7 +271,7 @@ fn what_a_crash_tore_is_fetched_again_from_there() {
         file.set_len(file.metadata().unwrap().len() - by).unwrap();
     };
     type Damage<'a> = (&'a str, u64, &'a dyn Fn(&Path));
-    let table: [Damage<'_>; 10] = [
+    let table: [Damage<'_>; 11] = [
         ("half a line more in the journal", 3, &|root| {
             let mut file =
                 OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
@@ -283,6 +283,12 @@ fn what_a_crash_tore_is_fetched_again_from_there() {
             let mut file =
                 OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
             file.write_all(&[0, 0xff, 0xfe]).unwrap();
+        }),
+        ("a digest in the journal that is none", 2, &|root| {
+            let path = root.join("journal.jsonl");
+            let text = fs::read_to_string(&path).unwrap();
+            let at = text.rfind("xxh3").unwrap();
+            fs::write(path, format!("{}xxh4{}", &text[..at], &text[at + 4..])).unwrap();
         }),
         ("an empty journal", 0, &|root| fs::write(root.join("journal.jsonl"), "").unwrap()),
         ("a truncated part", 1, &|root| truncate(root.join("data/part-00001.parquet"), 100)),
