@@ -284,6 +284,11 @@ impl Page {
         })
     }
 
+    /// The ids of its rows, in order.
+    pub(crate) fn ids(&self) -> impl ExactSizeIterator<Item = Uuid> {
+        self.rows.iter().map(|row| row.id)
+    }
+
     /// Its rows as [`Datapoint`]s, which own what they hold.
     pub fn datapoints(&self) -> impl ExactSizeIterator<Item = Datapoint> {
         self.rows().map(Datapoint::from)

@@ -5,7 +5,7 @@
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig,
+    ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
@@ -31,6 +31,16 @@ pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// A configuration that trusts nobody, for connections that are never encrypted: to read the system's
+/// roots takes longer than to ask a server on this machine.
+pub(crate) fn unused() -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Configuration(format!("TLS: {source}")))?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {

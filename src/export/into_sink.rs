@@ -38,8 +38,8 @@ pub async fn write_pages(
     let writing = blocking(move || {
         let mut write = || {
             while let Some(message) = receiver.blocking_recv() {
-                let Message::Page(page) = message else { return Ok(true) };
-                for row in page.rows() {
+                let Message::Pages(pages) = message else { return Ok(true) };
+                for row in pages.iter().flat_map(Page::rows) {
                     builder.push(&row);
                     if builder.is_full()
                         && let Some(batch) = builder.finish()?

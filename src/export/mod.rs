@@ -19,7 +19,7 @@ use std::{
 use chrono::{SecondsFormat, Utc};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
-use tokio::{select, sync::mpsc, task::JoinHandle};
+use tokio::{select, sync::mpsc, task::JoinHandle, time::sleep};
 
 pub use self::into_sink::write_pages;
 use self::writer::{Finished, Message, Writer};
@@ -34,8 +34,13 @@ use crate::{
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
 };
 
-/// Pages that wait for the writer beside those that the paginator holds.
-const HANDOVER: usize = 2;
+/// Handfuls of pages that wait for the writer beside those that the paginator holds.
+const HANDOVER: usize = 1;
+/// Bytes of pages that are handed over at once: waking the writer for each page costs as much as
+/// reading a small one.
+const HANDFUL_BYTES: usize = 1 << 20;
+/// How long a page waits for others to be handed over with: soon, for whoever reads from a pipe.
+const HANDFUL_TIME: Duration = Duration::from_millis(20);
 
 /// An export that is ready to run.
 ///
@@ -382,9 +387,32 @@ async fn pump(
     sender: mpsc::Sender<Message>,
 ) -> Result<()> {
     while let Some(page) = pages.next().await.transpose()? {
-        if sender.send(Message::Page(page)).await.is_err() {
+        let mut bytes = page.bytes();
+        let mut handful = vec![page];
+        let mut ended = Ok(());
+        let soon = sleep(HANDFUL_TIME);
+        let mut soon = pin!(soon);
+        while bytes < HANDFUL_BYTES {
+            select! {
+                biased;
+                page = pages.next() => match page {
+                    Some(Ok(page)) => {
+                        bytes += page.bytes();
+                        handful.push(page);
+                    }
+                    Some(Err(error)) => {
+                        ended = Err(error);
+                        break;
+                    }
+                    None => break,
+                },
+                () = &mut soon => break,
+            }
+        }
+        if sender.send(Message::Pages(handful)).await.is_err() {
             return Ok(());
         }
+        ended?;
     }
     // Without this message the writer takes the end of the channel for an interruption.
     drop(sender.send(Message::End).await);

@@ -21,7 +21,8 @@ use crate::{
 };
 
 pub(super) enum Message {
-    Page(Page),
+    /// The next ones, in order.
+    Pages(Vec<Page>),
     /// The stream has ended, complete.
     End,
 }
@@ -119,7 +120,11 @@ impl Writer {
     fn write(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<Finished> {
         while let Some(message) = messages.blocking_recv() {
             match message {
-                Message::Page(page) => self.page(&page)?,
+                Message::Pages(pages) => {
+                    for page in pages {
+                        self.page(&page)?;
+                    }
+                }
                 Message::End => return self.finish(),
             }
         }

@@ -68,7 +68,7 @@ impl Watch {
         }
         let facts =
             PageFacts { pages: number..=number, count: page.count(), has_next: page.has_next() };
-        let taken = self.proof.page(facts, page.rows().map(|row| row.id));
+        let taken = self.proof.page(facts, page.ids());
         taken.map_err(|error| self.cannot_keep(error))?;
         Ok(!self.proof.violated())
     }

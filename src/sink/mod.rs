@@ -7,6 +7,7 @@ mod ipc;
 mod jsonl;
 mod options;
 mod parquet;
+mod pool;
 
 use std::{
     fmt,

@@ -1,0 +1,339 @@
+//! A column chunk in the making: values in, pages to the pool, the whole chunk out once they are back.
+//!
+//! Texts that fill pages are laid out and compressed by the pool. Columns that are small or repeat go
+//! through the library's column writer, which knows dictionaries; it believes its pages written, and
+//! their places are put right when their sizes are known. What a page holds is decided by the values
+//! alone. Never compresses.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arrow_array::{Array, ArrayRef, Int64Array, StringArray, cast::AsArray};
+use bytes::Bytes;
+use parquet::{
+    basic::{Compression as Codec, Encoding, EncodingMask, PageType},
+    column::{
+        page::{CompressedPage, Page, PageWriteSpec, PageWriter},
+        writer::{ColumnCloseResult, ColumnWriter, get_column_writer},
+    },
+    data_type::ByteArray,
+    errors::{ParquetError, Result as ParquetResult},
+    file::{
+        metadata::{ColumnChunkMetaData, PageEncodingStats},
+        page_index::offset_index::{OffsetIndexMetaData, PageLocation},
+        properties::WriterPropertiesPtr,
+        writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite},
+    },
+    schema::types::ColumnDescPtr,
+};
+
+use super::{
+    PAGE_BYTES,
+    codec::{Encoded, Values, Workspace},
+    failed,
+    text::TextRows,
+};
+use crate::{
+    batch::Column,
+    error::Result,
+    sink::{
+        Compression, Counted,
+        pool::{Pool, Ticket},
+    },
+};
+
+/// The chunk of one column in the open row group.
+pub(super) enum OpenChunk {
+    Text(TextChunk),
+    Other(OtherChunk),
+}
+
+/// Texts that differ and fill pages.
+pub(super) struct TextChunk {
+    column: ColumnDescPtr,
+    compression: Compression,
+    values: Values,
+    open: TextRows,
+    /// The index of each page's first row, the open one's included.
+    first_rows: Vec<usize>,
+    pages: Vec<Pending>,
+}
+
+/// Values that are small or repeat.
+pub(super) struct OtherChunk {
+    writer: ColumnWriter<'static>,
+    nullable: bool,
+    compression: Compression,
+    laid_out: LaidOut,
+    pages: Vec<Pending>,
+}
+
+/// A chunk whose last page has been laid out.
+pub(super) struct ClosedChunk {
+    pages: Vec<Pending>,
+    result: ColumnCloseResult,
+}
+
+/// A page whose bytes are with the pool.
+struct Pending {
+    page: Page,
+    encoded: Ticket<Encoded>,
+}
+
+/// Pages that the column writer has laid out and that nobody has taken yet.
+#[derive(Clone, Default)]
+struct LaidOut(Arc<Mutex<Vec<CompressedPage>>>);
+
+impl OpenChunk {
+    pub(super) fn new(
+        column: ColumnDescPtr,
+        properties: WriterPropertiesPtr,
+        compression: Compression,
+    ) -> Self {
+        let text = |column, values| {
+            let (open, first_rows, pages) = (TextRows::default(), vec![0], Vec::new());
+            Self::Text(TextChunk { column, compression, values, open, first_rows, pages })
+        };
+        match column.name().parse() {
+            Ok(Column::Id) => text(column, Values::Ids),
+            Ok(Column::Input | Column::ExpectedOutput) => text(column, Values::Text),
+            _ => {
+                let laid_out = LaidOut::default();
+                let nullable = column.max_def_level() > 0;
+                let writer = get_column_writer(column, properties, Box::new(laid_out.clone()));
+                let pages = Vec::new();
+                Self::Other(OtherChunk { writer, nullable, compression, laid_out, pages })
+            }
+        }
+    }
+
+    /// Adds a column's values; pages that became full go to the pool.
+    pub(super) fn write(&mut self, array: &ArrayRef, pool: &Pool<Workspace>) -> Result<()> {
+        match self {
+            Self::Text(chunk) => {
+                let texts = array.as_string_opt().ok_or_else(|| unexpected(array));
+                chunk.write(texts.map_err(failed)?.clone(), pool);
+                Ok(())
+            }
+            Self::Other(chunk) => chunk.write(array, pool).map_err(failed),
+        }
+    }
+
+    pub(super) fn close(self, pool: &Pool<Workspace>) -> Result<ClosedChunk> {
+        match self {
+            Self::Text(chunk) => chunk.close(pool),
+            Self::Other(chunk) => chunk.close(pool),
+        }
+        .map_err(failed)
+    }
+}
+
+impl TextChunk {
+    fn write(&mut self, texts: StringArray, pool: &Pool<Workspace>) {
+        let mut rest = Some(texts).filter(|texts| !texts.is_empty());
+        while let Some(texts) = rest {
+            rest = self.open.fill(texts, PAGE_BYTES);
+            if self.open.bytes() >= PAGE_BYTES {
+                self.submit(pool);
+            }
+        }
+    }
+
+    fn submit(&mut self, pool: &Pool<Workspace>) {
+        let rows = mem::take(&mut self.open);
+        let first_row = self.first_rows.last().copied().unwrap_or_default();
+        self.first_rows.push(first_row + rows.rows());
+        let page = Page::DataPage {
+            buf: Bytes::new(),
+            // A row group has 10,000 rows at most.
+            num_values: rows.rows() as u32,
+            encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let (compression, values) = (self.compression, self.values);
+        let nullable = self.column.max_def_level() > 0;
+        let encoded = pool.submit(move |workspace: &mut Workspace| {
+            workspace.encode(compression, values, |page| rows.lay_out(nullable, page))
+        });
+        self.pages.push(Pending { page, encoded });
+    }
+
+    fn close(mut self, pool: &Pool<Workspace>) -> ParquetResult<ClosedChunk> {
+        if self.open.rows() > 0 {
+            self.submit(pool);
+        }
+        let rows = self.first_rows.pop().unwrap_or_default();
+        let encoding = Encoding::DELTA_LENGTH_BYTE_ARRAY;
+        let pages = PageEncodingStats {
+            page_type: PageType::DATA_PAGE,
+            encoding,
+            count: self.pages.len() as i32,
+        };
+        let metadata = ColumnChunkMetaData::builder(self.column)
+            .set_encodings_mask(EncodingMask::new_from_encodings([Encoding::RLE, encoding].iter()))
+            .set_page_encoding_stats(vec![pages])
+            .set_num_values(rows as i64)
+            .build()?;
+        let location = |row: &usize| PageLocation {
+            offset: 0,
+            compressed_page_size: 0,
+            first_row_index: *row as i64,
+        };
+        let page_locations = self.first_rows.iter().map(location).collect();
+        let result = ColumnCloseResult {
+            bytes_written: 0,
+            rows_written: rows as u64,
+            metadata,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: Some(OffsetIndexMetaData {
+                page_locations,
+                unencoded_byte_array_data_bytes: None,
+            }),
+        };
+        Ok(ClosedChunk { pages: self.pages, result })
+    }
+}
+
+impl OtherChunk {
+    fn write(&mut self, array: &ArrayRef, pool: &Pool<Workspace>) -> ParquetResult<()> {
+        let level = |row| i16::from(array.is_valid(row));
+        let levels: Option<Vec<i16>> = self.nullable.then(|| (0..array.len()).map(level).collect());
+        let levels = levels.as_deref();
+        let (texts, integers) = (array.as_string_opt(), array.as_primitive_opt());
+        match (&mut self.writer, texts, integers) {
+            (ColumnWriter::ByteArrayColumnWriter(writer), Some(array), _) => {
+                writer.write_batch(&present_texts(array), levels, None)
+            }
+            (ColumnWriter::Int64ColumnWriter(writer), _, Some(array)) => {
+                writer.write_batch(&present_integers(array), levels, None)
+            }
+            _ => Err(unexpected(array)),
+        }?;
+        self.pages.extend(self.laid_out.submit(self.compression, pool));
+        Ok(())
+    }
+
+    fn close(mut self, pool: &Pool<Workspace>) -> ParquetResult<ClosedChunk> {
+        let result = self.writer.close()?;
+        self.pages.extend(self.laid_out.submit(self.compression, pool));
+        Ok(ClosedChunk { pages: self.pages, result })
+    }
+}
+
+impl ClosedChunk {
+    /// Waits for the pages and appends the chunk to its row group.
+    pub(super) fn append(
+        self,
+        row_group: &mut SerializedRowGroupWriter<'_, Counted>,
+        codec: Codec,
+    ) -> Result<()> {
+        let mut bytes = TrackedWrite::new(Vec::new());
+        let mut writer = SerializedPageWriter::new(&mut bytes);
+        let mut written = Vec::with_capacity(self.pages.len());
+        for Pending { page, encoded } in self.pages {
+            let Encoded { bytes, uncompressed } = encoded.wait()?;
+            let page = CompressedPage::new(with_bytes(page, bytes), uncompressed);
+            written.push(writer.write_page(page).map_err(failed)?);
+        }
+        let result = placed(self.result, &written, codec).map_err(failed)?;
+        let bytes = Bytes::from(bytes.into_inner().map_err(failed)?);
+        row_group.append_column(&bytes, result).map_err(failed)
+    }
+}
+
+/// What the column writer said of its chunk, with the sizes and places that its pages really have.
+fn placed(
+    mut result: ColumnCloseResult,
+    pages: &[PageWriteSpec],
+    codec: Codec,
+) -> ParquetResult<ColumnCloseResult> {
+    let is_data = |page: &&PageWriteSpec| page.page_type != PageType::DICTIONARY_PAGE;
+    let size = |size: fn(&PageWriteSpec) -> usize| pages.iter().map(size).sum::<usize>() as i64;
+    let mut metadata = result
+        .metadata
+        .into_builder()
+        .set_compression(codec)
+        .set_total_compressed_size(size(|page| page.compressed_size))
+        .set_total_uncompressed_size(size(|page| page.uncompressed_size));
+    if let Some(first) = pages.iter().find(is_data) {
+        metadata = metadata.set_data_page_offset(first.offset as i64);
+    }
+    if let Some(dictionary) = pages.iter().find(|page| !is_data(page)) {
+        metadata = metadata.set_dictionary_page_offset(Some(dictionary.offset as i64));
+    }
+    result.metadata = metadata.build()?;
+    result.bytes_written = pages.iter().map(|page| page.bytes_written).sum();
+    if let Some(index) = &mut result.offset_index {
+        for (location, page) in index.page_locations.iter_mut().zip(pages.iter().filter(is_data)) {
+            location.offset = page.offset as i64;
+            // A page is a few megabytes, or one row.
+            location.compressed_page_size = page.compressed_size as i32;
+        }
+    }
+    Ok(result)
+}
+
+impl LaidOut {
+    fn pages(&self) -> MutexGuard<'_, Vec<CompressedPage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends to the pool what has been laid out so far.
+    fn submit(&self, compression: Compression, pool: &Pool<Workspace>) -> Vec<Pending> {
+        let submit = |page: CompressedPage| {
+            let page = page.compressed_page().clone();
+            let bytes = page.buffer().clone();
+            let encoded = pool.submit(move |workspace: &mut Workspace| {
+                let uncompressed = bytes.len();
+                let bytes = workspace.compress(compression, Values::Other, &bytes)?;
+                Ok(Encoded { bytes, uncompressed })
+            });
+            Pending { page: with_bytes(page, Bytes::new()), encoded }
+        };
+        let pages = mem::take(&mut *self.pages());
+        pages.into_iter().map(submit).collect()
+    }
+}
+
+impl PageWriter for LaidOut {
+    fn write_page(&mut self, page: CompressedPage) -> ParquetResult<PageWriteSpec> {
+        let mut spec = PageWriteSpec::new();
+        spec.page_type = page.page_type();
+        spec.num_values = page.num_values();
+        self.pages().push(page);
+        Ok(spec)
+    }
+
+    fn close(&mut self) -> ParquetResult<()> {
+        Ok(())
+    }
+}
+
+fn unexpected(array: &ArrayRef) -> ParquetError {
+    ParquetError::General(format!("a column came as {}", array.data_type()))
+}
+
+fn with_bytes(mut page: Page, bytes: Bytes) -> Page {
+    let (Page::DataPage { buf, .. }
+    | Page::DataPageV2 { buf, .. }
+    | Page::DictionaryPage { buf, .. }) = &mut page;
+    *buf = bytes;
+    page
+}
+
+/// The values that are there, as slices of the array's own buffer.
+fn present_texts(array: &StringArray) -> Vec<ByteArray> {
+    let bytes = Bytes::from(array.values().clone());
+    let offsets = array.value_offsets();
+    let slice = |row: usize| bytes.slice(offsets[row] as usize..offsets[row + 1] as usize);
+    (0..array.len()).filter(|row| array.is_valid(*row)).map(|row| slice(row).into()).collect()
+}
+
+fn present_integers(array: &Int64Array) -> Vec<i64> {
+    array.iter().flatten().collect()
+}

@@ -1,0 +1,135 @@
+//! Compresses the pages of column chunks, with tables that are made once a thread.
+//!
+//! A page is compressed by itself from its bytes alone: which thread does it, and what that thread
+//! did before, does not show. Making zstd's tables anew for each column chunk would cost a sixth of the time.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use zstd::{bulk::Compressor, zstd_safe::CParameter};
+
+use crate::{
+    error::{Error, Result},
+    sink::Compression,
+};
+
+/// What a page needs at most, unless one of its rows is larger than a page should be.
+const SCRATCH: usize = 4 << 20;
+
+/// What a thread keeps between pages.
+#[derive(Default)]
+pub(super) struct Workspace {
+    /// A page that is laid out here before it is compressed.
+    page: Vec<u8>,
+    zstd: BTreeMap<(i32, Values), Compressor<'static>>,
+    snappy: Option<snap::raw::Encoder>,
+    scratch: Vec<u8>,
+}
+
+/// What a page holds, as far as a codec can make use of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Values {
+    /// Text in which long stretches repeat.
+    Text,
+    /// Hexadecimal digits without a pattern: only how often each comes can be made use of.
+    Ids,
+    Other,
+}
+
+/// A page's bytes as they go into the file.
+pub(super) struct Encoded {
+    pub(super) bytes: Bytes,
+    /// How many there were before compression.
+    pub(super) uncompressed: usize,
+}
+
+impl Workspace {
+    /// Lays a page out and compresses it.
+    pub(super) fn encode(
+        &mut self,
+        compression: Compression,
+        values: Values,
+        lay_out: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Encoded> {
+        let mut page = std::mem::take(&mut self.page);
+        lay_out(&mut page);
+        let bytes = self.compress(compression, values, &page);
+        let uncompressed = page.len();
+        if page.capacity() <= SCRATCH {
+            self.page = page;
+        }
+        Ok(Encoded { bytes: bytes?, uncompressed })
+    }
+
+    /// The page's bytes, compressed. Exactly as large as they are: a column chunk's pages are held
+    /// until the last is ready.
+    pub(super) fn compress(
+        &mut self,
+        compression: Compression,
+        values: Values,
+        page: &[u8],
+    ) -> Result<Bytes> {
+        let length = match compression {
+            Compression::None => return Ok(Bytes::copy_from_slice(page)),
+            Compression::Zstd(level) => {
+                let compressor = match self.zstd.entry((level, values)) {
+                    std::collections::btree_map::Entry::Occupied(made) => made.into_mut(),
+                    std::collections::btree_map::Entry::Vacant(free) => {
+                        free.insert(compressor(level, values).map_err(failed)?)
+                    }
+                };
+                let bound = zstd::zstd_safe::compress_bound(page.len());
+                let scratch = room(&mut self.scratch, bound);
+                compressor.compress_to_buffer(page, scratch).map_err(failed)?
+            }
+            Compression::Snappy => {
+                let encoder = self.snappy.get_or_insert_with(snap::raw::Encoder::new);
+                let scratch = room(&mut self.scratch, snap::raw::max_compress_len(page.len()));
+                encoder.compress(page, scratch).map_err(failed)?
+            }
+            Compression::Lz4 => {
+                let bound = lz4_flex::block::get_maximum_output_size(page.len());
+                let scratch = room(&mut self.scratch, bound);
+                lz4_flex::block::compress_into(page, scratch).map_err(failed)?
+            }
+            Compression::Gzip => {
+                return Err(Error::Internal("Parquet is not written as gzip".to_owned()));
+            }
+        };
+        let bytes = Bytes::copy_from_slice(&self.scratch[..length]);
+        if self.scratch.len() > SCRATCH {
+            self.scratch = Vec::new();
+        }
+        Ok(bytes)
+    }
+}
+
+/// The level's own parameters, but for those that cost time here and gain nothing.
+fn compressor(level: i32, values: Values) -> std::io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(level)?;
+    match values {
+        // In JSON of natural language the matches of five bytes, which this level looks for, take
+        // longer to write down than they save, and a smaller table of short matches stays in cache.
+        Values::Text if level == 3 => {
+            compressor.set_parameter(CParameter::MinMatch(6))?;
+            compressor.set_parameter(CParameter::ChainLog(14))?;
+        }
+        Values::Ids => {
+            compressor.set_parameter(CParameter::CompressionLevel(1))?;
+        }
+        Values::Text | Values::Other => {}
+    }
+    Ok(compressor)
+}
+
+fn room(scratch: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if scratch.len() < bytes {
+        scratch.reserve_exact(bytes - scratch.len());
+        scratch.resize(bytes, 0);
+    }
+    &mut scratch[..bytes]
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Encode { format: "Parquet", source: Box::new(error) }
+}

@@ -1,0 +1,194 @@
+//! Parquet: pages are laid out in order by one thread, compressed side by side, appended in order.
+//!
+//! A page is a function of its rows alone, so the bytes do not depend on how many threads there are.
+//! Held are the pages being compressed, and what the open row group and the one before it have come
+//! to. Claims no sort order.
+
+mod chunk;
+mod codec;
+mod text;
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_schema::SchemaRef;
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression as Codec, Encoding as PageEncoding, ZstdLevel},
+    errors::ParquetError,
+    file::{
+        metadata::KeyValue,
+        properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr},
+        writer::SerializedFileWriter,
+    },
+    schema::types::{ColumnDescPtr, ColumnPath},
+};
+
+use self::{
+    chunk::{ClosedChunk, OpenChunk},
+    codec::Workspace,
+};
+use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Pool};
+use crate::{
+    batch::Column,
+    error::{Error, Result},
+};
+
+/// Rows in a row group: 0.2 % larger files than with 100,000, at a tenth of the memory.
+const ROW_GROUP_ROWS: usize = 10_000;
+/// Bytes of values in a row group: what bounds memory when rows are large.
+const ROW_GROUP_BYTES: usize = 16 << 20;
+/// Bytes of a page before compression. Twice the usual megabyte: 3 % smaller files in the same time,
+/// and a reader still takes little at once.
+const PAGE_BYTES: usize = 2 << 20;
+
+pub(super) struct ParquetSink {
+    writer: SerializedFileWriter<Counted>,
+    compression: Compression,
+    codec: Codec,
+    properties: WriterPropertiesPtr,
+    /// The row group that batches still go to.
+    open: Option<RowGroup<OpenChunk>>,
+    /// The one before it, whose last pages may still be with the pool.
+    closed: Option<RowGroup<ClosedChunk>>,
+    pool: Pool<Workspace>,
+    rows: u64,
+}
+
+struct RowGroup<C> {
+    chunks: Vec<C>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl ParquetSink {
+    pub(super) fn new(
+        compression: Compression,
+        schema: SchemaRef,
+        output: Counted,
+        threads: usize,
+    ) -> Result<Self> {
+        let codec = codec(compression)?;
+        let file = ArrowWriter::try_new(output, schema, Some(properties(codec)));
+        let (writer, _) = file.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
+        Ok(Self {
+            writer,
+            compression,
+            codec,
+            // Pages are compressed after they were laid out, by the pool.
+            properties: Arc::new(properties(Codec::UNCOMPRESSED)),
+            open: None,
+            closed: None,
+            pool: Pool::new(threads)?,
+            rows: 0,
+        })
+    }
+
+    fn open(&self) -> RowGroup<OpenChunk> {
+        let columns = self.writer.schema_descr().columns();
+        let chunk = |column: &ColumnDescPtr| {
+            OpenChunk::new(column.clone(), self.properties.clone(), self.compression)
+        };
+        RowGroup { chunks: columns.iter().map(chunk).collect(), rows: 0, bytes: 0 }
+    }
+
+    /// Ends the open row group and appends the one before it, whose pages had time to come back.
+    fn close(&mut self) -> Result<()> {
+        let Some(RowGroup { chunks, rows, bytes }) = self.open.take() else { return Ok(()) };
+        let pool = &self.pool;
+        let chunks = chunks.into_iter().map(|chunk| chunk.close(pool)).collect::<Result<_>>()?;
+        self.append()?;
+        self.closed = Some(RowGroup { chunks, rows, bytes });
+        Ok(())
+    }
+
+    fn append(&mut self) -> Result<()> {
+        let Some(closed) = self.closed.take() else { return Ok(()) };
+        let mut row_group = self.writer.next_row_group().map_err(failed)?;
+        for chunk in closed.chunks {
+            chunk.append(&mut row_group, self.codec)?;
+        }
+        row_group.close().map_err(failed)?;
+        Ok(())
+    }
+}
+
+impl Sink for ParquetSink {
+    fn write(&mut self, mut batch: RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        while batch.num_rows() > 0 {
+            let mut row_group = self.open.take().unwrap_or_else(|| self.open());
+            let rows = batch.num_rows().min(ROW_GROUP_ROWS - row_group.rows);
+            let head = batch.slice(0, rows);
+            batch = batch.slice(rows, batch.num_rows() - rows);
+            row_group.rows += rows;
+            row_group.bytes += value_bytes(&head);
+            for (chunk, array) in row_group.chunks.iter_mut().zip(head.columns()) {
+                chunk.write(array, &self.pool)?;
+            }
+            let full = row_group.rows >= ROW_GROUP_ROWS || row_group.bytes >= ROW_GROUP_BYTES;
+            self.open = Some(row_group);
+            if full {
+                self.close()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, facts: &str) -> Result<Written> {
+        self.close()?;
+        self.append()?;
+        let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
+        self.writer.append_key_value_metadata(facts);
+        self.writer.finish().map_err(failed)?;
+        Ok(Written { rows: self.rows, bytes: self.writer.inner().bytes })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+/// Bytes of the values in a batch, as the rows alone decide them.
+fn value_bytes(batch: &RecordBatch) -> usize {
+    let column = |array: &ArrayRef| match array.as_string_opt::<i32>() {
+        Some(text) => {
+            let offsets = text.value_offsets();
+            (offsets[offsets.len() - 1] - offsets[0]) as usize
+        }
+        None => size_of::<i64>() * array.len(),
+    };
+    batch.columns().iter().map(column).sum()
+}
+
+fn codec(compression: Compression) -> Result<Codec> {
+    Ok(match compression {
+        Compression::None => Codec::UNCOMPRESSED,
+        Compression::Snappy => Codec::SNAPPY,
+        Compression::Lz4 => Codec::LZ4_RAW,
+        Compression::Zstd(level) => Codec::ZSTD(ZstdLevel::try_new(level).map_err(failed)?),
+        Compression::Gzip => {
+            return Err(Error::Internal("Parquet is not written as gzip".to_owned()));
+        }
+    })
+}
+
+fn properties(codec: Codec) -> WriterProperties {
+    let path = |column: Column| ColumnPath::from(column.name());
+    let mut properties = WriterProperties::builder()
+        .set_compression(codec)
+        .set_created_by(concat!("overmind-export ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_column_encoding(path(Column::Order), PageEncoding::DELTA_BINARY_PACKED);
+    // A number differs from the one before it by one, mostly: a dictionary is built in vain.
+    properties = properties.set_column_dictionary_enabled(path(Column::Order), false);
+    // Nobody looks for JSON texts by the first or last in order, and comparing them costs time.
+    for column in Column::ALL.into_iter().filter(|column| column.is_json()) {
+        let none = EnabledStatistics::None;
+        properties = properties.set_column_statistics_enabled(path(column), none);
+    }
+    properties.build()
+}
+
+fn failed(error: ParquetError) -> Error {
+    Error::Encode { format: "Parquet", source: error.into() }
+}
