@@ -149,6 +149,8 @@ pub struct Page {
     number: u64,
     count: u64,
     has_next: bool,
+    /// Whether the stream that the page comes from ends with it.
+    ends_stream: bool,
     body: String,
     rows: Vec<Located>,
     /// Released when the page is dropped: it accounts for the memory that the page holds.
@@ -225,11 +227,21 @@ impl Page {
             })
             .collect();
         let (count, has_next) = (envelope.count, envelope.next.is_some());
-        Ok(Self { number, count, has_next, body, rows, hold: None })
+        Ok(Self { number, count, has_next, ends_stream: false, body, rows, hold: None })
     }
 
     pub(crate) fn hold(&mut self, hold: Hold) {
         self.hold = Some(hold);
+    }
+
+    pub(crate) fn end_stream(&mut self) {
+        self.ends_stream = true;
+    }
+
+    /// Whether no page follows in the stream: what holds rows back for more need not wait until the
+    /// stream has proven that it is complete.
+    pub(crate) fn ends_stream(&self) -> bool {
+        self.ends_stream
     }
 
     /// Keeps the first `rows` rows.

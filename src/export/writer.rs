@@ -157,7 +157,8 @@ impl Writer {
         part.rows += page.len() as u64;
         part.bytes += pushed;
         let full = part.rows >= self.plan.rows_per_file || part.bytes >= BYTES_PER_FILE;
-        if full && matches!(self.plan.target, Target::Directory(_)) {
+        // The last part is closed while the ids are counted.
+        if full && matches!(self.plan.target, Target::Directory(_)) || page.ends_stream() {
             self.close_part()?;
         }
         Ok(())
