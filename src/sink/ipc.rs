@@ -1,43 +1,153 @@
 //! Arrow IPC: one record batch a batch, as a file that can be mapped or as a stream for a pipe.
+//!
+//! Batches of a file are encoded and compressed side by side and written in order: a batch's bytes
+//! are a function of its rows alone. A stream is for a reader who waits: batch after batch.
 
-use std::io::Write;
+use std::{collections::HashMap, collections::VecDeque, io::Write, sync::Arc};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::{
-    CompressionType,
-    writer::{FileWriter, IpcWriteOptions, StreamWriter},
+    Block, CompressionType, FooterBuilder, MetadataVersion,
+    convert::{IpcSchemaEncoder, metadata_to_fb},
+    writer::{
+        DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, StreamWriter,
+        write_message,
+    },
 };
-use arrow_schema::{ArrowError, Schema};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+use flatbuffers::FlatBufferBuilder;
 
-use super::{Compression, Counted, METADATA_KEY, Sink, Written};
+use super::{
+    Compression, Counted, METADATA_KEY, Sink, Written,
+    pool::{Pool, Ticket},
+};
 use crate::error::{Error, Result};
 
+const MAGIC: &[u8] = b"ARROW1";
+/// The magic bytes with what brings the first message to a multiple of eight bytes.
+const HEADER: &[u8] = b"ARROW1\0\0";
+/// A message without a length: nothing follows but the footer.
+const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+
 pub(super) struct FileSink {
-    writer: FileWriter<Counted>,
+    output: Counted,
+    schema: SchemaRef,
+    options: IpcWriteOptions,
+    pool: Pool<IpcWriteContext>,
+    threads: usize,
+    encoding: VecDeque<Ticket<Message>>,
+    blocks: Vec<Block>,
     rows: u64,
 }
 
+/// A batch as it goes into the file.
+struct Message {
+    bytes: Vec<u8>,
+    header: usize,
+    body: usize,
+}
+
 impl FileSink {
-    pub(super) fn new(compression: Compression, schema: &Schema, output: Counted) -> Result<Self> {
+    pub(super) fn new(
+        compression: Compression,
+        schema: SchemaRef,
+        mut output: Counted,
+        threads: usize,
+    ) -> Result<Self> {
         let options = options(compression)?;
-        let writer = FileWriter::try_new_with_options(output, schema, options).map_err(failed)?;
-        Ok(Self { writer, rows: 0 })
+        let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+            &schema,
+            &mut DictionaryTracker::new(true),
+            &options,
+        );
+        output.write_all(HEADER).map_err(unwritten)?;
+        write_message(&mut output, message, &options).map_err(failed)?;
+        Ok(Self {
+            output,
+            schema,
+            options,
+            pool: Pool::new(threads)?,
+            threads: threads.max(1),
+            encoding: VecDeque::new(),
+            blocks: Vec::new(),
+            rows: 0,
+        })
+    }
+
+    fn write_oldest(&mut self) -> Result<()> {
+        let Some(oldest) = self.encoding.pop_front() else { return Ok(()) };
+        let Message { bytes, header, body } = oldest.wait()?;
+        let at = self.output.bytes as i64;
+        self.output.write_all(&bytes).map_err(unwritten)?;
+        self.blocks.push(Block::new(at, header as i32, body as i64));
+        Ok(())
+    }
+
+    /// Where each batch lies, and what the file says about itself.
+    fn footer(&self, facts: &str) -> Vec<u8> {
+        let mut buffer = FlatBufferBuilder::new();
+        let dictionaries = buffer.create_vector::<Block>(&[]);
+        let batches = buffer.create_vector(&self.blocks);
+        let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut buffer, &self.schema);
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), facts.to_owned())]);
+        let metadata = metadata_to_fb(&mut buffer, &metadata);
+        let mut footer = FooterBuilder::new(&mut buffer);
+        footer.add_version(MetadataVersion::V5);
+        footer.add_schema(schema);
+        footer.add_dictionaries(dictionaries);
+        footer.add_recordBatches(batches);
+        footer.add_custom_metadata(metadata);
+        let footer = footer.finish();
+        buffer.finish(footer, None);
+        buffer.finished_data().to_vec()
     }
 }
 
 impl Sink for FileSink {
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        self.writer.write(&batch).map_err(failed)
+        let options = self.options.clone();
+        self.encoding.push_back(self.pool.submit(move |context: &mut IpcWriteContext| {
+            encode(&batch, &options, context).map_err(failed)
+        }));
+        while self.encoding.len() > 2 * self.threads {
+            self.write_oldest()?;
+        }
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>, facts: &str) -> Result<Written> {
-        self.writer.write_metadata(METADATA_KEY, facts);
-        self.writer.finish().map_err(failed)?;
-        Ok(Written { rows: self.rows, bytes: self.writer.get_ref().bytes })
+        while !self.encoding.is_empty() {
+            self.write_oldest()?;
+        }
+        let footer = self.footer(facts);
+        let length = (footer.len() as i32).to_le_bytes();
+        for bytes in [&END_OF_STREAM, footer.as_slice(), &length, MAGIC] {
+            self.output.write_all(bytes).map_err(unwritten)?;
+        }
+        self.output.flush().map_err(unwritten)?;
+        Ok(Written { rows: self.rows, bytes: self.output.bytes })
     }
 
     fn abort(self: Box<Self>) {}
+}
+
+fn encode(
+    batch: &RecordBatch,
+    options: &IpcWriteOptions,
+    context: &mut IpcWriteContext,
+) -> Result<Message, ArrowError> {
+    // No column is a dictionary, so there is nothing to track.
+    let mut dictionaries = DictionaryTracker::new(true);
+    let generator = IpcDataGenerator::default();
+    let (_, encoded) = generator.encode(batch, &mut dictionaries, options, context)?;
+    let mut bytes = Vec::with_capacity(encoded.ipc_message.len() + encoded.arrow_data.len() + 64);
+    let (header, body) = write_message(&mut bytes, encoded, options)?;
+    Ok(Message { bytes, header, body })
+}
+
+fn unwritten(error: std::io::Error) -> Error {
+    failed(error.into())
 }
 
 pub(super) struct StreamSink {
@@ -58,12 +168,12 @@ impl Sink for StreamSink {
         self.rows += batch.num_rows() as u64;
         self.writer.write(&batch).map_err(failed)?;
         // A reader at the other end of a pipe gets each batch when it is complete.
-        self.writer.get_mut().flush().map_err(|error| failed(error.into()))
+        self.writer.get_mut().flush().map_err(unwritten)
     }
 
     fn finish(mut self: Box<Self>, _facts: &str) -> Result<Written> {
         self.writer.finish().map_err(failed)?;
-        self.writer.get_mut().flush().map_err(|error| failed(error.into()))?;
+        self.writer.get_mut().flush().map_err(unwritten)?;
         Ok(Written { rows: self.rows, bytes: self.writer.get_ref().bytes })
     }
 
