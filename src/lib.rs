@@ -17,7 +17,8 @@
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, or standard output.
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
-//! - [`verify()`] holds an export against what was recorded when it was written.
+//! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
+//!   what changed from one export to another.
 //!
 //! # Rows as a stream
 //!
@@ -67,6 +68,7 @@ mod budget;
 mod client;
 pub mod demo;
 mod destination;
+mod diff;
 mod error;
 mod export;
 mod facts;
@@ -84,6 +86,10 @@ pub use batch::{Column, schema};
 pub use client::{
     ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
     Source,
+};
+pub use diff::{
+    Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind, DifferenceRow,
+    diff,
 };
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};

@@ -211,7 +211,8 @@ impl ExportPlan {
     }
 }
 
-fn target(output: &Path) -> Result<Target> {
+/// What a path given as an output means.
+pub(crate) fn target(output: &Path) -> Result<Target> {
     let text = output.to_string_lossy();
     let wrong = |why: &str| Err(Error::invalid("output", text.clone(), why));
     if text.is_empty() {
@@ -238,7 +239,8 @@ fn target(output: &Path) -> Result<Target> {
     Ok(Target::File(output.to_owned()))
 }
 
-fn encoding(
+/// The encoding for a target, as far as format and codec were asked for.
+pub(crate) fn encoding(
     target: &Target,
     format: Option<Format>,
     compression: Option<Compression>,

@@ -26,7 +26,8 @@ struct Staged {
 }
 
 impl SingleFile {
-    pub(super) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
+    /// Looks whether a file can go there; writes nothing.
+    pub(crate) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
         disk::check_parent(target)?;
         let manifest = sidecar.then(|| sidecar_path(target));
         for path in [Some(target), manifest.as_deref()].into_iter().flatten() {
@@ -46,7 +47,8 @@ impl SingleFile {
         self.target.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    pub(super) fn open(&mut self) -> Result<()> {
+    /// Takes the lock.
+    pub(crate) fn open(&mut self) -> Result<()> {
         if self.staged.is_none() {
             let path = disk::staging_path(&self.target);
             let file = disk::lock(&path, &self.target)?;
@@ -55,7 +57,8 @@ impl SingleFile {
         Ok(())
     }
 
-    pub(super) fn create(&mut self) -> Result<PartFile> {
+    /// The file, empty.
+    pub(crate) fn create(&mut self) -> Result<PartFile> {
         let Some(staged) = &self.staged else {
             return Err(Error::Internal("the output was not opened".to_owned()));
         };
@@ -67,7 +70,8 @@ impl SingleFile {
         Ok(PartFile::new(&self.target, file))
     }
 
-    pub(super) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
+    /// Makes it visible, complete, in one step; then the manifest that goes beside it, if one does.
+    pub(crate) fn publish(self, sidecar: Option<&Manifest>) -> Result<()> {
         let Some(staged) = &self.staged else {
             return Err(Error::Internal("the output was not opened".to_owned()));
         };
@@ -88,7 +92,7 @@ impl SingleFile {
             }
             _ => Error::io("rename to", &self.target)(error),
         })?;
-        if sidecar {
+        if let Some(manifest) = sidecar {
             let aside = disk::staging_path(&manifest_path);
             let json = manifest.to_json()?;
             disk::write_durably(&aside, &json).map_err(Error::io("write", &aside))?;
@@ -97,7 +101,8 @@ impl SingleFile {
         disk::sync_directory(parent(&self.target))
     }
 
-    pub(super) fn abandon(self) {
+    /// Gives up: nothing is published.
+    pub(crate) fn abandon(self) {
         if let Some(staged) = self.staged {
             // Best effort: the next run takes over whatever stays.
             drop(fs::remove_file(staged.path));

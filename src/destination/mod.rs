@@ -112,7 +112,7 @@ impl Destination {
     /// Makes the export visible, complete, in one step.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
-            Self::File(file) => file.publish(manifest, sidecar),
+            Self::File(file) => file.publish(sidecar.then_some(manifest)),
             Self::Directory(directory) => directory.publish(manifest),
             Self::Stdout => Ok(()),
         }

@@ -50,7 +50,7 @@ impl PartFile {
         Self::over(path, Medium::File(file))
     }
 
-    pub(super) fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         Self::over(Path::new("standard output"), Medium::Stdout(io::stdout()))
     }
 

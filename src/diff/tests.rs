@@ -1,0 +1,70 @@
+//! What is held, and that both passes see the same.
+
+use std::{fs, path::Path};
+
+use super::{table::Entry, *};
+
+fn lines(rows: u64, output: &str) -> String {
+    (0..rows).map(|row| format!("{{\"id\":\"{row}\",\"input\":\"{row} {output}\"}}\n")).collect()
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn no_more_than_64_bytes_a_row_are_held_whatever_differs_and_however_large_it_is() {
+    assert!(size_of::<Entry>() <= 64);
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    write(&a, &lines(3001, "old"));
+    for (rows, output) in [(3001, "old"), (2500, "new"), (3500, &*"long ".repeat(200))] {
+        write(&b, &lines(rows, output));
+        let found = diff(&a, &b, DiffOptions::default()).unwrap();
+        let held: usize = found.tables.iter().map(Table::bytes).sum();
+        assert!(held as u64 <= 64 * (3001 + rows), "{held}");
+        // What is equal needs not be found again.
+        let differences = found.summary.added + found.summary.removed + 2 * found.summary.changed;
+        assert!(held as u64 <= 64 * differences, "{held} for {differences}");
+    }
+}
+
+#[test]
+fn room_is_made_for_the_rows_there_are_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
+        write(&path, &text);
+        let side = Side::open(&path).unwrap();
+        let compared = compared(&side, &side, DiffBy::Id).unwrap();
+        let mut table = Table::default();
+        assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);
+        assert_eq!(table.bytes(), 64 * 3001);
+    }
+}
+
+#[test]
+fn an_export_that_moves_between_the_passes_is_told_and_not_half_shown_as_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    for moved in [&a, &b] {
+        write(&a, &lines(10, "old"));
+        write(&b, &lines(10, "new"));
+        let found = diff(&a, &b, DiffOptions::default()).unwrap();
+        write(moved, &lines(9, if *moved == a { "old" } else { "new" }));
+        let error = found.differences(None, |_| Ok(())).unwrap_err();
+        assert_eq!(error.exit_code(), 65);
+        assert_eq!(error.to_string(), format!("{}: it changed while it was compared", moved.display()));
+    }
+}
+
+#[test]
+fn what_the_visitor_says_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    write(&a, &lines(10, "old"));
+    write(&b, &lines(10, "new"));
+    let found = diff(&a, &b, DiffOptions::default()).unwrap();
+    let error = found.differences(None, |_| Err(Error::OutputClosed)).unwrap_err();
+    assert!(matches!(error, Error::OutputClosed));
+}
