@@ -70,6 +70,7 @@ mod destination;
 mod error;
 mod export;
 mod facts;
+mod location;
 mod manifest;
 mod paginator;
 mod plan;
@@ -78,6 +79,8 @@ mod proof;
 mod read;
 mod sink;
 mod throttle;
+mod tls;
+mod urls;
 mod verify;
 
 pub use batch::{Column, schema};
@@ -87,6 +90,7 @@ pub use client::{
 };
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
+pub use location::{Location, StorageOptions};
 pub use manifest::{Completeness, Manifest, Part, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan, Target};
