@@ -72,6 +72,7 @@ mod diff;
 mod error;
 mod export;
 mod facts;
+mod location;
 mod manifest;
 mod paginator;
 mod plan;
@@ -80,6 +81,8 @@ mod proof;
 mod read;
 mod sink;
 mod throttle;
+mod tls;
+mod urls;
 mod verify;
 
 pub use batch::{Column, schema};
@@ -88,11 +91,12 @@ pub use client::{
     Source,
 };
 pub use diff::{
-    Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind, DifferenceRow,
-    diff,
+    Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
+    DifferenceRow, diff,
 };
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
+pub use location::{Location, StorageOptions};
 pub use manifest::{Completeness, Manifest, Part, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan, Target};

@@ -9,7 +9,8 @@ use clap::Args;
 use console::{Term, measure_text_width, truncate_str};
 use indicatif::HumanCount;
 use overmind_export::{
-    DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Result, diff,
+    DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
+    StorageOptions, diff,
 };
 
 use super::{parse, progress::Screen, table::harmless};
@@ -17,7 +18,7 @@ use super::{parse, progress::Screen, table::harmless};
 /// The exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
 
-/// Say what changed from one export to another; offline
+/// Say what changed from one export to another, in any two formats
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The order of the rows alone is no difference. Exit code 0: equal; 1: different.
@@ -27,12 +28,13 @@ Examples:
   overmind-export diff v1.parquet v2.jsonl.gz --by order --show 10
   overmind-export diff v1/ v2/ -o changes.parquet")]
 pub(super) struct Diff {
-    /// The first export: a directory of parts, or a file in any format
+    /// The first export: a directory of parts, or a file in any format; a path, or a URL of an
+    /// object store (s3://, gs://, az://)
     #[arg(value_name = "A")]
-    before: PathBuf,
+    before: String,
     /// The second
     #[arg(value_name = "B")]
-    after: PathBuf,
+    after: String,
     /// What makes two rows the same row: id, order or input; with order and input, ids are not
     /// compared
     #[arg(long, value_name = "KEY", default_value = "id", value_parser = parse::value::<DiffBy>)]
@@ -58,10 +60,13 @@ pub(super) struct Diff {
 
 impl Diff {
     pub(super) fn run(self, screen: &Screen) -> Result<u8> {
-        let mut file = self.file()?;
+        let options = StorageOptions::default();
+        let before = Location::parse(&self.before, &options)?;
+        let after = Location::parse(&self.after, &options)?;
+        let mut file = self.file([&before, &after])?;
         let to_stdout = self.output.as_deref() == Some(Path::new("-"));
         let options = DiffOptions { by: self.by, temp_dir: self.temp_dir };
-        let found = diff(&self.before, &self.after, options)?;
+        let found = diff(&before, &after, options)?;
         let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
         let tell = |text: &str| match to_stdout {
             true => {
@@ -99,7 +104,7 @@ impl Diff {
     }
 
     /// The file for `-o`: refused, where it must be, before anything is compared.
-    fn file(&self) -> Result<Option<DiffFile>> {
+    fn file(&self, sides: [&Location; 2]) -> Result<Option<DiffFile>> {
         let Some(path) = &self.output else {
             if self.overwrite {
                 return Err(Error::Usage(
@@ -116,8 +121,8 @@ impl Diff {
         let own = |path: &Path| path.canonicalize().ok();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = own(folder.unwrap_or(Path::new(".")));
-        for side in [&self.before, &self.after] {
-            let Some(side) = own(side) else { continue };
+        for side in sides {
+            let Some(side) = side.as_local().and_then(own) else { continue };
             if own(path).as_ref() == Some(&side) || folder.as_ref() == Some(&side) {
                 let why = "it is one of the exports that are compared, or inside it";
                 return Err(Error::Invalid {
@@ -228,9 +233,8 @@ impl Examples {
             }
             (Some(row), None) | (None, Some(row)) => {
                 let values = row.values.iter();
-                let values = values.filter(|(column, value)| {
-                    *column != self.by.column() && value != "null"
-                });
+                let values =
+                    values.filter(|(column, value)| *column != self.by.column() && value != "null");
                 for (column, value) in values {
                     let line = format!("  {column}: {}", beginning(value, self.width));
                     text += "\n";
@@ -299,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_change_is_shown_from_shortly_before_the_texts_part() {
-        let long = |word| format!("{{\"text\":\"{} {word} {}\"}}", "x".repeat(200), "y".repeat(200));
+        let long =
+            |word| format!("{{\"text\":\"{} {word} {}\"}}", "x".repeat(200), "y".repeat(200));
         assert_eq!(
             examples(60).change("input", &long("old"), &long("new")),
             "\n  input: …xxxxxxxxxxx old yyyyyy… → …xxxxxxxxxxx new yyyyyyy…"

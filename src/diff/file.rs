@@ -51,7 +51,7 @@ const COLUMNS: [(&str, bool, bool); 7] = [
 /// # std::fs::write(&new, "{\"id\":\"a\",\"order\":2}\n")?;
 /// # let path = folder.path().join("diff.jsonl");
 /// let mut file = DiffFile::create(&path, false)?;
-/// diff(&old, &new, DiffOptions::default())?.differences(None, |it| file.push(&it))?;
+/// diff(&old.into(), &new.into(), DiffOptions::default())?.differences(None, |it| file.push(&it))?;
 /// assert_eq!(file.publish()?, 1);
 /// assert_eq!(
 ///     std::fs::read_to_string(&path)?,

@@ -19,28 +19,22 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{collections::BTreeMap, fmt, ops::ControlFlow, path::PathBuf, str::FromStr};
 
 use serde::Serialize;
 
 pub use self::file::DiffFile;
 use self::{
-
-    side::Side,
     replay::{Replay, Wanted},
     rows::Compared,
+    side::Side,
     spill::Spill,
     table::{Table, Tally},
 };
 use crate::{
     batch::Column,
     error::{Error, Result},
+    location::Location,
 };
 
 /// The column by which rows of two exports are told to be the same row.
@@ -208,7 +202,8 @@ pub struct Diff {
     temp_dir: PathBuf,
 }
 
-/// Compares two exports, each a directory with its manifest or a single file, in any two formats.
+/// Compares two exports, each a directory with its manifest or a single file, in any two formats, on
+/// disk or in an object store.
 ///
 /// Rows with the same key are one row. Where several rows of a side share a key, equal rows are
 /// paired first; when one is left on each side it is that row, changed, and any others are removed
@@ -220,19 +215,19 @@ pub struct Diff {
 ///
 /// # Errors
 /// [`Error::Damaged`] when an export is incomplete, cannot be read, or is not what was recorded when
-/// it was written; [`Error::Usage`] when one lacks the key's column; [`Error::Io`] when a path cannot
-/// be looked at.
+/// it was written; [`Error::Usage`] when one lacks the key's column; [`Error::Io`] or [`Error::Store`]
+/// when a place cannot be looked at.
 ///
 /// ```
 /// use std::fs;
-/// use overmind_export::{DiffOptions, Column, diff};
+/// use overmind_export::{Column, DiffOptions, diff};
 ///
 /// let folder = tempfile::tempdir()?;
 /// let (monday, tuesday) = (folder.path().join("mon.jsonl"), folder.path().join("tue.jsonl"));
 /// fs::write(&monday, "{\"id\":\"a\",\"input\":1}\n{\"id\":\"b\",\"input\":2}\n")?;
 /// fs::write(&tuesday, "{\"id\":\"b\",\"input\":[2]}\n{\"id\":\"a\",\"input\":1}\n")?;
 ///
-/// let found = diff(&monday, &tuesday, DiffOptions::default())?;
+/// let found = diff(&monday.into(), &tuesday.into(), DiffOptions::default())?;
 /// assert_eq!((found.summary().changed, found.summary().unchanged), (1, 1));
 /// assert_eq!(found.summary().columns[&Column::Input], 1);
 /// found.differences(None, |difference| {
@@ -243,7 +238,7 @@ pub struct Diff {
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn diff(before: &Path, after: &Path, options: DiffOptions) -> Result<Diff> {
+pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result<Diff> {
     let (before, after) = (Side::open(before)?, Side::open(after)?);
     let compared = compared(&before, &after, options.by)?;
     let mut tables = [Table::default(), Table::default()];
@@ -262,9 +257,11 @@ pub fn diff(before: &Path, after: &Path, options: DiffOptions) -> Result<Diff> {
 fn compared(before: &Side, after: &Side, by: DiffBy) -> Result<Compared> {
     let key = by.column();
     for side in [before, after] {
-        if side.columns().is_some_and(|columns| !columns.contains(&key)) {
-            let path = side.path().display();
-            return Err(Error::Usage(format!("{path} has no column {key} to tell its rows apart by")));
+        if let Some(columns) = side.columns().filter(|columns| !columns.contains(&key)) {
+            let (place, columns) = (side.place(), names(columns));
+            return Err(Error::Usage(format!(
+                "{place} has no column {key} to tell its rows apart by, only {columns}"
+            )));
         }
     }
     let has = |side: &Side, column: &Column| side.columns().is_none_or(|it| it.contains(column));
@@ -274,11 +271,15 @@ fn compared(before: &Side, after: &Side, by: DiffBy) -> Result<Compared> {
     Ok(Compared { key, columns: columns.collect() })
 }
 
+fn names(columns: &[Column]) -> String {
+    columns.iter().map(|column| column.name()).collect::<Vec<_>>().join(", ")
+}
+
 fn gather(side: &Side, compared: &Compared, table: &mut Table) -> Result<u64> {
     if let Some(rows) = side.rows()
         && !table.reserve(rows)
     {
-        let path = side.path().display();
+        let path = side.place();
         return Err(Error::Usage(format!("there is no memory for the {rows} rows of {path}")));
     }
     let mut count = 0;
@@ -303,7 +304,7 @@ fn summary(
         let other = sides[1 - index].columns();
         let only_here = sides[index].columns().unwrap_or_default().iter();
         DiffSide {
-            path: sides[index].path().to_owned(),
+            path: sides[index].place().to_path(),
             rows: rows[index],
             repeated_keys: tally.repeated[index],
             without_key: tally.without_key[index],

@@ -9,10 +9,7 @@ use super::{
     spill::{Reader, Spill},
     table::{Columns, Table},
 };
-use crate::{
-    batch::Column,
-    error::Result,
-};
+use crate::{batch::Column, error::Result};
 
 /// How many of each kind are to be shown.
 pub(super) struct Wanted {

@@ -3,7 +3,7 @@
 //! JSON is compared token for token: white space between tokens is dropped, as in what an export
 //! writes, and nothing else is.
 
-use std::{borrow::Cow, path::Path};
+use std::borrow::Cow;
 
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -12,6 +12,7 @@ use super::table::{COMPARED, Entry, NO_KEY};
 use crate::{
     batch::{Column, compact},
     error::{Error, Result},
+    location::Location,
 };
 
 /// The columns that rows are told apart by, and those that are compared.
@@ -42,9 +43,9 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Looks at a batch of the file at `path`.
-    pub(super) fn new(batch: &'a RecordBatch, path: &Path) -> Result<Self> {
-        let damaged = |why| Error::Damaged { path: path.to_owned(), why };
+    /// Looks at a batch of this file.
+    pub(super) fn new(batch: &'a RecordBatch, file: &Location) -> Result<Self> {
+        let damaged = |why| Error::Damaged { path: file.to_path(), why };
         let mut columns = [const { None }; Column::ALL.len()];
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let name = field.name();

@@ -4,18 +4,18 @@
 //! What was recorded when an export was written is held against what comes: damage is an error, not
 //! a difference.
 
-use std::{
-    io,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-};
+use std::{ops::ControlFlow, path::Path};
+
+use arrow_array::RecordBatch;
+use parquet::file::reader::Length;
 
 use super::rows::Rows;
 use crate::{
     batch::Column,
-    destination::sidecar_path,
+    destination::sidecar_name,
     error::{Error, Result},
     facts::digest,
+    location::Location,
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
     proof::Digest,
     read,
@@ -23,7 +23,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Side {
-    path: PathBuf,
+    place: Location,
     files: Vec<DataFile>,
     columns: Option<Vec<Column>>,
     rows: Option<u64>,
@@ -31,7 +31,7 @@ pub(super) struct Side {
 
 #[derive(Debug)]
 struct DataFile {
-    path: PathBuf,
+    place: Location,
     recorded: Option<Recorded>,
 }
 
@@ -45,34 +45,52 @@ struct Recorded {
 
 impl Side {
     /// Looks at an export without reading its rows.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
-        if metadata.is_dir() { Self::directory(path) } else { Self::file(path) }
+    pub(super) fn open(place: &Location) -> Result<Self> {
+        let is_directory = match place.as_local() {
+            Some(path) => std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir(),
+            None => !place.is_file()?,
+        };
+        if is_directory { Self::directory(place) } else { Self::file(place) }
     }
 
-    fn directory(path: &Path) -> Result<Self> {
-        let manifest = Manifest::read(&path.join(MANIFEST)).map_err(|error| match error {
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                damaged(path, format!("it is no export: {MANIFEST} is missing"))
-            }
-            error => error,
-        })?;
-        if !path.join(SUCCESS).exists() {
-            return Err(damaged(path, format!("the export is not complete: {SUCCESS} is missing")));
+    fn directory(place: &Location) -> Result<Self> {
+        let names = place.names()?;
+        if names.is_empty() && place.as_local().is_none() {
+            return Err(Error::Store {
+                action: "read",
+                url: place.to_string(),
+                hint: None,
+                source: "there is no object and no prefix of this name".into(),
+            });
         }
-        Self::listed(path, path, manifest)
+        let Some(manifest) = Manifest::load(&place.child(MANIFEST))? else {
+            return Err(damaged(place, format!("it is no export: {MANIFEST} is missing")));
+        };
+        if !names.iter().any(|name| name == SUCCESS) {
+            return Err(damaged(
+                place,
+                format!("the export is not complete: {SUCCESS} is missing"),
+            ));
+        }
+        for part in &manifest.parts {
+            // A manifest is a file like any other: what it names must stay in its folder.
+            let own = Path::new(&part.path).file_name();
+            if own.is_none_or(|own| own.to_string_lossy() != *part.path) {
+                let why = format!("the manifest lists {:?}, which is not a file's name", part.path);
+                return Err(damaged(place, why));
+            }
+            if !names.contains(&part.path) {
+                return Err(damaged(place, format!("{} is missing", part.path)));
+            }
+        }
+        Self::listed(place, manifest, |name| place.child(name))
     }
 
-    fn file(path: &Path) -> Result<Self> {
-        let sidecar = sidecar_path(path);
-        if sidecar.exists() {
-            let mut manifest = Manifest::read(&sidecar)?;
-            for part in &mut manifest.parts {
-                part.path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            }
-            return Self::listed(path, path.parent().unwrap_or(Path::new("")), manifest);
+    fn file(place: &Location) -> Result<Self> {
+        if let Some(manifest) = Manifest::load(&place.sibling(&sidecar_name(&place.name())))? {
+            return Self::listed(place, manifest, |_| place.clone());
         }
-        let mut reader = read::open(path)?;
+        let mut reader = read::open(place)?;
         let recorded = reader.facts.map(|facts| Recorded {
             first_row: facts.first_row,
             rows: facts.rows,
@@ -81,60 +99,51 @@ impl Side {
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
-            (None, None) => read::count_lines(path)?,
+            (None, None) => read::count_lines(place)?,
         };
         let columns = match reader.schema {
             Some(schema) => {
-                let batch = arrow_array::RecordBatch::new_empty(schema);
-                Some(Rows::new(&batch, path)?.columns().collect())
+                let batch = RecordBatch::new_empty(schema);
+                Some(Rows::new(&batch, place)?.columns().collect())
             }
             // JSON Lines name their columns in every line, and in none when there is none.
             None => match reader.batches.next() {
-                Some(batch) => Some(Rows::new(&batch?, path)?.columns().collect()),
+                Some(batch) => Some(Rows::new(&batch?, place)?.columns().collect()),
                 None => None,
             },
         };
-        let files = vec![DataFile { path: path.to_owned(), recorded }];
-        Ok(Self { path: path.to_owned(), files, columns, rows })
+        let files = vec![DataFile { place: place.clone(), recorded }];
+        Ok(Self { place: place.clone(), files, columns, rows })
     }
 
-    /// The files that a manifest lists, which must be there and as long as it says.
-    fn listed(path: &Path, folder: &Path, manifest: Manifest) -> Result<Self> {
+    /// The files that a manifest lists, which must be as long as it says.
+    fn listed(
+        place: &Location,
+        manifest: Manifest,
+        file: impl Fn(&str) -> Location,
+    ) -> Result<Self> {
         let mut files = Vec::with_capacity(manifest.parts.len());
-        let mut first_row = 0;
-        for part in manifest.parts {
-            let Part { path: name, rows, bytes, digest, .. } = part;
-            // A manifest is a file like any other: what it names must stay in its folder.
-            if Path::new(&name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
-                let why = format!("the manifest lists {name:?}, which is not a file's name");
-                return Err(damaged(path, why));
-            }
-            let file = folder.join(&name);
-            let metadata = match std::fs::metadata(&file) {
-                Ok(metadata) => metadata,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(damaged(path, format!("{name} is missing")));
-                }
-                Err(error) => return Err(Error::io("read", file)(error)),
-            };
-            if metadata.len() != bytes {
-                let why = format!("bytes {}, recorded {bytes}", metadata.len());
-                return Err(damaged(&file, why));
+        let mut first_row: u64 = 0;
+        for Part { path, rows, bytes, digest, .. } in manifest.parts {
+            let file = file(&path);
+            let length = Length::len(&file.open()?);
+            if length != bytes {
+                return Err(damaged(&file, format!("bytes {length}, recorded {bytes}")));
             }
             let recorded = Some(Recorded { first_row, rows, digest });
-            files.push(DataFile { path: file, recorded });
-            first_row += rows;
+            files.push(DataFile { place: file, recorded });
+            first_row = first_row.saturating_add(rows);
         }
         if first_row != manifest.rows {
             let why = format!("its parts have {first_row} rows, recorded {}", manifest.rows);
-            return Err(damaged(path, why));
+            return Err(damaged(place, why));
         }
         let columns = Some(manifest.columns);
-        Ok(Self { path: path.to_owned(), files, columns, rows: Some(first_row) })
+        Ok(Self { place: place.clone(), files, columns, rows: Some(first_row) })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn place(&self) -> &Location {
+        &self.place
     }
 
     /// Its columns; none when they cannot be known, because JSON Lines without a row name none.
@@ -155,14 +164,14 @@ impl Side {
         &self,
         mut visit: impl FnMut(&Rows<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        for DataFile { path, recorded } in &self.files {
+        for DataFile { place, recorded } in &self.files {
             let (mut rows, mut sum) = (0, Digest::default());
-            for batch in read::open(path)?.batches {
+            for batch in read::open(place)?.batches {
                 let batch = batch?;
-                let these = Rows::new(&batch, path)?;
+                let these = Rows::new(&batch, place)?;
                 if self.columns.iter().flatten().any(|column| these.is_without(*column)) {
                     let why = "its rows do not all have the same columns";
-                    return Err(damaged(path, why.to_owned()));
+                    return Err(damaged(place, why.to_owned()));
                 }
                 if let Some(recorded) = recorded {
                     sum += digest(&batch, recorded.first_row + rows)?;
@@ -173,7 +182,7 @@ impl Side {
                 }
             }
             if let Some(recorded) = recorded {
-                recorded.check(path, rows, sum)?;
+                recorded.check(place, rows, sum)?;
             }
         }
         Ok(())
@@ -181,23 +190,23 @@ impl Side {
 
     /// The error of a side that is not what it was a moment ago.
     pub(super) fn moved(&self) -> Error {
-        damaged(&self.path, "it changed while it was compared".to_owned())
+        damaged(&self.place, "it changed while it was compared".to_owned())
     }
 }
 
 impl Recorded {
-    fn check(&self, path: &Path, rows: u64, digest: Digest) -> Result<()> {
+    fn check(&self, place: &Location, rows: u64, digest: Digest) -> Result<()> {
         if rows != self.rows {
-            return Err(damaged(path, format!("rows {rows}, recorded {}", self.rows)));
+            return Err(damaged(place, format!("rows {rows}, recorded {}", self.rows)));
         }
         let digest = digest.to_string();
         if digest != self.digest {
-            return Err(damaged(path, format!("digest {digest}, recorded {}", self.digest)));
+            return Err(damaged(place, format!("digest {digest}, recorded {}", self.digest)));
         }
         Ok(())
     }
 }
 
-fn damaged(path: &Path, why: String) -> Error {
-    Error::Damaged { path: path.to_owned(), why }
+fn damaged(place: &Location, why: String) -> Error {
+    Error::Damaged { path: place.to_path(), why }
 }

@@ -8,6 +8,10 @@ fn lines(rows: u64, output: &str) -> String {
     (0..rows).map(|row| format!("{{\"id\":\"{row}\",\"input\":\"{row} {output}\"}}\n")).collect()
 }
 
+fn by_id(a: &Path, b: &Path) -> Diff {
+    diff(&a.into(), &b.into(), DiffOptions::default()).unwrap()
+}
+
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
@@ -20,7 +24,7 @@ fn no_more_than_64_bytes_a_row_are_held_whatever_differs_and_however_large_it_is
     write(&a, &lines(3001, "old"));
     for (rows, output) in [(3001, "old"), (2500, "new"), (3500, &*"long ".repeat(200))] {
         write(&b, &lines(rows, output));
-        let found = diff(&a, &b, DiffOptions::default()).unwrap();
+        let found = by_id(&a, &b);
         let held: usize = found.tables.iter().map(Table::bytes).sum();
         assert!(held as u64 <= 64 * (3001 + rows), "{held}");
         // What is equal needs not be found again.
@@ -35,7 +39,7 @@ fn room_is_made_for_the_rows_there_are_and_no_more() {
     let path = folder.path().join("a.jsonl");
     for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
         write(&path, &text);
-        let side = Side::open(&path).unwrap();
+        let side = Side::open(&path.as_path().into()).unwrap();
         let compared = compared(&side, &side, DiffBy::Id).unwrap();
         let mut table = Table::default();
         assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);
@@ -50,11 +54,14 @@ fn an_export_that_moves_between_the_passes_is_told_and_not_half_shown_as_whole()
     for moved in [&a, &b] {
         write(&a, &lines(10, "old"));
         write(&b, &lines(10, "new"));
-        let found = diff(&a, &b, DiffOptions::default()).unwrap();
+        let found = by_id(&a, &b);
         write(moved, &lines(9, if *moved == a { "old" } else { "new" }));
         let error = found.differences(None, |_| Ok(())).unwrap_err();
         assert_eq!(error.exit_code(), 65);
-        assert_eq!(error.to_string(), format!("{}: it changed while it was compared", moved.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("{}: it changed while it was compared", moved.display())
+        );
     }
 }
 
@@ -64,7 +71,7 @@ fn what_the_visitor_says_ends_it() {
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
     write(&a, &lines(10, "old"));
     write(&b, &lines(10, "new"));
-    let found = diff(&a, &b, DiffOptions::default()).unwrap();
+    let found = by_id(&a, &b);
     let error = found.differences(None, |_| Err(Error::OutputClosed)).unwrap_err();
     assert!(matches!(error, Error::OutputClosed));
 }

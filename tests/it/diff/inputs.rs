@@ -18,7 +18,8 @@ fn the_same_rows_are_equal_in_any_two_formats_and_part_sizes() {
     let rows: Vec<_> = rows.into_iter().filter(|row| row.wire.len() < 1 << 20).collect();
     let count = rows.len();
     let world = World::with_rows(Options::default(), crate::rows::wire(&rows));
-    let names = ["a.parquet", "a.arrow", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "parts/", "lines/"];
+    let names =
+        ["a.parquet", "a.arrow", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "parts/", "lines/"];
     for name in names {
         let mut arguments = vec!["-o", name, "-q", "--page-size", "10"];
         match name {
@@ -66,9 +67,15 @@ fn exports_without_rows_are_equal_and_against_others_all_rows_are_added_or_remov
         assert!(ran.stdout.ends_with("equal: 0 rows\n"), "{ran:?}");
         let ran = diff(&world, &[name, "one.jsonl", "--show", "0"]);
         assert_eq!(ran.code, Some(1));
-        assert!(ran.stdout.ends_with("\n1 added · 0 removed · 0 changed · 0 unchanged\n"), "{ran:?}");
+        assert!(
+            ran.stdout.ends_with("\n1 added · 0 removed · 0 changed · 0 unchanged\n"),
+            "{ran:?}"
+        );
         let ran = diff(&world, &["one.jsonl", name, "--by", "order", "--show", "0"]);
-        assert!(ran.stdout.ends_with("\n0 added · 1 removed · 0 changed · 0 unchanged\n"), "{ran:?}");
+        assert!(
+            ran.stdout.ends_with("\n0 added · 1 removed · 0 changed · 0 unchanged\n"),
+            "{ran:?}"
+        );
     }
 }
 
@@ -78,10 +85,24 @@ fn only_columns_that_both_have_are_compared() {
         &[r#"{"id":"a","order":1,"tags":[1]}"#],
         &[r#"{"id":"a","input":2,"tags":[1]}"#],
     );
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl"]), @"");
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl"]), @"
+    exit 0
+    old.jsonl → new.jsonl, by id
+    equal: 1 row
+    not compared: order (only in old.jsonl)
+    not compared: input (only in new.jsonl)
+    ");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
+    exit 2
+    error: new.jsonl has no column order to tell its rows apart by, only id, input, tags
+    ");
     exports.write("ids.jsonl", &[r#"{"id":"a"}"#]);
-    insta::assert_snapshot!(exports.told(&["ids.jsonl", "new.jsonl"]), @"");
+    insta::assert_snapshot!(exports.told(&["ids.jsonl", "new.jsonl"]), @"
+    exit 0
+    ids.jsonl → new.jsonl, by id
+    equal: 1 row
+    not compared: input, tags (only in new.jsonl)
+    ");
     exports.write("no-ids.jsonl", &[r#"{"order":1}"#]);
     assert_eq!(exports.diff(&["old.jsonl", "no-ids.jsonl", "--by", "order"]).code, Some(0));
 }
@@ -90,15 +111,39 @@ fn only_columns_that_both_have_are_compared() {
 fn damage_is_an_error_and_no_difference() {
     type Damage = fn(&Path);
     let table: [(Damage, &str); 9] = [
-        (|out| fs::remove_file(out.join("_SUCCESS")).unwrap(), "out: the export is not complete: _SUCCESS is missing"),
-        (|out| fs::remove_file(out.join("_manifest.json")).unwrap(), "out: it is no export: _manifest.json is missing"),
-        (|out| fs::write(out.join("_manifest.json"), "{}").unwrap(), "out/_manifest.json: it is not a manifest: missing field"),
-        (|out| fs::remove_file(out.join("part-00002.jsonl")).unwrap(), "out: part-00002.jsonl is missing"),
+        (
+            |out| fs::remove_file(out.join("_SUCCESS")).unwrap(),
+            "out: the export is not complete: _SUCCESS is missing",
+        ),
+        (
+            |out| fs::remove_file(out.join("_manifest.json")).unwrap(),
+            "out: it is no export: _manifest.json is missing",
+        ),
+        (
+            |out| fs::write(out.join("_manifest.json"), "{}").unwrap(),
+            "out/_manifest.json: it is not a manifest: missing field",
+        ),
+        (
+            |out| fs::remove_file(out.join("part-00002.jsonl")).unwrap(),
+            "out: part-00002.jsonl is missing",
+        ),
         (|out| edit(out, "part-00001.jsonl", "\n", ""), "out/part-00001.jsonl: bytes "),
-        (|out| edit(out, "part-00001.jsonl", "\"persona\":", "\"persoma\":"), "out/part-00001.jsonl: it cannot be read: unknown field `persoma`"),
-        (|out| edit(out, "part-00001.jsonl", "the", "teh"), "out/part-00001.jsonl: digest xxh3-128-sum:"),
-        (|out| edit(out, "_manifest.json", "\"rows\": 1000", "\"rows\": 1001"), "out: its parts have 1000 rows, recorded 1001"),
-        (|out| edit(out, "_manifest.json", "part-00001", "../passwd"), "which is not a file's name"),
+        (
+            |out| edit(out, "part-00001.jsonl", "\"persona\":", "\"persoma\":"),
+            "out/part-00001.jsonl: it cannot be read: unknown field `persoma`",
+        ),
+        (
+            |out| edit(out, "part-00001.jsonl", "the", "teh"),
+            "out/part-00001.jsonl: digest xxh3-128-sum:",
+        ),
+        (
+            |out| edit(out, "_manifest.json", "\"rows\": 1000", "\"rows\": 1001"),
+            "out: its parts have 1000 rows, recorded 1001",
+        ),
+        (
+            |out| edit(out, "_manifest.json", "part-00001", "../passwd"),
+            "which is not a file's name",
+        ),
     ];
     for (damage, problem) in table {
         let world = World::generated(Options::default(), 1000);
@@ -156,10 +201,30 @@ fn files_that_say_less_than_an_export_are_refused_by_name() {
         exports.write(name, lines);
         told += &exports.told(&["old.jsonl", name]);
     }
-    insta::assert_snapshot!(told, @"");
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "nowhere"]), @"");
+    insta::assert_snapshot!(told, @r#"
+    exit 65
+    error: unknown.jsonl: it cannot be read: unknown field `extra`, expected one of `id`, `order`, `input`, `expected_output`, `persona`, `tags`, `additional_properties` at line 1 column 17
+    exit 65
+    error: uneven.jsonl: it cannot be read: its lines do not all have the same columns
+    exit 65
+    error: nothing.jsonl: it cannot be read: a line has no column
+    exit 65
+    error: null-id.jsonl: it cannot be read: Invalid argument error: Column 'id' is declared as non-nullable but contains null values
+    exit 65
+    error: no-json.jsonl: it cannot be read: expected value at line 1 column 1
+    exit 65
+    error: no-number.jsonl: it cannot be read: invalid type: string "1", expected i64 at line 1 column 3
+    "#);
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "nowhere"]), @"
+    exit 74
+    error: cannot read nowhere
+      cause: No such file or directory (os error 2)
+    ");
     exports.write("old.csv", &["id"]);
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "old.csv"]), @"");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "old.csv"]), @"
+    exit 65
+    error: old.csv: it cannot be read: its extension is none that an export has
+    ");
 }
 
 #[test]
@@ -168,5 +233,8 @@ fn one_part_of_a_directory_can_be_compared_with_another() {
     world.export(&["-o", "out/", "--rows-per-file", "300"]).ok();
     let ran = diff(&world, &["out", "out/part-00001.parquet", "--show", "0"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stdout.contains("\n0 added · 300 removed · 0 changed · 300 unchanged\n"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("\n0 added · 300 removed · 0 changed · 300 unchanged\n"),
+        "{ran:?}"
+    );
 }

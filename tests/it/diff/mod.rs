@@ -54,8 +54,10 @@ fn row(id: u32, order: &str, input: &str, output: &str, persona: &str) -> String
 }
 
 fn support_chat() -> Exports {
-    let question = |words: &str| format!(r#"{{"messages":[{{"role":"user","content":"{words}"}}]}}"#);
-    let long = "I ordered a lamp two weeks ago and it has not come, and nobody answers my letters. ";
+    let question =
+        |words: &str| format!(r#"{{"messages":[{{"role":"user","content":"{words}"}}]}}"#);
+    let long =
+        "I ordered a lamp two weeks ago and it has not come, and nobody answers my letters. ";
     let lamp = question(&long.repeat(3));
     let old = [
         row(1, "0", &question("Where is my order?"), "\"On its way.\"", "\"calm\""),
@@ -75,13 +77,39 @@ fn support_chat() -> Exports {
 #[test]
 fn counts_come_first_and_then_examples_from_where_values_part() {
     let exports = support_chat();
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl"]), @"");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl"]), @r#"
+    exit 1
+    old.jsonl → new.jsonl, by id
+    1 added · 1 removed · 2 changed · 1 unchanged
+    changed: expected_output in 2, persona in 1
+
+    removed 00000000-0000-4000-8000-000000000004
+      order: 3
+      input: {"messages":[{"role":"user","content":"Goodbye"}]}
+
+    added 00000000-0000-4000-8000-000000000005
+      order: 4
+      input: {"messages":[{"role":"user","content":"Do you ship to Ghent?"}]}
+      expected_output: {"answer":true}
+      persona: "curious"
+
+    changed 00000000-0000-4000-8000-000000000003
+      expected_output: [1.50] → [1.5]
+      persona: null → "curious"
+
+    changed 00000000-0000-4000-8000-000000000002
+      expected_output: …ers. We are sorry." → …ers. We are very sorry."
+    "#);
 }
 
 #[test]
 fn equal_exports_are_told_in_two_lines_and_quiet_says_nothing_at_all() {
     let exports = support_chat();
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "old.jsonl"]), @"");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "old.jsonl"]), @"
+    exit 0
+    old.jsonl → old.jsonl, by id
+    equal: 4 rows
+    ");
     assert_eq!(exports.told(&["old.jsonl", "old.jsonl", "-q"]), "exit 0\n");
     assert_eq!(exports.told(&["old.jsonl", "new.jsonl", "-q"]), "exit 1\n");
 }
@@ -101,7 +129,7 @@ fn json_has_every_number_and_every_column_that_was_compared() {
     let exports = support_chat();
     let ran = exports.diff(&["old.jsonl", "new.jsonl", "--json"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout, @r#"{"added":1,"removed":1,"changed":2,"unchanged":1,"columns":{"order":0,"input":0,"expected_output":2,"persona":1,"tags":0,"additional_properties":0},"by":"id","shared_keys":3,"before":{"path":"old.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[]},"after":{"path":"new.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[]}}"#);
 }
 
 #[test]
@@ -118,7 +146,10 @@ fn json_is_compared_token_for_token_and_white_space_is_no_token() {
     let row = |input: &str| format!(r#"{{"id":"a","input":{input}}}"#);
     let compact = row(r#"{"a b":[1.50,"x  y"],"c":null}"#);
     let spaced = row("{ \"a b\" : [ 1.50,\t\"x  y\" ] , \"c\" : null }");
-    assert_eq!(Exports::of(&[&compact], &[&spaced]).diff(&["old.jsonl", "new.jsonl"]).code, Some(0));
+    assert_eq!(
+        Exports::of(&[&compact], &[&spaced]).diff(&["old.jsonl", "new.jsonl"]).code,
+        Some(0)
+    );
     for other in [
         r#"{"a b":[1.5,"x  y"],"c":null}"#,
         r#"{"a b":[1.50,"x y"],"c":null}"#,
@@ -137,9 +168,31 @@ fn new_ids_are_told_with_a_hint_and_by_order_they_are_not_compared() {
         &[&row(1, "0", "1", "1", "null"), &row(2, "1", "2", "2", "null")],
         &[&row(8, "1", "2", "22", "null"), &row(9, "0", "1", "1", "null")],
     );
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--show", "0"]), @"");
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"");
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "input"]), @"");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--show", "0"]), @"
+    exit 1
+    old.jsonl → new.jsonl, by id
+    2 added · 2 removed · 0 changed · 0 unchanged
+    note: no id is in both
+    hint: a new dataset version may give every datapoint a new id; --by order compares rows of the same order, --by input those of the same input
+    ");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
+    exit 1
+    old.jsonl → new.jsonl, by order
+    0 added · 0 removed · 1 changed · 1 unchanged
+    changed: expected_output in 1
+
+    changed 1
+      expected_output: 2 → 22
+    ");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "input"]), @"
+    exit 1
+    old.jsonl → new.jsonl, by input
+    0 added · 0 removed · 1 changed · 1 unchanged
+    changed: expected_output in 1
+
+    changed 2
+      expected_output: 2 → 22
+    ");
 }
 
 #[test]
@@ -181,5 +234,27 @@ fn repeated_and_missing_keys_are_told() {
             &row(8, "5", "4", "4", "null"),
         ],
     );
-    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @r#"
+    exit 1
+    old.jsonl → new.jsonl, by order
+    1 added · 1 removed · 1 changed · 2 unchanged
+    changed: expected_output in 1
+    note: 2 rows of old.jsonl without order: only equal ones are paired
+    note: 2 rows of old.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
+    note: 2 rows of new.jsonl without order: only equal ones are paired
+    note: 2 rows of new.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
+
+    removed (no order)
+      id: "00000000-0000-4000-8000-000000000001"
+      input: 1
+      expected_output: 1
+
+    added (no order)
+      id: "00000000-0000-4000-8000-000000000006"
+      input: 1
+      expected_output: 11
+
+    changed 5
+      expected_output: 3 → 33
+    "#);
 }

@@ -60,7 +60,8 @@ fn model(old: &[Row], new: &[Row], by: DiffBy) -> (u64, Vec<Seen>) {
                 seen.push((DifferenceKind::Changed, key, Some(pick(one)), Some(pick(other))));
             }
             _ => {
-                let removed = before.into_iter().map(|row| (DifferenceKind::Removed, Some(row), None));
+                let removed =
+                    before.into_iter().map(|row| (DifferenceKind::Removed, Some(row), None));
                 let added = left.into_iter().map(|row| (DifferenceKind::Added, None, Some(row)));
                 seen.extend(removed.chain(added).map(|(kind, a, b)| (kind, key.clone(), a, b)));
             }
@@ -97,6 +98,7 @@ proptest! {
         let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
         write(&a, &old);
         write(&b, &new);
+        let (a, b) = (a.into(), b.into());
         for by in DiffBy::ALL {
             let options = DiffOptions { by, ..DiffOptions::default() };
             let (unchanged, expected) = model(&old, &new, by);

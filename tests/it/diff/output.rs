@@ -33,7 +33,12 @@ fn json_lines_have_the_values_themselves() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stdout.ends_with("\n4 differences in d.jsonl\n"), "{ran:?}");
     let text = fs::read_to_string(exports.path().join("d.jsonl")).unwrap();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    {"kind":"removed","key":"00000000-0000-4000-8000-000000000004","before_id":"00000000-0000-4000-8000-000000000004","after_id":null,"columns":null,"before":{"id":"00000000-0000-4000-8000-000000000004","order":3,"input":{"messages":[{"role":"user","content":"Goodbye"}]},"expected_output":null,"persona":null,"tags":null,"additional_properties":null},"after":null}
+    {"kind":"added","key":"00000000-0000-4000-8000-000000000005","before_id":null,"after_id":"00000000-0000-4000-8000-000000000005","columns":null,"before":null,"after":{"id":"00000000-0000-4000-8000-000000000005","order":4,"input":{"messages":[{"role":"user","content":"Do you ship to Ghent?"}]},"expected_output":{"answer":true},"persona":"curious","tags":null,"additional_properties":null}}
+    {"kind":"changed","key":"00000000-0000-4000-8000-000000000003","before_id":"00000000-0000-4000-8000-000000000003","after_id":"00000000-0000-4000-8000-000000000003","columns":["expected_output","persona"],"before":{"expected_output":[1.50],"persona":null},"after":{"expected_output":[1.5],"persona":"curious"}}
+    {"kind":"changed","key":"00000000-0000-4000-8000-000000000002","before_id":"00000000-0000-4000-8000-000000000002","after_id":"00000000-0000-4000-8000-000000000002","columns":["expected_output"],"before":{"expected_output":"I ordered a lamp two weeks ago and it has not come, and nobody answers my letters. We are sorry."},"after":{"expected_output":"I ordered a lamp two weeks ago and it has not come, and nobody answers my letters. We are very sorry."}}
+    "#);
 }
 
 #[test]
@@ -117,7 +122,53 @@ fn an_output_that_cannot_be_is_refused_before_anything_is_read() {
         told += &exports.told(&[&["old.jsonl", "new.jsonl"], arguments].concat());
         told += "\n";
     }
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    $ diff old.jsonl new.jsonl -o there.jsonl
+    exit 73
+    error: there.jsonl: exists already
+      hint: give --overwrite to replace it, or another path
+
+    $ diff old.jsonl new.jsonl -o old.jsonl --overwrite
+    exit 2
+    error: "old.jsonl" is not a valid output: it is one of the exports that are compared, or inside it
+
+    $ diff old.jsonl new.jsonl -o ./new.jsonl --overwrite
+    exit 2
+    error: "./new.jsonl" is not a valid output: it is one of the exports that are compared, or inside it
+
+    $ diff old.jsonl new.jsonl -o folder
+    exit 2
+    error: "folder" is not a valid output: differences go to one file: end it in .parquet, .arrow or .jsonl, or give - for standard output
+
+    $ diff old.jsonl new.jsonl -o d.csv
+    exit 2
+    error: "d.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+
+    $ diff old.jsonl new.jsonl -o missing/d.jsonl
+    exit 73
+    error: missing/d.jsonl: there is no folder missing
+      hint: make the folder first, for example with mkdir -p
+
+    $ diff old.jsonl new.jsonl -o - --json
+    exit 2
+    error: --json and -o - both want standard output: leave one out
+
+    $ diff old.jsonl new.jsonl --overwrite
+    exit 2
+    error: --overwrite replaces what -o names: give both or none
+
+    $ diff old.jsonl new.jsonl --by persona
+    exit 2
+    error: invalid value 'persona' for '--by <KEY>': use id, order or input
+
+    For more information, try '--help'.
+
+    $ diff old.jsonl new.jsonl --show few
+    exit 2
+    error: invalid value 'few' for '--show <N>': give a whole number
+
+    For more information, try '--help'.
+    "#);
     assert_eq!(entries(exports.path()), before);
     let precious = fs::read_to_string(exports.path().join("there.jsonl")).unwrap();
     assert_eq!(precious, "precious\n");
@@ -133,7 +184,11 @@ fn an_output_that_cannot_be_is_refused_before_anything_is_read() {
 fn a_folder_for_changed_rows_that_is_not_there_is_named_and_nothing_is_published() {
     let exports = support_chat();
     let arguments = ["old.jsonl", "new.jsonl", "-o", "d.jsonl", "--temp-dir", "nowhere", "-q"];
-    insta::assert_snapshot!(exports.told(&arguments), @"");
+    insta::assert_snapshot!(exports.told(&arguments), @"
+    exit 74
+    error: cannot keep changed rows in nowhere
+      cause: No such file or directory (os error 2)
+    ");
     assert_eq!(entries(exports.path()), ["new.jsonl", "old.jsonl"]);
 }
 
