@@ -13,7 +13,7 @@ use overmind_export::{
     StorageOptions, diff,
 };
 
-use super::{parse, progress::Screen, table::harmless};
+use super::{global::Global, parse, progress::Screen, storage::Storage, table::harmless};
 
 /// The exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
@@ -28,8 +28,8 @@ Examples:
   overmind-export diff v1.parquet v2.jsonl.gz --by order --show 10
   overmind-export diff v1/ v2/ -o changes.parquet")]
 pub(super) struct Diff {
-    /// The first export: a directory of parts, or a file in any format; a path, or a URL of an
-    /// object store (s3://, gs://, az://)
+    /// The first export: a directory of parts, or a file in any format; a path, or a URL such as
+    /// s3://bucket/prefix/
     #[arg(value_name = "A")]
     before: String,
     /// The second
@@ -45,7 +45,7 @@ pub(super) struct Diff {
     /// Print the counts as one JSON object instead
     #[arg(long)]
     json: bool,
-    /// Write every difference, one row each, to a file (.parquet, .arrow, .jsonl, .jsonl.gz,
+    /// Write every difference, one row each, to a file or object (.parquet, .arrow, .jsonl, .jsonl.gz,
     /// .jsonl.zst), or to standard output as JSON Lines with -
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -56,14 +56,16 @@ pub(super) struct Diff {
     /// directory]
     #[arg(long, value_name = "DIR")]
     temp_dir: Option<PathBuf>,
+    #[command(flatten)]
+    storage: Storage,
 }
 
 impl Diff {
-    pub(super) fn run(self, screen: &Screen) -> Result<u8> {
-        let options = StorageOptions::default();
-        let before = Location::parse(&self.before, &options)?;
-        let after = Location::parse(&self.after, &options)?;
-        let mut file = self.file([&before, &after])?;
+    pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
+        let storage = self.storage.options(global)?;
+        let before = Location::parse(&self.before, &storage)?;
+        let after = Location::parse(&self.after, &storage)?;
+        let mut file = self.file([&before, &after], &storage)?;
         let to_stdout = self.output.as_deref() == Some(Path::new("-"));
         let options = DiffOptions { by: self.by, temp_dir: self.temp_dir };
         let found = diff(&before, &after, options)?;
@@ -104,7 +106,7 @@ impl Diff {
     }
 
     /// The file for `-o`: refused, where it must be, before anything is compared.
-    fn file(&self, sides: [&Location; 2]) -> Result<Option<DiffFile>> {
+    fn file(&self, sides: [&Location; 2], storage: &StorageOptions) -> Result<Option<DiffFile>> {
         let Some(path) = &self.output else {
             if self.overwrite {
                 return Err(Error::Usage(
@@ -118,22 +120,30 @@ impl Diff {
                 "--json and -o - both want standard output: leave one out".to_owned(),
             ));
         }
-        let own = |path: &Path| path.canonicalize().ok();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = own(folder.unwrap_or(Path::new(".")));
-        for side in sides {
-            let Some(side) = side.as_local().and_then(own) else { continue };
-            if own(path).as_ref() == Some(&side) || folder.as_ref() == Some(&side) {
-                let why = "it is one of the exports that are compared, or inside it";
-                return Err(Error::Invalid {
-                    what: "output",
-                    value: path.display().to_string(),
-                    why: why.to_owned(),
-                });
-            }
+        if sides.into_iter().any(|side| is_in(path, side)) {
+            return Err(Error::Invalid {
+                what: "output",
+                value: path.display().to_string(),
+                why: "it is one of the exports that are compared, or inside it".to_owned(),
+            });
         }
-        DiffFile::create(path, self.overwrite).map(Some)
+        DiffFile::create(path, self.overwrite, storage).map(Some)
     }
+}
+
+/// Whether an output is an export, or lies directly in it.
+fn is_in(output: &Path, export: &Location) -> bool {
+    let Some(export) = export.as_local() else {
+        let (output, export) = (output.to_string_lossy(), export.to_string());
+        let rest = output.strip_prefix(export.trim_end_matches('/'));
+        return rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    };
+    let own = |path: &Path| path.canonicalize().ok();
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = own(folder.unwrap_or(Path::new(".")));
+    own(export).is_some_and(|export| {
+        own(output).as_ref() == Some(&export) || folder.as_ref() == Some(&export)
+    })
 }
 
 /// The counts, and what has to be known to read them.

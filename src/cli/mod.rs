@@ -10,6 +10,7 @@ mod parse;
 mod preview;
 mod progress;
 mod query;
+mod storage;
 mod table;
 mod verify;
 
@@ -33,6 +34,7 @@ Environment:
   OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    the key, unless --api-key-file is given
   OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   the base URL, unless --base-url is given
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
+  AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
 Exit codes: 0 done · 1 diff found differences · 2 usage · 65 the data is not what it should be ·
   66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be
@@ -67,11 +69,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     let screen = global.screen();
     match command {
-        Command::Diff(diff) => return diff.run(&screen),
+        Command::Diff(diff) => return diff.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
-        Command::Verify(verify) => verify.run(&screen),
+        Command::Verify(verify) => verify.run(&global, &screen),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }?;

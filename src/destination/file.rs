@@ -27,7 +27,7 @@ struct Staged {
 
 impl SingleFile {
     /// Looks whether a file can go there; writes nothing.
-    pub(crate) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
+    pub(super) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
         disk::check_parent(target)?;
         let manifest = sidecar.then(|| sidecar_path(target));
         for path in [Some(target), manifest.as_deref()].into_iter().flatten() {
@@ -48,7 +48,7 @@ impl SingleFile {
     }
 
     /// Takes the lock.
-    pub(crate) fn open(&mut self) -> Result<()> {
+    pub(super) fn open(&mut self) -> Result<()> {
         if self.staged.is_none() {
             let path = disk::staging_path(&self.target);
             let file = disk::lock(&path, &self.target)?;
@@ -58,7 +58,7 @@ impl SingleFile {
     }
 
     /// The file, empty.
-    pub(crate) fn create(&mut self) -> Result<PartFile> {
+    pub(super) fn create(&mut self) -> Result<PartFile> {
         let Some(staged) = &self.staged else {
             return Err(Error::Internal("the output was not opened".to_owned()));
         };
@@ -71,7 +71,7 @@ impl SingleFile {
     }
 
     /// Makes it visible, complete, in one step; then the manifest that goes beside it, if one does.
-    pub(crate) fn publish(self, sidecar: Option<&Manifest>) -> Result<()> {
+    pub(super) fn publish(self, sidecar: Option<&Manifest>) -> Result<()> {
         let Some(staged) = &self.staged else {
             return Err(Error::Internal("the output was not opened".to_owned()));
         };
@@ -102,7 +102,7 @@ impl SingleFile {
     }
 
     /// Gives up: nothing is published.
-    pub(crate) fn abandon(self) {
+    pub(super) fn abandon(self) {
         if let Some(staged) = self.staged {
             // Best effort: the next run takes over whatever stays.
             drop(fs::remove_file(staged.path));

@@ -7,8 +7,9 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::{Diff, Difference, DifferenceRow};
 use crate::{
-    destination::{PartFile, SingleFile},
+    destination::{Destination, PartFile},
     error::{Error, Result},
+    location::StorageOptions,
     plan::{self, Target},
     sink::{HOLDS_JSON, Sink},
 };
@@ -43,14 +44,14 @@ const COLUMNS: [(&str, bool, bool); 7] = [
 /// themselves.
 ///
 /// ```
-/// use overmind_export::{DiffFile, DiffOptions, diff};
+/// use overmind_export::{DiffFile, DiffOptions, StorageOptions, diff};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let (old, new) = (folder.path().join("old.jsonl"), folder.path().join("new.jsonl"));
 /// # std::fs::write(&old, "{\"id\":\"a\",\"order\":1}\n")?;
 /// # std::fs::write(&new, "{\"id\":\"a\",\"order\":2}\n")?;
 /// # let path = folder.path().join("diff.jsonl");
-/// let mut file = DiffFile::create(&path, false)?;
+/// let mut file = DiffFile::create(&path, false, &StorageOptions::default())?;
 /// diff(&old.into(), &new.into(), DiffOptions::default())?.differences(None, |it| file.push(&it))?;
 /// assert_eq!(file.publish()?, 1);
 /// assert_eq!(
@@ -61,44 +62,38 @@ const COLUMNS: [(&str, bool, bool); 7] = [
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct DiffFile {
-    /// None for standard output.
-    target: Option<SingleFile>,
+    /// None once it was published.
+    target: Option<Destination>,
     file: PartFile,
     sink: Option<Box<dyn Sink>>,
     batch: Batch,
 }
 
 impl DiffFile {
-    /// Stages a file that will be `path`; with `overwrite` it replaces one that is there.
+    /// Stages a file that will be `output`, a path or the URL of an object; with `overwrite` it
+    /// replaces one that is there.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the path is no file of a known extension, [`Error::Output`] when it
-    /// exists already or cannot be made, [`Error::Locked`] when another run writes it.
-    pub fn create(path: &Path, overwrite: bool) -> Result<Self> {
-        let target = plan::target(path)?;
+    /// [`Error::Invalid`] when it is no file of a known extension, [`Error::Output`] when it exists
+    /// already or cannot be made, [`Error::Locked`] when another run writes it.
+    pub fn create(output: &Path, overwrite: bool, storage: &StorageOptions) -> Result<Self> {
+        let target = plan::target(output, storage)?;
         let encoding = plan::encoding(&target, None, None)?;
+        if let Target::Directory(location) = &target {
+            let why = "differences go to one file: end it in .parquet, .arrow or .jsonl, or give - \
+                       for standard output";
+            return Err(Error::invalid("output", location.to_string(), why));
+        }
         let batch = Batch::new();
-        let (target, file) = match target {
-            Target::Directory(path) => {
-                let why = "differences go to one file: end it in .parquet, .arrow or .jsonl, or \
-                           give - for standard output";
-                return Err(Error::invalid("output", path.display().to_string(), why));
-            }
-            Target::File(path) => {
-                let mut target = SingleFile::probe(&path, overwrite, false)?;
-                target.open()?;
-                let file = target.create()?;
-                (Some(target), file)
-            }
-            Target::Stdout => (None, PartFile::stdout()),
-        };
+        let mut destination = Destination::open_file(&target, overwrite)?;
+        let file = destination.create(0, encoding.extension())?;
         let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4));
         let sink = match target {
-            Some(_) => encoding.sink(batch.schema.clone(), file.writer(), threads),
-            None => encoding.streaming_sink(batch.schema.clone(), file.writer()),
+            Target::Stdout => encoding.streaming_sink(batch.schema.clone(), file.writer()),
+            _ => encoding.sink(batch.schema.clone(), file.writer(), threads),
         };
         let sink = Some(sink.map_err(|error| file.failure().unwrap_or(error))?);
-        Ok(Self { target, file, sink, batch })
+        Ok(Self { target: Some(destination), file, sink, batch })
     }
 
     /// Adds a row. Memory does not grow with their number.
@@ -127,7 +122,7 @@ impl DiffFile {
         let written = sink.finish("{}").map_err(|error| self.file.failure().unwrap_or(error))?;
         self.file.close()?;
         if let Some(target) = self.target.take() {
-            target.publish(None)?;
+            target.publish_file()?;
         }
         Ok(written.rows)
     }

@@ -75,3 +75,42 @@ fn what_the_visitor_says_ends_it() {
     let error = found.differences(None, |_| Err(Error::OutputClosed)).unwrap_err();
     assert!(matches!(error, Error::OutputClosed));
 }
+
+#[cfg(feature = "clouds")]
+#[test]
+fn a_place_in_a_store_is_compared_like_one_on_disk() {
+    use crate::{Client, Export, ExportOptions, ExportPlan, demo};
+    let folder = tempfile::tempdir().unwrap();
+    let exported = folder.path().join("out");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let dataset = demo::Dataset::generated(300, 7);
+        let id = dataset.id;
+        let server = demo::Server::start(demo::Options::default(), vec![dataset]).await.unwrap();
+        let client = Client::builder().base_url(server.url()).api_key("demo").build().unwrap();
+        let options =
+            ExportOptions { rows_per_file: Some(100), ..ExportOptions::new(id, &exported) };
+        Export::new(client, ExportPlan::new(options).unwrap()).run().await.unwrap();
+    });
+    let prefix = Location::in_memory("nightly");
+    for entry in fs::read_dir(&exported).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        prefix.child(&name).write(&fs::read(entry.path()).unwrap()).unwrap();
+    }
+    let local = Location::from(exported);
+    let found = diff(&local, &prefix, DiffOptions::default()).unwrap();
+    assert_eq!((found.summary.unchanged, found.summary.is_equal()), (300, true));
+
+    let part = prefix.child("part-00001.parquet");
+    let found = diff(&prefix, &part, DiffOptions::default()).unwrap();
+    let mut removed = 0;
+    assert_eq!(found.summary.removed, 200);
+    found.differences(None, |_| Ok(removed += 1)).unwrap();
+    assert_eq!(removed, 200);
+
+    part.remove().unwrap();
+    let error = diff(&local, &prefix, DiffOptions::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 65, "{error}");
+    assert!(error.to_string().ends_with(": part-00001.parquet is missing"), "{error}");
+    let error = diff(&local, &Location::in_memory("nothing"), DiffOptions::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 74, "{error}");
+}

@@ -24,6 +24,8 @@ use url::Url;
 pub(crate) use self::opened::Opened;
 pub use self::options::StorageOptions;
 pub(crate) use self::remote::Remote;
+#[cfg(feature = "clouds")]
+pub(crate) use self::remote::{Backend, spawn, wait};
 use crate::{
     error::{Error, Result},
     urls::quotable,
@@ -189,6 +191,14 @@ impl Location {
             Place::Local(path) => local::open(path),
             Place::Remote(remote) => remote.open(),
         }
+    }
+}
+
+#[cfg(all(test, feature = "clouds"))]
+impl Location {
+    /// A place in a store that is gone with the process.
+    pub(crate) fn in_memory(prefix: &str) -> Self {
+        Self(Place::Remote(Remote::in_memory(prefix)))
     }
 }
 
