@@ -171,7 +171,8 @@ impl Lock {
     pub(super) fn confirm(&self, target: &Remote) -> Result<()> {
         self.check(target)?;
         match highest(&self.control)? {
-            Some((number, Some(holder))) if number == self.number && holder.token == self.token => {}
+            Some((number, Some(holder))) if number == self.number && holder.token == self.token => {
+            }
             _ => self.state.lose(TAKEN.to_owned()),
         }
         self.check(target)

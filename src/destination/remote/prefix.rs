@@ -129,8 +129,7 @@ impl Prefix {
         check_unlocked(&prefix.control, target)?;
         prefix.check(&prefix.look(names)?)?;
         if !only_look {
-            prefix.lock =
-                Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable)?);
+            prefix.lock = Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable)?);
             // The holder may have published before it went.
             prefix.check(&prefix.look(target.names()?)?)?;
         }
@@ -340,7 +339,8 @@ impl Prefix {
     /// that the manifest lists.
     fn remove_parts(&self, seen: &Seen, stay: impl Fn(&str) -> bool) -> Result<()> {
         let names = seen.names.iter();
-        let strays = names.filter(|name| seen.is_ours(name) && !seen.is_listed(name) && !stay(name));
+        let strays =
+            names.filter(|name| seen.is_ours(name) && !seen.is_listed(name) && !stay(name));
         self.target.remove_all(strays.cloned())
     }
 

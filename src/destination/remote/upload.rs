@@ -11,15 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use object_store::{
-    MultipartId, PutMode, PutOptions, PutPayload, multipart::PartId, path::Path,
-};
+use object_store::{MultipartId, PutMode, PutOptions, PutPayload, multipart::PartId, path::Path};
 use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, causes},
     location::{Remote, spawn, wait},
 };
 
@@ -107,7 +105,11 @@ impl Upload {
                 shared.land()?;
             }
         }
-        if shared.appears_when_closed { shared.complete(PutMode::Overwrite).map(drop) } else { Ok(()) }
+        if shared.appears_when_closed {
+            shared.complete(PutMode::Overwrite).map(drop)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes it appear, after it was closed. `false`: there is one already, and it was to be new.
@@ -162,7 +164,9 @@ impl Shared {
             return Err(Error::Store {
                 action: "write",
                 url: self.target.to_string(),
-                hint: Some("export to a prefix, which is cut into parts: a URL that ends in a slash"),
+                hint: Some(
+                    "export to a prefix, which is cut into parts: a URL that ends in a slash",
+                ),
                 source: format!("an object has at most {BLOCKS} blocks, here {limit} GiB").into(),
             });
         }
@@ -254,13 +258,15 @@ fn stopped() -> Error {
     Error::Internal("an upload that was given up went on".to_owned())
 }
 
-/// Aborts what a run that is gone has begun; fine if it was completed or aborted since.
+/// Aborts what a run that is gone has begun. It may have been completed or aborted since, for which
+/// stores have different answers: none of them keeps a run from going on.
 pub(super) fn abort_journalled(journal: &Remote) -> Result<()> {
     if let Some(json) = journal.read()?
         && let Ok(begun) = serde_json::from_slice::<Begun>(&json)
         && let Ok(path) = Path::parse(&begun.path)
+        && let Err(error) = abort(journal, &path, begun.id)
     {
-        abort(journal, &path, begun.id)?;
+        tracing::info!("{error}: {}", causes(&error).join(": "));
     }
     journal.remove()
 }

@@ -13,12 +13,12 @@ use tokio::time;
 use url::Url;
 
 use self::error::explain;
+use self::store::Store;
 pub(crate) use self::{
     file::RemoteFile,
     runtime::{spawn, wait},
     store::Backend,
 };
-use self::store::Store;
 use super::{Opened, StorageOptions};
 use crate::{
     error::{Error, Result},
