@@ -22,6 +22,8 @@ mod resume;
 mod rows;
 mod sinks;
 mod smoke;
+#[cfg(feature = "clouds")]
+mod stores;
 mod stream;
 mod support;
 mod tree;

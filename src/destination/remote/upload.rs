@@ -17,7 +17,7 @@ use tokio::{select, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, causes},
     location::{Remote, spawn, wait},
 };
 
@@ -258,13 +258,15 @@ fn stopped() -> Error {
     Error::Internal("an upload that was given up went on".to_owned())
 }
 
-/// Aborts what a run that is gone has begun; fine if it was completed or aborted since.
+/// Aborts what a run that is gone has begun. It may have been completed or aborted since, for which
+/// stores have different answers: none of them keeps a run from going on.
 pub(super) fn abort_journalled(journal: &Remote) -> Result<()> {
     if let Some(json) = journal.read()?
         && let Ok(begun) = serde_json::from_slice::<Begun>(&json)
         && let Ok(path) = Path::parse(&begun.path)
+        && let Err(error) = abort(journal, &path, begun.id)
     {
-        abort(journal, &path, begun.id)?;
+        tracing::info!("{error}: {}", causes(&error).join(": "));
     }
     journal.remove()
 }
