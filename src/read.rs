@@ -113,14 +113,16 @@ fn text(path: &Location, file: Opened, compression: Compression) -> Result<Lines
     Ok(BufReader::with_capacity(1 << 18, input))
 }
 
-/// Counts the rows of JSON Lines without looking into them; none for other formats.
-pub(crate) fn count_lines(path: &Location) -> Result<Option<u64>> {
+/// Counts the rows of JSON Lines without looking into them; none for other formats. An error of
+/// `go_on` ends it.
+pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Result<Option<u64>> {
     let encoding = Encoding::of_path(Path::new(&path.name()));
     let encoding = encoding.filter(|it| it.format() == Format::JsonLines);
     let Some(encoding) = encoding else { return Ok(None) };
     let mut lines = text(path, path.open()?, encoding.compression())?;
     let (mut count, mut open) = (0, false);
     loop {
+        go_on()?;
         let bytes = lines.fill_buf().map_err(|error| damaged(path, error.into()))?;
         let Some(last) = bytes.last() else { return Ok(Some(count + u64::from(open))) };
         open = *last != b'\n';

@@ -3,6 +3,12 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use clap::Args;
@@ -17,6 +23,8 @@ use super::{global::Global, parse, progress::Screen, storage::Storage, table::ha
 
 /// The exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
+/// How long a comparison may take to end that was told to.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Say what changed from one export to another, in any two formats
 #[derive(Debug, Args)]
@@ -61,13 +69,42 @@ pub(super) struct Diff {
 }
 
 impl Diff {
+    /// Compares on a thread of its own, so that a signal ends it with nothing left behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
         let storage = self.storage.options(global)?;
-        let before = Location::parse(&self.before, &storage)?;
-        let after = Location::parse(&self.after, &storage)?;
-        let mut file = self.file([&before, &after], &storage)?;
+        let (screen, stop) = (screen.clone(), Arc::<AtomicBool>::default());
+        let told = stop.clone();
+        super::block_on(async move {
+            let comparing = async move {
+                tokio::task::spawn_blocking(move || self.compare(&storage, &screen, told)).await
+            };
+            let mut comparing = pin!(comparing);
+            let compared = tokio::select! {
+                // Signals are caught before anything is staged.
+                biased;
+                error = super::export::interrupted() => {
+                    stop.store(true, Ordering::Relaxed);
+                    // A disk that hangs must not hold the process.
+                    drop(tokio::time::timeout(PATIENCE, comparing).await);
+                    return Err(error);
+                }
+                compared = comparing.as_mut() => compared,
+            };
+            compared.map_err(|error| Error::Internal(format!("the comparison stopped: {error}")))?
+        })
+    }
+
+    fn compare(
+        self,
+        storage: &StorageOptions,
+        screen: &Screen,
+        stop: Arc<AtomicBool>,
+    ) -> Result<u8> {
+        let before = Location::parse(&self.before, storage)?;
+        let after = Location::parse(&self.after, storage)?;
+        let mut file = self.file([&before, &after], storage)?;
         let to_stdout = self.output.as_deref() == Some(Path::new("-"));
-        let options = DiffOptions { by: self.by, temp_dir: self.temp_dir };
+        let options = DiffOptions { by: self.by, temp_dir: self.temp_dir, stop };
         let found = diff(&before, &after, options)?;
         let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
         let tell = |text: &str| match to_stdout {

@@ -19,7 +19,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, ops::ControlFlow, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::ControlFlow,
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use serde::Serialize;
 
@@ -95,6 +102,8 @@ pub struct DiffOptions {
     /// Where the values of changed rows wait for their other side, in an unnamed file; default the
     /// system's temporary directory.
     pub temp_dir: Option<PathBuf>,
+    /// Set it from another thread to end the comparison soon, with [`Error::Interrupted`].
+    pub stop: Arc<AtomicBool>,
 }
 
 /// What [`diff`] counted.
@@ -239,7 +248,8 @@ pub struct Diff {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result<Diff> {
-    let (before, after) = (Side::open(before)?, Side::open(after)?);
+    let open = |place| Side::open(place, options.stop.clone());
+    let (before, after) = (open(before)?, open(after)?);
     let compared = compared(&before, &after, options.by)?;
     let mut tables = [Table::default(), Table::default()];
     let mut rows = [0; 2];

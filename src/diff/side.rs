@@ -4,7 +4,14 @@
 //! What was recorded when an export was written is held against what comes: damage is an error, not
 //! a difference.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arrow_array::RecordBatch;
 use parquet::file::reader::Length;
@@ -27,6 +34,7 @@ pub(super) struct Side {
     files: Vec<DataFile>,
     columns: Option<Vec<Column>>,
     rows: Option<u64>,
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -45,15 +53,15 @@ struct Recorded {
 
 impl Side {
     /// Looks at an export without reading its rows.
-    pub(super) fn open(place: &Location) -> Result<Self> {
+    pub(super) fn open(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
         let is_directory = match place.as_local() {
             Some(path) => std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir(),
             None => !place.is_file()?,
         };
-        if is_directory { Self::directory(place) } else { Self::file(place) }
+        if is_directory { Self::directory(place, stop) } else { Self::file(place, stop) }
     }
 
-    fn directory(place: &Location) -> Result<Self> {
+    fn directory(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
         let names = place.names()?;
         if names.is_empty() && place.as_local().is_none() {
             return Err(Error::Store {
@@ -83,12 +91,12 @@ impl Side {
                 return Err(damaged(place, format!("{} is missing", part.path)));
             }
         }
-        Self::listed(place, manifest, |name| place.child(name))
+        Self::listed(place, manifest, stop, |name| place.child(name))
     }
 
-    fn file(place: &Location) -> Result<Self> {
+    fn file(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
         if let Some(manifest) = Manifest::load(&place.sibling(&sidecar_name(&place.name())))? {
-            return Self::listed(place, manifest, |_| place.clone());
+            return Self::listed(place, manifest, stop, |_| place.clone());
         }
         let mut reader = read::open(place)?;
         let recorded = reader.facts.map(|facts| Recorded {
@@ -99,7 +107,7 @@ impl Side {
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
-            (None, None) => read::count_lines(place)?,
+            (None, None) => read::count_lines(place, || go_on(&stop))?,
         };
         let columns = match reader.schema {
             Some(schema) => {
@@ -113,13 +121,14 @@ impl Side {
             },
         };
         let files = vec![DataFile { place: place.clone(), recorded }];
-        Ok(Self { place: place.clone(), files, columns, rows })
+        Ok(Self { place: place.clone(), files, columns, rows, stop })
     }
 
     /// The files that a manifest lists, which must be as long as it says.
     fn listed(
         place: &Location,
         manifest: Manifest,
+        stop: Arc<AtomicBool>,
         file: impl Fn(&str) -> Location,
     ) -> Result<Self> {
         let mut files = Vec::with_capacity(manifest.parts.len());
@@ -139,7 +148,7 @@ impl Side {
             return Err(damaged(place, why));
         }
         let columns = Some(manifest.columns);
-        Ok(Self { place: place.clone(), files, columns, rows: Some(first_row) })
+        Ok(Self { place: place.clone(), files, columns, rows: Some(first_row), stop })
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -168,6 +177,7 @@ impl Side {
             let (mut rows, mut sum) = (0, Digest::default());
             for batch in read::open(place)?.batches {
                 let batch = batch?;
+                go_on(&self.stop)?;
                 let these = Rows::new(&batch, place)?;
                 if self.columns.iter().flatten().any(|column| these.is_without(*column)) {
                     let why = "its rows do not all have the same columns";
@@ -205,6 +215,14 @@ impl Recorded {
         }
         Ok(())
     }
+}
+
+/// Ends what was told to stop.
+fn go_on(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted { signal: "its caller", number: 2, hint: None });
+    }
+    Ok(())
 }
 
 fn damaged(place: &Location, why: String) -> Error {

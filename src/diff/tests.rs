@@ -1,6 +1,10 @@
 //! What is held, and that both passes see the same.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{table::Entry, *};
 
@@ -39,7 +43,7 @@ fn room_is_made_for_the_rows_there_are_and_no_more() {
     let path = folder.path().join("a.jsonl");
     for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
         write(&path, &text);
-        let side = Side::open(&path.as_path().into()).unwrap();
+        let side = Side::open(&path.as_path().into(), Arc::default()).unwrap();
         let compared = compared(&side, &side, DiffBy::Id).unwrap();
         let mut table = Table::default();
         assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);
@@ -113,4 +117,21 @@ fn a_place_in_a_store_is_compared_like_one_on_disk() {
     assert!(error.to_string().ends_with(": part-00001.parquet is missing"), "{error}");
     let error = diff(&local, &Location::in_memory("nothing"), DiffOptions::default()).unwrap_err();
     assert_eq!(error.exit_code(), 74, "{error}");
+}
+
+#[test]
+fn a_comparison_that_is_told_to_stop_ends_in_either_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    write(&path, &lines(10, "x"));
+    let empty = folder.path().join("b.jsonl");
+    write(&empty, "");
+    let place = |path: &Path| Location::from(path);
+    let options = DiffOptions::default();
+    let found = diff(&place(&path), &place(&empty), options.clone()).unwrap();
+    options.stop.store(true, Ordering::Relaxed);
+    let error = found.differences(None, |_| Ok(())).unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    let error = diff(&place(&path), &place(&empty), options.clone()).unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
 }

@@ -211,3 +211,31 @@ fn thousands_of_changes_in_another_order_find_their_other_side() {
         .collect();
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), expected);
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_comparison_leaves_nothing_behind() {
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
+    let exports = support_chat();
+    let endless = exports.path().join("endless.jsonl");
+    assert!(Command::new("mkfifo").arg(&endless).status().unwrap().success());
+    let mut diff = crate::support::command(exports.path());
+    diff.args(["diff", "old.jsonl", "endless.jsonl", "-o", "d.jsonl"]);
+    let child = diff.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Rows come for as long as somebody reads: it cannot end by itself.
+    let mut writer = fs::OpenOptions::new().write(true).open(&endless).unwrap();
+    let line = row(1, "1", "1", "1", "null") + "\n";
+    let mut told = false;
+    while writer.write_all(line.as_bytes()).is_ok() {
+        if !told && entries(exports.path()).contains(&".d.jsonl.partial".to_owned()) {
+            let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            told = kill.unwrap().success();
+        }
+    }
+    let ran = crate::support::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(130), "error: interrupted by SIGINT\n"));
+    assert_eq!(entries(exports.path()), ["endless.jsonl", "new.jsonl", "old.jsonl"]);
+}
