@@ -56,14 +56,9 @@ impl Side {
     pub(super) fn open(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
         let is_directory = match place.as_local() {
             Some(path) => std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir(),
-            None => !place.is_file()?,
+            None => place.is_directory()?,
         };
-        if is_directory { Self::directory(place, stop) } else { Self::file(place, stop) }
-    }
-
-    fn directory(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
-        let names = place.names()?;
-        if names.is_empty() && place.as_local().is_none() {
+        if !is_directory && !place.is_file()? && place.as_local().is_none() {
             return Err(Error::Store {
                 action: "read",
                 url: place.to_string(),
@@ -71,6 +66,11 @@ impl Side {
                 source: "there is no object and no prefix of this name".into(),
             });
         }
+        if is_directory { Self::directory(place, stop) } else { Self::file(place, stop) }
+    }
+
+    fn directory(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
+        let names = place.names()?;
         let Some(manifest) = Manifest::load(&place.child(MANIFEST))? else {
             return Err(damaged(place, format!("it is no export: {MANIFEST} is missing")));
         };

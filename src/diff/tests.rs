@@ -108,7 +108,11 @@ fn a_place_in_a_store_is_compared_like_one_on_disk() {
     let found = diff(&prefix, &part, DiffOptions::default()).unwrap();
     let mut removed = 0;
     assert_eq!(found.summary.removed, 200);
-    found.differences(None, |_| Ok(removed += 1)).unwrap();
+    let count = |_| {
+        removed += 1;
+        Ok(())
+    };
+    found.differences(None, count).unwrap();
     assert_eq!(removed, 200);
 
     part.remove().unwrap();
