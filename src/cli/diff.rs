@@ -354,12 +354,12 @@ mod tests {
             |word| format!("{{\"text\":\"{} {word} {}\"}}", "x".repeat(200), "y".repeat(200));
         assert_eq!(
             examples(60).change("input", &long("old"), &long("new")),
-            "\n  input: …xxxxxxxxxxx old yyyyyy… → …xxxxxxxxxxx new yyyyyyy…"
+            "\n  input: …xxxxxxxxxxx old yyyyyy… → …xxxxxxxxxxx new yyyyyy…"
         );
         assert_eq!(examples(60).change("order", "1", "null"), "\n  order: 1 → null");
         assert_eq!(
             examples(40).change("tags", "null", &long("new")),
-            "\n  tags: null → {\"text\":\"xxxxxxxxxxx…"
+            "\n  tags: null → {\"text\":\"xxxxxxxxxxxxxxx…"
         );
     }
 
