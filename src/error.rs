@@ -67,6 +67,12 @@ pub enum Error {
         /// The base URL, without credentials.
         url: String,
     },
+    /// An object store is reached over plain http on another machine.
+    #[error("{url} is plain http: the data would cross the network unencrypted")]
+    PlainHttpStore {
+        /// The store's endpoint.
+        url: String,
+    },
     /// No API key was given anywhere.
     #[error("no API key")]
     NoKey,
@@ -162,6 +168,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// An object store refused something, or could not be reached.
+    #[error("cannot {action} {url}")]
+    Store {
+        /// What was being done: "read", "write", "list", …
+        action: &'static str,
+        /// The object or prefix, as given.
+        url: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
+        /// What the store said.
+        #[source]
+        source: Cause,
+    },
     /// A format's encoder failed.
     #[error("cannot encode {format}")]
     Encode {
@@ -176,6 +195,14 @@ pub enum Error {
     Locked {
         /// The output, as given.
         path: PathBuf,
+    },
+    /// The lock on the output was lost while the run was at work; nothing was published.
+    #[error("{}: the lock was lost: {why}", path.display())]
+    LockLost {
+        /// The output, as given.
+        path: PathBuf,
+        /// How.
+        why: String,
     },
     /// The run was told to stop.
     #[error("interrupted by {signal}")]
@@ -212,7 +239,8 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
-    /// The process exit code, after `sysexits.h`.
+    /// The process exit code, after `sysexits.h`. 0 and 1 are no errors: [`diff`](crate::diff()) found
+    /// none and some differences.
     ///
     /// | code | meaning |
     /// |---|---|
@@ -223,7 +251,7 @@ impl Error {
     /// | 70 | a bug of ours |
     /// | 73 | the output exists or cannot be made |
     /// | 74 | reading or writing failed |
-    /// | 75 | another run holds the lock |
+    /// | 75 | another run holds the lock, or took it |
     /// | 77 | no key, or it was refused |
     /// | 78 | configuration |
     /// | 130, 143 | interrupted |
@@ -233,7 +261,8 @@ impl Error {
             Self::Configuration(_)
             | Self::BaseUrl { .. }
             | Self::ConfigurationFile { .. }
-            | Self::PlainHttp { .. } => 78,
+            | Self::PlainHttp { .. }
+            | Self::PlainHttpStore { .. } => 78,
             Self::NoKey => 77,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
@@ -243,8 +272,8 @@ impl Error {
             | Self::Damaged { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
-            Self::Io { .. } => 74,
-            Self::Locked { .. } => 75,
+            Self::Io { .. } | Self::Store { .. } => 74,
+            Self::Locked { .. } | Self::LockLost { .. } => 75,
             Self::Interrupted { number, .. } => 128 + number,
             Self::OutputClosed => 0,
             Self::Encode { .. } | Self::Internal(_) => 70,
@@ -264,6 +293,10 @@ impl Error {
             }
             Self::PlainHttp { .. } => {
                 "use https, or give --allow-http if the network between here and there is trusted"
+            }
+            Self::PlainHttpStore { .. } => {
+                "use https, or give --storage-option allow_http=true if the network between here and \
+                 there is trusted"
             }
             Self::Api(error) => return error.hint().map(Cow::Borrowed),
             Self::Unavailable { .. } => {
@@ -286,7 +319,9 @@ impl Error {
                 "an ordering that this route does not know is ignored: leave --ordering out, or ask \
                  for one that it knows"
             }
-            Self::Output { hint, .. } | Self::Interrupted { hint, .. } => {
+            Self::Output { hint, .. }
+            | Self::Store { hint, .. }
+            | Self::Interrupted { hint, .. } => {
                 return hint.map(Cow::Borrowed);
             }
             Self::Io { source, path, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -298,6 +333,9 @@ impl Error {
             }
             Self::Unverified { .. } => "what is named above is wrong: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
+            Self::LockLost { .. } => {
+                "nothing was published: run the same command again when no other run is at work"
+            }
             Self::Internal(_) | Self::Encode { .. } => {
                 "this is a bug: please report it with the command and this text"
             }

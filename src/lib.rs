@@ -17,7 +17,8 @@
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, or standard output.
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
-//! - [`verify()`] holds an export against what was recorded when it was written.
+//! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
+//!   what changed from one export to another.
 //!
 //! # Rows as a stream
 //!
@@ -67,9 +68,11 @@ mod budget;
 mod client;
 pub mod demo;
 mod destination;
+mod diff;
 mod error;
 mod export;
 mod facts;
+mod location;
 mod manifest;
 mod paginator;
 mod plan;
@@ -78,6 +81,8 @@ mod proof;
 mod read;
 mod sink;
 mod throttle;
+mod tls;
+mod urls;
 mod verify;
 
 pub use batch::{Column, schema};
@@ -85,8 +90,13 @@ pub use client::{
     ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
     Source,
 };
+pub use diff::{
+    Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
+    DifferenceRow, diff,
+};
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
+pub use location::{Location, StorageOptions};
 pub use manifest::{Completeness, Manifest, Part, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan, Target};

@@ -3,12 +3,14 @@
 mod completions;
 mod datasets;
 mod demo;
+mod diff;
 mod export;
 mod global;
 mod parse;
 mod preview;
 mod progress;
 mod query;
+mod storage;
 mod table;
 mod verify;
 
@@ -32,10 +34,12 @@ Environment:
   OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    the key, unless --api-key-file is given
   OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   the base URL, unless --base-url is given
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
+  AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
-Exit codes: 0 done · 2 usage · 65 the data is not what it should be · 66 no such dataset ·
-  69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be made · 74 I/O ·
-  75 another run writes the output · 77 no key, or refused · 78 configuration · 130, 143 interrupted";
+Exit codes: 0 done · 1 diff found differences · 2 usage · 65 the data is not what it should be ·
+  66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be
+  made · 74 I/O · 75 another run writes the output · 77 no key, or refused · 78 configuration ·
+  130, 143 interrupted";
 
 /// Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
 ///
@@ -55,21 +59,25 @@ enum Command {
     Datasets(datasets::Datasets),
     Preview(preview::Preview),
     Verify(verify::Verify),
+    Diff(diff::Diff),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+/// Runs a subcommand; gives the exit code of one that ended as it should.
+pub(crate) fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     let screen = global.screen();
     match command {
+        Command::Diff(diff) => return diff.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
-        Command::Verify(verify) => verify.run(&screen),
+        Command::Verify(verify) => verify.run(&global, &screen),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
-    }
+    }?;
+    Ok(0)
 }
 
 /// Runs a future to its end; what still blocks then does not hold the process up.

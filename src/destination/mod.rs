@@ -1,6 +1,7 @@
 //! Where bytes go: staged beside the target, published in one step, resumed after a kill.
 //!
-//! - Nothing partial is ever visible at the target: it is what it was before, or complete.
+//! - Nothing partial is ever visible at the target: it is what it was before, or complete. In a store,
+//!   which can rename nothing, that holds for who goes by the manifest.
 //! - An existing output is never touched unless overwriting was asked for, and then only a file, an
 //!   empty directory, or a directory whose manifest is ours and lists everything in it.
 //! - One run at a time writes a target; the lock of a dead process blocks nobody.
@@ -12,17 +13,21 @@ mod file;
 mod fs;
 mod journal;
 mod part;
+#[cfg(feature = "clouds")]
+mod remote;
 
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 pub(crate) use self::{
     directory::Directory,
-    file::{SingleFile, sidecar_path},
+    file::SingleFile,
     journal::{Header, Kept},
     part::{PartFile, examine},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     manifest::{Manifest, Part},
     plan::{ExportPlan, Target},
 };
@@ -32,19 +37,83 @@ use crate::{
 pub(crate) enum Destination {
     File(SingleFile),
     Directory(Directory),
+    #[cfg(feature = "clouds")]
+    Object(remote::Object),
+    #[cfg(feature = "clouds")]
+    Prefix(remote::Prefix),
     Stdout,
 }
 
 impl Destination {
-    /// Looks whether the export can go there; writes nothing.
-    pub(crate) fn probe(plan: &ExportPlan) -> Result<Self> {
-        let overwrite = plan.options.overwrite;
-        Ok(match &plan.target {
-            Target::File(path) => {
-                Self::File(SingleFile::probe(path, overwrite, plan.options.manifest)?)
-            }
-            Target::Directory(path) => Self::Directory(Directory::probe(path, overwrite)?),
-            Target::Stdout => Self::Stdout,
+    /// Looks whether the export can go there. In a store that takes the lock, which shows that the run
+    /// may write, unless the run is only to look; locally it writes nothing.
+    pub(crate) fn probe(plan: &ExportPlan, only_look: bool) -> Result<Self> {
+        let (overwrite, sidecar) = (plan.options.overwrite, plan.options.manifest);
+        let location = match &plan.target {
+            Target::File(location) | Target::Directory(location) => location,
+            Target::Stdout => return Ok(Self::Stdout),
+        };
+        let directory = matches!(plan.target, Target::Directory(_));
+        #[cfg(feature = "clouds")]
+        if let Some(target) = location.as_remote() {
+            return Ok(if directory {
+                let temp_dir = plan.temp_dir();
+                Self::Prefix(remote::Prefix::probe(
+                    location, target, overwrite, only_look, temp_dir,
+                )?)
+            } else {
+                Self::Object(remote::Object::probe(
+                    location, target, overwrite, sidecar, only_look,
+                )?)
+            });
+        }
+        let _ = only_look;
+        let path = &location.to_path();
+        Ok(if directory {
+            Self::Directory(Directory::probe(path, overwrite)?)
+        } else {
+            Self::File(SingleFile::probe(path, overwrite, sidecar)?)
+        })
+    }
+
+    /// One file that is no export, or standard output: looks whether it can go there, and takes the
+    /// lock. [`publish_file`](Self::publish_file) ends it.
+    pub(crate) fn open_file(target: &Target, overwrite: bool) -> Result<Self> {
+        let location = match target {
+            Target::File(location) => location,
+            Target::Stdout => return Ok(Self::Stdout),
+            Target::Directory(_) => return Err(not_a_file()),
+        };
+        #[cfg(feature = "clouds")]
+        if let Some(target) = location.as_remote() {
+            let mut object = remote::Object::probe(location, target, overwrite, false, false)?;
+            object.open()?;
+            return Ok(Self::Object(object));
+        }
+        let mut file = SingleFile::probe(&location.to_path(), overwrite, false)?;
+        file.open()?;
+        Ok(Self::File(file))
+    }
+
+    /// Makes a file that is no export visible, complete, in one step.
+    pub(crate) fn publish_file(self) -> Result<()> {
+        match self {
+            Self::File(file) => file.publish(None),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.publish(None),
+            Self::Stdout => Ok(()),
+            _ => Err(not_a_file()),
+        }
+    }
+
+    /// Ends what blocks in a store, from another thread: the run is told to stop.
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper(match self {
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.stop(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.stop(),
+            Self::File(_) | Self::Directory(_) | Self::Stdout => None,
         })
     }
 
@@ -57,7 +126,9 @@ impl Destination {
     pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
         match self {
             Self::Directory(directory) => directory.resume(header, restart),
-            Self::File(_) | Self::Stdout => Ok(Vec::new()),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.resume(header, restart),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -66,6 +137,10 @@ impl Destination {
         match self {
             Self::File(file) => file.open(),
             Self::Directory(directory) => directory.open(header),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.open(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.open(header),
             Self::Stdout => Ok(()),
         }
     }
@@ -75,6 +150,10 @@ impl Destination {
         match self {
             Self::File(file) => file.create(),
             Self::Directory(directory) => directory.create(index, extension),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.create(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.create(index, extension),
             Self::Stdout => Ok(PartFile::stdout()),
         }
     }
@@ -84,15 +163,21 @@ impl Destination {
         match self {
             Self::File(file) => file.name(),
             Self::Directory(_) => directory::part_name(index, extension),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.name(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.part_name(index, extension),
             Self::Stdout => "-".to_owned(),
         }
     }
 
     /// A file for the ids of the part with this index, where a later run may continue this one.
-    pub(crate) fn create_ids(&mut self, index: usize) -> Result<Option<PartFile>> {
+    pub(crate) fn create_ids(&mut self, index: usize, extension: &str) -> Result<Option<PartFile>> {
         match self {
             Self::Directory(directory) => directory.create_ids(index).map(Some),
-            Self::File(_) | Self::Stdout => Ok(None),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.create_ids(index, extension).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -105,15 +190,21 @@ impl Destination {
     ) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.keep(part, has_next, last_order),
-            Self::File(_) | Self::Stdout => Ok(()),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.keep(part, has_next, last_order),
+            _ => Ok(()),
         }
     }
 
     /// Makes the export visible, complete, in one step.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
-            Self::File(file) => file.publish(manifest, sidecar),
+            Self::File(file) => file.publish(sidecar.then_some(manifest)),
             Self::Directory(directory) => directory.publish(manifest),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.publish(sidecar.then_some(manifest)),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.publish(manifest),
             Self::Stdout => Ok(()),
         }
     }
@@ -126,6 +217,13 @@ impl Destination {
                 0
             }
             Self::Directory(directory) => directory.abandon(),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => {
+                object.abandon();
+                0
+            }
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.abandon(),
             Self::Stdout => 0,
         }
     }
@@ -134,9 +232,35 @@ impl Destination {
     pub(crate) fn forget(&mut self) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.forget(),
-            Self::File(_) | Self::Stdout => Ok(()),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.forget(),
+            _ => Ok(()),
         }
     }
+}
+
+fn not_a_file() -> Error {
+    Error::Internal("a directory is not one file".to_owned())
+}
+
+/// What [`Destination::stopper`] gives; does nothing where nothing can block for long.
+#[derive(Debug)]
+pub(crate) struct Stopper(Option<CancellationToken>);
+
+impl Stopper {
+    pub(crate) fn stop(&self) {
+        if let Some(stop) = &self.0 {
+            stop.cancel();
+        }
+    }
+}
+
+/// Where a run keeps, in a store, what is not part of the export.
+pub(crate) const CONTROL: &str = "_overmind";
+
+/// The name of the manifest of a single file, which lies beside it.
+pub(crate) fn sidecar_name(name: &str) -> String {
+    format!("{name}.manifest.json")
 }
 
 /// The folder that a path lies in; `.` for a bare name.

@@ -3,13 +3,15 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, BufWriter, Stdout, Write},
+    io::{self, BufReader, BufWriter, Read, Stdout, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "clouds")]
+use super::remote::Upload;
 use crate::{
     error::{Error, Result},
     sink::Output,
@@ -43,6 +45,8 @@ struct State {
 enum Medium {
     File(File),
     Stdout(Stdout),
+    #[cfg(feature = "clouds")]
+    Upload(Upload),
 }
 
 impl PartFile {
@@ -52,6 +56,11 @@ impl PartFile {
 
     pub(super) fn stdout() -> Self {
         Self::over(Path::new("standard output"), Medium::Stdout(io::stdout()))
+    }
+
+    #[cfg(feature = "clouds")]
+    pub(super) fn upload(upload: Upload) -> Self {
+        Self::over(&PathBuf::from(upload.target().to_string()), Medium::Upload(upload))
     }
 
     fn over(path: &Path, medium: Medium) -> Self {
@@ -80,6 +89,8 @@ impl PartFile {
         let done = state.medium.flush().and_then(|()| match state.medium.get_mut() {
             Medium::File(file) => file.sync_all(),
             Medium::Stdout(stdout) => stdout.flush(),
+            #[cfg(feature = "clouds")]
+            Medium::Upload(upload) => upload.close().map_err(io::Error::other),
         });
         done.map_err(|error| self.explain(error))?;
         let sha256 = std::mem::take(&mut state.sha256).finalize();
@@ -91,6 +102,11 @@ impl PartFile {
         if to_pipe && error.kind() == io::ErrorKind::BrokenPipe {
             return Error::OutputClosed;
         }
+        // What a store said has been put in words already.
+        let error = match error.downcast::<Error>() {
+            Ok(error) => return error,
+            Err(error) => error,
+        };
         Error::io("write", &self.path)(error)
     }
 
@@ -134,6 +150,8 @@ impl Write for Medium {
         match self {
             Self::File(file) => file.write(bytes),
             Self::Stdout(stdout) => stdout.write(bytes),
+            #[cfg(feature = "clouds")]
+            Self::Upload(upload) => upload.write(bytes),
         }
     }
 
@@ -141,6 +159,9 @@ impl Write for Medium {
         match self {
             Self::File(file) => file.flush(),
             Self::Stdout(stdout) => stdout.flush(),
+            // Blocks leave when they are full: a shorter one is allowed at the end alone.
+            #[cfg(feature = "clouds")]
+            Self::Upload(_) => Ok(()),
         }
     }
 }
@@ -160,10 +181,10 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Bytes and SHA-256 of a file that is there.
-pub(crate) fn examine(path: &Path) -> io::Result<Closed> {
-    let mut file = File::open(path)?;
+/// Bytes and SHA-256 of what a file holds.
+pub(crate) fn examine(file: &mut impl Read) -> io::Result<Closed> {
     let mut sha256 = Sha256::new();
+    let mut file = BufReader::with_capacity(BUFFER, file);
     let bytes = io::copy(&mut file, &mut HashWriter(&mut sha256))?;
     Ok(Closed { bytes, sha256: hex(&sha256.finalize()) })
 }

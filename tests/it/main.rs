@@ -9,6 +9,7 @@
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
+mod diff;
 mod equality;
 mod errors;
 mod faults;
@@ -21,6 +22,8 @@ mod resume;
 mod rows;
 mod sinks;
 mod smoke;
+#[cfg(feature = "clouds")]
+mod stores;
 mod stream;
 mod support;
 mod tree;
