@@ -3,7 +3,7 @@
 //! Batches of a file are encoded and compressed side by side and written in order: a batch's bytes
 //! are a function of its rows alone. A stream is for a reader who waits: batch after batch.
 
-use std::{collections::HashMap, collections::VecDeque, io::Write, sync::Arc};
+use std::{collections::VecDeque, io::Write};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::{
@@ -14,7 +14,7 @@ use arrow_ipc::{
         write_message,
     },
 };
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, Metadata, Schema, SchemaRef};
 use flatbuffers::FlatBufferBuilder;
 
 use super::{
@@ -89,7 +89,7 @@ impl FileSink {
         let dictionaries = buffer.create_vector::<Block>(&[]);
         let batches = buffer.create_vector(&self.blocks);
         let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut buffer, &self.schema);
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), facts.to_owned())]);
+        let metadata = Metadata::from([(METADATA_KEY.to_owned(), facts.to_owned())]);
         let metadata = metadata_to_fb(&mut buffer, &metadata);
         let mut footer = FooterBuilder::new(&mut buffer);
         footer.add_version(MetadataVersion::V5);

@@ -94,13 +94,17 @@ impl Encoding {
     /// # Errors
     /// When the format's header cannot be written.
     pub fn sink(self, schema: SchemaRef, output: Output, threads: usize) -> Result<Box<dyn Sink>> {
-        let output = Counted { output, bytes: 0 };
+        let (output, threads) = (Counted { output, bytes: 0 }, threads.max(1));
         Ok(match self.format() {
             Format::Parquet => {
                 Box::new(parquet::ParquetSink::new(self.compression(), schema, output, threads)?)
             }
-            Format::Arrow => Box::new(ipc::FileSink::new(self.compression(), &schema, output)?),
-            Format::JsonLines => Box::new(jsonl::JsonLinesSink::new(self.compression(), output)?),
+            Format::Arrow => {
+                Box::new(ipc::FileSink::new(self.compression(), schema, output, threads)?)
+            }
+            Format::JsonLines => {
+                Box::new(jsonl::JsonLinesSink::new(self.compression(), output, threads)?)
+            }
         })
     }
 
@@ -109,11 +113,12 @@ impl Encoding {
     /// # Errors
     /// When the format cannot be read from a pipe, or its header cannot be written.
     pub fn streaming_sink(self, schema: SchemaRef, output: Output) -> Result<Box<dyn Sink>> {
-        if self.format() != Format::Arrow {
-            return self.sink(schema, output, 1);
-        }
-        let output = Counted { output, bytes: 0 };
-        Ok(Box::new(ipc::StreamSink::new(self.compression(), &schema, output)?))
+        let (counted, compression) = (Counted { output, bytes: 0 }, self.compression());
+        Ok(match self.format() {
+            Format::Arrow => Box::new(ipc::StreamSink::new(compression, &schema, counted)?),
+            Format::JsonLines => Box::new(jsonl::JsonLinesSink::new(compression, counted, 0)?),
+            Format::Parquet => return self.sink(schema, counted.output, 1),
+        })
     }
 }
 

@@ -47,7 +47,7 @@ use crate::{
 /// The chunk of one column in the open row group.
 pub(super) enum OpenChunk {
     Text(TextChunk),
-    Other(OtherChunk),
+    Other(Box<OtherChunk>),
 }
 
 /// Texts that differ and fill pages.
@@ -104,7 +104,7 @@ impl OpenChunk {
                 let nullable = column.max_def_level() > 0;
                 let writer = get_column_writer(column, properties, Box::new(laid_out.clone()));
                 let pages = Vec::new();
-                Self::Other(OtherChunk { writer, nullable, compression, laid_out, pages })
+                Self::Other(Box::new(OtherChunk { writer, nullable, compression, laid_out, pages }))
             }
         }
     }

@@ -6,6 +6,8 @@
 
 mod chunk;
 mod codec;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::sync::Arc;
