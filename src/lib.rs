@@ -76,6 +76,7 @@ mod plan;
 mod progress;
 mod proof;
 mod read;
+pub mod schedule;
 mod sink;
 mod throttle;
 mod verify;

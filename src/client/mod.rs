@@ -18,6 +18,7 @@ use std::sync::Arc;
 use url::Url;
 use uuid::Uuid;
 
+pub(crate) use self::builder::KEY_VARIABLES;
 pub use self::{
     api_error::ApiError,
     builder::ClientBuilder,
