@@ -65,6 +65,8 @@
 mod batch;
 mod budget;
 mod client;
+mod clock;
+mod config;
 pub mod demo;
 mod destination;
 mod error;
@@ -78,6 +80,7 @@ mod proof;
 mod read;
 pub mod schedule;
 mod sink;
+mod snapshots;
 mod throttle;
 mod verify;
 
@@ -86,6 +89,8 @@ pub use client::{
     ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
     Source,
 };
+pub use clock::{Clock, SystemClock};
+pub use config::{Api, Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
 pub use manifest::{Completeness, Manifest, Part, Tool};
@@ -93,11 +98,16 @@ pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan, Target};
 pub use progress::Progress;
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
+pub use snapshots::{
+    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, run_jobs,
+};
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use verify::{Verification, verify};
 
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};
+/// Time in the versions that [`Clock`] and [`Job`] speak.
+pub use {chrono, chrono_tz, croner};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
