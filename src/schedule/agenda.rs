@@ -82,16 +82,18 @@ impl<J: Clone> Agenda<J> {
         Self { lines: Vec::new(), running: BTreeMap::new(), side_by_side: side_by_side.max(1) }
     }
 
-    /// Takes these jobs for those it had. `last_run` tells when a job that is new here last began.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| line.entry.name == name)
+    }
+
+    /// Takes these jobs for those it had. `last_runs` has when jobs that are new here last began.
     pub(super) fn replace(
         &mut self,
         entries: Vec<Entry<J>>,
-        side_by_side: usize,
         now: DateTime<Utc>,
-        last_run: impl Fn(&J) -> Option<DateTime<Utc>>,
+        last_runs: &BTreeMap<String, DateTime<Utc>>,
     ) {
         let before = std::mem::take(&mut self.lines);
-        self.side_by_side = side_by_side.max(1);
         self.lines = entries
             .into_iter()
             .map(|entry| {
@@ -103,9 +105,9 @@ impl<J: Clone> Agenda<J> {
                     // The new times begin now: those of them that have passed were never missed.
                     Some(line) => Line::new(entry, line.after.max(now)),
                     None => {
-                        let last = entry.catch_up.then(|| last_run(&entry.job)).flatten();
-                        let running = self.running.get(&entry.name).copied();
-                        Line::new(entry, running.max(last).unwrap_or(now))
+                        let last = last_runs.get(&entry.name).filter(|_| entry.catch_up);
+                        let since = self.running.get(&entry.name).max(last).copied();
+                        Line::new(entry, since.unwrap_or(now))
                     }
                 }
             })

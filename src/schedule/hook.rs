@@ -15,7 +15,8 @@ use tokio::{
 
 use crate::{
     client::KEY_VARIABLES,
-    error::{Error, Result},
+    config::Job,
+    error::{Error, Result, human},
 };
 
 /// A program and its arguments, as they are given to the system: nothing in them is expanded.
@@ -40,7 +41,7 @@ pub enum HookError {
     #[error("{} ended with {}", .0.display(), .1)]
     Failed(PathBuf, ExitStatus),
     /// It took too long and was killed.
-    #[error("{} did not end within {} s and was killed", .0.display(), .1.as_secs())]
+    #[error("{} did not end within {} and was killed", .0.display(), human(*.1))]
     TimedOut(PathBuf, Duration),
 }
 
@@ -48,24 +49,24 @@ impl OnResult {
     /// How long the program may take.
     pub const LIMIT: Duration = Duration::from_secs(60);
 
-    /// A program, its arguments, and the folder that it runs in. A program with a slash is a path, and a
-    /// relative one is relative to the folder; one without is looked for in `PATH` when it is run.
+    /// What a job's `on_result` names, if it names anything; it will run in this folder. A program
+    /// without a slash is looked for in `PATH` when it is run.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a program that is a path is no file that can be executed.
-    pub fn new(command: &[String], folder: &Path) -> Result<Self> {
-        let Some((name, arguments)) = command.split_first() else {
-            return Err(Error::invalid("on_result", "[]", "give a program and its arguments"));
+    /// [`Error::Configuration`] when a program that is a path is no file that can be executed.
+    pub fn of(job: &Job, folder: &Path) -> Result<Option<Self>> {
+        let Some((program, arguments)) = job.on_result.as_ref().and_then(|it| it.split_first())
+        else {
+            return Ok(None);
         };
-        let program = if name.contains('/') { folder.join(name) } else { PathBuf::from(name) };
-        if name.is_empty() {
-            return Err(Error::invalid("on_result", name, "the program has no name"));
+        if program.contains('/') {
+            executable(Path::new(program)).map_err(|why| {
+                let name = &job.name;
+                Error::Configuration(format!("on_result of job {name:?}: {program}: {why}"))
+            })?;
         }
-        if name.contains('/') {
-            executable(&program)
-                .map_err(|why| Error::invalid("on_result", program.display().to_string(), why))?;
-        }
-        Ok(Self { program, arguments: arguments.to_vec(), folder: folder.to_owned() })
+        let (program, folder) = (PathBuf::from(program), folder.to_owned());
+        Ok(Some(Self { program, arguments: arguments.to_vec(), folder }))
     }
 
     /// Runs the program with this on its standard input, for at most this long. What it prints goes to
@@ -108,14 +109,14 @@ async fn feed(stdin: Option<ChildStdin>, json: &[u8]) -> io::Result<()> {
 }
 
 fn executable(program: &Path) -> Result<(), String> {
-    let facts = fs::metadata(program).map_err(|error| error.to_string())?;
+    let facts = fs::metadata(program).map_err(|error| format!("cannot be run: {error}"))?;
     #[cfg(unix)]
     let allowed = std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o111 != 0;
     #[cfg(not(unix))]
     let allowed = true;
     match (facts.is_file(), allowed) {
-        (false, _) => Err("it is no file".to_owned()),
-        (_, false) => Err("it may not be executed: chmod +x".to_owned()),
+        (false, _) => Err("is no file".to_owned()),
+        (_, false) => Err("may not be executed: chmod +x".to_owned()),
         _ => Ok(()),
     }
 }

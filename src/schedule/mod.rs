@@ -19,7 +19,7 @@ pub use self::{
     agenda::Entry,
     hook::{HookError, OnResult},
     metrics::{Metrics, RunEnd},
-    run::{Clock, Order, Runner, Schedule},
+    run::{Runner, Scheduler},
     serve::MetricsServer,
     timetable::{Slot, Timetable},
 };

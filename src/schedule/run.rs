@@ -9,102 +9,141 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use futures::future::join_all;
 use tokio::{
     select,
     sync::mpsc,
     task::{self, JoinError, JoinSet},
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Entry, Slot,
     agenda::{Agenda, Event},
     metrics::Metrics,
 };
+use crate::{clock::Clock, snapshots::Stop};
 
 /// The longest sleep. A clock that is set, or a machine that was suspended, is noticed after it.
 const STEP: Duration = Duration::from_secs(30);
 /// The shortest, for a timer that fires a moment early by the wall clock.
 const TICK: Duration = Duration::from_millis(5);
-
-/// What the wall clock says.
-pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+/// How long reading a job's history may keep the others waiting.
+const HISTORY: Duration = Duration::from_secs(20);
 
 /// What a schedule starts.
 pub trait Runner: Send + Sync + 'static {
     /// What it needs to know of a job.
-    type Job: Clone + Send + 'static;
+    type Job: Clone + Send + Sync + 'static;
 
-    /// Runs the job to its end, whatever that is: it tells of it by itself. Once `stop` is cancelled it
-    /// has a few seconds to end in a state that the next run continues.
-    fn run(
-        &self,
-        job: Self::Job,
-        slot: Slot,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send;
+    /// Runs the job to its end, whatever that is: it tells of it by itself. Once asked to stop it has a
+    /// few seconds to end in a state that the next run continues.
+    fn run(&self, job: Self::Job, slot: Slot, stop: Stop) -> impl Future<Output = ()> + Send;
 
     /// When the job's last run began that came to an end of its own; `None` if there was none.
-    fn last_run(&self, job: &Self::Job) -> Option<DateTime<Utc>>;
-}
-
-/// What a running schedule is told.
-#[derive(Debug)]
-pub enum Order<J> {
-    /// Go on with these jobs, and this many of them side by side.
-    Reload(Vec<Entry<J>>, usize),
-    /// Start nothing more, end what runs within this time, and return.
-    Stop(Duration),
+    fn last_run(&self, job: &Self::Job) -> impl Future<Output = Option<DateTime<Utc>>> + Send;
 }
 
 /// Jobs that run at their times until told to stop.
-pub struct Schedule<R: Runner> {
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::{sync::Arc, time::Duration};
+/// use overmind_export::schedule::{Entry, Metrics, Runner, Scheduler, Slot, Timetable};
+/// use overmind_export::{Stop, SystemClock, chrono::{DateTime, Utc}, chrono_tz::UTC};
+///
+/// struct Hello;
+/// impl Runner for Hello {
+///     type Job = &'static str;
+///     async fn run(&self, job: &'static str, _: Slot, _: Stop) {
+///         println!("hello, {job}");
+///     }
+///     async fn last_run(&self, _: &&'static str) -> Option<DateTime<Utc>> {
+///         None
+///     }
+/// }
+///
+/// let cron = "0 2 * * *".parse().expect("a schedule");
+/// let timetable = Timetable::new("night", &cron, UTC, Duration::ZERO);
+/// let entry = Entry { name: "night".to_owned(), timetable, catch_up: true, job: "night" };
+/// let (_reloads, receiver) = tokio::sync::mpsc::channel(1);
+/// let stop = Stop::default();
+/// stop.request("SIGTERM", 15);
+/// let metrics = Arc::new(Metrics::new());
+/// let scheduler = Scheduler::new(Arc::new(Hello), Arc::new(SystemClock), metrics, 4);
+/// assert!(scheduler.run(vec![entry], receiver, stop, Duration::from_secs(8)).await);
+/// # }
+/// ```
+pub struct Scheduler<R: Runner> {
     runner: Arc<R>,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     agenda: Agenda<R::Job>,
-    stop: CancellationToken,
     runs: JoinSet<()>,
     names: HashMap<task::Id, String>,
+    stop: Stop,
 }
 
-impl<R: Runner> Schedule<R> {
-    /// A schedule of these jobs, of which up to `side_by_side` run at once.
+impl<R: Runner> Scheduler<R> {
+    /// A scheduler that runs up to `side_by_side` jobs at once.
     pub fn new(
         runner: Arc<R>,
-        clock: Clock,
+        clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
-        entries: Vec<Entry<R::Job>>,
         side_by_side: usize,
     ) -> Self {
-        let mut agenda = Agenda::new(side_by_side);
-        agenda.replace(entries, side_by_side, clock(), |job| runner.last_run(job));
-        let (stop, runs, names) = (CancellationToken::new(), JoinSet::new(), HashMap::new());
-        Self { runner, clock, metrics, agenda, stop, runs, names }
+        let (runs, names) = (JoinSet::new(), HashMap::new());
+        let agenda = Agenda::new(side_by_side);
+        Self { runner, clock, metrics, agenda, runs, names, stop: Stop::default() }
     }
 
-    /// Runs until an order to stop, or until nobody is left to give one. `false` says that a run did
-    /// not end in the time that the order gave, and was dropped.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order<R::Job>>) -> bool {
-        self.announce();
-        loop {
+    /// Runs these jobs, and then those that `reloads` brings, until `stop` is requested: then nothing
+    /// more is started, and what runs has `grace` to end. `false` says that something did not, and was
+    /// dropped.
+    pub async fn run(
+        mut self,
+        entries: Vec<Entry<R::Job>>,
+        mut reloads: mpsc::Receiver<Vec<Entry<R::Job>>>,
+        stop: Stop,
+        grace: Duration,
+    ) -> bool {
+        self.stop = stop.clone();
+        self.take(entries).await;
+        while !stop.is_requested() {
             self.start_what_is_due();
             let nap = self.nap();
             select! {
-                order = orders.recv() => match order {
-                    Some(Order::Reload(entries, side_by_side)) => self.reload(entries, side_by_side),
-                    Some(Order::Stop(grace)) => return self.end(grace).await,
-                    None => return self.end(Duration::ZERO).await,
-                },
+                _ = stop.wait() => {}
+                Some(entries) = reloads.recv() => self.take(entries).await,
                 Some(ended) = self.runs.join_next_with_id() => self.ended(ended),
                 () = sleep(nap) => {}
             }
         }
+        self.end(grace).await
+    }
+
+    async fn take(&mut self, entries: Vec<Entry<R::Job>>) {
+        let (runner, agenda) = (&self.runner, &self.agenda);
+        let new = entries.iter().filter(|entry| entry.catch_up && !agenda.knows(&entry.name));
+        let asked =
+            new.map(async |entry| match timeout(HISTORY, runner.last_run(&entry.job)).await {
+                Ok(last) => Some((entry.name.clone(), last?)),
+                Err(_) => {
+                    tracing::warn!(
+                        job = entry.name,
+                        "its history cannot be read: nothing is caught up"
+                    );
+                    None
+                }
+            });
+        let last_runs = join_all(asked).await.into_iter().flatten().collect();
+        self.agenda.replace(entries, self.clock.now(), &last_runs);
+        self.announce();
     }
 
     fn start_what_is_due(&mut self) {
-        let now = (self.clock)();
+        let now = self.clock.now();
         self.metrics.alive();
         for event in self.agenda.due(now) {
             match event {
@@ -125,7 +164,7 @@ impl<R: Runner> Schedule<R> {
     }
 
     fn start(&mut self, name: String, job: R::Job, slot: Slot, missed: u64) {
-        let late = (self.clock)() - slot.starts;
+        let late = self.clock.now() - slot.starts;
         let late = late.to_std().unwrap_or_default().as_secs();
         if missed > 0 {
             tracing::warn!(job = name, missed, "earlier runs were missed: this one stands for all");
@@ -151,12 +190,6 @@ impl<R: Runner> Schedule<R> {
         }
     }
 
-    fn reload(&mut self, entries: Vec<Entry<R::Job>>, side_by_side: usize) {
-        let runner = &self.runner;
-        self.agenda.replace(entries, side_by_side, (self.clock)(), |job| runner.last_run(job));
-        self.announce();
-    }
-
     fn announce(&self) {
         let upcoming = self.agenda.upcoming();
         for (entry, slot) in &upcoming {
@@ -170,12 +203,11 @@ impl<R: Runner> Schedule<R> {
 
     /// How long until something may be due.
     fn nap(&self) -> Duration {
-        let until = self.agenda.wakes().map(|at| at - (self.clock)());
+        let until = self.agenda.wakes().map(|at| at - self.clock.now());
         until.map_or(STEP, |until| until.to_std().unwrap_or_default()).clamp(TICK, STEP)
     }
 
     async fn end(mut self, grace: Duration) -> bool {
-        self.stop.cancel();
         if !self.runs.is_empty() {
             tracing::info!(running = self.runs.len(), "stopping what runs");
         }

@@ -11,7 +11,7 @@ use croner::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::error::{Error, Result};
+use crate::config::Job;
 
 /// Times of a day up to which a list is taken for fixed times; more of them are an interval.
 const FIXED_TIMES: usize = 48;
@@ -26,13 +26,15 @@ const HORIZON: TimeDelta = TimeDelta::days(366 * 9);
 ///
 /// ```
 /// use std::time::Duration;
-/// use overmind_export::schedule::Timetable;
+/// use overmind_export::{chrono_tz::Europe::London, croner::Cron, schedule::Timetable};
 ///
-/// let nights = Timetable::new("triage-eval", "30 2 * * mon-fri", "Europe/London", Duration::ZERO)?;
-/// let friday = "2026-11-20T12:00:00Z".parse().expect("a time");
-/// let next = nights.next_after(friday).expect("there is one");
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let schedule: Cron = "30 2 * * mon-fri".parse()?;
+/// let nights = Timetable::new("triage-eval", &schedule, London, Duration::ZERO);
+/// let next = nights.next_after("2026-11-20T12:00:00Z".parse()?).expect("there is one");
 /// assert_eq!(next.scheduled.to_rfc3339(), "2026-11-23T02:30:00+00:00");
-/// # Ok::<(), overmind_export::Error>(())
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Timetable {
@@ -62,27 +64,20 @@ impl PartialEq for Timetable {
 }
 
 impl Timetable {
-    /// The times of the job of this name: five cron fields, or a nickname such as `@daily`, in a
-    /// time zone such as `Europe/London`. Each run starts up to `jitter` later: by how much is a
-    /// function of the job's name and the time, so that a restart neither repeats nor moves a run, and
-    /// it never reaches the next run.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] with the value and what is wrong with it; also when no day ever matches.
-    pub fn new(job: &str, schedule: &str, zone: &str, jitter: Duration) -> Result<Self> {
-        let zone: Tz = zone.trim().parse().map_err(|_| {
-            Error::invalid("timezone", zone, "give a name such as UTC or Europe/London")
-        })?;
-        let wrong = |why: String| Error::invalid("schedule", schedule, why);
-        let cron = parse(schedule).map_err(wrong)?;
-        let crons = fixed_times(&cron).unwrap_or_else(|| vec![cron]);
-        let text = schedule.split_whitespace().collect::<Vec<_>>().join(" ");
+    /// The times of the job of this name, on the clock of this zone. Each run starts up to `jitter`
+    /// later: by how much is a function of the job's name and the time, so that a restart neither
+    /// repeats nor moves a run, and it never reaches the next run.
+    pub fn new(job: &str, schedule: &Cron, zone: Tz, jitter: Duration) -> Self {
+        let crons = fixed_times(schedule).unwrap_or_else(|| vec![schedule.clone()]);
+        let text = schedule.pattern.as_str().to_owned();
         let seed = xxh3_64_with_seed(job.as_bytes(), 0);
-        let table = Self { crons, text, zone, jitter, seed };
-        match table.scheduled_after(DateTime::UNIX_EPOCH) {
-            Some(_) => Ok(table),
-            None => Err(wrong("no day ever matches".to_owned())),
-        }
+        Self { crons, text, zone, jitter, seed }
+    }
+
+    /// The times of a job of the configuration file; `None` if it is only run by hand.
+    pub fn of(job: &Job) -> Option<Self> {
+        let schedule = job.schedule.as_ref()?;
+        Some(Self::new(&job.name, schedule.cron(), job.timezone, job.jitter))
     }
 
     /// The zone whose clock it goes by.
@@ -117,21 +112,6 @@ impl Timetable {
     }
 }
 
-fn parse(schedule: &str) -> Result<Cron, String> {
-    let fields = schedule.split_whitespace().count();
-    if fields != 5 && !schedule.trim_start().starts_with('@') {
-        return Err(format!(
-            "it has {fields} {}; give five (minute, hour, day, month, weekday), such as \
-             \"30 2 * * mon-fri\"",
-            crate::error::plural(fields as u64, "field")
-        ));
-    }
-    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    parser.parse(schedule).map_err(|error| {
-        format!("{error}; give minute, hour, day, month and weekday, such as \"30 2 * * mon-fri\"")
-    })
-}
-
 /// The times of day that the schedule lists, each as a schedule of its own: only such a one is moved
 /// over the hour that a clock leaves out, and runs once in the hour that comes twice.
 fn fixed_times(cron: &Cron) -> Option<Vec<Cron>> {
@@ -145,9 +125,10 @@ fn fixed_times(cron: &Cron) -> Option<Vec<Cron>> {
     if !(2..=FIXED_TIMES).contains(&(minutes.len() * hours.len())) {
         return None;
     }
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let days = days.join(" ");
     let times = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)));
-    times.map(|(hour, minute)| parse(&format!("{minute} {hour} {days}")).ok()).collect()
+    times.map(|(hour, minute)| parser.parse(&format!("{minute} {hour} {days}")).ok()).collect()
 }
 
 #[cfg(test)]

@@ -7,14 +7,17 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn entry(name: &str, schedule: &str, catch_up: bool) -> Entry<()> {
-    let timetable = Timetable::new(name, schedule, "UTC", Duration::ZERO).unwrap();
+    let cron = schedule.parse().unwrap();
+    let timetable = Timetable::new(name, &cron, chrono_tz::UTC, Duration::ZERO);
     Entry { name: name.to_owned(), timetable, catch_up, job: () }
 }
 
 /// An agenda of these jobs that begins now, of which each last ran then.
 fn agenda(entries: Vec<Entry<()>>, now: &str, last_run: Option<&str>) -> Agenda<()> {
     let mut agenda = Agenda::new(4);
-    agenda.replace(entries, 4, at(now), |()| last_run.map(at));
+    let last_runs = entries.iter().filter_map(|it| Some((it.name.clone(), at(last_run?))));
+    let last_runs = last_runs.collect();
+    agenda.replace(entries, at(now), &last_runs);
     agenda
 }
 
@@ -114,10 +117,10 @@ fn a_reload_keeps_what_has_run_and_what_is_running() {
     assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z").len(), 2);
     agenda.ended("a");
     // `b` leaves the file and comes back while it runs.
-    let long_ago = |_: &()| Some(at("2026-01-01T00:00:00Z"));
-    agenda.replace(vec![entry("a", "0 2 * * *", true)], 4, at("2026-11-21T02:01:00Z"), long_ago);
+    let long_ago = ["a", "b"].map(|name| (name.to_owned(), at("2026-01-01T00:00:00Z"))).into();
+    agenda.replace(vec![entry("a", "0 2 * * *", true)], at("2026-11-21T02:01:00Z"), &long_ago);
     assert_eq!(events(&mut agenda, "2026-11-21T02:02:00Z"), NONE);
-    agenda.replace(jobs(), 4, at("2026-11-21T02:03:00Z"), long_ago);
+    agenda.replace(jobs(), at("2026-11-21T02:03:00Z"), &long_ago);
     assert_eq!(events(&mut agenda, "2026-11-21T02:03:00Z"), NONE);
     assert_eq!(
         events(&mut agenda, "2026-11-22T02:00:00Z"),
@@ -129,7 +132,7 @@ fn a_reload_keeps_what_has_run_and_what_is_running() {
 fn a_new_time_that_has_passed_today_is_not_run_today() {
     let mut agenda = agenda(vec![entry("a", "0 22 * * *", true)], "2026-11-20T12:00:00Z", None);
     let changed = vec![entry("a", "0 9 * * *", true)];
-    agenda.replace(changed, 4, at("2026-11-20T15:00:00Z"), |()| None);
+    agenda.replace(changed, at("2026-11-20T15:00:00Z"), &BTreeMap::new());
     assert_eq!(events(&mut agenda, "2026-11-20T15:00:00Z"), NONE);
     assert_eq!(agenda.wakes(), Some(at("2026-11-21T09:00:00Z")));
 }
