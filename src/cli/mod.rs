@@ -9,6 +9,7 @@ mod parse;
 mod preview;
 mod progress;
 mod query;
+mod schedule;
 mod table;
 mod verify;
 
@@ -55,18 +56,21 @@ enum Command {
     Datasets(datasets::Datasets),
     Preview(preview::Preview),
     Verify(verify::Verify),
+    Schedule(schedule::Schedule),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { command, global } = arguments;
-    let screen = global.screen();
+    // Nobody watches a schedule: what it does is for a log.
+    let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
         Command::Verify(verify) => verify.run(&screen),
+        Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }

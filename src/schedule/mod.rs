@@ -10,6 +10,7 @@
 
 mod agenda;
 mod hook;
+mod jobs;
 mod metrics;
 mod run;
 mod serve;
@@ -18,6 +19,7 @@ mod timetable;
 pub use self::{
     agenda::Entry,
     hook::{HookError, OnResult},
+    jobs::{Planned, Snapshots},
     metrics::{Metrics, RunEnd},
     run::{Runner, Scheduler},
     serve::MetricsServer,

@@ -40,7 +40,8 @@ pub trait Runner: Send + Sync + 'static {
     /// few seconds to end in a state that the next run continues.
     fn run(&self, job: Self::Job, slot: Slot, stop: Stop) -> impl Future<Output = ()> + Send;
 
-    /// When the job's last run began that came to an end of its own; `None` if there was none.
+    /// When the job's last run began that came to an end of its own; `None` if there was none. Asked
+    /// once, when the job is new here.
     fn last_run(&self, job: &Self::Job) -> impl Future<Output = Option<DateTime<Utc>>> + Send;
 }
 
@@ -125,7 +126,7 @@ impl<R: Runner> Scheduler<R> {
 
     async fn take(&mut self, entries: Vec<Entry<R::Job>>) {
         let (runner, agenda) = (&self.runner, &self.agenda);
-        let new = entries.iter().filter(|entry| entry.catch_up && !agenda.knows(&entry.name));
+        let new = entries.iter().filter(|entry| !agenda.knows(&entry.name));
         let asked =
             new.map(async |entry| match timeout(HISTORY, runner.last_run(&entry.job)).await {
                 Ok(last) => Some((entry.name.clone(), last?)),
