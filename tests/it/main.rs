@@ -12,6 +12,7 @@
 mod equality;
 mod errors;
 mod faults;
+mod installed;
 mod mixed;
 mod moving;
 mod publish;
