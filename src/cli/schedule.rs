@@ -15,6 +15,8 @@ use super::{global::Global, parse, table::Text};
 
 /// What runs has this long to end after a signal; the process is gone within ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
+const START_AGAIN: &str =
+    "start it again: it continues what was interrupted and makes up for what was missed";
 /// More runs than anyone reads, and few enough to be there at once.
 const LISTED: u64 = 1000;
 
@@ -94,10 +96,14 @@ impl Schedule {
                 }
             }
         };
-        if let Error::Interrupted { signal, number, .. } = &signal {
-            tracing::info!(signal, "stopping");
-            stop.request(signal, *number);
-        }
+        let signal = match signal {
+            Error::Interrupted { signal, number, .. } => {
+                tracing::info!(signal, "stopping");
+                stop.request(signal, number);
+                Error::Interrupted { signal, number, hint: Some(START_AGAIN) }
+            }
+            error => error,
+        };
         tokio::select! {
             _ = &mut running => {}
             // Whoever asks twice means now.

@@ -8,7 +8,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::join_all;
 use tokio::{
     select,
@@ -150,11 +150,11 @@ impl<R: Runner> Scheduler<R> {
             match event {
                 Event::Start { name, job, slot, missed } => self.start(name, job, slot, missed),
                 Event::Busy { name, slot, since } => tracing::warn!(
-                    job = name, scheduled = %slot.scheduled, running_since = %seconds(since),
+                    job = name, scheduled = %seconds(slot.scheduled), running_since = %seconds(since),
                     "due, but the last run has not ended: it will run once after that"
                 ),
                 Event::Missed { name, slot, missed } => tracing::warn!(
-                    job = name, missed, last = %slot.scheduled,
+                    job = name, missed, last = %seconds(slot.scheduled),
                     "missed, and not caught up: catch_up is false"
                 ),
             }
@@ -170,7 +170,7 @@ impl<R: Runner> Scheduler<R> {
         if missed > 0 {
             tracing::warn!(job = name, missed, "earlier runs were missed: this one stands for all");
         }
-        tracing::info!(job = name, scheduled = %slot.scheduled, late_seconds = late, "run starts");
+        tracing::info!(job = name, scheduled = %seconds(slot.scheduled), late_seconds = late, "run starts");
         let (runner, stop) = (self.runner.clone(), self.stop.clone());
         let handle = self.runs.spawn(async move { runner.run(job, slot, stop).await });
         self.names.insert(handle.id(), name);
@@ -187,7 +187,7 @@ impl<R: Runner> Scheduler<R> {
         }
         self.agenda.ended(&name);
         if let Some((_, slot)) = self.agenda.upcoming().iter().find(|(it, _)| it.name == name) {
-            tracing::info!(job = name, at = %slot.starts, "next run");
+            tracing::info!(job = name, at = %seconds(slot.starts), "next run");
         }
     }
 
@@ -195,7 +195,7 @@ impl<R: Runner> Scheduler<R> {
         let upcoming = self.agenda.upcoming();
         for (entry, slot) in &upcoming {
             let local = slot.starts.with_timezone(&entry.timetable.zone());
-            tracing::info!(job = entry.name, at = %slot.starts, local = %local.to_rfc3339(), "next run");
+            tracing::info!(job = entry.name, at = %seconds(slot.starts), local = %local.to_rfc3339_opts(SecondsFormat::Secs, false), "next run");
         }
         if upcoming.is_empty() {
             tracing::warn!("no job has a schedule: nothing will run");
@@ -222,7 +222,7 @@ impl<R: Runner> Scheduler<R> {
 }
 
 fn seconds(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

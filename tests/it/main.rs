@@ -20,6 +20,8 @@ mod read;
 mod readme;
 mod resume;
 mod rows;
+#[cfg(unix)]
+mod schedule;
 mod sinks;
 mod smoke;
 mod stream;
