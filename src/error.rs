@@ -67,6 +67,12 @@ pub enum Error {
         /// The base URL, without credentials.
         url: String,
     },
+    /// An object store is reached over plain http on another machine.
+    #[error("{url} is plain http: the data would cross the network unencrypted")]
+    PlainHttpStore {
+        /// The store's endpoint.
+        url: String,
+    },
     /// No API key was given anywhere.
     #[error("no API key")]
     NoKey,
@@ -162,6 +168,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// An object store refused something, or could not be reached.
+    #[error("cannot {action} {url}")]
+    Store {
+        /// What was being done: "read", "write", "list", …
+        action: &'static str,
+        /// The object or prefix, as given.
+        url: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
+        /// What the store said.
+        #[source]
+        source: Cause,
+    },
     /// A format's encoder failed.
     #[error("cannot encode {format}")]
     Encode {
@@ -233,7 +252,8 @@ impl Error {
             Self::Configuration(_)
             | Self::BaseUrl { .. }
             | Self::ConfigurationFile { .. }
-            | Self::PlainHttp { .. } => 78,
+            | Self::PlainHttp { .. }
+            | Self::PlainHttpStore { .. } => 78,
             Self::NoKey => 77,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
@@ -243,7 +263,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
-            Self::Io { .. } => 74,
+            Self::Io { .. } | Self::Store { .. } => 74,
             Self::Locked { .. } => 75,
             Self::Interrupted { number, .. } => 128 + number,
             Self::OutputClosed => 0,
@@ -264,6 +284,10 @@ impl Error {
             }
             Self::PlainHttp { .. } => {
                 "use https, or give --allow-http if the network between here and there is trusted"
+            }
+            Self::PlainHttpStore { .. } => {
+                "use https, or give --storage-option allow_http=true if the network between here and \
+                 there is trusted"
             }
             Self::Api(error) => return error.hint().map(Cow::Borrowed),
             Self::Unavailable { .. } => {
@@ -286,7 +310,9 @@ impl Error {
                 "an ordering that this route does not know is ignored: leave --ordering out, or ask \
                  for one that it knows"
             }
-            Self::Output { hint, .. } | Self::Interrupted { hint, .. } => {
+            Self::Output { hint, .. }
+            | Self::Store { hint, .. }
+            | Self::Interrupted { hint, .. } => {
                 return hint.map(Cow::Borrowed);
             }
             Self::Io { source, path, .. } if source.kind() == io::ErrorKind::StorageFull => {

@@ -12,6 +12,7 @@ use crate::{
     batch::Column,
     client::Query,
     error::{Error, Result},
+    location::Location,
     sink::Format,
 };
 
@@ -116,8 +117,17 @@ impl Manifest {
     /// version that this one knows.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
-        let manifest: Self = serde_json::from_slice(&bytes)
+        Self::parse(&bytes, &path.into())
+    }
+
+    /// As [`read`](Self::read), from anywhere; `None` if there is none.
+    pub(crate) fn load(location: &Location) -> Result<Option<Self>> {
+        location.read()?.map(|bytes| Self::parse(&bytes, location)).transpose()
+    }
+
+    fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
+        let damaged = |why: String| Error::Damaged { path: location.to_path(), why };
+        let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|error| damaged(format!("it is not a manifest: {error}")))?;
         if manifest.format_version != 1 || manifest.tool.name != env!("CARGO_PKG_NAME") {
             let Tool { name, version } = &manifest.tool;

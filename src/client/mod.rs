@@ -10,7 +10,6 @@ mod meter;
 mod page;
 mod query;
 mod retry;
-mod tls;
 mod transport;
 
 use std::sync::Arc;
