@@ -81,6 +81,7 @@ mod proof;
 mod read;
 mod sink;
 mod snapshots;
+mod stamp;
 mod throttle;
 mod tls;
 mod urls;
@@ -96,14 +97,16 @@ pub use config::{Api, Config, DatasetName, Job, Keep, Schedule, Selection, Uncha
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
 pub use location::{Location, StorageOptions};
-pub use manifest::{Completeness, Manifest, Part, Tool};
+pub use manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan, Target};
 pub use progress::Progress;
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 pub use snapshots::{
-    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, run_jobs,
+    Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
+    Stop, Verdict, list_snapshots, plan_retention, run_jobs,
 };
+pub use stamp::Stamp;
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use verify::{Verification, verify};
 

@@ -9,6 +9,8 @@ mod parse;
 mod preview;
 mod progress;
 mod query;
+mod snapshot;
+mod snapshots;
 mod table;
 mod verify;
 
@@ -55,6 +57,8 @@ enum Command {
     Datasets(datasets::Datasets),
     Preview(preview::Preview),
     Verify(verify::Verify),
+    Snapshot(snapshot::Snapshot),
+    Snapshots(snapshots::Snapshots),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
@@ -67,6 +71,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
         Command::Verify(verify) => verify.run(&screen),
+        Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
+        Command::Snapshots(snapshots) => snapshots.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }

@@ -14,11 +14,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{
-    Client, Inner, Meter,
-    retry::{Patience, RetryPolicy},
-    transport::HttpTransport,
-};
+use super::{Client, Inner, retry::RetryPolicy, transport::HttpTransport};
 use crate::{
     error::{Error, Result},
     throttle::{Concurrency, Rate, Throttle},
@@ -227,12 +223,12 @@ impl ClientBuilder {
             key: self.api_key.unwrap_or_default(),
         };
         Ok(Client(Arc::new(Inner {
-            transport: Box::new(transport),
+            transport: Arc::new(transport),
             base,
             throttle: Throttle::new(self.concurrency, self.rate),
             retry: self.retry,
-            patience: Patience::default(),
-            meter: Meter::default(),
+            patience: Arc::default(),
+            meter: Arc::default(),
         })))
     }
 

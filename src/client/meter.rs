@@ -1,6 +1,9 @@
 //! What a client has done so far, for progress and summaries; never decides anything.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// Counters of a client, read while it works.
 #[derive(Debug, Default)]
@@ -8,6 +11,8 @@ pub struct Meter {
     requests: AtomicU64,
     retries: AtomicU64,
     bytes: AtomicU64,
+    /// Counts everything that this one counts.
+    whole: Option<Arc<Meter>>,
 }
 
 impl Meter {
@@ -26,12 +31,23 @@ impl Meter {
         self.bytes.load(Relaxed)
     }
 
+    /// A meter from zero whose counts are part of this one's.
+    pub(crate) fn part(whole: Arc<Self>) -> Self {
+        Self { whole: Some(whole), ..Self::default() }
+    }
+
     pub(crate) fn request(&self, again: bool) {
         self.requests.fetch_add(1, Relaxed);
         self.retries.fetch_add(u64::from(again), Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.request(again);
+        }
     }
 
     pub(crate) fn received(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.received(bytes);
+        }
     }
 }

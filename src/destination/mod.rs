@@ -16,8 +16,9 @@ mod part;
 use std::path::Path;
 
 pub(crate) use self::{
-    directory::Directory,
+    directory::{Directory, interrupted},
     file::SingleFile,
+    fs::{cannot_create, lock},
     journal::{Header, Kept},
     part::{PartFile, examine},
 };
