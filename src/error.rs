@@ -42,6 +42,12 @@ pub enum Error {
     /// The environment or a file that configures the client is wrong.
     #[error("{0}")]
     Configuration(String),
+    /// What was asked for needs a configuration file, and there is none.
+    #[error("no configuration file: {why}")]
+    NoConfiguration {
+        /// Where it was looked for.
+        why: String,
+    },
     /// The base URL is none that can be used.
     #[error("the base URL {url:?} cannot be used: {why}")]
     BaseUrl {
@@ -67,9 +73,31 @@ pub enum Error {
         /// The base URL, without credentials.
         url: String,
     },
+    /// An object store is reached over plain http on another machine.
+    #[error("{url} is plain http: the data would cross the network unencrypted")]
+    PlainHttpStore {
+        /// The store's endpoint.
+        url: String,
+    },
     /// No API key was given anywhere.
     #[error("no API key")]
     NoKey,
+    /// No dataset meets the filters of a job.
+    #[error("no dataset meets {filters}")]
+    NoDataset {
+        /// The filters, as a query string.
+        filters: String,
+    },
+    /// Jobs failed; each has been told by itself.
+    #[error("{failed} of {of} {} failed", plural(*of, "job"))]
+    Jobs {
+        /// How many.
+        failed: u64,
+        /// Of how many.
+        of: u64,
+        /// The exit code of the first of them in the order of the file.
+        exit_code: u8,
+    },
     /// The API answered, and the answer is final.
     #[error(transparent)]
     Api(#[from] Box<ApiError>),
@@ -162,6 +190,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// An object store refused something, or could not be reached.
+    #[error("cannot {action} {url}")]
+    Store {
+        /// What was being done: "read", "write", "list", …
+        action: &'static str,
+        /// The object or prefix, as given.
+        url: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
+        /// What the store said.
+        #[source]
+        source: Cause,
+    },
     /// A format's encoder failed.
     #[error("cannot encode {format}")]
     Encode {
@@ -231,10 +272,14 @@ impl Error {
         match self {
             Self::Invalid { .. } | Self::Usage(_) => 2,
             Self::Configuration(_)
+            | Self::NoConfiguration { .. }
             | Self::BaseUrl { .. }
             | Self::ConfigurationFile { .. }
-            | Self::PlainHttp { .. } => 78,
+            | Self::PlainHttp { .. }
+            | Self::PlainHttpStore { .. } => 78,
             Self::NoKey => 77,
+            Self::NoDataset { .. } => 66,
+            Self::Jobs { exit_code, .. } => *exit_code,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
             Self::Page { .. }
@@ -243,7 +288,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
-            Self::Io { .. } => 74,
+            Self::Io { .. } | Self::Store { .. } => 74,
             Self::Locked { .. } => 75,
             Self::Interrupted { number, .. } => 128 + number,
             Self::OutputClosed => 0,
@@ -258,12 +303,22 @@ impl Error {
                 "set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; \
                  `overmind-export demo` needs no key"
             }
+            Self::NoConfiguration { .. } => {
+                "give one with --config; config/snapshots.toml in the sources is an example to copy"
+            }
+            Self::NoDataset { .. } => {
+                "`overmind-export datasets` takes the same filters and lists what the key can see"
+            }
             Self::BaseUrl { .. } => {
                 "it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like \
                  https://api.overmindlab.ai"
             }
             Self::PlainHttp { .. } => {
                 "use https, or give --allow-http if the network between here and there is trusted"
+            }
+            Self::PlainHttpStore { .. } => {
+                "use https, or give --storage-option allow_http=true if the network between here and \
+                 there is trusted"
             }
             Self::Api(error) => return error.hint().map(Cow::Borrowed),
             Self::Unavailable { .. } => {
@@ -286,7 +341,9 @@ impl Error {
                 "an ordering that this route does not know is ignored: leave --ordering out, or ask \
                  for one that it knows"
             }
-            Self::Output { hint, .. } | Self::Interrupted { hint, .. } => {
+            Self::Output { hint, .. }
+            | Self::Store { hint, .. }
+            | Self::Interrupted { hint, .. } => {
                 return hint.map(Cow::Borrowed);
             }
             Self::Io { source, path, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -336,7 +393,7 @@ impl fmt::Display for Report<'_> {
 
 /// Part of it comes from the other end of a wire: no more than a screen of it, on one line, and
 /// nothing that a terminal would obey.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     const LENGTH: usize = 2000;
     let mut chars = text.chars();
     let mut harmless: String = chars

@@ -72,6 +72,7 @@ mod destination;
 mod error;
 mod export;
 mod facts;
+mod location;
 mod manifest;
 mod paginator;
 mod plan;
@@ -81,7 +82,10 @@ mod read;
 pub mod schedule;
 mod sink;
 mod snapshots;
+mod stamp;
 mod throttle;
+mod tls;
+mod urls;
 mod verify;
 
 pub use batch::{Column, schema};
@@ -93,14 +97,17 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Api, Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
-pub use manifest::{Completeness, Manifest, Part, Tool};
+pub use location::{Location, StorageOptions};
+pub use manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan, Target};
 pub use progress::Progress;
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 pub use snapshots::{
-    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, run_jobs,
+    Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
+    Stop, Verdict, job_history, list_snapshots, plan_retention, run_jobs,
 };
+pub use stamp::Stamp;
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use verify::{Verification, verify};
 

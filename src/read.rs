@@ -1,7 +1,6 @@
 //! The files of an export back into batches, in the order they were written; never writes.
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
     sync::Arc,
@@ -21,6 +20,7 @@ use crate::{
     batch::{Column, schema},
     error::{Cause, Error, Result},
     facts::Facts,
+    location::{Location, Opened},
     sink::{Compression, Encoding, Format, METADATA_KEY},
 };
 
@@ -35,11 +35,11 @@ pub(crate) struct Reader {
 }
 
 /// Opens a file of an export, by its extension.
-pub(crate) fn open(path: &Path) -> Result<Reader> {
-    let Some(encoding) = Encoding::of_path(path) else {
+pub(crate) fn open(path: &Location) -> Result<Reader> {
+    let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
         return Err(damaged(path, "its extension is none that an export has".into()));
     };
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = path.open()?;
     match encoding.format() {
         Format::Parquet => parquet(path, file),
         Format::Arrow => arrow(path, file),
@@ -47,7 +47,7 @@ pub(crate) fn open(path: &Path) -> Result<Reader> {
     }
 }
 
-fn parquet(path: &Path, file: File) -> Result<Reader> {
+fn parquet(path: &Location, file: Opened) -> Result<Reader> {
     let wrong = |error: parquet::errors::ParquetError| damaged(path, error.into());
     let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(wrong)?;
     let pairs = metadata.metadata().file_metadata().key_value_metadata();
@@ -56,31 +56,31 @@ fn parquet(path: &Path, file: File) -> Result<Reader> {
     let facts = facts.map(|json| parse_facts(path, json)).transpose()?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(wrong)?;
-    let path = path.to_owned();
+    let path = path.clone();
     let batches = reader.map(move |batch| batch.map_err(|error| damaged(&path, error.into())));
     Ok(Reader { facts, batches: Box::new(batches) })
 }
 
-fn arrow(path: &Path, file: File) -> Result<Reader> {
+fn arrow(path: &Location, file: Opened) -> Result<Reader> {
     let reader =
         FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error.into()))?;
     let facts = reader.custom_metadata().get(METADATA_KEY);
     let facts = facts.map(|json| parse_facts(path, json)).transpose()?;
-    let path = path.to_owned();
+    let path = path.clone();
     let batches = reader.map(move |batch| batch.map_err(|error| damaged(&path, error.into())));
     Ok(Reader { facts, batches: Box::new(batches) })
 }
 
-fn json_lines(path: &Path, file: File, compression: Compression) -> Result<Reader> {
+fn json_lines(path: &Location, file: Opened, compression: Compression) -> Result<Reader> {
     let input: Box<dyn Read> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
         Compression::Zstd(_) => {
-            Box::new(zstd::Decoder::new(file).map_err(Error::io("read", path))?)
+            Box::new(zstd::Decoder::new(file).map_err(Error::io("read", path.to_path()))?)
         }
         _ => Box::new(file),
     };
     let mut lines = BufReader::with_capacity(1 << 18, input);
-    let path = path.to_owned();
+    let path = path.clone();
     let batches = std::iter::from_fn(move || read_lines(&path, &mut lines).transpose());
     Ok(Reader { facts: None, batches: Box::new(batches) })
 }
@@ -160,7 +160,7 @@ impl Builder {
     }
 }
 
-fn read_lines(path: &Path, lines: &mut impl BufRead) -> Result<Option<RecordBatch>> {
+fn read_lines(path: &Location, lines: &mut impl BufRead) -> Result<Option<RecordBatch>> {
     let wrong = |error: Cause| damaged(path, error);
     let mut builders: Vec<(Column, Builder)> = Vec::new();
     let mut text = String::new();
@@ -187,10 +187,10 @@ fn read_lines(path: &Path, lines: &mut impl BufRead) -> Result<Option<RecordBatc
     batch.map(Some).map_err(|error| wrong(error.into()))
 }
 
-fn parse_facts(path: &Path, json: &str) -> Result<Facts> {
+fn parse_facts(path: &Location, json: &str) -> Result<Facts> {
     serde_json::from_str(json).map_err(|error| damaged(path, error.into()))
 }
 
-fn damaged(path: &Path, cause: Cause) -> Error {
-    Error::Damaged { path: path.to_owned(), why: format!("it cannot be read: {cause}") }
+fn damaged(path: &Location, cause: Cause) -> Error {
+    Error::Damaged { path: path.to_path(), why: format!("it cannot be read: {cause}") }
 }

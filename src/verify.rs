@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use crate::{
     batch::Column,
-    destination::{examine, sidecar_path},
+    destination::{CONTROL, examine, sidecar_name},
     error::{Error, Result},
     facts::digest,
+    location::Location,
     manifest::{Completeness, MANIFEST, Manifest, Part, SUCCESS},
     proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
     read,
@@ -48,21 +49,32 @@ impl Verification {
 /// was written: bytes and SHA-256 of each file, its footer, rows, distinct ids, the content digest.
 ///
 /// # Errors
-/// [`Error::Io`] when the path itself cannot be looked at. What is wrong with the export is not an
-/// error but a [problem](Verification::problems).
-pub fn verify(path: &Path) -> Result<Verification> {
-    let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
+/// [`Error::Io`] or [`Error::Store`] when the place itself cannot be looked at. What is wrong with the
+/// export is not an error but a [problem](Verification::problems).
+///
+/// ```no_run
+/// use overmind_export::{Location, StorageOptions, verify};
+///
+/// let bucket = Location::parse("s3://bucket/nightly/", &StorageOptions::default())?;
+/// assert!(verify(&bucket)?.is_ok());
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+pub fn verify(location: &Location) -> Result<Verification> {
+    let is_directory = match location.as_local() {
+        Some(path) => std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir(),
+        None => !location.is_file()?,
+    };
     let mut found = Verification {
-        path: path.to_owned(),
+        path: location.to_path(),
         files: 0,
         rows: 0,
         completeness: None,
         problems: Vec::new(),
     };
-    if metadata.is_dir() {
-        directory(path, &mut found)?
+    if is_directory {
+        directory(location, &mut found)?
     } else {
-        single_file(path, &mut found)?
+        single_file(location, &mut found)?
     }
     Ok(found)
 }
@@ -110,54 +122,69 @@ impl Tally {
     }
 }
 
-fn directory(path: &Path, found: &mut Verification) -> Result<()> {
-    let manifest = match Manifest::read(&path.join(MANIFEST)) {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            found.problems.push(flat(&error));
+fn directory(location: &Location, found: &mut Verification) -> Result<()> {
+    let names = location.names()?;
+    if names.is_empty() && location.as_local().is_none() {
+        return Err(Error::Store {
+            action: "read",
+            url: location.to_string(),
+            hint: None,
+            source: "there is no object and no prefix of this name".into(),
+        });
+    }
+    let manifest = match Manifest::load(&location.child(MANIFEST)) {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) => {
+            found.problems.push(format!("{MANIFEST} is missing"));
+            found.problems.extend(names.iter().filter(|name| *name == CONTROL).map(control));
             return Ok(());
         }
+        Err(Error::Damaged { why, .. }) => {
+            found.problems.push(format!("{MANIFEST}: {why}"));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     };
     found.completeness = Some(manifest.completeness);
-    let mut expected: BTreeSet<&str> =
-        manifest.parts.iter().map(|part| part.path.as_str()).collect();
-    expected.insert(MANIFEST);
-    if !path.join(SUCCESS).exists() {
+    let parts = manifest.parts.iter().map(|part| part.path.as_str());
+    let expected: BTreeSet<&str> = parts.chain([MANIFEST, SUCCESS]).collect();
+    if !names.iter().any(|name| name == SUCCESS) {
         found.problems.push(format!("{SUCCESS} is missing"));
     }
-    expected.insert(SUCCESS);
-    let mut names: Vec<String> = std::fs::read_dir(path)
-        .map_err(Error::io("list", path))?
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .collect();
-    names.sort();
     for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
-        found.problems.push(format!("{name} is not in the manifest"));
+        found.problems.push(match name.as_str() {
+            CONTROL => control(name),
+            name => format!("{name} is not in the manifest"),
+        });
     }
     let mut tally = Tally::new();
     for part in &manifest.parts {
-        one_part(path, part, &mut tally, found)?;
+        one_part(location.child(&part.path), part, &mut tally, found)?;
     }
     totals(&manifest, tally, found)
 }
 
-fn single_file(path: &Path, found: &mut Verification) -> Result<()> {
-    let sidecar = sidecar_path(path);
+/// What a run keeps beside the parts while it is at work.
+fn control(name: impl std::fmt::Display) -> String {
+    format!("{name} is there: a run is at work, or was interrupted and the next one will tidy up")
+}
+
+fn single_file(location: &Location, found: &mut Verification) -> Result<()> {
+    let name = location.name();
     let mut tally = Tally::new();
-    if sidecar.exists() {
-        match Manifest::read(&sidecar) {
-            Ok(manifest) => {
-                found.completeness = Some(manifest.completeness);
-                for part in &manifest.parts {
-                    let part = Part { path: name_of(path), ..part.clone() };
-                    one_part(path.parent().unwrap_or(Path::new("")), &part, &mut tally, found)?;
-                }
-                return totals(&manifest, tally, found);
+    match Manifest::load(&location.sibling(&sidecar_name(&name))) {
+        Ok(Some(manifest)) => {
+            found.completeness = Some(manifest.completeness);
+            for part in &manifest.parts {
+                let part = Part { path: name.clone(), ..part.clone() };
+                one_part(location.clone(), &part, &mut tally, found)?;
             }
-            Err(error) => found.problems.push(flat(&error)),
+            return totals(&manifest, tally, found);
         }
+        Ok(None) => {}
+        Err(error) => found.problems.push(flat(&error)),
     }
-    let reader = match read::open(path) {
+    let reader = match read::open(location) {
         Ok(reader) => reader,
         Err(error) => {
             found.problems.push(flat(&error));
@@ -167,18 +194,18 @@ fn single_file(path: &Path, found: &mut Verification) -> Result<()> {
     let Some(facts) = reader.facts.clone() else {
         let why =
             "says nothing about itself and has no manifest beside it (export with --manifest)";
-        found.problems.push(format!("{} {why}", name_of(path)));
+        found.problems.push(format!("{name} {why}"));
         return Ok(());
     };
     found.completeness = Some(facts.completeness);
     match tally.add(reader) {
         Ok((rows, digest)) => {
-            compare(&name_of(path), "rows", facts.rows, rows, found);
+            compare(&name, "rows", facts.rows, rows, found);
             if facts.first_row == 0 {
-                compare(&name_of(path), "digest", &facts.digest, &digest.to_string(), found);
+                compare(&name, "digest", &facts.digest, &digest.to_string(), found);
             }
             if facts.completeness == Completeness::Proven && facts.first_row == 0 {
-                compare(&name_of(path), "rows of the dataset", facts.count, rows, found);
+                compare(&name, "rows of the dataset", facts.count, rows, found);
             }
             (found.files, found.rows) = (1, rows);
         }
@@ -188,22 +215,34 @@ fn single_file(path: &Path, found: &mut Verification) -> Result<()> {
     Ok(())
 }
 
-fn one_part(folder: &Path, part: &Part, tally: &mut Tally, found: &mut Verification) -> Result<()> {
+fn one_part(
+    place: Location,
+    part: &Part,
+    tally: &mut Tally,
+    found: &mut Verification,
+) -> Result<()> {
     let name = &part.path;
     // A manifest is a file like any other: what it names must stay in its folder.
     if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
         found.problems.push(format!("the manifest lists {name:?}, which is not a file's name"));
         return Ok(());
     }
-    let path = folder.join(name);
-    let file = match examine(&path) {
+    if !place.is_file()? {
+        found.problems.push(format!("{name} is missing"));
+        return Ok(());
+    }
+    let examined = place.open().and_then(|mut file| {
+        examine(&mut file).map_err(|error| Error::Io {
+            action: "read",
+            path: place.to_path(),
+            source: error,
+        })
+    });
+    let file = match examined {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            found.problems.push(format!("{name} is missing"));
-            return Ok(());
-        }
         Err(error) => {
-            found.problems.push(format!("{name} cannot be read: {error}"));
+            let why = crate::error::causes(&error).join(": ");
+            found.problems.push(format!("{name} cannot be read: {why}"));
             return Ok(());
         }
     };
@@ -213,7 +252,7 @@ fn one_part(folder: &Path, part: &Part, tally: &mut Tally, found: &mut Verificat
         compare(name, "SHA-256", &part.sha256, &file.sha256, found);
     }
     let start = tally.rows;
-    match read::open(&path).and_then(|reader| tally.add(reader)) {
+    match read::open(&place).and_then(|reader| tally.add(reader)) {
         Ok((rows, digest)) => {
             compare(name, "rows", part.rows, rows, found);
             compare(name, "digest", &part.digest, &digest.to_string(), found);
@@ -263,8 +302,4 @@ fn flat(error: &Error) -> String {
         text = format!("{text}: {cause}");
     }
     text
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use overmind_export::{Client, ClientBuilder, Concurrency, Config, Rate, Result};
+use overmind_export::{Client, ClientBuilder, Concurrency, Config, Error, Rate, Result};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{parse, progress::Screen};
@@ -94,6 +94,17 @@ impl Global {
     /// The configuration file: the named one, or the user's own if it is there.
     pub(super) fn config(&self) -> Result<Option<Config>> {
         Config::find(self.config.as_deref())
+    }
+
+    /// The configuration file, for what cannot be done without one.
+    pub(super) fn required_config(&self) -> Result<Config> {
+        self.config()?.ok_or_else(|| {
+            let place = Config::default_path().map_or_else(
+                || "there is no home directory to look in".to_owned(),
+                |path| format!("there is no {}", path.display()),
+            );
+            Error::NoConfiguration { why: place }
+        })
     }
 
     /// The connection, from flags, then the environment, then the configuration file.

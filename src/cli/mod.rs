@@ -10,6 +10,8 @@ mod preview;
 mod progress;
 mod query;
 mod schedule;
+mod snapshot;
+mod snapshots;
 mod table;
 mod verify;
 
@@ -57,6 +59,8 @@ enum Command {
     Preview(preview::Preview),
     Verify(verify::Verify),
     Schedule(schedule::Schedule),
+    Snapshot(snapshot::Snapshot),
+    Snapshots(snapshots::Snapshots),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
@@ -71,6 +75,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Preview(preview) => preview.run(&global),
         Command::Verify(verify) => verify.run(&screen),
         Command::Schedule(schedule) => schedule.run(&global),
+        Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
+        Command::Snapshots(snapshots) => snapshots.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }

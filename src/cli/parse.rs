@@ -56,6 +56,14 @@ pub(super) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, St
     })
 }
 
+/// A whole number above zero.
+pub(super) fn positive(text: &str) -> Result<usize, String> {
+    match whole(text)? {
+        0 => Err("it must be at least 1".to_owned()),
+        number => Ok(number),
+    }
+}
+
 /// A duration in which something has to happen.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
 use overmind_export::{
-    Config, Error, Job, Result, Stop, SystemClock,
+    Error, Job, Result, RunOptions, Stop,
     chrono::{DateTime, SecondsFormat, Utc},
     schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
 };
@@ -58,8 +58,9 @@ impl Schedule {
 
     async fn serve(self, global: &Global) -> Result<()> {
         let metrics = Arc::new(Metrics::new());
-        let clock = Arc::new(SystemClock);
-        let runner = Arc::new(Snapshots::new(clock.clone(), metrics.clone()));
+        let options = RunOptions::default();
+        let clock = options.clock.clone();
+        let runner = Arc::new(Snapshots::new(options, metrics.clone()));
         // Before anything else: whoever sends one means a reload, not an end.
         let mut hangups = Hangups::new()?;
         let stop = Stop::default();
@@ -114,7 +115,7 @@ impl Schedule {
     }
 
     fn list(self, global: &Global, count: usize) -> Result<()> {
-        let jobs = configuration(global)?.jobs_named(&self.jobs)?;
+        let jobs = global.required_config()?.jobs_named(&self.jobs)?;
         let now = Utc::now();
         if self.json {
             let runs = jobs.iter().flat_map(|job| Upcoming::of(job, now, count));
@@ -176,17 +177,9 @@ impl<'a> Upcoming<'a> {
     }
 }
 
-fn configuration(global: &Global) -> Result<Config> {
-    global.config()?.ok_or_else(|| {
-        let place = Config::default_path().map(|path| format!(", or make {}", path.display()));
-        let place = place.unwrap_or_default();
-        Error::Configuration(format!("no configuration file: give --config FILE{place}"))
-    })
-}
-
 /// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
 fn load(global: &Global, names: &[String], metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
-    let config = configuration(global)?;
+    let config = global.required_config()?;
     let client = global.client_of(Some(&config))?;
     let entries = Planned::of(&config, names, &client)?;
     metrics.follow(&client);

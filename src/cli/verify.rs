@@ -1,10 +1,8 @@
 //! `verify`: is an export still what it was when it was written?
 
-use std::path::PathBuf;
-
 use clap::Args;
 use indicatif::HumanCount;
-use overmind_export::{Error, Result, Verification, verify};
+use overmind_export::{Error, Location, Result, StorageOptions, Verification, verify};
 
 use super::progress::Screen;
 
@@ -13,7 +11,7 @@ use super::progress::Screen;
 pub(super) struct Verify {
     /// Directories of parts, or single files
     #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
+    paths: Vec<String>,
     /// Print one JSON object a path instead of lines
     #[arg(long)]
     json: bool,
@@ -23,7 +21,7 @@ impl Verify {
     pub(super) fn run(&self, screen: &Screen) -> Result<()> {
         let mut damaged = 0;
         for path in &self.paths {
-            let found = verify(path)?;
+            let found = verify(&Location::parse(path, &StorageOptions::default())?)?;
             damaged += u64::from(!found.is_ok());
             if self.json {
                 super::print_json(&found)?;

@@ -12,17 +12,14 @@ use reqwest::{
     redirect,
 };
 use secrecy::{ExposeSecret, SecretString};
-use url::{Host, Url};
+use url::Url;
 
-use super::{
-    Client, Inner, Meter,
-    retry::{Patience, RetryPolicy},
-    tls,
-    transport::HttpTransport,
-};
+use super::{Client, Inner, retry::RetryPolicy, transport::HttpTransport};
 use crate::{
     error::{Error, Result},
     throttle::{Concurrency, Rate, Throttle},
+    tls,
+    urls::{is_loopback, quotable},
 };
 
 /// Where the API lives unless told otherwise.
@@ -226,12 +223,12 @@ impl ClientBuilder {
             key: self.api_key.unwrap_or_default(),
         };
         Ok(Client(Arc::new(Inner {
-            transport: Box::new(transport),
+            transport: Arc::new(transport),
             base,
             throttle: Throttle::new(self.concurrency, self.rate),
             retry: self.retry,
-            patience: Patience::default(),
-            meter: Meter::default(),
+            patience: Arc::default(),
+            meter: Arc::default(),
         })))
     }
 
@@ -304,19 +301,6 @@ fn base_url(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// What was typed, without the places where people put secrets; it need not be a URL.
-fn quotable(text: &str) -> String {
-    let (place, rest) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
-    let rest = rest.chars().next().map(|mark| format!("{mark}…")).unwrap_or_default();
-    match place.rsplit_once('@') {
-        None => format!("{place}{rest}"),
-        Some((before, after)) => {
-            let scheme = before.find("//").map_or("", |at| &before[..at + 2]);
-            format!("{scheme}…@{after}{rest}")
-        }
-    }
-}
-
 fn warn_if_readable_by_others(path: &Path) {
     #[cfg(unix)]
     {
@@ -329,15 +313,6 @@ fn warn_if_readable_by_others(path: &Path) {
     }
     #[cfg(not(unix))]
     let _ = path;
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

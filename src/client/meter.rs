@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -15,6 +15,8 @@ pub struct Meter {
     retries: AtomicU64,
     bytes: AtomicU64,
     statuses: Mutex<BTreeMap<Option<u16>, u64>>,
+    /// Counts everything that this one counts.
+    whole: Option<Arc<Meter>>,
 }
 
 impl Meter {
@@ -38,17 +40,32 @@ impl Meter {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A meter from zero whose counts are part of this one's.
+    pub(crate) fn part(whole: Arc<Self>) -> Self {
+        Self { whole: Some(whole), ..Self::default() }
+    }
+
     pub(crate) fn request(&self, again: bool) {
         self.requests.fetch_add(1, Relaxed);
         self.retries.fetch_add(u64::from(again), Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.request(again);
+        }
     }
 
     pub(crate) fn ended(&self, status: Option<u16>) {
         let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
         *statuses.entry(status).or_default() += 1;
+        drop(statuses);
+        if let Some(whole) = &self.whole {
+            whole.ended(status);
+        }
     }
 
     pub(crate) fn received(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.received(bytes);
+        }
     }
 }

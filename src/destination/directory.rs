@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use super::{Header, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine};
 use crate::{
     error::{Error, Result},
@@ -40,6 +42,12 @@ struct Staged {
 
 pub(super) fn part_name(index: usize, extension: &str) -> String {
     format!("part-{index:05}.{extension}")
+}
+
+/// The plan of the run that was interrupted while it wrote this directory, if it left one.
+pub(crate) fn interrupted(target: &Path) -> Option<Value> {
+    let journal = disk::staging_path(target).join("journal.jsonl");
+    Journal::read(&journal).map(|(header, _)| header.plan)
 }
 
 impl Directory {
@@ -264,7 +272,7 @@ impl Staged {
             // Cheap things first: to read all of a large part takes seconds.
             (lengths == (kept.part.bytes, 16 * kept.part.rows)
                 && kept.part.digest.parse::<Digest>().is_ok()
-                && examine(&path).ok()?.sha256 == kept.part.sha256)
+                && examine(&mut File::open(&path).ok()?).ok()?.sha256 == kept.part.sha256)
                 .then_some(kept)
         };
         parts.into_iter().enumerate().map_while(whole).collect()

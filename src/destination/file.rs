@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{PartFile, fs as disk, parent};
+use super::{PartFile, fs as disk, parent, sidecar_name};
 use crate::{
     error::{Error, Result},
     manifest::Manifest,
@@ -105,11 +105,9 @@ impl SingleFile {
     }
 }
 
-/// The manifest of a single file lies beside it.
-pub(crate) fn sidecar_path(target: &Path) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".manifest.json");
-    target.with_file_name(name)
+fn sidecar_path(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(sidecar_name(&name))
 }
 
 fn exists(target: &Path) -> Error {

@@ -10,7 +10,7 @@ use super::parent;
 use crate::error::{Error, Result};
 
 /// Opens (making it if need be) and locks `path`; the lock goes with the process, however it ends.
-pub(super) fn lock(path: &Path, target: &Path) -> Result<File> {
+pub(crate) fn lock(path: &Path, target: &Path) -> Result<File> {
     for _ in 0..100 {
         let file = OpenOptions::new()
             .read(true)
@@ -154,7 +154,7 @@ pub(super) fn staging_path(target: &Path) -> PathBuf {
     parent(target).join(format!(".{name}.partial"))
 }
 
-pub(super) fn cannot_create(target: &Path, error: io::Error) -> Error {
+pub(crate) fn cannot_create(target: &Path, error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => Some("choose a folder that you may write to"),
         io::ErrorKind::ReadOnlyFilesystem => Some("the file system is read-only: choose another"),

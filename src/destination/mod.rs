@@ -16,8 +16,9 @@ mod part;
 use std::path::Path;
 
 pub(crate) use self::{
-    directory::Directory,
-    file::{SingleFile, sidecar_path},
+    directory::{Directory, interrupted},
+    file::SingleFile,
+    fs::{cannot_create, lock},
     journal::{Header, Kept},
     part::{PartFile, examine},
 };
@@ -137,6 +138,14 @@ impl Destination {
             Self::File(_) | Self::Stdout => Ok(()),
         }
     }
+}
+
+/// Where a run keeps, in a store, what is not part of the export.
+pub(crate) const CONTROL: &str = "_overmind";
+
+/// The name of the manifest of a single file, which lies beside it.
+pub(crate) fn sidecar_name(name: &str) -> String {
+    format!("{name}.manifest.json")
 }
 
 /// The folder that a path lies in; `.` for a bare name.

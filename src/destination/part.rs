@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, BufWriter, Stdout, Write},
+    io::{self, BufReader, BufWriter, Read, Stdout, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -160,10 +160,10 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Bytes and SHA-256 of a file that is there.
-pub(crate) fn examine(path: &Path) -> io::Result<Closed> {
-    let mut file = File::open(path)?;
+/// Bytes and SHA-256 of what a file holds.
+pub(crate) fn examine(file: &mut impl Read) -> io::Result<Closed> {
     let mut sha256 = Sha256::new();
+    let mut file = BufReader::with_capacity(BUFFER, file);
     let bytes = io::copy(&mut file, &mut HashWriter(&mut sha256))?;
     Ok(Closed { bytes, sha256: hex(&sha256.finalize()) })
 }

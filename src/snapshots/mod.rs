@@ -9,12 +9,25 @@
 //!
 //! Knows nothing of a terminal, of cron or of the configuration file's text.
 
+mod history;
+mod list;
+mod lock;
+mod prune;
 mod result;
+mod retention;
+mod run;
+mod select;
+mod series;
 mod stop;
 
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
+
 pub use self::{
+    history::job_history,
+    list::{ListedSnapshot, list_snapshots, plan_retention},
+    prune::{Fate, Verdict},
     result::{Failure, JobResult, SnapshotResult, Status},
     stop::Stop,
 };
@@ -22,7 +35,7 @@ use crate::{
     client::Client,
     clock::{Clock, SystemClock},
     config::Job,
-    error::Error,
+    location::StorageOptions,
     progress::Progress,
 };
 
@@ -35,13 +48,23 @@ pub struct RunOptions {
     pub jobs: usize,
     /// What time it is; default the system's clock.
     pub clock: Arc<dyn Clock>,
+    /// How the object stores of roots are reached, beside the environment; default nothing.
+    pub storage: StorageOptions,
     /// Told what happens while it happens; default nobody.
-    pub observer: Option<Arc<dyn Fn(Event<'_>) + Send + Sync>>,
+    pub observer: Option<Observer>,
 }
+
+/// Is told what happens while jobs run.
+pub type Observer = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { jobs: 4, clock: Arc::new(SystemClock), observer: None }
+        Self {
+            jobs: 4,
+            clock: Arc::new(SystemClock),
+            storage: StorageOptions::default(),
+            observer: None,
+        }
     }
 }
 
@@ -71,25 +94,15 @@ pub async fn run_jobs(
     options: &RunOptions,
     stop: &Stop,
 ) -> Vec<JobResult> {
-    let _ = (client, stop);
-    let now = || options.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let failed = |job: &Job| {
-        let error = Failure::new(&Error::Internal("jobs do not run yet".to_owned()));
-        JobResult {
-            job: job.name.clone(),
-            status: Status::Failed,
-            started_at: now(),
-            finished_at: now(),
-            seconds: 0.0,
-            rows: 0,
-            bytes: 0,
-            requests: 0,
-            retries: 0,
-            snapshots: Vec::new(),
-            pruned: Vec::new(),
-            exit_code: error.exit_code,
-            error: Some(error),
+    let run = |job| {
+        let client = client.metered();
+        // The clock is looked at when the job begins, not when it was put into the queue.
+        async move {
+            let started = options.clock.now();
+            run::Run { client, job, options, stop, started }.run().await
         }
     };
-    jobs.iter().map(failed).collect()
+    // Collected first: a stream of borrowing closures is no future that can be spawned.
+    let runs: Vec<_> = jobs.iter().map(run).collect();
+    stream::iter(runs).buffered(options.jobs.max(1)).collect().await
 }

@@ -1,9 +1,14 @@
 //! What a run of a job came to, as `--json`, `_history.jsonl` and `on_result` tell it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::{Error, causes};
+use crate::{
+    error::{Error, causes, harmless},
+    stamp::Stamp,
+};
 
 /// What a run of a job came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,7 +76,7 @@ pub struct SnapshotResult {
     pub status: Status,
     /// The stamp of the snapshot that stands for the data now: the stored one, or the one that is
     /// unchanged; of a failed one the stamp under which the next run continues, if it left anything.
-    pub snapshot: Option<String>,
+    pub snapshot: Option<Stamp>,
     /// The snapshot's path below the job's folder.
     pub path: Option<String>,
     /// How it is known to be unchanged: `metadata` or `content`.
@@ -98,6 +103,20 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The exit code that goes with it.
     pub exit_code: u8,
+}
+
+/// As the command prints errors, without `error:`: the message, a line for each cause, the hint.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&harmless(&self.message))?;
+        for cause in &self.causes {
+            write!(f, "\n  cause: {}", harmless(cause))?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Failure {

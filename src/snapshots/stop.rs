@@ -38,6 +38,11 @@ impl Stop {
         self.token.is_cancelled()
     }
 
+    /// The signal that asked for an end, if any did.
+    pub fn signal(&self) -> Option<(&'static str, u8)> {
+        self.signal.get().copied()
+    }
+
     /// Waits for the request, and gives the error that it means.
     pub async fn wait(&self) -> Error {
         self.token.cancelled().await;

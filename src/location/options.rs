@@ -1,0 +1,57 @@
+//! What a store is told besides its URL: options by name, and an authority to trust.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use secrecy::SecretString;
+
+/// Settings of an object store that its URL does not hold, by the names that the `object_store` crate
+/// has for them: `region`, `endpoint`, `allow_http`, … They win over the environment (`AWS_*`,
+/// `GOOGLE_*`, `AZURE_*`). Values are never printed.
+///
+/// ```
+/// use overmind_export::StorageOptions;
+///
+/// let options = StorageOptions::default().with("region", "eu-north-1").with("token", "secret");
+/// assert!(!format!("{options:?}").contains("secret"));
+/// ```
+#[derive(Clone, Default)]
+pub struct StorageOptions {
+    pairs: Vec<(String, SecretString)>,
+    ca_cert: Option<PathBuf>,
+}
+
+impl StorageOptions {
+    /// Sets one option.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<String>, value: impl Into<SecretString>) -> Self {
+        self.pairs.push((key.into(), value.into()));
+        self
+    }
+
+    /// Trusts the certificates in this PEM file besides the system's.
+    #[must_use]
+    pub fn with_ca_cert(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_cert = Some(path.into());
+        self
+    }
+
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &SecretString)> {
+        self.pairs.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    pub(crate) fn ca_cert(&self) -> Option<&Path> {
+        self.ca_cert.as_deref()
+    }
+}
+
+impl fmt::Debug for StorageOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageOptions")
+            .field("keys", &self.pairs.iter().map(|(key, _)| key).collect::<Vec<_>>())
+            .field("ca_cert", &self.ca_cert)
+            .finish()
+    }
+}

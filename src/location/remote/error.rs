@@ -1,0 +1,98 @@
+//! What a store said, in one line: the code and message that it gave, and what to do about it.
+
+use std::error::Error as StdError;
+
+use object_store::Error as StoreError;
+
+use super::Store;
+
+/// What went wrong, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) why: String,
+    pub(crate) hint: Option<&'static str>,
+    /// The bucket itself is not there.
+    pub(crate) no_bucket: bool,
+    /// The credentials were refused, or do not allow it.
+    pub(crate) refused: bool,
+}
+
+/// Reads the store's own answer out of an error. Answers are XML in all three stores; what is taken of
+/// them is the code and the message, never the rest, which can quote what was signed.
+pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
+    let all = chain(error);
+    let code = element(&all, "Code");
+    let no_bucket = matches!(code, Some("NoSuchBucket" | "ContainerNotFound"));
+    let why = match (code, element(&all, "Message")) {
+        (Some(code), Some(message)) => format!("{code}: {}", first_line(message)),
+        (Some(code), None) => code.to_owned(),
+        (None, _) => without_answer(error),
+    };
+    let denied =
+        matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. });
+    let credentials = ["169.254.", "metadata.google.internal", "credentials"];
+    let no_credentials = code.is_none() && credentials.iter().any(|word| all.contains(word));
+    let bucket = store.kind().bucket();
+    let hint = if no_bucket {
+        Some(match bucket {
+            "container" => "check the container's name; it must exist already",
+            _ => "check the bucket's name, its region and the endpoint; it must exist already",
+        })
+    } else if denied || no_credentials {
+        Some(
+            "check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, \
+             AZURE_STORAGE_*) or in --storage-option, and what they allow",
+        )
+    } else if code.is_none() && is_unreachable(error) {
+        Some("check the endpoint and the network; --storage-option endpoint=… or AWS_ENDPOINT_URL")
+    } else {
+        None
+    };
+    Trouble { why, hint, no_bucket, refused: denied || no_credentials }
+}
+
+/// All that the error and its causes say.
+fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}\n{cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// The text of the first element of this name.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (found, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(found.trim())
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim()
+}
+
+/// The innermost cause that is no answer's body.
+fn without_answer(error: &StoreError) -> String {
+    let mut innermost: &dyn StdError = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    let text = innermost.to_string();
+    let text = text.split_once(" - ").map_or(text.as_str(), |(_, rest)| rest);
+    let text = first_line(text);
+    text.trim_end_matches([':', ' ']).to_owned()
+}
+
+fn is_unreachable(error: &StoreError) -> bool {
+    use object_store::client::{HttpError, HttpErrorKind};
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(http) = cause.downcast_ref::<HttpError>() {
+            return matches!(http.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout);
+        }
+        next = cause.source();
+    }
+    false
+}
