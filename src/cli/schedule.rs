@@ -40,8 +40,8 @@ pub(super) struct Schedule {
     #[arg(long, requires = "list")]
     json: bool,
     /// Jobs side by side; they share the requests in flight
-    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
-    side_by_side: u64,
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = parse::positive)]
+    side_by_side: usize,
     /// Serve Prometheus metrics at /metrics, and /healthz, on this address; a port alone is one of this
     /// machine only
     #[arg(long, value_name = "ADDR", value_parser = parse::address)]
@@ -73,7 +73,7 @@ impl Schedule {
             None => None,
         };
         let (sender, reloads) = mpsc::channel(1);
-        let scheduler = Scheduler::new(runner, clock, metrics.clone(), self.side_by_side as usize);
+        let scheduler = Scheduler::new(runner, clock, metrics.clone(), self.side_by_side);
         let mut running = std::pin::pin!(scheduler.run(entries, reloads, stop.clone(), GRACE));
         let signal = loop {
             tokio::select! {

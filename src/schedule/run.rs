@@ -140,7 +140,7 @@ impl<R: Runner> Scheduler<R> {
             });
         let last_runs = join_all(asked).await.into_iter().flatten().collect();
         self.agenda.replace(entries, self.clock.now(), &last_runs);
-        self.announce();
+        self.announce(None);
     }
 
     fn start_what_is_due(&mut self) {
@@ -186,19 +186,22 @@ impl<R: Runner> Scheduler<R> {
             tracing::error!(job = name, %error, "the run stopped: this is a bug");
         }
         self.agenda.ended(&name);
-        if let Some((_, slot)) = self.agenda.upcoming().iter().find(|(it, _)| it.name == name) {
-            tracing::info!(job = name, at = %seconds(slot.starts), "next run");
-        }
+        self.announce(Some(&name));
     }
 
-    fn announce(&self) {
+    /// Tells when each job runs next, or one of them. What is due by now is told when it starts.
+    fn announce(&self, only: Option<&str>) {
         let upcoming = self.agenda.upcoming();
-        for (entry, slot) in &upcoming {
-            let local = slot.starts.with_timezone(&entry.timetable.zone());
-            tracing::info!(job = entry.name, at = %seconds(slot.starts), local = %local.to_rfc3339_opts(SecondsFormat::Secs, false), "next run");
-        }
         if upcoming.is_empty() {
             tracing::warn!("no job has a schedule: nothing will run");
+        }
+        let now = self.clock.now();
+        let wanted =
+            |name: &str, slot: &Slot| only.is_none_or(|it| it == name) && slot.starts > now;
+        for (entry, slot) in upcoming.iter().filter(|(entry, slot)| wanted(&entry.name, slot)) {
+            let (job, at, zone) = (&entry.name, seconds(slot.starts), entry.timetable.zone());
+            let local = slot.starts.with_timezone(&zone).format("%a %H:%M %Z");
+            tracing::info!(job, %at, %local, "next run");
         }
     }
 
