@@ -11,6 +11,7 @@ mod progress;
 mod query;
 mod snapshot;
 mod snapshots;
+mod storage;
 mod table;
 mod verify;
 
@@ -34,6 +35,7 @@ Environment:
   OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    the key, unless --api-key-file is given
   OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   the base URL, unless --base-url is given
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
+  AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
 Exit codes: 0 done · 2 usage · 65 the data is not what it should be · 66 no such dataset ·
   69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be made · 74 I/O ·
@@ -70,7 +72,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
-        Command::Verify(verify) => verify.run(&screen),
+        Command::Verify(verify) => verify.run(&global, &screen),
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Snapshots(snapshots) => snapshots.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),

@@ -21,6 +21,8 @@ mod resume;
 mod rows;
 mod sinks;
 mod smoke;
+#[cfg(feature = "clouds")]
+mod stores;
 mod stream;
 mod support;
 mod tree;
