@@ -79,6 +79,7 @@ mod plan;
 mod progress;
 mod proof;
 mod read;
+pub mod schedule;
 mod sink;
 mod snapshots;
 mod stamp;

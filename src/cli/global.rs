@@ -165,21 +165,21 @@ impl Global {
         builder
     }
 
-    /// What standard error shows; starts logging.
-    pub(super) fn screen(&self) -> Screen {
+    /// What standard error shows; starts logging, of what happens too where that is the output.
+    pub(super) fn screen(&self, logs: bool) -> Screen {
         let shown = match self.progress {
             When::Always => true,
             When::Auto => !self.quiet,
             When::Never => false,
         };
         let screen = Screen::new(shown, self.quiet);
-        self.start_logging(&screen);
+        self.start_logging(&screen, logs);
         screen
     }
 
-    fn start_logging(&self, screen: &Screen) {
+    fn start_logging(&self, screen: &Screen, logs: bool) {
         use tracing::level_filters::LevelFilter;
-        let ours = match (self.quiet, self.verbose) {
+        let ours = match (self.quiet, self.verbose.max(logs.into())) {
             (true, _) => LevelFilter::ERROR,
             (false, 0) => LevelFilter::WARN,
             (false, 1) => LevelFilter::INFO,

@@ -9,6 +9,7 @@ mod parse;
 mod preview;
 mod progress;
 mod query;
+mod schedule;
 mod snapshot;
 mod snapshots;
 mod storage;
@@ -61,13 +62,15 @@ enum Command {
     Verify(verify::Verify),
     Snapshot(snapshot::Snapshot),
     Snapshots(snapshots::Snapshots),
+    Schedule(schedule::Schedule),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { command, global } = arguments;
-    let screen = global.screen();
+    // Nobody watches a schedule: what it does is for a log.
+    let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
@@ -75,6 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Verify(verify) => verify.run(&global, &screen),
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Snapshots(snapshots) => snapshots.run(&global),
+        Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }

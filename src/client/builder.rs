@@ -25,7 +25,7 @@ use crate::{
 /// Where the API lives unless told otherwise.
 pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
 /// The variables of the vendor's tools, the current ones first.
-const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
+pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
 const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
 
 /// Options of a [`Client`].

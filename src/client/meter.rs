@@ -1,8 +1,11 @@
 //! What a client has done so far, for progress and summaries; never decides anything.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// Counters of a client, read while it works.
@@ -13,6 +16,7 @@ pub struct Meter {
     bytes: AtomicU64,
     /// Counts everything that this one counts.
     whole: Option<Arc<Meter>>,
+    statuses: Mutex<BTreeMap<Option<u16>, u64>>,
 }
 
 impl Meter {
@@ -36,11 +40,25 @@ impl Meter {
         Self { whole: Some(whole), ..Self::default() }
     }
 
+    /// Requests that have ended, by the status of their answer; `None` counts those without one.
+    pub fn by_status(&self) -> BTreeMap<Option<u16>, u64> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn request(&self, again: bool) {
         self.requests.fetch_add(1, Relaxed);
         self.retries.fetch_add(u64::from(again), Relaxed);
         if let Some(whole) = &self.whole {
             whole.request(again);
+        }
+    }
+
+    pub(crate) fn ended(&self, status: Option<u16>) {
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        *statuses.entry(status).or_default() += 1;
+        drop(statuses);
+        if let Some(whole) = &self.whole {
+            whole.ended(status);
         }
     }
 

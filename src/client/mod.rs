@@ -17,6 +17,7 @@ use std::sync::Arc;
 use url::Url;
 use uuid::Uuid;
 
+pub(crate) use self::builder::KEY_VARIABLES;
 pub use self::{
     api_error::ApiError,
     builder::ClientBuilder,

@@ -139,6 +139,7 @@ impl Inner {
             tracing::debug!(%url, attempts, "request");
             let result = self.transport.get(url.clone()).await;
             permit.finish(outcome(&result));
+            self.meter.ended(result.as_ref().ok().map(|reply| reply.status.as_u16()));
             let answered = result.is_ok();
             let attempt = match result {
                 Ok(reply) => self.judge(&url, page, filtered, reply, decode).await,

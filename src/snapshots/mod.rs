@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
+pub(crate) use self::history::last_run;
 pub use self::{
     list::{ListedSnapshot, list_snapshots, plan_retention},
     prune::{Fate, Verdict},
@@ -100,5 +101,6 @@ pub async fn run_jobs(
             run::Run { client, job, options, stop, started }.run().await
         }
     };
-    stream::iter(jobs).map(run).buffered(options.jobs.max(1)).collect().await
+    let runs: Vec<_> = jobs.iter().map(run).collect();
+    stream::iter(runs).buffered(options.jobs.max(1)).collect().await
 }

@@ -43,6 +43,13 @@ pub struct JobResult {
     pub exit_code: u8,
 }
 
+impl JobResult {
+    /// Whether it was told to stop: a later run continues it.
+    pub fn was_interrupted(&self) -> bool {
+        matches!(self.exit_code, 130 | 143)
+    }
+}
+
 /// Whether there is a new snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

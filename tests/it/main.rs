@@ -12,6 +12,7 @@
 mod equality;
 mod errors;
 mod faults;
+mod installed;
 mod mixed;
 mod moving;
 mod publish;
@@ -19,6 +20,8 @@ mod read;
 mod readme;
 mod resume;
 mod rows;
+#[cfg(unix)]
+mod schedule;
 mod sinks;
 mod smoke;
 #[cfg(feature = "clouds")]

@@ -409,6 +409,8 @@ async fn every_attempt_asks_for_the_same_and_is_counted() {
     let (first, second) = ("page=1&page_size=100", "page=2&page_size=100");
     assert_eq!(urls, [first, first, first, second]);
     assert_eq!((client.meter().requests(), client.meter().retries()), (4, 2));
+    let by_status: Vec<_> = client.meter().by_status().into_iter().collect();
+    assert_eq!(by_status, [(None, 1), (Some(200), 2), (Some(500), 1)]);
     assert_eq!(client.in_flight(), 0);
 }
 

@@ -1,0 +1,249 @@
+//! `schedule`: the configuration file's jobs at their times, until a signal ends it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use clap::Args;
+use overmind_export::{
+    Config, Error, Job, Result, Stop, SystemClock,
+    chrono::{DateTime, SecondsFormat, Utc},
+    schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
+};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{global::Global, parse, table::Text};
+
+/// What runs has this long to end after a signal; the process is gone within ten seconds.
+const GRACE: Duration = Duration::from_secs(8);
+const START_AGAIN: &str =
+    "start it again: it continues what was interrupted and makes up for what was missed";
+/// More runs than anyone reads, and few enough to be there at once.
+const LISTED: u64 = 1000;
+
+/// Run the configured jobs at their times, in the foreground, until stopped
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SIGHUP reads the configuration file again; a wrong one is reported and the old one stays.
+SIGTERM and SIGINT stop it within ten seconds; what they interrupt is continued by the next run.
+
+Examples:
+  overmind-export schedule --list 5
+  overmind-export schedule --metrics 127.0.0.1:9464")]
+pub(super) struct Schedule {
+    /// Only these jobs [default: all that have a schedule]
+    #[arg(value_name = "JOB")]
+    jobs: Vec<String>,
+    /// Print the next runs of each job and end
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LISTED))]
+    list: Option<u64>,
+    /// List them as JSON, one object a line
+    #[arg(long, requires = "list")]
+    json: bool,
+    /// Jobs side by side; they share the requests in flight
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    side_by_side: u64,
+    /// Serve Prometheus metrics at /metrics, and /healthz, on this address; a port alone is one of this
+    /// machine only
+    #[arg(long, value_name = "ADDR", value_parser = parse::address)]
+    metrics: Option<SocketAddr>,
+}
+
+impl Schedule {
+    pub(super) fn run(self, global: &Global) -> Result<()> {
+        match self.list {
+            Some(count) => self.list(global, count as usize),
+            None => super::block_on(self.serve(global)),
+        }
+    }
+
+    async fn serve(self, global: &Global) -> Result<()> {
+        let metrics = Arc::new(Metrics::new());
+        let clock = Arc::new(SystemClock);
+        let runner = Arc::new(Snapshots::new(clock.clone(), metrics.clone()));
+        // Before anything else: whoever sends one means a reload, not an end.
+        let mut hangups = Hangups::new()?;
+        let stop = Stop::default();
+        let mut stopped = std::pin::pin!(super::export::interrupted());
+
+        let load = || load(global, &self.jobs, &metrics);
+        let entries = load()?;
+        let server = match self.metrics {
+            Some(addr) => Some(serve_metrics(addr, &metrics).await?),
+            None => None,
+        };
+        let (sender, reloads) = mpsc::channel(1);
+        let scheduler = Scheduler::new(runner, clock, metrics.clone(), self.side_by_side as usize);
+        let mut running = std::pin::pin!(scheduler.run(entries, reloads, stop.clone(), GRACE));
+        let signal = loop {
+            tokio::select! {
+                signal = &mut stopped => break signal,
+                // It ends by itself only if it was told to.
+                _ = &mut running => return Err(Error::Internal("the schedule ended".to_owned())),
+                () = hangups.next() => {
+                    let entries = load();
+                    metrics.reloaded(entries.is_ok());
+                    match entries {
+                        Ok(entries) => {
+                            tracing::info!("the configuration file was read again");
+                            // The receiver lives as long as the schedule.
+                            drop(sender.send(entries).await);
+                        }
+                        Err(error) => tracing::error!(
+                            error = %one_line(&error),
+                            "the configuration file is wrong: going on with the old one"
+                        ),
+                    }
+                }
+            }
+        };
+        let signal = match signal {
+            Error::Interrupted { signal, number, .. } => {
+                tracing::info!(signal, "stopping");
+                stop.request(signal, number);
+                Error::Interrupted { signal, number, hint: Some(START_AGAIN) }
+            }
+            error => error,
+        };
+        tokio::select! {
+            _ = &mut running => {}
+            // Whoever asks twice means now.
+            _ = super::export::interrupted() => {}
+        }
+        drop(server);
+        Err(signal)
+    }
+
+    fn list(self, global: &Global, count: usize) -> Result<()> {
+        let jobs = configuration(global)?.jobs_named(&self.jobs)?;
+        let now = Utc::now();
+        if self.json {
+            let runs = jobs.iter().flat_map(|job| Upcoming::of(job, now, count));
+            return runs.into_iter().try_for_each(|run| super::print_json(&run));
+        }
+        let rows = jobs.iter().flat_map(|job| {
+            let mut rows: Vec<_> =
+                Upcoming::of(job, now, count).iter().map(Upcoming::row).collect();
+            if rows.is_empty() {
+                let text = |text: &str| Text::Whole(text.to_owned());
+                rows.push(vec![text(&job.name), text("no schedule"), text("-"), text("-")]);
+            }
+            rows
+        });
+        super::print(&super::table::render(&["job", "local time", "time zone", "utc"], rows))
+    }
+}
+
+/// A run that is to come.
+#[derive(Debug, Serialize)]
+struct Upcoming<'a> {
+    job: &'a str,
+    timezone: &'static str,
+    /// When it starts, jitter included, on the clock of the time zone and in UTC.
+    local: String,
+    utc: String,
+    /// The time that the schedule names, in UTC.
+    scheduled: String,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl<'a> Upcoming<'a> {
+    fn of(job: &'a Job, now: DateTime<Utc>, count: usize) -> Vec<Self> {
+        let Some(table) = Timetable::of(job) else { return Vec::new() };
+        // A run that is scheduled already and only waits for its jitter is still to come.
+        let since = now - job.jitter;
+        let coming = table.after(since).filter(|slot| slot.starts > now).take(count);
+        coming.map(|slot| Self::new(job, &table, slot)).collect()
+    }
+
+    fn new(job: &'a Job, table: &Timetable, slot: Slot) -> Self {
+        let utc = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let local = slot.starts.with_timezone(&table.zone());
+        Self {
+            job: &job.name,
+            timezone: table.zone().name(),
+            local: local.to_rfc3339_opts(SecondsFormat::Secs, false),
+            utc: utc(slot.starts),
+            scheduled: utc(slot.scheduled),
+            shown: local.format("%a %Y-%m-%d %H:%M:%S %z").to_string(),
+        }
+    }
+
+    fn row(&self) -> Vec<Text> {
+        [self.job, &self.shown, self.timezone, &self.utc]
+            .map(|it| Text::Whole(it.to_owned()))
+            .into()
+    }
+}
+
+fn configuration(global: &Global) -> Result<Config> {
+    global.config()?.ok_or_else(|| {
+        let place = Config::default_path().map(|path| format!(", or make {}", path.display()));
+        let place = place.unwrap_or_default();
+        Error::Configuration(format!("no configuration file: give --config FILE{place}"))
+    })
+}
+
+/// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
+fn load(global: &Global, names: &[String], metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
+    let config = configuration(global)?;
+    let client = global.client_of(Some(&config))?;
+    let entries = Planned::of(&config, names, &client)?;
+    metrics.follow(&client);
+    Ok(entries)
+}
+
+async fn serve_metrics(addr: SocketAddr, metrics: &Arc<Metrics>) -> Result<MetricsServer> {
+    let server = MetricsServer::start(addr, metrics.clone()).await;
+    let server = server.map_err(|source| Error::Output {
+        path: addr.to_string().into(),
+        why: "cannot listen there".to_owned(),
+        hint: Some("choose another --metrics address, or port 0 for any free one"),
+        source: Some(source.into()),
+    })?;
+    let addr = server.addr();
+    tracing::info!(metrics = %format!("http://{addr}/metrics"), "serving metrics");
+    if !addr.ip().is_loopback() {
+        tracing::warn!(%addr, "metrics can be read from other machines");
+    }
+    Ok(server)
+}
+
+fn one_line(error: &Error) -> String {
+    let report = error.report().to_string();
+    let lines = report.lines().map(|line| line.trim().trim_start_matches("error: "));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// SIGHUP, where there is such a thing.
+struct Hangups {
+    #[cfg(unix)]
+    signals: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    #[cfg(unix)]
+    fn new() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let signals = signal(SignalKind::hangup())
+            .map_err(|error| Error::Internal(format!("listening for SIGHUP: {error}")))?;
+        Ok(Self { signals })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        if self.signals.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}

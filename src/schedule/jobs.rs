@@ -1,0 +1,150 @@
+//! The configuration file's jobs as the scheduler runs them: a snapshot, then its metrics, its log line
+//! and its `on_result`. A result is told, whatever it is; nothing here ends the schedule.
+
+use std::{path::Path, slice, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use super::{Entry, Metrics, OnResult, RunEnd, Runner, Slot, Timetable};
+use crate::{
+    client::Client,
+    clock::Clock,
+    config::{Config, Job},
+    error::{Error, Result},
+    export::blocking,
+    location::StorageOptions,
+    snapshots::{JobResult, RunOptions, Status, Stop, last_run, run_jobs},
+};
+
+/// A job with what its runs need.
+#[derive(Debug)]
+pub struct Planned {
+    job: Job,
+    client: Client,
+    on_result: Option<OnResult>,
+}
+
+impl Planned {
+    /// The jobs that have a schedule, of those with these names, or of all if none is given. They share
+    /// the client's limit of requests.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that no job has or a job that has no schedule;
+    /// [`Error::Configuration`] when nothing has one, or an `on_result` cannot be run.
+    pub fn of(config: &Config, names: &[String], client: &Client) -> Result<Vec<Entry<Arc<Self>>>> {
+        let jobs = config.jobs_named(names)?;
+        if let Some(job) = jobs.iter().find(|job| job.schedule.is_none())
+            && !names.is_empty()
+        {
+            return Err(Error::invalid("job", &job.name, "it has no schedule"));
+        }
+        let folder = config.path.parent().unwrap_or(Path::new("/"));
+        let entries = jobs.into_iter().filter_map(|job| Some((Timetable::of(&job)?, job)));
+        let entries = entries.map(|(timetable, job)| {
+            let on_result = OnResult::of(&job, folder)?;
+            let (name, catch_up) = (job.name.clone(), job.catch_up);
+            let job = Arc::new(Self { job, client: client.clone(), on_result });
+            Ok(Entry { name, timetable, catch_up, job })
+        });
+        let entries = entries.collect::<Result<Vec<_>>>()?;
+        if entries.is_empty() {
+            let path = config.path.display();
+            return Err(Error::Configuration(format!("no job of {path} has a schedule")));
+        }
+        Ok(entries)
+    }
+}
+
+/// Runs [`Planned`] jobs.
+#[derive(Debug)]
+pub struct Snapshots {
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Snapshots {
+    /// A runner that goes by this clock and counts here.
+    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { clock, metrics }
+    }
+
+    fn count(&self, result: &JobResult, stop: &Stop) -> RunEnd {
+        let end = match result.status {
+            Status::Stored => RunEnd::Stored,
+            Status::Unchanged => RunEnd::Unchanged,
+            Status::Failed if stop.is_requested() && result.was_interrupted() => {
+                RunEnd::Interrupted
+            }
+            Status::Failed => RunEnd::Failed,
+        };
+        let now = self.clock.now();
+        self.metrics.ended(&result.job, end, result.rows, result.bytes, result.seconds, now);
+        end
+    }
+}
+
+impl Runner for Snapshots {
+    type Job = Arc<Planned>;
+
+    async fn run(&self, planned: Arc<Planned>, _: Slot, stop: Stop) {
+        let Planned { job, client, on_result } = &*planned;
+        self.metrics.started(&job.name);
+        let options = RunOptions { jobs: 1, clock: self.clock.clone(), ..RunOptions::default() };
+        let results = run_jobs(client, slice::from_ref(job), &options, &stop).await;
+        for result in results {
+            let end = self.count(&result, &stop);
+            log(&result, end);
+            if let Some(hook) = on_result {
+                tell(hook, &result).await;
+            }
+        }
+    }
+
+    async fn last_run(&self, planned: &Arc<Planned>) -> Option<DateTime<Utc>> {
+        let job = planned.job.clone();
+        let last = blocking(move || last_run(&job, &StorageOptions::default())).await;
+        last.unwrap_or_else(|error| {
+            let causes = crate::error::causes(&error).join(": ");
+            tracing::warn!(job = planned.job.name, %error, causes, "its history cannot be read");
+            None
+        })
+    }
+}
+
+fn log(result: &JobResult, end: RunEnd) {
+    let JobResult { job, rows, bytes, requests, retries, seconds, .. } = result;
+    let snapshots = result.snapshots.iter().filter_map(|it| it.path.as_deref());
+    let snapshot = snapshots.collect::<Vec<_>>().join(" ");
+    let pruned = result.pruned.len();
+    match (end, &result.error) {
+        (RunEnd::Stored, _) => {
+            tracing::info!(
+                job, snapshot, rows, bytes, requests, retries, pruned, seconds, "stored"
+            );
+        }
+        (RunEnd::Unchanged, _) => {
+            tracing::info!(job, snapshot, requests, retries, pruned, seconds, "unchanged");
+        }
+        (RunEnd::Interrupted, _) => {
+            tracing::warn!(job, requests, seconds, "interrupted: the next run continues it");
+        }
+        (RunEnd::Failed, Some(error)) => {
+            let causes = error.causes.join(": ");
+            let hint = error.hint.as_deref().unwrap_or_default();
+            let (exit_code, error) = (error.exit_code, &error.message);
+            tracing::error!(job, exit_code, requests, retries, error, causes, hint, "failed");
+        }
+        (RunEnd::Failed, None) => tracing::error!(job, "failed"),
+    }
+}
+
+async fn tell(hook: &OnResult, result: &JobResult) {
+    let told = match serde_json::to_vec(result) {
+        Ok(json) => hook.tell(&[&json[..], b"\n"].concat(), OnResult::LIMIT).await,
+        Err(error) => return tracing::error!(job = result.job, %error, "on_result"),
+    };
+    if let Err(error) = told {
+        let causes = crate::error::causes(&error).join(": ");
+        tracing::error!(job = result.job, %error, causes, "on_result failed; the run stands");
+    }
+}
