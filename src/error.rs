@@ -218,6 +218,14 @@ pub enum Error {
         /// The output, as given.
         path: PathBuf,
     },
+    /// The lock on the output was lost while the run was at work; nothing was published.
+    #[error("{}: the lock was lost: {why}", path.display())]
+    LockLost {
+        /// The output, as given.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
     /// The run was told to stop.
     #[error("interrupted by {signal}")]
     Interrupted {
@@ -264,7 +272,7 @@ impl Error {
     /// | 70 | a bug of ours |
     /// | 73 | the output exists or cannot be made |
     /// | 74 | reading or writing failed |
-    /// | 75 | another run holds the lock |
+    /// | 75 | another run holds the lock, or took it |
     /// | 77 | no key, or it was refused |
     /// | 78 | configuration |
     /// | 130, 143 | interrupted |
@@ -289,7 +297,7 @@ impl Error {
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
             Self::Io { .. } | Self::Store { .. } => 74,
-            Self::Locked { .. } => 75,
+            Self::Locked { .. } | Self::LockLost { .. } => 75,
             Self::Interrupted { number, .. } => 128 + number,
             Self::OutputClosed => 0,
             Self::Encode { .. } | Self::Internal(_) => 70,
@@ -355,6 +363,9 @@ impl Error {
             }
             Self::Unverified { .. } => "what is named above is wrong: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
+            Self::LockLost { .. } => {
+                "nothing was published: run the same command again when no other run is at work"
+            }
             Self::Internal(_) | Self::Encode { .. } => {
                 "this is a bug: please report it with the command and this text"
             }

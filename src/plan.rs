@@ -16,9 +16,11 @@ use crate::{
     batch::Column,
     client::Query,
     error::{Error, Result},
+    location::{Location, StorageOptions},
     manifest::{Completeness, SnapshotOf},
     paginator::{PageRange, StreamOptions},
     sink::{Compression, Encoding, Format},
+    urls::quotable,
 };
 
 /// Rows in a part of a directory, unless told otherwise.
@@ -29,10 +31,11 @@ pub(crate) const BYTES_PER_FILE: u64 = 512 << 20;
 /// Where an export goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// One file, which appears when it is complete.
-    File(PathBuf),
-    /// A directory of parts with a manifest, which appears when it is complete.
-    Directory(PathBuf),
+    /// One file or object, which appears when it is complete.
+    File(Location),
+    /// A directory of parts with a manifest, which appears when it is complete; in an object store a
+    /// prefix, where the parts come first and `_SUCCESS` says that it is complete.
+    Directory(Location),
     /// Standard output.
     Stdout,
 }
@@ -40,7 +43,7 @@ pub enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) | Self::Directory(path) => write!(f, "{}", path.display()),
+            Self::File(place) | Self::Directory(place) => write!(f, "{place}"),
             Self::Stdout => f.write_str("standard output"),
         }
     }
@@ -61,8 +64,11 @@ pub struct ExportOptions {
     pub dataset: Uuid,
     /// Its filters and the order of its rows.
     pub query: Query,
-    /// Where to: a file, a directory, or `-` for standard output. See [`Target`].
+    /// Where to: a file, a directory, the URL of either in an object store, or `-` for standard
+    /// output. See [`Target`].
     pub output: PathBuf,
+    /// Settings of the object store, if the output is in one.
+    pub storage: StorageOptions,
     /// The format; default what the output's extension says, and Parquet for a directory.
     pub format: Option<Format>,
     /// The codec; default what the extension says, or the format's own default.
@@ -94,13 +100,14 @@ pub struct ExportOptions {
 }
 
 impl ExportOptions {
-    /// The defaults for exporting this dataset to this output.
+    /// The defaults for exporting this dataset to this output, a path or a URL.
     pub fn new(dataset: Uuid, output: impl Into<PathBuf>) -> Self {
         let stream = StreamOptions::default();
         Self {
             dataset,
             query: Query::default(),
             output: output.into(),
+            storage: StorageOptions::default(),
             format: None,
             compression: None,
             columns: None,
@@ -140,7 +147,7 @@ impl ExportPlan {
     /// sense by itself or together.
     pub fn new(options: ExportOptions) -> Result<Self> {
         options.query.validate()?;
-        let target = target(&options.output)?;
+        let target = target(&options.output, &options.storage)?;
         let encoding = encoding(&target, options.format, options.compression)?;
         let positive = |what, value: u64| match value {
             0 => Err(Error::invalid(what, "0", "it must be at least 1")),
@@ -221,31 +228,36 @@ impl ExportPlan {
     }
 }
 
-fn target(output: &Path) -> Result<Target> {
+fn target(output: &Path, storage: &StorageOptions) -> Result<Target> {
     let text = output.to_string_lossy();
-    let wrong = |why: &str| Err(Error::invalid("output", text.clone(), why));
+    let wrong = |why: &str| Err(Error::invalid("output", quotable(&text), why));
     if text.is_empty() {
         return wrong("it is empty");
     }
     if text == "-" {
         return Ok(Target::Stdout);
     }
-    if text.contains("://") {
-        return wrong("only local paths and - are known");
-    }
-    if text.ends_with('/') || output.is_dir() || output.extension().is_none() {
-        return match output.file_name() {
-            Some(_) => Ok(Target::Directory(output.to_owned())),
-            None => wrong("name the directory itself, so that there is one to put in its place"),
+    let location = if text.contains("://") {
+        Location::parse(&text, storage)?
+    } else {
+        Location::from(output)
+    };
+    let name = PathBuf::from(location.name());
+    let is_directory = location.as_local().is_some_and(Path::is_dir);
+    if text.ends_with('/') || is_directory || name.extension().is_none() {
+        return if location.as_local().is_some() && name.as_os_str().is_empty() {
+            wrong("name the directory itself, so that there is one to put in its place")
+        } else {
+            Ok(Target::Directory(location))
         };
     }
-    if Encoding::of_path(output).is_none() {
+    if Encoding::of_path(&name).is_none() {
         return wrong(
             "the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); \
              a path that ends in a slash is a directory of parts",
         );
     }
-    Ok(Target::File(output.to_owned()))
+    Ok(Target::File(location))
 }
 
 fn encoding(
@@ -268,11 +280,10 @@ fn encoding(
             }
         },
         Target::Directory(_) => (format.unwrap_or(Format::Parquet), None),
-        Target::File(path) => match (Encoding::of_path(path), format) {
+        Target::File(place) => match (Encoding::of_path(Path::new(&place.name())), format) {
             (Some(named), Some(format)) if named.format() != format => {
                 return Err(Error::Usage(format!(
-                    "{} is named as {} and --format says {format}: change one of them",
-                    path.display(),
+                    "{place} is named as {} and --format says {format}: change one of them",
                     named.format()
                 )));
             }

@@ -34,6 +34,18 @@ pub(crate) struct Reader {
     pub(crate) batches: Box<dyn Iterator<Item = Result<RecordBatch>>>,
 }
 
+/// Whether an export is a single file rather than a directory of parts. In a store, where a prefix is
+/// nothing by itself, the name decides, as it does when it is written.
+pub(crate) fn is_single_file(location: &Location) -> Result<bool> {
+    match location.as_local() {
+        Some(path) => Ok(!std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir()),
+        None => {
+            let directory = location.to_string().ends_with('/');
+            Ok(!directory && Encoding::of_path(Path::new(&location.name())).is_some())
+        }
+    }
+}
+
 /// Opens a file of an export, by its extension.
 pub(crate) fn open(path: &Location) -> Result<Reader> {
     let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {

@@ -60,10 +60,7 @@ impl Verification {
 /// # Ok::<(), overmind_export::Error>(())
 /// ```
 pub fn verify(location: &Location) -> Result<Verification> {
-    let is_directory = match location.as_local() {
-        Some(path) => std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir(),
-        None => !location.is_file()?,
-    };
+    let single = read::is_single_file(location)?;
     let mut found = Verification {
         path: location.to_path(),
         files: 0,
@@ -71,10 +68,10 @@ pub fn verify(location: &Location) -> Result<Verification> {
         completeness: None,
         problems: Vec::new(),
     };
-    if is_directory {
-        directory(location, &mut found)?
-    } else {
+    if single {
         single_file(location, &mut found)?
+    } else {
+        directory(location, &mut found)?
     }
     Ok(found)
 }

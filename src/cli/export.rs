@@ -9,7 +9,7 @@ use overmind_export::{
 };
 use uuid::Uuid;
 
-use super::{global::Global, parse, progress::Screen, query::Filters};
+use super::{global::Global, parse, progress::Screen, query::Filters, storage::Storage};
 
 /// Export a dataset to a file, a directory of parts, or standard output
 #[derive(Debug, Args)]
@@ -17,13 +17,15 @@ use super::{global::Global, parse, progress::Screen, query::Filters};
 Examples:
   overmind-export export ID -o rows.parquet
   overmind-export export ID -o snapshots/today/ --rows-per-file 100000
+  overmind-export export ID -o s3://bucket/datasets/today/
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
 pub(super) struct Export {
     /// The dataset's id
     #[arg(value_name = "DATASET_ID", value_parser = parse::id)]
     dataset: Uuid,
     /// A file (.parquet, .arrow, .jsonl, .jsonl.gz, .jsonl.zst), a directory of parts (a path that
-    /// ends in a slash or has no extension), or - for standard output
+    /// ends in a slash or has no extension), the URL of either (s3://, gs://, az://, abfss://), or -
+    /// for standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     output: PathBuf,
     /// parquet, arrow or jsonl [default: by extension; parquet for a directory, jsonl for -]
@@ -78,12 +80,15 @@ pub(super) struct Export {
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
     filters: Filters,
+    #[command(flatten)]
+    storage: Storage,
 }
 
 impl Export {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let (json, dry_run) = (self.json, self.dry_run);
-        let plan = ExportPlan::new(self.into())?;
+        let storage = self.storage.options(global)?;
+        let plan = ExportPlan::new(ExportOptions { storage, ..self.into() })?;
         if json && *plan.target() == Target::Stdout {
             return Err(Error::Usage(
                 "--json and -o - both want standard output: leave one out".to_owned(),

@@ -24,7 +24,7 @@ pub(crate) struct Global {
     pub(super) api_key_file: Option<PathBuf>,
     /// Trust the certificates in this PEM file besides the system's
     #[arg(long, global = true, value_name = "FILE")]
-    ca_cert: Option<PathBuf>,
+    pub(super) ca_cert: Option<PathBuf>,
     /// Allow plain http to another machine: the key crosses the network unencrypted
     #[arg(long, global = true)]
     allow_http: bool,

@@ -12,6 +12,7 @@ mod query;
 mod schedule;
 mod snapshot;
 mod snapshots;
+mod storage;
 mod table;
 mod verify;
 
@@ -35,6 +36,7 @@ Environment:
   OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    the key, unless --api-key-file is given
   OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   the base URL, unless --base-url is given
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
+  AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
 Exit codes: 0 done · 2 usage · 65 the data is not what it should be · 66 no such dataset ·
   69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be made · 74 I/O ·
@@ -58,9 +60,9 @@ enum Command {
     Datasets(datasets::Datasets),
     Preview(preview::Preview),
     Verify(verify::Verify),
-    Schedule(schedule::Schedule),
     Snapshot(snapshot::Snapshot),
     Snapshots(snapshots::Snapshots),
+    Schedule(schedule::Schedule),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
@@ -73,10 +75,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
-        Command::Verify(verify) => verify.run(&screen),
-        Command::Schedule(schedule) => schedule.run(&global),
+        Command::Verify(verify) => verify.run(&global, &screen),
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Snapshots(snapshots) => snapshots.run(&global),
+        Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }

@@ -9,7 +9,12 @@ use overmind_export::{
     schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
 };
 use serde::Serialize;
-use tokio::sync::mpsc;
+#[cfg(unix)]
+use tokio::signal::unix;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::sleep,
+};
 
 use super::{global::Global, parse, table::Text};
 
@@ -61,10 +66,9 @@ impl Schedule {
         let options = RunOptions::default();
         let clock = options.clock.clone();
         let runner = Arc::new(Snapshots::new(options, metrics.clone()));
-        // Before anything else: whoever sends one means a reload, not an end.
-        let mut hangups = Hangups::new()?;
+        // Before anything else: none of them may find a process that does not listen yet.
+        let mut signals = Signals::new()?;
         let stop = Stop::default();
-        let mut stopped = std::pin::pin!(super::export::interrupted());
 
         let load = || load(global, &self.jobs, &metrics);
         let entries = load()?;
@@ -72,22 +76,31 @@ impl Schedule {
             Some(addr) => Some(serve_metrics(addr, &metrics).await?),
             None => None,
         };
-        let (sender, reloads) = mpsc::channel(1);
+        let (sender, reloads) = mpsc::unbounded_channel();
         let scheduler = Scheduler::new(runner, clock, metrics.clone(), self.side_by_side);
-        let mut running = std::pin::pin!(scheduler.run(entries, reloads, stop.clone(), GRACE));
-        let signal = loop {
+        let hurry = Notify::new();
+        let grace = async {
             tokio::select! {
-                signal = &mut stopped => break signal,
-                // It ends by itself only if it was told to.
-                _ = &mut running => return Err(Error::Internal("the schedule ended".to_owned())),
-                () = hangups.next() => {
+                () = sleep(GRACE) => {}
+                () = hurry.notified() => {}
+            }
+        };
+        let mut running = std::pin::pin!(scheduler.run(entries, reloads, stop.clone(), grace));
+        let mut ended_by = None;
+        loop {
+            let signal = tokio::select! {
+                signal = signals.next() => signal,
+                _ = &mut running => break,
+            };
+            match signal {
+                Signal::Reload => {
                     let entries = load();
                     metrics.reloaded(entries.is_ok());
                     match entries {
                         Ok(entries) => {
                             tracing::info!("the configuration file was read again");
-                            // The receiver lives as long as the schedule.
-                            drop(sender.send(entries).await);
+                            // When it is stopping already, it takes no more.
+                            drop(sender.send(entries));
                         }
                         Err(error) => tracing::error!(
                             error = %one_line(&error),
@@ -95,23 +108,22 @@ impl Schedule {
                         ),
                     }
                 }
+                // Whoever asks twice means now.
+                Signal::Stop(..) if ended_by.is_some() => hurry.notify_one(),
+                Signal::Stop(signal, number) => {
+                    tracing::info!(signal, "stopping");
+                    stop.request(signal, number);
+                    ended_by = Some((signal, number));
+                }
             }
-        };
-        let signal = match signal {
-            Error::Interrupted { signal, number, .. } => {
-                tracing::info!(signal, "stopping");
-                stop.request(signal, number);
-                Error::Interrupted { signal, number, hint: Some(START_AGAIN) }
-            }
-            error => error,
-        };
-        tokio::select! {
-            _ = &mut running => {}
-            // Whoever asks twice means now.
-            _ = super::export::interrupted() => {}
         }
         drop(server);
-        Err(signal)
+        match ended_by {
+            Some((signal, number)) => {
+                Err(Error::Interrupted { signal, number, hint: Some(START_AGAIN) })
+            }
+            None => Err(Error::Internal("the schedule ended by itself".to_owned())),
+        }
     }
 
     fn list(self, global: &Global, count: usize) -> Result<()> {
@@ -208,35 +220,55 @@ fn one_line(error: &Error) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// SIGHUP, where there is such a thing.
-struct Hangups {
-    #[cfg(unix)]
-    signals: tokio::signal::unix::Signal,
+/// What a signal asks for.
+enum Signal {
+    Reload,
+    Stop(&'static str, u8),
 }
 
-impl Hangups {
+/// The signals that mean something here, heard from the moment that this is made.
+struct Signals {
     #[cfg(unix)]
+    hangup: unix::Signal,
+    #[cfg(unix)]
+    interrupt: unix::Signal,
+    #[cfg(unix)]
+    terminate: unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
     fn new() -> Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = signal(SignalKind::hangup())
-            .map_err(|error| Error::Internal(format!("listening for SIGHUP: {error}")))?;
-        Ok(Self { signals })
+        let signal = |kind| {
+            unix::signal(kind)
+                .map_err(|error| Error::Internal(format!("listening for signals: {error}")))
+        };
+        Ok(Self {
+            hangup: signal(unix::SignalKind::hangup())?,
+            interrupt: signal(unix::SignalKind::interrupt())?,
+            terminate: signal(unix::SignalKind::terminate())?,
+        })
     }
 
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        if self.signals.recv().await.is_none() {
-            std::future::pending::<()>().await;
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT", 2),
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM", 15),
         }
     }
+}
 
-    #[cfg(not(unix))]
+#[cfg(not(unix))]
+impl Signals {
     fn new() -> Result<Self> {
         Ok(Self {})
     }
 
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        std::future::pending::<()>().await;
+    async fn next(&mut self) -> Signal {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Signal::Stop("Ctrl-C", 2),
+            Err(_) => std::future::pending().await,
+        }
     }
 }

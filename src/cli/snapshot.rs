@@ -17,6 +17,7 @@ use super::{
     global::Global,
     parse,
     progress::{Screen, Shown},
+    storage::Storage,
     table::Text,
 };
 
@@ -40,6 +41,8 @@ pub(super) struct Snapshot {
     /// Print a summary as one JSON object on standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    storage: Storage,
 }
 
 /// What `--json` prints.
@@ -53,12 +56,14 @@ impl Snapshot {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let config = global.required_config()?;
         let jobs = jobs_of(&config, &self.jobs)?;
+        let storage = self.storage.options_with(global, &config)?;
         if self.prune_dry_run {
-            return self.show_retention(&jobs);
+            return self.show_retention(&jobs, &storage);
         }
         let client = global.client_of(Some(&config))?;
         let mut options = RunOptions::default();
         options.jobs = self.side_by_side;
+        options.storage = storage;
         let running = Running::new(screen);
         options.observer = Some(running.observer());
         let stop = Stop::default();
@@ -83,10 +88,10 @@ impl Snapshot {
         ended.map_or(Ok(()), Err)
     }
 
-    fn show_retention(&self, jobs: &[Job]) -> Result<()> {
+    fn show_retention(&self, jobs: &[Job], storage: &StorageOptions) -> Result<()> {
         let mut verdicts = Vec::new();
         for job in jobs {
-            verdicts.extend(plan_retention(job, &StorageOptions::default())?);
+            verdicts.extend(plan_retention(job, storage)?);
         }
         if self.json {
             return verdicts.iter().try_for_each(super::print_json);

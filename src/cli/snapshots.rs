@@ -2,9 +2,9 @@
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
-use overmind_export::{ListedSnapshot, Result, StorageOptions, list_snapshots};
+use overmind_export::{ListedSnapshot, Result, list_snapshots};
 
-use super::{global::Global, table::Text};
+use super::{global::Global, storage::Storage, table::Text};
 
 /// List the snapshots that are there
 #[derive(Debug, Args)]
@@ -15,14 +15,17 @@ pub(super) struct Snapshots {
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    storage: Storage,
 }
 
 impl Snapshots {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let config = global.required_config()?;
+        let storage = self.storage.options_with(global, &config)?;
         let mut all = Vec::new();
         for job in super::snapshot::jobs_of(&config, &self.jobs)? {
-            all.extend(list_snapshots(&job, &StorageOptions::default())?);
+            all.extend(list_snapshots(&job, &storage)?);
         }
         if self.json {
             return all.iter().try_for_each(super::print_json);

@@ -2,26 +2,28 @@
 
 use clap::Args;
 use indicatif::HumanCount;
-use overmind_export::{Error, Location, Result, StorageOptions, Verification, verify};
+use overmind_export::{Error, Result, Verification, verify};
 
-use super::progress::Screen;
+use super::{global::Global, progress::Screen, storage::Storage};
 
-/// Check that exports are still what they were when they were written; offline
+/// Check that exports are still what they were when they were written; without the API
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// Directories of parts, or single files
+    /// Directories of parts, or single files; paths, or URLs such as s3://bucket/prefix/
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
     /// Print one JSON object a path instead of lines
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    storage: Storage,
 }
 
 impl Verify {
-    pub(super) fn run(&self, screen: &Screen) -> Result<()> {
+    pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
         let mut damaged = 0;
         for path in &self.paths {
-            let found = verify(&Location::parse(path, &StorageOptions::default())?)?;
+            let found = verify(&self.storage.location(path, global)?)?;
             damaged += u64::from(!found.is_ok());
             if self.json {
                 super::print_json(&found)?;

@@ -14,9 +14,9 @@ pub struct Meter {
     requests: AtomicU64,
     retries: AtomicU64,
     bytes: AtomicU64,
-    statuses: Mutex<BTreeMap<Option<u16>, u64>>,
     /// Counts everything that this one counts.
     whole: Option<Arc<Meter>>,
+    statuses: Mutex<BTreeMap<Option<u16>, u64>>,
 }
 
 impl Meter {
@@ -35,14 +35,14 @@ impl Meter {
         self.bytes.load(Relaxed)
     }
 
-    /// Requests that have ended, by the status of their answer; `None` counts those without one.
-    pub fn by_status(&self) -> BTreeMap<Option<u16>, u64> {
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// A meter from zero whose counts are part of this one's.
     pub(crate) fn part(whole: Arc<Self>) -> Self {
         Self { whole: Some(whole), ..Self::default() }
+    }
+
+    /// Requests that have ended, by the status of their answer; `None` counts those without one.
+    pub fn by_status(&self) -> BTreeMap<Option<u16>, u64> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn request(&self, again: bool) {

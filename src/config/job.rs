@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     batch::Column,
     client::Query,
+    location::{Location, StorageOptions},
     sink::{Compression, Format},
 };
 
@@ -33,6 +34,8 @@ pub struct Job {
     /// A directory or the URL of a prefix in an object store; a relative path of the file has been
     /// resolved against the file's folder.
     pub root: String,
+    /// Settings of the object store of the root; those that are given to a run win over them.
+    pub storage: StorageOptions,
     /// The format; default Parquet.
     pub format: Option<Format>,
     /// The codec; default the format's own.
@@ -61,6 +64,18 @@ pub struct Job {
     pub jitter: Duration,
     /// A program and its arguments, which get the result of each scheduled run as JSON.
     pub on_result: Option<Vec<String>>,
+}
+
+impl Job {
+    /// The folder of its snapshots.
+    pub(crate) fn folder(&self, storage: &StorageOptions) -> crate::Result<Location> {
+        Ok(Location::parse(&self.root, &self.storage_with(storage))?.child(&self.name))
+    }
+
+    /// Its settings of the object store, with those of a run.
+    pub(crate) fn storage_with(&self, storage: &StorageOptions) -> StorageOptions {
+        self.storage.clone().and(storage)
+    }
 }
 
 /// Which datasets a job takes.

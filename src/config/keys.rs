@@ -13,6 +13,7 @@ use crate::{
     batch::Column,
     client::Source,
     error::Error,
+    location::StorageOptions,
     sink::{Compression, Format},
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Keys {
     pub(super) version_max: Option<i64>,
     pub(super) ordering: Option<String>,
     pub(super) root: Option<String>,
+    pub(super) storage: Option<StorageOptions>,
     pub(super) format: Option<Format>,
     pub(super) compression: Option<Compression>,
     pub(super) columns: Option<Vec<Column>>,
@@ -72,6 +74,7 @@ impl Keys {
             version_max: section.read("version_max", Item::integer)?,
             ordering: section.read("ordering", text)?,
             root: section.read("root", text)?,
+            storage: section.read("storage", storage)?,
             format: section.read("format", |item| item.parse(library))?,
             compression: section.read("compression", |item| item.parse(library))?,
             columns: section.read("columns", columns)?,
@@ -116,6 +119,7 @@ impl Keys {
             version_max: self.version_max.or(d.version_max),
             ordering: self.ordering.or(d.ordering),
             root: self.root.or(d.root),
+            storage: self.storage.or(d.storage),
             format: self.format.or(d.format),
             compression: self.compression.or(d.compression),
             columns: self.columns.or(d.columns),
@@ -191,6 +195,14 @@ fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &Item<'_>) -> Result<T>
         zero if zero == T::default() => Err(item.wrong("it must be at least 1")),
         number => Ok(number),
     }
+}
+
+/// Settings by name, which are not quoted: some are secrets.
+fn storage(item: &Item<'_>) -> Result<StorageOptions> {
+    item.pairs().map(|pairs| {
+        let options = StorageOptions::default();
+        pairs.into_iter().fold(options, |options, (key, value)| options.with(key, value))
+    })
 }
 
 fn keep(item: &Item<'_>) -> Result<Keep> {

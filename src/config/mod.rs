@@ -30,6 +30,7 @@ use self::{
 use crate::{
     client::Query,
     error::{Error, Result},
+    location::Location,
 };
 
 /// The configuration file, read and checked.
@@ -214,6 +215,8 @@ fn job(
         true => root,
         false => resolve(&root).to_string_lossy().into_owned(),
     };
+    let storage = keys.storage.unwrap_or_default();
+    Location::parse(&root, &storage).map_err(|error| section.wrong(error))?;
     let compression = keys.compression;
     if let Some(compression) = compression {
         let format = keys.format.unwrap_or(crate::sink::Format::Parquet);
@@ -234,6 +237,7 @@ fn job(
         selection,
         query,
         root,
+        storage,
         format: keys.format,
         compression,
         columns: keys.columns,

@@ -146,6 +146,19 @@ impl<'t> Item<'t> {
         list.iter().map(text).collect::<Option<_>>().ok_or_else(wrong)
     }
 
+    /// A table of texts, by any names; what is wrong with it is said without quoting it.
+    pub(super) fn pairs(&self) -> Result<Vec<(&'t str, &'t str)>> {
+        let (key, section) = (self.key, &self.section);
+        let why = format!("{key} in {section}: give texts by name, such as {{ region = \"eu\" }}");
+        let wrong = || Wrong::new(self.text, self.span.start, why.clone());
+        let pairs = self.value.as_table().ok_or_else(wrong)?.iter();
+        let pair = |(name, value): (&'t Spanned<_>, &'t Spanned<DeValue<'t>>)| {
+            let name: &'t std::borrow::Cow<'t, str> = name.get_ref();
+            Some((name.as_ref(), value.get_ref().as_str()?))
+        };
+        pairs.map(pair).collect::<Option<_>>().ok_or_else(wrong)
+    }
+
     /// A table inside the table.
     pub(super) fn section(&self) -> Result<Section<'t>> {
         let table = self.value.as_table().ok_or_else(|| self.wrong("give a table"))?;

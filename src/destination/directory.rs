@@ -45,7 +45,7 @@ pub(super) fn part_name(index: usize, extension: &str) -> String {
 }
 
 /// The plan of the run that was interrupted while it wrote this directory, if it left one.
-pub(crate) fn interrupted(target: &Path) -> Option<Value> {
+pub(super) fn interrupted(target: &Path) -> Option<Value> {
     let journal = disk::staging_path(target).join("journal.jsonl");
     Journal::read(&journal).map(|(header, _)| header.plan)
 }

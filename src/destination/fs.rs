@@ -10,7 +10,7 @@ use super::parent;
 use crate::error::{Error, Result};
 
 /// Opens (making it if need be) and locks `path`; the lock goes with the process, however it ends.
-pub(crate) fn lock(path: &Path, target: &Path) -> Result<File> {
+pub(super) fn lock(path: &Path, target: &Path) -> Result<File> {
     for _ in 0..100 {
         let file = OpenOptions::new()
             .read(true)

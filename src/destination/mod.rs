@@ -1,6 +1,7 @@
 //! Where bytes go: staged beside the target, published in one step, resumed after a kill.
 //!
-//! - Nothing partial is ever visible at the target: it is what it was before, or complete.
+//! - Nothing partial is ever visible at the target: it is what it was before, or complete. In a store,
+//!   which can rename nothing, that holds for who goes by the manifest.
 //! - An existing output is never touched unless overwriting was asked for, and then only a file, an
 //!   empty directory, or a directory whose manifest is ours and lists everything in it.
 //! - One run at a time writes a target; the lock of a dead process blocks nobody.
@@ -12,18 +13,27 @@ mod file;
 mod fs;
 mod journal;
 mod part;
+#[cfg(feature = "clouds")]
+mod remote;
 
-use std::path::Path;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    directory::{Directory, interrupted},
+    directory::Directory,
     file::SingleFile,
-    fs::{cannot_create, lock},
+    fs::cannot_create,
     journal::{Header, Kept},
     part::{PartFile, examine},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
+    location::Location,
     manifest::{Manifest, Part},
     plan::{ExportPlan, Target},
 };
@@ -33,19 +43,53 @@ use crate::{
 pub(crate) enum Destination {
     File(SingleFile),
     Directory(Directory),
+    #[cfg(feature = "clouds")]
+    Object(remote::Object),
+    #[cfg(feature = "clouds")]
+    Prefix(remote::Prefix),
     Stdout,
 }
 
 impl Destination {
-    /// Looks whether the export can go there; writes nothing.
-    pub(crate) fn probe(plan: &ExportPlan) -> Result<Self> {
-        let overwrite = plan.options.overwrite;
-        Ok(match &plan.target {
-            Target::File(path) => {
-                Self::File(SingleFile::probe(path, overwrite, plan.options.manifest)?)
-            }
-            Target::Directory(path) => Self::Directory(Directory::probe(path, overwrite)?),
-            Target::Stdout => Self::Stdout,
+    /// Looks whether the export can go there. In a store that takes the lock, which shows that the run
+    /// may write, unless the run is only to look; locally it writes nothing.
+    pub(crate) fn probe(plan: &ExportPlan, only_look: bool) -> Result<Self> {
+        let (overwrite, sidecar) = (plan.options.overwrite, plan.options.manifest);
+        let location = match &plan.target {
+            Target::File(location) | Target::Directory(location) => location,
+            Target::Stdout => return Ok(Self::Stdout),
+        };
+        let directory = matches!(plan.target, Target::Directory(_));
+        #[cfg(feature = "clouds")]
+        if let Some(target) = location.as_remote() {
+            return Ok(if directory {
+                let temp_dir = plan.temp_dir();
+                Self::Prefix(remote::Prefix::probe(
+                    location, target, overwrite, only_look, temp_dir,
+                )?)
+            } else {
+                Self::Object(remote::Object::probe(
+                    location, target, overwrite, sidecar, only_look,
+                )?)
+            });
+        }
+        let _ = only_look;
+        let path = &location.to_path();
+        Ok(if directory {
+            Self::Directory(Directory::probe(path, overwrite)?)
+        } else {
+            Self::File(SingleFile::probe(path, overwrite, sidecar)?)
+        })
+    }
+
+    /// Ends what blocks in a store, from another thread: the run is told to stop.
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper(match self {
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.stop(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.stop(),
+            Self::File(_) | Self::Directory(_) | Self::Stdout => None,
         })
     }
 
@@ -58,7 +102,9 @@ impl Destination {
     pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
         match self {
             Self::Directory(directory) => directory.resume(header, restart),
-            Self::File(_) | Self::Stdout => Ok(Vec::new()),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.resume(header, restart),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -67,6 +113,10 @@ impl Destination {
         match self {
             Self::File(file) => file.open(),
             Self::Directory(directory) => directory.open(header),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.open(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.open(header),
             Self::Stdout => Ok(()),
         }
     }
@@ -76,6 +126,10 @@ impl Destination {
         match self {
             Self::File(file) => file.create(),
             Self::Directory(directory) => directory.create(index, extension),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.create(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.create(index, extension),
             Self::Stdout => Ok(PartFile::stdout()),
         }
     }
@@ -85,15 +139,21 @@ impl Destination {
         match self {
             Self::File(file) => file.name(),
             Self::Directory(_) => directory::part_name(index, extension),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.name(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.part_name(index, extension),
             Self::Stdout => "-".to_owned(),
         }
     }
 
     /// A file for the ids of the part with this index, where a later run may continue this one.
-    pub(crate) fn create_ids(&mut self, index: usize) -> Result<Option<PartFile>> {
+    pub(crate) fn create_ids(&mut self, index: usize, extension: &str) -> Result<Option<PartFile>> {
         match self {
             Self::Directory(directory) => directory.create_ids(index).map(Some),
-            Self::File(_) | Self::Stdout => Ok(None),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.create_ids(index, extension).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -106,7 +166,9 @@ impl Destination {
     ) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.keep(part, has_next, last_order),
-            Self::File(_) | Self::Stdout => Ok(()),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.keep(part, has_next, last_order),
+            _ => Ok(()),
         }
     }
 
@@ -115,6 +177,10 @@ impl Destination {
         match self {
             Self::File(file) => file.publish(manifest, sidecar),
             Self::Directory(directory) => directory.publish(manifest),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.publish(manifest, sidecar),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.publish(manifest),
             Self::Stdout => Ok(()),
         }
     }
@@ -127,6 +193,13 @@ impl Destination {
                 0
             }
             Self::Directory(directory) => directory.abandon(),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => {
+                object.abandon();
+                0
+            }
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.abandon(),
             Self::Stdout => 0,
         }
     }
@@ -135,7 +208,77 @@ impl Destination {
     pub(crate) fn forget(&mut self) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.forget(),
-            Self::File(_) | Self::Stdout => Ok(()),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(prefix) => prefix.forget(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The plan of the run that was interrupted while it wrote this directory, if one was and can be
+/// continued.
+pub(crate) fn interrupted(target: &Location) -> Result<Option<Value>> {
+    #[cfg(feature = "clouds")]
+    if let Some(remote) = target.as_remote() {
+        return remote::interrupted(remote);
+    }
+    Ok(directory::interrupted(&target.to_path()))
+}
+
+/// Drops what an interrupted run left of a directory in a store.
+pub(crate) fn discard(target: &Location) -> Result<()> {
+    #[cfg(feature = "clouds")]
+    if let Some(remote) = target.as_remote() {
+        return remote::discard(target, remote);
+    }
+    Err(Error::Internal(format!("{target} is in no store")))
+}
+
+/// Holds a place until it is released, or until the process ends.
+#[derive(Debug)]
+pub(crate) enum PlaceLock {
+    Local(PathBuf, File),
+    #[cfg(feature = "clouds")]
+    Remote(remote::Lock),
+}
+
+impl PlaceLock {
+    /// Takes the lock of a folder, which is made if need be.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another run has it.
+    pub(crate) fn take(folder: &Location) -> Result<Self> {
+        #[cfg(feature = "clouds")]
+        if let Some(remote) = folder.as_remote() {
+            return remote::lock(remote).map(Self::Remote);
+        }
+        let local = folder.to_path();
+        std::fs::create_dir_all(&local).map_err(|error| cannot_create(&local, error))?;
+        let path = local.join(".lock");
+        let file = fs::lock(&path, &local)?;
+        Ok(Self::Local(path, file))
+    }
+
+    pub(crate) fn release(self) -> Result<()> {
+        match self {
+            Self::Local(path, _held) => {
+                // While it is held: who waits for it looks whether it is still the file of that name.
+                std::fs::remove_file(&path).map_err(Error::io("remove", &path))
+            }
+            #[cfg(feature = "clouds")]
+            Self::Remote(lock) => lock.release(),
+        }
+    }
+}
+
+/// What [`Destination::stopper`] gives; does nothing where nothing can block for long.
+#[derive(Debug)]
+pub(crate) struct Stopper(Option<CancellationToken>);
+
+impl Stopper {
+    pub(crate) fn stop(&self) {
+        if let Some(stop) = &self.0 {
+            stop.cancel();
         }
     }
 }

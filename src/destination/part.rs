@@ -10,6 +10,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "clouds")]
+use super::remote::Upload;
 use crate::{
     error::{Error, Result},
     sink::Output,
@@ -43,6 +45,8 @@ struct State {
 enum Medium {
     File(File),
     Stdout(Stdout),
+    #[cfg(feature = "clouds")]
+    Upload(Upload),
 }
 
 impl PartFile {
@@ -52,6 +56,11 @@ impl PartFile {
 
     pub(super) fn stdout() -> Self {
         Self::over(Path::new("standard output"), Medium::Stdout(io::stdout()))
+    }
+
+    #[cfg(feature = "clouds")]
+    pub(super) fn upload(upload: Upload) -> Self {
+        Self::over(&PathBuf::from(upload.target().to_string()), Medium::Upload(upload))
     }
 
     fn over(path: &Path, medium: Medium) -> Self {
@@ -80,6 +89,8 @@ impl PartFile {
         let done = state.medium.flush().and_then(|()| match state.medium.get_mut() {
             Medium::File(file) => file.sync_all(),
             Medium::Stdout(stdout) => stdout.flush(),
+            #[cfg(feature = "clouds")]
+            Medium::Upload(upload) => upload.close().map_err(io::Error::other),
         });
         done.map_err(|error| self.explain(error))?;
         let sha256 = std::mem::take(&mut state.sha256).finalize();
@@ -91,6 +102,11 @@ impl PartFile {
         if to_pipe && error.kind() == io::ErrorKind::BrokenPipe {
             return Error::OutputClosed;
         }
+        // What a store said has been put in words already.
+        let error = match error.downcast::<Error>() {
+            Ok(error) => return error,
+            Err(error) => error,
+        };
         Error::io("write", &self.path)(error)
     }
 
@@ -134,6 +150,8 @@ impl Write for Medium {
         match self {
             Self::File(file) => file.write(bytes),
             Self::Stdout(stdout) => stdout.write(bytes),
+            #[cfg(feature = "clouds")]
+            Self::Upload(upload) => upload.write(bytes),
         }
     }
 
@@ -141,6 +159,9 @@ impl Write for Medium {
         match self {
             Self::File(file) => file.flush(),
             Self::Stdout(stdout) => stdout.flush(),
+            // Blocks leave when they are full: a shorter one is allowed at the end alone.
+            #[cfg(feature = "clouds")]
+            Self::Upload(_) => Ok(()),
         }
     }
 }

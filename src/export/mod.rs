@@ -123,7 +123,8 @@ impl Export {
     /// # Errors
     /// As [`run`](Self::run), as far as it goes.
     pub async fn dry_run(&self) -> Result<DryRun> {
-        Destination::probe(&self.plan)?;
+        let plan = self.plan.clone();
+        blocking(move || Destination::probe(&plan, true).map(drop)).await?;
         let options = &self.plan.options;
         let page = self.first_page().await?;
         let (first, page_rows) = (page.number(), full_page(&page));
@@ -169,8 +170,13 @@ impl Export {
     ) -> Result<(Summary, bool)> {
         let begun = Instant::now();
         let started_at = now();
-        let mut destination = Destination::probe(&self.plan)?;
         let mut stop = pin!(stop);
+        let plan = self.plan.clone();
+        // Before page 1, so that a place that cannot be written costs no request.
+        let mut destination = select! {
+            probed = blocking(move || Destination::probe(&plan, false)) => probed?,
+            error = stop.as_mut() => return Err(error),
+        };
         let sweeps = if self.plan.target == Target::Stdout { 0 } else { self.plan.options.sweeps };
         for sweep in 0.. {
             let outcome = self.sweep(&mut destination, &started_at, stop.as_mut()).await;
@@ -194,7 +200,8 @@ impl Export {
             let moved = matches!(error, Error::Incomplete(_));
             // Parts of rows that moved, or that are not in order, are of no use to a later run.
             if moved || matches!(error, Error::OutOfOrder(_)) {
-                destination.forget()?;
+                let mut staged = destination.take();
+                destination = blocking(move || staged.forget().map(|()| staged)).await?;
             }
             if moved && sweep < sweeps {
                 self.progress.note(format!("{error}; starting again from page 1"));
@@ -226,7 +233,7 @@ impl Export {
         let started_at = header.started_at.clone();
         let mut pages = self.pages(first, &kept);
         let (sender, receiver) = mpsc::channel(HANDOVER);
-        let staged = destination.take();
+        let (stopper, staged) = (destination.stopper(), destination.take());
         let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
         let writing: JoinHandle<(Destination, Result<Finished>)> =
             tokio::task::spawn_blocking(move || {
@@ -235,7 +242,10 @@ impl Export {
             });
         let pumped = select! {
             result = pump(&mut pages, sender) => result,
-            error = stop => Err(error),
+            error = stop => {
+                stopper.stop();
+                Err(error)
+            }
         };
         drop(pages);
         let (staged, written) = writing

@@ -173,7 +173,7 @@ impl Writer {
         let index = self.parts.len();
         let encoding = self.plan.encoding;
         let file = self.destination.create(index, encoding.extension())?;
-        let ids = self.destination.create_ids(index)?;
+        let ids = self.destination.create_ids(index, encoding.extension())?;
         let (schema, output) = (self.builder.schema(), file.writer());
         let sink = match self.plan.target {
             Target::Stdout => encoding.streaming_sink(schema, output),

@@ -24,6 +24,8 @@ use url::Url;
 pub(crate) use self::opened::Opened;
 pub use self::options::StorageOptions;
 pub(crate) use self::remote::Remote;
+#[cfg(feature = "clouds")]
+pub(crate) use self::remote::{Backend, spawn, wait};
 use crate::{
     error::{Error, Result},
     urls::quotable,

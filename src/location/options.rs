@@ -38,6 +38,14 @@ impl StorageOptions {
         self
     }
 
+    /// These options, and those of others where they say more or something else.
+    #[must_use]
+    pub(crate) fn and(mut self, others: &Self) -> Self {
+        self.pairs.extend(others.pairs.iter().cloned());
+        self.ca_cert = others.ca_cert.clone().or(self.ca_cert);
+        self
+    }
+
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &SecretString)> {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value))
     }

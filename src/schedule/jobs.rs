@@ -125,7 +125,7 @@ fn log(result: &JobResult, end: RunEnd) {
     let snapshots = result.snapshots.iter().filter_map(|it| it.path.as_deref());
     let snapshot = snapshots.collect::<Vec<_>>().join(" ");
     let pruned = result.pruned.len();
-    match (end, &result.error) {
+    match (end, result.failure()) {
         (RunEnd::Stored, _) => {
             tracing::info!(
                 job, snapshot, rows, bytes, requests, retries, pruned, seconds, "stored"

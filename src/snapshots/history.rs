@@ -47,7 +47,7 @@ pub(crate) fn append(folder: &Location, result: &JobResult) -> Result<()> {
 /// # Errors
 /// When the history cannot be read, or its store cannot be reached.
 pub fn job_history(job: &Job, storage: &StorageOptions) -> Result<Vec<JobResult>> {
-    read(&Location::parse(&job.root, storage)?.child(&job.name))
+    read(&job.folder(storage)?)
 }
 
 /// The runs, the oldest first; lines that are none are passed over.

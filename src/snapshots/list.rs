@@ -7,12 +7,7 @@ use super::{
     Status, Verdict, history, prune,
     series::{Series, State, bytes_of},
 };
-use crate::{
-    config::Job,
-    error::Result,
-    location::{Location, StorageOptions},
-    stamp::Stamp,
-};
+use crate::{config::Job, error::Result, location::StorageOptions, stamp::Stamp};
 
 /// A snapshot as the list shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,7 +42,7 @@ pub struct ListedSnapshot {
 /// # Errors
 /// When a folder cannot be read, or its store cannot be reached.
 pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedSnapshot>> {
-    let folder = Location::parse(&job.root, storage)?.child(&job.name);
+    let folder = job.folder(storage)?;
     let runs = history::read(&folder)?;
     let confirmed = |path: &str| {
         let of = |it: &&super::SnapshotResult| {
@@ -85,12 +80,16 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
                     shown.complete = true;
                     (shown.unchanged_runs, shown.unchanged_until) = confirmed(&shown.path);
                 }
-                State::Incomplete => {}
+                State::Incomplete(_) => {}
                 State::Foreign(why) => shown.problem = Some(why),
             }
             listed.push(shown);
         }
-        listed.extend(series.interrupted()?.into_iter().map(|(stamp, _)| empty(stamp)));
+        for (stamp, _) in series.interrupted()? {
+            if listed.iter().all(|shown| shown.snapshot != stamp) {
+                listed.push(empty(stamp));
+            }
+        }
         listed.sort_by_key(|shown| shown.snapshot);
         all.extend(listed);
     }
@@ -102,7 +101,7 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
 /// # Errors
 /// As [`list_snapshots`].
 pub fn plan_retention(job: &Job, storage: &StorageOptions) -> Result<Vec<Verdict>> {
-    let folder = Location::parse(&job.root, storage)?.child(&job.name);
+    let folder = job.folder(storage)?;
     let mut all = Vec::new();
     for series in Series::all_of(job, &folder)? {
         all.extend(prune::verdicts(job, &series)?);

@@ -11,7 +11,6 @@
 
 mod history;
 mod list;
-mod lock;
 mod prune;
 mod result;
 mod retention;

@@ -5,15 +5,14 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history,
-    lock::JobLock,
-    prune,
+    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
     select::{self, Chosen},
     series::{Series, State, bytes_of, text},
 };
 use crate::{
     client::Client,
     config::{Job, Selection, Unchanged},
+    destination::PlaceLock,
     error::{Error, Result},
     export::{Export, blocking},
     location::Location,
@@ -69,19 +68,17 @@ impl Run<'_> {
         if self.stop.is_requested() {
             return Err(self.stop.wait().await);
         }
-        let root = Location::parse(&self.job.root, &self.options.storage)?;
-        let folder = root.child(&self.job.name);
+        let folder = self.job.folder(&self.options.storage)?;
         let lock = {
             let folder = folder.clone();
-            blocking(move || JobLock::take(&folder)).await?
+            blocking(move || PlaceLock::take(&folder)).await?
         };
         let outcome = self.all(&folder, result).await;
         let mut line = result.clone();
         self.conclude(&mut line, outcome.as_ref().err(), begun);
         let appended = blocking(move || {
             let appended = history::append(&folder, &line);
-            drop(lock);
-            appended
+            lock.release().and(appended)
         });
         outcome.and(appended.await)
     }
@@ -263,6 +260,7 @@ impl Run<'_> {
         let defaults = ExportOptions::new(chosen.id, series.output(stamp));
         let mut plan = ExportPlan::new(ExportOptions {
             query: chosen.query.clone(),
+            storage: job.storage_with(&self.options.storage),
             format: job.format,
             compression: job.compression,
             columns: job.columns.clone(),
@@ -298,7 +296,7 @@ impl Before {
         let newest = stamps.chain(interrupted.iter().map(|(stamp, _)| *stamp)).max();
         let complete = entries.into_iter().rev().find_map(|entry| match entry.state {
             State::Complete(manifest) => Some((entry.stamp, manifest)),
-            State::Incomplete | State::Foreign(_) => None,
+            State::Incomplete(_) | State::Foreign(_) => None,
         });
         if let Some((stamp, manifest)) = &complete {
             // A run can be killed after it has published and before it has said so.

@@ -45,8 +45,8 @@ pub(crate) struct Entry {
 pub(crate) enum State {
     /// A whole snapshot of this job.
     Complete(Box<Manifest>),
-    /// One that has been begun.
-    Incomplete,
+    /// One that was begun and not ended, or one whose removal was; with its manifest if that is there.
+    Incomplete(Option<Box<Manifest>>),
     /// Something else, and why it is taken for that.
     Foreign(String),
 }
@@ -113,7 +113,17 @@ impl Series {
 
     /// Makes the folder, where there are folders, and finishes what a killed run was removing.
     pub(crate) fn prepare(&self) -> Result<()> {
-        let Some(folder) = self.folder.as_local() else { return Ok(()) };
+        let Some(folder) = self.folder.as_local() else {
+            for entry in self.entries()? {
+                // Only a removal takes this away and leaves the manifest of what was complete.
+                if let State::Incomplete(Some(manifest)) = entry.state
+                    && destination::interrupted(&self.target(entry.stamp))?.is_none()
+                {
+                    self.remove(entry.stamp, &manifest)?;
+                }
+            }
+            return Ok(());
+        };
         fs::create_dir_all(folder).map_err(|error| destination::cannot_create(folder, error))?;
         for name in self.folder.names()? {
             if hidden(&name, ".removed").is_some() {
@@ -137,7 +147,7 @@ impl Series {
         let folder = self.target(stamp);
         let manifest = match Manifest::load(&folder.child(MANIFEST)) {
             Ok(Some(manifest)) => manifest,
-            Ok(None) if folder.is_directory()? => return Ok(State::Incomplete),
+            Ok(None) if folder.is_directory()? => return Ok(State::Incomplete(None)),
             Ok(None) => return Ok(State::Foreign("is no folder".to_owned())),
             Err(Error::Damaged { why, .. }) => return Ok(State::Foreign(why)),
             Err(error) => return Err(error),
@@ -154,7 +164,7 @@ impl Series {
             Some(_) => {}
         }
         if !folder.child(SUCCESS).is_file()? {
-            return Ok(State::Incomplete);
+            return Ok(State::Incomplete(Some(Box::new(manifest))));
         }
         Ok(State::Complete(Box::new(manifest)))
     }
@@ -162,14 +172,23 @@ impl Series {
     /// Runs that were interrupted and what they were going to write, the oldest first.
     pub(crate) fn interrupted(&self) -> Result<Vec<(Stamp, Option<Value>)>> {
         let names = self.folder.names()?;
-        let mut found: Vec<(Stamp, Option<Value>)> = match self.folder.as_local() {
-            Some(folder) => {
-                let stamps = names.iter().filter_map(|name| hidden(name, ".partial"));
-                let plan = |stamp: Stamp| destination::interrupted(&folder.join(stamp.folder()));
-                stamps.map(|stamp| (stamp, plan(stamp))).collect()
+        let mut found = Vec::new();
+        for name in &names {
+            // In a store a snapshot grows where it will be.
+            let stamp = match self.folder.as_local() {
+                Some(_) => hidden(name, ".partial"),
+                None => Stamp::of_folder(name),
+            };
+            let Some(stamp) = stamp else { continue };
+            let target = self.target(stamp);
+            if self.folder.as_local().is_none() && target.child(SUCCESS).is_file()? {
+                continue;
             }
-            None => Vec::new(),
-        };
+            let plan = destination::interrupted(&target)?;
+            if plan.is_some() || self.folder.as_local().is_some() {
+                found.push((stamp, plan));
+            }
+        }
         found.sort_by_key(|(stamp, _)| *stamp);
         Ok(found)
     }
@@ -178,7 +197,7 @@ impl Series {
     pub(crate) fn discard(&self, stamp: Stamp) -> Result<()> {
         match self.folder.as_local() {
             Some(folder) => remove_all(&folder.join(format!(".{}.partial", stamp.folder()))),
-            None => Ok(()),
+            None => destination::discard(&self.target(stamp)),
         }
     }
 
@@ -212,6 +231,10 @@ impl Series {
         target.child(SUCCESS).remove()?;
         for part in &manifest.parts {
             target.child(&part.path).remove()?;
+        }
+        let control = target.child(CONTROL);
+        for name in control.names()? {
+            control.child(&name).remove()?;
         }
         target.child(MANIFEST).remove()
     }
@@ -298,12 +321,17 @@ fn link(folder: &Path, to: &str) -> Result<()> {
             _ => {}
         }
         let aside = folder.join(format!(".{LATEST}.{:08x}.new", fastrand::u32(..)));
-        std::os::unix::fs::symlink(to, &aside).and_then(|()| fs::rename(&aside, &path)).map_err(
-            |error| {
+        match std::os::unix::fs::symlink(to, &aside) {
+            // Some file systems know no links; `_latest.json` says the same.
+            Err(error) if is_unknown(&error) => {
+                tracing::warn!(path = %path.display(), %error, "no link to the newest snapshot");
+                Ok(())
+            }
+            linked => linked.and_then(|()| fs::rename(&aside, &path)).map_err(|error| {
                 drop(fs::remove_file(&aside));
                 Error::io("write", &path)(error)
-            },
-        )
+            }),
+        }
     }
     #[cfg(not(unix))]
     {

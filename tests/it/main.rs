@@ -24,6 +24,8 @@ mod rows;
 mod schedule;
 mod sinks;
 mod smoke;
+#[cfg(feature = "clouds")]
+mod stores;
 mod stream;
 mod support;
 mod tree;

@@ -6,15 +6,14 @@ use object_store::Error as StoreError;
 
 use super::Store;
 
+pub(super) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
+                                      endpoint=…), the region and the network";
+
 /// What went wrong, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) why: String,
     pub(crate) hint: Option<&'static str>,
-    /// The bucket itself is not there.
-    pub(crate) no_bucket: bool,
-    /// The credentials were refused, or do not allow it.
-    pub(crate) refused: bool,
 }
 
 /// Reads the store's own answer out of an error. Answers are XML in all three stores; what is taken of
@@ -44,11 +43,11 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
              AZURE_STORAGE_*) or in --storage-option, and what they allow",
         )
     } else if code.is_none() && is_unreachable(error) {
-        Some("check the endpoint and the network; --storage-option endpoint=… or AWS_ENDPOINT_URL")
+        Some(UNREACHABLE)
     } else {
         None
     };
-    Trouble { why, hint, no_bucket, refused: denied || no_credentials }
+    Trouble { why, hint }
 }
 
 /// All that the error and its causes say.

@@ -5,23 +5,30 @@ mod file;
 mod runtime;
 mod store;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use futures::TryStreamExt;
-use object_store::{GetOptions, ObjectMeta, ObjectStoreExt, PutPayload, path::Path};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, path::Path};
+use tokio::time;
 use url::Url;
 
+use self::error::explain;
+use self::store::Store;
 pub(crate) use self::{
-    error::{Trouble, explain},
     file::RemoteFile,
     runtime::{spawn, wait},
-    store::{Backend, Kind, Store},
+    store::Backend,
 };
 use super::{Opened, StorageOptions};
 use crate::{
     error::{Error, Result},
     urls::quotable,
 };
+
+/// How long the first request of a run may take, its retries included.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests that remove objects at once.
+const AT_ONCE: usize = 8;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
@@ -55,13 +62,13 @@ impl Remote {
         Self { store: Arc::new(store), path: Path::parse(path).expect("a path"), text }
     }
 
-    pub(super) fn child(&self, name: &str) -> Self {
+    pub(crate) fn child(&self, name: &str) -> Self {
         let path = if self.path.is_root() { name.into() } else { format!("{}/{name}", self.path) };
         let text = format!("{}/{name}", self.text.trim_end_matches('/')).into();
         self.with(&path, text)
     }
 
-    pub(super) fn sibling(&self, name: &str) -> Self {
+    pub(crate) fn sibling(&self, name: &str) -> Self {
         let folder = self.path.as_ref().rsplit_once('/').map(|(folder, _)| folder);
         let path = folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
         let text = self.text.trim_end_matches('/');
@@ -75,12 +82,8 @@ impl Remote {
         Self { store: self.store.clone(), path, text }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.path.filename().unwrap_or_default()
-    }
-
-    pub(crate) fn store(&self) -> &Arc<Store> {
-        &self.store
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -113,7 +116,7 @@ impl Remote {
         }
     }
 
-    pub(super) fn read(&self) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self) -> Result<Option<Vec<u8>>> {
         let (store, path) = self.target()?;
         let read = async move {
             let found = store.get_opts(&path, GetOptions::default()).await?;
@@ -126,14 +129,27 @@ impl Remote {
         }
     }
 
-    pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         let (store, path) = self.target()?;
         let payload = PutPayload::from(bytes.to_vec());
         let put = wait(async move { store.put(&path, payload).await })?;
         put.map(drop).map_err(|error| self.failed("write", &error))
     }
 
-    pub(super) fn names(&self) -> Result<Vec<String>> {
+    /// Writes it if there is nothing of this name, whatever else happens at the same time; `false` if
+    /// there is.
+    pub(crate) fn create(&self, bytes: &[u8]) -> Result<bool> {
+        let (store, path) = self.target()?;
+        let payload = PutPayload::from(bytes.to_vec());
+        let put = async move { store.put_opts(&path, payload, PutMode::Create.into()).await };
+        match wait(put)? {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(self.failed("write", &error)),
+        }
+    }
+
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
         let (store, path) = self.target()?;
         let listed = wait(async move { store.list_with_delimiter(Some(&path)).await })?;
         let listed = listed.map_err(|error| self.failed("list", &error))?;
@@ -148,14 +164,24 @@ impl Remote {
         Ok(names)
     }
 
-    /// Everything below it, at any depth.
-    pub(crate) fn everything(&self) -> Result<Vec<ObjectMeta>> {
+    /// As [`names`](Self::names), for the first request of a run: a store that does not answer within
+    /// seconds is told from one that is slow.
+    pub(crate) fn first_names(&self) -> Result<Vec<String>> {
         let (store, path) = self.target()?;
-        let listed = wait(async move { store.list(Some(&path)).try_collect::<Vec<_>>().await })?;
-        listed.map_err(|error| self.failed("list", &error))
+        let list = async move { store.list_with_delimiter(Some(&path)).await.map(drop) };
+        match wait(time::timeout(PATIENCE, list))? {
+            Ok(Ok(())) => self.names(),
+            Ok(Err(error)) => Err(self.failed("list", &error)),
+            Err(_) => Err(Error::Store {
+                action: "list",
+                url: self.text.to_string(),
+                hint: Some(error::UNREACHABLE),
+                source: format!("no answer in {} s", PATIENCE.as_secs()).into(),
+            }),
+        }
     }
 
-    pub(super) fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         let (store, path) = self.target()?;
         match wait(async move { store.delete(&path).await })? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -163,11 +189,27 @@ impl Remote {
         }
     }
 
+    /// Removes these objects in it, several at a time; fine if some are missing.
+    pub(crate) fn remove_all(&self, names: impl IntoIterator<Item = String>) -> Result<()> {
+        let (store, _) = self.target()?;
+        let places: Vec<_> = names.into_iter().map(|name| self.child(&name)).collect();
+        let remove = stream::iter(places).map(move |place| {
+            let store = store.clone();
+            async move {
+                match store.delete(&place.path).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                    Err(error) => Err(place.failed("remove", &error)),
+                }
+            }
+        });
+        wait(remove.buffer_unordered(AT_ONCE).try_collect::<()>())?
+    }
+
     pub(super) fn is_object(&self) -> Result<bool> {
         Ok(!self.path.is_root() && self.head()?.is_some())
     }
 
-    pub(super) fn open(&self) -> Result<Opened> {
+    pub(crate) fn open(&self) -> Result<Opened> {
         let Some(meta) = self.head()? else {
             return Err(Error::Store {
                 action: "open",

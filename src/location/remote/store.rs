@@ -95,10 +95,6 @@ impl Store {
         self.kind
     }
 
-    pub(super) fn url(&self) -> &Url {
-        &self.url
-    }
-
     /// The connection; made now if there is none yet.
     pub(super) fn backend(&self) -> Result<Arc<dyn Backend>> {
         let mut backend = self.backend.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,141 @@
+//! Who runs: this process, in words that another process can hold against its own machine.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Runs of this process that are at work: a process that lives on may have given one up.
+static AT_WORK: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// A process, as far as this system tells: on Linux all of it, elsewhere the number alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process {
+    host: String,
+    /// Changes when the machine starts.
+    boot: Option<String>,
+    /// In which numbers of processes mean something: containers have their own.
+    namespace: Option<String>,
+    pid: u32,
+    /// Clock ticks after boot: a number is given again, a number and a start are not.
+    started: Option<u64>,
+}
+
+/// What is known of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Alive,
+    Gone,
+    /// It is on another machine, or this system does not tell.
+    Unknown,
+}
+
+impl Process {
+    pub(super) fn this() -> Self {
+        let text = |path: &str| Some(fs::read_to_string(path).ok()?.trim().to_owned());
+        let namespace = fs::read_link("/proc/self/ns/pid").ok();
+        let pid = std::process::id();
+        Self {
+            host: text("/proc/sys/kernel/hostname").unwrap_or_default(),
+            boot: text("/proc/sys/kernel/random/boot_id"),
+            namespace: namespace.map(|link| link.to_string_lossy().into_owned()),
+            pid,
+            started: running_since(pid),
+        }
+    }
+
+    /// Whether it runs still, with the run of this token.
+    pub(super) fn fate(&self, token: &str) -> Fate {
+        let this = Self::this();
+        let place = |it: &Self| (it.host.clone(), it.boot.clone(), it.namespace.clone());
+        if this.boot.is_none() || this.namespace.is_none() || place(&this) != place(self) {
+            return Fate::Unknown;
+        }
+        let alive = match self.started {
+            None => return Fate::Unknown,
+            started if *self == this => started.is_some() && at_work().contains(token),
+            started => running_since(self.pid) == started,
+        };
+        if alive { Fate::Alive } else { Fate::Gone }
+    }
+}
+
+/// Says that a run is at work in this process, until it is dropped.
+#[derive(Debug)]
+pub(super) struct AtWork(String);
+
+impl AtWork {
+    pub(super) fn begin(token: &str) -> Self {
+        at_work().insert(token.to_owned());
+        Self(token.to_owned())
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        at_work().remove(&self.0);
+    }
+}
+
+fn at_work() -> std::sync::MutexGuard<'static, BTreeSet<String>> {
+    AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a process that runs was started; `None` too for one that has ended and was not waited for.
+fn running_since(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, can hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(started)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_only_with_a_run_at_work() {
+        let this = Process::this();
+        assert_eq!(this.fate("some-run"), Fate::Gone);
+        let at_work = AtWork::begin("some-run");
+        assert_eq!(this.fate("some-run"), Fate::Alive);
+        drop(at_work);
+        assert_eq!(this.fate("some-run"), Fate::Gone);
+    }
+
+    #[test]
+    fn another_process_is_alive_while_it_runs_and_was_started_then() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = child.id();
+        let process = Process { pid, started: running_since(pid), ..Process::this() };
+        assert_eq!(process.fate("x"), Fate::Alive);
+        let reborn = Process { started: process.started.map(|at| at - 1), ..process.clone() };
+        assert_eq!(reborn.fate("x"), Fate::Gone);
+        child.kill().unwrap();
+        // Ended, and not waited for yet.
+        while running_since(pid).is_some() {
+            std::thread::yield_now();
+        }
+        assert_eq!(process.fate("x"), Fate::Gone);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_known_of_another_machine_boot_or_container() {
+        let this = Process::this();
+        let others = [
+            Process { host: "elsewhere".to_owned(), ..this.clone() },
+            Process { boot: Some("another".to_owned()), ..this.clone() },
+            Process { namespace: Some("pid:[1]".to_owned()), ..this },
+        ];
+        for other in others {
+            assert_eq!(other.fate("x"), Fate::Unknown);
+        }
+    }
+}

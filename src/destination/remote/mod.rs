@@ -1,0 +1,50 @@
+//! Destinations in object stores, with what such a store can and cannot do: an object appears whole,
+//! nothing can be renamed, and a put can be made to depend on the name being free.
+
+mod host;
+mod lock;
+mod object;
+mod prefix;
+mod upload;
+
+use serde_json::Value;
+
+pub(crate) use self::{lock::Lock, object::Object, prefix::Prefix, upload::Upload};
+use super::{CONTROL, Header};
+use crate::{
+    error::{Error, Result},
+    location::{Location, Remote},
+};
+
+/// Takes the lock of a prefix for something other than writing it.
+pub(super) fn lock(target: &Remote) -> Result<Lock> {
+    Lock::acquire(&target.child(CONTROL), target, lock::LEASE).map_err(unusable)
+}
+
+/// The plan of the run that was interrupted while it wrote this prefix.
+pub(super) fn interrupted(target: &Remote) -> Result<Option<Value>> {
+    Ok(prefix::begun(&target.child(CONTROL))?.map(|header| header.plan))
+}
+
+/// Drops what interrupted runs have left at a prefix.
+pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
+    let mut prefix = Prefix::probe(location, target, false, false, std::env::temp_dir())?;
+    let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
+    prefix.resume(&nothing, true)?;
+    prefix.abandon();
+    Ok(())
+}
+
+/// What was said about the first requests, as what it means for the run: it cannot write there.
+fn unusable(error: Error) -> Error {
+    match error {
+        Error::Store { action, url, hint, source } => {
+            let why = match action {
+                "list" => "cannot be used",
+                _ => "cannot be written",
+            };
+            Error::Output { path: url.into(), why: why.to_owned(), hint, source: Some(source) }
+        }
+        error => error,
+    }
+}

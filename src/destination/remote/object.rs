@@ -1,0 +1,187 @@
+//! A single object: one upload that is completed when everything else is done.
+//!
+//! Its control objects lie in `_NAME.partial/` beside it: the lock, and the id of its upload. Nothing
+//! appears under its name before that.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    lock::{LEASE, Lock, check_unlocked},
+    unusable,
+    upload::{Upload, abort_journalled},
+};
+use crate::{
+    destination::{PartFile, sidecar_name},
+    error::{Error, Result},
+    location::{Location, Remote},
+    manifest::Manifest,
+};
+
+#[derive(Debug)]
+pub(crate) struct Object {
+    location: Location,
+    target: Remote,
+    control: Remote,
+    overwrite: bool,
+    /// None in a run that only looks.
+    lock: Option<Lock>,
+    upload: Option<Upload>,
+}
+
+impl Object {
+    /// Looks whether the export can go there, and takes the lock unless the run only looks.
+    pub(in crate::destination) fn probe(
+        location: &Location,
+        target: &Remote,
+        overwrite: bool,
+        sidecar: bool,
+        only_look: bool,
+    ) -> Result<Self> {
+        let control = target.sibling(&format!("_{}.partial", target.name()));
+        let mut object = Self {
+            location: location.clone(),
+            target: target.clone(),
+            control,
+            overwrite,
+            lock: None,
+            upload: None,
+        };
+        control_is_reachable(&object.control)?;
+        object.check(sidecar)?;
+        if only_look {
+            check_unlocked(&object.control, target)?;
+        } else {
+            let lock = Lock::acquire(&object.control, target, LEASE).map_err(unusable)?;
+            object.lock = Some(lock);
+            object.check(sidecar)?;
+        }
+        Ok(object)
+    }
+
+    /// Refuses to replace what is there, unless that was asked for.
+    fn check(&self, sidecar: bool) -> Result<()> {
+        if self.overwrite {
+            return Ok(());
+        }
+        let manifest = self.sidecar();
+        for place in [Some(&self.target), sidecar.then_some(&manifest)].into_iter().flatten() {
+            if place.head()?.is_some() {
+                return Err(exists(place));
+            }
+        }
+        Ok(())
+    }
+
+    fn sidecar(&self) -> Remote {
+        self.target.sibling(&sidecar_name(self.target.name()))
+    }
+
+    pub(in crate::destination) fn name(&self) -> String {
+        self.target.name().to_owned()
+    }
+
+    /// Ends what a run that is gone has left.
+    pub(in crate::destination) fn open(&mut self) -> Result<()> {
+        if self.upload.is_none() {
+            self.lock()?.confirm(&self.target)?;
+            for name in self.control.names()? {
+                if name.starts_with("upload-") {
+                    abort_journalled(&self.control.child(&name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::destination) fn create(&mut self) -> Result<PartFile> {
+        if let Some(before) = self.upload.take() {
+            // What an earlier sweep sent is of no use.
+            before.abort()?;
+        }
+        let lock = self.lock()?;
+        let journal = self.control.child(&format!("upload-{}", lock.token()));
+        let upload = Upload::new(self.target.clone(), journal, lock.stop(), false);
+        self.upload = Some(upload.clone());
+        Ok(PartFile::upload(upload))
+    }
+
+    pub(in crate::destination) fn publish(
+        mut self,
+        manifest: &Manifest,
+        sidecar: bool,
+    ) -> Result<()> {
+        let lock = self.lock.take().ok_or_else(not_open)?;
+        let upload = self.upload.take().ok_or_else(not_open)?;
+        let published = self.appear(&lock, &upload, manifest, sidecar);
+        if published.is_err() {
+            drop(upload.abort());
+        }
+        published.and(self.clear_control(lock))
+    }
+
+    fn appear(
+        &self,
+        lock: &Lock,
+        upload: &Upload,
+        manifest: &Manifest,
+        sidecar: bool,
+    ) -> Result<()> {
+        let place = self.sidecar();
+        let beside = self.location.sibling(&sidecar_name(self.target.name()));
+        if self.overwrite && matches!(Manifest::load(&beside), Ok(Some(_))) {
+            // It must not lie beside an object that it does not describe.
+            place.remove()?;
+        }
+        lock.confirm(&self.target)?;
+        if !upload.complete(!self.overwrite)? {
+            return Err(exists(&self.target));
+        }
+        if sidecar { place.write(&manifest.to_json()?) } else { Ok(()) }
+    }
+
+    fn clear_control(&self, lock: Lock) -> Result<()> {
+        let mine = format!("lease-{}", lock.token());
+        let names = self.control.names()?;
+        let others = names.into_iter().filter(|name| !name.starts_with("lock-") && *name != mine);
+        self.control.remove_all(others)?;
+        lock.release()
+    }
+
+    pub(in crate::destination) fn abandon(mut self) {
+        if let Some(upload) = self.upload.take() {
+            // Best effort: the next run takes over whatever stays.
+            drop(upload.abort());
+        }
+        if let Some(lock) = self.lock.take()
+            && lock.check(&self.target).is_ok()
+        {
+            drop(self.clear_control(lock));
+        }
+    }
+
+    pub(in crate::destination) fn stop(&self) -> Option<CancellationToken> {
+        self.lock.as_ref().map(Lock::stop)
+    }
+
+    fn lock(&self) -> Result<&Lock> {
+        self.lock.as_ref().ok_or_else(not_open)
+    }
+}
+
+/// Also when there is nothing: a bucket that is not there, or is not ours, says so.
+fn control_is_reachable(control: &Remote) -> Result<()> {
+    control.first_names().map(drop).map_err(unusable)
+}
+
+fn exists(target: &Remote) -> Error {
+    Error::Output {
+        path: target.to_string().into(),
+        why: "exists already".to_owned(),
+        hint: Some("give --overwrite to replace it, or another URL"),
+        source: None,
+    }
+}
+
+fn not_open() -> Error {
+    Error::Internal("the output was not opened".to_owned())
+}

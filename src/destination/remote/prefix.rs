@@ -1,0 +1,525 @@
+//! A directory of parts in a store: parts as they finish, then the manifest, then `_SUCCESS`.
+//!
+//! ```text
+//! part-00000-TOKEN.parquet …  _manifest.json  _SUCCESS
+//! _overmind/lock-00001.json, lease-TOKEN    see `lock`
+//!           run-TOKEN                       a run that wrote parts here: what has its token is ours
+//!           header.json                     the plan
+//!           part-00000-TOKEN.json           a finished part, written when it is there
+//!           ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
+//!           upload-…                        an upload that has begun
+//!           superseded.json                 what goes away once the new manifest is there
+//! ```
+//!
+//! A run of its own token writes names of its own: a run that lost its lock and does not know it yet
+//! overwrites nothing. Never deletes what the manifest lists, nor what no run of ours has written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    lock::{LEASE, Lock, check_unlocked},
+    unusable,
+    upload::{Upload, abort_journalled},
+};
+use crate::{
+    destination::{CONTROL, Header, Kept, PartFile, examine},
+    error::{Error, Result},
+    location::{Location, Remote},
+    manifest::{MANIFEST, Manifest, Part, SUCCESS},
+    proof::Digest,
+};
+
+const HEADER: &str = "header.json";
+const SUPERSEDED: &str = "superseded.json";
+
+#[derive(Debug)]
+pub(crate) struct Prefix {
+    location: Location,
+    target: Remote,
+    control: Remote,
+    overwrite: bool,
+    /// Where the ids of kept parts are put while the run is at work.
+    temp_dir: PathBuf,
+    /// None in a run that only looks.
+    lock: Option<Lock>,
+    staged: Option<Staged>,
+}
+
+#[derive(Debug)]
+struct Staged {
+    /// Runs that continue one another have the same; parts of any other are of another plan.
+    lineage: String,
+    open: Vec<Upload>,
+    parts: usize,
+    _ids: Option<TempDir>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    lineage: String,
+    header: Header,
+}
+
+/// A finished part, as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    lineage: String,
+    kept: Kept,
+    /// What the store called the bytes; the part is hashed again where there is none.
+    e_tag: Option<String>,
+}
+
+/// What the run that began here was to write.
+pub(super) fn begun(control: &Remote) -> Result<Option<Header>> {
+    let json = control.child(HEADER).read()?;
+    let begun = json.and_then(|json| serde_json::from_slice::<Begun>(&json).ok());
+    Ok(begun.map(|begun| begun.header))
+}
+
+/// What lies at the prefix.
+struct Seen {
+    names: Vec<String>,
+    control: Vec<String>,
+    manifest: Option<Manifest>,
+    superseded: BTreeSet<String>,
+}
+
+impl Seen {
+    /// Whether a run that did not come to its end has written it, or was about to remove it.
+    fn is_ours(&self, name: &str) -> bool {
+        let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
+        let run = |token: &str| self.control.contains(&format!("run-{token}"));
+        token().is_some_and(run) || self.superseded.contains(name)
+    }
+
+    fn is_listed(&self, name: &str) -> bool {
+        let mut parts = self.manifest.iter().flat_map(|manifest| &manifest.parts);
+        parts.any(|part| part.path == name)
+    }
+
+    /// Published by a run that was killed before it could say so.
+    fn is_unfinished(&self) -> bool {
+        let ours = |manifest: &Manifest| manifest.parts.iter().all(|part| self.is_ours(&part.path));
+        self.manifest.as_ref().is_some_and(ours) && !self.names.iter().any(|name| name == SUCCESS)
+    }
+}
+
+impl Prefix {
+    /// Looks whether the export can go there, and takes the lock unless the run only looks.
+    pub(in crate::destination) fn probe(
+        location: &Location,
+        target: &Remote,
+        overwrite: bool,
+        only_look: bool,
+        temp_dir: PathBuf,
+    ) -> Result<Self> {
+        let mut prefix = Self {
+            location: location.clone(),
+            target: target.clone(),
+            control: target.child(CONTROL),
+            overwrite,
+            temp_dir,
+            lock: None,
+            staged: None,
+        };
+        let names = target.first_names().map_err(unusable)?;
+        // A run that is at work is the better reason to refuse what it has written so far.
+        check_unlocked(&prefix.control, target)?;
+        prefix.check(&prefix.look(names)?)?;
+        if !only_look {
+            prefix.lock = Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable)?);
+            // The holder may have published before it went.
+            prefix.check(&prefix.look(target.names()?)?)?;
+        }
+        Ok(prefix)
+    }
+
+    fn look(&self, names: Vec<String>) -> Result<Seen> {
+        let has = |name: &str| names.iter().any(|other| other == name);
+        let manifest = if has(MANIFEST) {
+            match Manifest::load(&self.location.child(MANIFEST)) {
+                // Foreign: what it lists is unknown, and it is found among the names.
+                Err(Error::Damaged { .. }) => None,
+                manifest => manifest?,
+            }
+        } else {
+            None
+        };
+        let control = if has(CONTROL) { self.control.names()? } else { Vec::new() };
+        let superseded = self.control.child(SUPERSEDED);
+        let superseded = if control.iter().any(|name| name == SUPERSEDED) {
+            superseded.read()?.and_then(|json| serde_json::from_slice(&json).ok())
+        } else {
+            None
+        };
+        Ok(Seen { names, control, manifest, superseded: superseded.unwrap_or_default() })
+    }
+
+    /// Refuses a prefix that must not be replaced.
+    fn check(&self, seen: &Seen) -> Result<()> {
+        let refuse = |why: &str, hint| {
+            let (path, why) = (self.location.to_path(), why.to_owned());
+            Err(Error::Output { path, why, hint: Some(hint), source: None })
+        };
+        let known = |name: &String| {
+            let ours = seen.manifest.is_some() && [MANIFEST, SUCCESS].contains(&name.as_str());
+            name == CONTROL || ours || seen.is_listed(name) || seen.is_ours(name)
+        };
+        let foreign = seen.names.iter().find(|name| !known(name));
+        let is_export = seen.manifest.is_some();
+        if !self.overwrite && (foreign.is_some() || (is_export && !seen.is_unfinished())) {
+            return refuse(
+                "exists already and is not empty",
+                "give --overwrite to replace an export, or another URL",
+            );
+        }
+        match foreign {
+            None => Ok(()),
+            Some(_) if !is_export => refuse(
+                "is not an export: it has no manifest of ours",
+                "only an empty prefix or an earlier export is replaced; give another URL",
+            ),
+            Some(name) => refuse(
+                &format!("holds {name:?}, which its manifest does not list"),
+                "only what an export wrote is replaced: move the object, or give another URL",
+            ),
+        }
+    }
+
+    pub(in crate::destination) fn resume(
+        &mut self,
+        header: &Header,
+        restart: bool,
+    ) -> Result<Vec<Kept>> {
+        let token = self.lock()?.token().to_owned();
+        self.lock()?.confirm(&self.target)?;
+        let mut seen = self.look(self.target.names()?)?;
+        self.tidy(&mut seen)?;
+        let mut lineage = token.clone();
+        let mut kept = Vec::new();
+        let begun = self.control.child(HEADER).read()?;
+        let begun = begun.and_then(|json| serde_json::from_slice::<Begun>(&json).ok());
+        if let Some(begun) = begun.filter(|_| !restart) {
+            let records = self.records(&seen, &begun.lineage)?;
+            let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
+            match begun.header.difference(header).filter(|_| !records.is_empty()) {
+                // It came to its end but for tidying up: there is nothing to continue.
+                Some(_) if records.iter().all(listed) => {}
+                Some(difference) => {
+                    return Err(Error::Output {
+                        path: self.location.to_path(),
+                        why: format!(
+                            "an interrupted export to it cannot be continued: {difference}"
+                        ),
+                        hint: Some("give --restart to drop what it left and start again"),
+                        source: None,
+                    });
+                }
+                None => (lineage, kept) = (begun.lineage, self.still_whole(records)?),
+            }
+        }
+        let ids = self.fetch_ids(&mut kept)?;
+        self.drop_all_but(&seen, &kept)?;
+        self.control.child(&format!("run-{token}")).write(b"")?;
+        if kept.is_empty() {
+            lineage = token;
+            let begun = Begun { lineage: lineage.clone(), header: header.clone() };
+            self.control.child(HEADER).write(&json(&begun)?)?;
+        }
+        let parts = kept.len();
+        self.staged = Some(Staged { lineage, open: Vec::new(), parts, _ids: ids });
+        Ok(kept)
+    }
+
+    /// Ends what a run that is gone was in the middle of: uploads, and the removal of an old export.
+    fn tidy(&self, seen: &mut Seen) -> Result<()> {
+        for name in seen.control.iter().filter(|name| name.starts_with("upload-")) {
+            abort_journalled(&self.control.child(name))?;
+        }
+        if !seen.superseded.is_empty() {
+            let switched = !seen.superseded.iter().any(|name| seen.is_listed(name));
+            if switched {
+                self.target.remove_all(seen.superseded.iter().cloned())?;
+            }
+            self.control.child(SUPERSEDED).remove()?;
+            seen.superseded.clear();
+        }
+        Ok(())
+    }
+
+    /// The finished parts of a lineage in their order, each beginning where the one before ends.
+    fn records(&self, seen: &Seen, lineage: &str) -> Result<Vec<Record>> {
+        let mut found: BTreeMap<u64, Record> = BTreeMap::new();
+        let names = seen.control.iter();
+        for name in names.filter(|name| name.starts_with("part-") && name.ends_with(".json")) {
+            let record = self.control.child(name).read()?;
+            let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
+            if let Some(record) = record.filter(|record| record.lineage == lineage) {
+                found.entry(record.kept.part.first_page).or_insert(record);
+            }
+        }
+        let mut next = None;
+        Ok(found
+            .into_values()
+            .take_while(|record| {
+                let part = &record.kept.part;
+                let follows = next.is_none_or(|next| next == part.first_page);
+                next = Some(part.last_page + 1);
+                follows
+            })
+            .collect())
+    }
+
+    /// The parts, from the first, whose objects are what was written down.
+    fn still_whole(&self, records: Vec<Record>) -> Result<Vec<Kept>> {
+        let mut kept = Vec::new();
+        for (index, record) in records.into_iter().enumerate() {
+            if !self.is_whole(index, &record)? {
+                break;
+            }
+            kept.push(record.kept);
+        }
+        Ok(kept)
+    }
+
+    fn is_whole(&self, index: usize, record: &Record) -> Result<bool> {
+        let part = &record.kept.part;
+        let place = self.target.child(&part.path);
+        let starts = part.path.starts_with(&format!("part-{index:05}-"));
+        let Some(meta) = place.head()?.filter(|_| starts) else { return Ok(false) };
+        let same = match &record.e_tag {
+            Some(e_tag) => meta.e_tag.as_ref() == Some(e_tag),
+            None => {
+                let mut object = place.open()?;
+                let read = examine(&mut object).map_err(Error::io("read", place.to_string()))?;
+                read.sha256 == part.sha256
+            }
+        };
+        let ids = self.control.child(&ids_name(&part.path)).head()?.map(|meta| meta.size);
+        let digest = part.digest.parse::<Digest>().is_ok();
+        Ok(same && digest && (Some(meta.size), ids) == (Some(part.bytes), Some(16 * part.rows)))
+    }
+
+    /// Puts the ids of kept parts where the proof reads them.
+    fn fetch_ids(&self, kept: &mut [Kept]) -> Result<Option<TempDir>> {
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let failed = |error| Error::io("keep ids in", &self.temp_dir)(error);
+        let folder = tempfile::tempdir_in(&self.temp_dir).map_err(failed)?;
+        for (index, kept) in kept.iter_mut().enumerate() {
+            kept.ids = folder.path().join(index.to_string());
+            let mut object = self.control.child(&ids_name(&kept.part.path)).open()?;
+            let mut file = File::create(&kept.ids).map_err(failed)?;
+            io::copy(&mut object, &mut file).map_err(failed)?;
+        }
+        Ok(Some(folder))
+    }
+
+    /// Removes everything that runs before this one left, but for the kept parts.
+    fn drop_all_but(&self, seen: &Seen, kept: &[Kept]) -> Result<()> {
+        let token = self.lock()?.token();
+        let parts: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
+        let records: BTreeSet<String> = parts
+            .iter()
+            .flat_map(|part| [record_name(part), ids_name(part)])
+            .chain((!kept.is_empty()).then(|| HEADER.to_owned()))
+            .collect();
+        let stale = |name: &&String| {
+            let runs = name.starts_with("run-") || name.starts_with("lock-");
+            !runs && **name != format!("lease-{token}") && !records.contains(*name)
+        };
+        self.control.remove_all(seen.control.iter().filter(stale).cloned())?;
+        self.remove_parts(seen, |name| parts.contains(name))
+    }
+
+    /// Removes the parts that unfinished runs have written, but for those that are to stay and those
+    /// that the manifest lists.
+    fn remove_parts(&self, seen: &Seen, stay: impl Fn(&str) -> bool) -> Result<()> {
+        let names = seen.names.iter();
+        let strays =
+            names.filter(|name| seen.is_ours(name) && !seen.is_listed(name) && !stay(name));
+        self.target.remove_all(strays.cloned())
+    }
+
+    pub(in crate::destination) fn open(&mut self, header: &Header) -> Result<()> {
+        if self.staged.is_none() {
+            self.resume(header, true)?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::destination) fn part_name(&self, index: usize, extension: &str) -> String {
+        let token = self.lock.as_ref().map_or("", Lock::token);
+        format!("part-{index:05}-{token}.{extension}")
+    }
+
+    pub(in crate::destination) fn create(
+        &mut self,
+        index: usize,
+        extension: &str,
+    ) -> Result<PartFile> {
+        let name = self.part_name(index, extension);
+        let place = self.target.child(&name);
+        self.upload(place, &name)
+    }
+
+    pub(in crate::destination) fn create_ids(
+        &mut self,
+        index: usize,
+        extension: &str,
+    ) -> Result<PartFile> {
+        let name = ids_name(&self.part_name(index, extension));
+        let place = self.control.child(&name);
+        self.upload(place, &name)
+    }
+
+    fn upload(&mut self, place: Remote, name: &str) -> Result<PartFile> {
+        let journal = self.control.child(&format!("upload-{name}"));
+        let upload = Upload::new(place, journal, self.lock()?.stop(), true);
+        self.staged()?.open.push(upload.clone());
+        Ok(PartFile::upload(upload))
+    }
+
+    pub(in crate::destination) fn keep(
+        &mut self,
+        part: &Part,
+        has_next: bool,
+        last_order: Option<i64>,
+    ) -> Result<()> {
+        self.lock()?.check(&self.target)?;
+        let place = self.target.child(&part.path);
+        let meta = place.head()?.filter(|meta| meta.size == part.bytes);
+        let Some(meta) = meta else {
+            return Err(Error::Store {
+                action: "write",
+                url: place.to_string(),
+                hint: Some("does something else write to this prefix or remove from it?"),
+                source: "what the store has is not what was sent".into(),
+            });
+        };
+        let (control, staged) = (self.control.clone(), self.staged()?);
+        staged.open.clear();
+        let kept = Kept { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
+        let record = Record { lineage: staged.lineage.clone(), kept, e_tag: meta.e_tag };
+        control.child(&record_name(&part.path)).write(&json(&record)?)?;
+        staged.parts += 1;
+        Ok(())
+    }
+
+    pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
+        let lock = self.lock.take().ok_or_else(not_open)?;
+        let seen = self.look(self.target.names()?)?;
+        // Somebody may have put something there in the meantime.
+        self.check(&seen)?;
+        let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
+        let old = seen.manifest.iter().flat_map(|manifest| &manifest.parts);
+        let superseded: BTreeSet<&str> =
+            old.map(|part| part.path.as_str()).filter(|name| !new.contains(name)).collect();
+        if !superseded.is_empty() {
+            self.control.child(SUPERSEDED).write(&json(&superseded)?)?;
+        }
+        lock.confirm(&self.target)?;
+        let place = self.target.child(MANIFEST);
+        if seen.manifest.is_some() {
+            place.write(&manifest.to_json()?)?;
+        } else if !place.create(&manifest.to_json()?)? {
+            return Err(Error::Output {
+                path: self.location.to_path(),
+                why: "another export has appeared there".to_owned(),
+                hint: Some("give --overwrite to replace it, or another URL"),
+                source: None,
+            });
+        }
+        self.target.child(SUCCESS).write(b"")?;
+        self.target.remove_all(superseded.into_iter().map(str::to_owned))?;
+        self.remove_parts(&Seen { manifest: None, ..seen }, |name| new.contains(name))?;
+        self.clear_control(lock)
+    }
+
+    /// Removes the control objects, the lock last.
+    fn clear_control(&self, lock: Lock) -> Result<()> {
+        let mine = lock.token();
+        let names = self.control.names()?;
+        let others = names
+            .into_iter()
+            .filter(|name| !name.starts_with("lock-") && *name != format!("lease-{mine}"));
+        self.control.remove_all(others)?;
+        lock.release()
+    }
+
+    pub(in crate::destination) fn abandon(mut self) -> usize {
+        let Some(lock) = self.lock.take() else { return 0 };
+        let lost = lock.check(&self.target).is_err();
+        let staged = self.staged.take();
+        let parts = staged.as_ref().map_or(0, |staged| staged.parts);
+        for upload in staged.iter().flat_map(|staged| &staged.open) {
+            // Best effort, here and below: the next run takes over whatever stays.
+            drop(upload.abort());
+        }
+        drop(match parts {
+            _ if lost => Ok(()),
+            0 => self.look_and_clear(lock),
+            _ => lock.release(),
+        });
+        if lost { 0 } else { parts }
+    }
+
+    fn look_and_clear(&self, lock: Lock) -> Result<()> {
+        let seen = self.look(self.target.names()?)?;
+        self.remove_parts(&seen, |_| false)?;
+        self.clear_control(lock)
+    }
+
+    pub(in crate::destination) fn forget(&mut self) -> Result<()> {
+        let Some(staged) = self.staged.take() else { return Ok(()) };
+        for upload in &staged.open {
+            upload.abort()?;
+        }
+        let seen = self.look(self.target.names()?)?;
+        // The journal goes first: without it nothing else will be taken for a finished part.
+        self.control.child(HEADER).remove()?;
+        self.drop_all_but(&seen, &[])
+    }
+
+    pub(in crate::destination) fn stop(&self) -> Option<CancellationToken> {
+        self.lock.as_ref().map(Lock::stop)
+    }
+
+    fn lock(&self) -> Result<&Lock> {
+        self.lock.as_ref().ok_or_else(not_open)
+    }
+
+    fn staged(&mut self) -> Result<&mut Staged> {
+        self.staged.as_mut().ok_or_else(not_open)
+    }
+}
+
+fn record_name(part: &str) -> String {
+    format!("{}.json", stem(part))
+}
+
+fn ids_name(part: &str) -> String {
+    stem(part).replacen("part-", "ids-", 1)
+}
+
+fn stem(part: &str) -> &str {
+    part.split('.').next().unwrap_or(part)
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::Internal(format!("journal: {error}")))
+}
+
+fn not_open() -> Error {
+    Error::Internal("the output was not opened".to_owned())
+}

@@ -1,0 +1,287 @@
+//! An object in the making: bytes leave in multipart uploads as they come, and appear in one step.
+//!
+//! At most three blocks of 8 MiB are held: one that fills and two on their way. What is shorter than a
+//! block is one put. Every upload is journalled before its first block, so that a run that is killed
+//! leaves nothing that the next one cannot abort.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use object_store::{MultipartId, PutMode, PutOptions, PutPayload, multipart::PartId, path::Path};
+use serde::{Deserialize, Serialize};
+use tokio::{select, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Error, Result, causes},
+    location::{Remote, spawn, wait},
+};
+
+/// One block of an upload. All are of the same size, which some stores insist on.
+const BLOCK: usize = 8 << 20;
+/// Blocks on their way at once.
+const IN_FLIGHT: usize = 2;
+/// Blocks of an object, as S3 and Google have it.
+const BLOCKS: usize = 10_000;
+
+/// What is written down about an upload that has begun.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    path: String,
+    id: MultipartId,
+}
+
+/// A handle on one object in the making; clones are the same upload.
+#[derive(Clone)]
+pub(crate) struct Upload {
+    shared: Arc<Mutex<Shared>>,
+    target: Remote,
+}
+
+struct Shared {
+    target: Remote,
+    /// Where the upload's id is written down.
+    journal: Remote,
+    stop: CancellationToken,
+    /// Does closing make it appear?
+    appears_when_closed: bool,
+    block: Vec<Bytes>,
+    filled: usize,
+    bytes: u64,
+    id: Option<MultipartId>,
+    blocks: usize,
+    in_flight: VecDeque<JoinHandle<object_store::Result<PartId>>>,
+    parts: Vec<PartId>,
+    over: bool,
+}
+
+impl Upload {
+    pub(super) fn new(
+        target: Remote,
+        journal: Remote,
+        stop: CancellationToken,
+        appears_when_closed: bool,
+    ) -> Self {
+        let shared = Shared {
+            target: target.clone(),
+            journal,
+            stop,
+            appears_when_closed,
+            block: Vec::new(),
+            filled: 0,
+            bytes: 0,
+            id: None,
+            blocks: 0,
+            in_flight: VecDeque::new(),
+            parts: Vec::new(),
+            over: false,
+        };
+        Self { shared: Arc::new(Mutex::new(shared)), target }
+    }
+
+    pub(crate) fn target(&self) -> &Remote {
+        &self.target
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes bytes; waits while as much is on its way as may be.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.shared().write(bytes).map_err(io::Error::other)
+    }
+
+    /// Waits until everything is with the store; makes it appear if closing does.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut shared = self.shared();
+        if shared.id.is_some() {
+            shared.send()?;
+            while !shared.in_flight.is_empty() {
+                shared.land()?;
+            }
+        }
+        if shared.appears_when_closed {
+            shared.complete(PutMode::Overwrite).map(drop)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes it appear, after it was closed. `false`: there is one already, and it was to be new.
+    pub(super) fn complete(&self, new: bool) -> Result<bool> {
+        let mut shared = self.shared();
+        if new && shared.id.is_some() && shared.target.head()?.is_some() {
+            return Ok(false);
+        }
+        shared.complete(if new { PutMode::Create } else { PutMode::Overwrite })
+    }
+
+    /// Gives it up; nothing of it stays with the store.
+    pub(super) fn abort(&self) -> Result<()> {
+        let mut shared = self.shared();
+        shared.over = true;
+        shared.block.clear();
+        for block in shared.in_flight.drain(..) {
+            block.abort();
+        }
+        match shared.id.take() {
+            Some(id) => {
+                abort(&shared.target, &shared.target.path().clone(), id)?;
+                shared.journal.remove()
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        let taken = bytes.len().min(BLOCK - self.filled);
+        self.block.push(Bytes::copy_from_slice(&bytes[..taken]));
+        self.filled += taken;
+        self.bytes += taken as u64;
+        if self.filled == BLOCK {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    /// Sends the block that has filled; begins the upload if it is the first.
+    fn send(&mut self) -> Result<()> {
+        if self.over || self.stop.is_cancelled() {
+            return Err(stopped());
+        }
+        if self.filled == 0 {
+            return Ok(());
+        }
+        if self.blocks == BLOCKS {
+            let limit = (BLOCKS * BLOCK) >> 30;
+            return Err(Error::Store {
+                action: "write",
+                url: self.target.to_string(),
+                hint: Some(
+                    "export to a prefix, which is cut into parts: a URL that ends in a slash",
+                ),
+                source: format!("an object has at most {BLOCKS} blocks, here {limit} GiB").into(),
+            });
+        }
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => self.begin()?,
+        };
+        while self.in_flight.len() >= IN_FLIGHT {
+            self.land()?;
+        }
+        let (store, path) = self.target.target()?;
+        let payload: PutPayload = std::mem::take(&mut self.block).into_iter().collect();
+        let (number, stop) = (self.blocks, self.stop.clone());
+        self.filled = 0;
+        self.blocks += 1;
+        self.in_flight.push_back(spawn(async move {
+            select! {
+                part = store.put_part(&path, &id, number, payload) => part,
+                () = stop.cancelled() => Err(object_store::Error::Generic {
+                    store: "upload",
+                    source: "it was stopped".into(),
+                }),
+            }
+        })?);
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<MultipartId> {
+        let (store, path) = self.target.target()?;
+        let begun = wait(async move { store.create_multipart(&path).await })?;
+        let id = begun.map_err(|error| self.failed(&error))?;
+        // From here on the next run can abort it.
+        self.id = Some(id.clone());
+        let begun = Begun { path: self.target.path().to_string(), id: id.clone() };
+        let json = serde_json::to_vec(&begun)
+            .map_err(|error| Error::Internal(format!("upload: {error}")))?;
+        self.journal.write(&json)?;
+        Ok(id)
+    }
+
+    /// Waits for the block that was sent first.
+    fn land(&mut self) -> Result<()> {
+        let Some(block) = self.in_flight.pop_front() else { return Ok(()) };
+        let part = wait(block)?
+            .map_err(|error| Error::Internal(format!("sending a block stopped: {error}")))?;
+        if self.stop.is_cancelled() {
+            return Err(stopped());
+        }
+        self.parts.push(part.map_err(|error| self.failed(&error))?);
+        Ok(())
+    }
+
+    fn complete(&mut self, mode: PutMode) -> Result<bool> {
+        if self.over || self.stop.is_cancelled() {
+            return Err(stopped());
+        }
+        let (store, path) = self.target.target()?;
+        let put = match self.id.clone() {
+            Some(id) => {
+                let parts = std::mem::take(&mut self.parts);
+                wait(async move { store.complete_multipart(&path, &id, parts).await })?
+            }
+            None => {
+                let payload: PutPayload = self.block.iter().cloned().collect();
+                let options = PutOptions::from(mode);
+                wait(async move { store.put_opts(&path, payload, options).await })?
+            }
+        };
+        match put {
+            Ok(_) => {}
+            Err(object_store::Error::AlreadyExists { .. }) => return Ok(false),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        self.over = true;
+        self.block.clear();
+        if self.id.take().is_some() {
+            self.journal.remove()?;
+        }
+        Ok(true)
+    }
+
+    fn failed(&self, error: &object_store::Error) -> Error {
+        self.target.failed("write", error)
+    }
+}
+
+/// Only seen when something else has ended the run, which then tells why.
+fn stopped() -> Error {
+    Error::Internal("an upload that was given up went on".to_owned())
+}
+
+/// Aborts what a run that is gone has begun. It may have been completed or aborted since, for which
+/// stores have different answers: none of them keeps a run from going on.
+pub(super) fn abort_journalled(journal: &Remote) -> Result<()> {
+    if let Some(json) = journal.read()?
+        && let Ok(begun) = serde_json::from_slice::<Begun>(&json)
+        && let Ok(path) = Path::parse(&begun.path)
+        && let Err(error) = abort(journal, &path, begun.id)
+    {
+        tracing::info!("{error}: {}", causes(&error).join(": "));
+    }
+    journal.remove()
+}
+
+fn abort(place: &Remote, path: &Path, id: MultipartId) -> Result<()> {
+    let (store, _) = place.target()?;
+    let path = path.clone();
+    match wait(async move { store.abort_multipart(&path, &id).await })? {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(place.failed("abort the upload of", &error)),
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("target", &self.target).finish_non_exhaustive()
+    }
+}

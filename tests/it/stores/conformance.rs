@@ -1,0 +1,340 @@
+//! What every destination promises: one suite, which local paths and S3 pass alike.
+
+use std::{
+    collections::BTreeMap,
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use serde_json::Value;
+
+use super::server::{BUCKET, Store};
+use crate::{
+    support::{ID, Ran, World, side_by_side},
+    tree::tree,
+};
+
+const SOON: Duration = Duration::from_secs(30);
+/// Twenty pages, five parts of a directory.
+const ROWS: u64 = 500;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    LocalDirectory,
+    LocalFile,
+    S3Prefix,
+    S3Object,
+}
+
+use Kind::{LocalDirectory, LocalFile, S3Object, S3Prefix};
+
+const KINDS: [Kind; 4] = [LocalDirectory, LocalFile, S3Prefix, S3Object];
+
+impl Kind {
+    fn is_directory(self) -> bool {
+        matches!(self, LocalDirectory | S3Prefix)
+    }
+}
+
+/// A place of one kind, an API, and a store whether it is used or not.
+struct Place {
+    kind: Kind,
+    world: World,
+    store: Store,
+}
+
+/// Objects or files by name; parts by their number, since a run in a store gives them names of its own.
+type Content = BTreeMap<String, Vec<u8>>;
+
+impl Place {
+    fn new(kind: Kind, faults: Faults) -> Self {
+        let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+        Self { kind, world, store: Store::start() }
+    }
+
+    fn output(&self) -> String {
+        match self.kind {
+            LocalDirectory => "out/".to_owned(),
+            LocalFile => "rows.parquet".to_owned(),
+            S3Prefix => format!("s3://{BUCKET}/some/out/"),
+            S3Object => format!("s3://{BUCKET}/some/rows.parquet"),
+        }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let output = self.output();
+        let mut arguments = vec!["-o", &output, "--page-size", "25", "--concurrency", "1"];
+        if self.kind.is_directory() {
+            arguments.extend(["--rows-per-file", "100"]);
+        }
+        arguments.into_iter().map(str::to_owned).collect()
+    }
+
+    fn export(&self, more: &[&str]) -> Ran {
+        let mut command = self.store.command(&self.world);
+        Ran::of(command.args(["export", &ID.to_string()]).args(self.arguments()).args(more))
+    }
+
+    fn start(&self) -> Child {
+        let mut command = self.store.command(&self.world);
+        command.args(["export", &ID.to_string()]).args(self.arguments());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn verify(&self) -> Ran {
+        Ran::of(self.store.command(&self.world).args(["verify", &self.output()]))
+    }
+
+    /// Everything, control files and uploads included.
+    fn everything(&self) -> BTreeMap<String, Option<Vec<u8>>> {
+        let mut all = tree(self.world.folder.path());
+        all.extend(self.store.objects().into_iter().map(|(key, bytes)| (key, Some(bytes))));
+        all
+    }
+
+    /// What a reader finds, without what differs from run to run. There must be nothing else.
+    #[track_caller]
+    fn content(&self) -> Content {
+        assert_eq!(self.store.open_uploads(), 0);
+        let files = self.everything().into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
+        files
+            .map(|(name, mut bytes)| {
+                let name = name.trim_start_matches("some/").trim_start_matches("out/").to_owned();
+                if name == "_manifest.json" {
+                    let mut json: Value = serde_json::from_slice(&bytes).unwrap();
+                    for name in ["started_at", "finished_at", "base_url"] {
+                        json.as_object_mut().unwrap().remove(name).unwrap();
+                    }
+                    for part in json["parts"].as_array_mut().unwrap() {
+                        part["path"] = anonymous(part["path"].as_str().unwrap()).into();
+                    }
+                    bytes = json.to_string().into_bytes();
+                }
+                (anonymous(&name), bytes)
+            })
+            .collect()
+    }
+}
+
+/// `part-00000-1a2b3c4d.parquet` → `part-00000.parquet`.
+fn anonymous(name: &str) -> String {
+    match name.split_once('.') {
+        Some((stem, extension)) if stem.starts_with("part-") => {
+            format!("{}.{extension}", &stem[..10])
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// What an undisturbed run leaves.
+fn truth(kind: Kind) -> Content {
+    let place = Place::new(kind, Faults::none());
+    place.export(&[]).ok();
+    place.content()
+}
+
+fn each_kind(test: impl Fn(Kind) + Sync) {
+    side_by_side(KINDS, test);
+}
+
+#[test]
+fn the_same_rows_are_the_same_bytes_everywhere() {
+    let directory = truth(LocalDirectory);
+    let names: Vec<_> = directory.keys().map(String::as_str).collect();
+    let parts = [0, 1, 2, 3, 4].map(|part| format!("part-0000{part}.parquet"));
+    assert_eq!(names[..2], ["_SUCCESS", "_manifest.json"]);
+    assert_eq!(names[2..], parts);
+    assert!(truth(S3Prefix) == directory);
+    let file = truth(LocalFile);
+    assert_eq!(file.keys().collect::<Vec<_>>(), ["rows.parquet"]);
+    assert!(truth(S3Object) == file);
+}
+
+#[test]
+fn what_is_there_stays_unless_it_is_to_be_overwritten() {
+    each_kind(|kind| {
+        let place = Place::new(kind, Faults::none());
+        place.export(&[]).ok();
+        let (before, requests) = (place.everything(), place.world.server.stats().requests);
+        let ran = place.export(&[]);
+        assert_eq!(ran.code, Some(73), "{kind:?}: {ran:?}");
+        assert!(ran.stderr.contains("exists already"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: give --overwrite"), "{ran:?}");
+        assert_eq!(
+            place.world.server.stats().requests,
+            requests,
+            "{kind:?}: a request for nothing"
+        );
+        assert!(place.everything() == before, "{kind:?}");
+
+        let rows = Dataset::generated(300, 8).with_id(ID);
+        place.world.server.replace(vec![rows]);
+        place.export(&["--overwrite"]).ok();
+        assert!(place.verify().ok().stdout.ends_with("ok, 300 rows\n"));
+        let expected = if kind.is_directory() { 3 + 2 } else { 1 };
+        assert_eq!(place.content().len(), expected, "{kind:?}: something of the old one is left");
+    });
+}
+
+#[test]
+fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_been() {
+    each_kind(|kind| {
+        let faults = Faults::none().on(15, Attempt::Always, Fault::status(503));
+        let place = Place::new(kind, faults);
+        let ran = place.export(&["--max-retries", "0"]);
+        assert_eq!(ran.code, Some(69), "{kind:?}: {ran:?}");
+        let names: Vec<_> = place.everything().into_keys().collect();
+        assert!(!names.iter().any(|name| name.contains("_SUCCESS")), "{names:?}");
+        assert_eq!(place.store.open_uploads(), 0, "{kind:?}");
+        if !kind.is_directory() {
+            assert_eq!(names, Vec::<String>::new(), "{kind:?}");
+        }
+
+        place.world.server.set_faults(Faults::none());
+        let before = place.world.server.stats().requests;
+        place.export(&[]).ok();
+        assert!(place.content() == truth(kind), "{kind:?}");
+        // Two of five parts were finished at least; page 1 is always asked for.
+        let fetched = place.world.server.stats().requests - before;
+        assert!(if kind.is_directory() { fetched <= 13 } else { fetched == 20 }, "{kind:?}");
+    });
+}
+
+#[test]
+fn a_second_run_ends_at_once_and_a_dead_one_blocks_nobody() {
+    each_kind(|kind| {
+        let late = Fault::Delay(Duration::from_secs(100));
+        let place = Place::new(kind, Faults::none().on(7, Attempt::Always, late));
+        let mut run = place.start();
+        assert!(place.world.server.wait_until(SOON, |stats| stats.attempts(ID, 7) == 1));
+        let requests = place.world.server.stats().requests;
+        for more in [&["--overwrite"][..], &["--restart"], &[]] {
+            let ran = place.export(more);
+            assert_eq!(ran.code, Some(75), "{kind:?}: {ran:?}");
+            let told = format!("error: another run is writing {}\n", place.output());
+            assert!(ran.stderr.starts_with(&told), "{ran:?}");
+        }
+        assert_eq!(place.world.server.stats().requests, requests, "a request for nothing");
+
+        run.kill().unwrap();
+        run.wait().unwrap();
+        place.world.server.set_faults(Faults::none());
+        place.export(&[]).ok();
+        assert!(place.content() == truth(kind), "{kind:?}");
+    });
+}
+
+#[test]
+fn runs_that_start_together_leave_one_whole_export() {
+    each_kind(|kind| {
+        let place = Place::new(kind, Faults::none());
+        let runs = [0; 3].map(|_| place.start());
+        let ran = runs.map(|run| Ran::from(run.wait_with_output().unwrap()));
+        let codes: Vec<_> = ran.iter().map(|ran| ran.code.unwrap()).collect();
+        assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{kind:?}: {ran:#?}");
+        assert!(codes.iter().all(|code| [0, 73, 75].contains(code)), "{kind:?}: {ran:#?}");
+        let left = place.everything().into_keys().any(|name| name.contains(".partial"));
+        // Locally, one that finds the target taken keeps what it fetched.
+        if !(left && kind == LocalDirectory) {
+            assert!(place.content() == truth(kind), "{kind:?}");
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_run_which_tidies_up_after_itself() {
+    each_kind(|kind| {
+        let late = Fault::Delay(Duration::from_secs(100));
+        let place = Place::new(kind, Faults::none().on(7, Attempt::Always, late));
+        let run = place.start();
+        assert!(place.world.server.wait_until(SOON, |stats| stats.attempts(ID, 7) == 1));
+        // The first part is finished once it is written down; what is on its way then is given up.
+        let until = Instant::now() + SOON;
+        let written_down = |name: String| name.contains("_overmind/part-00000-");
+        while kind == S3Prefix && !place.everything().into_keys().any(written_down) {
+            assert!(Instant::now() < until, "no part is finished");
+        }
+        let kill = format!("kill -TERM {}", run.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(143), "{kind:?}: {ran:?}");
+        assert_eq!(place.store.open_uploads(), 0, "{kind:?}");
+        let told = if kind.is_directory() { "continue where it stopped" } else { "starts over" };
+        assert!(ran.stderr.contains(told), "{kind:?}: {ran:?}");
+        place.world.server.set_faults(Faults::none());
+        place.export(&[]).ok();
+        assert!(place.content() == truth(kind), "{kind:?}");
+    });
+}
+
+#[test]
+fn data_that_moved_is_read_again_and_nothing_of_the_first_sweep_stays() {
+    each_kind(|kind| {
+        let faults = Faults::none().on(15, Attempt::First(1), Fault::ShortPage(3));
+        let place = Place::new(kind, faults);
+        let ran = place.export(&[]).ok();
+        assert!(ran.stderr.contains("starting again from page 1"), "{kind:?}: {ran:?}");
+        assert!(place.content() == truth(kind), "{kind:?}");
+    });
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_an_empty_dataset_something() {
+    each_kind(|kind| {
+        let place = Place::new(kind, Faults::none());
+        place.export(&["--dry-run"]).ok();
+        assert_eq!(place.everything(), BTreeMap::new(), "{kind:?}");
+        place.world.server.replace(vec![Dataset::generated(0, 7).with_id(ID)]);
+        place.export(&[]).ok();
+        assert!(place.verify().ok().stdout.ends_with("ok, 0 rows\n"), "{kind:?}");
+    });
+}
+
+#[test]
+fn another_plan_is_refused_until_it_is_told_to_start_again() {
+    for kind in [LocalDirectory, S3Prefix] {
+        let faults = Faults::none().on(15, Attempt::Always, Fault::status(503));
+        let place = Place::new(kind, faults);
+        assert_eq!(place.export(&["--max-retries", "0"]).code, Some(69));
+        place.world.server.set_faults(Faults::none());
+        let ran = place.export(&["--columns", "id"]);
+        assert_eq!(ran.code, Some(73), "{kind:?}: {ran:?}");
+        assert!(ran.stderr.contains("cannot be continued: its columns was"), "{ran:?}");
+        place.export(&["--columns", "id", "--restart"]).ok();
+        assert!(place.verify().ok().stdout.ends_with("ok, 500 rows\n"));
+        assert_eq!(place.content().len(), 5 + 2, "{kind:?}: something of the first is left");
+    }
+}
+
+#[test]
+fn a_manifest_beside_a_single_file_never_outlives_what_it_describes() {
+    for kind in [LocalFile, S3Object] {
+        let place = Place::new(kind, Faults::none());
+        place.export(&["--manifest"]).ok();
+        assert!(place.content().contains_key("rows.parquet.manifest.json"), "{kind:?}");
+        assert!(place.verify().ok().stdout.ends_with("ok, 500 rows\n"));
+        place.export(&["--overwrite"]).ok();
+        assert_eq!(place.content().into_keys().collect::<Vec<_>>(), ["rows.parquet"], "{kind:?}");
+    }
+}
+
+/// The kill test of local directories, in fewer rounds: each moment costs a few hundred requests.
+#[test]
+fn ten_exports_to_a_prefix_killed_once_each_continue_to_the_same_bytes() {
+    let truth = truth(S3Prefix);
+    side_by_side(0..10, |seed| {
+        let place = Place::new(S3Prefix, Faults::none());
+        let moment = fastrand::Rng::with_seed(seed).u64(1..=20);
+        let mut run = place.start();
+        assert!(place.world.server.wait_until(SOON, |stats| stats.requests >= moment));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        let published = place.store.path("some/out/_SUCCESS").exists();
+        place.export(if published { &["--overwrite"] } else { &[] }).ok();
+        assert!(place.content() == truth, "killed after {moment} requests: it differs");
+        place.verify().ok();
+    });
+}

@@ -1,0 +1,8 @@
+//! Exports to object stores, against a real S3 server in this process over real sockets.
+
+mod conformance;
+mod crash;
+mod messages;
+mod server;
+mod tls;
+mod verify;

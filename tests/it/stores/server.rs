@@ -1,0 +1,228 @@
+//! A real S3 server over a folder, with a layer in front that counts requests, fails them or holds them.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
+};
+
+use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use s3s::{Body, auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, runtime::Runtime, sync::Mutex as Turn};
+
+use crate::support::World;
+
+/// The secret key that tests use; no output may ever hold it.
+pub(super) const SECRET: &str = "wJalrCanarySecret5f3c9bK7MDENG";
+pub(super) const BUCKET: &str = "bucket";
+
+/// What happens to a request whose method, path and query contain a text.
+#[derive(Clone)]
+pub(super) enum Fate {
+    /// The n-th (from 1) is held until the server is gone.
+    HeldAt(u32),
+    /// All are answered with this status and code.
+    Refused(u16, &'static str),
+    /// The first ones are answered with this status.
+    FailsFirst(u32, u16),
+}
+
+#[derive(Default)]
+struct Script {
+    rules: Vec<(String, Fate, u32)>,
+    seen: Vec<String>,
+    held: bool,
+}
+
+#[derive(Default)]
+struct Desk {
+    script: Mutex<Script>,
+    changed: Condvar,
+}
+
+pub(super) struct Store {
+    root: TempDir,
+    addr: SocketAddr,
+    desk: Arc<Desk>,
+    runtime: Option<Runtime>,
+}
+
+impl Store {
+    pub(super) fn start() -> Self {
+        let root = TempDir::new().unwrap();
+        fs::create_dir(root.path().join(BUCKET)).unwrap();
+        let mut builder = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
+        builder.set_auth(SimpleAuth::from_single("AKIATEST", SECRET));
+        let service = builder.build();
+        let desk = Arc::<Desk>::default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (front, turn) = (desk.clone(), Arc::<Turn<()>>::default());
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (service, desk, turn) = (service.clone(), front.clone(), turn.clone());
+                let answer = service_fn(move |request: Request<Incoming>| {
+                    let (service, desk, turn) = (service.clone(), desk.clone(), turn.clone());
+                    async move {
+                        if let Some(answer) = desk.judge(&request).await {
+                            return Ok(answer);
+                        }
+                        // The server looks and then writes: two conditional puts take turns.
+                        let conditional = request.headers().contains_key("if-none-match");
+                        let _turn = if conditional { Some(turn.lock().await) } else { None };
+                        let answer = service.call(request.map(Body::from)).await;
+                        Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
+                            let mut answer = Response::new(Body::from(format!("{error:?}")));
+                            *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                            answer
+                        }))
+                    }
+                });
+                let http = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(http.serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        Self { root, addr, desk, runtime: Some(runtime) }
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The environment that the ecosystem has for it.
+    pub(super) fn environment(&self, command: &mut Command) {
+        command
+            .env("AWS_ACCESS_KEY_ID", "AKIATEST")
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ENDPOINT_URL", self.url());
+    }
+
+    /// The command, against an API and this store.
+    pub(super) fn command(&self, world: &World) -> Command {
+        let mut command = world.command();
+        self.environment(&mut command);
+        command
+    }
+
+    pub(super) fn rule(&self, request: &str, fate: Fate) {
+        self.desk.script.lock().unwrap().rules.push((request.to_owned(), fate, 0));
+    }
+
+    pub(super) fn no_rules(&self) {
+        let mut script = self.desk.script.lock().unwrap();
+        script.rules.clear();
+        script.held = false;
+    }
+
+    /// Waits until a request is held.
+    pub(super) fn wait_until_held(&self) {
+        let until = Instant::now() + Duration::from_secs(30);
+        let mut script = self.desk.script.lock().unwrap();
+        while !script.held {
+            let left = until.checked_duration_since(Instant::now()).expect("no request was held");
+            script = self.desk.changed.wait_timeout(script, left).unwrap().0;
+        }
+    }
+
+    /// Requests seen so far that contain a text.
+    pub(super) fn seen(&self, request: &str) -> usize {
+        let script = self.desk.script.lock().unwrap();
+        script.seen.iter().filter(|seen| seen.contains(request)).count()
+    }
+
+    pub(super) fn path(&self, key: &str) -> PathBuf {
+        self.root.path().join(BUCKET).join(key)
+    }
+
+    /// The keys in the bucket, sorted.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.objects().into_keys().collect()
+    }
+
+    /// The objects in the bucket.
+    pub(super) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        collect(&self.root.path().join(BUCKET), "", &mut found);
+        found
+    }
+
+    /// Multipart uploads that are neither complete nor aborted.
+    pub(super) fn open_uploads(&self) -> usize {
+        let names = fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(".upload-")).count()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = format!("{prefix}{}", entry.file_name().into_string().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), &format!("{name}/"), found);
+        } else {
+            found.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+impl Desk {
+    async fn judge(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let line = format!("{} {}", request.method(), request.uri());
+        let refused = |status: u16, code: &str| {
+            let text = format!("<Error><Code>{code}</Code><Message>as scripted</Message></Error>");
+            let mut answer = Response::new(Body::from(text));
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            Some(answer)
+        };
+        {
+            let mut script = self.script.lock().unwrap();
+            script.seen.push(line.clone());
+            let mut held = false;
+            for (text, fate, count) in &mut script.rules {
+                if !line.contains(&**text) {
+                    continue;
+                }
+                *count += 1;
+                match *fate {
+                    Fate::HeldAt(at) if *count == at => held = true,
+                    Fate::Refused(status, code) => return refused(status, code),
+                    Fate::FailsFirst(first, status) if *count <= first => {
+                        return refused(status, "SlowDown");
+                    }
+                    _ => {}
+                }
+            }
+            if !held {
+                return None;
+            }
+            script.held = true;
+            self.changed.notify_all();
+        }
+        std::future::pending().await
+    }
+}
