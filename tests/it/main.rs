@@ -24,6 +24,7 @@ mod rows;
 mod schedule;
 mod sinks;
 mod smoke;
+mod snapshots;
 #[cfg(feature = "clouds")]
 mod stores;
 mod stream;

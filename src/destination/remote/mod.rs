@@ -10,7 +10,7 @@ mod upload;
 use serde_json::Value;
 
 pub(crate) use self::{lock::Lock, object::Object, prefix::Prefix, upload::Upload};
-use super::{CONTROL, Header};
+use super::{CONTROL, Header, Interrupted};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote},
@@ -21,9 +21,9 @@ pub(super) fn lock(target: &Remote) -> Result<Lock> {
     Lock::acquire(&target.child(CONTROL), target, lock::LEASE).map_err(unusable)
 }
 
-/// The plan of the run that was interrupted while it wrote this prefix.
-pub(super) fn interrupted(target: &Remote) -> Result<Option<Value>> {
-    Ok(prefix::begun(&target.child(CONTROL))?.map(|header| header.plan))
+/// What the run left that was interrupted while it wrote this prefix.
+pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
+    prefix::begun(&target.child(CONTROL))
 }
 
 /// Drops what interrupted runs have left at a prefix.
