@@ -19,6 +19,7 @@ mod read;
 mod readme;
 mod resume;
 mod rows;
+mod secured;
 mod sinks;
 mod smoke;
 #[cfg(feature = "clouds")]

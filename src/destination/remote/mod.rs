@@ -8,17 +8,18 @@ mod prefix;
 mod upload;
 
 pub(crate) use self::{object::Object, prefix::Prefix, upload::Upload};
-use crate::error::Error;
+use crate::{error::Error, location::Remote};
 
 /// What was said about the first requests, as what it means for the run: it cannot write there.
-fn unusable(error: Error) -> Error {
-    match error {
-        Error::Store { action, url, hint, source } => {
+fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Store { action, hint, source, .. } => {
             let why = match action {
                 "list" => "cannot be used",
                 _ => "cannot be written",
             };
-            Error::Output { path: url.into(), why: why.to_owned(), hint, source: Some(source) }
+            let path = target.to_string().into();
+            Error::Output { path, why: why.to_owned(), hint, source: Some(source) }
         }
         error => error,
     }

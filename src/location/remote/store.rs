@@ -110,8 +110,10 @@ impl Store {
     }
 
     fn s3(&self) -> Result<Arc<dyn Backend>> {
-        use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
-        let mut builder = AmazonS3Builder::from_env().with_url(self.url.as_str());
+        use AmazonS3ConfigKey::{Client, DisableBulkDelete, Endpoint, S3Endpoint};
+        // One object a request is what every store that speaks S3 can do.
+        let builder = AmazonS3Builder::from_env().with_config(DisableBulkDelete, "true");
+        let mut builder = builder.with_url(self.url.as_str());
         for (key, value) in self.pairs::<AmazonS3ConfigKey>() {
             builder = builder.with_config(key, value);
         }
@@ -194,11 +196,20 @@ impl Store {
 
     fn unusable(&self, error: object_store::Error) -> Error {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
-        Error::Configuration(format!(
-            "{} cannot be used: {}",
-            self.url,
-            cause.unwrap_or_else(|| error.to_string())
-        ))
+        let why = self.without_secrets(cause.unwrap_or_else(|| error.to_string()));
+        Error::Configuration(format!("{} cannot be used: {why}", self.url))
+    }
+
+    /// What cannot be parsed may be quoted, and may be a secret.
+    fn without_secrets(&self, text: String) -> String {
+        let words = ["KEY", "SECRET", "TOKEN", "PASSWORD"];
+        let secret = |name: &str| words.iter().any(|word| name.contains(word));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            secret(name.to_str()?).then(|| value.into_string().ok()).flatten()
+        });
+        let values = self.options.pairs().map(|(_, value)| value.expose_secret().to_owned());
+        let all = values.chain(variables).filter(|value| !value.is_empty());
+        all.fold(text, |text, value| text.replace(&value, "…"))
     }
 }
 
