@@ -140,12 +140,20 @@ impl Store {
     }
 
     fn azure(&self) -> Result<Arc<dyn Backend>> {
-        use AzureConfigKey::{Client, Endpoint};
+        use AzureConfigKey::{Client, Endpoint, UseEmulator};
         let mut builder = MicrosoftAzureBuilder::from_env().with_url(self.url.as_str());
         for (key, value) in self.pairs::<AzureConfigKey>() {
             builder = builder.with_config(key, value);
         }
-        let connector = self.connector(builder.get_config_value(&Endpoint))?;
+        // Where the crate looks for the emulator.
+        let emulator = builder.get_config_value(&UseEmulator).as_deref() == Some("true");
+        let endpoint = if emulator {
+            let url = std::env::var("AZURITE_BLOB_STORAGE_URL");
+            Some(url.unwrap_or_else(|_| "http://127.0.0.1:10000".to_owned()))
+        } else {
+            builder.get_config_value(&Endpoint)
+        };
+        let connector = self.connector(endpoint)?;
         let client = self.client(&connector, |key| builder.get_config_value(&Client(key)))?;
         let builder = builder.with_client_options(client).with_retry(retry());
         let built = builder.with_http_connector(connector).build();
