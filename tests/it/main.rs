@@ -22,6 +22,7 @@ mod resume;
 mod rows;
 #[cfg(unix)]
 mod schedule;
+mod secured;
 mod sinks;
 mod smoke;
 mod snapshots;

@@ -133,12 +133,13 @@ impl Prefix {
             lock: None,
             staged: None,
         };
-        let names = target.first_names().map_err(unusable)?;
+        let names = target.first_names().map_err(unusable(target))?;
         // A run that is at work is the better reason to refuse what it has written so far.
         check_unlocked(&prefix.control, target)?;
         prefix.check(&prefix.look(names)?)?;
         if !only_look {
-            prefix.lock = Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable)?);
+            prefix.lock =
+                Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?);
             // The holder may have published before it went.
             prefix.check(&prefix.look(target.names()?)?)?;
         }
