@@ -108,7 +108,7 @@ pub use progress::Progress;
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 pub use snapshots::{
     Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
-    Stop, Verdict, list_snapshots, plan_retention, run_jobs,
+    Stop, Verdict, job_history, list_snapshots, plan_retention, run_jobs,
 };
 pub use stamp::Stamp;
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};

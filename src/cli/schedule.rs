@@ -4,12 +4,17 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
 use overmind_export::{
-    Config, Error, Job, Result, Stop, SystemClock,
+    Error, Job, Result, RunOptions, Stop,
     chrono::{DateTime, SecondsFormat, Utc},
     schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
 };
 use serde::Serialize;
-use tokio::sync::mpsc;
+#[cfg(unix)]
+use tokio::signal::unix;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::sleep,
+};
 
 use super::{global::Global, parse, table::Text};
 
@@ -40,8 +45,8 @@ pub(super) struct Schedule {
     #[arg(long, requires = "list")]
     json: bool,
     /// Jobs side by side; they share the requests in flight
-    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
-    side_by_side: u64,
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = parse::positive)]
+    side_by_side: usize,
     /// Serve Prometheus metrics at /metrics, and /healthz, on this address; a port alone is one of this
     /// machine only
     #[arg(long, value_name = "ADDR", value_parser = parse::address)]
@@ -58,12 +63,12 @@ impl Schedule {
 
     async fn serve(self, global: &Global) -> Result<()> {
         let metrics = Arc::new(Metrics::new());
-        let clock = Arc::new(SystemClock);
-        let runner = Arc::new(Snapshots::new(clock.clone(), metrics.clone()));
-        // Before anything else: whoever sends one means a reload, not an end.
-        let mut hangups = Hangups::new()?;
+        let options = RunOptions::default();
+        let clock = options.clock.clone();
+        let runner = Arc::new(Snapshots::new(options, metrics.clone()));
+        // Before anything else: none of them may find a process that does not listen yet.
+        let mut signals = Signals::new()?;
         let stop = Stop::default();
-        let mut stopped = std::pin::pin!(super::export::interrupted());
 
         let load = || load(global, &self.jobs, &metrics);
         let entries = load()?;
@@ -71,22 +76,31 @@ impl Schedule {
             Some(addr) => Some(serve_metrics(addr, &metrics).await?),
             None => None,
         };
-        let (sender, reloads) = mpsc::channel(1);
-        let scheduler = Scheduler::new(runner, clock, metrics.clone(), self.side_by_side as usize);
-        let mut running = std::pin::pin!(scheduler.run(entries, reloads, stop.clone(), GRACE));
-        let signal = loop {
+        let (sender, reloads) = mpsc::unbounded_channel();
+        let scheduler = Scheduler::new(runner, clock, metrics.clone(), self.side_by_side);
+        let hurry = Notify::new();
+        let grace = async {
             tokio::select! {
-                signal = &mut stopped => break signal,
-                // It ends by itself only if it was told to.
-                _ = &mut running => return Err(Error::Internal("the schedule ended".to_owned())),
-                () = hangups.next() => {
+                () = sleep(GRACE) => {}
+                () = hurry.notified() => {}
+            }
+        };
+        let mut running = std::pin::pin!(scheduler.run(entries, reloads, stop.clone(), grace));
+        let mut ended_by = None;
+        loop {
+            let signal = tokio::select! {
+                signal = signals.next() => signal,
+                _ = &mut running => break,
+            };
+            match signal {
+                Signal::Reload => {
                     let entries = load();
                     metrics.reloaded(entries.is_ok());
                     match entries {
                         Ok(entries) => {
                             tracing::info!("the configuration file was read again");
-                            // The receiver lives as long as the schedule.
-                            drop(sender.send(entries).await);
+                            // When it is stopping already, it takes no more.
+                            drop(sender.send(entries));
                         }
                         Err(error) => tracing::error!(
                             error = %one_line(&error),
@@ -94,27 +108,26 @@ impl Schedule {
                         ),
                     }
                 }
+                // Whoever asks twice means now.
+                Signal::Stop(..) if ended_by.is_some() => hurry.notify_one(),
+                Signal::Stop(signal, number) => {
+                    tracing::info!(signal, "stopping");
+                    stop.request(signal, number);
+                    ended_by = Some((signal, number));
+                }
             }
-        };
-        let signal = match signal {
-            Error::Interrupted { signal, number, .. } => {
-                tracing::info!(signal, "stopping");
-                stop.request(signal, number);
-                Error::Interrupted { signal, number, hint: Some(START_AGAIN) }
-            }
-            error => error,
-        };
-        tokio::select! {
-            _ = &mut running => {}
-            // Whoever asks twice means now.
-            _ = super::export::interrupted() => {}
         }
         drop(server);
-        Err(signal)
+        match ended_by {
+            Some((signal, number)) => {
+                Err(Error::Interrupted { signal, number, hint: Some(START_AGAIN) })
+            }
+            None => Err(Error::Internal("the schedule ended by itself".to_owned())),
+        }
     }
 
     fn list(self, global: &Global, count: usize) -> Result<()> {
-        let jobs = configuration(global)?.jobs_named(&self.jobs)?;
+        let jobs = global.required_config()?.jobs_named(&self.jobs)?;
         let now = Utc::now();
         if self.json {
             let runs = jobs.iter().flat_map(|job| Upcoming::of(job, now, count));
@@ -176,17 +189,9 @@ impl<'a> Upcoming<'a> {
     }
 }
 
-fn configuration(global: &Global) -> Result<Config> {
-    global.config()?.ok_or_else(|| {
-        let place = Config::default_path().map(|path| format!(", or make {}", path.display()));
-        let place = place.unwrap_or_default();
-        Error::Configuration(format!("no configuration file: give --config FILE{place}"))
-    })
-}
-
 /// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
 fn load(global: &Global, names: &[String], metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
-    let config = configuration(global)?;
+    let config = global.required_config()?;
     let client = global.client_of(Some(&config))?;
     let entries = Planned::of(&config, names, &client)?;
     metrics.follow(&client);
@@ -215,35 +220,55 @@ fn one_line(error: &Error) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// SIGHUP, where there is such a thing.
-struct Hangups {
-    #[cfg(unix)]
-    signals: tokio::signal::unix::Signal,
+/// What a signal asks for.
+enum Signal {
+    Reload,
+    Stop(&'static str, u8),
 }
 
-impl Hangups {
+/// The signals that mean something here, heard from the moment that this is made.
+struct Signals {
     #[cfg(unix)]
+    hangup: unix::Signal,
+    #[cfg(unix)]
+    interrupt: unix::Signal,
+    #[cfg(unix)]
+    terminate: unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
     fn new() -> Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = signal(SignalKind::hangup())
-            .map_err(|error| Error::Internal(format!("listening for SIGHUP: {error}")))?;
-        Ok(Self { signals })
+        let signal = |kind| {
+            unix::signal(kind)
+                .map_err(|error| Error::Internal(format!("listening for signals: {error}")))
+        };
+        Ok(Self {
+            hangup: signal(unix::SignalKind::hangup())?,
+            interrupt: signal(unix::SignalKind::interrupt())?,
+            terminate: signal(unix::SignalKind::terminate())?,
+        })
     }
 
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        if self.signals.recv().await.is_none() {
-            std::future::pending::<()>().await;
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT", 2),
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM", 15),
         }
     }
+}
 
-    #[cfg(not(unix))]
+#[cfg(not(unix))]
+impl Signals {
     fn new() -> Result<Self> {
         Ok(Self {})
     }
 
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        std::future::pending::<()>().await;
+    async fn next(&mut self) -> Signal {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Signal::Stop("Ctrl-C", 2),
+            Err(_) => std::future::pending().await,
+        }
     }
 }

@@ -4,16 +4,14 @@
 use std::{path::Path, slice, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use tokio::task::spawn_blocking;
 
 use super::{Entry, Metrics, OnResult, RunEnd, Runner, Slot, Timetable};
 use crate::{
     client::Client,
-    clock::Clock,
     config::{Config, Job},
-    error::{Error, Result},
-    export::blocking,
-    location::StorageOptions,
-    snapshots::{JobResult, RunOptions, Status, Stop, last_run, run_jobs},
+    error::{Error, Result, causes},
+    snapshots::{JobResult, RunOptions, Status, Stop, job_history, run_jobs},
 };
 
 /// A job with what its runs need.
@@ -56,16 +54,15 @@ impl Planned {
 }
 
 /// Runs [`Planned`] jobs.
-#[derive(Debug)]
 pub struct Snapshots {
-    clock: Arc<dyn Clock>,
+    options: RunOptions,
     metrics: Arc<Metrics>,
 }
 
 impl Snapshots {
-    /// A runner that goes by this clock and counts here.
-    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { clock, metrics }
+    /// A runner that counts here; of the options, it goes by the clock and the storage.
+    pub fn new(options: RunOptions, metrics: Arc<Metrics>) -> Self {
+        Self { options: RunOptions { jobs: 1, ..options }, metrics }
     }
 
     fn count(&self, result: &JobResult, stop: &Stop) -> RunEnd {
@@ -77,7 +74,7 @@ impl Snapshots {
             }
             Status::Failed => RunEnd::Failed,
         };
-        let now = self.clock.now();
+        let now = self.options.clock.now();
         self.metrics.ended(&result.job, end, result.rows, result.bytes, result.seconds, now);
         end
     }
@@ -89,8 +86,7 @@ impl Runner for Snapshots {
     async fn run(&self, planned: Arc<Planned>, _: Slot, stop: Stop) {
         let Planned { job, client, on_result } = &*planned;
         self.metrics.started(&job.name);
-        let options = RunOptions { jobs: 1, clock: self.clock.clone(), ..RunOptions::default() };
-        let results = run_jobs(client, slice::from_ref(job), &options, &stop).await;
+        let results = run_jobs(client, slice::from_ref(job), &self.options, &stop).await;
         for result in results {
             let end = self.count(&result, &stop);
             log(&result, end);
@@ -101,13 +97,26 @@ impl Runner for Snapshots {
     }
 
     async fn last_run(&self, planned: &Arc<Planned>) -> Option<DateTime<Utc>> {
-        let job = planned.job.clone();
-        let last = blocking(move || last_run(&job, &StorageOptions::default())).await;
-        last.unwrap_or_else(|error| {
-            let causes = crate::error::causes(&error).join(": ");
-            tracing::warn!(job = planned.job.name, %error, causes, "its history cannot be read");
-            None
-        })
+        let (job, storage) = (planned.job.clone(), self.options.storage.clone());
+        let name = job.name.clone();
+        let read = spawn_blocking(move || job_history(&job, &storage)).await;
+        let runs = match read {
+            Ok(Ok(runs)) => runs,
+            Ok(Err(error)) => {
+                let causes = causes(&error).join(": ");
+                tracing::warn!(job = name, %error, causes, "no history: nothing is caught up");
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::error!(job = name, %error, "reading the history stopped: this is a bug");
+                Vec::new()
+            }
+        };
+        let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
+        let good = runs.iter().filter(|run| run.status != Status::Failed);
+        self.metrics.known(&name, good.filter_map(|run| time(&run.finished_at)).max());
+        let ended = runs.iter().filter(|run| !run.was_interrupted());
+        ended.filter_map(|run| time(&run.started_at)).max()
     }
 }
 
@@ -116,7 +125,7 @@ fn log(result: &JobResult, end: RunEnd) {
     let snapshots = result.snapshots.iter().filter_map(|it| it.path.as_deref());
     let snapshot = snapshots.collect::<Vec<_>>().join(" ");
     let pruned = result.pruned.len();
-    match (end, &result.error) {
+    match (end, result.failure()) {
         (RunEnd::Stored, _) => {
             tracing::info!(
                 job, snapshot, rows, bytes, requests, retries, pruned, seconds, "stored"
@@ -144,7 +153,7 @@ async fn tell(hook: &OnResult, result: &JobResult) {
         Err(error) => return tracing::error!(job = result.job, %error, "on_result"),
     };
     if let Err(error) = told {
-        let causes = crate::error::causes(&error).join(": ");
+        let causes = causes(&error).join(": ");
         tracing::error!(job = result.job, %error, causes, "on_result failed; the run stands");
     }
 }

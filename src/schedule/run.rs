@@ -28,6 +28,8 @@ use crate::{clock::Clock, snapshots::Stop};
 const STEP: Duration = Duration::from_secs(30);
 /// The shortest, for a timer that fires a moment early by the wall clock.
 const TICK: Duration = Duration::from_millis(5);
+/// How long dropping runs may take: they have no say in it.
+const DROP: Duration = Duration::from_secs(1);
 /// How long reading a job's history may keep the others waiting.
 const HISTORY: Duration = Duration::from_secs(20);
 
@@ -68,12 +70,12 @@ pub trait Runner: Send + Sync + 'static {
 /// let cron = "0 2 * * *".parse().expect("a schedule");
 /// let timetable = Timetable::new("night", &cron, UTC, Duration::ZERO);
 /// let entry = Entry { name: "night".to_owned(), timetable, catch_up: true, job: "night" };
-/// let (_reloads, receiver) = tokio::sync::mpsc::channel(1);
+/// let (_reloads, receiver) = tokio::sync::mpsc::unbounded_channel();
 /// let stop = Stop::default();
 /// stop.request("SIGTERM", 15);
 /// let metrics = Arc::new(Metrics::new());
 /// let scheduler = Scheduler::new(Arc::new(Hello), Arc::new(SystemClock), metrics, 4);
-/// assert!(scheduler.run(vec![entry], receiver, stop, Duration::from_secs(8)).await);
+/// assert!(scheduler.run(vec![entry], receiver, stop, async {}).await);
 /// # }
 /// ```
 pub struct Scheduler<R: Runner> {
@@ -100,14 +102,14 @@ impl<R: Runner> Scheduler<R> {
     }
 
     /// Runs these jobs, and then those that `reloads` brings, until `stop` is requested: then nothing
-    /// more is started, and what runs has `grace` to end. `false` says that something did not, and was
-    /// dropped.
+    /// more is started, and what runs may end until `grace` does, which begins then. `false` says that
+    /// something did not, and was dropped.
     pub async fn run(
         mut self,
         entries: Vec<Entry<R::Job>>,
-        mut reloads: mpsc::Receiver<Vec<Entry<R::Job>>>,
+        mut reloads: mpsc::UnboundedReceiver<Vec<Entry<R::Job>>>,
         stop: Stop,
-        grace: Duration,
+        grace: impl Future<Output = ()>,
     ) -> bool {
         self.stop = stop.clone();
         self.take(entries).await;
@@ -140,7 +142,7 @@ impl<R: Runner> Scheduler<R> {
             });
         let last_runs = join_all(asked).await.into_iter().flatten().collect();
         self.agenda.replace(entries, self.clock.now(), &last_runs);
-        self.announce();
+        self.announce(None);
     }
 
     fn start_what_is_due(&mut self) {
@@ -186,19 +188,22 @@ impl<R: Runner> Scheduler<R> {
             tracing::error!(job = name, %error, "the run stopped: this is a bug");
         }
         self.agenda.ended(&name);
-        if let Some((_, slot)) = self.agenda.upcoming().iter().find(|(it, _)| it.name == name) {
-            tracing::info!(job = name, at = %seconds(slot.starts), "next run");
-        }
+        self.announce(Some(&name));
     }
 
-    fn announce(&self) {
+    /// Tells when each job runs next, or one of them. What is due by now is told when it starts.
+    fn announce(&self, only: Option<&str>) {
         let upcoming = self.agenda.upcoming();
-        for (entry, slot) in &upcoming {
-            let local = slot.starts.with_timezone(&entry.timetable.zone());
-            tracing::info!(job = entry.name, at = %seconds(slot.starts), local = %local.to_rfc3339_opts(SecondsFormat::Secs, false), "next run");
-        }
         if upcoming.is_empty() {
             tracing::warn!("no job has a schedule: nothing will run");
+        }
+        let now = self.clock.now();
+        let wanted =
+            |name: &str, slot: &Slot| only.is_none_or(|it| it == name) && slot.starts > now;
+        for (entry, slot) in upcoming.iter().filter(|(entry, slot)| wanted(&entry.name, slot)) {
+            let (job, at, zone) = (&entry.name, seconds(slot.starts), entry.timetable.zone());
+            let local = slot.starts.with_timezone(&zone).format("%a %H:%M %Z");
+            tracing::info!(job, %at, %local, "next run");
         }
     }
 
@@ -208,14 +213,18 @@ impl<R: Runner> Scheduler<R> {
         until.map_or(STEP, |until| until.to_std().unwrap_or_default()).clamp(TICK, STEP)
     }
 
-    async fn end(mut self, grace: Duration) -> bool {
+    async fn end(mut self, grace: impl Future<Output = ()>) -> bool {
         if !self.runs.is_empty() {
             tracing::info!(running = self.runs.len(), "stopping what runs");
         }
-        let all = async { while self.runs.join_next().await.is_some() {} };
-        let ended = timeout(grace, all).await.is_ok();
+        let ended = select! {
+            () = async { while self.runs.join_next().await.is_some() {} } => true,
+            () = grace => self.runs.is_empty(),
+        };
         if !ended {
             tracing::warn!(running = self.runs.len(), "did not end in time: left as if killed");
+            // Programs of the user's go with the runs that started them.
+            drop(timeout(DROP, self.runs.shutdown()).await);
         }
         ended
     }

@@ -6,8 +6,6 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
 };
 
-use chrono::{DateTime, Utc};
-
 use super::JobResult;
 use crate::{
     config::Job,
@@ -44,22 +42,19 @@ pub(crate) fn append(folder: &Location, result: &JobResult) -> Result<()> {
     write().map_err(Error::io("write", path))
 }
 
+/// The runs of a job that its history has, the oldest first. Blocks.
+///
+/// # Errors
+/// When the history cannot be read, or its store cannot be reached.
+pub fn job_history(job: &Job, storage: &StorageOptions) -> Result<Vec<JobResult>> {
+    read(&job.folder(storage)?)
+}
+
 /// The runs, the oldest first; lines that are none are passed over.
 pub(crate) fn read(folder: &Location) -> Result<Vec<JobResult>> {
     let bytes = folder.child(HISTORY).read()?.unwrap_or_default();
     let lines = bytes[..whole(&bytes)].split(|byte| *byte == b'\n');
     Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
-}
-
-/// When the last run of a job began, of those that were not told to stop; `None` if there is none.
-///
-/// # Errors
-/// When the history cannot be read, or its store cannot be reached.
-pub(crate) fn last_run(job: &Job, storage: &StorageOptions) -> Result<Option<DateTime<Utc>>> {
-    let runs = read(&job.folder(storage)?)?;
-    let last = runs.iter().rev().find(|run| !run.was_interrupted());
-    let began = last.and_then(|run| DateTime::parse_from_rfc3339(&run.started_at).ok());
-    Ok(began.map(|began| began.to_utc()))
 }
 
 /// How much of it is whole lines.

@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
-pub(crate) use self::history::last_run;
 pub use self::{
+    history::job_history,
     list::{ListedSnapshot, list_snapshots, plan_retention},
     prune::{Fate, Verdict},
     result::{Failure, JobResult, SnapshotResult, Status},
@@ -101,6 +101,7 @@ pub async fn run_jobs(
             run::Run { client, job, options, stop, started }.run().await
         }
     };
+    // Collected first: a stream of borrowing closures is no future that can be spawned.
     let runs: Vec<_> = jobs.iter().map(run).collect();
     stream::iter(runs).buffered(options.jobs.max(1)).collect().await
 }

@@ -44,6 +44,13 @@ pub struct JobResult {
 }
 
 impl JobResult {
+    /// What the exit code stands for: what ended the run, or else the first of its datasets that
+    /// failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        let of_dataset = self.snapshots.iter().find_map(|snapshot| snapshot.error.as_ref());
+        self.error.as_ref().or(of_dataset)
+    }
+
     /// Whether it was told to stop: a later run continues it.
     pub fn was_interrupted(&self) -> bool {
         matches!(self.exit_code, 130 | 143)

@@ -233,7 +233,42 @@ fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
         format!("$ {}\n{}", arguments.join(" "), ran.told(&world)).replace(&busy, "BUSY")
     })
     .collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    $ schedule
+    exit 78
+    error: no configuration file: there is no /home/nobody/.config/overmind-export/snapshots.toml
+      hint: give one with --config; config/snapshots.toml in the sources is an example to copy
+
+    $ schedule --config empty.toml
+    exit 78
+    error: no job of FOLDER/empty.toml has a schedule
+
+    $ schedule --config snapshots.toml nightly by-hand
+    exit 2
+    error: "by-hand" is not a valid job: it has no schedule
+
+    $ schedule --config snapshots.toml nightli
+    exit 2
+    error: "nightli" is not a valid job: FOLDER/snapshots.toml has none; the nearest is "nightly"
+
+    $ schedule --config snapshots.toml --list 0
+    exit 2
+    error: invalid value '0' for '--list <N>': 0 is not in 1..=1000
+
+    For more information, try '--help'.
+
+    $ schedule --config snapshots.toml --metrics localhost
+    exit 2
+    error: invalid value 'localhost' for '--metrics <ADDR>': give an address and a port, such as 127.0.0.1:9464, or a port for this machine alone
+
+    For more information, try '--help'.
+
+    $ schedule --config snapshots.toml --metrics BUSY
+    exit 73
+    error: BUSY: cannot listen there
+      cause: Address already in use (os error 98)
+      hint: choose another --metrics address, or port 0 for any free one
+    "#);
     assert_eq!(world.server.stats().requests, 0);
 }
 
@@ -262,9 +297,13 @@ fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
     assert_eq!(requests.parse::<u64>().unwrap(), world.server.stats().requests);
 
     // It got the line of the history, without the key, and its arguments as they are written.
-    let told: Value = serde_json::from_slice(&world.read("told.json")).unwrap();
-    let runs = history(&world);
+    let mut told: Value = serde_json::from_slice(&world.read("told.json")).unwrap();
+    let mut runs = history(&world);
     assert_eq!(runs.len(), 2);
+    // Writing the history takes its time too.
+    for run in [&mut told, &mut runs[1]] {
+        assert!(run["seconds"].take().as_f64() > Some(0.0));
+    }
     assert_eq!(told, runs[1]);
     assert_eq!((&told["status"], &told["rows"]), (&json!("stored"), &json!(ROWS)));
     let seen = String::from_utf8(world.read("seen")).unwrap();
@@ -308,7 +347,7 @@ fn a_failed_run_is_logged_with_its_hint_and_the_schedule_goes_on() {
     let faults = Faults::none().on(1, Attempt::Always, Fault::status(503));
     let world = overdue(Options { faults, ..Options::default() }, ROWS, "");
     let service = Service::start(&world, &["--max-retries", "0"]);
-    let log = service.says(" failed ");
+    let log = service.says("ERROR failed job=");
     assert!(log.contains("stayed unavailable") && log.contains("hint="), "{log}");
     service.scrape("overmind_export_runs_total{job=\"nightly\",result=\"failed\"} 1");
     assert!(service.get("GET /healthz").contains("200 OK"));
@@ -373,14 +412,13 @@ fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
         metrics.contains(&format!("next_run_timestamp_seconds{{job=\"{job}\"}} "))
     };
 
-    for (broken, why) in [
-        ("schedule = \"0 2 * *\"\n", "it has 4 fields"),
-        ("shedule = \"0 2 * * *\"\n", "the nearest known key is"),
-        ("on_result = [\"./missing\"]\n", "on_result of job"),
+    for (schedule, why) in [
+        ("schedule = \"0 2 * *\"", "it has 4 fields"),
+        ("shedule = \"0 2 * * *\"", "the nearest known key is"),
+        ("schedule = \"0 2 * * *\"\non_result = [\"./missing\"]", "on_result of job"),
     ] {
-        let text = good.replace("schedule = \"0 2 * * *\"\n", "");
-        fs::write(world.path("snapshots.toml"), text + "schedule = \"0 2 * * *\"\n" + broken)
-            .unwrap();
+        let broken = good.replace("schedule = \"0 2 * * *\"", schedule);
+        fs::write(world.path("snapshots.toml"), broken).unwrap();
         service.signal("HUP");
         let log = service.says(why);
         assert!(

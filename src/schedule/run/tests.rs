@@ -84,7 +84,7 @@ struct World {
     script: Arc<Script>,
     metrics: Arc<Metrics>,
     stop: Stop,
-    reloads: mpsc::Sender<Vec<Entry<&'static str>>>,
+    reloads: mpsc::UnboundedSender<Vec<Entry<&'static str>>>,
     ends: task::JoinHandle<bool>,
 }
 
@@ -102,9 +102,9 @@ impl World {
         };
         change(&mut script);
         let (script, metrics) = (Arc::new(script), Arc::new(Metrics::new()));
-        let (stop, (reloads, orders)) = (Stop::default(), mpsc::channel(1));
+        let (stop, (reloads, orders)) = (Stop::default(), mpsc::unbounded_channel());
         let scheduler = Scheduler::new(script.clone(), wall, metrics.clone(), 4);
-        let ends = tokio::spawn(scheduler.run(jobs, orders, stop.clone(), GRACE));
+        let ends = tokio::spawn(scheduler.run(jobs, orders, stop.clone(), sleep(GRACE)));
         Self { script, metrics, stop, reloads, ends }
     }
 
@@ -214,7 +214,7 @@ async fn a_reload_brings_and_takes_jobs_while_the_others_go_on() {
     let world = World::begin("2026-11-23T00:00:00Z", jobs, |script| script.takes = takes);
     assert_eq!(world.pass(3 * HOUR).await, ["a 11-23T02:00"]);
     // `a` runs on, though it is no longer there.
-    world.reloads.send(vec![job("c", "0 4 * * *", Tz::UTC)]).await.unwrap();
+    world.reloads.send(vec![job("c", "0 4 * * *", Tz::UTC)]).unwrap();
     assert_eq!(world.pass(20 * HOUR).await, ["c 11-23T04:00"]);
     assert!(world.end().await);
 }
