@@ -17,6 +17,7 @@
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, or standard output.
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
+//! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.
 //! - [`verify()`] holds an export against what was recorded when it was written.
 //!
 //! # Rows as a stream
@@ -63,6 +64,7 @@
 //! ```
 
 mod batch;
+mod batches;
 mod budget;
 mod client;
 mod clock;
@@ -89,6 +91,7 @@ mod urls;
 mod verify;
 
 pub use batch::{Column, schema};
+pub use batches::Batches;
 pub use client::{
     ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
     Source,

@@ -61,6 +61,6 @@ fn row(snapshot: &ListedSnapshot) -> Vec<Text> {
         Text::Right(or_dash(snapshot.rows.map(|rows| HumanCount(rows).to_string()))),
         Text::Right(or_dash(snapshot.bytes.map(|bytes| HumanBytes(bytes).to_string()))),
         Text::Left(complete),
-        Text::Left(or_dash(unchanged)),
+        Text::Whole(or_dash(unchanged)),
     ]
 }

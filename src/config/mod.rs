@@ -183,6 +183,8 @@ fn job(
     }
     section.rename(format!("[[job]] {name:?}"));
     let own = Keys::read(&mut section)?;
+    // First of all: what is missing may be there under a name with a typing error.
+    section.finish()?;
     let keys = own.or(defaults);
     let filters = Query {
         agent: keys.agent,
@@ -216,7 +218,7 @@ fn job(
         false => resolve(&root).to_string_lossy().into_owned(),
     };
     let storage = keys.storage.unwrap_or_default();
-    Location::parse(&root, &storage).map_err(|error| section.wrong(error))?;
+    Location::parse(&root, &storage).map_err(|error| section.wrong(format!("root: {error}")))?;
     let compression = keys.compression;
     if let Some(compression) = compression {
         let format = keys.format.unwrap_or(crate::sink::Format::Parquet);
@@ -230,7 +232,6 @@ fn job(
         command
     });
     let line = 1 + text.as_bytes().iter().take(name_item.start()).filter(|b| **b == b'\n').count();
-    section.finish()?;
     Ok(Job {
         name,
         line,

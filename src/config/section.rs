@@ -83,7 +83,7 @@ impl<'t> Section<'t> {
     }
 
     /// Refuses what nobody asked for.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(super) fn finish(&self) -> Result<()> {
         let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
             return Ok(());
         };

@@ -14,9 +14,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
-use super::{Header, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine};
+use super::{
+    Header, Interrupted, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine,
+};
 use crate::{
     error::{Error, Result},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
@@ -44,10 +44,10 @@ pub(super) fn part_name(index: usize, extension: &str) -> String {
     format!("part-{index:05}.{extension}")
 }
 
-/// The plan of the run that was interrupted while it wrote this directory, if it left one.
-pub(super) fn interrupted(target: &Path) -> Option<Value> {
+pub(super) fn interrupted(target: &Path) -> Option<Interrupted> {
     let journal = disk::staging_path(target).join("journal.jsonl");
-    Journal::read(&journal).map(|(header, _)| header.plan)
+    let (header, parts) = Journal::read(&journal)?;
+    Some(Interrupted { plan: header.plan, parts: parts.len() })
 }
 
 impl Directory {

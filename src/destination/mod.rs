@@ -215,9 +215,17 @@ impl Destination {
     }
 }
 
-/// The plan of the run that was interrupted while it wrote this directory, if one was and can be
-/// continued.
-pub(crate) fn interrupted(target: &Location) -> Result<Option<Value>> {
+/// What an interrupted run left of a directory.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    /// What it was to write, as in its header.
+    pub(crate) plan: Value,
+    /// Parts that it had finished.
+    pub(crate) parts: usize,
+}
+
+/// What the run left that was interrupted while it wrote this directory, if one was.
+pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
     #[cfg(feature = "clouds")]
     if let Some(remote) = target.as_remote() {
         return remote::interrupted(remote);

@@ -55,15 +55,17 @@ impl Run<'_> {
             error: None,
             exit_code: 0,
         };
-        let outcome = self.locked(&mut result, begun).await;
-        self.conclude(&mut result, outcome.err(), begun);
+        if let Err(error) = self.locked(&mut result, begun).await {
+            self.conclude(&mut result, Some(&error), begun);
+        }
         if let Some(observer) = &self.options.observer {
             observer(Event::Ended(&result));
         }
         result
     }
 
-    /// All that needs the job's lock; the history is a part of it.
+    /// All that needs the job's lock; the history is a part of it. An error is one that it does not
+    /// tell.
     async fn locked(&self, result: &mut JobResult, begun: Instant) -> Result<()> {
         if self.stop.is_requested() {
             return Err(self.stop.wait().await);
@@ -74,24 +76,19 @@ impl Run<'_> {
             blocking(move || PlaceLock::take(&folder)).await?
         };
         let outcome = self.all(&folder, result).await;
-        let mut line = result.clone();
-        self.conclude(&mut line, outcome.as_ref().err(), begun);
-        let appended = blocking(move || {
+        self.conclude(result, outcome.as_ref().err(), begun);
+        let line = result.clone();
+        blocking(move || {
             let appended = history::append(&folder, &line);
             lock.release().and(appended)
-        });
-        outcome.and(appended.await)
+        })
+        .await
     }
 
     /// Fills in what follows from the rest.
-    fn conclude(
-        &self,
-        result: &mut JobResult,
-        error: Option<impl std::borrow::Borrow<Error>>,
-        begun: Instant,
-    ) {
+    fn conclude(&self, result: &mut JobResult, error: Option<&Error>, begun: Instant) {
         if let Some(error) = error {
-            result.error = Some(Failure::new(error.borrow()));
+            result.error = Some(Failure::new(error));
         }
         let first = result.snapshots.iter().find_map(|snapshot| snapshot.error.as_ref());
         let first = result.error.as_ref().or(first);

@@ -145,10 +145,12 @@ impl Series {
 
     fn state(&self, stamp: Stamp) -> Result<State> {
         let folder = self.target(stamp);
+        if folder.as_local().is_some_and(|folder| !folder.is_dir()) {
+            return Ok(State::Foreign("is no folder".to_owned()));
+        }
         let manifest = match Manifest::load(&folder.child(MANIFEST)) {
             Ok(Some(manifest)) => manifest,
-            Ok(None) if folder.is_directory()? => return Ok(State::Incomplete(None)),
-            Ok(None) => return Ok(State::Foreign("is no folder".to_owned())),
+            Ok(None) => return Ok(State::Incomplete(None)),
             Err(Error::Damaged { why, .. }) => return Ok(State::Foreign(why)),
             Err(error) => return Err(error),
         };
@@ -169,7 +171,7 @@ impl Series {
         Ok(State::Complete(Box::new(manifest)))
     }
 
-    /// Runs that were interrupted and what they were going to write, the oldest first.
+    /// Runs that were interrupted, the oldest first, each with its plan if it can be continued.
     pub(crate) fn interrupted(&self) -> Result<Vec<(Stamp, Option<Value>)>> {
         let names = self.folder.names()?;
         let mut found = Vec::new();
@@ -184,8 +186,11 @@ impl Series {
             if self.folder.as_local().is_none() && target.child(SUCCESS).is_file()? {
                 continue;
             }
-            let plan = destination::interrupted(&target)?;
-            if plan.is_some() || self.folder.as_local().is_some() {
+            let begun = destination::interrupted(&target)?;
+            if begun.is_some() || self.folder.as_local().is_some() {
+                // Where no part was finished there is nothing to continue, and no reason to give
+                // today's data the stamp of another day.
+                let plan = begun.filter(|begun| begun.parts > 0).map(|begun| begun.plan);
                 found.push((stamp, plan));
             }
         }

@@ -22,8 +22,10 @@ mod resume;
 mod rows;
 #[cfg(unix)]
 mod schedule;
+mod secured;
 mod sinks;
 mod smoke;
+mod snapshots;
 #[cfg(feature = "clouds")]
 mod stores;
 mod stream;

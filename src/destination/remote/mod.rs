@@ -10,7 +10,7 @@ mod upload;
 use serde_json::Value;
 
 pub(crate) use self::{lock::Lock, object::Object, prefix::Prefix, upload::Upload};
-use super::{CONTROL, Header};
+use super::{CONTROL, Header, Interrupted};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote},
@@ -18,12 +18,12 @@ use crate::{
 
 /// Takes the lock of a prefix for something other than writing it.
 pub(super) fn lock(target: &Remote) -> Result<Lock> {
-    Lock::acquire(&target.child(CONTROL), target, lock::LEASE).map_err(unusable)
+    Lock::acquire(&target.child(CONTROL), target, lock::LEASE).map_err(unusable(target))
 }
 
-/// The plan of the run that was interrupted while it wrote this prefix.
-pub(super) fn interrupted(target: &Remote) -> Result<Option<Value>> {
-    Ok(prefix::begun(&target.child(CONTROL))?.map(|header| header.plan))
+/// What the run left that was interrupted while it wrote this prefix.
+pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
+    prefix::begun(&target.child(CONTROL))
 }
 
 /// Drops what interrupted runs have left at a prefix.
@@ -36,14 +36,15 @@ pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
 }
 
 /// What was said about the first requests, as what it means for the run: it cannot write there.
-fn unusable(error: Error) -> Error {
-    match error {
-        Error::Store { action, url, hint, source } => {
+fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Store { action, hint, source, .. } => {
             let why = match action {
                 "list" => "cannot be used",
                 _ => "cannot be written",
             };
-            Error::Output { path: url.into(), why: why.to_owned(), hint, source: Some(source) }
+            let path = target.to_string().into();
+            Error::Output { path, why: why.to_owned(), hint, source: Some(source) }
         }
         error => error,
     }

@@ -46,12 +46,13 @@ impl Object {
             lock: None,
             upload: None,
         };
-        control_is_reachable(&object.control)?;
+        // Also when there is nothing: a bucket that is not there, or is not ours, says so.
+        object.control.first_names().map_err(unusable(target))?;
         object.check(sidecar)?;
         if only_look {
             check_unlocked(&object.control, target)?;
         } else {
-            let lock = Lock::acquire(&object.control, target, LEASE).map_err(unusable)?;
+            let lock = Lock::acquire(&object.control, target, LEASE).map_err(unusable(target))?;
             object.lock = Some(lock);
             object.check(sidecar)?;
         }
@@ -166,11 +167,6 @@ impl Object {
     fn lock(&self) -> Result<&Lock> {
         self.lock.as_ref().ok_or_else(not_open)
     }
-}
-
-/// Also when there is nothing: a bucket that is not there, or is not ours, says so.
-fn control_is_reachable(control: &Remote) -> Result<()> {
-    control.first_names().map(drop).map_err(unusable)
 }
 
 fn exists(target: &Remote) -> Error {

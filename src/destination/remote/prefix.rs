@@ -31,7 +31,7 @@ use super::{
     upload::{Upload, abort_journalled},
 };
 use crate::{
-    destination::{CONTROL, Header, Kept, PartFile, examine},
+    destination::{CONTROL, Header, Interrupted, Kept, PartFile, examine},
     error::{Error, Result},
     location::{Location, Remote},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
@@ -78,11 +78,13 @@ struct Record {
     e_tag: Option<String>,
 }
 
-/// What the run that began here was to write.
-pub(super) fn begun(control: &Remote) -> Result<Option<Header>> {
-    let json = control.child(HEADER).read()?;
-    let begun = json.and_then(|json| serde_json::from_slice::<Begun>(&json).ok());
-    Ok(begun.map(|begun| begun.header))
+/// What the run that began here was to write, and how far it came.
+pub(super) fn begun(control: &Remote) -> Result<Option<Interrupted>> {
+    let Some(json) = control.child(HEADER).read()? else { return Ok(None) };
+    let Ok(begun) = serde_json::from_slice::<Begun>(&json) else { return Ok(None) };
+    let names = control.names()?;
+    let parts = names.iter().filter(|name| name.starts_with("part-") && name.ends_with(".json"));
+    Ok(Some(Interrupted { plan: begun.header.plan, parts: parts.count() }))
 }
 
 /// What lies at the prefix.
@@ -131,12 +133,13 @@ impl Prefix {
             lock: None,
             staged: None,
         };
-        let names = target.first_names().map_err(unusable)?;
+        let names = target.first_names().map_err(unusable(target))?;
         // A run that is at work is the better reason to refuse what it has written so far.
         check_unlocked(&prefix.control, target)?;
         prefix.check(&prefix.look(names)?)?;
         if !only_look {
-            prefix.lock = Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable)?);
+            prefix.lock =
+                Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?);
             // The holder may have published before it went.
             prefix.check(&prefix.look(target.names()?)?)?;
         }
