@@ -121,7 +121,8 @@ impl Runner for Snapshots {
 }
 
 fn log(result: &JobResult, end: RunEnd) {
-    let JobResult { job, rows, bytes, requests, retries, seconds, .. } = result;
+    let JobResult { job, rows, bytes, requests, retries, .. } = result;
+    let seconds = (result.seconds * 1e3).round() / 1e3;
     let snapshots = result.snapshots.iter().filter_map(|it| it.path.as_deref());
     let snapshot = snapshots.collect::<Vec<_>>().join(" ");
     let pruned = result.pruned.len();
