@@ -274,7 +274,7 @@ impl PlaceLock {
                 std::fs::remove_file(&path).map_err(Error::io("remove", &path))
             }
             #[cfg(feature = "clouds")]
-            Self::Remote(lock) => lock.release(),
+            Self::Remote(lock) => remote::unlock(lock),
         }
     }
 }

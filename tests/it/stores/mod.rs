@@ -4,5 +4,6 @@ mod conformance;
 mod crash;
 mod messages;
 mod server;
+mod snapshots;
 mod tls;
 mod verify;
