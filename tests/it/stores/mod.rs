@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crash;
+mod diff;
 mod messages;
 mod server;
 mod snapshots;
