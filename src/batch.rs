@@ -5,7 +5,7 @@
 //! copied token for token; only white space between tokens is dropped. Knows nothing of pages,
 //! files or formats.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use arrow_array::{
     ArrayRef, RecordBatch,
@@ -226,6 +226,18 @@ fn append_compact(builder: &mut StringBuilder, text: &str) {
     builder.append_value(rest);
 }
 
+/// JSON text without the white space between its tokens; mostly there is none.
+pub(crate) fn compact(text: &str) -> Cow<'_, str> {
+    let Some((token, mut rest)) = split_at_space(text) else { return Cow::Borrowed(text) };
+    let mut compact = token.to_owned();
+    while let Some((token, after)) = split_at_space(rest) {
+        compact.push_str(token);
+        rest = after;
+    }
+    compact.push_str(rest);
+    Cow::Owned(compact)
+}
+
 /// What comes before the first white space outside a string, and what comes after it.
 fn split_at_space(text: &str) -> Option<(&str, &str)> {
     let bytes = text.as_bytes();
@@ -259,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    fn compact(text: &str) -> String {
+    fn appended(text: &str) -> String {
         let mut builder = StringBuilder::new();
         append_compact(&mut builder, text);
         builder.finish().value(0).to_owned()
@@ -275,6 +287,7 @@ mod tests {
             (" ", ""),
         ];
         for (text, expected) in table {
+            assert_eq!(appended(text), expected);
             assert_eq!(compact(text), expected);
         }
     }
@@ -287,6 +300,7 @@ mod tests {
         ) {
             let value = serde_json::json!({ "k k": strings, "n": [null, 1.5, { "e": [] }] });
             let pretty = serde_json::to_string_pretty(&value).unwrap() + &spaces;
+            prop_assert_eq!(appended(&pretty), serde_json::to_string(&value).unwrap());
             prop_assert_eq!(compact(&pretty), serde_json::to_string(&value).unwrap());
         }
     }

@@ -261,7 +261,8 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
-    /// The process exit code, after `sysexits.h`.
+    /// The process exit code, after `sysexits.h`. 0 and 1 are no errors: [`diff`](crate::diff()) found
+    /// none and some differences.
     ///
     /// | code | meaning |
     /// |---|---|

@@ -18,7 +18,8 @@
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
 //! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.
-//! - [`verify()`] holds an export against what was recorded when it was written.
+//! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
+//!   what changed from one export to another.
 //!
 //! # Rows as a stream
 //!
@@ -71,6 +72,7 @@ mod clock;
 mod config;
 pub mod demo;
 mod destination;
+mod diff;
 mod error;
 mod export;
 mod facts;
@@ -98,6 +100,10 @@ pub use client::{
 };
 pub use clock::{Clock, SystemClock};
 pub use config::{Api, Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
+pub use diff::{
+    Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
+    DifferenceRow, diff,
+};
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
 pub use location::{Location, StorageOptions};

@@ -9,7 +9,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     match cli::run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         // Whoever read standard output has had enough: an end, not a failure.
         Err(overmind_export::Error::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => {

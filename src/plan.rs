@@ -228,7 +228,8 @@ impl ExportPlan {
     }
 }
 
-fn target(output: &Path, storage: &StorageOptions) -> Result<Target> {
+/// What a path given as an output means.
+pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> {
     let text = output.to_string_lossy();
     let wrong = |why: &str| Err(Error::invalid("output", quotable(&text), why));
     if text.is_empty() {
@@ -260,7 +261,8 @@ fn target(output: &Path, storage: &StorageOptions) -> Result<Target> {
     Ok(Target::File(location))
 }
 
-fn encoding(
+/// The encoding for a target, as far as format and codec were asked for.
+pub(crate) fn encoding(
     target: &Target,
     format: Option<Format>,
     compression: Option<Compression>,

@@ -11,6 +11,7 @@ use arrow_array::{
     builder::{Int64Builder, StringBuilder},
 };
 use arrow_ipc::reader::FileReader;
+use arrow_schema::SchemaRef;
 use flate2::read::MultiGzDecoder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;
@@ -31,6 +32,10 @@ const BATCH_ROWS: usize = 1000;
 pub(crate) struct Reader {
     /// What the file's own metadata says; JSON Lines have none.
     pub(crate) facts: Option<Facts>,
+    /// Its columns, rows or not; JSON Lines name them in their rows.
+    pub(crate) schema: Option<SchemaRef>,
+    /// Its rows, where they need not be read to be counted.
+    pub(crate) rows: Option<u64>,
     pub(crate) batches: Box<dyn Iterator<Item = Result<RecordBatch>>>,
 }
 
@@ -62,6 +67,8 @@ pub(crate) fn open(path: &Location) -> Result<Reader> {
 fn parquet(path: &Location, file: Opened) -> Result<Reader> {
     let wrong = |error: parquet::errors::ParquetError| damaged(path, error.into());
     let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(wrong)?;
+    let schema = Some(metadata.schema().clone());
+    let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
     let pairs = metadata.metadata().file_metadata().key_value_metadata();
     let facts = pairs.into_iter().flatten().find(|pair| pair.key == METADATA_KEY);
     let facts = facts.and_then(|pair| pair.value.as_deref());
@@ -70,20 +77,32 @@ fn parquet(path: &Location, file: Opened) -> Result<Reader> {
     let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(wrong)?;
     let path = path.clone();
     let batches = reader.map(move |batch| batch.map_err(|error| damaged(&path, error.into())));
-    Ok(Reader { facts, batches: Box::new(batches) })
+    Ok(Reader { facts, schema, rows, batches: Box::new(batches) })
 }
 
 fn arrow(path: &Location, file: Opened) -> Result<Reader> {
     let reader =
         FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error.into()))?;
+    let schema = Some(reader.schema());
     let facts = reader.custom_metadata().get(METADATA_KEY);
     let facts = facts.map(|json| parse_facts(path, json)).transpose()?;
     let path = path.clone();
     let batches = reader.map(move |batch| batch.map_err(|error| damaged(&path, error.into())));
-    Ok(Reader { facts, batches: Box::new(batches) })
+    Ok(Reader { facts, schema, rows: None, batches: Box::new(batches) })
 }
 
 fn json_lines(path: &Location, file: Opened, compression: Compression) -> Result<Reader> {
+    let mut lines = text(path, file, compression)?;
+    let path = path.clone();
+    let mut columns = None;
+    let batches =
+        std::iter::from_fn(move || read_lines(&path, &mut lines, &mut columns).transpose());
+    Ok(Reader { facts: None, schema: None, rows: None, batches: Box::new(batches) })
+}
+
+type Lines = BufReader<Box<dyn Read>>;
+
+fn text(path: &Location, file: Opened, compression: Compression) -> Result<Lines> {
     let input: Box<dyn Read> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
         Compression::Zstd(_) => {
@@ -91,14 +110,31 @@ fn json_lines(path: &Location, file: Opened, compression: Compression) -> Result
         }
         _ => Box::new(file),
     };
-    let mut lines = BufReader::with_capacity(1 << 18, input);
-    let path = path.clone();
-    let batches = std::iter::from_fn(move || read_lines(&path, &mut lines).transpose());
-    Ok(Reader { facts: None, batches: Box::new(batches) })
+    Ok(BufReader::with_capacity(1 << 18, input))
+}
+
+/// Counts the rows of JSON Lines without looking into them; none for other formats. An error of
+/// `go_on` ends it.
+pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Result<Option<u64>> {
+    let encoding = Encoding::of_path(Path::new(&path.name()));
+    let encoding = encoding.filter(|it| it.format() == Format::JsonLines);
+    let Some(encoding) = encoding else { return Ok(None) };
+    let mut lines = text(path, path.open()?, encoding.compression())?;
+    let (mut count, mut open) = (0, false);
+    loop {
+        go_on()?;
+        let bytes = lines.fill_buf().map_err(|error| damaged(path, error.into()))?;
+        let Some(last) = bytes.last() else { return Ok(Some(count + u64::from(open))) };
+        open = *last != b'\n';
+        count += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        let length = bytes.len();
+        lines.consume(length);
+    }
 }
 
 /// A line of an export as JSON Lines; a column that was left out is missing in every line.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
@@ -172,7 +208,12 @@ impl Builder {
     }
 }
 
-fn read_lines(path: &Location, lines: &mut impl BufRead) -> Result<Option<RecordBatch>> {
+/// The next batch; `columns` are those of the first line, which all others must have.
+fn read_lines(
+    path: &Location,
+    lines: &mut impl BufRead,
+    columns: &mut Option<Vec<Column>>,
+) -> Result<Option<RecordBatch>> {
     let wrong = |error: Cause| damaged(path, error);
     let mut builders: Vec<(Column, Builder)> = Vec::new();
     let mut text = String::new();
@@ -182,9 +223,16 @@ fn read_lines(path: &Location, lines: &mut impl BufRead) -> Result<Option<Record
             break;
         }
         let line: Line<'_> = serde_json::from_str(&text).map_err(|error| wrong(error.into()))?;
+        let present = || Column::ALL.into_iter().filter(|column| line.get(*column).is_some());
+        let columns = columns.get_or_insert_with(|| present().collect());
+        if columns.is_empty() {
+            return Err(wrong("a line has no column".into()));
+        }
+        if !present().eq(columns.iter().copied()) {
+            return Err(wrong("its lines do not all have the same columns".into()));
+        }
         if builders.is_empty() {
-            let columns = Column::ALL.into_iter().filter(|column| line.get(*column).is_some());
-            builders.extend(columns.map(|column| (column, Builder::new(column))));
+            builders.extend(columns.iter().map(|column| (*column, Builder::new(*column))));
         }
         for (column, builder) in &mut builders {
             builder.push(line.get(*column)).map_err(|error| wrong(error.into()))?;

@@ -3,6 +3,7 @@
 mod completions;
 mod datasets;
 mod demo;
+mod diff;
 mod export;
 mod global;
 mod parse;
@@ -38,9 +39,10 @@ Environment:
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
   AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
-Exit codes: 0 done · 2 usage · 65 the data is not what it should be · 66 no such dataset ·
-  69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be made · 74 I/O ·
-  75 another run writes the output · 77 no key, or refused · 78 configuration · 130, 143 interrupted";
+Exit codes: 0 done · 1 diff found differences · 2 usage · 65 the data is not what it should be ·
+  66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be
+  made · 74 I/O · 75 another run writes the output · 77 no key, or refused · 78 configuration ·
+  130, 143 interrupted";
 
 /// Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
 ///
@@ -63,15 +65,18 @@ enum Command {
     Snapshot(snapshot::Snapshot),
     Snapshots(snapshots::Snapshots),
     Schedule(schedule::Schedule),
+    Diff(diff::Diff),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+/// Runs a subcommand; gives the exit code of one that ended as it should.
+pub(crate) fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     // Nobody watches a schedule: what it does is for a log.
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
+        Command::Diff(diff) => return diff.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
@@ -81,7 +86,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
-    }
+    }?;
+    Ok(0)
 }
 
 /// Runs a future to its end; what still blocks then does not hold the process up.

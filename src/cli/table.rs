@@ -48,7 +48,7 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>)
 }
 
 /// The beginning of a text without anything that a terminal would obey.
-fn harmless(text: &str, length: usize) -> String {
+pub(super) fn harmless(text: &str, length: usize) -> String {
     text.chars()
         .take(length)
         .map(|c| match c {

@@ -26,6 +26,7 @@ struct Staged {
 }
 
 impl SingleFile {
+    /// Looks whether a file can go there; writes nothing.
     pub(super) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
         disk::check_parent(target)?;
         let manifest = sidecar.then(|| sidecar_path(target));
@@ -46,6 +47,7 @@ impl SingleFile {
         self.target.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Takes the lock.
     pub(super) fn open(&mut self) -> Result<()> {
         if self.staged.is_none() {
             let path = disk::staging_path(&self.target);
@@ -55,6 +57,7 @@ impl SingleFile {
         Ok(())
     }
 
+    /// The file, empty.
     pub(super) fn create(&mut self) -> Result<PartFile> {
         let Some(staged) = &self.staged else {
             return Err(Error::Internal("the output was not opened".to_owned()));
@@ -67,7 +70,8 @@ impl SingleFile {
         Ok(PartFile::new(&self.target, file))
     }
 
-    pub(super) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
+    /// Makes it visible, complete, in one step; then the manifest that goes beside it, if one does.
+    pub(super) fn publish(self, sidecar: Option<&Manifest>) -> Result<()> {
         let Some(staged) = &self.staged else {
             return Err(Error::Internal("the output was not opened".to_owned()));
         };
@@ -88,7 +92,7 @@ impl SingleFile {
             }
             _ => Error::io("rename to", &self.target)(error),
         })?;
-        if sidecar {
+        if let Some(manifest) = sidecar {
             let aside = disk::staging_path(&manifest_path);
             let json = manifest.to_json()?;
             disk::write_durably(&aside, &json).map_err(Error::io("write", &aside))?;
@@ -97,6 +101,7 @@ impl SingleFile {
         disk::sync_directory(parent(&self.target))
     }
 
+    /// Gives up: nothing is published.
     pub(super) fn abandon(self) {
         if let Some(staged) = self.staged {
             // Best effort: the next run takes over whatever stays.

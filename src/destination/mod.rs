@@ -82,6 +82,36 @@ impl Destination {
         })
     }
 
+    /// One file that is no export, or standard output: looks whether it can go there, and takes the
+    /// lock. [`publish_file`](Self::publish_file) ends it.
+    pub(crate) fn open_file(target: &Target, overwrite: bool) -> Result<Self> {
+        let location = match target {
+            Target::File(location) => location,
+            Target::Stdout => return Ok(Self::Stdout),
+            Target::Directory(_) => return Err(not_a_file()),
+        };
+        #[cfg(feature = "clouds")]
+        if let Some(target) = location.as_remote() {
+            let mut object = remote::Object::probe(location, target, overwrite, false, false)?;
+            object.open()?;
+            return Ok(Self::Object(object));
+        }
+        let mut file = SingleFile::probe(&location.to_path(), overwrite, false)?;
+        file.open()?;
+        Ok(Self::File(file))
+    }
+
+    /// Makes a file that is no export visible, complete, in one step.
+    pub(crate) fn publish_file(self) -> Result<()> {
+        match self {
+            Self::File(file) => file.publish(None),
+            #[cfg(feature = "clouds")]
+            Self::Object(object) => object.publish(None),
+            Self::Stdout => Ok(()),
+            _ => Err(not_a_file()),
+        }
+    }
+
     /// Ends what blocks in a store, from another thread: the run is told to stop.
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper(match self {
@@ -175,10 +205,10 @@ impl Destination {
     /// Makes the export visible, complete, in one step.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
-            Self::File(file) => file.publish(manifest, sidecar),
+            Self::File(file) => file.publish(sidecar.then_some(manifest)),
             Self::Directory(directory) => directory.publish(manifest),
             #[cfg(feature = "clouds")]
-            Self::Object(object) => object.publish(manifest, sidecar),
+            Self::Object(object) => object.publish(sidecar.then_some(manifest)),
             #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.publish(manifest),
             Self::Stdout => Ok(()),
@@ -274,9 +304,13 @@ impl PlaceLock {
                 std::fs::remove_file(&path).map_err(Error::io("remove", &path))
             }
             #[cfg(feature = "clouds")]
-            Self::Remote(lock) => lock.release(),
+            Self::Remote(lock) => remote::unlock(lock),
         }
     }
+}
+
+fn not_a_file() -> Error {
+    Error::Internal("a directory is not one file".to_owned())
 }
 
 /// What [`Destination::stopper`] gives; does nothing where nothing can block for long.

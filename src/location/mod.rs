@@ -194,6 +194,14 @@ impl Location {
     }
 }
 
+#[cfg(all(test, feature = "clouds"))]
+impl Location {
+    /// A place in a store that is gone with the process.
+    pub(crate) fn in_memory(prefix: &str) -> Self {
+        Self(Place::Remote(Remote::in_memory(prefix)))
+    }
+}
+
 impl From<&str> for Location {
     /// A local path, whatever it looks like.
     fn from(path: &str) -> Self {

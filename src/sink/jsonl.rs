@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use flate2::write::GzEncoder;
 
-use super::{Compression, Counted, Sink, Written};
+use super::{Compression, Counted, HOLDS_JSON, Sink, Written};
 use crate::{
     batch::Column,
     error::{Error, Result},
@@ -115,19 +115,22 @@ impl Values<'_> {
     }
 }
 
-fn columns(batch: &RecordBatch) -> Result<Vec<(Column, Values<'_>)>> {
+fn columns(batch: &RecordBatch) -> Result<Vec<(&str, Values<'_>)>> {
     let schema = batch.schema_ref();
     let columns = schema.fields().iter().zip(batch.columns());
     columns
         .map(|(field, array)| {
-            let column: Column = field.name().parse()?;
-            let values = match column {
-                Column::Order => array.as_primitive_opt::<Int64Type>().map(Values::Integers),
-                Column::Id | Column::Persona => array.as_string_opt().map(Values::Text),
-                _ => array.as_string_opt().map(Values::Json),
+            let values = match field.name().parse::<Column>() {
+                Ok(Column::Order) => array.as_primitive_opt::<Int64Type>().map(Values::Integers),
+                Ok(column) if column.is_json() => array.as_string_opt().map(Values::Json),
+                Err(_) if field.metadata().contains_key(HOLDS_JSON) => {
+                    array.as_string_opt().map(Values::Json)
+                }
+                _ => array.as_string_opt().map(Values::Text),
             };
-            let unexpected = || Error::Internal(format!("{column} came as {}", array.data_type()));
-            Ok((column, values.ok_or_else(unexpected)?))
+            let name = field.name().as_str();
+            let unexpected = || Error::Internal(format!("{name} came as {}", array.data_type()));
+            Ok((name, values.ok_or_else(unexpected)?))
         })
         .collect()
 }

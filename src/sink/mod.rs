@@ -22,6 +22,9 @@ use crate::error::Result;
 /// The key under which a file's own metadata holds the facts of the export, as JSON.
 pub(crate) const METADATA_KEY: &str = "overmind_export";
 
+/// The key in the metadata of a field, other than an export's columns, whose text is JSON.
+pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
+
 /// Something that batches are written to, one after the other.
 ///
 /// Implement it to send rows somewhere else: [`write_pages`](crate::write_pages)

@@ -80,7 +80,7 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
                     shown.complete = true;
                     (shown.unchanged_runs, shown.unchanged_until) = confirmed(&shown.path);
                 }
-                State::Incomplete(_) => {}
+                State::Incomplete => {}
                 State::Foreign(why) => shown.problem = Some(why),
             }
             listed.push(shown);

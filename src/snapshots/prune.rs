@@ -67,7 +67,7 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(Verdict, Doomed)>> {
         let verdict = |fate, why| Verdict { job: job.name.clone(), path: path.clone(), fate, why };
         let manifest = match entry.state {
             State::Complete(manifest) => manifest,
-            State::Incomplete(_) => {
+            State::Incomplete => {
                 return Ok((verdict(Fate::Leave, "is not complete".to_owned()), None));
             }
             State::Foreign(why) => return Ok((verdict(Fate::Leave, why), None)),

@@ -293,7 +293,7 @@ impl Before {
         let newest = stamps.chain(interrupted.iter().map(|(stamp, _)| *stamp)).max();
         let complete = entries.into_iter().rev().find_map(|entry| match entry.state {
             State::Complete(manifest) => Some((entry.stamp, manifest)),
-            State::Incomplete(_) | State::Foreign(_) => None,
+            State::Incomplete | State::Foreign(_) => None,
         });
         if let Some((stamp, manifest)) = &complete {
             // A run can be killed after it has published and before it has said so.

@@ -25,6 +25,9 @@ const LATEST: &str = "_latest";
 /// The same in words.
 const LATEST_JSON: &str = "_latest.json";
 
+/// Marks, in a store, a snapshot that is being removed.
+const REMOVED: &str = "removed";
+
 /// A folder of snapshots.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
@@ -45,8 +48,8 @@ pub(crate) struct Entry {
 pub(crate) enum State {
     /// A whole snapshot of this job.
     Complete(Box<Manifest>),
-    /// One that was begun and not ended, or one whose removal was; with its manifest if that is there.
-    Incomplete(Option<Box<Manifest>>),
+    /// One that was begun and not ended, or one whose removal was.
+    Incomplete,
     /// Something else, and why it is taken for that.
     Foreign(String),
 }
@@ -114,12 +117,12 @@ impl Series {
     /// Makes the folder, where there are folders, and finishes what a killed run was removing.
     pub(crate) fn prepare(&self) -> Result<()> {
         let Some(folder) = self.folder.as_local() else {
-            for entry in self.entries()? {
-                // Only a removal takes this away and leaves the manifest of what was complete.
-                if let State::Incomplete(Some(manifest)) = entry.state
-                    && destination::interrupted(&self.target(entry.stamp))?.is_none()
+            for name in self.folder.names()? {
+                if let Some(stamp) = Stamp::of_folder(&name)
+                    && self.target(stamp).child(CONTROL).child(REMOVED).is_file()?
                 {
-                    self.remove(entry.stamp, &manifest)?;
+                    let manifest = Manifest::load(&self.target(stamp).child(MANIFEST))?;
+                    self.take_apart(stamp, manifest.as_ref())?;
                 }
             }
             return Ok(());
@@ -150,7 +153,7 @@ impl Series {
         }
         let manifest = match Manifest::load(&folder.child(MANIFEST)) {
             Ok(Some(manifest)) => manifest,
-            Ok(None) => return Ok(State::Incomplete(None)),
+            Ok(None) => return Ok(State::Incomplete),
             Err(Error::Damaged { why, .. }) => return Ok(State::Foreign(why)),
             Err(error) => return Err(error),
         };
@@ -166,7 +169,7 @@ impl Series {
             Some(_) => {}
         }
         if !folder.child(SUCCESS).is_file()? {
-            return Ok(State::Incomplete(Some(Box::new(manifest))));
+            return Ok(State::Incomplete);
         }
         Ok(State::Complete(Box::new(manifest)))
     }
@@ -223,8 +226,8 @@ impl Series {
         Ok(other.map(|name| format!("holds {name:?}, which its manifest does not list")))
     }
 
-    /// Removes a snapshot. Locally it is out of sight at once; in a store it is no longer complete
-    /// at once, and its manifest goes last, so that a run after a kill can finish the removal.
+    /// Removes a snapshot. Locally it is out of sight at once; in a store it is no longer complete at
+    /// once, and is marked, so that a run after a kill can finish the removal.
     pub(crate) fn remove(&self, stamp: Stamp, manifest: &Manifest) -> Result<()> {
         if let Some(folder) = self.folder.as_local() {
             let (from, aside) =
@@ -232,16 +235,19 @@ impl Series {
             fs::rename(&from, &aside).map_err(Error::io("rename", &from))?;
             return remove_all(&aside);
         }
+        self.target(stamp).child(CONTROL).child(REMOVED).write(b"")?;
+        self.take_apart(stamp, Some(manifest))
+    }
+
+    /// Removes the objects of a snapshot that is marked as removed, the mark last.
+    fn take_apart(&self, stamp: Stamp, manifest: Option<&Manifest>) -> Result<()> {
         let target = self.target(stamp);
         target.child(SUCCESS).remove()?;
-        for part in &manifest.parts {
+        for part in manifest.iter().flat_map(|manifest| &manifest.parts) {
             target.child(&part.path).remove()?;
         }
-        let control = target.child(CONTROL);
-        for name in control.names()? {
-            control.child(&name).remove()?;
-        }
-        target.child(MANIFEST).remove()
+        target.child(MANIFEST).remove()?;
+        target.child(CONTROL).child(REMOVED).remove()
     }
 
     /// What `_latest.json` says; `None` if there is none that can be read.

@@ -9,6 +9,7 @@
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
+mod diff;
 mod equality;
 mod errors;
 mod faults;

@@ -8,8 +8,17 @@ const README: &str = include_str!("../../README.md");
 
 #[test]
 fn every_option_of_export_is_explained() {
+    explained("export");
+}
+
+#[test]
+fn every_option_of_diff_is_explained() {
+    explained("diff");
+}
+
+fn explained(subcommand: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let help = Ran::of(command(folder.path()).args(["export", "--help"])).ok().stdout;
+    let help = Ran::of(command(folder.path()).args([subcommand, "--help"])).ok().stdout;
     let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
     let options = options.map(|name| name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()));
     let missing: Vec<&str> =

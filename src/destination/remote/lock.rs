@@ -182,6 +182,14 @@ impl Lock {
         self.check(target)
     }
 
+    /// Removes the leases of runs that are gone. One that was only about to begin puts its own again.
+    pub(super) fn forget_others(&self) -> Result<()> {
+        let mine = lease_name(&self.token);
+        let names = self.control.names()?;
+        let others = names.into_iter().filter(|name| name.starts_with("lease-") && *name != mine);
+        self.control.remove_all(others)
+    }
+
     /// Lets others have it.
     pub(in crate::destination) fn release(self) -> Result<()> {
         self.renewal.abort();

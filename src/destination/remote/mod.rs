@@ -21,6 +21,12 @@ pub(super) fn lock(target: &Remote) -> Result<Lock> {
     Lock::acquire(&target.child(CONTROL), target, lock::LEASE).map_err(unusable(target))
 }
 
+/// Lets others have it, without what runs that are gone have left of their locks.
+pub(super) fn unlock(lock: Lock) -> Result<()> {
+    lock.forget_others()?;
+    lock.release()
+}
+
 /// What the run left that was interrupted while it wrote this prefix.
 pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
     prefix::begun(&target.child(CONTROL))

@@ -106,27 +106,17 @@ impl Object {
         Ok(PartFile::upload(upload))
     }
 
-    pub(in crate::destination) fn publish(
-        mut self,
-        manifest: &Manifest,
-        sidecar: bool,
-    ) -> Result<()> {
+    pub(in crate::destination) fn publish(mut self, sidecar: Option<&Manifest>) -> Result<()> {
         let lock = self.lock.take().ok_or_else(not_open)?;
         let upload = self.upload.take().ok_or_else(not_open)?;
-        let published = self.appear(&lock, &upload, manifest, sidecar);
+        let published = self.appear(&lock, &upload, sidecar);
         if published.is_err() {
             drop(upload.abort());
         }
         published.and(self.clear_control(lock))
     }
 
-    fn appear(
-        &self,
-        lock: &Lock,
-        upload: &Upload,
-        manifest: &Manifest,
-        sidecar: bool,
-    ) -> Result<()> {
+    fn appear(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
         let place = self.sidecar();
         let beside = self.location.sibling(&sidecar_name(self.target.name()));
         if self.overwrite && matches!(Manifest::load(&beside), Ok(Some(_))) {
@@ -137,7 +127,7 @@ impl Object {
         if !upload.complete(!self.overwrite)? {
             return Err(exists(&self.target));
         }
-        if sidecar { place.write(&manifest.to_json()?) } else { Ok(()) }
+        sidecar.map_or(Ok(()), |manifest| place.write(&manifest.to_json()?))
     }
 
     fn clear_control(&self, lock: Lock) -> Result<()> {

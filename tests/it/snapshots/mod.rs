@@ -5,8 +5,6 @@ mod messages;
 mod nights;
 mod retention;
 mod runs;
-#[cfg(feature = "clouds")]
-mod stores;
 
 use std::{
     fs,
@@ -44,14 +42,14 @@ fn version(version: u128, rows: u64) -> Dataset {
 }
 
 /// An API with a configuration file in its folder.
-struct Nightly {
-    world: World,
+pub(crate) struct Nightly {
+    pub(crate) world: World,
     clock: Arc<Hands>,
 }
 
 /// A clock that stands where it was put.
 #[derive(Debug)]
-struct Hands(Mutex<DateTime<Utc>>);
+pub(crate) struct Hands(Mutex<DateTime<Utc>>);
 
 impl Clock for Hands {
     fn now(&self) -> DateTime<Utc> {
@@ -61,11 +59,11 @@ impl Clock for Hands {
 
 impl Nightly {
     /// A file with `root = "snaps"` for all, and these jobs.
-    fn new(datasets: Vec<Dataset>, jobs: &str) -> Self {
+    pub(crate) fn new(datasets: Vec<Dataset>, jobs: &str) -> Self {
         Self::with(Options::default(), datasets, jobs)
     }
 
-    fn with(options: Options, datasets: Vec<Dataset>, jobs: &str) -> Self {
+    pub(crate) fn with(options: Options, datasets: Vec<Dataset>, jobs: &str) -> Self {
         let world = World::generated(options, 1);
         world.server.replace(datasets);
         let text = format!("[defaults]\nroot = \"snaps\"\n{jobs}");
@@ -84,15 +82,15 @@ impl Nightly {
     }
 
     /// Runs a subcommand with the file.
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.world.command().args(arguments).args(["--config", "snapshots.toml"]))
     }
 
-    fn snapshot(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn snapshot(&self, arguments: &[&str]) -> Ran {
         self.run(&[&["snapshot"], arguments].concat())
     }
 
-    fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.world.command();
         command.args(["snapshot", "--config", "snapshots.toml"]).args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -107,7 +105,7 @@ impl Nightly {
     }
 
     /// Runs all jobs at this time.
-    fn at(&self, time: &str) -> Vec<JobResult> {
+    pub(crate) fn at(&self, time: &str) -> Vec<JobResult> {
         self.set(time);
         let client = Client::builder().base_url(self.world.server.url()).api_key(KEY);
         let client = client.max_retries(1).build().unwrap();
@@ -143,7 +141,7 @@ impl Nightly {
     }
 
     /// Requests for datapoints so far.
-    fn datapoints(&self) -> u32 {
+    pub(crate) fn datapoints(&self) -> u32 {
         let stats = self.world.server.stats();
         stats.attempts.iter().filter(|((id, _), _)| id.is_some()).map(|(_, count)| count).sum()
     }

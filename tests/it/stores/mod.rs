@@ -2,7 +2,9 @@
 
 mod conformance;
 mod crash;
+mod diff;
 mod messages;
 mod server;
+mod snapshots;
 mod tls;
 mod verify;

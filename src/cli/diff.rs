@@ -1,0 +1,380 @@
+//! `diff`: what changed from one export to another?
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use clap::Args;
+use console::{Term, measure_text_width, truncate_str};
+use indicatif::HumanCount;
+use overmind_export::{
+    DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
+    StorageOptions, diff,
+};
+
+use super::{global::Global, parse, progress::Screen, storage::Storage, table::harmless};
+
+/// The exit code of a comparison that found differences.
+const DIFFERENT: u8 = 1;
+/// How long a comparison may take to end that was told to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Say what changed from one export to another, in any two formats
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The order of the rows alone is no difference. Exit code 0: equal; 1: different.
+
+Examples:
+  overmind-export diff yesterday/ today/
+  overmind-export diff v1.parquet v2.jsonl.gz --by order --show 10
+  overmind-export diff v1/ v2/ -o changes.parquet")]
+pub(super) struct Diff {
+    /// The first export: a directory of parts, or a file in any format; a path, or a URL such as
+    /// s3://bucket/prefix/
+    #[arg(value_name = "A")]
+    before: String,
+    /// The second
+    #[arg(value_name = "B")]
+    after: String,
+    /// What makes two rows the same row: id, order or input; with order and input, ids are not
+    /// compared
+    #[arg(long, value_name = "KEY", default_value = "id", value_parser = parse::value::<DiffBy>)]
+    by: DiffBy,
+    /// How many examples to print of rows added, removed and changed each
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse::whole::<u64>)]
+    show: u64,
+    /// Print the counts as one JSON object instead
+    #[arg(long)]
+    json: bool,
+    /// Write every difference, one row each, to a file or object (.parquet, .arrow, .jsonl, .jsonl.gz,
+    /// .jsonl.zst), or to standard output as JSON Lines with -
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Replace the output if it exists
+    #[arg(long)]
+    overwrite: bool,
+    /// Where values of changed rows wait for their other side [default: the system's temporary
+    /// directory]
+    #[arg(long, value_name = "DIR")]
+    temp_dir: Option<PathBuf>,
+    #[command(flatten)]
+    storage: Storage,
+}
+
+impl Diff {
+    /// Compares on a thread of its own, so that a signal ends it with nothing left behind.
+    pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
+        let storage = self.storage.options(global)?;
+        let (screen, stop) = (screen.clone(), Arc::<AtomicBool>::default());
+        let told = stop.clone();
+        super::block_on(async move {
+            let comparing = async move {
+                tokio::task::spawn_blocking(move || self.compare(&storage, &screen, told)).await
+            };
+            let mut comparing = pin!(comparing);
+            let compared = tokio::select! {
+                // Signals are caught before anything is staged.
+                biased;
+                error = super::export::interrupted() => {
+                    stop.store(true, Ordering::Relaxed);
+                    // A disk that hangs must not hold the process.
+                    drop(tokio::time::timeout(PATIENCE, comparing).await);
+                    return Err(error);
+                }
+                compared = comparing.as_mut() => compared,
+            };
+            compared.map_err(|error| Error::Internal(format!("the comparison stopped: {error}")))?
+        })
+    }
+
+    fn compare(
+        self,
+        storage: &StorageOptions,
+        screen: &Screen,
+        stop: Arc<AtomicBool>,
+    ) -> Result<u8> {
+        let before = Location::parse(&self.before, storage)?;
+        let after = Location::parse(&self.after, storage)?;
+        let mut file = self.file([&before, &after], storage)?;
+        let to_stdout = self.output.as_deref() == Some(Path::new("-"));
+        let options = DiffOptions { by: self.by, temp_dir: self.temp_dir, stop };
+        let found = diff(&before, &after, options)?;
+        let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
+        let tell = |text: &str| match to_stdout {
+            true => {
+                screen.say(text.trim_end_matches('\n'));
+                Ok(())
+            }
+            false => super::print(text),
+        };
+        let silent = self.json || screen.is_quiet();
+        if self.json {
+            super::print_json(found.summary())?;
+        } else if !silent {
+            tell(&report(found.summary()))?;
+        }
+        let mut examples = Examples::new(self.by, if silent { 0 } else { self.show });
+        if file.is_some() || examples.each > 0 {
+            let limit = if file.is_some() { None } else { Some(examples.each) };
+            found.differences(limit, |difference| {
+                if let Some(file) = &mut file {
+                    file.push(&difference)?;
+                }
+                match examples.render(&difference) {
+                    Some(text) => tell(&text),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        if let (Some(file), Some(path)) = (file, &self.output) {
+            let rows = file.publish()?;
+            if !silent && !to_stdout {
+                tell(&format!("\n{} in {}\n", counted(rows, "difference"), path.display()))?;
+            }
+        }
+        Ok(code)
+    }
+
+    /// The file for `-o`: refused, where it must be, before anything is compared.
+    fn file(&self, sides: [&Location; 2], storage: &StorageOptions) -> Result<Option<DiffFile>> {
+        let Some(path) = &self.output else {
+            if self.overwrite {
+                return Err(Error::Usage(
+                    "--overwrite replaces what -o names: give both or none".to_owned(),
+                ));
+            }
+            return Ok(None);
+        };
+        if path == Path::new("-") && self.json {
+            return Err(Error::Usage(
+                "--json and -o - both want standard output: leave one out".to_owned(),
+            ));
+        }
+        if sides.into_iter().any(|side| is_in(path, side)) {
+            return Err(Error::Invalid {
+                what: "output",
+                value: path.display().to_string(),
+                why: "it is one of the exports that are compared, or inside it".to_owned(),
+            });
+        }
+        DiffFile::create(path, self.overwrite, storage).map(Some)
+    }
+}
+
+/// Whether an output is an export, or lies directly in it.
+fn is_in(output: &Path, export: &Location) -> bool {
+    let Some(export) = export.as_local() else {
+        let (output, export) = (output.to_string_lossy(), export.to_string());
+        let rest = output.strip_prefix(export.trim_end_matches('/'));
+        return rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    };
+    let own = |path: &Path| path.canonicalize().ok();
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = own(folder.unwrap_or(Path::new(".")));
+    own(export).is_some_and(|export| {
+        own(output).as_ref() == Some(&export) || folder.as_ref() == Some(&export)
+    })
+}
+
+/// The counts, and what has to be known to read them.
+fn report(summary: &DiffSummary) -> String {
+    let DiffSummary { before, after, by, .. } = summary;
+    let mut text = Vec::new();
+    let mut line = |line: String| {
+        // A vector takes everything.
+        drop(writeln!(text, "{line}"));
+    };
+    line(format!("{} → {}, by {by}", before.path.display(), after.path.display()));
+    if summary.is_equal() {
+        line(format!("equal: {}", counted(summary.unchanged, "row")));
+    } else {
+        line(format!(
+            "{} added · {} removed · {} changed · {} unchanged",
+            HumanCount(summary.added),
+            HumanCount(summary.removed),
+            HumanCount(summary.changed),
+            HumanCount(summary.unchanged)
+        ));
+    }
+    let columns = summary.columns.iter().filter(|(_, count)| **count > 0);
+    let columns: Vec<_> =
+        columns.map(|(column, count)| format!("{column} in {}", HumanCount(*count))).collect();
+    if !columns.is_empty() {
+        line(format!("changed: {}", columns.join(", ")));
+    }
+    for side in [before, after] {
+        notes(side, *by).into_iter().for_each(&mut line);
+    }
+    if summary.shared_keys == 0 && before.rows > 0 && after.rows > 0 {
+        line(format!("note: no {by} is in both"));
+        if *by == DiffBy::Id {
+            line(
+                "hint: a new dataset version may give every datapoint a new id; --by order \
+                 compares rows of the same order, --by input those of the same input"
+                    .to_owned(),
+            );
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn notes(side: &DiffSide, by: DiffBy) -> Vec<String> {
+    let path = side.path.display();
+    let mut notes = Vec::new();
+    if !side.only_here.is_empty() {
+        let columns: Vec<_> = side.only_here.iter().map(|it| it.name()).collect();
+        notes.push(format!("not compared: {} (only in {path})", columns.join(", ")));
+    }
+    if side.without_key > 0 {
+        let rows = counted(side.without_key, "row");
+        notes.push(format!("note: {rows} of {path} without {by}: only equal ones are paired"));
+    }
+    if side.repeated_keys > 0 {
+        let rows = counted(side.repeated_keys, "row");
+        notes.push(format!(
+            "note: {rows} of {path} whose {by} is there more than once: equal ones are paired \
+             first, and one left on each side is a change"
+        ));
+    }
+    notes
+}
+
+/// The first differences of each kind, as text that fits the terminal and cannot harm it.
+struct Examples {
+    by: DiffBy,
+    each: u64,
+    shown: [u64; 3],
+    width: usize,
+}
+
+impl Examples {
+    fn new(by: DiffBy, each: u64) -> Self {
+        let width = Term::stdout().size_checked().map_or(100, |(_, columns)| columns);
+        Self { by, each, shown: [0; 3], width: usize::from(width).max(40) }
+    }
+
+    fn render(&mut self, difference: &Difference) -> Option<String> {
+        let shown = &mut self.shown[difference.kind as usize];
+        if *shown >= self.each {
+            return None;
+        }
+        *shown += 1;
+        let key = match &difference.key {
+            Some(key) => beginning(key, self.width),
+            None => format!("(no {})", self.by),
+        };
+        let mut text = cut(&format!("\n{} {key}", difference.kind), self.width);
+        let rows = (difference.before.as_ref(), difference.after.as_ref());
+        match rows {
+            (Some(before), Some(after)) => {
+                for ((column, before), (_, after)) in before.values.iter().zip(&after.values) {
+                    text += &self.change(column.name(), before, after);
+                }
+            }
+            (Some(row), None) | (None, Some(row)) => {
+                let values = row.values.iter();
+                let values =
+                    values.filter(|(column, value)| *column != self.by.column() && value != "null");
+                for (column, value) in values {
+                    let line = format!("  {column}: {}", beginning(value, self.width));
+                    text += "\n";
+                    text += &cut(&line, self.width);
+                }
+            }
+            (None, None) => {}
+        }
+        Some(text + "\n")
+    }
+
+    /// `column: before → after`, in one line, from shortly before they part.
+    fn change(&self, column: &str, before: &str, after: &str) -> String {
+        const ARROW: &str = " → ";
+        let head = format!("\n  {column}: ");
+        let room = self.width.saturating_sub(head.len() - 1 + measure_text_width(ARROW));
+        let fits = before.len() + after.len() <= room;
+        let from = if fits { 0 } else { parting(before, after) };
+        let [before, after] = [before, after].map(|text| match from {
+            0 => beginning(text, room),
+            from => format!("…{}", beginning(&text[from..], room)),
+        });
+        let lengths = [&before, &after].map(|text| measure_text_width(text));
+        let half = room / 2;
+        let rooms = match lengths {
+            [first, _] if first <= half => [first, room - first],
+            [_, second] if second <= half => [room - second, second],
+            _ => [half, room - half],
+        };
+        format!("{head}{}{ARROW}{}", cut(&before, rooms[0]), cut(&after, rooms[1]))
+    }
+}
+
+/// Where to begin two texts so that what differs is seen: 0, or a little before they part.
+fn parting(before: &str, after: &str) -> usize {
+    const LEAD: usize = 12;
+    let mut same = before.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
+    while !before.is_char_boundary(same) {
+        same -= 1;
+    }
+    let lead = before[..same].char_indices().rev().nth(LEAD - 1);
+    lead.map_or(0, |(at, _)| at).checked_sub(LEAD).map_or(0, |at| at + LEAD)
+}
+
+fn beginning(text: &str, width: usize) -> String {
+    harmless(text, width + 1)
+}
+
+fn cut(text: &str, width: usize) -> String {
+    truncate_str(text, width, "…").into_owned()
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn examples(width: usize) -> Examples {
+        Examples { by: DiffBy::Id, each: 1, shown: [0; 3], width }
+    }
+
+    #[test]
+    fn a_change_is_shown_from_shortly_before_the_texts_part() {
+        let long =
+            |word| format!("{{\"text\":\"{} {word} {}\"}}", "x".repeat(200), "y".repeat(200));
+        assert_eq!(
+            examples(60).change("input", &long("old"), &long("new")),
+            "\n  input: …xxxxxxxxxxx old yyyyyy… → …xxxxxxxxxxx new yyyyyy…"
+        );
+        assert_eq!(examples(60).change("order", "1", "null"), "\n  order: 1 → null");
+        assert_eq!(
+            examples(40).change("tags", "null", &long("new")),
+            "\n  tags: null → {\"text\":\"xxxxxxxxxxxxxxx…"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_terminal_or_obeyed_by_it(
+            before in "[a-zü😀\\u{0}-\\u{1f}\"]{0,200}",
+            after in "[a-zü😀\\u{0}-\\u{1f}\"]{0,200}",
+            shared in "[a-zü😀]{0,60}",
+            width in 40_usize..120,
+        ) {
+            let text = examples(width).change("input", &(shared.clone() + &before), &(shared + &after));
+            let line = text.strip_prefix('\n').unwrap();
+            prop_assert!(measure_text_width(line) <= width, "{line:?}");
+            prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Both sides again, for the values of the rows that differ; holds one row of each at a time.
+
+use std::ops::ControlFlow;
+
+use super::{
+    Difference, DifferenceKind, DifferenceRow,
+    rows::{Compared, Rows, Value},
+    side::Side,
+    spill::{Reader, Spill},
+    table::{Columns, Table},
+};
+use crate::{batch::Column, error::Result};
+
+/// How many of each kind are to be shown.
+pub(super) struct Wanted {
+    pub(super) added: u64,
+    pub(super) removed: u64,
+    pub(super) changed: u64,
+    /// All there are: then both sides are read to their end, and checked.
+    pub(super) all: bool,
+}
+
+pub(super) struct Replay<Visit> {
+    pub(super) compared: Compared,
+    pub(super) wanted: Wanted,
+    pub(super) first: Table,
+    pub(super) second: Table,
+    pub(super) visit: Visit,
+}
+
+/// A row in a batch.
+struct At<'a> {
+    rows: &'a Rows<'a>,
+    row: usize,
+}
+
+impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
+    /// Shows removed rows, and puts aside the values of changed ones.
+    pub(super) fn first_side(&mut self, side: &Side, mut spill: Spill) -> Result<Reader> {
+        let (mut removed, mut changed) = (0, 0);
+        let some = self.wanted.removed + self.wanted.changed > 0;
+        self.scan(some, side, |replay, at| {
+            let entry = at.rows.entry(&replay.compared, at.row);
+            let Some(found) = replay.first.take(&entry) else { return Ok(false) };
+            match found.kind {
+                DifferenceKind::Removed if removed < replay.wanted.removed => {
+                    removed += 1;
+                    replay.show(found.kind, at, Some(at.whole()), None)?;
+                }
+                DifferenceKind::Changed if changed < replay.wanted.changed => {
+                    changed += 1;
+                    let row = at.changed(&replay.compared, found.columns);
+                    let values = row.values.iter().map(|(_, value)| Some(value.as_str()));
+                    let offset = spill.write([row.id.as_deref()].into_iter().chain(values))?;
+                    replay.first.remember(found, offset);
+                }
+                _ => {}
+            }
+            Ok(removed == replay.wanted.removed && changed == replay.wanted.changed)
+        })?;
+        if removed != self.wanted.removed || changed != self.wanted.changed {
+            return Err(side.moved());
+        }
+        spill.into_reader()
+    }
+
+    /// Shows added rows, and changed ones with what was put aside.
+    pub(super) fn second_side(&mut self, side: &Side, mut waiting: Reader) -> Result<()> {
+        let (mut added, mut changed) = (0, 0);
+        let some = self.wanted.added + self.wanted.changed > 0;
+        self.scan(some, side, |replay, at| {
+            let entry = at.rows.entry(&replay.compared, at.row);
+            let Some(found) = replay.second.take(&entry) else { return Ok(false) };
+            match found.kind {
+                DifferenceKind::Added if added < replay.wanted.added => {
+                    added += 1;
+                    replay.show(found.kind, at, None, Some(at.whole()))?;
+                }
+                DifferenceKind::Changed => {
+                    // With a limit, most were not put aside.
+                    let Some(offset) = replay.first.recall(entry.key()) else { return Ok(false) };
+                    changed += 1;
+                    let after = at.changed(&replay.compared, found.columns);
+                    let mut texts = waiting.read(offset, 1 + after.values.len())?.into_iter();
+                    let id = texts.next().flatten();
+                    let names = after.values.iter().map(|(column, _)| *column);
+                    let values = names.zip(texts.map(Option::unwrap_or_default)).collect();
+                    let before = DifferenceRow { id, values };
+                    replay.show(found.kind, at, Some(before), Some(after))?;
+                }
+                _ => {}
+            }
+            Ok(added == replay.wanted.added && changed == replay.wanted.changed)
+        })?;
+        if added == self.wanted.added && changed == self.wanted.changed {
+            Ok(())
+        } else {
+            Err(side.moved())
+        }
+    }
+
+    /// Reads a side, if `some` of it is wanted, until `each` says that nothing is missing any more.
+    fn scan(
+        &mut self,
+        some: bool,
+        side: &Side,
+        mut each: impl FnMut(&mut Self, &At<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        if !some {
+            return Ok(());
+        }
+        let all = self.wanted.all;
+        side.scan(|rows| {
+            for row in 0..rows.len() {
+                if each(self, &At { rows, row })? && !all {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    fn show(
+        &mut self,
+        kind: DifferenceKind,
+        at: &At<'_>,
+        before: Option<DifferenceRow>,
+        after: Option<DifferenceRow>,
+    ) -> Result<()> {
+        let key = at.rows.value(self.compared.key, at.row).map(Value::into_text);
+        (self.visit)(Difference { kind, key, before, after })
+    }
+}
+
+impl At<'_> {
+    fn whole(&self) -> DifferenceRow {
+        self.with(self.rows.columns())
+    }
+
+    fn changed(&self, compared: &Compared, columns: Columns) -> DifferenceRow {
+        self.with(columns.indices().map(|index| compared.columns[index]))
+    }
+
+    fn with(&self, columns: impl Iterator<Item = Column>) -> DifferenceRow {
+        let value = |column| self.rows.value(column, self.row);
+        let json = |column| value(column).map_or_else(|| "null".to_owned(), Value::into_json);
+        DifferenceRow {
+            id: value(Column::Id).map(Value::into_text),
+            values: columns.map(|column| (column, json(column))).collect(),
+        }
+    }
+}

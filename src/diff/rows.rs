@@ -1,0 +1,132 @@
+//! The rows of a batch: their values as they are compared, and their hashes.
+//!
+//! JSON is compared token for token: white space between tokens is dropped, as in what an export
+//! writes, and nothing else is.
+
+use std::borrow::Cow;
+
+use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::table::{COMPARED, Entry, NO_KEY};
+use crate::{
+    batch::{Column, compact},
+    error::{Error, Result},
+    location::Location,
+};
+
+/// The columns that rows are told apart by, and those that are compared.
+#[derive(Debug, Clone)]
+pub(super) struct Compared {
+    pub(super) key: Column,
+    pub(super) columns: Vec<Column>,
+}
+
+/// A batch whose columns are those that an export has.
+pub(super) struct Rows<'a> {
+    columns: [Option<Values<'a>>; Column::ALL.len()],
+    len: usize,
+}
+
+enum Values<'a> {
+    Integers(&'a Int64Array),
+    Text(&'a StringArray),
+    Json(&'a StringArray),
+}
+
+/// A value; JSON is compact.
+#[derive(Debug, Clone)]
+pub(super) enum Value<'a> {
+    Integer(i64),
+    Text(&'a str),
+    Json(Cow<'a, str>),
+}
+
+impl<'a> Rows<'a> {
+    /// Looks at a batch of this file.
+    pub(super) fn new(batch: &'a RecordBatch, file: &Location) -> Result<Self> {
+        let damaged = |why| Error::Damaged { path: file.to_path(), why };
+        let mut columns = [const { None }; Column::ALL.len()];
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let name = field.name();
+            let Ok(column) = name.parse::<Column>() else {
+                return Err(damaged(format!("it has a column {name:?}, which no export has")));
+            };
+            let values = match column {
+                Column::Order => array.as_primitive_opt::<Int64Type>().map(Values::Integers),
+                column if column.is_json() => array.as_string_opt().map(Values::Json),
+                _ => array.as_string_opt().map(Values::Text),
+            };
+            let kind = array.data_type();
+            let wrong = || damaged(format!("its column {name} is {kind}, as in no export"));
+            columns[column as usize] = Some(values.ok_or_else(wrong)?);
+        }
+        Ok(Self { columns, len: batch.num_rows() })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The columns that are there, in order.
+    pub(super) fn columns(&self) -> impl Iterator<Item = Column> {
+        Column::ALL.into_iter().filter(|column| self.columns[*column as usize].is_some())
+    }
+
+    pub(super) fn is_without(&self, column: Column) -> bool {
+        self.columns[column as usize].is_none()
+    }
+
+    /// A row's value; none for null, and in a column that is not there.
+    pub(super) fn value(&self, column: Column, row: usize) -> Option<Value<'a>> {
+        match self.columns[column as usize].as_ref()? {
+            Values::Integers(values) => {
+                values.is_valid(row).then(|| Value::Integer(values.value(row)))
+            }
+            Values::Text(values) => values.is_valid(row).then(|| Value::Text(values.value(row))),
+            Values::Json(values) => {
+                values.is_valid(row).then(|| Value::Json(compact(values.value(row))))
+            }
+        }
+    }
+
+    pub(super) fn entry(&self, compared: &Compared, row: usize) -> Entry {
+        // A hash that stands for null is no value's.
+        let key = self.value(compared.key, row);
+        let key = key.map_or(NO_KEY, |value| value.with_bytes(xxh3_128).max(NO_KEY + 1));
+        let mut hashes = [0; COMPARED];
+        for (hash, column) in hashes.iter_mut().zip(&compared.columns) {
+            let value = self.value(*column, row);
+            *hash = value.map_or(0, |value| value.with_bytes(xxh3_64).max(1));
+        }
+        Entry::new(key, hashes)
+    }
+}
+
+impl Value<'_> {
+    fn with_bytes<T>(&self, hash: impl FnOnce(&[u8]) -> T) -> T {
+        match self {
+            Self::Integer(value) => hash(&value.to_le_bytes()),
+            Self::Text(text) => hash(text.as_bytes()),
+            Self::Json(text) => hash(text.as_bytes()),
+        }
+    }
+
+    /// The value itself: JSON columns as their text, the others as people read them.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Integer(value) => value.to_string(),
+            Self::Text(text) => text.to_owned(),
+            Self::Json(text) => text.into_owned(),
+        }
+    }
+
+    /// The value as JSON text.
+    pub(super) fn into_json(self) -> String {
+        match self {
+            Self::Integer(value) => value.to_string(),
+            Self::Text(text) => serde_json::Value::from(text).to_string(),
+            Self::Json(text) => text.into_owned(),
+        }
+    }
+}

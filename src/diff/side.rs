@@ -1,0 +1,230 @@
+//! One side of a comparison: a file, or a directory of parts with its manifest. The only place that
+//! knows where inputs lie; never writes.
+//!
+//! What was recorded when an export was written is held against what comes: damage is an error, not
+//! a difference.
+
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arrow_array::RecordBatch;
+use parquet::file::reader::Length;
+
+use super::rows::Rows;
+use crate::{
+    batch::Column,
+    destination::sidecar_name,
+    error::{Error, Result},
+    facts::digest,
+    location::Location,
+    manifest::{MANIFEST, Manifest, Part, SUCCESS},
+    proof::Digest,
+    read,
+};
+
+#[derive(Debug)]
+pub(super) struct Side {
+    place: Location,
+    files: Vec<DataFile>,
+    columns: Option<Vec<Column>>,
+    rows: Option<u64>,
+    stop: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct DataFile {
+    place: Location,
+    recorded: Option<Recorded>,
+}
+
+/// What a file holds according to its manifest or its own metadata.
+#[derive(Debug)]
+struct Recorded {
+    first_row: u64,
+    rows: u64,
+    digest: String,
+}
+
+impl Side {
+    /// Looks at an export without reading its rows.
+    pub(super) fn open(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
+        let is_directory = match place.as_local() {
+            Some(path) => std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir(),
+            None => place.is_directory()?,
+        };
+        if !is_directory && !place.is_file()? && place.as_local().is_none() {
+            return Err(Error::Store {
+                action: "read",
+                url: place.to_string(),
+                hint: None,
+                source: "there is no object and no prefix of this name".into(),
+            });
+        }
+        if is_directory { Self::directory(place, stop) } else { Self::file(place, stop) }
+    }
+
+    fn directory(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
+        let names = place.names()?;
+        let Some(manifest) = Manifest::load(&place.child(MANIFEST))? else {
+            return Err(damaged(place, format!("it is no export: {MANIFEST} is missing")));
+        };
+        if !names.iter().any(|name| name == SUCCESS) {
+            return Err(damaged(
+                place,
+                format!("the export is not complete: {SUCCESS} is missing"),
+            ));
+        }
+        for part in &manifest.parts {
+            // A manifest is a file like any other: what it names must stay in its folder.
+            let own = Path::new(&part.path).file_name();
+            if own.is_none_or(|own| own.to_string_lossy() != *part.path) {
+                let why = format!("the manifest lists {:?}, which is not a file's name", part.path);
+                return Err(damaged(place, why));
+            }
+            if !names.contains(&part.path) {
+                return Err(damaged(place, format!("{} is missing", part.path)));
+            }
+        }
+        Self::listed(place, manifest, stop, |name| place.child(name))
+    }
+
+    fn file(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
+        if let Some(manifest) = Manifest::load(&place.sibling(&sidecar_name(&place.name())))? {
+            return Self::listed(place, manifest, stop, |_| place.clone());
+        }
+        let mut reader = read::open(place)?;
+        let recorded = reader.facts.map(|facts| Recorded {
+            first_row: facts.first_row,
+            rows: facts.rows,
+            digest: facts.digest,
+        });
+        let rows = match (reader.rows, &recorded) {
+            (Some(rows), _) => Some(rows),
+            (None, Some(recorded)) => Some(recorded.rows),
+            (None, None) => read::count_lines(place, || go_on(&stop))?,
+        };
+        let columns = match reader.schema {
+            Some(schema) => {
+                let batch = RecordBatch::new_empty(schema);
+                Some(Rows::new(&batch, place)?.columns().collect())
+            }
+            // JSON Lines name their columns in every line, and in none when there is none.
+            None => match reader.batches.next() {
+                Some(batch) => Some(Rows::new(&batch?, place)?.columns().collect()),
+                None => None,
+            },
+        };
+        let files = vec![DataFile { place: place.clone(), recorded }];
+        Ok(Self { place: place.clone(), files, columns, rows, stop })
+    }
+
+    /// The files that a manifest lists, which must be as long as it says.
+    fn listed(
+        place: &Location,
+        manifest: Manifest,
+        stop: Arc<AtomicBool>,
+        file: impl Fn(&str) -> Location,
+    ) -> Result<Self> {
+        let mut files = Vec::with_capacity(manifest.parts.len());
+        let mut first_row: u64 = 0;
+        for Part { path, rows, bytes, digest, .. } in manifest.parts {
+            let file = file(&path);
+            let length = Length::len(&file.open()?);
+            if length != bytes {
+                return Err(damaged(&file, format!("bytes {length}, recorded {bytes}")));
+            }
+            let recorded = Some(Recorded { first_row, rows, digest });
+            files.push(DataFile { place: file, recorded });
+            first_row = first_row.saturating_add(rows);
+        }
+        if first_row != manifest.rows {
+            let why = format!("its parts have {first_row} rows, recorded {}", manifest.rows);
+            return Err(damaged(place, why));
+        }
+        let columns = Some(manifest.columns);
+        Ok(Self { place: place.clone(), files, columns, rows: Some(first_row), stop })
+    }
+
+    pub(super) fn place(&self) -> &Location {
+        &self.place
+    }
+
+    /// Its columns; none when they cannot be known, because JSON Lines without a row name none.
+    pub(super) fn columns(&self) -> Option<&[Column]> {
+        self.columns.as_deref()
+    }
+
+    /// How many rows there are to come, where that is known.
+    pub(super) fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+
+    /// Reads every row, in order, until `visit` has had enough.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when a file cannot be read, or does not hold what was recorded.
+    pub(super) fn scan(
+        &self,
+        mut visit: impl FnMut(&Rows<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        for DataFile { place, recorded } in &self.files {
+            let (mut rows, mut sum) = (0, Digest::default());
+            for batch in read::open(place)?.batches {
+                let batch = batch?;
+                go_on(&self.stop)?;
+                let these = Rows::new(&batch, place)?;
+                if self.columns.iter().flatten().any(|column| these.is_without(*column)) {
+                    let why = "its rows do not all have the same columns";
+                    return Err(damaged(place, why.to_owned()));
+                }
+                if let Some(recorded) = recorded {
+                    sum += digest(&batch, recorded.first_row + rows)?;
+                }
+                rows += batch.num_rows() as u64;
+                if visit(&these)?.is_break() {
+                    return Ok(());
+                }
+            }
+            if let Some(recorded) = recorded {
+                recorded.check(place, rows, sum)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of a side that is not what it was a moment ago.
+    pub(super) fn moved(&self) -> Error {
+        damaged(&self.place, "it changed while it was compared".to_owned())
+    }
+}
+
+impl Recorded {
+    fn check(&self, place: &Location, rows: u64, digest: Digest) -> Result<()> {
+        if rows != self.rows {
+            return Err(damaged(place, format!("rows {rows}, recorded {}", self.rows)));
+        }
+        let digest = digest.to_string();
+        if digest != self.digest {
+            return Err(damaged(place, format!("digest {digest}, recorded {}", self.digest)));
+        }
+        Ok(())
+    }
+}
+
+/// Ends what was told to stop.
+fn go_on(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted { signal: "its caller", number: 2, hint: None });
+    }
+    Ok(())
+}
+
+fn damaged(place: &Location, why: String) -> Error {
+    Error::Damaged { path: place.to_path(), why }
+}

@@ -1,0 +1,258 @@
+//! What is held of the rows: one entry of 64 bytes each, hashes only; never a value.
+//!
+//! Both sides are sorted by key and walked together. Of rows that share a key, equal ones are paired
+//! first; when one is left on each side, it is that row, changed; any others are removed and added,
+//! because nothing says which became which. A row without a key is paired with an equal one only.
+//! The order in which rows came makes no difference.
+
+use std::cmp::Ordering;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::DifferenceKind;
+
+/// Columns that can be compared at most: all but `id` by another key, all but the key by `id`.
+pub(super) const COMPARED: usize = 6;
+
+/// The hash that stands for no key; a key whose hash it is gets another.
+pub(super) const NO_KEY: u128 = 0;
+
+/// A row. While rows are gathered, `words` are the hashes of its columns; once both sides have been
+/// compared, those of a difference are what is needed to find it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    key: u128,
+    words: [u64; COMPARED],
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
+
+/// Where a difference's words are.
+const ROW: [usize; 2] = [0, 1];
+const KIND: usize = 2;
+const CHANGED: usize = 3;
+const OFFSET: usize = 4;
+const TAKEN: usize = 5;
+
+impl Entry {
+    pub(super) fn new(key: u128, columns: [u64; COMPARED]) -> Self {
+        Self { key, words: columns }
+    }
+
+    pub(super) fn key(&self) -> u128 {
+        self.key
+    }
+
+    /// One hash for all that is compared.
+    fn row_hash(&self) -> u128 {
+        let mut bytes = [0; COMPARED * size_of::<u64>()];
+        for (to, word) in bytes.chunks_exact_mut(size_of::<u64>()).zip(self.words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        xxh3_128(&bytes)
+    }
+
+    fn into_difference(self, kind: DifferenceKind) -> Self {
+        let row = self.row_hash();
+        let mut words = [0; COMPARED];
+        (words[ROW[0]], words[ROW[1]]) = ((row >> 64) as u64, row as u64);
+        words[KIND] = kind as u64;
+        Self { key: self.key, words }
+    }
+
+    fn into_change(self, columns: Columns) -> Self {
+        let mut entry = self.into_difference(DifferenceKind::Changed);
+        entry.words[CHANGED] = columns.0;
+        entry
+    }
+
+    /// Key and row hash of a difference, by which differences are sorted.
+    fn place(&self) -> (u128, u128) {
+        (self.key, u128::from(self.words[ROW[0]]) << 64 | u128::from(self.words[ROW[1]]))
+    }
+}
+
+/// Some of the compared columns, by their index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Columns(u64);
+
+impl Columns {
+    fn that_differ(before: &Entry, after: &Entry) -> Self {
+        let differs = |&index: &usize| before.words[index] != after.words[index];
+        Self((0..COMPARED).filter(differs).fold(0, |bits, index| bits | 1 << index))
+    }
+
+    pub(super) fn indices(self) -> impl Iterator<Item = usize> {
+        (0..COMPARED).filter(move |index| self.0 >> index & 1 == 1)
+    }
+}
+
+/// What a comparison counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tally {
+    pub(super) added: u64,
+    pub(super) removed: u64,
+    pub(super) changed: u64,
+    pub(super) unchanged: u64,
+    /// Changed rows in which each compared column differs.
+    pub(super) columns: [u64; COMPARED],
+    /// Keys that both sides have.
+    pub(super) shared_keys: u64,
+    /// Rows of each side whose key another row of that side has too.
+    pub(super) repeated: [u64; 2],
+    /// Rows of each side without a key.
+    pub(super) without_key: [u64; 2],
+}
+
+/// The rows of one side.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: Vec<Entry>,
+}
+
+impl Table {
+    /// Makes room for this many rows and no more: doubling would take twice the memory.
+    ///
+    /// Returns whether there is that much memory.
+    pub(super) fn reserve(&mut self, rows: u64) -> bool {
+        usize::try_from(rows).is_ok_and(|rows| self.entries.try_reserve_exact(rows).is_ok())
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        // Only a file that does not know its rows, or is wrong about them, comes here.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact((self.entries.len() / 16).max(1024));
+        }
+        self.entries.push(entry);
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Keeps the first entries, which are the differences, so that they can be found.
+    fn keep(&mut self, differences: usize) {
+        self.entries.truncate(differences);
+        self.entries.shrink_to_fit();
+        self.entries.sort_unstable_by_key(Entry::place);
+    }
+}
+
+/// Compares two sides, and leaves of each what differs.
+pub(super) fn compare(before: &mut Table, after: &mut Table) -> Tally {
+    let (a, b) = (&mut before.entries, &mut after.entries);
+    a.sort_unstable();
+    b.sort_unstable();
+    let mut tally = Tally::default();
+    let (mut kept_a, mut kept_b) = (0, 0);
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() || j < b.len() {
+        let key = match (a.get(i), b.get(j)) {
+            (Some(a), Some(b)) => a.key.min(b.key),
+            (Some(one), None) | (None, Some(one)) => one.key,
+            (None, None) => break,
+        };
+        let end_i = i + same_key(&a[i..], key);
+        let end_j = j + same_key(&b[j..], key);
+        tally.key(key, [end_i - i, end_j - j]);
+        let (first_a, first_b) = (kept_a, kept_b);
+        let mut last = [None, None];
+        while i < end_i || j < end_j {
+            let order = match (i < end_i, j < end_j) {
+                (true, true) => a[i].words.cmp(&b[j].words),
+                (true, false) => Ordering::Less,
+                (false, _) => Ordering::Greater,
+            };
+            match order {
+                Ordering::Equal => {
+                    tally.unchanged += 1;
+                    (i, j) = (i + 1, j + 1);
+                }
+                Ordering::Less => {
+                    last[0] = Some(a[i]);
+                    a[kept_a] = a[i].into_difference(DifferenceKind::Removed);
+                    (i, kept_a) = (i + 1, kept_a + 1);
+                }
+                Ordering::Greater => {
+                    last[1] = Some(b[j]);
+                    b[kept_b] = b[j].into_difference(DifferenceKind::Added);
+                    (j, kept_b) = (j + 1, kept_b + 1);
+                }
+            }
+        }
+        let left = (kept_a - first_a, kept_b - first_b);
+        if let ((1, 1), [Some(one), Some(other)], true) = (left, last, key != NO_KEY) {
+            let columns = Columns::that_differ(&one, &other);
+            a[first_a] = one.into_change(columns);
+            b[first_b] = other.into_change(columns);
+            tally.changed += 1;
+            columns.indices().for_each(|index| tally.columns[index] += 1);
+        } else {
+            tally.removed += left.0 as u64;
+            tally.added += left.1 as u64;
+        }
+    }
+    before.keep(kept_a);
+    after.keep(kept_b);
+    tally
+}
+
+fn same_key(entries: &[Entry], key: u128) -> usize {
+    entries.iter().take_while(|entry| entry.key == key).count()
+}
+
+impl Tally {
+    fn key(&mut self, key: u128, rows: [usize; 2]) {
+        if key == NO_KEY {
+            self.without_key = rows.map(|rows| rows as u64);
+            return;
+        }
+        self.shared_keys += u64::from(rows.iter().all(|rows| *rows > 0));
+        for (repeated, rows) in self.repeated.iter_mut().zip(rows) {
+            *repeated += if rows > 1 { rows as u64 } else { 0 };
+        }
+    }
+}
+
+/// A difference, found again by its row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    index: usize,
+    pub(super) kind: DifferenceKind,
+    pub(super) columns: Columns,
+}
+
+impl Table {
+    /// What a row is, after a comparison: none when it is unchanged.
+    ///
+    /// Of rows that are equal, as many are found as differ.
+    pub(super) fn take(&mut self, row: &Entry) -> Option<Found> {
+        let place = (row.key, row.row_hash());
+        let first = self.entries.partition_point(|entry| entry.place() < place);
+        let at = self.entries.get_mut(first).filter(|entry| entry.place() == place)?;
+        let index = first + at.words[TAKEN] as usize;
+        at.words[TAKEN] += 1;
+        let found = self.entries.get(index).filter(|entry| entry.place() == place)?;
+        let kind = match found.words[KIND] {
+            kind if kind == DifferenceKind::Added as u64 => DifferenceKind::Added,
+            kind if kind == DifferenceKind::Removed as u64 => DifferenceKind::Removed,
+            _ => DifferenceKind::Changed,
+        };
+        Some(Found { index, kind, columns: Columns(found.words[CHANGED]) })
+    }
+
+    /// Remembers where a changed row's values were put: never at 0.
+    pub(super) fn remember(&mut self, found: Found, offset: u64) {
+        if let Some(entry) = self.entries.get_mut(found.index) {
+            entry.words[OFFSET] = offset;
+        }
+    }
+
+    /// Where the values of the changed row with this key were put, if they were.
+    pub(super) fn recall(&self, key: u128) -> Option<u64> {
+        let index = self.entries.partition_point(|entry| entry.key < key);
+        let entry = self.entries.get(index).filter(|entry| entry.key == key)?;
+        Some(entry.words[OFFSET]).filter(|offset| *offset > 0)
+    }
+}

@@ -1,0 +1,260 @@
+//! `diff`: what changed is counted, shown and written, and damage is never called a change.
+
+mod inputs;
+mod model;
+mod output;
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use crate::support::{Ran, command};
+
+/// A folder of exports that were written by hand.
+struct Exports(TempDir);
+
+impl Exports {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    /// Two files of JSON Lines, `old.jsonl` and `new.jsonl`.
+    fn of(old: &[impl AsRef<str>], new: &[impl AsRef<str>]) -> Self {
+        let exports = Self::new();
+        exports.write("old.jsonl", old);
+        exports.write("new.jsonl", new);
+        exports
+    }
+
+    fn write(&self, name: &str, lines: &[impl AsRef<str>]) {
+        let text: String = lines.iter().map(|line| format!("{}\n", line.as_ref())).collect();
+        fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn diff(&self, arguments: &[&str]) -> Ran {
+        Ran::of(command(self.path()).arg("diff").args(arguments))
+    }
+
+    /// The exit code and all that is said.
+    fn told(&self, arguments: &[&str]) -> String {
+        let Ran { code, stdout, stderr } = self.diff(arguments);
+        format!("exit {}\n{stdout}{stderr}", code.unwrap_or(-1))
+    }
+}
+
+/// A row with every column.
+fn row(id: u32, order: &str, input: &str, output: &str, persona: &str) -> String {
+    format!(
+        r#"{{"id":"00000000-0000-4000-8000-{id:012}","order":{order},"input":{input},"expected_output":{output},"persona":{persona},"tags":null,"additional_properties":null}}"#
+    )
+}
+
+fn support_chat() -> Exports {
+    let question =
+        |words: &str| format!(r#"{{"messages":[{{"role":"user","content":"{words}"}}]}}"#);
+    let long =
+        "I ordered a lamp two weeks ago and it has not come, and nobody answers my letters. ";
+    let lamp = question(&long.repeat(3));
+    let old = [
+        row(1, "0", &question("Where is my order?"), "\"On its way.\"", "\"calm\""),
+        row(2, "1", &lamp, &format!("\"{long}We are sorry.\""), "\"angry\""),
+        row(3, "2", &question("Can I pay later?"), "[1.50]", "null"),
+        row(4, "3", &question("Goodbye"), "null", "null"),
+    ];
+    let new = [
+        row(5, "4", &question("Do you ship to Ghent?"), "{\"answer\":true}", "\"curious\""),
+        row(1, "0", &question("Where is my order?"), "\"On its way.\"", "\"calm\""),
+        row(3, "2", &question("Can I pay later?"), "[1.5]", "\"curious\""),
+        row(2, "1", &lamp, &format!("\"{long}We are very sorry.\""), "\"angry\""),
+    ];
+    Exports::of(&old, &new)
+}
+
+#[test]
+fn counts_come_first_and_then_examples_from_where_values_part() {
+    let exports = support_chat();
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl"]), @r#"
+    exit 1
+    old.jsonl → new.jsonl, by id
+    1 added · 1 removed · 2 changed · 1 unchanged
+    changed: expected_output in 2, persona in 1
+
+    removed 00000000-0000-4000-8000-000000000004
+      order: 3
+      input: {"messages":[{"role":"user","content":"Goodbye"}]}
+
+    added 00000000-0000-4000-8000-000000000005
+      order: 4
+      input: {"messages":[{"role":"user","content":"Do you ship to Ghent?"}]}
+      expected_output: {"answer":true}
+      persona: "curious"
+
+    changed 00000000-0000-4000-8000-000000000003
+      expected_output: [1.50] → [1.5]
+      persona: null → "curious"
+
+    changed 00000000-0000-4000-8000-000000000002
+      expected_output: …ers. We are sorry." → …ers. We are very sorry."
+    "#);
+}
+
+#[test]
+fn equal_exports_are_told_in_two_lines_and_quiet_says_nothing_at_all() {
+    let exports = support_chat();
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "old.jsonl"]), @"
+    exit 0
+    old.jsonl → old.jsonl, by id
+    equal: 4 rows
+    ");
+    assert_eq!(exports.told(&["old.jsonl", "old.jsonl", "-q"]), "exit 0\n");
+    assert_eq!(exports.told(&["old.jsonl", "new.jsonl", "-q"]), "exit 1\n");
+}
+
+#[test]
+fn the_number_of_examples_is_of_each_kind() {
+    let exports = support_chat();
+    let none = exports.diff(&["old.jsonl", "new.jsonl", "--show", "0"]);
+    assert_eq!(none.stdout.lines().count(), 3, "{none:?}");
+    let one = exports.diff(&["old.jsonl", "new.jsonl", "--show", "1"]).stdout;
+    let count = |kind: &str| one.lines().filter(|line| line.starts_with(kind)).count();
+    assert_eq!([count("added "), count("removed "), count("changed 0")], [1, 1, 1], "{one}");
+}
+
+#[test]
+fn json_has_every_number_and_every_column_that_was_compared() {
+    let exports = support_chat();
+    let ran = exports.diff(&["old.jsonl", "new.jsonl", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
+    insta::assert_snapshot!(ran.stdout, @r#"{"added":1,"removed":1,"changed":2,"unchanged":1,"columns":{"order":0,"input":0,"expected_output":2,"persona":1,"tags":0,"additional_properties":0},"by":"id","shared_keys":3,"before":{"path":"old.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[]},"after":{"path":"new.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[]}}"#);
+}
+
+#[test]
+fn the_order_of_rows_alone_is_no_difference() {
+    let (one, two) = (row(1, "0", "1", "null", "null"), row(2, "1", "2", "null", "null"));
+    let exports = Exports::of(&[&one, &two], &[&two, &one]);
+    for by in ["id", "order", "input"] {
+        assert_eq!(exports.diff(&["old.jsonl", "new.jsonl", "--by", by]).code, Some(0), "{by}");
+    }
+}
+
+#[test]
+fn json_is_compared_token_for_token_and_white_space_is_no_token() {
+    let row = |input: &str| format!(r#"{{"id":"a","input":{input}}}"#);
+    let compact = row(r#"{"a b":[1.50,"x  y"],"c":null}"#);
+    let spaced = row("{ \"a b\" : [ 1.50,\t\"x  y\" ] , \"c\" : null }");
+    assert_eq!(
+        Exports::of(&[&compact], &[&spaced]).diff(&["old.jsonl", "new.jsonl"]).code,
+        Some(0)
+    );
+    for other in [
+        r#"{"a b":[1.5,"x  y"],"c":null}"#,
+        r#"{"a b":[1.50,"x y"],"c":null}"#,
+        r#"{"c":null,"a b":[1.50,"x  y"]}"#,
+        r#"{"a b":[1.50,"x  y"],"c":null,"c":null}"#,
+        r#"{"\u0061 b":[1.50,"x  y"],"c":null}"#,
+    ] {
+        let exports = Exports::of(&[&compact], &[&row(other)]);
+        assert_eq!(exports.diff(&["old.jsonl", "new.jsonl"]).code, Some(1), "{other}");
+    }
+}
+
+#[test]
+fn new_ids_are_told_with_a_hint_and_by_order_they_are_not_compared() {
+    let exports = Exports::of(
+        &[&row(1, "0", "1", "1", "null"), &row(2, "1", "2", "2", "null")],
+        &[&row(8, "1", "2", "22", "null"), &row(9, "0", "1", "1", "null")],
+    );
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--show", "0"]), @"
+    exit 1
+    old.jsonl → new.jsonl, by id
+    2 added · 2 removed · 0 changed · 0 unchanged
+    note: no id is in both
+    hint: a new dataset version may give every datapoint a new id; --by order compares rows of the same order, --by input those of the same input
+    ");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
+    exit 1
+    old.jsonl → new.jsonl, by order
+    0 added · 0 removed · 1 changed · 1 unchanged
+    changed: expected_output in 1
+
+    changed 1
+      expected_output: 2 → 22
+    ");
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "input"]), @"
+    exit 1
+    old.jsonl → new.jsonl, by input
+    0 added · 0 removed · 1 changed · 1 unchanged
+    changed: expected_output in 1
+
+    changed 2
+      expected_output: 2 → 22
+    ");
+}
+
+#[test]
+fn rows_that_share_a_key_are_paired_when_equal_and_one_left_on_each_side_is_a_change() {
+    let rows = |inputs: &[(u32, &str)]| -> Vec<String> {
+        inputs.iter().map(|(id, output)| row(*id, "7", "1", output, "null")).collect()
+    };
+    let counts = |old: &[(u32, &str)], new: &[(u32, &str)]| {
+        let exports = Exports::of(&rows(old), &rows(new));
+        let ran = exports.diff(&["old.jsonl", "new.jsonl", "--by", "order", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let number = |value: &serde_json::Value| value.as_u64().unwrap();
+        let counts = ["added", "removed", "changed", "unchanged"].map(|name| number(&json[name]));
+        let repeated = ["before", "after"].map(|side| number(&json[side]["repeated_keys"]));
+        (counts, repeated)
+    };
+    // One is equal, and the other can only have changed.
+    assert_eq!(counts(&[(1, "1"), (2, "2")], &[(3, "3"), (4, "1")]), ([0, 0, 1, 1], [2, 2]));
+    // Nothing says which became which.
+    assert_eq!(counts(&[(1, "1"), (2, "2")], &[(3, "3"), (4, "4")]), ([2, 2, 0, 0], [2, 2]));
+    assert_eq!(counts(&[(1, "1")], &[(3, "3"), (4, "4")]), ([2, 1, 0, 0], [0, 2]));
+    // As many equal rows as both have are unchanged.
+    assert_eq!(counts(&[(1, "1"), (2, "1"), (3, "1")], &[(4, "1")]), ([0, 2, 0, 1], [3, 0]));
+}
+
+#[test]
+fn repeated_and_missing_keys_are_told() {
+    let exports = Exports::of(
+        &[
+            &row(1, "null", "1", "1", "null"),
+            &row(2, "null", "2", "2", "null"),
+            &row(3, "5", "3", "3", "null"),
+            &row(4, "5", "4", "4", "null"),
+        ],
+        &[
+            &row(5, "null", "2", "2", "null"),
+            &row(6, "null", "1", "11", "null"),
+            &row(7, "5", "3", "33", "null"),
+            &row(8, "5", "4", "4", "null"),
+        ],
+    );
+    insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @r#"
+    exit 1
+    old.jsonl → new.jsonl, by order
+    1 added · 1 removed · 1 changed · 2 unchanged
+    changed: expected_output in 1
+    note: 2 rows of old.jsonl without order: only equal ones are paired
+    note: 2 rows of old.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
+    note: 2 rows of new.jsonl without order: only equal ones are paired
+    note: 2 rows of new.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
+
+    removed (no order)
+      id: "00000000-0000-4000-8000-000000000001"
+      input: 1
+      expected_output: 1
+
+    added (no order)
+      id: "00000000-0000-4000-8000-000000000006"
+      input: 1
+      expected_output: 11
+
+    changed 5
+      expected_output: 3 → 33
+    "#);
+}

@@ -1,0 +1,137 @@
+//! Over small random exports, a comparison agrees with one that holds everything in maps.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use overmind_export::{Column, DiffBy, DiffOptions, Difference, DifferenceKind, diff};
+use proptest::prelude::*;
+
+const COLUMNS: [Column; 4] = [Column::Id, Column::Order, Column::Input, Column::Persona];
+
+/// JSON texts, in the order of [`COLUMNS`].
+type Row = [String; 4];
+
+/// Few values, so that keys collide within a side and across both.
+fn row() -> impl Strategy<Value = Row> {
+    let order = prop_oneof![Just("null".to_owned()), (0..4_u8).prop_map(|it| it.to_string())];
+    let input = prop_oneof![Just("null".to_owned()), (0..3_u8).prop_map(|it| format!("[{it}]"))];
+    let persona = prop::sample::select(vec!["null", "\"a\"", "\"null\""]);
+    ((0..6_u8).prop_map(|it| format!("\"{it}\"")), order, input, persona.prop_map(str::to_owned))
+        .prop_map(<[String; 4]>::from)
+}
+
+fn write(path: &Path, rows: &[Row]) {
+    let line = |row: &Row| {
+        let fields = COLUMNS.iter().zip(row).map(|(name, value)| format!("\"{name}\":{value}"));
+        format!("{{{}}}\n", fields.collect::<Vec<_>>().join(","))
+    };
+    fs::write(path, rows.iter().map(line).collect::<String>()).unwrap();
+}
+
+/// Kind, key, and the compared values of either side; sorted, since a model knows no order.
+type Seen = (DifferenceKind, String, Option<Vec<String>>, Option<Vec<String>>);
+
+fn model(old: &[Row], new: &[Row], by: DiffBy) -> (u64, Vec<Seen>) {
+    let place = COLUMNS.iter().position(|it| *it == by.column()).unwrap();
+    let compared = |row: &Row| -> Vec<String> {
+        (1..COLUMNS.len()).filter(|it| *it != place).map(|it| row[it].clone()).collect()
+    };
+    let mut keys: BTreeMap<String, [Vec<Vec<String>>; 2]> = BTreeMap::new();
+    for (side, rows) in [old, new].into_iter().enumerate() {
+        for row in rows {
+            keys.entry(row[place].clone()).or_default()[side].push(compared(row));
+        }
+    }
+    let (mut unchanged, mut seen) = (0, Vec::new());
+    for (key, [mut before, after]) in keys {
+        let mut left = Vec::new();
+        for row in after {
+            match before.iter().position(|it| *it == row) {
+                Some(equal) => {
+                    before.remove(equal);
+                    unchanged += 1;
+                }
+                None => left.push(row),
+            }
+        }
+        match (&before[..], &left[..]) {
+            ([one], [other]) if key != "null" => {
+                let differs: Vec<_> = (0..one.len()).filter(|it| one[*it] != other[*it]).collect();
+                let pick = |row: &[String]| differs.iter().map(|it| row[*it].clone()).collect();
+                seen.push((DifferenceKind::Changed, key, Some(pick(one)), Some(pick(other))));
+            }
+            _ => {
+                let removed =
+                    before.into_iter().map(|row| (DifferenceKind::Removed, Some(row), None));
+                let added = left.into_iter().map(|row| (DifferenceKind::Added, None, Some(row)));
+                seen.extend(removed.chain(added).map(|(kind, a, b)| (kind, key.clone(), a, b)));
+            }
+        }
+    }
+    seen.sort();
+    (unchanged, seen)
+}
+
+fn seen(difference: Difference, by: DiffBy) -> Seen {
+    let values = |row: overmind_export::DifferenceRow| -> Vec<String> {
+        let values = row.values.into_iter();
+        let values = values.filter(|(column, _)| ![Column::Id, by.column()].contains(column));
+        values.map(|(_, value)| value).collect()
+    };
+    let key = match (difference.key, by) {
+        (None, _) => "null".to_owned(),
+        (Some(id), DiffBy::Id) => format!("\"{id}\""),
+        (Some(key), _) => key,
+    };
+    (difference.kind, key, difference.before.map(values), difference.after.map(values))
+}
+
+proptest! {
+    #[test]
+    fn a_comparison_agrees_with_a_model(
+        old in prop::collection::vec(row(), 0..14),
+        mut new in prop::collection::vec(row(), 0..8),
+        kept in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+        limit in 0..4_u64,
+    ) {
+        new.extend(kept.iter().filter(|_| !old.is_empty()).map(|it| it.get(&old).clone()));
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+        write(&a, &old);
+        write(&b, &new);
+        let (a, b) = (a.into(), b.into());
+        for by in DiffBy::ALL {
+            let options = DiffOptions { by, ..DiffOptions::default() };
+            let (unchanged, expected) = model(&old, &new, by);
+
+            let found = diff(&a, &b, options.clone()).unwrap();
+            let summary = found.summary().clone();
+            let mut all = Vec::new();
+            found.differences(None, |it| { all.push(seen(it, by)); Ok(()) }).unwrap();
+            all.sort();
+            prop_assert_eq!(&all, &expected);
+
+            let count = |kind| expected.iter().filter(|it| it.0 == kind).count() as u64;
+            let kinds = [DifferenceKind::Added, DifferenceKind::Removed, DifferenceKind::Changed];
+            prop_assert_eq!([summary.added, summary.removed, summary.changed], kinds.map(count));
+            prop_assert_eq!(summary.unchanged, unchanged);
+            prop_assert_eq!(summary.is_equal(), expected.is_empty());
+            // No row is dropped.
+            prop_assert_eq!(summary.removed + summary.changed + unchanged, old.len() as u64);
+            prop_assert_eq!(summary.added + summary.changed + unchanged, new.len() as u64);
+
+            // With a limit, so many of each kind, each of them one of all.
+            let mut few = Vec::new();
+            let found = diff(&a, &b, options).unwrap();
+            found.differences(Some(limit), |it| { few.push(seen(it, by)); Ok(()) }).unwrap();
+            for kind in kinds {
+                let shown = few.iter().filter(|it| it.0 == kind).count() as u64;
+                prop_assert_eq!(shown, count(kind).min(limit));
+            }
+            for one in few {
+                let at = all.iter().position(|it| *it == one);
+                prop_assert!(at.is_some(), "{:?}", one);
+                all.remove(at.unwrap());
+            }
+        }
+    }
+}
