@@ -20,6 +20,7 @@
 //! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.
 //! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
 //!   what changed from one export to another.
+//! - [`run_jobs`] takes the snapshots of a [`Config`]; [`schedule`] does it at their times.
 //!
 //! # Rows as a stream
 //!
