@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{global::Global, parse, table::Text};
+use super::{global::Global, parse, storage::Storage, table::Text};
 
 /// What runs has this long to end after a signal; the process is gone within ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
@@ -51,6 +51,8 @@ pub(super) struct Schedule {
     /// machine only
     #[arg(long, value_name = "ADDR", value_parser = parse::address)]
     metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    storage: Storage,
 }
 
 impl Schedule {
@@ -70,7 +72,7 @@ impl Schedule {
         let mut signals = Signals::new()?;
         let stop = Stop::default();
 
-        let load = || load(global, &self.jobs, &metrics);
+        let load = || self.load(global, &metrics);
         let entries = load()?;
         let server = match self.metrics {
             Some(addr) => Some(serve_metrics(addr, &metrics).await?),
@@ -124,6 +126,16 @@ impl Schedule {
             }
             None => Err(Error::Internal("the schedule ended by itself".to_owned())),
         }
+    }
+
+    /// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
+    fn load(&self, global: &Global, metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
+        let config = global.required_config()?;
+        let client = global.client_of(Some(&config))?;
+        let storage = self.storage.options_with(global, &config)?;
+        let entries = Planned::of(&config, &self.jobs, &client, &storage)?;
+        metrics.follow(&client);
+        Ok(entries)
     }
 
     fn list(self, global: &Global, count: usize) -> Result<()> {
@@ -187,15 +199,6 @@ impl<'a> Upcoming<'a> {
             .map(|it| Text::Whole(it.to_owned()))
             .into()
     }
-}
-
-/// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
-fn load(global: &Global, names: &[String], metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
-    let config = global.required_config()?;
-    let client = global.client_of(Some(&config))?;
-    let entries = Planned::of(&config, names, &client)?;
-    metrics.follow(&client);
-    Ok(entries)
 }
 
 async fn serve_metrics(addr: SocketAddr, metrics: &Arc<Metrics>) -> Result<MetricsServer> {

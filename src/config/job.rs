@@ -60,7 +60,7 @@ pub struct Job {
     pub timezone: Tz,
     /// Whether a run that was missed is made up for, once; default yes.
     pub catch_up: bool,
-    /// The longest random delay of a scheduled run; default none.
+    /// How much later than scheduled a run may start; default not at all.
     pub jitter: Duration,
     /// A program and its arguments, which get the result of each scheduled run as JSON.
     pub on_result: Option<Vec<String>>,

@@ -11,6 +11,7 @@ use crate::{
     client::Client,
     config::{Config, Job},
     error::{Error, Result, causes},
+    location::StorageOptions,
     snapshots::{JobResult, RunOptions, Status, Stop, job_history, run_jobs},
 };
 
@@ -19,17 +20,23 @@ use crate::{
 pub struct Planned {
     job: Job,
     client: Client,
+    storage: StorageOptions,
     on_result: Option<OnResult>,
 }
 
 impl Planned {
     /// The jobs that have a schedule, of those with these names, or of all if none is given. They share
-    /// the client's limit of requests.
+    /// the client's limit of requests, and reach the object stores of their roots with these options.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that no job has or a job that has no schedule;
     /// [`Error::Configuration`] when nothing has one, or an `on_result` cannot be run.
-    pub fn of(config: &Config, names: &[String], client: &Client) -> Result<Vec<Entry<Arc<Self>>>> {
+    pub fn of(
+        config: &Config,
+        names: &[String],
+        client: &Client,
+        storage: &StorageOptions,
+    ) -> Result<Vec<Entry<Arc<Self>>>> {
         let jobs = config.jobs_named(names)?;
         if let Some(job) = jobs.iter().find(|job| job.schedule.is_none())
             && !names.is_empty()
@@ -41,7 +48,8 @@ impl Planned {
         let entries = entries.map(|(timetable, job)| {
             let on_result = OnResult::of(&job, folder)?;
             let (name, catch_up) = (job.name.clone(), job.catch_up);
-            let job = Arc::new(Self { job, client: client.clone(), on_result });
+            let (client, storage) = (client.clone(), storage.clone());
+            let job = Arc::new(Self { job, client, storage, on_result });
             Ok(Entry { name, timetable, catch_up, job })
         });
         let entries = entries.collect::<Result<Vec<_>>>()?;
@@ -60,7 +68,7 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// A runner that counts here; of the options, it goes by the clock and the storage.
+    /// A runner that counts here, and of the options goes by the clock.
     pub fn new(options: RunOptions, metrics: Arc<Metrics>) -> Self {
         Self { options: RunOptions { jobs: 1, ..options }, metrics }
     }
@@ -84,9 +92,10 @@ impl Runner for Snapshots {
     type Job = Arc<Planned>;
 
     async fn run(&self, planned: Arc<Planned>, _: Slot, stop: Stop) {
-        let Planned { job, client, on_result } = &*planned;
+        let Planned { job, client, storage, on_result } = &*planned;
         self.metrics.started(&job.name);
-        let results = run_jobs(client, slice::from_ref(job), &self.options, &stop).await;
+        let options = RunOptions { storage: storage.clone(), ..self.options.clone() };
+        let results = run_jobs(client, slice::from_ref(job), &options, &stop).await;
         for result in results {
             let end = self.count(&result, &stop);
             log(&result, end);
@@ -97,7 +106,7 @@ impl Runner for Snapshots {
     }
 
     async fn last_run(&self, planned: &Arc<Planned>) -> Option<DateTime<Utc>> {
-        let (job, storage) = (planned.job.clone(), self.options.storage.clone());
+        let (job, storage) = (planned.job.clone(), planned.storage.clone());
         let name = job.name.clone();
         let read = spawn_blocking(move || job_history(&job, &storage)).await;
         let runs = match read {
@@ -121,7 +130,8 @@ impl Runner for Snapshots {
 }
 
 fn log(result: &JobResult, end: RunEnd) {
-    let JobResult { job, rows, bytes, requests, retries, seconds, .. } = result;
+    let JobResult { job, rows, bytes, requests, retries, .. } = result;
+    let seconds = (result.seconds * 1e3).round() / 1e3;
     let snapshots = result.snapshots.iter().filter_map(|it| it.path.as_deref());
     let snapshot = snapshots.collect::<Vec<_>>().join(" ");
     let pruned = result.pruned.len();

@@ -1,7 +1,7 @@
 //! What a schedule has done, as Prometheus metrics; never decides anything.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
@@ -40,6 +40,8 @@ pub enum RunEnd {
 }
 
 impl RunEnd {
+    const ALL: [Self; 4] = [Self::Stored, Self::Unchanged, Self::Failed, Self::Interrupted];
+
     fn label(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -85,6 +87,7 @@ pub struct Metrics {
     running: Family<Job, Gauge>,
     reload_successful: Gauge,
     shared: Arc<Shared>,
+    known: Mutex<BTreeSet<String>>,
     alive: Mutex<Instant>,
 }
 
@@ -112,6 +115,7 @@ impl Metrics {
             running: Family::default(),
             reload_successful: Gauge::default(),
             shared,
+            known: Mutex::default(),
             alive: Mutex::new(Instant::now()),
             registry: Registry::default(),
         };
@@ -143,6 +147,7 @@ impl Metrics {
 
     /// Names a job before its first run, with what is known from runs of earlier processes.
     pub fn known(&self, job: &str, last_success: Option<DateTime<Utc>>) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
         // A series that begins with its first failure has no increase to alert on.
         self.running.get_or_create(&label(job)).inc_by(0);
         self.rows.get_or_create(&label(job)).inc_by(0);
@@ -152,6 +157,24 @@ impl Metrics {
         if let Some(time) = last_success {
             self.last_success.get_or_create(&label(job)).set(time.timestamp());
         }
+    }
+
+    /// Forgets the jobs that are no longer among these: nobody waits for their next success.
+    pub(super) fn retain(&self, jobs: &BTreeSet<&str>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.iter().filter(|name| !jobs.contains(name.as_str())) {
+            let job = label(gone);
+            self.rows.remove(&job);
+            self.bytes.remove(&job);
+            self.duration.remove(&job);
+            self.last_run.remove(&job);
+            self.last_success.remove(&job);
+            self.running.remove(&job);
+            for end in RunEnd::ALL {
+                self.runs.remove(&Run { job: gone.clone(), result: end.label() });
+            }
+        }
+        known.retain(|name| jobs.contains(name.as_str()));
     }
 
     /// A run of the job has begun.
@@ -280,14 +303,14 @@ impl Collector for Shared {
         let mut put = |name: &str, help: &str, metric: &dyn EncodeMetric| {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
-        put("retries", "Requests that were sent again", &ConstCounter::new(totals.retries))?;
-        let help = "Bytes of pages that were received, after decompression";
+        put("retries", "Requests that were sent again.", &ConstCounter::new(totals.retries))?;
+        let help = "Bytes of pages that were received, after decompression.";
         put("received_bytes", help, &ConstCounter::new(totals.received))?;
-        let help = "Requests in flight now";
+        let help = "Requests in flight now.";
         put("requests_in_flight", help, &ConstGauge::new(in_flight as u64))?;
 
         let counter = ConstCounter::new(0_u64).metric_type();
-        let help = "Requests that ended, by the status of the answer; none without an answer";
+        let help = "Requests that ended, by the status of the answer; none without an answer.";
         let mut requests = encoder.encode_descriptor("requests", help, None, counter)?;
         for (status, count) in totals.by_status {
             let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
@@ -295,7 +318,7 @@ impl Collector for Shared {
             metric.encode(requests.encode_family(&[("status", status)])?)?;
         }
         let gauge = ConstGauge::new(0_i64).metric_type();
-        let help = "When the job starts next";
+        let help = "When the job starts next.";
         let mut family =
             encoder.encode_descriptor("next_run_timestamp_seconds", help, None, gauge)?;
         for (job, time) in next {

@@ -102,7 +102,7 @@ impl<R: Runner> Scheduler<R> {
     }
 
     /// Runs these jobs, and then those that `reloads` brings, until `stop` is requested: then nothing
-    /// more is started, and what runs may end until `grace` does, which begins then. `false` says that
+    /// more is started, and what runs may end until `grace` does, which is polled from then on. `false` says that
     /// something did not, and was dropped.
     pub async fn run(
         mut self,
@@ -141,7 +141,9 @@ impl<R: Runner> Scheduler<R> {
                 }
             });
         let last_runs = join_all(asked).await.into_iter().flatten().collect();
+        self.metrics.retain(&entries.iter().map(|entry| entry.name.as_str()).collect());
         self.agenda.replace(entries, self.clock.now(), &last_runs);
+        self.publish();
         self.announce(None);
     }
 
@@ -161,9 +163,13 @@ impl<R: Runner> Scheduler<R> {
                 ),
             }
         }
-        self.metrics.next(
-            self.agenda.upcoming().iter().map(|(entry, slot)| (entry.name.as_str(), slot.starts)),
-        );
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let upcoming = self.agenda.upcoming();
+        let next = upcoming.iter().map(|(entry, slot)| (entry.name.as_str(), slot.starts));
+        self.metrics.next(next);
     }
 
     fn start(&mut self, name: String, job: R::Job, slot: Slot, missed: u64) {

@@ -29,7 +29,7 @@ fn explained(subcommand: &str) {
 #[test]
 fn every_option_of_the_snapshot_commands_is_explained() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["snapshot", "snapshots"] {
+    for name in ["snapshot", "snapshots", "schedule"] {
         let help = Ran::of(command(folder.path()).args([name, "--help"])).ok().stdout;
         let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
         let options =
@@ -70,6 +70,20 @@ fn the_configuration_in_the_readme_is_the_example_without_most_of_its_comments()
     };
     let shown = README.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(of(shown), of(include_str!("../../config/snapshots.toml")));
+}
+
+#[test]
+fn every_metric_is_in_the_table() {
+    let text = overmind_export::schedule::Metrics::new().text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE overmind_export_"));
+    for (name, kind) in types.filter_map(|line| line.split_once(' ')) {
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        assert!(README.contains(&format!("`{name}{suffix}`")), "{name}");
+    }
 }
 
 #[test]

@@ -407,7 +407,7 @@ fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
     let good = configuration("");
     fs::write(world.path("snapshots.toml"), &good).unwrap();
     let service = Service::start(&world, &[]);
-    service.scrape("overmind_export_reload_successful 1");
+    service.says("next run job=\"nightly\"");
     let next = |metrics: &str, job: &str| {
         metrics.contains(&format!("next_run_timestamp_seconds{{job=\"{job}\"}} "))
     };

@@ -55,6 +55,18 @@ fn runs_are_counted_by_how_they_ended_and_a_failure_is_no_success() {
 }
 
 #[test]
+fn a_job_that_is_gone_has_no_series_that_somebody_could_wait_for() {
+    let metrics = Metrics::new();
+    for job in ["stays", "goes"] {
+        metrics.known(job, None);
+        metrics.ended(job, RunEnd::Stored, 1, 1, 1.0, at("2026-11-21T00:00:00Z"));
+    }
+    metrics.retain(&BTreeSet::from(["stays"]));
+    let text = metrics.text();
+    assert!(text.contains("job=\"stays\"") && !text.contains("job=\"goes\""), "{text}");
+}
+
+#[test]
 fn every_metric_is_explained_and_has_its_type() {
     let metrics = Metrics::new();
     metrics.known("a", Some(at("2026-11-21T00:00:00Z")));

@@ -104,7 +104,8 @@ impl World {
         let (script, metrics) = (Arc::new(script), Arc::new(Metrics::new()));
         let (stop, (reloads, orders)) = (Stop::default(), mpsc::unbounded_channel());
         let scheduler = Scheduler::new(script.clone(), wall, metrics.clone(), 4);
-        let ends = tokio::spawn(scheduler.run(jobs, orders, stop.clone(), sleep(GRACE)));
+        let ends =
+            tokio::spawn(scheduler.run(jobs, orders, stop.clone(), async { sleep(GRACE).await }));
         Self { script, metrics, stop, reloads, ends }
     }
 
