@@ -147,7 +147,6 @@ impl Location {
 
     /// Writes it whole: it is seen complete or not at all, in place of what was there, and it outlives
     /// a power failure. Makes the folders that it lies in.
-    #[allow(dead_code, reason = "for what keeps its own records beside exports")]
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         match &self.0 {
             Place::Local(path) => local::write(path, bytes),
@@ -164,11 +163,18 @@ impl Location {
     }
 
     /// Removes one file or object; fine if it is missing.
-    #[allow(dead_code, reason = "for what keeps its own records beside exports")]
     pub(crate) fn remove(&self) -> Result<()> {
         match &self.0 {
             Place::Local(path) => local::remove(path),
             Place::Remote(remote) => remote.remove(),
+        }
+    }
+
+    /// Whether something lies in it. A store has no empty folders.
+    pub(crate) fn is_directory(&self) -> Result<bool> {
+        match &self.0 {
+            Place::Local(path) => Ok(path.is_dir()),
+            Place::Remote(remote) => Ok(!remote.names()?.is_empty()),
         }
     }
 

@@ -81,18 +81,21 @@ fn difference(before: &Rows, after: &Rows) -> [u64; 4] {
 /// What retention has to leave: for each count the newest of the last periods, by looking the other
 /// way round than the command does.
 fn retained(stamps: &BTreeSet<Stamp>, keep: Keep, zone: Tz) -> BTreeSet<Stamp> {
-    let rules: [(u32, fn(NaiveDate) -> NaiveDate); 3] = [
-        (keep.daily, |day| day),
-        (keep.weekly, |day| {
-            day.checked_sub_days(Days::new(day.weekday().days_since(Weekday::Mon).into())).unwrap()
-        }),
-        (keep.monthly, |day| day.with_day(1).unwrap()),
-    ];
+    let monday = |day: NaiveDate| {
+        day.checked_sub_days(Days::new(day.weekday().days_since(Weekday::Mon).into())).unwrap()
+    };
+    let first = |day: NaiveDate| day.with_day(1).unwrap();
     let mut kept: BTreeSet<Stamp> = stamps.iter().rev().take(keep.last as usize).copied().collect();
-    for (count, period) in rules {
-        let day = |stamp: &Stamp| period(stamp.time().with_timezone(&zone).date_naive());
-        let newest: BTreeMap<NaiveDate, Stamp> =
-            stamps.iter().map(|stamp| (day(stamp), *stamp)).collect();
+    let day = |stamp: &Stamp| stamp.time().with_timezone(&zone).date_naive();
+    let mut newest = [(); 3].map(|()| BTreeMap::<NaiveDate, Stamp>::new());
+    for stamp in stamps {
+        for (newest, period) in
+            newest.iter_mut().zip([day(stamp), monday(day(stamp)), first(day(stamp))])
+        {
+            newest.insert(period, *stamp);
+        }
+    }
+    for (newest, count) in newest.iter().zip([keep.daily, keep.weekly, keep.monthly]) {
         kept.extend(newest.values().rev().take(count as usize));
         if newest.len() < count as usize {
             kept.extend(stamps.first());
