@@ -18,6 +18,7 @@
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
 //! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.
+//! - [`run_jobs`] takes the snapshots of a [`Config`], and [`list_snapshots`] says what is there.
 //! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
 //!   what changed from one export to another.
 //! - [`run_jobs`] takes the snapshots of a [`Config`]; [`schedule`] does it at their times.

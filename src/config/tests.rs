@@ -63,9 +63,9 @@ fn what_a_job_does_not_say_the_defaults_say() {
 
 #[test]
 fn a_job_that_names_a_dataset_does_not_look_for_one_and_the_other_way_round() {
-    let defaults = format!("[defaults]\nroot = \"r\"\nselect = \"all\"\ndataset_name = \"a*\"\n");
+    let defaults = "[defaults]\nroot = \"r\"\nselect = \"all\"\ndataset_name = \"a*\"\n";
     let job = format!("[[job]]\nname = \"a\"\ndataset = \"{ID}\"\n");
-    let job = &read(&(defaults + &job)).unwrap().jobs[0];
+    let job = &read(&(defaults.to_owned() + &job)).unwrap().jobs[0];
     assert_eq!(job.selection, Selection::Dataset(ID.parse().unwrap()));
     let defaults = format!("[defaults]\nroot = \"r\"\ndataset = \"{ID}\"\n");
     let job = "[[job]]\nname = \"a\"\ndataset_name = \"support-*\"\n";

@@ -179,6 +179,7 @@ impl Destination {
 
     /// A file for the ids of the part with this index, where a later run may continue this one.
     pub(crate) fn create_ids(&mut self, index: usize, extension: &str) -> Result<Option<PartFile>> {
+        let _ = extension;
         match self {
             Self::Directory(directory) => directory.create_ids(index).map(Some),
             #[cfg(feature = "clouds")]

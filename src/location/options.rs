@@ -1,9 +1,8 @@
 //! What a store is told besides its URL: options by name, and an authority to trust.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+#[cfg(feature = "clouds")]
+use std::path::Path;
+use std::{fmt, path::PathBuf};
 
 use secrecy::SecretString;
 
@@ -46,10 +45,12 @@ impl StorageOptions {
         self
     }
 
+    #[cfg(feature = "clouds")]
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &SecretString)> {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value))
     }
 
+    #[cfg(feature = "clouds")]
     pub(crate) fn ca_cert(&self) -> Option<&Path> {
         self.ca_cert.as_deref()
     }

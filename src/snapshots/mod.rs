@@ -87,6 +87,31 @@ pub enum Event<'a> {
 
 /// Runs each job once, now, side by side as far as the options allow, and gives their results in
 /// the order of the jobs. A job that fails stops no other. Must run within a tokio runtime.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use overmind_export::{Client, Config, RunOptions, Status, Stop, demo, run_jobs};
+///
+/// # let dataset = demo::Dataset::generated(1_000, 7);
+/// # let server = demo::Server::start(demo::Options::default(), vec![dataset]).await?;
+/// # let folder = tempfile::tempdir()?;
+/// let text = r#"
+///     [[job]]
+///     name = "everything"
+///     root = "snapshots"
+///     select = "all"
+/// "#;
+/// let config = Config::parse(text, &folder.path().join("snapshots.toml"))?;
+/// let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
+/// let (options, stop) = (RunOptions::default(), Stop::default());
+/// let first = run_jobs(&client, &config.jobs, &options, &stop).await;
+/// assert_eq!((first[0].status, first[0].rows), (Status::Stored, 1_000));
+/// let second = run_jobs(&client, &config.jobs, &options, &stop).await;
+/// assert_eq!((second[0].status, second[0].rows), (Status::Unchanged, 0));
+/// # Ok(())
+/// # }
+/// ```
 pub async fn run_jobs(
     client: &Client,
     jobs: &[Job],

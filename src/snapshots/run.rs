@@ -73,7 +73,11 @@ impl Run<'_> {
         let folder = self.job.folder(&self.options.storage)?;
         let lock = {
             let folder = folder.clone();
-            blocking(move || PlaceLock::take(&folder)).await?
+            // In a store it may take a minute to know whether another machine's run is alive.
+            tokio::select! {
+                lock = blocking(move || PlaceLock::take(&folder)) => lock?,
+                error = self.stop.wait() => return Err(error),
+            }
         };
         let outcome = self.all(&folder, result).await;
         self.conclude(result, outcome.as_ref().err(), begun);

@@ -44,7 +44,8 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
         (None, _) => without_answer(error),
     };
     let denied =
-        matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. });
+        matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+            || code.is_some_and(|code| REFUSALS.contains(&code));
     let credentials = ["169.254.", "metadata.google.internal", "credentials"];
     let no_credentials = code.is_none() && credentials.iter().any(|word| all.contains(word));
     let bucket = store.kind().bucket();

@@ -45,23 +45,22 @@ pub(crate) fn decide(stamps: &[Stamp], keep: Keep, zone: Tz) -> Vec<Vec<Reason>>
     let mut reasons = vec![Vec::new(); stamps.len()];
     let mut newest_first: Vec<usize> = (0..stamps.len()).collect();
     newest_first.sort_by_key(|index| std::cmp::Reverse(stamps[*index]));
-    let rules: [(_, _, fn(NaiveDate) -> NaiveDate); 3] = [
-        ("daily", keep.daily, |day| day),
-        ("weekly", keep.weekly, |day| {
-            day.week(chrono::Weekday::Mon).checked_first_day().unwrap_or(day)
-        }),
-        ("monthly", keep.monthly, |day| day.with_day(1).unwrap_or(day)),
-    ];
+    let week = |day: NaiveDate| day.week(chrono::Weekday::Mon).checked_first_day();
+    let periods = |stamp: Stamp| {
+        let day = stamp.time().with_timezone(&zone).date_naive();
+        [Some(day), week(day), day.with_day(1)]
+    };
+    let rules = [("daily", keep.daily), ("weekly", keep.weekly), ("monthly", keep.monthly)];
     for (place, index) in (1..=keep.last).zip(&newest_first) {
         reasons[*index].push(Reason::Count { rule: "last", place, oldest: false });
     }
-    for (rule, count, period) in rules {
+    for (which, (rule, count)) in rules.into_iter().enumerate() {
         let (mut place, mut before) = (0, None);
         for (number, index) in newest_first.iter().enumerate() {
             if place == count {
                 break;
             }
-            let now = Some(period(stamps[*index].time().with_timezone(&zone).date_naive()));
+            let now = Some(periods(stamps[*index])[which]);
             let is_oldest = number + 1 == newest_first.len();
             if now != before || is_oldest {
                 place += 1;

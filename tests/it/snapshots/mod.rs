@@ -14,7 +14,7 @@ use std::{
 };
 
 use overmind_export::{
-    Client, Clock, Config, JobResult, RunOptions, Stop,
+    Client, Clock, Config, Job, JobResult, RunOptions, Stop,
     chrono::{DateTime, Utc},
     demo::{Dataset, Options},
     run_jobs,
@@ -106,14 +106,15 @@ impl Nightly {
 
     /// Runs all jobs at this time.
     pub(crate) fn at(&self, time: &str) -> Vec<JobResult> {
+        self.job_at(&[], time)
+    }
+
+    /// Runs these jobs at this time.
+    fn job_at(&self, names: &[&str], time: &str) -> Vec<JobResult> {
         self.set(time);
-        let client = Client::builder().base_url(self.world.server.url()).api_key(KEY);
-        let client = client.max_retries(1).build().unwrap();
-        let mut options = RunOptions::default();
-        options.clock = self.clock.clone();
-        let jobs = self.config().jobs;
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(run_jobs(&client, &jobs, &options, &Stop::default()))
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let jobs = self.config().jobs_named(&names).unwrap();
+        run(&jobs, &self.world.server.url(), self.clock.clone())
     }
 
     fn job(&self, name: &str) -> PathBuf {
@@ -151,4 +152,13 @@ impl Nightly {
 fn result(ran: &Ran) -> Value {
     let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
     summary["jobs"][0].clone()
+}
+
+/// Runs jobs in this process against an API.
+fn run(jobs: &[Job], url: &str, clock: Arc<Hands>) -> Vec<JobResult> {
+    let client = Client::builder().base_url(url).api_key(KEY).max_retries(1).build().unwrap();
+    let mut options = RunOptions::default();
+    options.clock = clock;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(run_jobs(&client, jobs, &options, &Stop::default()))
 }

@@ -147,7 +147,8 @@ fn a_prefix_with_anything_else_in_it_is_left_alone() {
 
 #[test]
 fn no_secret_of_a_store_is_printed_or_written_however_a_run_ends() {
-    let table: [(i32, Option<(&str, Fate)>, &[&str]); 6] = [
+    type Case<'a> = (i32, Option<(&'a str, Fate)>, &'a [&'a str]);
+    let table: [Case<'_>; 6] = [
         (0, None, &[]),
         (0, None, &["--storage-option", "secret_access_key=wJalrCanarySecret5f3c9bK7MDENG"]),
         (73, Some(("GET /bucket", Fate::Refused(403, "AccessDenied"))), &[]),
