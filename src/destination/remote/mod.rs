@@ -7,8 +7,11 @@ mod object;
 mod prefix;
 mod upload;
 
-pub(crate) use self::{object::Object, prefix::Prefix, upload::Upload};
-use crate::{error::Error, location::Remote};
+pub(crate) use self::{lock::Watch, object::Object, prefix::Prefix, upload::Upload};
+use crate::{
+    error::{Error, Result, causes},
+    location::{Location, Remote},
+};
 
 /// What was said about the first requests, as what it means for the run: it cannot write there.
 fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
@@ -22,5 +25,13 @@ fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
             Error::Output { path, why: why.to_owned(), hint, source: Some(source) }
         }
         error => error,
+    }
+}
+
+/// What cannot be tidied up after the export is there does not undo it.
+fn tidied(location: &Location, result: Result<()>) {
+    if let Err(error) = result {
+        let why = causes(&error).join(": ");
+        tracing::warn!("what the run kept beside {location} is left there: {error}: {why}");
     }
 }

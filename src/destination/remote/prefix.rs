@@ -23,11 +23,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    lock::{LEASE, Lock, check_unlocked},
-    unusable,
+    lock::{LEASE, Lock, Watch, check_unlocked},
+    tidied, unusable,
     upload::{Upload, abort_journalled},
 };
 use crate::{
@@ -195,7 +194,7 @@ impl Prefix {
         restart: bool,
     ) -> Result<Vec<Kept>> {
         let token = self.lock()?.token().to_owned();
-        self.lock()?.confirm(&self.target)?;
+        self.lock()?.confirm()?;
         let mut seen = self.look(self.target.names()?)?;
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
@@ -379,7 +378,7 @@ impl Prefix {
 
     fn upload(&mut self, place: Remote, name: &str) -> Result<PartFile> {
         let journal = self.control.child(&format!("upload-{name}"));
-        let upload = Upload::new(place, journal, self.lock()?.stop(), true);
+        let upload = Upload::new(place, journal, self.lock()?.watch(), true);
         self.staged()?.open.push(upload.clone());
         Ok(PartFile::upload(upload))
     }
@@ -390,7 +389,7 @@ impl Prefix {
         has_next: bool,
         last_order: Option<i64>,
     ) -> Result<()> {
-        self.lock()?.check(&self.target)?;
+        self.lock()?.check()?;
         let place = self.target.child(&part.path);
         let meta = place.head()?.filter(|meta| meta.size == part.bytes);
         let Some(meta) = meta else {
@@ -412,6 +411,16 @@ impl Prefix {
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let lock = self.lock.take().ok_or_else(not_open)?;
+        if let Err(error) = self.appear(&lock, manifest) {
+            // Best effort: what was finished stays for the next run.
+            drop(lock.release());
+            return Err(error);
+        }
+        tidied(&self.location, self.clear_control(lock));
+        Ok(())
+    }
+
+    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<()> {
         let seen = self.look(self.target.names()?)?;
         // Somebody may have put something there in the meantime.
         self.check(&seen)?;
@@ -422,7 +431,7 @@ impl Prefix {
         if !superseded.is_empty() {
             self.control.child(SUPERSEDED).write(&json(&superseded)?)?;
         }
-        lock.confirm(&self.target)?;
+        lock.confirm()?;
         let place = self.target.child(MANIFEST);
         if seen.manifest.is_some() {
             place.write(&manifest.to_json()?)?;
@@ -436,8 +445,7 @@ impl Prefix {
         }
         self.target.child(SUCCESS).write(b"")?;
         self.target.remove_all(superseded.into_iter().map(str::to_owned))?;
-        self.remove_parts(&Seen { manifest: None, ..seen }, |name| new.contains(name))?;
-        self.clear_control(lock)
+        self.remove_parts(&Seen { manifest: None, ..seen }, |name| new.contains(name))
     }
 
     /// Removes the control objects, the lock last.
@@ -453,7 +461,7 @@ impl Prefix {
 
     pub(in crate::destination) fn abandon(mut self) -> usize {
         let Some(lock) = self.lock.take() else { return 0 };
-        let lost = lock.check(&self.target).is_err();
+        let lost = lock.check().is_err();
         let staged = self.staged.take();
         let parts = staged.as_ref().map_or(0, |staged| staged.parts);
         for upload in staged.iter().flat_map(|staged| &staged.open) {
@@ -485,8 +493,8 @@ impl Prefix {
         self.drop_all_but(&seen, &[])
     }
 
-    pub(in crate::destination) fn stop(&self) -> Option<CancellationToken> {
-        self.lock.as_ref().map(Lock::stop)
+    pub(in crate::destination) fn watch(&self) -> Option<Watch> {
+        self.lock.as_ref().map(Lock::watch)
     }
 
     fn lock(&self) -> Result<&Lock> {
