@@ -431,3 +431,20 @@ fn a_run_that_another_one_has_taken_over_publishes_nothing() {
         assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
     }
 }
+
+#[test]
+fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_ends() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
+    let lock = place.store.path("rows/_overmind/lock-00001.json");
+    let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
+    holder["host"] = "elsewhere".into();
+    holder["lease_seconds"] = 0.5.into();
+    fs::write(lock, holder.to_string()).unwrap();
+    let ran = place.export(&ARGUMENTS).ok();
+    let told =
+        "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
+    is_whole(&place);
+}
