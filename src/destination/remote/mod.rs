@@ -5,6 +5,7 @@ mod host;
 mod lock;
 mod object;
 mod prefix;
+mod seen;
 mod upload;
 
 pub(crate) use self::{lock::Watch, object::Object, prefix::Prefix, upload::Upload};

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 
 use super::{
     lock::{LEASE, Lock, Watch, check_unlocked},
+    seen::{SUPERSEDED, Seen},
     tidied, unusable,
     upload::{Upload, abort_journalled},
 };
@@ -38,7 +39,6 @@ use crate::{
 };
 
 const HEADER: &str = "header.json";
-const SUPERSEDED: &str = "superseded.json";
 
 #[derive(Debug)]
 pub(crate) struct Prefix {
@@ -77,34 +77,6 @@ struct Record {
     e_tag: Option<String>,
 }
 
-/// What lies at the prefix.
-struct Seen {
-    names: Vec<String>,
-    control: Vec<String>,
-    manifest: Option<Manifest>,
-    superseded: BTreeSet<String>,
-}
-
-impl Seen {
-    /// Whether a run that did not come to its end has written it, or was about to remove it.
-    fn is_ours(&self, name: &str) -> bool {
-        let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
-        let run = |token: &str| self.control.contains(&format!("run-{token}"));
-        token().is_some_and(run) || self.superseded.contains(name)
-    }
-
-    fn is_listed(&self, name: &str) -> bool {
-        let mut parts = self.manifest.iter().flat_map(|manifest| &manifest.parts);
-        parts.any(|part| part.path == name)
-    }
-
-    /// Published by a run that was killed before it could say so.
-    fn is_unfinished(&self) -> bool {
-        let ours = |manifest: &Manifest| manifest.parts.iter().all(|part| self.is_ours(&part.path));
-        self.manifest.as_ref().is_some_and(ours) && !self.names.iter().any(|name| name == SUCCESS)
-    }
-}
-
 impl Prefix {
     /// Looks whether the export can go there, and takes the lock unless the run only looks.
     pub(in crate::destination) fn probe(
@@ -137,24 +109,7 @@ impl Prefix {
     }
 
     fn look(&self, names: Vec<String>) -> Result<Seen> {
-        let has = |name: &str| names.iter().any(|other| other == name);
-        let manifest = if has(MANIFEST) {
-            match Manifest::load(&self.location.child(MANIFEST)) {
-                // Foreign: what it lists is unknown, and it is found among the names.
-                Err(Error::Damaged { .. }) => None,
-                manifest => manifest?,
-            }
-        } else {
-            None
-        };
-        let control = if has(CONTROL) { self.control.names()? } else { Vec::new() };
-        let superseded = self.control.child(SUPERSEDED);
-        let superseded = if control.iter().any(|name| name == SUPERSEDED) {
-            superseded.read()?.and_then(|json| serde_json::from_slice(&json).ok())
-        } else {
-            None
-        };
-        Ok(Seen { names, control, manifest, superseded: superseded.unwrap_or_default() })
+        Seen::look(&self.location, &self.control, names)
     }
 
     /// Refuses a prefix that must not be replaced.
@@ -462,18 +417,21 @@ impl Prefix {
     pub(in crate::destination) fn abandon(mut self) -> usize {
         let Some(lock) = self.lock.take() else { return 0 };
         let lost = lock.check().is_err();
-        let staged = self.staged.take();
-        let parts = staged.as_ref().map_or(0, |staged| staged.parts);
-        for upload in staged.iter().flat_map(|staged| &staged.open) {
+        let Some(staged) = self.staged.take() else {
+            // What runs before this one left is theirs still.
+            drop(lock.release());
+            return 0;
+        };
+        for upload in &staged.open {
             // Best effort, here and below: the next run takes over whatever stays.
             drop(upload.abort());
         }
-        drop(match parts {
+        drop(match staged.parts {
             _ if lost => Ok(()),
             0 => self.look_and_clear(lock),
             _ => lock.release(),
         });
-        if lost { 0 } else { parts }
+        if lost { 0 } else { staged.parts }
     }
 
     fn look_and_clear(&self, lock: Lock) -> Result<()> {
