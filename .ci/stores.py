@@ -214,6 +214,7 @@ def api(binary):
     finally:
         server.terminate()
         server.wait(10)
+        server.stdout.close()
 
 
 def main():
