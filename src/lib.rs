@@ -14,7 +14,7 @@
 //!
 //! - [`Client`] asks for pages and lists datasets; [`Client::datapoints`] is a
 //!   `Stream<Item = Result<Datapoint>>`, [`Client::pages`] gives whole pages.
-//! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, or standard output.
+//! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, an object store, or standard output.
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
 //! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.

@@ -22,7 +22,6 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     directory::Directory,
@@ -112,15 +111,16 @@ impl Destination {
         }
     }
 
-    /// Ends what blocks in a store, from another thread: the run is told to stop.
+    /// What another thread has to know of it and can tell it while it works.
     pub(crate) fn stopper(&self) -> Stopper {
-        Stopper(match self {
+        Stopper {
             #[cfg(feature = "clouds")]
-            Self::Object(object) => object.stop(),
-            #[cfg(feature = "clouds")]
-            Self::Prefix(prefix) => prefix.stop(),
-            Self::File(_) | Self::Directory(_) | Self::Stdout => None,
-        })
+            watch: match self {
+                Self::Object(object) => object.watch(),
+                Self::Prefix(prefix) => prefix.watch(),
+                Self::File(_) | Self::Directory(_) | Self::Stdout => None,
+            },
+        }
     }
 
     /// Moves it out, to work on another thread; what stays behind publishes nothing.
@@ -314,15 +314,29 @@ fn not_a_file() -> Error {
     Error::Internal("a directory is not one file".to_owned())
 }
 
-/// What [`Destination::stopper`] gives; does nothing where nothing can block for long.
+/// What [`Destination::stopper`] gives; does nothing for what is local, where nothing blocks for long.
 #[derive(Debug)]
-pub(crate) struct Stopper(Option<CancellationToken>);
+pub(crate) struct Stopper {
+    #[cfg(feature = "clouds")]
+    watch: Option<remote::Watch>,
+}
 
 impl Stopper {
+    /// Ends what is on its way to a store: the run is told to stop.
     pub(crate) fn stop(&self) {
-        if let Some(stop) = &self.0 {
-            stop.cancel();
+        #[cfg(feature = "clouds")]
+        if let Some(watch) = &self.watch {
+            watch.stop();
         }
+    }
+
+    /// Comes when there is no use in going on, because the lock was lost.
+    pub(crate) async fn lost(&self) -> Error {
+        #[cfg(feature = "clouds")]
+        if let Some(watch) = &self.watch {
+            return watch.lost().await;
+        }
+        std::future::pending().await
     }
 }
 

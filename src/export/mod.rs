@@ -246,6 +246,7 @@ impl Export {
                 stopper.stop();
                 Err(error)
             }
+            error = stopper.lost() => Err(error),
         };
         drop(pages);
         let (staged, written) = writing

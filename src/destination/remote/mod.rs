@@ -5,14 +5,20 @@ mod host;
 mod lock;
 mod object;
 mod prefix;
+mod seen;
 mod upload;
 
 use serde_json::Value;
 
-pub(crate) use self::{lock::Lock, object::Object, prefix::Prefix, upload::Upload};
+pub(crate) use self::{
+    lock::{Lock, Watch},
+    object::Object,
+    prefix::Prefix,
+    upload::Upload,
+};
 use super::{CONTROL, Header, Interrupted};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, causes},
     location::{Location, Remote},
 };
 
@@ -53,5 +59,13 @@ fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
             Error::Output { path, why: why.to_owned(), hint, source: Some(source) }
         }
         error => error,
+    }
+}
+
+/// What cannot be tidied up after the export is there does not undo it.
+fn tidied(location: &Location, result: Result<()>) {
+    if let Err(error) = result {
+        let why = causes(&error).join(": ");
+        tracing::warn!("what the run kept beside {location} is left there: {error}: {why}");
     }
 }

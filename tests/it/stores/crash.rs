@@ -5,9 +5,10 @@ use std::{
     collections::BTreeMap,
     fs,
     process::{Child, Stdio},
+    time::Duration,
 };
 
-use overmind_export::demo::{Dataset, Options};
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
 use serde_json::Value;
 
 use super::server::{Fate, Store};
@@ -401,4 +402,49 @@ fn what_a_kept_part_was_is_compared_before_it_is_kept() {
         assert_eq!(place.world.server.stats().requests - before, fetched, "{damage}");
         is_whole(&place);
     }
+}
+
+#[test]
+fn a_run_that_another_one_has_taken_over_publishes_nothing() {
+    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
+        let place = Place::new();
+        let late = Fault::Delay(Duration::from_secs(1));
+        place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
+        let arguments = ["-o", output, "--page-size", "25"];
+        let run = place.start(&arguments);
+        let soon = Duration::from_secs(30);
+        assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) == 1));
+        let keys = place.store.keys();
+        let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
+        let text = fs::read_to_string(place.store.path(lock)).unwrap();
+        let mut holder: Value = serde_json::from_str(&text).unwrap();
+        holder["token"] = "f0f0f0f0".into();
+        fs::write(place.store.path(&lock.replace("00001", "00002")), holder.to_string()).unwrap();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(75), "{ran:?}");
+        let told = format!("error: {output}: the lock was lost: another run has taken it over\n");
+        assert!(ran.stderr.starts_with(&told), "{ran:?}");
+        let keys = place.store.keys();
+        let published =
+            |key: &&String| key.ends_with("_manifest.json") || *key == "rows/rows.parquet";
+        assert_eq!(keys.iter().find(published), None);
+        assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
+    }
+}
+
+#[test]
+fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_ends() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
+    let lock = place.store.path("rows/_overmind/lock-00001.json");
+    let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
+    holder["host"] = "elsewhere".into();
+    holder["lease_seconds"] = 0.5.into();
+    fs::write(lock, holder.to_string()).unwrap();
+    let ran = place.export(&ARGUMENTS).ok();
+    let told =
+        "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
+    is_whole(&place);
 }

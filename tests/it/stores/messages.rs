@@ -36,11 +36,13 @@ fn a_store_that_cannot_be_used_is_told_before_any_page() {
     exit 73
     error: s3://bucket/rows/: cannot be used
       cause: SignatureDoesNotMatch
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
     ");
     insta::assert_snapshot!(export("s3://bucket/rows/", &[("AWS_ACCESS_KEY_ID", "AKIANOBODY")]), @"
     exit 73
     error: s3://bucket/rows/: cannot be used
       cause: NotSignedUp: Your account is not signed up
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
     ");
     let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
     insta::assert_snapshot!(export("s3://bucket/rows/", &nowhere), @"

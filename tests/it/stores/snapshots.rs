@@ -155,6 +155,7 @@ fn a_store_that_refuses_fails_its_job_and_no_secret_is_told() {
     insta::assert_snapshot!(ran.stderr, @"
     error: nightly: s3://bucket/nights/nightly: cannot be used
       cause: AccessDenied: as scripted
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
     error: 1 of 1 job failed
     ");
 }
