@@ -42,6 +42,12 @@ pub enum Error {
     /// The environment or a file that configures the client is wrong.
     #[error("{0}")]
     Configuration(String),
+    /// What was asked for needs a configuration file, and there is none.
+    #[error("no configuration file: {why}")]
+    NoConfiguration {
+        /// Where it was looked for.
+        why: String,
+    },
     /// The base URL is none that can be used.
     #[error("the base URL {url:?} cannot be used: {why}")]
     BaseUrl {
@@ -76,6 +82,22 @@ pub enum Error {
     /// No API key was given anywhere.
     #[error("no API key")]
     NoKey,
+    /// No dataset meets the filters of a job.
+    #[error("no dataset meets {filters}")]
+    NoDataset {
+        /// The filters, as a query string.
+        filters: String,
+    },
+    /// Jobs failed; each has been told by itself.
+    #[error("{failed} of {of} {} failed", plural(*of, "job"))]
+    Jobs {
+        /// How many.
+        failed: u64,
+        /// Of how many.
+        of: u64,
+        /// The exit code of the first of them in the order of the file.
+        exit_code: u8,
+    },
     /// The API answered, and the answer is final.
     #[error(transparent)]
     Api(#[from] Box<ApiError>),
@@ -259,11 +281,14 @@ impl Error {
         match self {
             Self::Invalid { .. } | Self::Usage(_) => 2,
             Self::Configuration(_)
+            | Self::NoConfiguration { .. }
             | Self::BaseUrl { .. }
             | Self::ConfigurationFile { .. }
             | Self::PlainHttp { .. }
             | Self::PlainHttpStore { .. } => 78,
             Self::NoKey => 77,
+            Self::NoDataset { .. } => 66,
+            Self::Jobs { exit_code, .. } => *exit_code,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
             Self::Page { .. }
@@ -286,6 +311,12 @@ impl Error {
             Self::NoKey => {
                 "set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; \
                  `overmind-export demo` needs no key"
+            }
+            Self::NoConfiguration { .. } => {
+                "give one with --config; config/snapshots.toml in the sources is an example to copy"
+            }
+            Self::NoDataset { .. } => {
+                "`overmind-export datasets` takes the same filters and lists what the key can see"
             }
             Self::BaseUrl { .. } => {
                 "it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like \
@@ -374,7 +405,7 @@ impl fmt::Display for Report<'_> {
 
 /// Part of it comes from the other end of a wire: no more than a screen of it, on one line, and
 /// nothing that a terminal would obey.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     const LENGTH: usize = 2000;
     let mut chars = text.chars();
     let mut harmless: String = chars

@@ -14,11 +14,14 @@
 //!
 //! - [`Client`] asks for pages and lists datasets; [`Client::datapoints`] is a
 //!   `Stream<Item = Result<Datapoint>>`, [`Client::pages`] gives whole pages.
-//! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, or standard output.
+//! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, an object store, or standard output.
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
+//! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.
+//! - [`run_jobs`] takes the snapshots of a [`Config`], and [`list_snapshots`] says what is there.
 //! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
 //!   what changed from one export to another.
+//! - [`run_jobs`] takes the snapshots of a [`Config`]; [`schedule`] does it at their times.
 //!
 //! # Rows as a stream
 //!
@@ -64,8 +67,11 @@
 //! ```
 
 mod batch;
+mod batches;
 mod budget;
 mod client;
+mod clock;
+mod config;
 pub mod demo;
 mod destination;
 mod diff;
@@ -79,17 +85,23 @@ mod plan;
 mod progress;
 mod proof;
 mod read;
+pub mod schedule;
 mod sink;
+mod snapshots;
+mod stamp;
 mod throttle;
 mod tls;
 mod urls;
 mod verify;
 
 pub use batch::{Column, schema};
+pub use batches::Batches;
 pub use client::{
     ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
     Source,
 };
+pub use clock::{Clock, SystemClock};
+pub use config::{Api, Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,
@@ -97,16 +109,23 @@ pub use diff::{
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
 pub use location::{Location, StorageOptions};
-pub use manifest::{Completeness, Manifest, Part, Tool};
+pub use manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan, Target};
 pub use progress::Progress;
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
+pub use snapshots::{
+    Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
+    Stop, Verdict, job_history, list_snapshots, plan_retention, run_jobs,
+};
+pub use stamp::Stamp;
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use verify::{Verification, verify};
 
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};
+/// Time in the versions that [`Clock`] and [`Job`] speak.
+pub use {chrono, chrono_tz, croner};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

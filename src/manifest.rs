@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     sink::Format,
+    stamp::Stamp,
 };
 
 /// The manifest's name in a directory.
@@ -57,8 +58,40 @@ pub struct Manifest {
     pub compression: String,
     /// A digest of the rows' content, equal for equal content in any format and part size.
     pub digest: String,
+    /// Which snapshot of which job it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotOf>,
     /// The files, in the order of their rows.
     pub parts: Vec<Part>,
+}
+
+/// What makes an export a snapshot of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SnapshotOf {
+    /// The job's name.
+    pub job: String,
+    /// When it was begun, as its folder says it.
+    pub stamp: Stamp,
+    /// What the list of datasets said of the dataset then, if it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Listed>,
+}
+
+/// What the list of datasets says of one, as far as it tells whether it is still the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<i64>,
+    /// When it was made.
+    pub created_at: Option<String>,
+    /// Its rows.
+    pub num_datapoints: Option<u64>,
+    /// Its metadata, as JSON text.
+    pub metadata: Option<String>,
 }
 
 /// What wrote an export.

@@ -17,7 +17,7 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::{Location, StorageOptions},
-    manifest::Completeness,
+    manifest::{Completeness, SnapshotOf},
     paginator::{PageRange, StreamOptions},
     sink::{Compression, Encoding, Format},
     urls::quotable,
@@ -135,6 +135,8 @@ pub struct ExportPlan {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows_per_file: u64,
     pub(crate) encode_threads: usize,
+    /// Which snapshot it will be; goes to the manifest.
+    pub(crate) snapshot: Option<SnapshotOf>,
 }
 
 impl ExportPlan {
@@ -173,7 +175,15 @@ impl ExportPlan {
             return Err(Error::Usage("--manifest needs a file to lie beside".to_owned()));
         }
         let columns = columns(options.columns.as_deref())?;
-        Ok(Self { options, target, encoding, columns, rows_per_file, encode_threads })
+        Ok(Self {
+            options,
+            target,
+            encoding,
+            columns,
+            rows_per_file,
+            encode_threads,
+            snapshot: None,
+        })
     }
 
     /// Where the export goes.

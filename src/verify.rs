@@ -61,6 +61,9 @@ impl Verification {
 /// ```
 pub fn verify(location: &Location) -> Result<Verification> {
     let single = read::is_single_file(location)?;
+    if single && !location.is_file()? {
+        return Err(nothing_there(location));
+    }
     let mut found = Verification {
         path: location.to_path(),
         files: 0,
@@ -122,12 +125,7 @@ impl Tally {
 fn directory(location: &Location, found: &mut Verification) -> Result<()> {
     let names = location.names()?;
     if names.is_empty() && location.as_local().is_none() {
-        return Err(Error::Store {
-            action: "read",
-            url: location.to_string(),
-            hint: None,
-            source: "there is no object and no prefix of this name".into(),
-        });
+        return Err(nothing_there(location));
     }
     let manifest = match Manifest::load(&location.child(MANIFEST)) {
         Ok(Some(manifest)) => manifest,
@@ -159,6 +157,15 @@ fn directory(location: &Location, found: &mut Verification) -> Result<()> {
         one_part(location.child(&part.path), part, &mut tally, found)?;
     }
     totals(&manifest, tally, found)
+}
+
+fn nothing_there(location: &Location) -> Error {
+    Error::Store {
+        action: "read",
+        url: location.to_string(),
+        hint: None,
+        source: "there is nothing of this name".into(),
+    }
 }
 
 /// What a run keeps beside the parts while it is at work.

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use overmind_export::{Client, ClientBuilder, Concurrency, Rate, Result};
+use overmind_export::{Client, ClientBuilder, Concurrency, Config, Error, Rate, Result};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{parse, progress::Screen};
@@ -11,7 +11,12 @@ use super::{parse, progress::Screen};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Global {
-    /// Where the API lives [default: the environment, then https://api.overmindlab.ai]
+    /// The configuration file [default: overmind-export/snapshots.toml in XDG_CONFIG_HOME or
+    /// ~/.config, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the API lives [default: the environment, the configuration file, then
+    /// https://api.overmindlab.ai]
     #[arg(long, global = true, value_name = "URL")]
     pub(super) base_url: Option<String>,
     /// Read the key from the first line of this file
@@ -23,21 +28,22 @@ pub(crate) struct Global {
     /// Allow plain http to another machine: the key crosses the network unencrypted
     #[arg(long, global = true)]
     allow_http: bool,
-    /// Requests in flight at once: auto finds what the API sustains, a number fixes it
-    #[arg(long, global = true, value_name = "auto|1..64", default_value = "auto", value_parser = parse::concurrency)]
-    concurrency: Concurrency,
+    /// Requests in flight at once: auto finds what the API sustains, a number fixes it [default:
+    /// auto]
+    #[arg(long, global = true, value_name = "auto|1..64", value_parser = parse::concurrency)]
+    concurrency: Option<Concurrency>,
     /// Start no more requests than this, such as 20/s or 600/min [default: as the API allows]
     #[arg(long, global = true, value_name = "RATE", value_parser = parse::rate)]
     rate_limit: Option<Rate>,
-    /// How long one request may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = parse::timeout)]
-    timeout: Duration,
-    /// How long connecting may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse::timeout)]
-    connect_timeout: Duration,
-    /// How often one request is retried
-    #[arg(long, global = true, value_name = "N", default_value_t = 20, value_parser = parse::whole::<u64>)]
-    max_retries: u64,
+    /// How long one request may take [default: 60s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse::timeout)]
+    timeout: Option<Duration>,
+    /// How long connecting may take [default: 10s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse::timeout)]
+    connect_timeout: Option<Duration>,
+    /// How often one request is retried [default: 20]
+    #[arg(long, global = true, value_name = "N", value_parser = parse::whole::<u64>)]
+    max_retries: Option<u64>,
     /// End the run when the API does nothing but fail for this long [default: 2min, and 15s if it
     /// never answered]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration)]
@@ -85,9 +91,41 @@ enum When {
 }
 
 impl Global {
-    /// The connection, from flags, then the environment, then defaults.
+    /// The configuration file: the named one, or the user's own if it is there.
+    pub(super) fn config(&self) -> Result<Option<Config>> {
+        Config::find(self.config.as_deref())
+    }
+
+    /// The configuration file, for what cannot be done without one.
+    pub(super) fn required_config(&self) -> Result<Config> {
+        self.config()?.ok_or_else(|| {
+            let place = Config::default_path().map_or_else(
+                || "there is no home directory to look in".to_owned(),
+                |path| format!("there is no {}", path.display()),
+            );
+            Error::NoConfiguration { why: place }
+        })
+    }
+
+    /// The connection, from flags, then the environment, then the configuration file.
     pub(super) fn client(&self) -> Result<Client> {
-        let mut builder = ClientBuilder::from_env();
+        self.client_of(self.config()?.as_ref())
+    }
+
+    /// Likewise, where the configuration has been read already.
+    pub(super) fn client_of(&self, config: Option<&Config>) -> Result<Client> {
+        let mut builder = ClientBuilder::default();
+        if let Some(api) = config.map(|config| &config.api) {
+            builder = api.configure(builder);
+            // A key file that nothing asks for need not be there.
+            if let Some(path) = &api.api_key_file
+                && self.api_key_file.is_none()
+                && !ClientBuilder::env_has_key()
+            {
+                builder = builder.api_key_file(path)?;
+            }
+        }
+        builder = builder.env();
         if let Some(url) = &self.base_url {
             builder = builder.base_url(url);
         }
@@ -99,13 +137,22 @@ impl Global {
 
     /// The options of a connection besides where to and with which key.
     pub(super) fn configure(&self, mut builder: ClientBuilder) -> ClientBuilder {
-        builder = builder
-            .allow_http(self.allow_http)
-            .concurrency(self.concurrency)
-            .timeout(self.timeout)
-            .connect_timeout(self.connect_timeout)
-            .max_retries(self.max_retries)
-            .max_page_bytes(self.max_page_bytes);
+        builder = builder.max_page_bytes(self.max_page_bytes);
+        if self.allow_http {
+            builder = builder.allow_http(true);
+        }
+        if let Some(concurrency) = self.concurrency {
+            builder = builder.concurrency(concurrency);
+        }
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        if let Some(timeout) = self.connect_timeout {
+            builder = builder.connect_timeout(timeout);
+        }
+        if let Some(retries) = self.max_retries {
+            builder = builder.max_retries(retries);
+        }
         if let Some(path) = &self.ca_cert {
             builder = builder.ca_cert(path);
         }
@@ -118,21 +165,21 @@ impl Global {
         builder
     }
 
-    /// What standard error shows; starts logging.
-    pub(super) fn screen(&self) -> Screen {
+    /// What standard error shows; starts logging, of what happens too where that is the output.
+    pub(super) fn screen(&self, logs: bool) -> Screen {
         let shown = match self.progress {
             When::Always => true,
             When::Auto => !self.quiet,
             When::Never => false,
         };
         let screen = Screen::new(shown, self.quiet);
-        self.start_logging(&screen);
+        self.start_logging(&screen, logs);
         screen
     }
 
-    fn start_logging(&self, screen: &Screen) {
+    fn start_logging(&self, screen: &Screen, logs: bool) {
         use tracing::level_filters::LevelFilter;
-        let ours = match (self.quiet, self.verbose) {
+        let ours = match (self.quiet, self.verbose.max(logs.into())) {
             (true, _) => LevelFilter::ERROR,
             (false, 0) => LevelFilter::WARN,
             (false, 1) => LevelFilter::INFO,

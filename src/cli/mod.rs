@@ -10,6 +10,9 @@ mod parse;
 mod preview;
 mod progress;
 mod query;
+mod schedule;
+mod snapshot;
+mod snapshots;
 mod storage;
 mod table;
 mod verify;
@@ -59,6 +62,9 @@ enum Command {
     Datasets(datasets::Datasets),
     Preview(preview::Preview),
     Verify(verify::Verify),
+    Snapshot(snapshot::Snapshot),
+    Snapshots(snapshots::Snapshots),
+    Schedule(schedule::Schedule),
     Diff(diff::Diff),
     Demo(Box<demo::Demo>),
     Completions(completions::Completions),
@@ -67,13 +73,17 @@ enum Command {
 /// Runs a subcommand; gives the exit code of one that ended as it should.
 pub(crate) fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
-    let screen = global.screen();
+    // Nobody watches a schedule: what it does is for a log.
+    let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global),
         Command::Preview(preview) => preview.run(&global),
         Command::Verify(verify) => verify.run(&global, &screen),
+        Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
+        Command::Snapshots(snapshots) => snapshots.run(&global),
+        Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
     }?;

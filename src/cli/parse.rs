@@ -1,6 +1,7 @@
 //! Values as people type them, and what is wrong with them, in words that go after the value.
 
 use std::{
+    net::{Ipv4Addr, SocketAddr},
     num::{IntErrorKind, ParseIntError},
     str::FromStr,
     time::Duration,
@@ -34,6 +35,15 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     text.parse().map_err(|_| why.to_owned())
 }
 
+/// `127.0.0.1:9464`, `[::1]:9464`; a bare port is one of this machine only.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse();
+    let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let why =
+        "give an address and a port, such as 127.0.0.1:9464, or a port for this machine alone";
+    port.map(loopback).or_else(|_| text.parse()).map_err(|_| why.to_owned())
+}
+
 /// A whole number.
 pub(super) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: ParseIntError| {
@@ -44,6 +54,14 @@ pub(super) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, St
         };
         why.to_owned()
     })
+}
+
+/// A whole number above zero.
+pub(super) fn positive(text: &str) -> Result<usize, String> {
+    match whole(text)? {
+        0 => Err("it must be at least 1".to_owned()),
+        number => Ok(number),
+    }
 }
 
 /// A duration in which something has to happen.
@@ -102,6 +120,18 @@ mod tests {
         assert_eq!(whole::<u32>("4294967296").unwrap_err(), "it is too large");
         assert_eq!(whole::<i64>("-9223372036854775809").unwrap_err(), "it is too small");
         assert_eq!(whole::<u32>("1.5").unwrap_err(), "give a whole number");
+    }
+
+    #[test]
+    fn an_address_is_of_this_machine_unless_it_says_otherwise() {
+        let parsed = |text| address(text).map(|address| address.to_string());
+        assert_eq!(parsed("9464"), Ok("127.0.0.1:9464".to_owned()));
+        assert_eq!(parsed(":9464"), Ok("127.0.0.1:9464".to_owned()));
+        assert_eq!(parsed("0.0.0.0:80"), Ok("0.0.0.0:80".to_owned()));
+        assert_eq!(parsed("[::1]:9464"), Ok("[::1]:9464".to_owned()));
+        for wrong in ["", ":", "localhost", "localhost:9464", "127.0.0.1", "70000", "::1:9464:"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! `preview`: the first rows, as a table that fits the terminal.
 
+use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
 use clap::Args;
 use futures::TryStreamExt;
 use overmind_export::{
-    Client, Column, Encoding, Error, Format, Query, Result, Row, StreamOptions, schema, write_pages,
+    Batches, Client, Column, Encoding, Error, Format, Query, Result, Row, Sink, StreamOptions,
+    schema, write_pages,
 };
 use uuid::Uuid;
 
-use super::{global::Global, parse, query::Filters, table::Text};
+use super::{global::Global, parse, query::Filters, storage::Storage, table::Text};
 
-/// Print the first rows of a dataset
+/// Print the first rows of a dataset, or of an export
 #[derive(Debug, Args)]
 pub(super) struct Preview {
-    /// The dataset's id
-    #[arg(value_name = "DATASET_ID", value_parser = parse::id)]
-    dataset: Uuid,
+    /// The dataset's id, or the path or URL of an export
+    #[arg(value_name = "DATASET_ID|PATH", value_parser = source)]
+    what: Source,
     /// How many rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
@@ -26,28 +28,110 @@ pub(super) struct Preview {
     json: bool,
     #[command(flatten)]
     filters: Filters,
+    #[command(flatten)]
+    storage: Storage,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Dataset(Uuid),
+    Export(String),
+}
+
+/// An id is a dataset; what looks like a path, or is one, is an export.
+fn source(text: &str) -> Result<Source, String> {
+    match parse::id(text) {
+        Ok(id) => Ok(Source::Dataset(id)),
+        Err(_) if text.contains(['/', '.']) || std::path::Path::new(text).exists() => {
+            Ok(Source::Export(text.to_owned()))
+        }
+        Err(why) => Err(why),
+    }
 }
 
 impl Preview {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let client = global.client()?;
         let query = Query::from(self.filters.clone());
+        let dataset = match &self.what {
+            Source::Dataset(dataset) => *dataset,
+            Source::Export(_) if query != Query::default() => {
+                return Err(Error::Usage(
+                    "filters select a dataset: leave them out for an export".to_owned(),
+                ));
+            }
+            Source::Export(text) => return self.export(text, global),
+        };
+        let client = global.client()?;
         super::block_on(async {
             if self.json {
-                return self.lines(&client, query).await;
+                return self.lines(&client, dataset, query).await;
             }
-            let text = table(&client, self.dataset, query, self.rows, &self.columns).await?;
+            let text = table(&client, dataset, query, self.rows, &self.columns).await?;
             super::print(&text)
         })
     }
 
-    async fn lines(&self, client: &Client, query: Query) -> Result<()> {
+    async fn lines(&self, client: &Client, dataset: Uuid, query: Query) -> Result<()> {
         let all = self.columns.is_empty();
         let columns = if all { Column::ALL.to_vec() } else { self.columns.clone() };
-        let stdout = Box::new(std::io::stdout());
-        let sink = Encoding::from(Format::JsonLines).streaming_sink(schema(&columns), stdout)?;
-        let pages = client.pages(self.dataset, query, options(self.rows));
+        let sink = json_lines(&columns)?;
+        let pages = client.pages(dataset, query, options(self.rows));
         write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
+    }
+
+    fn export(&self, text: &str, global: &Global) -> Result<()> {
+        let batches = Batches::open(&self.storage.location(text, global)?)?;
+        let count = batches.rows();
+        let mut left = self.rows as usize;
+        let mut first: Vec<RecordBatch> = Vec::new();
+        for batch in batches {
+            let batch = batch?;
+            let batch = batch.slice(0, batch.num_rows().min(left));
+            left -= batch.num_rows();
+            first.push(batch);
+            if left == 0 {
+                break;
+            }
+        }
+        let has = |column: &Column| {
+            let mut schemas = first.iter().map(RecordBatch::schema);
+            first.is_empty() || schemas.any(|schema| schema.index_of(column.name()).is_ok())
+        };
+        if let Some(column) = self.columns.iter().find(|column| !has(column)) {
+            return Err(Error::Usage(format!("the export has no column {column}")));
+        }
+        if !self.json {
+            let rows = first.iter().flat_map(|batch| {
+                (0..batch.num_rows())
+                    .map(|row| Column::ALL.map(|column| cell(batch, row, column)).to_vec())
+            });
+            return super::print(&render(rows.collect(), count, &self.columns));
+        }
+        let all = Column::ALL.into_iter().filter(has);
+        let columns: Vec<_> =
+            all.filter(|it| self.columns.is_empty() || self.columns.contains(it)).collect();
+        let mut sink = json_lines(&columns)?;
+        for batch in first {
+            let indices = columns.iter().filter_map(|it| batch.schema().index_of(it.name()).ok());
+            let batch = batch.project(&indices.collect::<Vec<_>>());
+            let batch = batch.map_err(|error| Error::Internal(format!("columns: {error}")))?;
+            sink.write(batch).map_err(unwrap_stdout)?;
+        }
+        sink.finish("{}").map(drop).map_err(unwrap_stdout)
+    }
+}
+
+fn json_lines(columns: &[Column]) -> Result<Box<dyn Sink>> {
+    let stdout = Box::new(std::io::stdout());
+    Encoding::from(Format::JsonLines).streaming_sink(schema(columns), stdout)
+}
+
+/// A value of an export as text.
+fn cell(batch: &RecordBatch, row: usize, column: Column) -> Option<String> {
+    let array = batch.column_by_name(column.name()).filter(|array| array.is_valid(row))?;
+    match array.as_primitive_opt::<Int64Type>() {
+        Some(numbers) => Some(numbers.value(row).to_string()),
+        None => beginning(Some(array.as_string_opt::<i32>()?.value(row))),
     }
 }
 
@@ -81,6 +165,10 @@ pub(super) async fn table(
         count = page.count();
         cells.extend(page.rows().map(|row| Column::ALL.map(|column| value(&row, column)).to_vec()));
     }
+    Ok(render(cells, Some(count), columns))
+}
+
+fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column]) -> String {
     let shown: Vec<usize> = (0..Column::ALL.len())
         .filter(|&index| match columns {
             [] => index < 2 || cells.iter().any(|row| row[index].is_some()),
@@ -99,16 +187,14 @@ pub(super) async fn table(
         shown.iter().map(cell).collect()
     });
     let table = super::table::render(&header, shown_rows);
-    Ok(format!(
-        "{table}{} of {} rows\n",
-        indicatif::HumanCount(cells.len() as u64),
-        indicatif::HumanCount(count)
-    ))
+    let rows = indicatif::HumanCount(cells.len() as u64);
+    match count {
+        Some(count) => format!("{table}{rows} of {} rows\n", indicatif::HumanCount(count)),
+        None => format!("{table}the first {rows} rows\n"),
+    }
 }
 
 fn value(row: &Row<'_>, column: Column) -> Option<String> {
-    // Far more than a cell shows; a value can be megabytes.
-    let beginning = |text: Option<&str>| Some(text?.chars().take(2000).collect());
     match column {
         Column::Id => Some(row.id.to_string()),
         Column::Order => row.order.map(|order| order.to_string()),
@@ -118,4 +204,9 @@ fn value(row: &Row<'_>, column: Column) -> Option<String> {
         Column::Tags => beginning(row.tags),
         Column::AdditionalProperties => beginning(row.additional_properties),
     }
+}
+
+/// Far more than a cell shows; a value can be megabytes.
+fn beginning(text: Option<&str>) -> Option<String> {
+    Some(text?.chars().take(2000).collect())
 }

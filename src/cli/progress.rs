@@ -39,6 +39,11 @@ impl Screen {
         }
     }
 
+    /// Several lines about an error, which are shown in any case.
+    pub(super) fn complain(&self, text: &str) {
+        self.line(text);
+    }
+
     fn line(&self, text: &str) {
         self.bars.suspend(|| {
             // Nobody is left to tell if standard error is gone.
@@ -54,13 +59,21 @@ impl Screen {
 
     /// Shows an export until [`Shown::end`].
     pub(super) fn show(&self, client: Client, progress: Arc<Progress>) -> Shown {
+        self.show_as("", client, progress)
+    }
+
+    /// Shows one of several exports, by its name.
+    pub(super) fn show_as(&self, name: &str, client: Client, progress: Arc<Progress>) -> Shown {
         let screen = self.clone();
+        let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
         let bar = (self.shown && io::stderr().is_terminal()).then(|| {
             let bar = self.bars.add(ProgressBar::no_length());
             bar.set_style(style());
+            bar.set_prefix(name.clone());
             bar
         });
-        let view = View { screen, client, progress, bar, begun: Instant::now(), lined: None };
+        let (begun, lined) = (Instant::now(), None);
+        let view = View { screen, name, client, progress, bar, begun, lined };
         Shown { view: view.clone(), task: tokio::spawn(view.run()) }
     }
 }
@@ -84,6 +97,8 @@ impl Shown {
 #[derive(Clone)]
 struct View {
     screen: Screen,
+    /// What lines begin with.
+    name: String,
     client: Client,
     progress: Arc<Progress>,
     bar: Option<ProgressBar>,
@@ -107,7 +122,7 @@ impl View {
 
     fn notes(&self) {
         for note in self.progress.take_notes() {
-            self.screen.say(&note);
+            self.screen.say(&format!("{}{note}", self.name));
         }
     }
 
@@ -138,7 +153,8 @@ impl View {
             _ => " rows".to_owned(),
         };
         let text = format!(
-            "{}{of} · {} rows/s · {}",
+            "{}{}{of} · {} rows/s · {}",
+            self.name,
             HumanCount(rows),
             HumanCount(rate as u64),
             self.traffic()
@@ -162,7 +178,7 @@ impl View {
 
 fn style() -> ProgressStyle {
     ProgressStyle::with_template(
-        "{wide_bar:.cyan/dim} {human_pos}/{human_len} rows · {per_sec} · {msg} · {eta} left",
+        "{prefix}{wide_bar:.cyan/dim} {human_pos}/{human_len} rows · {per_sec} · {msg} · {eta} left",
     )
     .unwrap_or_else(|_| ProgressStyle::default_bar())
     .with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {

@@ -1,7 +1,7 @@
 //! `--storage-option`: what every subcommand takes that reads or writes places.
 
 use clap::Args;
-use overmind_export::{Error, Location, Result, StorageOptions};
+use overmind_export::{Config, Error, Location, Result, StorageOptions};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::global::Global;
@@ -37,6 +37,15 @@ impl Storage {
             }
         }
         Ok(options)
+    }
+
+    /// Likewise; the authority may be the one that the configuration file names.
+    pub(super) fn options_with(&self, global: &Global, config: &Config) -> Result<StorageOptions> {
+        let options = self.options(global)?;
+        Ok(match &config.api.ca_cert {
+            Some(path) if global.ca_cert.is_none() => options.with_ca_cert(path),
+            _ => options,
+        })
     }
 
     /// The place that was typed.

@@ -14,11 +14,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{
-    Client, Inner, Meter,
-    retry::{Patience, RetryPolicy},
-    transport::HttpTransport,
-};
+use super::{Client, Inner, retry::RetryPolicy, transport::HttpTransport};
 use crate::{
     error::{Error, Result},
     throttle::{Concurrency, Rate, Throttle},
@@ -29,7 +25,7 @@ use crate::{
 /// Where the API lives unless told otherwise.
 pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
 /// The variables of the vendor's tools, the current ones first.
-const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
+pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
 const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
 
 /// Options of a [`Client`].
@@ -83,17 +79,23 @@ impl Default for ClientBuilder {
 impl ClientBuilder {
     /// The defaults, with key and base URL from the environment where it has them.
     pub fn from_env() -> Self {
-        let first = |names: [&str; 2]| {
-            names.into_iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
-        };
-        let mut builder = Self::default();
-        if let Some(key) = first(KEY_VARIABLES) {
-            builder.api_key = Some(key.into());
+        Self::default().env()
+    }
+
+    /// Key and base URL from the environment where it has them, in place of what was set.
+    pub fn env(mut self) -> Self {
+        if let Some(key) = variable(KEY_VARIABLES) {
+            self.api_key = Some(key.into());
         }
-        if let Some(url) = first(URL_VARIABLES) {
-            builder.base_url = url;
+        if let Some(url) = variable(URL_VARIABLES) {
+            self.base_url = url;
         }
-        builder
+        self
+    }
+
+    /// Whether the environment has a key.
+    pub fn env_has_key() -> bool {
+        variable(KEY_VARIABLES).is_some()
     }
 
     /// Where the API lives; default `https://api.overmindlab.ai`. A path is kept as a prefix.
@@ -221,12 +223,12 @@ impl ClientBuilder {
             key: self.api_key.unwrap_or_default(),
         };
         Ok(Client(Arc::new(Inner {
-            transport: Box::new(transport),
+            transport: Arc::new(transport),
             base,
             throttle: Throttle::new(self.concurrency, self.rate),
             retry: self.retry,
-            patience: Patience::default(),
-            meter: Meter::default(),
+            patience: Arc::default(),
+            meter: Arc::default(),
         })))
     }
 
@@ -271,6 +273,11 @@ impl ClientBuilder {
         header.set_sensitive(true);
         Ok(header)
     }
+}
+
+/// The first of these variables that is set and not empty.
+fn variable(names: [&str; 2]) -> Option<String> {
+    names.into_iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
 fn base_url(text: &str) -> Result<Url> {

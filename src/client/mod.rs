@@ -17,6 +17,7 @@ use std::sync::Arc;
 use url::Url;
 use uuid::Uuid;
 
+pub(crate) use self::builder::KEY_VARIABLES;
 pub use self::{
     api_error::ApiError,
     builder::ClientBuilder,
@@ -54,12 +55,12 @@ use crate::{
 pub struct Client(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    transport: Box<dyn Transport>,
+    transport: Arc<dyn Transport>,
     base: Url,
     pub(crate) throttle: Throttle,
     retry: RetryPolicy,
-    patience: Patience,
-    meter: Meter,
+    patience: Arc<Patience>,
+    meter: Arc<Meter>,
 }
 
 /// Which page is asked for.
@@ -89,6 +90,21 @@ impl Client {
     /// The base URL.
     pub fn base_url(&self) -> &str {
         self.0.base.as_str()
+    }
+
+    /// A client that shares everything with this one but counts its requests from zero; this one
+    /// counts them too. For one of several exports that run side by side.
+    #[must_use]
+    pub fn metered(&self) -> Self {
+        let Inner { transport, base, throttle, retry, patience, meter } = &*self.0;
+        Self(Arc::new(Inner {
+            transport: transport.clone(),
+            base: base.clone(),
+            throttle: throttle.clone(),
+            retry: retry.clone(),
+            patience: patience.clone(),
+            meter: Arc::new(Meter::part(meter.clone())),
+        }))
     }
 
     /// What this client and its clones have done so far.

@@ -61,22 +61,33 @@ pub(crate) struct Patience(Mutex<Weather>);
 struct Weather {
     answered: bool,
     failing_since: Option<Instant>,
+    exhausted_at: Option<Instant>,
 }
 
 impl Patience {
     fn succeeded(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Weather { answered: true, failing_since: None };
+            Weather { answered: true, ..Weather::default() };
     }
 
     /// Has come to its end, and with it the run: the client's next run begins with new patience.
-    fn exhausted(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).failing_since = None;
+    /// One that ended for a reason of its own says nothing about what runs beside it.
+    fn exhausted(&self, left: Duration) {
+        let mut weather = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        weather.failing_since = None;
+        if left.is_zero() {
+            weather.exhausted_at = Some(Instant::now());
+        }
     }
 
-    /// How much patience is left, now that something has failed.
-    fn failed(&self, answered: bool, policy: &RetryPolicy) -> Duration {
+    /// How much patience is left, now that something has failed that was begun at this time.
+    fn failed(&self, begun: Instant, answered: bool, policy: &RetryPolicy) -> Duration {
         let mut weather = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What runs side by side has waited side by side: no run begins its own patience after
+        // another has found the API dead.
+        if weather.exhausted_at.is_some_and(|at| begun < at) {
+            return Duration::ZERO;
+        }
         weather.answered |= answered;
         let default = if weather.answered { RETRY_FOR } else { NEVER_ANSWERED };
         let since = *weather.failing_since.get_or_insert_with(Instant::now);
@@ -128,6 +139,7 @@ impl Inner {
             tracing::debug!(%url, attempts, "request");
             let result = self.transport.get(url.clone()).await;
             permit.finish(outcome(&result));
+            self.meter.ended(result.as_ref().ok().map(|reply| reply.status.as_u16()));
             let answered = result.is_ok();
             let attempt = match result {
                 Ok(reply) => self.judge(&url, page, filtered, reply, decode).await,
@@ -151,13 +163,13 @@ impl Inner {
             };
             tracing::warn!(%url, attempts, cause = %cause.text(), "attempt failed");
             undecodable += u64::from(matches!(cause, Retryable::Decode(_)));
-            let left = self.patience.failed(answered, &self.retry);
+            let left = self.patience.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
-                self.patience.exhausted();
+                self.patience.exhausted(left);
                 return Err(Error::ComeBackLater { origin: self.origin(), wait });
             }
             if attempts > self.retry.max_retries || undecodable > DECODE_RETRIES || left.is_zero() {
-                self.patience.exhausted();
+                self.patience.exhausted(left);
                 return Err(self.give_up(page, attempts, begun.elapsed(), cause));
             }
             // The last attempt is made at the end of the time, however long its backoff would be.

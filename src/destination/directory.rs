@@ -14,7 +14,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Header, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine};
+use super::{
+    Header, Interrupted, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine,
+};
 use crate::{
     error::{Error, Result},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
@@ -40,6 +42,12 @@ struct Staged {
 
 pub(super) fn part_name(index: usize, extension: &str) -> String {
     format!("part-{index:05}.{extension}")
+}
+
+pub(super) fn interrupted(target: &Path) -> Option<Interrupted> {
+    let journal = disk::staging_path(target).join("journal.jsonl");
+    let (header, parts) = Journal::read(&journal)?;
+    Some(Interrupted { plan: header.plan, parts: parts.len() })
 }
 
 impl Directory {

@@ -154,7 +154,7 @@ pub(super) fn staging_path(target: &Path) -> PathBuf {
     parent(target).join(format!(".{name}.partial"))
 }
 
-pub(super) fn cannot_create(target: &Path, error: io::Error) -> Error {
+pub(crate) fn cannot_create(target: &Path, error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => Some("choose a folder that you may write to"),
         io::ErrorKind::ReadOnlyFilesystem => Some("the file system is read-only: choose another"),

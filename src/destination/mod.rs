@@ -16,18 +16,23 @@ mod part;
 #[cfg(feature = "clouds")]
 mod remote;
 
-use std::path::Path;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
-use tokio_util::sync::CancellationToken;
+use serde_json::Value;
 
 pub(crate) use self::{
     directory::Directory,
     file::SingleFile,
+    fs::cannot_create,
     journal::{Header, Kept},
     part::{PartFile, examine},
 };
 use crate::{
     error::{Error, Result},
+    location::Location,
     manifest::{Manifest, Part},
     plan::{ExportPlan, Target},
 };
@@ -106,15 +111,16 @@ impl Destination {
         }
     }
 
-    /// Ends what blocks in a store, from another thread: the run is told to stop.
+    /// What another thread has to know of it and can tell it while it works.
     pub(crate) fn stopper(&self) -> Stopper {
-        Stopper(match self {
+        Stopper {
             #[cfg(feature = "clouds")]
-            Self::Object(object) => object.stop(),
-            #[cfg(feature = "clouds")]
-            Self::Prefix(prefix) => prefix.stop(),
-            Self::File(_) | Self::Directory(_) | Self::Stdout => None,
-        })
+            watch: match self {
+                Self::Object(object) => object.watch(),
+                Self::Prefix(prefix) => prefix.watch(),
+                Self::File(_) | Self::Directory(_) | Self::Stdout => None,
+            },
+        }
     }
 
     /// Moves it out, to work on another thread; what stays behind publishes nothing.
@@ -173,6 +179,7 @@ impl Destination {
 
     /// A file for the ids of the part with this index, where a later run may continue this one.
     pub(crate) fn create_ids(&mut self, index: usize, extension: &str) -> Result<Option<PartFile>> {
+        let _ = extension;
         match self {
             Self::Directory(directory) => directory.create_ids(index).map(Some),
             #[cfg(feature = "clouds")]
@@ -239,19 +246,97 @@ impl Destination {
     }
 }
 
+/// What an interrupted run left of a directory.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    /// What it was to write, as in its header.
+    pub(crate) plan: Value,
+    /// Parts that it had finished.
+    pub(crate) parts: usize,
+}
+
+/// What the run left that was interrupted while it wrote this directory, if one was.
+pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
+    #[cfg(feature = "clouds")]
+    if let Some(remote) = target.as_remote() {
+        return remote::interrupted(remote);
+    }
+    Ok(directory::interrupted(&target.to_path()))
+}
+
+/// Drops what an interrupted run left of a directory in a store.
+pub(crate) fn discard(target: &Location) -> Result<()> {
+    #[cfg(feature = "clouds")]
+    if let Some(remote) = target.as_remote() {
+        return remote::discard(target, remote);
+    }
+    Err(Error::Internal(format!("{target} is in no store")))
+}
+
+/// Holds a place until it is released, or until the process ends.
+#[derive(Debug)]
+pub(crate) enum PlaceLock {
+    Local(PathBuf, File),
+    #[cfg(feature = "clouds")]
+    Remote(remote::Lock),
+}
+
+impl PlaceLock {
+    /// Takes the lock of a folder, which is made if need be.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another run has it.
+    pub(crate) fn take(folder: &Location) -> Result<Self> {
+        #[cfg(feature = "clouds")]
+        if let Some(remote) = folder.as_remote() {
+            return remote::lock(remote).map(Self::Remote);
+        }
+        let local = folder.to_path();
+        std::fs::create_dir_all(&local).map_err(|error| cannot_create(&local, error))?;
+        let path = local.join(".lock");
+        let file = fs::lock(&path, &local)?;
+        Ok(Self::Local(path, file))
+    }
+
+    pub(crate) fn release(self) -> Result<()> {
+        match self {
+            Self::Local(path, _held) => {
+                // While it is held: who waits for it looks whether it is still the file of that name.
+                std::fs::remove_file(&path).map_err(Error::io("remove", &path))
+            }
+            #[cfg(feature = "clouds")]
+            Self::Remote(lock) => remote::unlock(lock),
+        }
+    }
+}
+
 fn not_a_file() -> Error {
     Error::Internal("a directory is not one file".to_owned())
 }
 
-/// What [`Destination::stopper`] gives; does nothing where nothing can block for long.
+/// What [`Destination::stopper`] gives; does nothing for what is local, where nothing blocks for long.
 #[derive(Debug)]
-pub(crate) struct Stopper(Option<CancellationToken>);
+pub(crate) struct Stopper {
+    #[cfg(feature = "clouds")]
+    watch: Option<remote::Watch>,
+}
 
 impl Stopper {
+    /// Ends what is on its way to a store: the run is told to stop.
     pub(crate) fn stop(&self) {
-        if let Some(stop) = &self.0 {
-            stop.cancel();
+        #[cfg(feature = "clouds")]
+        if let Some(watch) = &self.watch {
+            watch.stop();
         }
+    }
+
+    /// Comes when there is no use in going on, because the lock was lost.
+    pub(crate) async fn lost(&self) -> Error {
+        #[cfg(feature = "clouds")]
+        if let Some(watch) = &self.watch {
+            return watch.lost().await;
+        }
+        std::future::pending().await
     }
 }
 

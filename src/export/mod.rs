@@ -163,6 +163,16 @@ impl Export {
     /// # Errors
     /// Whatever ended it; nothing was published then.
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
+        self.run_unless(|_| false, stop).await.map(|(summary, _)| summary)
+    }
+
+    /// As [`run_until`](Self::run_until), but publishes nothing, and keeps nothing, if the content
+    /// turns out to have a digest that is known already. Says whether it was.
+    pub(crate) async fn run_unless(
+        self,
+        known: impl Fn(&str) -> bool,
+        stop: impl Future<Output = Error>,
+    ) -> Result<(Summary, bool)> {
         let begun = Instant::now();
         let started_at = now();
         let mut stop = pin!(stop);
@@ -176,11 +186,19 @@ impl Export {
         for sweep in 0.. {
             let outcome = self.sweep(&mut destination, &started_at, stop.as_mut()).await;
             let error = match outcome {
+                Ok((manifest, bytes)) if known(&manifest.digest) => {
+                    blocking(move || {
+                        destination.forget()?;
+                        Ok(destination.abandon())
+                    })
+                    .await?;
+                    return Ok((self.summary(&manifest, bytes, begun.elapsed()), true));
+                }
                 Ok((manifest, bytes)) => {
                     let sidecar = self.plan.options.manifest;
                     let published = manifest.clone();
                     blocking(move || destination.publish(&published, sidecar)).await?;
-                    return Ok(self.summary(&manifest, bytes, begun.elapsed()));
+                    return Ok((self.summary(&manifest, bytes, begun.elapsed()), false));
                 }
                 Err(error) => error,
             };
@@ -233,6 +251,7 @@ impl Export {
                 stopper.stop();
                 Err(error)
             }
+            error = stopper.lost() => Err(error),
         };
         drop(pages);
         let (staged, written) = writing
@@ -258,6 +277,7 @@ impl Export {
             format: self.plan.encoding.format(),
             compression: self.plan.encoding.compression().to_string(),
             digest: finished.digest.to_string(),
+            snapshot: self.plan.snapshot.clone(),
             parts: finished.parts,
         };
         Ok((manifest, bytes))
@@ -429,7 +449,7 @@ async fn pump(
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)

@@ -95,6 +95,7 @@ impl Location {
     }
 
     /// The place in a store, if it is one.
+    #[cfg(feature = "clouds")]
     pub(crate) fn as_remote(&self) -> Option<&Remote> {
         match &self.0 {
             Place::Local(_) => None,

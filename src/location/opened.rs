@@ -17,6 +17,7 @@ use super::remote::RemoteFile;
 #[derive(Debug)]
 pub(crate) enum Opened {
     Local(File),
+    #[cfg_attr(not(feature = "clouds"), allow(dead_code, reason = "none can be made"))]
     Remote(RemoteFile),
 }
 

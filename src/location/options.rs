@@ -1,9 +1,8 @@
 //! What a store is told besides its URL: options by name, and an authority to trust.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+#[cfg(feature = "clouds")]
+use std::path::Path;
+use std::{fmt, path::PathBuf};
 
 use secrecy::SecretString;
 
@@ -38,10 +37,20 @@ impl StorageOptions {
         self
     }
 
+    /// These options, and those of others where they say more or something else.
+    #[must_use]
+    pub(crate) fn and(mut self, others: &Self) -> Self {
+        self.pairs.extend(others.pairs.iter().cloned());
+        self.ca_cert = others.ca_cert.clone().or(self.ca_cert);
+        self
+    }
+
+    #[cfg(feature = "clouds")]
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &SecretString)> {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value))
     }
 
+    #[cfg(feature = "clouds")]
     pub(crate) fn ca_cert(&self) -> Option<&Path> {
         self.ca_cert.as_deref()
     }

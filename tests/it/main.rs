@@ -13,6 +13,7 @@ mod diff;
 mod equality;
 mod errors;
 mod faults;
+mod installed;
 mod mixed;
 mod moving;
 mod publish;
@@ -20,8 +21,12 @@ mod read;
 mod readme;
 mod resume;
 mod rows;
+#[cfg(unix)]
+mod schedule;
+mod secured;
 mod sinks;
 mod smoke;
+mod snapshots;
 #[cfg(feature = "clouds")]
 mod stores;
 mod stream;

@@ -1,5 +1,7 @@
 //! The readme says what the command has.
 
+use overmind_export::Config;
+
 use crate::support::{Ran, command};
 
 const README: &str = include_str!("../../README.md");
@@ -22,6 +24,66 @@ fn explained(subcommand: &str) {
     let missing: Vec<&str> =
         options.filter(|name| *name != "help" && !README.contains(&format!("`--{name}"))).collect();
     assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn every_option_of_the_snapshot_commands_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["snapshot", "snapshots", "schedule"] {
+        let help = Ran::of(command(folder.path()).args([name, "--help"])).ok().stdout;
+        let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let options =
+            options.map(|name| name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()));
+        let missing: Vec<&str> = options
+            .filter(|name| *name != "help" && !README.contains(&format!("--{name}")))
+            .collect();
+        assert_eq!(missing, Vec::<&str>::new(), "{name}");
+    }
+}
+
+#[test]
+fn the_example_configuration_is_read_and_so_is_every_key_that_it_only_mentions() {
+    let example = include_str!("../../config/snapshots.toml");
+    let path = std::path::Path::new("/etc/snapshots.toml");
+    let config = Config::parse(example, path).unwrap();
+    let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["triage-eval", "support-agent"]);
+    assert!(config.jobs.iter().all(|job| job.schedule.is_some() && job.keep.is_some()));
+    let whole: String = example
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key) if key.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => key,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let config = Config::parse(&whole, path).unwrap();
+    assert!(config.jobs[1].on_result.is_some() && config.api.rate_limit.is_some());
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_the_example_without_most_of_its_comments() {
+    let of = |text: &str| {
+        let lines = text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let shown = README.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(of(shown), of(include_str!("../../config/snapshots.toml")));
+}
+
+#[test]
+fn every_metric_is_in_the_table() {
+    let text = overmind_export::schedule::Metrics::new().text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE overmind_export_"));
+    for (name, kind) in types.filter_map(|line| line.split_once(' ')) {
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        assert!(README.contains(&format!("`{name}{suffix}`")), "{name}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     client::{
-        Client, Meter, Page, Query,
+        Client, Page, Query,
         transport::{Reply, Transport},
     },
     throttle::{Concurrency, Throttle},
@@ -62,12 +62,12 @@ impl Transport for Script {
 
 fn client(script: &Script, retry: RetryPolicy) -> Client {
     Client(Arc::new(Inner {
-        transport: Box::new(script.clone()),
+        transport: Arc::new(script.clone()),
         base: Url::parse("http://api.example/").unwrap(),
         throttle: Throttle::new(Concurrency::Auto, None),
         retry,
-        patience: Patience::default(),
-        meter: Meter::default(),
+        patience: Arc::default(),
+        meter: Arc::default(),
     }))
 }
 
@@ -325,6 +325,35 @@ async fn a_run_after_one_that_gave_up_begins_with_new_patience() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn runs_side_by_side_share_their_patience_and_end_together() {
+    let script = Script::of([answer(500)]);
+    let client = client(&script, retry_for(100));
+    let begun = Instant::now();
+    let runs = (1..=8).map(|page| {
+        let client = client.metered();
+        async move { fetch(&client, page).await.unwrap_err().exit_code() }
+    });
+    assert_eq!(futures::future::join_all(runs).await, [69; 8]);
+    assert!(begun.elapsed() <= Duration::from_secs(101), "{:?}", begun.elapsed());
+    // Whatever comes after them has patience of its own.
+    let begun = Instant::now();
+    assert!(fetch(&client, 1).await.is_err());
+    assert!(begun.elapsed() >= Duration::from_secs(99), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metered_client_counts_from_zero_and_for_the_whole() {
+    let script = Script::of([answer(500), page()]);
+    let client = client(&script, patient());
+    let (first, second) = (client.metered(), client.metered());
+    assert!(fetch(&first, 1).await.is_ok());
+    assert!(fetch(&second, 1).await.is_ok());
+    let counts = |client: &Client| (client.meter().requests(), client.meter().retries());
+    assert_eq!((counts(&first), counts(&second), counts(&client)), ((2, 1), (1, 0), (3, 1)));
+    assert_eq!(first.meter().bytes() + second.meter().bytes(), client.meter().bytes());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_after_that_has_passed_or_means_nothing_is_a_plain_failure() {
     for retry_after in ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1"] {
         let (script, result) = run([come_back(503, retry_after), page()]).await;
@@ -380,6 +409,8 @@ async fn every_attempt_asks_for_the_same_and_is_counted() {
     let (first, second) = ("page=1&page_size=100", "page=2&page_size=100");
     assert_eq!(urls, [first, first, first, second]);
     assert_eq!((client.meter().requests(), client.meter().retries()), (4, 2));
+    let by_status: Vec<_> = client.meter().by_status().into_iter().collect();
+    assert_eq!(by_status, [(None, 1), (Some(200), 2), (Some(500), 1)]);
     assert_eq!(client.in_flight(), 0);
 }
 

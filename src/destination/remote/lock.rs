@@ -43,9 +43,44 @@ struct Holder {
     process: Process,
 }
 
+/// Tells when there is no use in going on, and why; clones tell the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch(Arc<State>);
+
+impl Watch {
+    /// Ends what is on its way: the run is told to stop.
+    pub(crate) fn stop(&self) {
+        self.0.stop.cancel();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.stop.is_cancelled()
+    }
+
+    pub(super) async fn stopped(&self) {
+        self.0.stop.cancelled().await;
+    }
+
+    /// Comes when the lock is lost.
+    pub(crate) async fn lost(&self) -> Error {
+        self.0.stop.cancelled().await;
+        match self.0.error() {
+            Some(error) => error,
+            // It was told to stop, which has an error of its own.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Why an upload was given up.
+    pub(super) fn error(&self) -> Error {
+        let stopped = || Error::Internal("an upload that was given up went on".to_owned());
+        self.0.error().unwrap_or_else(stopped)
+    }
+}
+
 /// The lock, held and renewed until it is dropped or released.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     control: Remote,
     token: String,
     number: u32,
@@ -56,6 +91,8 @@ pub(super) struct Lock {
 
 #[derive(Debug)]
 struct State {
+    /// What is locked, for errors.
+    target: String,
     lost: Mutex<Option<String>>,
     /// Ends uploads when the lock is lost, or when the run is told to stop.
     stop: CancellationToken,
@@ -65,6 +102,11 @@ impl State {
     fn lose(&self, why: String) {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         self.stop.cancel();
+    }
+
+    fn error(&self) -> Option<Error> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.clone().map(|why| Error::LockLost { path: self.target.clone().into(), why })
     }
 }
 
@@ -93,7 +135,11 @@ pub(super) fn check_unlocked(control: &Remote, target: &Remote) -> Result<()> {
 impl Lock {
     /// Takes the lock, with a fresh token; waits for at most one lease of a holder of which nothing is
     /// known.
-    pub(super) fn acquire(control: &Remote, target: &Remote, lease: Duration) -> Result<Self> {
+    pub(in crate::destination) fn acquire(
+        control: &Remote,
+        target: &Remote,
+        lease: Duration,
+    ) -> Result<Self> {
         let token = format!("{:08x}", fastrand::u32(..));
         let at_work = AtWork::begin(&token);
         for _ in 0..ATTEMPTS {
@@ -126,13 +172,15 @@ impl Lock {
                 control.child(&lease_name(&token)).remove()?;
                 continue;
             }
-            return Self::held(control.clone(), token, number, lease, at_work);
+            let target = target.to_string();
+            return Self::held(control.clone(), target, token, number, lease, at_work);
         }
         Err(locked(target))
     }
 
     fn held(
         control: Remote,
+        target: String,
         token: String,
         number: u32,
         lease: Duration,
@@ -143,7 +191,8 @@ impl Lock {
                 control.child(&name).remove()?;
             }
         }
-        let state = Arc::new(State { lost: Mutex::default(), stop: CancellationToken::new() });
+        let stop = CancellationToken::new();
+        let state = Arc::new(State { target, lost: Mutex::default(), stop });
         let (store, path) = control.target()?;
         let renewal = spawn(renew(store, path, token.clone(), number, lease, state.clone()))?;
         Ok(Self { control, token, number, state, renewal, _at_work: at_work })
@@ -154,32 +203,37 @@ impl Lock {
         &self.token
     }
 
-    /// Cancelled when there is no use in going on.
-    pub(super) fn stop(&self) -> CancellationToken {
-        self.state.stop.clone()
+    /// Tells when there is no use in going on.
+    pub(super) fn watch(&self) -> Watch {
+        Watch(self.state.clone())
     }
 
     /// Whether the lock was lost, as far as is known without asking.
-    pub(super) fn check(&self, target: &Remote) -> Result<()> {
-        match &*self.state.lost.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Ok(()),
-            Some(why) => Err(Error::LockLost { path: target.to_string().into(), why: why.clone() }),
-        }
+    pub(super) fn check(&self) -> Result<()> {
+        self.state.error().map_or(Ok(()), Err)
     }
 
     /// Asks the store whether this run holds the lock still.
-    pub(super) fn confirm(&self, target: &Remote) -> Result<()> {
-        self.check(target)?;
+    pub(super) fn confirm(&self) -> Result<()> {
+        self.check()?;
         match highest(&self.control)? {
             Some((number, Some(holder))) if number == self.number && holder.token == self.token => {
             }
             _ => self.state.lose(TAKEN.to_owned()),
         }
-        self.check(target)
+        self.check()
+    }
+
+    /// Removes the leases of runs that are gone. One that was only about to begin puts its own again.
+    pub(super) fn forget_others(&self) -> Result<()> {
+        let mine = lease_name(&self.token);
+        let names = self.control.names()?;
+        let others = names.into_iter().filter(|name| name.starts_with("lease-") && *name != mine);
+        self.control.remove_all(others)
     }
 
     /// Lets others have it.
-    pub(super) fn release(self) -> Result<()> {
+    pub(in crate::destination) fn release(self) -> Result<()> {
         self.renewal.abort();
         self.control.child(&lease_name(&self.token)).remove()?;
         // One that was lost may be another's by now.

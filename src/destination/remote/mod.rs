@@ -5,21 +5,67 @@ mod host;
 mod lock;
 mod object;
 mod prefix;
+mod seen;
 mod upload;
 
-pub(crate) use self::{object::Object, prefix::Prefix, upload::Upload};
-use crate::error::Error;
+use serde_json::Value;
+
+pub(crate) use self::{
+    lock::{Lock, Watch},
+    object::Object,
+    prefix::Prefix,
+    upload::Upload,
+};
+use super::{CONTROL, Header, Interrupted};
+use crate::{
+    error::{Error, Result, causes},
+    location::{Location, Remote},
+};
+
+/// Takes the lock of a prefix for something other than writing it.
+pub(super) fn lock(target: &Remote) -> Result<Lock> {
+    Lock::acquire(&target.child(CONTROL), target, lock::LEASE).map_err(unusable(target))
+}
+
+/// Lets others have it, without what runs that are gone have left of their locks.
+pub(super) fn unlock(lock: Lock) -> Result<()> {
+    lock.forget_others()?;
+    lock.release()
+}
+
+/// What the run left that was interrupted while it wrote this prefix.
+pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
+    prefix::begun(&target.child(CONTROL))
+}
+
+/// Drops what interrupted runs have left at a prefix.
+pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
+    let mut prefix = Prefix::probe(location, target, false, false, std::env::temp_dir())?;
+    let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
+    prefix.resume(&nothing, true)?;
+    prefix.abandon();
+    Ok(())
+}
 
 /// What was said about the first requests, as what it means for the run: it cannot write there.
-fn unusable(error: Error) -> Error {
-    match error {
-        Error::Store { action, url, hint, source } => {
+fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Store { action, hint, source, .. } => {
             let why = match action {
                 "list" => "cannot be used",
                 _ => "cannot be written",
             };
-            Error::Output { path: url.into(), why: why.to_owned(), hint, source: Some(source) }
+            let path = target.to_string().into();
+            Error::Output { path, why: why.to_owned(), hint, source: Some(source) }
         }
         error => error,
+    }
+}
+
+/// What cannot be tidied up after the export is there does not undo it.
+fn tidied(location: &Location, result: Result<()>) {
+    if let Err(error) = result {
+        let why = causes(&error).join(": ");
+        tracing::warn!("what the run kept beside {location} is left there: {error}: {why}");
     }
 }

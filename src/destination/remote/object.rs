@@ -3,11 +3,9 @@
 //! Its control objects lie in `_NAME.partial/` beside it: the lock, and the id of its upload. Nothing
 //! appears under its name before that.
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
-    lock::{LEASE, Lock, check_unlocked},
-    unusable,
+    lock::{LEASE, Lock, Watch, check_unlocked},
+    tidied, unusable,
     upload::{Upload, abort_journalled},
 };
 use crate::{
@@ -46,12 +44,13 @@ impl Object {
             lock: None,
             upload: None,
         };
-        control_is_reachable(&object.control)?;
+        // Also when there is nothing: a bucket that is not there, or is not ours, says so.
+        object.control.first_names().map_err(unusable(target))?;
         object.check(sidecar)?;
         if only_look {
             check_unlocked(&object.control, target)?;
         } else {
-            let lock = Lock::acquire(&object.control, target, LEASE).map_err(unusable)?;
+            let lock = Lock::acquire(&object.control, target, LEASE).map_err(unusable(target))?;
             object.lock = Some(lock);
             object.check(sidecar)?;
         }
@@ -83,7 +82,7 @@ impl Object {
     /// Ends what a run that is gone has left.
     pub(in crate::destination) fn open(&mut self) -> Result<()> {
         if self.upload.is_none() {
-            self.lock()?.confirm(&self.target)?;
+            self.lock()?.confirm()?;
             for name in self.control.names()? {
                 if name.starts_with("upload-") {
                     abort_journalled(&self.control.child(&name))?;
@@ -100,7 +99,7 @@ impl Object {
         }
         let lock = self.lock()?;
         let journal = self.control.child(&format!("upload-{}", lock.token()));
-        let upload = Upload::new(self.target.clone(), journal, lock.stop(), false);
+        let upload = Upload::new(self.target.clone(), journal, lock.watch(), false);
         self.upload = Some(upload.clone());
         Ok(PartFile::upload(upload))
     }
@@ -112,7 +111,8 @@ impl Object {
         if published.is_err() {
             drop(upload.abort());
         }
-        published.and(self.clear_control(lock))
+        tidied(&self.location, self.clear_control(lock));
+        published
     }
 
     fn appear(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
@@ -122,7 +122,7 @@ impl Object {
             // It must not lie beside an object that it does not describe.
             place.remove()?;
         }
-        lock.confirm(&self.target)?;
+        lock.confirm()?;
         if !upload.complete(!self.overwrite)? {
             return Err(exists(&self.target));
         }
@@ -143,24 +143,19 @@ impl Object {
             drop(upload.abort());
         }
         if let Some(lock) = self.lock.take()
-            && lock.check(&self.target).is_ok()
+            && lock.check().is_ok()
         {
             drop(self.clear_control(lock));
         }
     }
 
-    pub(in crate::destination) fn stop(&self) -> Option<CancellationToken> {
-        self.lock.as_ref().map(Lock::stop)
+    pub(in crate::destination) fn watch(&self) -> Option<Watch> {
+        self.lock.as_ref().map(Lock::watch)
     }
 
     fn lock(&self) -> Result<&Lock> {
         self.lock.as_ref().ok_or_else(not_open)
     }
-}
-
-/// Also when there is nothing: a bucket that is not there, or is not ours, says so.
-fn control_is_reachable(control: &Remote) -> Result<()> {
-    control.first_names().map(drop).map_err(unusable)
 }
 
 fn exists(target: &Remote) -> Error {

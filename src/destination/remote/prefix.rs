@@ -23,15 +23,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    lock::{LEASE, Lock, check_unlocked},
-    unusable,
+    lock::{LEASE, Lock, Watch, check_unlocked},
+    seen::{SUPERSEDED, Seen},
+    tidied, unusable,
     upload::{Upload, abort_journalled},
 };
 use crate::{
-    destination::{CONTROL, Header, Kept, PartFile, examine},
+    destination::{CONTROL, Header, Interrupted, Kept, PartFile, examine},
     error::{Error, Result},
     location::{Location, Remote},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
@@ -39,7 +39,6 @@ use crate::{
 };
 
 const HEADER: &str = "header.json";
-const SUPERSEDED: &str = "superseded.json";
 
 #[derive(Debug)]
 pub(crate) struct Prefix {
@@ -78,32 +77,13 @@ struct Record {
     e_tag: Option<String>,
 }
 
-/// What lies at the prefix.
-struct Seen {
-    names: Vec<String>,
-    control: Vec<String>,
-    manifest: Option<Manifest>,
-    superseded: BTreeSet<String>,
-}
-
-impl Seen {
-    /// Whether a run that did not come to its end has written it, or was about to remove it.
-    fn is_ours(&self, name: &str) -> bool {
-        let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
-        let run = |token: &str| self.control.contains(&format!("run-{token}"));
-        token().is_some_and(run) || self.superseded.contains(name)
-    }
-
-    fn is_listed(&self, name: &str) -> bool {
-        let mut parts = self.manifest.iter().flat_map(|manifest| &manifest.parts);
-        parts.any(|part| part.path == name)
-    }
-
-    /// Published by a run that was killed before it could say so.
-    fn is_unfinished(&self) -> bool {
-        let ours = |manifest: &Manifest| manifest.parts.iter().all(|part| self.is_ours(&part.path));
-        self.manifest.as_ref().is_some_and(ours) && !self.names.iter().any(|name| name == SUCCESS)
-    }
+/// What the run that began here was to write, and how far it came.
+pub(super) fn begun(control: &Remote) -> Result<Option<Interrupted>> {
+    let Some(json) = control.child(HEADER).read()? else { return Ok(None) };
+    let Ok(begun) = serde_json::from_slice::<Begun>(&json) else { return Ok(None) };
+    let names = control.names()?;
+    let parts = names.iter().filter(|name| name.starts_with("part-") && name.ends_with(".json"));
+    Ok(Some(Interrupted { plan: begun.header.plan, parts: parts.count() }))
 }
 
 impl Prefix {
@@ -124,12 +104,13 @@ impl Prefix {
             lock: None,
             staged: None,
         };
-        let names = target.first_names().map_err(unusable)?;
+        let names = target.first_names().map_err(unusable(target))?;
         // A run that is at work is the better reason to refuse what it has written so far.
         check_unlocked(&prefix.control, target)?;
         prefix.check(&prefix.look(names)?)?;
         if !only_look {
-            prefix.lock = Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable)?);
+            prefix.lock =
+                Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?);
             // The holder may have published before it went.
             prefix.check(&prefix.look(target.names()?)?)?;
         }
@@ -137,24 +118,7 @@ impl Prefix {
     }
 
     fn look(&self, names: Vec<String>) -> Result<Seen> {
-        let has = |name: &str| names.iter().any(|other| other == name);
-        let manifest = if has(MANIFEST) {
-            match Manifest::load(&self.location.child(MANIFEST)) {
-                // Foreign: what it lists is unknown, and it is found among the names.
-                Err(Error::Damaged { .. }) => None,
-                manifest => manifest?,
-            }
-        } else {
-            None
-        };
-        let control = if has(CONTROL) { self.control.names()? } else { Vec::new() };
-        let superseded = self.control.child(SUPERSEDED);
-        let superseded = if control.iter().any(|name| name == SUPERSEDED) {
-            superseded.read()?.and_then(|json| serde_json::from_slice(&json).ok())
-        } else {
-            None
-        };
-        Ok(Seen { names, control, manifest, superseded: superseded.unwrap_or_default() })
+        Seen::look(&self.location, &self.control, names)
     }
 
     /// Refuses a prefix that must not be replaced.
@@ -194,7 +158,7 @@ impl Prefix {
         restart: bool,
     ) -> Result<Vec<Kept>> {
         let token = self.lock()?.token().to_owned();
-        self.lock()?.confirm(&self.target)?;
+        self.lock()?.confirm()?;
         let mut seen = self.look(self.target.names()?)?;
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
@@ -378,7 +342,7 @@ impl Prefix {
 
     fn upload(&mut self, place: Remote, name: &str) -> Result<PartFile> {
         let journal = self.control.child(&format!("upload-{name}"));
-        let upload = Upload::new(place, journal, self.lock()?.stop(), true);
+        let upload = Upload::new(place, journal, self.lock()?.watch(), true);
         self.staged()?.open.push(upload.clone());
         Ok(PartFile::upload(upload))
     }
@@ -389,7 +353,7 @@ impl Prefix {
         has_next: bool,
         last_order: Option<i64>,
     ) -> Result<()> {
-        self.lock()?.check(&self.target)?;
+        self.lock()?.check()?;
         let place = self.target.child(&part.path);
         let meta = place.head()?.filter(|meta| meta.size == part.bytes);
         let Some(meta) = meta else {
@@ -411,6 +375,16 @@ impl Prefix {
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let lock = self.lock.take().ok_or_else(not_open)?;
+        if let Err(error) = self.appear(&lock, manifest) {
+            // Best effort: what was finished stays for the next run.
+            drop(lock.release());
+            return Err(error);
+        }
+        tidied(&self.location, self.clear_control(lock));
+        Ok(())
+    }
+
+    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<()> {
         let seen = self.look(self.target.names()?)?;
         // Somebody may have put something there in the meantime.
         self.check(&seen)?;
@@ -421,7 +395,7 @@ impl Prefix {
         if !superseded.is_empty() {
             self.control.child(SUPERSEDED).write(&json(&superseded)?)?;
         }
-        lock.confirm(&self.target)?;
+        lock.confirm()?;
         let place = self.target.child(MANIFEST);
         if seen.manifest.is_some() {
             place.write(&manifest.to_json()?)?;
@@ -435,8 +409,7 @@ impl Prefix {
         }
         self.target.child(SUCCESS).write(b"")?;
         self.target.remove_all(superseded.into_iter().map(str::to_owned))?;
-        self.remove_parts(&Seen { manifest: None, ..seen }, |name| new.contains(name))?;
-        self.clear_control(lock)
+        self.remove_parts(&Seen { manifest: None, ..seen }, |name| new.contains(name))
     }
 
     /// Removes the control objects, the lock last.
@@ -452,19 +425,22 @@ impl Prefix {
 
     pub(in crate::destination) fn abandon(mut self) -> usize {
         let Some(lock) = self.lock.take() else { return 0 };
-        let lost = lock.check(&self.target).is_err();
-        let staged = self.staged.take();
-        let parts = staged.as_ref().map_or(0, |staged| staged.parts);
-        for upload in staged.iter().flat_map(|staged| &staged.open) {
+        let lost = lock.check().is_err();
+        let Some(staged) = self.staged.take() else {
+            // What runs before this one left is theirs still.
+            drop(lock.release());
+            return 0;
+        };
+        for upload in &staged.open {
             // Best effort, here and below: the next run takes over whatever stays.
             drop(upload.abort());
         }
-        drop(match parts {
+        drop(match staged.parts {
             _ if lost => Ok(()),
             0 => self.look_and_clear(lock),
             _ => lock.release(),
         });
-        if lost { 0 } else { parts }
+        if lost { 0 } else { staged.parts }
     }
 
     fn look_and_clear(&self, lock: Lock) -> Result<()> {
@@ -484,8 +460,8 @@ impl Prefix {
         self.drop_all_but(&seen, &[])
     }
 
-    pub(in crate::destination) fn stop(&self) -> Option<CancellationToken> {
-        self.lock.as_ref().map(Lock::stop)
+    pub(in crate::destination) fn watch(&self) -> Option<Watch> {
+        self.lock.as_ref().map(Lock::watch)
     }
 
     fn lock(&self) -> Result<&Lock> {

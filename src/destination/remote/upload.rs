@@ -14,8 +14,8 @@ use bytes::Bytes;
 use object_store::{MultipartId, PutMode, PutOptions, PutPayload, multipart::PartId, path::Path};
 use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
+use super::lock::Watch;
 use crate::{
     error::{Error, Result, causes},
     location::{Remote, spawn, wait},
@@ -46,7 +46,7 @@ struct Shared {
     target: Remote,
     /// Where the upload's id is written down.
     journal: Remote,
-    stop: CancellationToken,
+    watch: Watch,
     /// Does closing make it appear?
     appears_when_closed: bool,
     block: Vec<Bytes>,
@@ -63,13 +63,13 @@ impl Upload {
     pub(super) fn new(
         target: Remote,
         journal: Remote,
-        stop: CancellationToken,
+        watch: Watch,
         appears_when_closed: bool,
     ) -> Self {
         let shared = Shared {
             target: target.clone(),
             journal,
-            stop,
+            watch,
             appears_when_closed,
             block: Vec::new(),
             filled: 0,
@@ -153,8 +153,8 @@ impl Shared {
 
     /// Sends the block that has filled; begins the upload if it is the first.
     fn send(&mut self) -> Result<()> {
-        if self.over || self.stop.is_cancelled() {
-            return Err(stopped());
+        if self.over || self.watch.is_stopped() {
+            return Err(self.watch.error());
         }
         if self.filled == 0 {
             return Ok(());
@@ -179,13 +179,13 @@ impl Shared {
         }
         let (store, path) = self.target.target()?;
         let payload: PutPayload = std::mem::take(&mut self.block).into_iter().collect();
-        let (number, stop) = (self.blocks, self.stop.clone());
+        let (number, watch) = (self.blocks, self.watch.clone());
         self.filled = 0;
         self.blocks += 1;
         self.in_flight.push_back(spawn(async move {
             select! {
                 part = store.put_part(&path, &id, number, payload) => part,
-                () = stop.cancelled() => Err(object_store::Error::Generic {
+                () = watch.stopped() => Err(object_store::Error::Generic {
                     store: "upload",
                     source: "it was stopped".into(),
                 }),
@@ -212,16 +212,16 @@ impl Shared {
         let Some(block) = self.in_flight.pop_front() else { return Ok(()) };
         let part = wait(block)?
             .map_err(|error| Error::Internal(format!("sending a block stopped: {error}")))?;
-        if self.stop.is_cancelled() {
-            return Err(stopped());
+        if self.watch.is_stopped() {
+            return Err(self.watch.error());
         }
         self.parts.push(part.map_err(|error| self.failed(&error))?);
         Ok(())
     }
 
     fn complete(&mut self, mode: PutMode) -> Result<bool> {
-        if self.over || self.stop.is_cancelled() {
-            return Err(stopped());
+        if self.over || self.watch.is_stopped() {
+            return Err(self.watch.error());
         }
         let (store, path) = self.target.target()?;
         let put = match self.id.clone() {
@@ -251,11 +251,6 @@ impl Shared {
     fn failed(&self, error: &object_store::Error) -> Error {
         self.target.failed("write", error)
     }
-}
-
-/// Only seen when something else has ended the run, which then tells why.
-fn stopped() -> Error {
-    Error::Internal("an upload that was given up went on".to_owned())
 }
 
 /// Aborts what a run that is gone has begun. It may have been completed or aborted since, for which

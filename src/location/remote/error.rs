@@ -9,6 +9,22 @@ use super::Store;
 pub(super) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
                                       endpoint=…), the region and the network";
 
+/// Codes that mean that the credentials are not what they should be.
+const REFUSALS: [&str; 12] = [
+    "AccessDenied",
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "AuthorizationPermissionMismatch",
+    "ExpiredToken",
+    "InsufficientAccountPermissions",
+    "InvalidAccessKeyId",
+    "InvalidAuthenticationInfo",
+    "InvalidSecurity",
+    "InvalidToken",
+    "NotSignedUp",
+    "SignatureDoesNotMatch",
+];
+
 /// What went wrong, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
@@ -28,7 +44,8 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
         (None, _) => without_answer(error),
     };
     let denied =
-        matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. });
+        matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+            || code.is_some_and(|code| REFUSALS.contains(&code));
     let credentials = ["169.254.", "metadata.google.internal", "credentials"];
     let no_credentials = code.is_none() && credentials.iter().any(|word| all.contains(word));
     let bucket = store.kind().bucket();
@@ -41,6 +58,11 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
         Some(
             "check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, \
              AZURE_STORAGE_*) or in --storage-option, and what they allow",
+        )
+    } else if code.is_none() && why.contains("certificate") {
+        Some(
+            "check the endpoint; if the server uses a private authority, give its certificate with \
+             --ca-cert",
         )
     } else if code.is_none() && is_unreachable(error) {
         Some(UNREACHABLE)

@@ -110,8 +110,10 @@ impl Store {
     }
 
     fn s3(&self) -> Result<Arc<dyn Backend>> {
-        use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
-        let mut builder = AmazonS3Builder::from_env().with_url(self.url.as_str());
+        use AmazonS3ConfigKey::{Client, DisableBulkDelete, Endpoint, S3Endpoint};
+        // One object a request is what every store that speaks S3 can do.
+        let builder = AmazonS3Builder::from_env().with_config(DisableBulkDelete, "true");
+        let mut builder = builder.with_url(self.url.as_str());
         for (key, value) in self.pairs::<AmazonS3ConfigKey>() {
             builder = builder.with_config(key, value);
         }
@@ -138,12 +140,20 @@ impl Store {
     }
 
     fn azure(&self) -> Result<Arc<dyn Backend>> {
-        use AzureConfigKey::{Client, Endpoint};
+        use AzureConfigKey::{Client, Endpoint, UseEmulator};
         let mut builder = MicrosoftAzureBuilder::from_env().with_url(self.url.as_str());
         for (key, value) in self.pairs::<AzureConfigKey>() {
             builder = builder.with_config(key, value);
         }
-        let connector = self.connector(builder.get_config_value(&Endpoint))?;
+        // Where the crate looks for the emulator.
+        let emulator = builder.get_config_value(&UseEmulator).as_deref() == Some("true");
+        let endpoint = if emulator {
+            let url = std::env::var("AZURITE_BLOB_STORAGE_URL");
+            Some(url.unwrap_or_else(|_| "http://127.0.0.1:10000".to_owned()))
+        } else {
+            builder.get_config_value(&Endpoint)
+        };
+        let connector = self.connector(endpoint)?;
         let client = self.client(&connector, |key| builder.get_config_value(&Client(key)))?;
         let builder = builder.with_client_options(client).with_retry(retry());
         let built = builder.with_http_connector(connector).build();
@@ -194,11 +204,20 @@ impl Store {
 
     fn unusable(&self, error: object_store::Error) -> Error {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
-        Error::Configuration(format!(
-            "{} cannot be used: {}",
-            self.url,
-            cause.unwrap_or_else(|| error.to_string())
-        ))
+        let why = self.without_secrets(cause.unwrap_or_else(|| error.to_string()));
+        Error::Configuration(format!("{} cannot be used: {why}", self.url))
+    }
+
+    /// What cannot be parsed may be quoted, and may be a secret.
+    fn without_secrets(&self, text: String) -> String {
+        let words = ["KEY", "SECRET", "TOKEN", "PASSWORD"];
+        let secret = |name: &str| words.iter().any(|word| name.contains(word));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            secret(name.to_str()?).then(|| value.into_string().ok()).flatten()
+        });
+        let values = self.options.pairs().map(|(_, value)| value.expose_secret().to_owned());
+        let all = values.chain(variables).filter(|value| !value.is_empty());
+        all.fold(text, |text, value| text.replace(&value, "…"))
     }
 }
 

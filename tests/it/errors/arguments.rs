@@ -39,7 +39,7 @@ fn an_id_or_a_filter_that_cannot_match_is_refused() {
 
     $ overmind-export preview 182bd5e5-6e1a
     exit 2
-    error: invalid value '182bd5e5-6e1a' for '<DATASET_ID>': an id is a UUID, such as ID
+    error: invalid value '182bd5e5-6e1a' for '<DATASET_ID|PATH>': an id is a UUID, such as ID
 
     For more information, try '--help'.
 
@@ -97,7 +97,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
         "export ID",
         "export ID -o rows.csv",
         "export ID -o rows.json",
-        "export ID -o s3://bucket/rows.parquet",
+        "export ID -o ftp://host/rows.parquet",
         "export ID -o .",
         "export ID -o=",
         "export ID -o rows.parquet --format csv",
@@ -130,9 +130,9 @@ fn an_output_or_format_that_cannot_be_is_refused() {
     exit 2
     error: "rows.json" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
 
-    $ overmind-export export ID -o s3://bucket/rows.parquet
+    $ overmind-export export ID -o ftp://host/rows.parquet
     exit 2
-    error: "s3://bucket/rows.parquet" is not a valid output: only local paths and - are known
+    error: "ftp://host/rows.parquet" is not a valid location: the schemes that are known are s3, gs, az, abfs, abfss and file; anything without :// is a local path
 
     $ overmind-export export ID -o .
     exit 2

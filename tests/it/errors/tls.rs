@@ -1,85 +1,31 @@
 //! Certificates: which are trusted, and what is said of those that are not.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
-
 use overmind_export::demo::Options;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tokio::{io::copy_bidirectional, net::TcpListener, net::TcpStream, runtime::Runtime};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-    },
-};
 
 use super::{session_with, tell};
-use crate::support::{ID, KEY, Ran, World};
+use crate::{
+    secured::Tls,
+    support::{ID, KEY, Ran, World},
+};
 
 const EXPORT: &str = "export ID -o rows.jsonl";
 
 /// TLS in front of an embedded API, with a certificate for one name by an authority of its own.
 struct Secured {
     world: World,
-    addr: SocketAddr,
-    connections: Arc<AtomicUsize>,
-    _runtime: Runtime,
+    tls: Tls,
 }
 
 impl Secured {
     /// The authority's certificate is `authority.pem` in the folder.
     fn for_name(name: &str) -> Self {
         let world = World::generated(Options::default(), 300);
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority_key = KeyPair::generate().unwrap();
-        let certificate = authority.self_signed(&authority_key).unwrap();
-        std::fs::write(world.path("authority.pem"), certificate.pem()).unwrap();
-        let issuer = Issuer::new(authority, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new([name.to_owned()]).unwrap();
-        let leaf = leaf.signed_by(&key, &issuer).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Self::serve(world, leaf.der().clone(), key)
-    }
-
-    fn serve(world: World, leaf: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Self {
-        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let (api, accepted) = (world.server.addr(), connections.clone());
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                accepted.fetch_add(1, Ordering::Relaxed);
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    // A client that does not trust us hangs up: that is its right.
-                    let mut stream = acceptor.accept(stream).await.ok()?;
-                    let mut api = TcpStream::connect(api).await.ok()?;
-                    copy_bidirectional(&mut stream, &mut api).await.ok()
-                });
-            }
-        });
-        Self { world, addr, connections, _runtime: runtime }
+        let tls = Tls::before(world.server.addr(), name, world.folder.path());
+        Self { world, tls }
     }
 
     fn told(&self, line: &str) -> String {
-        let port = self.addr.port();
+        let port = self.tls.port();
         let told = session_with(&self.world, &[line], |it| {
             it.env("OVERMIND_LAB_BASE_URL", format!("https://localhost:{port}"));
         });
@@ -97,7 +43,7 @@ fn a_certificate_of_an_unknown_authority_is_refused_and_not_tried_again() {
       cause: its issuer is not among the authorities that this machine trusts
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     ");
-    assert_eq!(secured.connections.load(Ordering::Relaxed), 1);
+    assert_eq!(secured.tls.connections(), 1);
     assert_eq!(secured.world.server.stats().connections, 0);
     assert_eq!(secured.world.entries(), ["authority.pem"]);
 }
@@ -123,7 +69,7 @@ fn a_certificate_for_another_name_is_refused() {
       cause: certificate not valid for name "localhost"; certificate is only valid for DnsName("api.example.test")
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     "#);
-    assert_eq!(secured.connections.load(Ordering::Relaxed), 1);
+    assert_eq!(secured.tls.connections(), 1);
 }
 
 #[test]

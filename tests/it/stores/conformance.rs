@@ -192,6 +192,11 @@ fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_be
             assert_eq!(names, Vec::<String>::new(), "{kind:?}");
         }
 
+        // A run that does not come to its first page leaves what is there for the one after it.
+        let refused = Faults::none().on(1, Attempt::Always, Fault::status(401));
+        place.world.server.set_faults(refused);
+        assert_eq!(place.export(&[]).code, Some(77), "{kind:?}");
+
         place.world.server.set_faults(Faults::none());
         let before = place.world.server.stats().requests;
         place.export(&[]).ok();

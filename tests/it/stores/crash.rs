@@ -1,1 +1,450 @@
-//! TODO
+//! Runs that are killed at each step of an export to a store: what is there then, what `verify` says,
+//! and what the next run does.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use serde_json::Value;
+
+use super::server::{Fate, Store};
+use crate::support::{ID, Ran, World};
+
+/// Twelve pages, three parts.
+const ROWS: u64 = 300;
+const OUTPUT: &str = "s3://bucket/rows/";
+const ARGUMENTS: [&str; 6] = ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
+
+struct Place {
+    world: World,
+    store: Store,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { world: World::generated(Options::default(), ROWS), store: Store::start() }
+    }
+
+    fn export(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.store.command(&self.world);
+        Ran::of(command.args(["export", &ID.to_string()]).args(arguments))
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.store.command(&self.world);
+        command.args(["export", &ID.to_string()]).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Kills a run with SIGKILL when a request would be the n-th of its kind; it is not served.
+    fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
+        self.store.rule(request, Fate::HeldAt(nth));
+        let mut run = self.start(arguments);
+        self.store.wait_until_held();
+        run.kill().unwrap();
+        run.wait().unwrap();
+        self.store.no_rules();
+    }
+
+    fn verify(&self) -> Ran {
+        Ran::of(self.store.command(&self.world).args(["verify", OUTPUT]))
+    }
+
+    /// The names at the prefix, control objects as one, without the runs' tokens.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for key in self.store.keys() {
+            let name = key.strip_prefix("rows/").unwrap();
+            let name = match name.split_once('/') {
+                Some((folder, _)) => format!("{folder}/"),
+                None if name.starts_with("part-") => name[..10].to_owned(),
+                None => name.to_owned(),
+            };
+            if !(name.ends_with('/') && names.contains(&name)) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The rows that a reader finds who goes by the manifest; each part must be what it says.
+    fn rows_by_manifest(&self) -> Option<u64> {
+        let objects = self.store.objects();
+        let manifest: Value = serde_json::from_slice(objects.get("rows/_manifest.json")?).unwrap();
+        for part in manifest["parts"].as_array().unwrap() {
+            let name = format!("rows/{}", part["path"].as_str().unwrap());
+            let object = objects.get(&name).unwrap_or_else(|| panic!("{name} is missing"));
+            assert_eq!(part["bytes"], object.len(), "{name}");
+        }
+        manifest["rows"].as_u64()
+    }
+
+    fn parts(&self) -> BTreeMap<String, Vec<u8>> {
+        let objects = self.store.objects().into_iter();
+        let parts = objects.filter(|(key, _)| key.starts_with("rows/part-"));
+        parts.map(|(key, bytes)| (key["rows/".len()..][..10].to_owned(), bytes)).collect()
+    }
+}
+
+/// A point at which a run is killed, and all that follows from it.
+struct Point {
+    name: &'static str,
+    /// The first (or n-th) request of this kind is not served.
+    request: (&'static str, u32),
+    names: &'static [&'static str],
+    rows: Option<u64>,
+    /// All that `verify` says, line by line, in part.
+    problems: &'static [&'static str],
+    /// Pages that the next run asks for.
+    fetched: u64,
+}
+
+const CONTROL: &str = "_overmind is there: a run is at work, or was interrupted";
+
+#[test]
+fn a_first_export_that_is_killed_at_any_step_is_continued() {
+    let three = &["_overmind/", "part-00000", "part-00001", "part-00002"];
+    let table = [
+        Point {
+            name: "before the first part",
+            request: ("PUT /bucket/rows/part-00000-", 1),
+            names: &["_overmind/"],
+            rows: None,
+            problems: &["_manifest.json is missing", CONTROL],
+            fetched: 12,
+        },
+        Point {
+            name: "between parts",
+            request: ("PUT /bucket/rows/part-00001-", 1),
+            names: &["_overmind/", "part-00000"],
+            rows: None,
+            problems: &["_manifest.json is missing", CONTROL],
+            fetched: 9,
+        },
+        Point {
+            name: "after a part that is not written down",
+            request: ("PUT /bucket/rows/_overmind/part-00001-", 1),
+            names: &["_overmind/", "part-00000", "part-00001"],
+            rows: None,
+            problems: &["_manifest.json is missing", CONTROL],
+            fetched: 9,
+        },
+        Point {
+            name: "before the manifest",
+            request: ("PUT /bucket/rows/_manifest.json", 1),
+            names: three,
+            rows: None,
+            problems: &["_manifest.json is missing", CONTROL],
+            fetched: 1,
+        },
+        Point {
+            name: "before _SUCCESS",
+            request: ("PUT /bucket/rows/_SUCCESS", 1),
+            names: &["_manifest.json", "_overmind/", "part-00000", "part-00001", "part-00002"],
+            rows: Some(ROWS),
+            problems: &["_SUCCESS is missing", CONTROL],
+            fetched: 1,
+        },
+    ];
+    let calm = Place::new();
+    calm.export(&ARGUMENTS).ok();
+    for point in table {
+        println!("{}", point.name);
+        let place = Place::new();
+        place.kill_at(&ARGUMENTS, point.request.0, point.request.1);
+        assert_eq!(place.names(), point.names, "{}", point.name);
+        assert_eq!(place.rows_by_manifest(), point.rows, "{}", point.name);
+        let said = place.verify();
+        assert_eq!(said.code, Some(65), "{said:?}");
+        tells(&said, point.problems);
+
+        let before = place.world.server.stats().requests;
+        place.export(&ARGUMENTS).ok();
+        let fetched = place.world.server.stats().requests - before;
+        assert_eq!(fetched, point.fetched, "{}", point.name);
+        is_whole(&place);
+        assert!(place.parts() == calm.parts(), "{}", point.name);
+    }
+}
+
+#[track_caller]
+fn tells(said: &Ran, problems: &[&str]) {
+    let lines: Vec<_> = said.stdout.lines().collect();
+    assert_eq!(lines.len(), problems.len(), "{said:?}");
+    for (line, problem) in lines.iter().zip(problems) {
+        assert!(line.starts_with(&format!("{OUTPUT}: {problem}")), "{line}\nnot {problem}");
+    }
+}
+
+#[track_caller]
+fn is_whole(place: &Place) {
+    let parts = ["part-00000", "part-00001", "part-00002"];
+    assert_eq!(place.names(), [&["_SUCCESS", "_manifest.json"][..], &parts].concat());
+    assert_eq!(place.verify().ok().stdout, format!("{OUTPUT}: ok, 300 rows\n"));
+    assert_eq!(place.store.open_uploads(), 0);
+}
+
+#[test]
+fn an_export_that_is_killed_after_success_is_there_and_only_needs_tidying_up() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/", 6);
+    assert_eq!(place.rows_by_manifest(), Some(ROWS));
+    tells(&place.verify(), &[CONTROL]);
+    let ran = place.export(&ARGUMENTS);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat()).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn while_an_export_is_overwritten_who_goes_by_the_manifest_sees_the_old_one_or_the_new_one() {
+    let new_parts = &["part-00000", "part-00000", "part-00001", "part-00001", "part-00002"];
+    let table = [
+        Point {
+            name: "between parts",
+            request: ("PUT /bucket/rows/part-00001-", 1),
+            names: &[
+                "_SUCCESS",
+                "_manifest.json",
+                "_overmind/",
+                "part-00000",
+                "part-00000",
+                "part-00001",
+            ],
+            rows: Some(200),
+            problems: &[CONTROL, "part-00000-"],
+            fetched: 9,
+        },
+        Point {
+            name: "before the manifest",
+            request: ("PUT /bucket/rows/_manifest.json", 1),
+            names: new_parts,
+            rows: Some(200),
+            problems: &[CONTROL, "part-00000-", "part-00001-", "part-00002-"],
+            fetched: 1,
+        },
+        Point {
+            name: "between the manifest and _SUCCESS",
+            request: ("PUT /bucket/rows/_SUCCESS", 1),
+            names: new_parts,
+            rows: Some(ROWS),
+            problems: &[CONTROL, "part-00000-", "part-00001-"],
+            fetched: 1,
+        },
+        Point {
+            name: "while the old parts are removed",
+            request: ("DELETE /bucket/rows/part-00001-", 1),
+            names: &[
+                "_SUCCESS",
+                "_manifest.json",
+                "_overmind/",
+                "part-00000",
+                "part-00001",
+                "part-00001",
+                "part-00002",
+            ],
+            rows: Some(ROWS),
+            problems: &[CONTROL, "part-00001-"],
+            fetched: 1,
+        },
+    ];
+    for point in table {
+        println!("{}", point.name);
+        let place = Place::new();
+        place.world.server.replace(vec![Dataset::generated(200, 8).with_id(ID)]);
+        place.export(&ARGUMENTS).ok();
+        place.world.server.replace(vec![Dataset::generated(ROWS, 7).with_id(ID)]);
+        let arguments = [&ARGUMENTS[..], &["--overwrite"]].concat();
+        place.kill_at(&arguments, point.request.0, point.request.1);
+        let names = match point.names[0] {
+            "_SUCCESS" => point.names.to_vec(),
+            _ => [&["_SUCCESS", "_manifest.json", "_overmind/"], point.names].concat(),
+        };
+        // The first removal of two may or may not have been served: they are sent side by side.
+        let racing = point.request.0.starts_with("DELETE");
+        if !racing {
+            assert_eq!(place.names(), names, "{}", point.name);
+        }
+        assert_eq!(place.rows_by_manifest(), point.rows, "{}", point.name);
+        let said = place.verify();
+        assert_eq!(said.code, Some(65), "{}: {said:?}", point.name);
+        if !racing {
+            tells(&said, point.problems);
+        }
+
+        let before = place.world.server.stats().requests;
+        place.export(&arguments).ok();
+        let fetched = place.world.server.stats().requests - before;
+        assert_eq!(fetched, point.fetched, "{}", point.name);
+        is_whole(&place);
+    }
+}
+
+#[test]
+fn an_overwriting_run_that_is_killed_leaves_the_old_export_to_who_does_not_overwrite() {
+    let place = Place::new();
+    place.export(&ARGUMENTS).ok();
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    place.kill_at(&overwrite, "PUT /bucket/rows/part-00001-", 1);
+    let ran = place.export(&ARGUMENTS);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert_eq!(place.rows_by_manifest(), Some(ROWS));
+    // Another plan drops what the killed run left, and nothing of the old export before its time.
+    place.export(&[&overwrite[..], &["--restart", "--columns", "id,order"]].concat()).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn a_published_export_whose_run_was_killed_does_not_stand_in_the_way_of_another_plan() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/", 1);
+    place.world.server.replace(vec![Dataset::generated(ROWS, 8).with_id(ID)]);
+    place.export(&[&ARGUMENTS[..], &["--overwrite", "--columns", "id"]].concat()).ok();
+    is_whole(&place);
+}
+
+/// A million bytes that no codec makes smaller, on each of forty pages.
+fn large() -> Place {
+    let mut random = fastrand::Rng::with_seed(5);
+    let row = |number: u64| {
+        let noise: String =
+            std::iter::repeat_with(|| random.alphanumeric()).take(100_000).collect();
+        format!(r#"{{"id":"00000000-0000-4000-8000-{number:012}","input":"{noise}"}}"#)
+    };
+    let rows: Vec<String> = (0..400).map(row).collect();
+    Place { world: World::with_rows(Options::default(), rows), store: Store::start() }
+}
+
+#[test]
+fn large_objects_are_uploaded_in_blocks_and_appear_at_once() {
+    let place = large();
+    let local = place.export(&["-o", "rows.jsonl", "--page-size", "10", "--json"]).ok();
+    let remote =
+        place.export(&["-o", "s3://bucket/rows.jsonl", "--page-size", "10", "--json"]).ok();
+    assert!(fs::read(place.store.path("rows.jsonl")).unwrap() == place.world.read("rows.jsonl"));
+    let digest = |ran: &Ran| serde_json::from_str::<Value>(&ran.stdout).unwrap()["digest"].clone();
+    assert_eq!(digest(&local), digest(&remote));
+    assert_eq!(place.store.seen("partNumber="), 5);
+    assert_eq!(place.store.keys(), ["rows.jsonl"]);
+    assert_eq!(place.store.open_uploads(), 0);
+    let verify =
+        Ran::of(place.store.command(&place.world).args(["verify", "s3://bucket/rows.jsonl"]));
+    assert!(verify.stdout.contains("export with --manifest"), "{verify:?}");
+}
+
+#[test]
+fn uploads_that_a_killed_run_left_are_aborted_by_the_next() {
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+    for arguments in [&object[..], &prefix] {
+        let place = large();
+        place.kill_at(arguments, "partNumber=3", 1);
+        assert_eq!(place.store.open_uploads(), 1);
+        let data = |key: &String| key.ends_with(".jsonl") && !key.contains("upload-");
+        assert!(!place.store.keys().iter().any(data), "a part of it is seen");
+        place.export(arguments).ok();
+        assert_eq!(place.store.open_uploads(), 0);
+        let left: Vec<_> = place.store.keys();
+        assert!(left.iter().all(|key| !key.contains("upload-")), "{left:?}");
+    }
+    // So are those of a run that ends in order: here the store fails for good.
+    for arguments in [&object[..], &prefix] {
+        let place = large();
+        place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
+        let ran = place.export(arguments);
+        assert_eq!(ran.code, Some(74), "{ran:?}");
+        assert!(ran.stderr.contains("cause: AccessDenied: as scripted"), "{ran:?}");
+        assert_eq!(place.store.open_uploads(), 0);
+        assert_eq!(place.store.keys(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_store_that_fails_now_and_then_is_asked_again() {
+    let place = Place::new();
+    place.store.rule("PUT /bucket/rows/part-00001", Fate::FailsFirst(2, 503));
+    place.store.rule("PUT /bucket/rows/_manifest.json", Fate::FailsFirst(1, 500));
+    place.export(&ARGUMENTS).ok();
+    is_whole(&place);
+    assert_eq!(place.store.seen("PUT /bucket/rows/part-00001"), 3);
+}
+
+#[test]
+fn what_a_kept_part_was_is_compared_before_it_is_kept() {
+    type Damage<'a> = &'a dyn Fn(&Place, &str);
+    let named = |place: &Place, start: &str| {
+        let keys = place.store.keys();
+        place.store.path(keys.iter().find(|key| key.starts_with(start)).unwrap())
+    };
+    let table: [(&str, u64, Damage<'_>); 4] = [
+        ("nothing", 5, &|_, _| ()),
+        ("a part that is gone", 9, &|place, _| {
+            fs::remove_file(named(place, "rows/part-00001")).unwrap();
+        }),
+        ("ids that are gone", 9, &|place, _| {
+            fs::remove_file(named(place, "rows/_overmind/ids-00001")).unwrap();
+        }),
+        ("a record that is torn", 9, &|place, _| {
+            fs::write(named(place, "rows/_overmind/part-00001"), "{\"half").unwrap();
+        }),
+    ];
+    for (damage, fetched, apply) in table {
+        println!("{damage}");
+        let place = Place::new();
+        place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
+        apply(&place, damage);
+        let before = place.world.server.stats().requests;
+        place.export(&ARGUMENTS).ok();
+        assert_eq!(place.world.server.stats().requests - before, fetched, "{damage}");
+        is_whole(&place);
+    }
+}
+
+#[test]
+fn a_run_that_another_one_has_taken_over_publishes_nothing() {
+    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
+        let place = Place::new();
+        let late = Fault::Delay(Duration::from_secs(1));
+        place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
+        let arguments = ["-o", output, "--page-size", "25"];
+        let run = place.start(&arguments);
+        let soon = Duration::from_secs(30);
+        assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) == 1));
+        let keys = place.store.keys();
+        let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
+        let text = fs::read_to_string(place.store.path(lock)).unwrap();
+        let mut holder: Value = serde_json::from_str(&text).unwrap();
+        holder["token"] = "f0f0f0f0".into();
+        fs::write(place.store.path(&lock.replace("00001", "00002")), holder.to_string()).unwrap();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(75), "{ran:?}");
+        let told = format!("error: {output}: the lock was lost: another run has taken it over\n");
+        assert!(ran.stderr.starts_with(&told), "{ran:?}");
+        let keys = place.store.keys();
+        let published =
+            |key: &&String| key.ends_with("_manifest.json") || *key == "rows/rows.parquet";
+        assert_eq!(keys.iter().find(published), None);
+        assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
+    }
+}
+
+#[test]
+fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_ends() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
+    let lock = place.store.path("rows/_overmind/lock-00001.json");
+    let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
+    holder["host"] = "elsewhere".into();
+    holder["lease_seconds"] = 0.5.into();
+    fs::write(lock, holder.to_string()).unwrap();
+    let ran = place.export(&ARGUMENTS).ok();
+    let told =
+        "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
+    is_whole(&place);
+}

@@ -1,1 +1,183 @@
-//! TODO
+//! What people are told about stores, whole texts, and what nobody is told: secrets.
+
+use overmind_export::demo::Options;
+
+use super::server::{Fate, SECRET, Store};
+use crate::support::{ID, KEY, Ran, World};
+
+/// Runs a command line in which ID is the dataset; what differs by run is replaced.
+fn told(world: &World, store: &Store, line: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = store.command(world);
+    command.args(line.replace("ID", &ID.to_string()).split_whitespace());
+    let ran = Ran::of(command.envs(variables.iter().copied()));
+    ran.told(world).replace(&store.addr().to_string(), "STORE")
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_told_before_any_page() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    let export = |url: &str, variables: &[(&str, &str)]| {
+        told(&world, &store, &format!("export ID -o {url}"), variables)
+    };
+    insta::assert_snapshot!(export("s3://nothing/rows/", &[]), @"
+    exit 73
+    error: s3://nothing/rows/: cannot be used
+      cause: NoSuchBucket
+      hint: check the bucket's name, its region and the endpoint; it must exist already
+    ");
+    insta::assert_snapshot!(export("s3://nothing/rows.parquet", &[]), @"
+    exit 73
+    error: s3://nothing/rows.parquet: cannot be used
+      cause: NoSuchBucket
+      hint: check the bucket's name, its region and the endpoint; it must exist already
+    ");
+    insta::assert_snapshot!(export("s3://bucket/rows/", &[("AWS_SECRET_ACCESS_KEY", "wrong")]), @"
+    exit 73
+    error: s3://bucket/rows/: cannot be used
+      cause: SignatureDoesNotMatch
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+    ");
+    insta::assert_snapshot!(export("s3://bucket/rows/", &[("AWS_ACCESS_KEY_ID", "AKIANOBODY")]), @"
+    exit 73
+    error: s3://bucket/rows/: cannot be used
+      cause: NotSignedUp: Your account is not signed up
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+    ");
+    let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
+    insta::assert_snapshot!(export("s3://bucket/rows/", &nowhere), @"
+    exit 73
+    error: s3://bucket/rows/: cannot be used
+      cause: Connection refused (os error 111)
+      hint: check the endpoint (AWS_ENDPOINT_URL, or --storage-option endpoint=…), the region and the network
+    ");
+    let plain = [("AWS_ENDPOINT_URL", "http://store.example.test:9000")];
+    insta::assert_snapshot!(export("s3://bucket/rows/", &plain), @"
+    exit 78
+    error: http://store.example.test:9000 is plain http: the data would cross the network unencrypted
+      hint: use https, or give --storage-option allow_http=true if the network between here and there is trusted
+    ");
+    insta::assert_snapshot!(export("gs://bucket/rows/", &[("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")]), @"
+    exit 78
+    error: gs://bucket cannot be used: Unable to open service account file from /nowhere.json: No such file or directory (os error 2)
+    ");
+    insta::assert_snapshot!(export("az://container/rows/", &[]), @"
+    exit 78
+    error: az://container cannot be used: Account must be specified
+    ");
+    assert_eq!(world.server.stats().requests, 0, "a request for nothing");
+    assert_eq!(store.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn who_may_read_and_not_write_is_told_before_any_page() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    store.rule("PUT /bucket/", Fate::Refused(403, "AccessDenied"));
+    insta::assert_snapshot!(told(&world, &store, "export ID -o s3://bucket/rows/", &[]), @"
+    exit 73
+    error: s3://bucket/rows/: cannot be written
+      cause: AccessDenied: as scripted
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+    ");
+    assert_eq!(world.server.stats().requests, 0);
+}
+
+#[test]
+fn what_cannot_be_a_place_is_refused() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    let tell = |line: &str| told(&world, &store, line, &[]);
+    insta::assert_snapshot!(tell("export ID -o ftp://host/rows.parquet"), @r#"
+    exit 2
+    error: "ftp://host/rows.parquet" is not a valid location: the schemes that are known are s3, gs, az, abfs, abfss and file; anything without :// is a local path
+    "#);
+    insta::assert_snapshot!(tell("export ID -o s3://bucket/rows.csv"), @r#"
+    exit 2
+    error: "s3://bucket/rows.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+    "#);
+    insta::assert_snapshot!(tell("verify s3://key:hunter2@bucket/rows/"), @r#"
+    exit 2
+    error: "s3://…@bucket/rows/" is not a valid location: it must not hold a user name or a password: they come from the environment or from --storage-option
+    "#);
+    insta::assert_snapshot!(tell("verify s3://bucket/rows/ --storage-option regoin=x"), @r#"
+    exit 2
+    error: "regoin" is not a valid storage option: S3 has none of this name
+    "#);
+    insta::assert_snapshot!(tell("verify s3://bucket/rows/ --storage-option hunter2"), @"
+    exit 2
+    error: --storage-option takes KEY=VALUE, such as region=eu-north-1
+    ");
+    insta::assert_snapshot!(tell("verify s3://bucket/rows/"), @"
+    exit 74
+    error: cannot read s3://bucket/rows/
+      cause: there is nothing of this name
+    ");
+    insta::assert_snapshot!(tell("verify s3://bucket/rows.parquet"), @"
+    exit 74
+    error: cannot read s3://bucket/rows.parquet
+      cause: there is nothing of this name
+    ");
+}
+
+#[test]
+fn a_prefix_with_anything_else_in_it_is_left_alone() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    std::fs::create_dir_all(store.path("rows/deeper")).unwrap();
+    std::fs::write(store.path("rows/deeper/letter.txt"), "Dear Sir").unwrap();
+    let line = "export ID -o s3://bucket/rows/ --overwrite";
+    insta::assert_snapshot!(told(&world, &store, line, &[]), @"
+    exit 73
+    error: s3://bucket/rows/: is not an export: it has no manifest of ours
+      hint: only an empty prefix or an earlier export is replaced; give another URL
+    ");
+    assert_eq!(store.keys(), ["rows/deeper/letter.txt"]);
+    told(&world, &store, "export ID -o s3://bucket/out/", &[]);
+    std::fs::write(store.path("out/notes.txt"), "mine").unwrap();
+    // What looks like a part of ours and is none.
+    std::fs::write(store.path("out/part-00007-0badcafe.parquet"), "mine").unwrap();
+    let before = store.objects();
+    let line = "export ID -o s3://bucket/out/ --overwrite --restart";
+    insta::assert_snapshot!(told(&world, &store, line, &[]), @r#"
+    exit 73
+    error: s3://bucket/out/: holds "notes.txt", which its manifest does not list
+      hint: only what an export wrote is replaced: move the object, or give another URL
+    "#);
+    assert!(store.objects() == before);
+}
+
+#[test]
+fn no_secret_of_a_store_is_printed_or_written_however_a_run_ends() {
+    type Case<'a> = (i32, Option<(&'a str, Fate)>, &'a [&'a str]);
+    let table: [Case<'_>; 6] = [
+        (0, None, &[]),
+        (0, None, &["--storage-option", "secret_access_key=wJalrCanarySecret5f3c9bK7MDENG"]),
+        (73, Some(("GET /bucket", Fate::Refused(403, "AccessDenied"))), &[]),
+        (73, Some(("PUT /bucket", Fate::Refused(403, "SignatureDoesNotMatch"))), &[]),
+        (74, Some(("PUT /bucket/rows/part-", Fate::Refused(403, "AccessDenied"))), &[]),
+        (78, None, &["--storage-option", "conditional_put=wJalrCanarySecret5f3c9bK7MDENG"]),
+    ];
+    for (code, rule, more) in table {
+        for format in ["text", "json"] {
+            let world = World::generated(Options::default(), 10);
+            let store = Store::start();
+            if let Some((request, fate)) = rule.clone() {
+                store.rule(request, fate);
+            }
+            let mut command = store.command(&world);
+            command.args(["export", &ID.to_string(), "-o", "s3://bucket/rows/"]).args(more);
+            let ran = Ran::of(command.args(["-vvv", "--log-format", format]));
+            assert_eq!(ran.code, Some(code), "{more:?}: {}", ran.stderr);
+            assert!(code == 78 || ran.stderr.contains("TRACE"), "nothing was logged");
+            for text in [&ran.stderr, &ran.stdout] {
+                let line = text.lines().find(|line| line.contains(SECRET) || line.contains(KEY));
+                assert_eq!(line, None, "{code} {more:?}");
+            }
+            for (key, bytes) in store.objects() {
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(!text.contains(SECRET) && !text.contains(KEY), "{key}");
+            }
+        }
+    }
+}

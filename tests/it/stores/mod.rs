@@ -5,5 +5,6 @@ mod crash;
 mod diff;
 mod messages;
 mod server;
+mod snapshots;
 mod tls;
 mod verify;

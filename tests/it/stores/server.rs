@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http_body_util::BodyExt;
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use s3s::{Body, auth::SimpleAuth, service::S3ServiceBuilder};
@@ -78,6 +79,8 @@ impl Store {
                     let (service, desk, turn) = (service.clone(), desk.clone(), turn.clone());
                     async move {
                         if let Some(answer) = desk.judge(&request).await {
+                            // All of it is taken, as by a server that has a queue to put it in.
+                            drop(request.into_body().collect().await);
                             return Ok(answer);
                         }
                         // The server looks and then writes: two conditional puts take turns.

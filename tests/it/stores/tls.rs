@@ -1,1 +1,33 @@
-//! TODO
+//! A store behind TLS: the same roots and the same private authority as for the API.
+
+use overmind_export::demo::Options;
+
+use super::server::Store;
+use crate::{
+    secured::Tls,
+    support::{ID, Ran, World},
+};
+
+#[test]
+fn a_store_over_https_is_trusted_by_the_authority_that_is_given() {
+    let world = World::generated(Options::default(), 300);
+    let store = Store::start();
+    let secured = Tls::before(store.addr(), "localhost", world.folder.path());
+    let export = |more: &[&str]| {
+        let mut command = store.command(&world);
+        command.env("AWS_ENDPOINT_URL", format!("https://localhost:{}", secured.port()));
+        command.args(["export", &ID.to_string(), "-o", "s3://bucket/rows.parquet"]).args(more);
+        Ran::of(&mut command)
+    };
+    let told = export(&[]).told(&world).replace(&secured.port().to_string(), "PORT");
+    insta::assert_snapshot!(told, @"
+    exit 73
+    error: s3://bucket/rows.parquet: cannot be used
+      cause: invalid peer certificate: UnknownIssuer
+      hint: check the endpoint; if the server uses a private authority, give its certificate with --ca-cert
+    ");
+    assert_eq!(store.keys(), Vec::<String>::new());
+    export(&["--ca-cert", "authority.pem"]).ok();
+    assert_eq!(store.keys(), ["rows.parquet"]);
+    assert!(secured.connections() > 0 && store.seen("PUT /bucket/rows.parquet") == 1);
+}

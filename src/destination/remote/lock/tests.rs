@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::upload::Upload, *};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -22,7 +22,7 @@ fn foreign(control: &Remote, number: u32, lease: Duration) {
 fn one_run_holds_it_and_the_next_gets_it_when_it_is_released() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();
-    lock.confirm(&target).unwrap();
+    lock.confirm().unwrap();
     let refused = Lock::acquire(&control, &target, LEASE).unwrap_err();
     assert!(matches!(refused, Error::Locked { .. }), "{refused}");
     assert!(check_unlocked(&control, &target).is_err());
@@ -42,7 +42,7 @@ fn of_many_that_want_it_at_once_one_gets_it() {
     });
     let held: Vec<_> = locks.into_iter().filter_map(Result::ok).collect();
     assert_eq!(held.len(), 1);
-    held[0].confirm(&target).unwrap();
+    held[0].confirm().unwrap();
 }
 
 #[cfg(target_os = "linux")]
@@ -83,7 +83,7 @@ fn a_run_elsewhere_that_does_not_is_taken_over_after_its_lease() {
     foreign(&control, 4, SHORT);
     let lock = Lock::acquire(&control, &target, SHORT).unwrap();
     assert_eq!(lock.number, 5);
-    lock.confirm(&target).unwrap();
+    lock.confirm().unwrap();
 }
 
 #[test]
@@ -103,15 +103,15 @@ fn a_holder_renews_and_loses_when_another_has_taken_over() {
         assert!(Instant::now() < until, "it was not renewed twice");
         thread::sleep(Duration::from_millis(10));
     }
-    lock.check(&target).unwrap();
+    lock.check().unwrap();
 
     foreign(&control, 2, LEASE);
-    let stop = lock.stop();
-    while !stop.is_cancelled() {
+    let watch = lock.watch();
+    while !watch.is_stopped() {
         assert!(Instant::now() < until, "it was not noticed");
         thread::sleep(Duration::from_millis(10));
     }
-    let lost = lock.check(&target).unwrap_err();
+    let lost = lock.check().unwrap_err();
     assert_eq!(
         lost.to_string(),
         "s3://memory/out: the lock was lost: another run has taken it over"
@@ -126,11 +126,33 @@ fn before_it_publishes_a_holder_asks_and_does_not_trust_what_it_knew() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();
     foreign(&control, 2, LEASE);
-    lock.check(&target).unwrap();
-    assert!(matches!(lock.confirm(&target), Err(Error::LockLost { .. })));
+    lock.check().unwrap();
+    assert!(matches!(lock.confirm(), Err(Error::LockLost { .. })));
     // Another run may even have come and gone.
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();
     control.child(&lock_name(1)).remove().unwrap();
-    assert!(matches!(lock.confirm(&target), Err(Error::LockLost { .. })));
+    assert!(matches!(lock.confirm(), Err(Error::LockLost { .. })));
+}
+
+#[test]
+fn an_upload_ends_with_the_lock_and_says_so() {
+    let (control, target) = places();
+    let lock = Lock::acquire(&control, &target, SHORT).unwrap();
+    let upload = Upload::new(target.child("x"), control.child("upload-x"), lock.watch(), true);
+    foreign(&control, 2, LEASE);
+    let bytes = vec![0; 1 << 20];
+    let error = loop {
+        // Far more than fits, in far more time than a renewal takes.
+        if let Err(error) = upload.write(&bytes) {
+            break error;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(
+        error.to_string(),
+        "s3://memory/out: the lock was lost: another run has taken it over"
+    );
+    upload.abort().unwrap();
+    assert_eq!(target.child("x").read().unwrap(), None);
 }

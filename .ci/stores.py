@@ -1,0 +1,255 @@
+"""Exports to servers that are not ours: moto for S3, azurite for Azure Blob Storage.
+
+    stores.py BINARY MOTO_PYTHON AZURITE
+
+Each server is started on a free loopback port and stopped at the end, whatever happens. What was
+exported is verified, read back by another program's own client and compared with a local export of the
+same dataset; the uploads of a run that was killed are listed before and after the next run.
+"""
+
+import base64
+import contextlib
+import email.utils
+import hashlib
+import hmac
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import pyarrow.dataset
+import pyarrow.fs
+import pyarrow.parquet
+
+ROWS = 20_000
+BUCKET = "exports"
+# The account that azurite has; its key is in the documentation of every Azure emulator.
+ACCOUNT = "devstoreaccount1"
+ACCOUNT_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+def say(text):
+    print(f"    {text}", flush=True)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(command, port, **options):
+    """A server that is stopped at the end, with all that it has started."""
+    server = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **options
+    )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if server.poll() is not None:
+                sys.exit(f"{command[0]} ended with {server.returncode}")
+            time.sleep(0.1)
+        else:
+            sys.exit(f"{command[0]} does not listen on port {port}")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+class Tool:
+    """The command against the embedded API and one store."""
+
+    def __init__(self, binary, api, dataset, folder, variables):
+        self.binary, self.api, self.dataset, self.folder = binary, api, dataset, folder
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "OVERMIND_LAB_BASE_URL": api,
+            "OVERMIND_LAB_API_KEY": "demo",
+            **variables,
+        }
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            [self.binary, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments, code=0):
+        run = self.start(*arguments)
+        out, err = run.communicate(timeout=300)
+        assert run.returncode == code, f"{arguments}: exit {run.returncode}\n{out}{err}"
+        return out
+
+    def export(self, output, *arguments, code=0):
+        return self.run("export", self.dataset, "-o", output, *arguments, code=code)
+
+
+def same(table, truth, what):
+    assert table.equals(truth), f"{what} differs from the local export"
+    say(f"{what}: {table.num_rows} rows, equal to the local export")
+
+
+def promises(tool, scheme):
+    """What every store has to do, as far as it is seen from outside."""
+    prefix = f"{scheme}://{BUCKET}/nightly/"
+    tool.export(prefix, "--rows-per-file", "6000")
+    assert "ok, 20,000 rows" in tool.run("verify", prefix)
+    tool.export(prefix, code=73)
+    tool.export(prefix, "--overwrite", "--rows-per-file", "5000")
+    assert "ok, 20,000 rows" in tool.run("verify", prefix)
+    assert "3 of 20,000 rows" in tool.run("preview", prefix, "-n", "3")
+    single = f"{scheme}://{BUCKET}/single/rows.parquet"
+    tool.export(single)
+    tool.export(single, code=73)
+    tool.export(single, "--overwrite")
+    assert "ok, 20,000 rows" in tool.run("verify", single)
+    # Long enough for several blocks.
+    lines = f"{scheme}://{BUCKET}/single/rows.jsonl"
+    tool.export(lines, "--manifest")
+    assert "ok, 20,000 rows" in tool.run("verify", lines)
+    say(f"{scheme}: export, overwrite, verify and preview, a prefix and single objects")
+
+
+def moto(tool, port, truth):
+    url = f"http://127.0.0.1:{port}/{BUCKET}"
+    urllib.request.urlopen(urllib.request.Request(url, method="PUT")).close()
+    promises(tool, "s3")
+    files = pyarrow.fs.S3FileSystem(
+        access_key="test", secret_key="test", region="us-east-1", endpoint_override=f"http://127.0.0.1:{port}"
+    )
+    # pyarrow skips what begins with an underscore, the manifest among it.
+    table = pyarrow.dataset.dataset(f"{BUCKET}/nightly", filesystem=files).to_table()
+    same(table, truth, "pyarrow's S3 client, the prefix")
+    # As the readme has it, for who must not see a mix.
+    manifest = json.load(files.open_input_stream(f"{BUCKET}/nightly/_manifest.json"))
+    names = [f"{BUCKET}/nightly/{part['path']}" for part in manifest["parts"]]
+    same(pyarrow.dataset.dataset(names, filesystem=files).to_table(), truth, "what the manifest lists")
+    table = pyarrow.parquet.read_table(f"{BUCKET}/single/rows.parquet", filesystem=files)
+    same(table, truth, "pyarrow's S3 client, the object")
+
+    def uploads():
+        with urllib.request.urlopen(f"{url}?uploads") as answer:
+            return answer.read().decode().count("<UploadId>")
+
+    for output in [f"s3://{BUCKET}/killed/rows.jsonl", f"s3://{BUCKET}/killed/rows/"]:
+        more = ["--format", "jsonl"] if output.endswith("/") else []
+        run = tool.start("export", tool.dataset, "-o", output, "--rate-limit", "100/s", *more)
+        for _ in range(600):
+            if uploads():
+                break
+            time.sleep(0.05)
+        run.kill()
+        run.communicate()
+        left = uploads()
+        assert left == 1, f"{left} uploads after SIGKILL"
+        tool.export(output, *more)
+        assert uploads() == 0, f"{uploads()} uploads after the next run"
+        say(f"{output}: {left} upload left by SIGKILL, none after the next run")
+    with urllib.request.urlopen(f"{url}?list-type=2") as answer:
+        keys = re.findall("<Key>(.*?)</Key>", answer.read().decode())
+    stray = [key for key in keys if "_overmind" in key or ".partial" in key]
+    assert not stray, f"control objects are left: {stray}"
+    say("no upload and no control object is left")
+
+
+def azure_request(port, method, path, query):
+    """Shared-key requests, as far as the containers need them."""
+    date = email.utils.formatdate(usegmt=True)
+    headers = {"x-ms-date": date, "x-ms-version": "2023-11-03"}
+    resource = f"/{ACCOUNT}/{ACCOUNT}/{path}" + "".join(f"\n{k}:{v}" for k, v in sorted(query.items()))
+    text = "\n".join([method, *[""] * 11, *[f"{k}:{v}" for k, v in sorted(headers.items())], resource])
+    digest = hmac.new(base64.b64decode(ACCOUNT_KEY), text.encode(), hashlib.sha256).digest()
+    headers["Authorization"] = f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}"
+    address = f"http://127.0.0.1:{port}/{ACCOUNT}/{path}?" + "&".join(f"{k}={v}" for k, v in query.items())
+    request = urllib.request.Request(address, method=method, headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        return answer.read()
+
+
+def azurite(tool, port, truth):
+    azure_request(port, "PUT", BUCKET, {"restype": "container"})
+    promises(tool, "az")
+    listed = azure_request(port, "GET", BUCKET, {"comp": "list", "restype": "container"}).decode()
+    names = re.findall("<Name>(.*?)</Name>", listed)
+    assert not [name for name in names if "_overmind" in name or ".partial" in name], names
+    # pyarrow's client lists through an interface that azurite does not have: the bytes then.
+    parts = sorted(name for name in names if re.match(r"nightly/part-.*\.parquet", name))
+    assert len(parts) == 4, names
+    tables = [
+        pyarrow.parquet.read_table(pyarrow.BufferReader(azure_request(port, "GET", f"{BUCKET}/{part}", {})))
+        for part in parts
+    ]
+    same(pyarrow.concat_tables(tables), truth, "plain downloads of the parts")
+
+
+@contextlib.contextmanager
+def api(binary):
+    command = [binary, "demo", "--serve", "--rows", str(ROWS)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        url = server.stdout.readline().split()[1]
+        dataset = server.stdout.readline().split()[0]
+        yield url, dataset
+    finally:
+        server.terminate()
+        server.wait(10)
+        server.stdout.close()
+
+
+def main():
+    binary, moto_python, azurite_command = (str(Path(path).absolute()) for path in sys.argv[1:])
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        url, dataset = stack.enter_context(api(binary))
+        local = Tool(binary, url, dataset, folder, {})
+        local.export("truth.parquet")
+        truth = pyarrow.parquet.read_table(f"{folder}/truth.parquet")
+
+        port = free_port()
+        with running([moto_python, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+            variables = {
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-1",
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            }
+            moto(Tool(binary, url, dataset, folder, variables), port, truth)
+
+        port = free_port()
+        command = [azurite_command, "--blobHost", "127.0.0.1", "--blobPort", str(port)]
+        command += ["--location", f"{folder}/azurite", "--disableTelemetry", "--silent"]
+        with running([*command, "--skipApiVersionCheck"], port):
+            variables = {
+                "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
+                "AZURE_STORAGE_ACCOUNT_KEY": ACCOUNT_KEY,
+                "AZURE_STORAGE_USE_EMULATOR": "true",
+                "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{port}",
+            }
+            azurite(Tool(binary, url, dataset, folder, variables), port, truth)
+
+
+if __name__ == "__main__":
+    # A signal unwinds, so that nothing that was started stays.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    main()

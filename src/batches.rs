@@ -1,0 +1,95 @@
+//! The rows of an export, in order, wherever it lies: the manifest's parts, or a single file.
+//!
+//! Reads and never checks: that is what `verify` is for.
+
+use std::{collections::VecDeque, path::Path};
+
+use arrow_array::RecordBatch;
+
+use crate::{
+    error::{Error, Result},
+    location::Location,
+    manifest::{MANIFEST, Manifest},
+    read::{self, Reader},
+};
+
+/// The rows of an export as record batches of at most 1,000 rows, in the order of the export.
+///
+/// Memory is bounded whatever the export's size. After an error it ends.
+///
+/// ```no_run
+/// use overmind_export::{Batches, Location, StorageOptions};
+///
+/// let nightly = Location::parse("s3://bucket/nightly/", &StorageOptions::default())?;
+/// for batch in Batches::open(&nightly)? {
+///     println!("{} rows", batch?.num_rows());
+/// }
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+pub struct Batches {
+    files: VecDeque<Location>,
+    open: Option<Reader>,
+    rows: Option<u64>,
+}
+
+impl Batches {
+    /// Opens an export: a directory with a manifest, or a single file. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Store`] when it cannot be read or is not there, [`Error::Damaged`]
+    /// when it is no export.
+    pub fn open(location: &Location) -> Result<Self> {
+        if read::is_single_file(location)? {
+            let reader = read::open(location)?;
+            let rows = reader.facts.as_ref().map(|facts| facts.rows);
+            return Ok(Self { files: VecDeque::new(), open: Some(reader), rows });
+        }
+        let place = location.child(MANIFEST);
+        let Some(manifest) = Manifest::load(&place)? else {
+            let (path, why) = (location.to_path(), format!("there is no {MANIFEST} in it"));
+            return Err(Error::Damaged { path, why });
+        };
+        // A manifest is a file like any other: what it names must stay in its folder.
+        let stays = |name: &str| Path::new(name).file_name().is_some_and(|own| own == name);
+        if let Some(part) = manifest.parts.iter().find(|part| !stays(&part.path)) {
+            let why = format!("it lists {:?}, which is not a file's name", part.path);
+            return Err(Error::Damaged { path: place.to_path(), why });
+        }
+        let files = manifest.parts.iter().map(|part| location.child(&part.path)).collect();
+        Ok(Self { files, open: None, rows: Some(manifest.rows) })
+    }
+
+    /// Rows of the export, if it says so: JSON Lines without a manifest do not.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(batch) = self.open.as_mut().and_then(|reader| reader.batches.next()) {
+                if batch.is_err() {
+                    (self.open, self.files) = (None, VecDeque::new());
+                }
+                return Some(batch);
+            }
+            self.open = None;
+            match read::open(&self.files.pop_front()?) {
+                Ok(reader) => self.open = Some(reader),
+                Err(error) => {
+                    self.files.clear();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batches").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}

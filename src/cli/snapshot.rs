@@ -1,0 +1,203 @@
+//! `snapshot`: runs jobs of the configuration file once, now.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use overmind_export::{
+    Config, Error, Event, Fate, Job, JobResult, Result, RunOptions, SnapshotResult, Status, Stop,
+    StorageOptions, Verdict, plan_retention, run_jobs,
+};
+use serde::Serialize;
+
+use super::{
+    global::Global,
+    parse,
+    progress::{Screen, Shown},
+    storage::Storage,
+    table::Text,
+};
+
+/// Take snapshots, once and now: all jobs of the configuration file, or those that are named
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overmind-export snapshot
+  overmind-export snapshot triage-eval support-agent --jobs 2
+  overmind-export snapshot --prune-dry-run")]
+pub(super) struct Snapshot {
+    /// The names of jobs [default: all]
+    #[arg(value_name = "JOB")]
+    jobs: Vec<String>,
+    /// Jobs to run side by side; they share one limit of requests
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = parse::positive)]
+    side_by_side: usize,
+    /// Show what retention would remove now, and why the others stay; run and remove nothing
+    #[arg(long)]
+    prune_dry_run: bool,
+    /// Print a summary as one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    storage: Storage,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary<'a> {
+    exit_code: u8,
+    jobs: &'a [JobResult],
+}
+
+impl Snapshot {
+    pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
+        let config = global.required_config()?;
+        let jobs = jobs_of(&config, &self.jobs)?;
+        let storage = self.storage.options_with(global, &config)?;
+        if self.prune_dry_run {
+            return self.show_retention(&jobs, &storage);
+        }
+        let client = global.client_of(Some(&config))?;
+        let mut options = RunOptions::default();
+        options.jobs = self.side_by_side;
+        options.storage = storage;
+        let running = Running::new(screen);
+        options.observer = Some(running.observer());
+        let stop = Stop::default();
+        let results = super::block_on(async {
+            let asked = stop.clone();
+            let signals = tokio::spawn(async move {
+                if let Error::Interrupted { signal, number, .. } =
+                    super::export::interrupted().await
+                {
+                    asked.request(signal, number);
+                }
+            });
+            let results = run_jobs(&client, &jobs, &options, &stop).await;
+            signals.abort();
+            Ok(results)
+        })?;
+        let ended = ended(&results, &stop);
+        if self.json {
+            let exit_code = ended.as_ref().map_or(0, Error::exit_code);
+            super::print_json(&Summary { exit_code, jobs: &results })?;
+        }
+        ended.map_or(Ok(()), Err)
+    }
+
+    fn show_retention(&self, jobs: &[Job], storage: &StorageOptions) -> Result<()> {
+        let mut verdicts = Vec::new();
+        for job in jobs {
+            verdicts.extend(plan_retention(job, storage)?);
+        }
+        if self.json {
+            return verdicts.iter().try_for_each(super::print_json);
+        }
+        if verdicts.is_empty() {
+            return super::print("no snapshots\n");
+        }
+        let row = |verdict: &Verdict| {
+            let fate = match verdict.fate {
+                Fate::Keep => "stays",
+                Fate::Remove => "goes",
+                Fate::Leave => "is left",
+            };
+            vec![
+                Text::Left(verdict.job.clone()),
+                Text::Whole(verdict.path.clone()),
+                Text::Whole(fate.to_owned()),
+                Text::Left(verdict.why.clone()),
+            ]
+        };
+        let header = ["job", "snapshot", "fate", "why"];
+        super::print(&super::table::render(&header, verdicts.iter().map(row)))
+    }
+}
+
+/// The jobs that are named, or all; a file without jobs is a mistake here.
+pub(super) fn jobs_of(config: &Config, names: &[String]) -> Result<Vec<Job>> {
+    let jobs = config.jobs_named(names)?;
+    if jobs.is_empty() {
+        let path = config.path.display();
+        return Err(Error::Configuration(format!("{path} has no jobs: add a [[job]]")));
+    }
+    Ok(jobs)
+}
+
+/// The error that the run as a whole ends with, if any job did.
+fn ended(results: &[JobResult], stop: &Stop) -> Option<Error> {
+    let mut failed = results.iter().filter(|result| result.status == Status::Failed);
+    let first = failed.next()?;
+    let failed = 1 + failed.count() as u64;
+    if let Some((signal, number)) = stop.signal() {
+        let hint = Some("run the same command again to continue where it stopped");
+        return Some(Error::Interrupted { signal, number, hint });
+    }
+    let (of, exit_code) = (results.len() as u64, first.exit_code);
+    Some(Error::Jobs { failed, of, exit_code })
+}
+
+/// Shows the exports that run, and says what each job came to.
+pub(super) struct Running {
+    screen: Screen,
+    shown: Arc<Mutex<HashMap<String, Shown>>>,
+}
+
+impl Running {
+    pub(super) fn new(screen: &Screen) -> Self {
+        Self { screen: screen.clone(), shown: Arc::default() }
+    }
+
+    pub(super) fn observer(self) -> overmind_export::Observer {
+        Arc::new(move |event| {
+            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Event::Began { job, client, progress } => {
+                    let now = self.screen.show_as(&job.name, client.clone(), progress);
+                    if let Some(before) = shown.insert(job.name.clone(), now) {
+                        before.end();
+                    }
+                }
+                Event::Ended(result) => {
+                    if let Some(shown) = shown.remove(&result.job) {
+                        shown.end();
+                    }
+                    self.tell(result);
+                }
+                _ => {}
+            }
+        })
+    }
+
+    fn tell(&self, result: &JobResult) {
+        let job = &result.job;
+        for snapshot in &result.snapshots {
+            match &snapshot.error {
+                Some(error) => self.screen.complain(&format!("error: {job}: {error}")),
+                None => self.screen.say(&format!("{job}: {}", stored(snapshot, result))),
+            }
+        }
+        if let Some(error) = &result.error {
+            self.screen.complain(&format!("error: {job}: {error}"));
+        }
+        if !result.pruned.is_empty() {
+            let gone = result.pruned.join(" ");
+            self.screen.say(&format!("{job}: removed {}: {gone}", result.pruned.len()));
+        }
+    }
+}
+
+fn stored(snapshot: &SnapshotResult, result: &JobResult) -> String {
+    let path = snapshot.path.as_deref().unwrap_or_default();
+    let (rows, bytes) = (HumanCount(snapshot.rows), HumanBytes(snapshot.bytes));
+    match snapshot.unchanged_by.as_deref() {
+        None => {
+            let seconds = result.seconds;
+            format!("{rows} rows ({bytes}) · {seconds:.1} s · complete: every row once\n  {path}")
+        }
+        Some(by) => format!("unchanged, by its {by}: {rows} rows ({bytes})\n  {path}"),
+    }
+}

@@ -1,0 +1,66 @@
+//! `snapshots`: what is there, read from the roots; asks the API for nothing.
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use overmind_export::{ListedSnapshot, Result, list_snapshots};
+
+use super::{global::Global, storage::Storage, table::Text};
+
+/// List the snapshots that are there
+#[derive(Debug, Args)]
+pub(super) struct Snapshots {
+    /// The names of jobs [default: all]
+    #[arg(value_name = "JOB")]
+    jobs: Vec<String>,
+    /// Print one JSON object a line instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    storage: Storage,
+}
+
+impl Snapshots {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        let config = global.required_config()?;
+        let storage = self.storage.options_with(global, &config)?;
+        let mut all = Vec::new();
+        for job in super::snapshot::jobs_of(&config, &self.jobs)? {
+            all.extend(list_snapshots(&job, &storage)?);
+        }
+        if self.json {
+            return all.iter().try_for_each(super::print_json);
+        }
+        if all.is_empty() {
+            return super::print("no snapshots\n");
+        }
+        let header = ["job", "snapshot", "dataset", "rows", "bytes", "complete", "unchanged since"];
+        super::print(&super::table::render(&header, all.iter().map(row)))
+    }
+}
+
+fn row(snapshot: &ListedSnapshot) -> Vec<Text> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    // The rest of the id is for machines.
+    let dataset = snapshot.dataset.map(|id| id.to_string().chars().take(8).collect());
+    let complete = match (&snapshot.problem, snapshot.complete) {
+        (Some(problem), _) => format!("no: it {problem}"),
+        (None, true) => "yes".to_owned(),
+        (None, false) => "no: interrupted".to_owned(),
+    };
+    // To the minute is enough for people; --json has the whole.
+    let minute = |at: &String| at.chars().take(16).collect::<String>().replace('T', " ");
+    let unchanged = snapshot.unchanged_until.as_ref().map(|until| {
+        let runs = snapshot.unchanged_runs;
+        let noun = if runs == 1 { "run" } else { "runs" };
+        format!("{runs} {noun}, until {}", minute(until))
+    });
+    vec![
+        Text::Left(snapshot.job.clone()),
+        Text::Whole(snapshot.snapshot.to_string()),
+        Text::Whole(or_dash(dataset)),
+        Text::Right(or_dash(snapshot.rows.map(|rows| HumanCount(rows).to_string()))),
+        Text::Right(or_dash(snapshot.bytes.map(|bytes| HumanBytes(bytes).to_string()))),
+        Text::Left(complete),
+        Text::Whole(or_dash(unchanged)),
+    ]
+}

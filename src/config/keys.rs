@@ -1,0 +1,223 @@
+//! The keys of a job, each read and checked by itself; a job's own win over the defaults.
+
+use std::{path::PathBuf, time::Duration};
+
+use chrono_tz::Tz;
+use uuid::Uuid;
+
+use super::{
+    Keep, Schedule, Unchanged,
+    section::{Item, Result, Section, nearest},
+};
+use crate::{
+    batch::Column,
+    client::Source,
+    error::Error,
+    location::StorageOptions,
+    sink::{Compression, Format},
+};
+
+/// Whatever a `[[job]]` or `[defaults]` says; what it does not say is `None`.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Keys {
+    pub(super) dataset: Option<Uuid>,
+    pub(super) select: Option<Select>,
+    pub(super) dataset_name: Option<glob::Pattern>,
+    pub(super) agent: Option<Uuid>,
+    pub(super) generator_model: Option<String>,
+    pub(super) search: Option<String>,
+    pub(super) source: Option<Source>,
+    pub(super) version: Option<i64>,
+    pub(super) version_min: Option<i64>,
+    pub(super) version_max: Option<i64>,
+    pub(super) ordering: Option<String>,
+    pub(super) root: Option<String>,
+    pub(super) storage: Option<StorageOptions>,
+    pub(super) format: Option<Format>,
+    pub(super) compression: Option<Compression>,
+    pub(super) columns: Option<Vec<Column>>,
+    pub(super) page_size: Option<u32>,
+    pub(super) rows_per_file: Option<u64>,
+    pub(super) sweeps: Option<u32>,
+    pub(super) temp_dir: Option<PathBuf>,
+    pub(super) unchanged: Option<Unchanged>,
+    pub(super) keep: Option<Keep>,
+    pub(super) schedule: Option<Schedule>,
+    pub(super) timezone: Option<Tz>,
+    pub(super) catch_up: Option<bool>,
+    pub(super) jitter: Option<Duration>,
+    pub(super) on_result: Option<Vec<String>>,
+}
+
+/// What `select` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Select {
+    Latest,
+    All,
+}
+
+impl Keys {
+    /// Takes every key of a job but its name.
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
+        let id = |item: &Item<'_>| item.parse(uuid);
+        let text = |item: &Item<'_>| item.text().map(str::to_owned);
+        let keys = Self {
+            dataset: section.read("dataset", id)?,
+            select: section.read("select", |item| item.parse(select))?,
+            dataset_name: section.read("dataset_name", |item| item.parse(pattern))?,
+            agent: section.read("agent", id)?,
+            generator_model: section.read("generator_model", text)?,
+            search: section.read("search", text)?,
+            source: section.read("source", |item| item.parse(library))?,
+            version: section.read("version", Item::integer)?,
+            version_min: section.read("version_min", Item::integer)?,
+            version_max: section.read("version_max", Item::integer)?,
+            ordering: section.read("ordering", text)?,
+            root: section.read("root", text)?,
+            storage: section.read("storage", storage)?,
+            format: section.read("format", |item| item.parse(library))?,
+            compression: section.read("compression", |item| item.parse(library))?,
+            columns: section.read("columns", columns)?,
+            page_size: section.read("page_size", positive)?,
+            rows_per_file: section.read("rows_per_file", positive)?,
+            sweeps: section.read("sweeps", Item::integer)?,
+            temp_dir: section.read("temp_dir", |item| item.text().map(PathBuf::from))?,
+            unchanged: section.read("unchanged", |item| item.parse(unchanged))?,
+            keep: section.read("keep", keep)?,
+            schedule: section.read("schedule", |item| item.parse(Schedule::parse))?,
+            timezone: section.read("timezone", |item| item.parse(timezone))?,
+            catch_up: section.read("catch_up", Item::flag)?,
+            jitter: section.read("jitter", |item| item.parse(duration))?,
+            on_result: section.read("on_result", Item::texts)?,
+        };
+        if keys.dataset.is_some() && (keys.select.is_some() || keys.dataset_name.is_some()) {
+            return Err(section.wrong(
+                "dataset names one dataset, select and dataset_name look for some: give one of both",
+            ));
+        }
+        Ok(keys)
+    }
+
+    /// These keys, and those of the defaults where they say nothing.
+    pub(super) fn or(self, defaults: &Self) -> Self {
+        // One dataset and a choice of datasets exclude each other, so one's own rules out the other.
+        let (chooses, names) = (self.select.is_some() || self.dataset_name.is_some(), self.dataset);
+        let unless = |no: bool, yes: &Self| if no { Self::default() } else { yes.clone() };
+        let dataset = names.or(unless(chooses, defaults).dataset);
+        let choice = unless(names.is_some(), defaults);
+        let d = defaults.clone();
+        Self {
+            dataset,
+            select: self.select.or(choice.select),
+            dataset_name: self.dataset_name.or(choice.dataset_name),
+            agent: self.agent.or(d.agent),
+            generator_model: self.generator_model.or(d.generator_model),
+            search: self.search.or(d.search),
+            source: self.source.or(d.source),
+            version: self.version.or(d.version),
+            version_min: self.version_min.or(d.version_min),
+            version_max: self.version_max.or(d.version_max),
+            ordering: self.ordering.or(d.ordering),
+            root: self.root.or(d.root),
+            storage: self.storage.or(d.storage),
+            format: self.format.or(d.format),
+            compression: self.compression.or(d.compression),
+            columns: self.columns.or(d.columns),
+            page_size: self.page_size.or(d.page_size),
+            rows_per_file: self.rows_per_file.or(d.rows_per_file),
+            sweeps: self.sweeps.or(d.sweeps),
+            temp_dir: self.temp_dir.or(d.temp_dir),
+            unchanged: self.unchanged.or(d.unchanged),
+            keep: self.keep.or(d.keep),
+            schedule: self.schedule.or(d.schedule),
+            timezone: self.timezone.or(d.timezone),
+            catch_up: self.catch_up.or(d.catch_up),
+            jitter: self.jitter.or(d.jitter),
+            on_result: self.on_result.or(d.on_result),
+        }
+    }
+}
+
+/// A value that the library knows how to read.
+fn library<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| match error {
+        Error::Invalid { why, .. } => why,
+        error => error.to_string(),
+    })
+}
+
+fn uuid(text: &str) -> Result<Uuid, String> {
+    let why = "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
+    text.trim().parse().map_err(|_| why.to_owned())
+}
+
+fn select(text: &str) -> Result<Select, String> {
+    match text {
+        "latest" => Ok(Select::Latest),
+        "all" => Ok(Select::All),
+        _ => Err("use latest or all".to_owned()),
+    }
+}
+
+fn unchanged(text: &str) -> Result<Unchanged, String> {
+    match text {
+        "metadata" => Ok(Unchanged::Metadata),
+        "content" => Ok(Unchanged::Content),
+        "never" => Ok(Unchanged::Never),
+        _ => Err("use metadata, content or never".to_owned()),
+    }
+}
+
+fn pattern(text: &str) -> Result<glob::Pattern, String> {
+    glob::Pattern::new(text).map_err(|error| error.msg.to_owned())
+}
+
+fn timezone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| {
+        let nearest = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+        format!("there is no such time zone; the nearest name is {nearest:?}")
+    })
+}
+
+/// `50ms`, `10m`, `1h 30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let why = "give a number with a unit, such as 30s, 10m or 2h";
+    humantime::parse_duration(text).map_err(|_| why.to_owned())
+}
+
+fn columns(item: &Item<'_>) -> Result<Vec<Column>> {
+    let columns = item.texts()?.into_iter().map(|name| library(&name));
+    columns.collect::<Result<_, String>>().map_err(|why| item.wrong(why))
+}
+
+fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &Item<'_>) -> Result<T> {
+    match item.integer()? {
+        zero if zero == T::default() => Err(item.wrong("it must be at least 1")),
+        number => Ok(number),
+    }
+}
+
+/// Settings by name, which are not quoted: some are secrets.
+fn storage(item: &Item<'_>) -> Result<StorageOptions> {
+    item.pairs().map(|pairs| {
+        let options = StorageOptions::default();
+        pairs.into_iter().fold(options, |options, (key, value)| options.with(key, value))
+    })
+}
+
+fn keep(item: &Item<'_>) -> Result<Keep> {
+    let mut section = item
+        .section()
+        .map_err(|_| item.wrong("give counts, such as { last = 30, monthly = 12 }"))?;
+    let keep = Keep {
+        last: section.read("last", Item::integer)?.unwrap_or(0),
+        daily: section.read("daily", Item::integer)?.unwrap_or(0),
+        weekly: section.read("weekly", Item::integer)?.unwrap_or(0),
+        monthly: section.read("monthly", Item::integer)?.unwrap_or(0),
+    };
+    section.finish()?;
+    if keep == Keep::default() {
+        return Err(item.wrong("it keeps nothing; leave it out to keep everything"));
+    }
+    Ok(keep)
+}

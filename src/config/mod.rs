@@ -1,0 +1,269 @@
+//! The configuration file of nightly snapshots: read, checked as a whole, its defaults filled in.
+//!
+//! It is the file that was named, or the one in the user's configuration directory; never one that
+//! happens to lie in the current directory, which could send a key elsewhere or run a command. What
+//! is wrong in it is named with its line. It never sends, and never touches a snapshot.
+
+mod api;
+mod job;
+mod keys;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+};
+
+use toml::de::DeTable;
+
+pub(crate) use self::section::nearest;
+pub use self::{
+    api::Api,
+    job::{DatasetName, Job, Keep, Schedule, Selection, Unchanged},
+};
+use self::{
+    keys::{Keys, Select},
+    section::{Section, Wrong},
+};
+use crate::{
+    client::Query,
+    error::{Error, Result},
+    location::Location,
+};
+
+/// The configuration file, read and checked.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use overmind_export::Config;
+///
+/// let text = r#"
+///     [defaults]
+///     root = "snapshots"
+///     keep = { last = 30 }
+///
+///     [[job]]
+///     name = "triage-eval"
+///     dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+///     schedule = "0 2 * * *"
+/// "#;
+/// let config = Config::parse(text, "/etc/overmind/snapshots.toml".as_ref())?;
+/// assert_eq!(config.jobs[0].root, "/etc/overmind/snapshots");
+/// assert_eq!(config.jobs[0].keep.map(|keep| keep.last), Some(30));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// How to reach the API.
+    pub api: Api,
+    /// The jobs, in the order of the file.
+    pub jobs: Vec<Job>,
+}
+
+impl Config {
+    /// Where the file is looked for when none is named: `overmind-export/snapshots.toml` in
+    /// `XDG_CONFIG_HOME`, else in `~/.config`; on Windows in `APPDATA`. `None` without a home.
+    pub fn default_path() -> Option<PathBuf> {
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+        let folder = if cfg!(windows) {
+            absolute("APPDATA")
+        } else {
+            absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))
+        };
+        Some(folder?.join("overmind-export").join("snapshots.toml"))
+    }
+
+    /// Reads the named file, or the user's own if there is one.
+    ///
+    /// # Errors
+    /// [`Error::ConfigurationFile`] when the named file is not there, or when what is there cannot
+    /// be read or used.
+    pub fn find(named: Option<&Path>) -> Result<Option<Self>> {
+        match named {
+            Some(path) => Self::read(path).map(Some),
+            None => match Self::default_path().filter(|path| path.exists()) {
+                Some(path) => Self::read(&path).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::ConfigurationFile`], with the line and the value of what is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let unusable = |error: io::Error| unusable(path, error);
+        let text = std::fs::read_to_string(path).map_err(unusable)?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of a file that lies, or would lie, at this path.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let absolute = std::path::absolute(path).map_err(|error| unusable(path, error))?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        parse(text, folder)
+            .map(|(api, jobs)| Self { path: absolute.clone(), api, jobs })
+            .map_err(|wrong| unusable(path, wrong))
+    }
+
+    /// The jobs with these names, in the order of the file; all of them if no name is given.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that no job has, with the nearest one.
+    pub fn jobs_named(&self, names: &[String]) -> Result<Vec<Job>> {
+        let known = || self.jobs.iter().map(|job| job.name.as_str());
+        if let Some(unknown) = names.iter().find(|name| !known().any(|known| known == **name)) {
+            let why = match nearest(unknown, known()) {
+                "" => format!("{} has no jobs", self.path.display()),
+                nearest => format!("{} has none; the nearest is {nearest:?}", self.path.display()),
+            };
+            return Err(Error::invalid("job", unknown, why));
+        }
+        let wanted = |job: &&Job| names.is_empty() || names.contains(&job.name);
+        Ok(self.jobs.iter().filter(wanted).cloned().collect())
+    }
+}
+
+fn unusable(path: &Path, error: impl Into<crate::error::Cause>) -> Error {
+    let source = error.into();
+    Error::ConfigurationFile { what: "the configuration", path: path.to_owned(), source }
+}
+
+fn parse(text: &str, folder: &Path) -> section::Result<(Api, Vec<Job>)> {
+    let document = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        Wrong::new(text, at, error.message().replace('\n', ", "))
+    })?;
+    let mut file = Section::new(text, "", 0, document.get_ref());
+    let resolve = |path: &str| folder.join(path);
+    let api = match file.take("api") {
+        Some(item) => Api::read(item.section()?, resolve)?,
+        None => Api::default(),
+    };
+    let mut defaults = Keys::default();
+    if let Some(item) = file.take("defaults") {
+        let mut section = item.section()?;
+        defaults = Keys::read(&mut section)?;
+        section.finish()?;
+    }
+    let mut jobs: Vec<Job> = Vec::new();
+    if let Some(item) = file.take("job") {
+        for section in item.sections()? {
+            jobs.push(job(text, section, &defaults, &jobs, resolve)?);
+        }
+    }
+    file.finish()?;
+    Ok((api, jobs))
+}
+
+fn job(
+    text: &str,
+    mut section: Section<'_>,
+    defaults: &Keys,
+    before: &[Job],
+    resolve: impl Fn(&str) -> PathBuf,
+) -> section::Result<Job> {
+    let Some(name_item) = section.take("name") else {
+        return Err(section.wrong("it has no name"));
+    };
+    let name = name_item.parse(job_name)?;
+    if let Some(other) = before.iter().find(|job| job.name.eq_ignore_ascii_case(&name)) {
+        let line = other.line;
+        return Err(name_item.wrong(format!("the job on line {line} has that name already")));
+    }
+    section.rename(format!("[[job]] {name:?}"));
+    let own = Keys::read(&mut section)?;
+    // First of all: what is missing may be there under a name with a typing error.
+    section.finish()?;
+    let keys = own.or(defaults);
+    let filters = Query {
+        agent: keys.agent,
+        generator_model: keys.generator_model,
+        ordering: None,
+        search: keys.search,
+        source: keys.source,
+        version: keys.version,
+        version_min: keys.version_min,
+        version_max: keys.version_max,
+    };
+    let pattern = DatasetName(keys.dataset_name);
+    let chooses = filters != Query::default() || pattern.0.is_some();
+    let selection = match (keys.dataset, keys.select) {
+        (Some(id), _) => Selection::Dataset(id),
+        (None, Some(Select::All)) => Selection::All(pattern),
+        (None, select) if select.is_some() || chooses => Selection::Latest(pattern),
+        (None, _) => {
+            let why = "it names no dataset and has no filter to choose one by: give dataset, agent, \
+                       dataset_name, source, … or select";
+            return Err(section.wrong(why));
+        }
+    };
+    let query = Query { ordering: keys.ordering, ..filters };
+    query.validate().map_err(|error| section.wrong(error))?;
+    let Some(root) = keys.root else {
+        return Err(section.wrong("it has no root: give one here or in [defaults]"));
+    };
+    let root = match root.contains("://") {
+        true => root,
+        false => resolve(&root).to_string_lossy().into_owned(),
+    };
+    let storage = keys.storage.unwrap_or_default();
+    Location::parse(&root, &storage).map_err(|error| section.wrong(format!("root: {error}")))?;
+    let compression = keys.compression;
+    if let Some(compression) = compression {
+        let format = keys.format.unwrap_or(crate::sink::Format::Parquet);
+        crate::sink::Encoding::new(format, compression).map_err(|error| section.wrong(error))?;
+    }
+    let on_result = keys.on_result.map(|mut command| {
+        // A bare name is looked for in PATH, as a shell does.
+        if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
+            *program = resolve(program).to_string_lossy().into_owned();
+        }
+        command
+    });
+    let line = 1 + text.as_bytes().iter().take(name_item.start()).filter(|b| **b == b'\n').count();
+    Ok(Job {
+        name,
+        line,
+        selection,
+        query,
+        root,
+        storage,
+        format: keys.format,
+        compression,
+        columns: keys.columns,
+        page_size: keys.page_size,
+        rows_per_file: keys.rows_per_file,
+        sweeps: keys.sweeps,
+        temp_dir: keys.temp_dir.map(|path| resolve(&path.to_string_lossy())),
+        unchanged: keys.unchanged.unwrap_or_default(),
+        keep: keys.keep,
+        schedule: keys.schedule,
+        timezone: keys.timezone.unwrap_or(chrono_tz::UTC),
+        catch_up: keys.catch_up.unwrap_or(true),
+        jitter: keys.jitter.unwrap_or_default(),
+        on_result,
+    })
+}
+
+/// A name that is a folder on any system and in any store, and no control file of ours.
+fn job_name(name: &str) -> section::Result<String, String> {
+    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.chars().all(usual) || name.len() > 100 {
+        return Err("a name is a folder: letters, digits, - _ . and at most 100 of them".to_owned());
+    }
+    if name.starts_with(['.', '_', '-']) {
+        return Err("a name begins with a letter or a digit".to_owned());
+    }
+    Ok(name.to_owned())
+}

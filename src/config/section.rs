@@ -1,0 +1,191 @@
+//! One table of the file, read key by key: what is not asked for is unknown. Never decides what a
+//! value means together with others.
+
+use std::{fmt, ops::Range};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// What is wrong in a file, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub(super) struct Wrong {
+    line: usize,
+    what: String,
+}
+
+pub(super) type Result<T, E = Wrong> = std::result::Result<T, E>;
+
+impl Wrong {
+    pub(super) fn new(text: &str, at: usize, what: impl Into<String>) -> Self {
+        let line = 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+        Self { line, what: what.into() }
+    }
+}
+
+/// A value and where it was written.
+#[derive(Debug, Clone)]
+pub(super) struct Item<'t> {
+    text: &'t str,
+    section: String,
+    key: &'static str,
+    span: Range<usize>,
+    value: &'t DeValue<'t>,
+}
+
+/// A table whose keys are asked for one after another.
+pub(super) struct Section<'t> {
+    text: &'t str,
+    name: String,
+    start: usize,
+    entries: Vec<(&'t Spanned<std::borrow::Cow<'t, str>>, &'t Spanned<DeValue<'t>>)>,
+    known: Vec<&'static str>,
+}
+
+impl<'t> Section<'t> {
+    pub(super) fn new(
+        text: &'t str,
+        name: impl Into<String>,
+        start: usize,
+        table: &'t DeTable<'t>,
+    ) -> Self {
+        let entries = table.iter().collect();
+        Self { text, name: name.into(), start, entries, known: Vec::new() }
+    }
+
+    /// A better name for messages, once one is known.
+    pub(super) fn rename(&mut self, name: impl Into<String>) {
+        self.name = name.into();
+    }
+
+    /// Something is wrong with the table as a whole.
+    pub(super) fn wrong(&self, what: impl fmt::Display) -> Wrong {
+        Wrong::new(self.text, self.start, format!("{}: {what}", self.name))
+    }
+
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'t>> {
+        self.known.push(key);
+        let index = self.entries.iter().position(|(name, _)| name.get_ref() == key)?;
+        let (_, value) = self.entries.swap_remove(index);
+        let section = self.name.clone();
+        Some(Item { text: self.text, section, key, span: value.span(), value: value.get_ref() })
+    }
+
+    /// Takes a key and reads its value.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&Item<'t>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.take(key).map(|item| read(&item)).transpose()
+    }
+
+    /// Refuses what nobody asked for.
+    pub(super) fn finish(&self) -> Result<()> {
+        let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
+            return Ok(());
+        };
+        let name = key.get_ref();
+        let within =
+            if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
+        let nearest = nearest(name, self.known.iter().copied());
+        let what = format!("unknown key {name:?}{within}; the nearest known key is {nearest:?}");
+        Err(Wrong::new(self.text, key.span().start, what))
+    }
+}
+
+impl<'t> Item<'t> {
+    /// Why the value is none, after the value as it was written.
+    pub(super) fn wrong(&self, why: impl fmt::Display) -> Wrong {
+        let within =
+            if self.section.is_empty() { String::new() } else { format!(" in {}", self.section) };
+        let value = self.text.get(self.span.clone()).unwrap_or_default();
+        let mut shown: String = value.chars().take(100).collect();
+        if shown.len() < value.len() {
+            shown.push('…');
+        }
+        let key = self.key;
+        Wrong::new(self.text, self.span.start, format!("{key} = {shown}{within}: {why}"))
+    }
+
+    pub(super) fn start(&self) -> usize {
+        self.span.start
+    }
+
+    pub(super) fn text(&self) -> Result<&'t str> {
+        match self.value.as_str() {
+            Some(text) if text.trim().is_empty() => Err(self.wrong("it is empty")),
+            Some(text) => Ok(text),
+            None => Err(self.wrong("give a text in quotes")),
+        }
+    }
+
+    /// A text that something else knows how to read.
+    pub(super) fn parse<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T> {
+        parse(self.text()?).map_err(|why| self.wrong(why))
+    }
+
+    pub(super) fn flag(&self) -> Result<bool> {
+        self.value.as_bool().ok_or_else(|| self.wrong("give true or false"))
+    }
+
+    pub(super) fn integer<T: TryFrom<i64>>(&self) -> Result<T> {
+        let integer = self.value.as_integer().ok_or_else(|| self.wrong("give a whole number"))?;
+        i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix())
+            .ok()
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| self.wrong("the number is out of range"))
+    }
+
+    pub(super) fn texts(&self) -> Result<Vec<String>> {
+        let wrong = || self.wrong("give a list of texts, such as [\"a\", \"b\"]");
+        let list = self.value.as_array().filter(|list| !list.is_empty()).ok_or_else(wrong)?;
+        let text = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+        list.iter().map(text).collect::<Option<_>>().ok_or_else(wrong)
+    }
+
+    /// A table of texts, by any names; what is wrong with it is said without quoting it.
+    pub(super) fn pairs(&self) -> Result<Vec<(&'t str, &'t str)>> {
+        let (key, section) = (self.key, &self.section);
+        let why = format!("{key} in {section}: give texts by name, such as {{ region = \"eu\" }}");
+        let wrong = || Wrong::new(self.text, self.span.start, why.clone());
+        let pairs = self.value.as_table().ok_or_else(wrong)?.iter();
+        let pair = |(name, value): (&'t Spanned<_>, &'t Spanned<DeValue<'t>>)| {
+            let name: &'t std::borrow::Cow<'t, str> = name.get_ref();
+            Some((name.as_ref(), value.get_ref().as_str()?))
+        };
+        pairs.map(pair).collect::<Option<_>>().ok_or_else(wrong)
+    }
+
+    /// A table inside the table.
+    pub(super) fn section(&self) -> Result<Section<'t>> {
+        let table = self.value.as_table().ok_or_else(|| self.wrong("give a table"))?;
+        let name = match self.section.as_str() {
+            "" => format!("[{}]", self.key),
+            within => format!("{} of {within}", self.key),
+        };
+        Ok(Section::new(self.text, name, self.span.start, table))
+    }
+
+    /// Tables, each begun with `[[key]]`.
+    pub(super) fn sections(&self) -> Result<Vec<Section<'t>>> {
+        let name = format!("[[{}]]", self.key);
+        let wrong = || self.wrong(format!("each begins with {name}"));
+        let tables = self.value.as_array().ok_or_else(wrong)?.iter();
+        let section = |value: &'t Spanned<DeValue<'t>>| {
+            let table = value.get_ref().as_table()?;
+            Some(Section::new(self.text, name.clone(), value.span().start, table))
+        };
+        tables.map(section).collect::<Option<_>>().ok_or_else(wrong)
+    }
+}
+
+/// The one that a typing error was most likely meant to be.
+pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
+    let typed = typed.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());
+    let known = known.into_iter().map(|name| (likeness(name), name));
+    known.max_by(|(a, _), (b, _)| a.total_cmp(b)).map_or("", |(_, name)| name)
+}

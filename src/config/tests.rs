@@ -1,0 +1,226 @@
+use std::path::Path;
+
+use super::*;
+
+const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
+
+fn read(text: &str) -> Result<Config> {
+    Config::parse(text, Path::new("/etc/overmind/snapshots.toml"))
+}
+
+/// The causes of what is wrong with a file.
+#[track_caller]
+fn wrong(text: &str) -> String {
+    let error = read(text).unwrap_err();
+    assert_eq!(error.exit_code(), 78);
+    let told = error.report().to_string();
+    let told =
+        told.replace("error: cannot use the configuration /etc/overmind/snapshots.toml\n", "");
+    told.replace("  cause: ", "").replace(ID, "ID")
+}
+
+/// What is wrong with a job that has this line among right ones.
+#[track_caller]
+fn wrong_in_job(line: &str) -> String {
+    wrong(&format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\nroot = \"out\"\n{line}\n"))
+}
+
+#[test]
+fn an_empty_file_has_no_jobs() {
+    assert_eq!(read("").unwrap().jobs.len(), 0);
+}
+
+#[test]
+fn what_a_job_does_not_say_the_defaults_say() {
+    let config = read(&format!(
+        "[api]\napi_key_file = \"overmind.key\"\nconcurrency = 4\ntimeout = \"5s\"\n\
+         [defaults]\nroot = \"snapshots\"\ntimezone = \"Europe/London\"\nkeep = {{ last = 30 }}\n\
+         source = \"production\"\njitter = \"10m\"\n\
+         [[job]]\nname = \"a\"\ndataset = \"{ID}\"\nschedule = \"0 2 * * *\"\n\
+         [[job]]\nname = \"b\"\nselect = \"all\"\nroot = \"s3://bucket/prefix\"\n\
+         timezone = \"America/New_York\"\nkeep = {{ daily = 7 }}\nsource = \"seed\"\n\
+         on_result = [\"bin/tell\", \"x\"]\nschedule = \"30 2 * * mon-fri\"\n"
+    ))
+    .unwrap();
+    assert_eq!(config.api.api_key_file.as_deref(), Some(Path::new("/etc/overmind/overmind.key")));
+    let [a, b] = &config.jobs[..] else { panic!("{config:?}") };
+    assert_eq!((a.name.as_str(), a.line), ("a", 12));
+    assert_eq!(a.selection, Selection::Dataset(ID.parse().unwrap()));
+    assert_eq!(a.root, "/etc/overmind/snapshots");
+    assert_eq!(a.timezone, chrono_tz::Europe::London);
+    assert_eq!(a.keep, Some(Keep { last: 30, ..Keep::default() }));
+    assert_eq!(a.query.to_string(), "source=production");
+    assert_eq!(a.jitter, std::time::Duration::from_secs(600));
+    assert!(a.catch_up && a.on_result.is_none());
+    assert_eq!(a.schedule.as_ref().unwrap().as_str(), "0 2 * * *");
+    assert_eq!(b.selection, Selection::All(DatasetName::default()));
+    assert_eq!(b.root, "s3://bucket/prefix");
+    assert_eq!(b.timezone, chrono_tz::America::New_York);
+    assert_eq!(b.keep, Some(Keep { daily: 7, ..Keep::default() }));
+    assert_eq!(b.query.to_string(), "source=seed");
+    assert_eq!(b.on_result, Some(vec!["/etc/overmind/bin/tell".to_owned(), "x".to_owned()]));
+}
+
+#[test]
+fn a_job_that_names_a_dataset_does_not_look_for_one_and_the_other_way_round() {
+    let defaults = "[defaults]\nroot = \"r\"\nselect = \"all\"\ndataset_name = \"a*\"\n";
+    let job = format!("[[job]]\nname = \"a\"\ndataset = \"{ID}\"\n");
+    let job = &read(&(defaults.to_owned() + &job)).unwrap().jobs[0];
+    assert_eq!(job.selection, Selection::Dataset(ID.parse().unwrap()));
+    let defaults = format!("[defaults]\nroot = \"r\"\ndataset = \"{ID}\"\n");
+    let job = "[[job]]\nname = \"a\"\ndataset_name = \"support-*\"\n";
+    let job = &read(&(defaults + job)).unwrap().jobs[0];
+    let Selection::Latest(name) = &job.selection else { panic!("{job:?}") };
+    assert!(name.matches(Some("support-chat")));
+    assert!(!name.matches(Some("a support-chat")) && !name.matches(None));
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    let told = [
+        wrong("\n[apis]\n"),
+        wrong("[api]\nbase-url = \"x\"\n"),
+        wrong("[defaults]\nroot = \"r\"\nname = \"x\"\n"),
+        wrong("[[jobs]]\nname = \"x\"\n"),
+        wrong_in_job("time_zone = \"UTC\""),
+        wrong_in_job("keep = { last = 1, hourly = 3 }"),
+        wrong_in_job("page_size = 5\nzz = 1\nSchedule = \"@daily\""),
+        wrong("[api]\napi_key = \"ovr_secret\"\n"),
+    ];
+    insta::assert_snapshot!(told.concat(), @r#"
+    line 2: unknown key "apis"; the nearest known key is "api"
+    line 2: unknown key "base-url" in [api]; the nearest known key is "base_url"
+    line 3: unknown key "name" in [defaults]; the nearest known key is "agent"
+    line 1: unknown key "jobs"; the nearest known key is "job"
+    line 5: unknown key "time_zone" in [[job]] "nightly"; the nearest known key is "timezone"
+    line 5: unknown key "hourly" in keep of [[job]] "nightly"; the nearest known key is "monthly"
+    line 6: unknown key "zz" in [[job]] "nightly"; the nearest known key is "timezone"
+    line 2: unknown key "api_key" in [api]; the nearest known key is "api_key_file"
+    "#);
+}
+
+#[test]
+fn a_value_that_is_none_is_quoted_with_its_line() {
+    let told = [
+        "dataset_name = \"a\"",
+        "select = \"newest\"",
+        "agent = \"me\"",
+        "source = \"prod\"",
+        "version = \"3\"",
+        "version = 99999999999999999999",
+        "version_min = 3\nversion_max = 2",
+        "search = \" \"",
+        "format = \"csv\"",
+        "compression = \"gzip\"",
+        "columns = [\"id\", \"label\"]",
+        "columns = []",
+        "page_size = 0",
+        "rows_per_file = -1",
+        "unchanged = \"yes\"",
+        "keep = 5",
+        "keep = {}",
+        "keep = { last = 0 }",
+        "keep = { last = -1 }",
+        "schedule = \"0 2 * *\"",
+        "schedule = \"0 0 2 * * *\"",
+        "schedule = \"0 25 * * *\"",
+        "schedule = \"0 2 * * funday\"",
+        "schedule = \"0 0 30 2 *\"",
+        "schedule = \"@nightly\"",
+        "timezone = \"Europe/Londn\"",
+        "catch_up = \"no\"",
+        "jitter = \"soon\"",
+        "jitter = 10",
+        "on_result = \"mail me\"",
+        "on_result = []",
+    ]
+    .map(wrong_in_job);
+    insta::assert_snapshot!(told.concat(), @r#"
+    line 1: [[job]] "nightly": dataset names one dataset, select and dataset_name look for some: give one of both
+    line 5: select = "newest" in [[job]] "nightly": use latest or all
+    line 5: agent = "me" in [[job]] "nightly": an id is a UUID, such as ID
+    line 5: source = "prod" in [[job]] "nightly": use seed, synthetic, augmented or production
+    line 5: version = "3" in [[job]] "nightly": give a whole number
+    line 5: version = 99999999999999999999 in [[job]] "nightly": the number is out of range
+    line 1: [[job]] "nightly": "3..2" is not a valid version range: version_min must not be above version_max
+    line 5: search = " " in [[job]] "nightly": it is empty
+    line 5: format = "csv" in [[job]] "nightly": use parquet, arrow or jsonl
+    line 1: [[job]] "nightly": "gzip" is not a valid compression: parquet takes none, snappy, lz4, zstd or zstd:LEVEL
+    line 5: columns = ["id", "label"] in [[job]] "nightly": the columns are id, order, input, expected_output, persona, tags, additional_properties
+    line 5: columns = [] in [[job]] "nightly": give a list of texts, such as ["a", "b"]
+    line 5: page_size = 0 in [[job]] "nightly": it must be at least 1
+    line 5: rows_per_file = -1 in [[job]] "nightly": the number is out of range
+    line 5: unchanged = "yes" in [[job]] "nightly": use metadata, content or never
+    line 5: keep = 5 in [[job]] "nightly": give counts, such as { last = 30, monthly = 12 }
+    line 5: keep = {} in [[job]] "nightly": it keeps nothing; leave it out to keep everything
+    line 5: keep = { last = 0 } in [[job]] "nightly": it keeps nothing; leave it out to keep everything
+    line 5: last = -1 in keep of [[job]] "nightly": the number is out of range
+    line 5: schedule = "0 2 * *" in [[job]] "nightly": it has 4 fields, not the five: minute, hour, day of the month, month, day of the week
+    line 5: schedule = "0 0 2 * * *" in [[job]] "nightly": it has 6 fields, not the five: minute, hour, day of the month, month, day of the week
+    line 5: schedule = "0 25 * * *" in [[job]] "nightly": Number out of bounds.
+    line 5: schedule = "0 2 * * funday" in [[job]] "nightly": CronPattern contains illegal character 'F' in part 'FUNDAY'
+    line 5: schedule = "0 0 30 2 *" in [[job]] "nightly": no such day ever comes
+    line 5: schedule = "@nightly" in [[job]] "nightly": Pattern must have 5 fields when seconds are disallowed.
+    line 5: timezone = "Europe/Londn" in [[job]] "nightly": there is no such time zone; the nearest name is "Europe/London"
+    line 5: catch_up = "no" in [[job]] "nightly": give true or false
+    line 5: jitter = "soon" in [[job]] "nightly": give a number with a unit, such as 30s, 10m or 2h
+    line 5: jitter = 10 in [[job]] "nightly": give a text in quotes
+    line 5: on_result = "mail me" in [[job]] "nightly": give a list of texts, such as ["a", "b"]
+    line 5: on_result = [] in [[job]] "nightly": give a list of texts, such as ["a", "b"]
+    "#);
+}
+
+#[test]
+fn a_job_that_is_not_whole_is_named_with_its_line() {
+    let told = [
+        wrong("[[job]]\ndataset = \"x\"\n"),
+        wrong("[[job]]\nname = \"a/b\"\n"),
+        wrong("[[job]]\nname = \"..\"\n"),
+        wrong("[[job]]\nname = \"_latest\"\n"),
+        wrong("# a comment\n[[job]]\nname = \"a\"\nroot = \"r\"\n"),
+        wrong("[[job]]\nname = \"a\"\nselect = \"latest\"\n"),
+        wrong(
+            "[defaults]\nroot = \"r\"\nselect = \"all\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"A\"\n",
+        ),
+        wrong("[job]\nname = \"a\"\n"),
+        wrong("[[job]]\nname = \n"),
+        wrong("[api]\n[api]\n"),
+        wrong("[api]\nconcurrency = 65\n"),
+        wrong("[api]\nrate_limit = \"fast\"\ntimeout = \"0s\"\n"),
+    ];
+    insta::assert_snapshot!(told.concat(), @r#"
+    line 1: [[job]]: it has no name
+    line 2: name = "a/b" in [[job]]: a name is a folder: letters, digits, - _ . and at most 100 of them
+    line 2: name = ".." in [[job]]: a name begins with a letter or a digit
+    line 2: name = "_latest" in [[job]]: a name begins with a letter or a digit
+    line 2: [[job]] "a": it names no dataset and has no filter to choose one by: give dataset, agent, dataset_name, source, … or select
+    line 1: [[job]] "a": it has no root: give one here or in [defaults]
+    line 7: name = "A" in [[job]]: the job on line 5 has that name already
+    line 1: job = [job]: each begins with [[job]]
+    line 2: string values must be quoted, expected literal string
+    line 2: duplicate key
+    line 2: concurrency = 65 in [api]: give "auto" or a number from 1 to 64
+    line 2: rate_limit = "fast" in [api]: give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+    "#);
+}
+
+#[test]
+fn jobs_are_found_by_name_and_an_unknown_name_by_its_nearest() {
+    let config = read(
+        "[defaults]\nroot = \"r\"\nselect = \"all\"\n\
+         [[job]]\nname = \"triage-eval\"\n[[job]]\nname = \"support\"\n",
+    )
+    .unwrap();
+    let names = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let jobs = config.jobs_named(&names)?;
+        Ok::<_, Error>(jobs.into_iter().map(|job| job.name).collect::<Vec<_>>())
+    };
+    assert_eq!(names(&[]).unwrap(), ["triage-eval", "support"]);
+    assert_eq!(names(&["support", "triage-eval"]).unwrap(), ["triage-eval", "support"]);
+    assert_eq!(
+        names(&["triage_eval"]).unwrap_err().to_string(),
+        "\"triage_eval\" is not a valid job: /etc/overmind/snapshots.toml has none; the nearest is \
+         \"triage-eval\""
+    );
+}

@@ -1,0 +1,151 @@
+use std::time::Duration;
+
+use super::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn entry(name: &str, schedule: &str, catch_up: bool) -> Entry<()> {
+    let cron = schedule.parse().unwrap();
+    let timetable = Timetable::new(name, &cron, chrono_tz::UTC, Duration::ZERO);
+    Entry { name: name.to_owned(), timetable, catch_up, job: () }
+}
+
+/// An agenda of these jobs that begins now, of which each last ran then.
+fn agenda(entries: Vec<Entry<()>>, now: &str, last_run: Option<&str>) -> Agenda<()> {
+    let mut agenda = Agenda::new(4);
+    let last_runs = entries.iter().filter_map(|it| Some((it.name.clone(), at(last_run?))));
+    let last_runs = last_runs.collect();
+    agenda.replace(entries, at(now), &last_runs);
+    agenda
+}
+
+/// What happens by now, in short.
+fn events(agenda: &mut Agenda<()>, now: &str) -> Vec<String> {
+    let hour = |slot: Slot| slot.scheduled.format("%dT%H:%M").to_string();
+    let text = |event| match event {
+        Event::Start { name, slot, missed, .. } => format!("start {name} {} +{missed}", hour(slot)),
+        Event::Busy { name, slot, .. } => format!("busy {name} {}", hour(slot)),
+        Event::Missed { name, slot, missed } => format!("missed {name} {} {missed}", hour(slot)),
+    };
+    agenda.due(at(now)).into_iter().map(text).collect()
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn a_job_runs_at_its_time_and_not_again_before_the_next() {
+    let mut agenda = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-20T12:00:00Z", None);
+    assert_eq!(agenda.wakes(), Some(at("2026-11-21T02:00:00Z")));
+    assert_eq!(events(&mut agenda, "2026-11-21T01:59:59.999Z"), NONE);
+    assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z"), ["start a 21T02:00 +0"]);
+    agenda.ended("a");
+    assert_eq!(events(&mut agenda, "2026-11-21T02:00:00.001Z"), NONE);
+    assert_eq!(agenda.wakes(), Some(at("2026-11-22T02:00:00Z")));
+}
+
+#[test]
+fn downtime_is_made_up_for_by_exactly_one_run() {
+    let jobs = vec![entry("a", "0 2 * * *", true)];
+    let mut agenda = agenda(jobs, "2026-11-24T12:00:00Z", Some("2026-11-20T02:00:07Z"));
+    assert_eq!(events(&mut agenda, "2026-11-24T12:00:00Z"), ["start a 24T02:00 +3"]);
+    agenda.ended("a");
+    assert_eq!(events(&mut agenda, "2026-11-24T12:30:00Z"), NONE);
+    assert_eq!(agenda.wakes(), Some(at("2026-11-25T02:00:00Z")));
+}
+
+#[test]
+fn nothing_is_caught_up_unasked_or_by_a_job_that_never_ran() {
+    let last = Some("2026-11-20T02:00:07Z");
+    let mut unasked = agenda(vec![entry("a", "0 2 * * *", false)], "2026-11-24T12:00:00Z", last);
+    assert_eq!(events(&mut unasked, "2026-11-24T12:00:00Z"), NONE);
+    let mut new = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-24T12:00:00Z", None);
+    assert_eq!(events(&mut new, "2026-11-24T12:00:00Z"), NONE);
+    assert_eq!(events(&mut new, "2026-11-25T02:00:00Z"), ["start a 25T02:00 +0"]);
+}
+
+#[test]
+fn a_machine_that_slept_over_the_time_catches_up_or_says_what_it_missed() {
+    let jobs = vec![entry("a", "0 2 * * *", true), entry("b", "30 2 * * *", false)];
+    let mut agenda = agenda(jobs, "2026-11-20T12:00:00Z", None);
+    assert_eq!(
+        events(&mut agenda, "2026-11-23T08:00:00Z"),
+        ["start a 23T02:00 +2", "missed b 23T02:30 3"]
+    );
+    // A little late is on time.
+    assert_eq!(events(&mut agenda, "2026-11-24T02:34:00Z")[1..], ["start b 24T02:30 +0"]);
+}
+
+#[test]
+fn a_run_that_takes_longer_than_the_interval_is_followed_by_one() {
+    for catch_up in [true, false] {
+        let jobs = vec![entry("a", "*/10 * * * *", catch_up)];
+        let mut agenda = agenda(jobs, "2026-11-20T12:05:00Z", None);
+        assert_eq!(events(&mut agenda, "2026-11-20T12:10:00Z"), ["start a 20T12:10 +0"]);
+        assert_eq!(events(&mut agenda, "2026-11-20T12:20:00Z"), ["busy a 20T12:20"]);
+        // It says so once, and asks for no wake-up until the run has ended.
+        assert_eq!(events(&mut agenda, "2026-11-20T12:30:00Z"), NONE);
+        assert_eq!(agenda.wakes(), None);
+        agenda.ended("a");
+        assert_eq!(events(&mut agenda, "2026-11-20T12:47:00Z"), ["start a 20T12:40 +2"]);
+        agenda.ended("a");
+        assert_eq!(events(&mut agenda, "2026-11-20T12:49:00Z"), NONE);
+        assert_eq!(events(&mut agenda, "2026-11-20T12:50:00Z"), ["start a 20T12:50 +0"]);
+    }
+}
+
+#[test]
+fn no_more_jobs_than_allowed_run_side_by_side_and_the_others_follow() {
+    let jobs = ["a", "b", "c"].map(|name| entry(name, "0 2 * * *", false));
+    let mut agenda = agenda(jobs.into(), "2026-11-20T12:00:00Z", None);
+    agenda.side_by_side = 2;
+    assert_eq!(
+        events(&mut agenda, "2026-11-21T02:00:00Z"),
+        ["start a 21T02:00 +0", "start b 21T02:00 +0"]
+    );
+    assert_eq!(events(&mut agenda, "2026-11-21T02:30:00Z"), NONE);
+    agenda.ended("b");
+    // Hours later it is still not taken for downtime.
+    assert_eq!(events(&mut agenda, "2026-11-21T06:00:00Z"), ["start c 21T02:00 +0"]);
+}
+
+#[test]
+fn a_reload_keeps_what_has_run_and_what_is_running() {
+    let jobs = || vec![entry("a", "0 2 * * *", true), entry("b", "0 2 * * *", true)];
+    let mut agenda = agenda(jobs(), "2026-11-20T12:00:00Z", None);
+    assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z").len(), 2);
+    agenda.ended("a");
+    // `b` leaves the file and comes back while it runs.
+    let long_ago = ["a", "b"].map(|name| (name.to_owned(), at("2026-01-01T00:00:00Z"))).into();
+    agenda.replace(vec![entry("a", "0 2 * * *", true)], at("2026-11-21T02:01:00Z"), &long_ago);
+    assert_eq!(events(&mut agenda, "2026-11-21T02:02:00Z"), NONE);
+    agenda.replace(jobs(), at("2026-11-21T02:03:00Z"), &long_ago);
+    assert_eq!(events(&mut agenda, "2026-11-21T02:03:00Z"), NONE);
+    assert_eq!(
+        events(&mut agenda, "2026-11-22T02:00:00Z"),
+        ["start a 22T02:00 +0", "busy b 22T02:00"]
+    );
+}
+
+#[test]
+fn a_new_time_that_has_passed_today_is_not_run_today() {
+    let mut agenda = agenda(vec![entry("a", "0 22 * * *", true)], "2026-11-20T12:00:00Z", None);
+    let changed = vec![entry("a", "0 9 * * *", true)];
+    agenda.replace(changed, at("2026-11-20T15:00:00Z"), &BTreeMap::new());
+    assert_eq!(events(&mut agenda, "2026-11-20T15:00:00Z"), NONE);
+    assert_eq!(agenda.wakes(), Some(at("2026-11-21T09:00:00Z")));
+}
+
+#[test]
+fn a_clock_that_is_set_back_neither_repeats_a_run_nor_stops_them_for_years() {
+    let mut agenda = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-20T12:00:00Z", None);
+    assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z").len(), 1);
+    agenda.ended("a");
+    assert_eq!(events(&mut agenda, "2026-11-21T01:30:00Z"), NONE);
+    assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z"), NONE);
+    assert_eq!(events(&mut agenda, "2036-11-21T02:00:00Z").len(), 1);
+    agenda.ended("a");
+    assert_eq!(events(&mut agenda, "2026-11-22T01:00:00Z"), NONE);
+    assert_eq!(events(&mut agenda, "2026-11-22T02:00:00Z"), ["start a 22T02:00 +0"]);
+}

@@ -1,0 +1,76 @@
+#![cfg(unix)]
+
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::Config;
+
+/// What the job of a configuration with this `on_result` tells, which lies in the folder.
+fn hook(folder: &Path, on_result: &str) -> Result<OnResult> {
+    let text =
+        format!("[[job]]\nname = \"a\"\nroot = \"r\"\nselect = \"all\"\non_result = {on_result}\n");
+    let config = Config::parse(&text, &folder.join("snapshots.toml")).unwrap();
+    Ok(OnResult::of(&config.jobs[0], folder)?.unwrap())
+}
+
+fn script(folder: &Path, text: &str) {
+    let path = folder.join("tell");
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn the_program_gets_the_json_and_its_arguments_as_they_are_written() {
+    let folder = TempDir::new().unwrap();
+    script(folder.path(), "cat > told; echo \"$#:$1:$2\" >> told");
+    let hook = hook(folder.path(), r#"["./tell", "$HOME *; rm -rf x", "b c"]"#).unwrap();
+    hook.tell(b"{\"job\":\"a\"}\n", OnResult::LIMIT).await.unwrap();
+    let told = fs::read_to_string(folder.path().join("told")).unwrap();
+    assert_eq!(told, "{\"job\":\"a\"}\n2:$HOME *; rm -rf x:b c\n");
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_read_its_input_is_none_the_worse() {
+    let folder = TempDir::new().unwrap();
+    script(folder.path(), "exec 0<&-; exit 0");
+    let hook = hook(folder.path(), r#"["./tell"]"#).unwrap();
+    hook.tell(&vec![b'x'; 1 << 20], OnResult::LIMIT).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_fails_or_hangs_or_is_not_there_is_told_of() {
+    let folder = TempDir::new().unwrap();
+    script(folder.path(), "if [ \"$1\" = hang ]; then exec sleep 600; fi; exit 7");
+    let told = async |on_result: &str, limit| {
+        let hook = hook(folder.path(), on_result).unwrap();
+        let error = hook.tell(b"{}", Duration::from_millis(limit)).await.unwrap_err();
+        error.to_string().replace(&folder.path().display().to_string(), "FOLDER")
+    };
+    assert_eq!(told(r#"["./tell"]"#, 60_000).await, "FOLDER/./tell ended with exit status: 7");
+    assert_eq!(
+        told(r#"["./tell", "hang"]"#, 300).await,
+        "FOLDER/./tell did not end within 0.3 s and was killed"
+    );
+    let name = "overmind-no-such-program";
+    let said = told(&format!("[\"{name}\"]"), 60_000).await;
+    assert_eq!(said, format!("cannot start {name}"));
+}
+
+#[test]
+fn a_path_that_is_no_program_is_refused_when_the_file_is_read() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("notes"), "").unwrap();
+    fs::create_dir(folder.path().join("dir")).unwrap();
+    let said = ["./missing", "./notes", "./dir"].map(|program| {
+        let error = hook(folder.path(), &format!("[{program:?}]")).unwrap_err();
+        assert_eq!(error.exit_code(), 78);
+        error.to_string().replace(&folder.path().display().to_string(), "FOLDER")
+    });
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    on_result of job "a": FOLDER/./missing: cannot be run: No such file or directory (os error 2)
+    on_result of job "a": FOLDER/./notes: may not be executed: chmod +x
+    on_result of job "a": FOLDER/./dir: is no file
+    "#);
+}

@@ -1,0 +1,169 @@
+//! The configuration file's jobs as the scheduler runs them: a snapshot, then its metrics, its log line
+//! and its `on_result`. A result is told, whatever it is; nothing here ends the schedule.
+
+use std::{path::Path, slice, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use tokio::task::spawn_blocking;
+
+use super::{Entry, Metrics, OnResult, RunEnd, Runner, Slot, Timetable};
+use crate::{
+    client::Client,
+    config::{Config, Job},
+    error::{Error, Result, causes},
+    location::StorageOptions,
+    snapshots::{JobResult, RunOptions, Status, Stop, job_history, run_jobs},
+};
+
+/// A job with what its runs need.
+#[derive(Debug)]
+pub struct Planned {
+    job: Job,
+    client: Client,
+    storage: StorageOptions,
+    on_result: Option<OnResult>,
+}
+
+impl Planned {
+    /// The jobs that have a schedule, of those with these names, or of all if none is given. They share
+    /// the client's limit of requests, and reach the object stores of their roots with these options.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that no job has or a job that has no schedule;
+    /// [`Error::Configuration`] when nothing has one, or an `on_result` cannot be run.
+    pub fn of(
+        config: &Config,
+        names: &[String],
+        client: &Client,
+        storage: &StorageOptions,
+    ) -> Result<Vec<Entry<Arc<Self>>>> {
+        let jobs = config.jobs_named(names)?;
+        if let Some(job) = jobs.iter().find(|job| job.schedule.is_none())
+            && !names.is_empty()
+        {
+            return Err(Error::invalid("job", &job.name, "it has no schedule"));
+        }
+        let folder = config.path.parent().unwrap_or(Path::new("/"));
+        let entries = jobs.into_iter().filter_map(|job| Some((Timetable::of(&job)?, job)));
+        let entries = entries.map(|(timetable, job)| {
+            let on_result = OnResult::of(&job, folder)?;
+            let (name, catch_up) = (job.name.clone(), job.catch_up);
+            let (client, storage) = (client.clone(), storage.clone());
+            let job = Arc::new(Self { job, client, storage, on_result });
+            Ok(Entry { name, timetable, catch_up, job })
+        });
+        let entries = entries.collect::<Result<Vec<_>>>()?;
+        if entries.is_empty() {
+            let path = config.path.display();
+            return Err(Error::Configuration(format!("no job of {path} has a schedule")));
+        }
+        Ok(entries)
+    }
+}
+
+/// Runs [`Planned`] jobs.
+pub struct Snapshots {
+    options: RunOptions,
+    metrics: Arc<Metrics>,
+}
+
+impl Snapshots {
+    /// A runner that counts here, and of the options goes by the clock.
+    pub fn new(options: RunOptions, metrics: Arc<Metrics>) -> Self {
+        Self { options: RunOptions { jobs: 1, ..options }, metrics }
+    }
+
+    fn count(&self, result: &JobResult, stop: &Stop) -> RunEnd {
+        let end = match result.status {
+            Status::Stored => RunEnd::Stored,
+            Status::Unchanged => RunEnd::Unchanged,
+            Status::Failed if stop.is_requested() && result.was_interrupted() => {
+                RunEnd::Interrupted
+            }
+            Status::Failed => RunEnd::Failed,
+        };
+        let now = self.options.clock.now();
+        self.metrics.ended(&result.job, end, result.rows, result.bytes, result.seconds, now);
+        end
+    }
+}
+
+impl Runner for Snapshots {
+    type Job = Arc<Planned>;
+
+    async fn run(&self, planned: Arc<Planned>, _: Slot, stop: Stop) {
+        let Planned { job, client, storage, on_result } = &*planned;
+        self.metrics.started(&job.name);
+        let options = RunOptions { storage: storage.clone(), ..self.options.clone() };
+        let results = run_jobs(client, slice::from_ref(job), &options, &stop).await;
+        for result in results {
+            let end = self.count(&result, &stop);
+            log(&result, end);
+            if let Some(hook) = on_result {
+                tell(hook, &result).await;
+            }
+        }
+    }
+
+    async fn last_run(&self, planned: &Arc<Planned>) -> Option<DateTime<Utc>> {
+        let (job, storage) = (planned.job.clone(), planned.storage.clone());
+        let name = job.name.clone();
+        let read = spawn_blocking(move || job_history(&job, &storage)).await;
+        let runs = match read {
+            Ok(Ok(runs)) => runs,
+            Ok(Err(error)) => {
+                let causes = causes(&error).join(": ");
+                tracing::warn!(job = name, %error, causes, "no history: nothing is caught up");
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::error!(job = name, %error, "reading the history stopped: this is a bug");
+                Vec::new()
+            }
+        };
+        let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
+        let good = runs.iter().filter(|run| run.status != Status::Failed);
+        self.metrics.known(&name, good.filter_map(|run| time(&run.finished_at)).max());
+        let ended = runs.iter().filter(|run| !run.was_interrupted());
+        ended.filter_map(|run| time(&run.started_at)).max()
+    }
+}
+
+fn log(result: &JobResult, end: RunEnd) {
+    let JobResult { job, rows, bytes, requests, retries, .. } = result;
+    let seconds = (result.seconds * 1e3).round() / 1e3;
+    let snapshots = result.snapshots.iter().filter_map(|it| it.path.as_deref());
+    let snapshot = snapshots.collect::<Vec<_>>().join(" ");
+    let pruned = result.pruned.len();
+    match (end, result.failure()) {
+        (RunEnd::Stored, _) => {
+            tracing::info!(
+                job, snapshot, rows, bytes, requests, retries, pruned, seconds, "stored"
+            );
+        }
+        (RunEnd::Unchanged, _) => {
+            tracing::info!(job, snapshot, requests, retries, pruned, seconds, "unchanged");
+        }
+        (RunEnd::Interrupted, _) => {
+            tracing::warn!(job, requests, seconds, "interrupted: the next run continues it");
+        }
+        (RunEnd::Failed, Some(error)) => {
+            let causes = error.causes.join(": ");
+            let hint = error.hint.as_deref().unwrap_or_default();
+            let (exit_code, error) = (error.exit_code, &error.message);
+            tracing::error!(job, exit_code, requests, retries, error, causes, hint, "failed");
+        }
+        (RunEnd::Failed, None) => tracing::error!(job, "failed"),
+    }
+}
+
+async fn tell(hook: &OnResult, result: &JobResult) {
+    let told = match serde_json::to_vec(result) {
+        Ok(json) => hook.tell(&[&json[..], b"\n"].concat(), OnResult::LIMIT).await,
+        Err(error) => return tracing::error!(job = result.job, %error, "on_result"),
+    };
+    if let Err(error) = told {
+        let causes = causes(&error).join(": ");
+        tracing::error!(job = result.job, %error, causes, "on_result failed; the run stands");
+    }
+}

@@ -1,0 +1,333 @@
+//! What a schedule has done, as Prometheus metrics; never decides anything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        info::Info,
+    },
+    registry::Registry,
+};
+use tokio::time::Instant;
+
+use crate::client::Client;
+
+/// Twice the loop's longest sleep and some: a loop that is silent for longer hangs.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// A new snapshot is there.
+    Stored,
+    /// There was nothing new.
+    Unchanged,
+    /// An error ended it.
+    Failed,
+    /// It was told to stop; the next run continues it.
+    Interrupted,
+}
+
+impl RunEnd {
+    const ALL: [Self; 4] = [Self::Stored, Self::Unchanged, Self::Failed, Self::Interrupted];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Job {
+    job: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Run {
+    job: String,
+    result: &'static str,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The metrics of one schedule, in the OpenMetrics text format.
+///
+/// ```
+/// use overmind_export::schedule::{Metrics, RunEnd};
+///
+/// let metrics = Metrics::new();
+/// metrics.started("triage-eval");
+/// metrics.ended("triage-eval", RunEnd::Stored, 1_000, 52_344, 1.5, chrono::Utc::now());
+/// assert!(metrics.text().contains("overmind_export_rows_total{job=\"triage-eval\"} 1000\n"));
+/// ```
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    runs: Family<Run, Counter>,
+    rows: Family<Job, Counter>,
+    bytes: Family<Job, Counter>,
+    duration: Family<Job, Seconds>,
+    last_run: Family<Job, Gauge>,
+    last_success: Family<Job, Gauge>,
+    running: Family<Job, Gauge>,
+    reload_successful: Gauge,
+    shared: Arc<Shared>,
+    known: Mutex<BTreeSet<String>>,
+    alive: Mutex<Instant>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics of a schedule that has done nothing yet.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("overmind_export");
+        let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", info);
+        let shared = Arc::new(Shared::default());
+        registry.register_collector(Box::new(shared.clone()));
+        let metrics = Self {
+            runs: Family::default(),
+            rows: Family::default(),
+            bytes: Family::default(),
+            duration: Family::default(),
+            last_run: Family::default(),
+            last_success: Family::default(),
+            running: Family::default(),
+            reload_successful: Gauge::default(),
+            shared,
+            known: Mutex::default(),
+            alive: Mutex::new(Instant::now()),
+            registry: Registry::default(),
+        };
+        metrics.reload_successful.set(1);
+        registry.register("runs", "Runs that ended, by how", metrics.runs.clone());
+        registry.register("rows", "Rows of snapshots that were stored", metrics.rows.clone());
+        let help = "Bytes of snapshots that were stored, after compression";
+        registry.register("bytes", help, metrics.bytes.clone());
+        let help = "How long the last run took";
+        registry.register("run_duration_seconds", help, metrics.duration.clone());
+        let help = "When the last run ended, however it ended";
+        registry.register("last_run_timestamp_seconds", help, metrics.last_run.clone());
+        let help = "When the last run ended that left _latest as of then";
+        registry.register("last_success_timestamp_seconds", help, metrics.last_success.clone());
+        registry.register("running", "Whether the job runs now", metrics.running.clone());
+        let help = "Whether the configuration file was good when it was last read";
+        registry.register("reload_successful", help, metrics.reload_successful.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// Counts what this client sends from now on, beside those before it.
+    pub fn follow(&self, client: &Client) {
+        let mut traffic = self.shared.traffic();
+        traffic.fold();
+        if !traffic.clients.iter().any(|known| Arc::ptr_eq(&known.0, &client.0)) {
+            traffic.clients.push(client.clone());
+        }
+    }
+
+    /// Names a job before its first run, with what is known from runs of earlier processes.
+    pub fn known(&self, job: &str, last_success: Option<DateTime<Utc>>) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
+        // A series that begins with its first failure has no increase to alert on.
+        self.running.get_or_create(&label(job)).inc_by(0);
+        self.rows.get_or_create(&label(job)).inc_by(0);
+        self.bytes.get_or_create(&label(job)).inc_by(0);
+        let failed = Run { job: job.to_owned(), result: RunEnd::Failed.label() };
+        self.runs.get_or_create(&failed).inc_by(0);
+        if let Some(time) = last_success {
+            self.last_success.get_or_create(&label(job)).set(time.timestamp());
+        }
+    }
+
+    /// Forgets the jobs that are no longer among these: nobody waits for their next success.
+    pub(super) fn retain(&self, jobs: &BTreeSet<&str>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.iter().filter(|name| !jobs.contains(name.as_str())) {
+            let job = label(gone);
+            self.rows.remove(&job);
+            self.bytes.remove(&job);
+            self.duration.remove(&job);
+            self.last_run.remove(&job);
+            self.last_success.remove(&job);
+            self.running.remove(&job);
+            for end in RunEnd::ALL {
+                self.runs.remove(&Run { job: gone.clone(), result: end.label() });
+            }
+        }
+        known.retain(|name| jobs.contains(name.as_str()));
+    }
+
+    /// A run of the job has begun.
+    pub fn started(&self, job: &str) {
+        self.running.get_or_create(&label(job)).set(1);
+    }
+
+    /// A run of the job has ended: with these rows and bytes stored, after this many seconds, then.
+    pub fn ended(
+        &self,
+        job: &str,
+        end: RunEnd,
+        rows: u64,
+        bytes: u64,
+        seconds: f64,
+        at: DateTime<Utc>,
+    ) {
+        let job = label(job);
+        self.runs.get_or_create(&Run { job: job.job.clone(), result: end.label() }).inc();
+        self.running.get_or_create(&job).set(0);
+        self.duration.get_or_create(&job).set(seconds);
+        self.last_run.get_or_create(&job).set(at.timestamp());
+        if end == RunEnd::Stored {
+            self.rows.get_or_create(&job).inc_by(rows);
+            self.bytes.get_or_create(&job).inc_by(bytes);
+        }
+        if matches!(end, RunEnd::Stored | RunEnd::Unchanged) {
+            self.last_success.get_or_create(&job).set(at.timestamp());
+        }
+    }
+
+    /// The configuration file has been read again, and was good or not.
+    pub fn reloaded(&self, good: bool) {
+        self.reload_successful.set(i64::from(good));
+    }
+
+    /// When the jobs start next.
+    pub(super) fn next<'a>(&self, starts: impl Iterator<Item = (&'a str, DateTime<Utc>)>) {
+        let next = starts.map(|(job, time)| (job.to_owned(), time.timestamp())).collect();
+        *self.shared.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    /// The loop has come round.
+    pub(super) fn alive(&self) {
+        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether the loop has come round lately.
+    pub fn healthy(&self) -> bool {
+        let alive = *self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.elapsed() <= SILENCE
+    }
+
+    /// All of it, as a scrape wants it.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn label(job: &str) -> Job {
+    Job { job: job.to_owned() }
+}
+
+/// What is read at the time of a scrape.
+#[derive(Debug, Default)]
+struct Shared {
+    next: Mutex<BTreeMap<String, i64>>,
+    traffic: Mutex<Traffic>,
+}
+
+/// The clients' counters. A reload may bring another client, and counters must not go back.
+#[derive(Debug, Default)]
+struct Traffic {
+    clients: Vec<Client>,
+    before: Totals,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Totals {
+    by_status: BTreeMap<Option<u16>, u64>,
+    retries: u64,
+    received: u64,
+}
+
+impl Totals {
+    fn add(&mut self, client: &Client) {
+        let meter = client.meter();
+        for (status, count) in meter.by_status() {
+            *self.by_status.entry(status).or_default() += count;
+        }
+        self.retries += meter.retries();
+        self.received += meter.bytes();
+    }
+}
+
+impl Traffic {
+    /// Keeps the sums of clients that nobody else holds any more.
+    fn fold(&mut self) {
+        let (used, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.clients)
+            .into_iter()
+            .partition(|client| Arc::strong_count(&client.0) > 1);
+        gone.iter().for_each(|client| self.before.add(client));
+        self.clients = used;
+    }
+}
+
+impl Shared {
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for Shared {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let (totals, in_flight) = {
+            let traffic = self.traffic();
+            let mut totals = traffic.before.clone();
+            traffic.clients.iter().for_each(|client| totals.add(client));
+            (totals, traffic.clients.iter().map(Client::in_flight).sum::<usize>())
+        };
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).clone();
+
+        let mut put = |name: &str, help: &str, metric: &dyn EncodeMetric| {
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        put("retries", "Requests that were sent again.", &ConstCounter::new(totals.retries))?;
+        let help = "Bytes of pages that were received, after decompression.";
+        put("received_bytes", help, &ConstCounter::new(totals.received))?;
+        let help = "Requests in flight now.";
+        put("requests_in_flight", help, &ConstGauge::new(in_flight as u64))?;
+
+        let counter = ConstCounter::new(0_u64).metric_type();
+        let help = "Requests that ended, by the status of the answer; none without an answer.";
+        let mut requests = encoder.encode_descriptor("requests", help, None, counter)?;
+        for (status, count) in totals.by_status {
+            let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+            let metric = ConstCounter::new(count);
+            metric.encode(requests.encode_family(&[("status", status)])?)?;
+        }
+        let gauge = ConstGauge::new(0_i64).metric_type();
+        let help = "When the job starts next.";
+        let mut family =
+            encoder.encode_descriptor("next_run_timestamp_seconds", help, None, gauge)?;
+        for (job, time) in next {
+            let metric = ConstGauge::new(time);
+            metric.encode(family.encode_family(&[("job", job)])?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

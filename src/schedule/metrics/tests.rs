@@ -1,0 +1,114 @@
+use super::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// The values, without what explains them.
+fn values(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.text();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_job_that_has_not_run_yet_has_its_series() {
+    let metrics = Metrics::new();
+    metrics.known("new", None);
+    metrics.known("old", Some(at("2026-11-23T02:00:09Z")));
+    let values = values(&metrics);
+    for line in [
+        "overmind_export_runs_total{job=\"new\",result=\"failed\"} 0",
+        "overmind_export_rows_total{job=\"new\"} 0",
+        "overmind_export_running{job=\"new\"} 0",
+        "overmind_export_last_success_timestamp_seconds{job=\"old\"} 1795399209",
+    ] {
+        assert!(values.contains(&line.to_owned()), "{line}\n{values:#?}");
+    }
+    assert!(!values.iter().any(|line| line.contains("last_success") && line.contains("new")));
+}
+
+#[test]
+fn runs_are_counted_by_how_they_ended_and_a_failure_is_no_success() {
+    let metrics = Metrics::new();
+    metrics.started("a");
+    assert!(values(&metrics).contains(&"overmind_export_running{job=\"a\"} 1".to_owned()));
+    metrics.ended("a", RunEnd::Stored, 10, 2000, 1.5, at("2026-11-21T00:00:00Z"));
+    metrics.ended("a", RunEnd::Unchanged, 10, 2000, 0.5, at("2026-11-22T00:00:00Z"));
+    metrics.ended("a", RunEnd::Failed, 0, 0, 9.0, at("2026-11-23T00:00:00Z"));
+    metrics.ended("a", RunEnd::Interrupted, 0, 0, 3.0, at("2026-11-24T00:00:00Z"));
+    let values = values(&metrics);
+    for line in [
+        "overmind_export_runs_total{job=\"a\",result=\"stored\"} 1",
+        "overmind_export_runs_total{job=\"a\",result=\"unchanged\"} 1",
+        "overmind_export_runs_total{job=\"a\",result=\"failed\"} 1",
+        "overmind_export_runs_total{job=\"a\",result=\"interrupted\"} 1",
+        "overmind_export_rows_total{job=\"a\"} 10",
+        "overmind_export_bytes_total{job=\"a\"} 2000",
+        "overmind_export_run_duration_seconds{job=\"a\"} 3.0",
+        "overmind_export_running{job=\"a\"} 0",
+        "overmind_export_last_success_timestamp_seconds{job=\"a\"} 1795305600",
+        "overmind_export_last_run_timestamp_seconds{job=\"a\"} 1795478400",
+    ] {
+        assert!(values.contains(&line.to_owned()), "{line}\n{values:#?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_gone_has_no_series_that_somebody_could_wait_for() {
+    let metrics = Metrics::new();
+    for job in ["stays", "goes"] {
+        metrics.known(job, None);
+        metrics.ended(job, RunEnd::Stored, 1, 1, 1.0, at("2026-11-21T00:00:00Z"));
+    }
+    metrics.retain(&BTreeSet::from(["stays"]));
+    let text = metrics.text();
+    assert!(text.contains("job=\"stays\"") && !text.contains("job=\"goes\""), "{text}");
+}
+
+#[test]
+fn every_metric_is_explained_and_has_its_type() {
+    let metrics = Metrics::new();
+    metrics.known("a", Some(at("2026-11-21T00:00:00Z")));
+    metrics.ended("a", RunEnd::Stored, 10, 2000, 1.5, at("2026-11-21T00:00:00Z"));
+    metrics.next([("a", at("2026-11-22T02:00:00Z"))].into_iter());
+    let text = metrics.text();
+    let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    insta::assert_snapshot!(types.join("\n"), @"
+    overmind_export_build info
+    overmind_export_runs counter
+    overmind_export_rows counter
+    overmind_export_bytes counter
+    overmind_export_run_duration_seconds gauge
+    overmind_export_last_run_timestamp_seconds gauge
+    overmind_export_last_success_timestamp_seconds gauge
+    overmind_export_running gauge
+    overmind_export_reload_successful gauge
+    overmind_export_retries counter
+    overmind_export_received_bytes counter
+    overmind_export_requests_in_flight gauge
+    overmind_export_requests counter
+    overmind_export_next_run_timestamp_seconds gauge
+    ");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family = types.iter().map(|it| it.split(' ').next().unwrap());
+        let mut family = family.filter(|it| name.strip_prefix(it).is_some_and(suffix));
+        let family = family.next().unwrap_or_else(|| panic!("{line} has no type"));
+        assert!(text.contains(&format!("# HELP {family} ")), "{family}");
+    }
+}
+
+fn suffix(rest: &str) -> bool {
+    ["", "_total", "_info"].contains(&rest)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_has_not_come_round_for_long_is_not_healthy() {
+    let metrics = Metrics::new();
+    assert!(metrics.healthy());
+    tokio::time::sleep(SILENCE + Duration::from_secs(1)).await;
+    assert!(!metrics.healthy());
+    metrics.alive();
+    assert!(metrics.healthy());
+}

@@ -1,0 +1,27 @@
+//! Jobs at their times: when each is due, one run of each at once, what a scraper and a program of the
+//! user's are told; never knows what a run does.
+//!
+//! ```text
+//! timetable ─► agenda ─► loop ──► runner ──► on_result
+//! next run     what is    time,    what        a program
+//! in a zone    due now    orders   happens     of the user's
+//!                           └─────► metrics ──► /metrics, /healthz
+//! ```
+
+mod agenda;
+mod hook;
+mod jobs;
+mod metrics;
+mod run;
+mod serve;
+mod timetable;
+
+pub use self::{
+    agenda::Entry,
+    hook::{HookError, OnResult},
+    jobs::{Planned, Snapshots},
+    metrics::{Metrics, RunEnd},
+    run::{Runner, Scheduler},
+    serve::MetricsServer,
+    timetable::{Slot, Timetable},
+};

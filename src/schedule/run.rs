@@ -1,0 +1,244 @@
+//! The loop: waits for what is due, starts it, and listens; never knows what a run does.
+//!
+//! ```text
+//! reload, stop ─► ┌──────┐ ◄─ time, in short steps against the wall clock
+//!                 │ loop │ ── starts ─► runner (one task a run) ──┐
+//!                 └──────┘ ◄──────────── ended ───────────────────┘
+//! ```
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::future::join_all;
+use tokio::{
+    select,
+    sync::mpsc,
+    task::{self, JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Entry, Slot,
+    agenda::{Agenda, Event},
+    metrics::Metrics,
+};
+use crate::{clock::Clock, snapshots::Stop};
+
+/// The longest sleep. A clock that is set, or a machine that was suspended, is noticed after it.
+const STEP: Duration = Duration::from_secs(30);
+/// The shortest, for a timer that fires a moment early by the wall clock.
+const TICK: Duration = Duration::from_millis(5);
+/// How long dropping runs may take: they have no say in it.
+const DROP: Duration = Duration::from_secs(1);
+/// How long reading a job's history may keep the others waiting.
+const HISTORY: Duration = Duration::from_secs(20);
+
+/// What a schedule starts.
+pub trait Runner: Send + Sync + 'static {
+    /// What it needs to know of a job.
+    type Job: Clone + Send + Sync + 'static;
+
+    /// Runs the job to its end, whatever that is: it tells of it by itself. Once asked to stop it has a
+    /// few seconds to end in a state that the next run continues.
+    fn run(&self, job: Self::Job, slot: Slot, stop: Stop) -> impl Future<Output = ()> + Send;
+
+    /// When the job's last run began that came to an end of its own; `None` if there was none. Asked
+    /// once, when the job is new here.
+    fn last_run(&self, job: &Self::Job) -> impl Future<Output = Option<DateTime<Utc>>> + Send;
+}
+
+/// Jobs that run at their times until told to stop.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::{sync::Arc, time::Duration};
+/// use overmind_export::schedule::{Entry, Metrics, Runner, Scheduler, Slot, Timetable};
+/// use overmind_export::{Stop, SystemClock, chrono::{DateTime, Utc}, chrono_tz::UTC};
+///
+/// struct Hello;
+/// impl Runner for Hello {
+///     type Job = &'static str;
+///     async fn run(&self, job: &'static str, _: Slot, _: Stop) {
+///         println!("hello, {job}");
+///     }
+///     async fn last_run(&self, _: &&'static str) -> Option<DateTime<Utc>> {
+///         None
+///     }
+/// }
+///
+/// let cron = "0 2 * * *".parse().expect("a schedule");
+/// let timetable = Timetable::new("night", &cron, UTC, Duration::ZERO);
+/// let entry = Entry { name: "night".to_owned(), timetable, catch_up: true, job: "night" };
+/// let (_reloads, receiver) = tokio::sync::mpsc::unbounded_channel();
+/// let stop = Stop::default();
+/// stop.request("SIGTERM", 15);
+/// let metrics = Arc::new(Metrics::new());
+/// let scheduler = Scheduler::new(Arc::new(Hello), Arc::new(SystemClock), metrics, 4);
+/// assert!(scheduler.run(vec![entry], receiver, stop, async {}).await);
+/// # }
+/// ```
+pub struct Scheduler<R: Runner> {
+    runner: Arc<R>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    agenda: Agenda<R::Job>,
+    runs: JoinSet<()>,
+    names: HashMap<task::Id, String>,
+    stop: Stop,
+}
+
+impl<R: Runner> Scheduler<R> {
+    /// A scheduler that runs up to `side_by_side` jobs at once.
+    pub fn new(
+        runner: Arc<R>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        side_by_side: usize,
+    ) -> Self {
+        let (runs, names) = (JoinSet::new(), HashMap::new());
+        let agenda = Agenda::new(side_by_side);
+        Self { runner, clock, metrics, agenda, runs, names, stop: Stop::default() }
+    }
+
+    /// Runs these jobs, and then those that `reloads` brings, until `stop` is requested: then nothing
+    /// more is started, and what runs may end until `grace` does, which is polled from then on. `false` says that
+    /// something did not, and was dropped.
+    pub async fn run(
+        mut self,
+        entries: Vec<Entry<R::Job>>,
+        mut reloads: mpsc::UnboundedReceiver<Vec<Entry<R::Job>>>,
+        stop: Stop,
+        grace: impl Future<Output = ()>,
+    ) -> bool {
+        self.stop = stop.clone();
+        self.take(entries).await;
+        while !stop.is_requested() {
+            self.start_what_is_due();
+            let nap = self.nap();
+            select! {
+                _ = stop.wait() => {}
+                Some(entries) = reloads.recv() => self.take(entries).await,
+                Some(ended) = self.runs.join_next_with_id() => self.ended(ended),
+                () = sleep(nap) => {}
+            }
+        }
+        self.end(grace).await
+    }
+
+    async fn take(&mut self, entries: Vec<Entry<R::Job>>) {
+        let (runner, agenda) = (&self.runner, &self.agenda);
+        let new = entries.iter().filter(|entry| !agenda.knows(&entry.name));
+        let asked =
+            new.map(async |entry| match timeout(HISTORY, runner.last_run(&entry.job)).await {
+                Ok(last) => Some((entry.name.clone(), last?)),
+                Err(_) => {
+                    tracing::warn!(
+                        job = entry.name,
+                        "its history cannot be read: nothing is caught up"
+                    );
+                    None
+                }
+            });
+        let last_runs = join_all(asked).await.into_iter().flatten().collect();
+        self.metrics.retain(&entries.iter().map(|entry| entry.name.as_str()).collect());
+        self.agenda.replace(entries, self.clock.now(), &last_runs);
+        self.publish();
+        self.announce(None);
+    }
+
+    fn start_what_is_due(&mut self) {
+        let now = self.clock.now();
+        self.metrics.alive();
+        for event in self.agenda.due(now) {
+            match event {
+                Event::Start { name, job, slot, missed } => self.start(name, job, slot, missed),
+                Event::Busy { name, slot, since } => tracing::warn!(
+                    job = name, scheduled = %seconds(slot.scheduled), running_since = %seconds(since),
+                    "due, but the last run has not ended: it will run once after that"
+                ),
+                Event::Missed { name, slot, missed } => tracing::warn!(
+                    job = name, missed, last = %seconds(slot.scheduled),
+                    "missed, and not caught up: catch_up is false"
+                ),
+            }
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let upcoming = self.agenda.upcoming();
+        let next = upcoming.iter().map(|(entry, slot)| (entry.name.as_str(), slot.starts));
+        self.metrics.next(next);
+    }
+
+    fn start(&mut self, name: String, job: R::Job, slot: Slot, missed: u64) {
+        let late = self.clock.now() - slot.starts;
+        let late = late.to_std().unwrap_or_default().as_secs();
+        if missed > 0 {
+            tracing::warn!(job = name, missed, "earlier runs were missed: this one stands for all");
+        }
+        tracing::info!(job = name, scheduled = %seconds(slot.scheduled), late_seconds = late, "run starts");
+        let (runner, stop) = (self.runner.clone(), self.stop.clone());
+        let handle = self.runs.spawn(async move { runner.run(job, slot, stop).await });
+        self.names.insert(handle.id(), name);
+    }
+
+    fn ended(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let name = self.names.remove(&id).unwrap_or_default();
+        if let Err(error) = ended {
+            tracing::error!(job = name, %error, "the run stopped: this is a bug");
+        }
+        self.agenda.ended(&name);
+        self.announce(Some(&name));
+    }
+
+    /// Tells when each job runs next, or one of them. What is due by now is told when it starts.
+    fn announce(&self, only: Option<&str>) {
+        let upcoming = self.agenda.upcoming();
+        if upcoming.is_empty() {
+            tracing::warn!("no job has a schedule: nothing will run");
+        }
+        let now = self.clock.now();
+        let wanted =
+            |name: &str, slot: &Slot| only.is_none_or(|it| it == name) && slot.starts > now;
+        for (entry, slot) in upcoming.iter().filter(|(entry, slot)| wanted(&entry.name, slot)) {
+            let (job, at, zone) = (&entry.name, seconds(slot.starts), entry.timetable.zone());
+            let local = slot.starts.with_timezone(&zone).format("%a %H:%M %Z");
+            tracing::info!(job, %at, %local, "next run");
+        }
+    }
+
+    /// How long until something may be due.
+    fn nap(&self) -> Duration {
+        let until = self.agenda.wakes().map(|at| at - self.clock.now());
+        until.map_or(STEP, |until| until.to_std().unwrap_or_default()).clamp(TICK, STEP)
+    }
+
+    async fn end(mut self, grace: impl Future<Output = ()>) -> bool {
+        if !self.runs.is_empty() {
+            tracing::info!(running = self.runs.len(), "stopping what runs");
+        }
+        let ended = select! {
+            () = async { while self.runs.join_next().await.is_some() {} } => true,
+            () = grace => self.runs.is_empty(),
+        };
+        if !ended {
+            tracing::warn!(running = self.runs.len(), "did not end in time: left as if killed");
+            // Programs of the user's go with the runs that started them.
+            drop(timeout(DROP, self.runs.shutdown()).await);
+        }
+        ended
+    }
+}
+
+fn seconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests;

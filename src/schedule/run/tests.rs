@@ -1,0 +1,267 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+use tokio::time::Instant;
+
+use super::*;
+use crate::schedule::Timetable;
+
+const GRACE: Duration = Duration::from_secs(8);
+const HOUR: u64 = 3600;
+
+/// The wall clock of a test: tokio's paused time from a moment on, and how far it was set.
+#[derive(Debug)]
+struct Wall {
+    from: DateTime<Utc>,
+    begun: Instant,
+    set: Mutex<TimeDelta>,
+}
+
+impl Clock for Wall {
+    fn now(&self) -> DateTime<Utc> {
+        self.from + self.begun.elapsed() + *self.set.lock().unwrap()
+    }
+}
+
+/// Runs that take as long as they are told to, and a record of them.
+struct Script {
+    wall: Arc<Wall>,
+    takes: BTreeMap<&'static str, Duration>,
+    last_run: Option<DateTime<Utc>>,
+    /// Whether a run minds being told to stop.
+    deaf: bool,
+    ran: Mutex<Vec<String>>,
+    running: Mutex<BTreeMap<String, u32>>,
+}
+
+impl Runner for Script {
+    type Job = &'static str;
+
+    async fn run(&self, job: &'static str, slot: Slot, stop: Stop) {
+        let minute = |time: DateTime<Utc>| time.format("%m-%dT%H:%M").to_string();
+        let (begun, due) = (minute(self.wall.now()), minute(slot.scheduled));
+        self.ran().push(if begun == due {
+            format!("{job} {begun}")
+        } else {
+            format!("{job} {begun} for {due}")
+        });
+        let running = |change: fn(&mut u32)| {
+            let mut running = self.running.lock().unwrap();
+            let running = running.entry(job.to_owned()).or_default();
+            change(running);
+            assert!(*running <= 1, "{job} overlaps itself");
+        };
+        running(|count| *count += 1);
+        let time = self.takes.get(job).copied().unwrap_or(Duration::from_secs(90));
+        if job == "broken" {
+            running(|count| *count -= 1);
+            panic!("a bug in a run");
+        }
+        select! {
+            () = sleep(time) => {}
+            _ = stop.wait(), if !self.deaf => self.ran().push(format!("{job} stopped")),
+        }
+        running(|count| *count -= 1);
+    }
+
+    async fn last_run(&self, _: &&'static str) -> Option<DateTime<Utc>> {
+        self.last_run
+    }
+}
+
+impl Script {
+    fn ran(&self) -> MutexGuard<'_, Vec<String>> {
+        self.ran.lock().unwrap()
+    }
+}
+
+/// A scheduler that runs beside the test.
+struct World {
+    script: Arc<Script>,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+    reloads: mpsc::UnboundedSender<Vec<Entry<&'static str>>>,
+    ends: task::JoinHandle<bool>,
+}
+
+impl World {
+    fn begin(from: &str, jobs: Vec<Entry<&'static str>>, change: impl FnOnce(&mut Script)) -> Self {
+        let from = from.parse().unwrap();
+        let wall = Arc::new(Wall { from, begun: Instant::now(), set: Mutex::default() });
+        let mut script = Script {
+            wall: wall.clone(),
+            takes: BTreeMap::new(),
+            last_run: None,
+            deaf: false,
+            ran: Mutex::default(),
+            running: Mutex::default(),
+        };
+        change(&mut script);
+        let (script, metrics) = (Arc::new(script), Arc::new(Metrics::new()));
+        let (stop, (reloads, orders)) = (Stop::default(), mpsc::unbounded_channel());
+        let scheduler = Scheduler::new(script.clone(), wall, metrics.clone(), 4);
+        let ends =
+            tokio::spawn(scheduler.run(jobs, orders, stop.clone(), async { sleep(GRACE).await }));
+        Self { script, metrics, stop, reloads, ends }
+    }
+
+    /// Lets this much time pass and gives what ran in it.
+    async fn pass(&self, seconds: u64) -> Vec<String> {
+        sleep(Duration::from_secs(seconds)).await;
+        std::mem::take(&mut *self.script.ran())
+    }
+
+    fn set_clock(&self, by: TimeDelta) {
+        *self.script.wall.set.lock().unwrap() += by;
+    }
+
+    async fn end(self) -> bool {
+        self.stop.request("SIGTERM", 15);
+        self.ends.await.unwrap()
+    }
+}
+
+fn job(name: &'static str, schedule: &str, zone: Tz) -> Entry<&'static str> {
+    let timetable = Timetable::new(name, &schedule.parse().unwrap(), zone, Duration::ZERO);
+    Entry { name: name.to_owned(), timetable, catch_up: true, job: name }
+}
+
+const NONE: [&str; 0] = [];
+
+#[tokio::test(start_paused = true)]
+async fn forty_nights_across_both_clock_changes_have_forty_runs_each_at_its_local_time() {
+    for (from, zone, change, gap) in [
+        ("2026-10-10T12:00:00Z", Tz::America__New_York, "2026-11-01", false),
+        ("2026-10-10T12:00:00Z", Tz::Europe__London, "2026-10-25", false),
+        ("2026-03-01T12:00:00Z", Tz::America__New_York, "2026-03-08", true),
+        ("2026-03-01T12:00:00Z", Tz::Europe__London, "2026-03-29", true),
+    ] {
+        // The hour that London leaves out begins at one, New York's at two.
+        let hour = if gap && zone == Tz::America__New_York { 2 } else { 1 };
+        let world = World::begin(from, vec![job("a", &format!("30 {hour} * * *"), zone)], |_| {});
+        let ran = world.pass(40 * 24 * HOUR).await;
+        assert_eq!(ran.len(), 40, "{zone} {from}: {ran:?}");
+        for run in &ran {
+            let time = DateTime::parse_from_rfc3339(&format!("2026-{}:00Z", &run[2..])).unwrap();
+            let local = time.with_timezone(&zone).naive_local().to_string();
+            let moved = gap && local.starts_with(change);
+            let expected =
+                if moved { format!("0{}:00:00", hour + 1) } else { format!("0{hour}:30:00") };
+            assert!(local.ends_with(&expected), "{zone}: {local} is not {expected}");
+        }
+        assert!(world.end().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_keep_to_the_clocks_of_their_own_zones() {
+    let jobs = vec![
+        job("tokyo", "0 2 * * *", Tz::Asia__Tokyo),
+        job("utc", "0 2 * * *", Tz::UTC),
+        job("denver", "0 2 * * mon", Tz::America__Denver),
+    ];
+    let world = World::begin("2026-11-23T00:00:00Z", jobs, |_| {});
+    assert_eq!(
+        world.pass(24 * HOUR).await,
+        ["utc 11-23T02:00", "denver 11-23T09:00", "tokyo 11-23T17:00"]
+    );
+    assert!(world.end().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_longer_than_its_interval_is_followed_by_one_run_and_overlaps_nothing() {
+    let jobs = vec![job("slow", "*/10 * * * *", Tz::UTC), job("quick", "*/10 * * * *", Tz::UTC)];
+    let takes = BTreeMap::from([("slow", Duration::from_secs(34 * 60))]);
+    let world = World::begin("2026-11-23T00:05:00Z", jobs, |script| script.takes = takes);
+    let ran = world.pass(HOUR).await;
+    let of = |name: &str| ran.iter().filter(|it| it.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("slow"), ["slow 11-23T00:10", "slow 11-23T00:44 for 11-23T00:40"]);
+    assert_eq!(of("quick").len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn downtime_is_made_up_for_once_and_at_once() {
+    let last = "2026-11-19T02:00:00Z".parse().ok();
+    let jobs = || vec![job("a", "0 2 * * *", Tz::UTC)];
+    let world = World::begin("2026-11-23T07:00:00Z", jobs(), |script| script.last_run = last);
+    assert_eq!(world.pass(HOUR).await, ["a 11-23T07:00 for 11-23T02:00"]);
+    assert_eq!(world.pass(23 * HOUR).await, ["a 11-24T02:00"]);
+    let last = "2026-11-23T02:00:00Z".parse().ok();
+    let world = World::begin("2026-11-23T07:00:00Z", jobs(), |script| script.last_run = last);
+    assert_eq!(world.pass(12 * HOUR).await, NONE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_is_noticed_within_a_step() {
+    let jobs = vec![job("a", "0 2 * * *", Tz::UTC)];
+    let world = World::begin("2026-11-23T00:00:00Z", jobs, |_| {});
+    assert_eq!(world.pass(60).await, NONE);
+    // The machine was suspended for nine hours.
+    world.set_clock(TimeDelta::hours(9));
+    assert_eq!(world.pass(STEP.as_secs() + 1).await, ["a 11-23T09:01 for 11-23T02:00"]);
+    world.set_clock(TimeDelta::hours(-2));
+    assert_eq!(world.pass(12 * HOUR).await, NONE);
+    assert_eq!(world.pass(12 * HOUR).await, ["a 11-24T02:00"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_brings_and_takes_jobs_while_the_others_go_on() {
+    let takes = BTreeMap::from([("a", Duration::from_secs(3 * HOUR))]);
+    let jobs = vec![job("a", "0 2 * * *", Tz::UTC), job("b", "0 6 * * *", Tz::UTC)];
+    let world = World::begin("2026-11-23T00:00:00Z", jobs, |script| script.takes = takes);
+    assert_eq!(world.pass(3 * HOUR).await, ["a 11-23T02:00"]);
+    // `a` runs on, though it is no longer there.
+    world.reloads.send(vec![job("c", "0 4 * * *", Tz::UTC)]).unwrap();
+    assert_eq!(world.pass(20 * HOUR).await, ["c 11-23T04:00"]);
+    assert!(world.end().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_tells_what_runs_and_starts_nothing_more() {
+    let takes = BTreeMap::from([("a", Duration::from_secs(HOUR))]);
+    let jobs = vec![job("a", "0 2 * * *", Tz::UTC), job("b", "1 2 * * *", Tz::UTC)];
+    let world = World::begin("2026-11-23T01:59:59Z", jobs, |script| script.takes = takes);
+    assert_eq!(world.pass(10).await, ["a 11-23T02:00"]);
+    let (script, begun) = (world.script.clone(), Instant::now());
+    assert!(world.end().await);
+    assert!(begun.elapsed() < GRACE);
+    assert_eq!(*script.ran(), ["a stopped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_stop_is_left_after_the_grace() {
+    let jobs = vec![job("a", "0 2 * * *", Tz::UTC)];
+    let world = World::begin("2026-11-23T01:59:59Z", jobs, |script| {
+        script.deaf = true;
+        script.takes.insert("a", Duration::from_secs(HOUR));
+    });
+    assert_eq!(world.pass(10).await.len(), 1);
+    let begun = Instant::now();
+    assert!(!world.end().await);
+    assert_eq!(begun.elapsed().as_secs(), GRACE.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_panics_neither_ends_the_others_nor_stays_running() {
+    let jobs = vec![job("broken", "0 * * * *", Tz::UTC), job("b", "0 * * * *", Tz::UTC)];
+    let world = World::begin("2026-11-23T01:30:00Z", jobs, |_| {});
+    let ran = world.pass(2 * HOUR).await;
+    assert_eq!(ran.iter().filter(|it| it.starts_with("broken")).count(), 2, "{ran:?}");
+    assert_eq!(ran.iter().filter(|it| it.starts_with("b ")).count(), 2, "{ran:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_metrics_know_the_next_runs_and_that_the_loop_lives() {
+    let jobs = vec![job("a", "0 2 * * *", Tz::UTC)];
+    let world = World::begin("2026-11-23T00:00:00Z", jobs, |_| {});
+    for _ in 0..40 {
+        world.pass(600).await;
+        assert!(world.metrics.healthy());
+    }
+    let line = "overmind_export_next_run_timestamp_seconds{job=\"a\"} 1795485600\n";
+    assert!(world.metrics.text().contains(line), "{}", world.metrics.text());
+}

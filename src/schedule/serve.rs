@@ -1,0 +1,104 @@
+//! `/metrics` and `/healthz` over HTTP; answers everything else with 404 and never anything secret.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::metrics::Metrics;
+
+/// Enough for every scraper; more are turned away instead of piling up.
+const CONNECTIONS: usize = 32;
+/// One question and its answer take no longer.
+const TIME: Duration = Duration::from_secs(10);
+/// Long enough for descriptors to come free when there are none.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A listener that answers until it is dropped.
+#[derive(Debug)]
+pub struct MetricsServer {
+    addr: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl MetricsServer {
+    /// Listens there and answers on the current tokio runtime.
+    ///
+    /// # Errors
+    /// The system's, when it cannot listen there.
+    pub async fn start(addr: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        Ok(Self { addr, accepting: tokio::spawn(accept(listener, metrics)) })
+    }
+
+    /// Where it listens: with the real port, when port 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for MetricsServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, metrics: Arc<Metrics>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if let Ok(permit) = room.clone().try_acquire_owned() {
+            let metrics = metrics.clone();
+            tokio::spawn(async move {
+                // Whoever is slower than this has lost its answer; whoever left did so by itself.
+                drop(timeout(TIME, serve(stream, &metrics)).await);
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, metrics: &Metrics) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request, metrics)));
+    let connection =
+        http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    drop(connection.await);
+}
+
+fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
+    let (status, kind, body) = match (request.uri().path(), request.method()) {
+        ("/metrics" | "/healthz", method) if !matches!(*method, Method::GET | Method::HEAD) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned())
+        }
+        ("/metrics", _) => (StatusCode::OK, OPEN_METRICS, metrics.text()),
+        ("/healthz", _) if metrics.healthy() => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        ("/healthz", _) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the schedule hangs\n".to_owned())
+        }
+        _ => (StatusCode::NOT_FOUND, "text/plain", "/metrics and /healthz are here\n".to_owned()),
+    };
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

@@ -1,0 +1,176 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NEW_YORK: Tz = chrono_tz::America::New_York;
+const LONDON: Tz = chrono_tz::Europe::London;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn named(job: &str, schedule: &str, zone: Tz, jitter: u64) -> Timetable {
+    Timetable::new(job, &schedule.parse().unwrap(), zone, Duration::from_secs(jitter))
+}
+
+fn table(schedule: &str, zone: Tz) -> Timetable {
+    named("job", schedule, zone, 0)
+}
+
+/// The first runs after a time, on the clock of the zone.
+fn runs(schedule: &str, zone: Tz, after: &str, count: usize) -> Vec<String> {
+    let table = table(schedule, zone);
+    let local = |slot: Slot| slot.starts.with_timezone(&table.zone).to_rfc3339();
+    table.after(at(after)).take(count).map(local).collect()
+}
+
+#[test]
+fn a_time_that_the_clock_leaves_out_in_spring_runs_when_it_has_moved_on() {
+    assert_eq!(
+        runs("30 2 * * *", NEW_YORK, "2026-03-07T12:00:00Z", 3),
+        ["2026-03-08T03:00:00-04:00", "2026-03-09T02:30:00-04:00", "2026-03-10T02:30:00-04:00"]
+    );
+    assert_eq!(
+        runs("30 1 * * *", LONDON, "2026-03-28T12:00:00Z", 3),
+        ["2026-03-29T02:00:00+01:00", "2026-03-30T01:30:00+01:00", "2026-03-31T01:30:00+01:00"]
+    );
+}
+
+#[test]
+fn a_time_that_comes_twice_in_autumn_runs_the_first_time_only() {
+    assert_eq!(
+        runs("30 1 * * *", NEW_YORK, "2026-10-31T12:00:00Z", 2),
+        ["2026-11-01T01:30:00-04:00", "2026-11-02T01:30:00-05:00"]
+    );
+    assert_eq!(
+        runs("30 1 * * *", LONDON, "2026-10-24T12:00:00Z", 2),
+        ["2026-10-25T01:30:00+01:00", "2026-10-26T01:30:00+00:00"]
+    );
+    // Asked between the two, it has been.
+    assert_eq!(
+        runs("30 1 * * *", NEW_YORK, "2026-11-01T06:10:00Z", 1),
+        ["2026-11-02T01:30:00-05:00"]
+    );
+}
+
+#[test]
+fn several_fixed_times_are_each_moved_and_each_run_once() {
+    assert_eq!(
+        runs("30 2,14 * * *", NEW_YORK, "2026-03-08T05:00:00Z", 2),
+        ["2026-03-08T03:00:00-04:00", "2026-03-08T14:30:00-04:00"]
+    );
+    assert_eq!(
+        runs("0,30 1 * * *", LONDON, "2026-10-24T23:30:00Z", 3),
+        ["2026-10-25T01:00:00+01:00", "2026-10-25T01:30:00+01:00", "2026-10-26T01:00:00+00:00"]
+    );
+    // Both of these land on the hour that follows the gap: that is one run.
+    assert_eq!(
+        runs("0 2,3 * * *", NEW_YORK, "2026-03-08T05:00:00Z", 2),
+        ["2026-03-08T03:00:00-04:00", "2026-03-09T02:00:00-04:00"]
+    );
+}
+
+#[test]
+fn an_interval_follows_the_hours_that_pass() {
+    assert_eq!(
+        runs("0 * * * *", NEW_YORK, "2026-03-08T05:30:00Z", 3),
+        ["2026-03-08T01:00:00-05:00", "2026-03-08T03:00:00-04:00", "2026-03-08T04:00:00-04:00"]
+    );
+    assert_eq!(
+        runs("0 * * * *", LONDON, "2026-10-24T23:30:00Z", 3),
+        ["2026-10-25T01:00:00+01:00", "2026-10-25T01:00:00+00:00", "2026-10-25T02:00:00+00:00"]
+    );
+}
+
+#[test]
+fn the_ways_that_people_write_it() {
+    let first = |schedule| runs(schedule, Tz::UTC, "2026-11-24T12:00:00Z", 1).remove(0);
+    for (schedule, expected) in [
+        ("0 2 * * *", "2026-11-25T02:00:00+00:00"),
+        ("  0   2  *  *  * ", "2026-11-25T02:00:00+00:00"),
+        ("0 2 * * mon-fri", "2026-11-25T02:00:00+00:00"),
+        ("0 2 * * MON,Sat", "2026-11-28T02:00:00+00:00"),
+        ("0 2 * * sat-sun", "2026-11-28T02:00:00+00:00"),
+        ("0 2 * * 0", "2026-11-29T02:00:00+00:00"),
+        ("0 2 * * 7", "2026-11-29T02:00:00+00:00"),
+        ("15 6 1 jan *", "2027-01-01T06:15:00+00:00"),
+        ("0 0 1 jan,apr,jul,oct *", "2027-01-01T00:00:00+00:00"),
+        ("*/20 9-17 * * 1-5", "2026-11-24T12:20:00+00:00"),
+        ("0 0 L * *", "2026-11-30T00:00:00+00:00"),
+        ("0 2 29 2 *", "2028-02-29T02:00:00+00:00"),
+        // A day of the month and a day of the week: either will do, as in every cron.
+        ("0 2 1 * fri", "2026-11-27T02:00:00+00:00"),
+        ("@daily", "2026-11-25T00:00:00+00:00"),
+        ("@weekly", "2026-11-29T00:00:00+00:00"),
+    ] {
+        assert_eq!(first(schedule), expected, "{schedule}");
+    }
+}
+
+#[test]
+fn jitter_spreads_jobs_and_nights_and_is_the_same_every_time() {
+    let delay = |name: &str, after: &str| {
+        let table = named(name, "0 2 * * *", Tz::UTC, 600);
+        let slot = table.next_after(at(after)).unwrap();
+        (slot.starts - slot.scheduled).num_seconds()
+    };
+    let names: Vec<String> = (0..40).map(|n| format!("job-{n}")).collect();
+    let delays: BTreeSet<i64> = names.iter().map(|it| delay(it, "2026-11-24T12:00:00Z")).collect();
+    assert!(delays.len() > 30, "{delays:?}");
+    assert!(delays.iter().all(|it| (0..=600).contains(it)), "{delays:?}");
+    assert!(delays.first() < Some(&100) && delays.last() > Some(&500), "{delays:?}");
+    assert_ne!(delay("job", "2026-11-24T12:00:00Z"), delay("job", "2026-11-25T12:00:00Z"));
+    // A literal: another release must not move the runs of those who restart it.
+    assert_eq!(delay("job", "2026-11-24T12:00:00Z"), 368);
+}
+
+proptest! {
+    #[test]
+    fn runs_come_in_order_and_jitter_never_reaches_the_next(
+        schedule in prop_oneof![
+            Just("30 1 * * *"), Just("30 2 * * *"), Just("*/15 * * * *"), Just("0 1-3 * * sun"),
+            Just("5,35 1,2 * * *"), Just("0 2 29 2 *"), Just("* * * * *"),
+        ],
+        zone in prop_oneof![
+            Just(Tz::UTC), Just(NEW_YORK), Just(LONDON), Just(Tz::Australia__Lord_Howe),
+            Just(Tz::Asia__Kathmandu), Just(Tz::America__Sao_Paulo),
+        ],
+        jitter in 0_u64..100_000,
+        second in 1_700_000_000_i64..1_900_000_000,
+    ) {
+        let table = named("job", schedule, zone, jitter);
+        let mut time = DateTime::from_timestamp(second, 0).unwrap();
+        for slot in table.after(time).take(20) {
+            prop_assert!(slot.scheduled > time, "{} after {time}", slot.scheduled);
+            prop_assert!(slot.starts >= slot.scheduled);
+            prop_assert!((slot.starts - slot.scheduled).num_seconds() <= jitter as i64);
+            let next = table.next_after(slot.scheduled).unwrap();
+            prop_assert!(slot.starts < next.scheduled);
+            // Asked at any moment until then, the answer is the same.
+            prop_assert_eq!(table.next_after(slot.scheduled - TimeDelta::seconds(1)), Some(slot));
+            time = slot.scheduled;
+        }
+    }
+
+    /// A year of nights in a zone with daylight saving has as many runs as days.
+    #[test]
+    fn every_day_has_its_run(
+        hour in 0_u32..24, minute in 0_u32..60, year in 2024_i32..2036,
+        zone in prop_oneof![Just(NEW_YORK), Just(LONDON), Just(Tz::Australia__Lord_Howe)],
+    ) {
+        use chrono::{Datelike, NaiveDate};
+        let table = table(&format!("{minute} {hour} * * *"), zone);
+        let begin = NaiveDate::from_ymd_opt(year - 1, 12, 30).unwrap().and_hms_opt(0, 0, 0).unwrap();
+        let days: Vec<NaiveDate> = (table.after(begin.and_utc()))
+            .map(|slot| slot.scheduled.with_timezone(&table.zone).date_naive())
+            .skip_while(|day| day.year() < year)
+            .take_while(|day| day.year() == year)
+            .collect();
+        let expected: Vec<NaiveDate> =
+            NaiveDate::from_ymd_opt(year, 1, 1).unwrap().iter_days().take(days.len()).collect();
+        prop_assert_eq!(&days, &expected);
+        prop_assert!(days.len() >= 365);
+    }
+}

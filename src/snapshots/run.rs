@@ -1,0 +1,340 @@
+//! One job, once: choose, compare, export, point, remove. What fails is told in its result.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
+    select::{self, Chosen},
+    series::{Series, State, bytes_of, text},
+};
+use crate::{
+    client::Client,
+    config::{Job, Selection, Unchanged},
+    destination::PlaceLock,
+    error::{Error, Result},
+    export::{Export, blocking},
+    location::Location,
+    manifest::{Listed, Manifest, SnapshotOf},
+    plan::{ExportOptions, ExportPlan},
+    stamp::Stamp,
+};
+
+/// A run of a job.
+pub(super) struct Run<'a> {
+    pub(super) client: Client,
+    pub(super) job: &'a Job,
+    pub(super) options: &'a RunOptions,
+    pub(super) stop: &'a Stop,
+    pub(super) started: DateTime<Utc>,
+}
+
+/// A snapshot that stands for the data, and how it came to.
+struct Standing {
+    stamp: Stamp,
+    manifest: Box<Manifest>,
+    unchanged_by: Option<&'static str>,
+}
+
+impl Run<'_> {
+    pub(super) async fn run(self) -> JobResult {
+        let begun = Instant::now();
+        let mut result = JobResult {
+            job: self.job.name.clone(),
+            status: Status::Failed,
+            started_at: text(self.started),
+            finished_at: String::new(),
+            seconds: 0.0,
+            rows: 0,
+            bytes: 0,
+            requests: 0,
+            retries: 0,
+            snapshots: Vec::new(),
+            pruned: Vec::new(),
+            error: None,
+            exit_code: 0,
+        };
+        if let Err(error) = self.locked(&mut result, begun).await {
+            self.conclude(&mut result, Some(&error), begun);
+        }
+        if let Some(observer) = &self.options.observer {
+            observer(Event::Ended(&result));
+        }
+        result
+    }
+
+    /// All that needs the job's lock; the history is a part of it. An error is one that it does not
+    /// tell.
+    async fn locked(&self, result: &mut JobResult, begun: Instant) -> Result<()> {
+        if self.stop.is_requested() {
+            return Err(self.stop.wait().await);
+        }
+        let folder = self.job.folder(&self.options.storage)?;
+        let lock = {
+            let folder = folder.clone();
+            // In a store it may take a minute to know whether another machine's run is alive.
+            tokio::select! {
+                lock = blocking(move || PlaceLock::take(&folder)) => lock?,
+                error = self.stop.wait() => return Err(error),
+            }
+        };
+        let outcome = self.all(&folder, result).await;
+        self.conclude(result, outcome.as_ref().err(), begun);
+        let line = result.clone();
+        blocking(move || {
+            let appended = history::append(&folder, &line);
+            lock.release().and(appended)
+        })
+        .await
+    }
+
+    /// Fills in what follows from the rest.
+    fn conclude(&self, result: &mut JobResult, error: Option<&Error>, begun: Instant) {
+        if let Some(error) = error {
+            result.error = Some(Failure::new(error));
+        }
+        let first = result.snapshots.iter().find_map(|snapshot| snapshot.error.as_ref());
+        let first = result.error.as_ref().or(first);
+        result.exit_code = first.map_or(0, |error| error.exit_code);
+        let stored = || result.snapshots.iter().filter(|it| it.status == Status::Stored);
+        result.rows = stored().map(|snapshot| snapshot.rows).sum();
+        result.bytes = stored().map(|snapshot| snapshot.bytes).sum();
+        result.status = match first {
+            Some(_) => Status::Failed,
+            None if stored().next().is_some() => Status::Stored,
+            None => Status::Unchanged,
+        };
+        result.requests = self.client.meter().requests();
+        result.retries = self.client.meter().retries();
+        result.seconds = begun.elapsed().as_secs_f64();
+        result.finished_at = text(self.options.clock.now());
+    }
+
+    async fn all(&self, folder: &Location, result: &mut JobResult) -> Result<()> {
+        let name = &self.job.name;
+        let every = matches!(self.job.selection, Selection::All(_));
+        let chosen = tokio::select! {
+            chosen = select::choose(&self.client, self.job) => chosen?,
+            error = self.stop.wait() => return Err(error),
+        };
+        for chosen in chosen {
+            let series = match every {
+                true => Series::of_dataset(name, folder, chosen.id),
+                false => Series::of_job(name, folder.clone()),
+            };
+            result.snapshots.push(self.dataset(&chosen, &series).await);
+            if self.stop.is_requested() {
+                break;
+            }
+        }
+        if result.snapshots.iter().any(|snapshot| snapshot.status == Status::Failed) {
+            return Ok(());
+        }
+        let (job, folder) = (self.job.clone(), folder.clone());
+        result.pruned = blocking(move || {
+            let mut pruned = Vec::new();
+            for series in Series::all_of(&job, &folder)? {
+                pruned.extend(prune::prune(&job, &series)?);
+            }
+            Ok(pruned)
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn dataset(&self, chosen: &Chosen, series: &Series) -> SnapshotResult {
+        let listed = chosen.listed.as_ref();
+        let mut told = SnapshotResult {
+            dataset: chosen.id,
+            name: listed.and_then(|listed| listed.name.clone()),
+            version: listed.and_then(|listed| listed.version),
+            status: Status::Failed,
+            snapshot: None,
+            path: None,
+            unchanged_by: None,
+            rows: 0,
+            bytes: 0,
+            digest: None,
+            error: None,
+        };
+        match self.take(chosen, series).await {
+            Ok(Standing { stamp, manifest, unchanged_by }) => {
+                told.status = unchanged_by.map_or(Status::Stored, |_| Status::Unchanged);
+                told.snapshot = Some(stamp);
+                told.path = Some(series.path(stamp));
+                told.unchanged_by = unchanged_by.map(str::to_owned);
+                told.rows = manifest.rows;
+                told.bytes = bytes_of(&manifest);
+                told.digest = Some(manifest.digest);
+            }
+            Err(error) => {
+                told.error = Some(Failure::new(&error));
+                let series = series.clone();
+                let left = blocking(move || series.interrupted()).await;
+                told.snapshot = left.ok().and_then(|left| Some(left.last()?.0));
+            }
+        }
+        told
+    }
+
+    /// Takes a snapshot of a dataset, unless the last one still stands for it.
+    async fn take(&self, chosen: &Chosen, series: &Series) -> Result<Standing> {
+        let now = Stamp::at(self.started);
+        let plan = self.plan(chosen, series, now)?;
+        let before = {
+            let (series, plan) = (series.clone(), plan.clone());
+            blocking(move || Before::look(&series, &plan)).await?
+        };
+        let is_still = |last: &Manifest| {
+            self.job.unchanged == Unchanged::Metadata
+                && last.base_url == self.client.base_url()
+                && is_still(last, chosen)
+        };
+        if let Some((stamp, manifest)) = before.last.clone().filter(|(_, last)| is_still(last)) {
+            if let Some(left) = before.left {
+                let series = series.clone();
+                blocking(move || series.discard(left)).await?;
+            }
+            return self.stand(series, stamp, Some(manifest), Some("metadata")).await;
+        }
+        let fresh = now.max(before.newest.map_or(now, Stamp::next));
+        let known = before.last.filter(|_| self.job.unchanged == Unchanged::Content);
+        let digest = known.as_ref().map(|(_, last)| last.digest.as_str());
+        let mut stamp = before.left.unwrap_or(fresh);
+        let mut outcome = self.export(chosen, series, stamp, digest).await;
+        if let (Err(Error::Output { .. }), Some(left)) = (&outcome, before.left) {
+            // What was left is not what it said, so no later run could continue it either.
+            let series_of_left = series.clone();
+            blocking(move || series_of_left.discard(left)).await?;
+            stamp = fresh;
+            outcome = self.export(chosen, series, stamp, digest).await;
+        }
+        match (outcome?, known) {
+            (true, Some((stamp, last))) => {
+                self.stand(series, stamp, Some(last), Some("content")).await
+            }
+            _ => self.stand(series, stamp, None, None).await,
+        }
+    }
+
+    /// Exports under this stamp, unless the content has this digest; says whether it has.
+    async fn export(
+        &self,
+        chosen: &Chosen,
+        series: &Series,
+        stamp: Stamp,
+        digest: Option<&str>,
+    ) -> Result<bool> {
+        let export = Export::new(self.client.clone(), self.plan(chosen, series, stamp)?);
+        if let Some(observer) = &self.options.observer {
+            let (job, client, progress) = (self.job, &self.client, export.progress());
+            observer(Event::Began { job, client, progress });
+        }
+        let known = |seen: &str| Some(seen) == digest;
+        let (_, same) = export.run_unless(known, self.stop.wait()).await?;
+        Ok(same)
+    }
+
+    /// Says that this snapshot stands for the data now.
+    async fn stand(
+        &self,
+        series: &Series,
+        stamp: Stamp,
+        manifest: Option<Box<Manifest>>,
+        unchanged_by: Option<&'static str>,
+    ) -> Result<Standing> {
+        let (series, as_of) = (series.clone(), self.started);
+        blocking(move || {
+            let manifest = match manifest {
+                Some(manifest) => manifest,
+                None => series.manifest(stamp)?,
+            };
+            series.set_latest(stamp, &manifest, as_of)?;
+            Ok(Standing { stamp, manifest, unchanged_by })
+        })
+        .await
+    }
+
+    fn plan(&self, chosen: &Chosen, series: &Series, stamp: Stamp) -> Result<ExportPlan> {
+        let job = self.job;
+        let defaults = ExportOptions::new(chosen.id, series.output(stamp));
+        let mut plan = ExportPlan::new(ExportOptions {
+            query: chosen.query.clone(),
+            storage: job.storage_with(&self.options.storage),
+            format: job.format,
+            compression: job.compression,
+            columns: job.columns.clone(),
+            page_size: job.page_size.unwrap_or(defaults.page_size),
+            rows_per_file: job.rows_per_file,
+            sweeps: job.sweeps.unwrap_or(defaults.sweeps),
+            temp_dir: job.temp_dir.clone(),
+            ..defaults
+        })?;
+        plan.snapshot =
+            Some(SnapshotOf { job: job.name.clone(), stamp, listed: chosen.listed.clone() });
+        Ok(plan)
+    }
+}
+
+/// What is there before a run.
+struct Before {
+    /// The newest snapshot, if it is one that the plan would make of the same rows.
+    last: Option<(Stamp, Box<Manifest>)>,
+    /// What was interrupted and can be continued.
+    left: Option<Stamp>,
+    /// The newest stamp that anything has.
+    newest: Option<Stamp>,
+}
+
+impl Before {
+    /// Looks, and tidies up after runs that were killed.
+    fn look(series: &Series, plan: &ExportPlan) -> Result<Self> {
+        series.prepare()?;
+        let entries = series.entries()?;
+        let interrupted = series.interrupted()?;
+        let stamps = entries.iter().map(|entry| entry.stamp);
+        let newest = stamps.chain(interrupted.iter().map(|(stamp, _)| *stamp)).max();
+        let complete = entries.into_iter().rev().find_map(|entry| match entry.state {
+            State::Complete(manifest) => Some((entry.stamp, manifest)),
+            State::Incomplete | State::Foreign(_) => None,
+        });
+        if let Some((stamp, manifest)) = &complete {
+            // A run can be killed after it has published and before it has said so.
+            if series.latest()?.is_none_or(|latest| latest.snapshot != *stamp) {
+                series.set_latest(*stamp, manifest, stamp.time())?;
+            }
+        }
+        let mut left = None;
+        for (stamp, begun) in interrupted.into_iter().rev() {
+            let is_newest = complete.as_ref().is_none_or(|(complete, _)| stamp > *complete);
+            if left.is_none() && is_newest && begun == Some(plan.fingerprint()) {
+                left = Some(stamp);
+            } else {
+                series.discard(stamp)?;
+            }
+        }
+        // Somebody may have removed files by hand: what is not there stands for nothing.
+        let whole = match &complete {
+            Some((stamp, manifest)) => series.is_whole(*stamp, manifest)?,
+            None => false,
+        };
+        let last = complete.filter(|(_, manifest)| {
+            whole
+                && manifest.completeness == plan.completeness()
+                && manifest.columns == plan.columns
+                && manifest.format == plan.encoding.format()
+                && manifest.compression == plan.encoding.compression().to_string()
+                && manifest.query.ordering == plan.options.query.ordering
+        });
+        Ok(Self { last, left, newest })
+    }
+}
+
+/// Whether the list of datasets says of this dataset what it said of the last snapshot's.
+fn is_still(last: &Manifest, chosen: &Chosen) -> bool {
+    let then = last.snapshot.as_ref().and_then(|snapshot| snapshot.listed.as_ref());
+    let (Some(then), Some(now)) = (then, &chosen.listed) else { return false };
+    let same = |listed: &Listed| (listed.num_datapoints, listed.metadata.clone());
+    last.dataset == chosen.id && now.num_datapoints.is_some() && same(then) == same(now)
+}

@@ -1,0 +1,210 @@
+//! What people install from `config/`, as far as a parser can tell: what it starts is what the command
+//! takes, and what it names fits together.
+
+use std::{fs, path::Path, process::Command};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use overmind_export::{Config, croner::Cron};
+use saphyr::{LoadableYamlNode, Yaml};
+
+use crate::support::{Ran, command};
+
+const SERVICE: &str = include_str!("../../config/overmind-export.service");
+const TIMER: &str = include_str!("../../config/overmind-export.timer");
+const CRONTAB: &str = include_str!("../../config/crontab.example");
+const CRON_JOB: &str = include_str!("../../config/kubernetes-cronjob.yaml");
+const CONTAINER: &str = include_str!("../../config/Containerfile");
+const PROGRAM: &str = "/usr/local/bin/overmind-export";
+
+/// The command takes these arguments: an option that it does not have ends it before `--help`.
+#[track_caller]
+fn takes(arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    Ran::of(command(folder.path()).args(arguments).arg("--help")).ok();
+}
+
+/// The settings of a unit, each with its section.
+fn settings(unit: &str) -> Vec<(String, String, String)> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
+            section = name.to_owned();
+        } else {
+            let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("{line}"));
+            assert_eq!((key.trim(), value.trim()), (key, value), "{line}");
+            found.push((section.clone(), key.to_owned(), value.to_owned()));
+        }
+    }
+    found
+}
+
+/// The one value of a setting.
+#[track_caller]
+fn setting(unit: &str, section: &str, key: &str) -> String {
+    let found = settings(unit).into_iter().filter(|(s, k, _)| s == section && k == key);
+    let values: Vec<String> = found.map(|(_, _, value)| value).collect();
+    assert_eq!(values.len(), 1, "{section}.{key}: {values:?}");
+    values[0].clone()
+}
+
+/// The two units in a folder, started with the binary that is tested.
+fn units(folder: &Path) {
+    let service = SERVICE.replace(PROGRAM, env!("CARGO_BIN_EXE_overmind-export"));
+    fs::write(folder.join("overmind-export.service"), service).unwrap();
+    fs::write(folder.join("overmind-export.timer"), TIMER).unwrap();
+}
+
+/// Runs `systemd-analyze` in a folder with the units; `None` where there is none.
+fn systemd_analyze(arguments: &[&str]) -> Option<Ran> {
+    let folder = tempfile::tempdir().unwrap();
+    units(folder.path());
+    let mut analyze = Command::new("systemd-analyze");
+    let output = analyze.args(arguments).current_dir(folder.path()).output();
+    if output.is_err() {
+        println!("skipped: there is no systemd-analyze here");
+    }
+    output.ok().map(Ran::from)
+}
+
+#[test]
+fn the_service_starts_what_the_command_takes_and_lets_it_end() {
+    let start = setting(SERVICE, "Service", "ExecStart");
+    let words: Vec<&str> = start.split(' ').collect();
+    assert_eq!(words[..2], [PROGRAM, "snapshot"]);
+    takes(&words[1..]);
+    // The key that it is given is the one that the service is lent.
+    let credential = setting(SERVICE, "Service", "LoadCredential");
+    let name = credential.split_once(':').unwrap().0;
+    assert!(start.contains(&format!("--api-key-file %d/{name} ")), "{start}");
+    assert_eq!(setting(SERVICE, "Service", "SuccessExitStatus"), "143");
+    assert_eq!(setting(SERVICE, "Service", "Type"), "oneshot");
+}
+
+#[test]
+fn the_timer_runs_nightly_and_makes_up_for_a_missed_night() {
+    assert_eq!(setting(TIMER, "Timer", "Persistent"), "true");
+    assert_eq!(setting(TIMER, "Timer", "OnCalendar"), "*-*-* 02:00:00");
+    assert_eq!(setting(TIMER, "Install", "WantedBy"), "timers.target");
+}
+
+#[test]
+fn systemd_takes_the_units_without_a_word() {
+    let units = ["verify", "./overmind-export.service", "./overmind-export.timer"];
+    let Some(ran) = systemd_analyze(&units) else { return };
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn the_service_is_hardened() {
+    // In tenths: 0 is a service that can do nothing, 100 one that can do everything.
+    let arguments = ["security", "--offline=true", "--threshold=20", "./overmind-export.service"];
+    let Some(ran) = systemd_analyze(&arguments) else { return };
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn the_crontab_line_is_five_fields_and_a_command_that_exists() {
+    let lines: Vec<&str> = CRONTAB.lines().filter(|line| !line.starts_with('#')).collect();
+    let [path, line] = lines[..] else { panic!("{lines:?}") };
+    assert!(path.starts_with("PATH=/"), "{path}");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let cron: Cron = words[..5].join(" ").parse().unwrap();
+    let evening = "2026-11-23T20:00:00Z".parse::<DateTime<Utc>>().unwrap();
+    let next = cron.find_next_occurrence(&evening, false).unwrap();
+    assert_eq!(next.to_rfc3339(), "2026-11-24T02:00:00+00:00");
+    assert_eq!(words[5..7], ["overmind-export", "snapshot"]);
+    takes(&words[6..]);
+    // cron takes it for a line break.
+    assert!(!line.contains('%'), "{line}");
+}
+
+/// The document of this kind.
+fn document<'a, 'b>(documents: &'a [Yaml<'b>], kind: &str) -> &'a Yaml<'b> {
+    let mut of_kind = documents.iter().filter(|it| it["kind"].as_str() == Some(kind));
+    let found = of_kind.next().unwrap_or_else(|| panic!("no {kind}"));
+    assert!(of_kind.next().is_none(), "more than one {kind}");
+    found
+}
+
+fn strings(list: &Yaml) -> Vec<String> {
+    list.as_sequence().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_cron_job_never_runs_twice_at_once_and_gives_up_where_trying_again_is_vain() {
+    let documents = Yaml::load_from_str(CRON_JOB).unwrap();
+    let cron_job = document(&documents, "CronJob");
+    assert_eq!(cron_job["apiVersion"].as_str(), Some("batch/v1"));
+    let spec = &cron_job["spec"];
+    assert_eq!(spec["concurrencyPolicy"].as_str(), Some("Forbid"));
+    assert!(spec["schedule"].as_str().unwrap().parse::<Cron>().is_ok());
+    let zone = spec["timeZone"].as_str().unwrap();
+    assert!(zone.parse::<Tz>().is_ok(), "{zone}");
+    let pod = &spec["jobTemplate"]["spec"]["template"]["spec"];
+    // A policy of exit codes is taken with no other.
+    assert_eq!(pod["restartPolicy"].as_str(), Some("Never"));
+    let rule = &spec["jobTemplate"]["spec"]["podFailurePolicy"]["rules"][0];
+    assert_eq!(rule["action"].as_str(), Some("FailJob"));
+    let codes = rule["onExitCodes"]["values"].as_sequence().unwrap();
+    let codes: Vec<String> =
+        codes.iter().map(|code| code.as_integer().unwrap().to_string()).collect();
+    assert_eq!(codes.join(" "), setting(SERVICE, "Service", "RestartPreventExitStatus"));
+    assert!(pod["terminationGracePeriodSeconds"].as_integer() > Some(10));
+    let security = &pod["containers"][0]["securityContext"];
+    assert_eq!(security["readOnlyRootFilesystem"].as_bool(), Some(true));
+    assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
+}
+
+#[test]
+fn the_cron_job_is_given_what_the_other_documents_hold() {
+    let documents = Yaml::load_from_str(CRON_JOB).unwrap();
+    let name = |kind| document(&documents, kind)["metadata"]["name"].as_str().unwrap().to_owned();
+    let spec = &document(&documents, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let container = &spec["containers"][0];
+    let arguments = strings(&container["args"]);
+    takes(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let key = &container["env"][0];
+    assert_eq!(key["name"].as_str(), Some("OVERMIND_LAB_API_KEY"));
+    let reference = &key["valueFrom"]["secretKeyRef"];
+    assert_eq!(reference["name"].as_str().unwrap(), name("Secret"));
+    let secret = &document(&documents, "Secret")["stringData"];
+    assert!(secret.as_mapping_get(reference["key"].as_str().unwrap()).is_some());
+
+    let volumes = spec["volumes"].as_sequence().unwrap();
+    let volume = |name: &str| volumes.iter().find(|it| it["name"].as_str() == Some(name)).unwrap();
+    let mounts = container["volumeMounts"].as_sequence().unwrap();
+    assert_eq!(mounts.len(), volumes.len());
+    let mounted = |path: &str| {
+        let mount = mounts.iter().find(|it| it["mountPath"].as_str() == Some(path)).unwrap();
+        volume(mount["name"].as_str().unwrap())
+    };
+    assert_eq!(
+        mounted("/etc/overmind-export")["configMap"]["name"].as_str().unwrap(),
+        name("ConfigMap")
+    );
+    let files = &document(&documents, "ConfigMap")["data"];
+    let path = Path::new("/etc/overmind-export/snapshots.toml");
+    assert!(arguments.contains(&path.display().to_string()));
+    let config = Config::parse(files["snapshots.toml"].as_str().unwrap(), path).unwrap();
+    // The snapshots lie on the volume that stays.
+    for job in &config.jobs {
+        let claim = &mounted(&job.root)["persistentVolumeClaim"]["claimName"];
+        assert_eq!(claim.as_str().unwrap(), name("PersistentVolumeClaim"));
+    }
+}
+
+#[test]
+fn the_image_is_built_from_what_is_there_with_the_rust_that_the_project_asks_for() {
+    assert!(CONTAINER.contains(&format!("rust:{}-slim", env!("CARGO_PKG_RUST_VERSION"))));
+    assert!(CONTAINER.contains(PROGRAM) && CONTAINER.contains("ca-certificates"));
+    let copied = CONTAINER.lines().filter_map(|line| line.strip_prefix("COPY "));
+    for line in copied.filter(|line| !line.starts_with("--from")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        for path in &words[..words.len() - 1] {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path}");
+        }
+    }
+}

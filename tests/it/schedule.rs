@@ -1,0 +1,440 @@
+//! `schedule` as a process: what it lists, what it runs, what it tells scrapers and programs, and how
+//! it takes signals. A run that has to happen now is one that was missed: no test waits for a time.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, FixedOffset, Timelike, Utc};
+use chrono_tz::Tz;
+use overmind_export::demo::{Attempt, Fault, Faults, Options};
+use serde_json::{Value, json};
+
+use crate::support::{ID, KEY, Ran, World, command};
+
+/// Long enough for any machine; nothing waits that long that goes well.
+const SOON: Duration = Duration::from_secs(60);
+const ROWS: u64 = 500;
+
+/// A job of [`ID`] with these further keys, and the head of its file.
+fn configuration(keys: &str) -> String {
+    format!(
+        "[defaults]\nroot = \"snapshots\"\n\n[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n\
+         schedule = \"0 2 * * *\"\n{keys}"
+    )
+}
+
+/// A world with a configuration file whose job last ran long ago, so that it is due now.
+fn overdue(options: Options, rows: u64, keys: &str) -> World {
+    let world = World::generated(options, rows);
+    fs::write(world.path("snapshots.toml"), configuration(keys)).unwrap();
+    let folder = world.path("snapshots/nightly");
+    fs::create_dir_all(&folder).unwrap();
+    let ran = json!({
+        "job": "nightly", "status": "stored", "started_at": "2026-01-01T02:00:00Z",
+        "finished_at": "2026-01-01T02:00:09Z", "seconds": 9.0, "rows": 1, "bytes": 1,
+        "requests": 1, "retries": 0, "snapshots": [], "pruned": [], "error": null, "exit_code": 0,
+    });
+    fs::write(folder.join("_history.jsonl"), format!("{ran}\n")).unwrap();
+    world
+}
+
+/// A `schedule` that runs beside the test.
+struct Service {
+    child: Child,
+    log: Arc<(Mutex<String>, Condvar)>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts it with metrics on a free port and these further arguments.
+    fn start(world: &World, arguments: &[&str]) -> Self {
+        let mut command = world.command();
+        command.args(["schedule", "--config", "snapshots.toml", "--metrics", "127.0.0.1:0"]);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new((Mutex::new(String::new()), Condvar::new()));
+        let reader = thread::spawn({
+            let log = log.clone();
+            move || {
+                for line in lines.map_while(Result::ok) {
+                    *log.0.lock().unwrap() += &(line + "\n");
+                    log.1.notify_all();
+                }
+            }
+        });
+        Self { child, log, reader: Some(reader) }
+    }
+
+    fn log(&self) -> String {
+        self.log.0.lock().unwrap().clone()
+    }
+
+    /// Waits until its log holds this, and gives the log.
+    #[track_caller]
+    fn says(&self, text: &str) -> String {
+        let (log, more) = &*self.log;
+        let missing = |log: &mut String| !log.contains(text);
+        let (log, waited) = more.wait_timeout_while(log.lock().unwrap(), SOON, missing).unwrap();
+        assert!(!waited.timed_out(), "no {text:?} in\n{log}");
+        log.clone()
+    }
+
+    /// The answer to a request of its metrics' address: status line, head and body.
+    fn get(&self, request: &str) -> String {
+        let log = self.says("serving metrics");
+        let address = log.split("metrics=http://").nth(1).unwrap().split('/').next().unwrap();
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        write!(socket, "{request} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Scrapes until a line is there, and gives the whole.
+    #[track_caller]
+    fn scrape(&self, line: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let metrics = self.get("GET /metrics");
+            if metrics.lines().any(|it| it == line) {
+                return metrics;
+            }
+            assert!(begun.elapsed() < SOON, "no {line} in\n{metrics}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    fn ended(mut self) -> Ran {
+        let status = self.child.wait().unwrap();
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        assert!(!self.log().contains(KEY) && !stdout.contains(KEY), "the key is in the log");
+        Ran { code: status.code(), stdout, stderr: self.log() }
+    }
+
+    fn stop(self) -> Ran {
+        self.signal("TERM");
+        let ran = self.ended();
+        assert_eq!(ran.code, Some(143), "{ran:?}");
+        ran
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing running.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The folders of snapshots that are there.
+fn snapshots(world: &World) -> Vec<PathBuf> {
+    let entries = fs::read_dir(world.path("snapshots/nightly")).unwrap().map(Result::unwrap);
+    let snapshot = |name: &str| name.starts_with("snapshot=");
+    let found = entries.filter(|it| snapshot(&it.file_name().to_string_lossy()));
+    found.map(|it| it.path()).collect()
+}
+
+fn history(world: &World) -> Vec<Value> {
+    let text = String::from_utf8(world.read("snapshots/nightly/_history.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A program of the user's, which does this.
+fn program(world: &World, name: &str, does: &str) {
+    let path = world.path(name);
+    fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_list_has_the_next_runs_of_each_job_in_its_time_zone_and_in_utc() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{}timezone = \"America/New_York\"\njitter = \"10m\"\n[[job]]\nname = \"by-hand\"\n\
+         select = \"latest\"\n",
+        configuration("")
+    );
+    fs::write(folder.path().join("snapshots.toml"), text).unwrap();
+    let list = |arguments: &[&str]| {
+        let mut list = command(folder.path());
+        Ran::of(list.args(["schedule", "--config", "snapshots.toml"]).args(arguments)).ok().stdout
+    };
+    let runs: Vec<Value> = list(&["--list", "5", "--json"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(runs.len(), 5);
+    let mut before = Utc::now();
+    for run in &runs {
+        let time = |name: &str| run[name].as_str().unwrap().parse::<DateTime<FixedOffset>>();
+        let (local, utc) = (time("local").unwrap(), time("utc").unwrap());
+        assert_eq!(local, utc);
+        assert!(utc > before, "{runs:#?}");
+        before = utc.to_utc();
+        let scheduled = time("scheduled").unwrap().with_timezone(&Tz::America__New_York);
+        assert_eq!((scheduled.hour(), scheduled.minute(), scheduled.second()), (2, 0, 0));
+        assert!((0..=600).contains(&(utc - scheduled.fixed_offset()).num_seconds()));
+        assert_eq!(local.time(), utc.with_timezone(&Tz::America__New_York).time());
+    }
+    let table = list(&["--list", "2"]);
+    let shown: Vec<&str> = table.lines().collect();
+    let header: Vec<&str> = shown[0].split_whitespace().collect();
+    assert_eq!(header, ["JOB", "LOCAL", "TIME", "TIME", "ZONE", "UTC"]);
+    for (line, run) in shown[1..3].iter().zip(&runs) {
+        assert!(line.contains("America/New_York"), "{table}");
+        assert!(line.ends_with(run["utc"].as_str().unwrap()), "{table}");
+    }
+    assert!(shown[3].contains("by-hand") && shown[3].contains("no schedule"), "{table}");
+}
+
+#[test]
+fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
+    let world = World::generated(Options::default(), 1);
+    fs::write(
+        world.path("snapshots.toml"),
+        configuration("[[job]]\nname = \"by-hand\"\nselect = \"latest\"\n"),
+    )
+    .unwrap();
+    fs::write(world.path("empty.toml"), "").unwrap();
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = busy.local_addr().unwrap().to_string();
+    let told: Vec<String> = [
+        vec!["schedule"],
+        vec!["schedule", "--config", "empty.toml"],
+        vec!["schedule", "--config", "snapshots.toml", "nightly", "by-hand"],
+        vec!["schedule", "--config", "snapshots.toml", "nightli"],
+        vec!["schedule", "--config", "snapshots.toml", "--list", "0"],
+        vec!["schedule", "--config", "snapshots.toml", "--metrics", "localhost"],
+        vec!["schedule", "--config", "snapshots.toml", "--metrics", &busy],
+    ]
+    .iter()
+    .map(|arguments| {
+        let ran = Ran::of(world.command().env("HOME", "/home/nobody").args(arguments));
+        format!("$ {}\n{}", arguments.join(" "), ran.told(&world)).replace(&busy, "BUSY")
+    })
+    .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    $ schedule
+    exit 78
+    error: no configuration file: there is no /home/nobody/.config/overmind-export/snapshots.toml
+      hint: give one with --config; config/snapshots.toml in the sources is an example to copy
+
+    $ schedule --config empty.toml
+    exit 78
+    error: no job of FOLDER/empty.toml has a schedule
+
+    $ schedule --config snapshots.toml nightly by-hand
+    exit 2
+    error: "by-hand" is not a valid job: it has no schedule
+
+    $ schedule --config snapshots.toml nightli
+    exit 2
+    error: "nightli" is not a valid job: FOLDER/snapshots.toml has none; the nearest is "nightly"
+
+    $ schedule --config snapshots.toml --list 0
+    exit 2
+    error: invalid value '0' for '--list <N>': 0 is not in 1..=1000
+
+    For more information, try '--help'.
+
+    $ schedule --config snapshots.toml --metrics localhost
+    exit 2
+    error: invalid value 'localhost' for '--metrics <ADDR>': give an address and a port, such as 127.0.0.1:9464, or a port for this machine alone
+
+    For more information, try '--help'.
+
+    $ schedule --config snapshots.toml --metrics BUSY
+    exit 73
+    error: BUSY: cannot listen there
+      cause: Address already in use (os error 98)
+      hint: choose another --metrics address, or port 0 for any free one
+    "#);
+    assert_eq!(world.server.stats().requests, 0);
+}
+
+#[test]
+fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
+    let keys = "on_result = [\"./tell\", \"$HOME\"]\n";
+    let world = overdue(Options::default(), ROWS, keys);
+    program(&world, "tell", "cat > told.json; { echo \"$1\"; env; } > seen; echo a word; exit 3");
+    let service = Service::start(&world, &[]);
+    let log = service.says("on_result failed; the run stands");
+    assert!(log.contains("./tell ended with exit status: 3"), "{log}");
+    assert!(log.lines().any(|line| line == "a word"), "{log}");
+
+    let metrics = service.scrape("overmind_export_runs_total{job=\"nightly\",result=\"stored\"} 1");
+    for line in [
+        &format!("overmind_export_rows_total{{job=\"nightly\"}} {ROWS}"),
+        "overmind_export_running{job=\"nightly\"} 0",
+        "overmind_export_reload_successful 1",
+        "overmind_export_requests_in_flight 0",
+        "overmind_export_retries_total 0",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}\n{metrics}");
+    }
+    let ok = "overmind_export_requests_total{status=\"200\"} ";
+    let requests = metrics.lines().find_map(|line| line.strip_prefix(ok)).unwrap();
+    assert_eq!(requests.parse::<u64>().unwrap(), world.server.stats().requests);
+
+    // It got the line of the history, without the key, and its arguments as they are written.
+    let mut told: Value = serde_json::from_slice(&world.read("told.json")).unwrap();
+    let mut runs = history(&world);
+    assert_eq!(runs.len(), 2);
+    // Writing the history takes its time too.
+    for run in [&mut told, &mut runs[1]] {
+        assert!(run["seconds"].take().as_f64() > Some(0.0));
+    }
+    assert_eq!(told, runs[1]);
+    assert_eq!((&told["status"], &told["rows"]), (&json!("stored"), &json!(ROWS)));
+    let seen = String::from_utf8(world.read("seen")).unwrap();
+    assert!(seen.starts_with("$HOME\n") && !seen.contains(KEY), "{seen}");
+
+    let ran = service.stop();
+    assert_eq!(ran.stdout, "");
+    assert_eq!(snapshots(&world).len(), 1);
+    // It has run: another start makes up for nothing.
+    let service = Service::start(&world, &[]);
+    service.says("next run");
+    let metrics = service.scrape("overmind_export_running{job=\"nightly\"} 0");
+    assert!(metrics.contains("overmind_export_last_success_timestamp_seconds{job=\"nightly\"} "));
+    service.stop();
+    assert_eq!(history(&world).len(), 2);
+}
+
+#[test]
+fn only_metrics_and_health_are_served_and_only_to_be_read() {
+    let world = World::generated(Options::default(), 1);
+    fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
+    let service = Service::start(&world, &[]);
+    let status = |request: &str| service.get(request).lines().next().unwrap().to_owned();
+    assert_eq!(status("GET /metrics"), "HTTP/1.1 200 OK");
+    assert_eq!(status("GET /healthz"), "HTTP/1.1 200 OK");
+    assert_eq!(status("HEAD /metrics"), "HTTP/1.1 200 OK");
+    assert_eq!(status("POST /metrics"), "HTTP/1.1 405 Method Not Allowed");
+    for other in ["GET /", "GET /metrics/", "GET /healthz2", "POST /", "GET /../etc/passwd"] {
+        assert_eq!(status(other), "HTTP/1.1 404 Not Found", "{other}");
+    }
+    assert!(service.get("GET /healthz").ends_with("\r\n\r\nok\n"));
+    let metrics = service.get("GET /metrics");
+    assert!(metrics.to_lowercase().contains("content-type: application/openmetrics-text"));
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(!metrics.contains(KEY));
+    service.stop();
+}
+
+#[test]
+fn a_failed_run_is_logged_with_its_hint_and_the_schedule_goes_on() {
+    let faults = Faults::none().on(1, Attempt::Always, Fault::status(503));
+    let world = overdue(Options { faults, ..Options::default() }, ROWS, "");
+    let service = Service::start(&world, &["--max-retries", "0"]);
+    let log = service.says("ERROR failed job=");
+    assert!(log.contains("stayed unavailable") && log.contains("hint="), "{log}");
+    service.scrape("overmind_export_runs_total{job=\"nightly\",result=\"failed\"} 1");
+    assert!(service.get("GET /healthz").contains("200 OK"));
+    service.says("next run job=\"nightly\"");
+    service.stop();
+}
+
+#[test]
+fn sigterm_ends_it_within_ten_seconds_and_the_next_start_continues_the_run() {
+    let options = Options { latency: Duration::from_millis(30), ..Options::default() };
+    let keys = "page_size = 25\nrows_per_file = 50\n";
+    let world = overdue(options, 4000, keys);
+    let service = Service::start(&world, &["--concurrency", "1", "--log-format", "json"]);
+    assert!(world.server.wait_until(SOON, |stats| stats.requests >= 20));
+    service.signal("TERM");
+    // The system's own limit in `config/` is 15 s; this waits for the process, not for a time.
+    let ran = service.ended();
+    assert_eq!(ran.code, Some(143), "{ran:?}");
+    assert!(ran.stderr.contains("interrupted: the next run continues it"), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with(
+        "error: interrupted by SIGTERM\n  hint: start it again: it continues what was interrupted \
+         and makes up for what was missed\n"
+    ));
+    assert_eq!(snapshots(&world), Vec::<PathBuf>::new());
+
+    let before = world.server.stats().requests;
+    let service = Service::start(&world, &[]);
+    service.scrape("overmind_export_runs_total{job=\"nightly\",result=\"stored\"} 1");
+    service.stop();
+    let after = world.server.stats().requests - before;
+    assert!(after < 160, "{after} requests: it began again");
+    assert_eq!(snapshots(&world).len(), 1);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_what_runs() {
+    let world = overdue(Options::default(), 10, "on_result = [\"./hang\"]\n");
+    program(&world, "hang", "touch hanging; exec sleep 300");
+    let service = Service::start(&world, &[]);
+    service.says(" stored ");
+    let begun = Instant::now();
+    while !world.path("hanging").exists() {
+        assert!(begun.elapsed() < SOON, "{}", service.log());
+        thread::sleep(Duration::from_millis(10));
+    }
+    service.signal("INT");
+    service.says("stopping what runs");
+    service.signal("TERM");
+    let ran = service.ended();
+    // The first one tells the exit code.
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+}
+
+#[test]
+fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
+    let world = World::generated(Options::default(), 1);
+    let good = configuration("");
+    fs::write(world.path("snapshots.toml"), &good).unwrap();
+    let service = Service::start(&world, &[]);
+    service.says("next run job=\"nightly\"");
+    let next = |metrics: &str, job: &str| {
+        metrics.contains(&format!("next_run_timestamp_seconds{{job=\"{job}\"}} "))
+    };
+
+    for (schedule, why) in [
+        ("schedule = \"0 2 * *\"", "it has 4 fields"),
+        ("shedule = \"0 2 * * *\"", "the nearest known key is"),
+        ("schedule = \"0 2 * * *\"\non_result = [\"./missing\"]", "on_result of job"),
+    ] {
+        let broken = good.replace("schedule = \"0 2 * * *\"", schedule);
+        fs::write(world.path("snapshots.toml"), broken).unwrap();
+        service.signal("HUP");
+        let log = service.says(why);
+        assert!(
+            log.contains("the configuration file is wrong: going on with the old one"),
+            "{log}"
+        );
+        let metrics = service.scrape("overmind_export_reload_successful 0");
+        assert!(next(&metrics, "nightly"), "{metrics}");
+    }
+
+    let other = good.replace("nightly", "weekly").replace("0 2 * * *", "0 2 * * sun");
+    fs::write(world.path("snapshots.toml"), other).unwrap();
+    service.signal("HUP");
+    service.says("the configuration file was read again");
+    service.says("next run job=\"weekly\"");
+    let metrics = service.scrape("overmind_export_reload_successful 1");
+    assert!(next(&metrics, "weekly") && !next(&metrics, "nightly"), "{metrics}");
+    service.stop();
+}

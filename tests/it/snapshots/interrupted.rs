@@ -1,0 +1,168 @@
+//! Runs that are killed, stopped or get in each other's way, and the run after them.
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use serde_json::Value;
+
+use super::{Nightly, result};
+use crate::support::{ID, Ran};
+
+const SOON: Duration = Duration::from_secs(30);
+const LINES: &str = "page_size = 25\nrows_per_file = 100\nunchanged = \"never\"";
+/// Little is fetched ahead of what is written.
+const SLOWLY: [&str; 2] = ["--concurrency", "1"];
+
+/// A job of 40 pages in parts of four, whose page 30 never comes.
+fn stuck(lines: &str) -> Nightly {
+    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let options = Options { faults, ..Options::default() };
+    let dataset = Dataset::generated(1000, 7).with_id(ID);
+    let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n{LINES}\n{lines}\n");
+    Nightly::with(options, vec![dataset], &jobs)
+}
+
+/// A run that was killed at page 30, and the stamp that it had.
+fn killed(lines: &str) -> (Nightly, String) {
+    let nightly = stuck(lines);
+    let mut run = nightly.start(&SLOWLY);
+    assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
+    // Pages before it have come; a part of them is finished soon.
+    let journaled = || {
+        let partial = nightly.names("nightly").pop().unwrap_or_default();
+        let journal = nightly.job("nightly").join(partial).join("journal.jsonl");
+        fs::read_to_string(journal).unwrap_or_default().matches('\n').count()
+    };
+    let begun = Instant::now();
+    while journaled() < 3 {
+        assert!(begun.elapsed() < SOON, "no part was finished");
+        std::thread::yield_now();
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    nightly.world.server.set_faults(Faults::none());
+    let names = nightly.names("nightly");
+    let [lock, partial] = &names[..] else { panic!("{names:?}") };
+    assert_eq!(lock, ".lock");
+    let stamp = partial.strip_prefix(".snapshot=").and_then(|it| it.strip_suffix(".partial"));
+    (nightly, stamp.unwrap().to_owned())
+}
+
+pub(super) fn end_with(signal: &str, run: std::process::Child) -> Ran {
+    let pid = run.id().to_string();
+    assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    Ran::from(run.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
+    let (nightly, stamp) = killed("");
+    let ran = nightly.run(&["snapshots", "--json"]).ok();
+    let listed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (listed["snapshot"].as_str(), listed["complete"].as_bool()),
+        (Some(&*stamp), Some(false))
+    );
+
+    let before = nightly.datapoints();
+    let ran = nightly.snapshot(&["--json"]).ok();
+    let kept = ran.stderr.strip_prefix("nightly: continuing: ").expect(&ran.stderr);
+    let kept: u32 = kept.split(' ').next().unwrap().parse().unwrap();
+    // Page 1, and those that no part has.
+    assert_eq!(nightly.datapoints() - before, 1 + 40 - 4 * kept);
+    let told = result(&ran);
+    assert_eq!(told["snapshots"][0]["snapshot"], stamp.as_str());
+    assert_eq!(nightly.stamps("nightly"), [stamp.as_str()]);
+    let names = ["_history.jsonl", "_latest", "_latest.json", &format!("snapshot={stamp}")];
+    assert_eq!(nightly.names("nightly"), names);
+    let path = nightly.job("nightly").join("_latest");
+    Ran::of(nightly.world.command().arg("verify").arg(path)).ok();
+    // The next one is its own again.
+    nightly.snapshot(&[]).ok();
+    assert_eq!(nightly.stamps("nightly").len(), 2);
+}
+
+#[test]
+fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
+    type Change<'a> = (&'a str, fn(&Nightly));
+    let table: [Change<'_>; 3] = [
+        ("another plan", |it| {
+            let path = it.world.path("snapshots.toml");
+            let text = fs::read_to_string(&path).unwrap() + "columns = [\"id\"]\n";
+            fs::write(path, text).unwrap();
+        }),
+        ("another count", |it| {
+            it.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
+        }),
+        ("no journal", |it| {
+            let partial = it.names("nightly").pop().unwrap();
+            fs::remove_file(it.job("nightly").join(partial).join("journal.jsonl")).unwrap();
+        }),
+    ];
+    for (what, change) in table {
+        let (nightly, stamp) = killed("");
+        change(&nightly);
+        let ran = nightly.snapshot(&["--json"]).ok();
+        let names = nightly.names("nightly");
+        assert_eq!(names.len(), 4, "{what}: {names:?}");
+        // In the second of the kill the next stamp is one later.
+        assert_ne!(result(&ran)["snapshots"][0]["snapshot"], stamp.as_str(), "{what}");
+    }
+}
+
+#[test]
+fn what_was_interrupted_is_dropped_once_the_data_turns_out_to_be_unchanged() {
+    let nightly = Nightly::one(100, "");
+    nightly.at("2026-11-23T02:00:00Z");
+    let partial = nightly.job("nightly").join(".snapshot=20261124T020000Z.partial");
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("journal.jsonl"), "").unwrap();
+    nightly.at("2026-11-25T02:00:00Z");
+    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261123T020000Z"];
+    assert_eq!(nightly.names("nightly"), names);
+}
+
+#[test]
+fn a_signal_ends_every_job_with_its_code_and_the_next_run_continues() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let more = format!("[[job]]\nname = \"other\"\ndataset = \"{ID}\"\n{LINES}\n");
+        let nightly = stuck(&more);
+        let run = nightly.start(&[&SLOWLY[..], &["--json", "--jobs", "1"]].concat());
+        assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
+        let ran = end_with(signal, run);
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert!(ran.stderr.contains("run the same command again to continue"), "{}", ran.stderr);
+        let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(summary["exit_code"], code);
+        assert_eq!(summary["jobs"][1]["exit_code"], code);
+        let stamp = summary["jobs"][0]["snapshots"][0]["snapshot"].as_str().unwrap();
+        // What had not begun has left nothing.
+        assert!(!nightly.job("other").exists());
+        assert_eq!(nightly.history("nightly")[0]["exit_code"], code);
+
+        nightly.world.server.set_faults(Faults::none());
+        nightly.snapshot(&[]).ok();
+        assert_eq!(nightly.stamps("nightly"), [stamp]);
+    }
+}
+
+#[test]
+fn two_processes_do_not_run_one_job() {
+    let nightly = stuck("");
+    let run = nightly.start(&SLOWLY);
+    assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
+    let requests = nightly.world.server.stats().requests;
+    let ran = nightly.snapshot(&["--json"]);
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    assert_eq!(result(&ran)["error"]["exit_code"], 75);
+    assert_eq!(nightly.world.server.stats().requests, requests);
+    // It says nothing in the history, which is the other's.
+    assert!(!nightly.job("nightly").join("_history.jsonl").exists());
+    assert_eq!(end_with("TERM", run).code, Some(143));
+    nightly.world.server.set_faults(Faults::none());
+    nightly.snapshot(&[]).ok();
+}

@@ -1,0 +1,164 @@
+//! Nightly snapshots: the command with a configuration file, and nights under a clock of our own.
+
+mod interrupted;
+mod messages;
+mod nights;
+mod retention;
+mod runs;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use overmind_export::{
+    Client, Clock, Config, Job, JobResult, RunOptions, Stop,
+    chrono::{DateTime, Utc},
+    demo::{Dataset, Options},
+    run_jobs,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{ID, KEY, Ran, World};
+
+/// An agent with several datasets.
+const AGENT: Uuid = Uuid::from_u128(0x0d3f_0b52_7d5c_4c39_9a49_1f6a_5d3a_8f01);
+
+/// The id of a version.
+fn version_id(version: u128) -> Uuid {
+    Uuid::from_u128(0xa000_0000_0000_4000_8000_0000_0000_0000 + version)
+}
+
+/// A version of what an agent has, with this many rows.
+fn version(version: u128, rows: u64) -> Dataset {
+    Dataset::generated(rows, version as u64)
+        .with_id(version_id(version))
+        .with_agent(AGENT)
+        .with_name("support-chat")
+        .with_version(version as i64)
+}
+
+/// An API with a configuration file in its folder.
+pub(crate) struct Nightly {
+    pub(crate) world: World,
+    clock: Arc<Hands>,
+}
+
+/// A clock that stands where it was put.
+#[derive(Debug)]
+pub(crate) struct Hands(Mutex<DateTime<Utc>>);
+
+impl Clock for Hands {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+}
+
+impl Nightly {
+    /// A file with `root = "snaps"` for all, and these jobs.
+    pub(crate) fn new(datasets: Vec<Dataset>, jobs: &str) -> Self {
+        Self::with(Options::default(), datasets, jobs)
+    }
+
+    pub(crate) fn with(options: Options, datasets: Vec<Dataset>, jobs: &str) -> Self {
+        let world = World::generated(options, 1);
+        world.server.replace(datasets);
+        let text = format!("[defaults]\nroot = \"snaps\"\n{jobs}");
+        fs::write(world.path("snapshots.toml"), text).unwrap();
+        let clock = Arc::new(Hands(Mutex::new(DateTime::UNIX_EPOCH)));
+        Self { world, clock }
+    }
+
+    /// One job that takes the dataset [`ID`], with these lines beside.
+    fn one(rows: u64, lines: &str) -> Self {
+        let dataset = Dataset::generated(rows, 7).with_id(ID);
+        Self::new(
+            vec![dataset],
+            &format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n{lines}\n"),
+        )
+    }
+
+    /// Runs a subcommand with the file.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.world.command().args(arguments).args(["--config", "snapshots.toml"]))
+    }
+
+    pub(crate) fn snapshot(&self, arguments: &[&str]) -> Ran {
+        self.run(&[&["snapshot"], arguments].concat())
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.world.command();
+        command.args(["snapshot", "--config", "snapshots.toml"]).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn config(&self) -> Config {
+        Config::read(&self.world.path("snapshots.toml")).unwrap()
+    }
+
+    fn set(&self, time: &str) {
+        *self.clock.0.lock().unwrap() = time.parse().unwrap();
+    }
+
+    /// Runs all jobs at this time.
+    pub(crate) fn at(&self, time: &str) -> Vec<JobResult> {
+        self.job_at(&[], time)
+    }
+
+    /// Runs these jobs at this time.
+    fn job_at(&self, names: &[&str], time: &str) -> Vec<JobResult> {
+        self.set(time);
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let jobs = self.config().jobs_named(&names).unwrap();
+        run(&jobs, &self.world.server.url(), self.clock.clone())
+    }
+
+    fn job(&self, name: &str) -> PathBuf {
+        self.world.path("snaps").join(name)
+    }
+
+    /// The names in a job's folder, hidden ones included.
+    fn names(&self, job: &str) -> Vec<String> {
+        crate::support::entries(&self.job(job))
+    }
+
+    /// The stamps of the snapshots that are there.
+    fn stamps(&self, job: &str) -> Vec<String> {
+        let names = self.names(job).into_iter();
+        names.filter_map(|name| Some(name.strip_prefix("snapshot=")?.to_owned())).collect()
+    }
+
+    fn latest(&self, job: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.job(job).join("_latest.json")).unwrap()).unwrap()
+    }
+
+    fn history(&self, job: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.job(job).join("_history.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Requests for datapoints so far.
+    pub(crate) fn datapoints(&self) -> u32 {
+        let stats = self.world.server.stats();
+        stats.attempts.iter().filter(|((id, _), _)| id.is_some()).map(|(_, count)| count).sum()
+    }
+}
+
+/// The result of the only job of `snapshot --json`.
+fn result(ran: &Ran) -> Value {
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    summary["jobs"][0].clone()
+}
+
+/// Runs jobs in this process against an API.
+fn run(jobs: &[Job], url: &str, clock: Arc<Hands>) -> Vec<JobResult> {
+    let client = Client::builder().base_url(url).api_key(KEY).max_retries(1).build().unwrap();
+    let mut options = RunOptions::default();
+    options.clock = clock;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(run_jobs(&client, jobs, &options, &Stop::default()))
+}

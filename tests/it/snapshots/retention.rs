@@ -1,0 +1,157 @@
+//! What retention removes, and what it never touches.
+
+use std::fs;
+
+use overmind_export::demo::{Attempt, Fault, Faults, Page};
+use serde_json::Value;
+
+use super::Nightly;
+use crate::support::World;
+
+const NEVER: &str = "unchanged = \"never\"\ntimezone = \"America/New_York\"\n";
+
+/// Five nights at two in New York, the clocks going back in the middle, and one noon.
+fn five(keep: &str) -> Nightly {
+    let nightly = Nightly::one(10, NEVER);
+    for time in [
+        "2026-10-30T06:00:00Z",
+        "2026-10-31T06:00:00Z",
+        "2026-11-01T07:00:00Z",
+        "2026-11-01T17:00:00Z",
+        "2026-11-02T07:00:00Z",
+    ] {
+        assert_eq!(nightly.at(time)[0].exit_code, 0);
+    }
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, format!("{text}{keep}\n")).unwrap();
+    nightly
+}
+
+#[test]
+fn a_dry_run_says_what_goes_and_why_the_others_stay_and_removes_nothing() {
+    let nightly = five("keep = { last = 1, daily = 2, monthly = 2 }");
+    let before = nightly.names("nightly");
+    let job = nightly.job("nightly");
+    fs::write(job.join("snapshot=20261031T060000Z/notes.txt"), "mine").unwrap();
+    fs::create_dir(job.join("snapshot=20260101T000000Z")).unwrap();
+    let requests = nightly.world.server.stats().requests;
+    let ran = nightly.snapshot(&["--prune-dry-run"]).ok();
+    insta::assert_snapshot!(ran.told(&nightly.world), @"
+    exit 0
+     JOB      SNAPSHOT                   FATE     WHY
+     nightly  snapshot=20260101T000000Z  is left  is not complete
+     nightly  snapshot=20261030T060000Z  goes     no count keeps it
+     nightly  snapshot=20261031T060000Z  stays    monthly 2
+     nightly  snapshot=20261101T070000Z  goes     no count keeps it
+     nightly  snapshot=20261101T170000Z  stays    daily 2
+     nightly  snapshot=20261102T070000Z  stays    last 1; daily 1; monthly 1
+    ");
+    assert_eq!(nightly.world.server.stats().requests, requests);
+    fs::remove_dir(job.join("snapshot=20260101T000000Z")).unwrap();
+    assert_eq!(nightly.names("nightly"), before);
+    let ran = nightly.snapshot(&["--prune-dry-run", "--json"]).ok();
+    let first: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(first["path"], "snapshot=20261030T060000Z");
+    assert_eq!(first["fate"], "remove");
+}
+
+#[test]
+fn a_run_that_went_well_removes_what_no_count_keeps() {
+    let nightly = five("keep = { last = 1, daily = 2 }");
+    let results = nightly.at("2026-11-03T07:00:00Z");
+    let gone = ["20261030T060000Z", "20261031T060000Z", "20261101T070000Z", "20261101T170000Z"];
+    assert_eq!(results[0].pruned, gone.map(|stamp| format!("snapshot={stamp}")));
+    assert_eq!(nightly.stamps("nightly"), ["20261102T070000Z", "20261103T070000Z"]);
+    let names = nightly.names("nightly");
+    assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
+}
+
+#[test]
+fn a_run_that_found_nothing_new_removes_too() {
+    let nightly = five("keep = { last = 2 }");
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("\"never\"", "\"content\"");
+    fs::write(path, text).unwrap();
+    assert_eq!(nightly.at("2026-11-03T07:00:00Z")[0].pruned.len(), 3);
+    assert_eq!(nightly.stamps("nightly"), ["20261101T170000Z", "20261102T070000Z"]);
+}
+
+#[test]
+fn a_run_that_failed_removes_nothing() {
+    let nightly = five("keep = { last = 1 }");
+    nightly.world.server.set_faults(Faults::none().on(
+        Page::Any,
+        Attempt::Always,
+        Fault::status(500),
+    ));
+    let results = nightly.at("2026-11-03T07:00:00Z");
+    assert_eq!((results[0].exit_code, results[0].pruned.len()), (69, 0));
+    assert_eq!(nightly.stamps("nightly").len(), 5);
+}
+
+#[test]
+fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
+    let nightly = five("keep = { last = 1 }");
+    let job = nightly.job("nightly");
+    let of = |stamp: &str| job.join(format!("snapshot={stamp}"));
+    // Somebody's own files in a snapshot.
+    fs::write(of("20261030T060000Z").join("notes.txt"), "mine").unwrap();
+    // An export that is none of a job, and one of another.
+    let world: &World = &nightly.world;
+    world.export(&["-o", &format!("{}/", of("20260101T000000Z").display())]);
+    let path = of("20261031T060000Z").join("_manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"nightly\"", "\"other\"")).unwrap();
+    // A snapshot under another stamp, one without its last word, one whose manifest is none.
+    fs::rename(of("20261101T070000Z"), of("20260201T000000Z")).unwrap();
+    fs::remove_file(of("20261101T170000Z").join("_SUCCESS")).unwrap();
+    fs::create_dir(of("20260301T000000Z")).unwrap();
+    fs::write(of("20260301T000000Z").join("_manifest.json"), "{}").unwrap();
+    fs::write(of("20260401T000000Z"), "a file").unwrap();
+    fs::create_dir(job.join("snapshot=mine")).unwrap();
+    let before = nightly.names("nightly");
+
+    let results = nightly.at("2026-11-03T07:00:00Z");
+    // The snapshot of the night before is the only one that goes.
+    assert_eq!(results[0].pruned, ["snapshot=20261102T070000Z"]);
+    let mut after: Vec<String> = nightly.names("nightly");
+    after.retain(|name| name != "snapshot=20261103T070000Z");
+    let expected: Vec<String> =
+        before.into_iter().filter(|name| name != "snapshot=20261102T070000Z").collect();
+    assert_eq!(after, expected);
+    assert_eq!(fs::read(of("20261030T060000Z").join("notes.txt")).unwrap(), b"mine");
+    let ran = nightly.run(&["snapshots"]).ok();
+    insta::assert_snapshot!(ran.told(&nightly.world), @r#"
+    exit 0
+     JOB      SNAPSHOT          DATASET   ROWS  BYTES     COMPLETE                      UNCHANGED SINCE
+     nightly  20260101T000000Z  -            -         -  no: it is an export, but no   -
+                                                          snapshot of a job
+     nightly  20260201T000000Z  -            -         -  no: it is the snapshot        -
+                                                          20261101T070000Z under
+                                                          another name
+     nightly  20260301T000000Z  -            -         -  no: it it is not a manifest:  -
+                                                          missing field
+                                                          `format_version` at line 1…
+     nightly  20260401T000000Z  -            -         -  no: it is no folder           -
+     nightly  20261030T060000Z  182bd5e5    10  8.71 KiB  yes                           -
+     nightly  20261031T060000Z  -            -         -  no: it is a snapshot of job   -
+                                                          "other"
+     nightly  20261101T170000Z  -            -         -  no: interrupted               -
+     nightly  20261103T070000Z  182bd5e5    10  8.71 KiB  yes                           -
+    "#);
+}
+
+#[test]
+fn a_removal_that_was_killed_is_finished_by_the_next_run_and_was_never_seen() {
+    let nightly = five("");
+    let job = nightly.job("nightly");
+    let aside = job.join(".snapshot=20261030T060000Z.removed");
+    fs::rename(job.join("snapshot=20261030T060000Z"), &aside).unwrap();
+    fs::remove_file(aside.join("_SUCCESS")).unwrap();
+    let ran = nightly.run(&["snapshots", "--json"]).ok();
+    assert_eq!(ran.stdout.lines().count(), 4);
+    nightly.at("2026-11-03T07:00:00Z");
+    assert!(!aside.exists());
+    assert_eq!(nightly.stamps("nightly").len(), 5);
+}

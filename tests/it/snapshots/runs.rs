@@ -1,0 +1,358 @@
+//! What a run leaves: the layout, the link, the history; and what it does not store twice.
+
+use std::{fs, path::Path};
+
+use overmind_export::{
+    Manifest,
+    demo::{Attempt, Dataset, Fault, Faults, Options, Page},
+    verify,
+};
+use serde_json::{Value, json};
+
+use super::{AGENT, Nightly, result, version, version_id};
+use crate::support::{ID, KEY, Ran, entries};
+
+#[test]
+fn a_snapshot_is_an_export_that_the_link_points_at_and_the_history_tells() {
+    let nightly = Nightly::one(250, "columns = [\"id\", \"input\"]\nrows_per_file = 100");
+    let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
+    assert_eq!((told.rows, told.exit_code), (250, 0));
+    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261123T020000Z"];
+    assert_eq!(nightly.names("nightly"), names);
+    let job = nightly.job("nightly");
+    assert_eq!(fs::read_link(job.join("_latest")).unwrap(), Path::new(names[3]));
+    let parts = ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"];
+    assert_eq!(
+        entries(&job.join("_latest")),
+        [&["_SUCCESS", "_manifest.json"], &parts[..]].concat()
+    );
+    assert!(verify(&job.join(names[3]).as_path().into()).unwrap().is_ok());
+
+    let manifest = Manifest::read(&job.join("_latest/_manifest.json")).unwrap();
+    let snapshot = manifest.snapshot.unwrap();
+    assert_eq!((snapshot.job.as_str(), snapshot.stamp.folder().as_str()), ("nightly", names[3]));
+    let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
+    assert_eq!(
+        nightly.latest("nightly"),
+        json!({
+            "job": "nightly",
+            "snapshot": "20261123T020000Z",
+            "path": names[3],
+            "as_of": "2026-11-23T02:00:00Z",
+            "dataset": ID,
+            "rows": 250,
+            "bytes": bytes,
+            "digest": manifest.digest,
+        })
+    );
+    let history = nightly.history("nightly");
+    assert_eq!(history, [serde_json::to_value(told).unwrap()]);
+    assert_eq!(history[0]["snapshots"][0]["status"], "stored");
+    assert_eq!(history[0]["started_at"], "2026-11-23T02:00:00Z");
+}
+
+#[test]
+fn a_dataset_whose_entry_in_the_list_is_the_same_is_not_downloaded_again() {
+    let nightly = Nightly::one(250, "");
+    nightly.at("2026-11-23T02:00:00Z");
+    let before = nightly.datapoints();
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(nightly.datapoints(), before);
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z"]);
+    let told = &results[0].snapshots[0];
+    assert_eq!(told.unchanged_by.as_deref(), Some("metadata"));
+    assert_eq!(told.path.as_deref(), Some("snapshot=20261123T020000Z"));
+    assert_eq!((results[0].rows, told.rows, results[0].requests), (0, 250, 1));
+    let latest = nightly.latest("nightly");
+    assert_eq!(latest["snapshot"], "20261123T020000Z");
+    assert_eq!(latest["as_of"], "2026-11-24T02:00:00Z");
+    let history = nightly.history("nightly");
+    let statuses: Vec<&Value> = history.iter().map(|run| &run["status"]).collect();
+    assert_eq!(statuses, ["stored", "unchanged"]);
+}
+
+#[test]
+fn whatever_the_list_says_otherwise_or_the_file_asks_otherwise_is_stored() {
+    let dataset = || Dataset::generated(250, 7).with_id(ID);
+    type Change<'a> = (&'a str, Box<dyn Fn(&Nightly)>);
+    let file = |from: &'static str, to: &'static str| {
+        move |nightly: &Nightly| {
+            let path = nightly.world.path("snapshots.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from));
+            fs::write(path, text.replace(from, to)).unwrap();
+        }
+    };
+    let table: [Change<'_>; 6] = [
+        (
+            "metadata",
+            Box::new(move |it| it.world.server.replace(vec![dataset().with_metadata("{\"a\":1}")])),
+        ),
+        (
+            "rows",
+            Box::new(|it| it.world.server.replace(vec![Dataset::generated(251, 7).with_id(ID)])),
+        ),
+        ("format", Box::new(file("parquet", "jsonl"))),
+        ("columns", Box::new(file("[\"id\"]", "[\"id\", \"order\"]"))),
+        ("ordering", Box::new(file("# more", "ordering = \"order\""))),
+        (
+            "a file is gone",
+            Box::new(|it| {
+                fs::remove_file(it.job("nightly").join("_latest/part-00000.parquet")).unwrap();
+            }),
+        ),
+    ];
+    for (what, change) in table {
+        let nightly = Nightly::one(250, "format = \"parquet\"\ncolumns = [\"id\"]\n# more");
+        nightly.at("2026-11-23T02:00:00Z");
+        change(&nightly);
+        let results = nightly.at("2026-11-24T02:00:00Z");
+        assert_eq!(results[0].exit_code, 0, "{what}: {results:?}");
+        assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261124T020000Z"], "{what}");
+    }
+}
+
+#[test]
+fn by_content_the_rows_are_downloaded_and_stored_only_if_they_are_others() {
+    let nightly = Nightly::one(250, "unchanged = \"content\"");
+    nightly.at("2026-11-23T02:00:00Z");
+    let before = nightly.datapoints();
+    // The list would say that everything is new.
+    let same = Dataset::generated(250, 7).with_id(ID).with_metadata("{\"seen\":2}");
+    nightly.world.server.replace(vec![same]);
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(nightly.datapoints(), 2 * before);
+    assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("content"));
+    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261123T020000Z"];
+    assert_eq!(nightly.names("nightly"), names);
+    assert_eq!(nightly.latest("nightly")["as_of"], "2026-11-24T02:00:00Z");
+
+    // As many rows, and others.
+    nightly.world.server.replace(vec![Dataset::generated(250, 8).with_id(ID)]);
+    nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261125T020000Z"]);
+    assert_eq!(nightly.latest("nightly")["snapshot"], "20261125T020000Z");
+}
+
+#[test]
+fn with_never_each_run_stores_and_stamps_of_one_second_do_not_collide() {
+    let nightly = Nightly::one(10, "unchanged = \"never\"");
+    for _ in 0..3 {
+        nightly.at("2026-11-23T02:00:00.9Z");
+    }
+    let stamps = ["20261123T020000Z", "20261123T020001Z", "20261123T020002Z"];
+    assert_eq!(nightly.stamps("nightly"), stamps);
+    // A clock that was set back does not make the old the newest.
+    nightly.at("2026-11-22T02:00:00Z");
+    assert_eq!(nightly.latest("nightly")["snapshot"], "20261123T020003Z");
+}
+
+#[test]
+fn latest_is_the_highest_version_and_then_the_newest_of_those_whose_name_matches() {
+    let jobs = format!(
+        "[[job]]\nname = \"any\"\nagent = \"{AGENT}\"\n\
+         [[job]]\nname = \"chat\"\nagent = \"{AGENT}\"\ndataset_name = \"support-*\"\n\
+         [[job]]\nname = \"seed\"\nagent = \"{AGENT}\"\nsource = \"seed\"\nversion_max = 2\n"
+    );
+    let nightly = Nightly::new(
+        vec![
+            version(3, 30).with_created_at("2026-02-01T00:00:00Z"),
+            version(9, 90).with_agent(version_id(0)),
+            version(4, 40).with_id(version_id(40)).with_created_at("2026-03-01T00:00:00.000000Z"),
+            version(4, 41).with_created_at("2026-03-01T01:00:00+02:00"),
+            version(5, 50).with_name("triage"),
+            version(2, 20).with_source("seed"),
+            version(3, 31).with_id(version_id(31)).with_source("seed"),
+        ],
+        &jobs,
+    );
+    let results = nightly.at("2026-11-23T02:00:00Z");
+    let taken: Vec<_> = results.iter().map(|it| (it.rows, it.snapshots[0].version)).collect();
+    assert_eq!(taken, [(50, Some(5)), (40, Some(4)), (20, Some(2))]);
+    // A new version comes.
+    nightly.world.server.replace(vec![version(6, 60)]);
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    let taken: Vec<_> = results.iter().map(|it| (it.rows, it.exit_code)).collect();
+    assert_eq!(taken, [(60, 0), (60, 0), (0, 66)]);
+}
+
+#[test]
+fn all_takes_each_dataset_into_a_folder_of_its_own() {
+    let jobs = format!(
+        "[[job]]\nname = \"all\"\nselect = \"all\"\nagent = \"{AGENT}\"\nkeep = {{ last = 1 }}\n"
+    );
+    let nightly = Nightly::new(vec![version(2, 20), version(1, 10), version(3, 30)], &jobs);
+    let results = nightly.at("2026-11-23T02:00:00Z");
+    assert_eq!((results[0].rows, results[0].snapshots.len()), (60, 3));
+    let folder = |number| format!("dataset={}", version_id(number));
+    let names = ["_history.jsonl".to_owned(), folder(1), folder(2), folder(3)];
+    assert_eq!(nightly.names("all"), names);
+    let one = nightly.job("all").join(folder(2));
+    assert_eq!(entries(&one), ["_latest", "_latest.json", "snapshot=20261123T020000Z"]);
+    assert!(verify(&one.join("_latest").as_path().into()).unwrap().is_ok());
+
+    // One is new, one has changed, one is gone: what there is of it stays.
+    nightly.world.server.replace(vec![
+        version(2, 20),
+        version(3, 30).with_metadata("{\"reviewed\":true}"),
+        version(4, 40),
+    ]);
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    let told: Vec<Value> =
+        results[0].snapshots.iter().map(|it| serde_json::to_value(it.status).unwrap()).collect();
+    assert_eq!(told, ["unchanged", "stored", "stored"]);
+    let gone = format!("{}/snapshot=20261123T020000Z", folder(3));
+    assert_eq!(results[0].pruned, [gone]);
+    assert_eq!(nightly.names("all").len(), 5);
+}
+
+#[test]
+fn of_all_datasets_one_that_fails_stops_no_other_and_keeps_retention_away() {
+    let jobs =
+        "[[job]]\nname = \"all\"\nselect = \"all\"\nunchanged = \"never\"\nkeep = { last = 1 }\n";
+    let nightly = Nightly::new(vec![version(1, 10), version(2, 20)], jobs);
+    nightly.at("2026-11-23T02:00:00Z");
+    let bad = Dataset::from_rows("bad", vec!["{\"id\":7}".to_owned()]).with_id(version_id(1));
+    nightly.world.server.replace(vec![bad, version(2, 20)]);
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(results[0].exit_code, 65);
+    let told: Vec<_> = results[0].snapshots.iter().map(|it| it.error.is_some()).collect();
+    assert_eq!(told, [true, false]);
+    assert_eq!(results[0].pruned, Vec::<String>::new());
+    let two = nightly.job("all").join(format!("dataset={}", version_id(2)));
+    assert_eq!(entries(&two).len(), 4);
+}
+
+#[test]
+fn a_job_that_fails_stops_no_other_and_the_first_in_the_file_gives_the_exit_code() {
+    let jobs = format!(
+        "[[job]]\nname = \"gone\"\ndataset = \"{}\"\n\
+         [[job]]\nname = \"good\"\ndataset = \"{ID}\"\n\
+         [[job]]\nname = \"bad\"\ndataset = \"{}\"\n",
+        version_id(99),
+        version_id(1),
+    );
+    let rows = vec!["{\"id\":7}".to_owned()];
+    let bad = Dataset::from_rows("bad", rows).with_id(version_id(1));
+    let nightly = Nightly::new(vec![Dataset::generated(10, 7).with_id(ID), bad], &jobs);
+    let ran = nightly.snapshot(&["--json", "--max-retries", "0"]);
+    assert_eq!(ran.code, Some(66), "{ran:?}");
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let of = |key: &str| {
+        summary["jobs"].as_array().unwrap().iter().map(|it| it[key].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(summary["exit_code"], 66);
+    assert_eq!(of("job"), ["gone", "good", "bad"]);
+    assert_eq!(of("status"), ["failed", "stored", "failed"]);
+    assert_eq!(of("exit_code"), [66, 0, 65]);
+    let ran = nightly.snapshot(&["bad", "good", "--max-retries", "0"]);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert_eq!(nightly.history("gone").len(), 1);
+    assert_eq!(nightly.history("good").len(), 2);
+}
+
+#[test]
+fn jobs_side_by_side_share_one_limit_of_requests() {
+    let jobs: String = (1..=6)
+        .map(|number| {
+            format!("[[job]]\nname = \"job-{number}\"\ndataset = \"{}\"\n", version_id(number))
+        })
+        .collect();
+    let options = Options { latency: std::time::Duration::from_millis(5), ..Options::default() };
+    let datasets = (1..=6).map(|number| version(number, 2000)).collect();
+    let nightly = Nightly::with(options, datasets, &jobs);
+    nightly.snapshot(&["--concurrency", "3", "--jobs", "6"]).ok();
+    let stats = nightly.world.server.stats();
+    assert_eq!((stats.max_in_flight, stats.requests), (3, 6 * 21));
+    // Each tells its own requests.
+    assert_eq!(nightly.history("job-1")[0]["requests"], 21);
+}
+
+#[test]
+fn a_last_line_of_the_history_that_was_torn_is_repaired() {
+    let nightly = Nightly::one(10, "");
+    nightly.at("2026-11-23T02:00:00Z");
+    let path = nightly.job("nightly").join("_history.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    for torn in ["{\"job\":\"nigh", "\u{0}\u{0}\u{0}", &whole[..whole.len() - 1]] {
+        fs::write(&path, format!("{whole}{torn}")).unwrap();
+        nightly.run(&["snapshots"]).ok();
+        nightly.at("2026-11-24T02:00:00Z");
+        let history = nightly.history("nightly");
+        let statuses: Vec<&Value> = history.iter().map(|run| &run["status"]).collect();
+        assert_eq!(statuses, ["stored", "unchanged"], "{torn:?}");
+    }
+}
+
+#[test]
+fn what_stood_in_the_way_of_the_link_after_publication_is_made_up_for() {
+    let nightly = Nightly::one(10, "unchanged = \"never\"");
+    nightly.at("2026-11-23T02:00:00Z");
+    let job = nightly.job("nightly");
+    let (link, json) = (job.join("_latest"), fs::read(job.join("_latest.json")).unwrap());
+    nightly.at("2026-11-24T02:00:00Z");
+    // As after a kill between the two.
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("snapshot=20261123T020000Z", &link).unwrap();
+    fs::write(job.join("_latest.json"), json).unwrap();
+    // Even a run that fails sets it right.
+    let faults = Faults::none().on(Page::Any, Attempt::Always, Fault::status(403));
+    nightly.world.server.set_faults(faults);
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].exit_code, 77);
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("snapshot=20261124T020000Z"));
+    let latest = nightly.latest("nightly");
+    assert_eq!(latest["snapshot"], "20261124T020000Z");
+    assert_eq!(latest["as_of"], "2026-11-24T02:00:00Z");
+}
+
+#[test]
+fn the_key_of_the_file_is_used_unless_the_environment_or_a_flag_has_one() {
+    let nightly = Nightly::one(10, "");
+    let text = fs::read_to_string(nightly.world.path("snapshots.toml")).unwrap();
+    fs::create_dir_all(nightly.world.path("etc")).unwrap();
+    let url = nightly.world.server.url();
+    let api = format!("[api]\nbase_url = \"{url}\"\napi_key_file = \"a.key\"\n{text}");
+    fs::write(nightly.world.path("etc/snapshots.toml"), api).unwrap();
+    fs::write(nightly.world.path("etc/a.key"), "of-the-file\n").unwrap();
+    fs::write(nightly.world.path("flag.key"), "of-the-flag\n").unwrap();
+    let seen = |key: Option<&str>, flags: &[&str]| {
+        let mut command = crate::support::command(nightly.world.folder.path());
+        command.args(["snapshot", "--config", "etc/snapshots.toml"]).args(flags);
+        if let Some(key) = key {
+            command.env("OVERMIND_LAB_API_KEY", key);
+        }
+        Ran::of(&mut command).ok();
+        let stats = nightly.world.server.stats();
+        stats.received.back().unwrap().header("x-api-key").unwrap().to_owned()
+    };
+    assert_eq!(seen(None, &[]), "of-the-file");
+    assert_eq!(seen(Some(KEY), &[]), KEY);
+    assert_eq!(seen(Some(KEY), &["--api-key-file", "flag.key"]), "of-the-flag");
+    // What the environment has makes the file's key needless.
+    fs::remove_file(nightly.world.path("etc/a.key")).unwrap();
+    assert_eq!(seen(Some(KEY), &[]), KEY);
+    // The root of a relative path is beside the file.
+    assert!(nightly.world.path("etc/snaps/nightly/_latest.json").exists());
+}
+
+#[test]
+fn the_users_own_file_is_found_and_one_in_the_current_directory_is_not() {
+    let nightly = Nightly::one(10, "");
+    let ran = Ran::of(nightly.world.command().arg("snapshot"));
+    assert_eq!(ran.code, Some(78), "{ran:?}");
+    let home = nightly.world.path("home");
+    fs::create_dir_all(home.join(".config/overmind-export")).unwrap();
+    let place = home.join(".config/overmind-export/snapshots.toml");
+    fs::copy(nightly.world.path("snapshots.toml"), &place).unwrap();
+    let ran = Ran::of(nightly.world.command().args(["snapshot", "--json"]).env("HOME", &home)).ok();
+    assert_eq!(result(&ran)["status"], "stored");
+    assert!(home.join(".config/overmind-export/snaps/nightly/_latest").exists());
+    // A relative one is to be ignored.
+    let mut command = nightly.world.command();
+    command.arg("snapshot").env("HOME", &home).env("XDG_CONFIG_HOME", "home/.config");
+    Ran::of(&mut command).ok();
+    let mut command = nightly.world.command();
+    command.arg("snapshot").env("HOME", &home).env("XDG_CONFIG_HOME", nightly.world.path("other"));
+    assert_eq!(Ran::of(&mut command).code, Some(78));
+}

@@ -1,0 +1,161 @@
+//! Nightly snapshots whose root is in a store: the same layout without links, the same rules.
+
+use std::time::{Duration, Instant};
+
+use overmind_export::demo::{Attempt, Dataset, Fault, Faults};
+use serde_json::Value;
+
+use super::server::{Fate, SECRET, Store};
+use crate::{
+    snapshots::Nightly,
+    support::{ID, Ran},
+};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A store, and a job whose root is in it.
+fn nightly(lines: &str) -> (Store, Nightly) {
+    let store = Store::start();
+    let url = store.url();
+    let jobs = format!(
+        "storage = {{ endpoint = \"{url}\", region = \"us-east-1\", access_key_id = \"AKIATEST\", \
+         secret_access_key = \"{SECRET}\" }}\n\
+         [[job]]\nname = \"nightly\"\nroot = \"s3://bucket/nights\"\ndataset = \"{ID}\"\n\
+         page_size = 25\nrows_per_file = 100\n{lines}\n"
+    );
+    let nightly = Nightly::new(vec![Dataset::generated(1000, 7).with_id(ID)], &jobs);
+    (store, nightly)
+}
+
+/// The names in the job's folder, the first of each path alone.
+fn names(store: &Store) -> Vec<String> {
+    let keys = store.keys();
+    let below = keys.iter().filter_map(|key| key.strip_prefix("nights/nightly/"));
+    let mut names: Vec<String> =
+        below.map(|key| key.split('/').next().unwrap_or_default().to_owned()).collect();
+    names.dedup();
+    names
+}
+
+fn json(store: &Store, name: &str) -> Vec<Value> {
+    let bytes = &store.objects()[&format!("nights/nightly/{name}")];
+    serde_json::Deserializer::from_slice(bytes).into_iter().map(Result::unwrap).collect()
+}
+
+#[test]
+fn nights_in_a_store_are_as_in_a_folder_but_for_the_link() {
+    let (store, nightly) = nightly("keep = { last = 1 }");
+    for time in ["2026-11-23T02:00:00Z", "2026-11-24T02:00:00Z"] {
+        let results = nightly.at(time);
+        assert_eq!(results[0].exit_code, 0, "{results:?}");
+    }
+    let control = ["_history.jsonl", "_latest.json"].map(str::to_owned);
+    let with = |stamp: &str| [&control[..], &[format!("snapshot={stamp}")]].concat();
+    assert_eq!(names(&store), with("20261123T020000Z"));
+    let latest = &json(&store, "_latest.json")[0];
+    assert_eq!(latest["snapshot"], "20261123T020000Z");
+    assert_eq!(latest["as_of"], "2026-11-24T02:00:00Z");
+
+    nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].pruned, ["snapshot=20261123T020000Z"]);
+    assert_eq!(names(&store), with("20261125T020000Z"));
+    let history = json(&store, "_history.jsonl");
+    let statuses: Vec<&Value> = history.iter().map(|run| &run["status"]).collect();
+    assert_eq!(statuses, ["stored", "unchanged", "stored"]);
+    let path = "s3://bucket/nights/nightly/snapshot=20261125T020000Z";
+    Ran::of(store.command(&nightly.world).args(["verify", path])).ok();
+    let ran = nightly.run(&["snapshots"]).ok();
+    insta::assert_snapshot!(ran.told(&nightly.world), @"
+    exit 0
+     JOB      SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE  UNCHANGED SINCE
+     nightly  20261125T020000Z  182bd5e5  1,025  357.60 KiB  yes       -
+    ");
+}
+
+#[test]
+fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() {
+    let (store, nightly) = nightly("unchanged = \"never\"");
+    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    nightly.world.server.set_faults(faults);
+    let mut run = nightly.start(&["--concurrency", "1"]);
+    assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
+    let finished = || {
+        let keys = store.keys();
+        keys.iter().filter(|key| key.contains("/_overmind/part-") && key.ends_with(".json")).count()
+    };
+    let begun = Instant::now();
+    while finished() < 2 {
+        assert!(begun.elapsed() < SOON, "no part was finished");
+        std::thread::yield_now();
+    }
+    // Another process finds the job locked.
+    assert_eq!(nightly.snapshot(&[]).code, Some(75));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    nightly.world.server.set_faults(Faults::none());
+    let names_before = names(&store);
+    let folder = names_before.last().unwrap().clone();
+    let ran = nightly.run(&["snapshots", "--json"]).ok();
+    assert!(ran.stdout.contains("\"complete\":false"), "{}", ran.stdout);
+
+    let ran = nightly.snapshot(&[]).ok();
+    assert!(ran.stderr.contains("nightly: continuing: "), "{}", ran.stderr);
+    assert_eq!(names(&store), ["_history.jsonl", "_latest.json", &folder]);
+    assert_eq!(store.open_uploads(), 0);
+    let path = format!("s3://bucket/nights/nightly/{folder}");
+    Ran::of(store.command(&nightly.world).args(["verify", &path])).ok();
+}
+
+#[test]
+fn what_was_interrupted_in_a_store_is_dropped_when_it_is_of_no_use() {
+    let (store, nightly) = nightly("unchanged = \"never\"");
+    let faults = Faults::none().on(30, Attempt::Always, Fault::status(500));
+    nightly.world.server.set_faults(faults);
+    let results = nightly.at("2026-11-23T02:00:00Z");
+    assert_eq!(results[0].exit_code, 69);
+    assert!(names(&store).contains(&"snapshot=20261123T020000Z".to_owned()));
+    // The data is other data now.
+    nightly.world.server.set_faults(Faults::none());
+    nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(results[0].exit_code, 0, "{results:?}");
+    let left = ["_history.jsonl", "_latest.json", "snapshot=20261124T020000Z"];
+    assert_eq!(names(&store), left);
+}
+
+#[test]
+fn a_removal_in_a_store_that_was_broken_off_is_finished_by_the_next_run() {
+    let (store, nightly) = nightly("unchanged = \"never\"\nkeep = { last = 1 }");
+    nightly.at("2026-11-23T02:00:00Z");
+    // As after a kill in the middle of it: no longer complete at once, and the manifest goes last.
+    let key = |name: &str| store.path(&format!("nights/nightly/snapshot=20261123T020000Z/{name}"));
+    std::fs::remove_file(key("_SUCCESS")).unwrap();
+    let part = store.keys().into_iter().find(|key| key.contains("/part-00003")).unwrap();
+    std::fs::remove_file(store.path(&part)).unwrap();
+    let ran = nightly.run(&["snapshots", "--json"]).ok();
+    assert!(ran.stdout.contains("\"complete\":false"), "{}", ran.stdout);
+    // Without the mark of a removal it is nobody's to remove.
+    nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(names(&store).len(), 4);
+    std::fs::create_dir_all(key("_overmind")).unwrap();
+    std::fs::write(key("_overmind/removed"), "").unwrap();
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].exit_code, 0, "{results:?}");
+    assert_eq!(names(&store), ["_history.jsonl", "_latest.json", "snapshot=20261125T020000Z"]);
+}
+
+#[test]
+fn a_store_that_refuses_fails_its_job_and_no_secret_is_told() {
+    let (store, nightly) = nightly("");
+    store.rule("/bucket", Fate::Refused(403, "AccessDenied"));
+    let ran = nightly.snapshot(&["-q", "--json"]);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(!ran.stderr.contains(SECRET) && !ran.stdout.contains(SECRET));
+    insta::assert_snapshot!(ran.stderr, @"
+    error: nightly: s3://bucket/nights/nightly: cannot be used
+      cause: AccessDenied: as scripted
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+    error: 1 of 1 job failed
+    ");
+}
