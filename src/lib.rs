@@ -21,6 +21,7 @@
 //! - [`run_jobs`] takes the snapshots of a [`Config`], and [`list_snapshots`] says what is there.
 //! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
 //!   what changed from one export to another.
+//! - [`run_jobs`] takes the snapshots of a [`Config`]; [`schedule`] does it at their times.
 //!
 //! # Rows as a stream
 //!

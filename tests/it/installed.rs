@@ -197,7 +197,14 @@ fn the_cron_job_is_given_what_the_other_documents_hold() {
 }
 
 #[test]
-fn the_image_is_built_with_the_rust_that_the_project_asks_for() {
+fn the_image_is_built_from_what_is_there_with_the_rust_that_the_project_asks_for() {
     assert!(CONTAINER.contains(&format!("rust:{}-slim", env!("CARGO_PKG_RUST_VERSION"))));
     assert!(CONTAINER.contains(PROGRAM) && CONTAINER.contains("ca-certificates"));
+    let copied = CONTAINER.lines().filter_map(|line| line.strip_prefix("COPY "));
+    for line in copied.filter(|line| !line.starts_with("--from")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        for path in &words[..words.len() - 1] {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path}");
+        }
+    }
 }
