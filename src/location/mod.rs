@@ -172,6 +172,15 @@ impl Location {
         }
     }
 
+    /// Whether something lies in it. A store has no empty folders.
+    #[allow(dead_code, reason = "for what reads places of either kind")]
+    pub(crate) fn is_directory(&self) -> Result<bool> {
+        match &self.0 {
+            Place::Local(path) => Ok(path.is_dir()),
+            Place::Remote(remote) => Ok(!remote.names()?.is_empty()),
+        }
+    }
+
     /// Whether it is a file or an object.
     pub(crate) fn is_file(&self) -> Result<bool> {
         match &self.0 {
