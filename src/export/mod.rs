@@ -37,6 +37,10 @@ use crate::{
 /// Pages that wait for the writer beside those that the paginator holds.
 const HANDOVER: usize = 2;
 
+/// How long a run that was told to stop waits for what it is in the middle of: for the writer, and
+/// once more for tidying up.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// An export that is ready to run.
 ///
 /// ```no_run
@@ -207,7 +211,13 @@ impl Export {
                 self.progress.note(format!("{error}; starting again from page 1"));
                 continue;
             }
-            let kept = blocking(move || Ok(destination.abandon())).await?;
+            let kept = blocking(move || Ok(destination.abandon()));
+            let kept = match error {
+                Error::Interrupted { .. } => {
+                    tokio::time::timeout(GRACE, kept).await.unwrap_or(Ok(0))?
+                }
+                _ => kept.await?,
+            };
             return Err(error.with_kept_parts(kept, &self.plan.target));
         }
         Err(Error::Internal("no sweep ended".to_owned()))
@@ -240,18 +250,23 @@ impl Export {
                 let result = writer.run(receiver);
                 (writer.into_destination(), result)
             });
+        let mut grace = Duration::MAX;
         let pumped = select! {
             result = pump(&mut pages, sender) => result,
             error = stop => {
                 stopper.stop();
+                grace = GRACE;
                 Err(error)
             }
             error = stopper.lost() => Err(error),
         };
         drop(pages);
-        let (staged, written) = writing
-            .await
-            .map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
+        let Ok(writing) = tokio::time::timeout(grace, writing).await else {
+            // A store that does not answer keeps nobody who wants to go: the next run tidies up.
+            return pumped.and(Err(Error::Internal("the writer did not stop".to_owned())));
+        };
+        let (staged, written) =
+            writing.map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
         *destination = staged;
         let finished = pumped.and(written)?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
