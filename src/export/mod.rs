@@ -19,7 +19,7 @@ use std::{
 use chrono::{SecondsFormat, Utc};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
-use tokio::{select, sync::mpsc, task::JoinHandle};
+use tokio::{select, sync::mpsc, task::JoinHandle, time::timeout};
 
 pub use self::into_sink::write_pages;
 use self::writer::{Finished, Message, Writer};
@@ -196,7 +196,16 @@ impl Export {
                 Ok((manifest, bytes)) => {
                     let sidecar = self.plan.options.manifest;
                     let published = manifest.clone();
-                    blocking(move || destination.publish(&published, sidecar)).await?;
+                    let publishing = blocking(move || destination.publish(&published, sidecar));
+                    let mut publishing = pin!(publishing);
+                    select! {
+                        published = publishing.as_mut() => published?,
+                        error = stop.as_mut() => match timeout(GRACE, publishing).await {
+                            // It was as good as there.
+                            Ok(published) => published?,
+                            Err(_) => return Err(self.stopped(error, manifest.parts.len())),
+                        },
+                    }
                     return Ok((self.summary(&manifest, bytes, begun.elapsed()), false));
                 }
                 Err(error) => error,
@@ -213,14 +222,18 @@ impl Export {
             }
             let kept = blocking(move || Ok(destination.abandon()));
             let kept = match error {
-                Error::Interrupted { .. } => {
-                    tokio::time::timeout(GRACE, kept).await.unwrap_or(Ok(0))?
-                }
+                Error::Interrupted { .. } => timeout(GRACE, kept).await.unwrap_or(Ok(0))?,
                 _ => kept.await?,
             };
-            return Err(error.with_kept_parts(kept, &self.plan.target));
+            return Err(self.stopped(error, kept));
         }
         Err(Error::Internal("no sweep ended".to_owned()))
+    }
+
+    /// What ended the run, with what the next one will find.
+    fn stopped(&self, error: Error, parts: usize) -> Error {
+        let kept = if matches!(self.plan.target, Target::Directory(_)) { parts } else { 0 };
+        error.with_kept_parts(kept, &self.plan.target)
     }
 
     /// Reads everything once and stages it; the caller publishes.
@@ -245,28 +258,34 @@ impl Export {
         let (sender, receiver) = mpsc::channel(HANDOVER);
         let (stopper, staged) = (destination.stopper(), destination.take());
         let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
-        let writing: JoinHandle<(Destination, Result<Finished>)> =
+        let mut writing: JoinHandle<(Destination, Result<Finished>)> =
             tokio::task::spawn_blocking(move || {
                 let result = writer.run(receiver);
                 (writer.into_destination(), result)
             });
-        let mut grace = Duration::MAX;
-        let pumped = select! {
-            result = pump(&mut pages, sender) => result,
+        let work = async {
+            let pumped = pump(&mut pages, sender).await;
+            (pumped, (&mut writing).await)
+        };
+        let ended = select! {
+            done = work => Ok(done),
             error = stop => {
                 stopper.stop();
-                grace = GRACE;
                 Err(error)
             }
             error = stopper.lost() => Err(error),
         };
         drop(pages);
-        let Ok(writing) = tokio::time::timeout(grace, writing).await else {
-            // A store that does not answer keeps nobody who wants to go: the next run tidies up.
-            return pumped.and(Err(Error::Internal("the writer did not stop".to_owned())));
+        let (pumped, written) = match ended {
+            Ok(done) => done,
+            Err(error) => match timeout(GRACE, writing).await {
+                Ok(written) => (Err(error), written),
+                // A store that does not answer keeps nobody who wants to go: the next run tidies up.
+                Err(_) => return Err(error),
+            },
         };
         let (staged, written) =
-            writing.map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
+            written.map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
         *destination = staged;
         let finished = pumped.and(written)?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();

@@ -456,10 +456,11 @@ fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
     let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
     // In the middle of an upload, which is given up at once, and of something else, which is not.
     type Case<'a> = (fn() -> Place, &'a [&'a str], &'a str);
-    let table: [Case<'_>; 3] = [
+    let table: [Case<'_>; 4] = [
         (large, &object, "partNumber=2"),
         (large, &prefix, "partNumber=2"),
         (Place::new, &ARGUMENTS, "PUT /bucket/rows/_overmind/part-00001-"),
+        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_manifest.json"),
     ];
     for (place, arguments, request) in table {
         let place = place();
