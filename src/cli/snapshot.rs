@@ -106,7 +106,7 @@ impl Snapshot {
                 Fate::Leave => "is left",
             };
             vec![
-                Text::Left(verdict.job.clone()),
+                Text::Whole(verdict.job.clone()),
                 Text::Whole(verdict.path.clone()),
                 Text::Whole(fate.to_owned()),
                 Text::Left(verdict.why.clone()),

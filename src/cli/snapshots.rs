@@ -49,13 +49,10 @@ fn row(snapshot: &ListedSnapshot) -> Vec<Text> {
     };
     // To the minute is enough for people; --json has the whole.
     let minute = |at: &String| at.chars().take(16).collect::<String>().replace('T', " ");
-    let unchanged = snapshot.unchanged_until.as_ref().map(|until| {
-        let runs = snapshot.unchanged_runs;
-        let noun = if runs == 1 { "run" } else { "runs" };
-        format!("{runs} {noun}, until {}", minute(until))
-    });
+    let unchanged = snapshot.unchanged_until.as_ref();
+    let unchanged = unchanged.map(|until| format!("as of {}", minute(until)));
     vec![
-        Text::Left(snapshot.job.clone()),
+        Text::Whole(snapshot.job.clone()),
         Text::Whole(snapshot.snapshot.to_string()),
         Text::Whole(or_dash(dataset)),
         Text::Right(or_dash(snapshot.rows.map(|rows| HumanCount(rows).to_string()))),

@@ -19,7 +19,12 @@ use std::{
 use chrono::{SecondsFormat, Utc};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
-use tokio::{select, sync::mpsc, task::JoinHandle, time::sleep};
+use tokio::{
+    select,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 pub use self::into_sink::write_pages;
 use self::writer::{Finished, Message, Writer};
@@ -41,6 +46,10 @@ const HANDOVER: usize = 1;
 const HANDFUL_BYTES: usize = 1 << 20;
 /// How long a page waits for others to be handed over with: soon, for whoever reads from a pipe.
 const HANDFUL_TIME: Duration = Duration::from_millis(20);
+
+/// How long a run that was told to stop waits for what it is in the middle of: for the writer, and
+/// once more for tidying up.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// An export that is ready to run.
 ///
@@ -197,7 +206,16 @@ impl Export {
                 Ok((manifest, bytes)) => {
                     let sidecar = self.plan.options.manifest;
                     let published = manifest.clone();
-                    blocking(move || destination.publish(&published, sidecar)).await?;
+                    let publishing = blocking(move || destination.publish(&published, sidecar));
+                    let mut publishing = pin!(publishing);
+                    select! {
+                        published = publishing.as_mut() => published?,
+                        error = stop.as_mut() => match timeout(GRACE, publishing).await {
+                            // It was as good as there.
+                            Ok(published) => published?,
+                            Err(_) => return Err(self.stopped(error, manifest.parts.len())),
+                        },
+                    }
                     return Ok((self.summary(&manifest, bytes, begun.elapsed()), false));
                 }
                 Err(error) => error,
@@ -212,10 +230,20 @@ impl Export {
                 self.progress.note(format!("{error}; starting again from page 1"));
                 continue;
             }
-            let kept = blocking(move || Ok(destination.abandon())).await?;
-            return Err(error.with_kept_parts(kept, &self.plan.target));
+            let kept = blocking(move || Ok(destination.abandon()));
+            let kept = match error {
+                Error::Interrupted { .. } => timeout(GRACE, kept).await.unwrap_or(Ok(0))?,
+                _ => kept.await?,
+            };
+            return Err(self.stopped(error, kept));
         }
         Err(Error::Internal("no sweep ended".to_owned()))
+    }
+
+    /// What ended the run, with what the next one will find.
+    fn stopped(&self, error: Error, parts: usize) -> Error {
+        let kept = if matches!(self.plan.target, Target::Directory(_)) { parts } else { 0 };
+        error.with_kept_parts(kept, &self.plan.target)
     }
 
     /// Reads everything once and stages it; the caller publishes.
@@ -240,13 +268,17 @@ impl Export {
         let (sender, receiver) = mpsc::channel(HANDOVER);
         let (stopper, staged) = (destination.stopper(), destination.take());
         let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
-        let writing: JoinHandle<(Destination, Result<Finished>)> =
+        let mut writing: JoinHandle<(Destination, Result<Finished>)> =
             tokio::task::spawn_blocking(move || {
                 let result = writer.run(receiver);
                 (writer.into_destination(), result)
             });
-        let pumped = select! {
-            result = pump(&mut pages, sender) => result,
+        let work = async {
+            let pumped = pump(&mut pages, sender).await;
+            (pumped, (&mut writing).await)
+        };
+        let ended = select! {
+            done = work => Ok(done),
             error = stop => {
                 stopper.stop();
                 Err(error)
@@ -254,9 +286,16 @@ impl Export {
             error = stopper.lost() => Err(error),
         };
         drop(pages);
-        let (staged, written) = writing
-            .await
-            .map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
+        let (pumped, written) = match ended {
+            Ok(done) => done,
+            Err(error) => match timeout(GRACE, writing).await {
+                Ok(written) => (Err(error), written),
+                // A store that does not answer keeps nobody who wants to go: the next run tidies up.
+                Err(_) => return Err(error),
+            },
+        };
+        let (staged, written) =
+            written.map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
         *destination = staged;
         let finished = pumped.and(written)?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();

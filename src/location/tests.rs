@@ -57,13 +57,13 @@ fn behaves(root: Location) {
     let file = root.child("sub").child("b.txt");
     assert_eq!(file.read().unwrap(), None);
     file.remove().unwrap();
-    assert!(!file.is_file().unwrap());
+    assert!(!file.is_file().unwrap() && !root.child("sub").is_directory().unwrap());
     file.write(b"one").unwrap();
     file.write(b"three").unwrap();
     root.child("a.txt").write(b"").unwrap();
     assert_eq!(root.names().unwrap(), ["a.txt", "sub"]);
     assert_eq!(root.child("sub").names().unwrap(), ["b.txt"]);
-    assert!(file.is_file().unwrap());
+    assert!(file.is_file().unwrap() && root.child("sub").is_directory().unwrap());
     assert!(!root.child("sub").is_file().unwrap());
     assert_eq!(file.read().unwrap().as_deref(), Some(&b"three"[..]));
     assert!(root.child("nothing").open().is_err());

@@ -9,6 +9,15 @@ use super::Store;
 pub(super) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
                                       endpoint=…), the region and the network";
 
+/// What URLs of the services have in them that are asked when there are no credentials.
+const METADATA: [&str; 5] = [
+    "169.254.",
+    "/latest/api/token",
+    "/latest/meta-data",
+    "metadata.google.internal",
+    "/metadata/identity/",
+];
+
 /// Codes that mean that the credentials are not what they should be.
 const REFUSALS: [&str; 12] = [
     "AccessDenied",
@@ -46,8 +55,12 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
     let denied =
         matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
             || code.is_some_and(|code| REFUSALS.contains(&code));
-    let credentials = ["169.254.", "metadata.google.internal", "credentials"];
-    let no_credentials = code.is_none() && credentials.iter().any(|word| all.contains(word));
+    let no_credentials = code.is_none() && METADATA.iter().any(|word| all.contains(word));
+    let why = if no_credentials {
+        format!("no credentials in the environment, and none from the machine itself: {why}")
+    } else {
+        why
+    };
     let bucket = store.kind().bucket();
     let hint = if no_bucket {
         Some(match bucket {

@@ -24,6 +24,7 @@ use parquet::{
         metadata::{ColumnChunkMetaData, PageEncodingStats},
         page_index::offset_index::{OffsetIndexMetaData, PageLocation},
         properties::WriterPropertiesPtr,
+        statistics::{Statistics, ValueStatistics},
         writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite},
     },
     schema::types::ColumnDescPtr,
@@ -58,6 +59,7 @@ pub(super) struct TextChunk {
     open: TextRows,
     /// The index of each page's first row, the open one's included.
     first_rows: Vec<usize>,
+    nulls: usize,
     pages: Vec<Pending>,
 }
 
@@ -94,7 +96,7 @@ impl OpenChunk {
     ) -> Self {
         let text = |column, values| {
             let (open, first_rows, pages) = (TextRows::default(), vec![0], Vec::new());
-            Self::Text(TextChunk { column, compression, values, open, first_rows, pages })
+            Self::Text(TextChunk { column, compression, values, open, first_rows, nulls: 0, pages })
         };
         match column.name().parse() {
             Ok(Column::Id) => text(column, Values::Ids),
@@ -132,6 +134,7 @@ impl OpenChunk {
 
 impl TextChunk {
     fn write(&mut self, texts: StringArray, pool: &Pool<Workspace>) {
+        self.nulls += texts.null_count();
         let mut rest = Some(texts).filter(|texts| !texts.is_empty());
         while let Some(texts) = rest {
             rest = self.open.fill(texts, PAGE_BYTES);
@@ -173,10 +176,16 @@ impl TextChunk {
             encoding,
             count: self.pages.len() as i32,
         };
+        // Nobody looks for JSON by the first and last in order, and ids are in none: how many are
+        // missing is all that is worth its time.
+        let nulls = Some(self.nulls as u64);
+        let statistics =
+            Statistics::ByteArray(ValueStatistics::new(None, None, None, nulls, false));
         let metadata = ColumnChunkMetaData::builder(self.column)
             .set_encodings_mask(EncodingMask::new_from_encodings([Encoding::RLE, encoding].iter()))
             .set_page_encoding_stats(vec![pages])
             .set_num_values(rows as i64)
+            .set_statistics(statistics)
             .build()?;
         let location = |row: &usize| PageLocation {
             offset: 0,

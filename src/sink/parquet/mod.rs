@@ -183,11 +183,6 @@ fn properties(codec: Codec) -> WriterProperties {
         .set_column_encoding(path(Column::Order), PageEncoding::DELTA_BINARY_PACKED);
     // A number differs from the one before it by one, mostly: a dictionary is built in vain.
     properties = properties.set_column_dictionary_enabled(path(Column::Order), false);
-    // Nobody looks for JSON texts by the first or last in order, and comparing them costs time.
-    for column in Column::ALL.into_iter().filter(|column| column.is_json()) {
-        let none = EnabledStatistics::None;
-        properties = properties.set_column_statistics_enabled(path(column), none);
-    }
     properties.build()
 }
 

@@ -71,14 +71,13 @@ fn the_list_of_snapshots() {
     let ran = nightly.run(&["snapshots"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
-     JOB   SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE     UNCHANGED SINCE
-     chat  20261123T020000Z  a0000000     20   10.28 KiB  yes          1 run, until 2026-11-24 02:00
-     chat  20261125T020000Z  a0000000     33   14.22 KiB  yes          -
-     all   20261123T020000Z  a0000000  1,000  252.07 KiB  yes          1 run, until 2026-11-24 02:00
-     all   20261123T020000Z  a0000000     20   10.28 KiB  yes          1 run, until 2026-11-24 02:00
-     all   20261125T020000Z  a0000000     33   14.22 KiB  yes          -
-     new   20261125T020000Z  -             -           -  no:          -
-                                                          interrupted
+     JOB   SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE         UNCHANGED SINCE
+     chat  20261123T020000Z  a0000000     20   10.28 KiB  yes              as of 2026-11-24 02:00
+     chat  20261125T020000Z  a0000000     33   14.22 KiB  yes              -
+     all   20261123T020000Z  a0000000  1,000  252.07 KiB  yes              as of 2026-11-24 02:00
+     all   20261123T020000Z  a0000000     20   10.28 KiB  yes              as of 2026-11-24 02:00
+     all   20261125T020000Z  a0000000     33   14.22 KiB  yes              -
+     new   20261125T020000Z  -             -           -  no: interrupted  -
     ");
     let ran = nightly.run(&["snapshots", "chat", "--json"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"

@@ -33,27 +33,27 @@ fn a_dry_run_says_what_goes_and_why_the_others_stay_and_removes_nothing() {
     let nightly = five("keep = { last = 1, daily = 2, monthly = 2 }");
     let before = nightly.names("nightly");
     let job = nightly.job("nightly");
-    fs::write(job.join("snapshot=20261031T060000Z/notes.txt"), "mine").unwrap();
+    fs::write(job.join("snapshot=20261030T060000Z/notes.txt"), "mine").unwrap();
     fs::create_dir(job.join("snapshot=20260101T000000Z")).unwrap();
     let requests = nightly.world.server.stats().requests;
     let ran = nightly.snapshot(&["--prune-dry-run"]).ok();
-    insta::assert_snapshot!(ran.told(&nightly.world), @"
+    insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
      JOB      SNAPSHOT                   FATE     WHY
      nightly  snapshot=20260101T000000Z  is left  is not complete
-     nightly  snapshot=20261030T060000Z  goes     no count keeps it
+     nightly  snapshot=20261030T060000Z  is left  holds "notes.txt", which its manifest does not list
      nightly  snapshot=20261031T060000Z  stays    monthly 2
      nightly  snapshot=20261101T070000Z  goes     no count keeps it
      nightly  snapshot=20261101T170000Z  stays    daily 2
      nightly  snapshot=20261102T070000Z  stays    last 1; daily 1; monthly 1
-    ");
+    "#);
     assert_eq!(nightly.world.server.stats().requests, requests);
     fs::remove_dir(job.join("snapshot=20260101T000000Z")).unwrap();
     assert_eq!(nightly.names("nightly"), before);
     let ran = nightly.snapshot(&["--prune-dry-run", "--json"]).ok();
     let first: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first["path"], "snapshot=20261030T060000Z");
-    assert_eq!(first["fate"], "remove");
+    assert_eq!(first["fate"], "leave");
 }
 
 #[test]

@@ -356,3 +356,25 @@ fn the_users_own_file_is_found_and_one_in_the_current_directory_is_not() {
     command.arg("snapshot").env("HOME", &home).env("XDG_CONFIG_HOME", nightly.world.path("other"));
     assert_eq!(Ran::of(&mut command).code, Some(78));
 }
+
+#[test]
+fn the_connection_of_the_file_is_every_commands_and_flags_win() {
+    let options = Options { latency: std::time::Duration::from_millis(5), ..Options::default() };
+    let datasets = vec![Dataset::generated(3000, 7).with_id(ID)];
+    let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
+    let nightly = Nightly::with(options, datasets, &jobs);
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let url = nightly.world.server.url();
+    fs::write(&path, format!("[api]\nbase_url = \"{url}\"\nconcurrency = 2\n{text}")).unwrap();
+    let most = |arguments: &[&str]| {
+        let mut command = crate::support::command(nightly.world.folder.path());
+        command.env("OVERMIND_LAB_API_KEY", KEY).args(["--config", "snapshots.toml"]);
+        Ran::of(command.args(arguments)).ok();
+        nightly.world.server.stats().max_in_flight
+    };
+    let id = ID.to_string();
+    assert_eq!(most(&["export", &id, "-o", "rows.jsonl"]), 2);
+    assert_eq!(most(&["snapshot"]), 2);
+    assert_eq!(most(&["export", &id, "-o", "more.jsonl", "--concurrency", "5"]), 5);
+}

@@ -448,3 +448,32 @@ fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_e
     assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
     is_whole(&place);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
+    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    // In the middle of an upload, which is given up at once, and of something else, which is not.
+    type Case<'a> = (fn() -> Place, &'a [&'a str], &'a str);
+    let table: [Case<'_>; 4] = [
+        (large, &object, "partNumber=2"),
+        (large, &prefix, "partNumber=2"),
+        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_overmind/part-00001-"),
+        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_manifest.json"),
+    ];
+    for (place, arguments, request) in table {
+        let place = place();
+        place.store.rule(request, Fate::HeldAt(1));
+        let run = place.start(arguments);
+        place.store.wait_until_held();
+        let kill = format!("kill -INT {}", run.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(130), "{ran:?}");
+        assert_eq!(place.store.open_uploads(), 0, "{request}");
+        place.store.no_rules();
+        place.export(arguments).ok();
+        assert_eq!(place.store.open_uploads(), 0);
+    }
+}

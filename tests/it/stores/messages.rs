@@ -51,6 +51,17 @@ fn a_store_that_cannot_be_used_is_told_before_any_page() {
       cause: Connection refused (os error 111)
       hint: check the endpoint (AWS_ENDPOINT_URL, or --storage-option endpoint=…), the region and the network
     ");
+    let mut command = store.command(&world);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    // Where a machine in the cloud has what knows its role.
+    command.env("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9");
+    command.args(["export", &ID.to_string(), "-o", "s3://bucket/rows/"]);
+    insta::assert_snapshot!(Ran::of(&mut command).told(&world), @"
+    exit 73
+    error: s3://bucket/rows/: cannot be used
+      cause: no credentials in the environment, and none from the machine itself: Connection refused (os error 111)
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+    ");
     let plain = [("AWS_ENDPOINT_URL", "http://store.example.test:9000")];
     insta::assert_snapshot!(export("s3://bucket/rows/", &plain), @"
     exit 78
