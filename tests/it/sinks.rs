@@ -199,7 +199,9 @@ fn parquet_has_strings_row_groups_statistics_and_a_page_index_and_claims_no_orde
                 _ => 0,
             };
             assert_eq!(statistics.null_count_opt(), Some(nulls), "{name}");
-            assert!(column.column_index_range().is_some(), "{name}");
+            // The first and last of ids and JSON texts lead nobody to a page.
+            let is_ordered = !matches!(name.as_str(), "id" | "input" | "expected_output");
+            assert_eq!(column.column_index_range().is_some(), is_ordered, "{name}");
             assert!(column.offset_index_range().is_some(), "{name}");
         }
         let Some(Statistics::Int64(orders)) = group.column(1).statistics() else {
