@@ -3,7 +3,11 @@
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use super::{HANDOVER, blocking, pump, writer::Message};
+use super::{
+    blocking,
+    handover::{HANDOVER, pump},
+    writer::Message,
+};
 use crate::{
     batch::{BatchBuilder, BatchSize, Column},
     client::Page,

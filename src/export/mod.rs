@@ -7,6 +7,7 @@
 //!
 //! Nothing is published before the proof holds. Knows nothing of arguments or terminals.
 
+mod handover;
 mod into_sink;
 mod writer;
 
@@ -17,17 +18,14 @@ use std::{
 };
 
 use chrono::{SecondsFormat, Utc};
-use futures::{Stream, StreamExt};
 use serde::Serialize;
-use tokio::{
-    select,
-    sync::mpsc,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::{select, sync::mpsc, task::JoinHandle, time::timeout};
 
 pub use self::into_sink::write_pages;
-use self::writer::{Finished, Message, Writer};
+use self::{
+    handover::{HANDOVER, pump},
+    writer::{Finished, Writer},
+};
 use crate::{
     client::{Client, Page},
     destination::{Destination, Header, Kept},
@@ -38,14 +36,6 @@ use crate::{
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
 };
-
-/// Handfuls of pages that wait for the writer beside those that the paginator holds.
-const HANDOVER: usize = 1;
-/// Bytes of pages that are handed over at once: waking the writer for each page costs as much as
-/// reading a small one.
-const HANDFUL_BYTES: usize = 1 << 20;
-/// How long a page waits for others to be handed over with: soon, for whoever reads from a pipe.
-const HANDFUL_TIME: Duration = Duration::from_millis(20);
 
 /// How long a run that was told to stop waits for what it is in the middle of: for the writer, and
 /// once more for tidying up.
@@ -447,45 +437,6 @@ fn full_page(page: &Page) -> u64 {
         Some(full) if !page.has_next() => full,
         _ => rows,
     }
-}
-
-/// Hands pages to the writer; ends with the stream. A writer that is gone has an error of its own,
-/// and that one tells why.
-async fn pump(
-    pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
-    sender: mpsc::Sender<Message>,
-) -> Result<()> {
-    while let Some(page) = pages.next().await.transpose()? {
-        let mut bytes = page.bytes();
-        let mut handful = vec![page];
-        let mut ended = Ok(());
-        let soon = sleep(HANDFUL_TIME);
-        let mut soon = pin!(soon);
-        while bytes < HANDFUL_BYTES {
-            select! {
-                biased;
-                page = pages.next() => match page {
-                    Some(Ok(page)) => {
-                        bytes += page.bytes();
-                        handful.push(page);
-                    }
-                    Some(Err(error)) => {
-                        ended = Err(error);
-                        break;
-                    }
-                    None => break,
-                },
-                () = &mut soon => break,
-            }
-        }
-        if sender.send(Message::Pages(handful)).await.is_err() {
-            return Ok(());
-        }
-        ended?;
-    }
-    // Without this message the writer takes the end of the channel for an interruption.
-    drop(sender.send(Message::End).await);
-    Ok(())
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(

@@ -23,10 +23,6 @@ use crate::{
 /// Memory that a page holds for each row beside the body, roughly.
 const ROW_OVERHEAD: usize = 160;
 
-/// The share of the budget that pages may fill whose turn it is: more would wait in memory for a
-/// consumer that is slower than the API, and gain nothing.
-const BACKLOG: usize = 4;
-
 pub(super) struct Driver {
     client: Client,
     dataset: Uuid,
@@ -45,8 +41,6 @@ struct Flight {
     last: u64,
     tasks: JoinSet<(u64, Result<Page>)>,
     ready: BTreeMap<u64, Page>,
-    /// What those that wait hold.
-    ready_bytes: usize,
     /// What a page is expected to hold, from those that came.
     estimate: usize,
     /// Rows to hand on still.
@@ -80,14 +74,12 @@ impl Driver {
         };
         let count = page.count();
         let mut flight = self.flight(page, kept_pages);
-        let backlog = self.options.prefetch_bytes / BACKLOG;
         while flight.due <= flight.last {
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
             let within = ahead == 0 || ahead < self.options.prefetch_pages as u64;
             let wanted = flight.next <= flight.last && within;
-            let room = self.budget.fits(flight.estimate) && !flight.is_backlogged(backlog);
-            let fits = ahead == 0 || room;
+            let fits = ahead == 0 || self.budget.fits(flight.estimate);
             select! {
                 biased;
                 Some(fetched) = flight.tasks.join_next() => match flight.land(fetched)? {
@@ -131,13 +123,12 @@ impl Driver {
             last,
             tasks: JoinSet::new(),
             ready: BTreeMap::new(),
-            ready_bytes: 0,
             estimate: held(&page),
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
         };
         if due == first {
             flight.next += 1;
-            flight.wait(first, page);
+            flight.ready.insert(first, page);
         }
         flight
     }
@@ -188,23 +179,12 @@ impl Flight {
         };
         // Weighted, because pages differ and the next ones resemble the latest.
         self.estimate = (3 * self.estimate + held(&page)) / 4;
-        self.wait(number, page);
-        Ok(Landed::Page)
-    }
-
-    fn wait(&mut self, number: u64, page: Page) {
-        self.ready_bytes += held(&page);
         self.ready.insert(number, page);
-    }
-
-    /// Whether the consumer holds things up, and not a page that is late.
-    fn is_backlogged(&self, bytes: usize) -> bool {
-        self.ready_bytes > bytes && self.ready.contains_key(&self.due)
+        Ok(Landed::Page)
     }
 
     fn take_due(&mut self) -> Option<Page> {
         let mut page = self.ready.remove(&self.due)?;
-        self.ready_bytes -= held(&page);
         self.due += 1;
         if self.due > self.last {
             page.end_stream();
