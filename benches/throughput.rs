@@ -4,12 +4,23 @@
 
 #![allow(clippy::expect_used, reason = "a bench that cannot run stops and says why")]
 
-use std::{hint::black_box, io, time::Duration};
+use std::{
+    fmt,
+    hint::black_box,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use arrow_array::RecordBatch;
 use divan::{Bencher, counter::BytesCount};
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use overmind_export::{
-    Client, Column, Encoding, Page, Query, StreamOptions, demo, schema, write_pages,
+    Client, Column, Encoding, Page, Query, Result, Sink, StreamOptions, Written, demo, schema,
+    write_pages,
+};
+use parquet::{
+    arrow::ArrowWriter, basic::ZstdLevel, file::properties::WriterProperties,
 };
 use tokio::runtime::Runtime;
 
@@ -103,22 +114,105 @@ const ENCODINGS: [(&str, &str); 9] = [
     ("jsonl", "zstd:3"),
 ];
 
+fn encodings_and_shapes() -> impl Iterator<Item = Encoded> {
+    ENCODINGS.into_iter().flat_map(|(format, codec)| {
+        SHAPES.into_iter().map(move |shape| Encoded { format, codec, shape })
+    })
+}
+
+struct Encoded {
+    format: &'static str,
+    codec: &'static str,
+    shape: &'static str,
+}
+
+impl fmt::Display for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.format, self.codec, self.shape)
+    }
+}
+
+impl Encoded {
+    fn encoding(&self) -> Encoding {
+        let format = self.format.parse().expect("a format");
+        Encoding::new(format, self.codec.parse().expect("a codec")).expect("they fit")
+    }
+}
+
 /// Decoded pages through batch builder and sink into nothing, on one encoder thread.
-#[divan::bench(args = ENCODINGS)]
-fn encode(bencher: Bencher, (format, codec): (&str, &str)) {
-    let format = format.parse().expect("a format");
-    let encoding = Encoding::new(format, codec.parse().expect("a codec")).expect("they fit");
+#[divan::bench(args = encodings_and_shapes(), sample_count = 10)]
+fn encode(bencher: Bencher, encoded: &Encoded) {
+    write_shape(bencher, &bodies(encoded.shape), encoded.encoding(), 1);
+}
+
+/// How `encode` of chat as Parquet with zstd:3 grows with encoder threads.
+#[divan::bench(args = [1, 2, 4, 8], sample_count = 10)]
+fn encode_side_by_side(bencher: Bencher, threads: usize) {
+    let bodies: Vec<Vec<u8>> = (0..5).flat_map(|_| bodies("chat")).collect();
+    let parquet = Encoded { format: "parquet", codec: "zstd:3", shape: "chat" };
+    write_shape(bencher, &bodies, parquet.encoding(), threads);
+}
+
+fn write_shape(bencher: Bencher, bodies: &[Vec<u8>], encoding: Encoding, threads: usize) {
     let runtime = Runtime::new().expect("a runtime");
-    let bodies = bodies("chat");
-    let decode = |body: &Vec<u8>| Ok(Page::decode(1, body.clone()).expect("a page"));
-    bencher
-        .counter(total(&bodies))
-        .with_inputs(|| stream::iter(bodies.iter().map(decode).collect::<Vec<_>>()))
-        .bench_values(|pages| {
-            let sink = encoding.sink(schema(&Column::ALL), Box::new(io::sink()), 1);
+    bencher.counter(total(bodies)).with_inputs(|| stream::iter(decoded(bodies))).bench_values(
+        |pages| {
+            let sink = encoding.sink(schema(&Column::ALL), Box::new(io::sink()), threads);
             let written = write_pages(pages, &Column::ALL, sink.expect("a sink"));
             runtime.block_on(written).expect("written")
-        });
+        },
+    );
+}
+
+fn decoded(bodies: &[Vec<u8>]) -> Vec<Result<Page>> {
+    bodies.iter().map(|body| Ok(Page::decode(1, body.clone()).expect("a page"))).collect()
+}
+
+/// Baseline of `encode` for Parquet: the library's own writer, with its defaults but for zstd:3 and
+/// row groups of our size, over batches that are there already.
+#[divan::bench(args = SHAPES, sample_count = 10)]
+fn encode_by_the_library(bencher: Bencher, shape: &str) {
+    let bodies = bodies(shape);
+    let batches = Batches::default();
+    let runtime = Runtime::new().expect("a runtime");
+    let written = write_pages(
+        stream::iter(decoded(&bodies)),
+        &Column::ALL,
+        Box::new(batches.clone()),
+    );
+    runtime.block_on(written).expect("written");
+    let batches = batches.0.lock().expect("batches").clone();
+    bencher.counter(total(&bodies)).bench(|| {
+        let level = ZstdLevel::try_new(3).expect("a level");
+        let properties = WriterProperties::builder()
+            .set_compression(parquet::basic::Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(10_000))
+            .build();
+        let schema = schema(&Column::ALL);
+        let writer = ArrowWriter::try_new(io::sink(), schema, Some(properties));
+        let mut writer = writer.expect("a writer");
+        for batch in &batches {
+            writer.write(batch).expect("written");
+        }
+        writer.close().expect("closed")
+    });
+}
+
+/// A sink that keeps the batches.
+#[derive(Clone, Default)]
+struct Batches(Arc<Mutex<Vec<RecordBatch>>>);
+
+impl Sink for Batches {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        self.0.lock().expect("batches").push(batch);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _facts: &str) -> Result<Written> {
+        Ok(Written::default())
+    }
+
+    fn abort(self: Box<Self>) {}
 }
 
 /// Milliseconds of latency and requests in flight: 40 pages of 25 rows from the embedded API.
@@ -145,5 +239,28 @@ fn paginate(bencher: Bencher, (latency, concurrency): (u64, &str)) {
         let pages = client.pages(id, Query::default(), options);
         let rows = pages.try_fold(0, async |rows, page| Ok(rows + page.len()));
         assert_eq!(runtime.block_on(rows).expect("rows"), 1_000);
+    });
+}
+
+/// Baseline of `paginate`: the same pages, downloaded with as many in flight and dropped.
+#[divan::bench(args = [(0, 1), (0, 16), (20, 1), (20, 16)], sample_count = 10)]
+fn download(bencher: Bencher, (latency, in_flight): (u64, usize)) {
+    let dataset = demo::Dataset::generated(1_000, 7);
+    let (id, bytes) = (dataset.id, (0..1_000).map(|row| dataset.row(row).len()).sum::<usize>());
+    let latency = Duration::from_millis(latency);
+    let options = demo::Options { latency, ..demo::Options::default() };
+    let server = demo::serve_in_background(options, vec![dataset]).expect("a server");
+    let runtime = Runtime::new().expect("a runtime");
+    let url = |page| format!("{}/api/datasets/{id}/datapoints/?page={page}", server.url());
+    // A provider is needed to make a client, though nothing here is encrypted.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    bencher.counter(BytesCount::new(bytes)).bench(|| {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let page = |page| {
+            let request = client.get(url(page)).header("x-api-key", "demo");
+            async { request.send().await?.bytes().await.map(|body| body.len()) }
+        };
+        let pages = stream::iter((1..=40).map(page)).buffered(in_flight);
+        runtime.block_on(pages.try_fold(0, async |sum, bytes| Ok(sum + bytes))).expect("pages")
     });
 }

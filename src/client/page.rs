@@ -296,6 +296,11 @@ impl Page {
         })
     }
 
+    /// The `order` of its last row.
+    pub(crate) fn last_order(&self) -> Option<i64> {
+        self.rows.last().and_then(|row| row.order)
+    }
+
     /// The ids of its rows, in order.
     pub(crate) fn ids(&self) -> impl ExactSizeIterator<Item = Uuid> {
         self.rows.iter().map(|row| row.id)

@@ -153,7 +153,7 @@ impl Writer {
         }
         part.last_page = page.number();
         part.has_next = page.has_next();
-        part.last_order = page.rows().last().and_then(|row| row.order);
+        part.last_order = page.last_order();
         part.rows += page.len() as u64;
         part.bytes += pushed;
         let full = part.rows >= self.plan.rows_per_file || part.bytes >= BYTES_PER_FILE;

@@ -14,6 +14,8 @@ mod equality;
 mod errors;
 mod faults;
 mod installed;
+#[cfg(target_os = "linux")]
+mod memory;
 mod mixed;
 mod moving;
 mod publish;
