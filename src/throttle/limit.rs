@@ -82,8 +82,11 @@ impl fmt::Display for Concurrency {
     }
 }
 
-/// Where slow start begins.
-const FIRST_LIMIT: usize = 4;
+/// Where slow start begins. From less, a dataset of a hundred pages is half over before the limit has
+/// grown; from more, a server of two workers never shows its latency without a queue.
+const FIRST_LIMIT: usize = 8;
+/// So few in flight are no queue worth a trial.
+const NO_QUEUE: f64 = 4.0;
 /// What the limit keeps above the load that fills the server exactly.
 const HEADROOM: f64 = 1.25;
 /// A trial halves the load, so trials on a merely noisy server must be rare...
@@ -330,7 +333,7 @@ impl Adaptive {
         let may_try = self.is_slow_start || self.rounds_since_trial >= ROUNDS_BETWEEN_TRIALS;
         let is_overdue = self.rounds_since_trial >= ROUNDS_WITHOUT_TRIAL
             && seen.latency >= 2.0 * JITTER
-            && seen.load >= FIRST_LIMIT as f64;
+            && seen.load >= NO_QUEUE;
         if is_overdue || may_try && seen.is_crowded(base) {
             self.begin_trial();
         } else if !self.is_slow_start && self.round.peak >= self.limit && seen.is_calm(base) {
