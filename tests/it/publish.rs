@@ -16,6 +16,7 @@ use crate::{
 };
 
 const SOON: Duration = Duration::from_secs(30);
+const MOMENT: Duration = Duration::from_millis(200);
 
 fn world() -> World {
     World::generated(Options::default(), 230)
@@ -35,6 +36,8 @@ fn a_second_run_on_the_same_target_ends_at_once() {
         let arguments = ["-o", output, "--page-size", "25", "--concurrency", "1"];
         let mut run = world.start(&arguments);
         assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 3) == 1));
+        // The two pages before it are written a moment later, and nothing comes after them.
+        assert!(!world.server.wait_until(MOMENT, |stats| stats.attempts(ID, 4) > 0));
         let requests = world.server.stats().requests;
         let before = tree(world.folder.path());
         for more in [&["--overwrite"][..], &["--restart"], &[]] {
