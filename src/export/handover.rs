@@ -24,26 +24,41 @@ pub(super) async fn pump(
     sender: mpsc::Sender<Message>,
 ) -> Result<()> {
     let mut handful = Handful { pages: Vec::new(), bytes: 0, sender };
-    while let Some(page) = pages.next().await.transpose()? {
-        handful.add(page);
-        let mut soon = pin!(sleep(HANDFUL_TIME));
-        while !handful.is_full() {
-            select! {
-                biased;
-                page = pages.next() => match page.transpose()? {
-                    Some(page) => handful.add(page),
-                    None => break,
-                },
-                () = &mut soon => break,
-            }
-        }
+    loop {
+        let gathered = gather(pages, &mut handful).await;
         if !handful.hand_over().await {
             return Ok(());
+        }
+        match gathered {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => return Err(error),
         }
     }
     // Without this message the writer takes the end of the channel for an interruption.
     drop(handful.sender.send(Message::End).await);
     Ok(())
+}
+
+/// Takes pages as long as they come soon; says whether the stream may have more.
+async fn gather(
+    pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
+    handful: &mut Handful,
+) -> Result<bool> {
+    let Some(first) = pages.next().await.transpose()? else { return Ok(false) };
+    handful.add(first);
+    let mut soon = pin!(sleep(HANDFUL_TIME));
+    while !handful.is_full() {
+        select! {
+            biased;
+            page = pages.next() => match page.transpose()? {
+                Some(page) => handful.add(page),
+                None => return Ok(false),
+            },
+            () = &mut soon => break,
+        }
+    }
+    Ok(true)
 }
 
 struct Handful {
@@ -63,15 +78,18 @@ impl Handful {
         self.bytes >= HANDFUL_BYTES || self.pages.last().is_some_and(Page::ends_stream)
     }
 
-    /// Whether the writer is still there to take it.
+    /// Whether the writer is still there to take it, if there is anything.
     async fn hand_over(&mut self) -> bool {
+        if self.pages.is_empty() {
+            return true;
+        }
         self.bytes = 0;
         self.sender.send(Message::Pages(mem::take(&mut self.pages))).await.is_ok()
     }
 }
 
 impl Drop for Handful {
-    /// An interruption: the part that these pages complete is one that the next run need not fetch.
+    /// An interruption, which waits for nobody: the part that these pages complete is one that the next run need not fetch.
     fn drop(&mut self) {
         if !self.pages.is_empty() {
             // A writer that is busy has enough to finish.
