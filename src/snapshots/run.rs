@@ -66,7 +66,7 @@ impl Run<'_> {
                 // What ended the run says more than that this could not be written down.
                 Some(_) => {
                     let causes = causes(&error).join(": ");
-                    tracing::warn!(job = result.job, %error, causes, "it failed, and after that");
+                    tracing::warn!(job = result.job, %error, causes, "it had failed already, and its history does not say so");
                 }
             }
         }

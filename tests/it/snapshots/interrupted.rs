@@ -2,14 +2,19 @@
 
 use std::{
     fs,
+    io::Write,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::{
+    JobResult, Stop,
+    demo::{Attempt, Dataset, Fault, Faults, Options},
+};
 use serde_json::Value;
 
-use super::{Nightly, result, version, version_id};
+use super::{Nightly, result, run_until, version, version_id};
 use crate::support::{ID, Ran};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -156,6 +161,52 @@ fn a_signal_ends_every_job_with_its_code_and_the_next_run_continues() {
         nightly.snapshot(&[]).ok();
         assert_eq!(nightly.stamps("nightly"), [stamp]);
     }
+}
+
+/// Runs the jobs, and stops them while this file is read.
+fn stopped_at(nightly: &Nightly, path: &Path) -> Vec<JobResult> {
+    let text = fs::read(path).unwrap();
+    fs::remove_file(path).unwrap();
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let (jobs, url, stop) = (nightly.config().jobs, nightly.world.server.url(), Stop::default());
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_until(&jobs, &url, nightly.clock.clone(), &stop));
+        // Opened by both sides or by none.
+        let mut pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
+        stop.request("SIGTERM", 15);
+        pipe.write_all(&text).unwrap();
+        drop(pipe);
+        run.join().unwrap()
+    })
+}
+
+#[test]
+fn a_stop_between_two_datasets_is_no_success() {
+    let jobs = "[[job]]\nname = \"all\"\nselect = \"all\"\n";
+    let nightly = Nightly::new(vec![version(1, 10), version(2, 20)], jobs);
+    nightly.at("2026-11-23T02:00:00Z");
+    nightly.set("2026-11-24T02:00:00Z");
+    let first = nightly.job("all").join(format!("dataset={}", version_id(1)));
+    let results = stopped_at(&nightly, &first.join("_latest.json"));
+    assert_eq!((results[0].exit_code, results[0].snapshots.len()), (143, 1), "{results:?}");
+    assert!(results[0].was_interrupted() && results[0].snapshots[0].error.is_none());
+    assert_eq!(nightly.history("all")[1]["exit_code"], 143);
+}
+
+#[test]
+fn retention_removes_nothing_more_once_it_is_told_to_stop() {
+    let nightly = Nightly::one(10, "# keep = { last = 1 }");
+    for rows in 1..4 {
+        nightly.world.server.replace(vec![Dataset::generated(rows, 7).with_id(ID)]);
+        nightly.at(&format!("2026-11-2{rows}T02:00:00Z"));
+    }
+    let path = nightly.world.path("snapshots.toml");
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("# keep", "keep")).unwrap();
+    nightly.set("2026-11-24T02:00:00Z");
+    let results = stopped_at(&nightly, &nightly.job("nightly").join("_latest.json"));
+    assert_eq!((results[0].exit_code, nightly.stamps("nightly").len()), (0, 3), "{results:?}");
+    // The next run makes up for it.
+    assert_eq!(nightly.at("2026-11-25T02:00:00Z")[0].pruned.len(), 2);
 }
 
 #[test]
