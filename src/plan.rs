@@ -211,10 +211,15 @@ impl ExportPlan {
         self.options.temp_dir.clone().unwrap_or_else(std::env::temp_dir)
     }
 
-    /// What must be the same for an interrupted run to be continued: all that decides the bytes.
-    pub(crate) fn fingerprint(&self) -> Value {
+    /// What must be the same for an interrupted run to be continued: all that decides the bytes. Of a
+    /// snapshot that is also what the list of datasets says, by which its data counts as the same.
+    pub(crate) fn fingerprint(&self, base_url: &str) -> Value {
+        let listed = self.snapshot.as_ref().and_then(|snapshot| snapshot.listed.as_ref());
         json!({
             "tool": env!("CARGO_PKG_VERSION"),
+            "base_url": base_url,
+            "num_datapoints": listed.map(|listed| listed.num_datapoints),
+            "metadata": listed.map(|listed| &listed.metadata),
             "dataset": self.options.dataset,
             "query": self.options.query,
             "page_size": self.options.page_size,
@@ -372,6 +377,13 @@ mod tests {
                 .starts_with("a.jsonl.gz is named as jsonl.gz and --compression says zstd:3")
         );
         assert!(refused("-", |it| it.format = Some(Format::Parquet)).starts_with("Parquet cannot"));
+    }
+
+    #[test]
+    fn what_another_api_sent_is_not_continued() {
+        let plan = plan("a", |_| ()).unwrap();
+        assert_eq!(plan.fingerprint("https://a.example/"), plan.fingerprint("https://a.example/"));
+        assert_ne!(plan.fingerprint("https://a.example/"), plan.fingerprint("https://b.example/"));
     }
 
     #[test]

@@ -112,18 +112,18 @@ impl Diff {
                 screen.say(text.trim_end_matches('\n'));
                 Ok(())
             }
-            false => super::print(text),
+            false => super::heard(super::print(text)),
         };
         let silent = self.json || screen.is_quiet();
         if self.json {
-            super::print_json(found.summary())?;
+            super::heard(super::print_json(found.summary()))?;
         } else if !silent {
             tell(&report(found.summary()))?;
         }
         let mut examples = Examples::new(self.by, if silent { 0 } else { self.show });
         if file.is_some() || examples.each > 0 {
             let limit = if file.is_some() { None } else { Some(examples.each) };
-            found.differences(limit, |difference| {
+            let told = found.differences(limit, |difference| {
                 if let Some(file) = &mut file {
                     file.push(&difference)?;
                 }
@@ -131,10 +131,18 @@ impl Diff {
                     Some(text) => tell(&text),
                     None => Ok(()),
                 }
-            })?;
+            });
+            if let Err(Error::OutputClosed) = told {
+                // Of differences in a pipe: it has all that anybody wants.
+                return Ok(code);
+            }
+            told?;
         }
         if let (Some(file), Some(path)) = (file, &self.output) {
-            let rows = file.publish()?;
+            let rows = match file.publish() {
+                Err(Error::OutputClosed) => return Ok(code),
+                published => published?,
+            };
             if !silent && !to_stdout {
                 tell(&format!("\n{} in {}\n", counted(rows, "difference"), path.display()))?;
             }

@@ -119,6 +119,15 @@ fn stdout_failed(source: io::Error) -> Error {
     }
 }
 
+/// What was said to somebody who has closed the pipe: they have heard enough, and what else there is to
+/// do is done all the same.
+fn heard(said: Result<()>) -> Result<()> {
+    match said {
+        Err(Error::OutputClosed) => Ok(()),
+        said => said,
+    }
+}
+
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let json = serde_json::to_string(value)
         .map_err(|error| Error::Internal(format!("summary: {error}")))?;

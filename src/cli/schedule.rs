@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use clap::Args;
 use overmind_export::{
     Error, Job, Result, RunOptions, Stop,
-    chrono::{DateTime, SecondsFormat, Utc},
+    chrono::{DateTime, SecondsFormat, TimeDelta, Utc},
     schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
 };
 use serde::Serialize;
@@ -176,7 +176,8 @@ impl<'a> Upcoming<'a> {
     fn of(job: &'a Job, now: DateTime<Utc>, count: usize) -> Vec<Self> {
         let Some(table) = Timetable::of(job) else { return Vec::new() };
         // A run that is scheduled already and only waits for its jitter is still to come.
-        let since = now - job.jitter;
+        let jitter = TimeDelta::from_std(job.jitter).unwrap_or_default();
+        let since = now.checked_sub_signed(jitter).unwrap_or(now);
         let coming = table.after(since).filter(|slot| slot.starts > now).take(count);
         coming.map(|slot| Self::new(job, &table, slot)).collect()
     }

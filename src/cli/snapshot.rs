@@ -83,7 +83,7 @@ impl Snapshot {
         let ended = ended(&results, &stop);
         if self.json {
             let exit_code = ended.as_ref().map_or(0, Error::exit_code);
-            super::print_json(&Summary { exit_code, jobs: &results })?;
+            super::heard(super::print_json(&Summary { exit_code, jobs: &results }))?;
         }
         ended.map_or(Ok(()), Err)
     }

@@ -87,7 +87,7 @@ impl Keys {
             schedule: section.read("schedule", |item| item.parse(Schedule::parse))?,
             timezone: section.read("timezone", |item| item.parse(timezone))?,
             catch_up: section.read("catch_up", Item::flag)?,
-            jitter: section.read("jitter", |item| item.parse(duration))?,
+            jitter: section.read("jitter", |item| item.parse(jitter))?,
             on_result: section.read("on_result", Item::texts)?,
         };
         if keys.dataset.is_some() && (keys.select.is_some() || keys.dataset_name.is_some()) {
@@ -183,6 +183,17 @@ fn timezone(text: &str) -> Result<Tz, String> {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let why = "give a number with a unit, such as 30s, 10m or 2h";
     humantime::parse_duration(text).map_err(|_| why.to_owned())
+}
+
+/// No jitter reaches the next run, and beyond a day a month was mistaken for a minute.
+fn jitter(text: &str) -> Result<Duration, String> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    match duration(text)? {
+        long if long > DAY => {
+            Err("it is at most a day: 10m is ten minutes, 10M ten months".to_owned())
+        }
+        jitter => Ok(jitter),
+    }
 }
 
 fn columns(item: &Item<'_>) -> Result<Vec<Column>> {

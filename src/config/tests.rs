@@ -131,6 +131,8 @@ fn a_value_that_is_none_is_quoted_with_its_line() {
         "catch_up = \"no\"",
         "jitter = \"soon\"",
         "jitter = 10",
+        "jitter = \"10M\"",
+        "jitter = \"9999999999years\"",
         "on_result = \"mail me\"",
         "on_result = []",
     ]
@@ -165,6 +167,8 @@ fn a_value_that_is_none_is_quoted_with_its_line() {
     line 5: catch_up = "no" in [[job]] "nightly": give true or false
     line 5: jitter = "soon" in [[job]] "nightly": give a number with a unit, such as 30s, 10m or 2h
     line 5: jitter = 10 in [[job]] "nightly": give a text in quotes
+    line 5: jitter = "10M" in [[job]] "nightly": it is at most a day: 10m is ten minutes, 10M ten months
+    line 5: jitter = "9999999999years" in [[job]] "nightly": it is at most a day: 10m is ten minutes, 10M ten months
     line 5: on_result = "mail me" in [[job]] "nightly": give a list of texts, such as ["a", "b"]
     line 5: on_result = [] in [[job]] "nightly": give a list of texts, such as ["a", "b"]
     "#);

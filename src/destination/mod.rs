@@ -298,6 +298,18 @@ impl PlaceLock {
         Ok(Self::Local(path, file))
     }
 
+    /// Looks whether this run holds it still: in a store another may have taken it over.
+    ///
+    /// # Errors
+    /// [`Error::LockLost`] when one has.
+    pub(crate) fn confirm(&self) -> Result<()> {
+        match self {
+            Self::Local(..) => Ok(()),
+            #[cfg(feature = "clouds")]
+            Self::Remote(lock) => lock.confirm(),
+        }
+    }
+
     pub(crate) fn release(self) -> Result<()> {
         match self {
             Self::Local(path, _held) => {

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{SecondsFormat, Utc};
+use chrono::Utc;
 use serde::Serialize;
 use tokio::{select, sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -28,6 +28,7 @@ use self::{
 };
 use crate::{
     client::{Client, Page},
+    clock,
     destination::{Destination, Header, Kept},
     error::{Error, Result},
     manifest::{Completeness, Manifest, Tool},
@@ -248,8 +249,8 @@ impl Export {
             error = stop.as_mut() => return Err(error),
         };
         let (count, page_rows) = (first.count(), full_page(&first));
-        let header =
-            Header { plan: self.plan.fingerprint(), count, started_at: started_at.to_owned() };
+        let plan = self.plan.fingerprint(self.client.base_url());
+        let header = Header { plan, count, started_at: started_at.to_owned() };
         let kept = self.open(destination, &header, stop.as_mut()).await?;
         self.announce(&first, &kept);
 
@@ -448,5 +449,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 fn now() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)
+    clock::text(Utc::now())
 }

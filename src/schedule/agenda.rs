@@ -72,7 +72,9 @@ impl<J> Line<J> {
 
     /// How many runs were due by now, and the last of them.
     fn overdue(&self, first: Slot, now: DateTime<Utc>) -> (u64, Slot) {
-        let due = self.entry.timetable.after(first.scheduled).take_while(|slot| slot.starts <= now);
+        // After a reload the first may be older than the timetable.
+        let since = first.scheduled.max(self.after);
+        let due = self.entry.timetable.after(since).take_while(|slot| slot.starts <= now);
         due.take(COUNTED).fold((1, first), |(count, _), slot| (count + 1, slot))
     }
 }
@@ -102,8 +104,13 @@ impl<J: Clone> Agenda<J> {
                         let waits = line.waits;
                         Line { waits, ..Line::new(entry, line.after) }
                     }
-                    // The new times begin now: those of them that have passed were never missed.
-                    Some(line) => Line::new(entry, line.after.max(now)),
+                    // The new times begin now: those of them that have passed were never missed. A run
+                    // of the old ones that only waits for its jitter or for a run to end still comes.
+                    Some(line) => {
+                        let owed = line.next.filter(|slot| slot.scheduled <= now);
+                        let new = Line::new(entry, line.after.max(now));
+                        Line { next: owed.or(new.next), waits: owed.is_some() && line.waits, ..new }
+                    }
                     None => {
                         let last = last_runs.get(&entry.name).filter(|_| entry.catch_up);
                         let since = self.running.get(&entry.name).max(last).copied();

@@ -1,9 +1,9 @@
 //! The configuration file's jobs as the scheduler runs them: a snapshot, then its metrics, its log line
 //! and its `on_result`. A result is told, whatever it is; nothing here ends the schedule.
 
-use std::{path::Path, slice, sync::Arc};
+use std::{path::Path, slice, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use super::{Entry, Metrics, OnResult, RunEnd, Runner, Slot, Timetable};
@@ -14,6 +14,9 @@ use crate::{
     location::StorageOptions,
     snapshots::{JobResult, RunOptions, Status, Stop, job_history, run_jobs},
 };
+
+/// How much later than its jitter a run begins at most that was on time.
+const A_LITTLE_LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// A job with what its runs need.
 #[derive(Debug)]
@@ -121,12 +124,28 @@ impl Runner for Snapshots {
                 Vec::new()
             }
         };
-        let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
         let good = runs.iter().filter(|run| run.status != Status::Failed);
         self.metrics.known(&name, good.filter_map(|run| time(&run.finished_at)).max());
-        let ended = runs.iter().filter(|run| !run.was_interrupted());
-        ended.filter_map(|run| time(&run.started_at)).max()
+        last_run(&runs, planned.job.jitter)
     }
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().ok()
+}
+
+/// When the last run began that came to its end. Where all were interrupted, a time before that of the
+/// first of them: it is due still.
+fn last_run(runs: &[JobResult], jitter: Duration) -> Option<DateTime<Utc>> {
+    let begun = |interrupted: bool| {
+        let runs = runs.iter().filter(move |run| run.was_interrupted() == interrupted);
+        runs.filter_map(|run| time(&run.started_at))
+    };
+    let before = |first: DateTime<Utc>| {
+        let late = TimeDelta::from_std(jitter).ok()?.checked_add(&A_LITTLE_LATE)?;
+        first.checked_sub_signed(late)
+    };
+    begun(false).max().or_else(|| before(begun(true).min()?))
 }
 
 fn log(result: &JobResult, end: RunEnd) {
@@ -165,5 +184,35 @@ async fn tell(hook: &OnResult, result: &JobResult) {
     if let Err(error) = told {
         let causes = causes(&error).join(": ");
         tracing::error!(job = result.job, %error, causes, "on_result failed; the run stands");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(started_at: &str, exit_code: u8) -> JobResult {
+        serde_json::from_value(json!({
+            "job": "a", "status": "failed", "started_at": started_at, "finished_at": started_at,
+            "seconds": 9.0, "rows": 0, "bytes": 0, "requests": 1, "retries": 0, "snapshots": [],
+            "pruned": [], "error": null, "exit_code": exit_code,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_job_whose_runs_were_all_interrupted_is_due_since_the_first() {
+        let last = |runs: &[JobResult]| {
+            last_run(runs, Duration::from_secs(600)).map(|time| time.to_rfc3339())
+        };
+        assert_eq!(last(&[]), None);
+        let interrupted = [run("2026-11-22T02:09:00Z", 143), run("2026-11-23T02:00:30Z", 130)];
+        // Before the time that the schedule named for it.
+        assert_eq!(last(&interrupted).as_deref(), Some("2026-11-22T01:58:00+00:00"));
+        let [first, second] = interrupted;
+        let runs = [first, run("2026-11-22T03:00:00Z", 69), second];
+        assert_eq!(last(&runs).as_deref(), Some("2026-11-22T03:00:00+00:00"));
     }
 }

@@ -145,9 +145,13 @@ impl Metrics {
         }
     }
 
+    fn jobs(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Names a job before its first run, with what is known from runs of earlier processes.
     pub fn known(&self, job: &str, last_success: Option<DateTime<Utc>>) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
+        self.jobs().insert(job.to_owned());
         // A series that begins with its first failure has no increase to alert on.
         self.running.get_or_create(&label(job)).inc_by(0);
         self.rows.get_or_create(&label(job)).inc_by(0);
@@ -161,7 +165,7 @@ impl Metrics {
 
     /// Forgets the jobs that are no longer among these: nobody waits for their next success.
     pub(super) fn retain(&self, jobs: &BTreeSet<&str>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.jobs();
         for gone in known.iter().filter(|name| !jobs.contains(name.as_str())) {
             let job = label(gone);
             self.rows.remove(&job);
@@ -179,10 +183,12 @@ impl Metrics {
 
     /// A run of the job has begun.
     pub fn started(&self, job: &str) {
+        self.jobs().insert(job.to_owned());
         self.running.get_or_create(&label(job)).set(1);
     }
 
-    /// A run of the job has ended: with these rows and bytes stored, after this many seconds, then.
+    /// A run of the job has ended: with these rows and bytes stored, after this many seconds, then. Of a
+    /// job that has left the schedule in the meantime nothing is counted.
     pub fn ended(
         &self,
         job: &str,
@@ -192,6 +198,11 @@ impl Metrics {
         seconds: f64,
         at: DateTime<Utc>,
     ) {
+        // Held to the end: a job that is forgotten now is forgotten with this.
+        let known = self.jobs();
+        if !known.contains(job) {
+            return;
+        }
         let job = label(job);
         self.runs.get_or_create(&Run { job: job.job.clone(), result: end.label() }).inc();
         self.running.get_or_create(&job).set(0);

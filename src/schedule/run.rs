@@ -8,7 +8,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use tokio::{
     select,
@@ -22,7 +22,10 @@ use super::{
     agenda::{Agenda, Event},
     metrics::Metrics,
 };
-use crate::{clock::Clock, snapshots::Stop};
+use crate::{
+    clock::{Clock, text},
+    snapshots::Stop,
+};
 
 /// The longest sleep. A clock that is set, or a machine that was suspended, is noticed after it.
 const STEP: Duration = Duration::from_secs(30);
@@ -42,8 +45,8 @@ pub trait Runner: Send + Sync + 'static {
     /// few seconds to end in a state that the next run continues.
     fn run(&self, job: Self::Job, slot: Slot, stop: Stop) -> impl Future<Output = ()> + Send;
 
-    /// When the job's last run began that came to an end of its own; `None` if there was none. Asked
-    /// once, when the job is new here.
+    /// When the job's last run began that came to an end of its own, or a time before the first one if
+    /// none of them did; `None` if there was none. Asked once, when the job is new here.
     fn last_run(&self, job: &Self::Job) -> impl Future<Output = Option<DateTime<Utc>>> + Send;
 }
 
@@ -140,7 +143,11 @@ impl<R: Runner> Scheduler<R> {
                     None
                 }
             });
-        let last_runs = join_all(asked).await.into_iter().flatten().collect();
+        let last_runs = select! {
+            last_runs = join_all(asked) => last_runs.into_iter().flatten().collect(),
+            // Whoever stops it does not wait for a store that does not answer.
+            _ = self.stop.wait() => return,
+        };
         self.metrics.retain(&entries.iter().map(|entry| entry.name.as_str()).collect());
         self.agenda.replace(entries, self.clock.now(), &last_runs);
         self.publish();
@@ -154,11 +161,11 @@ impl<R: Runner> Scheduler<R> {
             match event {
                 Event::Start { name, job, slot, missed } => self.start(name, job, slot, missed),
                 Event::Busy { name, slot, since } => tracing::warn!(
-                    job = name, scheduled = %seconds(slot.scheduled), running_since = %seconds(since),
+                    job = name, scheduled = %text(slot.scheduled), running_since = %text(since),
                     "due, but the last run has not ended: it will run once after that"
                 ),
                 Event::Missed { name, slot, missed } => tracing::warn!(
-                    job = name, missed, last = %seconds(slot.scheduled),
+                    job = name, missed, last = %text(slot.scheduled),
                     "missed, and not caught up: catch_up is false"
                 ),
             }
@@ -178,7 +185,7 @@ impl<R: Runner> Scheduler<R> {
         if missed > 0 {
             tracing::warn!(job = name, missed, "earlier runs were missed: this one stands for all");
         }
-        tracing::info!(job = name, scheduled = %seconds(slot.scheduled), late_seconds = late, "run starts");
+        tracing::info!(job = name, scheduled = %text(slot.scheduled), late_seconds = late, "run starts");
         let (runner, stop) = (self.runner.clone(), self.stop.clone());
         let handle = self.runs.spawn(async move { runner.run(job, slot, stop).await });
         self.names.insert(handle.id(), name);
@@ -207,7 +214,7 @@ impl<R: Runner> Scheduler<R> {
         let wanted =
             |name: &str, slot: &Slot| only.is_none_or(|it| it == name) && slot.starts > now;
         for (entry, slot) in upcoming.iter().filter(|(entry, slot)| wanted(&entry.name, slot)) {
-            let (job, at, zone) = (&entry.name, seconds(slot.starts), entry.timetable.zone());
+            let (job, at, zone) = (&entry.name, text(slot.starts), entry.timetable.zone());
             let local = slot.starts.with_timezone(&zone).format("%a %H:%M %Z");
             tracing::info!(job, %at, %local, "next run");
         }
@@ -234,10 +241,6 @@ impl<R: Runner> Scheduler<R> {
         }
         ended
     }
-}
-
-fn seconds(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

@@ -118,15 +118,19 @@ pub async fn run_jobs(
     options: &RunOptions,
     stop: &Stop,
 ) -> Vec<JobResult> {
-    let run = |job| {
+    let run = |(place, job)| {
         let client = client.metered();
         // The clock is looked at when the job begins, not when it was put into the queue.
         async move {
             let started = options.clock.now();
-            run::Run { client, job, options, stop, started }.run().await
+            (place, run::Run { client, job, options, stop, started }.run().await)
         }
     };
     // Collected first: a stream of borrowing closures is no future that can be spawned.
-    let runs: Vec<_> = jobs.iter().map(run).collect();
-    stream::iter(runs).buffered(options.jobs.max(1)).collect().await
+    let runs: Vec<_> = jobs.iter().enumerate().map(run).collect();
+    // As they end: one that takes long must not hold the place of those that wait behind it.
+    let ended = stream::iter(runs).buffer_unordered(options.jobs.max(1));
+    let mut results: Vec<(usize, JobResult)> = ended.collect().await;
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{
-    retention,
+    Stop, retention,
     series::{Entry, Series, State},
 };
 use crate::{config::Job, error::Result, manifest::Manifest, stamp::Stamp};
@@ -42,10 +42,15 @@ pub(crate) fn verdicts(job: &Job, series: &Series) -> Result<Vec<Verdict>> {
     Ok(judge(job, series)?.into_iter().map(|(verdict, _)| verdict).collect())
 }
 
-/// Removes what may go; gives the paths of what went, below the job's folder.
-pub(crate) fn prune(job: &Job, series: &Series) -> Result<Vec<String>> {
+/// Removes what may go, until told to stop, and what a killed run was removing; gives the paths of what
+/// went, below the job's folder. What is left goes with the next run.
+pub(crate) fn prune(job: &Job, series: &Series, stop: &Stop) -> Result<Vec<String>> {
+    series.finish_removals()?;
     let mut removed = Vec::new();
     for (verdict, doomed) in judge(job, series)? {
+        if stop.is_requested() {
+            break;
+        }
         if let Some((stamp, manifest)) = doomed {
             series.remove(stamp, &manifest)?;
             tracing::info!(job = job.name, path = verdict.path, "removed");

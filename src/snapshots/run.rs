@@ -1,25 +1,30 @@
 //! One job, once: choose, compare, export, point, remove. What fails is told in its result.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::{
     Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
     select::{self, Chosen},
-    series::{Series, State, bytes_of, text},
+    series::{Series, State, bytes_of},
 };
 use crate::{
     client::Client,
+    clock::text,
     config::{Job, Selection, Unchanged},
     destination::PlaceLock,
-    error::{Error, Result},
+    error::{Error, Result, causes},
     export::{Export, blocking},
     location::Location,
     manifest::{Listed, Manifest, SnapshotOf},
     plan::{ExportOptions, ExportPlan},
     stamp::Stamp,
 };
+
+/// How far in the future a snapshot may be: time zones and clocks that are a little off do not reach it.
+const AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// A run of a job.
 pub(super) struct Run<'a> {
@@ -56,7 +61,14 @@ impl Run<'_> {
             exit_code: 0,
         };
         if let Err(error) = self.locked(&mut result, begun).await {
-            self.conclude(&mut result, Some(&error), begun);
+            match result.failure() {
+                None => self.conclude(&mut result, Some(&error), begun),
+                // What ended the run says more than that this could not be written down.
+                Some(_) => {
+                    let causes = causes(&error).join(": ");
+                    tracing::warn!(job = result.job, %error, causes, "it had failed already, and its history does not say so");
+                }
+            }
         }
         if let Some(observer) = &self.options.observer {
             observer(Event::Ended(&result));
@@ -75,16 +87,17 @@ impl Run<'_> {
             let folder = folder.clone();
             // In a store it may take a minute to know whether another machine's run is alive.
             tokio::select! {
-                lock = blocking(move || PlaceLock::take(&folder)) => lock?,
+                lock = blocking(move || PlaceLock::take(&folder)) => Arc::new(lock?),
                 error = self.stop.wait() => return Err(error),
             }
         };
-        let outcome = self.all(&folder, result).await;
+        let outcome = self.all(&folder, &lock, result).await;
         self.conclude(result, outcome.as_ref().err(), begun);
         let line = result.clone();
         blocking(move || {
-            let appended = history::append(&folder, &line);
-            lock.release().and(appended)
+            let appended = lock.confirm().and_then(|()| history::append(&folder, &line));
+            // Nothing else holds it by now.
+            Arc::into_inner(lock).map_or(Ok(()), PlaceLock::release).and(appended)
         })
         .await
     }
@@ -111,7 +124,12 @@ impl Run<'_> {
         result.finished_at = text(self.options.clock.now());
     }
 
-    async fn all(&self, folder: &Location, result: &mut JobResult) -> Result<()> {
+    async fn all(
+        &self,
+        folder: &Location,
+        lock: &Arc<PlaceLock>,
+        result: &mut JobResult,
+    ) -> Result<()> {
         let name = &self.job.name;
         let every = matches!(self.job.selection, Selection::All(_));
         let chosen = tokio::select! {
@@ -119,23 +137,26 @@ impl Run<'_> {
             error = self.stop.wait() => return Err(error),
         };
         for chosen in chosen {
+            // What was asked to stop between two datasets has not done what it was to do.
+            if self.stop.is_requested() {
+                return Err(self.stop.wait().await);
+            }
             let series = match every {
                 true => Series::of_dataset(name, folder, chosen.id),
                 false => Series::of_job(name, folder.clone()),
             };
-            result.snapshots.push(self.dataset(&chosen, &series).await);
-            if self.stop.is_requested() {
-                break;
-            }
+            result.snapshots.push(self.dataset(&chosen, &series, lock).await);
         }
         if result.snapshots.iter().any(|snapshot| snapshot.status == Status::Failed) {
             return Ok(());
         }
         let (job, folder) = (self.job.clone(), folder.clone());
+        let (lock, stop) = (lock.clone(), self.stop.clone());
         result.pruned = blocking(move || {
+            lock.confirm()?;
             let mut pruned = Vec::new();
             for series in Series::all_of(&job, &folder)? {
-                pruned.extend(prune::prune(&job, &series)?);
+                pruned.extend(prune::prune(&job, &series, &stop)?);
             }
             Ok(pruned)
         })
@@ -143,7 +164,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn dataset(&self, chosen: &Chosen, series: &Series) -> SnapshotResult {
+    async fn dataset(
+        &self,
+        chosen: &Chosen,
+        series: &Series,
+        lock: &Arc<PlaceLock>,
+    ) -> SnapshotResult {
         let listed = chosen.listed.as_ref();
         let mut told = SnapshotResult {
             dataset: chosen.id,
@@ -158,7 +184,7 @@ impl Run<'_> {
             digest: None,
             error: None,
         };
-        match self.take(chosen, series).await {
+        match self.take(chosen, series, lock).await {
             Ok(Standing { stamp, manifest, unchanged_by }) => {
                 told.status = unchanged_by.map_or(Status::Stored, |_| Status::Unchanged);
                 told.snapshot = Some(stamp);
@@ -179,12 +205,18 @@ impl Run<'_> {
     }
 
     /// Takes a snapshot of a dataset, unless the last one still stands for it.
-    async fn take(&self, chosen: &Chosen, series: &Series) -> Result<Standing> {
+    async fn take(
+        &self,
+        chosen: &Chosen,
+        series: &Series,
+        lock: &Arc<PlaceLock>,
+    ) -> Result<Standing> {
         let now = Stamp::at(self.started);
         let plan = self.plan(chosen, series, now)?;
         let before = {
-            let (series, plan) = (series.clone(), plan.clone());
-            blocking(move || Before::look(&series, &plan)).await?
+            let (series, latest) = (series.clone(), self.started + AHEAD);
+            let fingerprint = plan.fingerprint(self.client.base_url());
+            blocking(move || Before::look(&series, &plan, &fingerprint, latest)).await?
         };
         let is_still = |last: &Manifest| {
             self.job.unchanged == Unchanged::Metadata
@@ -196,15 +228,16 @@ impl Run<'_> {
                 let series = series.clone();
                 blocking(move || series.discard(left)).await?;
             }
-            return self.stand(series, stamp, Some(manifest), Some("metadata")).await;
+            return self.stand(series, lock, stamp, Some((manifest, "metadata"))).await;
         }
         let fresh = now.max(before.newest.map_or(now, Stamp::next));
         let known = before.last.filter(|_| self.job.unchanged == Unchanged::Content);
         let digest = known.as_ref().map(|(_, last)| last.digest.as_str());
         let mut stamp = before.left.unwrap_or(fresh);
         let mut outcome = self.export(chosen, series, stamp, digest).await;
-        if let (Err(Error::Output { .. }), Some(left)) = (&outcome, before.left) {
-            // What was left is not what it said, so no later run could continue it either.
+        if let (Err(Error::Output { source: None, .. }), Some(left)) = (&outcome, before.left) {
+            // What was left is not what it said, so no later run could continue it either. A disk or
+            // a store that fails is another matter.
             let series_of_left = series.clone();
             blocking(move || series_of_left.discard(left)).await?;
             stamp = fresh;
@@ -212,9 +245,9 @@ impl Run<'_> {
         }
         match (outcome?, known) {
             (true, Some((stamp, last))) => {
-                self.stand(series, stamp, Some(last), Some("content")).await
+                self.stand(series, lock, stamp, Some((last, "content"))).await
             }
-            _ => self.stand(series, stamp, None, None).await,
+            _ => self.stand(series, lock, stamp, None).await,
         }
     }
 
@@ -236,19 +269,20 @@ impl Run<'_> {
         Ok(same)
     }
 
-    /// Says that this snapshot stands for the data now.
+    /// Says that this snapshot stands for the data now: a new one, or an old one and how that is known.
     async fn stand(
         &self,
         series: &Series,
+        lock: &Arc<PlaceLock>,
         stamp: Stamp,
-        manifest: Option<Box<Manifest>>,
-        unchanged_by: Option<&'static str>,
+        unchanged: Option<(Box<Manifest>, &'static str)>,
     ) -> Result<Standing> {
-        let (series, as_of) = (series.clone(), self.started);
+        let (series, lock, as_of) = (series.clone(), lock.clone(), self.started);
         blocking(move || {
-            let manifest = match manifest {
-                Some(manifest) => manifest,
-                None => series.manifest(stamp)?,
+            lock.confirm()?;
+            let (manifest, unchanged_by) = match unchanged {
+                Some((manifest, by)) => (manifest, Some(by)),
+                None => (series.manifest(stamp)?, None),
             };
             series.set_latest(stamp, &manifest, as_of)?;
             Ok(Standing { stamp, manifest, unchanged_by })
@@ -289,12 +323,26 @@ struct Before {
 
 impl Before {
     /// Looks, and tidies up after runs that were killed.
-    fn look(series: &Series, plan: &ExportPlan) -> Result<Self> {
+    fn look(
+        series: &Series,
+        plan: &ExportPlan,
+        fingerprint: &Value,
+        latest: DateTime<Utc>,
+    ) -> Result<Self> {
         series.prepare()?;
         let entries = series.entries()?;
         let interrupted = series.interrupted()?;
         let stamps = entries.iter().map(|entry| entry.stamp);
         let newest = stamps.chain(interrupted.iter().map(|(stamp, _)| *stamp)).max();
+        // Every later snapshot would come after it, a second each, and be kept or removed as such.
+        if let Some(stamp) = newest.filter(|stamp| stamp.time() > latest) {
+            return Err(Error::Output {
+                path: series.target(stamp).to_path(),
+                why: "is in the future: a clock is or was wrong".to_owned(),
+                hint: Some("set the clock, or move that folder away"),
+                source: None,
+            });
+        }
         let complete = entries.into_iter().rev().find_map(|entry| match entry.state {
             State::Complete(manifest) => Some((entry.stamp, manifest)),
             State::Incomplete | State::Foreign(_) => None,
@@ -308,7 +356,7 @@ impl Before {
         let mut left = None;
         for (stamp, begun) in interrupted.into_iter().rev() {
             let is_newest = complete.as_ref().is_none_or(|(complete, _)| stamp > *complete);
-            if left.is_none() && is_newest && begun == Some(plan.fingerprint()) {
+            if left.is_none() && is_newest && begun.as_ref() == Some(fingerprint) {
                 left = Some(stamp);
             } else {
                 series.discard(stamp)?;

@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
+    clock::text,
     config::Job,
     destination::{self, CONTROL},
     error::{Error, Result},
@@ -116,6 +117,15 @@ impl Series {
 
     /// Makes the folder, where there are folders, and finishes what a killed run was removing.
     pub(crate) fn prepare(&self) -> Result<()> {
+        if let Some(folder) = self.folder.as_local() {
+            fs::create_dir_all(folder)
+                .map_err(|error| destination::cannot_create(folder, error))?;
+        }
+        self.finish_removals()
+    }
+
+    /// Finishes what a killed run was removing.
+    pub(crate) fn finish_removals(&self) -> Result<()> {
         let Some(folder) = self.folder.as_local() else {
             for name in self.folder.names()? {
                 if let Some(stamp) = Stamp::of_folder(&name)
@@ -127,7 +137,6 @@ impl Series {
             }
             return Ok(());
         };
-        fs::create_dir_all(folder).map_err(|error| destination::cannot_create(folder, error))?;
         for name in self.folder.names()? {
             if hidden(&name, ".removed").is_some() {
                 remove_all(&folder.join(name))?;
@@ -281,11 +290,6 @@ impl Series {
         }
         self.folder.child(LATEST_JSON).write(&json)
     }
-}
-
-/// A time as our files have it.
-pub(crate) fn text(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Bytes of an export's files.

@@ -383,6 +383,18 @@ fn sigterm_ends_it_within_ten_seconds_and_the_next_start_continues_the_run() {
 }
 
 #[test]
+fn a_first_run_that_was_interrupted_is_continued_by_the_next_start() {
+    let world = overdue(Options::default(), ROWS, "");
+    let path = world.path("snapshots/nightly/_history.jsonl");
+    let mut run = history(&world).remove(0);
+    (run["status"], run["exit_code"]) = (json!("failed"), json!(143));
+    fs::write(path, format!("{run}\n")).unwrap();
+    let service = Service::start(&world, &[]);
+    service.scrape("overmind_export_runs_total{job=\"nightly\",result=\"stored\"} 1");
+    service.stop();
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_what_runs() {
     let world = overdue(Options::default(), 10, "on_result = [\"./hang\"]\n");
     program(&world, "hang", "touch hanging; exec sleep 300");

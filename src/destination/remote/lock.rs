@@ -214,7 +214,7 @@ impl Lock {
     }
 
     /// Asks the store whether this run holds the lock still.
-    pub(super) fn confirm(&self) -> Result<()> {
+    pub(in crate::destination) fn confirm(&self) -> Result<()> {
         self.check()?;
         match highest(&self.control)? {
             Some((number, Some(holder))) if number == self.number && holder.token == self.token => {

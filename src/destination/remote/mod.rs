@@ -29,7 +29,10 @@ pub(super) fn lock(target: &Remote) -> Result<Lock> {
 
 /// Lets others have it, without what runs that are gone have left of their locks.
 pub(super) fn unlock(lock: Lock) -> Result<()> {
-    lock.forget_others()?;
+    // Of one that was lost, the others' leases may be of a run that is alive.
+    if lock.confirm().is_ok() {
+        lock.forget_others()?;
+    }
     lock.release()
 }
 

@@ -138,6 +138,31 @@ fn a_new_time_that_has_passed_today_is_not_run_today() {
 }
 
 #[test]
+fn a_run_that_is_due_already_comes_under_new_times_too() {
+    let mut waits = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-20T12:00:00Z", None);
+    assert_eq!(events(&mut waits, "2026-11-21T02:00:00Z"), ["start a 21T02:00 +0"]);
+    assert_eq!(events(&mut waits, "2026-11-22T02:00:00Z"), ["busy a 22T02:00"]);
+    let changed = |schedule| vec![entry("a", schedule, false)];
+    waits.replace(changed("*/15 * * * *"), at("2026-11-22T02:20:00Z"), &BTreeMap::new());
+    waits.ended("a");
+    // Nothing of the new times was missed.
+    assert_eq!(events(&mut waits, "2026-11-22T02:21:00Z"), ["start a 22T02:00 +0"]);
+    assert_eq!(waits.wakes(), Some(at("2026-11-22T02:30:00Z")));
+
+    let mut late = entry("a", "0 2 * * *", true);
+    let cron = "0 2 * * *".parse().unwrap();
+    late.timetable = Timetable::new("a", &cron, chrono_tz::UTC, Duration::from_secs(3600));
+    let slot = late.timetable.next_after(at("2026-11-21T00:00:00Z")).unwrap();
+    assert!(slot.starts > at("2026-11-21T02:00:01Z"));
+    let mut jittered = agenda(vec![late], "2026-11-21T00:00:00Z", None);
+    jittered.replace(changed("0 9 * * *"), at("2026-11-21T02:00:01Z"), &BTreeMap::new());
+    assert_eq!(jittered.wakes(), Some(slot.starts));
+    let started = jittered.due(slot.starts);
+    assert!(matches!(&started[..], [Event::Start { slot: it, .. }] if *it == slot), "{started:?}");
+    assert_eq!(jittered.wakes(), Some(at("2026-11-21T09:00:00Z")));
+}
+
+#[test]
 fn a_clock_that_is_set_back_neither_repeats_a_run_nor_stops_them_for_years() {
     let mut agenda = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-20T12:00:00Z", None);
     assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z").len(), 1);

@@ -67,6 +67,16 @@ fn a_job_that_is_gone_has_no_series_that_somebody_could_wait_for() {
 }
 
 #[test]
+fn a_job_that_leaves_while_it_runs_does_not_come_back_with_its_end() {
+    let metrics = Metrics::new();
+    metrics.started("a");
+    metrics.retain(&BTreeSet::new());
+    metrics.ended("a", RunEnd::Failed, 0, 0, 9.0, at("2026-11-23T00:00:00Z"));
+    let text = metrics.text();
+    assert!(!text.contains("job=\"a\""), "{text}");
+}
+
+#[test]
 fn every_metric_is_explained_and_has_its_type() {
     let metrics = Metrics::new();
     metrics.known("a", Some(at("2026-11-21T00:00:00Z")));

@@ -212,6 +212,31 @@ fn thousands_of_changes_in_another_order_find_their_other_side() {
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), expected);
 }
 
+#[test]
+fn a_closed_pipe_changes_neither_the_verdict_nor_the_file() {
+    let exports = support_chat();
+    let table: [&[&str]; 5] = [
+        &["-o", "d.jsonl"],
+        &["-o", "d.jsonl", "--overwrite", "--json"],
+        &["-o", "-", "-q"],
+        &["--json"],
+        &[],
+    ];
+    for arguments in table {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut diff = crate::support::command(exports.path());
+        diff.args(["diff", "old.jsonl", "new.jsonl"]).args(arguments);
+        let ran = crate::support::Ran::of(diff.stdout(writer));
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""), "{arguments:?}");
+        if arguments.contains(&"d.jsonl") {
+            let text = fs::read_to_string(exports.path().join("d.jsonl")).unwrap();
+            assert_eq!(text.lines().count(), 4, "{arguments:?}");
+            fs::write(exports.path().join("d.jsonl"), "").unwrap();
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_comparison_leaves_nothing_behind() {

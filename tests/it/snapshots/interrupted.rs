@@ -2,14 +2,19 @@
 
 use std::{
     fs,
+    io::Write,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::{
+    JobResult, Stop,
+    demo::{Attempt, Dataset, Fault, Faults, Options},
+};
 use serde_json::Value;
 
-use super::{Nightly, result};
+use super::{Nightly, result, run_until, version, version_id};
 use crate::support::{ID, Ran};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -19,16 +24,19 @@ const SLOWLY: [&str; 2] = ["--concurrency", "1"];
 
 /// A job of 40 pages in parts of four, whose page 30 never comes.
 fn stuck(lines: &str) -> Nightly {
+    stuck_choosing(&format!("dataset = \"{ID}\""), lines)
+}
+
+fn stuck_choosing(choice: &str, lines: &str) -> Nightly {
     let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
     let options = Options { faults, ..Options::default() };
     let dataset = Dataset::generated(1000, 7).with_id(ID);
-    let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n{LINES}\n{lines}\n");
+    let jobs = format!("[[job]]\nname = \"nightly\"\n{choice}\n{LINES}\n{lines}\n");
     Nightly::with(options, vec![dataset], &jobs)
 }
 
-/// A run that was killed at page 30, and the stamp that it had.
-fn killed(lines: &str) -> (Nightly, String) {
-    let nightly = stuck(lines);
+/// A run of such a job that was killed at page 30, and the stamp that it had.
+fn killed(nightly: Nightly) -> (Nightly, String) {
     let mut run = nightly.start(&SLOWLY);
     assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
     // Pages before it have come; a part of them is finished soon.
@@ -60,7 +68,7 @@ pub(super) fn end_with(signal: &str, run: std::process::Child) -> Ran {
 
 #[test]
 fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
-    let (nightly, stamp) = killed("");
+    let (nightly, stamp) = killed(stuck(""));
     let ran = nightly.run(&["snapshots", "--json"]).ok();
     let listed: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(
@@ -89,7 +97,7 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
 #[test]
 fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
     type Change<'a> = (&'a str, fn(&Nightly));
-    let table: [Change<'_>; 3] = [
+    let table: [Change<'_>; 4] = [
         ("another plan", |it| {
             let path = it.world.path("snapshots.toml");
             let text = fs::read_to_string(&path).unwrap() + "columns = [\"id\"]\n";
@@ -98,13 +106,18 @@ fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
         ("another count", |it| {
             it.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
         }),
+        ("as many rows, and other metadata", |it| {
+            let other = Dataset::generated(1000, 8).with_id(ID).with_metadata("{\"edition\":2}");
+            it.world.server.replace(vec![other]);
+        }),
         ("no journal", |it| {
             let partial = it.names("nightly").pop().unwrap();
             fs::remove_file(it.job("nightly").join(partial).join("journal.jsonl")).unwrap();
         }),
     ];
     for (what, change) in table {
-        let (nightly, stamp) = killed("");
+        // So that the list is looked at.
+        let (nightly, stamp) = killed(stuck_choosing("select = \"latest\"", ""));
         change(&nightly);
         let ran = nightly.snapshot(&["--json"]).ok();
         let names = nightly.names("nightly");
@@ -148,6 +161,81 @@ fn a_signal_ends_every_job_with_its_code_and_the_next_run_continues() {
         nightly.snapshot(&[]).ok();
         assert_eq!(nightly.stamps("nightly"), [stamp]);
     }
+}
+
+/// Runs the jobs, and stops them while this file is read.
+fn stopped_at(nightly: &Nightly, path: &Path) -> Vec<JobResult> {
+    let text = fs::read(path).unwrap();
+    fs::remove_file(path).unwrap();
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let (jobs, url, stop) = (nightly.config().jobs, nightly.world.server.url(), Stop::default());
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_until(&jobs, &url, nightly.clock.clone(), &stop));
+        // Opened by both sides or by none.
+        let mut pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
+        stop.request("SIGTERM", 15);
+        pipe.write_all(&text).unwrap();
+        drop(pipe);
+        run.join().unwrap()
+    })
+}
+
+#[test]
+fn a_stop_between_two_datasets_is_no_success() {
+    let jobs = "[[job]]\nname = \"all\"\nselect = \"all\"\n";
+    let nightly = Nightly::new(vec![version(1, 10), version(2, 20)], jobs);
+    nightly.at("2026-11-23T02:00:00Z");
+    nightly.set("2026-11-24T02:00:00Z");
+    let first = nightly.job("all").join(format!("dataset={}", version_id(1)));
+    let results = stopped_at(&nightly, &first.join("_latest.json"));
+    assert_eq!((results[0].exit_code, results[0].snapshots.len()), (143, 1), "{results:?}");
+    assert!(results[0].was_interrupted() && results[0].snapshots[0].error.is_none());
+    assert_eq!(nightly.history("all")[1]["exit_code"], 143);
+}
+
+#[test]
+fn retention_removes_nothing_more_once_it_is_told_to_stop() {
+    let nightly = Nightly::one(10, "# keep = { last = 1 }");
+    for rows in 1..4 {
+        nightly.world.server.replace(vec![Dataset::generated(rows, 7).with_id(ID)]);
+        nightly.at(&format!("2026-11-2{rows}T02:00:00Z"));
+    }
+    let path = nightly.world.path("snapshots.toml");
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("# keep", "keep")).unwrap();
+    nightly.set("2026-11-24T02:00:00Z");
+    let results = stopped_at(&nightly, &nightly.job("nightly").join("_latest.json"));
+    assert_eq!((results[0].exit_code, nightly.stamps("nightly").len()), (0, 3), "{results:?}");
+    // The next run makes up for it.
+    assert_eq!(nightly.at("2026-11-25T02:00:00Z")[0].pruned.len(), 2);
+}
+
+#[test]
+fn a_job_that_is_stuck_keeps_no_other_from_its_turn() {
+    let job = |number| {
+        let id = version_id(number);
+        format!("[[job]]\nname = \"job-{number}\"\ndataset = \"{id}\"\n{LINES}\n")
+    };
+    // Only the first has a second page.
+    let faults = Faults::none().on(2, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let options = Options { faults, ..Options::default() };
+    let datasets = vec![version(1, 1000), version(2, 10), version(3, 10)];
+    let nightly = Nightly::with(options, datasets, &[1, 2, 3].map(job).concat());
+    let mut run = nightly.start(&["--json", "--jobs", "2"]);
+    let (history, begun) = (nightly.job("job-3").join("_history.jsonl"), Instant::now());
+    while !fs::read_to_string(&history).is_ok_and(|text| text.ends_with('\n')) {
+        if begun.elapsed() >= SOON {
+            run.kill().unwrap();
+            panic!("the third has not had its turn");
+        }
+        std::thread::yield_now();
+    }
+    let ran = end_with("TERM", run);
+    assert_eq!(ran.code, Some(143), "{ran:?}");
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let jobs = summary["jobs"].as_array().unwrap();
+    let told: Vec<_> = jobs.iter().map(|it| [&it["job"], &it["status"]]).collect();
+    // In the order of the file, not in that of their ends.
+    assert_eq!(told, [["job-1", "failed"], ["job-2", "stored"], ["job-3", "stored"]]);
 }
 
 #[test]

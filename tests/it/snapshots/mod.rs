@@ -156,9 +156,13 @@ fn result(ran: &Ran) -> Value {
 
 /// Runs jobs in this process against an API.
 fn run(jobs: &[Job], url: &str, clock: Arc<Hands>) -> Vec<JobResult> {
+    run_until(jobs, url, clock, &Stop::default())
+}
+
+fn run_until(jobs: &[Job], url: &str, clock: Arc<Hands>, stop: &Stop) -> Vec<JobResult> {
     let client = Client::builder().base_url(url).api_key(KEY).max_retries(1).build().unwrap();
     let mut options = RunOptions::default();
     options.clock = clock;
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(run_jobs(&client, jobs, &options, &Stop::default()))
+    runtime.block_on(run_jobs(&client, jobs, &options, stop))
 }

@@ -143,8 +143,26 @@ fn with_never_each_run_stores_and_stamps_of_one_second_do_not_collide() {
     let stamps = ["20261123T020000Z", "20261123T020001Z", "20261123T020002Z"];
     assert_eq!(nightly.stamps("nightly"), stamps);
     // A clock that was set back does not make the old the newest.
-    nightly.at("2026-11-22T02:00:00Z");
+    nightly.at("2026-11-22T12:00:00Z");
     assert_eq!(nightly.latest("nightly")["snapshot"], "20261123T020003Z");
+}
+
+#[test]
+fn one_stamp_of_a_clock_that_was_wrong_does_not_make_retention_remove_the_others() {
+    let nightly = Nightly::one(10, "unchanged = \"never\"\nkeep = { last = 2 }");
+    nightly.at("2026-11-22T02:00:00Z");
+    nightly.at("2036-11-23T02:00:00Z");
+    let stamps = nightly.stamps("nightly");
+    let requests = nightly.datapoints();
+    let results = nightly.at("2026-11-23T02:00:00Z");
+    assert_eq!((nightly.stamps("nightly"), nightly.datapoints()), (stamps, requests));
+    let told = results[0].snapshots[0].error.as_ref().unwrap();
+    let future = nightly.job("nightly").join("snapshot=20361123T020000Z");
+    let message = format!("{}: is in the future: a clock is or was wrong", future.display());
+    assert_eq!((told.exit_code, &told.message), (73, &message));
+    assert_eq!(told.hint.as_deref(), Some("set the clock, or move that folder away"));
+    fs::rename(future, nightly.world.path("away")).unwrap();
+    assert_eq!(nightly.at("2026-11-24T02:00:00Z")[0].exit_code, 0);
 }
 
 #[test]
@@ -191,6 +209,9 @@ fn all_takes_each_dataset_into_a_folder_of_its_own() {
     assert_eq!(entries(&one), ["_latest", "_latest.json", "snapshot=20261123T020000Z"]);
     assert!(verify(&one.join("_latest").as_path().into()).unwrap().is_ok());
 
+    // A killed run was removing a snapshot of one that is not taken any more.
+    let removed = nightly.job("all").join(folder(1)).join(".snapshot=20261120T020000Z.removed");
+    fs::create_dir(&removed).unwrap();
     // One is new, one has changed, one is gone: what there is of it stays.
     nightly.world.server.replace(vec![
         version(2, 20),
@@ -203,6 +224,7 @@ fn all_takes_each_dataset_into_a_folder_of_its_own() {
     assert_eq!(told, ["unchanged", "stored", "stored"]);
     let gone = format!("{}/snapshot=20261123T020000Z", folder(3));
     assert_eq!(results[0].pruned, [gone]);
+    assert!(!removed.exists());
     assert_eq!(nightly.names("all").len(), 5);
 }
 
@@ -249,6 +271,27 @@ fn a_job_that_fails_stops_no_other_and_the_first_in_the_file_gives_the_exit_code
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert_eq!(nightly.history("gone").len(), 1);
     assert_eq!(nightly.history("good").len(), 2);
+}
+
+#[test]
+fn a_job_that_fails_fails_the_command_whoever_reads_its_summary() {
+    let id = version_id(99);
+    let nightly =
+        Nightly::new(Vec::new(), &format!("[[job]]\nname = \"gone\"\ndataset = \"{id}\"\n"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = nightly.world.command();
+    command.args(["snapshot", "--config", "snapshots.toml", "--json"]);
+    assert_eq!(Ran::of(command.stdout(writer)).code, Some(66));
+}
+
+#[test]
+fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
+    let nightly = Nightly::one(10, "");
+    fs::create_dir_all(nightly.job("nightly").join("_history.jsonl")).unwrap();
+    assert_eq!(nightly.at("2026-11-23T02:00:00Z")[0].exit_code, 74);
+    nightly.world.server.replace(Vec::new());
+    assert_eq!(nightly.at("2026-11-24T02:00:00Z")[0].exit_code, 66);
 }
 
 #[test]

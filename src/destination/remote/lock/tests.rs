@@ -1,4 +1,5 @@
 use super::{super::upload::Upload, *};
+use crate::destination::PlaceLock;
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -30,6 +31,21 @@ fn one_run_holds_it_and_the_next_gets_it_when_it_is_released() {
     assert_eq!(control.names().unwrap(), Vec::<String>::new());
     check_unlocked(&control, &target).unwrap();
     Lock::acquire(&control, &target, LEASE).unwrap();
+}
+
+#[test]
+fn a_place_that_another_run_has_taken_over_is_left_to_it() {
+    let (control, target) = places();
+    let lock = PlaceLock::Remote(Lock::acquire(&control, &target, LEASE).unwrap());
+    lock.confirm().unwrap();
+    foreign(&control, 2, LEASE);
+    let lost = lock.confirm().unwrap_err();
+    assert!(matches!(lost, Error::LockLost { .. }), "{lost}");
+    lock.release().unwrap();
+    let names = control.names().unwrap();
+    let others = [lease_name("f0f0f0f0"), lock_name(2)];
+    assert!(others.iter().all(|name| names.contains(name)), "{names:?}");
+    assert_eq!(names.iter().filter(|name| name.starts_with("lease-")).count(), 1, "{names:?}");
 }
 
 #[test]
