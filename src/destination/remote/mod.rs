@@ -2,6 +2,7 @@
 //! nothing can be renamed, and a put can be made to depend on the name being free.
 
 mod host;
+mod kept;
 mod lock;
 mod object;
 mod prefix;
@@ -35,7 +36,7 @@ pub(super) fn unlock(lock: Lock) -> Result<()> {
 
 /// What the run left that was interrupted while it wrote this prefix.
 pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
-    prefix::begun(&target.child(CONTROL))
+    kept::interrupted(&target.child(CONTROL))
 }
 
 /// Drops what interrupted runs have left at a prefix.

@@ -14,31 +14,23 @@
 //! A run of its own token writes names of its own: a run that lost its lock and does not know it yet
 //! overwrites nothing. Never deletes what the manifest lists, nor what no run of ours has written.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io,
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::{
+    kept::{self, Begun, HEADER, Record, ids_name, json, record_name},
     lock::{LEASE, Lock, Watch, check_unlocked},
     seen::{SUPERSEDED, Seen},
     tidied, unusable,
     upload::{Upload, abort_journalled},
 };
 use crate::{
-    destination::{CONTROL, Header, Interrupted, Kept, PartFile, examine},
+    destination::{CONTROL, Header, Kept, PartFile},
     error::{Error, Result},
     location::{Location, Remote},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
-    proof::Digest,
 };
-
-const HEADER: &str = "header.json";
 
 #[derive(Debug)]
 pub(crate) struct Prefix {
@@ -55,35 +47,10 @@ pub(crate) struct Prefix {
 
 #[derive(Debug)]
 struct Staged {
-    /// Runs that continue one another have the same; parts of any other are of another plan.
     lineage: String,
     open: Vec<Upload>,
     parts: usize,
     _ids: Option<TempDir>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Begun {
-    lineage: String,
-    header: Header,
-}
-
-/// A finished part, as it is written down.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    lineage: String,
-    kept: Kept,
-    /// What the store called the bytes; the part is hashed again where there is none.
-    e_tag: Option<String>,
-}
-
-/// What the run that began here was to write, and how far it came.
-pub(super) fn begun(control: &Remote) -> Result<Option<Interrupted>> {
-    let Some(json) = control.child(HEADER).read()? else { return Ok(None) };
-    let Ok(begun) = serde_json::from_slice::<Begun>(&json) else { return Ok(None) };
-    let names = control.names()?;
-    let parts = names.iter().filter(|name| name.starts_with("part-") && name.ends_with(".json"));
-    Ok(Some(Interrupted { plan: begun.header.plan, parts: parts.count() }))
 }
 
 impl Prefix {
@@ -163,10 +130,8 @@ impl Prefix {
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
         let mut kept = Vec::new();
-        let begun = self.control.child(HEADER).read()?;
-        let begun = begun.and_then(|json| serde_json::from_slice::<Begun>(&json).ok());
-        if let Some(begun) = begun.filter(|_| !restart) {
-            let records = self.records(&seen, &begun.lineage)?;
+        if let Some(begun) = kept::begun(&self.control)?.filter(|_| !restart) {
+            let records = kept::records(&self.control, &seen.control, &begun.lineage)?;
             let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
             match begun.header.difference(header).filter(|_| !records.is_empty()) {
                 // It came to its end but for tidying up: there is nothing to continue.
@@ -181,10 +146,13 @@ impl Prefix {
                         source: None,
                     });
                 }
-                None => (lineage, kept) = (begun.lineage, self.still_whole(records)?),
+                None => {
+                    lineage = begun.lineage;
+                    kept = kept::still_whole(&self.target, &self.control, records)?;
+                }
             }
         }
-        let ids = self.fetch_ids(&mut kept)?;
+        let ids = kept::fetch_ids(&self.control, &self.temp_dir, &mut kept)?;
         self.drop_all_but(&seen, &kept)?;
         self.control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
@@ -211,75 +179,6 @@ impl Prefix {
             seen.superseded.clear();
         }
         Ok(())
-    }
-
-    /// The finished parts of a lineage in their order, each beginning where the one before ends.
-    fn records(&self, seen: &Seen, lineage: &str) -> Result<Vec<Record>> {
-        let mut found: BTreeMap<u64, Record> = BTreeMap::new();
-        let names = seen.control.iter();
-        for name in names.filter(|name| name.starts_with("part-") && name.ends_with(".json")) {
-            let record = self.control.child(name).read()?;
-            let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
-            if let Some(record) = record.filter(|record| record.lineage == lineage) {
-                found.entry(record.kept.part.first_page).or_insert(record);
-            }
-        }
-        let mut next = None;
-        Ok(found
-            .into_values()
-            .take_while(|record| {
-                let part = &record.kept.part;
-                let follows = next.is_none_or(|next| next == part.first_page);
-                next = Some(part.last_page + 1);
-                follows
-            })
-            .collect())
-    }
-
-    /// The parts, from the first, whose objects are what was written down.
-    fn still_whole(&self, records: Vec<Record>) -> Result<Vec<Kept>> {
-        let mut kept = Vec::new();
-        for (index, record) in records.into_iter().enumerate() {
-            if !self.is_whole(index, &record)? {
-                break;
-            }
-            kept.push(record.kept);
-        }
-        Ok(kept)
-    }
-
-    fn is_whole(&self, index: usize, record: &Record) -> Result<bool> {
-        let part = &record.kept.part;
-        let place = self.target.child(&part.path);
-        let starts = part.path.starts_with(&format!("part-{index:05}-"));
-        let Some(meta) = place.head()?.filter(|_| starts) else { return Ok(false) };
-        let same = match &record.e_tag {
-            Some(e_tag) => meta.e_tag.as_ref() == Some(e_tag),
-            None => {
-                let mut object = place.open()?;
-                let read = examine(&mut object).map_err(Error::io("read", place.to_string()))?;
-                read.sha256 == part.sha256
-            }
-        };
-        let ids = self.control.child(&ids_name(&part.path)).head()?.map(|meta| meta.size);
-        let digest = part.digest.parse::<Digest>().is_ok();
-        Ok(same && digest && (Some(meta.size), ids) == (Some(part.bytes), Some(16 * part.rows)))
-    }
-
-    /// Puts the ids of kept parts where the proof reads them.
-    fn fetch_ids(&self, kept: &mut [Kept]) -> Result<Option<TempDir>> {
-        if kept.is_empty() {
-            return Ok(None);
-        }
-        let failed = |error| Error::io("keep ids in", &self.temp_dir)(error);
-        let folder = tempfile::tempdir_in(&self.temp_dir).map_err(failed)?;
-        for (index, kept) in kept.iter_mut().enumerate() {
-            kept.ids = folder.path().join(index.to_string());
-            let mut object = self.control.child(&ids_name(&kept.part.path)).open()?;
-            let mut file = File::create(&kept.ids).map_err(failed)?;
-            io::copy(&mut object, &mut file).map_err(failed)?;
-        }
-        Ok(Some(folder))
     }
 
     /// Removes everything that runs before this one left, but for the kept parts.
@@ -471,22 +370,6 @@ impl Prefix {
     fn staged(&mut self) -> Result<&mut Staged> {
         self.staged.as_mut().ok_or_else(not_open)
     }
-}
-
-fn record_name(part: &str) -> String {
-    format!("{}.json", stem(part))
-}
-
-fn ids_name(part: &str) -> String {
-    stem(part).replacen("part-", "ids-", 1)
-}
-
-fn stem(part: &str) -> &str {
-    part.split('.').next().unwrap_or(part)
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::Internal(format!("journal: {error}")))
 }
 
 fn not_open() -> Error {
