@@ -19,9 +19,7 @@ use overmind_export::{
     Client, Column, Encoding, Page, Query, Result, Sink, StreamOptions, Written, demo, schema,
     write_pages,
 };
-use parquet::{
-    arrow::ArrowWriter, basic::ZstdLevel, file::properties::WriterProperties,
-};
+use parquet::{arrow::ArrowWriter, basic::ZstdLevel, file::properties::WriterProperties};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -175,11 +173,8 @@ fn encode_by_the_library(bencher: Bencher, shape: &str) {
     let bodies = bodies(shape);
     let batches = Batches::default();
     let runtime = Runtime::new().expect("a runtime");
-    let written = write_pages(
-        stream::iter(decoded(&bodies)),
-        &Column::ALL,
-        Box::new(batches.clone()),
-    );
+    let written =
+        write_pages(stream::iter(decoded(&bodies)), &Column::ALL, Box::new(batches.clone()));
     runtime.block_on(written).expect("written");
     let batches = batches.0.lock().expect("batches").clone();
     bencher.counter(total(&bodies)).bench(|| {

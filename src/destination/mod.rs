@@ -31,7 +31,7 @@ pub(crate) use self::{
     part::{PartFile, examine},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, causes},
     location::Location,
     manifest::{Manifest, Part},
     plan::{ExportPlan, Target},
@@ -346,6 +346,14 @@ pub(crate) const CONTROL: &str = "_overmind";
 /// The name of the manifest of a single file, which lies beside it.
 pub(crate) fn sidecar_name(name: &str) -> String {
     format!("{name}.manifest.json")
+}
+
+/// What cannot be tidied up after the export is there does not undo it.
+fn tidied(output: impl std::fmt::Display, result: Result<()>) {
+    if let Err(error) = result {
+        let why = causes(&error).join(": ");
+        tracing::warn!("what the run kept for {output} is left there: {error}: {why}");
+    }
 }
 
 /// The folder that a path lies in; `.` for a bare name.

@@ -2,12 +2,7 @@
 //!
 //! Reads control objects and parts; removes nothing.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs::File, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;

@@ -16,17 +16,18 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
     kept::{self, Begun, HEADER, Record, ids_name, json, record_name},
     lock::{LEASE, Lock, Watch, check_unlocked},
     seen::{SUPERSEDED, Seen},
-    tidied, unusable,
+    unusable,
     upload::{Upload, abort_journalled},
 };
 use crate::{
-    destination::{CONTROL, Header, Kept, PartFile},
+    destination::{CONTROL, Header, Kept, PartFile, tidied},
     error::{Error, Result},
     location::{Location, Remote},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
@@ -76,12 +77,22 @@ impl Prefix {
         check_unlocked(&prefix.control, target)?;
         prefix.check(&prefix.look(names)?)?;
         if !only_look {
-            prefix.lock =
-                Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?);
+            let lock = Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?;
             // The holder may have published before it went.
-            prefix.check(&prefix.look(target.names()?)?)?;
+            if let Err(error) = prefix.look_and_check() {
+                // Best effort: whatever stays is found to be over by the next run.
+                drop(lock.release());
+                return Err(error);
+            }
+            prefix.lock = Some(lock);
         }
         Ok(prefix)
+    }
+
+    fn look_and_check(&self) -> Result<Seen> {
+        let seen = self.look(self.target.names()?)?;
+        self.check(&seen)?;
+        Ok(seen)
     }
 
     fn look(&self, names: Vec<String>) -> Result<Seen> {
@@ -127,15 +138,18 @@ impl Prefix {
         let token = self.lock()?.token().to_owned();
         self.lock()?.confirm()?;
         let mut seen = self.look(self.target.names()?)?;
+        let switched = seen.has_success() && seen.superseded.is_empty();
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
         let mut kept = Vec::new();
         if let Some(begun) = kept::begun(&self.control)?.filter(|_| !restart) {
             let records = kept::records(&self.control, &seen.control, &begun.lineage)?;
             let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
-            match begun.header.difference(header).filter(|_| !records.is_empty()) {
-                // It came to its end but for tidying up: there is nothing to continue.
-                Some(_) if records.iter().all(listed) => {}
+            // It came to its end but for tidying up: there is nothing to continue.
+            let published = switched && records.iter().all(listed);
+            let over = published || records.is_empty();
+            match begun.header.difference(header) {
+                _ if over => {}
                 Some(difference) => {
                     return Err(Error::Output {
                         path: self.location.to_path(),
@@ -191,7 +205,8 @@ impl Prefix {
             .chain((!kept.is_empty()).then(|| HEADER.to_owned()))
             .collect();
         let stale = |name: &&String| {
-            let runs = name.starts_with("run-") || name.starts_with("lock-");
+            // With the uploads that could not be aborted.
+            let runs = ["run-", "lock-", "upload-"].iter().any(|kind| name.starts_with(kind));
             !runs && **name != format!("lease-{token}") && !records.contains(*name)
         };
         self.control.remove_all(seen.control.iter().filter(stale).cloned())?;
@@ -274,31 +289,38 @@ impl Prefix {
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let lock = self.lock.take().ok_or_else(not_open)?;
-        if let Err(error) = self.appear(&lock, manifest) {
-            // Best effort: what was finished stays for the next run.
-            drop(lock.release());
-            return Err(error);
-        }
-        tidied(&self.location, self.clear_control(lock));
+        let seen = match self.appear(&lock, manifest) {
+            Ok(seen) => seen,
+            Err(error) => {
+                // Best effort: what was finished stays for the next run.
+                drop(lock.release());
+                return Err(error);
+            }
+        };
+        let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
+        let cleared = match self.drop_old(&Seen { manifest: None, ..seen }, &new) {
+            Ok(()) => self.clear_control(lock),
+            // The next run finds what is left to be removed.
+            Err(error) => lock.release().and(Err(error)),
+        };
+        tidied(&self.location, cleared);
         Ok(())
     }
 
-    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<()> {
-        let seen = self.look(self.target.names()?)?;
+    /// Says what was there before.
+    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<Seen> {
         // Somebody may have put something there in the meantime.
-        self.check(&seen)?;
+        let mut seen = self.look_and_check()?;
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
         let old = seen.manifest.iter().flat_map(|manifest| &manifest.parts);
-        let superseded: BTreeSet<&str> =
-            old.map(|part| part.path.as_str()).filter(|name| !new.contains(name)).collect();
-        if !superseded.is_empty() {
-            self.control.child(SUPERSEDED).write(&json(&superseded)?)?;
+        let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
+        seen.superseded = old.collect();
+        if !seen.superseded.is_empty() {
+            self.control.child(SUPERSEDED).write(&json(&seen.superseded)?)?;
         }
         lock.confirm()?;
-        let place = self.target.child(MANIFEST);
-        if seen.manifest.is_some() {
-            place.write(&manifest.to_json()?)?;
-        } else if !place.create(&manifest.to_json()?)? {
+        let (watch, place) = (lock.watch(), self.target.child(MANIFEST));
+        if !watch.put(&place, manifest.to_json()?.into(), seen.manifest.is_none())? {
             return Err(Error::Output {
                 path: self.location.to_path(),
                 why: "another export has appeared there".to_owned(),
@@ -306,19 +328,26 @@ impl Prefix {
                 source: None,
             });
         }
-        self.target.child(SUCCESS).write(b"")?;
-        self.target.remove_all(superseded.into_iter().map(str::to_owned))?;
-        self.remove_parts(&Seen { manifest: None, ..seen }, |name| new.contains(name))
+        watch.put(&self.target.child(SUCCESS), Bytes::new(), false)?;
+        Ok(seen)
     }
 
-    /// Removes the control objects, the lock last.
+    /// Removes what was there before.
+    fn drop_old(&self, seen: &Seen, new: &BTreeSet<&str>) -> Result<()> {
+        // First of all: there is nothing to continue any more.
+        self.control.child(HEADER).remove()?;
+        self.target.remove_all(seen.superseded.iter().cloned())?;
+        self.remove_parts(seen, |name| new.contains(name))
+    }
+
+    /// Removes the control objects, the lock last. What is known of uploads that could not be aborted
+    /// stays for the next run.
     fn clear_control(&self, lock: Lock) -> Result<()> {
-        let mine = lock.token();
-        let names = self.control.names()?;
-        let others = names
-            .into_iter()
-            .filter(|name| !name.starts_with("lock-") && *name != format!("lease-{mine}"));
-        self.control.remove_all(others)?;
+        let mine = format!("lease-{}", lock.token());
+        let stays = |name: &String| {
+            name.starts_with("lock-") || name.starts_with("upload-") || *name == mine
+        };
+        self.control.remove_all(self.control.names()?.into_iter().filter(|name| !stays(name)))?;
         lock.release()
     }
 
@@ -344,18 +373,31 @@ impl Prefix {
 
     fn look_and_clear(&self, lock: Lock) -> Result<()> {
         let seen = self.look(self.target.names()?)?;
+        if seen.is_unfinished() {
+            // Without what is known of the runs that wrote it, none could finish it.
+            return lock.release();
+        }
         self.remove_parts(&seen, |_| false)?;
         self.clear_control(lock)
     }
 
+    /// Takes back a manifest that was published without coming to the end: its parts are strays then.
+    pub(super) fn retract(&self) -> Result<()> {
+        if self.look(self.target.names()?)?.is_unfinished() {
+            self.lock()?.confirm()?;
+            self.target.child(MANIFEST).remove()?;
+        }
+        Ok(())
+    }
+
     pub(in crate::destination) fn forget(&mut self) -> Result<()> {
         let Some(staged) = self.staged.take() else { return Ok(()) };
+        // The journal goes first: without it nothing else will be taken for a finished part.
+        self.control.child(HEADER).remove()?;
         for upload in &staged.open {
             upload.abort()?;
         }
         let seen = self.look(self.target.names()?)?;
-        // The journal goes first: without it nothing else will be taken for a finished part.
-        self.control.child(HEADER).remove()?;
         self.drop_all_but(&seen, &[])
     }
 

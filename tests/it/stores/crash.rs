@@ -249,7 +249,7 @@ fn while_an_export_is_overwritten_who_goes_by_the_manifest_sees_the_old_one_or_t
             ],
             rows: Some(ROWS),
             problems: &[CONTROL, "part-00001-"],
-            fetched: 1,
+            fetched: 12,
         },
     ];
     for point in table {
@@ -305,6 +305,105 @@ fn a_published_export_whose_run_was_killed_does_not_stand_in_the_way_of_another_
     place.world.server.replace(vec![Dataset::generated(ROWS, 8).with_id(ID)]);
     place.export(&[&ARGUMENTS[..], &["--overwrite", "--columns", "id"]].concat()).ok();
     is_whole(&place);
+}
+
+#[test]
+fn what_was_published_is_not_published_again_as_what_is_there_today() {
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    // The same plan and the same number of rows, and other rows.
+    for (again, request) in [
+        (false, "DELETE /bucket/rows/_overmind/"),
+        (true, "DELETE /bucket/rows/_overmind/part-"),
+        (true, "DELETE /bucket/rows/part-"),
+    ] {
+        println!("{again} {request}");
+        let place = Place::new();
+        if again {
+            place.export(&ARGUMENTS).ok();
+        }
+        place.kill_at(if again { &overwrite } else { &ARGUMENTS }, request, 1);
+        let rows = Dataset::generated(ROWS, 8).with_id(ID);
+        place.world.server.replace(vec![rows]);
+        let before = place.world.server.stats().requests;
+        place.export(&overwrite).ok();
+        assert_eq!(place.world.server.stats().requests - before, 12);
+        is_whole(&place);
+        let today = Place::new();
+        today.world.server.replace(vec![Dataset::generated(ROWS, 8).with_id(ID)]);
+        today.export(&ARGUMENTS).ok();
+        assert!(place.parts() == today.parts());
+    }
+}
+
+#[test]
+fn what_cannot_be_tidied_up_does_not_undo_an_export() {
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    let place = Place::new();
+    place.export(&ARGUMENTS).ok();
+    place.store.rule("DELETE /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
+    let ran = place.export(&overwrite).ok();
+    assert!(ran.stderr.contains("is left there: s3://bucket/rows/part-00000-"), "{ran:?}");
+    assert_eq!(place.rows_by_manifest(), Some(ROWS));
+    assert!(!place.store.keys().iter().any(|key| key.contains("lock-")), "it is locked");
+    place.store.no_rules();
+    place.export(&overwrite).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn a_run_that_may_not_write_after_all_leaves_no_lock() {
+    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
+        let place = Place::new();
+        place.store.rule("PUT /bucket/rows/", Fate::HeldAt(2));
+        let arguments = ["-o", output, "--page-size", "25"];
+        // It has put its lease, and is about to put its lock, when another one comes to its end.
+        let late = place.start(&arguments);
+        place.store.wait_until_held();
+        place.store.no_rules();
+        place.export(&arguments).ok();
+        place.store.let_go();
+        let ran = Ran::from(late.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        let left: Vec<_> = place.store.keys();
+        let control = |key: &String| key.contains("_overmind") || key.contains(".partial");
+        assert!(!left.iter().any(control), "{left:?}");
+    }
+}
+
+#[test]
+fn what_a_killed_run_published_can_be_finished_after_one_that_finished_nothing() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/_SUCCESS", 1);
+    // It begins anew, and ends before its first part.
+    place.store.rule("PUT /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
+    let restart = [&ARGUMENTS[..], &["--restart"]].concat();
+    let ran = place.export(&restart);
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+    place.store.no_rules();
+    place.export(&ARGUMENTS).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+    for arguments in [&object[..], &prefix] {
+        let place = large();
+        place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
+        place.store.rule("DELETE /bucket/rows/x.jsonl?", Fate::Refused(403, "AccessDenied"));
+        place.store.rule("DELETE /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
+        let ran = place.export(arguments);
+        assert_eq!(ran.code, Some(74), "{ran:?}");
+        assert!(ran.stderr.contains("stays open, of the id "), "{ran:?}");
+        assert_eq!(place.store.open_uploads(), 1);
+        let keys = place.store.keys();
+        assert!(keys.len() == 1 && keys[0].contains("/upload-"), "{keys:?}");
+        place.store.no_rules();
+        place.export(arguments).ok();
+        assert_eq!(place.store.open_uploads(), 0);
+        assert!(!place.store.keys().iter().any(|key| key.contains("/upload-")));
+    }
 }
 
 /// A million bytes that no codec makes smaller, on each of forty pages.

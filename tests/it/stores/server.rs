@@ -17,7 +17,11 @@ use hyper_util::rt::TokioIo;
 use s3s::{Body, auth::SimpleAuth, service::S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, runtime::Runtime, sync::Mutex as Turn};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{Mutex as Turn, Notify},
+};
 
 use crate::support::World;
 
@@ -28,7 +32,7 @@ pub(super) const BUCKET: &str = "bucket";
 /// What happens to a request whose method, path and query contain a text.
 #[derive(Clone)]
 pub(super) enum Fate {
-    /// The n-th (from 1) is held until the server is gone.
+    /// The n-th (from 1) is held until the server is gone, or lets go.
     HeldAt(u32),
     /// All are answered with this status and code.
     Refused(u16, &'static str),
@@ -47,6 +51,7 @@ struct Script {
 struct Desk {
     script: Mutex<Script>,
     changed: Condvar,
+    free: Notify,
 }
 
 pub(super) struct Store {
@@ -135,6 +140,11 @@ impl Store {
         script.held = false;
     }
 
+    /// Serves the requests that are held.
+    pub(super) fn let_go(&self) {
+        self.desk.free.notify_waiters();
+    }
+
     /// Waits until a request is held.
     pub(super) fn wait_until_held(&self) {
         let until = Instant::now() + Duration::from_secs(30);
@@ -202,6 +212,7 @@ impl Desk {
             *answer.status_mut() = StatusCode::from_u16(status).unwrap();
             Some(answer)
         };
+        let free = self.free.notified();
         {
             let mut script = self.script.lock().unwrap();
             script.seen.push(line.clone());
@@ -226,6 +237,7 @@ impl Desk {
             script.held = true;
             self.changed.notify_all();
         }
-        std::future::pending().await
+        free.await;
+        None
     }
 }
