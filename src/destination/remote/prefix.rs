@@ -138,7 +138,8 @@ impl Prefix {
         let token = self.lock()?.token().to_owned();
         self.lock()?.confirm()?;
         let mut seen = self.look(self.target.names()?)?;
-        let switched = seen.has_success() && seen.superseded.is_empty();
+        // While an old export is replaced, `_SUCCESS` may be of that one.
+        let succeeded = seen.has_success() && seen.superseded.is_empty();
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
         let mut kept = Vec::new();
@@ -146,7 +147,7 @@ impl Prefix {
             let records = kept::records(&self.control, &seen.control, &begun.lineage)?;
             let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
             // It came to its end but for tidying up: there is nothing to continue.
-            let published = switched && records.iter().all(listed);
+            let published = succeeded && records.iter().all(listed);
             let over = published || records.is_empty();
             match begun.header.difference(header) {
                 _ if over => {}

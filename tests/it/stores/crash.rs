@@ -576,3 +576,24 @@ fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
         assert_eq!(place.store.open_uploads(), 0);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_while_a_run_takes_its_place_leaves_no_lock() {
+    for (page, request) in
+        [(1, "PUT /bucket/rows/_overmind/lock-"), (2, "PUT /bucket/rows/_overmind/run-")]
+    {
+        let place = Place::new();
+        let late = Fault::Delay(Duration::from_secs(100));
+        place.world.server.set_faults(Faults::none().on(page, Attempt::Always, late));
+        place.store.rule(request, Fate::HeldAt(1));
+        let run = place.start(&ARGUMENTS);
+        place.store.wait_until_held();
+        let kill = format!("kill -INT {}", run.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        place.store.let_go();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(130), "{ran:?}");
+        assert_eq!(place.store.keys(), Vec::<String>::new(), "{request}");
+    }
+}
