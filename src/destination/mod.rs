@@ -330,6 +330,15 @@ impl Stopper {
         }
     }
 
+    /// Whether it has a lock that outlives this process unless it is released.
+    pub(crate) fn has_lock(&self) -> bool {
+        #[cfg(feature = "clouds")]
+        if self.watch.is_some() {
+            return true;
+        }
+        false
+    }
+
     /// Comes when there is no use in going on, because the lock was lost.
     pub(crate) async fn lost(&self) -> Error {
         #[cfg(feature = "clouds")]

@@ -333,6 +333,7 @@ impl Export {
         header: &Header,
         stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<Vec<Kept>> {
+        let patience = if destination.stopper().has_lock() { GRACE } else { Duration::ZERO };
         let (mut staged, header) = (destination.take(), header.clone());
         let restart = self.plan.options.restart;
         let mut opening = tokio::task::spawn_blocking(move || {
@@ -342,7 +343,7 @@ impl Export {
         });
         let (opened, stopped) = select! {
             opened = &mut opening => (opened, None),
-            error = stop => match timeout(GRACE, opening).await {
+            error = stop => match timeout(patience, opening).await {
                 Ok(opened) => (opened, Some(error)),
                 Err(_) => return Err(error),
             },
