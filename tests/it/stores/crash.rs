@@ -50,6 +50,16 @@ impl Place {
         self.store.no_rules();
     }
 
+    /// Another run takes the lock over.
+    fn take_over(&self) {
+        let keys = self.store.keys();
+        let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
+        let text = fs::read_to_string(self.store.path(lock)).unwrap();
+        let mut holder: Value = serde_json::from_str(&text).unwrap();
+        holder["token"] = "f0f0f0f0".into();
+        fs::write(self.store.path(&lock.replace("00001", "00002")), holder.to_string()).unwrap();
+    }
+
     fn verify(&self) -> Ran {
         Ran::of(self.store.command(&self.world).args(["verify", OUTPUT]))
     }
@@ -513,12 +523,7 @@ fn a_run_that_another_one_has_taken_over_publishes_nothing() {
         let run = place.start(&arguments);
         let soon = Duration::from_secs(30);
         assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) == 1));
-        let keys = place.store.keys();
-        let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
-        let text = fs::read_to_string(place.store.path(lock)).unwrap();
-        let mut holder: Value = serde_json::from_str(&text).unwrap();
-        holder["token"] = "f0f0f0f0".into();
-        fs::write(place.store.path(&lock.replace("00001", "00002")), holder.to_string()).unwrap();
+        place.take_over();
         let ran = Ran::from(run.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(75), "{ran:?}");
         let told = format!("error: {output}: the lock was lost: another run has taken it over\n");
@@ -528,6 +533,41 @@ fn a_run_that_another_one_has_taken_over_publishes_nothing() {
             |key: &&String| key.ends_with("_manifest.json") || *key == "rows/rows.parquet";
         assert_eq!(keys.iter().find(published), None);
         assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
+    }
+}
+
+#[test]
+fn a_run_that_another_one_has_taken_over_leaves_the_manifest_beside_an_object() {
+    let place = Place::new();
+    let arguments = ["-o", "s3://bucket/rows/rows.parquet", "--manifest", "--page-size", "25"];
+    place.export(&arguments).ok();
+    let before = place.store.objects();
+    let late = Fault::Delay(Duration::from_secs(1));
+    place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
+    let asked = place.world.server.stats().attempts(ID, 12);
+    let run = place.start(&[&arguments[..], &["--overwrite"]].concat());
+    let soon = Duration::from_secs(30);
+    assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) > asked));
+    place.take_over();
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    let mut after = place.store.objects();
+    after.retain(|key, _| !key.contains(".partial"));
+    assert!(after == before, "{:?}", after.keys());
+}
+
+#[test]
+fn a_run_whose_conditional_puts_are_answered_the_second_time_knows_its_own() {
+    for (output, request) in [
+        (OUTPUT, "PUT /bucket/rows/_overmind/lock-"),
+        (OUTPUT, "PUT /bucket/rows/_manifest.json"),
+        ("s3://bucket/rows/rows.parquet", "PUT /bucket/rows/rows.parquet"),
+    ] {
+        let place = Place::new();
+        place.store.rule(request, Fate::AnswerLost);
+        place.export(&["-o", output, "--page-size", "25"]).ok();
+        assert_eq!(place.store.seen(request), 2);
+        assert!(!place.store.keys().iter().any(|key| key.contains("lock-")));
     }
 }
 

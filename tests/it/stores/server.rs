@@ -38,6 +38,8 @@ pub(super) enum Fate {
     Refused(u16, &'static str),
     /// The first ones are answered with this status.
     FailsFirst(u32, u16),
+    /// The first one is served, and answered as if it were not.
+    AnswerLost,
 }
 
 #[derive(Default)]
@@ -91,7 +93,11 @@ impl Store {
                         // The server looks and then writes: two conditional puts take turns.
                         let conditional = request.headers().contains_key("if-none-match");
                         let _turn = if conditional { Some(turn.lock().await) } else { None };
+                        let lost = desk.loses(&request);
                         let answer = service.call(request.map(Body::from)).await;
+                        if lost {
+                            return Ok(refused(503, "SlowDown"));
+                        }
                         Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
                             let mut answer = Response::new(Body::from(format!("{error:?}")));
                             *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -203,15 +209,26 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
+fn refused(status: u16, code: &str) -> Response<Body> {
+    let text = format!("<Error><Code>{code}</Code><Message>as scripted</Message></Error>");
+    let mut answer = Response::new(Body::from(text));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+    answer
+}
+
 impl Desk {
+    /// Whether the answer to this request, which has been judged, gets lost.
+    fn loses(&self, request: &Request<Incoming>) -> bool {
+        let line = format!("{} {}", request.method(), request.uri());
+        let script = self.script.lock().unwrap();
+        let mut rules = script.rules.iter();
+        rules.any(|(text, fate, count)| {
+            line.contains(&**text) && matches!(fate, Fate::AnswerLost) && *count == 1
+        })
+    }
+
     async fn judge(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let line = format!("{} {}", request.method(), request.uri());
-        let refused = |status: u16, code: &str| {
-            let text = format!("<Error><Code>{code}</Code><Message>as scripted</Message></Error>");
-            let mut answer = Response::new(Body::from(text));
-            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-            Some(answer)
-        };
         let free = self.free.notified();
         {
             let mut script = self.script.lock().unwrap();
@@ -224,9 +241,9 @@ impl Desk {
                 *count += 1;
                 match *fate {
                     Fate::HeldAt(at) if *count == at => held = true,
-                    Fate::Refused(status, code) => return refused(status, code),
+                    Fate::Refused(status, code) => return Some(refused(status, code)),
                     Fate::FailsFirst(first, status) if *count <= first => {
-                        return refused(status, "SlowDown");
+                        return Some(refused(status, "SlowDown"));
                     }
                     _ => {}
                 }
