@@ -5,10 +5,9 @@ use std::{
     collections::BTreeMap,
     fs,
     process::{Child, Stdio},
-    time::Duration,
 };
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::demo::{Dataset, Options};
 use serde_json::Value;
 
 use super::server::{Fate, Store};
@@ -16,48 +15,39 @@ use crate::support::{ID, Ran, World};
 
 /// Twelve pages, three parts.
 const ROWS: u64 = 300;
-const OUTPUT: &str = "s3://bucket/rows/";
-const ARGUMENTS: [&str; 6] = ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
+pub(super) const OUTPUT: &str = "s3://bucket/rows/";
+pub(super) const ARGUMENTS: [&str; 6] =
+    ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
 
-struct Place {
-    world: World,
-    store: Store,
+pub(super) struct Place {
+    pub(super) world: World,
+    pub(super) store: Store,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { world: World::generated(Options::default(), ROWS), store: Store::start() }
     }
 
-    fn export(&self, arguments: &[&str]) -> Ran {
+    pub(super) fn export(&self, arguments: &[&str]) -> Ran {
         let mut command = self.store.command(&self.world);
         Ran::of(command.args(["export", &ID.to_string()]).args(arguments))
     }
 
-    fn start(&self, arguments: &[&str]) -> Child {
+    pub(super) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.store.command(&self.world);
         command.args(["export", &ID.to_string()]).args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Kills a run with SIGKILL when a request would be the n-th of its kind; it is not served.
-    fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
+    pub(super) fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
         self.store.rule(request, Fate::HeldAt(nth));
         let mut run = self.start(arguments);
         self.store.wait_until_held();
         run.kill().unwrap();
         run.wait().unwrap();
         self.store.no_rules();
-    }
-
-    /// Another run takes the lock over.
-    fn take_over(&self) {
-        let keys = self.store.keys();
-        let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
-        let text = fs::read_to_string(self.store.path(lock)).unwrap();
-        let mut holder: Value = serde_json::from_str(&text).unwrap();
-        holder["token"] = "f0f0f0f0".into();
-        fs::write(self.store.path(&lock.replace("00001", "00002")), holder.to_string()).unwrap();
     }
 
     fn verify(&self) -> Ran {
@@ -191,7 +181,7 @@ fn tells(said: &Ran, problems: &[&str]) {
 }
 
 #[track_caller]
-fn is_whole(place: &Place) {
+pub(super) fn is_whole(place: &Place) {
     let parts = ["part-00000", "part-00001", "part-00002"];
     assert_eq!(place.names(), [&["_SUCCESS", "_manifest.json"][..], &parts].concat());
     assert_eq!(place.verify().ok().stdout, format!("{OUTPUT}: ok, 300 rows\n"));
@@ -361,26 +351,6 @@ fn what_cannot_be_tidied_up_does_not_undo_an_export() {
 }
 
 #[test]
-fn a_run_that_may_not_write_after_all_leaves_no_lock() {
-    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
-        let place = Place::new();
-        place.store.rule("PUT /bucket/rows/", Fate::HeldAt(2));
-        let arguments = ["-o", output, "--page-size", "25"];
-        // It has put its lease, and is about to put its lock, when another one comes to its end.
-        let late = place.start(&arguments);
-        place.store.wait_until_held();
-        place.store.no_rules();
-        place.export(&arguments).ok();
-        place.store.let_go();
-        let ran = Ran::from(late.wait_with_output().unwrap());
-        assert_eq!(ran.code, Some(73), "{ran:?}");
-        let left: Vec<_> = place.store.keys();
-        let control = |key: &String| key.contains("_overmind") || key.contains(".partial");
-        assert!(!left.iter().any(control), "{left:?}");
-    }
-}
-
-#[test]
 fn what_a_killed_run_published_can_be_finished_after_one_that_finished_nothing() {
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/_SUCCESS", 1);
@@ -417,7 +387,7 @@ fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
 }
 
 /// A million bytes that no codec makes smaller, on each of forty pages.
-fn large() -> Place {
+pub(super) fn large() -> Place {
     let mut random = fastrand::Rng::with_seed(5);
     let row = |number: u64| {
         let noise: String =
@@ -510,130 +480,5 @@ fn what_a_kept_part_was_is_compared_before_it_is_kept() {
         place.export(&ARGUMENTS).ok();
         assert_eq!(place.world.server.stats().requests - before, fetched, "{damage}");
         is_whole(&place);
-    }
-}
-
-#[test]
-fn a_run_that_another_one_has_taken_over_publishes_nothing() {
-    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
-        let place = Place::new();
-        let late = Fault::Delay(Duration::from_secs(1));
-        place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
-        let arguments = ["-o", output, "--page-size", "25"];
-        let run = place.start(&arguments);
-        let soon = Duration::from_secs(30);
-        assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) == 1));
-        place.take_over();
-        let ran = Ran::from(run.wait_with_output().unwrap());
-        assert_eq!(ran.code, Some(75), "{ran:?}");
-        let told = format!("error: {output}: the lock was lost: another run has taken it over\n");
-        assert!(ran.stderr.starts_with(&told), "{ran:?}");
-        let keys = place.store.keys();
-        let published =
-            |key: &&String| key.ends_with("_manifest.json") || *key == "rows/rows.parquet";
-        assert_eq!(keys.iter().find(published), None);
-        assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
-    }
-}
-
-#[test]
-fn a_run_that_another_one_has_taken_over_leaves_the_manifest_beside_an_object() {
-    let place = Place::new();
-    let arguments = ["-o", "s3://bucket/rows/rows.parquet", "--manifest", "--page-size", "25"];
-    place.export(&arguments).ok();
-    let before = place.store.objects();
-    let late = Fault::Delay(Duration::from_secs(1));
-    place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
-    let asked = place.world.server.stats().attempts(ID, 12);
-    let run = place.start(&[&arguments[..], &["--overwrite"]].concat());
-    let soon = Duration::from_secs(30);
-    assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) > asked));
-    place.take_over();
-    let ran = Ran::from(run.wait_with_output().unwrap());
-    assert_eq!(ran.code, Some(75), "{ran:?}");
-    let mut after = place.store.objects();
-    after.retain(|key, _| !key.contains(".partial"));
-    assert!(after == before, "{:?}", after.keys());
-}
-
-#[test]
-fn a_run_whose_conditional_puts_are_answered_the_second_time_knows_its_own() {
-    for (output, request) in [
-        (OUTPUT, "PUT /bucket/rows/_overmind/lock-"),
-        (OUTPUT, "PUT /bucket/rows/_manifest.json"),
-        ("s3://bucket/rows/rows.parquet", "PUT /bucket/rows/rows.parquet"),
-    ] {
-        let place = Place::new();
-        place.store.rule(request, Fate::AnswerLost);
-        place.export(&["-o", output, "--page-size", "25"]).ok();
-        assert_eq!(place.store.seen(request), 2);
-        assert!(!place.store.keys().iter().any(|key| key.contains("lock-")));
-    }
-}
-
-#[test]
-fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_ends() {
-    let place = Place::new();
-    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
-    let lock = place.store.path("rows/_overmind/lock-00001.json");
-    let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
-    holder["host"] = "elsewhere".into();
-    holder["lease_seconds"] = 0.5.into();
-    fs::write(lock, holder.to_string()).unwrap();
-    let ran = place.export(&ARGUMENTS).ok();
-    let told =
-        "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
-    assert!(ran.stderr.contains(told), "{ran:?}");
-    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
-    is_whole(&place);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
-    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
-    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
-    // In the middle of an upload, which is given up at once, and of something else, which is not.
-    type Case<'a> = (fn() -> Place, &'a [&'a str], &'a str);
-    let table: [Case<'_>; 4] = [
-        (large, &object, "partNumber=2"),
-        (large, &prefix, "partNumber=2"),
-        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_overmind/part-00001-"),
-        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_manifest.json"),
-    ];
-    for (place, arguments, request) in table {
-        let place = place();
-        place.store.rule(request, Fate::HeldAt(1));
-        let run = place.start(arguments);
-        place.store.wait_until_held();
-        let kill = format!("kill -INT {}", run.id());
-        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        let ran = Ran::from(run.wait_with_output().unwrap());
-        assert_eq!(ran.code, Some(130), "{ran:?}");
-        assert_eq!(place.store.open_uploads(), 0, "{request}");
-        place.store.no_rules();
-        place.export(arguments).ok();
-        assert_eq!(place.store.open_uploads(), 0);
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_signal_while_a_run_takes_its_place_leaves_no_lock() {
-    for (page, request) in
-        [(1, "PUT /bucket/rows/_overmind/lock-"), (2, "PUT /bucket/rows/_overmind/run-")]
-    {
-        let place = Place::new();
-        let late = Fault::Delay(Duration::from_secs(100));
-        place.world.server.set_faults(Faults::none().on(page, Attempt::Always, late));
-        place.store.rule(request, Fate::HeldAt(1));
-        let run = place.start(&ARGUMENTS);
-        place.store.wait_until_held();
-        let kill = format!("kill -INT {}", run.id());
-        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        place.store.let_go();
-        let ran = Ran::from(run.wait_with_output().unwrap());
-        assert_eq!(ran.code, Some(130), "{ran:?}");
-        assert_eq!(place.store.keys(), Vec::<String>::new(), "{request}");
     }
 }
