@@ -152,11 +152,16 @@ def moto(tool, port, truth):
         with urllib.request.urlopen(f"{url}?uploads") as answer:
             return answer.read().decode().count("<UploadId>")
 
+    def journalled():
+        with urllib.request.urlopen(f"{url}?list-type=2") as answer:
+            return "/upload-" in answer.read().decode()
+
     for output in [f"s3://{BUCKET}/killed/rows.jsonl", f"s3://{BUCKET}/killed/rows/"]:
         more = ["--format", "jsonl"] if output.endswith("/") else []
         run = tool.start("export", tool.dataset, "-o", output, "--rate-limit", "100/s", *more)
         for _ in range(600):
-            if uploads():
+            # From then on the next run knows of it.
+            if journalled():
                 break
             time.sleep(0.05)
         run.kill()

@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     Header, Interrupted, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine,
+    tidied,
 };
 use crate::{
     error::{Error, Result},
@@ -88,10 +89,7 @@ impl Directory {
             return Ok(());
         }
         if !self.overwrite {
-            return refuse(
-                "exists already and is not empty",
-                "give --overwrite to replace an export, or another path",
-            );
+            return Err(exists(self.given.clone()));
         }
         let Ok(manifest) = Manifest::read(&self.target.join(MANIFEST)) else {
             return refuse(
@@ -202,7 +200,11 @@ impl Directory {
     pub(super) fn publish(mut self, manifest: &Manifest) -> Result<()> {
         // Somebody may have put something there in the meantime.
         self.check_target()?;
-        let target = self.target.clone();
+        self.appear(manifest)
+    }
+
+    fn appear(&mut self, manifest: &Manifest) -> Result<()> {
+        let (target, overwrite, given) = (self.target.clone(), self.overwrite, self.given.clone());
         let staged = self.staged()?;
         let data = staged.data();
         for (name, bytes) in [(MANIFEST, manifest.to_json()?), (SUCCESS, Vec::new())] {
@@ -212,6 +214,7 @@ impl Directory {
         }
         // A rename replaces an empty directory and fails on any other.
         let published = match fs::rename(&data, &target) {
+            Err(error) if is_not_empty(&error) && !overwrite => return Err(exists(given)),
             Err(error) if is_not_empty(&error) => {
                 disk::swap(&data, &target, &staged.root.join("old"))
             }
@@ -221,7 +224,9 @@ impl Directory {
         disk::sync_directory(parent(&target))?;
         // First of all: what stays if the rest cannot be removed is no interrupted run.
         drop(fs::remove_file(staged.journal_path()));
-        fs::remove_dir_all(&staged.root).map_err(Error::io("remove", &staged.root))
+        let removed = fs::remove_dir_all(&staged.root).map_err(Error::io("remove", &staged.root));
+        tidied(given.display(), removed);
+        Ok(())
     }
 
     pub(super) fn abandon(self) -> usize {
@@ -302,6 +307,15 @@ impl Staged {
     }
 }
 
+fn exists(path: PathBuf) -> Error {
+    Error::Output {
+        path,
+        why: "exists already and is not empty".to_owned(),
+        hint: Some("give --overwrite to replace an export, or another path"),
+        source: None,
+    }
+}
+
 fn ends_whole(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.ends_with(b"\n"))
 }
@@ -328,4 +342,76 @@ fn entries(path: &Path) -> io::Result<Vec<String>> {
 
 fn is_not_empty(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        client::Query,
+        manifest::{Completeness, Tool},
+        sink::Format,
+    };
+
+    fn empty_export() -> Manifest {
+        Manifest {
+            format_version: 1,
+            tool: Tool::this(),
+            base_url: String::new(),
+            dataset: uuid::Uuid::nil(),
+            query: Query::default(),
+            started_at: String::new(),
+            finished_at: String::new(),
+            completeness: Completeness::Proven,
+            count: 0,
+            pages: 1,
+            page_size: 0,
+            rows: 0,
+            columns: Vec::new(),
+            format: Format::JsonLines,
+            compression: String::new(),
+            digest: String::new(),
+            snapshot: None,
+            parts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_fills_after_the_last_look_is_swapped_only_where_overwriting_was_asked_for() {
+        let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+        for overwrite in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("rows");
+            let mut directory = Directory::probe(&target, overwrite).unwrap();
+            directory.open(&header).unwrap();
+            fs::create_dir(&target).unwrap();
+            fs::write(target.join("theirs"), "x").unwrap();
+            let appeared = directory.appear(&empty_export());
+            if overwrite {
+                appeared.unwrap();
+                assert!(target.join(SUCCESS).exists() && !target.join("theirs").exists());
+            } else {
+                let why = appeared.unwrap_err().to_string();
+                assert!(why.ends_with("rows: exists already and is not empty"), "{why}");
+                assert!(target.join("theirs").exists() && !target.join(SUCCESS).exists());
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_tidied_up_does_not_undo_an_export() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("rows");
+        let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+        let mut directory = Directory::probe(&target, false).unwrap();
+        directory.open(&header).unwrap();
+        // A name that all can be done with but to remove it.
+        let staged = directory.staged.as_mut().unwrap();
+        staged.root.push(".");
+        let root = staged.root.clone();
+        directory.publish(&empty_export()).unwrap();
+        assert!(target.join(SUCCESS).exists());
+        assert!(root.exists(), "it was removed");
+    }
 }

@@ -35,10 +35,6 @@ impl SingleFile {
                 return Err(exists(path));
             }
         }
-        let manifest = sidecar_path(target);
-        if sidecar && !overwrite && manifest.symlink_metadata().is_ok() {
-            return Err(exists(&manifest));
-        }
         disk::check_unlocked(&disk::staging_path(target), target)?;
         Ok(Self { target: target.to_owned(), overwrite, staged: None })
     }

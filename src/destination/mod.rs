@@ -31,7 +31,7 @@ pub(crate) use self::{
     part::{PartFile, examine},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, causes},
     location::Location,
     manifest::{Manifest, Part},
     plan::{ExportPlan, Target},
@@ -342,6 +342,15 @@ impl Stopper {
         }
     }
 
+    /// Whether it has a lock that outlives this process unless it is released.
+    pub(crate) fn has_lock(&self) -> bool {
+        #[cfg(feature = "clouds")]
+        if self.watch.is_some() {
+            return true;
+        }
+        false
+    }
+
     /// Comes when there is no use in going on, because the lock was lost.
     pub(crate) async fn lost(&self) -> Error {
         #[cfg(feature = "clouds")]
@@ -358,6 +367,14 @@ pub(crate) const CONTROL: &str = "_overmind";
 /// The name of the manifest of a single file, which lies beside it.
 pub(crate) fn sidecar_name(name: &str) -> String {
     format!("{name}.manifest.json")
+}
+
+/// What cannot be tidied up after the export is there does not undo it.
+fn tidied(output: impl std::fmt::Display, result: Result<()>) {
+    if let Err(error) = result {
+        let why = causes(&error).join(": ");
+        tracing::warn!("what the run kept for {output} is left there: {error}: {why}");
+    }
 }
 
 /// The folder that a path lies in; `.` for a bare name.

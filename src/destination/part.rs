@@ -86,6 +86,9 @@ impl PartFile {
     /// Makes the bytes durable and says what they are.
     pub(crate) fn close(&self) -> Result<Closed> {
         let mut state = self.state();
+        if let Some(error) = state.failure.take() {
+            return Err(self.explain(error));
+        }
         let done = state.medium.flush().and_then(|()| match state.medium.get_mut() {
             Medium::File(file) => file.sync_all(),
             Medium::Stdout(stdout) => stdout.flush(),

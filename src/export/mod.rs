@@ -178,9 +178,15 @@ impl Export {
         let mut stop = pin!(stop);
         let plan = self.plan.clone();
         // Before page 1, so that a place that cannot be written costs no request.
+        let mut probing = pin!(blocking(move || Destination::probe(&plan, false)));
         let mut destination = select! {
-            probed = blocking(move || Destination::probe(&plan, false)) => probed?,
-            error = stop.as_mut() => return Err(error),
+            probed = probing.as_mut() => probed?,
+            error = stop.as_mut() => {
+                if let Ok(Ok(destination)) = timeout(GRACE, probing).await {
+                    drop(timeout(GRACE, blocking(move || Ok(destination.abandon()))).await);
+                }
+                return Err(error);
+            }
         };
         let sweeps = if self.plan.target == Target::Stdout { 0 } else { self.plan.options.sweeps };
         for sweep in 0.. {
@@ -188,8 +194,9 @@ impl Export {
             let error = match outcome {
                 Ok((manifest, bytes)) if known(&manifest.digest) => {
                     blocking(move || {
-                        destination.forget()?;
-                        Ok(destination.abandon())
+                        let forgotten = destination.forget();
+                        destination.abandon();
+                        forgotten
                     })
                     .await?;
                     return Ok((self.summary(&manifest, bytes, begun.elapsed()), true));
@@ -215,7 +222,14 @@ impl Export {
             // Parts of rows that moved, or that are not in order, are of no use to a later run.
             if moved || matches!(error, Error::OutOfOrder(_)) {
                 let mut staged = destination.take();
-                destination = blocking(move || staged.forget().map(|()| staged)).await?;
+                destination = blocking(move || match staged.forget() {
+                    Ok(()) => Ok(staged),
+                    Err(error) => {
+                        staged.abandon();
+                        Err(error)
+                    }
+                })
+                .await?;
             }
             if moved && sweep < sweeps {
                 self.progress.note(format!("{error}; starting again from page 1"));
@@ -320,20 +334,25 @@ impl Export {
         header: &Header,
         stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<Vec<Kept>> {
+        let patience = if destination.stopper().has_lock() { GRACE } else { Duration::ZERO };
         let (mut staged, header) = (destination.take(), header.clone());
         let restart = self.plan.options.restart;
-        let opening = tokio::task::spawn_blocking(move || {
+        let mut opening = tokio::task::spawn_blocking(move || {
             let kept = staged.resume(&header, restart);
             let kept = kept.and_then(|kept| staged.open(&header).map(|()| kept));
             (staged, kept)
         });
-        let (staged, kept) = select! {
-            opened = opening => opened
-                .map_err(|error| Error::Internal(format!("opening the output: {error}")))?,
-            error = stop => return Err(error),
+        let (opened, stopped) = select! {
+            opened = &mut opening => (opened, None),
+            error = stop => match timeout(patience, opening).await {
+                Ok(opened) => (opened, Some(error)),
+                Err(_) => return Err(error),
+            },
         };
+        let (staged, kept) =
+            opened.map_err(|error| Error::Internal(format!("opening the output: {error}")))?;
         *destination = staged;
-        kept
+        stopped.map_or(kept, Err)
     }
 
     async fn first_page(&self) -> Result<Page> {

@@ -19,6 +19,8 @@ pub(super) struct Process {
     boot: Option<String>,
     /// In which numbers of processes mean something: containers have their own.
     namespace: Option<String>,
+    /// Whose it is: some systems hide the processes of other users.
+    user: Option<u32>,
     pid: u32,
     /// Clock ticks after boot: a number is given again, a number and a start are not.
     started: Option<u64>,
@@ -42,6 +44,7 @@ impl Process {
             host: text("/proc/sys/kernel/hostname").unwrap_or_default(),
             boot: text("/proc/sys/kernel/random/boot_id"),
             namespace: namespace.map(|link| link.to_string_lossy().into_owned()),
+            user: user(),
             pid,
             started: running_since(pid),
         }
@@ -49,6 +52,10 @@ impl Process {
 
     /// Whether it runs still, with the run of this token.
     pub(super) fn fate(&self, token: &str) -> Fate {
+        self.fate_by(token, running_since)
+    }
+
+    fn fate_by(&self, token: &str, running_since: impl Fn(u32) -> Option<u64>) -> Fate {
         let this = Self::this();
         let place = |it: &Self| (it.host.clone(), it.boot.clone(), it.namespace.clone());
         if this.boot.is_none() || this.namespace.is_none() || place(&this) != place(self) {
@@ -57,7 +64,13 @@ impl Process {
         let alive = match self.started {
             None => return Fate::Unknown,
             started if *self == this => started.is_some() && at_work().contains(token),
-            started => running_since(self.pid) == started,
+            started => match running_since(self.pid) {
+                // What is not to be seen may be hidden, as the first process of all is then.
+                None if self.user != this.user && running_since(1).is_none() => {
+                    return Fate::Unknown;
+                }
+                now => now == started,
+            },
         };
         if alive { Fate::Alive } else { Fate::Gone }
     }
@@ -82,6 +95,17 @@ impl Drop for AtWork {
 
 fn at_work() -> std::sync::MutexGuard<'static, BTreeSet<String>> {
     AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The user that this process runs as.
+fn user() -> Option<u32> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some(fs::metadata("/proc/self").ok()?.uid())
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// When a process that runs was started; `None` too for one that has ended and was not waited for.
@@ -124,6 +148,19 @@ mod tests {
         }
         assert_eq!(process.fate("x"), Fate::Gone);
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn another_users_process_is_gone_only_where_it_would_be_seen() {
+        let this = Process::this();
+        let mine = Process { pid: this.pid + 1, ..this.clone() };
+        let theirs = Process { user: this.user.map(|user| user + 1), ..mine.clone() };
+        let hidden = |_| None;
+        let open = |pid| (pid == 1).then_some(0);
+        assert_eq!(theirs.fate_by("x", hidden), Fate::Unknown);
+        assert_eq!(theirs.fate_by("x", open), Fate::Gone);
+        assert_eq!(theirs.fate_by("x", |_| this.started), Fate::Alive);
+        assert_eq!(mine.fate_by("x", hidden), Fate::Gone);
     }
 
     #[test]

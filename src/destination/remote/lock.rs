@@ -16,16 +16,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{ObjectStoreExt, path::Path};
+use object_store::{ObjectStoreExt, PutMode, PutPayload, path::Path};
 use serde::{Deserialize, Serialize};
-use tokio::{task::JoinHandle, time};
+use tokio::{select, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 
 use super::host::{AtWork, Fate, Process};
 use crate::{
     error::{Error, Result, human},
-    location::{Backend, Remote, spawn},
+    location::{Backend, Remote, spawn, wait},
 };
 
 /// How long a lease lasts: what a run that died on another machine keeps others waiting.
@@ -59,6 +60,38 @@ impl Watch {
 
     pub(super) async fn stopped(&self) {
         self.0.stop.cancelled().await;
+    }
+
+    /// Makes a request, and gives it up when there is no use in it any more: what arrives after the
+    /// lock was lost could undo what another run does.
+    pub(super) fn guard<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        let watch = self.clone();
+        let done = wait(async move {
+            select! {
+                biased;
+                () = watch.stopped() => None,
+                done = request => Some(done),
+            }
+        })?;
+        done.ok_or_else(|| self.error())
+    }
+
+    /// Puts an object under this guard. `false`: it was to be new, and there is another already.
+    pub(super) fn put(&self, place: &Remote, bytes: Bytes, new: bool) -> Result<bool> {
+        let (store, path) = place.target()?;
+        let mode = if new { PutMode::Create } else { PutMode::Overwrite };
+        let payload = PutPayload::from(bytes.clone());
+        match self.guard(async move { store.put_opts(&path, payload, mode.into()).await })? {
+            Ok(_) => Ok(true),
+            // Perhaps by this very put, if it was sent again because its answer was lost.
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                Ok(place.read()?.as_deref() == Some(&*bytes))
+            }
+            Err(error) => Err(place.failed("write", &error)),
+        }
     }
 
     /// Comes when the lock is lost.
@@ -143,58 +176,42 @@ impl Lock {
         let token = format!("{:08x}", fastrand::u32(..));
         let at_work = AtWork::begin(&token);
         for _ in 0..ATTEMPTS {
-            let before = match highest(control)? {
-                None => 0,
-                Some((number, None)) => number,
-                Some((number, Some(holder))) => {
-                    if !is_over(control, number, &holder, target)? {
-                        return Err(locked(target));
-                    }
-                    number
-                }
-            };
+            let before = highest(control)?;
+            if let Some((number, Some(holder))) = &before
+                && !is_over(control, *number, holder, target)?
+            {
+                return Err(locked(target));
+            }
             // It went away while it was looked at: from the beginning.
-            if before > 0 && highest(control)?.map(|(number, _)| number) != Some(before) {
+            if before.is_some() && identity(&highest(control)?) != identity(&before) {
                 continue;
             }
-            let holder = Holder {
-                token: token.clone(),
-                lease_seconds: lease.as_secs_f64(),
-                process: Process::this(),
-            };
-            let json = serde_json::to_vec_pretty(&holder)
-                .map_err(|error| Error::Internal(format!("lock: {error}")))?;
-            control.child(&lease_name(&token)).write(b"0")?;
-            let number = before + 1;
-            let lock = control.child(&lock_name(number));
-            // A store that does not know the condition takes the put; then the last one holds.
-            if !lock.create(&json)? || !is_mine(lock.read()?.as_deref(), &token) {
-                control.child(&lease_name(&token)).remove()?;
-                continue;
+            let number = before.map_or(0, |(number, _)| number) + 1;
+            let begun = Instant::now();
+            let taken = claim(control, number, &token, lease)
+                .and_then(|claimed| claimed.then(|| forget_lower(control, number)).transpose());
+            match taken {
+                Ok(Some(())) => {
+                    let lock = Held { token, number, lease, begun };
+                    return Self::held(control, target, lock, at_work);
+                }
+                Ok(None) => control.child(&lease_name(&token)).remove()?,
+                Err(error) => {
+                    // Best effort: whatever stays is found to be over by the next run.
+                    drop(withdraw(control, number, &token));
+                    return Err(error);
+                }
             }
-            let target = target.to_string();
-            return Self::held(control.clone(), target, token, number, lease, at_work);
         }
         Err(locked(target))
     }
 
-    fn held(
-        control: Remote,
-        target: String,
-        token: String,
-        number: u32,
-        lease: Duration,
-        at_work: AtWork,
-    ) -> Result<Self> {
-        for name in control.names()? {
-            if self::number(&name).is_some_and(|other| other < number) {
-                control.child(&name).remove()?;
-            }
-        }
-        let stop = CancellationToken::new();
+    fn held(control: &Remote, target: &Remote, held: Held, at_work: AtWork) -> Result<Self> {
+        let (stop, target) = (CancellationToken::new(), target.to_string());
         let state = Arc::new(State { target, lost: Mutex::default(), stop });
         let (store, path) = control.target()?;
-        let renewal = spawn(renew(store, path, token.clone(), number, lease, state.clone()))?;
+        let (control, token, number) = (control.clone(), held.token.clone(), held.number);
+        let renewal = spawn(renew(store, path, held, state.clone()))?;
         Ok(Self { control, token, number, state, renewal, _at_work: at_work })
     }
 
@@ -235,13 +252,7 @@ impl Lock {
     /// Lets others have it.
     pub(in crate::destination) fn release(self) -> Result<()> {
         self.renewal.abort();
-        self.control.child(&lease_name(&self.token)).remove()?;
-        // One that was lost may be another's by now.
-        let lock = self.control.child(&lock_name(self.number));
-        if is_mine(lock.read()?.as_deref(), &self.token) {
-            lock.remove()?;
-        }
-        Ok(())
+        withdraw(&self.control, self.number, &self.token)
     }
 }
 
@@ -249,6 +260,40 @@ impl Drop for Lock {
     fn drop(&mut self) {
         self.renewal.abort();
     }
+}
+
+/// Takes a number; `false` if another run was faster.
+fn claim(control: &Remote, number: u32, token: &str, lease: Duration) -> Result<bool> {
+    let process = Process::this();
+    let holder = Holder { token: token.to_owned(), lease_seconds: lease.as_secs_f64(), process };
+    let json = serde_json::to_vec_pretty(&holder)
+        .map_err(|error| Error::Internal(format!("lock: {error}")))?;
+    control.child(&lease_name(token)).write(b"0")?;
+    let lock = control.child(&lock_name(number));
+    lock.create(&json)?;
+    // What is there decides. A refusal may be the second answer to a put whose first was lost, and a
+    // store that does not know the condition takes every put; then the last one holds.
+    Ok(is_mine(lock.read()?.as_deref(), token))
+}
+
+/// Removes the locks that this number took over.
+fn forget_lower(control: &Remote, number: u32) -> Result<()> {
+    for name in control.names()? {
+        if self::number(&name).is_some_and(|other| other < number) {
+            control.child(&name).remove()?;
+        }
+    }
+    Ok(())
+}
+
+fn withdraw(control: &Remote, number: u32, token: &str) -> Result<()> {
+    control.child(&lease_name(token)).remove()?;
+    // One that was lost may be another's by now.
+    let lock = control.child(&lock_name(number));
+    if is_mine(lock.read()?.as_deref(), token) {
+        lock.remove()?;
+    }
+    Ok(())
 }
 
 const TAKEN: &str = "another run has taken it over";
@@ -272,6 +317,12 @@ fn highest(control: &Remote) -> Result<Option<(u32, Option<Holder>)>> {
     Ok(Some((number, serde_json::from_slice(&json).ok())))
 }
 
+/// Numbers are given again once a lock is released, a number and a token are not.
+fn identity(lock: &Option<(u32, Option<Holder>)>) -> Option<(u32, Option<&str>)> {
+    let (number, holder) = lock.as_ref()?;
+    Some((*number, holder.as_ref().map(|holder| holder.token.as_str())))
+}
+
 /// Whether a holder is gone. Watches its lease if that is all there is to go by.
 fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> Result<bool> {
     match holder.process.fate(&holder.token) {
@@ -291,38 +342,39 @@ fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> R
         thread::sleep((lease / 20).min(lease.saturating_sub(begun.elapsed())));
         if seen.read()? != before {
             // It went away with its run, or was renewed.
-            let held = highest(control)?.is_some_and(|(highest, _)| highest == number);
-            return Ok(!held);
+            let held = Some((number, Some(holder.token.as_str())));
+            return Ok(identity(&highest(control)?) != held);
         }
     }
     Ok(true)
 }
 
-async fn renew(
-    store: Arc<dyn Backend>,
-    control: Path,
+/// What there is to renew.
+struct Held {
     token: String,
     number: u32,
     lease: Duration,
-    state: Arc<State>,
-) {
+    /// Before its lease was put for the first time.
+    begun: Instant,
+}
+
+async fn renew(store: Arc<dyn Backend>, control: Path, held: Held, state: Arc<State>) {
+    let Held { token, number, lease, begun: mut renewed } = held;
     let path = Path::from(format!("{control}/{}", lease_name(&token)));
-    let mut renewed = Instant::now();
     for count in 1_u64.. {
         time::sleep(lease / 3).await;
         let left = lease.saturating_sub(renewed.elapsed());
+        // Others count from when they see it: from an answer it would seem to last longer.
+        let begun = Instant::now();
         let round = async {
-            let names = store.list(Some(&control)).map_ok(|object| object.location);
-            let names: Vec<Path> = names.try_collect().await?;
-            let numbers = names.iter().filter_map(|path| self::number(path.filename()?));
-            let holds = numbers.max() == Some(number);
+            let holds = holds(&*store, &control, number, &token).await?;
             if holds {
                 store.put(&path, count.to_string().into()).await?;
             }
             Ok::<bool, object_store::Error>(holds)
         };
         match time::timeout(left, round).await {
-            Ok(Ok(true)) => renewed = Instant::now(),
+            Ok(Ok(true)) => renewed = begun,
             Ok(Ok(false)) => return state.lose(TAKEN.to_owned()),
             Ok(Err(_)) | Err(_) if renewed.elapsed() >= lease => {
                 return state.lose(format!("the store did not answer for {}", human(lease)));
@@ -330,6 +382,26 @@ async fn renew(
             // The next round, which is soon, tries again.
             Ok(Err(_)) | Err(_) => {}
         }
+    }
+}
+
+/// Whether the lock of this number is the highest, and of this token still.
+async fn holds(
+    store: &dyn Backend,
+    control: &Path,
+    number: u32,
+    token: &str,
+) -> object_store::Result<bool> {
+    let names = store.list(Some(control)).map_ok(|object| object.location);
+    let names: Vec<Path> = names.try_collect().await?;
+    let numbers = names.iter().filter_map(|path| self::number(path.filename()?));
+    if numbers.max() != Some(number) {
+        return Ok(false);
+    }
+    match store.get(&Path::from(format!("{control}/{}", lock_name(number)))).await {
+        Ok(lock) => Ok(is_mine(Some(&lock.bytes().await?), token)),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,6 +2,7 @@
 //! nothing can be renamed, and a put can be made to depend on the name being free.
 
 mod host;
+mod kept;
 mod lock;
 mod object;
 mod prefix;
@@ -18,7 +19,7 @@ pub(crate) use self::{
 };
 use super::{CONTROL, Header, Interrupted};
 use crate::{
-    error::{Error, Result, causes},
+    error::{Error, Result},
     location::{Location, Remote},
 };
 
@@ -38,16 +39,16 @@ pub(super) fn unlock(lock: Lock) -> Result<()> {
 
 /// What the run left that was interrupted while it wrote this prefix.
 pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
-    prefix::begun(&target.child(CONTROL))
+    kept::interrupted(&target.child(CONTROL))
 }
 
 /// Drops what interrupted runs have left at a prefix.
 pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
     let mut prefix = Prefix::probe(location, target, false, false, std::env::temp_dir())?;
     let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
-    prefix.resume(&nothing, true)?;
+    let dropped = prefix.resume(&nothing, true).and_then(|_| prefix.retract());
     prefix.abandon();
-    Ok(())
+    dropped
 }
 
 /// What was said about the first requests, as what it means for the run: it cannot write there.
@@ -62,13 +63,5 @@ fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
             Error::Output { path, why: why.to_owned(), hint, source: Some(source) }
         }
         error => error,
-    }
-}
-
-/// What cannot be tidied up after the export is there does not undo it.
-fn tidied(location: &Location, result: Result<()>) {
-    if let Err(error) = result {
-        let why = causes(&error).join(": ");
-        tracing::warn!("what the run kept beside {location} is left there: {error}: {why}");
     }
 }

@@ -5,11 +5,11 @@
 
 use super::{
     lock::{LEASE, Lock, Watch, check_unlocked},
-    tidied, unusable,
+    unusable,
     upload::{Upload, abort_journalled},
 };
 use crate::{
-    destination::{PartFile, sidecar_name},
+    destination::{PartFile, sidecar_name, tidied},
     error::{Error, Result},
     location::{Location, Remote},
     manifest::Manifest,
@@ -51,8 +51,12 @@ impl Object {
             check_unlocked(&object.control, target)?;
         } else {
             let lock = Lock::acquire(&object.control, target, LEASE).map_err(unusable(target))?;
+            if let Err(error) = object.check(sidecar) {
+                // Best effort: whatever stays is found to be over by the next run.
+                drop(lock.release());
+                return Err(error);
+            }
             object.lock = Some(lock);
-            object.check(sidecar)?;
         }
         Ok(object)
     }
@@ -118,22 +122,26 @@ impl Object {
     fn appear(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
         let place = self.sidecar();
         let beside = self.location.sibling(&sidecar_name(self.target.name()));
+        lock.confirm()?;
         if self.overwrite && matches!(Manifest::load(&beside), Ok(Some(_))) {
             // It must not lie beside an object that it does not describe.
             place.remove()?;
+            lock.confirm()?;
         }
-        lock.confirm()?;
         if !upload.complete(!self.overwrite)? {
             return Err(exists(&self.target));
         }
-        sidecar.map_or(Ok(()), |manifest| place.write(&manifest.to_json()?))
+        let Some(manifest) = sidecar else { return Ok(()) };
+        lock.watch().put(&place, manifest.to_json()?.into(), false).map(drop)
     }
 
+    /// Leaves the next run what is known of uploads that could not be aborted.
     fn clear_control(&self, lock: Lock) -> Result<()> {
         let mine = format!("lease-{}", lock.token());
-        let names = self.control.names()?;
-        let others = names.into_iter().filter(|name| !name.starts_with("lock-") && *name != mine);
-        self.control.remove_all(others)?;
+        let stays = |name: &String| {
+            name.starts_with("lock-") || name.starts_with("upload-") || *name == mine
+        };
+        self.control.remove_all(self.control.names()?.into_iter().filter(|name| !stays(name)))?;
         lock.release()
     }
 

@@ -14,31 +14,24 @@
 //! A run of its own token writes names of its own: a run that lost its lock and does not know it yet
 //! overwrites nothing. Never deletes what the manifest lists, nor what no run of ours has written.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io,
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
+    kept::{self, Begun, HEADER, Record, ids_name, json, record_name},
     lock::{LEASE, Lock, Watch, check_unlocked},
     seen::{SUPERSEDED, Seen},
-    tidied, unusable,
+    unusable,
     upload::{Upload, abort_journalled},
 };
 use crate::{
-    destination::{CONTROL, Header, Interrupted, Kept, PartFile, examine},
+    destination::{CONTROL, Header, Kept, PartFile, tidied},
     error::{Error, Result},
     location::{Location, Remote},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
-    proof::Digest,
 };
-
-const HEADER: &str = "header.json";
 
 #[derive(Debug)]
 pub(crate) struct Prefix {
@@ -55,35 +48,10 @@ pub(crate) struct Prefix {
 
 #[derive(Debug)]
 struct Staged {
-    /// Runs that continue one another have the same; parts of any other are of another plan.
     lineage: String,
     open: Vec<Upload>,
     parts: usize,
     _ids: Option<TempDir>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Begun {
-    lineage: String,
-    header: Header,
-}
-
-/// A finished part, as it is written down.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    lineage: String,
-    kept: Kept,
-    /// What the store called the bytes; the part is hashed again where there is none.
-    e_tag: Option<String>,
-}
-
-/// What the run that began here was to write, and how far it came.
-pub(super) fn begun(control: &Remote) -> Result<Option<Interrupted>> {
-    let Some(json) = control.child(HEADER).read()? else { return Ok(None) };
-    let Ok(begun) = serde_json::from_slice::<Begun>(&json) else { return Ok(None) };
-    let names = control.names()?;
-    let parts = names.iter().filter(|name| name.starts_with("part-") && name.ends_with(".json"));
-    Ok(Some(Interrupted { plan: begun.header.plan, parts: parts.count() }))
 }
 
 impl Prefix {
@@ -109,12 +77,22 @@ impl Prefix {
         check_unlocked(&prefix.control, target)?;
         prefix.check(&prefix.look(names)?)?;
         if !only_look {
-            prefix.lock =
-                Some(Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?);
+            let lock = Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?;
             // The holder may have published before it went.
-            prefix.check(&prefix.look(target.names()?)?)?;
+            if let Err(error) = prefix.look_and_check() {
+                // Best effort: whatever stays is found to be over by the next run.
+                drop(lock.release());
+                return Err(error);
+            }
+            prefix.lock = Some(lock);
         }
         Ok(prefix)
+    }
+
+    fn look_and_check(&self) -> Result<Seen> {
+        let seen = self.look(self.target.names()?)?;
+        self.check(&seen)?;
+        Ok(seen)
     }
 
     fn look(&self, names: Vec<String>) -> Result<Seen> {
@@ -160,17 +138,19 @@ impl Prefix {
         let token = self.lock()?.token().to_owned();
         self.lock()?.confirm()?;
         let mut seen = self.look(self.target.names()?)?;
+        // While an old export is replaced, `_SUCCESS` may be of that one.
+        let succeeded = seen.has_success() && seen.superseded.is_empty();
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
         let mut kept = Vec::new();
-        let begun = self.control.child(HEADER).read()?;
-        let begun = begun.and_then(|json| serde_json::from_slice::<Begun>(&json).ok());
-        if let Some(begun) = begun.filter(|_| !restart) {
-            let records = self.records(&seen, &begun.lineage)?;
+        if let Some(begun) = kept::begun(&self.control)?.filter(|_| !restart) {
+            let records = kept::records(&self.control, &seen.control, &begun.lineage)?;
             let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
-            match begun.header.difference(header).filter(|_| !records.is_empty()) {
-                // It came to its end but for tidying up: there is nothing to continue.
-                Some(_) if records.iter().all(listed) => {}
+            // It came to its end but for tidying up: there is nothing to continue.
+            let published = succeeded && records.iter().all(listed);
+            let over = published || records.is_empty();
+            match begun.header.difference(header) {
+                _ if over => {}
                 Some(difference) => {
                     return Err(Error::Output {
                         path: self.location.to_path(),
@@ -181,10 +161,13 @@ impl Prefix {
                         source: None,
                     });
                 }
-                None => (lineage, kept) = (begun.lineage, self.still_whole(records)?),
+                None => {
+                    lineage = begun.lineage;
+                    kept = kept::still_whole(&self.target, &self.control, records)?;
+                }
             }
         }
-        let ids = self.fetch_ids(&mut kept)?;
+        let ids = kept::fetch_ids(&self.control, &self.temp_dir, &mut kept)?;
         self.drop_all_but(&seen, &kept)?;
         self.control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
@@ -213,75 +196,6 @@ impl Prefix {
         Ok(())
     }
 
-    /// The finished parts of a lineage in their order, each beginning where the one before ends.
-    fn records(&self, seen: &Seen, lineage: &str) -> Result<Vec<Record>> {
-        let mut found: BTreeMap<u64, Record> = BTreeMap::new();
-        let names = seen.control.iter();
-        for name in names.filter(|name| name.starts_with("part-") && name.ends_with(".json")) {
-            let record = self.control.child(name).read()?;
-            let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
-            if let Some(record) = record.filter(|record| record.lineage == lineage) {
-                found.entry(record.kept.part.first_page).or_insert(record);
-            }
-        }
-        let mut next = None;
-        Ok(found
-            .into_values()
-            .take_while(|record| {
-                let part = &record.kept.part;
-                let follows = next.is_none_or(|next| next == part.first_page);
-                next = Some(part.last_page + 1);
-                follows
-            })
-            .collect())
-    }
-
-    /// The parts, from the first, whose objects are what was written down.
-    fn still_whole(&self, records: Vec<Record>) -> Result<Vec<Kept>> {
-        let mut kept = Vec::new();
-        for (index, record) in records.into_iter().enumerate() {
-            if !self.is_whole(index, &record)? {
-                break;
-            }
-            kept.push(record.kept);
-        }
-        Ok(kept)
-    }
-
-    fn is_whole(&self, index: usize, record: &Record) -> Result<bool> {
-        let part = &record.kept.part;
-        let place = self.target.child(&part.path);
-        let starts = part.path.starts_with(&format!("part-{index:05}-"));
-        let Some(meta) = place.head()?.filter(|_| starts) else { return Ok(false) };
-        let same = match &record.e_tag {
-            Some(e_tag) => meta.e_tag.as_ref() == Some(e_tag),
-            None => {
-                let mut object = place.open()?;
-                let read = examine(&mut object).map_err(Error::io("read", place.to_string()))?;
-                read.sha256 == part.sha256
-            }
-        };
-        let ids = self.control.child(&ids_name(&part.path)).head()?.map(|meta| meta.size);
-        let digest = part.digest.parse::<Digest>().is_ok();
-        Ok(same && digest && (Some(meta.size), ids) == (Some(part.bytes), Some(16 * part.rows)))
-    }
-
-    /// Puts the ids of kept parts where the proof reads them.
-    fn fetch_ids(&self, kept: &mut [Kept]) -> Result<Option<TempDir>> {
-        if kept.is_empty() {
-            return Ok(None);
-        }
-        let failed = |error| Error::io("keep ids in", &self.temp_dir)(error);
-        let folder = tempfile::tempdir_in(&self.temp_dir).map_err(failed)?;
-        for (index, kept) in kept.iter_mut().enumerate() {
-            kept.ids = folder.path().join(index.to_string());
-            let mut object = self.control.child(&ids_name(&kept.part.path)).open()?;
-            let mut file = File::create(&kept.ids).map_err(failed)?;
-            io::copy(&mut object, &mut file).map_err(failed)?;
-        }
-        Ok(Some(folder))
-    }
-
     /// Removes everything that runs before this one left, but for the kept parts.
     fn drop_all_but(&self, seen: &Seen, kept: &[Kept]) -> Result<()> {
         let token = self.lock()?.token();
@@ -292,7 +206,8 @@ impl Prefix {
             .chain((!kept.is_empty()).then(|| HEADER.to_owned()))
             .collect();
         let stale = |name: &&String| {
-            let runs = name.starts_with("run-") || name.starts_with("lock-");
+            // With the uploads that could not be aborted.
+            let runs = ["run-", "lock-", "upload-"].iter().any(|kind| name.starts_with(kind));
             !runs && **name != format!("lease-{token}") && !records.contains(*name)
         };
         self.control.remove_all(seen.control.iter().filter(stale).cloned())?;
@@ -375,31 +290,38 @@ impl Prefix {
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let lock = self.lock.take().ok_or_else(not_open)?;
-        if let Err(error) = self.appear(&lock, manifest) {
-            // Best effort: what was finished stays for the next run.
-            drop(lock.release());
-            return Err(error);
-        }
-        tidied(&self.location, self.clear_control(lock));
+        let seen = match self.appear(&lock, manifest) {
+            Ok(seen) => seen,
+            Err(error) => {
+                // Best effort: what was finished stays for the next run.
+                drop(lock.release());
+                return Err(error);
+            }
+        };
+        let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
+        let cleared = match self.drop_old(&Seen { manifest: None, ..seen }, &new) {
+            Ok(()) => self.clear_control(lock),
+            // The next run finds what is left to be removed.
+            Err(error) => lock.release().and(Err(error)),
+        };
+        tidied(&self.location, cleared);
         Ok(())
     }
 
-    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<()> {
-        let seen = self.look(self.target.names()?)?;
+    /// Says what was there before.
+    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<Seen> {
         // Somebody may have put something there in the meantime.
-        self.check(&seen)?;
+        let mut seen = self.look_and_check()?;
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
         let old = seen.manifest.iter().flat_map(|manifest| &manifest.parts);
-        let superseded: BTreeSet<&str> =
-            old.map(|part| part.path.as_str()).filter(|name| !new.contains(name)).collect();
-        if !superseded.is_empty() {
-            self.control.child(SUPERSEDED).write(&json(&superseded)?)?;
+        let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
+        seen.superseded = old.collect();
+        if !seen.superseded.is_empty() {
+            self.control.child(SUPERSEDED).write(&json(&seen.superseded)?)?;
         }
         lock.confirm()?;
-        let place = self.target.child(MANIFEST);
-        if seen.manifest.is_some() {
-            place.write(&manifest.to_json()?)?;
-        } else if !place.create(&manifest.to_json()?)? {
+        let (watch, place) = (lock.watch(), self.target.child(MANIFEST));
+        if !watch.put(&place, manifest.to_json()?.into(), seen.manifest.is_none())? {
             return Err(Error::Output {
                 path: self.location.to_path(),
                 why: "another export has appeared there".to_owned(),
@@ -407,19 +329,26 @@ impl Prefix {
                 source: None,
             });
         }
-        self.target.child(SUCCESS).write(b"")?;
-        self.target.remove_all(superseded.into_iter().map(str::to_owned))?;
-        self.remove_parts(&Seen { manifest: None, ..seen }, |name| new.contains(name))
+        watch.put(&self.target.child(SUCCESS), Bytes::new(), false)?;
+        Ok(seen)
     }
 
-    /// Removes the control objects, the lock last.
+    /// Removes what was there before.
+    fn drop_old(&self, seen: &Seen, new: &BTreeSet<&str>) -> Result<()> {
+        // First of all: there is nothing to continue any more.
+        self.control.child(HEADER).remove()?;
+        self.target.remove_all(seen.superseded.iter().cloned())?;
+        self.remove_parts(seen, |name| new.contains(name))
+    }
+
+    /// Removes the control objects, the lock last. What is known of uploads that could not be aborted
+    /// stays for the next run.
     fn clear_control(&self, lock: Lock) -> Result<()> {
-        let mine = lock.token();
-        let names = self.control.names()?;
-        let others = names
-            .into_iter()
-            .filter(|name| !name.starts_with("lock-") && *name != format!("lease-{mine}"));
-        self.control.remove_all(others)?;
+        let mine = format!("lease-{}", lock.token());
+        let stays = |name: &String| {
+            name.starts_with("lock-") || name.starts_with("upload-") || *name == mine
+        };
+        self.control.remove_all(self.control.names()?.into_iter().filter(|name| !stays(name)))?;
         lock.release()
     }
 
@@ -445,18 +374,31 @@ impl Prefix {
 
     fn look_and_clear(&self, lock: Lock) -> Result<()> {
         let seen = self.look(self.target.names()?)?;
+        if seen.is_unfinished() {
+            // Without what is known of the runs that wrote it, none could finish it.
+            return lock.release();
+        }
         self.remove_parts(&seen, |_| false)?;
         self.clear_control(lock)
     }
 
+    /// Takes back a manifest that was published without coming to the end: its parts are strays then.
+    pub(super) fn retract(&self) -> Result<()> {
+        if self.look(self.target.names()?)?.is_unfinished() {
+            self.lock()?.confirm()?;
+            self.target.child(MANIFEST).remove()?;
+        }
+        Ok(())
+    }
+
     pub(in crate::destination) fn forget(&mut self) -> Result<()> {
         let Some(staged) = self.staged.take() else { return Ok(()) };
+        // The journal goes first: without it nothing else will be taken for a finished part.
+        self.control.child(HEADER).remove()?;
         for upload in &staged.open {
             upload.abort()?;
         }
         let seen = self.look(self.target.names()?)?;
-        // The journal goes first: without it nothing else will be taken for a finished part.
-        self.control.child(HEADER).remove()?;
         self.drop_all_but(&seen, &[])
     }
 
@@ -471,22 +413,6 @@ impl Prefix {
     fn staged(&mut self) -> Result<&mut Staged> {
         self.staged.as_mut().ok_or_else(not_open)
     }
-}
-
-fn record_name(part: &str) -> String {
-    format!("{}.json", stem(part))
-}
-
-fn ids_name(part: &str) -> String {
-    stem(part).replacen("part-", "ids-", 1)
-}
-
-fn stem(part: &str) -> &str {
-    part.split('.').next().unwrap_or(part)
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::Internal(format!("journal: {error}")))
 }
 
 fn not_open() -> Error {

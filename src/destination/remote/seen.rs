@@ -55,9 +55,13 @@ impl Seen {
         parts.any(|part| part.path == name)
     }
 
+    pub(super) fn has_success(&self) -> bool {
+        self.names.iter().any(|name| name == SUCCESS)
+    }
+
     /// Published by a run that was killed before it could say so.
     pub(super) fn is_unfinished(&self) -> bool {
         let ours = |manifest: &Manifest| manifest.parts.iter().all(|part| self.is_ours(&part.path));
-        self.manifest.as_ref().is_some_and(ours) && !self.names.iter().any(|name| name == SUCCESS)
+        self.manifest.as_ref().is_some_and(ours) && !self.has_success()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! At most three blocks of 8 MiB are held: one that fills and two on their way. What is shorter than a
 //! block is one put. Every upload is journalled before its first block, so that a run that is killed
-//! leaves nothing that the next one cannot abort.
+//! leaves nothing that the next one cannot abort, but an upload without a block.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use object_store::{MultipartId, PutMode, PutOptions, PutPayload, multipart::PartId, path::Path};
+use object_store::{MultipartId, PutPayload, multipart::PartId, path::Path};
 use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinHandle};
 
@@ -105,11 +105,7 @@ impl Upload {
                 shared.land()?;
             }
         }
-        if shared.appears_when_closed {
-            shared.complete(PutMode::Overwrite).map(drop)
-        } else {
-            Ok(())
-        }
+        if shared.appears_when_closed { shared.complete(false).map(drop) } else { Ok(()) }
     }
 
     /// Makes it appear, after it was closed. `false`: there is one already, and it was to be new.
@@ -118,7 +114,7 @@ impl Upload {
         if new && shared.id.is_some() && shared.target.head()?.is_some() {
             return Ok(false);
         }
-        shared.complete(if new { PutMode::Create } else { PutMode::Overwrite })
+        shared.complete(new)
     }
 
     /// Gives it up; nothing of it stays with the store.
@@ -129,13 +125,10 @@ impl Upload {
         for block in shared.in_flight.drain(..) {
             block.abort();
         }
-        match shared.id.take() {
-            Some(id) => {
-                abort(&shared.target, &shared.target.path().clone(), id)?;
-                shared.journal.remove()
-            }
-            None => Ok(()),
-        }
+        let Some(id) = shared.id.clone() else { return Ok(()) };
+        abort(&shared.target, shared.target.path(), id)?;
+        shared.id = None;
+        shared.journal.remove()
     }
 }
 
@@ -219,26 +212,17 @@ impl Shared {
         Ok(())
     }
 
-    fn complete(&mut self, mode: PutMode) -> Result<bool> {
+    fn complete(&mut self, new: bool) -> Result<bool> {
         if self.over || self.watch.is_stopped() {
             return Err(self.watch.error());
         }
-        let (store, path) = self.target.target()?;
-        let put = match self.id.clone() {
-            Some(id) => {
-                let parts = std::mem::take(&mut self.parts);
-                wait(async move { store.complete_multipart(&path, &id, parts).await })?
-            }
-            None => {
-                let payload: PutPayload = self.block.iter().cloned().collect();
-                let options = PutOptions::from(mode);
-                wait(async move { store.put_opts(&path, payload, options).await })?
-            }
-        };
-        match put {
-            Ok(_) => {}
-            Err(object_store::Error::AlreadyExists { .. }) => return Ok(false),
-            Err(error) => return Err(self.failed(&error)),
+        if let Some(id) = self.id.clone() {
+            let (store, path) = self.target.target()?;
+            let parts = std::mem::take(&mut self.parts);
+            let complete = async move { store.complete_multipart(&path, &id, parts).await };
+            self.watch.guard(complete)?.map_err(|error| self.failed(&error))?;
+        } else if !self.watch.put(&self.target, self.block.concat().into(), new)? {
+            return Ok(false);
         }
         self.over = true;
         self.block.clear();
@@ -253,25 +237,31 @@ impl Shared {
     }
 }
 
-/// Aborts what a run that is gone has begun. It may have been completed or aborted since, for which
-/// stores have different answers: none of them keeps a run from going on.
+/// Aborts what a run that is gone has begun. What the store does not let go of stays written down, and
+/// keeps no run from going on.
 pub(super) fn abort_journalled(journal: &Remote) -> Result<()> {
     if let Some(json) = journal.read()?
         && let Ok(begun) = serde_json::from_slice::<Begun>(&json)
         && let Ok(path) = Path::parse(&begun.path)
-        && let Err(error) = abort(journal, &path, begun.id)
+        && abort(journal, &path, begun.id).is_err()
     {
-        tracing::info!("{error}: {}", causes(&error).join(": "));
+        return Ok(());
     }
     journal.remove()
 }
 
+/// Fine if there is no such upload: it was completed or aborted before.
 fn abort(place: &Remote, path: &Path, id: MultipartId) -> Result<()> {
     let (store, _) = place.target()?;
-    let path = path.clone();
-    match wait(async move { store.abort_multipart(&path, &id).await })? {
+    let upload = (path.clone(), id.clone());
+    match wait(async move { store.abort_multipart(&upload.0, &upload.1).await })? {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(place.failed("abort the upload of", &error)),
+        Err(error) => {
+            let error = place.failed("abort the upload of", &error);
+            let why = causes(&error).join(": ");
+            tracing::warn!("an upload of {path} stays open, of the id {id}: {error}: {why}");
+            Err(error)
+        }
     }
 }
 

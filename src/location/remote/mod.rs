@@ -8,7 +8,9 @@ mod store;
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, path::Path};
+use object_store::{
+    GetOptions, ListResult, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, path::Path,
+};
 use tokio::time;
 use url::Url;
 
@@ -151,7 +153,10 @@ impl Remote {
 
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         let (store, path) = self.target()?;
-        let listed = wait(async move { store.list_with_delimiter(Some(&path)).await })?;
+        self.listed(wait(async move { store.list_with_delimiter(Some(&path)).await })?)
+    }
+
+    fn listed(&self, listed: object_store::Result<ListResult>) -> Result<Vec<String>> {
         let listed = listed.map_err(|error| self.failed("list", &error))?;
         let objects = listed.objects.iter().map(|object| &object.location);
         let mut names: Vec<String> = objects
@@ -168,10 +173,9 @@ impl Remote {
     /// seconds is told from one that is slow.
     pub(crate) fn first_names(&self) -> Result<Vec<String>> {
         let (store, path) = self.target()?;
-        let list = async move { store.list_with_delimiter(Some(&path)).await.map(drop) };
+        let list = async move { store.list_with_delimiter(Some(&path)).await };
         match wait(time::timeout(PATIENCE, list))? {
-            Ok(Ok(())) => self.names(),
-            Ok(Err(error)) => Err(self.failed("list", &error)),
+            Ok(listed) => self.listed(listed),
             Err(_) => Err(Error::Store {
                 action: "list",
                 url: self.text.to_string(),

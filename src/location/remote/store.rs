@@ -114,6 +114,10 @@ impl Store {
         // One object a request is what every store that speaks S3 can do.
         let builder = AmazonS3Builder::from_env().with_config(DisableBulkDelete, "true");
         let mut builder = builder.with_url(self.url.as_str());
+        // The more special of the environment's two would win over an option that names the other.
+        if let Some((_, value)) = self.pairs().find(|(key, _)| matches!(key, Endpoint)) {
+            builder = builder.with_config(S3Endpoint, value);
+        }
         for (key, value) in self.pairs::<AmazonS3ConfigKey>() {
             builder = builder.with_config(key, value);
         }

@@ -5,10 +5,9 @@ use std::{
     collections::BTreeMap,
     fs,
     process::{Child, Stdio},
-    time::Duration,
 };
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::demo::{Dataset, Options};
 use serde_json::Value;
 
 use super::server::{Fate, Store};
@@ -16,32 +15,33 @@ use crate::support::{ID, Ran, World};
 
 /// Twelve pages, three parts.
 const ROWS: u64 = 300;
-const OUTPUT: &str = "s3://bucket/rows/";
-const ARGUMENTS: [&str; 6] = ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
+pub(super) const OUTPUT: &str = "s3://bucket/rows/";
+pub(super) const ARGUMENTS: [&str; 6] =
+    ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
 
-struct Place {
-    world: World,
-    store: Store,
+pub(super) struct Place {
+    pub(super) world: World,
+    pub(super) store: Store,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { world: World::generated(Options::default(), ROWS), store: Store::start() }
     }
 
-    fn export(&self, arguments: &[&str]) -> Ran {
+    pub(super) fn export(&self, arguments: &[&str]) -> Ran {
         let mut command = self.store.command(&self.world);
         Ran::of(command.args(["export", &ID.to_string()]).args(arguments))
     }
 
-    fn start(&self, arguments: &[&str]) -> Child {
+    pub(super) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.store.command(&self.world);
         command.args(["export", &ID.to_string()]).args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Kills a run with SIGKILL when a request would be the n-th of its kind; it is not served.
-    fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
+    pub(super) fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
         self.store.rule(request, Fate::HeldAt(nth));
         let mut run = self.start(arguments);
         self.store.wait_until_held();
@@ -181,7 +181,7 @@ fn tells(said: &Ran, problems: &[&str]) {
 }
 
 #[track_caller]
-fn is_whole(place: &Place) {
+pub(super) fn is_whole(place: &Place) {
     let parts = ["part-00000", "part-00001", "part-00002"];
     assert_eq!(place.names(), [&["_SUCCESS", "_manifest.json"][..], &parts].concat());
     assert_eq!(place.verify().ok().stdout, format!("{OUTPUT}: ok, 300 rows\n"));
@@ -249,7 +249,7 @@ fn while_an_export_is_overwritten_who_goes_by_the_manifest_sees_the_old_one_or_t
             ],
             rows: Some(ROWS),
             problems: &[CONTROL, "part-00001-"],
-            fetched: 1,
+            fetched: 12,
         },
     ];
     for point in table {
@@ -307,8 +307,87 @@ fn a_published_export_whose_run_was_killed_does_not_stand_in_the_way_of_another_
     is_whole(&place);
 }
 
+#[test]
+fn what_was_published_is_not_published_again_as_what_is_there_today() {
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    // The same plan and the same number of rows, and other rows.
+    for (again, request) in [
+        (false, "DELETE /bucket/rows/_overmind/"),
+        (true, "DELETE /bucket/rows/_overmind/part-"),
+        (true, "DELETE /bucket/rows/part-"),
+    ] {
+        println!("{again} {request}");
+        let place = Place::new();
+        if again {
+            place.export(&ARGUMENTS).ok();
+        }
+        place.kill_at(if again { &overwrite } else { &ARGUMENTS }, request, 1);
+        let rows = Dataset::generated(ROWS, 8).with_id(ID);
+        place.world.server.replace(vec![rows]);
+        let before = place.world.server.stats().requests;
+        place.export(&overwrite).ok();
+        assert_eq!(place.world.server.stats().requests - before, 12);
+        is_whole(&place);
+        let today = Place::new();
+        today.world.server.replace(vec![Dataset::generated(ROWS, 8).with_id(ID)]);
+        today.export(&ARGUMENTS).ok();
+        assert!(place.parts() == today.parts());
+    }
+}
+
+#[test]
+fn what_cannot_be_tidied_up_does_not_undo_an_export() {
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    let place = Place::new();
+    place.export(&ARGUMENTS).ok();
+    place.store.rule("DELETE /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
+    let ran = place.export(&overwrite).ok();
+    assert!(ran.stderr.contains("is left there: cannot remove s3://bucket/rows/part-"), "{ran:?}");
+    assert_eq!(place.rows_by_manifest(), Some(ROWS));
+    assert!(!place.store.keys().iter().any(|key| key.contains("lock-")), "it is locked");
+    place.store.no_rules();
+    place.export(&overwrite).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn what_a_killed_run_published_can_be_finished_after_one_that_finished_nothing() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/_SUCCESS", 1);
+    // It begins anew, and ends before its first part.
+    place.store.rule("PUT /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
+    let restart = [&ARGUMENTS[..], &["--restart"]].concat();
+    let ran = place.export(&restart);
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+    place.store.no_rules();
+    place.export(&ARGUMENTS).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+    for arguments in [&object[..], &prefix] {
+        let place = large();
+        place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
+        place.store.rule("DELETE /bucket/rows/x.jsonl?", Fate::Refused(403, "AccessDenied"));
+        place.store.rule("DELETE /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
+        let ran = place.export(arguments);
+        assert_eq!(ran.code, Some(74), "{ran:?}");
+        assert!(ran.stderr.contains("stays open, of the id "), "{ran:?}");
+        assert_eq!(place.store.open_uploads(), 1);
+        let keys = place.store.keys();
+        assert!(keys.len() == 1 && keys[0].contains("/upload-"), "{keys:?}");
+        place.store.no_rules();
+        place.export(arguments).ok();
+        assert_eq!(place.store.open_uploads(), 0);
+        assert!(!place.store.keys().iter().any(|key| key.contains("/upload-")));
+    }
+}
+
 /// A million bytes that no codec makes smaller, on each of forty pages.
-fn large() -> Place {
+pub(super) fn large() -> Place {
     let mut random = fastrand::Rng::with_seed(5);
     let row = |number: u64| {
         let noise: String =
@@ -401,79 +480,5 @@ fn what_a_kept_part_was_is_compared_before_it_is_kept() {
         place.export(&ARGUMENTS).ok();
         assert_eq!(place.world.server.stats().requests - before, fetched, "{damage}");
         is_whole(&place);
-    }
-}
-
-#[test]
-fn a_run_that_another_one_has_taken_over_publishes_nothing() {
-    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
-        let place = Place::new();
-        let late = Fault::Delay(Duration::from_secs(1));
-        place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
-        let arguments = ["-o", output, "--page-size", "25"];
-        let run = place.start(&arguments);
-        let soon = Duration::from_secs(30);
-        assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) == 1));
-        let keys = place.store.keys();
-        let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
-        let text = fs::read_to_string(place.store.path(lock)).unwrap();
-        let mut holder: Value = serde_json::from_str(&text).unwrap();
-        holder["token"] = "f0f0f0f0".into();
-        fs::write(place.store.path(&lock.replace("00001", "00002")), holder.to_string()).unwrap();
-        let ran = Ran::from(run.wait_with_output().unwrap());
-        assert_eq!(ran.code, Some(75), "{ran:?}");
-        let told = format!("error: {output}: the lock was lost: another run has taken it over\n");
-        assert!(ran.stderr.starts_with(&told), "{ran:?}");
-        let keys = place.store.keys();
-        let published =
-            |key: &&String| key.ends_with("_manifest.json") || *key == "rows/rows.parquet";
-        assert_eq!(keys.iter().find(published), None);
-        assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
-    }
-}
-
-#[test]
-fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_ends() {
-    let place = Place::new();
-    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
-    let lock = place.store.path("rows/_overmind/lock-00001.json");
-    let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
-    holder["host"] = "elsewhere".into();
-    holder["lease_seconds"] = 0.5.into();
-    fs::write(lock, holder.to_string()).unwrap();
-    let ran = place.export(&ARGUMENTS).ok();
-    let told =
-        "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
-    assert!(ran.stderr.contains(told), "{ran:?}");
-    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
-    is_whole(&place);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
-    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
-    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
-    // In the middle of an upload, which is given up at once, and of something else, which is not.
-    type Case<'a> = (fn() -> Place, &'a [&'a str], &'a str);
-    let table: [Case<'_>; 4] = [
-        (large, &object, "partNumber=2"),
-        (large, &prefix, "partNumber=2"),
-        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_overmind/part-00001-"),
-        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_manifest.json"),
-    ];
-    for (place, arguments, request) in table {
-        let place = place();
-        place.store.rule(request, Fate::HeldAt(1));
-        let run = place.start(arguments);
-        place.store.wait_until_held();
-        let kill = format!("kill -INT {}", run.id());
-        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        let ran = Ran::from(run.wait_with_output().unwrap());
-        assert_eq!(ran.code, Some(130), "{ran:?}");
-        assert_eq!(place.store.open_uploads(), 0, "{request}");
-        place.store.no_rules();
-        place.export(arguments).ok();
-        assert_eq!(place.store.open_uploads(), 0);
     }
 }

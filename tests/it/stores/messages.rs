@@ -14,6 +14,20 @@ fn told(world: &World, store: &Store, line: &str, variables: &[(&str, &str)]) ->
 }
 
 #[test]
+fn an_endpoint_that_is_given_wins_over_the_environments() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    for (name, variable) in
+        [("endpoint", "AWS_ENDPOINT_URL"), ("aws_endpoint", "AWS_ENDPOINT_URL_S3")]
+    {
+        let line =
+            format!("export ID -o s3://bucket/{name}/ --storage-option {name}={}", store.url());
+        let told = told(&world, &store, &line, &[(variable, "http://127.0.0.1:9")]);
+        assert!(told.starts_with("exit 0"), "{told}");
+    }
+}
+
+#[test]
 fn a_store_that_cannot_be_used_is_told_before_any_page() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();

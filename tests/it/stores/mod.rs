@@ -3,6 +3,7 @@
 mod conformance;
 mod crash;
 mod diff;
+mod locks;
 mod messages;
 mod server;
 mod snapshots;

@@ -17,7 +17,11 @@ use hyper_util::rt::TokioIo;
 use s3s::{Body, auth::SimpleAuth, service::S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, runtime::Runtime, sync::Mutex as Turn};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{Mutex as Turn, Notify},
+};
 
 use crate::support::World;
 
@@ -28,12 +32,14 @@ pub(super) const BUCKET: &str = "bucket";
 /// What happens to a request whose method, path and query contain a text.
 #[derive(Clone)]
 pub(super) enum Fate {
-    /// The n-th (from 1) is held until the server is gone.
+    /// The n-th (from 1) is held until the server is gone, or lets go.
     HeldAt(u32),
     /// All are answered with this status and code.
     Refused(u16, &'static str),
     /// The first ones are answered with this status.
     FailsFirst(u32, u16),
+    /// The first one is served, and answered as if it were not.
+    AnswerLost,
 }
 
 #[derive(Default)]
@@ -47,6 +53,7 @@ struct Script {
 struct Desk {
     script: Mutex<Script>,
     changed: Condvar,
+    free: Notify,
 }
 
 pub(super) struct Store {
@@ -86,7 +93,11 @@ impl Store {
                         // The server looks and then writes: two conditional puts take turns.
                         let conditional = request.headers().contains_key("if-none-match");
                         let _turn = if conditional { Some(turn.lock().await) } else { None };
+                        let lost = desk.loses(&request);
                         let answer = service.call(request.map(Body::from)).await;
+                        if lost {
+                            return Ok(refused(503, "SlowDown"));
+                        }
                         Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
                             let mut answer = Response::new(Body::from(format!("{error:?}")));
                             *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -133,6 +144,11 @@ impl Store {
         let mut script = self.desk.script.lock().unwrap();
         script.rules.clear();
         script.held = false;
+    }
+
+    /// Serves the requests that are held.
+    pub(super) fn let_go(&self) {
+        self.desk.free.notify_waiters();
     }
 
     /// Waits until a request is held.
@@ -193,15 +209,27 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
+fn refused(status: u16, code: &str) -> Response<Body> {
+    let text = format!("<Error><Code>{code}</Code><Message>as scripted</Message></Error>");
+    let mut answer = Response::new(Body::from(text));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+    answer
+}
+
 impl Desk {
+    /// Whether the answer to this request, which has been judged, gets lost.
+    fn loses(&self, request: &Request<Incoming>) -> bool {
+        let line = format!("{} {}", request.method(), request.uri());
+        let script = self.script.lock().unwrap();
+        let mut rules = script.rules.iter();
+        rules.any(|(text, fate, count)| {
+            line.contains(&**text) && matches!(fate, Fate::AnswerLost) && *count == 1
+        })
+    }
+
     async fn judge(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let line = format!("{} {}", request.method(), request.uri());
-        let refused = |status: u16, code: &str| {
-            let text = format!("<Error><Code>{code}</Code><Message>as scripted</Message></Error>");
-            let mut answer = Response::new(Body::from(text));
-            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-            Some(answer)
-        };
+        let free = self.free.notified();
         {
             let mut script = self.script.lock().unwrap();
             script.seen.push(line.clone());
@@ -213,9 +241,9 @@ impl Desk {
                 *count += 1;
                 match *fate {
                     Fate::HeldAt(at) if *count == at => held = true,
-                    Fate::Refused(status, code) => return refused(status, code),
+                    Fate::Refused(status, code) => return Some(refused(status, code)),
                     Fate::FailsFirst(first, status) if *count <= first => {
-                        return refused(status, "SlowDown");
+                        return Some(refused(status, "SlowDown"));
                     }
                     _ => {}
                 }
@@ -226,6 +254,7 @@ impl Desk {
             script.held = true;
             self.changed.notify_all();
         }
-        std::future::pending().await
+        free.await;
+        None
     }
 }

@@ -125,6 +125,22 @@ fn what_was_interrupted_in_a_store_is_dropped_when_it_is_of_no_use() {
 }
 
 #[test]
+fn what_was_published_without_coming_to_the_end_is_dropped_too() {
+    let (store, nightly) = nightly("unchanged = \"never\"");
+    store.rule("_SUCCESS", Fate::Refused(403, "AccessDenied"));
+    let results = nightly.at("2026-11-23T02:00:00Z");
+    assert_eq!(results[0].exit_code, 74, "{results:?}");
+    let manifest = "nights/nightly/snapshot=20261123T020000Z/_manifest.json".to_owned();
+    assert!(store.keys().contains(&manifest));
+    store.no_rules();
+    nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(results[0].exit_code, 0, "{results:?}");
+    let left = ["_history.jsonl", "_latest.json", "snapshot=20261124T020000Z"];
+    assert_eq!(names(&store), left);
+}
+
+#[test]
 fn a_removal_in_a_store_that_was_broken_off_is_finished_by_the_next_run() {
     let (store, nightly) = nightly("unchanged = \"never\"\nkeep = { last = 1 }");
     nightly.at("2026-11-23T02:00:00Z");

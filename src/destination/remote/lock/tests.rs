@@ -138,6 +138,60 @@ fn a_holder_renews_and_loses_when_another_has_taken_over() {
 }
 
 #[test]
+fn a_number_that_was_given_again_is_another_lock() {
+    // A holder whose number another run has by now.
+    let (control, target) = places();
+    let lock = Lock::acquire(&control, &target, SHORT).unwrap();
+    foreign(&control, 1, LEASE);
+    let until = Instant::now() + Duration::from_secs(30);
+    while !lock.watch().is_stopped() {
+        assert!(Instant::now() < until, "it was not noticed");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(matches!(lock.check(), Err(Error::LockLost { .. })));
+    lock.release().unwrap();
+    assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00001.json"]);
+
+    // One that goes away, and another that gets its number, while it is looked at.
+    let Some((1, Some(holder))) = highest(&control).unwrap() else { panic!("no lock") };
+    let mut next = serde_json::to_value(&holder).unwrap();
+    next["token"] = "0e0e0e0e".into();
+    control.child(&lock_name(1)).write(&serde_json::to_vec(&next).unwrap()).unwrap();
+    control.child(&lease_name("f0f0f0f0")).remove().unwrap();
+    let now = highest(&control).unwrap();
+    assert_eq!(identity(&now), Some((1, Some("0e0e0e0e"))));
+    assert_ne!(identity(&now), identity(&Some((1, Some(holder)))));
+}
+
+#[test]
+fn a_put_whose_answer_was_lost_is_known_again() {
+    let (control, target) = places();
+    // As a put that was served and is then sent again finds it.
+    assert!(claim(&control, 1, "0a0a0a0a", LEASE).unwrap());
+    assert!(claim(&control, 1, "0a0a0a0a", LEASE).unwrap());
+    assert!(!claim(&control, 1, "0b0b0b0b", LEASE).unwrap());
+    let lock = Lock::acquire(&target.child("other"), &target, LEASE).unwrap();
+    let place = target.child("_manifest.json");
+    assert!(lock.watch().put(&place, "one".into(), true).unwrap());
+    assert!(lock.watch().put(&place, "one".into(), true).unwrap());
+    assert!(!lock.watch().put(&place, "two".into(), true).unwrap());
+}
+
+#[test]
+fn a_request_does_not_outlive_the_lock() {
+    let (control, target) = places();
+    let lock = Lock::acquire(&control, &target, SHORT).unwrap();
+    let watch = lock.watch();
+    foreign(&control, 2, LEASE);
+    let unanswered = watch.guard(std::future::pending::<()>()).unwrap_err();
+    assert!(matches!(unanswered, Error::LockLost { .. }), "{unanswered}");
+    // Nor does one begin then.
+    let place = target.child("_SUCCESS");
+    assert!(watch.put(&place, "".into(), false).is_err());
+    assert_eq!(place.read().unwrap(), None);
+}
+
+#[test]
 fn before_it_publishes_a_holder_asks_and_does_not_trust_what_it_knew() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();

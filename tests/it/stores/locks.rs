@@ -1,0 +1,167 @@
+//! Runs that meet another one, or a signal, while they take, hold and release the lock of a place.
+
+use std::{fs, time::Duration};
+
+use overmind_export::demo::{Attempt, Fault, Faults};
+use serde_json::Value;
+
+use super::{
+    crash::{ARGUMENTS, OUTPUT, Place, is_whole, large},
+    server::Fate,
+};
+use crate::support::{ID, Ran};
+
+/// Another run takes the lock over.
+fn take_over(place: &Place) {
+    let keys = place.store.keys();
+    let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
+    let text = fs::read_to_string(place.store.path(lock)).unwrap();
+    let mut holder: Value = serde_json::from_str(&text).unwrap();
+    holder["token"] = "f0f0f0f0".into();
+    fs::write(place.store.path(&lock.replace("00001", "00002")), holder.to_string()).unwrap();
+}
+
+#[test]
+fn a_run_that_may_not_write_after_all_leaves_no_lock() {
+    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
+        let place = Place::new();
+        place.store.rule("PUT /bucket/rows/", Fate::HeldAt(2));
+        let arguments = ["-o", output, "--page-size", "25"];
+        // It has put its lease, and is about to put its lock, when another one comes to its end.
+        let late = place.start(&arguments);
+        place.store.wait_until_held();
+        place.store.no_rules();
+        place.export(&arguments).ok();
+        place.store.let_go();
+        let ran = Ran::from(late.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        let left: Vec<_> = place.store.keys();
+        let control = |key: &String| key.contains("_overmind") || key.contains(".partial");
+        assert!(!left.iter().any(control), "{left:?}");
+    }
+}
+
+#[test]
+fn a_run_that_another_one_has_taken_over_publishes_nothing() {
+    for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
+        let place = Place::new();
+        let late = Fault::Delay(Duration::from_secs(1));
+        place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
+        let arguments = ["-o", output, "--page-size", "25"];
+        let run = place.start(&arguments);
+        let soon = Duration::from_secs(30);
+        assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) == 1));
+        take_over(&place);
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(75), "{ran:?}");
+        let told = format!("error: {output}: the lock was lost: another run has taken it over\n");
+        assert!(ran.stderr.starts_with(&told), "{ran:?}");
+        let keys = place.store.keys();
+        let published =
+            |key: &&String| key.ends_with("_manifest.json") || *key == "rows/rows.parquet";
+        assert_eq!(keys.iter().find(published), None);
+        assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
+    }
+}
+
+#[test]
+fn a_run_that_another_one_has_taken_over_leaves_the_manifest_beside_an_object() {
+    let place = Place::new();
+    let arguments = ["-o", "s3://bucket/rows/rows.parquet", "--manifest", "--page-size", "25"];
+    place.export(&arguments).ok();
+    let before = place.store.objects();
+    let late = Fault::Delay(Duration::from_secs(1));
+    place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
+    let asked = place.world.server.stats().attempts(ID, 12);
+    let run = place.start(&[&arguments[..], &["--overwrite"]].concat());
+    let soon = Duration::from_secs(30);
+    assert!(place.world.server.wait_until(soon, |stats| stats.attempts(ID, 12) > asked));
+    take_over(&place);
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    let mut after = place.store.objects();
+    after.retain(|key, _| !key.contains(".partial"));
+    assert!(after == before, "{:?}", after.keys());
+}
+
+#[test]
+fn a_run_whose_conditional_puts_are_answered_the_second_time_knows_its_own() {
+    for (output, request) in [
+        (OUTPUT, "PUT /bucket/rows/_overmind/lock-"),
+        (OUTPUT, "PUT /bucket/rows/_manifest.json"),
+        ("s3://bucket/rows/rows.parquet", "PUT /bucket/rows/rows.parquet"),
+    ] {
+        let place = Place::new();
+        place.store.rule(request, Fate::AnswerLost);
+        place.export(&["-o", output, "--page-size", "25"]).ok();
+        assert_eq!(place.store.seen(request), 2);
+        assert!(!place.store.keys().iter().any(|key| key.contains("lock-")));
+    }
+}
+
+#[test]
+fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_ends() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
+    let lock = place.store.path("rows/_overmind/lock-00001.json");
+    let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
+    holder["host"] = "elsewhere".into();
+    holder["lease_seconds"] = 0.5.into();
+    fs::write(lock, holder.to_string()).unwrap();
+    let ran = place.export(&ARGUMENTS).ok();
+    let told =
+        "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
+    is_whole(&place);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
+    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    // In the middle of an upload, which is given up at once, and of something else, which is not.
+    type Case<'a> = (fn() -> Place, &'a [&'a str], &'a str);
+    let table: [Case<'_>; 4] = [
+        (large, &object, "partNumber=2"),
+        (large, &prefix, "partNumber=2"),
+        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_overmind/part-00001-"),
+        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_manifest.json"),
+    ];
+    for (place, arguments, request) in table {
+        let place = place();
+        place.store.rule(request, Fate::HeldAt(1));
+        let run = place.start(arguments);
+        place.store.wait_until_held();
+        let kill = format!("kill -INT {}", run.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(130), "{ran:?}");
+        assert_eq!(place.store.open_uploads(), 0, "{request}");
+        place.store.no_rules();
+        place.export(arguments).ok();
+        assert_eq!(place.store.open_uploads(), 0);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_while_a_run_takes_its_place_leaves_no_lock() {
+    for (page, request) in
+        [(1, "PUT /bucket/rows/_overmind/lock-"), (2, "PUT /bucket/rows/_overmind/run-")]
+    {
+        let place = Place::new();
+        let late = Fault::Delay(Duration::from_secs(100));
+        place.world.server.set_faults(Faults::none().on(page, Attempt::Always, late));
+        place.store.rule(request, Fate::HeldAt(1));
+        let run = place.start(&ARGUMENTS);
+        place.store.wait_until_held();
+        let kill = format!("kill -INT {}", run.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        place.store.let_go();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(130), "{ran:?}");
+        assert_eq!(place.store.keys(), Vec::<String>::new(), "{request}");
+    }
+}
