@@ -93,7 +93,7 @@ pub struct ExportOptions {
     pub sweeps: u32,
     /// Threads that encode side by side; default one for each core. Any number gives the same bytes.
     pub encode_threads: Option<usize>,
-    /// Bytes of pages held ahead of the encoder; default 16 MiB.
+    /// Bytes of pages held ahead of the encoder; default 8 MiB.
     pub prefetch_bytes: usize,
     /// Where ids beyond 4 MiB are sorted; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,

@@ -102,8 +102,8 @@ pub struct StreamOptions {
     pub pages: PageRange,
     /// The first rows only; default all. Only the pages that hold them are fetched.
     pub limit: Option<u64>,
-    /// Bytes of page bodies held at once, in flight and waiting; default 16 MiB. The next page in
-    /// order is fetched whatever its size.
+    /// Bytes of page bodies held at once, in flight and waiting; default 8 MiB, which with a round trip
+    /// of 100 ms is 80 MB/s. The next page in order is fetched whatever its size.
     pub prefetch_bytes: usize,
     /// Pages held at once, in flight and waiting; default 256.
     pub prefetch_pages: usize,
@@ -115,7 +115,7 @@ impl Default for StreamOptions {
             page_size: 100,
             pages: PageRange::ALL,
             limit: None,
-            prefetch_bytes: 16 << 20,
+            prefetch_bytes: 8 << 20,
             prefetch_pages: 256,
         }
     }

@@ -87,7 +87,7 @@ impl Sink for JsonLinesSink {
             }
             Some(SideBySide { pool, threads, encoding }) => {
                 encoding.push_back(pool.submit(move |()| encode(&batch, gzip)));
-                let most = 2 * *threads;
+                let most = *threads;
                 while self.waiting() > most {
                     self.write_oldest()?;
                 }
