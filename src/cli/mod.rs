@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
 
 /// Runs a future to its end; what still blocks then does not hold the process up.
 ///
-/// One thread serves all sockets: it moves and parses a gigabyte a second, and a page that is done
+/// One thread serves all sockets: it moves and parses half a gigabyte a second or more, and a page that is done
 /// where it arrived costs no other thread's waking. Encoding has threads of its own.
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = Builder::new_current_thread()

@@ -1,5 +1,5 @@
-//! Pages from the stream to the writer, by the handful: waking a thread for each page costs as much
-//! as reading a small one. What was gathered is handed over whatever ends the stream.
+//! Pages from the stream to the writer, by the handful, so that the writer is not woken for each
+//! page. What was gathered is handed over whatever ends the stream.
 
 use std::{mem, pin::pin, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Parquet: pages are laid out in order by one thread, compressed side by side, appended in order.
+//! Parquet: pages are cut in order by one thread, compressed side by side, appended in order.
 //!
 //! A page is a function of its rows alone, so the bytes do not depend on how many threads there are.
 //! Held are the pages being compressed, and what the open row group and the one before it have come

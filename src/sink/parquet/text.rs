@@ -1,8 +1,8 @@
 //! The layout of a page of texts: levels, then all lengths, then all bytes as they lie in the batches.
 //!
 //! `DELTA_LENGTH_BYTE_ARRAY` as <https://parquet.apache.org/docs/file-format/data-pages/encodings/>
-//! defines it. The library's writer takes text by text, which costs more than the compressor's
-//! fastest levels; here a batch's bytes are copied at once, on the thread that then compresses them.
+//! defines it. The library's writer takes text by text and copies each more than once; here a
+//! batch's bytes are copied at once, on the thread that then compresses them.
 
 use arrow_array::{Array, StringArray};
 
