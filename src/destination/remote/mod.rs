@@ -65,3 +65,13 @@ fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
         error => error,
     }
 }
+
+/// Removes the control objects, the lock last. What is known of uploads that could not be aborted
+/// stays for the next run.
+fn clear_control(control: &Remote, lock: Lock) -> Result<()> {
+    let mine = format!("lease-{}", lock.token());
+    let stays =
+        |name: &String| name.starts_with("lock-") || name.starts_with("upload-") || *name == mine;
+    control.remove_all(control.names()?.into_iter().filter(|name| !stays(name)))?;
+    lock.release()
+}

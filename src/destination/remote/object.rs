@@ -4,6 +4,7 @@
 //! appears under its name before that.
 
 use super::{
+    clear_control,
     lock::{LEASE, Lock, Watch, check_unlocked},
     unusable,
     upload::{Upload, abort_journalled},
@@ -115,7 +116,7 @@ impl Object {
         if published.is_err() {
             drop(upload.abort());
         }
-        tidied(&self.location, self.clear_control(lock));
+        tidied(&self.location, clear_control(&self.control, lock));
         published
     }
 
@@ -135,16 +136,6 @@ impl Object {
         lock.watch().put(&place, manifest.to_json()?.into(), false).map(drop)
     }
 
-    /// Leaves the next run what is known of uploads that could not be aborted.
-    fn clear_control(&self, lock: Lock) -> Result<()> {
-        let mine = format!("lease-{}", lock.token());
-        let stays = |name: &String| {
-            name.starts_with("lock-") || name.starts_with("upload-") || *name == mine
-        };
-        self.control.remove_all(self.control.names()?.into_iter().filter(|name| !stays(name)))?;
-        lock.release()
-    }
-
     pub(in crate::destination) fn abandon(mut self) {
         if let Some(upload) = self.upload.take() {
             // Best effort: the next run takes over whatever stays.
@@ -153,7 +144,7 @@ impl Object {
         if let Some(lock) = self.lock.take()
             && lock.check().is_ok()
         {
-            drop(self.clear_control(lock));
+            drop(clear_control(&self.control, lock));
         }
     }
 

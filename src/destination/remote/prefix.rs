@@ -20,6 +20,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
+    clear_control,
     kept::{self, Begun, HEADER, Record, ids_name, json, record_name},
     lock::{LEASE, Lock, Watch, check_unlocked},
     seen::{SUPERSEDED, Seen},
@@ -300,7 +301,7 @@ impl Prefix {
         };
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
         let cleared = match self.drop_old(&Seen { manifest: None, ..seen }, &new) {
-            Ok(()) => self.clear_control(lock),
+            Ok(()) => clear_control(&self.control, lock),
             // The next run finds what is left to be removed.
             Err(error) => lock.release().and(Err(error)),
         };
@@ -341,17 +342,6 @@ impl Prefix {
         self.remove_parts(seen, |name| new.contains(name))
     }
 
-    /// Removes the control objects, the lock last. What is known of uploads that could not be aborted
-    /// stays for the next run.
-    fn clear_control(&self, lock: Lock) -> Result<()> {
-        let mine = format!("lease-{}", lock.token());
-        let stays = |name: &String| {
-            name.starts_with("lock-") || name.starts_with("upload-") || *name == mine
-        };
-        self.control.remove_all(self.control.names()?.into_iter().filter(|name| !stays(name)))?;
-        lock.release()
-    }
-
     pub(in crate::destination) fn abandon(mut self) -> usize {
         let Some(lock) = self.lock.take() else { return 0 };
         let lost = lock.check().is_err();
@@ -379,7 +369,7 @@ impl Prefix {
             return lock.release();
         }
         self.remove_parts(&seen, |_| false)?;
-        self.clear_control(lock)
+        clear_control(&self.control, lock)
     }
 
     /// Takes back a manifest that was published without coming to the end: its parts are strays then.
