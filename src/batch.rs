@@ -182,7 +182,7 @@ impl BatchBuilder {
             let before = builder.values_slice().len();
             match text {
                 None => builder.append_null(),
-                Some(text) if column.is_json() => append_compact(builder, text),
+                Some(text) if column.is_json() && !row.compact => append_compact(builder, text),
                 Some(text) => builder.append_value(text),
             }
             self.bytes += builder.values_slice().len() - before;
@@ -317,6 +317,7 @@ mod tests {
             persona: None,
             tags: None,
             additional_properties: None,
+            compact: false,
         };
         for _ in 0..BatchSize::RECORD_BATCH.rows {
             assert!(!builder.is_full());
@@ -343,6 +344,7 @@ mod tests {
             persona: None,
             tags: None,
             additional_properties: None,
+            compact: false,
         });
         let batch = builder.finish().unwrap().unwrap();
         assert_eq!(

@@ -3,100 +3,19 @@
 //! A [`Page`] keeps the body that came over the wire and says where in it each value lies, so that
 //! a value is copied once: from there to where it is written. Never changes a token.
 
+mod error;
+mod located;
+mod scan;
+mod tokens;
 mod wire;
-
-use std::borrow::Cow;
 
 use serde::de::Error as _;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use self::wire::{Envelope, explain};
-use super::transport::Reply;
+pub use self::error::PageError;
+use self::located::{Decoded, Span, Text};
 use crate::budget::Hold;
-
-/// Why an answer is not a page.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PageError {
-    /// Something else than JSON, usually a load balancer's HTML.
-    #[error("expected JSON, got {content_type} that begins {beginning:?}")]
-    NotJson {
-        /// The answer's content type.
-        content_type: String,
-        /// Its first characters.
-        beginning: String,
-    },
-    /// JSON that breaks off or is malformed.
-    #[error("the {bytes} bytes that came are not JSON")]
-    Malformed {
-        /// How many.
-        bytes: usize,
-        /// What the parser said.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// JSON, but no page: `count`, `next` or `results` missing or of a wrong type.
-    #[error("it is JSON but no page: {0}")]
-    NotAPage(String),
-    /// A row with a field of a wrong type.
-    #[error("row {row}, field {field:?}: {why}")]
-    Row {
-        /// Its index in the page, from 0.
-        row: usize,
-        /// The field's name.
-        field: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The body is larger than allowed.
-    #[error("the body is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit, after decompression.
-        limit: usize,
-    },
-}
-
-impl PageError {
-    /// Something that does not even look like JSON, described by its beginning.
-    pub(crate) fn not_json(reply: &Reply) -> Option<Self> {
-        let first = reply.body.iter().find(|byte| !byte.is_ascii_whitespace());
-        let looks = first.is_none_or(|byte| matches!(byte, b'{' | b'['));
-        if looks && reply.content_type.contains("json") {
-            return None;
-        }
-        let beginning = String::from_utf8_lossy(&reply.body[..reply.body.len().min(400)]);
-        let beginning = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
-        let beginning: String = beginning.chars().take(40).collect();
-        let beginning = beginning.trim_end().to_owned();
-        let content_type = match reply.content_type.as_str() {
-            "" => "an answer without a content type".to_owned(),
-            content_type => content_type.to_owned(),
-        };
-        Some(Self::NotJson { content_type, beginning })
-    }
-
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::NotJson { .. } => {
-                "is the base URL the API's? a proxy or a sign-in page on the way may have answered \
-                 instead"
-            }
-            Self::NotAPage(_) => "is the base URL the API's?",
-            Self::TooLarge { .. } => {
-                "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
-            }
-            Self::Malformed { .. } => {
-                "the answer was cut short or damaged, here or on its way: run again, and tell those \
-                 who run the API if it stays so"
-            }
-            Self::Row { .. } => {
-                "the API sent a row that is no datapoint: tell those who run it; the rows of a page \
-                 count from 0"
-            }
-        })
-    }
-}
 
 /// A datapoint as the API sent it.
 ///
@@ -141,41 +60,20 @@ pub struct Row<'a> {
     pub tags: Option<&'a str>,
     /// JSON text of an object.
     pub additional_properties: Option<&'a str>,
+    /// Whether it is known that no JSON text has white space between its tokens.
+    pub(crate) compact: bool,
 }
 
 /// One page of a dataset.
 #[derive(Debug)]
 pub struct Page {
     number: u64,
-    count: u64,
-    has_next: bool,
     /// Whether the stream that the page comes from ends with it.
     ends_stream: bool,
     body: String,
-    rows: Vec<Located>,
+    decoded: Decoded,
     /// Released when the page is dropped: it accounts for the memory that the page holds.
     hold: Option<Hold>,
-}
-
-/// Where a row's values lie in the body.
-#[derive(Debug)]
-struct Located {
-    id: Uuid,
-    order: Option<i64>,
-    input: Option<Span>,
-    expected_output: Option<Span>,
-    tags: Option<Span>,
-    persona: Option<Text>,
-    additional_properties: Option<Box<str>>,
-}
-
-type Span = std::ops::Range<usize>;
-
-/// A string that needed unescaping cannot be borrowed from the body.
-#[derive(Debug)]
-enum Text {
-    Borrowed(Span),
-    Owned(Box<str>),
 }
 
 impl Page {
@@ -203,31 +101,8 @@ impl Page {
             let source = serde_json::Error::custom(why);
             PageError::Malformed { bytes: error.as_bytes().len(), source }
         })?;
-        let envelope: Envelope<'_> =
-            serde_json::from_str(&body).map_err(|error| explain(&body, error))?;
-        let span = |text: &str| {
-            let start = text.as_ptr().addr() - body.as_ptr().addr();
-            start..start + text.len()
-        };
-        let raw = |value: Option<&RawValue>| value.map(|value| span(value.get()));
-        let rows = envelope
-            .results
-            .into_iter()
-            .map(|row| Located {
-                id: row.id,
-                order: row.order,
-                input: raw(row.input),
-                expected_output: raw(row.expected_output),
-                tags: raw(row.tags),
-                persona: row.persona.map(|persona| match persona {
-                    Cow::Borrowed(text) => Text::Borrowed(span(text)),
-                    Cow::Owned(text) => Text::Owned(text.into()),
-                }),
-                additional_properties: row.additional_properties.map(Into::into),
-            })
-            .collect();
-        let (count, has_next) = (envelope.count, envelope.next.is_some());
-        Ok(Self { number, count, has_next, ends_stream: false, body, rows, hold: None })
+        let decoded = scan::scan(&body).map_or_else(|| wire::decode(&body), Ok)?;
+        Ok(Self { number, ends_stream: false, body, decoded, hold: None })
     }
 
     pub(crate) fn hold(&mut self, hold: Hold) {
@@ -246,7 +121,7 @@ impl Page {
 
     /// Keeps the first `rows` rows.
     pub(crate) fn truncate(&mut self, rows: usize) {
-        self.rows.truncate(rows);
+        self.decoded.rows.truncate(rows);
     }
 
     /// Its number, from 1.
@@ -256,22 +131,22 @@ impl Page {
 
     /// Rows in the whole dataset, as this page says.
     pub fn count(&self) -> u64 {
-        self.count
+        self.decoded.count
     }
 
     /// Whether the page says that another follows.
     pub fn has_next(&self) -> bool {
-        self.has_next
+        self.decoded.has_next
     }
 
     /// Rows in this page.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.decoded.rows.len()
     }
 
     /// Whether the page has no rows.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.decoded.rows.is_empty()
     }
 
     /// Bytes of the body, after decompression.
@@ -282,7 +157,7 @@ impl Page {
     /// Its rows, in order, borrowed from the body.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         let text = |span: &Option<Span>| span.clone().map(|span| &self.body[span]);
-        self.rows.iter().map(move |row| Row {
+        self.decoded.rows.iter().map(move |row| Row {
             id: row.id,
             order: row.order,
             input: text(&row.input),
@@ -293,17 +168,18 @@ impl Page {
             }),
             tags: text(&row.tags),
             additional_properties: row.additional_properties.as_deref(),
+            compact: self.decoded.compact,
         })
     }
 
     /// The `order` of its last row.
     pub(crate) fn last_order(&self) -> Option<i64> {
-        self.rows.last().and_then(|row| row.order)
+        self.decoded.rows.last().and_then(|row| row.order)
     }
 
     /// The ids of its rows, in order.
     pub(crate) fn ids(&self) -> impl ExactSizeIterator<Item = Uuid> {
-        self.rows.iter().map(|row| row.id)
+        self.decoded.rows.iter().map(|row| row.id)
     }
 
     /// Its rows as [`Datapoint`]s, which own what they hold.
@@ -394,7 +270,7 @@ mod tests {
             "ü\n"
         );
         let page = page(&format!(r#"{{"id":"{ID}","persona":"größe"}}"#)).unwrap();
-        assert!(matches!(page.rows[0].persona, Some(Text::Borrowed(_))));
+        assert!(matches!(page.decoded.rows[0].persona, Some(Text::Borrowed(_))));
         assert_eq!(page.rows().next().unwrap().persona, Some("größe"));
     }
 

@@ -4,14 +4,18 @@ use std::error::Error as _;
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use super::{Page, PageError};
+use super::{Page, PageError, scan::scan, wire};
 
 const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
 
 /// Decodes, and looks at all that comes of it as an export would.
 fn decode(body: Vec<u8>) -> Result<Page, PageError> {
     let length = body.len();
+    if let Ok(text) = str::from_utf8(&body) {
+        assert_scanned_as_parsed(text);
+    }
     let result = Page::decode(7, body);
     match &result {
         Ok(page) => {
@@ -37,6 +41,19 @@ fn decode(body: Vec<u8>) -> Result<Page, PageError> {
         }
     }
     result
+}
+
+/// What the scanner takes, the parser takes, and locates alike; what is between tokens is white space
+/// that it has seen. Says whether it was taken.
+fn assert_scanned_as_parsed(body: &str) -> bool {
+    let Some(scanned) = scan(body) else { return false };
+    let parsed = wire::decode(body).unwrap();
+    assert_eq!((scanned.count, scanned.has_next), (parsed.count, parsed.has_next));
+    assert_eq!(scanned.rows, parsed.rows);
+    let spaces = serde_json::from_str::<&RawValue>(body).unwrap().get() != body
+        || crate::batch::compact(body) != body;
+    assert_eq!(scanned.compact, !spaces);
+    true
 }
 
 fn json() -> impl Strategy<Value = String> {
@@ -161,6 +178,8 @@ proptest! {
 
     #[test]
     fn a_valid_page_is_a_page(body in page()) {
+        prop_assert!(assert_scanned_as_parsed(&body));
+        prop_assert!(assert_scanned_as_parsed(&crate::batch::compact(&body)));
         prop_assert!(decode(body.into_bytes()).is_ok());
     }
 
@@ -169,6 +188,117 @@ proptest! {
         let mut body = body.into_bytes();
         changes.iter().for_each(|change| change.apply(&mut body));
         drop(decode(body));
+    }
+
+    // The places of quotes and backslashes relative to the scanner's blocks are what it may get wrong.
+    #[test]
+    fn strings_end_where_they_end_wherever_blocks_do(
+        strings in vec("([\\\\\"a{,: ]|[x-z]{5}|\\\\{1,70}|ü){0,40}", 1..6),
+        shift in 0..70_usize,
+        quoted: bool,
+    ) {
+        let texts = strings.iter().map(|text| match quoted {
+            true => serde_json::Value::from(text.as_str()).to_string(),
+            false => format!("\"{text}\""),
+        });
+        let (spaces, tags) = (" ".repeat(shift), texts.collect::<Vec<_>>().join(","));
+        let body = format!(
+            r#"{{"count":1,{spaces}"next":null,"results":[{{"id":"{ID}","tags":[{tags}]}}]}}"#
+        );
+        let taken = assert_scanned_as_parsed(&body);
+        prop_assert_eq!(taken, wire::decode(&body).is_ok());
+    }
+}
+
+/// What the scanner must not take, and what it should.
+#[test]
+fn what_is_scanned_is_json_and_what_is_json_is_scanned() {
+    let taken = [
+        "0",
+        "-1",
+        "1.5e+7",
+        "1E-2",
+        "-0.0",
+        "true",
+        "[]",
+        "{}",
+        "[{}]",
+        r#"{"a":[[],{"b":{}}]}"#,
+        r#""\/\b\ud800""#,
+        "[\n1 ,\t2\r]",
+        "{ }",
+        "[ ]",
+    ];
+    let left = [
+        "01",
+        "-",
+        "1.",
+        ".5",
+        "1e",
+        "+1",
+        "tru",
+        "truex",
+        "nul",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1}",
+        "{]",
+        r#"{"a"}"#,
+        r#"{"a":}"#,
+        r#"{"a":1,}"#,
+        r#"{1:2}"#,
+        r#"{"a" "b"}"#,
+        r#""\x""#,
+        r#""\u12g4""#,
+        "\"\t\"",
+        "\u{b}1",
+        "1\u{a0}",
+        r#"["a" "b"]"#,
+        r#""a"b"#,
+        r#"\"a""#,
+        "[1]]",
+        "[[1]",
+        ":",
+        "",
+        "\u{feff}1",
+        "--1",
+        "1-",
+        "nulll",
+        "[\"a\\\"]",
+    ];
+    let body = |input: &str| {
+        format!(r#"{{"count":1,"next":null,"results":[{{"id":"{ID}","input":{input}}}]}}"#)
+    };
+    for input in taken {
+        assert!(assert_scanned_as_parsed(&body(input)), "{input}");
+    }
+    for input in left {
+        assert!(!assert_scanned_as_parsed(&body(input)), "{input}");
+        assert!(wire::decode(&body(input)).is_err(), "{input}");
+    }
+}
+
+/// Valid, but for the parser: what is rare is not worth a way of its own.
+#[test]
+fn what_the_scanner_leaves_is_parsed() {
+    let deep = format!("{}{}", "[".repeat(66), "]".repeat(66));
+    let row = |fields: &str| format!(r#"{{"id":"{ID}",{fields}}}"#);
+    let page = |row: &str| format!(r#"{{"count":1,"next":null,"results":[{row}]}}"#);
+    let left = [
+        page(&row(&format!(r#""input":{deep}"#))),
+        page(&format!(r#"{{"\u0069d":"{ID}"}}"#)).replace("count", "co\\u0075nt"),
+        page(&format!(r#"{{"id":"\u0031{}"}}"#, &ID[1..])),
+        format!(r#"[1,null,[{{"id":"{ID}"}}]]"#),
+    ];
+    for body in left {
+        assert!(!assert_scanned_as_parsed(&body), "{body}");
+        assert_eq!(decode(body.into_bytes()).unwrap().len(), 1);
+    }
+    let refused = [r#""order":-0"#, r#""order":1.0"#, r#""tags":1,"tags":1"#, r#""persona":1"#];
+    for fields in refused {
+        assert!(!assert_scanned_as_parsed(&page(&row(fields))), "{fields}");
+        assert!(decode(page(&row(fields)).into_bytes()).is_err(), "{fields}");
     }
 }
 

@@ -1,8 +1,9 @@
-//! What a page is on the wire: borrowed from its body, and explained when it is something else.
+//! What a page is on the wire, by the parser that decides: located in its body, or explained when it
+//! is something else.
 //!
 //! Never copies a value, and never looks inside one.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, mem};
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,26 +12,63 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::PageError;
+use super::{
+    PageError,
+    located::{Decoded, FIELDS, Located, Span, Text, Unknown},
+};
 
 #[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    pub(super) count: u64,
+struct Envelope<'a> {
+    count: u64,
     #[serde(borrow)]
-    pub(super) next: Option<Cow<'a, str>>,
+    next: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) results: Vec<WireRow<'a>>,
+    results: Vec<WireRow<'a>>,
 }
 
 #[derive(Default)]
-pub(super) struct WireRow<'a> {
-    pub(super) id: Uuid,
-    pub(super) order: Option<i64>,
-    pub(super) input: Option<&'a RawValue>,
-    pub(super) expected_output: Option<&'a RawValue>,
-    pub(super) persona: Option<Cow<'a, str>>,
-    pub(super) tags: Option<&'a RawValue>,
-    pub(super) additional_properties: Option<String>,
+struct WireRow<'a> {
+    id: Uuid,
+    order: Option<i64>,
+    input: Option<&'a RawValue>,
+    expected_output: Option<&'a RawValue>,
+    persona: Option<Cow<'a, str>>,
+    tags: Option<&'a RawValue>,
+    additional_properties: Option<Box<str>>,
+}
+
+/// What a body says, and where.
+pub(super) fn decode(body: &str) -> Result<Decoded, PageError> {
+    let envelope: Envelope<'_> =
+        serde_json::from_str(body).map_err(|error| explain(body, error))?;
+    Ok(Decoded {
+        count: envelope.count,
+        has_next: envelope.next.is_some(),
+        rows: envelope.results.into_iter().map(|row| row.locate(body)).collect(),
+        compact: false,
+    })
+}
+
+impl WireRow<'_> {
+    fn locate(self, body: &str) -> Located {
+        let span = |text: &str| -> Span {
+            let start = text.as_ptr().addr() - body.as_ptr().addr();
+            start..start + text.len()
+        };
+        let raw = |value: Option<&RawValue>| value.map(|value| span(value.get()));
+        Located {
+            id: self.id,
+            order: self.order,
+            input: raw(self.input),
+            expected_output: raw(self.expected_output),
+            persona: self.persona.map(|persona| match persona {
+                Cow::Borrowed(text) => Text::Borrowed(span(text)),
+                Cow::Owned(text) => Text::Owned(text.into()),
+            }),
+            tags: raw(self.tags),
+            additional_properties: self.additional_properties,
+        }
+    }
 }
 
 // By hand: `#[serde(flatten)]` would collect the unknown fields but breaks `RawValue`.
@@ -51,11 +89,12 @@ impl<'de> Visitor<'de> for RowVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut row = WireRow::default();
+        let mut unknown = Unknown::default();
         let mut seen = [false; FIELDS.len()];
-        while let Some(name) = map.next_key()? {
-            let known = known_field(name);
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            let known = known_field(name.get());
             if let Some(index) = known
-                && std::mem::replace(&mut seen[index], true)
+                && mem::replace(&mut seen[index], true)
             {
                 let name = FIELDS[index];
                 return Err(A::Error::custom(format_args!("field {name:?} comes twice")));
@@ -67,32 +106,23 @@ impl<'de> Visitor<'de> for RowVisitor {
                 Some(3) => row.expected_output = map.next_value()?,
                 Some(4) => row.persona = map.next_value::<Option<Name<'de>>>()?.map(|name| name.0),
                 Some(5) => row.tags = map.next_value()?,
-                _ => row.keep_unknown(name, map.next_value()?),
+                _ => unknown.push(name.get(), map.next_value::<&RawValue>()?.get()),
             }
         }
-        if let Some(object) = &mut row.additional_properties {
-            object.push('}');
-        }
+        row.additional_properties = unknown.finish();
         if seen[0] { Ok(row) } else { Err(A::Error::missing_field("id")) }
     }
 }
 
-const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
-
-/// Which of [`FIELDS`] a name is, escapes or not. A name that no `String` can hold is none of them.
-fn known_field(name: &RawValue) -> Option<usize> {
-    let Name(name) = serde_json::from_str(name.get()).ok()?;
-    FIELDS.iter().position(|field| *field == name)
-}
-
-impl WireRow<'_> {
-    fn keep_unknown(&mut self, name: &RawValue, value: &RawValue) {
-        let object = self.additional_properties.get_or_insert_default();
-        object.push(if object.is_empty() { '{' } else { ',' });
-        object.push_str(name.get());
-        object.push(':');
-        object.push_str(value.get());
+/// Which of [`FIELDS`] a name is, quoted as it came, escapes or not. A name that no `String` can hold
+/// is none of them.
+pub(super) fn known_field(quoted: &str) -> Option<usize> {
+    let is = |name: &str| FIELDS.iter().position(|field| *field == name);
+    if quoted.contains('\\') {
+        let Name(name) = serde_json::from_str(quoted).ok()?;
+        return is(&name);
     }
+    is(quoted.get(1..quoted.len() - 1)?)
 }
 
 /// A string, borrowed where it has no escapes: `Cow<str>` inside an `Option` would always copy.
@@ -118,7 +148,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 /// Says which layer of the page is wrong: decoding is repeated more slowly, once it has failed.
-pub(super) fn explain(body: &str, error: serde_json::Error) -> PageError {
+fn explain(body: &str, error: serde_json::Error) -> PageError {
     #[derive(Deserialize)]
     struct Loose<'a> {
         #[serde(borrow)]
@@ -174,7 +204,7 @@ fn culprit(row: &str) -> Option<String> {
                 fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                     let (mut wrong, mut seen) = (None, Vec::new());
                     while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                        let Some(name) = known_field(name).map(|index| FIELDS[index]) else {
+                        let Some(name) = known_field(name.get()).map(|index| FIELDS[index]) else {
                             continue;
                         };
                         let fits = match name {

@@ -1,0 +1,86 @@
+//! Why an answer is no page, in words for whoever asked for one.
+
+use crate::client::transport::Reply;
+
+/// Why an answer is not a page.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageError {
+    /// Something else than JSON, usually a load balancer's HTML.
+    #[error("expected JSON, got {content_type} that begins {beginning:?}")]
+    NotJson {
+        /// The answer's content type.
+        content_type: String,
+        /// Its first characters.
+        beginning: String,
+    },
+    /// JSON that breaks off or is malformed.
+    #[error("the {bytes} bytes that came are not JSON")]
+    Malformed {
+        /// How many.
+        bytes: usize,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// JSON, but no page: `count`, `next` or `results` missing or of a wrong type.
+    #[error("it is JSON but no page: {0}")]
+    NotAPage(String),
+    /// A row with a field of a wrong type.
+    #[error("row {row}, field {field:?}: {why}")]
+    Row {
+        /// Its index in the page, from 0.
+        row: usize,
+        /// The field's name.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The body is larger than allowed.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, after decompression.
+        limit: usize,
+    },
+}
+
+impl PageError {
+    /// Something that does not even look like JSON, described by its beginning.
+    pub(crate) fn not_json(reply: &Reply) -> Option<Self> {
+        let first = reply.body.iter().find(|byte| !byte.is_ascii_whitespace());
+        let looks = first.is_none_or(|byte| matches!(byte, b'{' | b'['));
+        if looks && reply.content_type.contains("json") {
+            return None;
+        }
+        let beginning = String::from_utf8_lossy(&reply.body[..reply.body.len().min(400)]);
+        let beginning = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
+        let beginning: String = beginning.chars().take(40).collect();
+        let beginning = beginning.trim_end().to_owned();
+        let content_type = match reply.content_type.as_str() {
+            "" => "an answer without a content type".to_owned(),
+            content_type => content_type.to_owned(),
+        };
+        Some(Self::NotJson { content_type, beginning })
+    }
+
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotJson { .. } => {
+                "is the base URL the API's? a proxy or a sign-in page on the way may have answered \
+                 instead"
+            }
+            Self::NotAPage(_) => "is the base URL the API's?",
+            Self::TooLarge { .. } => {
+                "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
+            }
+            Self::Malformed { .. } => {
+                "the answer was cut short or damaged, here or on its way: run again, and tell those \
+                 who run the API if it stays so"
+            }
+            Self::Row { .. } => {
+                "the API sent a row that is no datapoint: tell those who run it; the rows of a page \
+                 count from 0"
+            }
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! Finds the rows of what is plainly a page, several times as fast as a parser that takes byte by byte.
+//!
+//! Gives what [`wire`](super::wire) would, or nothing: whatever is malformed, of a wrong type or
+//! nested deeply is left to it, to take or to explain. Never copies a value.
+
+use std::mem;
+
+use uuid::Uuid;
+
+use super::{
+    located::{Decoded, FIELDS, Located, Span, Text, Unknown},
+    tokens::Tokens,
+    wire::known_field,
+};
+
+/// A bit each; nobody's data is nested like this.
+const MAX_DEPTH: u32 = u64::BITS;
+
+struct Scan<'a> {
+    body: &'a str,
+    tokens: Tokens<'a>,
+}
+
+/// What the body says, if it is a page beyond doubt.
+pub(super) fn scan(body: &str) -> Option<Decoded> {
+    let mut scan = Scan { body, tokens: Tokens::new(body) };
+    let (mut count, mut has_next, mut rows) = (None, None, None);
+    scan.expect(b'{')?;
+    loop {
+        let name = scan.name()?;
+        match &body[name] {
+            r#""count""# => once(&mut count, scan.text()?.parse().ok()?)?,
+            r#""next""# => once(&mut has_next, is_string(scan.text()?)?)?,
+            r#""results""# => once(&mut rows, scan.rows()?)?,
+            name if name.contains('\\') => return None,
+            _ => {
+                scan.value()?;
+            }
+        }
+        if !scan.another(b'}')? {
+            break;
+        }
+    }
+    let compact = !scan.tokens.end()?;
+    Some(Decoded { count: count?, has_next: has_next.unwrap_or(false), rows: rows?, compact })
+}
+
+/// A field that comes twice is an error, and not for here.
+fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
+    field.replace(value).is_none().then_some(())
+}
+
+/// Whether the value is a string; `None` if it is neither that nor null.
+fn is_string(value: &str) -> Option<bool> {
+    match value {
+        "null" => Some(false),
+        _ => unescaped(value).map(|_| true),
+    }
+}
+
+/// A string without its quotes if it has no escapes, and otherwise what they stand for.
+fn unescaped(value: &str) -> Option<Result<&str, String>> {
+    let content = value.strip_prefix('"')?.strip_suffix('"')?;
+    if content.contains('\\') {
+        return serde_json::from_str(value).ok().map(Err);
+    }
+    Some(Ok(content))
+}
+
+impl<'a> Scan<'a> {
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        self.body.as_bytes()[at]
+    }
+
+    #[inline]
+    fn expect(&mut self, token: u8) -> Option<usize> {
+        let at = self.tokens.next()?;
+        (self.byte(at) == token).then_some(at)
+    }
+
+    /// Whether the object or array goes on, or ends with this.
+    #[inline]
+    fn another(&mut self, end: u8) -> Option<bool> {
+        let at = self.tokens.next()?;
+        match self.byte(at) {
+            b',' => Some(true),
+            byte if byte == end => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The end of what stands before the next token.
+    #[inline]
+    fn end(&mut self) -> Option<usize> {
+        let mut end = self.tokens.peek()?;
+        while matches!(self.byte(end - 1), b' ' | b'\t' | b'\n' | b'\r') {
+            end -= 1;
+        }
+        Some(end)
+    }
+
+    /// A field's name, quoted, and the colon after it.
+    #[inline]
+    fn name(&mut self) -> Option<Span> {
+        let start = self.expect(b'"')?;
+        let end = self.end()?;
+        self.expect(b':')?;
+        Some(start..end)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        self.value().map(|span| &self.body[span])
+    }
+
+    fn rows(&mut self) -> Option<Vec<Located>> {
+        let mut rows = Vec::new();
+        self.expect(b'[')?;
+        let next = self.tokens.peek()?;
+        if self.byte(next) == b']' {
+            self.tokens.next();
+            return Some(rows);
+        }
+        loop {
+            rows.push(self.row()?);
+            if !self.another(b']')? {
+                return Some(rows);
+            }
+        }
+    }
+
+    fn row(&mut self) -> Option<Located> {
+        let mut row = Located::default();
+        let mut unknown = Unknown::default();
+        let mut seen = [false; FIELDS.len()];
+        self.expect(b'{')?;
+        loop {
+            let name = &self.body[self.name()?];
+            let span = self.value()?;
+            let text = &self.body[span.clone()];
+            let known = known_field(name);
+            if let Some(index) = known
+                && mem::replace(&mut seen[index], true)
+            {
+                return None;
+            }
+            let span = (text != "null").then_some(span);
+            match known {
+                Some(0) => row.id = Uuid::try_parse(unescaped(text)?.ok()?).ok()?,
+                Some(1) => row.order = if span.is_some() { Some(integer(text)?) } else { None },
+                Some(2) => row.input = span,
+                Some(3) => row.expected_output = span,
+                Some(4) => {
+                    row.persona =
+                        if let Some(span) = span { Some(string(text, span)?) } else { None }
+                }
+                Some(5) => row.tags = span,
+                _ => unknown.push(name, text),
+            }
+            if !self.another(b'}')? {
+                break;
+            }
+        }
+        row.additional_properties = unknown.finish();
+        seen[0].then_some(row)
+    }
+
+    /// A value of any kind, from its first byte to its last.
+    fn value(&mut self) -> Option<Span> {
+        // Which of the containers that are open are objects, the innermost last.
+        let (mut objects, mut depth) = (0_u64, 0);
+        let start = self.tokens.peek()?;
+        loop {
+            let at = self.tokens.next()?;
+            match self.byte(at) {
+                b'"' => {}
+                open @ (b'{' | b'[') => {
+                    let next = self.tokens.peek()?;
+                    // In ASCII, what closes is two after what opens.
+                    if self.byte(next) == open + 2 {
+                        self.tokens.next();
+                    } else {
+                        if depth == MAX_DEPTH {
+                            return None;
+                        }
+                        depth += 1;
+                        objects = objects << 1 | u64::from(open == b'{');
+                        if open == b'{' {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                b'}' | b']' | b',' | b':' => return None,
+                _ => is_scalar(&self.body.as_bytes()[at..]).then_some(())?,
+            }
+            loop {
+                if depth == 0 {
+                    return Some(start..self.end()?);
+                }
+                let in_object = objects & 1 == 1;
+                let at = self.tokens.next()?;
+                match self.byte(at) {
+                    b',' => break,
+                    b'}' if in_object => {}
+                    b']' if !in_object => {}
+                    _ => return None,
+                }
+                depth -= 1;
+                objects >>= 1;
+            }
+            if objects & 1 == 1 {
+                self.key()?;
+            }
+        }
+    }
+
+    /// A name within a value, and the colon after it.
+    #[inline]
+    fn key(&mut self) -> Option<()> {
+        self.expect(b'"')?;
+        self.expect(b':').map(drop)
+    }
+}
+
+fn string(text: &str, span: Span) -> Option<Text> {
+    Some(match unescaped(text)? {
+        Ok(_) => Text::Borrowed(span.start + 1..span.end - 1),
+        Err(text) => Text::Owned(text.into()),
+    })
+}
+
+/// An integer, but not one that JSON has and `i64` has not.
+fn integer(text: &str) -> Option<i64> {
+    if text == "-0" { None } else { text.parse().ok() }
+}
+
+/// Whether the bytes begin with a number or a word of JSON, and something that ends it.
+fn is_scalar(bytes: &[u8]) -> bool {
+    let rest = match bytes {
+        [b't', b'r', b'u', b'e', rest @ ..] => rest,
+        [b'f', b'a', b'l', b's', b'e', rest @ ..] => rest,
+        [b'n', b'u', b'l', b'l', rest @ ..] => rest,
+        _ => match after_number(bytes) {
+            Some(rest) => rest,
+            None => return false,
+        },
+    };
+    matches!(rest, [] | [b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r', ..])
+}
+
+fn after_number(bytes: &[u8]) -> Option<&[u8]> {
+    let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let mut rest = match bytes {
+        [b'0', rest @ ..] => rest,
+        _ => after_digits(bytes)?,
+    };
+    if let [b'.', fraction @ ..] = rest {
+        rest = after_digits(fraction)?;
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let digits = match exponent {
+            [b'+' | b'-', digits @ ..] => digits,
+            digits => digits,
+        };
+        rest = after_digits(digits)?;
+    }
+    Some(rest)
+}
+
+fn after_digits(bytes: &[u8]) -> Option<&[u8]> {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (digits > 0).then(|| &bytes[digits..])
+}
