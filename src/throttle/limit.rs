@@ -85,6 +85,10 @@ impl fmt::Display for Concurrency {
 /// Where slow start begins. From less, a dataset of a hundred pages is half over before the limit has
 /// grown; from more, a server of two workers never shows its latency without a queue.
 const FIRST_LIMIT: usize = 8;
+/// In slow start, an answer that takes no longer than this times the quickest says that there is no
+/// queue yet, and makes room for two more requests where others make room for one. A request that
+/// opens a connection takes two round trips and is none of them.
+const QUICK: f64 = 1.5;
 /// So few in flight are no queue worth a trial.
 const NO_QUEUE: f64 = 4.0;
 /// What the limit keeps above the load that fills the server exactly.
@@ -198,6 +202,8 @@ struct Adaptive {
     round: Round,
     /// The latency of a request that does not queue.
     base: Option<f64>,
+    /// The least latency of any request.
+    quickest: f64,
     /// Refusals of requests that started before the last cut were part of its cause.
     cut_at: Option<Instant>,
     trial: Option<Trial>,
@@ -270,6 +276,7 @@ impl Adaptive {
             is_slow_start: true,
             round: Round::open(now, FIRST_LIMIT, 0),
             base: None,
+            quickest: f64::INFINITY,
             cut_at: None,
             trial: None,
             cohorts: 0,
@@ -292,8 +299,10 @@ impl Adaptive {
                 let in_use = self.limit < 2 * self.round.peak;
                 let is_calm = self.round.pushed_back == 0 && self.trial.is_none();
                 if self.is_slow_start && in_use && is_calm {
-                    self.limit = (self.limit + 1).min(InFlight::MAX);
+                    let step = if latency <= QUICK * self.quickest { 2 } else { 1 };
+                    self.limit = (self.limit + step).min(InFlight::MAX);
                 }
+                self.quickest = self.quickest.min(latency);
             }
             Finish::PushedBack if self.cut_at.is_none_or(|cut| started.at >= cut) => {
                 self.round.pushed_back += 1;

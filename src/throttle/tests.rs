@@ -232,6 +232,20 @@ async fn slow_start_doubles_each_round_trip() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn in_slow_start_a_quick_answer_makes_room_for_two_and_a_slow_one_for_one() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    let mut permits = Vec::new();
+    for page in 0..8 {
+        permits.push(throttle.acquire(page).await);
+    }
+    for (after, limit) in [(50, 10), (20, 12), (10, 13), (0, 14)] {
+        sleep(Duration::from_millis(after)).await;
+        permits.pop().unwrap().finish(Outcome::Success);
+        assert_eq!(throttle.limit(), limit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_few_milliseconds_more_never_shrink_the_limit() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     run(&throttle, 10, |_| Duration::from_millis(1)).await;
