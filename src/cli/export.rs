@@ -16,7 +16,7 @@ use super::{global::Global, parse, progress::Screen, query::Filters, storage::St
 #[command(after_help = "\
 Examples:
   overmind-export export ID -o rows.parquet
-  overmind-export export ID -o snapshots/today/ --rows-per-file 100000
+  overmind-export export ID -o today/ --rows-per-file 100000
   overmind-export export ID -o s3://bucket/datasets/today/
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
 pub(super) struct Export {

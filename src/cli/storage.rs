@@ -15,7 +15,7 @@ pub(super) struct Storage {
         long,
         value_name = "KEY=VALUE",
         value_parser = |text: &str| Ok::<_, String>(SecretString::from(text)),
-        help_heading = "Connection"
+        help_heading = "Object store"
     )]
     storage_option: Vec<SecretString>,
 }
