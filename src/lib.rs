@@ -97,11 +97,11 @@ mod verify;
 pub use batch::{Column, schema};
 pub use batches::Batches;
 pub use client::{
-    ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
-    Source,
+    ApiError, ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page,
+    PageError, Query, Row, Source,
 };
 pub use clock::{Clock, SystemClock};
-pub use config::{Api, Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
+pub use config::{Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 use overmind_export::{
-    Client, Error, ExportOptions, ExportPlan, Location, Rate, Result, StorageOptions,
+    Error, ExportOptions, ExportPlan, Location, Rate, Result, StorageOptions,
     demo::{Dataset, Options, Server},
 };
 
@@ -102,8 +102,10 @@ impl Demo {
         let id = dataset.id;
         super::block_on(async {
             let server = start(Options::default(), vec![dataset]).await?;
-            let client = Client::builder();
-            let client = global.configure(client).base_url(server.url()).api_key("demo").build()?;
+            let mut connection = global.connection();
+            connection.base_url = Some(server.url());
+            connection.api_key = Some("demo".into());
+            let client = connection.client()?;
             screen.say(&format!(
                 "An embedded API serves {} generated datapoints on {}.\n\n\
                  $ overmind-export export {id} -o {}",

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::client::ApiKey;
 
 const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
 
@@ -42,7 +43,10 @@ fn what_a_job_does_not_say_the_defaults_say() {
          on_result = [\"bin/tell\", \"x\"]\nschedule = \"30 2 * * mon-fri\"\n"
     ))
     .unwrap();
-    assert_eq!(config.api.api_key_file.as_deref(), Some(Path::new("/etc/overmind/overmind.key")));
+    assert_eq!(
+        config.api.api_key.as_ref().and_then(ApiKey::file),
+        Some(Path::new("/etc/overmind/overmind.key"))
+    );
     let [a, b] = &config.jobs[..] else { panic!("{config:?}") };
     assert_eq!((a.name.as_str(), a.line), ("a", 12));
     assert_eq!(a.selection, Selection::Dataset(ID.parse().unwrap()));
