@@ -81,6 +81,8 @@ mod facts;
 mod location;
 mod manifest;
 mod paginator;
+#[doc(hidden)]
+pub mod parse;
 mod plan;
 mod progress;
 mod proof;

@@ -6,7 +6,6 @@ mod demo;
 mod diff;
 mod export;
 mod global;
-mod parse;
 mod preview;
 mod progress;
 mod query;
@@ -23,7 +22,7 @@ use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
 };
-use overmind_export::{Error, Result};
+use overmind_export::{Error, Result, parse};
 use tokio::runtime::Builder;
 
 const STYLES: Styles = Styles::styled()

@@ -1,14 +1,12 @@
 //! `[api]`: how to reach the API. Environment and flags win over all of it.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use super::{
-    keys::duration,
-    section::{Item, Result, Section},
-};
+use super::section::{Item, Result, Section};
 use crate::{
     client::{ApiKey, Connection},
-    throttle::{Concurrency, Rate},
+    parse,
+    throttle::{Concurrency, InFlight},
 };
 
 /// Reads the table; what it does not say is `None`.
@@ -23,33 +21,21 @@ pub(super) fn read(
     api.ca_cert = section.read("ca_cert", path)?;
     api.allow_http = section.read("allow_http", Item::flag)?;
     api.concurrency = section.take("concurrency").map(|item| concurrency(&item)).transpose()?;
-    api.rate_limit = section.read("rate_limit", |item| item.parse(rate))?;
-    api.timeout = section.read("timeout", |item| item.parse(some_time))?;
-    api.connect_timeout = section.read("connect_timeout", |item| item.parse(some_time))?;
+    api.rate_limit = section.read("rate_limit", |item| item.parse(parse::rate))?;
+    api.timeout = section.read("timeout", |item| item.parse(parse::timeout))?;
+    api.connect_timeout = section.read("connect_timeout", |item| item.parse(parse::timeout))?;
     api.max_retries = section.read("max_retries", Item::integer)?;
-    api.retry_for = section.read("retry_for", |item| item.parse(duration))?;
+    api.retry_for = section.read("retry_for", |item| item.parse(parse::duration))?;
     section.finish()?;
     Ok(api)
 }
 
 /// `"auto"`, or a number with or without quotes.
 fn concurrency(item: &Item<'_>) -> Result<Concurrency> {
-    let why = "give \"auto\" or a number from 1 to 64";
+    let why = format!("give \"auto\" or a number from 1 to {}", InFlight::MAX);
     let text = match item.integer::<u64>() {
         Ok(number) => number.to_string(),
-        Err(_) => item.text().map_err(|_| item.wrong(why))?.to_owned(),
+        Err(_) => item.text().map_err(|_| item.wrong(&why))?.to_owned(),
     };
-    text.parse().map_err(|_| item.wrong(why))
-}
-
-fn rate(text: &str) -> Result<Rate, String> {
-    let why = "give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s";
-    text.parse().map_err(|_| why.to_owned())
-}
-
-fn some_time(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("nothing is done in no time at all".to_owned()),
-        time => Ok(time),
-    }
+    text.parse().map_err(|_| item.wrong(&why))
 }
