@@ -71,7 +71,9 @@ pub(super) struct Diff {
 impl Diff {
     /// Compares on a thread of its own, so that a signal ends it with nothing left behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
-        let storage = self.storage.options(global)?;
+        let output = self.output.as_ref().map(|path| path.to_string_lossy());
+        let places = [&*self.before, &*self.after, output.as_deref().unwrap_or_default()];
+        let storage = self.storage.options(global, &places)?;
         let (screen, stop) = (screen.clone(), Arc::<AtomicBool>::default());
         let told = stop.clone();
         super::block_on(async move {

@@ -87,14 +87,15 @@ pub(super) struct Export {
 impl Export {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let (json, dry_run) = (self.json, self.dry_run);
-        let storage = self.storage.options(global)?;
+        let config = global.config()?;
+        let storage = self.storage.options_with(global, config.as_ref())?;
         let plan = ExportPlan::new(ExportOptions { storage, ..self.into() })?;
         if json && *plan.target() == Target::Stdout {
             return Err(Error::Usage(
                 "--json and -o - both want standard output: leave one out".to_owned(),
             ));
         }
-        let client = global.client()?;
+        let client = global.client_of(config.as_ref())?;
         if dry_run {
             return super::block_on(async {
                 let would = Job::new(client, plan).dry_run().await?;

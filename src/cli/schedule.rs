@@ -132,7 +132,7 @@ impl Schedule {
     fn load(&self, global: &Global, metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
         let config = global.required_config()?;
         let client = global.client_of(Some(&config))?;
-        let storage = self.storage.options_with(global, &config)?;
+        let storage = self.storage.options_with(global, Some(&config))?;
         let entries = Planned::of(&config, &self.jobs, &client, &storage)?;
         metrics.follow(&client);
         Ok(entries)

@@ -56,7 +56,7 @@ impl Snapshot {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let config = global.required_config()?;
         let jobs = jobs_of(&config, &self.jobs)?;
-        let storage = self.storage.options_with(global, &config)?;
+        let storage = self.storage.options_with(global, Some(&config))?;
         if self.prune_dry_run {
             return self.show_retention(&jobs, &storage);
         }

@@ -22,7 +22,7 @@ pub(super) struct Snapshots {
 impl Snapshots {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let config = global.required_config()?;
-        let storage = self.storage.options_with(global, &config)?;
+        let storage = self.storage.options_with(global, Some(&config))?;
         let mut all = Vec::new();
         for job in super::snapshot::jobs_of(&config, &self.jobs)? {
             all.extend(list_snapshots(&job, &storage)?);
