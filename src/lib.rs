@@ -91,6 +91,8 @@ pub mod schedule;
 mod sink;
 mod snapshots;
 mod stamp;
+#[doc(hidden)]
+pub mod text;
 mod throttle;
 mod tls;
 mod urls;

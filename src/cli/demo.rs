@@ -83,7 +83,7 @@ impl Demo {
                  stop with Ctrl-C\n"
             ))?;
             // Stopping is how this ends well.
-            super::export::interrupted().await;
+            super::signals::stopped().await;
             server.stop().await;
             Ok(())
         })

@@ -17,9 +17,10 @@ use indicatif::HumanCount;
 use overmind_export::{
     DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
     StorageOptions, diff,
+    text::{harmless, plural},
 };
 
-use super::{global::Global, parse, progress::Screen, storage::Storage, table::harmless};
+use super::{global::Global, parse, progress::Screen, storage::Storage};
 
 /// The exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
@@ -84,7 +85,7 @@ impl Diff {
             let compared = tokio::select! {
                 // Signals are caught before anything is staged.
                 biased;
-                error = super::export::interrupted() => {
+                error = super::signals::interrupted() => {
                     stop.store(true, Ordering::Relaxed);
                     // A disk that hangs must not hold the process.
                     drop(tokio::time::timeout(PATIENCE, comparing).await);
@@ -345,7 +346,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
+    format!("{} {}", HumanCount(count), plural(count, noun))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod preview;
 mod progress;
 mod query;
 mod schedule;
+mod signals;
 mod snapshot;
 mod snapshots;
 mod storage;

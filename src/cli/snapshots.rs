@@ -4,7 +4,11 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use overmind_export::{ListedSnapshot, Result, list_snapshots};
 
-use super::{global::Global, storage::Storage, table::Text};
+use super::{
+    global::Global,
+    storage::Storage,
+    table::{Text, minute},
+};
 
 /// List the snapshots that are there
 #[derive(Debug, Args)]
@@ -47,8 +51,6 @@ fn row(snapshot: &ListedSnapshot) -> Vec<Text> {
         (None, true) => "yes".to_owned(),
         (None, false) => "no: interrupted".to_owned(),
     };
-    // To the minute is enough for people; --json has the whole.
-    let minute = |at: &String| at.chars().take(16).collect::<String>().replace('T', " ");
     let unchanged = snapshot.unchanged_until.as_ref();
     let unchanged = unchanged.map(|until| format!("as of {}", minute(until)));
     vec![
