@@ -6,12 +6,15 @@
 use std::{
     borrow::Cow,
     error::Error as StdError,
-    fmt, io,
+    fmt, io, iter,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::client::{ApiError, PageError};
+use crate::{
+    client::{ApiError, PageError},
+    text::{self, plural},
+};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -375,6 +378,16 @@ impl Error {
         Some(Cow::Borrowed(hint))
     }
 
+    /// The error and its causes on one line, without the hint: for a log or a list.
+    ///
+    /// ```
+    /// assert_eq!(overmind_export::Error::NoKey.one_line(), "no API key");
+    /// ```
+    pub fn one_line(&self) -> String {
+        let texts = iter::once(self.to_string()).chain(causes(self));
+        harmless(&texts.collect::<Vec<_>>().join(": "))
+    }
+
     /// The whole text that the command prints: the error, its causes, the hint.
     ///
     /// ```
@@ -407,20 +420,11 @@ impl fmt::Display for Report<'_> {
 /// nothing that a terminal would obey.
 pub(crate) fn harmless(text: &str) -> String {
     const LENGTH: usize = 2000;
-    let mut chars = text.chars();
-    let mut harmless: String = chars
-        .by_ref()
-        .take(LENGTH)
-        .map(|c| match c {
-            '\n' | '\r' | '\t' => ' ',
-            c if c.is_control() => char::REPLACEMENT_CHARACTER,
-            c => c,
-        })
-        .collect();
-    if chars.next().is_some() {
-        harmless.push('…');
+    let mut shown = text::harmless(text, LENGTH);
+    if text.chars().nth(LENGTH).is_some() {
+        shown.push('…');
     }
-    harmless
+    shown
 }
 
 /// The texts of the causes, outermost first, without those that only repeat the one before.
@@ -448,10 +452,6 @@ pub(crate) fn human(duration: Duration) -> String {
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-pub(crate) fn plural(count: u64, noun: &str) -> String {
-    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
 }
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ mod facts;
 mod location;
 mod manifest;
 mod paginator;
+#[doc(hidden)]
+pub mod parse;
 mod plan;
 mod progress;
 mod proof;
@@ -89,6 +91,8 @@ pub mod schedule;
 mod sink;
 mod snapshots;
 mod stamp;
+#[doc(hidden)]
+pub mod text;
 mod throttle;
 mod tls;
 mod urls;
@@ -97,11 +101,11 @@ mod verify;
 pub use batch::{Column, schema};
 pub use batches::Batches;
 pub use client::{
-    ApiError, Client, ClientBuilder, Datapoint, DatasetInfo, Meter, Page, PageError, Query, Row,
-    Source,
+    ApiError, ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page,
+    PageError, Query, Row, Source,
 };
 pub use clock::{Clock, SystemClock};
-pub use config::{Api, Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
+pub use config::{Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,

@@ -186,12 +186,12 @@ fn single_file(location: &Location, found: &mut Verification) -> Result<()> {
             return totals(&manifest, tally, found);
         }
         Ok(None) => {}
-        Err(error) => found.problems.push(flat(&error)),
+        Err(error) => found.problems.push(error.one_line()),
     }
     let reader = match read::open(location) {
         Ok(reader) => reader,
         Err(error) => {
-            found.problems.push(flat(&error));
+            found.problems.push(error.one_line());
             return Ok(());
         }
     };
@@ -213,7 +213,7 @@ fn single_file(location: &Location, found: &mut Verification) -> Result<()> {
             }
             (found.files, found.rows) = (1, rows);
         }
-        Err(error) => found.problems.push(flat(&error)),
+        Err(error) => found.problems.push(error.one_line()),
     }
     found.problems.extend(tally.repeated()?);
     Ok(())
@@ -263,7 +263,7 @@ fn one_part(
             found.files += 1;
             found.rows += rows;
         }
-        Err(error) => found.problems.push(flat(&error)),
+        Err(error) => found.problems.push(error.one_line()),
     }
     // The rows after a part that is damaged keep the numbers that their digests were made with.
     tally.rows = start + part.rows;
@@ -297,13 +297,4 @@ fn compare<T: PartialEq + std::fmt::Display>(
     if recorded != seen {
         found.problems.push(format!("{name}: {what} {seen}, recorded {recorded}"));
     }
-}
-
-/// An error and its causes on one line.
-fn flat(error: &Error) -> String {
-    let mut text = error.to_string();
-    for cause in crate::error::causes(error) {
-        text = format!("{text}: {cause}");
-    }
-    text
 }

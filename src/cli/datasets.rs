@@ -4,7 +4,11 @@ use clap::Args;
 use futures::TryStreamExt;
 use overmind_export::{DatasetInfo, Result};
 
-use super::{global::Global, query::Filters, table::Text};
+use super::{
+    global::Global,
+    query::Filters,
+    table::{Text, minute},
+};
 
 /// List the datasets that the key can see
 #[derive(Debug, Args)]
@@ -38,8 +42,6 @@ fn row(dataset: &DatasetInfo) -> Vec<Text> {
     let number = |number: Option<String>| Text::Right(number.unwrap_or_else(|| "-".to_owned()));
     let text = |text: Option<&str>| Text::Left(text.unwrap_or("-").to_owned());
     let rows = dataset.num_datapoints.map(|rows| indicatif::HumanCount(rows).to_string());
-    // To the minute is enough for people; --json has the whole.
-    let minute = |at: &str| at.chars().take(16).collect::<String>().replace('T', " ");
     let created = dataset.created_at.as_deref().map(minute);
     vec![
         Text::Whole(dataset.id.to_string()),

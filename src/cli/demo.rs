@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 use overmind_export::{
-    Client, Error, ExportOptions, ExportPlan, Query, Rate, Result,
+    Error, ExportOptions, ExportPlan, Location, Rate, Result, StorageOptions,
     demo::{Dataset, Options, Server},
 };
 
@@ -83,7 +83,7 @@ impl Demo {
                  stop with Ctrl-C\n"
             ))?;
             // Stopping is how this ends well.
-            super::export::interrupted().await;
+            super::signals::stopped().await;
             server.stop().await;
             Ok(())
         })
@@ -100,10 +100,12 @@ impl Demo {
         let path = folder.join("datapoints.parquet");
         let dataset = Dataset::generated(self.rows, SEED);
         let id = dataset.id;
-        let table = super::block_on(async {
+        super::block_on(async {
             let server = start(Options::default(), vec![dataset]).await?;
-            let client = Client::builder();
-            let client = global.configure(client).base_url(server.url()).api_key("demo").build()?;
+            let mut connection = global.connection();
+            connection.base_url = Some(server.url());
+            connection.api_key = Some("demo".into());
+            let client = connection.client()?;
             screen.say(&format!(
                 "An embedded API serves {} generated datapoints on {}.\n\n\
                  $ overmind-export export {id} -o {}",
@@ -112,15 +114,15 @@ impl Demo {
                 path.display()
             ));
             let options = ExportOptions { overwrite: true, ..ExportOptions::new(id, &path) };
-            super::export::run(client.clone(), ExportPlan::new(options)?, screen).await?;
-            let rows = self.rows.clamp(1, 5) as u32;
-            let table = super::preview::table(&client, id, Query::default(), rows, &[]).await?;
+            super::export::run(client, ExportPlan::new(options)?, screen).await?;
             server.stop().await;
-            Ok(table)
+            Ok(())
         })?;
+        let location = Location::parse(&path.display().to_string(), &StorageOptions::default())?;
+        let table = super::preview::table_of_export(&location, 5, &[])?;
         let path = path.display();
         super::print(&format!(
-            "\n$ overmind-export preview {id}\n{table}\nOpen it:\n  \
+            "\n$ overmind-export preview {path}\n{table}\nOpen it:\n  \
              duckdb -c \"from '{path}' limit 5\"\n  \
              python -c \"import pandas; print(pandas.read_parquet('{path}'))\"\n  \
              python -c \"import polars; print(polars.read_parquet('{path}'))\"\n"

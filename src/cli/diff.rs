@@ -17,9 +17,10 @@ use indicatif::HumanCount;
 use overmind_export::{
     DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
     StorageOptions, diff,
+    text::{harmless, plural},
 };
 
-use super::{global::Global, parse, progress::Screen, storage::Storage, table::harmless};
+use super::{global::Global, parse, progress::Screen, storage::Storage};
 
 /// The exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
@@ -71,7 +72,9 @@ pub(super) struct Diff {
 impl Diff {
     /// Compares on a thread of its own, so that a signal ends it with nothing left behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
-        let storage = self.storage.options(global)?;
+        let output = self.output.as_ref().map(|path| path.to_string_lossy());
+        let places = [&*self.before, &*self.after, output.as_deref().unwrap_or_default()];
+        let storage = self.storage.options(global, &places)?;
         let (screen, stop) = (screen.clone(), Arc::<AtomicBool>::default());
         let told = stop.clone();
         super::block_on(async move {
@@ -82,7 +85,7 @@ impl Diff {
             let compared = tokio::select! {
                 // Signals are caught before anything is staged.
                 biased;
-                error = super::export::interrupted() => {
+                error = super::signals::interrupted() => {
                     stop.store(true, Ordering::Relaxed);
                     // A disk that hangs must not hold the process.
                     drop(tokio::time::timeout(PATIENCE, comparing).await);
@@ -343,7 +346,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
+    format!("{} {}", HumanCount(count), plural(count, noun))
 }
 
 #[cfg(test)]

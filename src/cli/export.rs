@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use overmind_export::{
     Client, Column, Compression, DryRun, Error, Export as Job, ExportOptions, ExportPlan, Format,
-    PageRange, Result, Summary, Target,
+    PageRange, Result, Summary, Target, text::plural,
 };
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::{global::Global, parse, progress::Screen, query::Filters, storage::St
 #[command(after_help = "\
 Examples:
   overmind-export export ID -o rows.parquet
-  overmind-export export ID -o snapshots/today/ --rows-per-file 100000
+  overmind-export export ID -o today/ --rows-per-file 100000
   overmind-export export ID -o s3://bucket/datasets/today/
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
 pub(super) struct Export {
@@ -87,14 +87,15 @@ pub(super) struct Export {
 impl Export {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let (json, dry_run) = (self.json, self.dry_run);
-        let storage = self.storage.options(global)?;
+        let config = global.config()?;
+        let storage = self.storage.options_with(global, config.as_ref())?;
         let plan = ExportPlan::new(ExportOptions { storage, ..self.into() })?;
         if json && *plan.target() == Target::Stdout {
             return Err(Error::Usage(
                 "--json and -o - both want standard output: leave one out".to_owned(),
             ));
         }
-        let client = global.client()?;
+        let client = global.client_of(config.as_ref())?;
         if dry_run {
             return super::block_on(async {
                 let would = Job::new(client, plan).dry_run().await?;
@@ -113,7 +114,7 @@ impl Export {
 pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
     let job = Job::new(client.clone(), plan);
     let shown = screen.show(client, job.progress());
-    let result = job.run_until(interrupted()).await;
+    let result = job.run_until(super::signals::interrupted()).await;
     shown.end();
     let summary = result?;
     screen.say(&report(&summary));
@@ -143,36 +144,10 @@ impl From<Export> for ExportOptions {
     }
 }
 
-/// Ends with the error that a signal means.
-pub(super) async fn interrupted() -> Error {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let error = |signal, number| Error::Interrupted { signal, number, hint: None };
-        let streams = signal(SignalKind::interrupt())
-            .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-        match streams {
-            Ok((mut interrupt, mut terminate)) => tokio::select! {
-                _ = interrupt.recv() => error("SIGINT", 2),
-                _ = terminate.recv() => error("SIGTERM", 15),
-            },
-            // Without handlers the signals end the process by themselves.
-            Err(_) => std::future::pending().await,
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => Error::Interrupted { signal: "Ctrl-C", number: 2, hint: None },
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
 fn report(summary: &Summary) -> String {
     use overmind_export::Completeness;
     let seconds = summary.seconds.max(0.001);
-    let files = if summary.files == 1 { "file" } else { "files" };
+    let files = plural(summary.files, "file");
     let claim = match summary.completeness {
         Completeness::Proven => "complete: every row once",
         Completeness::Partial => "a part of the dataset",
@@ -193,7 +168,7 @@ fn announce(would: &DryRun) -> String {
         indicatif::HumanCount(would.rows),
         indicatif::HumanCount(would.count),
         indicatif::HumanCount(would.requests),
-        if would.requests == 1 { "request" } else { "requests" },
+        plural(would.requests, "request"),
         would.page_size,
         would.output,
     )

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use overmind_export::{Client, ClientBuilder, Concurrency, Config, Error, Rate, Result};
+use overmind_export::{ApiKey, Client, Concurrency, Config, Connection, Error, Rate, Result};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{parse, progress::Screen};
@@ -18,10 +18,10 @@ pub(crate) struct Global {
     /// Where the API lives [default: the environment, the configuration file, then
     /// https://api.overmindlab.ai]
     #[arg(long, global = true, value_name = "URL")]
-    pub(super) base_url: Option<String>,
+    base_url: Option<String>,
     /// Read the key from the first line of this file
     #[arg(long, global = true, value_name = "FILE")]
-    pub(super) api_key_file: Option<PathBuf>,
+    api_key_file: Option<PathBuf>,
     /// Trust the certificates in this PEM file besides the system's
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) ca_cert: Option<PathBuf>,
@@ -48,9 +48,9 @@ pub(crate) struct Global {
     /// never answered]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration)]
     retry_for: Option<Duration>,
-    /// The largest page to accept, after decompression
-    #[arg(long, global = true, value_name = "BYTES", default_value = "64MiB", value_parser = parse::bytes)]
-    max_page_bytes: usize,
+    /// The largest page to accept, after decompression [default: 64MiB]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = parse::bytes)]
+    max_page_bytes: Option<usize>,
     /// Show nothing but errors
     #[arg(short, long, global = true, help_heading = "Display")]
     quiet: bool,
@@ -114,55 +114,25 @@ impl Global {
 
     /// Likewise, where the configuration has been read already.
     pub(super) fn client_of(&self, config: Option<&Config>) -> Result<Client> {
-        let mut builder = ClientBuilder::default();
-        if let Some(api) = config.map(|config| &config.api) {
-            builder = api.configure(builder);
-            // A key file that nothing asks for need not be there.
-            if let Some(path) = &api.api_key_file
-                && self.api_key_file.is_none()
-                && !ClientBuilder::env_has_key()
-            {
-                builder = builder.api_key_file(path)?;
-            }
-        }
-        builder = builder.env();
-        if let Some(url) = &self.base_url {
-            builder = builder.base_url(url);
-        }
-        if let Some(path) = &self.api_key_file {
-            builder = builder.api_key_file(path)?;
-        }
-        self.configure(builder).build()
+        let file = config.map(|config| config.api.clone()).unwrap_or_default();
+        self.connection().or(Connection::from_env()).or(file).client()
     }
 
-    /// The options of a connection besides where to and with which key.
-    pub(super) fn configure(&self, mut builder: ClientBuilder) -> ClientBuilder {
-        builder = builder.max_page_bytes(self.max_page_bytes);
-        if self.allow_http {
-            builder = builder.allow_http(true);
-        }
-        if let Some(concurrency) = self.concurrency {
-            builder = builder.concurrency(concurrency);
-        }
-        if let Some(timeout) = self.timeout {
-            builder = builder.timeout(timeout);
-        }
-        if let Some(timeout) = self.connect_timeout {
-            builder = builder.connect_timeout(timeout);
-        }
-        if let Some(retries) = self.max_retries {
-            builder = builder.max_retries(retries);
-        }
-        if let Some(path) = &self.ca_cert {
-            builder = builder.ca_cert(path);
-        }
-        if let Some(rate) = self.rate_limit {
-            builder = builder.rate_limit(rate);
-        }
-        if let Some(time) = self.retry_for {
-            builder = builder.retry_for(time);
-        }
-        builder
+    /// What the flags say about the connection.
+    pub(super) fn connection(&self) -> Connection {
+        let mut typed = Connection::default();
+        typed.base_url = self.base_url.clone();
+        typed.api_key = self.api_key_file.clone().map(ApiKey::File);
+        typed.ca_cert = self.ca_cert.clone();
+        typed.allow_http = self.allow_http.then_some(true);
+        typed.concurrency = self.concurrency;
+        typed.rate_limit = self.rate_limit;
+        typed.timeout = self.timeout;
+        typed.connect_timeout = self.connect_timeout;
+        typed.max_retries = self.max_retries;
+        typed.retry_for = self.retry_for;
+        typed.max_page_bytes = self.max_page_bytes;
+        typed
     }
 
     /// What standard error shows; starts logging, of what happens too where that is the output.

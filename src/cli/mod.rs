@@ -6,11 +6,11 @@ mod demo;
 mod diff;
 mod export;
 mod global;
-mod parse;
 mod preview;
 mod progress;
 mod query;
 mod schedule;
+mod signals;
 mod snapshot;
 mod snapshots;
 mod storage;
@@ -23,7 +23,7 @@ use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
 };
-use overmind_export::{Error, Result};
+use overmind_export::{Error, Result, parse};
 use tokio::runtime::Builder;
 
 const STYLES: Styles = Styles::styled()

@@ -4,8 +4,8 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
 use clap::Args;
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Client, Column, Encoding, Error, Format, Query, Result, Row, Sink, StreamOptions,
-    schema, write_pages,
+    Batches, Client, Column, Encoding, Error, Format, Location, Query, Result, Row, Sink,
+    StreamOptions, schema, write_pages,
 };
 use uuid::Uuid;
 
@@ -80,34 +80,12 @@ impl Preview {
     }
 
     fn export(&self, text: &str, global: &Global) -> Result<()> {
-        let batches = Batches::open(&self.storage.location(text, global)?)?;
-        let count = batches.rows();
-        let mut left = self.rows as usize;
-        let mut first: Vec<RecordBatch> = Vec::new();
-        for batch in batches {
-            let batch = batch?;
-            let batch = batch.slice(0, batch.num_rows().min(left));
-            left -= batch.num_rows();
-            first.push(batch);
-            if left == 0 {
-                break;
-            }
-        }
-        let has = |column: &Column| {
-            let mut schemas = first.iter().map(RecordBatch::schema);
-            first.is_empty() || schemas.any(|schema| schema.index_of(column.name()).is_ok())
-        };
-        if let Some(column) = self.columns.iter().find(|column| !has(column)) {
-            return Err(Error::Usage(format!("the export has no column {column}")));
-        }
+        let location = self.storage.location(text, global)?;
         if !self.json {
-            let rows = first.iter().flat_map(|batch| {
-                (0..batch.num_rows())
-                    .map(|row| Column::ALL.map(|column| cell(batch, row, column)).to_vec())
-            });
-            return super::print(&render(rows.collect(), count, &self.columns));
+            return super::print(&table_of_export(&location, self.rows, &self.columns)?);
         }
-        let all = Column::ALL.into_iter().filter(has);
+        let (first, _) = beginning_of(&location, self.rows, &self.columns)?;
+        let all = Column::ALL.into_iter().filter(|column| has(&first, *column));
         let columns: Vec<_> =
             all.filter(|it| self.columns.is_empty() || self.columns.contains(it)).collect();
         let mut sink = json_lines(&columns)?;
@@ -119,6 +97,49 @@ impl Preview {
         }
         sink.finish("{}").map(drop).map_err(unwrap_stdout)
     }
+}
+
+/// The first rows of an export, and how many it has if it says so; refuses columns that it lacks.
+fn beginning_of(
+    location: &Location,
+    rows: u32,
+    columns: &[Column],
+) -> Result<(Vec<RecordBatch>, Option<u64>)> {
+    let batches = Batches::open(location)?;
+    let count = batches.rows();
+    let mut left = rows as usize;
+    let mut first: Vec<RecordBatch> = Vec::new();
+    for batch in batches {
+        let batch = batch?;
+        let batch = batch.slice(0, batch.num_rows().min(left));
+        left -= batch.num_rows();
+        first.push(batch);
+        if left == 0 {
+            break;
+        }
+    }
+    match columns.iter().find(|column| !has(&first, **column)) {
+        Some(column) => Err(Error::Usage(format!("the export has no column {column}"))),
+        None => Ok((first, count)),
+    }
+}
+
+fn has(batches: &[RecordBatch], column: Column) -> bool {
+    let mut schemas = batches.iter().map(RecordBatch::schema);
+    batches.is_empty() || schemas.any(|schema| schema.index_of(column.name()).is_ok())
+}
+
+/// The first rows of an export as a table; all columns that hold something, or those that are named.
+pub(super) fn table_of_export(
+    location: &Location,
+    rows: u32,
+    columns: &[Column],
+) -> Result<String> {
+    let (first, count) = beginning_of(location, rows, columns)?;
+    let rows = first.iter().flat_map(|batch| {
+        (0..batch.num_rows()).map(|row| Column::ALL.map(|column| cell(batch, row, column)).to_vec())
+    });
+    Ok(render(rows.collect(), count, columns))
 }
 
 fn json_lines(columns: &[Column]) -> Result<Box<dyn Sink>> {
@@ -151,7 +172,7 @@ fn options(rows: u32) -> StreamOptions {
 }
 
 /// The first rows as a table; all columns that hold something, or those that are named.
-pub(super) async fn table(
+async fn table(
     client: &Client,
     dataset: Uuid,
     query: Query,

@@ -9,14 +9,18 @@ use overmind_export::{
     schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
 };
 use serde::Serialize;
-#[cfg(unix)]
-use tokio::signal::unix;
 use tokio::{
     sync::{Notify, mpsc},
     time::sleep,
 };
 
-use super::{global::Global, parse, storage::Storage, table::Text};
+use super::{
+    global::Global,
+    parse,
+    signals::{Signal, Signals},
+    storage::Storage,
+    table::Text,
+};
 
 /// What runs has this long to end after a signal; the process is gone within ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
@@ -105,25 +109,23 @@ impl Schedule {
                             drop(sender.send(entries));
                         }
                         Err(error) => tracing::error!(
-                            error = %one_line(&error),
+                            error = %error.one_line(),
                             "the configuration file is wrong: going on with the old one"
                         ),
                     }
                 }
                 // Whoever asks twice means now.
                 Signal::Stop(..) if ended_by.is_some() => hurry.notify_one(),
-                Signal::Stop(signal, number) => {
-                    tracing::info!(signal, "stopping");
-                    stop.request(signal, number);
-                    ended_by = Some((signal, number));
+                Signal::Stop(stopped) => {
+                    tracing::info!(signal = stopped.name, "stopping");
+                    stop.request(stopped.name, stopped.number);
+                    ended_by = Some(stopped);
                 }
             }
         }
         drop(server);
         match ended_by {
-            Some((signal, number)) => {
-                Err(Error::Interrupted { signal, number, hint: Some(START_AGAIN) })
-            }
+            Some(stopped) => Err(stopped.error(Some(START_AGAIN))),
             None => Err(Error::Internal("the schedule ended by itself".to_owned())),
         }
     }
@@ -132,7 +134,7 @@ impl Schedule {
     fn load(&self, global: &Global, metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
         let config = global.required_config()?;
         let client = global.client_of(Some(&config))?;
-        let storage = self.storage.options_with(global, &config)?;
+        let storage = self.storage.options_with(global, Some(&config))?;
         let entries = Planned::of(&config, &self.jobs, &client, &storage)?;
         metrics.follow(&client);
         Ok(entries)
@@ -216,63 +218,4 @@ async fn serve_metrics(addr: SocketAddr, metrics: &Arc<Metrics>) -> Result<Metri
         tracing::warn!(%addr, "metrics can be read from other machines");
     }
     Ok(server)
-}
-
-fn one_line(error: &Error) -> String {
-    let report = error.report().to_string();
-    let lines = report.lines().map(|line| line.trim().trim_start_matches("error: "));
-    lines.collect::<Vec<_>>().join("; ")
-}
-
-/// What a signal asks for.
-enum Signal {
-    Reload,
-    Stop(&'static str, u8),
-}
-
-/// The signals that mean something here, heard from the moment that this is made.
-struct Signals {
-    #[cfg(unix)]
-    hangup: unix::Signal,
-    #[cfg(unix)]
-    interrupt: unix::Signal,
-    #[cfg(unix)]
-    terminate: unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Result<Self> {
-        let signal = |kind| {
-            unix::signal(kind)
-                .map_err(|error| Error::Internal(format!("listening for signals: {error}")))
-        };
-        Ok(Self {
-            hangup: signal(unix::SignalKind::hangup())?,
-            interrupt: signal(unix::SignalKind::interrupt())?,
-            terminate: signal(unix::SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT", 2),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM", 15),
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) -> Signal {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => Signal::Stop("Ctrl-C", 2),
-            Err(_) => std::future::pending().await,
-        }
-    }
 }

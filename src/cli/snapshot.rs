@@ -17,6 +17,7 @@ use super::{
     global::Global,
     parse,
     progress::{Screen, Shown},
+    signals::{Stopped, stopped},
     storage::Storage,
     table::Text,
 };
@@ -56,7 +57,7 @@ impl Snapshot {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let config = global.required_config()?;
         let jobs = jobs_of(&config, &self.jobs)?;
-        let storage = self.storage.options_with(global, &config)?;
+        let storage = self.storage.options_with(global, Some(&config))?;
         if self.prune_dry_run {
             return self.show_retention(&jobs, &storage);
         }
@@ -70,11 +71,8 @@ impl Snapshot {
         let results = super::block_on(async {
             let asked = stop.clone();
             let signals = tokio::spawn(async move {
-                if let Error::Interrupted { signal, number, .. } =
-                    super::export::interrupted().await
-                {
-                    asked.request(signal, number);
-                }
+                let Stopped { name, number } = stopped().await;
+                asked.request(name, number);
             });
             let results = run_jobs(&client, &jobs, &options, &stop).await;
             signals.abort();

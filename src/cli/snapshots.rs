@@ -4,7 +4,11 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use overmind_export::{ListedSnapshot, Result, list_snapshots};
 
-use super::{global::Global, storage::Storage, table::Text};
+use super::{
+    global::Global,
+    storage::Storage,
+    table::{Text, minute},
+};
 
 /// List the snapshots that are there
 #[derive(Debug, Args)]
@@ -22,7 +26,7 @@ pub(super) struct Snapshots {
 impl Snapshots {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let config = global.required_config()?;
-        let storage = self.storage.options_with(global, &config)?;
+        let storage = self.storage.options_with(global, Some(&config))?;
         let mut all = Vec::new();
         for job in super::snapshot::jobs_of(&config, &self.jobs)? {
             all.extend(list_snapshots(&job, &storage)?);
@@ -47,8 +51,6 @@ fn row(snapshot: &ListedSnapshot) -> Vec<Text> {
         (None, true) => "yes".to_owned(),
         (None, false) => "no: interrupted".to_owned(),
     };
-    // To the minute is enough for people; --json has the whole.
-    let minute = |at: &String| at.chars().take(16).collect::<String>().replace('T', " ");
     let unchanged = snapshot.unchanged_until.as_ref();
     let unchanged = unchanged.map(|until| format!("as of {}", minute(until)));
     vec![

@@ -15,16 +15,29 @@ pub(super) struct Storage {
         long,
         value_name = "KEY=VALUE",
         value_parser = |text: &str| Ok::<_, String>(SecretString::from(text)),
-        help_heading = "Connection"
+        help_heading = "Object store"
     )]
     storage_option: Vec<SecretString>,
 }
 
 impl Storage {
-    /// The settings, with the authority to trust that the connection to the API has.
-    pub(super) fn options(&self, global: &Global) -> Result<StorageOptions> {
+    /// The settings for these places, with the authority to trust that the connection to the API has:
+    /// the flag's, or the configuration file's, which local paths alone do not need.
+    pub(super) fn options(&self, global: &Global, places: &[&str]) -> Result<StorageOptions> {
+        let remote = places.iter().any(|place| place.contains("://"));
+        let config = if remote && global.ca_cert.is_none() { global.config()? } else { None };
+        self.options_with(global, config.as_ref())
+    }
+
+    /// Likewise, where the configuration has been read already.
+    pub(super) fn options_with(
+        &self,
+        global: &Global,
+        config: Option<&Config>,
+    ) -> Result<StorageOptions> {
         let mut options = StorageOptions::default();
-        if let Some(path) = &global.ca_cert {
+        let named = config.and_then(|config| config.api.ca_cert.as_ref());
+        if let Some(path) = global.ca_cert.as_ref().or(named) {
             options = options.with_ca_cert(path);
         }
         for option in &self.storage_option {
@@ -39,17 +52,8 @@ impl Storage {
         Ok(options)
     }
 
-    /// Likewise; the authority may be the one that the configuration file names.
-    pub(super) fn options_with(&self, global: &Global, config: &Config) -> Result<StorageOptions> {
-        let options = self.options(global)?;
-        Ok(match &config.api.ca_cert {
-            Some(path) if global.ca_cert.is_none() => options.with_ca_cert(path),
-            _ => options,
-        })
-    }
-
     /// The place that was typed.
     pub(super) fn location(&self, text: &str, global: &Global) -> Result<Location> {
-        Location::parse(text, &self.options(global)?)
+        Location::parse(text, &self.options(global, &[text])?)
     }
 }

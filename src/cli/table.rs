@@ -4,6 +4,7 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::NOTHING,
 };
 use console::Term;
+use overmind_export::text::harmless;
 
 /// Lines of a cell; what is longer is shortened.
 const LINES: usize = 3;
@@ -47,16 +48,9 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>)
     text
 }
 
-/// The beginning of a text without anything that a terminal would obey.
-pub(super) fn harmless(text: &str, length: usize) -> String {
-    text.chars()
-        .take(length)
-        .map(|c| match c {
-            '\n' | '\t' | '\r' => ' ',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
+/// To the minute is enough for people; `--json` has the whole.
+pub(super) fn minute(time: &str) -> String {
+    time.chars().take(16).collect::<String>().replace('T', " ")
 }
 
 #[cfg(test)]

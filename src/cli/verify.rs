@@ -21,20 +21,36 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
-        let mut damaged = 0;
-        for path in &self.paths {
-            let found = verify(&self.storage.location(path, global)?)?;
+        let (mut damaged, mut unread) = (0, None);
+        let locations = self.paths.iter().map(|path| self.storage.location(path, global));
+        // What is typed wrong is told before anything is read.
+        for location in locations.collect::<Result<Vec<_>>>()? {
+            let found = match verify(&location) {
+                Ok(found) => found,
+                // The first is the one to end with; none keeps the others from being checked.
+                Err(error) if unread.is_none() => {
+                    unread = Some(error);
+                    continue;
+                }
+                Err(error) => {
+                    screen.complain(error.report().to_string().trim_end());
+                    continue;
+                }
+            };
             damaged += u64::from(!found.is_ok());
-            if self.json {
-                super::print_json(&found)?;
-            } else {
-                self.tell(&found, screen)?;
-            }
+            super::heard(match self.json {
+                true => super::print_json(&found),
+                false => self.tell(&found, screen),
+            })?;
         }
-        match damaged {
-            0 => Ok(()),
-            damaged => Err(Error::Unverified { damaged, of: self.paths.len() as u64 }),
+        if damaged == 0 {
+            return unread.map_or(Ok(()), Err);
         }
+        // That data is damaged is worse than not to know.
+        if let Some(error) = unread {
+            screen.complain(error.report().to_string().trim_end());
+        }
+        Err(Error::Unverified { damaged, of: self.paths.len() as u64 })
     }
 
     fn tell(&self, found: &Verification, screen: &Screen) -> Result<()> {

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
 /// The variables of the vendor's tools, the current ones first.
 pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
-const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
+pub(super) const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
 
 /// Options of a [`Client`].
 ///
@@ -79,23 +79,12 @@ impl Default for ClientBuilder {
 impl ClientBuilder {
     /// The defaults, with key and base URL from the environment where it has them.
     pub fn from_env() -> Self {
-        Self::default().env()
-    }
-
-    /// Key and base URL from the environment where it has them, in place of what was set.
-    pub fn env(mut self) -> Self {
-        if let Some(key) = variable(KEY_VARIABLES) {
-            self.api_key = Some(key.into());
+        let defaults = Self::default();
+        Self {
+            api_key: variable(KEY_VARIABLES).map(SecretString::from),
+            base_url: variable(URL_VARIABLES).unwrap_or(defaults.base_url),
+            ..defaults
         }
-        if let Some(url) = variable(URL_VARIABLES) {
-            self.base_url = url;
-        }
-        self
-    }
-
-    /// Whether the environment has a key.
-    pub fn env_has_key() -> bool {
-        variable(KEY_VARIABLES).is_some()
     }
 
     /// Where the API lives; default `https://api.overmindlab.ai`. A path is kept as a prefix.
@@ -276,7 +265,7 @@ impl ClientBuilder {
 }
 
 /// The first of these variables that is set and not empty.
-fn variable(names: [&str; 2]) -> Option<String> {
+pub(super) fn variable(names: [&str; 2]) -> Option<String> {
     names.into_iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
 }
 

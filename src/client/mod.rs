@@ -5,6 +5,7 @@
 
 mod api_error;
 mod builder;
+mod connection;
 mod datasets;
 mod meter;
 mod page;
@@ -21,6 +22,7 @@ pub(crate) use self::builder::KEY_VARIABLES;
 pub use self::{
     api_error::ApiError,
     builder::ClientBuilder,
+    connection::{ApiKey, Connection},
     datasets::DatasetInfo,
     meter::Meter,
     page::{Datapoint, Page, PageError, Row},

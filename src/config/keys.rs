@@ -12,8 +12,8 @@ use super::{
 use crate::{
     batch::Column,
     client::Source,
-    error::Error,
     location::StorageOptions,
+    parse,
     sink::{Compression, Format},
 };
 
@@ -59,7 +59,7 @@ pub(super) enum Select {
 impl Keys {
     /// Takes every key of a job but its name.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let id = |item: &Item<'_>| item.parse(uuid);
+        let id = |item: &Item<'_>| item.parse(parse::id);
         let text = |item: &Item<'_>| item.text().map(str::to_owned);
         let keys = Self {
             dataset: section.read("dataset", id)?,
@@ -68,15 +68,15 @@ impl Keys {
             agent: section.read("agent", id)?,
             generator_model: section.read("generator_model", text)?,
             search: section.read("search", text)?,
-            source: section.read("source", |item| item.parse(library))?,
+            source: section.read("source", |item| item.parse(parse::value))?,
             version: section.read("version", Item::integer)?,
             version_min: section.read("version_min", Item::integer)?,
             version_max: section.read("version_max", Item::integer)?,
             ordering: section.read("ordering", text)?,
             root: section.read("root", text)?,
             storage: section.read("storage", storage)?,
-            format: section.read("format", |item| item.parse(library))?,
-            compression: section.read("compression", |item| item.parse(library))?,
+            format: section.read("format", |item| item.parse(parse::value))?,
+            compression: section.read("compression", |item| item.parse(parse::value))?,
             columns: section.read("columns", columns)?,
             page_size: section.read("page_size", positive)?,
             rows_per_file: section.read("rows_per_file", positive)?,
@@ -138,19 +138,6 @@ impl Keys {
     }
 }
 
-/// A value that the library knows how to read.
-fn library<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| match error {
-        Error::Invalid { why, .. } => why,
-        error => error.to_string(),
-    })
-}
-
-fn uuid(text: &str) -> Result<Uuid, String> {
-    let why = "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
-    text.trim().parse().map_err(|_| why.to_owned())
-}
-
 fn select(text: &str) -> Result<Select, String> {
     match text {
         "latest" => Ok(Select::Latest),
@@ -179,16 +166,10 @@ fn timezone(text: &str) -> Result<Tz, String> {
     })
 }
 
-/// `50ms`, `10m`, `1h 30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let why = "give a number with a unit, such as 30s, 10m or 2h";
-    humantime::parse_duration(text).map_err(|_| why.to_owned())
-}
-
 /// No jitter reaches the next run, and beyond a day a month was mistaken for a minute.
 fn jitter(text: &str) -> Result<Duration, String> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    match duration(text)? {
+    match parse::duration(text)? {
         long if long > DAY => {
             Err("it is at most a day: 10m is ten minutes, 10M ten months".to_owned())
         }
@@ -197,7 +178,7 @@ fn jitter(text: &str) -> Result<Duration, String> {
 }
 
 fn columns(item: &Item<'_>) -> Result<Vec<Column>> {
-    let columns = item.texts()?.into_iter().map(|name| library(&name));
+    let columns = item.texts()?.into_iter().map(|name| parse::value(&name));
     columns.collect::<Result<_, String>>().map_err(|why| item.wrong(why))
 }
 

@@ -18,17 +18,14 @@ use std::{
 
 use toml::de::DeTable;
 
+pub use self::job::{DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub(crate) use self::section::nearest;
-pub use self::{
-    api::Api,
-    job::{DatasetName, Job, Keep, Schedule, Selection, Unchanged},
-};
 use self::{
     keys::{Keys, Select},
     section::{Section, Wrong},
 };
 use crate::{
-    client::Query,
+    client::{Connection, Query},
     error::{Error, Result},
     location::Location,
 };
@@ -60,8 +57,8 @@ use crate::{
 pub struct Config {
     /// Where it was read.
     pub path: PathBuf,
-    /// How to reach the API.
-    pub api: Api,
+    /// How to reach the API; relative paths have been resolved. Environment and flags win over all of it.
+    pub api: Connection,
     /// The jobs, in the order of the file.
     pub jobs: Vec<Job>,
 }
@@ -139,7 +136,7 @@ fn unusable(path: &Path, error: impl Into<crate::error::Cause>) -> Error {
     Error::ConfigurationFile { what: "the configuration", path: path.to_owned(), source }
 }
 
-fn parse(text: &str, folder: &Path) -> section::Result<(Api, Vec<Job>)> {
+fn parse(text: &str, folder: &Path) -> section::Result<(Connection, Vec<Job>)> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         Wrong::new(text, at, error.message().replace('\n', ", "))
@@ -147,8 +144,8 @@ fn parse(text: &str, folder: &Path) -> section::Result<(Api, Vec<Job>)> {
     let mut file = Section::new(text, "", 0, document.get_ref());
     let resolve = |path: &str| folder.join(path);
     let api = match file.take("api") {
-        Some(item) => Api::read(item.section()?, resolve)?,
-        None => Api::default(),
+        Some(item) => api::read(item.section()?, resolve)?,
+        None => Connection::default(),
     };
     let mut defaults = Keys::default();
     if let Some(item) = file.take("defaults") {

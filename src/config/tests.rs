@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::client::ApiKey;
 
 const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
 
@@ -33,7 +34,7 @@ fn an_empty_file_has_no_jobs() {
 #[test]
 fn what_a_job_does_not_say_the_defaults_say() {
     let config = read(&format!(
-        "[api]\napi_key_file = \"overmind.key\"\nconcurrency = 4\ntimeout = \"5s\"\n\
+        "[api]\napi_key_file = \"overmind.key\"\nconcurrency = 4\ntimeout = \"5s\"\nretry_for = \"90\"\n\
          [defaults]\nroot = \"snapshots\"\ntimezone = \"Europe/London\"\nkeep = {{ last = 30 }}\n\
          source = \"production\"\njitter = \"10m\"\n\
          [[job]]\nname = \"a\"\ndataset = \"{ID}\"\nschedule = \"0 2 * * *\"\n\
@@ -42,7 +43,13 @@ fn what_a_job_does_not_say_the_defaults_say() {
          on_result = [\"bin/tell\", \"x\"]\nschedule = \"30 2 * * mon-fri\"\n"
     ))
     .unwrap();
-    assert_eq!(config.api.api_key_file.as_deref(), Some(Path::new("/etc/overmind/overmind.key")));
+    // As on the command line, a bare number is seconds.
+    assert_eq!(config.api.timeout, Some(std::time::Duration::from_secs(5)));
+    assert_eq!(config.api.retry_for, Some(std::time::Duration::from_secs(90)));
+    assert_eq!(
+        config.api.api_key.as_ref().and_then(ApiKey::file),
+        Some(Path::new("/etc/overmind/overmind.key"))
+    );
     let [a, b] = &config.jobs[..] else { panic!("{config:?}") };
     assert_eq!((a.name.as_str(), a.line), ("a", 12));
     assert_eq!(a.selection, Selection::Dataset(ID.parse().unwrap()));
@@ -165,7 +172,7 @@ fn a_value_that_is_none_is_quoted_with_its_line() {
     line 5: schedule = "@nightly" in [[job]] "nightly": Pattern must have 5 fields when seconds are disallowed.
     line 5: timezone = "Europe/Londn" in [[job]] "nightly": there is no such time zone; the nearest name is "Europe/London"
     line 5: catch_up = "no" in [[job]] "nightly": give true or false
-    line 5: jitter = "soon" in [[job]] "nightly": give a number with a unit, such as 30s, 10m or 2h
+    line 5: jitter = "soon" in [[job]] "nightly": give a number with a unit, such as 50ms, 10s or 2min
     line 5: jitter = 10 in [[job]] "nightly": give a text in quotes
     line 5: jitter = "10M" in [[job]] "nightly": it is at most a day: 10m is ten minutes, 10M ten months
     line 5: jitter = "9999999999years" in [[job]] "nightly": it is at most a day: 10m is ten minutes, 10M ten months

@@ -401,7 +401,7 @@ impl Export {
             self.progress.note(format!(
                 "continuing: {} finished {} kept ({} of {} rows, up to page {})",
                 kept.len(),
-                crate::error::plural(kept.len() as u64, "part"),
+                crate::text::plural(kept.len() as u64, "part"),
                 kept_rows,
                 first.count(),
                 last.part.last_page,

@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use uuid::Uuid;
 
 use super::order::Key;
+use crate::text::plural;
 
 /// One way in which the pages do not hold every row once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,7 +135,7 @@ fn out_of_order(page: u64, index: usize, key: Key, before: Key, descending: bool
 }
 
 fn counted(n: u64, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+    format!("{n} {}", plural(n, noun))
 }
 
 /// Everything that is wrong, the first few by name and the others as a number.

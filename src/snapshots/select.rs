@@ -98,7 +98,6 @@ fn listed(dataset: DatasetInfo) -> Listed {
 
 /// The filters of a job in words.
 fn filters_of(job: &Job) -> String {
-    let Query { ordering: _, .. } = &job.query;
     let query = Query { ordering: None, ..job.query.clone() }.to_string();
     let name = match &job.selection {
         Selection::Latest(name) | Selection::All(name) => name.as_str(),

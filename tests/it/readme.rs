@@ -6,39 +6,67 @@ use crate::support::{Ran, command};
 
 const README: &str = include_str!("../../README.md");
 
-#[test]
-fn every_option_of_export_is_explained() {
-    explained("export");
+/// The lines of the readme from the one that holds the first text to the one that holds the second.
+fn between(from: &str, to: &str) -> Vec<&'static str> {
+    let lines = README.lines().skip_while(|line| !line.contains(from)).skip(1);
+    lines.take_while(|line| !line.contains(to)).collect()
 }
 
-#[test]
-fn every_option_of_diff_is_explained() {
-    explained("diff");
+/// The options of these lines of a table: those that a row begins with, or names as its own.
+fn rows(lines: &[&'static str]) -> Vec<&'static str> {
+    let cells = lines.iter().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    cells
+        .flat_map(|cell| cell.split(['`', ' ']).filter_map(|word| word.strip_prefix("--")))
+        .collect()
 }
 
-fn explained(subcommand: &str) {
+/// The options that work with every subcommand.
+fn global() -> Vec<&'static str> {
+    rows(&between("| *Connection* |", "### Environment"))
+}
+
+/// The options in the help of a subcommand that are not among these rows.
+fn missing(subcommand: &str, rows: &[&str]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let help = Ran::of(command(folder.path()).args([subcommand, "--help"])).ok().stdout;
-    let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
-    let options = options.map(|name| name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()));
-    let missing: Vec<&str> =
-        options.filter(|name| *name != "help" && !README.contains(&format!("`--{name}"))).collect();
-    assert_eq!(missing, Vec::<&str>::new());
+    // Descriptions name options too; an option's own line begins with it.
+    let own = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let names = own.filter_map(|line| line.split_once("--")?.1.split([' ', '.', ',']).next());
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(names.len() > 10, "{help}");
+    names.into_iter().filter(|name| !rows.contains(name)).map(str::to_owned).collect()
 }
 
 #[test]
-fn every_option_of_the_snapshot_commands_is_explained() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["snapshot", "snapshots", "schedule"] {
-        let help = Ran::of(command(folder.path()).args([name, "--help"])).ok().stdout;
-        let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
-        let options =
-            options.map(|name| name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()));
-        let missing: Vec<&str> = options
-            .filter(|name| *name != "help" && !README.contains(&format!("--{name}")))
-            .collect();
-        assert_eq!(missing, Vec::<&str>::new(), "{name}");
+fn every_option_of_export_is_in_its_rows() {
+    let own = rows(&between("| `-o`, `--output PATH` | required", "| *Snapshots* |"));
+    let rows = [own, vec!["output"], global()].concat();
+    assert_eq!(missing("export", &rows), Vec::<String>::new());
+}
+
+#[test]
+fn every_option_of_diff_is_in_its_table() {
+    let own = rows(&between("| option of `diff` |", "## Every night"));
+    assert_eq!(missing("diff", &[own, storage("diff"), global()].concat()), Vec::<String>::new());
+}
+
+#[test]
+fn every_option_of_the_snapshot_commands_is_in_their_rows() {
+    let snapshots = rows(&between("| *Snapshots* |", "| *Schedule* |"));
+    let schedule = [rows(&between("| *Schedule* |", "| *Connection* |")), vec!["jobs", "json"]];
+    for (name, own) in
+        [("snapshot", &snapshots), ("snapshots", &snapshots), ("schedule", &schedule.concat())]
+    {
+        let rows = [own.clone(), storage(name), global()].concat();
+        assert_eq!(missing(name, &rows), Vec::<String>::new(), "{name}");
     }
+}
+
+/// The option whose row names the other subcommands that take it.
+fn storage(subcommand: &str) -> Vec<&'static str> {
+    let row = README.lines().find(|line| line.starts_with("| `--storage-option ")).unwrap();
+    assert!(row.contains(&format!("`{subcommand}`")), "{subcommand}: {row}");
+    vec!["storage-option"]
 }
 
 #[test]

@@ -140,6 +140,25 @@ fn a_path_that_is_not_there_is_an_error_of_its_own() {
 }
 
 #[test]
+fn one_path_that_cannot_be_read_does_not_keep_the_others_from_being_checked() {
+    let world = exported("parquet");
+    world.export(&["-o", "one.parquet"]).ok();
+    let ran = verify(&world, &["nothing", "out", "nowhere", "one.parquet"]);
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+    assert_eq!(ran.stdout, "out: ok, 1,000 rows\none.parquet: ok, 1,000 rows\n");
+    for path in ["nothing", "nowhere"] {
+        assert!(ran.stderr.contains(&format!("error: cannot read {path}\n")), "{ran:?}");
+    }
+    // That data is damaged is worse than not to know.
+    fs::remove_file(world.path("out").join("_SUCCESS")).unwrap();
+    let ran = verify(&world, &["nothing", "out", "one.parquet"]);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert_eq!(ran.stdout, "out: _SUCCESS is missing\none.parquet: ok, 1,000 rows\n");
+    assert!(ran.stderr.starts_with("error: cannot read nothing\n"), "{ran:?}");
+    assert!(ran.stderr.contains("error: 1 of 3 exports are damaged"), "{ran:?}");
+}
+
+#[test]
 fn sha256sum_agrees_with_the_manifest() {
     let world = exported("arrow");
     let manifest: serde_json::Value =

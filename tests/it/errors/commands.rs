@@ -315,7 +315,7 @@ fn the_demo_exports_previews_and_says_how_to_open_it() {
     120 rows in 1 file (40.09 KiB) · T s · N rows/s · complete: every row once
       overmind-demo/datapoints.parquet
 
-    $ overmind-export preview ea168d6e-076c-43a1-b272-dddfe8d574e3
+    $ overmind-export preview overmind-demo/datapoints.parquet
      ID        ORDER  INPUT                EXPECTED_OUTPUT      PERSONA              TAGS
      64bf61b5      0  {"messages":[{"role  {"answer":"Je        -                    -
                       ":"system","content  paiement de que ma

@@ -29,5 +29,26 @@ fn a_store_over_https_is_trusted_by_the_authority_that_is_given() {
     assert_eq!(store.keys(), Vec::<String>::new());
     export(&["--ca-cert", "authority.pem"]).ok();
     assert_eq!(store.keys(), ["rows.parquet"]);
-    assert!(secured.connections() > 0 && store.seen("PUT /bucket/rows.parquet") == 1);
+    // The configuration file names it as well as the flag, for whatever reads or writes there.
+    let config = world.path("authority.toml");
+    std::fs::write(&config, "[api]\nca_cert = \"authority.pem\"\n").unwrap();
+    for line in [
+        "verify s3://bucket/rows.parquet",
+        "preview s3://bucket/rows.parquet",
+        "diff s3://bucket/rows.parquet s3://bucket/rows.parquet",
+        "snapshots",
+    ] {
+        let mut command = store.command(&world);
+        command.env("AWS_ENDPOINT_URL", format!("https://localhost:{}", secured.port()));
+        if line == "snapshots" {
+            let job =
+                format!("[[job]]\nname = \"a\"\ndataset = \"{ID}\"\nroot = \"s3://bucket/s\"\n");
+            let text = std::fs::read_to_string(&config).unwrap() + &job;
+            std::fs::write(&config, text).unwrap();
+        }
+        Ran::of(command.args(line.split(' ')).args(["--config", "authority.toml"])).ok();
+    }
+    export(&["--config", "authority.toml", "--overwrite"]).ok();
+    assert_eq!(store.keys(), ["rows.parquet"]);
+    assert!(secured.connections() > 0 && store.seen("PUT /bucket/rows.parquet") == 2);
 }

@@ -1,4 +1,5 @@
-//! Values as people type them, and what is wrong with them, in words that go after the value.
+//! Values as people type them, as arguments and in the configuration file alike, and what is wrong with
+//! them, in words that go after the value. For the command; no part of the library's interface.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -7,36 +8,40 @@ use std::{
     time::Duration,
 };
 
-use overmind_export::{Concurrency, Error, InFlight, Rate};
 use uuid::Uuid;
 
+use crate::{
+    error::Error,
+    throttle::{Concurrency, InFlight, Rate},
+};
+
 /// A value that the library knows how to read; its own text would say again what clap says already.
-pub(super) fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+pub fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error| match error {
         Error::Invalid { why, .. } => why,
         error => error.to_string(),
     })
 }
 
-/// The parser's own account counts characters, which helps nobody who pasted a name.
-pub(super) fn id(text: &str) -> Result<Uuid, String> {
+/// An id. The parser's own account counts characters, which helps nobody who pasted a name.
+pub fn id(text: &str) -> Result<Uuid, String> {
     let why = "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
     text.trim().parse().map_err(|_| why.to_owned())
 }
 
 /// `auto`, or a number.
-pub(super) fn concurrency(text: &str) -> Result<Concurrency, String> {
+pub fn concurrency(text: &str) -> Result<Concurrency, String> {
     text.parse().map_err(|_| format!("give auto or a number from 1 to {}", InFlight::MAX))
 }
 
 /// `20/s`, `600/min`.
-pub(super) fn rate(text: &str) -> Result<Rate, String> {
+pub fn rate(text: &str) -> Result<Rate, String> {
     let why = "give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s";
     text.parse().map_err(|_| why.to_owned())
 }
 
 /// `127.0.0.1:9464`, `[::1]:9464`; a bare port is one of this machine only.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub fn address(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix(':').unwrap_or(text).parse();
     let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let why =
@@ -45,7 +50,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A whole number.
-pub(super) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+pub fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: ParseIntError| {
         let why = match error.kind() {
             IntErrorKind::PosOverflow => "it is too large",
@@ -57,23 +62,23 @@ pub(super) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, St
 }
 
 /// A whole number above zero.
-pub(super) fn positive(text: &str) -> Result<usize, String> {
+pub fn positive(text: &str) -> Result<usize, String> {
     match whole(text)? {
         0 => Err("it must be at least 1".to_owned()),
         number => Ok(number),
     }
 }
 
-/// A duration in which something has to happen.
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+/// A duration in which something has to happen; see [`duration`].
+pub fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("nothing is done in no time at all".to_owned()),
         duration => Ok(duration),
     }
 }
 
-/// `50ms`, `10s`, `2min`; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// `50ms`, `10s`, `2min`, `1h 30m`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
     let parsed = match seconds {
         Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
@@ -83,7 +88,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `64MiB`, `500kB`; a bare number is bytes.
-pub(super) fn bytes(text: &str) -> Result<usize, String> {
+pub fn bytes(text: &str) -> Result<usize, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor: usize = match unit.trim().to_ascii_lowercase().as_str() {
@@ -111,6 +116,7 @@ mod tests {
         assert_eq!(duration("50ms"), Ok(Duration::from_millis(50)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2min"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
         assert!(duration("-1").is_err() && duration("soon").is_err() && duration("inf").is_err());
     }
 
