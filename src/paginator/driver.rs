@@ -66,14 +66,17 @@ impl Driver {
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;
-        let mut watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
-        let kept_pages = watch.keep(&self.begin.kept, self.begin.first.as_ref())?;
+        let watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
         let page = match self.begin.first.take() {
             Some(page) => page,
             None => self.fetch(self.options.pages.first(), None, self.budget.hold(0)).await?,
         };
+        let (mut watch, kept_pages) = watch.keep(&self.begin.kept, &page).await?;
+        if watch.violated() {
+            return watch.finish().await;
+        }
         let count = page.count();
-        let mut flight = self.flight(page, kept_pages);
+        let mut flight = self.flight(page, kept_pages, watch.boundary.is_some());
         while flight.due <= flight.last {
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
@@ -88,6 +91,12 @@ impl Driver {
                 },
                 slot = sender.reserve(), if flight.ready.contains_key(&flight.due) => {
                     let (Ok(slot), Some(page)) = (slot, flight.take_due()) else { return Ok(()) };
+                    if watch.is_kept(&page) {
+                        if watch.violated() {
+                            break;
+                        }
+                        continue;
+                    }
                     if !watch.page(&page)? {
                         break;
                     }
@@ -105,7 +114,7 @@ impl Driver {
     }
 
     /// The plan of the flight, from the first page: how many pages there are tells only the API.
-    fn flight(&self, page: Page, kept_pages: u64) -> Flight {
+    fn flight(&self, page: Page, kept_pages: u64, look_back: bool) -> Flight {
         let first = page.number();
         let rows = page.len() as u64;
         let pages = if page.has_next() && rows > 0 { page.count().div_ceil(rows) } else { first };
@@ -116,7 +125,8 @@ impl Driver {
             last = last.min(first + limit.div_ceil(rows) - 1);
         }
         let kept_rows = self.begin.kept.iter().map(|kept| kept.rows).sum();
-        let due = first.max(kept_pages + 1);
+        // The last kept page comes again, to be compared.
+        let due = first.max(kept_pages + u64::from(!look_back));
         let mut flight = Flight {
             next: due,
             due,

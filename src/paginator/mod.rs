@@ -14,6 +14,7 @@
 //! Knows nothing of Arrow, of files or of progress bars.
 
 mod driver;
+mod kept;
 mod options;
 mod watch;
 
