@@ -83,7 +83,9 @@ impl Watch {
                 tracing::debug!(?proven, "complete");
                 Ok(())
             }
-            Err(ProofError::Violated(violations)) => Err(Error::Incomplete(violations.to_string())),
+            Err(ProofError::Violated(violations)) => {
+                Err(Error::Incomplete { seen: violations.to_string(), delivered: true })
+            }
             Err(ProofError::Io(error)) => Err(cannot_keep(&self.ids, error)),
         }
     }
