@@ -260,6 +260,21 @@ async fn bodies_that_wait_for_a_moment_are_not_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bodies_that_wait_give_their_place_in_flight_to_the_page_that_is_due() {
+    // Page 2 breaks off and must be asked for again, when pages 3 and 4 have the only two places.
+    let api = Api::new([vec![50], vec![100_000; 6]].concat()).breaking([2]);
+    let mut pages = api.pages(2, options(20_500));
+    for _ in 1..=7 {
+        let page = take(&mut pages).await;
+        api.drop_page(page);
+    }
+    assert!(timeout(LONG, pages.next()).await.expect("it is stuck").is_none());
+    let asked = api.0.asked.lock().unwrap().clone();
+    let times = |page| asked.iter().filter(|asked| **asked == page).count();
+    assert_eq!((times(2), times(3), times(4)), (2, 2, 2), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_large_page_does_not_hold_up_small_ones_for_long() {
     // After the large one, many small pages are on their way again at once.
     let api = Api::new([vec![500; 20], vec![40_000], vec![500; 200]].concat());
