@@ -148,8 +148,13 @@ pub enum Error {
         source: PageError,
     },
     /// The rows that came are not the whole dataset, each once.
-    #[error("the data moved while it was read: {0}")]
-    Incomplete(String),
+    #[error("the data moved while it was read: {seen}")]
+    Incomplete {
+        /// What was seen.
+        seen: String,
+        /// Whether rows have left already, through a stream or standard output; files have not.
+        delivered: bool,
+    },
     /// The rows do not come in the order that was asked for.
     #[error("the API does not apply the ordering: {0}")]
     OutOfOrder(String),
@@ -295,7 +300,7 @@ impl Error {
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::ComeBackLater { .. } => 69,
             Self::Page { .. }
-            | Self::Incomplete(_)
+            | Self::Incomplete { .. }
             | Self::OutOfOrder(_)
             | Self::Damaged { .. }
             | Self::Unverified { .. } => 65,
@@ -345,7 +350,11 @@ impl Error {
                 "run again then, or raise --retry-for above the time that the API asks for"
             }
             Self::Page { source, .. } => return source.hint().map(Cow::Borrowed),
-            Self::Incomplete(_) => {
+            Self::Incomplete { delivered: true, .. } => {
+                "the rows that were delivered are not the whole dataset; export again when the dataset \
+                 stands still, or give --ordering id if the API's default order is not stable"
+            }
+            Self::Incomplete { delivered: false, .. } => {
                 "nothing was published; export again when the dataset stands still, or give \
                  --ordering id if the API's default order is not stable"
             }

@@ -95,7 +95,7 @@ impl Client {
                     url.query_pairs_mut().append_pair("page", &page.to_string());
                 }
                 let filtered = query != Query::default();
-                let request = Request { url, page, filtered, permit: None };
+                let request = Request { url, page, filtered, permit: None, room: None };
                 let list = client.0.fetch(request, decode).await?;
                 seen += list.results.len() as u64;
                 // A list that never ends would be asked for for ever.

@@ -11,7 +11,7 @@ mod meter;
 mod page;
 mod query;
 mod retry;
-mod transport;
+pub(crate) mod transport;
 
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ use self::{
     transport::Transport,
 };
 use crate::{
+    budget::Room,
     error::{Error, Result},
     throttle::{Permit, Throttle},
 };
@@ -133,10 +134,15 @@ impl Client {
         page_size: u32,
     ) -> Result<Page> {
         let query = Arc::new(query.clone());
-        self.page(PageRequest { dataset, query, page, page_size }, None).await
+        self.page(PageRequest { dataset, query, page, page_size }, None, None).await
     }
 
-    pub(crate) async fn page(&self, wanted: PageRequest, permit: Option<Permit>) -> Result<Page> {
+    pub(crate) async fn page(
+        &self,
+        wanted: PageRequest,
+        permit: Option<Permit>,
+        room: Option<&mut Room>,
+    ) -> Result<Page> {
         let PageRequest { dataset, query, page, page_size } = wanted;
         let mut url = self.0.endpoint(&format!("api/datasets/{dataset}/datapoints/"))?;
         query.append_to(&mut url);
@@ -144,8 +150,23 @@ impl Client {
             .append_pair("page", &page.to_string())
             .append_pair("page_size", &page_size.to_string());
         let filtered = *query != Query::default();
-        let request = Request { url, page, filtered, permit };
+        let request = Request { url, page, filtered, permit, room };
         self.0.fetch(request, move |body| Page::decode(page, body)).await
+    }
+}
+
+#[cfg(test)]
+impl Client {
+    /// A client whose answers are scripted.
+    pub(crate) fn scripted(transport: impl Transport + 'static, throttle: Throttle) -> Self {
+        Self(Arc::new(Inner {
+            transport: Arc::new(transport),
+            base: Url::parse("http://api.example/").unwrap(),
+            throttle,
+            retry: RetryPolicy::default(),
+            patience: Arc::default(),
+            meter: Arc::default(),
+        }))
     }
 }
 

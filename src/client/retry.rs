@@ -25,6 +25,7 @@ use super::{
     transport::{Failure, Reply},
 };
 use crate::{
+    budget::Room,
     error::{Error, Result},
     throttle::{Outcome, Permit, PushBack},
 };
@@ -96,7 +97,7 @@ impl Patience {
 }
 
 /// What a request is for: its URL, its place in the queue, and what a 404 would mean.
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
     pub(crate) url: Url,
     /// The page's number: a retry of an early page goes before a new later one.
     pub(crate) page: u64,
@@ -104,6 +105,8 @@ pub(crate) struct Request {
     pub(crate) filtered: bool,
     /// The place in flight for the first attempt, if the caller has one already.
     pub(crate) permit: Option<Permit>,
+    /// The room for the body, where it is limited.
+    pub(crate) room: Option<&'a mut Room>,
 }
 
 /// What one attempt came to.
@@ -123,10 +126,10 @@ impl Inner {
     /// Sends the request until it is answered, refused, or patience ends.
     pub(crate) async fn fetch<T: Send + 'static>(
         &self,
-        request: Request,
+        request: Request<'_>,
         decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
     ) -> Result<T> {
-        let Request { url, page, filtered, mut permit } = request;
+        let Request { url, page, filtered, mut permit, mut room } = request;
         let begun = Instant::now();
         let (mut attempts, mut undecodable) = (0, 0);
         loop {
@@ -137,9 +140,15 @@ impl Inner {
             attempts += 1;
             self.meter.request(attempts > 1);
             tracing::debug!(%url, attempts, "request");
-            let result = self.transport.get(url.clone()).await;
+            let result = self.transport.get(url.clone(), room.as_deref_mut()).await;
             permit.finish(outcome(&result));
             self.meter.ended(result.as_ref().ok().map(|reply| reply.status.as_u16()));
+            if let (Err(Failure::GaveWay), Some(room)) = (&result, room.as_deref_mut()) {
+                tracing::debug!(%url, "gave way to earlier pages");
+                // At most once: what is due gives way to nothing.
+                room.give_way().await;
+                continue;
+            }
             let answered = result.is_ok();
             let attempt = match result {
                 Ok(reply) => self.judge(&url, page, filtered, reply, decode).await,
@@ -161,6 +170,9 @@ impl Inner {
                 Attempt::Final(error) => return Err(error),
                 Attempt::Retry { cause, wait } => (cause, wait),
             };
+            if let Some(room) = room.as_deref_mut() {
+                room.begin_again();
+            }
             tracing::warn!(%url, attempts, cause = %cause.text(), "attempt failed");
             undecodable += u64::from(matches!(cause, Retryable::Decode(_)));
             let left = self.patience.failed(begun, answered, &self.retry);

@@ -9,8 +9,14 @@ use memchr::memmem;
 use reqwest::{StatusCode, header};
 use rustls::CertificateError;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
+
+use crate::budget::Room;
+
+/// How long a body waits for room. Longer, and the server would end it, or what is due waits for the
+/// place in flight that it holds.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(10);
 
 /// An answer with its whole body.
 #[derive(Debug, Clone)]
@@ -39,11 +45,19 @@ pub(crate) enum Failure {
     Body { bytes: usize, why: String },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
+    /// Not the server's failure: to be asked again when its page is due.
+    #[error("the body gave way to those of earlier pages")]
+    GaveWay,
 }
 
 /// The seam for tests: everything above it runs against scripted answers under paused time.
 pub(crate) trait Transport: Send + Sync {
-    fn get(&self, url: Url) -> BoxFuture<'_, Result<Reply, Failure>>;
+    /// A body waits for its chunks to have room, where that is limited.
+    fn get<'a>(
+        &'a self,
+        url: Url,
+        room: Option<&'a mut Room>,
+    ) -> BoxFuture<'a, Result<Reply, Failure>>;
 }
 
 pub(crate) struct HttpTransport {
@@ -55,19 +69,21 @@ pub(crate) struct HttpTransport {
 }
 
 impl Transport for HttpTransport {
-    fn get(&self, url: Url) -> BoxFuture<'_, Result<Reply, Failure>> {
-        Box::pin(async move {
-            match timeout(self.timeout, self.read(url)).await {
-                Ok(result) => result,
-                Err(_) => Err(Failure::Timeout(self.timeout)),
-            }
-        })
+    fn get<'a>(
+        &'a self,
+        url: Url,
+        room: Option<&'a mut Room>,
+    ) -> BoxFuture<'a, Result<Reply, Failure>> {
+        Box::pin(self.read(url, room))
     }
 }
 
 impl HttpTransport {
-    async fn read(&self, url: Url) -> Result<Reply, Failure> {
-        let mut response = self.http.get(url).send().await.map_err(before_headers)?;
+    async fn read(&self, url: Url, mut room: Option<&mut Room>) -> Result<Reply, Failure> {
+        let late = || Failure::Timeout(self.timeout);
+        let mut deadline = after(self.timeout);
+        let sent = timeout_at(deadline, self.http.get(url).send()).await;
+        let mut response = sent.map_err(|_| late())?.map_err(before_headers)?;
         let text = |name: header::HeaderName| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
@@ -81,16 +97,22 @@ impl HttpTransport {
         }
         let mut body = Vec::with_capacity(announced.min(1 << 20) as usize);
         loop {
-            let chunk = match timeout(self.idle_timeout, response.chunk()).await {
+            let idle = after(self.idle_timeout);
+            let chunk = match timeout_at(idle.min(deadline), response.chunk()).await {
                 Ok(Ok(Some(chunk))) => chunk,
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => {
                     return Err(Failure::Body { bytes: body.len(), why: root(&error) });
                 }
+                Err(_) if deadline <= idle => return Err(late()),
                 Err(_) => return Err(Failure::Stalled(self.idle_timeout)),
             };
             if body.len() + chunk.len() > self.max_body {
                 return Err(Failure::TooLarge { limit: self.max_body });
+            }
+            if let Some(room) = room.as_deref_mut() {
+                // Not the server's time.
+                deadline += make_room(room, body.len() + chunk.len()).await?;
             }
             body.extend_from_slice(&chunk);
         }
@@ -106,6 +128,24 @@ impl HttpTransport {
         }
         Ok(reply)
     }
+}
+
+/// Waits until a body may grow to this many bytes, which the one that is due always may; says how
+/// long that took.
+pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration, Failure> {
+    if room.try_grow(bytes) {
+        return Ok(Duration::ZERO);
+    }
+    let begun = Instant::now();
+    match timeout(WAIT_FOR_ROOM, room.grow(bytes)).await {
+        Ok(()) => Ok(begun.elapsed()),
+        Err(_) => Err(Failure::GaveWay),
+    }
+}
+
+fn after(time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    Instant::now() + time.min(FAR)
 }
 
 impl Reply {

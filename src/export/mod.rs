@@ -161,7 +161,10 @@ impl Export {
     /// finished by then are kept for a run that continues this one.
     ///
     /// # Errors
-    /// Whatever ended it; nothing was published then.
+    /// Whatever ended it; nothing was published then, with one exception: if `stop` comes while the
+    /// export is being published, which takes more than 5 s longer (a store that does not answer), this
+    /// returns without waiting for it. A thread then still publishes, and holds the lock, until it has
+    /// come to its end or the process ends; what it leaves is as after a kill.
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
         self.run_unless(|_| false, stop).await.map(|(summary, _)| summary)
     }
@@ -218,7 +221,7 @@ impl Export {
                 }
                 Err(error) => error,
             };
-            let moved = matches!(error, Error::Incomplete(_));
+            let moved = matches!(error, Error::Incomplete { .. });
             // Parts of rows that moved, or that are not in order, are of no use to a later run.
             if moved || matches!(error, Error::OutOfOrder(_)) {
                 let mut staged = destination.take();
@@ -430,7 +433,7 @@ impl Export {
 }
 
 impl Error {
-    /// Says what the next run will find.
+    /// Says what the next run will find, and what has left already.
     fn with_kept_parts(self, kept: usize, target: &Target) -> Self {
         match self {
             Self::Interrupted { signal, number, .. } => {
@@ -444,6 +447,9 @@ impl Error {
                     Target::Directory(_) => "nothing new was finished: run the same command again",
                 };
                 Self::Interrupted { signal, number, hint: Some(hint) }
+            }
+            Self::Incomplete { seen, .. } => {
+                Self::Incomplete { seen, delivered: matches!(target, Target::Stdout) }
             }
             error => error,
         }

@@ -14,7 +14,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    budget::{Budget, Hold},
+    budget::{Budget, Room},
     client::{Client, Page, PageRequest, Query},
     error::{Error, Result},
     throttle::Permit,
@@ -66,14 +66,22 @@ impl Driver {
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;
-        let mut watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
-        let kept_pages = watch.keep(&self.begin.kept, self.begin.first.as_ref())?;
+        let watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
         let page = match self.begin.first.take() {
             Some(page) => page,
-            None => self.fetch(self.options.pages.first(), None, self.budget.hold(0)).await?,
+            None => {
+                let first = self.options.pages.first();
+                self.budget.set_due(first);
+                self.fetch(first, None, self.budget.room(first, 0)).await?
+            }
         };
+        let (mut watch, kept_pages) = watch.keep(&self.begin.kept, &page).await?;
+        if watch.violated() {
+            return watch.finish().await;
+        }
         let count = page.count();
-        let mut flight = self.flight(page, kept_pages);
+        let mut flight = self.flight(page, kept_pages, watch.boundary.is_some());
+        self.budget.set_due(flight.due);
         while flight.due <= flight.last {
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
@@ -88,6 +96,13 @@ impl Driver {
                 },
                 slot = sender.reserve(), if flight.ready.contains_key(&flight.due) => {
                     let (Ok(slot), Some(page)) = (slot, flight.take_due()) else { return Ok(()) };
+                    self.budget.set_due(flight.due);
+                    if watch.is_kept(&page) {
+                        if watch.violated() {
+                            break;
+                        }
+                        continue;
+                    }
                     if !watch.page(&page)? {
                         break;
                     }
@@ -105,7 +120,7 @@ impl Driver {
     }
 
     /// The plan of the flight, from the first page: how many pages there are tells only the API.
-    fn flight(&self, page: Page, kept_pages: u64) -> Flight {
+    fn flight(&self, page: Page, kept_pages: u64, look_back: bool) -> Flight {
         let first = page.number();
         let rows = page.len() as u64;
         let pages = if page.has_next() && rows > 0 { page.count().div_ceil(rows) } else { first };
@@ -116,7 +131,8 @@ impl Driver {
             last = last.min(first + limit.div_ceil(rows) - 1);
         }
         let kept_rows = self.begin.kept.iter().map(|kept| kept.rows).sum();
-        let due = first.max(kept_pages + 1);
+        // The last kept page comes again, to be compared.
+        let due = first.max(kept_pages + u64::from(!look_back));
         let mut flight = Flight {
             next: due,
             due,
@@ -135,7 +151,7 @@ impl Driver {
 
     fn start(&self, flight: &mut Flight, permit: Permit) {
         let number = flight.next;
-        let page = self.fetch(number, Some(permit), self.budget.hold(flight.estimate));
+        let page = self.fetch(number, Some(permit), self.budget.room(number, flight.estimate));
         flight.tasks.spawn(async move { (number, page.await) });
         flight.next += 1;
     }
@@ -144,7 +160,7 @@ impl Driver {
         &self,
         page: u64,
         permit: Option<Permit>,
-        mut hold: Hold,
+        mut room: Room,
     ) -> impl Future<Output = Result<Page>> + Send + 'static {
         let client = self.client.clone();
         let wanted = PageRequest {
@@ -154,9 +170,8 @@ impl Driver {
             page_size: self.options.page_size,
         };
         async move {
-            let mut page = client.page(wanted, permit).await?;
-            hold.resize(held(&page));
-            page.hold(hold);
+            let mut page = client.page(wanted, permit, Some(&mut room)).await?;
+            page.hold(room.into_hold(held(&page)));
             Ok(page)
         }
     }
@@ -177,8 +192,9 @@ impl Flight {
             Err(Error::Api(error)) if error.is_missing() => return Ok(Landed::Gone(number)),
             page => page?,
         };
-        // Weighted, because pages differ and the next ones resemble the latest.
-        self.estimate = (3 * self.estimate + held(&page)) / 4;
+        // Up at once and down by and by: a page that takes more than was expected may have to wait for
+        // room, one that takes less does not.
+        self.estimate = held(&page).max((7 * self.estimate + held(&page)) / 8);
         self.ready.insert(number, page);
         Ok(Landed::Page)
     }

@@ -14,7 +14,10 @@
 //! Knows nothing of Arrow, of files or of progress bars.
 
 mod driver;
+mod kept;
 mod options;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{pin::Pin, task};
@@ -38,7 +41,8 @@ impl Client {
     ///
     /// Pages are fetched ahead, side by side, within the bounds of `options`. The first error ends
     /// the stream; dropping the stream cancels the requests in flight. A stream that ends without
-    /// error has delivered every row once: the ids are counted, in memory, at 16 bytes a row.
+    /// error has delivered every row once: the ids are counted, in memory, at 16 bytes a row and
+    /// a megabyte.
     ///
     /// Must be polled within a tokio runtime.
     pub fn datapoints(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Datapoints {

@@ -103,7 +103,16 @@ pub struct StreamOptions {
     /// The first rows only; default all. Only the pages that hold them are fetched.
     pub limit: Option<u64>,
     /// Bytes of page bodies held at once, in flight and waiting; default 8 MiB, which with a round trip
-    /// of 100 ms is 80 MB/s. The next page in order is fetched whatever its size.
+    /// of 100 ms is 80 MB/s.
+    ///
+    /// A request begins when a page as large as those before it has room. A body that turns out
+    /// larger is read on only as far as there is room; after 10 s without any it gives way, and is
+    /// asked for once more when its page is the next in order. So no sizes of pages take more than
+    /// this bound, except for the pages that may always proceed, whatever their size: the next one in
+    /// order, the one before it if it still waits to be taken, and what the consumer keeps. Not
+    /// counted is what each connection has read ahead of its body, which does not depend on the size of
+    /// the page, nor the slack of a body that came compressed and so grows by doubling. A page that is
+    /// there counts with 160 bytes for each row besides its body.
     pub prefetch_bytes: usize,
     /// Pages held at once, in flight and waiting; default 256.
     pub prefetch_pages: usize,

@@ -2,14 +2,10 @@
 //!
 //! Never changes a page.
 
-use std::{
-    fs::File,
-    io::{BufReader, Read},
+use super::{
+    kept::Boundary,
+    options::{Ids, StreamOptions},
 };
-
-use uuid::Uuid;
-
-use super::options::{Ids, KeptPages, StreamOptions};
 use crate::{
     client::{Page, Query},
     error::{Error, Result},
@@ -17,9 +13,11 @@ use crate::{
 };
 
 pub(super) struct Watch {
-    proof: Proof,
-    order: Option<OrderCheck>,
+    pub(super) proof: Proof,
+    pub(super) order: Option<OrderCheck>,
     ids: Ids,
+    /// The last page that was kept, until it has come again.
+    pub(super) boundary: Option<Boundary>,
 }
 
 impl Watch {
@@ -29,31 +27,25 @@ impl Watch {
             proof: Proof::new(ids.set(), scope),
             order: query.ordering.as_deref().and_then(order_check),
             ids,
+            boundary: None,
         }
     }
 
-    /// Takes the parts of an interrupted run, of whose pages the first was fetched again; returns
-    /// the number of their last page.
-    pub(super) fn keep(&mut self, parts: &[KeptPages], first: Option<&Page>) -> Result<u64> {
-        let mut last = 0;
-        let first = first.and_then(|page| page.rows().next()).map(|row| (row.order, row.id));
-        for part in parts {
-            let failed = |error| Error::io("read", &part.ids)(error);
-            let mut file = BufReader::new(File::open(&part.ids).map_err(failed)?);
-            let mut ids = Vec::new();
-            for _ in 0..part.rows {
-                let mut id = [0; 16];
-                file.read_exact(&mut id).map_err(failed)?;
-                ids.push(Uuid::from_bytes(id));
-            }
-            if let (Some(order), Some(first), Some(id)) = (&mut self.order, first, ids.last()) {
-                order.skip(first, (part.last_order, *id));
-            }
-            let kept = self.proof.page(part.facts.clone(), ids);
-            kept.map_err(|error| self.cannot_keep(error))?;
-            last = *part.facts.pages.end();
+    /// Whether the page is one that was kept and only shows whether the rows have moved since: it is
+    /// not handed on. Sees the pages in order.
+    pub(super) fn is_kept(&mut self, page: &Page) -> bool {
+        let Some(boundary) = self.boundary.take_if(|kept| kept.page == page.number()) else {
+            return false;
+        };
+        if !page.ids().eq(boundary.ids) {
+            self.proof.report(Violation::Moved { page: boundary.page });
         }
-        Ok(last)
+        true
+    }
+
+    /// Whether it is certain already that there will be no proof.
+    pub(super) fn violated(&self) -> bool {
+        self.proof.violated()
     }
 
     /// Whether the page may be handed on; if not, [`finish`](Self::finish) says why.
@@ -91,12 +83,14 @@ impl Watch {
                 tracing::debug!(?proven, "complete");
                 Ok(())
             }
-            Err(ProofError::Violated(violations)) => Err(Error::Incomplete(violations.to_string())),
+            Err(ProofError::Violated(violations)) => {
+                Err(Error::Incomplete { seen: violations.to_string(), delivered: true })
+            }
             Err(ProofError::Io(error)) => Err(cannot_keep(&self.ids, error)),
         }
     }
 
-    fn cannot_keep(&self, error: std::io::Error) -> Error {
+    pub(super) fn cannot_keep(&self, error: std::io::Error) -> Error {
         cannot_keep(&self.ids, error)
     }
 }

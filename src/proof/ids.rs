@@ -11,6 +11,8 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::iter;
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::vec;
@@ -24,6 +26,9 @@ pub(crate) const DEFAULT_LIMIT_BYTES: usize = 4 << 20;
 const ID_BYTES: usize = size_of::<u128>();
 /// The buffer doubles from here, so that the last doubling lands on the default limit.
 const FIRST_IDS: usize = 1024;
+/// What is kept in memory alone grows by so many ids, a megabyte: doubling all of it would take up to
+/// twice its size, and more while it is copied.
+const CHUNK_IDS: usize = 64 << 10;
 const FAN_IN: usize = 64;
 const BLOCK_BYTES: usize = 64 << 10;
 const EXAMPLES: usize = 5;
@@ -32,6 +37,8 @@ const EXAMPLES: usize = 5;
 #[derive(Debug)]
 pub(crate) struct IdSet {
     buffer: Vec<u128>,
+    /// Full buffers, each sorted, where there is no file for them.
+    full: Vec<Vec<u128>>,
     spill: Option<Spill>,
 }
 
@@ -49,16 +56,17 @@ pub(crate) struct Distinct {
 }
 
 impl IdSet {
-    /// Keeps every id in memory: 16 bytes a row, without a limit.
+    /// Keeps every id in memory: 16 bytes a row and at most a megabyte, without a limit.
     pub(crate) fn in_memory() -> Self {
-        Self { buffer: Vec::new(), spill: None }
+        Self { buffer: Vec::new(), full: Vec::new(), spill: None }
     }
 
     /// Keeps `limit_bytes` of ids in memory and the others in a file in `temp_dir`, which is
     /// made when it is first needed and disappears with the process, however that ends.
     pub(crate) fn spilling(limit_bytes: usize, temp_dir: PathBuf) -> Self {
         let limit = (limit_bytes / ID_BYTES).max(1);
-        Self { buffer: Vec::new(), spill: Some(Spill { limit, temp_dir, runs: None }) }
+        let spill = Some(Spill { limit, temp_dir, runs: None });
+        Self { buffer: Vec::new(), full: Vec::new(), spill }
     }
 
     /// Adds the id of one row. After an error the set is of no use.
@@ -72,7 +80,7 @@ impl IdSet {
 
     /// Counts. It reads back what was spilled, so it can take seconds after many millions of rows.
     pub(crate) fn finish(self) -> io::Result<Distinct> {
-        let Self { mut buffer, spill } = self;
+        let Self { mut buffer, mut full, spill } = self;
         match spill {
             Some(mut spill) if spill.runs.is_some() => {
                 spill.write(&mut buffer)?;
@@ -82,7 +90,8 @@ impl IdSet {
             }
             _ => {
                 buffer.sort_unstable();
-                Distinct::of_sorted(buffer.into_iter().map(Ok))
+                full.push(buffer);
+                Distinct::of_sorted(merged(full).map(Ok))
             }
         }
     }
@@ -92,10 +101,32 @@ impl IdSet {
         match &mut self.spill {
             Some(spill) if held >= spill.limit => spill.write(&mut self.buffer)?,
             Some(spill) => self.buffer.reserve_exact(held.max(FIRST_IDS).min(spill.limit - held)),
-            None => self.buffer.reserve(FIRST_IDS),
+            None if held >= CHUNK_IDS => {
+                self.buffer.sort_unstable();
+                self.full.push(mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_IDS)));
+            }
+            None => self.buffer.reserve_exact(held.max(FIRST_IDS)),
         }
         Ok(())
     }
+}
+
+/// The ids of sorted runs in memory, in order.
+fn merged(runs: Vec<Vec<u128>>) -> impl Iterator<Item = u128> {
+    let mut runs: Vec<_> = runs.into_iter().map(Vec::into_iter).collect();
+    let first = |(index, run): (usize, &mut vec::IntoIter<u128>)| Some(Reverse((run.next()?, index)));
+    let mut heads: BinaryHeap<_> = runs.iter_mut().enumerate().filter_map(first).collect();
+    iter::from_fn(move || {
+        let mut head = heads.peek_mut()?;
+        let Reverse((id, index)) = *head;
+        match runs[index].next() {
+            Some(next) => *head = Reverse((next, index)),
+            None => {
+                PeekMut::pop(head);
+            }
+        }
+        Some(id)
+    })
 }
 
 impl Distinct {
@@ -301,7 +332,7 @@ mod tests {
             state = state.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(7);
             state
         };
-        std::iter::repeat_with(next).take(count).collect()
+        iter::repeat_with(next).take(count).collect()
     }
 
     proptest! {
@@ -387,6 +418,19 @@ mod tests {
         let error = set.insert(Uuid::from_u128(2)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn ids_in_memory_take_sixteen_bytes_a_row_and_a_megabyte() {
+        let ids = scattered(3 * CHUNK_IDS + 7);
+        let twice = [&ids[..], &ids[5..8]].concat();
+        let mut set = IdSet::in_memory();
+        for (index, id) in twice.iter().enumerate() {
+            set.insert(Uuid::from_u128(*id)).unwrap();
+            let room: usize = set.full.iter().chain([&set.buffer]).map(Vec::capacity).sum();
+            assert!(room <= index + 1 + CHUNK_IDS, "room for {room} ids, {index} are there");
+        }
+        assert_eq!(set.finish().unwrap(), model(&twice));
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub(crate) struct Proof {
     ids: IdSet,
     violations: Violations,
     seen: Option<Seen>,
+    /// Ids that came ahead of what is said of their pages.
+    pending: u64,
 }
 
 /// What the pages so far have in common.
@@ -98,7 +100,7 @@ impl Seen {
 impl Proof {
     /// A proof that has seen nothing yet; `ids` decides how much memory it takes.
     pub(crate) fn new(ids: IdSet, scope: Scope) -> Self {
-        Self { scope, ids, violations: Violations::default(), seen: None }
+        Self { scope, ids, violations: Violations::default(), seen: None, pending: 0 }
     }
 
     /// Takes the next page, or the pages of the next part that was kept from an interrupted run,
@@ -109,12 +111,19 @@ impl Proof {
         facts: PageFacts,
         ids: impl IntoIterator<Item = Uuid>,
     ) -> io::Result<()> {
-        let mut rows = 0;
+        self.ids(ids)?;
+        let rows = std::mem::take(&mut self.pending);
+        self.check(facts, rows);
+        Ok(())
+    }
+
+    /// Takes some of the ids that belong to the next call of [`page`](Self::page): a kept part can
+    /// have more of them than should be in memory, or be sorted, at once.
+    pub(crate) fn ids(&mut self, ids: impl IntoIterator<Item = Uuid>) -> io::Result<()> {
         for id in ids {
             self.ids.insert(id)?;
-            rows += 1;
+            self.pending += 1;
         }
-        self.check(facts, rows);
         Ok(())
     }
 
@@ -130,7 +139,7 @@ impl Proof {
 
     /// Counts the ids and decides. After many millions of rows that takes seconds.
     pub(crate) fn finish(self) -> Result<Proven, ProofError> {
-        let Self { scope, ids, mut violations, seen } = self;
+        let Self { scope, ids, mut violations, seen, .. } = self;
         let Distinct { rows, distinct, repeated_ids, examples } = ids.finish()?;
         let Some(seen) = seen else {
             violations.push(Violation::NoPage);

@@ -63,6 +63,12 @@ pub(crate) enum Violation {
         /// The first page's count.
         count: u64,
     },
+    /// A page that was kept from an interrupted run, fetched again, has other rows now.
+    #[error("page {page} no longer has the rows that the interrupted run found there")]
+    Moved {
+        /// The page.
+        page: u64,
+    },
     /// The pages were not read to their end, although nothing was wrong with them.
     #[error("the pages stopped at {page} of {of}")]
     Stopped {
@@ -228,6 +234,10 @@ mod tests {
             (
                 Violation::PageGone { page: 38, count: 1000 },
                 "page 38 is gone (404), where count was 1000",
+            ),
+            (
+                Violation::Moved { page: 24 },
+                "page 24 no longer has the rows that the interrupted run found there",
             ),
             (Violation::Stopped { page: 39, of: 40 }, "the pages stopped at 39 of 40"),
             (Violation::NoPage, "no page came"),

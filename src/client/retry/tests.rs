@@ -46,7 +46,11 @@ impl Script {
 }
 
 impl Transport for Script {
-    fn get(&self, url: Url) -> BoxFuture<'_, Result<Reply, Failure>> {
+    fn get<'a>(
+        &'a self,
+        url: Url,
+        _room: Option<&'a mut Room>,
+    ) -> BoxFuture<'a, Result<Reply, Failure>> {
         let (takes, result) = {
             let mut state = self.0.lock().unwrap();
             let time = state.begun.elapsed();

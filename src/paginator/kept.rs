@@ -1,0 +1,110 @@
+//! What an interrupted run kept, shown to the proof without being fetched again.
+//!
+//! Kept pages count as they were, so it must be known that the rows have not moved since: the first
+//! kept page and the last are fetched again and compared. A row that was removed or put in before
+//! the end of what was kept shifts the last one.
+
+use std::{fs::File, io::Read};
+
+use uuid::Uuid;
+
+use super::{options::KeptPages, watch::Watch};
+use crate::{
+    client::Page,
+    error::{Error, Result},
+    proof::Violation,
+};
+
+/// Ids that are read at once: a megabyte, a few milliseconds.
+const CHUNK: u64 = 64 << 10;
+
+/// The last page of what was kept, and the ids that it must have still.
+pub(super) struct Boundary {
+    pub(super) page: u64,
+    pub(super) ids: Vec<Uuid>,
+}
+
+/// A part whose ids are being read.
+struct Open<'a> {
+    part: &'a KeptPages,
+    /// Its ids that belong to the first page of all, which is there already.
+    head: u64,
+    /// The index of its first id that belongs to the last page of all.
+    tail: u64,
+}
+
+impl Watch {
+    /// Takes the parts of an interrupted run, of whose pages the first was fetched again; returns
+    /// the number of their last page.
+    ///
+    /// Reads chunk by chunk, off the threads that serve sockets: a part can have a billion ids, and
+    /// when the stream is dropped no more than a chunk is read still.
+    pub(super) async fn keep(mut self, parts: &[KeptPages], first: &Page) -> Result<(Self, u64)> {
+        let (Some(head), Some(tail)) = (parts.first(), parts.last()) else { return Ok((self, 0)) };
+        let (start, end) = (first.number(), *tail.facts.pages.end());
+        let full = first.len() as u64;
+        let mut first_ids = Vec::new();
+        let mut last_ids = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            // Parts end on page boundaries, so that each of the two pages lies in one part.
+            let before = (end - *part.facts.pages.start()).saturating_mul(full);
+            let open = Open {
+                part,
+                head: if index == 0 { full } else { 0 },
+                tail: if index + 1 == parts.len() { before } else { u64::MAX },
+            };
+            self = self.part(open, first, &mut first_ids, &mut last_ids).await?;
+        }
+        if *head.facts.pages.start() != start || !first.ids().eq(first_ids) {
+            self.proof.report(Violation::Moved { page: start });
+        } else if end > start {
+            self.boundary = Some(Boundary { page: end, ids: last_ids });
+        }
+        Ok((self, end))
+    }
+
+    async fn part(
+        mut self,
+        open: Open<'_>,
+        first: &Page,
+        first_ids: &mut Vec<Uuid>,
+        last_ids: &mut Vec<Uuid>,
+    ) -> Result<Self> {
+        let Open { part, head, tail } = open;
+        let path = part.ids.clone();
+        let mut file = blocking(move || File::open(&path).map_err(Error::io("read", path))).await?;
+        let (mut read, mut last) = (0, None);
+        while read < part.rows {
+            let (path, rows) = (part.ids.clone(), CHUNK.min(part.rows - read));
+            let ids;
+            (self, file, ids) = blocking(move || {
+                let mut bytes = vec![0; 16 * rows as usize];
+                file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
+                let (ids, _) = bytes.as_chunks::<16>();
+                let ids: Vec<_> = ids.iter().map(|id| Uuid::from_bytes(*id)).collect();
+                let kept = self.proof.ids(ids.iter().copied());
+                kept.map_err(|error| self.cannot_keep(error))?;
+                Ok((self, file, ids))
+            })
+            .await?;
+            let within = |limit: u64| limit.saturating_sub(read).min(rows) as usize;
+            first_ids.extend_from_slice(&ids[..within(head)]);
+            last_ids.extend_from_slice(&ids[within(tail)..]);
+            (read, last) = (read + rows, ids.last().copied());
+        }
+        if let (Some(order), Some(id), Some(row)) = (&mut self.order, last, first.rows().next()) {
+            order.skip((row.order, row.id), (part.last_order, id));
+        }
+        let kept = self.proof.page(part.facts.clone(), []);
+        kept.map_err(|error| self.cannot_keep(error))?;
+        Ok(self)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::Internal(format!("reading ids: {error}")))?
+}

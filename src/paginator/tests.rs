@@ -1,0 +1,348 @@
+//! How far a stream runs ahead, in requests and in bytes: scripted answers under paused time.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use proptest::{prelude::*, sample::select};
+use reqwest::StatusCode;
+use tokio::{
+    runtime::Builder,
+    time::{Instant, sleep, timeout},
+};
+use url::Url;
+
+use super::*;
+use crate::{
+    budget::Room,
+    client::transport::{Failure, Reply, Transport, make_room},
+    throttle::Throttle,
+};
+
+/// Longer than anything takes that is not stuck.
+const LONG: Duration = Duration::from_secs(3600);
+const CHUNK: usize = 1000;
+
+/// An API of pages with one row each, whose bodies come chunk by chunk.
+#[derive(Clone)]
+struct Api(Arc<Inner>);
+
+struct Inner {
+    /// The bytes of each page's body, roughly.
+    sizes: Vec<usize>,
+    /// Pages whose first body breaks off in the middle.
+    broken: Mutex<BTreeSet<usize>>,
+    asked: Mutex<Vec<u64>>,
+    /// Bytes of bodies that came and that nobody has dropped.
+    held: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+/// Counts the bytes of a body that is given up again.
+struct Arriving(Arc<Inner>, usize);
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(self.1, Ordering::SeqCst);
+    }
+}
+
+impl Api {
+    fn new(sizes: impl IntoIterator<Item = usize>) -> Self {
+        Self(Arc::new(Inner {
+            sizes: sizes.into_iter().collect(),
+            broken: Mutex::default(),
+            asked: Mutex::default(),
+            held: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+        }))
+    }
+
+    fn breaking(self, pages: impl IntoIterator<Item = usize>) -> Self {
+        self.0.broken.lock().unwrap().extend(pages);
+        self
+    }
+
+    fn pages(&self, concurrency: usize, options: StreamOptions) -> Pages {
+        let concurrency = concurrency.to_string().parse().unwrap();
+        let client = Client::scripted(self.clone(), Throttle::new(concurrency, None));
+        client.pages(Uuid::nil(), Query::default(), options)
+    }
+
+    fn requests(&self) -> usize {
+        self.0.asked.lock().unwrap().len()
+    }
+
+    fn held(&self) -> usize {
+        self.0.held.load(Ordering::SeqCst)
+    }
+
+    fn peak(&self) -> usize {
+        self.0.peak.load(Ordering::SeqCst)
+    }
+
+    fn largest(&self) -> usize {
+        (1..=self.0.sizes.len()).map(|page| self.body(page).len()).max().unwrap()
+    }
+
+    fn drop_page(&self, page: Page) {
+        self.0.held.fetch_sub(page.bytes(), Ordering::SeqCst);
+    }
+
+    fn body(&self, page: usize) -> Vec<u8> {
+        let count = self.0.sizes.len();
+        let next = if page < count { "\"http://api.example/\"" } else { "null" };
+        let (id, input) = (Uuid::from_u128(page as u128), "x".repeat(self.0.sizes[page - 1]));
+        format!(
+            r#"{{"count":{count},"next":{next},"results":[{{"id":"{id}","input":"{input}"}}]}}"#
+        )
+        .into_bytes()
+    }
+}
+
+impl Transport for Api {
+    fn get<'a>(
+        &'a self,
+        url: Url,
+        room: Option<&'a mut Room>,
+    ) -> BoxFuture<'a, Result<Reply, Failure>> {
+        let query = url.query_pairs().find(|(key, _)| key == "page");
+        let page: usize = query.unwrap().1.parse().unwrap();
+        self.0.asked.lock().unwrap().push(page as u64);
+        self.answer(page, room).boxed()
+    }
+}
+
+impl Api {
+    async fn answer(&self, page: usize, mut room: Option<&mut Room>) -> Result<Reply, Failure> {
+        let broken = self.0.broken.lock().unwrap().remove(&page);
+        let whole = self.body(page);
+        let mut arriving = Arriving(self.0.clone(), 0);
+        sleep(Duration::from_millis(20)).await;
+        for chunk in whole.chunks(CHUNK) {
+            sleep(Duration::from_millis(1)).await;
+            if let Some(room) = room.as_deref_mut() {
+                make_room(room, arriving.1 + chunk.len()).await?;
+            }
+            arriving.1 += chunk.len();
+            let held = self.0.held.fetch_add(chunk.len(), Ordering::SeqCst) + chunk.len();
+            self.0.peak.fetch_max(held, Ordering::SeqCst);
+            if broken && arriving.1 > whole.len() / 2 {
+                return Err(Failure::Body { bytes: arriving.1, why: "scripted".to_owned() });
+            }
+        }
+        arriving.1 = 0;
+        Ok(Reply {
+            status: StatusCode::OK,
+            content_type: "application/json".to_owned(),
+            retry_after: None,
+            location: None,
+            body: whole,
+        })
+    }
+}
+
+fn options(prefetch_bytes: usize) -> StreamOptions {
+    StreamOptions { page_size: 1, prefetch_bytes, ..StreamOptions::default() }
+}
+
+/// Until nothing moves any more: under paused time that costs nothing.
+async fn come_to_rest() {
+    sleep(LONG).await;
+}
+
+async fn take(pages: &mut Pages) -> Page {
+    timeout(LONG, pages.next()).await.expect("it is stuck").unwrap().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_for_before_the_stream_is_polled() {
+    let api = Api::new([100; 10]);
+    let pages = api.pages(4, options(1 << 20));
+    come_to_rest().await;
+    assert_eq!(api.requests(), 0);
+    assert_eq!(pages.collect::<Vec<_>>().await.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_pages() {
+    for prefetch_pages in [1, 3, 10] {
+        let api = Api::new([100; 40]);
+        let mut pages =
+            api.pages(16, StreamOptions { prefetch_pages, ..options(16 << 20) });
+        for taken in 1..=3 {
+            take(&mut pages).await;
+            come_to_rest().await;
+            // That is taken, one in the channel, and those ahead of it.
+            assert_eq!(api.requests(), taken + 1 + prefetch_pages);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_bytes() {
+    let api = Api::new([20_000; 60]);
+    let mut pages = api.pages(16, options(250_000));
+    let first = take(&mut pages).await;
+    come_to_rest().await;
+    // A page is a little more than 20,000 bytes with its envelope, so 12 fit and 13 do not.
+    assert_eq!(api.requests(), 12);
+    // A page that is kept still counts: taking another one makes no room.
+    let second = take(&mut pages).await;
+    come_to_rest().await;
+    assert_eq!(api.requests(), 12);
+    drop((first, second));
+    come_to_rest().await;
+    assert_eq!(api.requests(), 14);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_far_larger_than_those_before_them_stay_within_the_bound_of_bytes() {
+    // What was seen when the requests began says nothing of what they bring.
+    let small_first = [vec![50; 1], vec![100_000; 99]].concat();
+    let small_for_long = [vec![50; 150], vec![100_000; 90]].concat();
+    for (sizes, taken) in [(small_first, 1), (small_for_long, 130)] {
+        let (api, budget) = (Api::new(sizes), 80_000);
+        let mut pages = api.pages(64, options(budget));
+        for _ in 0..taken {
+            let page = take(&mut pages).await;
+            api.drop_page(page);
+        }
+        // Longer than any body waits.
+        come_to_rest().await;
+        assert!(api.requests() >= taken + 20, "{} requests", api.requests());
+        // Beyond the bound: what waits to be taken, and what is due after it.
+        let bound = budget + 2 * api.largest();
+        assert!(api.peak() <= bound, "{} bytes held", api.peak());
+        let mut left = api.0.sizes.len() - taken;
+        while let Some(page) = timeout(LONG, pages.next()).await.expect("it is stuck") {
+            api.drop_page(page.unwrap());
+            left -= 1;
+        }
+        assert_eq!(left, 0);
+        assert!(api.peak() <= bound, "{} bytes held", api.peak());
+        assert_eq!(api.held(), 0);
+        // One that gave way is asked for once more, and no oftener.
+        assert!(api.requests() <= 2 * api.0.sizes.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_many_pages_fit_follows_from_those_that_came() {
+    for (first, later) in [(50, 10_000), (100_000, 10_000)] {
+        let api = Api::new([vec![first], vec![later; 199]].concat());
+        let mut pages = api.pages(64, options(105_000));
+        for _ in 0..100 {
+            let page = take(&mut pages).await;
+            api.drop_page(page);
+        }
+        come_to_rest().await;
+        // A page is 10,000 bytes, its envelope, and what its row takes.
+        assert_eq!(api.requests(), 110, "first {first}, then {later}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_wait_for_a_moment_are_not_asked_for_again() {
+    let api = Api::new([vec![50; 1], vec![100_000; 19]].concat());
+    let mut pages = api.pages(16, options(80_000));
+    while let Some(page) = timeout(LONG, pages.next()).await.expect("it is stuck") {
+        sleep(Duration::from_millis(50)).await;
+        api.drop_page(page.unwrap());
+    }
+    assert_eq!(api.requests(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_wait_give_their_place_in_flight_to_the_page_that_is_due() {
+    // Page 2 breaks off and must be asked for again, when pages 3 and 4 have the only two places.
+    let api = Api::new([vec![50], vec![100_000; 6]].concat()).breaking([2]);
+    let mut pages = api.pages(2, options(20_500));
+    for _ in 1..=7 {
+        let page = take(&mut pages).await;
+        api.drop_page(page);
+    }
+    assert!(timeout(LONG, pages.next()).await.expect("it is stuck").is_none());
+    let asked = api.0.asked.lock().unwrap().clone();
+    let times = |page| asked.iter().filter(|asked| **asked == page).count();
+    assert_eq!((times(2), times(3), times(4)), (2, 2, 2), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_large_page_does_not_hold_up_small_ones_for_long() {
+    // After the large one, many small pages are on their way again at once.
+    let api = Api::new([vec![500; 20], vec![40_000], vec![500; 200]].concat());
+    let mut pages = api.pages(16, options(50_000));
+    for _ in 0..60 {
+        let page = take(&mut pages).await;
+        api.drop_page(page);
+    }
+    let begun = Instant::now();
+    for _ in 0..150 {
+        let page = take(&mut pages).await;
+        api.drop_page(page);
+    }
+    // One after the other, each would take its twenty milliseconds.
+    assert!(begun.elapsed() < Duration::from_millis(150 * 5), "{:?}", begun.elapsed());
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    sizes: Vec<usize>,
+    budget: usize,
+    concurrency: usize,
+    prefetch_pages: usize,
+    broken: Vec<usize>,
+    /// Seconds for which the consumer keeps each page, in turn.
+    naps: Vec<u64>,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let size = prop_oneof![0..500_usize, 5_000..50_000_usize];
+    let sizes = prop::collection::vec(size, 1..40);
+    let bounds = (select(vec![0, 1000, 20_000, 1 << 20]), 1..12_usize, 0..40_usize);
+    let broken = prop::collection::vec(1..40_usize, 0..6);
+    let naps = prop::collection::vec(select(vec![0, 0, 0, 1, 30]), 1..5);
+    (sizes, bounds, broken, naps).prop_map(|(sizes, bounds, broken, naps)| {
+        let (budget, concurrency, prefetch_pages) = bounds;
+        Case { sizes, budget, concurrency, prefetch_pages, broken, naps }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_sizes_of_pages_get_a_stream_stuck_or_beyond_its_bound(case in cases()) {
+        let Case { sizes, budget, concurrency, prefetch_pages, broken, naps } = case;
+        let (count, api) = (sizes.len(), Api::new(sizes).breaking(broken));
+        let options = StreamOptions { prefetch_pages, ..options(budget) };
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let mut pages = api.pages(concurrency, options);
+            for number in 1..=count {
+                let page = take(&mut pages).await;
+                prop_assert_eq!(page.number(), number as u64);
+                sleep(Duration::from_secs(naps[number % naps.len()])).await;
+                api.drop_page(page);
+            }
+            let end = timeout(LONG, pages.next()).await.expect("it is stuck");
+            prop_assert!(end.is_none());
+            Ok(())
+        })?;
+        // Beyond the bound: what the consumer has, what waits for it, and what is due after that.
+        prop_assert!(api.peak() <= budget + 3 * api.largest(), "{} bytes held", api.peak());
+        prop_assert_eq!(api.held(), 0);
+        prop_assert!(api.requests() <= 3 * count);
+    }
+}
