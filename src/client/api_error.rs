@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-use super::{page::PageError, transport::Reply};
+use super::{key::Key, page::PageError, transport::Reply};
 
 /// The API's own word that a request will not be answered as asked.
 #[derive(Debug)]
@@ -30,18 +30,24 @@ struct Answer {
 }
 
 impl ApiError {
-    pub(crate) fn new(url: &Url, page: Option<u64>, filtered: bool, reply: &Reply) -> Self {
+    pub(crate) fn new(
+        url: &Url,
+        page: Option<u64>,
+        filtered: bool,
+        reply: &Reply,
+        key: &Key,
+    ) -> Self {
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
-        let text = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| json.get(name).and_then(Value::as_str).map(|text| key.redact(text));
         let fields = json.as_object().into_iter().flatten();
         let fields = fields
-            .filter_map(|(name, messages)| Some((name.clone(), messages.as_array()?)))
+            .filter_map(|(name, messages)| Some((key.redact(name), messages.as_array()?)))
             .map(|(name, messages)| {
                 let messages = messages.iter().map(|text| match text.as_str() {
                     Some(text) => text.to_owned(),
                     None => text.to_string(),
                 });
-                (name, messages.collect::<Vec<_>>().join(" "))
+                (name, key.redact(&messages.collect::<Vec<_>>().join(" ")))
             })
             .collect();
         let answer = Answer {
@@ -50,8 +56,10 @@ impl ApiError {
             detail: text("detail"),
             code: text("code"),
             fields,
-            location: reply.location.clone(),
-            foreign: reply.status.is_client_error().then(|| PageError::not_json(reply)).flatten(),
+            location: reply.location.as_deref().map(|location| key.redact(location)),
+            foreign: (reply.status.is_client_error())
+                .then(|| PageError::not_json(reply, key))
+                .flatten(),
         };
         Self { answer, filtered, page }
     }

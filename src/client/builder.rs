@@ -14,7 +14,12 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{Client, Inner, retry::RetryPolicy, transport::HttpTransport};
+use super::{
+    Client, Inner,
+    key::{Key, without_keys},
+    retry::RetryPolicy,
+    transport::HttpTransport,
+};
 use crate::{
     error::{Error, Result},
     throttle::{Concurrency, Rate, Throttle},
@@ -201,7 +206,7 @@ impl ClientBuilder {
         }
         let base = base_url(&self.base_url)?;
         if base.scheme() == "http" && !self.allow_http && !is_loopback(&base) {
-            return Err(Error::PlainHttp { url: base.to_string() });
+            return Err(Error::PlainHttp { url: without_keys(base.as_str()) });
         }
         let http = self.http(&base)?;
         let transport = HttpTransport {
@@ -209,11 +214,11 @@ impl ClientBuilder {
             timeout: self.timeout,
             idle_timeout: self.idle_timeout,
             max_body: self.max_page_bytes,
-            key: self.api_key.unwrap_or_default(),
         };
         Ok(Client(Arc::new(Inner {
             transport: Arc::new(transport),
             base,
+            key: Arc::new(Key::new(self.api_key.unwrap_or_default())),
             throttle: Throttle::new(self.concurrency, self.rate),
             retry: self.retry,
             patience: Arc::default(),
@@ -270,7 +275,9 @@ pub(super) fn variable(names: [&str; 2]) -> Option<String> {
 }
 
 fn base_url(text: &str) -> Result<Url> {
-    let refuse = |why: &str| Error::BaseUrl { url: quotable(text), why: why.to_owned() };
+    // The two variables are easily swapped.
+    let quoted = without_keys(&quotable(text));
+    let refuse = |why: &str| Error::BaseUrl { url: quoted.clone(), why: why.to_owned() };
     let scheme = "it must begin with https:// (or http:// for this machine)";
     let mut url = Url::parse(text).map_err(|error| match error {
         url::ParseError::RelativeUrlWithoutBase => refuse(scheme),
@@ -342,6 +349,8 @@ mod tests {
             "https://x/?key=hunter2",
             "https:///user:hun@ter2:x@:y",
             "#hunter2",
+            "ovr_hunter2",
+            "http://ovr_hunter2",
         ] {
             let text = with(secret);
             assert!(!text.contains("hun") && !text.contains("ter2"), "{text}");

@@ -7,6 +7,7 @@ mod api_error;
 mod builder;
 mod connection;
 mod datasets;
+mod key;
 mod meter;
 mod page;
 mod query;
@@ -15,6 +16,7 @@ pub(crate) mod transport;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
@@ -29,6 +31,7 @@ pub use self::{
     query::{Query, Source},
 };
 use self::{
+    key::Key,
     retry::{Patience, Request, RetryPolicy},
     transport::Transport,
 };
@@ -60,7 +63,8 @@ pub struct Client(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     transport: Arc<dyn Transport>,
     base: Url,
-    pub(crate) throttle: Throttle,
+    key: Arc<Key>,
+    throttle: Throttle,
     retry: RetryPolicy,
     patience: Arc<Patience>,
     meter: Arc<Meter>,
@@ -99,10 +103,11 @@ impl Client {
     /// counts them too. For one of several exports that run side by side.
     #[must_use]
     pub fn metered(&self) -> Self {
-        let Inner { transport, base, throttle, retry, patience, meter } = &*self.0;
+        let Inner { transport, base, key, throttle, retry, patience, meter } = &*self.0;
         Self(Arc::new(Inner {
             transport: transport.clone(),
             base: base.clone(),
+            key: key.clone(),
             throttle: throttle.clone(),
             retry: retry.clone(),
             patience: patience.clone(),
@@ -123,6 +128,14 @@ impl Client {
     /// Requests that may be in flight now: fixed, or what has been learned so far.
     pub fn limit(&self) -> usize {
         self.0.throttle.limit()
+    }
+
+    /// Waits for a place in flight for this page; the lowest number goes first.
+    ///
+    /// # Errors
+    /// [`Error::ComeBackLater`] when the API has asked for a pause beyond patience.
+    pub(crate) async fn acquire(&self, page: u64) -> Result<Permit> {
+        self.0.acquire(page, Instant::now()).await
     }
 
     /// One page by itself: what it says decides how many more there are.
@@ -162,6 +175,7 @@ impl Client {
         Self(Arc::new(Inner {
             transport: Arc::new(transport),
             base: Url::parse("http://api.example/").unwrap(),
+            key: Arc::default(),
             throttle,
             retry: RetryPolicy::default(),
             patience: Arc::default(),

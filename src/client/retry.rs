@@ -10,7 +10,7 @@
 //! hours and a dead one is noticed in minutes.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     budget::Room,
-    error::{Error, Result},
+    error::{Error, Result, harmless},
     throttle::{Outcome, Permit, PushBack},
 };
 
@@ -38,6 +38,8 @@ const NEVER_ANSWERED: Duration = Duration::from_secs(15);
 const DECODE_RETRIES: u64 = 3;
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(20);
+/// A pause that is no longer is waited out whatever patience is left: ending for it is not worth it.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// When to stop trying.
 #[derive(Debug, Clone)]
@@ -61,20 +63,47 @@ pub(crate) struct Patience(Mutex<Weather>);
 #[derive(Debug, Default, Clone, Copy)]
 struct Weather {
     answered: bool,
+    /// Fetches that have not ended.
+    outstanding: u64,
     failing_since: Option<Instant>,
     exhausted_at: Option<Instant>,
 }
 
+/// A fetch that has not ended.
+struct Outstanding<'a>(&'a Patience);
+
+impl Drop for Outstanding<'_> {
+    fn drop(&mut self) {
+        let mut weather = self.0.lock();
+        weather.outstanding -= 1;
+        // However the last one ended, nobody goes on waiting: a failure after that is the first of
+        // another run.
+        if weather.outstanding == 0 {
+            weather.failing_since = None;
+        }
+    }
+}
+
 impl Patience {
+    fn lock(&self) -> MutexGuard<'_, Weather> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self) -> Outstanding<'_> {
+        self.lock().outstanding += 1;
+        Outstanding(self)
+    }
+
     fn succeeded(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Weather { answered: true, ..Weather::default() };
+        let mut weather = self.lock();
+        let outstanding = weather.outstanding;
+        *weather = Weather { answered: true, outstanding, ..Weather::default() };
     }
 
     /// Has come to its end, and with it the run: the client's next run begins with new patience.
     /// One that ended for a reason of its own says nothing about what runs beside it.
     fn exhausted(&self, left: Duration) {
-        let mut weather = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut weather = self.lock();
         weather.failing_since = None;
         if left.is_zero() {
             weather.exhausted_at = Some(Instant::now());
@@ -83,16 +112,34 @@ impl Patience {
 
     /// How much patience is left, now that something has failed that was begun at this time.
     fn failed(&self, begun: Instant, answered: bool, policy: &RetryPolicy) -> Duration {
-        let mut weather = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What runs side by side has waited side by side: no run begins its own patience after
-        // another has found the API dead.
-        if weather.exhausted_at.is_some_and(|at| begun < at) {
+        let mut weather = self.lock();
+        if weather.ended_since(begun) {
             return Duration::ZERO;
         }
         weather.answered |= answered;
-        let default = if weather.answered { RETRY_FOR } else { NEVER_ANSWERED };
-        let since = *weather.failing_since.get_or_insert_with(Instant::now);
-        policy.retry_for.unwrap_or(default).saturating_sub(since.elapsed())
+        weather.failing_since.get_or_insert_with(Instant::now);
+        weather.left(policy)
+    }
+
+    /// The longest pause that something begun at this time may wait out.
+    fn longest_pause(&self, begun: Instant, policy: &RetryPolicy) -> Duration {
+        // Who asks for a pause has answered, even if that has not been noted yet.
+        let weather = Weather { answered: true, ..*self.lock() };
+        if weather.ended_since(begun) { SHORT } else { weather.left(policy).max(SHORT) }
+    }
+}
+
+impl Weather {
+    /// What runs side by side has waited side by side: no run begins its own patience after another
+    /// has found the API dead.
+    fn ended_since(&self, begun: Instant) -> bool {
+        self.exhausted_at.is_some_and(|at| begun < at)
+    }
+
+    fn left(&self, policy: &RetryPolicy) -> Duration {
+        let default = if self.answered { RETRY_FOR } else { NEVER_ANSWERED };
+        let failing_for = self.failing_since.map(|since| since.elapsed()).unwrap_or_default();
+        policy.retry_for.unwrap_or(default).saturating_sub(failing_for)
     }
 }
 
@@ -123,6 +170,14 @@ enum Retryable {
 }
 
 impl Inner {
+    /// Waits for a place in flight, on behalf of what was begun at this time.
+    pub(super) async fn acquire(&self, page: u64, begun: Instant) -> Result<Permit> {
+        // A pause may be one that another run was told of, and gave up for.
+        let patience = || self.patience.longest_pause(begun, &self.retry);
+        let permit = self.throttle.acquire(page, patience).await;
+        permit.map_err(|wait| Error::ComeBackLater { origin: self.origin(), wait })
+    }
+
     /// Sends the request until it is answered, refused, or patience ends.
     pub(crate) async fn fetch<T: Send + 'static>(
         &self,
@@ -131,11 +186,12 @@ impl Inner {
     ) -> Result<T> {
         let Request { url, page, filtered, mut permit, mut room } = request;
         let begun = Instant::now();
+        let _outstanding = self.patience.enter();
         let (mut attempts, mut undecodable) = (0, 0);
         loop {
             let permit = match permit.take() {
                 Some(permit) => permit,
-                None => self.throttle.acquire(page).await,
+                None => self.acquire(page, begun).await?,
             };
             attempts += 1;
             self.meter.request(attempts > 1);
@@ -173,7 +229,7 @@ impl Inner {
             if let Some(room) = room.as_deref_mut() {
                 room.begin_again();
             }
-            tracing::warn!(%url, attempts, cause = %cause.text(), "attempt failed");
+            tracing::warn!(%url, attempts, cause = %harmless(&cause.text()), "attempt failed");
             undecodable += u64::from(matches!(cause, Retryable::Decode(_)));
             let left = self.patience.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
@@ -198,7 +254,8 @@ impl Inner {
         reply: Reply,
         decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
     ) -> Attempt<T> {
-        let api_error = |reply: &Reply| Box::new(ApiError::new(url, Some(page), filtered, reply));
+        let api_error =
+            |reply: &Reply| Box::new(ApiError::new(url, Some(page), filtered, reply, &self.key));
         match reply.status.as_u16() {
             200..=299 => {}
             408 | 409 | 425 | 429 | 500..=599 => {
@@ -208,11 +265,12 @@ impl Inner {
             _ => return Attempt::Final(api_error(&reply).into()),
         }
         self.meter.received(reply.body.len());
-        let hopeless = PageError::not_json(&reply);
+        let hopeless = PageError::not_json(&reply, &self.key);
         match decode_beside(reply.body, decode).await {
             Ok(Ok(value)) => Attempt::Done(value),
             Ok(Err(error)) => {
-                let cause = Retryable::Decode(hopeless.unwrap_or(error));
+                let cause =
+                    Retryable::Decode(hopeless.unwrap_or_else(|| error.redacted(&self.key)));
                 Attempt::Retry { cause, wait: None }
             }
             Err(error) => Attempt::Final(error),

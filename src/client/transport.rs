@@ -1,24 +1,23 @@
 //! One GET: a URL in, the whole answer or a [`Failure`] out; never retries and never interprets.
-//!
-//! What leaves here to be quoted in a message does not hold the key.
 
 use std::{error::Error as StdError, time::Duration};
 
 use futures::future::BoxFuture;
-use memchr::memmem;
 use reqwest::{StatusCode, header};
 use rustls::CertificateError;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::budget::Room;
 
+/// What is read of the body of an answer that is an error: enough for what the API says, and not for
+/// what floods a log.
+const MAX_ERROR_BODY: usize = 64 << 10;
 /// How long a body waits for room. Longer, and the server would end it, or what is due waits for the
 /// place in flight that it holds.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(10);
 
-/// An answer with its whole body.
+/// An answer with its body; that of an error may be cut.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -65,7 +64,6 @@ pub(crate) struct HttpTransport {
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_body: usize,
-    pub(crate) key: SecretString,
 }
 
 impl Transport for HttpTransport {
@@ -90,10 +88,12 @@ impl HttpTransport {
         let (content_type, retry_after, location) =
             (text(header::CONTENT_TYPE), text(header::RETRY_AFTER), text(header::LOCATION));
         let status = response.status();
+        let is_error = !status.is_success();
+        let max_body = if is_error { MAX_ERROR_BODY } else { self.max_body };
         // The announced length is only a hint: trusting it would let a header reserve the memory.
-        let announced = response.content_length().unwrap_or(0).min(self.max_body as u64);
-        if response.content_length().is_some_and(|length| length > self.max_body as u64) {
-            return Err(Failure::TooLarge { limit: self.max_body });
+        let announced = response.content_length().unwrap_or(0).min(max_body as u64);
+        if !is_error && response.content_length().is_some_and(|length| length > max_body as u64) {
+            return Err(Failure::TooLarge { limit: max_body });
         }
         let mut body = Vec::with_capacity(announced.min(1 << 20) as usize);
         loop {
@@ -107,8 +107,12 @@ impl HttpTransport {
                 Err(_) if deadline <= idle => return Err(late()),
                 Err(_) => return Err(Failure::Stalled(self.idle_timeout)),
             };
-            if body.len() + chunk.len() > self.max_body {
-                return Err(Failure::TooLarge { limit: self.max_body });
+            if body.len() + chunk.len() > max_body {
+                if is_error {
+                    body.extend_from_slice(&chunk[..max_body - body.len()]);
+                    break;
+                }
+                return Err(Failure::TooLarge { limit: max_body });
             }
             if let Some(room) = room.as_deref_mut() {
                 // Not the server's time.
@@ -121,12 +125,7 @@ impl HttpTransport {
             body.shrink_to_fit();
         }
         let content_type = content_type.unwrap_or_default();
-        let mut reply = Reply { status, content_type, retry_after, location, body };
-        // Messages quote everything but a page of rows.
-        if !status.is_success() || !reply.content_type.contains("json") {
-            reply.redact(self.key.expose_secret().trim());
-        }
-        Ok(reply)
+        Ok(Reply { status, content_type, retry_after, location, body })
     }
 }
 
@@ -146,22 +145,6 @@ pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration,
 fn after(time: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     Instant::now() + time.min(FAR)
-}
-
-impl Reply {
-    /// Takes out the key, which some servers say again when they refuse it.
-    fn redact(&mut self, key: &str) {
-        // A shorter text is no secret, and taking it out would leave gaps in every word.
-        if key.len() < 8 {
-            return;
-        }
-        if let Some(location) = &mut self.location {
-            *location = location.replace(key, "[key]");
-        }
-        if memmem::find(&self.body, key.as_bytes()).is_some() {
-            self.body = String::from_utf8_lossy(&self.body).replace(key, "[key]").into_bytes();
-        }
-    }
 }
 
 fn before_headers(error: reqwest::Error) -> Failure {

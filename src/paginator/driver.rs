@@ -108,8 +108,8 @@ impl Driver {
                     }
                     slot.send(flight.within_limit(page));
                 }
-                permit = self.client.0.throttle.acquire(flight.next), if wanted && fits => {
-                    self.start(&mut flight, permit);
+                permit = self.client.acquire(flight.next), if wanted && fits => {
+                    self.start(&mut flight, permit?);
                 }
                 () = self.budget.freed(), if wanted && !fits => {}
                 else => return Err(Error::Internal("no page is on its way".to_owned())),

@@ -174,8 +174,7 @@ async fn nothing_is_asked_for_before_the_stream_is_polled() {
 async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_pages() {
     for prefetch_pages in [1, 3, 10] {
         let api = Api::new([100; 40]);
-        let mut pages =
-            api.pages(16, StreamOptions { prefetch_pages, ..options(16 << 20) });
+        let mut pages = api.pages(16, StreamOptions { prefetch_pages, ..options(16 << 20) });
         for taken in 1..=3 {
             take(&mut pages).await;
             come_to_rest().await;

@@ -113,8 +113,25 @@ impl Throttle {
     ///
     /// Dropping the future leaves the queue. A future that is kept must be polled: the first in
     /// the queue holds up the others.
-    pub(crate) async fn acquire(&self, priority: u64) -> Permit {
-        Acquire { throttle: self, priority, place: None, timer: None }.await
+    ///
+    /// # Errors
+    /// What is left of a pause that the server asked for, if that is more than `patience` says when
+    /// it comes to it: whether the pause is there already or comes while the request waits.
+    pub(crate) async fn acquire(
+        &self,
+        priority: u64,
+        patience: impl Fn() -> Duration,
+    ) -> Result<Permit, Duration> {
+        Acquire { throttle: self, priority, patience, place: None, timer: None }.await
+    }
+
+    /// A turn for one who waits out whatever pause there is.
+    #[cfg(test)]
+    pub(crate) async fn turn(&self, priority: u64) -> Permit {
+        let Ok(permit) = self.acquire(priority, || Duration::MAX).await else {
+            unreachable!("no pause is that long");
+        };
+        permit
     }
 
     /// How many requests hold a permit.
@@ -130,8 +147,7 @@ impl Throttle {
     /// How long nothing starts because the server asked for a pause.
     #[cfg(test)]
     pub(crate) fn paused_for(&self) -> Option<Duration> {
-        let until = self.lock().paused_until?;
-        let left = until.saturating_duration_since(Instant::now());
+        let left = self.lock().pause(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
@@ -142,6 +158,11 @@ impl Throttle {
 }
 
 impl State {
+    /// What is left of the pause that the server asked for.
+    fn pause(&self, now: Instant) -> Duration {
+        self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
     fn gate(&self, now: Instant) -> Gate {
         if self.limit.is_reached() {
             return Gate::Full;
@@ -193,17 +214,21 @@ fn wake(waker: Option<Waker>) {
 }
 
 /// A request's wait for its turn.
-struct Acquire<'a> {
+struct Acquire<'a, P> {
     throttle: &'a Throttle,
     priority: u64,
+    patience: P,
     place: Option<Place>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Future for Acquire<'_> {
-    type Output = Permit;
+// Nothing in it is pinned: the timer has a place of its own.
+impl<P> Unpin for Acquire<'_, P> {}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
+impl<P: Fn() -> Duration> Future for Acquire<'_, P> {
+    type Output = Result<Permit, Duration>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
             let mut state = this.throttle.lock();
@@ -213,6 +238,11 @@ impl Future for Acquire<'_> {
                 Place { priority: this.priority, ticket }
             });
             let now = Instant::now();
+            let pause = state.pause(now);
+            if !pause.is_zero() && pause > (this.patience)() {
+                // Dropping this wakes who is next, who has a pause to look at too.
+                return Poll::Ready(Err(pause));
+            }
             let is_first = state.queue.keys().next().is_none_or(|it| *it >= place);
             let opens_at = match state.gate(now) {
                 Gate::Open if is_first => {
@@ -222,10 +252,10 @@ impl Future for Acquire<'_> {
                     let next = state.first_in_line();
                     drop(state);
                     wake(next);
-                    return Poll::Ready(Permit {
+                    return Poll::Ready(Ok(Permit {
                         throttle: this.throttle.clone(),
                         ticket: Some(ticket),
-                    });
+                    }));
                 }
                 Gate::OpensAt(at) if is_first => Some(at),
                 Gate::Open | Gate::OpensAt(_) | Gate::Full => None,
@@ -250,7 +280,7 @@ impl Future for Acquire<'_> {
     }
 }
 
-impl Drop for Acquire<'_> {
+impl<P> Drop for Acquire<'_, P> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             let mut state = self.throttle.lock();

@@ -234,7 +234,7 @@ async fn run(scenario: &Scenario, concurrency: Concurrency, seed: u64) -> Report
     let mut tasks = JoinSet::new();
     for page in 1..=scenario.pages {
         let place = window.clone().acquire_owned().await.unwrap();
-        let mut permit = throttle.acquire(page).await;
+        let mut permit = throttle.turn(page).await;
         let (throttle, server, report) = (throttle.clone(), server.clone(), report.clone());
         tasks.spawn(async move {
             let _place = place;
@@ -261,7 +261,7 @@ async fn run(scenario: &Scenario, concurrency: Concurrency, seed: u64) -> Report
                     Outcome::PushBack { retry_after: Some(_), .. } => {}
                     _ => sleep(Duration::from_millis(100 << attempt.min(3))).await,
                 }
-                permit = throttle.acquire(page).await;
+                permit = throttle.turn(page).await;
             }
         });
     }

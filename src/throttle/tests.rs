@@ -40,7 +40,7 @@ async fn wait_with(throttle: &Throttle, priorities: &[u64]) -> Arc<Mutex<Vec<(u6
     for (arrival, priority) in priorities.iter().copied().enumerate() {
         let (throttle, granted) = (throttle.clone(), granted.clone());
         tokio::spawn(async move {
-            let permit = throttle.acquire(priority).await;
+            let permit = throttle.turn(priority).await;
             granted.lock().unwrap().push((priority, arrival));
             sleep(Duration::from_millis(10)).await;
             permit.finish(Outcome::Success);
@@ -56,10 +56,10 @@ async fn a_fixed_number_is_exact() {
         let throttle = fixed(number);
         let mut permits = Vec::new();
         for _ in 0..number {
-            permits.push(throttle.acquire(1).await);
+            permits.push(throttle.turn(1).await);
         }
         assert_eq!(throttle.in_flight(), number);
-        assert!(timeout(LONG, throttle.acquire(1)).await.is_err());
+        assert!(timeout(LONG, throttle.turn(1)).await.is_err());
         for permit in permits {
             permit.finish(push_back(PushBack::Unavailable, None));
         }
@@ -70,7 +70,7 @@ async fn a_fixed_number_is_exact() {
 #[tokio::test(start_paused = true)]
 async fn the_lowest_page_goes_first_and_equals_go_in_order_of_arrival() {
     let throttle = fixed(1);
-    let held = throttle.acquire(0).await;
+    let held = throttle.turn(0).await;
     let granted = wait_with(&throttle, &[9, 3, 7, 3, 1]).await;
     held.finish(Outcome::Success);
     sleep(Duration::from_secs(1)).await;
@@ -79,9 +79,33 @@ async fn the_lowest_page_goes_first_and_equals_go_in_order_of_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_beyond_patience_sends_everybody_away_who_waits_or_comes() {
+    let throttle = fixed(1);
+    let patience = || Duration::from_secs(60);
+    let held = throttle.turn(0).await;
+    let waiting: Vec<_> = (1..=3)
+        .map(|page| {
+            let throttle = throttle.clone();
+            tokio::spawn(async move { throttle.acquire(page, patience).await.map(drop) })
+        })
+        .collect();
+    settle().await;
+    held.finish(push_back(PushBack::RateLimited, Some(3600)));
+    let hour = Duration::from_secs(3600);
+    for waiter in waiting {
+        assert_eq!(waiter.await.unwrap(), Err(hour));
+    }
+    assert_eq!(throttle.acquire(1, patience).await.map(drop), Err(hour));
+    assert_eq!(throttle.lock().queue.len(), 0);
+    // What is left of it counts.
+    sleep(Duration::from_secs(3541)).await;
+    assert!(throttle.acquire(1, patience).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_early_page_overtakes_one_that_waits_for_the_pace() {
     let throttle = throttle(8, Some("1/s"));
-    throttle.acquire(0).await.finish(Outcome::Success);
+    throttle.turn(0).await.finish(Outcome::Success);
     let granted = wait_with(&throttle, &[5, 2]).await;
     sleep(Duration::from_millis(1100)).await;
     assert_eq!(*granted.lock().unwrap(), [(2, 1)]);
@@ -92,10 +116,10 @@ async fn an_early_page_overtakes_one_that_waits_for_the_pace() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_wait_leaves_the_queue_and_lets_the_next_one_go() {
     let throttle = fixed(1);
-    let held = throttle.acquire(0).await;
+    let held = throttle.turn(0).await;
     let first = tokio::spawn({
         let throttle = throttle.clone();
-        async move { drop(throttle.acquire(1).await) }
+        async move { drop(throttle.turn(1).await) }
     });
     settle().await;
     let granted = wait_with(&throttle, &[2]).await;
@@ -111,7 +135,7 @@ async fn a_dropped_wait_leaves_the_queue_and_lets_the_next_one_go() {
 async fn a_dropped_permit_frees_its_place_and_teaches_nothing() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     for _ in 0..1000 {
-        drop(throttle.acquire(1).await);
+        drop(throttle.turn(1).await);
     }
     assert_eq!((throttle.in_flight(), throttle.limit()), (0, 8));
 }
@@ -122,13 +146,13 @@ async fn retry_after_pauses_every_request_until_it_is_over() {
         let throttle = fixed(8);
         let other = throttle.clone();
         let started = Instant::now();
-        let long = throttle.acquire(1).await;
-        let short = throttle.acquire(2).await;
+        let long = throttle.turn(1).await;
+        let short = throttle.turn(2).await;
         long.finish(push_back(kind, Some(7)));
         // A shorter pause does not cut a longer one short.
         short.finish(push_back(kind, Some(3)));
         assert_eq!(other.paused_for(), Some(Duration::from_secs(7)));
-        let _permit = other.acquire(3).await;
+        let _permit = other.turn(3).await;
         assert_eq!(started.elapsed().as_secs(), 7);
         assert_eq!(other.paused_for(), None);
     }
@@ -137,15 +161,15 @@ async fn retry_after_pauses_every_request_until_it_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_429_among_the_first_few_requests_slows_no_later_ones() {
     let throttle = fixed(1);
-    let slow = throttle.acquire(1).await;
+    let slow = throttle.turn(1).await;
     // A backoff or a slow first page: two requests in a second are no sign of a quota.
     sleep(Duration::from_secs(1)).await;
     slow.finish(Outcome::Neutral);
-    throttle.acquire(1).await.finish(push_back(PushBack::RateLimited, Some(1)));
-    throttle.acquire(1).await.finish(Outcome::Success);
+    throttle.turn(1).await.finish(push_back(PushBack::RateLimited, Some(1)));
+    throttle.turn(1).await.finish(Outcome::Success);
     let resumed = Instant::now();
     for page in 2..100 {
-        throttle.acquire(page).await.finish(Outcome::Success);
+        throttle.turn(page).await.finish(Outcome::Success);
     }
     assert_eq!(resumed.elapsed().as_secs(), 0);
 }
@@ -154,7 +178,7 @@ async fn a_429_among_the_first_few_requests_slows_no_later_ones() {
 async fn retry_after_holds_back_one_that_already_waits_for_the_pace() {
     let throttle = throttle(8, Some("1/s"));
     let started = Instant::now();
-    let permit = throttle.acquire(1).await;
+    let permit = throttle.turn(1).await;
     let granted = wait_with(&throttle, &[2]).await;
     permit.finish(push_back(PushBack::Unavailable, Some(5)));
     sleep(Duration::from_millis(4900)).await;
@@ -167,7 +191,7 @@ async fn retry_after_holds_back_one_that_already_waits_for_the_pace() {
 #[tokio::test(start_paused = true)]
 async fn an_absurd_retry_after_is_a_day_and_no_overflow() {
     let throttle = fixed(1);
-    let permit = throttle.acquire(1).await;
+    let permit = throttle.turn(1).await;
     permit.finish(Outcome::PushBack {
         kind: PushBack::Unavailable,
         retry_after: Some(Duration::MAX),
@@ -182,7 +206,7 @@ async fn a_rate_limit_paces_evenly_from_the_first_request() {
         let mut starts = Vec::new();
         let begin = Instant::now();
         for page in 0..200 {
-            throttle.acquire(page).await.finish(Outcome::Success);
+            throttle.turn(page).await.finish(Outcome::Success);
             starts.push(begin.elapsed().as_secs_f64() * 1000.0);
         }
         for (index, at) in starts.iter().enumerate() {
@@ -195,11 +219,11 @@ async fn a_rate_limit_paces_evenly_from_the_first_request() {
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_is_not_saved_up_while_nothing_starts() {
     let throttle = throttle(64, Some("20/s"));
-    throttle.acquire(0).await.finish(Outcome::Success);
+    throttle.turn(0).await.finish(Outcome::Success);
     advance(Duration::from_secs(60)).await;
     let begin = Instant::now();
     for page in 1..=20 {
-        throttle.acquire(page).await.finish(Outcome::Success);
+        throttle.turn(page).await.finish(Outcome::Success);
     }
     assert!(begin.elapsed() >= Duration::from_millis(19 * 50 - 6));
 }
@@ -209,7 +233,7 @@ async fn run(throttle: &Throttle, rounds: usize, latency: impl Fn(usize) -> Dura
     for round in 0..rounds {
         let mut tasks: Vec<JoinHandle<()>> = Vec::new();
         for index in 0..throttle.limit() {
-            let permit = throttle.acquire(1).await;
+            let permit = throttle.turn(1).await;
             let time = latency(round * 7 + index);
             tasks.push(tokio::spawn(async move {
                 sleep(time).await;
@@ -236,7 +260,7 @@ async fn in_slow_start_a_quick_answer_makes_room_for_two_and_a_slow_one_for_one(
     let throttle = Throttle::new(Concurrency::Auto, None);
     let mut permits = Vec::new();
     for page in 0..8 {
-        permits.push(throttle.acquire(page).await);
+        permits.push(throttle.turn(page).await);
     }
     for (after, limit) in [(50, 10), (20, 12), (10, 13), (0, 14)] {
         sleep(Duration::from_millis(after)).await;
@@ -261,7 +285,7 @@ async fn a_few_milliseconds_more_never_shrink_the_limit() {
 async fn a_limit_that_is_not_reached_does_not_grow() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     for page in 0..1000 {
-        let permit = throttle.acquire(page).await;
+        let permit = throttle.turn(page).await;
         sleep(Duration::from_millis(50)).await;
         permit.finish(Outcome::Success);
     }
@@ -275,7 +299,7 @@ async fn one_round_of_refusals_halves_the_limit_once() {
         run(&throttle, 5, |_| Duration::from_millis(50)).await;
         let mut permits = Vec::new();
         for _ in 0..throttle.limit() {
-            permits.push(throttle.acquire(1).await);
+            permits.push(throttle.turn(1).await);
         }
         sleep(Duration::from_millis(50)).await;
         for permit in permits {
@@ -379,7 +403,7 @@ async fn play(throttle: &Throttle, steps: Vec<Step>) {
             Step::Wait(priority) => {
                 let (throttle, held) = (throttle.clone(), held.clone());
                 waiting.push(tokio::spawn(async move {
-                    let permit = throttle.acquire(priority).await;
+                    let permit = throttle.turn(priority).await;
                     assert!(throttle.in_flight() <= throttle.limit());
                     assert_eq!(throttle.paused_for(), None);
                     held.lock().unwrap().push(permit);

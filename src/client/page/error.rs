@@ -1,6 +1,6 @@
 //! Why an answer is no page, in words for whoever asked for one.
 
-use crate::client::transport::Reply;
+use crate::client::{key::Key, transport::Reply};
 
 /// Why an answer is not a page.
 #[derive(Debug, thiserror::Error)]
@@ -46,21 +46,36 @@ pub enum PageError {
 
 impl PageError {
     /// Something that does not even look like JSON, described by its beginning.
-    pub(crate) fn not_json(reply: &Reply) -> Option<Self> {
-        let first = reply.body.iter().find(|byte| !byte.is_ascii_whitespace());
-        let looks = first.is_none_or(|byte| matches!(byte, b'{' | b'['));
+    pub(crate) fn not_json(reply: &Reply, key: &Key) -> Option<Self> {
+        let body = reply.body.trim_ascii_start();
+        let looks = body.first().is_none_or(|byte| matches!(byte, b'{' | b'['));
         if looks && reply.content_type.contains("json") {
             return None;
         }
-        let beginning = String::from_utf8_lossy(&reply.body[..reply.body.len().min(400)]);
+        let beginning = key.redact(&String::from_utf8_lossy(&body[..body.len().min(400)]));
         let beginning = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
         let beginning: String = beginning.chars().take(40).collect();
         let beginning = beginning.trim_end().to_owned();
         let content_type = match reply.content_type.as_str() {
             "" => "an answer without a content type".to_owned(),
-            content_type => content_type.to_owned(),
+            content_type => key.redact(content_type),
         };
         Some(Self::NotJson { content_type, beginning })
+    }
+
+    /// The same without the key, which a value that is quoted may hold.
+    pub(crate) fn redacted(mut self, key: &Key) -> Self {
+        match &mut self {
+            Self::NotJson { content_type: text, beginning: more }
+            | Self::Row { field: text, why: more, .. } => {
+                *text = key.redact(text);
+                *more = key.redact(more);
+            }
+            Self::NotAPage(why) => *why = key.redact(why),
+            // A parser says where, and never what.
+            Self::Malformed { .. } | Self::TooLarge { .. } => {}
+        }
+        self
     }
 
     pub(crate) fn hint(&self) -> Option<&'static str> {

@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use futures::future::BoxFuture;
+use futures::{TryStreamExt, future::BoxFuture};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::*;
@@ -11,6 +12,7 @@ use crate::{
         Client, Page, Query,
         transport::{Reply, Transport},
     },
+    paginator::StreamOptions,
     throttle::{Concurrency, Throttle},
 };
 
@@ -64,15 +66,22 @@ impl Transport for Script {
     }
 }
 
+impl Inner {
+    fn scripted(script: &Script, retry: RetryPolicy) -> Self {
+        Self {
+            transport: Arc::new(script.clone()),
+            base: Url::parse("http://api.example/").unwrap(),
+            key: Arc::default(),
+            throttle: Throttle::new(Concurrency::Auto, None),
+            retry,
+            patience: Arc::default(),
+            meter: Arc::default(),
+        }
+    }
+}
+
 fn client(script: &Script, retry: RetryPolicy) -> Client {
-    Client(Arc::new(Inner {
-        transport: Arc::new(script.clone()),
-        base: Url::parse("http://api.example/").unwrap(),
-        throttle: Throttle::new(Concurrency::Auto, None),
-        retry,
-        patience: Arc::default(),
-        meter: Arc::default(),
-    }))
+    Client(Arc::new(Inner::scripted(script, retry)))
 }
 
 async fn fetch(client: &Client, page: u64) -> Result<Page> {
@@ -326,6 +335,52 @@ async fn a_run_after_one_that_gave_up_begins_with_new_patience() {
         sleep(Duration::from_secs(24 * 60 * 60)).await;
         assert!(fetch(&client, 1).await.is_ok());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_one_run_gave_up_for_ends_the_others_too() {
+    let minute = Duration::from_secs(60);
+    let script = Script::of([(minute, come_back(429, 3600).1), page()]);
+    let client = Client(Arc::new(Inner {
+        throttle: Throttle::new("1".parse().unwrap(), None),
+        ..Inner::scripted(&script, RetryPolicy::default())
+    }));
+    let wait = |result: Result<Page>| match result {
+        Err(Error::ComeBackLater { wait, .. }) => wait.as_secs(),
+        other => panic!("{other:?}"),
+    };
+    let (one, other) = (client.metered(), client.metered());
+    let begun = Instant::now();
+    let (asked, queued) = futures::join!(fetch(&one, 1), fetch(&other, 2));
+    assert_eq!((wait(asked), wait(queued), begun.elapsed()), (3600, 3600, minute));
+    // One that comes while the pause lasts asks for nothing, and a stream is no exception.
+    sleep(10 * minute).await;
+    assert_eq!(wait(fetch(&client, 1).await), 3000);
+    let stream = client.pages(Uuid::nil(), Query::default(), StreamOptions::default());
+    assert_eq!(wait(stream.try_collect::<Vec<_>>().await.map(|mut pages| pages.remove(0))), 3000);
+    assert_eq!(script.attempts(), 1);
+    // The end of it is worth waiting for.
+    sleep(49 * minute).await;
+    assert!(fetch(&client, 1).await.is_ok());
+    assert_eq!(script.times()[1], minute + Duration::from_secs(3600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_a_run_ends_the_next_one_begins_with_new_patience() {
+    let night = Duration::from_secs(24 * 60 * 60);
+    let steps = [answer(500), answer(401), answer(503), page()];
+    let script = Script::of(steps);
+    let one = client(&script, RetryPolicy::default());
+    assert_eq!(fetch(&one, 1).await.unwrap_err().exit_code(), 77);
+    sleep(night).await;
+    assert!(fetch(&one, 1).await.is_ok());
+
+    let script = Script::of([answer(500), (night, refused().1), answer(503), page()]);
+    let one = client(&script, RetryPolicy::default());
+    // Whoever wanted the page is gone before the second answer.
+    assert!(timeout(Duration::from_secs(60), fetch(&one, 1)).await.is_err());
+    sleep(night).await;
+    assert!(fetch(&one, 1).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

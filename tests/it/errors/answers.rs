@@ -198,6 +198,29 @@ fn an_api_that_stays_unavailable_ends_with_its_last_answer() {
 }
 
 #[test]
+fn what_a_server_says_can_neither_break_nor_flood_the_log() {
+    let body = format!(r#"{{"detail":"one\n\u001b[2Jtwo {}"}}"#, "x".repeat(9_000));
+    let line = "export ID -o rows.jsonl --max-retries 1";
+    let told = told_on(1, Fault::status(503).body(&body), &[line]);
+    let warned: Vec<_> = told.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warned.len(), 2, "{told}");
+    for line in warned {
+        assert!(line.contains("one \u{fffd}[2Jtwo xxx") && line.ends_with("x…"), "{line}");
+        assert!(line.len() < 2_500, "{}", line.len());
+    }
+    assert!(!told.contains('\u{1b}'));
+    // More than anybody reads is not even received.
+    let body = format!(r#"{{"detail":"{}"}}"#, "x".repeat(8 << 20));
+    insta::assert_snapshot!(told_on(1, Fault::status(403).body(&body), &[line]), @"
+    $ overmind-export export ID -o rows.jsonl --max-retries 1
+    exit 77
+    error: the API does not allow this
+      cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden
+      hint: the key's plan or permissions do not allow this
+    ");
+}
+
+#[test]
 fn a_run_that_may_not_retry_for_any_time_ends_at_the_first_failure() {
     let line = "export ID -o rows.jsonl --retry-for 0 -q";
     insta::assert_snapshot!(told_on(1, Fault::status(500), &[line]), @"

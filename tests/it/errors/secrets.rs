@@ -74,6 +74,15 @@ fn a_run_that_fails_keeps_the_secret() {
         (65, Fault::Html),
         (65, Fault::TruncatedJson),
         (65, Fault::field(3, "order", "[]")),
+        // Answers that are taken for pages, and are none.
+        (65, Fault::field(3, "order", &format!("\"{KEY}\""))),
+        (65, Fault::status(200).body(&format!("\"{KEY} is unknown\""))),
+        (65, Fault::status(200).body(&format!("<p>whose key is this one? {KEY}"))),
+        (65, Fault::status(200).body(&format!("<p>{}{KEY}", "x".repeat(385)))),
+        (65, Fault::status(200).body(&page_with("count", KEY))),
+        (65, Fault::status(200).body(&page_with("results", KEY))),
+        (77, Fault::status(401).body(r#"{"detail":"\u006fvr_canary_5f3c9b"}"#)),
+        (2, Fault::status(400).body(&format!(r#"{{"{KEY}":["{KEY}",{{"{KEY}":1}}]}}"#))),
     ];
     for (code, fault) in table {
         let world = with(Faults::none().on(1, Always, fault));
@@ -81,6 +90,35 @@ fn a_run_that_fails_keeps_the_secret() {
         assert_eq!(world.entries(), [""; 0]);
     }
     assert_eq!(other.server.stats().connections, 0);
+}
+
+/// A page of which one field is this string.
+fn page_with(field: &str, text: &str) -> String {
+    let fields = [("count", "1"), ("next", "null"), ("results", "[]")];
+    let fields = fields.map(|(name, json)| match name == field {
+        true => format!(r#""{name}":"{text}""#),
+        false => format!(r#""{name}":{json}"#),
+    });
+    format!("{{{}}}", fields.join(","))
+}
+
+#[test]
+fn a_content_type_that_holds_the_key_is_not_quoted_with_it() {
+    let faults = Faults::none().on(1, Always, Fault::TruncatedJson);
+    let world = with(faults.on(1, Always, Fault::ContentType(format!("text/{KEY}"))));
+    keeps_the_secret(&world, 65, "export ID -o rows.jsonl --max-retries 0", &[]);
+}
+
+#[test]
+fn variables_that_were_swapped_give_nothing_away() {
+    let world = with(Faults::none());
+    for url in [KEY.to_owned(), format!("https//{KEY}"), format!("http://{KEY}")] {
+        let mut command = world.command();
+        command.env("OVERMIND_LAB_API_KEY", world.server.url()).args(["datasets", "-vvv"]);
+        let ran = Ran::of(command.env("OVERMIND_LAB_BASE_URL", &url));
+        assert_eq!(ran.code, Some(78), "{url}: {}", ran.stderr);
+        assert!(ran.stderr.contains("[key]") && !ran.stderr.contains("canary"), "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -95,6 +133,11 @@ fn parts_that_are_kept_for_the_next_run_keep_the_secret() {
 fn a_list_of_datasets_that_fails_keeps_the_secret() {
     let world = with(Faults::none().on(Page::List, Always, Fault::status(401)));
     keeps_the_secret(&world, 77, "datasets", &[]);
+    for field in ["count", "results"] {
+        let fault = Fault::status(200).body(&page_with(field, KEY));
+        let world = with(Faults::none().on(Page::List, Always, fault));
+        keeps_the_secret(&world, 65, "datasets --max-retries 0", &[]);
+    }
 }
 
 #[test]
