@@ -12,7 +12,7 @@ mod text;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, cast::AsArray};
 use arrow_schema::SchemaRef;
 use parquet::{
     arrow::ArrowWriter,
@@ -30,7 +30,7 @@ use self::{
     chunk::{ClosedChunk, OpenChunk},
     codec::Workspace,
 };
-use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Pool};
+use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Pool, value_bytes};
 use crate::{
     batch::Column,
     error::{Error, Result},
@@ -116,7 +116,8 @@ impl ParquetSink {
 }
 
 impl Sink for ParquetSink {
-    fn write(&mut self, mut batch: RecordBatch) -> Result<()> {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let mut batch = without_hidden_bytes(batch)?;
         self.rows += batch.num_rows() as u64;
         while batch.num_rows() > 0 {
             let mut row_group = self.open.take().unwrap_or_else(|| self.open());
@@ -137,11 +138,13 @@ impl Sink for ParquetSink {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, facts: &str) -> Result<Written> {
+    fn finish(mut self: Box<Self>, facts: Option<&str>) -> Result<Written> {
         self.close()?;
         self.append()?;
-        let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
-        self.writer.append_key_value_metadata(facts);
+        if let Some(facts) = facts {
+            let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
+            self.writer.append_key_value_metadata(facts);
+        }
         self.writer.finish().map_err(failed)?;
         Ok(Written { rows: self.rows, bytes: self.writer.inner().bytes })
     }
@@ -149,16 +152,25 @@ impl Sink for ParquetSink {
     fn abort(self: Box<Self>) {}
 }
 
-/// Bytes of the values in a batch, as the rows alone decide them.
-fn value_bytes(batch: &RecordBatch) -> usize {
-    let column = |array: &ArrayRef| match array.as_string_opt::<i32>() {
-        Some(text) => {
-            let offsets = text.value_offsets();
-            (offsets[offsets.len() - 1] - offsets[0]) as usize
-        }
-        None => size_of::<i64>() * array.len(),
+/// The batch without what lies in null slots, which Arrow allows and no value has: pages and row
+/// groups are cut by bytes, and a page's bytes are copied as they lie.
+fn without_hidden_bytes(batch: RecordBatch) -> Result<RecordBatch> {
+    let hides = |array: &StringArray| {
+        let offsets = array.value_offsets();
+        array.null_count() > 0
+            && (0..array.len()).any(|row| array.is_null(row) && offsets[row] < offsets[row + 1])
     };
-    batch.columns().iter().map(column).sum()
+    let texts = |array: &ArrayRef| array.as_string_opt().is_some_and(hides);
+    if !batch.columns().iter().any(texts) {
+        return Ok(batch);
+    }
+    let plain = |array: &ArrayRef| match array.as_string_opt::<i32>() {
+        Some(texts) if hides(texts) => Arc::new(texts.iter().collect::<StringArray>()) as ArrayRef,
+        _ => array.clone(),
+    };
+    let columns = batch.columns().iter().map(plain).collect();
+    RecordBatch::try_new(batch.schema(), columns)
+        .map_err(|error| Error::Encode { format: "Parquet", source: error.into() })
 }
 
 fn codec(compression: Compression) -> Result<Codec> {

@@ -65,7 +65,7 @@ fn file<'a>(
     for rows in batches {
         sink.write(batch(rows)).unwrap();
     }
-    sink.finish("{}").unwrap();
+    sink.finish(None).unwrap();
     let bytes = shared.0.lock().unwrap().clone();
     Bytes::from(bytes)
 }
