@@ -2,8 +2,8 @@
 //!
 //! Texts that fill pages are laid out and compressed by the pool. Columns that are small or repeat go
 //! through the library's column writer, which knows dictionaries; it believes its pages written, and
-//! their places are put right when their sizes are known. What a page holds is decided by the values
-//! alone. Never compresses.
+//! their places are put right when their sizes are known. What a page of text holds is decided by the
+//! values alone; of the others, by the batches too. Never compresses.
 
 use std::{
     mem,
@@ -31,7 +31,7 @@ use parquet::{
 };
 
 use super::{
-    PAGE_BYTES,
+    Layout,
     codec::{Encoded, Content, Workspace},
     failed,
     text::TextRows,
@@ -57,7 +57,7 @@ pub(super) enum OpenChunk {
 /// Texts that differ and fill pages.
 pub(super) struct TextChunk {
     column: ColumnDescPtr,
-    compression: Compression,
+    layout: Layout,
     content: Content,
     open: TextRows,
     /// The index of each page's first row, the open one's included.
@@ -95,11 +95,11 @@ impl OpenChunk {
     pub(super) fn new(
         column: ColumnDescPtr,
         properties: WriterPropertiesPtr,
-        compression: Compression,
+        layout: Layout,
     ) -> Self {
         let text = |column, content| {
             let (open, first_rows, pages) = (TextRows::default(), vec![0], Vec::new());
-            Self::Text(TextChunk { column, compression, content, open, first_rows, nulls: 0, pages })
+            Self::Text(TextChunk { column, layout, content, open, first_rows, nulls: 0, pages })
         };
         match column.name().parse() {
             Ok(Column::Id) => text(column, Content::Ids),
@@ -107,6 +107,7 @@ impl OpenChunk {
             _ => {
                 let laid_out = LaidOut::default();
                 let nullable = column.max_def_level() > 0;
+                let compression = layout.compression;
                 let writer = get_column_writer(column, properties, Box::new(laid_out.clone()));
                 let pages = Vec::new();
                 Self::Other(Box::new(OtherChunk { writer, nullable, compression, laid_out, pages }))
@@ -140,8 +141,8 @@ impl TextChunk {
         self.nulls += texts.null_count();
         let mut rest = Some(texts).filter(|texts| !texts.is_empty());
         while let Some(texts) = rest {
-            rest = self.open.fill(texts, PAGE_BYTES);
-            if self.open.bytes() >= PAGE_BYTES {
+            rest = self.open.fill(texts, self.layout.page_bytes);
+            if self.open.bytes() >= self.layout.page_bytes {
                 self.submit(pool);
             }
         }
@@ -160,7 +161,7 @@ impl TextChunk {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let (compression, content) = (self.compression, self.content);
+        let (compression, content) = (self.layout.compression, self.content);
         let nullable = self.column.max_def_level() > 0;
         let encoded = pool.submit(rows.bytes(), move |workspace: &mut Workspace| {
             workspace.encode(compression, content, |page| rows.lay_out(nullable, page))
