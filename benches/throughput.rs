@@ -203,7 +203,7 @@ impl Sink for Batches {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, _facts: &str) -> Result<Written> {
+    fn finish(self: Box<Self>, _facts: Option<&str>) -> Result<Written> {
         Ok(Written::default())
     }
 

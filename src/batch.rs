@@ -87,9 +87,12 @@ impl Column {
         !matches!(self, Self::Id | Self::Order | Self::Persona)
     }
 
+    pub(crate) fn data_type(self) -> DataType {
+        if self == Self::Order { DataType::Int64 } else { DataType::Utf8 }
+    }
+
     fn field(self) -> Field {
-        let data_type = if self == Self::Order { DataType::Int64 } else { DataType::Utf8 };
-        Field::new(self.name(), data_type, self != Self::Id)
+        Field::new(self.name(), self.data_type(), self != Self::Id)
     }
 }
 

@@ -62,8 +62,8 @@ pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
     let mut hasher = RowHasher::new();
     let mut sum = Digest::default();
     let columns = batch.columns().iter().map(|array| match array.data_type() {
-        DataType::Int64 => Ok(Values::Integers(array.as_primitive::<Int64Type>())),
-        DataType::Utf8 => Ok(Values::Text(array.as_string::<i32>())),
+        DataType::Int64 => Ok(FieldValues::Integers(array.as_primitive::<Int64Type>())),
+        DataType::Utf8 => Ok(FieldValues::Text(array.as_string::<i32>())),
         other => Err(Error::Internal(format!("a column of type {other}"))),
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -71,10 +71,10 @@ pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
         hasher.start(first_row + row as u64);
         for column in &columns {
             match column {
-                Values::Integers(values) => {
+                FieldValues::Integers(values) => {
                     hasher.int_field(values.is_valid(row).then(|| values.value(row)));
                 }
-                Values::Text(values) => {
+                FieldValues::Text(values) => {
                     hasher.field(values.is_valid(row).then(|| values.value(row).as_bytes()));
                 }
             }
@@ -84,7 +84,7 @@ pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
     Ok(sum)
 }
 
-enum Values<'a> {
+enum FieldValues<'a> {
     Integers(&'a Int64Array),
     Text(&'a StringArray),
 }

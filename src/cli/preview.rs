@@ -95,7 +95,7 @@ impl Preview {
             let batch = batch.map_err(|error| Error::Internal(format!("columns: {error}")))?;
             sink.write(batch).map_err(unwrap_stdout)?;
         }
-        sink.finish("{}").map(drop).map_err(unwrap_stdout)
+        sink.finish(None).map(drop).map_err(unwrap_stdout)
     }
 }
 

@@ -119,7 +119,7 @@ impl DiffFile {
         self.flush()?;
         let Some(sink) = self.sink.take() else { return Ok(0) };
         // What was compared is in nobody's metadata: the same differences give the same bytes.
-        let written = sink.finish("{}").map_err(|error| self.file.failure().unwrap_or(error))?;
+        let written = sink.finish(None).map_err(|error| self.file.failure().unwrap_or(error))?;
         self.file.close()?;
         if let Some(target) = self.target.take() {
             target.publish_file()?;

@@ -1,5 +1,6 @@
 //! Pages from the stream to the writer, by the handful, so that the writer is not woken for each
-//! page. What was gathered is handed over whatever ends the stream.
+//! page. What was gathered when the stream ends or errs is handed over, however busy the writer is;
+//! an interruption waits for nobody, and hands it over if the writer has room.
 
 use std::{mem, pin::pin, time::Duration};
 
@@ -95,5 +96,86 @@ impl Drop for Handful {
             // A writer that is busy has enough to finish.
             drop(self.sender.try_send(Message::Pages(mem::take(&mut self.pages))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, stream};
+
+    use super::*;
+    use crate::error::Error;
+
+    fn page(number: u64) -> Page {
+        let body = br#"{"count":9,"next":null,"previous":null,"results":[]}"#;
+        Page::decode(number, body.to_vec()).unwrap()
+    }
+
+    fn numbers(message: Option<Message>) -> Vec<u64> {
+        match message {
+            Some(Message::Pages(pages)) => pages.iter().map(Page::number).collect(),
+            Some(Message::End) => vec![0],
+            None => Vec::new(),
+        }
+    }
+
+    fn broken() -> Result<Page> {
+        Err(Error::Usage("broken".to_owned()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_gathered_is_handed_over_when_the_stream_errs_however_busy_the_writer_is() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        sender.send(Message::Pages(vec![page(7)])).await.unwrap();
+        let mut pages = stream::iter([Ok(page(8)), Ok(page(9)), broken()]);
+        let mut pump = Box::pin(pump(&mut pages, sender));
+        // The channel is full for as long as anything here could wait.
+        tokio::select! {
+            _ = &mut pump => panic!("nobody took the pages"),
+            () = sleep(Duration::from_secs(60)) => {}
+        }
+        assert_eq!(numbers(receiver.recv().await), [7]);
+        assert_eq!(pump.await.unwrap_err().to_string(), "broken");
+        assert_eq!(numbers(receiver.recv().await), [8, 9]);
+        assert!(receiver.recv().await.is_none(), "an end that is none");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_ends_is_told_after_its_last_pages() {
+        let (sender, mut receiver) = mpsc::channel(4);
+        // The second comes later than a page waits for others.
+        let mut pages = Box::pin(stream::iter([1, 2, 3]).then(async |number| {
+            if number == 2 {
+                sleep(2 * HANDFUL_TIME).await;
+            }
+            Ok(page(number))
+        }));
+        pump(&mut pages, sender).await.unwrap();
+        for expected in [vec![1], vec![2, 3], vec![0], vec![]] {
+            assert_eq!(numbers(receiver.recv().await), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interruption_hands_over_what_was_gathered_if_there_is_room_and_waits_for_nobody() {
+        for room in [true, false] {
+            let (sender, mut receiver) = mpsc::channel(1);
+            if !room {
+                sender.send(Message::Pages(vec![page(7)])).await.unwrap();
+            }
+            let mut pages = stream::iter([Ok(page(8))]).chain(stream::pending());
+            // Interrupted while it gathers.
+            let pumping = Box::pin(pump(&mut pages, sender)).now_or_never();
+            assert!(pumping.is_none());
+            assert_eq!(numbers(receiver.recv().await), [if room { 8 } else { 7 }]);
+            assert!(receiver.recv().await.is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_is_gone_tells_why_itself() {
+        let (sender, receiver) = mpsc::channel(1);
+        drop(receiver);
+        pump(&mut stream::iter([Ok(page(1)), broken()]), sender).await.unwrap();
     }
 }

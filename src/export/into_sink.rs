@@ -17,8 +17,13 @@ use crate::{
 
 /// Writes the rows of a stream of pages into a sink, which may be one of your own.
 ///
+/// The sink gets batches of 4,000 rows or 4 MiB of values. What a file holds does not depend on
+/// them, but its bytes can: they need not be those that [`Export`](crate::Export) gives equal rows.
+/// A file says nothing of an export in its own metadata.
+///
 /// # Errors
-/// The first error of the stream or of the sink, which is aborted then.
+/// The first error of the stream or of the sink, which is aborted then, once, unless it was its
+/// [`finish`](Sink::finish) that failed.
 ///
 /// ```no_run
 /// # async fn write() -> overmind_export::Result<()> {
@@ -42,7 +47,9 @@ pub async fn write_pages(
     let writing = blocking(move || {
         let mut write = || {
             while let Some(message) = receiver.blocking_recv() {
-                let Message::Pages(pages) = message else { return Ok(true) };
+                let Message::Pages(pages) = message else {
+                    return builder.finish()?.map_or(Ok(()), |batch| sink.write(batch));
+                };
                 for row in pages.iter().flat_map(Page::rows) {
                     builder.push(&row);
                     if builder.is_full()
@@ -52,19 +59,11 @@ pub async fn write_pages(
                     }
                 }
             }
-            Ok(false)
+            Err(Error::Internal("the stream ended early".to_owned()))
         };
         match write() {
-            Ok(true) => {
-                if let Some(batch) = builder.finish()? {
-                    sink.write(batch)?;
-                }
-                sink.finish("{}")
-            }
-            Ok(false) => {
-                sink.abort();
-                Err(Error::Internal("the stream ended early".to_owned()))
-            }
+            // No export is told of: the pages may be of any.
+            Ok(()) => sink.finish(None),
             Err(error) => {
                 sink.abort();
                 Err(error)

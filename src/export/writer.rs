@@ -217,7 +217,7 @@ impl Writer {
         let Some(part) = self.open.take() else { return Ok(()) };
         let rows = self.rows - part.first_row;
         let facts = Facts::new(&self.plan, self.count, part.first_row, rows, part.digest);
-        let finished = part.sink.finish(&facts.to_json()?);
+        let finished = part.sink.finish(Some(&facts.to_json()?));
         let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
         if finished.rows != rows {
             let text = format!("the sink wrote {} rows of {rows}", finished.rows);

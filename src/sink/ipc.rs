@@ -3,7 +3,7 @@
 //! Batches of a file are encoded and compressed side by side and written in order: a batch's bytes
 //! are a function of its rows alone. A stream is for a reader who waits: batch after batch.
 
-use std::{collections::VecDeque, io::Write};
+use std::io::Write;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::{
@@ -17,15 +17,17 @@ use arrow_ipc::{
 use arrow_schema::{ArrowError, Metadata, Schema, SchemaRef};
 use flatbuffers::FlatBufferBuilder;
 
-use super::{
-    Compression, Counted, METADATA_KEY, Sink, Written,
-    pool::{Pool, Ticket},
-};
+use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Ordered, value_bytes};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8] = b"ARROW1";
-/// The magic bytes with what brings the first message to a multiple of eight bytes.
-const HEADER: &[u8] = b"ARROW1\0\0";
+/// The magic bytes with what brings the first message to a multiple of 64 bytes, as all that follow
+/// are: bodies that are mapped into memory lie where vector instructions want them.
+const HEADER: [u8; 64] = {
+    let mut header = [0; 64];
+    header.split_at_mut(MAGIC.len()).0.copy_from_slice(MAGIC);
+    header
+};
 /// A message without a length: nothing follows but the footer.
 const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
 
@@ -33,9 +35,7 @@ pub(super) struct FileSink {
     output: Counted,
     schema: SchemaRef,
     options: IpcWriteOptions,
-    pool: Pool<IpcWriteContext>,
-    threads: usize,
-    encoding: VecDeque<Ticket<Message>>,
+    encoding: Ordered<IpcWriteContext, Message>,
     blocks: Vec<Block>,
     rows: u64,
 }
@@ -60,23 +60,21 @@ impl FileSink {
             &mut DictionaryTracker::new(true),
             &options,
         );
-        output.write_all(HEADER).map_err(unwritten)?;
+        output.write_all(&HEADER).map_err(unwritten)?;
         write_message(&mut output, message, &options).map_err(failed)?;
         Ok(Self {
             output,
             schema,
             options,
-            pool: Pool::new(threads)?,
-            threads: threads.max(1),
-            encoding: VecDeque::new(),
+            // As many again may be done and wait for one before them.
+            encoding: Ordered::new(threads, 2)?,
             blocks: Vec::new(),
             rows: 0,
         })
     }
 
-    fn write_oldest(&mut self) -> Result<()> {
-        let Some(oldest) = self.encoding.pop_front() else { return Ok(()) };
-        let Message { bytes, header, body } = oldest.wait()?;
+    fn append(&mut self, message: Message) -> Result<()> {
+        let Message { bytes, header, body } = message;
         let at = self.output.bytes as i64;
         self.output.write_all(&bytes).map_err(unwritten)?;
         self.blocks.push(Block::new(at, header as i32, body as i64));
@@ -84,19 +82,23 @@ impl FileSink {
     }
 
     /// Where each batch lies, and what the file says about itself.
-    fn footer(&self, facts: &str) -> Vec<u8> {
+    fn footer(&self, facts: Option<&str>) -> Vec<u8> {
         let mut buffer = FlatBufferBuilder::new();
         let dictionaries = buffer.create_vector::<Block>(&[]);
         let batches = buffer.create_vector(&self.blocks);
         let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut buffer, &self.schema);
-        let metadata = Metadata::from([(METADATA_KEY.to_owned(), facts.to_owned())]);
-        let metadata = metadata_to_fb(&mut buffer, &metadata);
+        let metadata = facts.map(|facts| {
+            let metadata = Metadata::from([(METADATA_KEY.to_owned(), facts.to_owned())]);
+            metadata_to_fb(&mut buffer, &metadata)
+        });
         let mut footer = FooterBuilder::new(&mut buffer);
         footer.add_version(MetadataVersion::V5);
         footer.add_schema(schema);
         footer.add_dictionaries(dictionaries);
         footer.add_recordBatches(batches);
-        footer.add_custom_metadata(metadata);
+        if let Some(metadata) = metadata {
+            footer.add_custom_metadata(metadata);
+        }
         let footer = footer.finish();
         buffer.finish(footer, None);
         buffer.finished_data().to_vec()
@@ -107,18 +109,18 @@ impl Sink for FileSink {
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         let options = self.options.clone();
-        self.encoding.push_back(self.pool.submit(move |context: &mut IpcWriteContext| {
+        self.encoding.submit(value_bytes(&batch), move |context: &mut IpcWriteContext| {
             encode(&batch, &options, context).map_err(failed)
-        }));
-        while self.encoding.len() > 2 * self.threads {
-            self.write_oldest()?;
+        });
+        while let Some(message) = self.encoding.overdue() {
+            self.append(message?)?;
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, facts: &str) -> Result<Written> {
-        while !self.encoding.is_empty() {
-            self.write_oldest()?;
+    fn finish(mut self: Box<Self>, facts: Option<&str>) -> Result<Written> {
+        while let Some(message) = self.encoding.oldest() {
+            self.append(message?)?;
         }
         let footer = self.footer(facts);
         let length = (footer.len() as i32).to_le_bytes();
@@ -171,7 +173,7 @@ impl Sink for StreamSink {
         self.writer.get_mut().flush().map_err(unwritten)
     }
 
-    fn finish(mut self: Box<Self>, _facts: &str) -> Result<Written> {
+    fn finish(mut self: Box<Self>, _facts: Option<&str>) -> Result<Written> {
         self.writer.finish().map_err(failed)?;
         self.writer.get_mut().flush().map_err(unwritten)?;
         Ok(Written { rows: self.rows, bytes: self.writer.get_ref().bytes })

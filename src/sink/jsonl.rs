@@ -1,42 +1,40 @@
 //! JSON Lines: one compact object a row, JSON values token for token, nulls explicit.
 //!
 //! Batches become lines side by side and are written in order. gzip is made of members, one a batch,
-//! which every reader joins; zstd of one frame, because some readers stop after the first. Both are
-//! functions of the rows alone, at any number of threads.
+//! which every reader joins: its bytes depend on where batches end, which in an export the rows alone
+//! decide. zstd is one frame, because some readers stop after the first. Neither depends on the number
+//! of threads.
 
-use std::{
-    collections::VecDeque,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use flate2::{Compression as Level, write::GzEncoder};
 use zstd::zstd_safe::CParameter;
 
-use super::{
-    Compression, Counted, HOLDS_JSON, Sink, Written,
-    pool::{Pool, Ticket},
-};
+use super::{Compression, Counted, HOLDS_JSON, Sink, Written, pool::Ordered, value_bytes};
 use crate::{
     batch::Column,
     error::{Error, Result},
 };
 
-/// Bytes of lines that a thread compresses at a time: what zstd allows, so that little is held.
+/// Bytes of lines that a thread compresses at a time: what zstd allows, so that little is held. It
+/// takes more when the part of the window that a job repeats is larger: 8 MiB at level 19.
 const ZSTD_JOB_BYTES: u32 = 1 << 20;
+/// The levels above this one search longer, in windows and tables of its size: their own, up to
+/// 128 MiB and 700 MiB, are held by every thread.
+const ZSTD_LARGEST: i32 = 19;
+const ZSTD_WINDOW_LOG: u32 = 23;
+const ZSTD_CHAIN_LOG: u32 = 24;
+const ZSTD_HASH_LOG: u32 = 22;
+/// A job repeats the whole window, as at this level.
+const ZSTD_OVERLAP_LOG: u32 = 9;
 
 pub(super) struct JsonLinesSink {
     output: Encoder,
     compression: Compression,
     /// None when nothing may wait.
-    side_by_side: Option<SideBySide>,
+    encoding: Option<Ordered<(), Vec<u8>>>,
     rows: u64,
-}
-
-struct SideBySide {
-    pool: Pool<()>,
-    threads: usize,
-    encoding: VecDeque<Ticket<Vec<u8>>>,
 }
 
 enum Encoder {
@@ -45,7 +43,8 @@ enum Encoder {
 }
 
 impl JsonLinesSink {
-    /// With no thread besides the caller's, each batch's lines are at the reader's before the next.
+    /// With no threads, each batch's lines are at the reader's before the next; but zstd, which has a
+    /// thread of its own then, gathers a job's.
     pub(super) fn new(compression: Compression, output: Counted, threads: usize) -> Result<Self> {
         let output = match compression {
             Compression::None | Compression::Gzip => Encoder::Plain(output),
@@ -56,20 +55,8 @@ impl JsonLinesSink {
                 )));
             }
         };
-        let side_by_side = (threads > 0).then(|| {
-            Pool::new(threads).map(|pool| SideBySide { pool, threads, encoding: VecDeque::new() })
-        });
-        Ok(Self { output, compression, side_by_side: side_by_side.transpose()?, rows: 0 })
-    }
-
-    fn write_oldest(&mut self) -> Result<()> {
-        let oldest = self.side_by_side.as_mut().and_then(|it| it.encoding.pop_front());
-        let Some(oldest) = oldest else { return Ok(()) };
-        self.output.write_all(&oldest.wait()?).map_err(failed)
-    }
-
-    fn waiting(&self) -> usize {
-        self.side_by_side.as_ref().map_or(0, |it| it.encoding.len())
+        let encoding = (threads > 0).then(|| Ordered::new(threads, 1)).transpose()?;
+        Ok(Self { output, compression, encoding, rows: 0 })
     }
 }
 
@@ -77,28 +64,23 @@ impl Sink for JsonLinesSink {
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         let gzip = self.compression == Compression::Gzip;
-        match &mut self.side_by_side {
-            None => {
-                self.output.write_all(&encode(&batch, gzip)?).map_err(failed)?;
-                if let Encoder::Plain(output) = &mut self.output {
-                    output.flush().map_err(failed)?;
-                }
-                Ok(())
+        let Some(encoding) = &mut self.encoding else {
+            self.output.write_all(&encode(&batch, gzip)?).map_err(failed)?;
+            if let Encoder::Plain(output) = &mut self.output {
+                output.flush().map_err(failed)?;
             }
-            Some(SideBySide { pool, threads, encoding }) => {
-                encoding.push_back(pool.submit(move |()| encode(&batch, gzip)));
-                let most = *threads;
-                while self.waiting() > most {
-                    self.write_oldest()?;
-                }
-                Ok(())
-            }
+            return Ok(());
+        };
+        encoding.submit(value_bytes(&batch), move |()| encode(&batch, gzip));
+        while let Some(lines) = encoding.overdue() {
+            self.output.write_all(&lines?).map_err(failed)?;
         }
+        Ok(())
     }
 
-    fn finish(mut self: Box<Self>, _facts: &str) -> Result<Written> {
-        while self.waiting() > 0 {
-            self.write_oldest()?;
+    fn finish(mut self: Box<Self>, _facts: Option<&str>) -> Result<Written> {
+        while let Some(lines) = self.encoding.as_mut().and_then(Ordered::oldest) {
+            self.output.write_all(&lines?).map_err(failed)?;
         }
         // No rows are a file all the same, and one that is gzip.
         if self.compression == Compression::Gzip && self.rows == 0 {
@@ -127,6 +109,16 @@ fn zstd_encoder(
     let threads = threads.clamp(1, 64) as u32;
     encoder.multithread(threads).map_err(failed)?;
     encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES)).map_err(failed)?;
+    if level > ZSTD_LARGEST {
+        for parameter in [
+            CParameter::WindowLog(ZSTD_WINDOW_LOG),
+            CParameter::ChainLog(ZSTD_CHAIN_LOG),
+            CParameter::HashLog(ZSTD_HASH_LOG),
+            CParameter::OverlapSizeLog(ZSTD_OVERLAP_LOG),
+        ] {
+            encoder.set_parameter(parameter).map_err(failed)?;
+        }
+    }
     Ok(encoder)
 }
 
@@ -142,9 +134,8 @@ fn encode(batch: &RecordBatch, gzip: bool) -> Result<Vec<u8>> {
     let bytes = batch.get_array_memory_size();
     let mut lines = Vec::with_capacity(bytes + bytes / 8);
     for row in 0..batch.num_rows() {
-        for (index, (column, values)) in columns.iter().enumerate() {
-            lines.push(if index == 0 { b'{' } else { b',' });
-            write!(lines, "\"{column}\":").map_err(failed)?;
+        for (name, values) in &columns {
+            lines.extend_from_slice(name);
             values.write(row, &mut lines).map_err(failed)?;
         }
         lines.extend_from_slice(b"}\n");
@@ -168,13 +159,13 @@ impl Write for Encoder {
     }
 }
 
-enum Values<'a> {
+enum TypedArray<'a> {
     Integers(&'a Int64Array),
     Json(&'a StringArray),
     Text(&'a StringArray),
 }
 
-impl Values<'_> {
+impl TypedArray<'_> {
     fn write(&self, row: usize, line: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Integers(values) if values.is_valid(row) => write!(line, "{}", values.value(row)),
@@ -189,22 +180,25 @@ impl Values<'_> {
     }
 }
 
-fn columns(batch: &RecordBatch) -> Result<Vec<(&str, Values<'_>)>> {
-    let schema = batch.schema_ref();
-    let columns = schema.fields().iter().zip(batch.columns());
+/// What comes before each column's value in a line, and the values.
+fn columns(batch: &RecordBatch) -> Result<Vec<(Vec<u8>, TypedArray<'_>)>> {
+    let fields = batch.schema_ref().fields();
+    let columns = fields.iter().zip(batch.columns()).enumerate();
     columns
-        .map(|(field, array)| {
-            let values = match field.name().parse::<Column>() {
-                Ok(Column::Order) => array.as_primitive_opt::<Int64Type>().map(Values::Integers),
-                Ok(column) if column.is_json() => array.as_string_opt().map(Values::Json),
-                Err(_) if field.metadata().contains_key(HOLDS_JSON) => {
-                    array.as_string_opt().map(Values::Json)
-                }
-                _ => array.as_string_opt().map(Values::Text),
+        .map(|(index, (field, array))| {
+            let holds_json = match field.name().parse::<Column>() {
+                Ok(column) => column.is_json(),
+                Err(_) => field.metadata().contains_key(HOLDS_JSON),
             };
+            let text = if holds_json { TypedArray::Json } else { TypedArray::Text };
+            let integers = || array.as_primitive_opt::<Int64Type>().map(TypedArray::Integers);
+            let values = array.as_string_opt().map(text).or_else(integers);
             let name = field.name().as_str();
             let unexpected = || Error::Internal(format!("{name} came as {}", array.data_type()));
-            Ok((name, values.ok_or_else(unexpected)?))
+            let mut before = vec![if index == 0 { b'{' } else { b',' }];
+            serde_json::to_writer(&mut before, name).map_err(|error| failed(error.into()))?;
+            before.push(b':');
+            Ok((before, values.ok_or_else(unexpected)?))
         })
         .collect()
 }

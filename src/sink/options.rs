@@ -32,6 +32,15 @@ impl Format {
         }
     }
 
+    /// Its name in prose.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Arrow => "Arrow IPC",
+            Self::JsonLines => "JSON Lines",
+        }
+    }
+
     fn default_compression(self) -> Compression {
         match self {
             Self::Parquet => Compression::Zstd(3),

@@ -1,10 +1,12 @@
 //! Threads that encode side by side: jobs go in, each gives a [`Ticket`], results are taken in order.
 //!
-//! Whoever submits waits while as many jobs wait as there are threads: what is held is bounded, and
-//! there is work for a thread that becomes free. Never reorders results: a ticket is its job's.
+//! Whoever submits waits while as many jobs wait as there are threads, or while those that wait and
+//! run hold the budget's bytes: what is held is bounded, and there is work for a thread that becomes
+//! free. Never reorders results: a ticket is its job's.
 
 use std::{
     collections::VecDeque,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -12,60 +14,119 @@ use std::{
 
 use crate::error::{Error, Result};
 
+/// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
+/// Arrow batch of 4 MiB, so that every thread has one and half of them the next.
+const THREAD_BYTES: usize = 6 << 20;
+/// The same of all threads, at least: with few threads it is their number that bounds usual jobs.
+const LEAST_BYTES: usize = 64 << 20;
+
 /// A pool whose threads each keep a `W`: what jobs can use again, such as a codec's tables.
 pub(super) struct Pool<W> {
     shared: Arc<Shared<W>>,
     threads: Vec<thread::JoinHandle<()>>,
+    budget: usize,
 }
 
 /// The result of a job, once it is there.
 pub(super) struct Ticket<T>(mpsc::Receiver<Result<T>>);
 
-type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
+/// A pool whose results are taken in the order of their jobs, as soon as too many of them wait.
+pub(super) struct Ordered<W, T> {
+    pool: Pool<W>,
+    /// With what the jobs cost, which their results are taken to hold.
+    tickets: VecDeque<(usize, Ticket<T>)>,
+    bytes: usize,
+    most: usize,
+}
+
+struct Job<W> {
+    work: Box<dyn FnOnce(&mut W) + Send>,
+    cost: usize,
+}
 
 struct Shared<W> {
     queue: Mutex<Queue<W>>,
     /// For the threads: a job came, or the end.
     filled: Condvar,
-    /// For whoever submits: a job was taken.
+    /// For whoever submits: a job was taken, or is done.
     drained: Condvar,
 }
 
 struct Queue<W> {
     jobs: VecDeque<Job<W>>,
+    /// What the jobs that wait or run cost.
+    in_flight: usize,
     closed: bool,
+    /// How many wait to submit.
+    #[cfg(test)]
+    waiting: usize,
+}
+
+impl<W> Default for Queue<W> {
+    fn default() -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            in_flight: 0,
+            closed: false,
+            #[cfg(test)]
+            waiting: 0,
+        }
+    }
 }
 
 impl<W: Default + Send + 'static> Pool<W> {
+    /// A pool of so many threads, or of as many as the system allows.
     pub(super) fn new(threads: usize) -> Result<Self> {
-        let queue = Mutex::new(Queue { jobs: VecDeque::new(), closed: false });
+        Self::with(threads, |serve| {
+            thread::Builder::new().name("encode".to_owned()).spawn(serve)
+        })
+    }
+
+    fn with(
+        threads: usize,
+        mut start: impl FnMut(Box<dyn FnOnce() + Send>) -> io::Result<thread::JoinHandle<()>>,
+    ) -> Result<Self> {
+        let queue = Mutex::new(Queue::default());
         let shared = Shared { queue, filled: Condvar::new(), drained: Condvar::new() };
-        let mut pool = Self { shared: Arc::new(shared), threads: Vec::new() };
+        let mut pool = Self { shared: Arc::new(shared), threads: Vec::new(), budget: 0 };
         for _ in 0..threads.max(1) {
             let shared = pool.shared.clone();
-            let thread = thread::Builder::new()
-                .name("encode".to_owned())
-                .spawn(move || shared.serve())
-                .map_err(|error| Error::Internal(format!("starting an encoder: {error}")))?;
-            pool.threads.push(thread);
+            match start(Box::new(move || shared.serve())) {
+                Ok(thread) => pool.threads.push(thread),
+                // The bytes are the same with fewer.
+                Err(_) if !pool.threads.is_empty() => break,
+                Err(error) => return Err(Error::io("start", "a thread to encode on")(error)),
+            }
         }
+        pool.budget = LEAST_BYTES.max(THREAD_BYTES * pool.threads.len());
         Ok(pool)
     }
 
+    /// Takes a job that holds `cost` bytes. The last one may exceed the budget: a job of any size runs.
     pub(super) fn submit<T: Send + 'static>(
         &self,
+        cost: usize,
         work: impl FnOnce(&mut W) -> Result<T> + Send + 'static,
     ) -> Ticket<T> {
         let (sender, receiver) = mpsc::sync_channel(1);
-        let job = Box::new(move |workspace: &mut W| {
+        let work = Box::new(move |workspace: &mut W| {
             // Nobody waits for a result after a failure elsewhere.
             drop(sender.send(work(workspace)));
         });
         let mut queue = self.shared.queue();
-        while queue.jobs.len() >= self.threads.len() {
+        while queue.jobs.len() >= self.threads.len() || queue.in_flight >= self.budget {
+            #[cfg(test)]
+            {
+                queue.waiting += 1;
+            }
             queue = self.shared.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            #[cfg(test)]
+            {
+                queue.waiting -= 1;
+            }
         }
-        queue.jobs.push_back(job);
+        queue.in_flight += cost;
+        queue.jobs.push_back(Job { work, cost });
         drop(queue);
         self.shared.filled.notify_one();
         Ticket(receiver)
@@ -79,19 +140,53 @@ impl<T> Ticket<T> {
     }
 }
 
+impl<W: Default + Send + 'static, T: Send + 'static> Ordered<W, T> {
+    /// Of so many threads; up to `most` results for each may wait for one before them.
+    pub(super) fn new(threads: usize, most: usize) -> Result<Self> {
+        let pool = Pool::new(threads)?;
+        let most = most * pool.threads.len();
+        Ok(Self { pool, tickets: VecDeque::new(), bytes: 0, most })
+    }
+
+    /// As [`Pool::submit`].
+    pub(super) fn submit(
+        &mut self,
+        cost: usize,
+        work: impl FnOnce(&mut W) -> Result<T> + Send + 'static,
+    ) {
+        self.tickets.push_back((cost, self.pool.submit(cost, work)));
+        self.bytes += cost;
+    }
+
+    /// The oldest result, if more or larger ones are held than should be.
+    pub(super) fn overdue(&mut self) -> Option<Result<T>> {
+        let overdue = self.tickets.len() > self.most || self.bytes > self.pool.budget;
+        if overdue { self.oldest() } else { None }
+    }
+
+    /// The oldest result, if there is any.
+    pub(super) fn oldest(&mut self) -> Option<Result<T>> {
+        let (cost, ticket) = self.tickets.pop_front()?;
+        self.bytes -= cost;
+        Some(ticket.wait())
+    }
+}
+
 impl<W: Default> Shared<W> {
     fn serve(&self) {
         let mut workspace = W::default();
         let mut queue = self.queue();
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(Job { work, cost }) = queue.jobs.pop_front() {
                 drop(queue);
                 self.drained.notify_one();
                 // A panic is told by the ticket; the thread is needed for the jobs that follow.
-                if catch_unwind(AssertUnwindSafe(|| job(&mut workspace))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| work(&mut workspace))).is_err() {
                     workspace = W::default();
                 }
                 queue = self.queue();
+                queue.in_flight -= cost;
+                self.drained.notify_one();
             } else if queue.closed {
                 return;
             } else {
@@ -124,78 +219,4 @@ impl<W> Drop for Pool<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_their_jobs_at_any_number_of_threads() {
-        for threads in [1, 2, 3, 8] {
-            let pool = Pool::<u64>::new(threads).unwrap();
-            let mut tickets = VecDeque::new();
-            let mut seen = Vec::new();
-            for job in 0..200_u64 {
-                tickets.push_back(pool.submit(move |done| {
-                    *done += 1;
-                    Ok(job * job)
-                }));
-                if tickets.len() > 20 {
-                    seen.extend(tickets.pop_front().map(|ticket| ticket.wait().unwrap()));
-                }
-            }
-            seen.extend(tickets.into_iter().map(|ticket| ticket.wait().unwrap()));
-            assert_eq!(seen, (0..200).map(|job| job * job).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn no_more_jobs_wait_than_there_are_threads() {
-        let pool = Pool::<()>::new(3).unwrap();
-        let gate = Arc::new(Mutex::new(()));
-        let held = gate.lock().unwrap();
-        let gated = || {
-            let gate = gate.clone();
-            pool.submit(move |()| {
-                drop(gate.lock());
-                Ok(())
-            })
-        };
-        let mut blocked: Vec<_> = (0..3).map(|_| gated()).collect();
-        while !pool.shared.queue().jobs.is_empty() {
-            thread::yield_now();
-        }
-        blocked.extend((0..3).map(|_| gated()));
-        assert_eq!(pool.shared.queue().jobs.len(), 3);
-        thread::scope(|scope| {
-            let seventh = scope.spawn(gated);
-            // Whenever it runs, it finds the queue full until the gate opens.
-            assert_eq!(pool.shared.queue().jobs.len(), 3);
-            drop(held);
-            blocked.push(seventh.join().unwrap());
-        });
-        for ticket in blocked {
-            ticket.wait().unwrap();
-        }
-    }
-
-    #[test]
-    fn a_job_that_fails_or_panics_is_told_and_the_others_go_on() {
-        let pool = Pool::<()>::new(1).unwrap();
-        let failed = pool.submit(|()| Err::<(), _>(Error::Internal("no room".to_owned())));
-        let panicked = pool.submit(|()| -> Result<()> { panic!("told, not hidden") });
-        let fine = pool.submit(|()| Ok(7));
-        assert!(failed.wait().unwrap_err().to_string().contains("no room"));
-        assert!(panicked.wait().unwrap_err().to_string().contains("an encoder panicked"));
-        assert_eq!(fine.wait().unwrap(), 7);
-    }
-
-    #[test]
-    fn a_pool_that_is_dropped_early_leaves_no_thread_behind() {
-        let pool = Pool::<()>::new(4).unwrap();
-        let shared = Arc::downgrade(&pool.shared);
-        for _ in 0..50 {
-            drop(pool.submit(|()| Ok(())));
-        }
-        drop(pool);
-        assert!(shared.upgrade().is_none());
-    }
-}
+mod tests;

@@ -46,9 +46,9 @@ fn manifest(world: &World, name: &str) -> BTreeMap<String, Value> {
 
 #[test]
 fn the_bytes_are_the_same_at_any_concurrency_and_with_any_number_of_encode_threads() {
-    // Only row groups are encoded side by side, so only Parquet needs rows for several.
-    for (format, rows) in [("parquet", 25_000), ("arrow", 2_500), ("jsonl", 2_500)] {
-        let world = World::with_rows(Options::default(), rows::wire(&rows::small(rows)));
+    // Several row groups, record batches, and jobs of zstd.
+    let world = World::with_rows(Options::default(), rows::wire(&rows::small(25_000)));
+    for format in ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst"] {
         let mut first = None;
         for (concurrency, threads) in [("1", "1"), ("16", "2"), ("auto", "5"), ("16", "1")] {
             let name = format!("{concurrency}-{threads}.{format}");

@@ -9,6 +9,7 @@
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
+mod contract;
 mod diff;
 mod equality;
 mod errors;

@@ -10,13 +10,14 @@ use crate::support::{ID, KEY, World};
 const URL: &str = "OVERMIND_EXPORT_TEST_URL";
 const OUTPUT: &str = "OVERMIND_EXPORT_TEST_OUTPUT";
 const PAGE_SIZE: &str = "OVERMIND_EXPORT_TEST_PAGE_SIZE";
+const THREADS: &str = "OVERMIND_EXPORT_TEST_THREADS";
 const PEAK: &str = "peak KiB: ";
 
 #[test]
 #[ignore = "a process that other tests start to see how large it becomes"]
 fn one_export() {
-    let (Ok(url), Ok(output), Ok(page_size)) =
-        (env::var(URL), env::var(OUTPUT), env::var(PAGE_SIZE))
+    let (Ok(url), Ok(output), Ok(page_size), Ok(threads)) =
+        (env::var(URL), env::var(OUTPUT), env::var(PAGE_SIZE), env::var(THREADS))
     else {
         return;
     };
@@ -24,7 +25,7 @@ fn one_export() {
     let client = Client::builder().base_url(url).api_key(KEY).build().unwrap();
     let options = ExportOptions {
         page_size: page_size.parse().unwrap(),
-        encode_threads: Some(2),
+        encode_threads: threads.parse().ok(),
         ..ExportOptions::new(ID, output)
     };
     let export = Export::new(client, ExportPlan::new(options).unwrap());
@@ -34,8 +35,12 @@ fn one_export() {
     println!("{PEAK}{}", peak.trim().trim_end_matches(" kB"));
 }
 
-/// Peak memory in MiB of exporting so many rows of so many bytes.
+/// Peak memory in MiB of exporting so many rows of so many bytes with two threads.
 fn peak(rows: usize, bytes: usize, page_size: usize, output: &str) -> usize {
+    peak_with(2, rows, bytes, page_size, output)
+}
+
+fn peak_with(threads: usize, rows: usize, bytes: usize, page_size: usize, output: &str) -> usize {
     // Text that a codec cannot make nothing of.
     let mut random = fastrand::Rng::with_seed(5);
     let text: String = (0..bytes).map(|_| random.alphanumeric()).collect();
@@ -49,6 +54,7 @@ fn peak(rows: usize, bytes: usize, page_size: usize, output: &str) -> usize {
         .env(URL, world.server.url())
         .env(OUTPUT, world.path(output))
         .env(PAGE_SIZE, page_size.to_string())
+        .env(THREADS, threads.to_string())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
@@ -65,6 +71,15 @@ fn rows_of_any_size_fit_into_bounded_memory() {
         let huge = peak(10, 5_000_000, 1, output);
         println!("{output}: {small} MiB at 1 KB a row, {large} at 100 KB, {huge} at 5 MB");
         assert!(small <= 110 && large <= 140 && huge <= 180, "{output}: {small} {large} {huge}");
+    }
+}
+
+#[test]
+fn many_threads_hold_no_more_large_rows_than_their_budget() {
+    for output in ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst"] {
+        let huge = peak_with(16, 100, 5_000_000, 1, output);
+        println!("{output}: {huge} MiB at 5 MB a row with 16 threads");
+        assert!(huge <= 10_000, "{output}: {huge}");
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Texts that fill pages are laid out and compressed by the pool. Columns that are small or repeat go
 //! through the library's column writer, which knows dictionaries; it believes its pages written, and
-//! their places are put right when their sizes are known. What a page holds is decided by the values
-//! alone. Never compresses.
+//! their places are put right when their sizes are known. What a page of text holds is decided by the
+//! values alone; of the others, by the batches too. Never compresses.
 
 use std::{
     mem,
@@ -31,8 +31,8 @@ use parquet::{
 };
 
 use super::{
-    PAGE_BYTES,
-    codec::{Encoded, Values, Workspace},
+    Layout,
+    codec::{Encoded, Content, Workspace},
     failed,
     text::TextRows,
 };
@@ -45,6 +45,9 @@ use crate::{
     },
 };
 
+/// Room for what comes before a page, statistics included; a guess that spares a copy.
+const PAGE_HEADER_BYTES: usize = 256;
+
 /// The chunk of one column in the open row group.
 pub(super) enum OpenChunk {
     Text(TextChunk),
@@ -54,8 +57,8 @@ pub(super) enum OpenChunk {
 /// Texts that differ and fill pages.
 pub(super) struct TextChunk {
     column: ColumnDescPtr,
-    compression: Compression,
-    values: Values,
+    layout: Layout,
+    content: Content,
     open: TextRows,
     /// The index of each page's first row, the open one's included.
     first_rows: Vec<usize>,
@@ -63,7 +66,7 @@ pub(super) struct TextChunk {
     pages: Vec<Pending>,
 }
 
-/// Values that are small or repeat.
+/// Content that are small or repeat.
 pub(super) struct OtherChunk {
     writer: ColumnWriter<'static>,
     nullable: bool,
@@ -92,18 +95,19 @@ impl OpenChunk {
     pub(super) fn new(
         column: ColumnDescPtr,
         properties: WriterPropertiesPtr,
-        compression: Compression,
+        layout: Layout,
     ) -> Self {
-        let text = |column, values| {
+        let text = |column, content| {
             let (open, first_rows, pages) = (TextRows::default(), vec![0], Vec::new());
-            Self::Text(TextChunk { column, compression, values, open, first_rows, nulls: 0, pages })
+            Self::Text(TextChunk { column, layout, content, open, first_rows, nulls: 0, pages })
         };
         match column.name().parse() {
-            Ok(Column::Id) => text(column, Values::Ids),
-            Ok(Column::Input | Column::ExpectedOutput) => text(column, Values::Text),
+            Ok(Column::Id) => text(column, Content::Ids),
+            Ok(Column::Input | Column::ExpectedOutput) => text(column, Content::Text),
             _ => {
                 let laid_out = LaidOut::default();
                 let nullable = column.max_def_level() > 0;
+                let compression = layout.compression;
                 let writer = get_column_writer(column, properties, Box::new(laid_out.clone()));
                 let pages = Vec::new();
                 Self::Other(Box::new(OtherChunk { writer, nullable, compression, laid_out, pages }))
@@ -137,8 +141,8 @@ impl TextChunk {
         self.nulls += texts.null_count();
         let mut rest = Some(texts).filter(|texts| !texts.is_empty());
         while let Some(texts) = rest {
-            rest = self.open.fill(texts, PAGE_BYTES);
-            if self.open.bytes() >= PAGE_BYTES {
+            rest = self.open.fill(texts, self.layout.page_bytes);
+            if self.open.bytes() >= self.layout.page_bytes {
                 self.submit(pool);
             }
         }
@@ -157,10 +161,10 @@ impl TextChunk {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let (compression, values) = (self.compression, self.values);
+        let (compression, content) = (self.layout.compression, self.content);
         let nullable = self.column.max_def_level() > 0;
-        let encoded = pool.submit(move |workspace: &mut Workspace| {
-            workspace.encode(compression, values, |page| rows.lay_out(nullable, page))
+        let encoded = pool.submit(rows.bytes(), move |workspace: &mut Workspace| {
+            workspace.encode(compression, content, |page| rows.lay_out(nullable, page))
         });
         self.pages.push(Pending { page, encoded });
     }
@@ -241,11 +245,13 @@ impl ClosedChunk {
         row_group: &mut SerializedRowGroupWriter<'_, Counted>,
         codec: Codec,
     ) -> Result<()> {
-        let mut bytes = TrackedWrite::new(Vec::new());
+        let encoded = |Pending { page, encoded }| encoded.wait().map(|encoded| (page, encoded));
+        let pages = self.pages.into_iter().map(encoded).collect::<Result<Vec<(Page, Encoded)>>>()?;
+        let size = pages.iter().map(|(_, it)| it.bytes.len() + PAGE_HEADER_BYTES).sum();
+        let mut bytes = TrackedWrite::new(Vec::with_capacity(size));
         let mut writer = SerializedPageWriter::new(&mut bytes);
-        let mut written = Vec::with_capacity(self.pages.len());
-        for Pending { page, encoded } in self.pages {
-            let Encoded { bytes, uncompressed } = encoded.wait()?;
+        let mut written = Vec::with_capacity(pages.len());
+        for (page, Encoded { bytes, uncompressed }) in pages {
             let page = CompressedPage::new(with_bytes(page, bytes), uncompressed);
             written.push(writer.write_page(page).map_err(failed)?);
         }
@@ -297,9 +303,9 @@ impl LaidOut {
         let submit = |page: CompressedPage| {
             let page = page.compressed_page().clone();
             let bytes = page.buffer().clone();
-            let encoded = pool.submit(move |workspace: &mut Workspace| {
+            let encoded = pool.submit(bytes.len(), move |workspace: &mut Workspace| {
                 let uncompressed = bytes.len();
-                let bytes = workspace.compress(compression, Values::Other, &bytes)?;
+                let bytes = workspace.compress(compression, Content::Other, &bytes)?;
                 Ok(Encoded { bytes, uncompressed })
             });
             Pending { page: with_bytes(page, Bytes::new()), encoded }

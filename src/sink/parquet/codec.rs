@@ -14,21 +14,24 @@ use crate::{
 };
 
 /// What a page needs at most, unless one of its rows is larger than a page should be.
-const SCRATCH: usize = 4 << 20;
+const SCRATCH_PAGE: usize = 4 << 20;
+/// What such a page can come to compressed: Snappy's bound, which is the highest.
+const SCRATCH: usize = SCRATCH_PAGE + SCRATCH_PAGE / 6 + 32;
 
 /// What a thread keeps between pages.
 #[derive(Default)]
 pub(super) struct Workspace {
     /// A page that is laid out here before it is compressed.
     page: Vec<u8>,
-    zstd: BTreeMap<(i32, Values), Compressor<'static>>,
+    /// The level is the file's.
+    zstd: BTreeMap<Content, Compressor<'static>>,
     snappy: Option<snap::raw::Encoder>,
     scratch: Vec<u8>,
 }
 
 /// What a page holds, as far as a codec can make use of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Values {
+pub(super) enum Content {
     /// Text in which long stretches repeat.
     Text,
     /// Hexadecimal digits without a pattern: only how often each comes can be made use of.
@@ -48,14 +51,14 @@ impl Workspace {
     pub(super) fn encode(
         &mut self,
         compression: Compression,
-        values: Values,
+        content: Content,
         lay_out: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Encoded> {
         let mut page = std::mem::take(&mut self.page);
         lay_out(&mut page);
-        let bytes = self.compress(compression, values, &page);
+        let bytes = self.compress(compression, content, &page);
         let uncompressed = page.len();
-        if page.capacity() <= SCRATCH {
+        if page.capacity() <= SCRATCH_PAGE {
             self.page = page;
         }
         Ok(Encoded { bytes: bytes?, uncompressed })
@@ -66,16 +69,16 @@ impl Workspace {
     pub(super) fn compress(
         &mut self,
         compression: Compression,
-        values: Values,
+        content: Content,
         page: &[u8],
     ) -> Result<Bytes> {
         let length = match compression {
             Compression::None => return Ok(Bytes::copy_from_slice(page)),
             Compression::Zstd(level) => {
-                let compressor = match self.zstd.entry((level, values)) {
+                let compressor = match self.zstd.entry(content) {
                     std::collections::btree_map::Entry::Occupied(made) => made.into_mut(),
                     std::collections::btree_map::Entry::Vacant(free) => {
-                        free.insert(compressor(level, values).map_err(failed)?)
+                        free.insert(compressor(level, content).map_err(failed)?)
                     }
                 };
                 let bound = zstd::zstd_safe::compress_bound(page.len());
@@ -105,19 +108,19 @@ impl Workspace {
 }
 
 /// The level's own parameters, but for those that cost more time here than they gain in size.
-fn compressor(level: i32, values: Values) -> std::io::Result<Compressor<'static>> {
+fn compressor(level: i32, content: Content) -> std::io::Result<Compressor<'static>> {
     let mut compressor = Compressor::new(level)?;
-    match values {
+    match content {
         // To look for matches of five bytes, as this level does, and for short ones in a larger table,
         // makes files 1 to 2 % smaller and compressing an eighth slower.
-        Values::Text if level == 3 => {
+        Content::Text if level == 3 => {
             compressor.set_parameter(CParameter::MinMatch(6))?;
             compressor.set_parameter(CParameter::ChainLog(14))?;
         }
-        Values::Ids => {
+        Content::Ids => {
             compressor.set_parameter(CParameter::CompressionLevel(1))?;
         }
-        Values::Text | Values::Other => {}
+        Content::Text | Content::Other => {}
     }
     Ok(compressor)
 }

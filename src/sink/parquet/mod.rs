@@ -1,8 +1,12 @@
 //! Parquet: pages are cut in order by one thread, compressed side by side, appended in order.
 //!
-//! A page is a function of its rows alone, so the bytes do not depend on how many threads there are.
+//! A page of text is a function of its rows alone, and no byte depends on how many threads there are.
+//! The library's column writer, which takes the columns that are small or repeat, looks at its page's
+//! size after so many values of a batch: those pages depend on the batches. An export's are a
+//! function of a part's rows, so the same rows give the same bytes; `write_pages` has larger ones.
 //! Held are the pages being compressed, and what the open row group and the one before it have come
-//! to. Claims no sort order.
+//! to; a chunk once more while it is appended; the batches that a dictionary's values lie in, until
+//! its row group is closed; and for the footer some KB for each row group. Claims no sort order.
 
 mod chunk;
 mod codec;
@@ -12,7 +16,7 @@ mod text;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, cast::AsArray};
 use arrow_schema::SchemaRef;
 use parquet::{
     arrow::ArrowWriter,
@@ -30,7 +34,7 @@ use self::{
     chunk::{ClosedChunk, OpenChunk},
     codec::Workspace,
 };
-use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Pool};
+use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Pool, value_bytes};
 use crate::{
     batch::Column,
     error::{Error, Result},
@@ -46,7 +50,7 @@ const PAGE_BYTES: usize = 2 << 20;
 
 pub(super) struct ParquetSink {
     writer: SerializedFileWriter<Counted>,
-    compression: Compression,
+    layout: Layout,
     codec: Codec,
     properties: WriterPropertiesPtr,
     /// The row group that batches still go to.
@@ -55,6 +59,13 @@ pub(super) struct ParquetSink {
     closed: Option<RowGroup<ClosedChunk>>,
     pool: Pool<Workspace>,
     rows: u64,
+}
+
+/// How pages are made.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    compression: Compression,
+    page_bytes: usize,
 }
 
 struct RowGroup<C> {
@@ -70,12 +81,17 @@ impl ParquetSink {
         output: Counted,
         threads: usize,
     ) -> Result<Self> {
-        let codec = codec(compression)?;
+        Self::with(Layout { compression, page_bytes: PAGE_BYTES }, schema, output, threads)
+    }
+
+    fn with(layout: Layout, schema: SchemaRef, output: Counted, threads: usize) -> Result<Self> {
+        let codec = codec(layout.compression)?;
+        let properties = |codec| properties(codec, layout.page_bytes);
         let file = ArrowWriter::try_new(output, schema, Some(properties(codec)));
         let (writer, _) = file.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
         Ok(Self {
             writer,
-            compression,
+            layout,
             codec,
             // Pages are compressed after they were laid out, by the pool.
             properties: Arc::new(properties(Codec::UNCOMPRESSED)),
@@ -89,7 +105,7 @@ impl ParquetSink {
     fn open(&self) -> RowGroup<OpenChunk> {
         let columns = self.writer.schema_descr().columns();
         let chunk = |column: &ColumnDescPtr| {
-            OpenChunk::new(column.clone(), self.properties.clone(), self.compression)
+            OpenChunk::new(column.clone(), self.properties.clone(), self.layout)
         };
         RowGroup { chunks: columns.iter().map(chunk).collect(), rows: 0, bytes: 0 }
     }
@@ -116,7 +132,8 @@ impl ParquetSink {
 }
 
 impl Sink for ParquetSink {
-    fn write(&mut self, mut batch: RecordBatch) -> Result<()> {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let mut batch = without_hidden_bytes(batch)?;
         self.rows += batch.num_rows() as u64;
         while batch.num_rows() > 0 {
             let mut row_group = self.open.take().unwrap_or_else(|| self.open());
@@ -137,11 +154,13 @@ impl Sink for ParquetSink {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, facts: &str) -> Result<Written> {
+    fn finish(mut self: Box<Self>, facts: Option<&str>) -> Result<Written> {
         self.close()?;
         self.append()?;
-        let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
-        self.writer.append_key_value_metadata(facts);
+        if let Some(facts) = facts {
+            let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
+            self.writer.append_key_value_metadata(facts);
+        }
         self.writer.finish().map_err(failed)?;
         Ok(Written { rows: self.rows, bytes: self.writer.inner().bytes })
     }
@@ -149,16 +168,25 @@ impl Sink for ParquetSink {
     fn abort(self: Box<Self>) {}
 }
 
-/// Bytes of the values in a batch, as the rows alone decide them.
-fn value_bytes(batch: &RecordBatch) -> usize {
-    let column = |array: &ArrayRef| match array.as_string_opt::<i32>() {
-        Some(text) => {
-            let offsets = text.value_offsets();
-            (offsets[offsets.len() - 1] - offsets[0]) as usize
-        }
-        None => size_of::<i64>() * array.len(),
+/// The batch without what lies in null slots, which Arrow allows and no value has: pages and row
+/// groups are cut by bytes, and a page's bytes are copied as they lie.
+fn without_hidden_bytes(batch: RecordBatch) -> Result<RecordBatch> {
+    let hides = |array: &StringArray| {
+        let offsets = array.value_offsets();
+        array.null_count() > 0
+            && (0..array.len()).any(|row| array.is_null(row) && offsets[row] < offsets[row + 1])
     };
-    batch.columns().iter().map(column).sum()
+    let texts = |array: &ArrayRef| array.as_string_opt().is_some_and(hides);
+    if !batch.columns().iter().any(texts) {
+        return Ok(batch);
+    }
+    let plain = |array: &ArrayRef| match array.as_string_opt::<i32>() {
+        Some(texts) if hides(texts) => Arc::new(texts.iter().collect::<StringArray>()) as ArrayRef,
+        _ => array.clone(),
+    };
+    let columns = batch.columns().iter().map(plain).collect();
+    RecordBatch::try_new(batch.schema(), columns)
+        .map_err(|error| Error::Encode { format: "Parquet", source: error.into() })
 }
 
 fn codec(compression: Compression) -> Result<Codec> {
@@ -173,12 +201,12 @@ fn codec(compression: Compression) -> Result<Codec> {
     })
 }
 
-fn properties(codec: Codec) -> WriterProperties {
+fn properties(codec: Codec, page_bytes: usize) -> WriterProperties {
     let path = |column: Column| ColumnPath::from(column.name());
     let mut properties = WriterProperties::builder()
         .set_compression(codec)
         .set_created_by(concat!("overmind-export ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_size_limit(page_bytes)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_encoding(path(Column::Order), PageEncoding::DELTA_BINARY_PACKED);
     // A number differs from the one before it by one, mostly: a dictionary is built in vain.

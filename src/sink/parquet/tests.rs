@@ -7,9 +7,21 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, cast::AsArray};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
-    RowSelector,
+use parquet::{
+    arrow::arrow_reader::{
+        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+        RowSelector,
+    },
+    basic::PageType,
+    column::page::Page,
+    file::{
+        metadata::{
+            ColumnChunkMetaData, PageEncodingStats, PageIndexPolicy, ParquetMetaDataOptions,
+            ParquetMetaDataReader,
+        },
+        page_index::offset_index::PageLocation,
+        serialized_reader::SerializedPageReader,
+    },
 };
 use proptest::prelude::*;
 
@@ -31,6 +43,8 @@ impl Write for Shared {
 }
 
 const COLUMNS: [Column; 4] = [Column::Id, Column::Order, Column::Input, Column::Tags];
+/// Those whose pages do not depend on batches.
+const TEXTS: &[Column] = &[Column::Id, Column::Input];
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -58,16 +72,40 @@ fn file<'a>(
     compression: Compression,
     threads: usize,
 ) -> Bytes {
+    written(batches.into_iter().map(batch), compression, PAGE_BYTES, threads)
+}
+
+fn written(
+    batches: impl IntoIterator<Item = RecordBatch>,
+    compression: Compression,
+    page_bytes: usize,
+    threads: usize,
+) -> Bytes {
+    written_as(&COLUMNS, batches, compression, page_bytes, threads)
+}
+
+fn written_as(
+    columns: &[Column],
+    batches: impl IntoIterator<Item = RecordBatch>,
+    compression: Compression,
+    page_bytes: usize,
+    threads: usize,
+) -> Bytes {
     let shared = Shared::default();
     let output = Counted { output: Box::new(shared.clone()) as Output, bytes: 0 };
+    let layout = Layout { compression, page_bytes };
     let mut sink =
-        Box::new(ParquetSink::new(compression, schema(&COLUMNS), output, threads).unwrap());
-    for rows in batches {
-        sink.write(batch(rows)).unwrap();
+        Box::new(ParquetSink::with(layout, schema(columns), output, threads).unwrap());
+    for batch in batches {
+        sink.write(batch).unwrap();
     }
-    sink.finish("{}").unwrap();
+    sink.finish(None).unwrap();
     let bytes = shared.0.lock().unwrap().clone();
     Bytes::from(bytes)
+}
+
+fn texts(batch: &RecordBatch) -> RecordBatch {
+    batch.project(&[0, 2]).unwrap()
 }
 
 fn read(file: Bytes, selection: Option<RowSelection>) -> Vec<Row> {
@@ -116,14 +154,46 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn what_is_read_is_what_was_written_and_batches_and_threads_do_not_show(
-        rows in rows(), size in 1_usize..300, threads in 1_usize..5,
+    fn what_is_read_is_what_was_written_and_batches_and_threads_do_not_show_in_pages_of_text(
+        rows in rows(), size in 1_usize..300, threads in 1_usize..5, page_bytes in 1_usize..9_000,
     ) {
-        let one = file([rows.as_slice()], Compression::Zstd(3), 1);
-        let other = file(rows.chunks(size), Compression::Zstd(3), threads);
-        prop_assert!(one == other);
-        prop_assert!(same(&read(one, None), &rows));
+        let file = |size, threads| {
+            let batches = rows.chunks(size).map(|rows| texts(&batch(rows)));
+            written_as(TEXTS, batches, Compression::Zstd(3), page_bytes, threads)
+        };
+        prop_assert!(file(700, 1) == file(size, threads));
+        let batches = rows.chunks(size).map(batch);
+        let file = written(batches, Compression::Zstd(3), page_bytes, threads);
+        prop_assert!(same(&read(file, None), &rows));
     }
+
+    #[test]
+    fn bytes_in_null_slots_are_no_ones_and_change_nothing(
+        rows in rows(), size in 1_usize..300, page_bytes in 1_usize..9_000,
+    ) {
+        let written = |batch: fn(&[Row]) -> RecordBatch| {
+            written(rows.chunks(size).map(batch), Compression::Zstd(3), page_bytes, 2)
+        };
+        let file = written(hiding);
+        prop_assert!(file == written(batch));
+        prop_assert!(same(&read(file, None), &rows));
+    }
+}
+
+/// The same values as [`batch`], where each null slot of a text has bytes.
+fn hiding(rows: &[Row]) -> RecordBatch {
+    let batch = batch(rows);
+    let hide = |array: &ArrayRef| match array.as_string_opt::<i32>() {
+        None => array.clone(),
+        Some(texts) => {
+            let filled: StringArray =
+                texts.iter().map(|text| Some(text.unwrap_or("nobody's"))).collect();
+            let (offsets, values, _) = filled.into_parts();
+            Arc::new(StringArray::new(offsets, values, texts.nulls().cloned())) as ArrayRef
+        }
+    };
+    let columns = batch.columns().iter().map(hide).collect();
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
 }
 
 fn long_rows(count: usize, bytes: usize) -> Vec<Row> {
@@ -175,10 +245,21 @@ fn the_page_index_finds_rows_in_the_middle_of_a_row_group() {
 }
 
 #[test]
-fn a_row_larger_than_a_page_is_a_page_of_its_own_and_ends_a_row_group_that_it_fills() {
+fn a_row_larger_than_a_page_ends_its_page_and_one_larger_than_a_row_group_its_row_group() {
     let mut rows = long_rows(5, 64);
+    rows[0].input = Some("x".repeat(PAGE_BYTES + 1));
     rows[2].input = Some("y".repeat(ROW_GROUP_BYTES + 1));
-    let file = file([rows.as_slice()], Compression::Zstd(3), 2);
+    // A batch is never cut by bytes: the row group ends with the one that fills it.
+    let file = file(rows.chunks(3), Compression::Zstd(3), 2);
+    let options = ArrowReaderOptions::new().with_page_index_policy(true.into());
+    let metadata = ArrowReaderMetadata::load(&file, options).unwrap();
+    let metadata = metadata.metadata();
+    let rows_of: Vec<_> = metadata.row_groups().iter().map(|group| group.num_rows()).collect();
+    assert_eq!(rows_of, [3, 2]);
+    let index = metadata.page_index_for_row_group(0);
+    let locations = index.offset_index(2).unwrap().page_locations();
+    // Rows 1 and 2 are one page: the second fills what the first has begun.
+    assert_eq!(locations.iter().map(|it| it.first_row_index).collect::<Vec<_>>(), [0, 1]);
     assert!(same(&read(file, None), &rows));
 }
 
@@ -188,6 +269,114 @@ fn no_rows_are_a_file_with_the_whole_schema() {
     let metadata = ArrowReaderMetadata::load(&empty, Default::default()).unwrap();
     assert_eq!(metadata.schema().fields(), schema(&COLUMNS).fields());
     assert!(read(empty, None).is_empty());
+}
+
+/// A page as it lies in a file.
+struct Seen {
+    page: Page,
+    header: i64,
+    uncompressed: i64,
+    compressed: i64,
+}
+
+/// The first fields of a page's header, in Thrift's compact protocol: type and sizes.
+fn page_header(bytes: &[u8]) -> [i64; 3] {
+    let mut bytes = bytes.iter();
+    [(); 3].map(|()| {
+        // The next field, an i32.
+        assert_eq!(bytes.next(), Some(&0x15));
+        let (mut value, mut shift) = (0_u64, 0);
+        for byte in bytes.by_ref() {
+            value |= u64::from(byte & 0x7F) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        (value >> 1) as i64 ^ -((value & 1) as i64)
+    })
+}
+
+/// The pages of a chunk, which follow one another as the offset index says.
+fn pages(file: &Bytes, column: &ColumnChunkMetaData, locations: &[PageLocation]) -> Vec<Seen> {
+    let reader = Arc::new(file.clone());
+    let (start, length) = column.byte_range();
+    let mut ends: Vec<_> = locations.iter().map(|it| it.offset).skip(1).collect();
+    if column.dictionary_page_offset().is_some() {
+        ends.insert(0, column.data_page_offset());
+    }
+    ends.push((start + length) as i64);
+    let rows = column.num_values() as usize;
+    let reader = SerializedPageReader::new(reader, column, rows, None).unwrap();
+    let mut start = start as i64;
+    let seen = reader.zip(ends).map(|(page, end)| {
+        let page = page.unwrap();
+        let [kind, uncompressed, compressed] = page_header(&file[start as usize..]);
+        assert_eq!(kind, if page.page_type() == PageType::DICTIONARY_PAGE { 2 } else { 0 });
+        assert_eq!(uncompressed, page.buffer().len() as i64);
+        let header = end - start - compressed;
+        start = end;
+        Seen { page, header, uncompressed, compressed }
+    });
+    seen.collect()
+}
+
+#[test]
+fn what_the_footer_says_of_pages_is_what_the_pages_are() {
+    let rows = long_rows(12_345, 1_000);
+    for compression in [Compression::None, Compression::Zstd(3)] {
+        let file = file(rows.chunks(1_000), compression, 3);
+        let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
+        let metadata = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Required)
+            .with_metadata_options(Some(options))
+            .parse_and_finish(&file)
+            .unwrap();
+        assert_eq!(metadata.num_row_groups(), 2);
+        for (number, group) in metadata.row_groups().iter().enumerate() {
+            let index = metadata.page_index_for_row_group(number);
+            for (place, column) in group.columns().iter().enumerate() {
+                let name = COLUMNS[place];
+                let locations = index.offset_index(place).unwrap().page_locations();
+                let pages = pages(&file, column, locations);
+                assert!(pages.len() > 3 || number > 0 || name != Column::Input);
+                let sum = |of: fn(&Seen) -> i64| pages.iter().map(of).sum::<i64>();
+                let uncompressed = sum(|it| it.header + it.uncompressed);
+                assert_eq!(column.uncompressed_size(), uncompressed, "{name}");
+                assert_eq!(column.compressed_size(), sum(|it| it.header + it.compressed), "{name}");
+                assert!(pages.iter().all(|it| (12..200).contains(&it.header)), "{name}");
+
+                let data: Vec<_> =
+                    pages.iter().filter(|it| it.page.page_type() == PageType::DATA_PAGE).collect();
+                assert_eq!(locations.len(), data.len(), "{name}");
+                let mut row = 0;
+                for (location, seen) in locations.iter().zip(&data) {
+                    let size = seen.header + seen.compressed;
+                    let said = (location.compressed_page_size, location.first_row_index);
+                    assert_eq!(said, (size as i32, row), "{name}");
+                    row += i64::from(seen.page.num_values());
+                }
+                assert_eq!((row, column.num_values()), (group.num_rows(), row), "{name}");
+
+                let mut counts: Vec<PageEncodingStats> = Vec::new();
+                for Seen { page, .. } in &pages {
+                    let (page_type, encoding) = (page.page_type(), page.encoding());
+                    assert!(column.encodings().any(|it| it == encoding), "{name}");
+                    match counts.last_mut() {
+                        Some(last) if (last.page_type, last.encoding) == (page_type, encoding) => {
+                            last.count += 1;
+                        }
+                        _ => counts.push(PageEncodingStats { page_type, encoding, count: 1 }),
+                    }
+                }
+                assert_eq!(column.page_encoding_stats(), Some(&counts), "{name}");
+                let levels = usize::from(name != Column::Id);
+                assert!(column.encodings().count() <= counts.len() + levels.max(1), "{name}");
+            }
+            let total: i64 = group.columns().iter().map(|it| it.uncompressed_size()).sum();
+            assert_eq!(group.total_byte_size(), total);
+        }
+    }
 }
 
 #[test]

@@ -45,7 +45,8 @@ impl TextRows {
     /// The page's bytes before compression.
     pub(super) fn lay_out(&self, nullable: bool, page: &mut Vec<u8>) {
         page.clear();
-        page.reserve(self.bytes + 5 * self.rows + 64);
+        // Doubling would outgrow what is kept between pages.
+        page.reserve_exact(self.bytes + 5 * self.rows + 64);
         if nullable {
             self.levels(page);
         }

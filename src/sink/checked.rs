@@ -1,0 +1,114 @@
+//! What every format relies on, checked in one place: which schemas can be written, that each batch
+//! has the schema of its sink, and that a sink which failed is never finished.
+
+use std::{collections::HashSet, fmt::Write, sync::Arc};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Schema, SchemaRef};
+
+use super::{Format, Sink, Written};
+use crate::{
+    batch::Column,
+    error::{Error, Result},
+};
+
+/// A sink that gets batches of its schema alone, and none after a failure.
+pub(super) struct Checked<S> {
+    sink: S,
+    format: Format,
+    schema: SchemaRef,
+    failed: bool,
+}
+
+impl<S> Checked<S> {
+    pub(super) fn new(sink: S, format: Format, schema: SchemaRef) -> Self {
+        Self { sink, format, schema, failed: false }
+    }
+
+    fn refuse(&self) -> Error {
+        let source = "it failed before, and what it was given then is lost".into();
+        Error::Encode { format: self.format.title(), source }
+    }
+}
+
+impl<S: Sink> Sink for Checked<S> {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if self.failed {
+            return Err(self.refuse());
+        }
+        // Until it is known to have worked: a panic is a failure too.
+        self.failed = true;
+        check_batch(&self.schema, batch.schema_ref())?;
+        self.sink.write(batch)?;
+        self.failed = false;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, facts: Option<&str>) -> Result<Written> {
+        if self.failed {
+            let refused = self.refuse();
+            self.abort();
+            return Err(refused);
+        }
+        Box::new(self.sink).finish(facts)
+    }
+
+    fn abort(self: Box<Self>) {
+        Box::new(self.sink).abort();
+    }
+}
+
+/// Whether every format can write the schema: at least one column, no name twice, strings and
+/// int64 only, and an export's own columns as what they are in an export.
+pub(super) fn check_schema(schema: &Schema) -> Result<()> {
+    let wrong = |name: &str, why: String| Err(Error::invalid("column of a sink", name, why));
+    if schema.fields().is_empty() {
+        return Err(Error::invalid("schema of a sink", "", "it has no column"));
+    }
+    let mut names = HashSet::new();
+    for field in schema.fields() {
+        let (name, data_type) = (field.name(), field.data_type());
+        if !matches!(data_type, DataType::Utf8 | DataType::Int64) {
+            return wrong(name, format!("it is {data_type}; sinks write Utf8 and Int64"));
+        }
+        if let Ok(column) = name.parse::<Column>()
+            && column.data_type() != *data_type
+        {
+            let expected = column.data_type();
+            return wrong(name, format!("it is {data_type}; in an export it is {expected}"));
+        }
+        if !names.insert(name) {
+            return wrong(name, "it is there twice".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a batch has the columns of its sink: names, types, and what can be null. Metadata may differ.
+fn check_batch(expected: &SchemaRef, schema: &SchemaRef) -> Result<()> {
+    let fields = || expected.fields().iter().zip(schema.fields());
+    let same = Arc::ptr_eq(expected, schema)
+        || expected.fields().len() == schema.fields().len()
+            && fields().all(|(one, other)| {
+                Arc::ptr_eq(one, other)
+                    || one.name() == other.name()
+                        && one.data_type() == other.data_type()
+                        && one.is_nullable() == other.is_nullable()
+            });
+    if same {
+        return Ok(());
+    }
+    let why = format!("the sink's columns are {}", columns(expected));
+    Err(Error::invalid("batch", columns(schema), why))
+}
+
+/// Such as `id Utf8 not null, order Int64`.
+fn columns(schema: &Schema) -> String {
+    schema.fields().iter().fold(String::new(), |mut text, field| {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let null = if field.is_nullable() { "" } else { " not null" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma}{} {}{null}", field.name(), field.data_type());
+        text
+    })
+}

@@ -1,0 +1,144 @@
+//! Order, bounds and failures of the pool, with gates in place of time.
+
+use super::*;
+
+/// A job that runs until the gate opens.
+fn gated(gate: &Arc<Mutex<()>>) -> impl FnOnce(&mut ()) -> Result<()> + Send + 'static {
+    let gate = gate.clone();
+    move |()| {
+        drop(gate.lock());
+        Ok(())
+    }
+}
+
+/// Waits until every thread has a job.
+fn taken(pool: &Pool<()>) {
+    while !pool.shared.queue().jobs.is_empty() {
+        thread::yield_now();
+    }
+}
+
+/// Submits from another thread while a gate is closed; whether it has to wait. Opens the gate then.
+fn waits(pool: &Pool<()>, gate: &Arc<Mutex<()>>, held: MutexGuard<'_, ()>, cost: usize) -> bool {
+    let in_flight = pool.shared.queue().in_flight;
+    let jobs = pool.shared.queue().jobs.len();
+    thread::scope(|scope| {
+        let work = gated(gate);
+        scope.spawn(move || pool.submit(cost, work).wait().unwrap());
+        loop {
+            let queue = pool.shared.queue();
+            let let_in = queue.in_flight > in_flight || queue.jobs.len() > jobs;
+            if queue.waiting > 0 || let_in {
+                drop(held);
+                return !let_in;
+            }
+            drop(queue);
+            thread::yield_now();
+        }
+    })
+}
+
+#[test]
+fn results_are_their_jobs_at_any_number_of_threads() {
+    for threads in [1, 2, 3, 8] {
+        let mut ordered = Ordered::<u64, u64>::new(threads, 2).unwrap();
+        let mut seen = Vec::new();
+        for job in 0..200_u64 {
+            ordered.submit(1 << 20, move |done| {
+                *done += 1;
+                Ok(job * job)
+            });
+            seen.extend(std::iter::from_fn(|| ordered.overdue()).map(Result::unwrap));
+            assert_eq!(seen.len(), (job as usize + 1).saturating_sub(2 * threads));
+        }
+        seen.extend(std::iter::from_fn(|| ordered.oldest()).map(Result::unwrap));
+        assert_eq!(seen, (0..200).map(|job| job * job).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn results_are_taken_by_their_bytes_before_there_are_too_many_of_them() {
+    let mut ordered = Ordered::<(), ()>::new(16, 2).unwrap();
+    let budget = ordered.pool.budget;
+    assert_eq!(budget, 16 * THREAD_BYTES);
+    for _ in 0..2 {
+        ordered.submit(budget / 2, |()| Ok(()));
+        assert!(ordered.overdue().is_none());
+    }
+    ordered.submit(1, |()| Ok(()));
+    assert!(ordered.overdue().is_some() && ordered.overdue().is_none());
+    ordered.submit(10 * budget, |()| Ok(()));
+    assert_eq!(std::iter::from_fn(|| ordered.overdue()).count(), 3);
+    assert!(ordered.tickets.is_empty() && ordered.bytes == 0);
+}
+
+#[test]
+fn no_more_jobs_wait_than_there_are_threads() {
+    let pool = Pool::<()>::new(3).unwrap();
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    let running: Vec<_> = (0..3).map(|_| pool.submit(0, gated(&gate))).collect();
+    taken(&pool);
+    let waiting: Vec<_> = (0..3).map(|_| pool.submit(0, gated(&gate))).collect();
+    assert!(waits(&pool, &gate, held, 0));
+    running.into_iter().chain(waiting).for_each(|ticket| ticket.wait().unwrap());
+}
+
+#[test]
+fn no_more_bytes_wait_and_run_than_the_budget_and_the_last_job() {
+    let pool = Pool::<()>::new(3).unwrap();
+    assert_eq!(pool.budget, LEAST_BYTES);
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    // One byte is left, which lets a job of any size in.
+    let mut jobs = vec![pool.submit(LEAST_BYTES - 1, gated(&gate))];
+    jobs.push(pool.submit(LEAST_BYTES, gated(&gate)));
+    taken(&pool);
+    assert_eq!(pool.shared.queue().in_flight, 2 * LEAST_BYTES - 1);
+    assert!(waits(&pool, &gate, held, 1));
+    jobs.into_iter().for_each(|ticket| ticket.wait().unwrap());
+    while pool.shared.queue().in_flight > 0 {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_job_that_fails_or_panics_is_told_and_gives_back_its_bytes_and_the_others_go_on() {
+    let pool = Pool::<()>::new(1).unwrap();
+    let all = pool.budget;
+    let failed = pool.submit(all, |()| Err::<(), _>(Error::Internal("no room".to_owned())));
+    let panicked = pool.submit(all, |()| -> Result<()> { panic!("told, not hidden") });
+    let fine = pool.submit(all, |()| Ok(7));
+    assert!(failed.wait().unwrap_err().to_string().contains("no room"));
+    assert!(panicked.wait().unwrap_err().to_string().contains("an encoder panicked"));
+    assert_eq!(fine.wait().unwrap(), 7);
+}
+
+#[test]
+fn a_pool_that_is_dropped_early_leaves_no_thread_behind() {
+    let pool = Pool::<()>::new(4).unwrap();
+    let shared = Arc::downgrade(&pool.shared);
+    for _ in 0..50 {
+        drop(pool.submit(1, |()| Ok(())));
+    }
+    drop(pool);
+    assert!(shared.upgrade().is_none());
+}
+
+#[test]
+fn a_system_that_starts_fewer_threads_slows_the_pool_and_only_none_is_an_error() {
+    let allowing = |most: usize| {
+        let mut started = 0;
+        Pool::<()>::with(5, move |serve| {
+            started += 1;
+            let refused = || io::Error::from(io::ErrorKind::WouldBlock);
+            if started > most { Err(refused()) } else { Ok(thread::spawn(serve)) }
+        })
+    };
+    let pool = allowing(2).unwrap();
+    assert_eq!(pool.threads.len(), 2);
+    assert_eq!(pool.submit(1, |()| Ok(7)).wait().unwrap(), 7);
+    let error = allowing(0).err().unwrap();
+    assert_eq!(error.to_string(), "cannot start a thread to encode on");
+    assert_eq!(error.exit_code(), 74);
+}
