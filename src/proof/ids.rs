@@ -114,7 +114,8 @@ impl IdSet {
 /// The ids of sorted runs in memory, in order.
 fn merged(runs: Vec<Vec<u128>>) -> impl Iterator<Item = u128> {
     let mut runs: Vec<_> = runs.into_iter().map(Vec::into_iter).collect();
-    let first = |(index, run): (usize, &mut vec::IntoIter<u128>)| Some(Reverse((run.next()?, index)));
+    let first =
+        |(index, run): (usize, &mut vec::IntoIter<u128>)| Some(Reverse((run.next()?, index)));
     let mut heads: BinaryHeap<_> = runs.iter_mut().enumerate().filter_map(first).collect();
     iter::from_fn(move || {
         let mut head = heads.peek_mut()?;

@@ -354,7 +354,8 @@ fn parts_of_a_dataset_that_changed_without_a_change_of_count_are_dropped() {
     world.server.replace(vec![Dataset::from_rows("moved", moved.clone()).with_id(ID)]);
     let ran = world.export(&ARGUMENTS).ok();
     assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
-    let told = "moved while it was read: page 1 no longer has the rows that the interrupted run found";
+    let told =
+        "moved while it was read: page 1 no longer has the rows that the interrupted run found";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
     assert!(ran.stderr.contains("starting again from page 1"), "{}", ran.stderr);
     let calm = World::with_rows(Options::default(), moved);
@@ -378,7 +379,8 @@ fn a_row_that_is_removed_from_what_was_kept_drops_it_though_another_keeps_the_co
         world.server.replace(vec![Dataset::from_rows("moved", moved(removed)).with_id(ID)]);
         let ran = world.export(&ARGUMENTS).ok();
         assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
-        let told = format!("page {page} no longer has the rows that the interrupted run found there");
+        let told =
+            format!("page {page} no longer has the rows that the interrupted run found there");
         assert!(ran.stderr.contains(&told), "{removed}: {}", ran.stderr);
         assert!(content(&world.path("rows")) == content(&calm.path("rows")), "{removed}");
 
