@@ -1,5 +1,7 @@
 //! How far a stream runs ahead, in requests and in bytes: scripted answers under paused time.
 
+mod kept;
+
 use std::{
     collections::BTreeSet,
     sync::{
