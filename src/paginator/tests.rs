@@ -1,5 +1,7 @@
 //! How far a stream runs ahead, in requests and in bytes: scripted answers under paused time.
 
+mod kept;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -260,7 +262,7 @@ async fn bodies_that_wait_for_a_moment_are_not_asked_for_again() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_that_wait_give_their_place_in_flight_to_the_page_that_is_due() {
-    // Page 2 breaks off and must be asked for again, when pages 3 and 4 have the only two places.
+    // Page 2 breaks off and must be asked for again, when later pages have both places.
     let api = Api::new([vec![50], vec![100_000; 6]].concat()).breaking([2]);
     let mut pages = api.pages(2, options(20_500));
     for _ in 1..=7 {
@@ -269,8 +271,8 @@ async fn bodies_that_wait_give_their_place_in_flight_to_the_page_that_is_due() {
     }
     assert!(timeout(LONG, pages.next()).await.expect("it is stuck").is_none());
     let asked = api.0.asked.lock().unwrap().clone();
-    let times = |page| asked.iter().filter(|asked| **asked == page).count();
-    assert_eq!((times(2), times(3), times(4)), (2, 2, 2), "{asked:?}");
+    let times = |page: u64| asked.iter().filter(|it| **it == page).count();
+    assert_eq!((times(2), times(3)), (2, 2), "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -155,7 +155,7 @@ async fn pages_that_are_larger_than_the_bound_pass_one_after_the_other() {
 async fn pages_of_any_size_pass_when_the_bound_is_smaller_than_those_in_flight() {
     // Bodies wait for room on real connections; small pages say nothing of the large ones to come.
     let row = |number: u64| {
-        let bytes = if number % 3 == 0 { 10 } else { 300_000 };
+        let bytes = if number.is_multiple_of(3) { 10 } else { 300_000 };
         format!(r#"{{"id":"{}","input":"{}"}}"#, rows::id(number), "x".repeat(bytes))
     };
     let (server, client) = serve(Options::default(), (0..40).map(row).collect(), "16");

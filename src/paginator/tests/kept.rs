@@ -1,0 +1,94 @@
+//! What an interrupted run kept: parts of many ids, read beside the runtime and compared.
+
+use std::{fs, path::Path};
+
+use super::*;
+use crate::{
+    paginator::{Begin, Ids, KeptPages},
+    proof::PageFacts,
+};
+
+/// Pages of one row each, whose ids count from 1, as a part in a folder.
+fn part(folder: &Path, pages: std::ops::RangeInclusive<u64>, count: u64) -> KeptPages {
+    let path = folder.join(pages.start().to_string());
+    let ids: Vec<u8> = pages.clone().flat_map(|id| u128::from(id).to_be_bytes()).collect();
+    fs::write(&path, ids).unwrap();
+    let rows = pages.end() - pages.start() + 1;
+    let facts = PageFacts { pages, count, has_next: true };
+    KeptPages { facts, rows, last_order: None, ids: path }
+}
+
+fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {
+    let client = Client::scripted(api.clone(), Throttle::new("1".parse().unwrap(), None));
+    let begin = Begin { first, ids: Ids::InMemory, kept };
+    client.pages_after(begin, Uuid::nil(), Query::default(), options(1 << 20))
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_of_more_ids_than_are_read_at_once_are_kept_and_their_two_ends_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = 140_002;
+    let api = Api::new(vec![1; count as usize]);
+    let kept = || {
+        vec![part(folder.path(), 1..=66_000, count), part(folder.path(), 66_001..=140_000, count)]
+    };
+    let pages: Vec<Page> = continued(&api, kept(), None).map(Result::unwrap).collect().await;
+    let numbers: Vec<u64> = pages.iter().map(Page::number).collect();
+    assert_eq!(numbers, [140_001, 140_002]);
+    assert_eq!(*api.0.asked.lock().unwrap(), [1, 140_000, 140_001, 140_002]);
+
+    // Kept otherwise than they come again: the first id, and the last.
+    for (row, page, requests) in [(1, 1, 1), (140_000, 140_000, 2)] {
+        let api = Api::new(vec![1; count as usize]);
+        let kept = kept();
+        let (part, index) = if row == 1 { (0, 0) } else { (1, 73_999) };
+        let mut ids = fs::read(&kept[part].ids).unwrap();
+        ids[16 * index..16 * (index + 1)].fill(7);
+        fs::write(&kept[part].ids, ids).unwrap();
+        let mut pages = continued(&api, kept, None);
+        let error = pages.next().await.unwrap().unwrap_err().to_string();
+        let told =
+            format!("page {page} no longer has the rows that the interrupted run found there");
+        assert!(error.contains(&told), "{error}");
+        assert!(pages.next().await.is_none());
+        assert_eq!(api.requests(), requests);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_kept_page_is_compared_with_the_first_page_and_not_fetched_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::new([1; 3]);
+    let kept = vec![part(folder.path(), 1..=1, 3)];
+    assert_eq!(continued(&api, kept, None).collect::<Vec<_>>().await.len(), 2);
+    assert_eq!(*api.0.asked.lock().unwrap(), [1, 2, 3]);
+}
+
+#[cfg(unix)]
+#[test]
+fn while_kept_ids_are_read_the_runtime_does_other_things() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = part(folder.path(), 1..=2, 4);
+    let (pipe, ids) = (kept.ids.clone(), fs::read(&kept.ids).unwrap());
+    fs::remove_file(&pipe).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let rest = runtime.block_on(async {
+            let api = Api::new([1; 4]);
+            let first = Page::decode(1, api.body(1)).unwrap();
+            let pages = continued(&api, vec![kept], Some(first));
+            let write = async {
+                // Long after the ids were asked for: whoever waits for them on this thread waits forever.
+                for _ in 0..1000 {
+                    tokio::task::yield_now().await;
+                }
+                tokio::task::spawn_blocking(move || fs::write(pipe, ids)).await.unwrap().unwrap();
+            };
+            futures::join!(pages.collect::<Vec<_>>(), write).0.len()
+        });
+        sender.send(rest).unwrap();
+    });
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(2));
+}
