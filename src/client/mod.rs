@@ -11,6 +11,8 @@ mod meter;
 mod page;
 mod query;
 mod retry;
+#[cfg(test)]
+mod script;
 mod transport;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub use self::{
     query::{Query, Source},
 };
 use self::{
+    api_error::Wanted,
     key::Key,
     retry::{Patience, Request, RetryPolicy},
     transport::Transport,
@@ -154,8 +157,8 @@ impl Client {
         url.query_pairs_mut()
             .append_pair("page", &page.to_string())
             .append_pair("page_size", &page_size.to_string());
-        let filtered = *query != Query::default();
-        let request = Request { url, page, filtered, permit };
+        let wanted = Wanted::Datapoints { page, filtered: *query != Query::default() };
+        let request = Request { url, wanted, permit };
         self.0.fetch(request, move |body| Page::decode(page, body)).await
     }
 }

@@ -20,7 +20,7 @@ use url::Url;
 
 use super::{
     Inner,
-    api_error::ApiError,
+    api_error::{ApiError, Wanted},
     page::PageError,
     transport::{Failure, Reply},
 };
@@ -142,13 +142,11 @@ impl Weather {
     }
 }
 
-/// What a request is for: its URL, its place in the queue, and what a 404 would mean.
+/// What a request is for.
 pub(crate) struct Request {
     pub(crate) url: Url,
-    /// The page's number: a retry of an early page goes before a new later one.
-    pub(crate) page: u64,
-    /// Whether a filter can be the reason for a 404.
-    pub(crate) filtered: bool,
+    /// A retry of an early page goes before a new later one.
+    pub(crate) wanted: Wanted,
     /// The place in flight for the first attempt, if the caller has one already.
     pub(crate) permit: Option<Permit>,
 }
@@ -181,7 +179,8 @@ impl Inner {
         request: Request,
         decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
     ) -> Result<T> {
-        let Request { url, page, filtered, mut permit } = request;
+        let Request { url, wanted, mut permit } = request;
+        let page = wanted.page();
         let begun = Instant::now();
         let _outstanding = self.patience.enter();
         let (mut attempts, mut undecodable) = (0, 0);
@@ -198,7 +197,7 @@ impl Inner {
             self.meter.ended(result.as_ref().ok().map(|reply| reply.status.as_u16()));
             let answered = result.is_ok();
             let attempt = match result {
-                Ok(reply) => self.judge(&url, page, filtered, reply, decode).await,
+                Ok(reply) => self.judge(&url, wanted, reply, decode).await,
                 Err(Failure::Certificate(why)) => {
                     let origin = self.origin();
                     Attempt::Final(Error::Certificate { origin, source: why.into() })
@@ -237,13 +236,11 @@ impl Inner {
     async fn judge<T: Send + 'static>(
         &self,
         url: &Url,
-        page: u64,
-        filtered: bool,
+        wanted: Wanted,
         reply: Reply,
         decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
     ) -> Attempt<T> {
-        let api_error =
-            |reply: &Reply| Box::new(ApiError::new(url, Some(page), filtered, reply, &self.key));
+        let api_error = |reply: &Reply| Box::new(ApiError::new(url, wanted, reply, &self.key));
         match reply.status.as_u16() {
             200..=299 => {}
             408 | 409 | 425 | 429 | 500..=599 => {
