@@ -113,7 +113,7 @@ impl Driver {
         if let Some(limit) = self.options.limit
             && rows > 0
         {
-            last = last.min(first + limit.div_ceil(rows) - 1);
+            last = last.min(first.saturating_add(limit.div_ceil(rows) - 1));
         }
         let kept_rows = self.begin.kept.iter().map(|kept| kept.rows).sum();
         let due = first.max(kept_pages + 1);
