@@ -307,7 +307,7 @@ impl Error {
             Self::Output { .. } => 73,
             Self::Io { .. } | Self::Store { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } => 75,
-            Self::Interrupted { number, .. } => 128 + number,
+            Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
             Self::Encode { .. } | Self::Internal(_) => 70,
         }
@@ -483,6 +483,12 @@ mod tests {
         let text = Error::Usage(format!("\u{1b}[2J\n{}", "x".repeat(9999))).report().to_string();
         assert!(text.starts_with("error: \u{fffd}[2J xxx") && text.ends_with("x…\n"), "{text}");
         assert_eq!(text.chars().count(), "error: ".len() + 2000 + "…\n".chars().count());
+    }
+
+    #[test]
+    fn a_signal_of_any_number_is_an_exit_code() {
+        let code = |number| Error::Interrupted { signal: "X", number, hint: None }.exit_code();
+        assert_eq!([2, 15, 127, 200, 255].map(code), [130, 143, 255, 255, 255]);
     }
 
     #[test]

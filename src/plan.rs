@@ -305,13 +305,15 @@ pub(crate) fn encoding(
         (None, None) => Ok(format.into()),
         (named, Some(compression)) => {
             let encoding = Encoding::new(format, compression)?;
-            let compressed = named.filter(|it| it.extension() != it.format().as_str());
-            if let Some(named) = compressed
-                && named.extension() != encoding.extension()
-            {
+            // The name alone tells readers of JSON Lines whether it is compressed.
+            let expected = encoding.extension();
+            if let Some(named) = named.filter(|named| named.extension() != expected) {
+                let stem = target.to_string();
+                let stem = stem.trim_end_matches(".gz").trim_end_matches(".zst");
+                let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
                 return Err(Error::Usage(format!(
-                    "{target} is named as {} and --compression says {compression}: change one of \
-                     them",
+                    "{target} is named as {} and --compression says {compression}: name it \
+                     {stem}.{expected}, or leave out --compression",
                     named.extension()
                 )));
             }
@@ -376,7 +378,33 @@ mod tests {
             refused("a.jsonl.gz", |it| it.compression = Some(Compression::Zstd(3)))
                 .starts_with("a.jsonl.gz is named as jsonl.gz and --compression says zstd:3")
         );
+        let hint = |output, codec| {
+            let refused = plan(output, |it| it.compression = Some(codec)).unwrap_err().to_string();
+            refused.split_once(": name it ").map(|(_, hint)| hint.to_owned()).unwrap_or(refused)
+        };
+        for (output, codec, right) in [
+            ("a/b.jsonl", Compression::Gzip, "a/b.jsonl.gz"),
+            ("b.v2.ndjson", Compression::Zstd(3), "b.v2.jsonl.zst"),
+            ("b.jsonl.gz", Compression::None, "b.jsonl"),
+            ("b.jsonl.zst", Compression::Gzip, "b.jsonl.gz"),
+        ] {
+            assert_eq!(hint(output, codec), format!("{right}, or leave out --compression"));
+        }
         assert!(refused("-", |it| it.format = Some(Format::Parquet)).starts_with("Parquet cannot"));
+    }
+
+    #[test]
+    fn a_codec_that_the_name_does_not_tell_of_is_no_matter_where_the_file_tells_it() {
+        for (output, codec) in [
+            ("a.parquet", Compression::Snappy),
+            ("a.feather", Compression::None),
+            ("a.jsonl", Compression::None),
+            ("a.ndjson", Compression::None),
+            ("a.jsonl.zst", Compression::Zstd(9)),
+        ] {
+            let plan = plan(output, |it| it.compression = Some(codec)).unwrap();
+            assert_eq!(plan.encoding.compression(), codec);
+        }
     }
 
     #[test]

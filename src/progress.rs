@@ -50,7 +50,7 @@ impl Progress {
     }
 
     pub(crate) fn begin(&self, total: u64, kept: u64) {
-        self.total.store(total + 1, Relaxed);
+        self.total.store(total.saturating_add(1), Relaxed);
         self.kept.store(kept, Relaxed);
         self.rows.store(kept, Relaxed);
     }

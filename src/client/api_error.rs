@@ -8,12 +8,33 @@ use url::Url;
 
 use super::{key::Key, page::PageError, transport::Reply};
 
+/// What was asked for: a 404 means something else each time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted {
+    /// A page of the list of datasets.
+    Datasets { page: u64 },
+    /// A page of a dataset; a filter can be the reason that it is not found.
+    Datapoints { page: u64, filtered: bool },
+}
+
+impl Wanted {
+    /// The page's number, from 1.
+    pub(crate) fn page(self) -> u64 {
+        match self {
+            Self::Datasets { page } | Self::Datapoints { page, .. } => page,
+        }
+    }
+
+    fn is_filtered(self) -> bool {
+        matches!(self, Self::Datapoints { filtered: true, .. })
+    }
+}
+
 /// The API's own word that a request will not be answered as asked.
 #[derive(Debug)]
 pub struct ApiError {
     answer: Answer,
-    filtered: bool,
-    page: Option<u64>,
+    wanted: Wanted,
 }
 
 /// What came back, as the cause of an [`ApiError`].
@@ -30,13 +51,7 @@ struct Answer {
 }
 
 impl ApiError {
-    pub(crate) fn new(
-        url: &Url,
-        page: Option<u64>,
-        filtered: bool,
-        reply: &Reply,
-        key: &Key,
-    ) -> Self {
+    pub(crate) fn new(url: &Url, wanted: Wanted, reply: &Reply, key: &Key) -> Self {
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
         let text = |name: &str| json.get(name).and_then(Value::as_str).map(|text| key.redact(text));
         let fields = json.as_object().into_iter().flatten();
@@ -61,7 +76,7 @@ impl ApiError {
                 .then(|| PageError::not_json(reply, key))
                 .flatten(),
         };
-        Self { answer, filtered, page }
+        Self { answer, wanted }
     }
 
     /// The HTTP status.
@@ -91,16 +106,18 @@ impl ApiError {
 
     /// The page that was asked for, from 1.
     pub fn page(&self) -> Option<u64> {
-        self.page
+        Some(self.wanted.page())
     }
 
     pub(crate) fn is_missing(&self) -> bool {
         self.answer.status == StatusCode::NOT_FOUND
     }
 
-    /// There is nothing of the API at the address: its own 404 is JSON.
+    /// There is nothing of the API at the address: its own 404 is JSON, and the list of datasets is
+    /// always there.
     fn is_elsewhere(&self) -> bool {
-        self.is_missing() && self.answer.foreign.is_some()
+        let foreign = self.answer.foreign.is_some();
+        self.is_missing() && (foreign || matches!(self.wanted, Wanted::Datasets { page: 1 }))
     }
 
     /// Whether a redirect that was not followed leads away, rather than in circles.
@@ -138,11 +155,11 @@ impl ApiError {
             }
             402 => "the account's credits are used up",
             403 => "the key's plan or permissions do not allow this",
-            404 if self.page.is_some_and(|page| page > 1) => {
+            404 if self.wanted.page() > 1 => {
                 "the dataset exists, or existed, but has no such page: see --dry-run for how many \
                  there are"
             }
-            404 if self.filtered => {
+            404 if self.wanted.is_filtered() => {
                 "check the id and that the key belongs to its project; a filter that the dataset \
                  does not meet is answered the same way, so try without filters"
             }
@@ -168,7 +185,7 @@ impl fmt::Display for ApiError {
             401 => "the API refuses the key",
             402 => "the API asks for payment",
             403 => "the API does not allow this",
-            404 if self.page.is_some_and(|page| page > 1) => "there is no such page",
+            404 if self.wanted.page() > 1 => "there is no such page",
             404 => "no such dataset, or a filter excludes it",
             300..=399 if self.leaves_origin() => "the API redirects to another origin",
             300..=399 => "the API redirects without end",

@@ -1,12 +1,15 @@
-//! The list of datasets; never reads a datapoint.
+//! The list of datasets, whole or an error; never reads a datapoint.
+
+use std::collections::HashSet;
 
 use async_stream::try_stream;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::{Client, Query, Source, page::PageError, retry::Request};
+use super::{Client, Query, Source, api_error::Wanted, page::PageError, retry::Request};
 use crate::error::{Error, Result};
 
 /// A dataset as the list shows it. Fields that the API leaves out are `None`.
@@ -65,11 +68,26 @@ fn decode(body: Vec<u8>) -> Result<List, PageError> {
     })
 }
 
+/// How often the list is read again when it moved.
+const SWEEPS: u32 = 2;
+
+/// What reading the list once came to.
+enum Read {
+    Whole(Vec<DatasetInfo>),
+    /// It moved meanwhile: how that was seen.
+    Moved(String),
+}
+
 impl Client {
     /// The datasets that the key can see and that meet the filters, in the API's order.
     ///
+    /// The list is read to its end before the first dataset comes, because only the end proves that none
+    /// is missing; a list that moves meanwhile is read again, twice at most. Must be polled within a
+    /// tokio runtime.
+    ///
     /// # Errors
-    /// The stream ends with the first error.
+    /// The stream ends with the first error; with [`Error::Incomplete`] when the list would not stand
+    /// still.
     ///
     /// ```no_run
     /// # async fn list() -> overmind_export::Result<()> {
@@ -86,31 +104,82 @@ impl Client {
     pub fn datasets(&self, query: Query) -> BoxStream<'static, Result<DatasetInfo>> {
         let client = self.clone();
         Box::pin(try_stream! {
-            query.validate()?;
-            let mut seen = 0;
-            for page in 1.. {
-                let mut url = client.0.endpoint("api/datasets/")?;
-                query.append_to(&mut url);
-                if page > 1 {
-                    url.query_pairs_mut().append_pair("page", &page.to_string());
-                }
-                let filtered = query != Query::default();
-                let request = Request { url, page, filtered, permit: None, room: None };
-                let list = client.0.fetch(request, decode).await?;
-                seen += list.results.len() as u64;
-                // A list that never ends would be asked for for ever.
-                let stuck = list.results.is_empty() || seen > list.count.saturating_mul(2);
-                for dataset in list.results {
-                    yield dataset;
-                }
-                if list.next.is_none() {
-                    break;
-                }
-                if stuck {
-                    let seen = format!("the list of {} datasets does not end", list.count);
-                    Err(Error::Page { page, source: PageError::NotAPage(seen) })?;
-                }
+            // A task of its own: no place in flight is held by a stream that nobody polls.
+            let task = AbortOnDropHandle::new(tokio::spawn(async move { client.list(&query).await }));
+            let list = match task.await {
+                Ok(list) => list?,
+                Err(error) => Err(Error::Internal(format!("listing stopped: {error}")))?,
+            };
+            for dataset in list {
+                yield dataset;
             }
         })
     }
+
+    async fn list(&self, query: &Query) -> Result<Vec<DatasetInfo>> {
+        query.validate()?;
+        let mut sweep = 0;
+        loop {
+            match self.read_list(query).await? {
+                Read::Whole(list) => return Ok(list),
+                Read::Moved(why) if sweep == SWEEPS => return Err(Error::Incomplete { seen: why, delivered: false }),
+                Read::Moved(why) => tracing::info!("{why}; listing again"),
+            }
+            sweep += 1;
+        }
+    }
+
+    /// Every dataset once: distinct ids = `count` of every page.
+    async fn read_list(&self, query: &Query) -> Result<Read> {
+        let (mut datasets, mut ids, mut count) = (Vec::new(), HashSet::new(), None);
+        for page in 1.. {
+            let list = match self.list_page(query, page).await {
+                Err(Error::Api(error)) if error.is_missing() && page > 1 => {
+                    return Ok(Read::Moved(format!("page {page} of the list of datasets is gone")));
+                }
+                list => list?,
+            };
+            let first = *count.get_or_insert(list.count);
+            if list.count != first {
+                let now = list.count;
+                return Ok(Read::Moved(format!(
+                    "the number of datasets changed from {first} to {now}"
+                )));
+            }
+            let is_empty = list.results.is_empty();
+            for dataset in list.results {
+                if !ids.insert(dataset.id) {
+                    return Ok(Read::Moved(format!("dataset {} is listed twice", dataset.id)));
+                }
+                datasets.push(dataset);
+            }
+            let seen = ids.len() as u64;
+            if list.next.is_none() {
+                return Ok(if seen == first {
+                    Read::Whole(datasets)
+                } else {
+                    Read::Moved(format!("{seen} datasets are listed, and there are {first}"))
+                });
+            }
+            // A list that never ends would be asked for for ever.
+            if is_empty || seen > first {
+                let why = format!("the list of {first} datasets does not end");
+                return Err(Error::Page { page, source: PageError::NotAPage(why) });
+            }
+        }
+        Err(Error::Internal("the list of datasets has too many pages".to_owned()))
+    }
+
+    async fn list_page(&self, query: &Query, page: u64) -> Result<List> {
+        let mut url = self.0.endpoint("api/datasets/")?;
+        query.append_to(&mut url);
+        if page > 1 {
+            url.query_pairs_mut().append_pair("page", &page.to_string());
+        }
+        let wanted = Wanted::Datasets { page };
+        self.0.fetch(Request { url, wanted, permit: None, room: None }, decode).await
+    }
 }
+
+#[cfg(test)]
+mod tests;

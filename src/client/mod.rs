@@ -12,6 +12,8 @@ mod meter;
 mod page;
 mod query;
 mod retry;
+#[cfg(test)]
+mod script;
 pub(crate) mod transport;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use self::{
     query::{Query, Source},
 };
 use self::{
+    api_error::Wanted,
     key::Key,
     retry::{Patience, Request, RetryPolicy},
     transport::Transport,
@@ -162,8 +165,8 @@ impl Client {
         url.query_pairs_mut()
             .append_pair("page", &page.to_string())
             .append_pair("page_size", &page_size.to_string());
-        let filtered = *query != Query::default();
-        let request = Request { url, page, filtered, permit, room };
+        let wanted = Wanted::Datapoints { page, filtered: *query != Query::default() };
+        let request = Request { url, wanted, permit, room };
         self.0.fetch(request, move |body| Page::decode(page, body)).await
     }
 }

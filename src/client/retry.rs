@@ -20,7 +20,7 @@ use url::Url;
 
 use super::{
     Inner,
-    api_error::ApiError,
+    api_error::{ApiError, Wanted},
     page::PageError,
     transport::{Failure, Reply},
 };
@@ -143,13 +143,11 @@ impl Weather {
     }
 }
 
-/// What a request is for: its URL, its place in the queue, and what a 404 would mean.
+/// What a request is for.
 pub(crate) struct Request<'a> {
     pub(crate) url: Url,
-    /// The page's number: a retry of an early page goes before a new later one.
-    pub(crate) page: u64,
-    /// Whether a filter can be the reason for a 404.
-    pub(crate) filtered: bool,
+    /// A retry of an early page goes before a new later one.
+    pub(crate) wanted: Wanted,
     /// The place in flight for the first attempt, if the caller has one already.
     pub(crate) permit: Option<Permit>,
     /// The room for the body, where it is limited.
@@ -184,7 +182,8 @@ impl Inner {
         request: Request<'_>,
         decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
     ) -> Result<T> {
-        let Request { url, page, filtered, mut permit, mut room } = request;
+        let Request { url, wanted, mut permit, mut room } = request;
+        let page = wanted.page();
         let begun = Instant::now();
         let _outstanding = self.patience.enter();
         let (mut attempts, mut undecodable) = (0, 0);
@@ -207,7 +206,7 @@ impl Inner {
             }
             let answered = result.is_ok();
             let attempt = match result {
-                Ok(reply) => self.judge(&url, page, filtered, reply, decode).await,
+                Ok(reply) => self.judge(&url, wanted, reply, decode).await,
                 Err(Failure::Certificate(why)) => {
                     let origin = self.origin();
                     Attempt::Final(Error::Certificate { origin, source: why.into() })
@@ -249,13 +248,11 @@ impl Inner {
     async fn judge<T: Send + 'static>(
         &self,
         url: &Url,
-        page: u64,
-        filtered: bool,
+        wanted: Wanted,
         reply: Reply,
         decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
     ) -> Attempt<T> {
-        let api_error =
-            |reply: &Reply| Box::new(ApiError::new(url, Some(page), filtered, reply, &self.key));
+        let api_error = |reply: &Reply| Box::new(ApiError::new(url, wanted, reply, &self.key));
         match reply.status.as_u16() {
             200..=299 => {}
             408 | 409 | 425 | 429 | 500..=599 => {

@@ -33,7 +33,7 @@ use crate::{
     error::{Error, Result},
     manifest::{Completeness, Manifest, Tool},
     paginator::{Begin, Ids, KeptPages, Pages, StreamOptions},
-    plan::{ExportPlan, Target},
+    plan::{ExportOptions, ExportPlan, Target},
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
 };
@@ -84,11 +84,11 @@ pub struct Summary {
     pub digest: String,
     /// Pages read, those of parts that were kept included.
     pub pages: u64,
-    /// Requests sent, retries included.
+    /// Requests sent for this export, retries included.
     pub requests: u64,
     /// Requests sent again.
     pub retries: u64,
-    /// Bytes of pages received, after decompression.
+    /// Bytes of pages received for this export, after decompression.
     pub received_bytes: u64,
     /// Seconds from the first request to the publication.
     pub seconds: f64,
@@ -115,7 +115,8 @@ pub struct DryRun {
 impl Export {
     /// An export of this plan through this client.
     pub fn new(client: Client, plan: ExportPlan) -> Self {
-        Self { client, plan, progress: Arc::default() }
+        // The client may have done other things, and may do some while this runs.
+        Self { client: client.metered(), plan, progress: Arc::default() }
     }
 
     /// The counters of this export, to be read while it runs.
@@ -132,18 +133,14 @@ impl Export {
         blocking(move || Destination::probe(&plan, true).map(drop)).await?;
         let options = &self.plan.options;
         let page = self.first_page().await?;
-        let (first, page_rows) = (page.number(), full_page(&page));
-        let pages = if page_rows == 0 { 1 } else { page.count().div_ceil(page_rows) };
-        let last = options.pages.end(pages).max(first);
-        let rows = |last: u64| page.count().min(last * page_rows) - (first - 1) * page_rows;
-        let wanted = options.limit.unwrap_or(u64::MAX);
-        let requests =
-            (first..=last).find(|page| rows(*page) >= wanted).unwrap_or(last) - first + 1;
+        let (page_rows, all) = (full_page(&page), rows_of(options, &page));
+        let rows = all.min(options.limit.unwrap_or(u64::MAX));
+        let requests = rows.checked_div(page_rows).map_or(1, |_| rows.div_ceil(page_rows).max(1));
         Ok(DryRun {
             dataset: options.dataset,
             output: self.plan.target.to_string(),
             count: page.count(),
-            rows: rows(last).min(wanted),
+            rows,
             page_size: page_rows,
             requests,
         })
@@ -393,11 +390,8 @@ impl Export {
     }
 
     fn announce(&self, first: &Page, kept: &[Kept]) {
-        let page_rows = full_page(first);
-        let skipped = (first.number() - 1) * page_rows;
         let options = &self.plan.options;
-        let end = options.pages.last().map_or(u64::MAX, |last| last.saturating_mul(page_rows));
-        let rows = first.count().min(end).saturating_sub(skipped);
+        let rows = rows_of(options, first);
         let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
         self.progress.begin(rows.min(options.limit.unwrap_or(u64::MAX)), kept_rows);
         if let Some(last) = kept.last() {
@@ -454,6 +448,14 @@ impl Error {
             error => error,
         }
     }
+}
+
+/// Rows of the pages that are asked for, going by the first of them.
+fn rows_of(options: &ExportOptions, first: &Page) -> u64 {
+    let page_rows = full_page(first);
+    let skipped = (first.number() - 1).saturating_mul(page_rows);
+    let end = options.pages.last().map_or(u64::MAX, |last| last.saturating_mul(page_rows));
+    first.count().min(end).saturating_sub(skipped)
 }
 
 /// Rows of a full page: what the page holds, unless it is the last, which may be short.

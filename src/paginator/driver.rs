@@ -128,7 +128,7 @@ impl Driver {
         if let Some(limit) = self.options.limit
             && rows > 0
         {
-            last = last.min(first + limit.div_ceil(rows) - 1);
+            last = last.min(first.saturating_add(limit.div_ceil(rows) - 1));
         }
         let kept_rows = self.begin.kept.iter().map(|kept| kept.rows).sum();
         // The last kept page comes again, to be compared.

@@ -30,11 +30,15 @@ impl PageRange {
     /// Pages `first` to `last`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `first` is 0 or above `last`.
+    /// [`Error::Invalid`] when `first` is 0, above `last`, or the largest number that there is.
     pub fn new(first: u64, last: Option<u64>) -> Result<Self> {
         let range = Self { first, last };
         if first == 0 {
             return Err(Error::invalid("page range", range.to_string(), "pages count from 1"));
+        }
+        if first == u64::MAX {
+            let why = "no dataset has so many pages";
+            return Err(Error::invalid("page range", range.to_string(), why));
         }
         if last.is_some_and(|last| last < first) {
             return Err(Error::invalid(
@@ -200,6 +204,10 @@ mod tests {
         assert_eq!(error("0-3"), "\"0-3\" is not a valid page range: pages count from 1");
         assert_eq!(error("7-3"), "\"7-3\" is not a valid page range: it ends before it begins");
         assert_eq!(error("a"), "\"a\" is not a valid page range: use A-B, A- or a single page");
+        assert_eq!(
+            error("18446744073709551615-"),
+            "\"18446744073709551615-\" is not a valid page range: no dataset has so many pages"
+        );
         assert_eq!("4".parse::<PageRange>().unwrap().to_string(), "4-4");
     }
 }

@@ -38,8 +38,6 @@ pub(crate) async fn choose(client: &Client, job: &Job) -> Result<Vec<Chosen>> {
         Selection::All(name) => {
             let mut datasets = list(client, filters, named(name)).await?;
             datasets.sort_by(|a, b| age(a).cmp(&age(b)));
-            // A list that moves while it is read can show a dataset on two pages.
-            datasets.dedup_by_key(|dataset| dataset.id);
             datasets
         }
     };
@@ -58,13 +56,12 @@ pub(crate) async fn choose(client: &Client, job: &Job) -> Result<Vec<Chosen>> {
 async fn one(client: &Client, job: &Job, id: Uuid, filters: Query) -> Result<Chosen> {
     let mut found = None;
     if job.unchanged == Unchanged::Metadata {
-        let mut datasets = client.datasets(filters);
-        while let Some(dataset) = datasets.try_next().await? {
-            if dataset.id == id {
-                found = Some(listed(dataset));
-                break;
-            }
-        }
+        found = match list(client, filters, |dataset| dataset.id == id).await {
+            Ok(datasets) => datasets.into_iter().next().map(listed),
+            // A list that does not stand still saves nothing, and stands in nobody's way.
+            Err(Error::Incomplete { .. }) => None,
+            Err(error) => return Err(error),
+        };
     }
     // One that is not listed is asked for all the same: that answer says why.
     Ok(Chosen { id, listed: found, query: job.query.clone() })

@@ -7,7 +7,7 @@ use std::{
 
 use futures::TryStreamExt;
 use overmind_export::{
-    Client, Query, StreamOptions,
+    Client, Export, ExportOptions, ExportPlan, Query, StreamOptions,
     demo::{Attempt, Fault, Faults, Options},
 };
 use serde_json::Value;
@@ -371,4 +371,26 @@ fn a_body_without_a_byte_for_the_idle_time_is_asked_for_again() {
     });
     assert_eq!(pages.len(), 10);
     assert_eq!(client.meter().retries(), 1);
+}
+
+#[test]
+fn each_export_of_a_client_counts_its_own_requests() {
+    let faults = Faults::none().on(2, Attempt::Nth(1), Fault::status(503));
+    let world = World::generated(Options { faults, ..Options::default() }, ROWS);
+    let client = Client::builder().base_url(world.server.url()).api_key("k").build().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let summaries = ["a.jsonl", "b.jsonl"].map(|name| {
+        let mut options = ExportOptions::new(ID, world.path(name));
+        options.page_size = 50;
+        let export = Export::new(client.clone(), ExportPlan::new(options).unwrap());
+        runtime.block_on(export.run()).unwrap()
+    });
+    let counts = summaries.map(|it| (it.requests, it.retries, it.received_bytes));
+    let pages = ROWS.div_ceil(50);
+    assert_eq!((counts[0].0, counts[0].1), (pages + 1, 1));
+    assert_eq!((counts[1].0, counts[1].1), (pages, 0));
+    assert_eq!(counts[0].2, counts[1].2);
+    // The client has done both.
+    assert_eq!(client.meter().requests(), 2 * pages + 1);
+    assert_eq!(client.meter().bytes(), 2 * counts[0].2);
 }

@@ -1,88 +1,17 @@
 //! What is retried, for how long, and how it ends: a scripted transport under paused time.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
-use futures::{TryStreamExt, future::BoxFuture};
+use futures::TryStreamExt;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    client::{
-        Client, Page, Query,
-        transport::{Reply, Transport},
-    },
+    client::{Client, Page, Query, script::*},
     paginator::StreamOptions,
-    throttle::{Concurrency, Throttle},
+    throttle::Throttle,
 };
-
-/// One attempt: how long it takes, and what comes of it.
-type Step = (Duration, Result<Reply, Failure>);
-
-/// Gives the answers of a script, then the last one again and again; notes when it was asked.
-#[derive(Clone)]
-struct Script(Arc<Mutex<State>>);
-
-struct State {
-    steps: VecDeque<Step>,
-    last: Step,
-    begun: Instant,
-    asked: Vec<(Duration, String)>,
-}
-
-impl Script {
-    fn of(steps: impl IntoIterator<Item = Step>) -> Self {
-        let mut steps: VecDeque<Step> = steps.into_iter().collect();
-        let last = steps.pop_back().unwrap();
-        Self(Arc::new(Mutex::new(State { steps, last, begun: Instant::now(), asked: Vec::new() })))
-    }
-
-    /// When each request was sent.
-    fn times(&self) -> Vec<Duration> {
-        self.0.lock().unwrap().asked.iter().map(|(time, _)| *time).collect()
-    }
-
-    fn attempts(&self) -> usize {
-        self.times().len()
-    }
-}
-
-impl Transport for Script {
-    fn get<'a>(
-        &'a self,
-        url: Url,
-        _room: Option<&'a mut Room>,
-    ) -> BoxFuture<'a, Result<Reply, Failure>> {
-        let (takes, result) = {
-            let mut state = self.0.lock().unwrap();
-            let time = state.begun.elapsed();
-            state.asked.push((time, url.to_string()));
-            state.steps.pop_front().unwrap_or_else(|| state.last.clone())
-        };
-        Box::pin(async move {
-            sleep(takes).await;
-            result
-        })
-    }
-}
-
-impl Inner {
-    fn scripted(script: &Script, retry: RetryPolicy) -> Self {
-        Self {
-            transport: Arc::new(script.clone()),
-            base: Url::parse("http://api.example/").unwrap(),
-            key: Arc::default(),
-            throttle: Throttle::new(Concurrency::Auto, None),
-            retry,
-            patience: Arc::default(),
-            meter: Arc::default(),
-        }
-    }
-}
-
-fn client(script: &Script, retry: RetryPolicy) -> Client {
-    Client(Arc::new(Inner::scripted(script, retry)))
-}
 
 async fn fetch(client: &Client, page: u64) -> Result<Page> {
     client.first_page(Uuid::nil(), &Query::default(), page, 100).await
@@ -109,37 +38,6 @@ fn patient() -> RetryPolicy {
 
 fn retry_for(seconds: u64) -> RetryPolicy {
     RetryPolicy { retry_for: Some(Duration::from_secs(seconds)), ..patient() }
-}
-
-fn at_once(result: Result<Reply, Failure>) -> Step {
-    (Duration::ZERO, result)
-}
-
-fn reply(status: u16, body: &str) -> Reply {
-    Reply {
-        status: StatusCode::from_u16(status).unwrap(),
-        content_type: "application/json".to_owned(),
-        retry_after: None,
-        location: None,
-        body: body.as_bytes().to_vec(),
-    }
-}
-
-fn answer(status: u16) -> Step {
-    at_once(Ok(reply(status, r#"{"detail":"so it is"}"#)))
-}
-
-fn come_back(status: u16, retry_after: impl ToString) -> Step {
-    let retry_after = Some(retry_after.to_string());
-    at_once(Ok(Reply { retry_after, ..reply(status, "{}") }))
-}
-
-fn page() -> Step {
-    at_once(Ok(reply(200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#)))
-}
-
-fn refused() -> Step {
-    at_once(Err(Failure::Connect("Connection refused".to_owned())))
 }
 
 fn report(result: Result<Page>) -> String {
@@ -463,8 +361,8 @@ async fn every_attempt_asks_for_the_same_and_is_counted() {
     let client = client(&script, RetryPolicy::default());
     fetch(&client, 1).await.unwrap();
     fetch(&client, 2).await.unwrap();
-    let asked = script.0.lock().unwrap().asked.clone();
-    let urls: Vec<_> = asked.iter().map(|(_, url)| url.split_once('?').unwrap().1).collect();
+    let asked = script.asked();
+    let urls: Vec<_> = asked.iter().map(|url| url.split_once('?').unwrap().1).collect();
     let (first, second) = ("page=1&page_size=100", "page=2&page_size=100");
     assert_eq!(urls, [first, first, first, second]);
     assert_eq!((client.meter().requests(), client.meter().retries()), (4, 2));

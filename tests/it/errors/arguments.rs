@@ -109,6 +109,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
         "export ID -o rows.arrow --compression snappy",
         "export ID -o rows.jsonl --compression lz4",
         "export ID -o rows.jsonl.gz --compression zstd",
+        "export ID -o rows.jsonl --compression gzip",
         "export ID -o rows.parquet --columns id,inputs",
         "export ID -o rows.parquet --columns=",
     ]);
@@ -184,7 +185,11 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o rows.jsonl.gz --compression zstd
     exit 2
-    error: rows.jsonl.gz is named as jsonl.gz and --compression says zstd:3: change one of them
+    error: rows.jsonl.gz is named as jsonl.gz and --compression says zstd:3: name it rows.jsonl.zst, or leave out --compression
+
+    $ overmind-export export ID -o rows.jsonl --compression gzip
+    exit 2
+    error: rows.jsonl is named as jsonl and --compression says gzip: name it rows.jsonl.gz, or leave out --compression
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use overmind_export::demo::{Background, Dataset, Options, serve_in_background};
+use overmind_export::demo::{
+    Attempt::Always, Background, Dataset, Fault, Faults, Options, Page, serve_in_background,
+};
 use serde_json::Value;
 
 use super::{session, steady};
@@ -259,6 +261,19 @@ fn a_list_of_datasets_is_read_to_its_end() {
     let ids: BTreeSet<_> = ran.stdout.lines().map(|line| line[..45].to_owned()).collect();
     assert_eq!(ids.len(), 60);
     assert_eq!(world.server.stats().requests, 3);
+}
+
+#[test]
+fn a_base_url_without_the_api_is_not_taken_for_a_dataset_that_is_missing() {
+    let world = World::generated(Options::default(), 3);
+    world.server.set_faults(Faults::none().on(Page::List, Always, Fault::status(404)));
+    insta::assert_snapshot!(session(&world, &["datasets"]), @"
+    $ overmind-export datasets
+    exit 78
+    error: there is no datasets API at the base URL
+      cause: GET http://API/api/datasets/ answered 404 Not Found: No Dataset matches the given query.
+      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+    ");
 }
 
 #[test]

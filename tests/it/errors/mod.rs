@@ -4,6 +4,7 @@ mod answers;
 mod arguments;
 mod commands;
 mod configuration;
+mod numbers;
 mod output;
 mod pages;
 mod secrets;

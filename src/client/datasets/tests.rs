@@ -1,0 +1,124 @@
+//! The list is whole or an error: a scripted transport under paused time.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, TryStreamExt};
+use tokio::time::sleep;
+
+use super::*;
+use crate::{
+    client::{Inner, PageRequest, retry::RetryPolicy, script::*},
+    throttle::Throttle,
+};
+
+/// A page of the list: its `count`, whether another follows, and the datasets.
+fn list(count: u64, more: bool, datasets: impl IntoIterator<Item = u128>) -> Step {
+    let next = if more { "\"http://elsewhere.example/\"" } else { "null" };
+    let results: Vec<_> = datasets
+        .into_iter()
+        .map(|number| format!(r#"{{"id":"{}"}}"#, Uuid::from_u128(number)))
+        .collect();
+    let results = results.join(",");
+    let body = format!(r#"{{"count":{count},"next":{next},"results":[{results}]}}"#);
+    at_once(Ok(reply(200, &body)))
+}
+
+async fn read(steps: impl IntoIterator<Item = Step>) -> (Script, Result<Vec<u128>>) {
+    let script = Script::of(steps);
+    let datasets = client(&script, RetryPolicy::default()).datasets(Query::default());
+    let ids = datasets.map_ok(|dataset| dataset.id.as_u128()).try_collect().await;
+    (script, ids)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_moves_is_read_again_and_comes_whole() {
+    let moved = [
+        // One was deleted between the pages: a third slips onto the page before, and is lost.
+        vec![list(4, true, [1, 2]), list(3, false, [4])],
+        // The same, and the server says nothing of it.
+        vec![list(4, true, [1, 2]), list(4, false, [4])],
+        // One was made, at the front.
+        vec![list(3, true, [1, 2]), list(4, true, [2, 3])],
+        vec![list(3, true, [1, 2]), list(3, false, [2, 3])],
+        // The last page is empty now, and gone.
+        vec![list(3, true, [1, 2]), answer(404)],
+        // More than there are.
+        vec![list(2, false, [1, 2, 3])],
+        vec![list(3, false, [1, 2])],
+    ];
+    let still = || [list(3, true, [1, 3]), list(3, false, [4])];
+    for steps in moved {
+        let twice = steps.iter().cloned().cycle().take(2 * steps.len());
+        let (script, ids) = read(twice.chain(still())).await;
+        assert_eq!(ids.unwrap(), [1, 3, 4], "{steps:?}");
+        assert_eq!(script.attempts(), 2 * steps.len() + 2);
+
+        let ever = steps.iter().cloned().cycle().take(3 * steps.len());
+        let (script, ids) = read(ever.chain(still())).await;
+        assert!(matches!(ids, Err(Error::Incomplete { .. })), "{steps:?}: {ids:?}");
+        assert_eq!(script.attempts(), 3 * steps.len());
+    }
+    let (_, ids) =
+        read([list(4, true, [1, 2]), list(3, false, [4])].into_iter().cycle().take(6)).await;
+    assert_eq!(
+        ids.unwrap_err().to_string(),
+        "the data moved while it was read: the number of datasets changed from 4 to 3"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_end_is_asked_for_no_more_than_it_says() {
+    for (steps, attempts) in [
+        // Nothing more comes, and still there is a next page.
+        (vec![list(3, true, [1, 2]), list(3, true, [])], 2),
+        // More than there are.
+        (vec![list(3, true, [1, 2]), list(3, true, [3, 4])], 2),
+    ] {
+        let (script, ids) = read(steps).await;
+        assert_eq!(
+            ids.unwrap_err().report().to_string().lines().nth(1),
+            Some("  cause: it is JSON but no page: the list of 3 datasets does not end")
+        );
+        assert_eq!(script.attempts(), attempts);
+    }
+    // One that ignores which page is asked for.
+    let (script, ids) = read([list(3, true, [1, 2])]).await;
+    assert!(matches!(ids, Err(Error::Incomplete { .. })), "{ids:?}");
+    assert_eq!(script.attempts(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_nobody_polls_holds_nobody_up() {
+    let second = Duration::from_secs(1);
+    let page = r#"{"count":0,"next":null,"results":[]}"#;
+    let script = Script::of([
+        (second, list(2, true, [1]).1),
+        (second, list(2, false, [2]).1),
+        at_once(Ok(reply(200, page))),
+    ]);
+    let client = Client(Arc::new(Inner {
+        throttle: Throttle::new("1".parse().unwrap(), None),
+        ..Inner::scripted(&script, RetryPolicy::default())
+    }));
+    let mut datasets = client.datasets(Query::default());
+    // Begun, and then left alone with the only place in flight.
+    assert!(futures::poll!(datasets.next()).is_pending());
+    tokio::task::yield_now().await;
+    assert_eq!(client.in_flight(), 1);
+    let query = Arc::default();
+    let wanted = PageRequest { dataset: Uuid::nil(), query, page: 3, page_size: 100 };
+    let asked = tokio::time::timeout(60 * second, client.page(wanted, None, None)).await;
+    assert!(asked.is_ok(), "the list holds the only place");
+    assert_eq!(datasets.try_collect::<Vec<_>>().await.unwrap().len(), 2);
+
+    // Dropped, it lets go.
+    let script = Script::of([(60 * second, list(0, false, []).1)]);
+    let client = crate::client::script::client(&script, RetryPolicy::default());
+    let mut datasets = client.datasets(Query::default());
+    assert!(futures::poll!(datasets.next()).is_pending());
+    tokio::task::yield_now().await;
+    assert_eq!(client.in_flight(), 1);
+    drop(datasets);
+    sleep(second).await;
+    assert_eq!(client.in_flight(), 0);
+}

@@ -1,0 +1,38 @@
+//! Numbers that no dataset and no user means are answered, and never overflow or keep anybody busy.
+
+use overmind_export::demo::{Attempt::Always, Fault, Faults, Options, Page};
+
+use crate::support::World;
+
+const HUGE: u64 = u64::MAX;
+
+/// The count that every page gives, the arguments, the exit code, and what is said.
+const TABLE: [(u64, &str, i32, &str); 12] = [
+    // Fewer rows than lie before the page that was asked for.
+    (230, "--dry-run --pages 5-", 0, "would export 0 of 230 rows in 1 request"),
+    (230, "--dry-run --pages 5-6", 0, "would export 0 of 230 rows in 1 request"),
+    (1000, "--dry-run --pages 5-", 0, "would export 600 of 1,000 rows in 6 requests"),
+    (1000, "--dry-run --pages 5-7 --limit 250", 0, "would export 250 of 1,000 rows in 3 requests"),
+    (1000, "--dry-run --limit 18446744073709551615 --page-size 1", 0, "in 1,000 requests"),
+    (HUGE / 2, "--dry-run", 0, "in 92,233,720,368,547,759 requests"),
+    (HUGE, "--dry-run", 0, "would export 18,446,744,073,709,551,615 of"),
+    (HUGE, "--dry-run --pages 2-18446744073709551615", 0, "18,446,744,073,709,551,515 of"),
+    (HUGE, "--page-size 1 --pages 1-2", 0, "2 rows in 1 file"),
+    (HUGE, "", 65, "the data moved"),
+    (230, "--pages 5-", 65, "the data moved"),
+    (1000, "--limit 18446744073709551615 --page-size 1", 0, "1,000 rows in 1 file"),
+];
+
+#[test]
+fn absurd_counts_and_limits_are_taken_at_their_word() {
+    for (count, arguments, code, said) in TABLE {
+        let faults = Faults::none().on(Page::Any, Always, Fault::Count(count));
+        let world = World::generated(Options { faults, ..Options::default() }, 1000);
+        let mut all = vec!["-o", "rows.jsonl"];
+        all.extend(arguments.split_whitespace());
+        let ran = world.export(&all);
+        assert_eq!(ran.code, Some(code), "{count} {arguments}: {ran:?}");
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(text.contains(said), "{count} {arguments}: {text}");
+    }
+}
