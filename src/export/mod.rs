@@ -31,9 +31,10 @@ use crate::{
     clock,
     destination::{Destination, Header, Kept},
     error::{Error, Result},
+    location::Target,
     manifest::{Completeness, Manifest, Tool},
     paginator::{Begin, Ids, KeptPages, Pages, StreamOptions},
-    plan::{ExportPlan, Target},
+    plan::ExportPlan,
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
 };
@@ -128,8 +129,8 @@ impl Export {
     /// # Errors
     /// As [`run`](Self::run), as far as it goes.
     pub async fn dry_run(&self) -> Result<DryRun> {
-        let plan = self.plan.clone();
-        blocking(move || Destination::probe(&plan, true).map(drop)).await?;
+        let wanted = self.plan.wanted();
+        blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
         let options = &self.plan.options;
         let page = self.first_page().await?;
         let (first, page_rows) = (page.number(), full_page(&page));
@@ -176,9 +177,9 @@ impl Export {
         let begun = Instant::now();
         let started_at = now();
         let mut stop = pin!(stop);
-        let plan = self.plan.clone();
+        let wanted = self.plan.wanted();
         // Before page 1, so that a place that cannot be written costs no request.
-        let mut probing = pin!(blocking(move || Destination::probe(&plan, false)));
+        let mut probing = pin!(blocking(move || Destination::probe(&wanted, false)));
         let mut destination = select! {
             probed = probing.as_mut() => probed?,
             error = stop.as_mut() => {
