@@ -75,6 +75,7 @@ mod batches;
 mod budget;
 mod client;
 mod clock;
+mod compact;
 mod config;
 pub mod demo;
 mod destination;
@@ -133,7 +134,10 @@ pub use verify::{Verification, verify};
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};
 /// Time in the versions that [`Clock`] and [`Job`] speak.
-pub use {chrono, chrono_tz, croner};
+pub use {chrono, chrono_tz};
+/// What a [`Datapoint`] is made of ([`RawValue`](serde_json::value::RawValue) holds its JSON, a `Uuid` its
+/// id), and what holds a key, in the versions that the signatures here speak.
+pub use {secrecy, serde_json, uuid};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -69,7 +69,9 @@ impl Client {
     /// The datasets that the key can see and that meet the filters, in the API's order.
     ///
     /// # Errors
-    /// The stream ends with the first error.
+    /// The stream ends with the first of these: [`Error::Invalid`] for a filter that makes no sense,
+    /// [`Error::Api`] for an answer that is final, [`Error::Unavailable`], [`Error::ComeBackLater`] or
+    /// [`Error::Certificate`] when there is no usable one, [`Error::Page`] for one that is no list.
     ///
     /// ```no_run
     /// # async fn list() -> overmind_export::Result<()> {

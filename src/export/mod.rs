@@ -152,8 +152,16 @@ impl Export {
 
     /// Runs the export to its end.
     ///
+    /// Must run within a tokio runtime.
+    ///
     /// # Errors
-    /// Whatever ended it; nothing was published then. Must run within a tokio runtime.
+    /// Nothing was published then.
+    /// - As [`Client::datapoints`]: of the API, its pages and what they prove.
+    /// - [`Error::Output`]: the output exists, or cannot be made.
+    /// - [`Error::Locked`], [`Error::LockLost`]: another run writes it, or took its lock.
+    /// - [`Error::Io`], [`Error::Store`]: reading or writing failed.
+    /// - [`Error::OutputClosed`]: who read standard output has had enough.
+    /// - [`Error::Encode`], [`Error::Internal`]: a bug.
     pub async fn run(self) -> Result<Summary> {
         self.run_until(std::future::pending()).await
     }
@@ -162,7 +170,7 @@ impl Export {
     /// finished by then are kept for a run that continues this one.
     ///
     /// # Errors
-    /// Whatever ended it; nothing was published then.
+    /// What `stop` gave, or as [`run`](Self::run); nothing was published then.
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
         self.run_unless(|_| false, stop).await.map(|(summary, _)| summary)
     }
