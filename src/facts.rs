@@ -11,7 +11,6 @@ use crate::{
     client::Query,
     error::{Error, Result},
     manifest::Completeness,
-    plan::ExportPlan,
     proof::{Digest, RowHasher},
 };
 
@@ -33,25 +32,6 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(
-        plan: &ExportPlan,
-        count: u64,
-        first_row: u64,
-        rows: u64,
-        digest: Digest,
-    ) -> Self {
-        Self {
-            tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-            dataset: plan.options.dataset,
-            query: plan.options.query.clone(),
-            completeness: plan.completeness(),
-            count,
-            first_row,
-            rows,
-            digest: digest.to_string(),
-        }
-    }
-
     pub(crate) fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::Internal(format!("facts: {error}")))
     }

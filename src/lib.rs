@@ -10,7 +10,11 @@
 //!                  retry      completeness            jsonl     one step
 //! ```
 //!
-//! Each module knows what is to its right in that picture and nothing to its left. In short:
+//! Rows flow to the right, and no stage knows the next one: the client knows no paginator, the paginator no
+//! batch, a sink no destination. Only the destination knows the manifest, which it writes last. Of its left
+//! a stage knows what it is given: the paginator asks the client for pages, the others take plain values
+//! (a row, a column, a format). The plan holds values of all of them and is known to none; `export` joins
+//! them. In short:
 //!
 //! - [`Client`] asks for pages and lists datasets; [`Client::datapoints`] is a
 //!   `Stream<Item = Result<Datapoint>>`, [`Client::pages`] gives whole pages.
@@ -18,10 +22,10 @@
 //! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
 //!   [`write_pages`] feeds it.
 //! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.
-//! - [`run_jobs`] takes the snapshots of a [`Config`], and [`list_snapshots`] says what is there.
 //! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
 //!   what changed from one export to another.
-//! - [`run_jobs`] takes the snapshots of a [`Config`]; [`schedule`] does it at their times.
+//! - [`run_jobs`] takes the snapshots of a [`Config`], [`list_snapshots`] says what is there, and
+//!   [`schedule`] takes them at their times.
 //!
 //! # Rows as a stream
 //!
@@ -71,6 +75,7 @@ mod batches;
 mod budget;
 mod client;
 mod clock;
+mod compact;
 mod config;
 pub mod demo;
 mod destination;
@@ -112,10 +117,10 @@ pub use diff::{
 };
 pub use error::{Cause, Error, Report, Result};
 pub use export::{DryRun, Export, Summary, write_pages};
-pub use location::{Location, StorageOptions};
+pub use location::{Location, StorageOptions, Target};
 pub use manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
-pub use plan::{ExportOptions, ExportPlan, Target};
+pub use plan::{ExportOptions, ExportPlan};
 pub use progress::Progress;
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 pub use snapshots::{
@@ -129,7 +134,10 @@ pub use verify::{Verification, verify};
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};
 /// Time in the versions that [`Clock`] and [`Job`] speak.
-pub use {chrono, chrono_tz, croner};
+pub use {chrono, chrono_tz};
+/// What a [`Datapoint`] is made of ([`RawValue`](serde_json::value::RawValue) holds its JSON, a `Uuid` its
+/// id), and what holds a key, in the versions that the signatures here speak.
+pub use {secrecy, serde_json, uuid};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

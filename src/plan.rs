@@ -4,7 +4,6 @@
 //! output is a directory already.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     thread,
 };
@@ -15,10 +14,13 @@ use uuid::Uuid;
 use crate::{
     batch::Column,
     client::Query,
+    destination::Wanted,
     error::{Error, Result},
-    location::{Location, StorageOptions},
+    facts::Facts,
+    location::{Location, StorageOptions, Target},
     manifest::{Completeness, SnapshotOf},
     paginator::{PageRange, StreamOptions},
+    proof::Digest,
     sink::{Compression, Encoding, Format},
     urls::quotable,
 };
@@ -27,27 +29,6 @@ use crate::{
 pub(crate) const ROWS_PER_FILE: u64 = 250_000;
 /// Bytes of values in a part: what bounds it when rows are large.
 pub(crate) const BYTES_PER_FILE: u64 = 512 << 20;
-
-/// Where an export goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// One file or object, which appears when it is complete.
-    File(Location),
-    /// A directory of parts with a manifest, which appears when it is complete; in an object store a
-    /// prefix, where the parts come first and `_SUCCESS` says that it is complete.
-    Directory(Location),
-    /// Standard output.
-    Stdout,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(place) | Self::Directory(place) => write!(f, "{place}"),
-            Self::Stdout => f.write_str("standard output"),
-        }
-    }
-}
 
 /// What an export is asked for; [`ExportPlan::new`] decides the rest.
 ///
@@ -205,6 +186,30 @@ impl ExportPlan {
     pub(crate) fn completeness(&self) -> Completeness {
         let whole = self.options.pages == PageRange::ALL && self.options.limit.is_none();
         if whole { Completeness::Proven } else { Completeness::Partial }
+    }
+
+    /// What a file says about itself, which holds these rows of the export.
+    pub(crate) fn facts(&self, count: u64, first_row: u64, rows: u64, digest: Digest) -> Facts {
+        Facts {
+            tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+            dataset: self.options.dataset,
+            query: self.options.query.clone(),
+            completeness: self.completeness(),
+            count,
+            first_row,
+            rows,
+            digest: digest.to_string(),
+        }
+    }
+
+    /// What a destination has to know.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            target: self.target.clone(),
+            overwrite: self.options.overwrite,
+            sidecar: self.options.manifest,
+            temp_dir: self.temp_dir(),
+        }
     }
 
     pub(crate) fn temp_dir(&self) -> PathBuf {

@@ -48,6 +48,8 @@ impl Verification {
 /// Reads an export, a directory or a single file, and holds it against what was recorded when it
 /// was written: bytes and SHA-256 of each file, its footer, rows, distinct ids, the content digest.
 ///
+/// Blocks for as long as reading takes: in async code, use a thread for blocking work.
+///
 /// # Errors
 /// [`Error::Io`] or [`Error::Store`] when the place itself cannot be looked at. What is wrong with the
 /// export is not an error but a [problem](Verification::problems).

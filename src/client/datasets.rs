@@ -86,8 +86,10 @@ impl Client {
     /// tokio runtime.
     ///
     /// # Errors
-    /// The stream ends with the first error; with [`Error::Incomplete`] when the list would not stand
-    /// still.
+    /// The stream ends with the first of these: [`Error::Invalid`] for a filter that makes no sense,
+    /// [`Error::Api`] for an answer that is final, [`Error::Unavailable`], [`Error::ComeBackLater`] or
+    /// [`Error::Certificate`] when there is no usable one, [`Error::Page`] for one that is no list,
+    /// [`Error::Incomplete`] when the list would not stand still.
     ///
     /// ```no_run
     /// # async fn list() -> overmind_export::Result<()> {
@@ -122,7 +124,9 @@ impl Client {
         loop {
             match self.read_list(query).await? {
                 Read::Whole(list) => return Ok(list),
-                Read::Moved(why) if sweep == SWEEPS => return Err(Error::Incomplete { seen: why, delivered: false }),
+                Read::Moved(why) if sweep == SWEEPS => {
+                    return Err(Error::Incomplete { seen: why, delivered: false });
+                }
                 Read::Moved(why) => tracing::info!("{why}; listing again"),
             }
             sweep += 1;

@@ -9,19 +9,24 @@ mod scan;
 mod tokens;
 mod wire;
 
-use serde::de::Error as _;
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use self::error::PageError;
 use self::located::{Decoded, Span, Text};
-use crate::budget::Hold;
+use crate::{budget::Hold, compact::compact};
 
 /// A datapoint as the API sent it.
 ///
 /// JSON values keep every token: numbers of any size, key order, duplicate keys, escapes. `null` and
 /// a missing field are both `None`.
-#[derive(Debug, Clone)]
+///
+/// It serializes to what a line of JSON Lines holds: these fields in this order, nulls explicit, JSON
+/// values token for token without the white space between them.
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Datapoint {
     /// The datapoint's id.
@@ -29,14 +34,18 @@ pub struct Datapoint {
     /// Its place in the dataset, where it has one.
     pub order: Option<i64>,
     /// What the agent is given: any JSON.
+    #[serde(serialize_with = "compacted")]
     pub input: Option<Box<RawValue>>,
     /// What it should answer: any JSON.
+    #[serde(serialize_with = "compacted")]
     pub expected_output: Option<Box<RawValue>>,
     /// Who asks; at most 128 characters, says the API.
     pub persona: Option<String>,
     /// Labels: any JSON.
+    #[serde(serialize_with = "compacted")]
     pub tags: Option<Box<RawValue>>,
     /// The fields that this version does not know, as one JSON object, in the order they came.
+    #[serde(serialize_with = "compacted")]
     pub additional_properties: Option<Box<RawValue>>,
 }
 
@@ -185,6 +194,22 @@ impl Page {
     /// Its rows as [`Datapoint`]s, which own what they hold.
     pub fn datapoints(&self) -> impl ExactSizeIterator<Item = Datapoint> {
         self.rows().map(Datapoint::from)
+    }
+}
+
+/// As it was sent, in one line.
+#[allow(clippy::ref_option, reason = "serde passes the field")]
+fn compacted<S: Serializer>(
+    value: &Option<Box<RawValue>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let Some(value) = value else { return serializer.serialize_none() };
+    match compact(value.get()) {
+        Cow::Borrowed(_) => value.serialize(serializer),
+        Cow::Owned(text) => {
+            let value = RawValue::from_string(text).map_err(serde::ser::Error::custom)?;
+            value.serialize(serializer)
+        }
     }
 }
 

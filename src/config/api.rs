@@ -15,17 +15,19 @@ pub(super) fn read(
     resolve: impl Fn(&str) -> PathBuf,
 ) -> Result<Connection> {
     let path = |item: &Item<'_>| item.text().map(&resolve);
-    let mut api = Connection::default();
-    api.base_url = section.read("base_url", |item| item.text().map(str::to_owned))?;
-    api.api_key = section.read("api_key_file", path)?.map(ApiKey::File);
-    api.ca_cert = section.read("ca_cert", path)?;
-    api.allow_http = section.read("allow_http", Item::flag)?;
-    api.concurrency = section.take("concurrency").map(|item| concurrency(&item)).transpose()?;
-    api.rate_limit = section.read("rate_limit", |item| item.parse(parse::rate))?;
-    api.timeout = section.read("timeout", |item| item.parse(parse::timeout))?;
-    api.connect_timeout = section.read("connect_timeout", |item| item.parse(parse::timeout))?;
-    api.max_retries = section.read("max_retries", Item::integer)?;
-    api.retry_for = section.read("retry_for", |item| item.parse(parse::duration))?;
+    let api = Connection {
+        base_url: section.read("base_url", |item| item.text().map(str::to_owned))?,
+        api_key: section.read("api_key_file", path)?.map(ApiKey::File),
+        ca_cert: section.read("ca_cert", path)?,
+        allow_http: section.read("allow_http", Item::flag)?,
+        concurrency: section.take("concurrency").map(|item| concurrency(&item)).transpose()?,
+        rate_limit: section.read("rate_limit", |item| item.parse(parse::rate))?,
+        timeout: section.read("timeout", |item| item.parse(parse::timeout))?,
+        connect_timeout: section.read("connect_timeout", |item| item.parse(parse::timeout))?,
+        max_retries: section.read("max_retries", Item::integer)?,
+        retry_for: section.read("retry_for", |item| item.parse(parse::duration))?,
+        ..Connection::default()
+    };
     section.finish()?;
     Ok(api)
 }

@@ -1,6 +1,6 @@
 //! A job, decided: which datasets, where to, when, and what is kept. Touches nothing.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     batch::Column,
     client::Query,
+    error::Error,
     location::{Location, StorageOptions},
     sink::{Compression, Format},
 };
@@ -132,7 +133,16 @@ pub struct Keep {
     pub monthly: u32,
 }
 
-/// When a job runs: five fields of cron, with names, in the job's time zone.
+/// When a job runs: five fields of cron, `minute hour day month weekday`, with names, in the job's time
+/// zone; or `@daily` and the like.
+///
+/// ```
+/// use overmind_export::Schedule;
+///
+/// assert!("30 2 * * mon-fri".parse::<Schedule>().is_ok());
+/// let error = "30 2 * *".parse::<Schedule>().unwrap_err();
+/// assert!(error.to_string().contains("it has 4 fields, not the five"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Schedule {
     text: String,
@@ -140,8 +150,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Reads five fields, `minute hour day month weekday`; the error says what is wrong with them.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the fields; the error says what is wrong with them.
+    fn parse(text: &str) -> Result<Self, String> {
         let fields = text.split_whitespace().count();
         if fields != 5 && !text.trim_start().starts_with('@') {
             let five = "minute, hour, day of the month, month, day of the week";
@@ -167,8 +177,18 @@ impl Schedule {
     }
 
     /// The parsed pattern.
-    pub fn cron(&self) -> &Cron {
+    pub(crate) fn cron(&self) -> &Cron {
         &self.cron
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Invalid`], with what is wrong.
+    fn from_str(text: &str) -> crate::Result<Self> {
+        Self::parse(text).map_err(|why| Error::invalid("schedule", text, why))
     }
 }
 

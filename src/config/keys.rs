@@ -84,7 +84,7 @@ impl Keys {
             temp_dir: section.read("temp_dir", |item| item.text().map(PathBuf::from))?,
             unchanged: section.read("unchanged", |item| item.parse(unchanged))?,
             keep: section.read("keep", keep)?,
-            schedule: section.read("schedule", |item| item.parse(Schedule::parse))?,
+            schedule: section.read("schedule", |item| item.parse(parse::value))?,
             timezone: section.read("timezone", |item| item.parse(timezone))?,
             catch_up: section.read("catch_up", Item::flag)?,
             jitter: section.read("jitter", |item| item.parse(jitter))?,

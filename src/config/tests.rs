@@ -51,7 +51,7 @@ fn what_a_job_does_not_say_the_defaults_say() {
         Some(Path::new("/etc/overmind/overmind.key"))
     );
     let [a, b] = &config.jobs[..] else { panic!("{config:?}") };
-    assert_eq!((a.name.as_str(), a.line), ("a", 12));
+    assert_eq!((a.name.as_str(), a.line), ("a", 13));
     assert_eq!(a.selection, Selection::Dataset(ID.parse().unwrap()));
     assert_eq!(a.root, "/etc/overmind/snapshots");
     assert_eq!(a.timezone, chrono_tz::Europe::London);

@@ -32,10 +32,21 @@ pub(crate) use self::{
 };
 use crate::{
     error::{Error, Result, causes},
-    location::Location,
+    location::{Location, Target},
     manifest::{Manifest, Part},
-    plan::{ExportPlan, Target},
 };
+
+/// Where an export is to go, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) target: Target,
+    /// Replace what is there.
+    pub(crate) overwrite: bool,
+    /// Write a manifest beside a single file.
+    pub(crate) sidecar: bool,
+    /// Where lists that do not fit in memory are kept.
+    pub(crate) temp_dir: PathBuf,
+}
 
 /// A target that was looked at and, once opened, holds its lock.
 #[derive(Debug)]
@@ -52,17 +63,17 @@ pub(crate) enum Destination {
 impl Destination {
     /// Looks whether the export can go there. In a store that takes the lock, which shows that the run
     /// may write, unless the run is only to look; locally it writes nothing.
-    pub(crate) fn probe(plan: &ExportPlan, only_look: bool) -> Result<Self> {
-        let (overwrite, sidecar) = (plan.options.overwrite, plan.options.manifest);
-        let location = match &plan.target {
+    pub(crate) fn probe(wanted: &Wanted, only_look: bool) -> Result<Self> {
+        let &Wanted { ref target, overwrite, sidecar, ref temp_dir } = wanted;
+        let location = match target {
             Target::File(location) | Target::Directory(location) => location,
             Target::Stdout => return Ok(Self::Stdout),
         };
-        let directory = matches!(plan.target, Target::Directory(_));
+        let directory = matches!(target, Target::Directory(_));
         #[cfg(feature = "clouds")]
         if let Some(target) = location.as_remote() {
             return Ok(if directory {
-                let temp_dir = plan.temp_dir();
+                let temp_dir = temp_dir.clone();
                 Self::Prefix(remote::Prefix::probe(
                     location, target, overwrite, only_look, temp_dir,
                 )?)
@@ -72,7 +83,7 @@ impl Destination {
                 )?)
             });
         }
-        let _ = only_look;
+        let _ = (only_look, temp_dir);
         let path = &location.to_path();
         Ok(if directory {
             Self::Directory(Directory::probe(path, overwrite)?)

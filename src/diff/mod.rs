@@ -220,7 +220,8 @@ pub struct Diff {
 /// not compared, and neither is `id` when rows are told apart by another column. The order of the
 /// rows alone is no difference.
 ///
-/// It holds 64 bytes for each row of both, and reads both to their end.
+/// It holds 64 bytes for each row of both, and reads both to their end. Blocks until then: in async
+/// code, use a thread for blocking work.
 ///
 /// # Errors
 /// [`Error::Damaged`] when an export is incomplete, cannot be read, or is not what was recorded when
@@ -346,7 +347,7 @@ impl Diff {
     /// Reads both exports again and shows what differs: removed rows in the first one's order, then
     /// added and changed rows in the second one's. With a limit, so many of each kind.
     ///
-    /// Values of changed rows wait on disk, in the [temporary directory](DiffOptions::temp_dir).
+    /// Values of changed rows wait on disk, in the [temporary directory](DiffOptions::temp_dir). Blocks.
     ///
     /// # Errors
     /// What `visit` returns; as [`diff`]; and [`Error::Damaged`] when an export is not any more what

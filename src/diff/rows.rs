@@ -10,7 +10,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::table::{COMPARED, Entry, NO_KEY};
 use crate::{
-    batch::{Column, compact},
+    batch::Column,
+    compact::compact,
     error::{Error, Result},
     location::Location,
 };

@@ -31,9 +31,10 @@ use crate::{
     clock,
     destination::{Destination, Header, Kept},
     error::{Error, Result},
+    location::Target,
     manifest::{Completeness, Manifest, Tool},
     paginator::{Begin, Ids, KeptPages, Pages, StreamOptions},
-    plan::{ExportOptions, ExportPlan, Target},
+    plan::{ExportOptions, ExportPlan},
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
 };
@@ -129,8 +130,8 @@ impl Export {
     /// # Errors
     /// As [`run`](Self::run), as far as it goes.
     pub async fn dry_run(&self) -> Result<DryRun> {
-        let plan = self.plan.clone();
-        blocking(move || Destination::probe(&plan, true).map(drop)).await?;
+        let wanted = self.plan.wanted();
+        blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
         let options = &self.plan.options;
         let page = self.first_page().await?;
         let (page_rows, all) = (full_page(&page), rows_of(options, &page));
@@ -148,8 +149,16 @@ impl Export {
 
     /// Runs the export to its end.
     ///
+    /// Must run within a tokio runtime.
+    ///
     /// # Errors
-    /// Whatever ended it; nothing was published then. Must run within a tokio runtime.
+    /// Nothing was published then.
+    /// - As [`Client::datapoints`]: of the API, its pages and what they prove.
+    /// - [`Error::Output`]: the output exists, or cannot be made.
+    /// - [`Error::Locked`], [`Error::LockLost`]: another run writes it, or took its lock.
+    /// - [`Error::Io`], [`Error::Store`]: reading or writing failed.
+    /// - [`Error::OutputClosed`]: who read standard output has had enough.
+    /// - [`Error::Encode`], [`Error::Internal`]: a bug.
     pub async fn run(self) -> Result<Summary> {
         self.run_until(std::future::pending()).await
     }
@@ -158,10 +167,10 @@ impl Export {
     /// finished by then are kept for a run that continues this one.
     ///
     /// # Errors
-    /// Whatever ended it; nothing was published then, with one exception: if `stop` comes while the
-    /// export is being published, which takes more than 5 s longer (a store that does not answer), this
-    /// returns without waiting for it. A thread then still publishes, and holds the lock, until it has
-    /// come to its end or the process ends; what it leaves is as after a kill.
+    /// What `stop` gave, or as [`run`](Self::run); nothing was published then, with one exception: if
+    /// `stop` comes while the export is being published, which takes more than 5 s longer (a store that
+    /// does not answer), this returns without waiting for it. A thread then still publishes, and holds
+    /// the lock, until it has come to its end or the process ends; what it leaves is as after a kill.
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
         self.run_unless(|_| false, stop).await.map(|(summary, _)| summary)
     }
@@ -176,9 +185,9 @@ impl Export {
         let begun = Instant::now();
         let started_at = now();
         let mut stop = pin!(stop);
-        let plan = self.plan.clone();
+        let wanted = self.plan.wanted();
         // Before page 1, so that a place that cannot be written costs no request.
-        let mut probing = pin!(blocking(move || Destination::probe(&plan, false)));
+        let mut probing = pin!(blocking(move || Destination::probe(&wanted, false)));
         let mut destination = select! {
             probed = probing.as_mut() => probed?,
             error = stop.as_mut() => {

@@ -12,9 +12,10 @@ use crate::{
     client::Page,
     destination::{Destination, Kept, PartFile},
     error::{Error, Result},
-    facts::{Facts, digest},
+    facts::digest,
+    location::Target,
     manifest::Part,
-    plan::{BYTES_PER_FILE, ExportPlan, Target},
+    plan::{BYTES_PER_FILE, ExportPlan},
     progress::Progress,
     proof::Digest,
     sink::{Format, Sink},
@@ -216,7 +217,7 @@ impl Writer {
         self.flush()?;
         let Some(part) = self.open.take() else { return Ok(()) };
         let rows = self.rows - part.first_row;
-        let facts = Facts::new(&self.plan, self.count, part.first_row, rows, part.digest);
+        let facts = self.plan.facts(self.count, part.first_row, rows, part.digest);
         let finished = part.sink.finish(Some(&facts.to_json()?));
         let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
         if finished.rows != rows {

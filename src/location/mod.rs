@@ -13,6 +13,7 @@ mod remote;
 #[cfg(not(feature = "clouds"))]
 #[path = "no_remote.rs"]
 mod remote;
+mod target;
 
 use std::{
     fmt,
@@ -22,10 +23,10 @@ use std::{
 use url::Url;
 
 pub(crate) use self::opened::Opened;
-pub use self::options::StorageOptions;
 pub(crate) use self::remote::Remote;
 #[cfg(feature = "clouds")]
 pub(crate) use self::remote::{Backend, spawn, wait};
+pub use self::{options::StorageOptions, target::Target};
 use crate::{
     error::{Error, Result},
     urls::quotable,

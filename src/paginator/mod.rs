@@ -45,6 +45,19 @@ impl Client {
     /// a megabyte.
     ///
     /// Must be polled within a tokio runtime.
+    ///
+    /// # Errors
+    /// The stream ends with the first of these:
+    /// - [`Error::Invalid`]: a filter or an option makes no sense; nothing was sent.
+    /// - [`Error::Api`]: the API's answer is final: no such dataset, the key is refused, a filter is
+    ///   invalid, or a page is gone.
+    /// - [`Error::Unavailable`], [`Error::ComeBackLater`], [`Error::Certificate`]: it gave no usable
+    ///   answer for as long as retrying is allowed.
+    /// - [`Error::Page`]: an answer is no page.
+    /// - [`Error::Incomplete`], [`Error::OutOfOrder`]: the pages do not hold every row once, or not in
+    ///   the order that was asked for.
+    /// - [`Error::Io`]: ids that do not fit in memory could not be kept on disk; of exports only.
+    /// - [`Error::Internal`]: a bug.
     pub fn datapoints(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Datapoints {
         let mut pages = self.pages(dataset, query, options);
         Datapoints(Box::pin(try_stream! {
@@ -59,6 +72,9 @@ impl Client {
     /// The pages of a dataset, whole, in order; otherwise as [`datapoints`](Self::datapoints).
     ///
     /// A page counts against the prefetch bound until it is dropped.
+    ///
+    /// # Errors
+    /// As [`datapoints`](Self::datapoints).
     pub fn pages(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Pages {
         Pages::new(Driver::new(self.clone(), dataset, query, options, Begin::default()))
     }

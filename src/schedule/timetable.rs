@@ -11,7 +11,7 @@ use croner::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::config::Job;
+use crate::config::{Job, Schedule};
 
 /// Times of a day up to which a list is taken for fixed times; more of them are an interval.
 const FIXED_TIMES: usize = 48;
@@ -26,10 +26,10 @@ const HORIZON: TimeDelta = TimeDelta::days(366 * 9);
 ///
 /// ```
 /// use std::time::Duration;
-/// use overmind_export::{chrono_tz::Europe::London, croner::Cron, schedule::Timetable};
+/// use overmind_export::{Schedule, chrono_tz::Europe::London, schedule::Timetable};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let schedule: Cron = "30 2 * * mon-fri".parse()?;
+/// let schedule: Schedule = "30 2 * * mon-fri".parse()?;
 /// let nights = Timetable::new("triage-eval", &schedule, London, Duration::ZERO);
 /// let next = nights.next_after("2026-11-20T12:00:00Z".parse()?).expect("there is one");
 /// assert_eq!(next.scheduled.to_rfc3339(), "2026-11-23T02:30:00+00:00");
@@ -67,7 +67,8 @@ impl Timetable {
     /// The times of the job of this name, on the clock of this zone. Each run starts up to `jitter`
     /// later: by how much is a function of the job's name and the time, so that a restart neither
     /// repeats nor moves a run, and it never reaches the next run.
-    pub fn new(job: &str, schedule: &Cron, zone: Tz, jitter: Duration) -> Self {
+    pub fn new(job: &str, schedule: &Schedule, zone: Tz, jitter: Duration) -> Self {
+        let schedule = schedule.cron();
         let crons = fixed_times(schedule).unwrap_or_else(|| vec![schedule.clone()]);
         let text = schedule.pattern.as_str().to_owned();
         let seed = xxh3_64_with_seed(job.as_bytes(), 0);
@@ -77,7 +78,7 @@ impl Timetable {
     /// The times of a job of the configuration file; `None` if it is only run by hand.
     pub fn of(job: &Job) -> Option<Self> {
         let schedule = job.schedule.as_ref()?;
-        Some(Self::new(&job.name, schedule.cron(), job.timezone, job.jitter))
+        Some(Self::new(&job.name, schedule, job.timezone, job.jitter))
     }
 
     /// The zone whose clock it goes by.

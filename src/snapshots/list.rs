@@ -37,7 +37,7 @@ pub struct ListedSnapshot {
     pub problem: Option<String>,
 }
 
-/// The snapshots of a job, those that were interrupted included, the oldest first.
+/// The snapshots of a job, those that were interrupted included, the oldest first. Blocks.
 ///
 /// # Errors
 /// When a folder cannot be read, or its store cannot be reached.
@@ -96,7 +96,7 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
     Ok(all)
 }
 
-/// What retention would do now with the snapshots of a job, and why; removes nothing.
+/// What retention would do now with the snapshots of a job, and why; removes nothing. Blocks.
 ///
 /// # Errors
 /// As [`list_snapshots`].

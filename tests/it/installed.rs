@@ -1,11 +1,11 @@
 //! What people install from `config/`, as far as a parser can tell: what it starts is what the command
 //! takes, and what it names fits together.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use overmind_export::{Config, croner::Cron};
+use overmind_export::{Config, Schedule, schedule::Timetable};
 use saphyr::{LoadableYamlNode, Yaml};
 
 use crate::support::{Ran, command};
@@ -110,10 +110,11 @@ fn the_crontab_line_is_five_fields_and_a_command_that_exists() {
     let [path, line] = lines[..] else { panic!("{lines:?}") };
     assert!(path.starts_with("PATH=/"), "{path}");
     let words: Vec<&str> = line.split_whitespace().collect();
-    let cron: Cron = words[..5].join(" ").parse().unwrap();
+    let cron: Schedule = words[..5].join(" ").parse().unwrap();
     let evening = "2026-11-23T20:00:00Z".parse::<DateTime<Utc>>().unwrap();
-    let next = cron.find_next_occurrence(&evening, false).unwrap();
-    assert_eq!(next.to_rfc3339(), "2026-11-24T02:00:00+00:00");
+    let nights = Timetable::new("nightly", &cron, Tz::UTC, Duration::ZERO);
+    let next = nights.next_after(evening).unwrap();
+    assert_eq!(next.scheduled.to_rfc3339(), "2026-11-24T02:00:00+00:00");
     assert_eq!(words[5..7], ["overmind-export", "snapshot"]);
     takes(&words[6..]);
     // cron takes it for a line break.
@@ -139,7 +140,7 @@ fn the_cron_job_never_runs_twice_at_once_and_gives_up_where_trying_again_is_vain
     assert_eq!(cron_job["apiVersion"].as_str(), Some("batch/v1"));
     let spec = &cron_job["spec"];
     assert_eq!(spec["concurrencyPolicy"].as_str(), Some("Forbid"));
-    assert!(spec["schedule"].as_str().unwrap().parse::<Cron>().is_ok());
+    assert!(spec["schedule"].as_str().unwrap().parse::<Schedule>().is_ok());
     let zone = spec["timeZone"].as_str().unwrap();
     assert!(zone.parse::<Tz>().is_ok(), "{zone}");
     let pod = &spec["jobTemplate"]["spec"]["template"]["spec"];

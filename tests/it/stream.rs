@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use overmind_export::{
-    Client, Datapoint, Error, PageRange, Query, Result, StreamOptions,
+    Client, Datapoint, Error, Export, ExportOptions, ExportPlan, PageRange, Query, Result,
+    StreamOptions,
     demo::{Attempt, Background, Dataset, Fault, Faults, Options, Page, serve_in_background},
 };
 use proptest::{prelude::*, sample::select};
@@ -299,4 +300,30 @@ async fn a_datapoint_has_every_value_as_it_was_sent() {
     let last = rows.last().unwrap();
     assert_eq!(last.input.as_ref().unwrap().get(), r#"[ 1 ,{ "a":2 } ]"#);
     assert_eq!(last.additional_properties.as_ref().unwrap().get(), r#"{"x":[ 3]}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_datapoint_serializes_to_what_its_line_of_json_lines_holds() {
+    let mut sent = rows::wire(&rows::hard());
+    sent.push(
+        "{\"id\":\"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e\",\"input\": [ 1 ,{ \"a b\":2 } ] ,\n\"x\": [\n 3]}"
+            .to_owned(),
+    );
+    let count = sent.len();
+    let (_server, client) = serve(Options::default(), sent, "4");
+    let datapoints: Vec<Datapoint> = client
+        .datapoints(ID, Query::default(), StreamOptions::default())
+        .try_collect()
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.jsonl");
+    let plan = ExportPlan::new(ExportOptions::new(ID, &path)).unwrap();
+    Export::new(client, plan).run().await.unwrap();
+    let file = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = file.lines().collect();
+    assert_eq!(lines.len(), count);
+    for (datapoint, line) in datapoints.iter().zip(lines) {
+        assert!(serde_json::to_string(datapoint).unwrap() == line, "{}", datapoint.id);
+    }
 }
