@@ -18,8 +18,8 @@ use std::{
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::SchemaRef;
 
-pub use self::options::{Compression, Encoding, Format};
 use self::checked::{Checked, check_schema};
+pub use self::options::{Compression, Encoding, Format};
 use crate::error::{Error, Result};
 
 /// The key under which a file's own metadata holds the facts of the export, as JSON.

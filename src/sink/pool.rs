@@ -77,9 +77,7 @@ impl<W> Default for Queue<W> {
 impl<W: Default + Send + 'static> Pool<W> {
     /// A pool of so many threads, or of as many as the system allows.
     pub(super) fn new(threads: usize) -> Result<Self> {
-        Self::with(threads, |serve| {
-            thread::Builder::new().name("encode".to_owned()).spawn(serve)
-        })
+        Self::with(threads, |serve| thread::Builder::new().name("encode".to_owned()).spawn(serve))
     }
 
     fn with(

@@ -396,7 +396,8 @@ fn what_write_pages_wrote_is_read_as_any_file_is() {
 
         let preview = world.command().args(["preview", "-n", "1", &name]).output().unwrap();
         assert!(preview.status.success(), "{}", String::from_utf8_lossy(&preview.stderr));
-        let why = "says nothing about itself and has no manifest beside it (export with --manifest)";
+        let why =
+            "says nothing about itself and has no manifest beside it (export with --manifest)";
         assert_eq!(verify(&path.into()).unwrap().problems, [format!("{name} {why}")]);
     }
 }

@@ -32,7 +32,7 @@ use parquet::{
 
 use super::{
     Layout,
-    codec::{Encoded, Content, Workspace},
+    codec::{Content, Encoded, Workspace},
     failed,
     text::TextRows,
 };
@@ -246,7 +246,8 @@ impl ClosedChunk {
         codec: Codec,
     ) -> Result<()> {
         let encoded = |Pending { page, encoded }| encoded.wait().map(|encoded| (page, encoded));
-        let pages = self.pages.into_iter().map(encoded).collect::<Result<Vec<(Page, Encoded)>>>()?;
+        let pages =
+            self.pages.into_iter().map(encoded).collect::<Result<Vec<(Page, Encoded)>>>()?;
         let size = pages.iter().map(|(_, it)| it.bytes.len() + PAGE_HEADER_BYTES).sum();
         let mut bytes = TrackedWrite::new(Vec::with_capacity(size));
         let mut writer = SerializedPageWriter::new(&mut bytes);

@@ -94,8 +94,7 @@ fn written_as(
     let shared = Shared::default();
     let output = Counted { output: Box::new(shared.clone()) as Output, bytes: 0 };
     let layout = Layout { compression, page_bytes };
-    let mut sink =
-        Box::new(ParquetSink::with(layout, schema(columns), output, threads).unwrap());
+    let mut sink = Box::new(ParquetSink::with(layout, schema(columns), output, threads).unwrap());
     for batch in batches {
         sink.write(batch).unwrap();
     }
