@@ -120,10 +120,34 @@ pub fn schema(columns: &[Column]) -> SchemaRef {
 
 enum Builder {
     Order(Int64Builder),
-    Text(StringBuilder),
+    Text(StringBuilder, Text),
+}
+
+/// The columns that are strings.
+#[derive(Clone, Copy)]
+enum Text {
+    Id,
+    Input,
+    ExpectedOutput,
+    Persona,
+    Tags,
+    AdditionalProperties,
 }
 
 impl Builder {
+    fn new(column: Column) -> Self {
+        let text = |column| Self::Text(StringBuilder::new(), column);
+        match column {
+            Column::Id => text(Text::Id),
+            Column::Order => Self::Order(Int64Builder::new()),
+            Column::Input => text(Text::Input),
+            Column::ExpectedOutput => text(Text::ExpectedOutput),
+            Column::Persona => text(Text::Persona),
+            Column::Tags => text(Text::Tags),
+            Column::AdditionalProperties => text(Text::AdditionalProperties),
+        }
+    }
+
     /// A builder with room for as much as the last one held, and a little more: growing would copy
     /// megabytes and leave holes behind.
     fn like(rows: usize, bytes: usize) -> StringBuilder {
@@ -135,7 +159,7 @@ impl Builder {
 pub(crate) struct BatchBuilder {
     schema: SchemaRef,
     size: BatchSize,
-    columns: Vec<(Column, Builder)>,
+    columns: Vec<Builder>,
     rows: usize,
     bytes: usize,
     pushed_bytes: u64,
@@ -143,14 +167,9 @@ pub(crate) struct BatchBuilder {
 
 impl BatchBuilder {
     pub(crate) fn new(columns: &[Column], size: BatchSize) -> Self {
-        let builder = |column: &Column| match column {
-            Column::Order => Builder::Order(Int64Builder::new()),
-            _ => Builder::Text(StringBuilder::new()),
-        };
-        let columns = columns.iter().map(|column| (*column, builder(column)));
-        let columns: Vec<_> = columns.collect();
-        let names: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
-        Self { schema: schema(&names), size, columns, rows: 0, bytes: 0, pushed_bytes: 0 }
+        let schema = schema(columns);
+        let columns = columns.iter().map(|column| Builder::new(*column)).collect();
+        Self { schema, size, columns, rows: 0, bytes: 0, pushed_bytes: 0 }
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -164,28 +183,28 @@ impl BatchBuilder {
 
     pub(crate) fn push(&mut self, row: &Row<'_>) {
         let mut id = Uuid::encode_buffer();
-        for (column, builder) in &mut self.columns {
-            let (builder, text) = match (builder, *column) {
-                (Builder::Order(builder), _) => {
+        for builder in &mut self.columns {
+            let (builder, column) = match builder {
+                Builder::Order(builder) => {
                     builder.append_option(row.order);
                     self.bytes += size_of::<i64>();
                     continue;
                 }
-                (Builder::Text(builder), Column::Id) => {
-                    (builder, Some(&*row.id.hyphenated().encode_lower(&mut id)))
-                }
-                (Builder::Text(builder), Column::Persona) => (builder, row.persona),
-                (Builder::Text(builder), Column::Input) => (builder, row.input),
-                (Builder::Text(builder), Column::ExpectedOutput) => (builder, row.expected_output),
-                (Builder::Text(builder), Column::Tags) => (builder, row.tags),
-                (Builder::Text(builder), Column::AdditionalProperties | Column::Order) => {
-                    (builder, row.additional_properties)
-                }
+                Builder::Text(builder, column) => (builder, *column),
             };
+            let text = match column {
+                Text::Id => Some(&*row.id.hyphenated().encode_lower(&mut id)),
+                Text::Persona => row.persona,
+                Text::Input => row.input,
+                Text::ExpectedOutput => row.expected_output,
+                Text::Tags => row.tags,
+                Text::AdditionalProperties => row.additional_properties,
+            };
+            let is_json = !matches!(column, Text::Id | Text::Persona);
             let before = builder.values_slice().len();
             match text {
                 None => builder.append_null(),
-                Some(text) if column.is_json() && !row.compact => append_compact(builder, text),
+                Some(text) if is_json && !row.compact => append_compact(builder, text),
                 Some(text) => builder.append_value(text),
             }
             self.bytes += builder.values_slice().len() - before;
@@ -204,9 +223,9 @@ impl BatchBuilder {
         }
         self.pushed_bytes += self.bytes as u64;
         (self.rows, self.bytes) = (0, 0);
-        let columns = self.columns.iter_mut().map(|(_, builder)| match builder {
+        let columns = self.columns.iter_mut().map(|builder| match builder {
             Builder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
-            Builder::Text(builder) => {
+            Builder::Text(builder, _) => {
                 let (rows, bytes) = (builder.len(), builder.values_slice().len());
                 let array = Arc::new(builder.finish());
                 *builder = Builder::like(rows, bytes);

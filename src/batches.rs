@@ -13,7 +13,8 @@ use crate::{
     read::{self, Reader},
 };
 
-/// The rows of an export as record batches of at most 1,000 rows, in the order of the export.
+/// The rows of an export as record batches, in the order of the export: of at most 1,000 rows, and
+/// of an Arrow file those that it has, which are 4,000 rows at most if this crate wrote it.
 ///
 /// Memory is bounded whatever the export's size. After an error it ends.
 ///

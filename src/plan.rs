@@ -72,7 +72,8 @@ pub struct ExportOptions {
     pub manifest: bool,
     /// How often to start again when the data moved while it was read; default 2.
     pub sweeps: u32,
-    /// Threads that encode side by side; default one for each core. Any number gives the same bytes.
+    /// Threads that encode side by side, from 1 to 256; default one for each core, but 16 at most. Any
+    /// number gives the same bytes.
     pub encode_threads: Option<usize>,
     /// Bytes of pages held ahead of the encoder; default 8 MiB.
     pub prefetch_bytes: usize,

@@ -76,10 +76,12 @@ fn rows_of_any_size_fit_into_bounded_memory() {
 
 #[test]
 fn many_threads_hold_no_more_large_rows_than_their_budget() {
-    for output in ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst"] {
-        let huge = peak_with(16, 100, 5_000_000, 1, output);
+    for output in ["rows.parquet", "rows.arrow", "rows.jsonl.gz", "rows.jsonl.zst"] {
+        // More than twice what the budget lets in.
+        let huge = peak_with(16, 45, 5_000_000, 1, output);
         println!("{output}: {huge} MiB at 5 MB a row with 16 threads");
-        assert!(huge <= 10_000, "{output}: {huge}");
+        // Measured: 240 to 310.
+        assert!(huge <= 380, "{output}: {huge}");
     }
 }
 
