@@ -1,5 +1,5 @@
 //! Values as people type them, as arguments and in the configuration file alike, and what is wrong with
-//! them, in words that go after the value. For the command; no part of the library's interface.
+//! them, in words that go after the value. Shared with the command; no part of the library's interface.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

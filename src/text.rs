@@ -1,5 +1,5 @@
-//! Text as people are shown it: nothing in it steers a terminal, and one row is no "1 rows". For the
-//! command; no part of the library's interface.
+//! Text as people are shown it: nothing in it steers a terminal, and one row is no "1 rows". Shared
+//! with the command; no part of the library's interface.
 
 /// The beginning of a text, so many characters, on one line and without anything that a terminal
 /// would obey.

@@ -10,14 +10,14 @@ use super::{key::Key, page::PageError, transport::Reply};
 
 /// What was asked for: a 404 means something else each time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Wanted {
+pub(crate) enum Resource {
     /// A page of the list of datasets.
     Datasets { page: u64 },
     /// A page of a dataset; a filter can be the reason that it is not found.
     Datapoints { page: u64, filtered: bool },
 }
 
-impl Wanted {
+impl Resource {
     /// The page's number, from 1.
     pub(crate) fn page(self) -> u64 {
         match self {
@@ -34,7 +34,7 @@ impl Wanted {
 #[derive(Debug)]
 pub struct ApiError {
     answer: Answer,
-    wanted: Wanted,
+    wanted: Resource,
 }
 
 /// What came back, as the cause of an [`ApiError`].
@@ -51,7 +51,7 @@ struct Answer {
 }
 
 impl ApiError {
-    pub(crate) fn new(url: &Url, wanted: Wanted, reply: &Reply, key: &Key) -> Self {
+    pub(crate) fn new(url: &Url, wanted: Resource, reply: &Reply, key: &Key) -> Self {
         let json: Value = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
         let text = |name: &str| json.get(name).and_then(Value::as_str).map(|text| key.redact(text));
         let fields = json.as_object().into_iter().flatten();
@@ -105,8 +105,8 @@ impl ApiError {
     }
 
     /// The page that was asked for, from 1.
-    pub fn page(&self) -> Option<u64> {
-        Some(self.wanted.page())
+    pub fn page(&self) -> u64 {
+        self.wanted.page()
     }
 
     pub(crate) fn is_missing(&self) -> bool {
@@ -117,7 +117,7 @@ impl ApiError {
     /// always there.
     fn is_elsewhere(&self) -> bool {
         let foreign = self.answer.foreign.is_some();
-        self.is_missing() && (foreign || matches!(self.wanted, Wanted::Datasets { page: 1 }))
+        self.is_missing() && (foreign || matches!(self.wanted, Resource::Datasets { page: 1 }))
     }
 
     /// Whether a redirect that was not followed leads away, rather than in circles.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::{Client, Query, Source, api_error::Wanted, page::PageError, retry::Request};
+use super::{Client, Query, Source, api_error::Resource, page::PageError, retry::Request};
 use crate::error::{Error, Result};
 
 /// A dataset as the list shows it. Fields that the API leaves out are `None`.
@@ -180,7 +180,7 @@ impl Client {
         if page > 1 {
             url.query_pairs_mut().append_pair("page", &page.to_string());
         }
-        let wanted = Wanted::Datasets { page };
+        let wanted = Resource::Datasets { page };
         self.0.fetch(Request { url, wanted, permit: None, room: None }, decode).await
     }
 }

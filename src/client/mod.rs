@@ -33,7 +33,7 @@ pub use self::{
     query::{Query, Source},
 };
 use self::{
-    api_error::Wanted,
+    api_error::Resource,
     key::Key,
     retry::{Patience, Request, RetryPolicy},
     transport::Transport,
@@ -165,7 +165,7 @@ impl Client {
         url.query_pairs_mut()
             .append_pair("page", &page.to_string())
             .append_pair("page_size", &page_size.to_string());
-        let wanted = Wanted::Datapoints { page, filtered: *query != Query::default() };
+        let wanted = Resource::Datapoints { page, filtered: *query != Query::default() };
         let request = Request { url, wanted, permit, room };
         self.0.fetch(request, move |body| Page::decode(page, body)).await
     }

@@ -198,7 +198,6 @@ impl Page {
 }
 
 /// As it was sent, in one line.
-#[allow(clippy::ref_option, reason = "serde passes the field")]
 fn compacted<S: Serializer>(
     value: &Option<Box<RawValue>>,
     serializer: S,

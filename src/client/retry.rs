@@ -20,7 +20,7 @@ use url::Url;
 
 use super::{
     Inner,
-    api_error::{ApiError, Wanted},
+    api_error::{ApiError, Resource},
     page::PageError,
     transport::{Failure, Reply},
 };
@@ -147,7 +147,7 @@ impl Weather {
 pub(crate) struct Request<'a> {
     pub(crate) url: Url,
     /// A retry of an early page goes before a new later one.
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: Resource,
     /// The place in flight for the first attempt, if the caller has one already.
     pub(crate) permit: Option<Permit>,
     /// The room for the body, where it is limited.
@@ -248,7 +248,7 @@ impl Inner {
     async fn judge<T: Send + 'static>(
         &self,
         url: &Url,
-        wanted: Wanted,
+        wanted: Resource,
         reply: Reply,
         decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Copy + Send + 'static,
     ) -> Attempt<T> {

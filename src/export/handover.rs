@@ -90,7 +90,8 @@ impl Handful {
 }
 
 impl Drop for Handful {
-    /// An interruption, which waits for nobody: the part that these pages complete is one that the next run need not fetch.
+    /// An interruption, which waits for nobody: the part that these pages complete is one that the next
+    /// run need not fetch.
     fn drop(&mut self) {
         if !self.pages.is_empty() {
             // A writer that is busy has enough to finish.

@@ -25,7 +25,7 @@ struct Scan<'a> {
 pub(super) fn scan(body: &str) -> Option<Decoded> {
     let mut scan = Scan { body, tokens: Tokens::new(body) };
     let (mut count, mut has_next, mut rows) = (None, None, None);
-    scan.expect(b'{')?;
+    scan.token(b'{')?;
     loop {
         let name = scan.name()?;
         match &body[name] {
@@ -74,7 +74,7 @@ impl<'a> Scan<'a> {
     }
 
     #[inline]
-    fn expect(&mut self, token: u8) -> Option<usize> {
+    fn token(&mut self, token: u8) -> Option<usize> {
         let at = self.tokens.next()?;
         (self.byte(at) == token).then_some(at)
     }
@@ -103,9 +103,9 @@ impl<'a> Scan<'a> {
     /// A field's name, quoted, and the colon after it.
     #[inline]
     fn name(&mut self) -> Option<Span> {
-        let start = self.expect(b'"')?;
+        let start = self.token(b'"')?;
         let end = self.end()?;
-        self.expect(b':')?;
+        self.token(b':')?;
         Some(start..end)
     }
 
@@ -115,7 +115,7 @@ impl<'a> Scan<'a> {
 
     fn rows(&mut self) -> Option<Vec<Located>> {
         let mut rows = Vec::new();
-        self.expect(b'[')?;
+        self.token(b'[')?;
         let next = self.tokens.peek()?;
         if self.byte(next) == b']' {
             self.tokens.next();
@@ -133,7 +133,7 @@ impl<'a> Scan<'a> {
         let mut row = Located::default();
         let mut unknown = Unknown::default();
         let mut seen = [false; FIELDS.len()];
-        self.expect(b'{')?;
+        self.token(b'{')?;
         loop {
             let name = &self.body[self.name()?];
             let span = self.value()?;
@@ -218,8 +218,8 @@ impl<'a> Scan<'a> {
     /// A name within a value, and the colon after it.
     #[inline]
     fn key(&mut self) -> Option<()> {
-        self.expect(b'"')?;
-        self.expect(b':').map(drop)
+        self.token(b'"')?;
+        self.token(b':').map(drop)
     }
 }
 

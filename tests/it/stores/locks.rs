@@ -6,8 +6,9 @@ use overmind_export::demo::{Attempt, Fault, Faults};
 use serde_json::Value;
 
 use super::{
-    crash::{ARGUMENTS, OUTPUT, Place, is_whole, large},
+    crash::{ARGUMENTS, OUTPUT, Place, is_whole},
     server::Fate,
+    uploads::large,
 };
 use crate::support::{ID, Ran};
 

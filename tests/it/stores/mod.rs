@@ -8,4 +8,5 @@ mod messages;
 mod server;
 mod snapshots;
 mod tls;
+mod uploads;
 mod verify;

@@ -1,0 +1,91 @@
+//! Objects of many blocks: how their uploads go, and that none stays open behind a run that failed or
+//! was killed.
+
+use std::fs;
+
+use overmind_export::demo::Options;
+use serde_json::Value;
+
+use super::{
+    crash::Place,
+    server::{Fate, Store},
+};
+use crate::support::{Ran, World};
+
+#[test]
+fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+    for arguments in [&object[..], &prefix] {
+        let place = large();
+        place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
+        place.store.rule("DELETE /bucket/rows/x.jsonl?", Fate::Refused(403, "AccessDenied"));
+        place.store.rule("DELETE /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
+        let ran = place.export(arguments);
+        assert_eq!(ran.code, Some(74), "{ran:?}");
+        assert!(ran.stderr.contains("stays open, of the id "), "{ran:?}");
+        assert_eq!(place.store.open_uploads(), 1);
+        let keys = place.store.keys();
+        assert!(keys.len() == 1 && keys[0].contains("/upload-"), "{keys:?}");
+        place.store.no_rules();
+        place.export(arguments).ok();
+        assert_eq!(place.store.open_uploads(), 0);
+        assert!(!place.store.keys().iter().any(|key| key.contains("/upload-")));
+    }
+}
+
+/// A million bytes that no codec makes smaller, on each of forty pages.
+pub(super) fn large() -> Place {
+    let mut random = fastrand::Rng::with_seed(5);
+    let row = |number: u64| {
+        let noise: String =
+            std::iter::repeat_with(|| random.alphanumeric()).take(100_000).collect();
+        format!(r#"{{"id":"00000000-0000-4000-8000-{number:012}","input":"{noise}"}}"#)
+    };
+    let rows: Vec<String> = (0..400).map(row).collect();
+    Place { world: World::with_rows(Options::default(), rows), store: Store::start() }
+}
+
+#[test]
+fn large_objects_are_uploaded_in_blocks_and_appear_at_once() {
+    let place = large();
+    let local = place.export(&["-o", "rows.jsonl", "--page-size", "10", "--json"]).ok();
+    let remote =
+        place.export(&["-o", "s3://bucket/rows.jsonl", "--page-size", "10", "--json"]).ok();
+    assert!(fs::read(place.store.path("rows.jsonl")).unwrap() == place.world.read("rows.jsonl"));
+    let digest = |ran: &Ran| serde_json::from_str::<Value>(&ran.stdout).unwrap()["digest"].clone();
+    assert_eq!(digest(&local), digest(&remote));
+    assert_eq!(place.store.seen("partNumber="), 5);
+    assert_eq!(place.store.keys(), ["rows.jsonl"]);
+    assert_eq!(place.store.open_uploads(), 0);
+    let verify =
+        Ran::of(place.store.command(&place.world).args(["verify", "s3://bucket/rows.jsonl"]));
+    assert!(verify.stdout.contains("export with --manifest"), "{verify:?}");
+}
+
+#[test]
+fn uploads_that_a_killed_run_left_are_aborted_by_the_next() {
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+    for arguments in [&object[..], &prefix] {
+        let place = large();
+        place.kill_at(arguments, "partNumber=3", 1);
+        assert_eq!(place.store.open_uploads(), 1);
+        let data = |key: &String| key.ends_with(".jsonl") && !key.contains("upload-");
+        assert!(!place.store.keys().iter().any(data), "a part of it is seen");
+        place.export(arguments).ok();
+        assert_eq!(place.store.open_uploads(), 0);
+        let left: Vec<_> = place.store.keys();
+        assert!(left.iter().all(|key| !key.contains("upload-")), "{left:?}");
+    }
+    // So are those of a run that ends in order: here the store fails for good.
+    for arguments in [&object[..], &prefix] {
+        let place = large();
+        place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
+        let ran = place.export(arguments);
+        assert_eq!(ran.code, Some(74), "{ran:?}");
+        assert!(ran.stderr.contains("cause: AccessDenied: as scripted"), "{ran:?}");
+        assert_eq!(place.store.open_uploads(), 0);
+        assert_eq!(place.store.keys(), Vec::<String>::new());
+    }
+}
