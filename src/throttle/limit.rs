@@ -2,8 +2,8 @@
 //! Pure: it is told the time, and never waits, locks or reads a clock.
 //!
 //! The learned limit moves once a *round* (about one round trip), never by a single sample:
-//! pages differ in size. It doubles each round until something pushes back (slow start), then
-//! climbs by about one. Refusals cut it in proportion to their share of the round, so a lost
+//! pages differ in size. It multiplies each round while that brings more (slow start), then climbs
+//! by an eighth as long as nothing queues. Refusals cut it in proportion to their share of the round, so a lost
 //! request in a hundred costs little and a server that refuses everything is left alone.
 //!
 //! Rising latency has two causes that look alike: our requests queue at the server, or the server
@@ -14,6 +14,7 @@
 use std::fmt;
 use std::num::NonZeroU8;
 use std::str::FromStr;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -83,12 +84,16 @@ impl fmt::Display for Concurrency {
 }
 
 /// Where slow start begins. From less, a dataset of a hundred pages is half over before the limit has
-/// grown; from more, a server of two workers never shows its latency without a queue.
-const FIRST_LIMIT: usize = 8;
+/// grown.
+const FIRST_LIMIT: usize = 16;
 /// In slow start, an answer that takes no longer than this times the quickest says that there is no
-/// queue yet, and makes room for two more requests where others make room for one. A request that
-/// opens a connection takes two round trips and is none of them.
-const QUICK: f64 = 1.5;
+/// queue yet: a request that opens a connection takes two round trips, and a little more by chance.
+const QUICK: f64 = 2.5;
+/// For how many more requests such an answer makes room; others make room for one.
+const ROOM: usize = 3;
+/// After slow start a round is no shorter, however many requests it saw: in less, one thread that was
+/// kept from running for a moment looks like a queue, or like none.
+const SHORTEST_ROUND: Duration = Duration::from_millis(10);
 /// So few in flight are no queue worth a trial.
 const NO_QUEUE: f64 = 4.0;
 /// What the limit keeps above the load that fills the server exactly.
@@ -176,7 +181,8 @@ impl Limit {
             return;
         };
         // One round trip: a request that started in this round is back.
-        if adaptive.round.is_complete() && started.at >= adaptive.round.opened {
+        let is_long = adaptive.is_slow_start || now - adaptive.round.opened >= SHORTEST_ROUND;
+        if adaptive.round.is_complete() && is_long && started.at >= adaptive.round.opened {
             adaptive.end_round(in_flight, now);
         }
         let latency = (now - started.at).as_secs_f64().max(f64::EPSILON);
@@ -199,6 +205,8 @@ impl Limit {
 struct Adaptive {
     limit: usize,
     is_slow_start: bool,
+    /// The round with the most throughput, of those that said something about the limit.
+    best: Option<Seen>,
     round: Round,
     /// The latency of a request that does not queue.
     base: Option<f64>,
@@ -214,6 +222,8 @@ struct Adaptive {
 #[derive(Debug)]
 struct Round {
     opened: Instant,
+    /// The limit at that time.
+    limit: usize,
     /// How many requests must have finished for the round to be over.
     wanted: usize,
     successes: Sums,
@@ -253,6 +263,7 @@ impl Round {
     fn open(now: Instant, limit: usize, in_flight: usize) -> Self {
         Self {
             opened: now,
+            limit,
             wanted: limit.clamp(4, 32),
             successes: Sums::default(),
             pushed_back: 0,
@@ -262,6 +273,11 @@ impl Round {
 
     fn finished(&self) -> usize {
         self.successes.count + self.pushed_back
+    }
+
+    /// Whether the limit was reached, or nearly.
+    fn is_in_use(&self) -> bool {
+        self.limit < 2 * self.peak
     }
 
     fn is_complete(&self) -> bool {
@@ -274,6 +290,7 @@ impl Adaptive {
         Self {
             limit: FIRST_LIMIT,
             is_slow_start: true,
+            best: None,
             round: Round::open(now, FIRST_LIMIT, 0),
             base: None,
             quickest: f64::INFINITY,
@@ -296,11 +313,9 @@ impl Adaptive {
         match finish {
             Finish::Success => {
                 self.round.successes.add(load, latency);
-                let in_use = self.limit < 2 * self.round.peak;
                 let is_calm = self.round.pushed_back == 0 && self.trial.is_none();
-                if self.is_slow_start && in_use && is_calm {
-                    let step = if latency <= QUICK * self.quickest { 2 } else { 1 };
-                    self.limit = (self.limit + step).min(InFlight::MAX);
+                if self.is_slow_start && self.round.is_in_use() && is_calm {
+                    self.limit = (self.limit + self.room_after(latency)).min(InFlight::MAX);
                 }
                 self.quickest = self.quickest.min(latency);
             }
@@ -308,6 +323,18 @@ impl Adaptive {
                 self.round.pushed_back += 1;
             }
             Finish::PushedBack | Finish::Unmeasured => {}
+        }
+    }
+
+    /// For how many more requests an answer in slow start makes room.
+    fn room_after(&self, latency: f64) -> usize {
+        if latency < JITTER {
+            // There is next to no waiting that more requests could fill.
+            0
+        } else if latency <= QUICK * self.quickest {
+            ROOM
+        } else {
+            1
         }
     }
 
@@ -331,6 +358,7 @@ impl Adaptive {
         // A round without one success is an outage. It says nothing about the load that the
         // server takes when it is back, so that is found afresh.
         self.is_slow_start = self.round.successes.count == 0;
+        self.best = None;
     }
 
     fn judge(&mut self) {
@@ -338,16 +366,56 @@ impl Adaptive {
             return;
         };
         let base = self.lower_base(seen);
-        // In slow start the load doubles: there is no time to lose.
+        if self.is_slow_start && self.round.is_in_use() && self.is_enough(seen) {
+            return;
+        }
+        // In slow start the load multiplies: there is no time to lose.
         let may_try = self.is_slow_start || self.rounds_since_trial >= ROUNDS_BETWEEN_TRIALS;
         let is_overdue = self.rounds_since_trial >= ROUNDS_WITHOUT_TRIAL
             && seen.latency >= 2.0 * JITTER
             && seen.load >= NO_QUEUE;
         if is_overdue || may_try && seen.is_crowded(base) {
             self.begin_trial();
-        } else if !self.is_slow_start && self.round.peak >= self.limit && seen.is_calm(base) {
+        } else if !self.is_slow_start
+            && self.round.peak >= self.limit
+            && seen.is_calm(base)
+            && self.pays(seen)
+        {
             self.limit = (self.limit + (self.limit / 8).max(1)).min(InFlight::MAX);
         }
+    }
+
+    /// Whether slow start is over, because this round brought no more than one before with less in
+    /// flight, or because there is little to wait for.
+    fn is_enough(&mut self, seen: Seen) -> bool {
+        if seen.latency < JITTER {
+            self.is_slow_start = false;
+            self.best = Some(seen);
+            return true;
+        }
+        match self.best {
+            Some(best) if !seen.gains_on(best) => {
+                self.is_slow_start = false;
+                self.limit = self.limit.min((best.load * HEADROOM).ceil() as usize);
+                // What was best may have been a queue already.
+                self.begin_trial();
+                true
+            }
+            _ => {
+                self.best = Some(seen);
+                false
+            }
+        }
+    }
+
+    /// Whether what is in flight now is worth it, if it is so little work for the server that its
+    /// latency hardly tells: what takes longer may then be this process, which is busy otherwise.
+    fn pays(&mut self, seen: Seen) -> bool {
+        let is_better = self.best.is_none_or(|best| seen.gains_on(best));
+        if is_better {
+            self.best = Some(seen);
+        }
+        is_better || seen.latency >= JITTER
     }
 
     /// The base follows lower latencies. Higher ones raise it only after a trial.

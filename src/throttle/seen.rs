@@ -75,10 +75,15 @@ impl Seen {
         kept >= (1.0 + load) / 2.0 && before.latency - self.latency >= JITTER.max(chance)
     }
 
+    /// Whether what there is more of in load brought at least half as much in throughput, give or
+    /// take chance.
+    pub(super) fn gains_on(self, before: Self) -> bool {
+        let load = self.load / before.load;
+        self.load / self.surely() >= 0.99 * before.throughput() * (1.0 + load) / 2.0
+    }
+
     pub(super) fn is_calm(self, base: f64) -> bool {
-        self.surely() < base * CALM
-            || self.surely() < base + JITTER
-            || self.queue(base) < SHORT_QUEUE
+        self.surely() < base * CALM || self.queue(base) < SHORT_QUEUE
     }
 
     pub(super) fn is_crowded(self, base: f64) -> bool {

@@ -137,7 +137,7 @@ async fn a_dropped_permit_frees_its_place_and_teaches_nothing() {
     for _ in 0..1000 {
         drop(throttle.turn(1).await);
     }
-    assert_eq!((throttle.in_flight(), throttle.limit()), (0, 8));
+    assert_eq!((throttle.in_flight(), throttle.limit()), (0, 16));
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,22 +247,22 @@ async fn run(throttle: &Throttle, rounds: usize, latency: impl Fn(usize) -> Dura
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_start_doubles_each_round_trip() {
+async fn slow_start_makes_four_of_one_each_round_trip() {
     let throttle = Throttle::new(Concurrency::Auto, None);
-    for limit in [8, 16, 32, 64, 64] {
+    for limit in [16, 64, 64] {
         assert_eq!(throttle.limit(), limit);
         run(&throttle, 1, |_| Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_slow_start_a_quick_answer_makes_room_for_two_and_a_slow_one_for_one() {
+async fn in_slow_start_a_quick_answer_makes_room_for_three_and_a_slow_one_for_one() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     let mut permits = Vec::new();
-    for page in 0..8 {
+    for page in 0..16 {
         permits.push(throttle.turn(page).await);
     }
-    for (after, limit) in [(50, 10), (20, 12), (10, 13), (0, 14)] {
+    for (after, limit) in [(50, 19), (70, 22), (10, 23), (0, 24)] {
         sleep(Duration::from_millis(after)).await;
         permits.pop().unwrap().finish(Outcome::Success);
         assert_eq!(throttle.limit(), limit);
@@ -270,9 +270,28 @@ async fn in_slow_start_a_quick_answer_makes_room_for_two_and_a_slow_one_for_one(
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_start_ends_where_more_in_flight_brings_no_more() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    // A server that does 160 a second, however many it is asked for at once.
+    run(&throttle, 1, |_| Duration::from_millis(100)).await;
+    assert_eq!(throttle.limit(), 64);
+    run(&throttle, 2, |_| Duration::from_millis(400)).await;
+    assert!(throttle.limit() <= 20, "{}", throttle.limit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_little_to_wait_for_the_limit_climbs_an_eighth_at_a_time() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    for limit in [16, 16, 18, 20, 22] {
+        assert_eq!(throttle.limit(), limit);
+        run(&throttle, 3, |_| Duration::from_millis(4)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_few_milliseconds_more_never_shrink_the_limit() {
     let throttle = Throttle::new(Concurrency::Auto, None);
-    run(&throttle, 10, |_| Duration::from_millis(1)).await;
+    run(&throttle, 200, |_| Duration::from_millis(1)).await;
     for round in 0..100 {
         // Five times the base latency, and yet nothing.
         let time = Duration::from_millis(1 + round % 5);
@@ -289,7 +308,7 @@ async fn a_limit_that_is_not_reached_does_not_grow() {
         sleep(Duration::from_millis(50)).await;
         permit.finish(Outcome::Success);
     }
-    assert_eq!(throttle.limit(), 8);
+    assert_eq!(throttle.limit(), 16);
 }
 
 #[tokio::test(start_paused = true)]
