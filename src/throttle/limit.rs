@@ -84,7 +84,7 @@ impl fmt::Display for Concurrency {
 }
 
 /// Where slow start begins. From less, a dataset of a hundred pages is half over before the limit has
-/// grown.
+/// grown. A server that queues so few already shows it in the trial that ends slow start.
 const FIRST_LIMIT: usize = 16;
 /// In slow start, an answer that takes no longer than this times the quickest says that there is no
 /// queue yet: a request that opens a connection takes two round trips, and a little more by chance.

@@ -79,7 +79,8 @@ impl Seen {
     /// take chance.
     pub(super) fn gains_on(self, before: Self) -> bool {
         let load = self.load / before.load;
-        self.load / self.surely() >= 0.99 * before.throughput() * (1.0 + load) / 2.0
+        let throughput = self.load / self.surely().max(f64::EPSILON);
+        throughput >= 0.99 * before.throughput() * (1.0 + load) / 2.0
     }
 
     pub(super) fn is_calm(self, base: f64) -> bool {
