@@ -94,6 +94,9 @@ const ROOM: usize = 3;
 /// After slow start a round is no shorter, however many requests it saw: in less, one thread that was
 /// kept from running for a moment looks like a queue, or like none.
 const SHORTEST_ROUND: Duration = Duration::from_millis(10);
+/// Where answers take less, the limit stays: with 16 in flight that is 6,400 requests a second, about
+/// what one thread can take in.
+const NO_WAIT: f64 = 0.0025;
 /// So few in flight are no queue worth a trial.
 const NO_QUEUE: f64 = 4.0;
 /// What the limit keeps above the load that fills the server exactly.
@@ -415,7 +418,7 @@ impl Adaptive {
         if is_better {
             self.best = Some(seen);
         }
-        is_better || seen.latency >= JITTER
+        seen.latency >= JITTER || is_better && seen.latency >= NO_WAIT
     }
 
     /// The base follows lower latencies. Higher ones raise it only after a trial.

@@ -289,12 +289,19 @@ async fn where_there_is_little_to_wait_for_the_limit_climbs_an_eighth_at_a_time(
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_there_is_next_to_nothing_to_wait_for_the_limit_stays() {
+    let throttle = Throttle::new(Concurrency::Auto, None);
+    run(&throttle, 200, |_| Duration::from_millis(2)).await;
+    assert_eq!(throttle.limit(), 16);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_few_milliseconds_more_never_shrink_the_limit() {
     let throttle = Throttle::new(Concurrency::Auto, None);
-    run(&throttle, 200, |_| Duration::from_millis(1)).await;
+    run(&throttle, 200, |_| Duration::from_millis(3)).await;
     for round in 0..100 {
-        // Five times the base latency, and yet nothing.
-        let time = Duration::from_millis(1 + round % 5);
+        // Up to more than twice the base latency, and yet nothing.
+        let time = Duration::from_millis(3 + round % 5);
         run(&throttle, 1, |_| time).await;
         assert_eq!(throttle.limit(), 64);
     }
