@@ -3,8 +3,9 @@
 //!
 //! The learned limit moves once a *round* (about one round trip), never by a single sample:
 //! pages differ in size. It multiplies each round while that brings more (slow start), then climbs
-//! by an eighth as long as nothing queues. Refusals cut it in proportion to their share of the round, so a lost
-//! request in a hundred costs little and a server that refuses everything is left alone.
+//! by an eighth as long as nothing queues. Refusals cut it in proportion to their share of the
+//! round, so a lost request in a hundred costs little and a server that refuses everything is left
+//! alone.
 //!
 //! Rising latency has two causes that look alike: our requests queue at the server, or the server
 //! became slower for a reason of its own. A *trial* tells them apart: half the load for a moment.
@@ -193,7 +194,7 @@ impl Limit {
         adaptive.watch(started, finish, load, latency);
         adaptive.finish(started, finish, load, latency);
         // A whole round of refusals is no time to wait for the round trip.
-        if adaptive.round.pushed_back >= adaptive.round.wanted {
+        if adaptive.round.pushed_back >= adaptive.round.wanted() {
             adaptive.end_round(self.in_flight, now);
         }
     }
@@ -227,8 +228,6 @@ struct Round {
     opened: Instant,
     /// The limit at that time.
     limit: usize,
-    /// How many requests must have finished for the round to be over.
-    wanted: usize,
     successes: Sums,
     pushed_back: usize,
     /// The most that were in flight: a limit that was not reached proves nothing.
@@ -264,14 +263,7 @@ impl Cohort {
 
 impl Round {
     fn open(now: Instant, limit: usize, in_flight: usize) -> Self {
-        Self {
-            opened: now,
-            limit,
-            wanted: limit.clamp(4, 32),
-            successes: Sums::default(),
-            pushed_back: 0,
-            peak: in_flight,
-        }
+        Self { opened: now, limit, successes: Sums::default(), pushed_back: 0, peak: in_flight }
     }
 
     fn finished(&self) -> usize {
@@ -283,8 +275,13 @@ impl Round {
         self.limit < 2 * self.peak
     }
 
+    /// How many requests must have finished for the round to be over.
+    fn wanted(&self) -> usize {
+        self.limit.clamp(4, 32)
+    }
+
     fn is_complete(&self) -> bool {
-        self.finished() >= self.wanted
+        self.finished() >= self.wanted()
     }
 }
 

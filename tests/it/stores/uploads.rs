@@ -12,11 +12,12 @@ use super::{
 };
 use crate::support::{Ran, World};
 
+const OBJECT: &[&str] = &["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+const PREFIX: &[&str] = &["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
+
 #[test]
 fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
-    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
-    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
-    for arguments in [&object[..], &prefix] {
+    for arguments in [OBJECT, PREFIX] {
         let place = large();
         place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
         place.store.rule("DELETE /bucket/rows/x.jsonl?", Fate::Refused(403, "AccessDenied"));
@@ -65,9 +66,7 @@ fn large_objects_are_uploaded_in_blocks_and_appear_at_once() {
 
 #[test]
 fn uploads_that_a_killed_run_left_are_aborted_by_the_next() {
-    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
-    let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
-    for arguments in [&object[..], &prefix] {
+    for arguments in [OBJECT, PREFIX] {
         let place = large();
         place.kill_at(arguments, "partNumber=3", 1);
         assert_eq!(place.store.open_uploads(), 1);
@@ -79,7 +78,7 @@ fn uploads_that_a_killed_run_left_are_aborted_by_the_next() {
         assert!(left.iter().all(|key| !key.contains("upload-")), "{left:?}");
     }
     // So are those of a run that ends in order: here the store fails for good.
-    for arguments in [&object[..], &prefix] {
+    for arguments in [OBJECT, PREFIX] {
         let place = large();
         place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
         let ran = place.export(arguments);
