@@ -73,15 +73,17 @@ fn results_are_taken_by_their_bytes_before_there_are_too_many_of_them() {
 }
 
 #[test]
-fn no_more_jobs_wait_than_there_are_threads() {
-    let pool = Pool::<()>::new(3).unwrap();
-    let gate = Arc::new(Mutex::new(()));
-    let held = gate.lock().unwrap();
-    let running: Vec<_> = (0..3).map(|_| pool.submit(0, gated(&gate))).collect();
-    taken(&pool);
-    let waiting: Vec<_> = (0..3).map(|_| pool.submit(0, gated(&gate))).collect();
-    assert!(waits(&pool, &gate, held, 0));
-    running.into_iter().chain(waiting).for_each(|ticket| ticket.wait().unwrap());
+fn no_more_jobs_wait_than_sixteen_or_two_for_each_thread() {
+    for (threads, most) in [(1, 16), (3, 16), (8, 16), (9, 18)] {
+        let pool = Pool::<()>::new(threads).unwrap();
+        let gate = Arc::new(Mutex::new(()));
+        let held = gate.lock().unwrap();
+        let running: Vec<_> = (0..threads).map(|_| pool.submit(0, gated(&gate))).collect();
+        taken(&pool);
+        let waiting: Vec<_> = (0..most).map(|_| pool.submit(0, gated(&gate))).collect();
+        assert!(waits(&pool, &gate, held, 0));
+        running.into_iter().chain(waiting).for_each(|ticket| ticket.wait().unwrap());
+    }
 }
 
 #[test]
