@@ -15,6 +15,7 @@ mod journal;
 mod part;
 #[cfg(feature = "clouds")]
 mod remote;
+mod synced;
 
 use std::{
     fs::File,

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "clouds")]
 use super::remote::Upload;
+use super::synced::SyncedFile;
 use crate::{
     error::{Error, Result},
     sink::Output,
@@ -43,7 +44,7 @@ struct State {
 }
 
 enum Medium {
-    File(File),
+    File(SyncedFile),
     Stdout(Stdout),
     #[cfg(feature = "clouds")]
     Upload(Upload),
@@ -51,7 +52,7 @@ enum Medium {
 
 impl PartFile {
     pub(super) fn new(path: &Path, file: File) -> Self {
-        Self::over(path, Medium::File(file))
+        Self::over(path, Medium::File(SyncedFile::new(file)))
     }
 
     pub(super) fn stdout() -> Self {
@@ -90,7 +91,7 @@ impl PartFile {
             return Err(self.explain(error));
         }
         let done = state.medium.flush().and_then(|()| match state.medium.get_mut() {
-            Medium::File(file) => file.sync_all(),
+            Medium::File(file) => file.close(),
             Medium::Stdout(stdout) => stdout.flush(),
             #[cfg(feature = "clouds")]
             Medium::Upload(upload) => upload.close().map_err(io::Error::other),
