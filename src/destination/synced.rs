@@ -7,7 +7,6 @@
 use std::{
     fs::File,
     io::{self, Write},
-    mem,
     sync::mpsc::{self, SyncSender, TrySendError},
     thread::{self, JoinHandle},
 };
@@ -20,17 +19,14 @@ pub(super) struct SyncedFile {
     file: File,
     /// Written since an early sync was asked for.
     unsynced: u64,
-    early: Early,
+    early: Option<Early>,
     sync: fn(&File) -> io::Result<()>,
 }
 
-/// Syncs while the file is written.
-enum Early {
-    /// Nothing has been worth one.
-    Unused,
-    Running(SyncSender<()>, JoinHandle<io::Result<()>>),
-    /// It has ended with an error, or could not begin: closing does it all.
-    Ended(io::Result<()>),
+/// A thread that syncs while the file is written, until it is told no more or meets an error.
+struct Early {
+    wanted: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 impl SyncedFile {
@@ -39,28 +35,28 @@ impl SyncedFile {
     }
 
     fn with(file: File, sync: fn(&File) -> io::Result<()>) -> Self {
-        Self { file, unsynced: 0, early: Early::Unused, sync }
+        Self { file, unsynced: 0, early: None, sync }
     }
 
     /// Makes all bytes durable.
     pub(super) fn close(&mut self) -> io::Result<()> {
-        self.end_early()?;
+        if let Some(Early { wanted, thread }) = self.early.take() {
+            drop(wanted);
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))?;
+        }
         self.file.sync_all()
     }
 
     /// Asks for an early sync, without waiting for it or for the one before it.
     fn sync_early(&mut self) {
-        if matches!(self.early, Early::Unused) {
-            self.early = self.start().unwrap_or(Early::Ended(Ok(())));
+        if self.early.is_none() {
+            // Without a thread, closing does it all.
+            self.early = self.start().ok();
         }
-        match &self.early {
-            Early::Running(wanted, _) => match wanted.try_send(()) {
-                Ok(()) => self.unsynced = 0,
-                // One is asked for already, and the next write asks again.
-                Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Disconnected(())) => self.early = Early::Ended(self.end_early()),
-            },
-            Early::Unused | Early::Ended(_) => self.unsynced = 0,
+        let asked = self.early.as_ref().map(|early| early.wanted.try_send(()));
+        // While one is asked for already, the next write asks again.
+        if !matches!(asked, Some(Err(TrySendError::Full(())))) {
+            self.unsynced = 0;
         }
     }
 
@@ -69,19 +65,7 @@ impl SyncedFile {
         let (wanted, syncs) = mpsc::sync_channel(1);
         let run = move || syncs.into_iter().try_for_each(|()| sync(&file));
         let thread = thread::Builder::new().name("sync".to_owned()).spawn(run)?;
-        Ok(Early::Running(wanted, thread))
-    }
-
-    /// Waits for the early sync that runs, if any; says what the first one that failed met.
-    fn end_early(&mut self) -> io::Result<()> {
-        match mem::replace(&mut self.early, Early::Ended(Ok(()))) {
-            Early::Unused => Ok(()),
-            Early::Ended(result) => result,
-            Early::Running(wanted, thread) => {
-                drop(wanted);
-                thread.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))
-            }
-        }
+        Ok(Early { wanted, thread })
     }
 }
 
@@ -125,7 +109,7 @@ mod tests {
             file.sync_data()
         });
         write(&mut file, 7);
-        assert!(matches!(file.early, Early::Unused));
+        assert!(file.early.is_none());
         write(&mut file, 30);
         file.close().unwrap();
         let syncs = SYNCS.load(Ordering::SeqCst);

@@ -1,8 +1,8 @@
 //! Threads that encode side by side: jobs go in, each gives a [`Ticket`], results are taken in order.
 //!
-//! Whoever submits waits while many jobs wait, or while those that wait and run hold the budget's
-//! bytes: what is held is bounded, and there is work for a thread that becomes free. Never reorders
-//! results: a ticket is its job's.
+//! Whoever submits waits while sixteen jobs wait, or two for each thread, or while those that wait and
+//! run hold the budget's bytes: what is held is bounded, and there is work for a thread that becomes
+//! free. Never reorders results: a ticket is its job's.
 
 use std::{
     collections::VecDeque,
@@ -22,15 +22,13 @@ const LEAST_BYTES: usize = 64 << 20;
 
 /// Jobs that may wait, at least. With as many as there are threads, these ran dry whenever whoever
 /// submits, or reads from the network for it, had to wait for a processor: on two cores that left a
-/// fifth of their time idle, and 16 jobs of a megabyte leave a tenth. More change nothing.
+/// fifth of their time idle, and 16 Parquet pages leave a tenth. More change nothing.
 const LEAST_WAITING: usize = 16;
 
 /// A pool whose threads each keep a `W`: what jobs can use again, such as a codec's tables.
 pub(super) struct Pool<W> {
     shared: Arc<Shared<W>>,
     threads: Vec<thread::JoinHandle<()>>,
-    /// Jobs that may wait.
-    most: usize,
     /// Bytes that may wait or run.
     budget: usize,
 }
@@ -94,7 +92,7 @@ impl<W: Default + Send + 'static> Pool<W> {
     ) -> Result<Self> {
         let queue = Mutex::new(Queue::default());
         let shared = Shared { queue, filled: Condvar::new(), drained: Condvar::new() };
-        let mut pool = Self { shared: Arc::new(shared), threads: Vec::new(), most: 0, budget: 0 };
+        let mut pool = Self { shared: Arc::new(shared), threads: Vec::new(), budget: 0 };
         for _ in 0..threads.max(1) {
             let shared = pool.shared.clone();
             match start(Box::new(move || shared.serve())) {
@@ -104,7 +102,6 @@ impl<W: Default + Send + 'static> Pool<W> {
                 Err(error) => return Err(Error::io("start", "a thread to encode on")(error)),
             }
         }
-        pool.most = LEAST_WAITING.max(2 * pool.threads.len());
         pool.budget = LEAST_BYTES.max(THREAD_BYTES * pool.threads.len());
         Ok(pool)
     }
@@ -120,8 +117,9 @@ impl<W: Default + Send + 'static> Pool<W> {
             // Nobody waits for a result after a failure elsewhere.
             drop(sender.send(work(workspace)));
         });
+        let waiting = LEAST_WAITING.max(2 * self.threads.len());
         let mut queue = self.shared.queue();
-        while queue.jobs.len() >= self.most || queue.in_flight >= self.budget {
+        while queue.jobs.len() >= waiting || queue.in_flight >= self.budget {
             #[cfg(test)]
             {
                 queue.waiting += 1;

@@ -95,8 +95,8 @@ const ROOM: usize = 3;
 /// After slow start a round is no shorter, however many requests it saw: in less, one thread that was
 /// kept from running for a moment looks like a queue, or like none.
 const SHORTEST_ROUND: Duration = Duration::from_millis(10);
-/// Where answers take less, the limit stays: with 16 in flight that is 6,400 requests a second, about
-/// what one thread can take in.
+/// Where answers take less, the limit stays: 16 in flight are 6,400 requests a second or more by then,
+/// and to ask for more at once was no faster and made the caches colder.
 const NO_WAIT: f64 = 0.0025;
 /// So few in flight are no queue worth a trial.
 const NO_QUEUE: f64 = 4.0;
