@@ -189,6 +189,11 @@ impl ExportPlan {
         if whole { Completeness::Proven } else { Completeness::Partial }
     }
 
+    /// Whether what was written is recorded in a manifest.
+    pub(crate) fn has_manifest(&self) -> bool {
+        self.options.manifest || matches!(self.target, Target::Directory(_))
+    }
+
     /// What a file says about itself, which holds these rows of the export.
     pub(crate) fn facts(&self, count: u64, first_row: u64, rows: u64, digest: Digest) -> Facts {
         Facts {

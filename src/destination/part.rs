@@ -1,4 +1,5 @@
-//! A file in the making: bytes are counted and hashed on their way, and are durable once closed.
+//! A file in the making: bytes are counted on their way, hashed if somebody wants to know, and are
+//! durable once closed.
 
 use std::{
     fmt,
@@ -25,6 +26,14 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closed {
     pub(crate) bytes: u64,
+    /// If it was [`hashed`](PartFile::hashed).
+    pub(crate) sha256: Option<String>,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Examined {
+    pub(crate) bytes: u64,
     pub(crate) sha256: String,
 }
 
@@ -37,7 +46,7 @@ pub(crate) struct PartFile {
 
 struct State {
     medium: BufWriter<Medium>,
-    sha256: Sha256,
+    sha256: Option<Sha256>,
     bytes: u64,
     /// Kept because encoders wrap it beyond recognition.
     failure: Option<io::Error>,
@@ -67,11 +76,18 @@ impl PartFile {
     fn over(path: &Path, medium: Medium) -> Self {
         let state = State {
             medium: BufWriter::with_capacity(BUFFER, medium),
-            sha256: Sha256::new(),
+            sha256: None,
             bytes: 0,
             failure: None,
         };
         Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The same, empty still, with its SHA-256 taken on the way: a fiftieth of an export's work, and
+    /// for nothing where no manifest records it.
+    pub(crate) fn hashed(self) -> Self {
+        self.state().sha256 = Some(Sha256::new());
+        self
     }
 
     pub(crate) fn writer(&self) -> Output {
@@ -97,8 +113,8 @@ impl PartFile {
             Medium::Upload(upload) => upload.close().map_err(io::Error::other),
         });
         done.map_err(|error| self.explain(error))?;
-        let sha256 = std::mem::take(&mut state.sha256).finalize();
-        Ok(Closed { bytes: state.bytes, sha256: hex(&sha256) })
+        let sha256 = state.sha256.take().map(|sha256| hex(&sha256.finalize()));
+        Ok(Closed { bytes: state.bytes, sha256 })
     }
 
     fn explain(&self, error: io::Error) -> Error {
@@ -124,7 +140,9 @@ impl Write for PartFile {
         let mut state = self.state();
         match state.medium.write(bytes) {
             Ok(written) => {
-                state.sha256.update(&bytes[..written]);
+                if let Some(sha256) = &mut state.sha256 {
+                    sha256.update(&bytes[..written]);
+                }
                 state.bytes += written as u64;
                 Ok(written)
             }
@@ -186,11 +204,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Bytes and SHA-256 of what a file holds.
-pub(crate) fn examine(file: &mut impl Read) -> io::Result<Closed> {
+pub(crate) fn examine(file: &mut impl Read) -> io::Result<Examined> {
     let mut sha256 = Sha256::new();
     let mut file = BufReader::with_capacity(BUFFER, file);
     let bytes = io::copy(&mut file, &mut HashWriter(&mut sha256))?;
-    Ok(Closed { bytes, sha256: hex(&sha256.finalize()) })
+    Ok(Examined { bytes, sha256: hex(&sha256.finalize()) })
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

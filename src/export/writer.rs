@@ -179,7 +179,10 @@ impl Writer {
     fn open_part(&mut self, page: u64) -> Result<()> {
         let index = self.parts.len();
         let encoding = self.plan.encoding;
-        let file = self.destination.create(index, encoding.extension())?;
+        let mut file = self.destination.create(index, encoding.extension())?;
+        if self.plan.has_manifest() {
+            file = file.hashed();
+        }
         let ids = self.destination.create_ids(index, encoding.extension())?;
         let (schema, output) = (self.builder.schema(), file.writer());
         let sink = match self.plan.target {
@@ -235,7 +238,8 @@ impl Writer {
             last_page: part.last_page,
             rows,
             bytes: closed.bytes,
-            sha256: closed.sha256,
+            // Without a manifest nobody reads the record.
+            sha256: closed.sha256.unwrap_or_default(),
             digest: part.digest.to_string(),
         };
         // A page that the limit has cut would look like a short one to the proof of a later run.
