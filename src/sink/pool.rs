@@ -1,8 +1,8 @@
 //! Threads that encode side by side: jobs go in, each gives a [`Ticket`], results are taken in order.
 //!
-//! Whoever submits waits while sixteen jobs wait, or two for each thread, or while those that wait and
-//! run hold the budget's bytes: what is held is bounded, and there is work for a thread that becomes
-//! free. Never reorders results: a ticket is its job's.
+//! Whoever submits waits while the jobs that wait or run hold the budget's bytes: what is held is
+//! bounded, and there is work for a thread that becomes free. The threads give way to those that feed
+//! them. Never reorders results: a ticket is its job's.
 
 use std::{
     collections::VecDeque,
@@ -17,13 +17,14 @@ use crate::error::{Error, Result};
 /// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
 /// Arrow batch of 4 MiB, so that every thread has one and half of them the next.
 const THREAD_BYTES: usize = 6 << 20;
-/// The same of all threads, at least: with few threads it is their number that bounds usual jobs.
-const LEAST_BYTES: usize = 64 << 20;
+/// The same of all threads, at least: six Parquet pages. With four, threads ran dry whenever whoever
+/// submits, or reads from the network for it, had to wait for a processor; with eight nothing changes.
+const LEAST_BYTES: usize = 12 << 20;
 
-/// Jobs that may wait, at least. With as many as there are threads, these ran dry whenever whoever
-/// submits, or reads from the network for it, had to wait for a processor: on two cores that left a
-/// fifth of their time idle, and 16 Parquet pages leave a tenth. More change nothing.
-const LEAST_WAITING: usize = 16;
+/// What an encoder's thread adds to its niceness: it gets a third of the time of a thread that it
+/// competes with. More changes nothing, and gives way to other processes as well.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
 
 /// A pool whose threads each keep a `W`: what jobs can use again, such as a codec's tables.
 pub(super) struct Pool<W> {
@@ -54,7 +55,7 @@ struct Shared<W> {
     queue: Mutex<Queue<W>>,
     /// For the threads: a job came, or the end.
     filled: Condvar,
-    /// For whoever submits: a job was taken, or is done.
+    /// For whoever submits: a job is done.
     drained: Condvar,
 }
 
@@ -117,9 +118,8 @@ impl<W: Default + Send + 'static> Pool<W> {
             // Nobody waits for a result after a failure elsewhere.
             drop(sender.send(work(workspace)));
         });
-        let waiting = LEAST_WAITING.max(2 * self.threads.len());
         let mut queue = self.shared.queue();
-        while queue.jobs.len() >= waiting || queue.in_flight >= self.budget {
+        while queue.in_flight >= self.budget {
             #[cfg(test)]
             {
                 queue.waiting += 1;
@@ -179,12 +179,12 @@ impl<W: Default + Send + 'static, T: Send + 'static> Ordered<W, T> {
 
 impl<W: Default> Shared<W> {
     fn serve(&self) {
+        give_way();
         let mut workspace = W::default();
         let mut queue = self.queue();
         loop {
             if let Some(Job { work, cost }) = queue.jobs.pop_front() {
                 drop(queue);
-                self.drained.notify_one();
                 // A panic is told by the ticket; the thread is needed for the jobs that follow.
                 if catch_unwind(AssertUnwindSafe(|| work(&mut workspace))).is_err() {
                     workspace = W::default();
@@ -199,6 +199,14 @@ impl<W: Default> Shared<W> {
             }
         }
     }
+}
+
+/// Lets the threads that feed the encoders go first, where a thread has a priority of its own: with
+/// too few processors for all, encoders that went first would only run dry sooner.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    // If it is refused, the work is the same and takes a little longer.
+    let _ = rustix::process::nice(NICE);
 }
 
 impl<W> Shared<W> {
