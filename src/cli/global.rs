@@ -28,8 +28,8 @@ pub(crate) struct Global {
     /// Allow plain http to another machine: the key crosses the network unencrypted
     #[arg(long, global = true)]
     allow_http: bool,
-    /// Requests in flight at once: auto finds what the API sustains, a number fixes it [default:
-    /// auto]
+    /// Requests in flight at once: auto finds what the API sustains, a number fixes it from the first
+    /// moment on, before it is known how many pages there are [default: auto]
     #[arg(long, global = true, value_name = "auto|1..64", value_parser = parse::concurrency)]
     concurrency: Option<Concurrency>,
     /// Start no more requests than this, such as 20/s or 600/min [default: as the API allows]

@@ -116,11 +116,15 @@ impl Directory {
         }
     }
 
+    pub(super) fn is_fresh(&self) -> bool {
+        self.staged.is_none() && !disk::staging_path(&self.target).exists()
+    }
+
     pub(super) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
-        let root = disk::staging_path(&self.target);
-        if self.staged.is_none() && !root.exists() {
+        if self.is_fresh() {
             return Ok(Vec::new());
         }
+        let root = disk::staging_path(&self.target);
         let mut staged = match self.staged.take() {
             Some(staged) => staged,
             None => Staged {

@@ -140,6 +140,16 @@ impl Destination {
         std::mem::replace(self, Self::Stdout)
     }
 
+    /// Whether it is certain before [`resume`](Self::resume) that nothing can be kept.
+    pub(crate) fn is_fresh(&self) -> bool {
+        match self {
+            Self::Directory(directory) => directory.is_fresh(),
+            #[cfg(feature = "clouds")]
+            Self::Prefix(_) => false,
+            _ => true,
+        }
+    }
+
     /// Takes the lock where an interrupted run left something, and says what can be kept of it.
     pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
         match self {

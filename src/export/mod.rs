@@ -33,7 +33,7 @@ use crate::{
     error::{Error, Result},
     location::Target,
     manifest::{Completeness, Manifest, Tool},
-    paginator::{Begin, Ids, KeptPages, Pages, StreamOptions},
+    paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions},
     plan::{ExportOptions, ExportPlan},
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
@@ -267,18 +267,21 @@ impl Export {
         started_at: &str,
         mut stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<(Manifest, u64)> {
+        let options = &self.plan.options;
+        let (stream, fresh) = (self.stream_options(), destination.is_fresh());
+        let first = self.client.first_of(options.dataset, &options.query, &stream, fresh);
         let first = select! {
-            page = self.first_page() => page?,
+            first = first => first?,
             error = stop.as_mut() => return Err(error),
         };
-        let (count, page_rows) = (first.count(), full_page(&first));
+        let (count, page_rows) = (first.page().count(), full_page(first.page()));
         let plan = self.plan.fingerprint(self.client.base_url());
         let header = Header { plan, count, started_at: started_at.to_owned() };
         let kept = self.open(destination, &header, stop.as_mut()).await?;
-        self.announce(&first, &kept);
+        self.announce(first.page(), &kept);
 
         let started_at = header.started_at.clone();
-        let mut pages = self.pages(first, &kept);
+        let mut pages = self.pages(first, &kept, stream);
         let (sender, receiver) = mpsc::channel(HANDOVER);
         let (stopper, staged) = (destination.stopper(), destination.take());
         let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
@@ -370,14 +373,25 @@ impl Export {
         self.client.first_page(options.dataset, &options.query, page, options.page_size).await
     }
 
-    fn pages(&self, first: Page, kept: &[Kept]) -> Pages {
+    fn stream_options(&self) -> StreamOptions {
+        let options = &self.plan.options;
+        StreamOptions {
+            page_size: options.page_size,
+            pages: options.pages,
+            limit: options.limit,
+            prefetch_bytes: options.prefetch_bytes,
+            ..StreamOptions::default()
+        }
+    }
+
+    fn pages(&self, first: First, kept: &[Kept], stream: StreamOptions) -> Pages {
         let options = &self.plan.options;
         let kept = kept
             .iter()
             .map(|kept| KeptPages {
                 facts: PageFacts {
                     pages: kept.part.first_page..=kept.part.last_page,
-                    count: first.count(),
+                    count: first.page().count(),
                     has_next: kept.has_next,
                 },
                 rows: kept.part.rows,
@@ -385,13 +399,6 @@ impl Export {
                 ids: kept.ids.clone(),
             })
             .collect();
-        let stream = StreamOptions {
-            page_size: options.page_size,
-            pages: options.pages,
-            limit: options.limit,
-            prefetch_bytes: options.prefetch_bytes,
-            ..StreamOptions::default()
-        };
         let temp_dir = self.plan.temp_dir();
         let ids = Ids::Spilling { limit_bytes: DEFAULT_LIMIT_BYTES, temp_dir };
         let begin = Begin { first: Some(first), ids, kept };

@@ -6,6 +6,7 @@
 use std::{io::Write, sync::Arc};
 
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::{
     batch::{BatchBuilder, BatchSize},
@@ -137,10 +138,8 @@ impl Writer {
             self.open_part(page.number())?;
         }
         let before = self.builder.pushed_bytes();
-        let mut ids = Vec::with_capacity(16 * page.len());
         for row in page.rows() {
             self.builder.push(&row);
-            ids.extend_from_slice(row.id.as_bytes());
             if self.builder.is_full() {
                 self.flush()?;
             }
@@ -149,6 +148,7 @@ impl Writer {
         let pushed = self.builder.pushed_bytes() - before;
         let Some(part) = &mut self.open else { return Ok(()) };
         if let Some(file) = &mut part.ids {
+            let ids: Vec<u8> = page.ids().flat_map(Uuid::into_bytes).collect();
             // What went wrong comes to light when the file is closed.
             drop(file.write_all(&ids));
         }

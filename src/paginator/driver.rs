@@ -2,33 +2,25 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::{
-    select,
-    sync::mpsc,
-    task::{JoinError, JoinSet},
-};
+use tokio::{select, sync::mpsc, task::JoinSet};
 use uuid::Uuid;
 
 use super::{
+    ahead::{Fetch, Fetched, First, Tasks, held},
     options::{Begin, StreamOptions},
     watch::Watch,
 };
 use crate::{
-    budget::{Budget, Room},
-    client::{Client, Page, PageRequest, Query},
+    budget::Budget,
+    client::{Client, Page, Query},
     error::{Error, Result},
     throttle::Permit,
 };
 
-/// Memory that a page holds for each row beside the body, roughly.
-const ROW_OVERHEAD: usize = 160;
-
 pub(super) struct Driver {
-    client: Client,
-    dataset: Uuid,
+    fetch: Fetch,
     query: Arc<Query>,
     options: StreamOptions,
-    budget: Budget,
     begin: Begin,
 }
 
@@ -39,7 +31,7 @@ struct Flight {
     /// The next page to hand on.
     due: u64,
     last: u64,
-    tasks: JoinSet<(u64, Result<Page>)>,
+    tasks: Tasks,
     ready: BTreeMap<u64, Page>,
     /// What a page is expected to hold, from those that came.
     estimate: usize,
@@ -53,13 +45,13 @@ impl Driver {
         dataset: Uuid,
         query: Query,
         options: StreamOptions,
-        mut begin: Begin,
+        begin: Begin,
     ) -> Self {
-        let budget = Budget::new(options.prefetch_bytes);
-        if let Some(page) = &mut begin.first {
-            page.hold(budget.hold(held(page)));
-        }
-        Self { client, dataset, query: Arc::new(query), options, budget, begin }
+        let query = Arc::new(query);
+        let budget = begin.first.as_ref().map(|first| first.budget.clone());
+        let budget = budget.unwrap_or_else(|| Budget::new(options.prefetch_bytes));
+        let fetch = Fetch::new(client, dataset, query.clone(), &options, budget);
+        Self { fetch, query, options, begin }
     }
 
     /// Sends every page in order; returns when the last was taken and the proof holds.
@@ -67,27 +59,24 @@ impl Driver {
         self.query.validate()?;
         self.options.validate()?;
         let watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
-        let page = match self.begin.first.take() {
-            Some(page) => page,
-            None => {
-                let first = self.options.pages.first();
-                self.budget.set_due(first);
-                self.fetch(first, None, self.budget.room(first, 0)).await?
-            }
+        let first = match self.begin.first.take() {
+            Some(first) => first,
+            None => self.fetch.first(&self.options, self.begin.kept.is_empty()).await?,
         };
-        let (mut watch, kept_pages) = watch.keep(&self.begin.kept, &page).await?;
+        let (mut watch, kept_pages) = watch.keep(&self.begin.kept, &first.page).await?;
         if watch.violated() {
             return watch.finish().await;
         }
-        let count = page.count();
-        let mut flight = self.flight(page, kept_pages, watch.boundary.is_some());
-        self.budget.set_due(flight.due);
+        let count = first.page.count();
+        let mut flight = self.flight(first, kept_pages, watch.boundary.is_some());
+        let (client, budget) = (&self.fetch.client, &self.fetch.budget);
+        budget.set_due(flight.due);
         while flight.due <= flight.last {
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
             let within = ahead == 0 || ahead < self.options.prefetch_pages as u64;
             let wanted = flight.next <= flight.last && within;
-            let fits = ahead == 0 || self.budget.fits(flight.estimate);
+            let fits = ahead == 0 || budget.fits(flight.estimate);
             select! {
                 biased;
                 Some(fetched) = flight.tasks.join_next() => match flight.land(fetched)? {
@@ -96,7 +85,7 @@ impl Driver {
                 },
                 slot = sender.reserve(), if flight.ready.contains_key(&flight.due) => {
                     let (Ok(slot), Some(page)) = (slot, flight.take_due()) else { return Ok(()) };
-                    self.budget.set_due(flight.due);
+                    budget.set_due(flight.due);
                     if watch.is_kept(&page) {
                         if watch.violated() {
                             break;
@@ -108,10 +97,10 @@ impl Driver {
                     }
                     slot.send(flight.within_limit(page));
                 }
-                permit = self.client.acquire(flight.next), if wanted && fits => {
+                permit = client.acquire(flight.next), if wanted && fits => {
                     self.start(&mut flight, permit?);
                 }
-                () = self.budget.freed(), if wanted && !fits => {}
+                () = budget.freed(), if wanted && !fits => {}
                 else => return Err(Error::Internal("no page is on its way".to_owned())),
             }
         }
@@ -120,7 +109,8 @@ impl Driver {
     }
 
     /// The plan of the flight, from the first page: how many pages there are tells only the API.
-    fn flight(&self, page: Page, kept_pages: u64, look_back: bool) -> Flight {
+    fn flight(&self, first: First, kept_pages: u64, look_back: bool) -> Flight {
+        let First { page, ahead, next, .. } = first;
         let first = page.number();
         let rows = page.len() as u64;
         let pages = if page.has_next() && rows > 0 { page.count().div_ceil(rows) } else { first };
@@ -143,7 +133,7 @@ impl Driver {
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
         };
         if due == first {
-            flight.next += 1;
+            (flight.tasks, flight.next) = (ahead, next);
             flight.ready.insert(first, page);
         }
         flight
@@ -151,29 +141,10 @@ impl Driver {
 
     fn start(&self, flight: &mut Flight, permit: Permit) {
         let number = flight.next;
-        let page = self.fetch(number, Some(permit), self.budget.room(number, flight.estimate));
+        let room = self.fetch.budget.room(number, flight.estimate);
+        let page = self.fetch.page(number, Some(permit), room);
         flight.tasks.spawn(async move { (number, page.await) });
         flight.next += 1;
-    }
-
-    fn fetch(
-        &self,
-        page: u64,
-        permit: Option<Permit>,
-        mut room: Room,
-    ) -> impl Future<Output = Result<Page>> + Send + 'static {
-        let client = self.client.clone();
-        let wanted = PageRequest {
-            dataset: self.dataset,
-            query: self.query.clone(),
-            page,
-            page_size: self.options.page_size,
-        };
-        async move {
-            let mut page = client.page(wanted, permit, Some(&mut room)).await?;
-            page.hold(room.into_hold(held(&page)));
-            Ok(page)
-        }
     }
 }
 
@@ -185,9 +156,13 @@ enum Landed {
 }
 
 impl Flight {
-    fn land(&mut self, fetched: Result<(u64, Result<Page>), JoinError>) -> Result<Landed> {
+    fn land(&mut self, fetched: Fetched) -> Result<Landed> {
         let (number, page) =
             fetched.map_err(|error| Error::Internal(format!("fetching a page: {error}")))?;
+        if number > self.last {
+            // Asked for before it was known that there are no more.
+            return Ok(Landed::Page);
+        }
         let page = match page {
             Err(Error::Api(error)) if error.is_missing() => return Ok(Landed::Gone(number)),
             page => page?,
@@ -213,8 +188,4 @@ impl Flight {
         self.left -= page.len() as u64;
         page
     }
-}
-
-fn held(page: &Page) -> usize {
-    page.bytes() + page.len() * ROW_OVERHEAD
 }

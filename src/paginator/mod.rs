@@ -13,6 +13,7 @@
 //!
 //! Knows nothing of Arrow, of files or of progress bars.
 
+mod ahead;
 mod driver;
 mod kept;
 mod options;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+pub(crate) use self::ahead::First;
 use self::driver::Driver;
 pub(crate) use self::options::{Begin, Ids, KeptPages};
 pub use self::options::{PageRange, StreamOptions};

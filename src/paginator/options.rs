@@ -2,8 +2,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use super::ahead::First;
 use crate::{
-    client::Page,
     error::{Error, Result},
     proof::{IdSet, PageFacts},
 };
@@ -155,7 +155,7 @@ impl StreamOptions {
 #[derive(Debug, Default)]
 pub(crate) struct Begin {
     /// The first page of the range, fetched already.
-    pub(crate) first: Option<Page>,
+    pub(crate) first: Option<First>,
     pub(crate) ids: Ids,
     /// Parts of an interrupted run, in order.
     pub(crate) kept: Vec<KeptPages>,

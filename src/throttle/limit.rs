@@ -27,7 +27,9 @@ pub enum Concurrency {
     /// As many as the server sustains, found while requests run.
     #[default]
     Auto,
-    /// Exactly this many.
+    /// Exactly this many, from the first moment on: beside a first page that takes longer than 25 ms the
+    /// next ones are asked for before it is known whether they exist, unless a rate was given. A dataset
+    /// with fewer pages answers the others with 404, which is no error.
     Fixed(InFlight),
 }
 

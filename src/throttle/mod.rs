@@ -33,6 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
     state: Arc<Mutex<State>>,
+    fixed: Option<usize>,
 }
 
 /// How a request went.
@@ -97,7 +98,12 @@ enum Gate {
 impl Throttle {
     pub(crate) fn new(concurrency: Concurrency, rate: Option<Rate>) -> Self {
         let now = Instant::now();
+        let fixed = match (concurrency, rate) {
+            (Concurrency::Fixed(number), None) => Some(number.get()),
+            _ => None,
+        };
         Self {
+            fixed,
             state: Arc::new(Mutex::new(State {
                 limit: Limit::new(concurrency, now),
                 pace: Pace::new(rate, now),
@@ -137,6 +143,12 @@ impl Throttle {
     /// How many requests hold a permit.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().limit.in_flight()
+    }
+
+    /// How many requests may be in flight from the first moment on: a number that was fixed, where the
+    /// pace was not.
+    pub(crate) fn fixed_limit(&self) -> Option<usize> {
+        self.fixed
     }
 
     /// How many may hold one at present.

@@ -118,11 +118,12 @@ impl<'de> Visitor<'de> for RowVisitor {
 /// is none of them.
 pub(super) fn known_field(quoted: &str) -> Option<usize> {
     let is = |name: &str| FIELDS.iter().position(|field| *field == name);
-    if quoted.contains('\\') {
+    let known = is(quoted.get(1..quoted.len() - 1)?);
+    if known.is_none() && quoted.contains('\\') {
         let Name(name) = serde_json::from_str(quoted).ok()?;
         return is(&name);
     }
-    is(quoted.get(1..quoted.len() - 1)?)
+    known
 }
 
 /// A string, borrowed where it has no escapes: `Cow<str>` inside an `Option` would always copy.

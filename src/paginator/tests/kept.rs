@@ -2,9 +2,12 @@
 
 use std::{fs, path::Path};
 
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::{
-    paginator::{Begin, Ids, KeptPages},
+    budget::Budget,
+    paginator::{Begin, First, Ids, KeptPages},
     proof::PageFacts,
 };
 
@@ -20,6 +23,12 @@ fn part(folder: &Path, pages: std::ops::RangeInclusive<u64>, count: u64) -> Kept
 
 fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {
     let client = Client::scripted(api.clone(), Throttle::new("1".parse().unwrap(), None));
+    let first = first.map(|page| First {
+        budget: Budget::new(1 << 20),
+        ahead: JoinSet::new(),
+        next: page.number() + 1,
+        page,
+    });
     let begin = Begin { first, ids: Ids::InMemory, kept };
     client.pages_after(begin, Uuid::nil(), Query::default(), options(1 << 20))
 }

@@ -1,0 +1,138 @@
+//! The first page, and those that are asked for beside it: before it has told how many there are, a
+//! number in flight that was fixed is made use of, which saves a round trip and the time that
+//! connections take to open.
+//!
+//! Pages that turn out not to be there are forgotten. Never with `auto`, which has learned nothing yet
+//! and asks nobody in vain, nor beside a page that comes at once.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    select,
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
+use uuid::Uuid;
+
+use super::options::StreamOptions;
+use crate::{
+    budget::{Budget, Room},
+    client::{Client, Page, PageRequest, Query},
+    error::Result,
+    throttle::Permit,
+};
+
+/// How long the first page is waited for by itself: from nearby there is nothing to save.
+const SOON: Duration = Duration::from_millis(25);
+/// Memory that a page holds for each row beside the body, roughly.
+const ROW_OVERHEAD: usize = 160;
+
+/// Fetches pages of one dataset within one budget.
+#[derive(Debug, Clone)]
+pub(super) struct Fetch {
+    pub(super) client: Client,
+    pub(super) budget: Budget,
+    dataset: Uuid,
+    query: Arc<Query>,
+    page_size: u32,
+}
+
+/// The first page of a stream, and what was asked for beside it.
+#[derive(Debug)]
+pub(crate) struct First {
+    pub(super) page: Page,
+    pub(super) budget: Budget,
+    pub(super) ahead: Tasks,
+    /// The first page that was not asked for.
+    pub(super) next: u64,
+}
+
+/// Pages that are being fetched.
+pub(super) type Tasks = JoinSet<(u64, Result<Page>)>;
+/// What one of them came to.
+pub(super) type Fetched = Result<(u64, Result<Page>), JoinError>;
+
+pub(super) fn held(page: &Page) -> usize {
+    page.bytes() + page.len() * ROW_OVERHEAD
+}
+
+impl Fetch {
+    pub(super) fn new(
+        client: Client,
+        dataset: Uuid,
+        query: Arc<Query>,
+        options: &StreamOptions,
+        budget: Budget,
+    ) -> Self {
+        Self { client, budget, dataset, query, page_size: options.page_size }
+    }
+
+    pub(super) fn page(
+        &self,
+        number: u64,
+        permit: Option<Permit>,
+        mut room: Room,
+    ) -> impl Future<Output = Result<Page>> + Send + 'static {
+        let client = self.client.clone();
+        let (dataset, query, page_size) = (self.dataset, self.query.clone(), self.page_size);
+        async move {
+            let wanted = PageRequest { dataset, query, page: number, page_size };
+            let mut page = client.page(wanted, permit, Some(&mut room)).await?;
+            page.hold(room.into_hold(held(&page)));
+            Ok(page)
+        }
+    }
+
+    /// The first page that the options want; and if others may come beside it, those, should it take
+    /// its time.
+    pub(super) async fn first(&self, options: &StreamOptions, beside: bool) -> Result<First> {
+        let number = options.pages.first();
+        self.budget.set_due(number);
+        let mut page = pin!(self.page(number, None, self.budget.room(number, 0)));
+        let first = |page, ahead, next| First { page, budget: self.budget.clone(), ahead, next };
+        let mut ahead = JoinSet::new();
+        select! {
+            biased;
+            page = &mut page => return Ok(first(page?, ahead, number + 1)),
+            () = sleep(SOON), if beside => {}
+        }
+        let next = self.end(options);
+        for number in number + 1..next {
+            // Nothing is known of its size: its body comes as far as there is room.
+            let page = self.page(number, None, self.budget.room(number, 0));
+            ahead.spawn(async move { (number, page.await) });
+        }
+        Ok(first(page.await?, ahead, next))
+    }
+
+    /// The first page that is not to be asked for before it is known how many there are.
+    fn end(&self, options: &StreamOptions) -> u64 {
+        let first = options.pages.first();
+        let in_flight = self.client.fixed_limit().unwrap_or(1);
+        let in_flight = in_flight.min(options.prefetch_pages.max(1)) as u64;
+        let of_limit = options.limit.unwrap_or(u64::MAX).div_ceil(options.page_size.into());
+        let end = first.saturating_add(in_flight.min(of_limit));
+        options.pages.last().map_or(end, |last| end.min(last.saturating_add(1)))
+    }
+}
+
+impl Client {
+    /// The first page of a stream with these options, for [`pages_after`](Self::pages_after); others
+    /// may be asked for beside it if none are there already.
+    pub(crate) async fn first_of(
+        &self,
+        dataset: Uuid,
+        query: &Query,
+        options: &StreamOptions,
+        beside: bool,
+    ) -> Result<First> {
+        let (query, budget) = (Arc::new(query.clone()), Budget::new(options.prefetch_bytes));
+        Fetch::new(self.clone(), dataset, query, options, budget).first(options, beside).await
+    }
+}
+
+impl First {
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
+    }
+}
