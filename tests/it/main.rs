@@ -9,6 +9,7 @@
     reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
 )]
 
+mod ahead;
 mod contract;
 mod diff;
 mod equality;

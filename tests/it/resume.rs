@@ -264,6 +264,14 @@ fn an_interrupted_export_continues_with_all_its_finished_parts() {
 }
 
 #[test]
+fn nothing_that_was_kept_is_asked_for_beside_a_first_page_that_takes_its_time() {
+    let world = interrupted();
+    let slow = Fault::Delay(Duration::from_millis(80));
+    world.server.set_faults(Faults::none().on(1, Attempt::Always, slow));
+    continues_with(&world, 3);
+}
+
+#[test]
 fn what_a_crash_tore_is_fetched_again_from_there() {
     let flip = |path: PathBuf| {
         let mut bytes = fs::read(&path).unwrap();

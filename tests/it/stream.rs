@@ -121,7 +121,9 @@ proptest! {
         })?;
         let stats = server.stats();
         prop_assert!(stats.max_in_flight as u64 <= case.concurrency);
-        prop_assert_eq!(stats.requests, expected_pages);
+        prop_assert_eq!(stats.attempts.len() as u64, expected_pages);
+        // If the first page took long, some that do not exist were asked for beside it.
+        prop_assert!(stats.requests < expected_pages + case.concurrency);
         prop_assert!(stats.attempts.values().all(|attempts| *attempts == 1));
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     located::{Decoded, FIELDS, Located, Span, Text, Unknown},
-    tokens::Tokens,
+    tokens::{AtHand, Tokens},
     wire::known_field,
 };
 
@@ -176,16 +176,18 @@ impl<'a> Scan<'a> {
     fn value(&mut self) -> Option<Span> {
         // Which of the containers that are open are objects, the innermost last.
         let (mut objects, mut depth) = (0_u64, 0);
-        let start = self.tokens.peek()?;
-        loop {
-            let at = self.tokens.next()?;
-            match self.byte(at) {
+        let bytes = self.body.as_bytes();
+        let mut tokens = self.tokens.at_hand();
+        let start = tokens.peek()?;
+        'value: loop {
+            let at = tokens.next()?;
+            match bytes[at] {
                 b'"' => {}
                 open @ (b'{' | b'[') => {
-                    let next = self.tokens.peek()?;
+                    let next = tokens.peek()?;
                     // In ASCII, what closes is two after what opens.
-                    if self.byte(next) == open + 2 {
-                        self.tokens.next();
+                    if bytes[next] == open + 2 {
+                        tokens.next();
                     } else {
                         if depth == MAX_DEPTH {
                             return None;
@@ -193,22 +195,24 @@ impl<'a> Scan<'a> {
                         depth += 1;
                         objects = objects << 1 | u64::from(open == b'{');
                         if open == b'{' {
-                            self.key()?;
+                            key(bytes, &mut tokens)?;
                         }
                         continue;
                     }
                 }
                 b'}' | b']' | b',' | b':' => return None,
-                _ => is_scalar(&self.body.as_bytes()[at..]).then_some(())?,
+                _ => is_scalar(&bytes[at..]).then_some(())?,
             }
-            loop {
-                if depth == 0 {
-                    return Some(start..self.end()?);
-                }
+            while depth > 0 {
                 let in_object = objects & 1 == 1;
-                let at = self.tokens.next()?;
-                match self.byte(at) {
-                    b',' => break,
+                let at = tokens.next()?;
+                match bytes[at] {
+                    b',' => {
+                        if in_object {
+                            key(bytes, &mut tokens)?;
+                        }
+                        continue 'value;
+                    }
                     b'}' if in_object => {}
                     b']' if !in_object => {}
                     _ => return None,
@@ -216,18 +220,17 @@ impl<'a> Scan<'a> {
                 depth -= 1;
                 objects >>= 1;
             }
-            if objects & 1 == 1 {
-                self.key()?;
-            }
+            tokens.put_back();
+            return Some(start..self.end()?);
         }
     }
+}
 
-    /// A name within a value, and the colon after it.
-    #[inline]
-    fn key(&mut self) -> Option<()> {
-        self.token(b'"')?;
-        self.token(b':').map(drop)
-    }
+/// A name within a value, and the colon after it.
+#[inline]
+fn key(bytes: &[u8], tokens: &mut AtHand<'_, '_>) -> Option<()> {
+    let (quote, colon) = (tokens.next()?, tokens.next()?);
+    (bytes[quote] == b'"' && bytes[colon] == b':').then_some(())
 }
 
 fn string(text: &str, span: Span) -> Option<Text> {

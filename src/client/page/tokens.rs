@@ -86,6 +86,12 @@ impl<'a> Tokens<'a> {
         Some(self.block + self.tokens.trailing_zeros() as usize)
     }
 
+    /// Takes the tokens of the block at hand, for whoever takes many in a row.
+    #[inline]
+    pub(super) fn at_hand(&mut self) -> AtHand<'_, 'a> {
+        AtHand { bits: self.tokens, block: self.block, tokens: self }
+    }
+
     /// At the end of the text: whether all strings were well formed, and what stood between tokens
     /// was white space; and whether there was any of that.
     pub(super) fn end(mut self) -> Option<bool> {
@@ -151,6 +157,39 @@ impl<'a> Tokens<'a> {
         let escaped = codes ^ (backslash | self.escape);
         self.escape = (codes & backslash) >> (u64::BITS - 1);
         escaped
+    }
+}
+
+/// [`Tokens`] whose place is held by value, so that it can stay in registers from token to token.
+pub(super) struct AtHand<'t, 'a> {
+    tokens: &'t mut Tokens<'a>,
+    bits: u64,
+    block: usize,
+}
+
+impl AtHand<'_, '_> {
+    #[inline]
+    pub(super) fn peek(&mut self) -> Option<usize> {
+        while self.bits == 0 {
+            if !self.tokens.next_block() {
+                return None;
+            }
+            (self.bits, self.block) = (self.tokens.tokens, self.tokens.block);
+        }
+        Some(self.block + self.bits.trailing_zeros() as usize)
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<usize> {
+        let at = self.peek()?;
+        self.bits &= self.bits - 1;
+        Some(at)
+    }
+
+    /// Gives back those that were not taken.
+    #[inline]
+    pub(super) fn put_back(self) {
+        self.tokens.tokens = self.bits;
     }
 }
 

@@ -1,0 +1,45 @@
+//! A number in flight that was fixed, and a first page that takes its time.
+
+use std::time::Duration;
+
+use overmind_export::demo::{Attempt, Fault, Faults, Options};
+use serde_json::Value;
+
+use crate::support::{ID, World};
+
+/// Longer than a first page is waited for by itself, even if this machine is quick.
+fn far() -> Options {
+    Options { latency: Duration::from_millis(80), ..Options::default() }
+}
+
+#[test]
+fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() {
+    for (concurrency, most, least_missing) in [("auto", 3, 0), ("2", 3, 0), ("8", 8, 1)] {
+        let world = World::generated(far(), 75);
+        let arguments = ["-o", "rows.jsonl", "--page-size", "25", "--json", "-q"];
+        let ran = world.export(&[&arguments[..], &["--concurrency", concurrency]].concat()).ok();
+        assert_eq!(ran.stderr, "", "--concurrency {concurrency}");
+        let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((summary["rows"].as_u64(), summary["pages"].as_u64()), (Some(75), Some(3)));
+        assert_eq!(summary["retries"], 0);
+        let stats = world.server.stats();
+        assert_eq!(stats.requests, most, "--concurrency {concurrency}");
+        assert!(stats.answered(404) >= least_missing && stats.answered(404) <= most - 3);
+        assert!((1..=3).all(|page| stats.attempts(ID, page) == 1));
+        assert_eq!(world.read("rows.jsonl").split(|byte| *byte == b'\n').count(), 76);
+    }
+}
+
+#[test]
+fn a_dataset_that_is_not_there_is_told_as_without_them() {
+    let faults = Faults::none().on(1, Attempt::Always, Fault::status(401));
+    let told = |concurrency| {
+        let world = World::generated(Options { faults: faults.clone(), ..far() }, 75);
+        let ran = world.export(&["-o", "rows.parquet", "--concurrency", concurrency]);
+        assert!(world.entries().is_empty());
+        ran.told(&world)
+    };
+    let alone = told("1");
+    assert!(alone.starts_with("exit 77\n"), "{alone}");
+    assert_eq!(told("8"), alone);
+}
