@@ -9,7 +9,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     select,
-    task::{JoinError, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
     time::sleep,
 };
 use uuid::Uuid;
@@ -43,6 +43,8 @@ pub(crate) struct First {
     pub(super) page: Page,
     pub(super) budget: Budget,
     pub(super) ahead: Tasks,
+    /// To end those that turn out not to be there.
+    pub(super) handles: Vec<(u64, AbortHandle)>,
     /// The first page that was not asked for.
     pub(super) next: u64,
 }
@@ -89,20 +91,24 @@ impl Fetch {
         let number = options.pages.first();
         self.budget.set_due(number);
         let mut page = pin!(self.page(number, None, self.budget.room(number, 0)));
-        let first = |page, ahead, next| First { page, budget: self.budget.clone(), ahead, next };
         let mut ahead = JoinSet::new();
-        select! {
+        let first = select! {
             biased;
-            page = &mut page => return Ok(first(page?, ahead, number + 1)),
-            () = sleep(SOON), if beside => {}
-        }
-        let next = self.end(options);
-        for number in number + 1..next {
+            page = &mut page => Some(page?),
+            () = sleep(SOON), if beside => None,
+        };
+        let next = if first.is_some() { number + 1 } else { self.end(options) };
+        let spawn = |number| {
             // Nothing is known of its size: its body comes as far as there is room.
             let page = self.page(number, None, self.budget.room(number, 0));
-            ahead.spawn(async move { (number, page.await) });
-        }
-        Ok(first(page.await?, ahead, next))
+            (number, ahead.spawn(async move { (number, page.await) }))
+        };
+        let handles = (number + 1..next).map(spawn).collect();
+        let page = match first {
+            Some(page) => page,
+            None => page.await?,
+        };
+        Ok(First { page, budget: self.budget.clone(), ahead, handles, next })
     }
 
     /// The first page that is not to be asked for before it is known how many there are.

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::{select, sync::mpsc, task::JoinSet};
+use tokio::{
+    select,
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
 use uuid::Uuid;
 
 use super::{
@@ -110,7 +114,7 @@ impl Driver {
 
     /// The plan of the flight, from the first page: how many pages there are tells only the API.
     fn flight(&self, first: First, kept_pages: u64, look_back: bool) -> Flight {
-        let First { page, ahead, next, .. } = first;
+        let First { page, ahead, handles, next, .. } = first;
         let first = page.number();
         let rows = page.len() as u64;
         let pages = if page.has_next() && rows > 0 { page.count().div_ceil(rows) } else { first };
@@ -132,6 +136,11 @@ impl Driver {
             estimate: held(&page),
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
         };
+        for (number, task) in handles {
+            if number > last {
+                task.abort();
+            }
+        }
         if due == first {
             (flight.tasks, flight.next) = (ahead, next);
             flight.ready.insert(first, page);
@@ -157,10 +166,14 @@ enum Landed {
 
 impl Flight {
     fn land(&mut self, fetched: Fetched) -> Result<Landed> {
+        if fetched.as_ref().is_err_and(JoinError::is_cancelled) {
+            // Asked for before it was known that there are no more.
+            return Ok(Landed::Page);
+        }
         let (number, page) =
             fetched.map_err(|error| Error::Internal(format!("fetching a page: {error}")))?;
         if number > self.last {
-            // Asked for before it was known that there are no more.
+            // It was there before it could be ended.
             return Ok(Landed::Page);
         }
         let page = match page {

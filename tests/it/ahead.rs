@@ -14,7 +14,7 @@ fn far() -> Options {
 
 #[test]
 fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() {
-    for (concurrency, most, least_missing) in [("auto", 3, 0), ("2", 3, 0), ("8", 8, 1)] {
+    for (concurrency, requests) in [("auto", 3), ("2", 3), ("8", 8)] {
         let world = World::generated(far(), 75);
         let arguments = ["-o", "rows.jsonl", "--page-size", "25", "--json", "-q"];
         let ran = world.export(&[&arguments[..], &["--concurrency", concurrency]].concat()).ok();
@@ -23,8 +23,7 @@ fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() 
         assert_eq!((summary["rows"].as_u64(), summary["pages"].as_u64()), (Some(75), Some(3)));
         assert_eq!(summary["retries"], 0);
         let stats = world.server.stats();
-        assert_eq!(stats.requests, most, "--concurrency {concurrency}");
-        assert!(stats.answered(404) >= least_missing && stats.answered(404) <= most - 3);
+        assert_eq!(stats.requests, requests, "--concurrency {concurrency}");
         assert!((1..=3).all(|page| stats.attempts(ID, page) == 1));
         assert_eq!(world.read("rows.jsonl").split(|byte| *byte == b'\n').count(), 76);
     }

@@ -26,6 +26,7 @@ fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {
     let first = first.map(|page| First {
         budget: Budget::new(1 << 20),
         ahead: JoinSet::new(),
+        handles: Vec::new(),
         next: page.number() + 1,
         page,
     });

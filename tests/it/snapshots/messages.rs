@@ -39,13 +39,13 @@ fn a_night_and_the_next_one_as_a_terminal_shows_them() {
     let third = told(&nightly, &nightly.snapshot(&[]));
     insta::assert_snapshot!(format!("{first}{second}{third}"), @"
     exit 0
-    nightly: 1,234 rows (314.76 KiB) · T s · complete: every row once
+    nightly: 1,234 rows (318.77 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
-    nightly: unchanged, by its metadata: 1,234 rows (314.76 KiB)
+    nightly: unchanged, by its metadata: 1,234 rows (318.77 KiB)
       snapshot=STAMP
     exit 0
-    nightly: 1,300 rows (330.73 KiB) · T s · complete: every row once
+    nightly: 1,300 rows (334.92 KiB) · T s · complete: every row once
       snapshot=STAMP
     nightly: removed 1: snapshot=STAMP
     ");
@@ -72,11 +72,11 @@ fn the_list_of_snapshots() {
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
      JOB   SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE         UNCHANGED SINCE
-     chat  20261123T020000Z  a0000000     20    9.82 KiB  yes              as of 2026-11-24 02:00
-     chat  20261125T020000Z  a0000000     33   13.69 KiB  yes              -
-     all   20261123T020000Z  a0000000  1,000  254.37 KiB  yes              as of 2026-11-24 02:00
-     all   20261123T020000Z  a0000000     20    9.82 KiB  yes              as of 2026-11-24 02:00
-     all   20261125T020000Z  a0000000     33   13.69 KiB  yes              -
+     chat  20261123T020000Z  a0000000     20    9.83 KiB  yes              as of 2026-11-24 02:00
+     chat  20261125T020000Z  a0000000     33   13.71 KiB  yes              -
+     all   20261123T020000Z  a0000000  1,000  257.42 KiB  yes              as of 2026-11-24 02:00
+     all   20261123T020000Z  a0000000     20    9.83 KiB  yes              as of 2026-11-24 02:00
+     all   20261125T020000Z  a0000000     33   13.71 KiB  yes              -
      new   20261125T020000Z  -             -           -  no: interrupted  -
     ");
     let ran = nightly.run(&["snapshots", "chat", "--json"]).ok();
