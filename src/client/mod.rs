@@ -133,10 +133,9 @@ impl Client {
         self.0.throttle.limit()
     }
 
-    /// Requests that may be in flight from the first moment on, where their number was fixed and their
-    /// pace was not.
-    pub(crate) fn fixed_limit(&self) -> Option<usize> {
-        self.0.throttle.fixed_limit()
+    /// Requests that may start now, where their number was fixed and their pace is of no concern.
+    pub(crate) fn free_places(&self) -> Option<usize> {
+        self.0.throttle.free_places()
     }
 
     /// Waits for a place in flight for this page; the lowest number goes first.

@@ -146,7 +146,9 @@ impl Destination {
             Self::Directory(directory) => directory.is_fresh(),
             #[cfg(feature = "clouds")]
             Self::Prefix(_) => false,
-            _ => true,
+            #[cfg(feature = "clouds")]
+            Self::Object(_) => true,
+            Self::File(_) | Self::Stdout => true,
         }
     }
 

@@ -32,8 +32,8 @@ const ROW_OVERHEAD: usize = 160;
 pub(super) struct Fetch {
     pub(super) client: Client,
     pub(super) budget: Budget,
+    pub(super) query: Arc<Query>,
     dataset: Uuid,
-    query: Arc<Query>,
     page_size: u32,
 }
 
@@ -41,12 +41,10 @@ pub(super) struct Fetch {
 #[derive(Debug)]
 pub(crate) struct First {
     pub(super) page: Page,
-    pub(super) budget: Budget,
+    pub(super) fetch: Fetch,
     pub(super) ahead: Tasks,
-    /// To end those that turn out not to be there.
+    /// To end those that turn out not to be there, or to have no room.
     pub(super) handles: Vec<(u64, AbortHandle)>,
-    /// The first page that was not asked for.
-    pub(super) next: u64,
 }
 
 /// Pages that are being fetched.
@@ -62,11 +60,11 @@ impl Fetch {
     pub(super) fn new(
         client: Client,
         dataset: Uuid,
-        query: Arc<Query>,
+        query: Query,
         options: &StreamOptions,
-        budget: Budget,
     ) -> Self {
-        Self { client, budget, dataset, query, page_size: options.page_size }
+        let (query, budget) = (Arc::new(query), Budget::new(options.prefetch_bytes));
+        Self { client, budget, query, dataset, page_size: options.page_size }
     }
 
     pub(super) fn page(
@@ -87,10 +85,12 @@ impl Fetch {
 
     /// The first page that the options want; and if others may come beside it, those, should it take
     /// its time.
-    pub(super) async fn first(&self, options: &StreamOptions, beside: bool) -> Result<First> {
+    pub(super) async fn first(self, options: &StreamOptions, beside: bool) -> Result<First> {
         let number = options.pages.first();
         self.budget.set_due(number);
-        let mut page = pin!(self.page(number, None, self.budget.room(number, 0)));
+        // To wait for its turn is not to be slow.
+        let permit = self.client.acquire(number).await?;
+        let mut page = pin!(self.page(number, Some(permit), self.budget.room(number, 0)));
         let mut ahead = JoinSet::new();
         let first = select! {
             biased;
@@ -108,14 +108,15 @@ impl Fetch {
             Some(page) => page,
             None => page.await?,
         };
-        Ok(First { page, budget: self.budget.clone(), ahead, handles, next })
+        Ok(First { page, fetch: self, ahead, handles })
     }
 
     /// The first page that is not to be asked for before it is known how many there are.
     fn end(&self, options: &StreamOptions) -> u64 {
         let first = options.pages.first();
-        let in_flight = self.client.fixed_limit().unwrap_or(1);
-        let in_flight = in_flight.min(options.prefetch_pages.max(1)) as u64;
+        // The first page has a place already; others may be a neighbour's.
+        let free = self.client.free_places().unwrap_or_default();
+        let in_flight = (free + 1).min(options.prefetch_pages.max(1)) as u64;
         let of_limit = options.limit.unwrap_or(u64::MAX).div_ceil(options.page_size.into());
         let end = first.saturating_add(in_flight.min(of_limit));
         options.pages.last().map_or(end, |last| end.min(last.saturating_add(1)))
@@ -132,8 +133,7 @@ impl Client {
         options: &StreamOptions,
         beside: bool,
     ) -> Result<First> {
-        let (query, budget) = (Arc::new(query.clone()), Budget::new(options.prefetch_bytes));
-        Fetch::new(self.clone(), dataset, query, options, budget).first(options, beside).await
+        Fetch::new(self.clone(), dataset, query.clone(), options).first(options, beside).await
     }
 }
 

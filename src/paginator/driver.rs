@@ -1,6 +1,6 @@
 //! The task behind a stream of pages: starts requests, keeps their order, hands pages on.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use tokio::{
     select,
@@ -15,7 +15,6 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    budget::Budget,
     client::{Client, Page, Query},
     error::{Error, Result},
     throttle::Permit,
@@ -23,7 +22,6 @@ use crate::{
 
 pub(super) struct Driver {
     fetch: Fetch,
-    query: Arc<Query>,
     options: StreamOptions,
     begin: Begin,
 }
@@ -51,21 +49,19 @@ impl Driver {
         options: StreamOptions,
         begin: Begin,
     ) -> Self {
-        let query = Arc::new(query);
-        let budget = begin.first.as_ref().map(|first| first.budget.clone());
-        let budget = budget.unwrap_or_else(|| Budget::new(options.prefetch_bytes));
-        let fetch = Fetch::new(client, dataset, query.clone(), &options, budget);
-        Self { fetch, query, options, begin }
+        let first = begin.first.as_ref().map(|first| first.fetch.clone());
+        let fetch = first.unwrap_or_else(|| Fetch::new(client, dataset, query, &options));
+        Self { fetch, options, begin }
     }
 
     /// Sends every page in order; returns when the last was taken and the proof holds.
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
-        self.query.validate()?;
+        self.fetch.query.validate()?;
         self.options.validate()?;
-        let watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
+        let watch = Watch::new(&self.options, &self.fetch.query, self.begin.ids.clone());
         let first = match self.begin.first.take() {
             Some(first) => first,
-            None => self.fetch.first(&self.options, self.begin.kept.is_empty()).await?,
+            None => self.fetch.clone().first(&self.options, self.begin.kept.is_empty()).await?,
         };
         let (mut watch, kept_pages) = watch.keep(&self.begin.kept, &first.page).await?;
         if watch.violated() {
@@ -76,6 +72,10 @@ impl Driver {
         let (client, budget) = (&self.fetch.client, &self.fetch.budget);
         budget.set_due(flight.due);
         while flight.due <= flight.last {
+            // Some may have come beside the first page before they could be ended.
+            while flight.ready.contains_key(&flight.next) {
+                flight.next += 1;
+            }
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
             let within = ahead == 0 || ahead < self.options.prefetch_pages as u64;
@@ -114,7 +114,7 @@ impl Driver {
 
     /// The plan of the flight, from the first page: how many pages there are tells only the API.
     fn flight(&self, first: First, kept_pages: u64, look_back: bool) -> Flight {
-        let First { page, ahead, handles, next, .. } = first;
+        let First { page, ahead, handles, .. } = first;
         let first = page.number();
         let rows = page.len() as u64;
         let pages = if page.has_next() && rows > 0 { page.count().div_ceil(rows) } else { first };
@@ -136,13 +136,19 @@ impl Driver {
             estimate: held(&page),
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
         };
-        for (number, task) in handles {
-            if number > last {
-                task.abort();
-            }
-        }
         if due == first {
-            (flight.tasks, flight.next) = (ahead, next);
+            flight.next += 1;
+            // As many as there are, and as there is room for now that it is known what a page holds.
+            let room = (self.options.prefetch_bytes / flight.estimate.max(1)) as u64;
+            let end = last.saturating_add(1).min(first.saturating_add(room.max(1)));
+            for (number, task) in handles {
+                if number < end {
+                    flight.next = number + 1;
+                } else {
+                    task.abort();
+                }
+            }
+            flight.tasks = ahead;
             flight.ready.insert(first, page);
         }
         flight
@@ -167,12 +173,12 @@ enum Landed {
 impl Flight {
     fn land(&mut self, fetched: Fetched) -> Result<Landed> {
         if fetched.as_ref().is_err_and(JoinError::is_cancelled) {
-            // Asked for before it was known that there are no more.
+            // Asked for before it was known that there are no more, or no room.
             return Ok(Landed::Page);
         }
         let (number, page) =
             fetched.map_err(|error| Error::Internal(format!("fetching a page: {error}")))?;
-        if number > self.last {
+        if number > self.last || number < self.due {
             // It was there before it could be ended.
             return Ok(Landed::Page);
         }

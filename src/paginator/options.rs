@@ -109,7 +109,7 @@ pub struct StreamOptions {
     /// Bytes of page bodies held at once, in flight and waiting; default 6 MiB, which with a round trip
     /// of 100 ms is 60 MB/s.
     ///
-    /// A request begins when a page as large as those before it has room. A body that turns out
+    /// A request begins when a page as large as those before it has room, but for those beside the first. A body that turns out
     /// larger is read on only as far as there is room; after 10 s without any it gives way, and is
     /// asked for once more when its page is the next in order. So no sizes of pages take more than
     /// this bound, except for the pages that may always proceed, whatever their size: the next one in

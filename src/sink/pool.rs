@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 /// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
 /// Arrow batch of 4 MiB, so that every thread has one and half of them the next.
 const THREAD_BYTES: usize = 6 << 20;
-/// The same of all threads, at least: six Parquet pages. With four, threads ran dry whenever whoever
+/// The same of all threads, at least: six Parquet pages, which are smaller. With four, threads ran dry whenever whoever
 /// submits, or reads from the network for it, had to wait for a processor; with eight nothing changes.
 const LEAST_BYTES: usize = 12 << 20;
 
 /// What an encoder's thread adds to its niceness: it gets a third of the time of a thread that it
-/// competes with. More changes nothing, and gives way to other processes as well.
+/// competes with. More changes nothing, and gives way further to other processes.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 

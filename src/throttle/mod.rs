@@ -145,10 +145,12 @@ impl Throttle {
         self.lock().limit.in_flight()
     }
 
-    /// How many requests may be in flight from the first moment on: a number that was fixed, where the
-    /// pace was not.
-    pub(crate) fn fixed_limit(&self) -> Option<usize> {
-        self.fixed
+    /// How many requests may start now: of a number that was fixed, while no pace was given or learned
+    /// and no pause is on.
+    pub(crate) fn free_places(&self) -> Option<usize> {
+        let state = self.lock();
+        let at_will = !state.pace.is_learned() && state.pause(Instant::now()).is_zero();
+        self.fixed.filter(|_| at_will).map(|fixed| fixed.saturating_sub(state.limit.in_flight()))
     }
 
     /// How many may hold one at present.

@@ -14,7 +14,8 @@ fn far() -> Options {
 
 #[test]
 fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() {
-    for (concurrency, requests) in [("auto", 3), ("2", 3), ("8", 8)] {
+    // A busy machine may have no time for all of those beside the first page.
+    for (concurrency, requests) in [("auto", 3..=3), ("2", 3..=3), ("8", 4..=8)] {
         let world = World::generated(far(), 75);
         let arguments = ["-o", "rows.jsonl", "--page-size", "25", "--json", "-q"];
         let ran = world.export(&[&arguments[..], &["--concurrency", concurrency]].concat()).ok();
@@ -23,22 +24,24 @@ fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() 
         assert_eq!((summary["rows"].as_u64(), summary["pages"].as_u64()), (Some(75), Some(3)));
         assert_eq!(summary["retries"], 0);
         let stats = world.server.stats();
-        assert_eq!(stats.requests, requests, "--concurrency {concurrency}");
+        assert!(requests.contains(&stats.requests), "{} at {concurrency}", stats.requests);
         assert!((1..=3).all(|page| stats.attempts(ID, page) == 1));
         assert_eq!(world.read("rows.jsonl").split(|byte| *byte == b'\n').count(), 76);
     }
 }
 
 #[test]
-fn a_dataset_that_is_not_there_is_told_as_without_them() {
-    let faults = Faults::none().on(1, Attempt::Always, Fault::status(401));
-    let told = |concurrency| {
-        let world = World::generated(Options { faults: faults.clone(), ..far() }, 75);
-        let ran = world.export(&["-o", "rows.parquet", "--concurrency", concurrency]);
-        assert!(world.entries().is_empty());
-        ran.told(&world)
-    };
-    let alone = told("1");
-    assert!(alone.starts_with("exit 77\n"), "{alone}");
-    assert_eq!(told("8"), alone);
+fn a_refused_key_and_a_dataset_that_is_not_there_are_told_as_without_them() {
+    for (status, code) in [(401, 77), (404, 66)] {
+        let faults = Faults::none().on(1..=8, Attempt::Always, Fault::status(status));
+        let told = |concurrency| {
+            let world = World::generated(Options { faults: faults.clone(), ..far() }, 200);
+            let arguments = ["-o", "rows.parquet", "--page-size", "25", "--concurrency"];
+            let ran = world.export(&[&arguments[..], &[concurrency]].concat());
+            assert!(world.entries().is_empty());
+            assert_eq!(ran.code, Some(code));
+            ran.told(&world)
+        };
+        assert_eq!(told("8"), told("1"));
+    }
 }

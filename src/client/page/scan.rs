@@ -120,7 +120,7 @@ impl<'a> Scan<'a> {
 
     fn rows(&mut self) -> Option<Vec<Located>> {
         // Growing would copy what is there again and again; a page has rows of a kilobyte, mostly.
-        let mut rows = Vec::with_capacity(self.body.len() / 1024 + 1);
+        let mut rows = Vec::with_capacity((self.body.len() / 1024 + 1).min(128));
         self.token(b'[')?;
         let next = self.tokens.peek()?;
         if self.byte(next) == b']' {

@@ -6,8 +6,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::{
-    budget::Budget,
-    paginator::{Begin, First, Ids, KeptPages},
+    paginator::{Begin, First, Ids, KeptPages, ahead::Fetch},
     proof::PageFacts,
 };
 
@@ -23,15 +22,11 @@ fn part(folder: &Path, pages: std::ops::RangeInclusive<u64>, count: u64) -> Kept
 
 fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {
     let client = Client::scripted(api.clone(), Throttle::new("1".parse().unwrap(), None));
-    let first = first.map(|page| First {
-        budget: Budget::new(1 << 20),
-        ahead: JoinSet::new(),
-        handles: Vec::new(),
-        next: page.number() + 1,
-        page,
-    });
+    let options = options(1 << 20);
+    let fetch = Fetch::new(client.clone(), Uuid::nil(), Query::default(), &options);
+    let first = first.map(|page| First { page, fetch, ahead: JoinSet::new(), handles: Vec::new() });
     let begin = Begin { first, ids: Ids::InMemory, kept };
-    client.pages_after(begin, Uuid::nil(), Query::default(), options(1 << 20))
+    client.pages_after(begin, Uuid::nil(), Query::default(), options)
 }
 
 #[tokio::test(start_paused = true)]
