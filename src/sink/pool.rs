@@ -17,9 +17,13 @@ use crate::error::{Error, Result};
 /// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
 /// Arrow batch of 4 MiB, so that every thread has one and half of them the next.
 const THREAD_BYTES: usize = 6 << 20;
-/// The same of all threads, at least: six Parquet pages, which are smaller. With four, threads ran dry whenever whoever
-/// submits, or reads from the network for it, had to wait for a processor; with eight nothing changes.
+/// The same of all threads, at least: six Parquet pages, which are smaller. With four, threads ran dry
+/// whenever whoever submits, or reads from the network for it, had to wait for a processor; with eight
+/// nothing changes.
 const LEAST_BYTES: usize = 12 << 20;
+
+/// Bytes of jobs whose results wait for one before them, at least; no less than may wait or run.
+const LEAST_RESULTS: usize = 64 << 20;
 
 /// What an encoder's thread adds to its niceness: it gets a third of the time of a thread that it
 /// competes with. More changes nothing, and gives way further to other processes.
@@ -165,7 +169,8 @@ impl<W: Default + Send + 'static, T: Send + 'static> Ordered<W, T> {
 
     /// The oldest result, if more or larger ones are held than should be.
     pub(super) fn overdue(&mut self) -> Option<Result<T>> {
-        let overdue = self.tickets.len() > self.most || self.bytes > self.pool.budget;
+        let most_bytes = self.pool.budget.max(LEAST_RESULTS);
+        let overdue = self.tickets.len() > self.most || self.bytes > most_bytes;
         if overdue { self.oldest() } else { None }
     }
 
