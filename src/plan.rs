@@ -75,7 +75,7 @@ pub struct ExportOptions {
     /// Threads that encode side by side, from 1 to 256; default one for each core, but 16 at most. Any
     /// number gives the same bytes.
     pub encode_threads: Option<usize>,
-    /// Bytes of pages held ahead of the encoder; default 6 MiB.
+    /// Bytes of pages held ahead of the encoder; default 8 MiB.
     pub prefetch_bytes: usize,
     /// Where ids beyond 4 MiB are sorted; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,

@@ -73,7 +73,7 @@ pub(super) struct Export {
     #[arg(long, value_name = "N", value_parser = parse::whole::<usize>, help_heading = "Resources")]
     encode_threads: Option<usize>,
     /// Bytes of pages to hold ahead of the encoder
-    #[arg(long, value_name = "BYTES", default_value = "6MiB", value_parser = parse::bytes, help_heading = "Resources")]
+    #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = parse::bytes, help_heading = "Resources")]
     prefetch_bytes: usize,
     /// Where ids beyond 4 MiB are sorted [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", help_heading = "Resources")]

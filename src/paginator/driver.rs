@@ -20,6 +20,12 @@ use crate::{
     throttle::Permit,
 };
 
+/// Pages ahead for each that may be in flight: one on its way, one that waits, and one for when the two
+/// are not even. From nearby more would only be memory, the first touch of which takes time.
+const WINDOWS: usize = 3;
+/// With fewer in flight, a consumer that takes many at once would still find too few.
+const LEAST_LIMIT: usize = 16;
+
 pub(super) struct Driver {
     fetch: Fetch,
     options: StreamOptions,
@@ -78,7 +84,8 @@ impl Driver {
             }
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
-            let within = ahead == 0 || ahead < self.options.prefetch_pages as u64;
+            let most = self.options.prefetch_pages.min(WINDOWS * client.limit().max(LEAST_LIMIT));
+            let within = ahead == 0 || ahead < most as u64;
             let wanted = flight.next <= flight.last && within;
             let fits = ahead == 0 || budget.fits(flight.estimate);
             select! {

@@ -106,8 +106,8 @@ pub struct StreamOptions {
     pub pages: PageRange,
     /// The first rows only; default all. Only the pages that hold them are fetched.
     pub limit: Option<u64>,
-    /// Bytes of page bodies held at once, in flight and waiting; default 6 MiB, which with a round trip
-    /// of 100 ms is 60 MB/s.
+    /// Bytes of page bodies held at once, in flight and waiting; default 8 MiB, which with a round trip
+    /// of 100 ms is 80 MB/s.
     ///
     /// A request begins when a page as large as those before it has room, but for those beside the first. A body that turns out
     /// larger is read on only as far as there is room; after 10 s without any it gives way, and is
@@ -128,7 +128,7 @@ impl Default for StreamOptions {
             page_size: 100,
             pages: PageRange::ALL,
             limit: None,
-            prefetch_bytes: 6 << 20,
+            prefetch_bytes: 8 << 20,
             prefetch_pages: 256,
         }
     }
