@@ -118,7 +118,8 @@ pub struct StreamOptions {
     /// the page, nor the slack of a body that came compressed and so grows by doubling. A page that is
     /// there counts with 160 bytes for each row besides its body.
     pub prefetch_bytes: usize,
-    /// Pages held at once, in flight and waiting; default 256.
+    /// Pages held at once, in flight and waiting; default 256. No more than three for each request that
+    /// may be in flight, or 48 if that is more: the next ones would only wait.
     pub prefetch_pages: usize,
 }
 
