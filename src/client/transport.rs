@@ -5,7 +5,10 @@ use std::{error::Error as StdError, time::Duration};
 use futures::future::BoxFuture;
 use reqwest::{StatusCode, header};
 use rustls::CertificateError;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout, timeout_at},
+};
 use url::Url;
 
 use crate::budget::Room;
@@ -120,6 +123,10 @@ impl HttpTransport {
             }
             body.extend_from_slice(&chunk);
         }
+        drop(response);
+        // Its connection is free when the tasks that serve it have run: a request that does not wait for
+        // that opens another one.
+        yield_now().await;
         // A page may wait for long; what a body without a length over-reserved should not.
         if body.capacity() - body.len() > body.len() / 4 {
             body.shrink_to_fit();

@@ -11,7 +11,7 @@ use overmind_export::{
 };
 use proptest::{prelude::*, sample::select};
 use serde_json::value::RawValue;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     rows,
@@ -328,4 +328,15 @@ async fn a_datapoint_serializes_to_what_its_line_of_json_lines_holds() {
     for (datapoint, line) in datapoints.iter().zip(lines) {
         assert!(serde_json::to_string(datapoint).unwrap() == line, "{}", datapoint.id);
     }
+}
+
+#[test]
+fn a_connection_that_has_brought_a_page_is_used_for_the_next_one() {
+    let row = |row| format!(r#"{{"id":"{}","input":"{}"}}"#, rows::id(row), "x".repeat(5000));
+    let (server, client) = serve(Options::default(), (0..500).map(row).collect(), "1");
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
+    let pages = client.pages(ID, Query::default(), options);
+    assert_eq!(runtime.block_on(pages.try_collect::<Vec<_>>()).unwrap().len(), 100);
+    assert_eq!(server.stats().connections, 1);
 }

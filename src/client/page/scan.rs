@@ -227,7 +227,7 @@ impl<'a> Scan<'a> {
 }
 
 /// A name within a value, and the colon after it.
-#[inline]
+#[inline(always)]
 fn key(bytes: &[u8], tokens: &mut AtHand<'_, '_>) -> Option<()> {
     let (quote, colon) = (tokens.next()?, tokens.next()?);
     (bytes[quote] == b'"' && bytes[colon] == b':').then_some(())

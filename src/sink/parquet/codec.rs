@@ -81,9 +81,10 @@ impl Workspace {
                         free.insert(compressor(level, content).map_err(failed)?)
                     }
                 };
-                let bound = zstd::zstd_safe::compress_bound(page.len());
-                let scratch = room(&mut self.scratch, bound);
-                compressor.compress_to_buffer(page, scratch).map_err(failed)?
+                // Without zeros: what the bound is beyond what comes is memory that nobody touches.
+                self.scratch.clear();
+                self.scratch.reserve_exact(zstd::zstd_safe::compress_bound(page.len()));
+                compressor.compress_to_buffer(page, &mut self.scratch).map_err(failed)?
             }
             Compression::Snappy => {
                 let encoder = self.snappy.get_or_insert_with(snap::raw::Encoder::new);
@@ -100,7 +101,7 @@ impl Workspace {
             }
         };
         let bytes = Bytes::copy_from_slice(&self.scratch[..length]);
-        if self.scratch.len() > SCRATCH {
+        if self.scratch.capacity() > SCRATCH {
             self.scratch = Vec::new();
         }
         Ok(bytes)
