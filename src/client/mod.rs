@@ -133,6 +133,11 @@ impl Client {
         self.0.throttle.limit()
     }
 
+    /// Whether the number of requests in flight was fixed.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.0.throttle.is_fixed()
+    }
+
     /// Requests that may start now, where their number was fixed and their pace is of no concern.
     pub(crate) fn free_places(&self) -> Option<usize> {
         self.0.throttle.free_places()

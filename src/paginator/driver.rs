@@ -23,7 +23,8 @@ use crate::{
 /// Pages ahead for each that may be in flight: one on its way, one that waits, and one for when the two
 /// are not even. From nearby more would only be memory, the first touch of which takes time.
 const WINDOWS: usize = 3;
-/// With fewer in flight, a consumer that takes many at once would still find too few.
+/// With fewer in flight, a consumer that takes many at once would still find too few. While it is busy
+/// with what is there already, more are no use, unless their number was fixed.
 const LEAST_LIMIT: usize = 16;
 
 pub(super) struct Driver {
@@ -84,8 +85,11 @@ impl Driver {
             }
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
-            let most = self.options.prefetch_pages.min(WINDOWS * client.limit().max(LEAST_LIMIT));
-            let within = ahead == 0 || ahead < most as u64;
+            let is_starved = !flight.ready.contains_key(&flight.due);
+            let limit = if is_starved || client.is_fixed() { client.limit() } else { 0 };
+            let limit = limit.max(LEAST_LIMIT);
+            let most = self.options.prefetch_pages.min(WINDOWS * limit);
+            let within = ahead == 0 || ahead < most as u64 && flight.tasks.len() < limit;
             let wanted = flight.next <= flight.last && within;
             let fits = ahead == 0 || budget.fits(flight.estimate);
             select! {

@@ -209,6 +209,29 @@ async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_bytes(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_busy_consumer_is_run_ahead_of_by_a_few_and_one_that_waits_gets_all_that_the_server_sustains() {
+    // With as many as were in flight when it became busy; of a number that was fixed, three times that.
+    for (concurrency, ahead) in [("auto", 48..=64), ("64", 192..=192)] {
+        let api = Api::new([100; 1000]);
+        let options = StreamOptions { prefetch_pages: 1000, ..options(16 << 20) };
+        let mut pages = api.pages(concurrency, options);
+        for _ in 0..300 {
+            take(&mut pages).await;
+        }
+        come_to_rest().await;
+        // One is in the channel.
+        let seen = api.requests() - 300 - 1;
+        assert!(ahead.contains(&seen), "{seen} ahead at {concurrency}");
+        let begun = Instant::now();
+        for _ in 0..600 {
+            take(&mut pages).await;
+        }
+        // With 16 in flight it would be three quarters of a second.
+        assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn pages_far_larger_than_those_before_them_stay_within_the_bound_of_bytes() {
     // What was seen when the requests began says nothing of what they bring.
     let small_first = [vec![50; 1], vec![100_000; 99]].concat();

@@ -161,6 +161,10 @@ impl Limit {
         }
     }
 
+    pub(super) fn is_fixed(&self) -> bool {
+        matches!(self.rule, Rule::Fixed(_))
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }

@@ -145,6 +145,11 @@ impl Throttle {
         self.lock().limit.in_flight()
     }
 
+    /// Whether the number in flight was fixed.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.lock().limit.is_fixed()
+    }
+
     /// How many requests may start now: of a number that was fixed, while no pace was given or learned
     /// and no pause is on.
     pub(crate) fn free_places(&self) -> Option<usize> {
