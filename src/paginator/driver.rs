@@ -23,8 +23,8 @@ use crate::{
 /// Pages ahead for each that may be in flight: one on its way, one that waits, and one for when the two
 /// are not even. From nearby more would only be memory, the first touch of which takes time.
 const WINDOWS: usize = 3;
-/// With fewer in flight, a consumer that takes many at once would still find too few. While it is busy
-/// with what is there already, more are no use, unless their number was fixed.
+/// With fewer in flight, a consumer that takes many at once would still find too few. While as many pages
+/// wait for it, more are no use, unless their number was fixed.
 const LEAST_LIMIT: usize = 16;
 
 pub(super) struct Driver {
@@ -46,6 +46,8 @@ struct Flight {
     estimate: usize,
     /// Rows to hand on still.
     left: u64,
+    /// Whether requests start until as many are in flight as may be.
+    fills_up: bool,
 }
 
 impl Driver {
@@ -85,11 +87,12 @@ impl Driver {
             }
             let ahead = flight.next - flight.due;
             // The next page in order may always proceed, whatever the bounds.
-            let is_starved = !flight.ready.contains_key(&flight.due);
-            let limit = if is_starved || client.is_fixed() { client.limit() } else { 0 };
+            let is_behind = flight.is_consumer_behind();
+            let limit = if is_behind && !client.is_fixed() { 0 } else { client.limit() };
             let limit = limit.max(LEAST_LIMIT);
             let most = self.options.prefetch_pages.min(WINDOWS * limit);
-            let within = ahead == 0 || ahead < most as u64 && flight.tasks.len() < limit;
+            let has_place = flight.has_place(limit, is_behind);
+            let within = ahead == 0 || ahead < most as u64 && has_place;
             let wanted = flight.next <= flight.last && within;
             let fits = ahead == 0 || budget.fits(flight.estimate);
             select! {
@@ -146,6 +149,7 @@ impl Driver {
             ready: BTreeMap::new(),
             estimate: held(&page),
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
+            fills_up: true,
         };
         if due == first {
             flight.next += 1;
@@ -202,6 +206,19 @@ impl Flight {
         self.estimate = held(&page).max((7 * self.estimate + held(&page)) / 8);
         self.ready.insert(number, page);
         Ok(Landed::Page)
+    }
+
+    /// Whether the consumer has pages to take for longer than the next ones need to come.
+    fn is_consumer_behind(&self) -> bool {
+        self.ready.contains_key(&self.due) && self.ready.len() >= LEAST_LIMIT
+    }
+
+    /// Whether another request may start, of so many in flight. While the consumer is behind they start
+    /// when half of them are back: one by one, each would wake the server.
+    fn has_place(&mut self, limit: usize, is_behind: bool) -> bool {
+        let in_flight = self.tasks.len();
+        self.fills_up = !is_behind || in_flight <= limit / 2 || in_flight < limit && self.fills_up;
+        self.fills_up && in_flight < limit
     }
 
     fn take_due(&mut self) -> Option<Page> {

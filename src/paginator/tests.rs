@@ -209,8 +209,8 @@ async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_bytes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_consumer_is_run_ahead_of_by_a_few_and_one_that_waits_gets_all_that_the_server_sustains() {
-    // With as many as were in flight when it became busy; of a number that was fixed, three times that.
+async fn a_consumer_that_is_behind_is_run_ahead_of_by_a_few_and_one_that_waits_by_all_it_can_get() {
+    // By as many as were in flight when it fell behind; where the number was fixed, by three times that.
     for (concurrency, ahead) in [("auto", 48..=64), ("64", 192..=192)] {
         let api = Api::new([100; 1000]);
         let options = StreamOptions { prefetch_pages: 1000, ..options(16 << 20) };
