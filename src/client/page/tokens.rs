@@ -309,7 +309,7 @@ mod tests {
                 malformed |= byte < 0x20;
                 continue;
             }
-            let (was_in_scalar, space) = (in_scalar, byte == b' ' || byte < 0x20);
+            let (was_in_scalar, space) = (in_scalar, byte <= b' ');
             let operator = b"{}[]:,".contains(&byte);
             in_string = byte == b'"';
             in_scalar = !in_string && !operator && !space;
