@@ -124,8 +124,8 @@ impl HttpTransport {
             body.extend_from_slice(&chunk);
         }
         drop(response);
-        // Its connection is free when the tasks that serve it have run: a request that does not wait for
-        // that opens another one.
+        // Its connection is free when the tasks that serve it have run, mostly at once: a request that
+        // comes before that opens another one.
         yield_now().await;
         // A page may wait for long; what a body without a length over-reserved should not.
         if body.capacity() - body.len() > body.len() / 4 {

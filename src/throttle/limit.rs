@@ -24,7 +24,8 @@ use super::seen::{JITTER, Seen, Sums};
 /// How many requests may be in flight at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Concurrency {
-    /// As many as the server sustains, found while requests run; 16 while as many pages wait for the consumer.
+    /// As many as the server sustains, found while requests run; none beyond 16 start while as many
+    /// pages wait for the consumer.
     #[default]
     Auto,
     /// Exactly this many, from the first moment on: beside a first page that takes longer than 25 ms the
