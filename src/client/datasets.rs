@@ -175,7 +175,7 @@ impl Client {
     }
 
     async fn list_page(&self, query: &Query, page: u64) -> Result<List> {
-        let mut url = self.0.endpoint("api/datasets/")?;
+        let mut url = self.0.url("api/datasets/")?;
         query.append_to(&mut url);
         if page > 1 {
             url.query_pairs_mut().append_pair("page", &page.to_string());

@@ -73,13 +73,13 @@ pub(crate) struct Inner {
     meter: Arc<Meter>,
 }
 
-/// Which page is asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct PageRequest {
-    pub(crate) dataset: Uuid,
-    pub(crate) query: Arc<Query>,
-    pub(crate) page: u64,
-    pub(crate) page_size: u32,
+/// Where the pages of a dataset are: what all requests for them have in common.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// With the query's parameters.
+    url: Url,
+    filtered: bool,
+    page_size: u32,
 }
 
 impl Client {
@@ -159,23 +159,34 @@ impl Client {
         page: u64,
         page_size: u32,
     ) -> Result<Page> {
-        let query = Arc::new(query.clone());
-        self.page(PageRequest { dataset, query, page, page_size }, None, None).await
+        let endpoint = self.datapoints_endpoint(dataset, query, page_size)?;
+        self.page(&endpoint, page, None, None).await
+    }
+
+    pub(crate) fn datapoints_endpoint(
+        &self,
+        dataset: Uuid,
+        query: &Query,
+        page_size: u32,
+    ) -> Result<Endpoint> {
+        let mut url = self.0.url(&format!("api/datasets/{dataset}/datapoints/"))?;
+        query.append_to(&mut url);
+        Ok(Endpoint { url, filtered: *query != Query::default(), page_size })
     }
 
     pub(crate) async fn page(
         &self,
-        wanted: PageRequest,
+        endpoint: &Endpoint,
+        page: u64,
         permit: Option<Permit>,
         room: Option<&mut Room>,
     ) -> Result<Page> {
-        let PageRequest { dataset, query, page, page_size } = wanted;
-        let mut url = self.0.endpoint(&format!("api/datasets/{dataset}/datapoints/"))?;
-        query.append_to(&mut url);
+        let Endpoint { filtered, page_size, .. } = *endpoint;
+        let mut url = endpoint.url.clone();
         url.query_pairs_mut()
             .append_pair("page", &page.to_string())
             .append_pair("page_size", &page_size.to_string());
-        let wanted = Resource::Datapoints { page, filtered: *query != Query::default() };
+        let wanted = Resource::Datapoints { page, filtered };
         let request = Request { url, wanted, permit, room };
         self.0.fetch(request, move |body| Page::decode(page, body)).await
     }
@@ -198,7 +209,7 @@ impl Client {
 }
 
 impl Inner {
-    fn endpoint(&self, path: &str) -> Result<Url> {
+    fn url(&self, path: &str) -> Result<Url> {
         self.base
             .join(path)
             .map_err(|error| Error::Internal(format!("{path} on {}: {error}", self.base)))

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::generate;
 
@@ -304,5 +304,5 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 fn hashed_uuid(name: &str) -> Uuid {
-    uuid::Builder::from_random_bytes(xxh3_128(name.as_bytes()).to_be_bytes()).into_uuid()
+    uuid::Builder::from_random_bytes(XxHash3_128::oneshot(name.as_bytes()).to_be_bytes()).into_uuid()
 }

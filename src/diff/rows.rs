@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use twox_hash::{XxHash3_64, XxHash3_128};
 
 use super::table::{COMPARED, Entry, NO_KEY};
 use crate::{
@@ -94,11 +94,11 @@ impl<'a> Rows<'a> {
     pub(super) fn entry(&self, compared: &Compared, row: usize) -> Entry {
         // A hash that stands for null is no value's.
         let key = self.value(compared.key, row);
-        let key = key.map_or(NO_KEY, |value| value.with_bytes(xxh3_128).max(NO_KEY + 1));
+        let key = key.map_or(NO_KEY, |value| value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1));
         let mut hashes = [0; COMPARED];
         for (hash, column) in hashes.iter_mut().zip(&compared.columns) {
             let value = self.value(*column, row);
-            *hash = value.map_or(0, |value| value.with_bytes(xxh3_64).max(1));
+            *hash = value.map_or(0, |value| value.with_bytes(XxHash3_64::oneshot).max(1));
         }
         Entry::new(key, hashes)
     }

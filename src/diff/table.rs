@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::DifferenceKind;
 
@@ -49,7 +49,7 @@ impl Entry {
         for (to, word) in bytes.chunks_exact_mut(size_of::<u64>()).zip(self.words) {
             to.copy_from_slice(&word.to_le_bytes());
         }
-        xxh3_128(&bytes)
+        XxHash3_128::oneshot(&bytes)
     }
 
     fn into_difference(self, kind: DifferenceKind) -> Self {

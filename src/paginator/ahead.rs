@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::options::StreamOptions;
 use crate::{
     budget::{Budget, Room},
-    client::{Client, Page, PageRequest, Query},
+    client::{Client, Endpoint, Page, Query},
     error::Result,
     throttle::Permit,
 };
@@ -32,9 +32,7 @@ const ROW_OVERHEAD: usize = 160;
 pub(super) struct Fetch {
     pub(super) client: Client,
     pub(super) budget: Budget,
-    pub(super) query: Arc<Query>,
-    dataset: Uuid,
-    page_size: u32,
+    endpoint: Arc<Endpoint>,
 }
 
 /// The first page of a stream, and what was asked for beside it.
@@ -60,11 +58,11 @@ impl Fetch {
     pub(super) fn new(
         client: Client,
         dataset: Uuid,
-        query: Query,
+        query: &Query,
         options: &StreamOptions,
-    ) -> Self {
-        let (query, budget) = (Arc::new(query), Budget::new(options.prefetch_bytes));
-        Self { client, budget, query, dataset, page_size: options.page_size }
+    ) -> Result<Self> {
+        let endpoint = Arc::new(client.datapoints_endpoint(dataset, query, options.page_size)?);
+        Ok(Self { client, budget: Budget::new(options.prefetch_bytes), endpoint })
     }
 
     pub(super) fn page(
@@ -73,11 +71,9 @@ impl Fetch {
         permit: Option<Permit>,
         mut room: Room,
     ) -> impl Future<Output = Result<Page>> + Send + 'static {
-        let client = self.client.clone();
-        let (dataset, query, page_size) = (self.dataset, self.query.clone(), self.page_size);
+        let (client, endpoint) = (self.client.clone(), self.endpoint.clone());
         async move {
-            let wanted = PageRequest { dataset, query, page: number, page_size };
-            let mut page = client.page(wanted, permit, Some(&mut room)).await?;
+            let mut page = client.page(&endpoint, number, permit, Some(&mut room)).await?;
             page.hold(room.into_hold(held(&page)));
             Ok(page)
         }
@@ -133,7 +129,7 @@ impl Client {
         options: &StreamOptions,
         beside: bool,
     ) -> Result<First> {
-        Fetch::new(self.clone(), dataset, query.clone(), options).first(options, beside).await
+        Fetch::new(self.clone(), dataset, query, options)?.first(options, beside).await
     }
 }
 

@@ -29,6 +29,7 @@ const LEAST_LIMIT: usize = 16;
 
 pub(super) struct Driver {
     fetch: Fetch,
+    query: Query,
     options: StreamOptions,
     begin: Begin,
 }
@@ -57,17 +58,19 @@ impl Driver {
         query: Query,
         options: StreamOptions,
         begin: Begin,
-    ) -> Self {
-        let first = begin.first.as_ref().map(|first| first.fetch.clone());
-        let fetch = first.unwrap_or_else(|| Fetch::new(client, dataset, query, &options));
-        Self { fetch, options, begin }
+    ) -> Result<Self> {
+        let fetch = match &begin.first {
+            Some(first) => first.fetch.clone(),
+            None => Fetch::new(client, dataset, &query, &options)?,
+        };
+        Ok(Self { fetch, query, options, begin })
     }
 
     /// Sends every page in order; returns when the last was taken and the proof holds.
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
-        self.fetch.query.validate()?;
+        self.query.validate()?;
         self.options.validate()?;
-        let watch = Watch::new(&self.options, &self.fetch.query, self.begin.ids.clone());
+        let watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
         let first = match self.begin.first.take() {
             Some(first) => first,
             None => self.fetch.clone().first(&self.options, self.begin.kept.is_empty()).await?,

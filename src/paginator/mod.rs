@@ -94,8 +94,9 @@ impl Client {
 }
 
 impl Pages {
-    fn new(driver: Driver) -> Self {
+    fn new(driver: Result<Driver>) -> Self {
         Self(Box::pin(try_stream! {
+            let driver = driver?;
             let (sender, mut receiver) = mpsc::channel(1);
             // A task of its own: requests go on while the consumer is busy, and no place in the
             // throttle's queue is held by a stream that nobody polls.

@@ -43,8 +43,11 @@ use std::fmt::{self, Display, Formatter};
 use std::ops::AddAssign;
 use std::str::FromStr;
 
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_128;
 
+/// Bytes of a row that are gathered to be hashed at once, which takes three fifths of the time that it
+/// takes value by value.
+const AT_ONCE: usize = 16 << 10;
 const PREFIX: &str = "xxh3-128-sum:";
 const HEX_DIGITS: usize = 32;
 
@@ -83,32 +86,50 @@ impl FromStr for Digest {
     }
 }
 
-/// Hashes rows one at a time: `start`, every column in order, `end`. It takes no memory of its
-/// own for a row, however large: a value goes straight into the hash.
+/// Hashes rows one at a time: `start`, every column in order, `end`. What it holds of a row does not
+/// grow with the row: what is more than a little goes straight into the hash.
+#[derive(Default)]
 pub(crate) struct RowHasher {
-    state: Xxh3,
+    gathered: Vec<u8>,
+    /// Of a row that is too large to be hashed at once.
+    state: Option<XxHash3_128>,
 }
 
 impl RowHasher {
     /// A hasher for any number of rows.
     pub(crate) fn new() -> Self {
-        Self { state: Xxh3::new() }
+        Self::default()
     }
 
     /// Begins a row; `row_number` counts from 0 at the first row of the export.
     pub(crate) fn start(&mut self, row_number: u64) {
-        self.state.reset();
-        self.state.update(&row_number.to_le_bytes());
+        self.gathered.clear();
+        self.state = None;
+        self.add(&row_number.to_le_bytes());
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        match &mut self.state {
+            Some(state) => state.write(bytes),
+            None if self.gathered.len() + bytes.len() <= AT_ONCE => {
+                self.gathered.extend_from_slice(bytes);
+            }
+            state => {
+                let state = state.insert(XxHash3_128::new());
+                state.write(&self.gathered);
+                state.write(bytes);
+            }
+        }
     }
 
     /// Adds the next column's value.
     pub(crate) fn field(&mut self, value: Option<&[u8]>) {
         match value {
-            None => self.state.update(&[0]),
+            None => self.add(&[0]),
             Some(bytes) => {
                 let [a, b, c, d, e, f, g, h] = (bytes.len() as u64).to_le_bytes();
-                self.state.update(&[1, a, b, c, d, e, f, g, h]);
-                self.state.update(bytes);
+                self.add(&[1, a, b, c, d, e, f, g, h]);
+                self.add(bytes);
             }
         }
     }
@@ -120,14 +141,16 @@ impl RowHasher {
 
     /// The row's own digest, to be added to that of its part.
     pub(crate) fn end(&mut self) -> Digest {
-        Digest(self.state.digest128())
+        Digest(match self.state.take() {
+            Some(state) => state.finish_128(),
+            None => XxHash3_128::oneshot(&self.gathered),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use xxhash_rust::xxh3::xxh3_128;
 
     use super::*;
 
@@ -165,13 +188,16 @@ mod tests {
                     }
                 }
             }
-            total = total.wrapping_add(xxh3_128(&text));
+            total = total.wrapping_add(XxHash3_128::oneshot(&text));
         }
         Digest(total)
     }
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
-        let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..300));
+        let short = prop::collection::vec(any::<u8>(), 0..300);
+        // Rows that are hashed at once, just so, and no longer.
+        let long = (any::<u8>(), 0..AT_ONCE + 100).prop_map(|(byte, length)| vec![byte; length]);
+        let value = prop::option::of(prop_oneof![30 => short, 1 => long]);
         prop::collection::vec(prop::collection::vec(value, 4), 2..30)
     }
 

@@ -9,7 +9,7 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use crate::config::{Job, Schedule};
 
@@ -71,7 +71,7 @@ impl Timetable {
         let schedule = schedule.cron();
         let crons = fixed_times(schedule).unwrap_or_else(|| vec![schedule.clone()]);
         let text = schedule.pattern.as_str().to_owned();
-        let seed = xxh3_64_with_seed(job.as_bytes(), 0);
+        let seed = XxHash3_64::oneshot(job.as_bytes());
         Self { crons, text, zone, jitter, seed }
     }
 
@@ -94,7 +94,7 @@ impl Timetable {
             .map_or(self.jitter, |span| {
                 self.jitter.min(span.saturating_sub(Duration::from_secs(1)))
             });
-        let share = xxh3_64_with_seed(&scheduled.timestamp().to_le_bytes(), self.seed);
+        let share = XxHash3_64::oneshot_with_seed(self.seed, &scheduled.timestamp().to_le_bytes());
         let delay = share % (span.as_secs() + 1);
         let delay = TimeDelta::try_seconds(i64::try_from(delay).ok()?)?;
         Some(Slot { scheduled, starts: scheduled.checked_add_signed(delay)? })
