@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
-use uuid::Uuid;
 use twox_hash::XxHash3_128;
+use uuid::Uuid;
 
 use super::generate;
 
@@ -304,5 +304,6 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 fn hashed_uuid(name: &str) -> Uuid {
-    uuid::Builder::from_random_bytes(XxHash3_128::oneshot(name.as_bytes()).to_be_bytes()).into_uuid()
+    uuid::Builder::from_random_bytes(XxHash3_128::oneshot(name.as_bytes()).to_be_bytes())
+        .into_uuid()
 }

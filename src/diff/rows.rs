@@ -94,7 +94,8 @@ impl<'a> Rows<'a> {
     pub(super) fn entry(&self, compared: &Compared, row: usize) -> Entry {
         // A hash that stands for null is no value's.
         let key = self.value(compared.key, row);
-        let key = key.map_or(NO_KEY, |value| value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1));
+        let key =
+            key.map_or(NO_KEY, |value| value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1));
         let mut hashes = [0; COMPARED];
         for (hash, column) in hashes.iter_mut().zip(&compared.columns) {
             let value = self.value(*column, row);

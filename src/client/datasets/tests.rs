@@ -105,7 +105,8 @@ async fn a_list_that_nobody_polls_holds_nobody_up() {
     assert!(futures::poll!(datasets.next()).is_pending());
     tokio::task::yield_now().await;
     assert_eq!(client.in_flight(), 1);
-    let page = client.first_page(Uuid::nil(), &Query::default(), 3, 100);
+    let query = Query::default();
+    let page = client.first_page(Uuid::nil(), &query, 3, 100);
     let asked = tokio::time::timeout(60 * second, page).await;
     assert!(asked.is_ok(), "the list holds the only place");
     assert_eq!(datasets.try_collect::<Vec<_>>().await.unwrap().len(), 2);

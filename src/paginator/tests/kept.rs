@@ -23,7 +23,7 @@ fn part(folder: &Path, pages: std::ops::RangeInclusive<u64>, count: u64) -> Kept
 fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {
     let client = Client::scripted(api.clone(), Throttle::new("1".parse().unwrap(), None));
     let options = options(1 << 20);
-    let fetch = Fetch::new(client.clone(), Uuid::nil(), Query::default(), &options);
+    let fetch = Fetch::new(client.clone(), Uuid::nil(), &Query::default(), &options).unwrap();
     let first = first.map(|page| First { page, fetch, ahead: JoinSet::new(), handles: Vec::new() });
     let begin = Begin { first, ids: Ids::InMemory, kept };
     client.pages_after(begin, Uuid::nil(), Query::default(), options)

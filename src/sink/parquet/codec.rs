@@ -118,6 +118,9 @@ fn compressor(level: i32, content: Content) -> std::io::Result<Compressor<'stati
         Content::Text if level == 3 => {
             compressor.set_parameter(CParameter::MinMatch(6))?;
             compressor.set_parameter(CParameter::ChainLog(13))?;
+            // Nor to look back further than a megabyte, which a second cache holds: 0.0 to 0.3 %, in a
+            // fortieth of the time.
+            compressor.set_parameter(CParameter::WindowLog(20))?;
         }
         Content::Ids => {
             compressor.set_parameter(CParameter::CompressionLevel(1))?;
