@@ -20,6 +20,7 @@ use std::{
 use chrono::Utc;
 use serde::Serialize;
 use tokio::{select, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 pub use self::into_sink::write_pages;
 use self::{
@@ -290,8 +291,14 @@ impl Export {
                 let result = writer.run(receiver);
                 (writer.into_destination(), result)
             });
+        // A task: what wakes the future that a runtime was given to run, which this may be part of, is
+        // another thread's work or a look at all sockets, for every page.
+        let mut pumping =
+            AbortOnDropHandle::new(tokio::spawn(async move { pump(&mut pages, sender).await }));
         let work = async {
-            let pumped = pump(&mut pages, sender).await;
+            let pumped = (&mut pumping).await.unwrap_or_else(|error| {
+                Err(Error::Internal(format!("the hand-over stopped: {error}")))
+            });
             (pumped, (&mut writing).await)
         };
         let ended = select! {
@@ -302,7 +309,7 @@ impl Export {
             }
             error = stopper.lost() => Err(error),
         };
-        drop(pages);
+        drop(pumping);
         let (pumped, written) = match ended {
             Ok(done) => done,
             Err(error) => match timeout(GRACE, writing).await {

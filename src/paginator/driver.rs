@@ -94,8 +94,7 @@ impl Driver {
             let limit = if is_behind && !client.is_fixed() { 0 } else { client.limit() };
             let limit = limit.max(LEAST_LIMIT);
             let most = self.options.prefetch_pages.min(WINDOWS * limit);
-            let has_place = flight.has_place(limit, is_behind);
-            let within = ahead == 0 || ahead < most as u64 && has_place;
+            let within = ahead == 0 || flight.has_place(limit, most, is_behind);
             let wanted = flight.next <= flight.last && within;
             let fits = ahead == 0 || budget.fits(flight.estimate);
             select! {
@@ -216,12 +215,14 @@ impl Flight {
         self.ready.contains_key(&self.due) && self.ready.len() >= LEAST_LIMIT
     }
 
-    /// Whether another request may start, of so many in flight. While the consumer is behind they start
-    /// when half of them are back: one by one, each would wake the server.
-    fn has_place(&mut self, limit: usize, is_behind: bool) -> bool {
-        let in_flight = self.tasks.len();
-        self.fills_up = !is_behind || in_flight <= limit / 2 || in_flight < limit && self.fills_up;
-        self.fills_up && in_flight < limit
+    /// Whether another request may start, of so many in flight and pages ahead. While the consumer is
+    /// behind they start when there are places for half of those in flight: one by one, each would wake
+    /// the server, and its answer this process.
+    fn has_place(&mut self, limit: usize, most: usize, is_behind: bool) -> bool {
+        let ahead = usize::try_from(self.next - self.due).unwrap_or(usize::MAX);
+        let free = limit.saturating_sub(self.tasks.len()).min(most.saturating_sub(ahead));
+        self.fills_up = !is_behind || free >= limit / 2 || self.fills_up && free > 0;
+        self.fills_up && free > 0
     }
 
     fn take_due(&mut self) -> Option<Page> {
