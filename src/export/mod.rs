@@ -150,7 +150,8 @@ impl Export {
 
     /// Runs the export to its end.
     ///
-    /// Must run within a tokio runtime.
+    /// Must run within a tokio runtime. Dropped, it ends, and lets go of its lock, when the runtime
+    /// runs next.
     ///
     /// # Errors
     /// Nothing was published then.

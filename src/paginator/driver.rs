@@ -47,7 +47,7 @@ struct Flight {
     estimate: usize,
     /// Rows to hand on still.
     left: u64,
-    /// Whether requests start until as many are in flight as may be.
+    /// Whether requests start until there is no place left, in flight or ahead.
     fills_up: bool,
 }
 
@@ -215,13 +215,14 @@ impl Flight {
         self.ready.contains_key(&self.due) && self.ready.len() >= LEAST_LIMIT
     }
 
-    /// Whether another request may start, of so many in flight and pages ahead. While the consumer is
-    /// behind they start when there are places for half of those in flight: one by one, each would wake
-    /// the server, and its answer this process.
+    /// Whether another request may start, of so many in flight and pages ahead; its bytes are for the
+    /// budget. While the consumer is behind several start together, as soon as a sixth of the pages ahead,
+    /// which is half of those in flight, have places: one by one, each would wake the server, and its
+    /// answer this process.
     fn has_place(&mut self, limit: usize, most: usize, is_behind: bool) -> bool {
         let ahead = usize::try_from(self.next - self.due).unwrap_or(usize::MAX);
         let free = limit.saturating_sub(self.tasks.len()).min(most.saturating_sub(ahead));
-        self.fills_up = !is_behind || free >= limit / 2 || self.fills_up && free > 0;
+        self.fills_up = !is_behind || free >= most / (2 * WINDOWS) || self.fills_up && free > 0;
         self.fills_up && free > 0
     }
 

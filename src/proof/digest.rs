@@ -305,6 +305,18 @@ mod tests {
         digest += hasher.end();
 
         assert_eq!(digest.to_string(), "xxh3-128-sum:addfe0082e269aa4af414af31af4dc95");
+
+        // Too large to be hashed at once.
+        hasher.start(2);
+        hasher.field(Some(b"00000000-0000-0000-0000-000000000002"));
+        hasher.int_field(None);
+        hasher.field(Some((0..10_000).map(|n| n.to_string()).collect::<String>().as_bytes()));
+        hasher.field(Some(&b"0123456789".repeat(2000)));
+        hasher.field(None);
+        hasher.field(None);
+        hasher.field(None);
+        digest += hasher.end();
+        assert_eq!(digest.to_string(), "xxh3-128-sum:65ade35c1caff78a8d1695ebe64f9151");
     }
 
     #[test]

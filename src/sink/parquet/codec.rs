@@ -114,12 +114,11 @@ fn compressor(level: i32, content: Content) -> std::io::Result<Compressor<'stati
     match content {
         // To look for matches of five bytes, as this level does, and for short ones in a table that a
         // processor's first cache does not hold, makes files 1 to 3 % smaller and compressing a sixth
-        // slower.
+        // slower. To look back further than a megabyte, which a second cache holds, makes them up to 0.35 %
+        // smaller and it up to a thirtieth slower.
         Content::Text if level == 3 => {
             compressor.set_parameter(CParameter::MinMatch(6))?;
             compressor.set_parameter(CParameter::ChainLog(13))?;
-            // Nor to look back further than a megabyte, which a second cache holds: 0.0 to 0.3 %, in a
-            // fortieth of the time.
             compressor.set_parameter(CParameter::WindowLog(20))?;
         }
         Content::Ids => {
