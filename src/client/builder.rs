@@ -246,8 +246,8 @@ impl ClientBuilder {
             .user_agent(concat!("overmind-export/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .redirect(within_origin)
-            // Retries are for this client alone to make; its own, which are for HTTP/2, would keep a copy
-            // of each request.
+            // Retries are made in one place, and not here: reqwest's, which are for HTTP/2, would keep a
+            // copy of each request.
             .retry(reqwest::retry::never().max_retries_per_request(0))
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
