@@ -3,7 +3,7 @@
 //! Parts end on page boundaries, by rows and by bytes of values, so that a part is a function of its
 //! pages. Never publishes.
 
-use std::{io::Write, sync::Arc};
+use std::{hint, io::Write, sync::Arc};
 
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -69,8 +69,19 @@ struct OpenPart {
 fn batch_size(format: Format) -> BatchSize {
     match format {
         Format::Arrow => BatchSize::RECORD_BATCH,
-        Format::Parquet | Format::JsonLines => BatchSize::SMALL,
+        Format::Parquet => BatchSize::IN_CACHE,
+        Format::JsonLines => BatchSize::SMALL,
     }
+}
+
+/// Has glibc keep up to 8 MiB of freed memory at the end of each heap for what comes next, instead of giving
+/// it back at once: encoders free batches by the handful, and every page that was given back is faulted in
+/// again. The bound is twice the largest block that was mapped by itself and freed, says mallopt(3) of
+/// `M_MMAP_THRESHOLD`. The block is never touched; other allocators only give it and take it back.
+fn keep_freed_memory() {
+    // Smaller than what the codecs keep: their buffers are mapped by themselves still.
+    const BLOCK: usize = (4 << 20) - (8 << 10);
+    drop(hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
 }
 
 impl Writer {
@@ -106,6 +117,7 @@ impl Writer {
 
     /// Writes what comes until the end, or until the channel closes without one.
     pub(super) fn run(&mut self, mut messages: mpsc::Receiver<Message>) -> Result<Finished> {
+        keep_freed_memory();
         let result = self.write(&mut messages);
         if result.is_err()
             && let Some(part) = self.open.take()

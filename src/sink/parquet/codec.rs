@@ -13,7 +13,8 @@ use crate::{
     sink::Compression,
 };
 
-/// What a page needs at most, unless one of its rows is larger than a page should be.
+/// What a page needs at most, unless one of its rows is larger than a page should be. Pages have
+/// as much from the start: what is not used is not touched.
 const SCRATCH_PAGE: usize = 4 << 20;
 /// What such a page can come to compressed: Snappy's bound, which is the highest.
 const SCRATCH: usize = SCRATCH_PAGE + SCRATCH_PAGE / 6 + 32;
@@ -55,6 +56,8 @@ impl Workspace {
         lay_out: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Encoded> {
         let mut page = std::mem::take(&mut self.page);
+        page.clear();
+        page.reserve_exact(SCRATCH_PAGE);
         lay_out(&mut page);
         let bytes = self.compress(compression, content, &page);
         let uncompressed = page.len();
@@ -83,7 +86,8 @@ impl Workspace {
                 };
                 // Without zeros: what the bound is beyond what comes is memory that nobody touches.
                 self.scratch.clear();
-                self.scratch.reserve_exact(zstd::zstd_safe::compress_bound(page.len()));
+                let bound = zstd::zstd_safe::compress_bound(page.len());
+                self.scratch.reserve_exact(bound.max(SCRATCH));
                 compressor.compress_to_buffer(page, &mut self.scratch).map_err(failed)?
             }
             Compression::Snappy => {

@@ -5,8 +5,9 @@
 //! size after so many values of a batch: those pages depend on the batches. An export's are a
 //! function of a part's rows, so the same rows give the same bytes; `write_pages` has larger ones.
 //! Held are the pages being compressed, and what the open row group and the one before it have come
-//! to; a chunk once more while it is appended; the batches that a dictionary's values lie in, until
-//! its row group is closed; and for the footer some KB for each row group. Claims no sort order.
+//! to; a chunk once more while it is appended, and memory for one of 5 MiB from then on; the batches that
+//! a dictionary's values lie in, until its row group is closed; and for the footer some KB for each row
+//! group. Claims no sort order.
 
 mod chunk;
 mod codec;
@@ -59,6 +60,8 @@ pub(super) struct ParquetSink {
     /// The one before it, whose last pages may still be with the pool.
     closed: Option<RowGroup<ClosedChunk>>,
     pool: Pool<Workspace>,
+    /// What chunks are put together in, one after the other.
+    scratch: Vec<u8>,
     rows: u64,
 }
 
@@ -99,6 +102,7 @@ impl ParquetSink {
             open: None,
             closed: None,
             pool: Pool::new(threads)?,
+            scratch: Vec::new(),
             rows: 0,
         })
     }
@@ -125,7 +129,7 @@ impl ParquetSink {
         let Some(closed) = self.closed.take() else { return Ok(()) };
         let mut row_group = self.writer.next_row_group().map_err(failed)?;
         for chunk in closed.chunks {
-            chunk.append(&mut row_group, self.codec)?;
+            chunk.append(&mut row_group, self.codec, &mut self.scratch)?;
         }
         row_group.close().map_err(failed)?;
         Ok(())

@@ -44,7 +44,6 @@ impl TextRows {
 
     /// The page's bytes before compression.
     pub(super) fn lay_out(&self, nullable: bool, page: &mut Vec<u8>) {
-        page.clear();
         // Doubling would outgrow what is kept between pages.
         page.reserve_exact(self.bytes + 5 * self.rows + 64);
         if nullable {
