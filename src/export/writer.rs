@@ -74,10 +74,11 @@ fn batch_size(format: Format) -> BatchSize {
     }
 }
 
-/// Has glibc keep up to 8 MiB of freed memory at the end of each heap for what comes next, instead of giving
+/// Has glibc keep some 8 MiB of freed memory at the end of each heap for what comes next, instead of giving
 /// it back at once: encoders free batches by the handful, and every page that was given back is faulted in
-/// again. The bound is twice the largest block that was mapped by itself and freed, says mallopt(3) of
-/// `M_MMAP_THRESHOLD`. The block is never touched; other allocators only give it and take it back.
+/// again. The bound is twice the largest block that was ever mapped by itself and freed, says mallopt(3) of
+/// `M_MMAP_THRESHOLD`; it holds for the whole process. The block is never touched; other allocators only
+/// give it and take it back.
 fn keep_freed_memory() {
     // Smaller than what the codecs keep: their buffers are mapped by themselves still.
     const BLOCK: usize = (4 << 20) - (8 << 10);

@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 /// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
 /// Arrow batch of 4 MiB, so that every thread has one and half of them the next.
 const THREAD_BYTES: usize = 6 << 20;
-/// The same of all threads, at least: six Parquet pages, which are smaller. With four, threads ran dry
-/// whenever whoever submits, or reads from the network for it, had to wait for a processor; with eight
-/// nothing changes.
+/// The same of all threads, at least: five Parquet pages, which are smaller. With less, threads ran dry
+/// whenever whoever submits, or reads from the network for it, had to wait for a processor; with
+/// more nothing changes.
 const LEAST_BYTES: usize = 12 << 20;
 
 /// Bytes of jobs whose results wait for one before them, at least; no less than may wait or run.

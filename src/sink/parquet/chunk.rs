@@ -47,9 +47,6 @@ use crate::{
 
 /// Room for what comes before a page, statistics included; a guess that spares a copy.
 const PAGE_HEADER_BYTES: usize = 256;
-/// What a compressed chunk is put together in, unless it is larger: kept from one to the next, because
-/// memory that is new is faulted in page by page. What is not used of it is not touched.
-const SCRATCH: usize = 5 << 20;
 
 /// The chunk of one column in the open row group.
 pub(super) enum OpenChunk {
@@ -242,21 +239,17 @@ impl OtherChunk {
 }
 
 impl ClosedChunk {
-    /// Waits for the pages and appends the chunk, which is put together in `scratch`, to its row group.
+    /// Waits for the pages and appends the chunk to its row group.
     pub(super) fn append(
         self,
         row_group: &mut SerializedRowGroupWriter<'_, Counted>,
         codec: Codec,
-        scratch: &mut Vec<u8>,
     ) -> Result<()> {
         let encoded = |Pending { page, encoded }| encoded.wait().map(|encoded| (page, encoded));
         let pages =
             self.pages.into_iter().map(encoded).collect::<Result<Vec<(Page, Encoded)>>>()?;
-        let size = pages.iter().map(|(_, it)| it.bytes.len() + PAGE_HEADER_BYTES).sum::<usize>();
-        let mut chunk = mem::take(scratch);
-        chunk.clear();
-        chunk.reserve_exact(size.max(SCRATCH));
-        let mut bytes = TrackedWrite::new(chunk);
+        let size = pages.iter().map(|(_, it)| it.bytes.len() + PAGE_HEADER_BYTES).sum();
+        let mut bytes = TrackedWrite::new(Vec::with_capacity(size));
         let mut writer = SerializedPageWriter::new(&mut bytes);
         let mut written = Vec::with_capacity(pages.len());
         for (page, Encoded { bytes, uncompressed }) in pages {
@@ -264,15 +257,8 @@ impl ClosedChunk {
             written.push(writer.write_page(page).map_err(failed)?);
         }
         let result = placed(self.result, &written, codec).map_err(failed)?;
-        let mut bytes = Bytes::from(bytes.into_inner().map_err(failed)?);
-        row_group.append_column(&bytes, result).map_err(failed)?;
-        // Its memory is what is kept; what is in it would be copied.
-        bytes.clear();
-        let chunk = Vec::from(bytes);
-        if chunk.capacity() <= SCRATCH {
-            *scratch = chunk;
-        }
-        Ok(())
+        let bytes = Bytes::from(bytes.into_inner().map_err(failed)?);
+        row_group.append_column(&bytes, result).map_err(failed)
     }
 }
 

@@ -5,9 +5,8 @@
 //! size after so many values of a batch: those pages depend on the batches. An export's are a
 //! function of a part's rows, so the same rows give the same bytes; `write_pages` has larger ones.
 //! Held are the pages being compressed, and what the open row group and the one before it have come
-//! to; a chunk once more while it is appended, and memory for one of 5 MiB from then on; the batches that
-//! a dictionary's values lie in, until its row group is closed; and for the footer some KB for each row
-//! group. Claims no sort order.
+//! to; a chunk once more while it is appended; the batches that a dictionary's values lie in, until
+//! its row group is closed; and for the footer some KB for each row group. Claims no sort order.
 
 mod chunk;
 mod codec;
@@ -47,7 +46,7 @@ const ROW_GROUP_ROWS: usize = 10_000;
 const ROW_GROUP_BYTES: usize = 16 << 20;
 /// Bytes of values after which a page of text ends, with the row that reaches them; and where the
 /// library ends its pages, which it looks at after so many values. Two and a half times the usual megabyte:
-/// 3 % smaller files in the same time, and a reader still takes little at once unless a row is large.
+/// 4 % smaller files in the same time, and a reader still takes little at once unless a row is large.
 const PAGE_BYTES: usize = 5 << 19;
 
 pub(super) struct ParquetSink {
@@ -60,8 +59,6 @@ pub(super) struct ParquetSink {
     /// The one before it, whose last pages may still be with the pool.
     closed: Option<RowGroup<ClosedChunk>>,
     pool: Pool<Workspace>,
-    /// What chunks are put together in, one after the other.
-    scratch: Vec<u8>,
     rows: u64,
 }
 
@@ -102,7 +99,6 @@ impl ParquetSink {
             open: None,
             closed: None,
             pool: Pool::new(threads)?,
-            scratch: Vec::new(),
             rows: 0,
         })
     }
@@ -129,7 +125,7 @@ impl ParquetSink {
         let Some(closed) = self.closed.take() else { return Ok(()) };
         let mut row_group = self.writer.next_row_group().map_err(failed)?;
         for chunk in closed.chunks {
-            chunk.append(&mut row_group, self.codec, &mut self.scratch)?;
+            chunk.append(&mut row_group, self.codec)?;
         }
         row_group.close().map_err(failed)?;
         Ok(())
