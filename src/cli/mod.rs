@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = Builder::new_current_thread()
         .enable_all()
-        .thread_name("network")
+        .thread_name("blocking")
         .build()
         .map_err(|error| Error::Internal(format!("starting threads: {error}")))?;
     let result = runtime.block_on(future);
