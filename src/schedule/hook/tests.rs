@@ -1,7 +1,5 @@
 #![cfg(unix)]
 
-use std::os::unix::fs::PermissionsExt;
-
 use tempfile::TempDir;
 
 use super::*;
@@ -15,10 +13,14 @@ fn hook(folder: &Path, on_result: &str) -> Result<OnResult> {
     Ok(OnResult::of(&config.jobs[0], folder)?.unwrap())
 }
 
+/// Another process writes the program: were it open here, what other tests start meanwhile would have it
+/// open for writing until it runs, and nothing can execute a file that is ("text file busy").
 fn script(folder: &Path, text: &str) {
-    let path = folder.join("tell");
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let source = folder.join("source");
+    fs::write(&source, format!("#!/bin/sh\n{text}\n")).unwrap();
+    let mut install = std::process::Command::new("install");
+    let made = install.args(["-m", "755"]).arg(source).arg(folder.join("tell")).status();
+    assert!(made.unwrap().success());
 }
 
 #[tokio::test]
