@@ -83,6 +83,7 @@ mod diff;
 mod error;
 mod export;
 mod facts;
+mod files;
 mod location;
 mod manifest;
 mod paginator;

@@ -22,6 +22,29 @@ pub(crate) const MANIFEST: &str = "_manifest.json";
 /// An empty file that says that the directory is complete.
 pub(crate) const SUCCESS: &str = "_SUCCESS";
 
+/// Files that a desktop leaves in the folders that it shows. They are nobody's data: they neither keep an
+/// export from being replaced nor make it damaged.
+const DESKTOP: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
+
+/// Whether a desktop, not a person, has left the file of this name.
+pub(crate) fn is_desktop_file(name: &str) -> bool {
+    DESKTOP.contains(&name)
+}
+
+/// Whether an export gives its parts names like this: `part-00000.parquet`, or in a store
+/// `part-00000-5f3a9c.parquet`. A manifest that lists any other was not written by us, or was changed.
+pub(crate) fn is_part_name(name: &str) -> bool {
+    let Some((stem, extension)) = name.split_once('.') else { return false };
+    let Some(rest) = stem.strip_prefix("part-") else { return false };
+    let (number, token) = rest.split_once('-').unwrap_or((rest, "0"));
+    let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    number.len() >= 5
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && !token.is_empty()
+        && token.bytes().all(hexadecimal)
+        && ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst"].contains(&extension)
+}
+
 /// What an export holds and how it came about; `_manifest.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -149,8 +172,9 @@ impl Manifest {
     /// [`Error::Io`] when it cannot be read, [`Error::Damaged`] when it is not a manifest of a
     /// version that this one knows.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        Self::parse(&bytes, &path.into())
+        let location = path.into();
+        let missing = || Error::io("read", path)(std::io::ErrorKind::NotFound.into());
+        Self::load(&location)?.ok_or_else(missing)
     }
 
     /// As [`read`](Self::read), from anywhere; `None` if there is none.
@@ -177,5 +201,31 @@ impl Manifest {
             .map_err(|error| Error::Internal(format!("manifest: {error}")))?;
         json.push(b'\n');
         Ok(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_an_export_gives_are_part_names() {
+        for name in ["part-00000.parquet", "part-123456.jsonl.zst", "part-00007-0a1b2c.arrow"] {
+            assert!(is_part_name(name), "{name}");
+        }
+        for name in [
+            "thesis",
+            "notes.txt",
+            "part-0.parquet",
+            "part-00000",
+            "part-00000.csv",
+            "part-.arrow",
+            "part-00000-.arrow",
+            "part-00000-xyz.arrow",
+            "part-00000-a/b.arrow",
+            "part-00000.tar.gz",
+        ] {
+            assert!(!is_part_name(name), "{name}");
+        }
     }
 }

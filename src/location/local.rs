@@ -7,10 +7,16 @@ use std::{
 };
 
 use super::Opened;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::{open_regular, read_regular},
+};
+
+/// Bytes of a file that is read whole: a manifest of 100,000 parts has a quarter of it.
+const WHOLE: u64 = 128 << 20;
 
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
+    match read_regular(path, WHOLE) {
         Err(error) if is_missing(&error) => Ok(None),
         result => result.map(Some).map_err(Error::io("read", path)),
     }
@@ -58,7 +64,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened> {
-    File::open(path).map(Opened::Local).map_err(Error::io("open", path))
+    open_regular(path).map(Opened::Local).map_err(Error::io("open", path))
 }
 
 fn is_missing(error: &io::Error) -> bool {

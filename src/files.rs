@@ -1,0 +1,101 @@
+//! Opens local files that another user or process may have put there: regular files only, never
+//! waiting for a FIFO or a device, and whole reads have a bound.
+
+use std::{
+    fs::{File, FileType, OpenOptions},
+    io::{self, Read},
+    path::Path,
+};
+
+/// Opens a regular file to read it. Links are followed; a FIFO, socket, device or directory is an error.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        use rustix::fs::OFlags;
+        // Opening a FIFO would wait for its writer; a terminal must not become the controlling one.
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    require_regular(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+/// Reads a regular file whole, unless it holds more bytes than `limit`.
+pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let text = format!("it is larger than {limit} bytes, the most that such a file may have");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
+
+/// Refuses all that is not a regular file, and names what it is instead.
+pub(crate) fn require_regular(found: FileType) -> io::Result<()> {
+    if found.is_file() {
+        return Ok(());
+    }
+    let text = format!("it is {}, not a regular file", kind(found));
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+/// What a file is, in words, with its article.
+pub(crate) fn kind(found: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if found.is_fifo() {
+            return "a FIFO";
+        }
+        if found.is_socket() {
+            return "a socket";
+        }
+        if found.is_block_device() || found.is_char_device() {
+            return "a device";
+        }
+    }
+    if found.is_dir() {
+        "a directory"
+    } else if found.is_symlink() {
+        "a link"
+    } else if found.is_file() {
+        "a regular file"
+    } else {
+        "a special file"
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_opened_and_none_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        let text = |path: &Path| read_regular(path, 9).unwrap_err().to_string();
+        assert_eq!(text(&fifo), "it is a FIFO, not a regular file");
+        assert_eq!(text(&link), "it is a device, not a regular file");
+        assert_eq!(text(folder.path()), "it is a directory, not a regular file");
+    }
+
+    #[test]
+    fn whole_reads_have_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text");
+        std::fs::write(&path, "123456789").unwrap();
+        assert_eq!(read_regular(&path, 9).unwrap(), b"123456789");
+        let error = read_regular(&path, 8).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+}
