@@ -198,6 +198,25 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Everything was exported, and could not be given the output's name.
+    #[error("cannot publish {}", path.display())]
+    Unpublished {
+        /// The output, as given, or its manifest.
+        path: PathBuf,
+        /// Where the finished bytes are, and how to finish by hand.
+        hint: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A finished part is no longer what was written: another program changed it while the run was at work.
+    #[error("{} {why}", path.display())]
+    PartChanged {
+        /// The staged file or object.
+        path: PathBuf,
+        /// What it is instead, in words that go after its name.
+        why: String,
+    },
     /// An object store refused something, or could not be reached.
     #[error("cannot {action} {url}")]
     Store {
@@ -303,9 +322,10 @@ impl Error {
             | Self::Incomplete { .. }
             | Self::OutOfOrder(_)
             | Self::Damaged { .. }
+            | Self::PartChanged { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
-            Self::Io { .. } | Self::Store { .. } => 74,
+            Self::Io { .. } | Self::Store { .. } | Self::Unpublished { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
@@ -336,6 +356,11 @@ impl Error {
             Self::PlainHttpStore { .. } => {
                 "use https, or give --storage-option allow_http=true if the network between here and \
                  there is trusted"
+            }
+            Self::Unpublished { hint, .. } => return Some(Cow::Owned(hint.clone())),
+            Self::PartChanged { .. } => {
+                "nothing was published: find out which program changes staged files, then run the same \
+                 command again; parts that are whole are kept"
             }
             Self::Api(error) => return error.hint().map(Cow::Borrowed),
             Self::Unavailable { .. } => {

@@ -27,8 +27,13 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 
 /// Reads a regular file whole, unless it holds more bytes than `limit`.
 pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_bounded(&mut open_regular(path)?, limit)
+}
+
+/// Reads to the end, unless there are more bytes than `limit`.
+pub(crate) fn read_bounded(input: &mut impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open_regular(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    input.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         let text = format!("it is larger than {limit} bytes, the most that such a file may have");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));

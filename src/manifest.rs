@@ -182,7 +182,7 @@ impl Manifest {
         location.read()?.map(|bytes| Self::parse(&bytes, location)).transpose()
     }
 
-    fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
         let damaged = |why: String| Error::Damaged { path: location.to_path(), why };
         let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|error| damaged(format!("it is not a manifest: {error}")))?;

@@ -6,145 +6,166 @@
 //!               ids/0           the ids of a part, 16 bytes each, for the proof
 //!               data/           what will be NAME: parts, then _manifest.json, then _SUCCESS
 //! ```
+//!
+//! The staging folder is private: no other user can put anything into it. Never uses staging that this
+//! user did not make, and publishes no part that is not what was written.
 
 use std::{
-    collections::BTreeSet,
-    fs::{self, File},
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
 };
 
 use super::{
-    Header, Interrupted, Kept, PartFile, fs as disk, journal::Journal, parent, part::examine,
+    Header, Interrupted, Kept, PartFile,
+    folder::{Folder, Kind},
+    fs as disk,
+    journal::{Contents, Journal},
+    ours::{self, Maker},
+    parent,
+    rehearsal::{self, Rehearsed},
+    staged::{Staged, Written},
     tidied,
 };
 use crate::{
     error::{Error, Result},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
-    proof::Digest,
 };
 
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// As it was given, for messages.
     given: PathBuf,
+    /// Where it is, for messages.
     target: PathBuf,
+    parent: Folder,
+    name: OsString,
     overwrite: bool,
+    /// Unknown while the run only looks.
+    maker: Option<Maker>,
     staged: Option<Staged>,
-}
-
-#[derive(Debug)]
-struct Staged {
-    _lock: File,
-    root: PathBuf,
-    journal: Option<Journal>,
-    parts: usize,
 }
 
 pub(super) fn part_name(index: usize, extension: &str) -> String {
     format!("part-{index:05}.{extension}")
 }
 
+/// Reads what a run left, whoever made it: what it says is used only once [`Directory::resume`] has
+/// looked whose it is.
 pub(super) fn interrupted(target: &Path) -> Option<Interrupted> {
-    let journal = disk::staging_path(target).join("journal.jsonl");
-    let (header, parts) = Journal::read(&journal)?;
+    let staging = disk::staging_name(target.file_name()?);
+    let root = Folder::open(parent(target)).ok()?.open_folder(staging).ok()?;
+    let Contents { header, parts, .. } = Journal::read(&root)?;
     Some(Interrupted { plan: header.plan, parts: parts.len() })
 }
 
+/// Removes what an interrupted run of this user left.
+pub(super) fn discard(target: &Path) -> Result<()> {
+    let parent = disk::open_parent(target)?;
+    let staging = disk::staging_name(target.file_name().unwrap_or_default());
+    let maker = rehearsal::maker(&parent).map_err(|error| disk::cannot_create(target, error))?;
+    let Some(staged) = Staged::take(&parent, &staging, maker, target)? else { return Ok(()) };
+    staged.remove(&parent).map_err(Error::io("remove", parent.path().join(staging)))
+}
+
 impl Directory {
-    pub(super) fn probe(given: &Path, overwrite: bool) -> Result<Self> {
+    pub(super) fn probe(given: &Path, overwrite: bool, only_look: bool) -> Result<Self> {
         // A link to a directory is followed: what it names is replaced, not the link.
-        let target = given.canonicalize().unwrap_or_else(|_| given.components().collect());
-        disk::check_parent(&target)?;
-        let directory = Self { given: given.to_owned(), target, overwrite, staged: None };
-        directory.check_target()?;
-        disk::check_unlocked(&disk::staging_path(&directory.target).join("lock"), given)?;
+        let target = ours::resolve(given)?;
+        let name = target.file_name().unwrap_or_default().to_owned();
+        let parent = disk::open_parent(&target)?;
+        let given = given.to_owned();
+        let mut directory =
+            Self { given, target, parent, name, overwrite, maker: None, staged: None };
+        let replaces = directory.check_target()?;
+        let staging = disk::staging_name(&directory.name);
+        if let Ok(root) = directory.parent.open_folder(&staging) {
+            disk::check_unlocked(&root, OsStr::new("lock"), &directory.given)?;
+        }
+        if !only_look {
+            directory.rehearse(replaces, staging)?;
+        }
         Ok(directory)
     }
 
-    /// Refuses a target that must not be replaced.
-    fn check_target(&self) -> Result<()> {
-        let refuse = |why: &str, hint| {
-            let (path, why) = (self.given.clone(), why.to_owned());
-            Err(Error::Output { path, why, hint: Some(hint), source: None })
-        };
-        if self.target.symlink_metadata().is_err() {
-            return Ok(());
+    fn rehearse(&mut self, replaces: bool, staging: OsString) -> Result<()> {
+        let derived = [self.name.clone(), staging];
+        let (parent, given) = (&self.parent, &self.given);
+        let maker = rehearsal::rehearse(parent, Rehearsed::Directory, replaces, &derived, given)?;
+        if let Ok(Some(found)) = parent.find(&self.name)
+            && let Some(why) = rehearsal::obstacle(parent, &self.name, &found, maker)
+        {
+            return Err(self.refused(why, "give another path"));
         }
-        if !self.target.is_dir() {
-            return refuse(
+        ours::check_staging(parent, &derived[1], Kind::Directory, maker, given)?;
+        self.maker = Some(maker);
+        Ok(())
+    }
+
+    fn refused(&self, why: impl Into<String>, hint: &'static str) -> Error {
+        let (path, why) = (self.given.clone(), why.into());
+        Error::Output { path, why, hint: Some(hint), source: None }
+    }
+
+    /// Refuses a target that must not be replaced. Says whether an export is there that may be.
+    fn check_target(&self) -> Result<bool> {
+        let looked = self.parent.find(&self.name);
+        let Some(found) = looked.map_err(Error::io("look at", &self.target))? else {
+            return Ok(false);
+        };
+        if found.kind != Kind::Directory {
+            return Err(self.refused(
                 "exists and is not a directory",
                 "a path without a known extension is a directory of parts: give another path, or \
                  one that ends in .parquet, .arrow or .jsonl",
-            );
+            ));
         }
         if disk::is_mount_point(&self.target) {
-            return refuse(
+            return Err(self.refused(
                 "is a mount point, which cannot be replaced in one step",
                 "export to a directory inside it",
-            );
+            ));
         }
-        let entries = entries(&self.target).map_err(Error::io("list", &self.target))?;
-        if entries.is_empty() {
-            return Ok(());
+        let folder = self.parent.open_folder(&self.name);
+        let folder = folder.map_err(Error::io("open", &self.target))?;
+        if folder.names().map_err(Error::io("list", &self.target))?.is_empty() {
+            return Ok(false);
         }
         if !self.overwrite {
             return Err(exists(self.given.clone()));
         }
-        let Ok(manifest) = Manifest::read(&self.target.join(MANIFEST)) else {
-            return refuse(
+        let Ok(manifest) = ours::manifest(&folder, MANIFEST) else {
+            return Err(self.refused(
                 "is not an export: it has no manifest of ours",
                 "only an empty directory or an earlier export is replaced; give another path",
-            );
+            ));
         };
-        let ours: BTreeSet<&str> = manifest
-            .parts
-            .iter()
-            .map(|part| part.path.as_str())
-            .chain([MANIFEST, SUCCESS])
-            .collect();
-        match entries.iter().find(|name| !ours.contains(name.as_str())) {
-            None => Ok(()),
-            Some(name) => Err(Error::Output {
-                path: self.given.clone(),
-                why: format!("holds {name:?}, which its manifest does not list"),
-                hint: Some(
-                    "only what an export wrote is replaced: move the file, or give another path",
-                ),
-                source: None,
-            }),
+        match ours::foreign(&folder, &manifest).map_err(Error::io("list", &self.target))? {
+            None => Ok(true),
+            Some(why) => Err(self.refused(why, ONLY_OURS)),
         }
     }
 
     pub(super) fn is_fresh(&self) -> bool {
-        self.staged.is_none() && !disk::staging_path(&self.target).exists()
+        let staging = self.parent.find(disk::staging_name(&self.name));
+        self.staged.is_none() && matches!(staging, Ok(None))
     }
 
     pub(super) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
         if self.is_fresh() {
             return Ok(Vec::new());
         }
-        let root = disk::staging_path(&self.target);
-        let mut staged = match self.staged.take() {
-            Some(staged) => staged,
-            None => Staged {
-                _lock: disk::lock(&root.join("lock"), &self.given)?,
-                root,
-                journal: None,
-                parts: 0,
-            },
-        };
+        let mut staged = self.take_staged()?;
         let mut kept = Vec::new();
-        if !restart && let Some((then, parts)) = Journal::read(&staged.journal_path()) {
-            if let Some(difference) = then.difference(header).filter(|_| !parts.is_empty()) {
-                return Err(Error::Output {
-                    path: self.given.clone(),
-                    why: format!("an interrupted export to it cannot be continued: {difference}"),
-                    hint: Some("give --restart to drop what it left and start again"),
-                    source: None,
-                });
+        if !restart && let Some(contents) = Journal::read(&staged.root) {
+            let difference = contents.header.difference(header);
+            if let Some(difference) = difference.filter(|_| !contents.parts.is_empty()) {
+                return Err(self.refused(
+                    format!("an interrupted export to it cannot be continued: {difference}"),
+                    "give --restart to drop what it left and start again",
+                ));
             }
-            kept = staged.still_whole(parts);
+            kept = staged.still_whole(contents.parts);
         }
         staged.start(header, &kept)?;
         self.staged = Some(staged);
@@ -152,34 +173,49 @@ impl Directory {
     }
 
     pub(super) fn open(&mut self, header: &Header) -> Result<()> {
-        if self.staged.is_some() {
-            return Ok(());
+        if self.staged.is_none() {
+            let mut staged = self.take_staged()?;
+            staged.start(header, &[])?;
+            self.staged = Some(staged);
         }
-        let root = disk::staging_path(&self.target);
-        match fs::create_dir(&root) {
+        Ok(())
+    }
+
+    /// Takes the lock of the staging folder, which is made if there is none.
+    fn take_staged(&mut self) -> Result<Staged> {
+        if let Some(staged) = self.staged.take() {
+            return Ok(staged);
+        }
+        let maker = self.maker.ok_or_else(disk::not_open)?;
+        let name = disk::staging_name(&self.name);
+        match self.parent.make_private(&name) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(disk::cannot_create(&self.given, error));
             }
             _ => {}
         }
-        let lock = disk::lock(&root.join("lock"), &self.given)?;
-        let mut staged = Staged { _lock: lock, root, journal: None, parts: 0 };
-        staged.start(header, &[])?;
-        self.staged = Some(staged);
-        Ok(())
+        let staged = Staged::take(&self.parent, &name, maker, &self.given)?;
+        // A run that ended in this moment has removed what was there.
+        staged.ok_or_else(|| Error::Locked { path: self.given.clone() })
     }
 
     pub(super) fn create(&mut self, index: usize, extension: &str) -> Result<PartFile> {
         let name = part_name(index, extension);
-        let path = self.staged()?.data().join(&name);
-        let file = File::create(&path).map_err(Error::io("write", &path))?;
-        Ok(PartFile::new(&self.target.join(name), file))
+        self.confirm()?;
+        let path = self.target.join(&name);
+        let staged = self.staged()?;
+        let file = staged.data()?.create_anew(&name).map_err(Error::io("write", &path))?;
+        let part = PartFile::new(&path, file);
+        staged.written.insert(name, Written::ByThisRun(part.clone()));
+        Ok(part)
     }
 
     /// A new file for the ids of the part with this index, 16 bytes each.
     pub(super) fn create_ids(&mut self, index: usize) -> Result<PartFile> {
-        let path = self.staged()?.ids(index);
-        let file = File::create(&path).map_err(Error::io("write", &path))?;
+        let staged = self.staged()?;
+        let (name, ids) = (index.to_string(), staged.ids()?);
+        let path = ids.path().join(&name);
+        let file = ids.create_anew(name).map_err(Error::io("write", &path))?;
         Ok(PartFile::new(&path, file))
     }
 
@@ -191,8 +227,9 @@ impl Directory {
     ) -> Result<()> {
         let staged = self.staged()?;
         // The names must outlive a power failure before the journal says that they are there.
-        disk::sync_directory(&staged.data())?;
-        disk::sync_directory(&staged.root.join("ids"))?;
+        for folder in [staged.data()?, staged.ids()?] {
+            folder.sync().map_err(Error::io("sync", folder.path()))?;
+        }
         let kept = Kept { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         if let Some(journal) = &mut staged.journal {
             journal.append(&kept)?;
@@ -201,115 +238,115 @@ impl Directory {
         Ok(())
     }
 
+    /// Refuses to go on if another run may have taken the place of this one.
+    fn confirm(&self) -> Result<()> {
+        let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
+        match staged.is_still(&self.parent) {
+            true => Ok(()),
+            false => Err(disk::lock_lost(&self.given)),
+        }
+    }
+
     pub(super) fn publish(mut self, manifest: &Manifest) -> Result<()> {
+        self.confirm()?;
         // Somebody may have put something there in the meantime.
         self.check_target()?;
         self.appear(manifest)
     }
 
     fn appear(&mut self, manifest: &Manifest) -> Result<()> {
-        let (target, overwrite, given) = (self.target.clone(), self.overwrite, self.given.clone());
         let staged = self.staged()?;
-        let data = staged.data();
+        staged.check_parts(manifest)?;
+        let data = staged.data()?;
         for (name, bytes) in [(MANIFEST, manifest.to_json()?), (SUCCESS, Vec::new())] {
-            let path = data.join(name);
-            disk::write_durably(&path, &bytes).map_err(Error::io("write", &path))?;
-            disk::sync_directory(&data)?;
+            let path = data.path().join(name);
+            data.write_durably(name, &bytes).map_err(Error::io("write", &path))?;
+            data.sync().map_err(Error::io("sync", data.path()))?;
         }
+        let staged = self.staged.take().ok_or_else(disk::not_open)?;
         // A rename replaces an empty directory and fails on any other.
-        let published = match fs::rename(&data, &target) {
-            Err(error) if is_not_empty(&error) && !overwrite => return Err(exists(given)),
-            Err(error) if is_not_empty(&error) => {
-                disk::swap(&data, &target, &staged.root.join("old"))
-            }
-            result => result,
+        let old = match staged.root.rename("data", &self.parent, &self.name) {
+            Ok(()) => None,
+            Err(error) if is_not_empty(&error) && self.overwrite => Some(self.swap(&staged)?),
+            Err(error) if is_not_empty(&error) => return Err(exists(self.given.clone())),
+            Err(error) => return Err(self.unpublished(&staged, error)),
         };
-        published.map_err(Error::io("rename to", &target))?;
-        disk::sync_directory(parent(&target))?;
+        self.parent.sync().map_err(Error::io("sync", self.parent.path()))?;
         // First of all: what stays if the rest cannot be removed is no interrupted run.
-        drop(fs::remove_file(staged.journal_path()));
-        let removed = fs::remove_dir_all(&staged.root).map_err(Error::io("remove", &staged.root));
-        tidied(given.display(), removed);
+        drop(staged.root.remove(Journal::NAME));
+        let old = old.map_or(Ok(()), |old| ours::remove_export(&staged.root, "data", &old));
+        let path = staged.root.path().to_owned();
+        let removed = old.and_then(|()| staged.remove(&self.parent));
+        tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
         Ok(())
     }
 
-    pub(super) fn abandon(self) -> usize {
-        let Some(staged) = self.staged else { return 0 };
-        if staged.parts == 0 {
-            // Best effort: the next run takes over whatever stays.
-            drop(fs::remove_dir_all(&staged.root));
+    /// Puts the new export in the place of the old one, whose manifest it gives.
+    fn swap(&self, staged: &Staged) -> Result<Manifest> {
+        let swap = || staged.root.swap("data", &self.parent, &self.name, "old");
+        swap().map_err(|error| self.unpublished(staged, error))?;
+        // What came there since the last look lies in the staging folder now.
+        let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
+        let manifest = ours::manifest(&old, MANIFEST);
+        let objection = match &manifest {
+            Ok(manifest) => {
+                ours::foreign(&old, manifest).map_err(Error::io("list", &self.target))?
+            }
+            Err(_) => Some("is not an export: it has no manifest of ours".to_owned()),
+        };
+        match (manifest, objection) {
+            (Ok(manifest), None) => Ok(manifest),
+            (_, why) => {
+                swap().map_err(|error| self.unpublished(staged, error))?;
+                Err(self.refused(why.unwrap_or_default(), ONLY_OURS))
+            }
         }
-        staged.parts
+    }
+
+    /// The error of a run that has everything and cannot give it its name.
+    fn unpublished(&self, staged: &Staged, source: io::Error) -> Error {
+        let data = staged.root.path().join("data");
+        let (path, data) = (self.target.clone(), data.display().to_string());
+        let hint = format!(
+            "the export is complete in {data}: move that folder to {} by hand, or run the same \
+             command again, which keeps its parts",
+            path.display()
+        );
+        Error::Unpublished { path, hint, source }
+    }
+
+    pub(super) fn abandon(mut self) -> usize {
+        let ours = self.confirm().is_ok();
+        let Some(staged) = self.staged.take() else { return 0 };
+        if !ours {
+            return 0;
+        }
+        let parts = staged.parts;
+        if parts == 0 {
+            // Best effort: the next run takes over whatever stays.
+            drop(staged.remove(&self.parent));
+        }
+        parts
     }
 
     pub(super) fn forget(&mut self) -> Result<()> {
         if let Some(staged) = &mut self.staged {
             // The journal goes first: without it nothing else will be taken for a finished part.
-            let path = staged.journal_path();
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            let path = staged.root.path().join(Journal::NAME);
+            staged.root.remove(Journal::NAME).map_err(Error::io("remove", &path))?;
             staged.parts = 0;
+            staged.written.clear();
         }
         Ok(())
     }
 
     fn staged(&mut self) -> Result<&mut Staged> {
-        let missing = || Error::Internal("the output was not opened".to_owned());
-        self.staged.as_mut().ok_or_else(missing)
+        self.staged.as_mut().ok_or_else(disk::not_open)
     }
 }
 
-impl Staged {
-    fn journal_path(&self) -> PathBuf {
-        self.root.join("journal.jsonl")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.root.join("data")
-    }
-
-    fn ids(&self, index: usize) -> PathBuf {
-        self.root.join("ids").join(index.to_string())
-    }
-
-    /// The parts, from the first, whose files are what the journal says.
-    fn still_whole(&self, parts: Vec<Kept>) -> Vec<Kept> {
-        let whole = |(index, mut kept): (usize, Kept)| {
-            kept.ids = self.ids(index);
-            let path = self.data().join(&kept.part.path);
-            let length = |path: &Path| fs::metadata(path).map(|file| file.len()).ok();
-            let lengths = (length(&path)?, length(&kept.ids)?);
-            // Cheap things first: to read all of a large part takes seconds.
-            (lengths == (kept.part.bytes, 16 * kept.part.rows)
-                && kept.part.digest.parse::<Digest>().is_ok()
-                && examine(&mut File::open(&path).ok()?).ok()?.sha256 == kept.part.sha256)
-                .then_some(kept)
-        };
-        parts.into_iter().enumerate().map_while(whole).collect()
-    }
-
-    /// Keeps the files of these parts, drops all others, and opens the journal.
-    fn start(&mut self, header: &Header, kept: &[Kept]) -> Result<()> {
-        let names: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
-        let indices: BTreeSet<String> = (0..kept.len()).map(|index| index.to_string()).collect();
-        clear(&self.data(), |name| names.contains(name))?;
-        clear(&self.root.join("ids"), |name| indices.contains(name))?;
-        drop(fs::remove_dir_all(self.root.join("old")));
-        let path = self.journal_path();
-        let lines = Journal::read(&path).map_or(usize::MAX, |(_, parts)| parts.len());
-        let journal = if !kept.is_empty() && lines == kept.len() && ends_whole(&path) {
-            Journal::reopen(&path)?
-        } else {
-            let mut journal = Journal::create(&path, header)?;
-            for kept in kept {
-                journal.append(kept)?;
-            }
-            journal
-        };
-        self.journal = Some(journal);
-        self.parts = kept.len();
-        disk::sync_directory(&self.root)
-    }
-}
+const ONLY_OURS: &str =
+    "only what an export wrote is replaced: move the file, or give another path";
 
 fn exists(path: PathBuf) -> Error {
     Error::Output {
@@ -320,36 +357,14 @@ fn exists(path: PathBuf) -> Error {
     }
 }
 
-fn ends_whole(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| bytes.ends_with(b"\n"))
-}
-
-/// Makes the directory if need be and removes all that is not to be kept.
-fn clear(path: &Path, keep: impl Fn(&str) -> bool) -> Result<()> {
-    match fs::create_dir(path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(Error::io("make", path)(error)),
-    }
-    for name in entries(path).map_err(Error::io("list", path))? {
-        if !keep(&name) {
-            let path = path.join(name);
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-fn entries(path: &Path) -> io::Result<Vec<String>> {
-    fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
 fn is_not_empty(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{
         client::Query,
@@ -380,42 +395,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_fills_after_the_last_look_is_swapped_only_where_overwriting_was_asked_for() {
+    fn directory(target: &Path, overwrite: bool) -> Directory {
         let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+        let mut directory = Directory::probe(target, overwrite, false).unwrap();
+        directory.open(&header).unwrap();
+        directory
+    }
+
+    #[test]
+    fn files_that_come_after_the_last_look_stay() {
         for overwrite in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let target = folder.path().join("rows");
-            let mut directory = Directory::probe(&target, overwrite).unwrap();
-            directory.open(&header).unwrap();
+            let mut directory = directory(&target, overwrite);
             fs::create_dir(&target).unwrap();
             fs::write(target.join("theirs"), "x").unwrap();
-            let appeared = directory.appear(&empty_export());
-            if overwrite {
-                appeared.unwrap();
-                assert!(target.join(SUCCESS).exists() && !target.join("theirs").exists());
-            } else {
-                let why = appeared.unwrap_err().to_string();
-                assert!(why.ends_with("rows: exists already and is not empty"), "{why}");
-                assert!(target.join("theirs").exists() && !target.join(SUCCESS).exists());
-            }
+            let why = directory.appear(&empty_export()).unwrap_err().to_string();
+            let expected = match overwrite {
+                true => "rows: is not an export: it has no manifest of ours",
+                false => "rows: exists already and is not empty",
+            };
+            assert!(why.ends_with(expected), "{why}");
+            assert_eq!(fs::read(target.join("theirs")).unwrap(), b"x");
+            assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
         }
     }
 
-    #[cfg(unix)]
     #[test]
-    fn what_cannot_be_tidied_up_does_not_undo_an_export() {
+    fn an_export_stands_though_tidying_up_fails() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("rows");
-        let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
-        let mut directory = Directory::probe(&target, false).unwrap();
-        directory.open(&header).unwrap();
-        // A name that all can be done with but to remove it.
-        let staged = directory.staged.as_mut().unwrap();
-        staged.root.push(".");
-        let root = staged.root.clone();
-        directory.publish(&empty_export()).unwrap();
+        let mut directory = directory(&target, false);
+        let staging = folder.path().join(".rows.partial");
+        // Its lock is gone, so it is taken for another run's.
+        fs::remove_file(staging.join("lock")).unwrap();
+        directory.appear(&empty_export()).unwrap();
         assert!(target.join(SUCCESS).exists());
-        assert!(root.exists(), "it was removed");
+        assert!(staging.exists(), "it was removed");
     }
 }

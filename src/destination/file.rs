@@ -1,12 +1,22 @@
-//! One file: written as `.NAME.partial`, which is also its lock, and renamed when complete.
+//! One file: written as `.NAME.partial`, which is also its lock, and renamed when complete. Its manifest, if
+//! it has one, is staged likewise and renamed after it.
 
 use std::{
-    fs::{self, File},
-    io,
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
 
-use super::{PartFile, fs as disk, parent, sidecar_name};
+use super::{
+    PartFile,
+    folder::{Folder, Kind},
+    fs as disk,
+    ours::{self, Maker},
+    rehearsal::{self, Rehearsed},
+    sidecar_name,
+    staged::check_unchanged,
+};
 use crate::{
     error::{Error, Result},
     manifest::Manifest,
@@ -14,101 +24,256 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct SingleFile {
-    target: PathBuf,
+    /// As it was given, for messages.
+    given: PathBuf,
+    parent: Folder,
+    name: OsString,
     overwrite: bool,
-    staged: Option<Staged>,
+    sidecar: bool,
+    /// Unknown while the run only looks.
+    maker: Option<Maker>,
+    staged: Option<StagedFile>,
 }
 
 #[derive(Debug)]
-struct Staged {
-    path: PathBuf,
+struct StagedFile {
+    name: OsString,
+    /// Holds the lock.
     file: File,
+    /// The file as it is written; the last one, where a run begins again.
+    part: Option<PartFile>,
+    /// The manifest in the making: opened before the first page, so that its place is certain.
+    manifest: Option<File>,
 }
 
 impl SingleFile {
-    /// Looks whether a file can go there; writes nothing.
-    pub(super) fn probe(target: &Path, overwrite: bool, sidecar: bool) -> Result<Self> {
-        disk::check_parent(target)?;
-        let manifest = sidecar.then(|| sidecar_path(target));
-        for path in [Some(target), manifest.as_deref()].into_iter().flatten() {
-            if !overwrite && path.symlink_metadata().is_ok() {
-                return Err(exists(path));
+    /// Looks whether a file can go there; publishes one of a byte, and removes it, unless it only looks.
+    pub(super) fn probe(
+        given: &Path,
+        overwrite: bool,
+        sidecar: bool,
+        only_look: bool,
+    ) -> Result<Self> {
+        let target = ours::resolve(given)?;
+        let name = target.file_name().unwrap_or_default().to_owned();
+        let parent = disk::open_parent(&target)?;
+        let given = given.to_owned();
+        let mut file = Self { given, parent, name, overwrite, sidecar, maker: None, staged: None };
+        file.check_targets(&target)?;
+        disk::check_unlocked(&file.parent, &disk::staging_name(&file.name), &file.given)?;
+        if !only_look {
+            file.rehearse()?;
+        }
+        Ok(file)
+    }
+
+    /// Refuses what must not be replaced: the file, and its manifest.
+    fn check_targets(&self, target: &Path) -> Result<()> {
+        let manifest = self.manifest_name();
+        let names = [Some(&self.name), self.sidecar.then_some(&manifest)];
+        for name in names.into_iter().flatten() {
+            let path = self.shown(name);
+            let found = self.parent.find(name).map_err(Error::io("look at", &path))?;
+            let Some(found) = found else { continue };
+            let refuse = |why: String, hint| {
+                Err(Error::Output { path: path.clone(), why, hint: Some(hint), source: None })
+            };
+            if found.kind != Kind::File {
+                let why = format!("is {}, not a regular file", found.kind.noun());
+                return refuse(why, "give another path");
+            }
+            if !self.overwrite {
+                return Err(exists(&path));
+            }
+            if disk::is_mount_point(&target.with_file_name(name)) {
+                return refuse(
+                    "is mounted by itself, so it cannot be replaced in one step".to_owned(),
+                    "mount its folder instead, or write to another path and copy the finished file",
+                );
             }
         }
-        disk::check_unlocked(&disk::staging_path(target), target)?;
-        Ok(Self { target: target.to_owned(), overwrite, staged: None })
+        Ok(())
+    }
+
+    fn rehearse(&mut self) -> Result<()> {
+        let manifest = self.manifest_name();
+        let mut derived = vec![self.name.clone(), disk::staging_name(&self.name)];
+        if self.sidecar {
+            derived.extend([disk::staging_name(&manifest), manifest]);
+        }
+        let (parent, given) = (&self.parent, &self.given);
+        let replaces = self.overwrite;
+        let maker = rehearsal::rehearse(parent, Rehearsed::File, replaces, &derived, given)?;
+        for name in &derived {
+            if let Ok(Some(found)) = parent.find(name)
+                && let Some(why) = rehearsal::obstacle(parent, name, &found, maker)
+            {
+                let (path, why) = (self.shown(name), why.to_owned());
+                let hint = Some("give another path");
+                return Err(Error::Output { path, why, hint, source: None });
+            }
+        }
+        for name in self.staging_names() {
+            ours::check_staging(parent, &name, Kind::File, maker, given)?;
+        }
+        self.maker = Some(maker);
+        Ok(())
+    }
+
+    /// The staged file, and the staged manifest if there is to be one.
+    fn staging_names(&self) -> Vec<OsString> {
+        let manifest = self.sidecar.then(|| self.manifest_name());
+        let names = [Some(&self.name), manifest.as_ref()];
+        names.into_iter().flatten().map(|name| disk::staging_name(name)).collect()
+    }
+
+    fn manifest_name(&self) -> OsString {
+        sidecar_name(&self.name.to_string_lossy()).into()
+    }
+
+    /// A name in the folder, as the user would write it.
+    fn shown(&self, name: &OsStr) -> PathBuf {
+        if name == self.name { self.given.clone() } else { self.given.with_file_name(name) }
     }
 
     pub(super) fn name(&self) -> String {
-        self.target.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.name.to_string_lossy().into_owned()
     }
 
     /// Takes the lock.
     pub(super) fn open(&mut self) -> Result<()> {
-        if self.staged.is_none() {
-            let path = disk::staging_path(&self.target);
-            let file = disk::lock(&path, &self.target)?;
-            self.staged = Some(Staged { path, file });
+        if self.staged.is_some() {
+            return Ok(());
         }
+        let maker = self.maker.ok_or_else(disk::not_open)?;
+        let (parent, given) = (&self.parent, &self.given);
+        let name = disk::staging_name(&self.name);
+        ours::check_staging(parent, &name, Kind::File, maker, given)?;
+        let file = disk::lock(parent, &name, given)?;
+        ours::check_staging(parent, &name, Kind::File, maker, given)?;
+        if !disk::is_still(&file, parent, &name) {
+            return Err(disk::lock_lost(given));
+        }
+        let manifest = self.sidecar.then(|| {
+            let name = disk::staging_name(&self.manifest_name());
+            ours::check_staging(parent, &name, Kind::File, maker, given)?;
+            parent.create_anew(&name).map_err(|error| disk::cannot_create(given, error))
+        });
+        let manifest = match manifest.transpose() {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                drop(parent.remove(&name));
+                return Err(error);
+            }
+        };
+        self.staged = Some(StagedFile { name, file, part: None, manifest });
         Ok(())
     }
 
     /// The file, empty.
     pub(super) fn create(&mut self) -> Result<PartFile> {
-        let Some(staged) = &self.staged else {
-            return Err(Error::Internal("the output was not opened".to_owned()));
-        };
+        self.confirm()?;
+        let staged = self.staged.as_mut().ok_or_else(disk::not_open)?;
         // What a killed run or an earlier sweep left is of no use.
-        let failed = |error| Error::io("write", &staged.path)(error);
-        staged.file.set_len(0).map_err(failed)?;
-        let mut file = staged.file.try_clone().map_err(failed)?;
-        io::Seek::rewind(&mut file).map_err(failed)?;
-        Ok(PartFile::new(&self.target, file))
+        let failed = Error::io("write", self.parent.path().join(&staged.name));
+        let emptied = staged.file.set_len(0).and_then(|()| {
+            let mut file = staged.file.try_clone()?;
+            file.rewind()?;
+            Ok(file)
+        });
+        let part = PartFile::new(&self.given, emptied.map_err(failed)?);
+        staged.part = Some(part.clone());
+        Ok(part)
     }
 
-    /// Makes it visible, complete, in one step; then the manifest that goes beside it, if one does.
-    pub(super) fn publish(self, sidecar: Option<&Manifest>) -> Result<()> {
-        let Some(staged) = &self.staged else {
-            return Err(Error::Internal("the output was not opened".to_owned()));
-        };
-        let manifest_path = sidecar_path(&self.target);
-        if self.overwrite && Manifest::read(&manifest_path).is_ok() {
-            // It must not lie beside a file that it does not describe.
-            fs::remove_file(&manifest_path).map_err(Error::io("remove", &manifest_path))?;
+    /// Refuses to go on if another run may have taken the place of this one.
+    fn confirm(&self) -> Result<()> {
+        let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
+        match disk::is_still(&staged.file, &self.parent, &staged.name) {
+            true => Ok(()),
+            false => Err(disk::lock_lost(&self.given)),
         }
-        let renamed = if self.overwrite {
-            fs::rename(&staged.path, &self.target)
-        } else {
-            disk::rename_new(&staged.path, &self.target)
-        };
-        renamed.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                drop(fs::remove_file(&staged.path));
-                exists(&self.target)
-            }
-            _ => Error::io("rename to", &self.target)(error),
-        })?;
-        if let Some(manifest) = sidecar {
-            let aside = disk::staging_path(&manifest_path);
+    }
+
+    /// Makes it visible, complete, in one step; then the manifest that goes beside it, if one does. Nothing
+    /// is removed before.
+    pub(super) fn publish(mut self, manifest: Option<&Manifest>) -> Result<()> {
+        self.confirm()?;
+        let mut staged = self.staged.take().ok_or_else(disk::not_open)?;
+        let closed = staged.part.as_ref().and_then(PartFile::closed);
+        check_unchanged(&self.parent, &staged.name, &closed.ok_or_else(disk::not_open)?)?;
+        if let (Some(file), Some(manifest)) = (&mut staged.manifest, manifest) {
+            let path = self.parent.path().join(disk::staging_name(&self.manifest_name()));
             let json = manifest.to_json()?;
-            disk::write_durably(&aside, &json).map_err(Error::io("write", &aside))?;
-            fs::rename(&aside, &manifest_path).map_err(Error::io("rename to", &manifest_path))?;
+            let written = file.write_all(&json).and_then(|()| file.sync_all());
+            written.map_err(Error::io("write", path))?;
         }
-        disk::sync_directory(parent(&self.target))
+        let target = self.parent.path().join(&self.name);
+        self.check_targets(&target).map_err(|error| self.left(error, &staged))?;
+        self.rename(&staged.name, &self.name)
+            .map_err(|error| self.unpublished(&staged.name, &self.name, error))?;
+        self.parent.sync().map_err(Error::io("sync", self.parent.path()))?;
+        let name = self.manifest_name();
+        if manifest.is_some() {
+            let staging = disk::staging_name(&name);
+            self.rename(&staging, &name)
+                .map_err(|error| self.unpublished(&staging, &name, error))?;
+        } else if self.overwrite && self.is_manifest(&name) {
+            // It must not lie beside a file that it does not describe.
+            let path = self.shown(&name);
+            self.parent.remove(&name).map_err(Error::io("remove", path))?;
+        }
+        self.parent.sync().map_err(Error::io("sync", self.parent.path()))
+    }
+
+    fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        match self.overwrite {
+            true => self.parent.rename(from, &self.parent, to),
+            false => self.parent.rename_new(from, &self.parent, to),
+        }
+    }
+
+    fn is_manifest(&self, name: &OsStr) -> bool {
+        ours::manifest(&self.parent, name).is_ok()
+    }
+
+    /// The error of a run that has everything and cannot give it its name.
+    fn unpublished(&self, staging: &OsStr, name: &OsStr, source: io::Error) -> Error {
+        let staging = self.parent.path().join(staging).display().to_string();
+        let path = self.shown(name);
+        let what = if name == self.name {
+            "all rows are in"
+        } else {
+            "the file itself is there and complete; its manifest is in"
+        };
+        let hint = format!("{what} {staging}: rename that to {} by hand", path.display());
+        Error::Unpublished { path, hint, source }
+    }
+
+    /// The error of a target that was taken while the run was at work, and where the rows are.
+    fn left(&self, error: Error, staged: &StagedFile) -> Error {
+        match error {
+            Error::Output { path, why, .. } => {
+                let staging = self.parent.path().join(&staged.name).display().to_string();
+                let hint = format!("all rows are in {staging}: move that file where you want it");
+                let source = io::Error::new(io::ErrorKind::AlreadyExists, why);
+                Error::Unpublished { path, hint, source }
+            }
+            error => error,
+        }
     }
 
     /// Gives up: nothing is published.
-    pub(super) fn abandon(self) {
-        if let Some(staged) = self.staged {
+    pub(super) fn abandon(mut self) {
+        let ours = self.confirm().is_ok();
+        if let Some(staged) = self.staged.take().filter(|_| ours) {
             // Best effort: the next run takes over whatever stays.
-            drop(fs::remove_file(staged.path));
+            if staged.manifest.is_some() {
+                drop(self.parent.remove(disk::staging_name(&self.manifest_name())));
+            }
+            drop(self.parent.remove(&staged.name));
         }
     }
-}
-
-fn sidecar_path(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(sidecar_name(&name))
 }
 
 fn exists(target: &Path) -> Error {

@@ -1,31 +1,40 @@
-//! The few file system calls that publication rests on: locks, durable names, swaps.
+//! Locks, and what stands in the way of an output: its folder, its name, a mount.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{self, Write},
-    path::{Path, PathBuf},
+    ffi::{OsStr, OsString},
+    fs::{File, TryLockError},
+    io,
+    path::Path,
 };
 
-use super::parent;
+use super::{
+    folder::{Folder, Status},
+    parent,
+};
 use crate::error::{Error, Result};
 
-/// Opens (making it if need be) and locks `path`; the lock goes with the process, however it ends.
-pub(super) fn lock(path: &Path, target: &Path) -> Result<File> {
+/// Opens (making it if need be) and locks a file; the lock goes with the process, however it ends.
+pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File> {
+    let path = folder.path().join(name);
     for _ in 0..100 {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| cannot_create(target, error))?;
+        let opened = match folder.write(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => folder.create(name),
+            opened => opened,
+        };
+        let file = match opened {
+            // Another run was faster, or has just removed it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            // The folder itself was removed by a run that has just ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            opened => opened.map_err(|error| cannot_create(target, error))?,
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: target.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
         }
         // The run that held the lock may have moved or removed the file in the meantime.
-        if is_still(&file, path) {
+        if is_still(&file, folder, name) {
             return Ok(file);
         }
     }
@@ -33,81 +42,29 @@ pub(super) fn lock(path: &Path, target: &Path) -> Result<File> {
 }
 
 /// Refuses a target that another run is writing, without making anything.
-pub(super) fn check_unlocked(path: &Path, target: &Path) -> Result<()> {
-    let Ok(file) = OpenOptions::new().write(true).open(path) else { return Ok(()) };
+pub(super) fn check_unlocked(folder: &Folder, name: &OsStr, target: &Path) -> Result<()> {
+    let Ok(file) = folder.write(name) else { return Ok(()) };
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::Locked { path: target.to_owned() }),
         _ => Ok(()),
     }
 }
 
-#[cfg(unix)]
-fn is_still(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+/// Whether an open file is still the one of this name.
+pub(super) fn is_still(file: &File, folder: &Folder, name: impl AsRef<OsStr>) -> bool {
+    match (Status::of(file), folder.find(name)) {
+        (Ok(open), Ok(Some(named))) => open.identity == named.identity,
         _ => false,
     }
 }
 
-#[cfg(not(unix))]
-fn is_still(_file: &File, path: &Path) -> bool {
-    path.exists()
+/// The error of a run whose lock is no longer the file of its name.
+pub(super) fn lock_lost(target: &Path) -> Error {
+    let why = "its staging was removed or replaced while the run was at work".to_owned();
+    Error::LockLost { path: target.to_owned(), why }
 }
 
-/// Writes a whole file that outlives a power failure, once its name does.
-pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes the names in a directory durable, as far as the system allows.
-pub(super) fn sync_directory(path: &Path) -> Result<()> {
-    if cfg!(unix) {
-        let directory = File::open(path).map_err(Error::io("open", path))?;
-        directory.sync_all().map_err(Error::io("sync", path))?;
-    }
-    Ok(())
-}
-
-/// Gives `from` the name `to`, which must not exist.
-pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // File systems that know no flags (some network ones) get the portable way.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
-            result => return Ok(result?),
-        }
-    }
-    // A link fails if the name is taken, which a plain rename does not.
-    std::fs::hard_link(from, to)?;
-    std::fs::remove_file(from)
-}
-
-/// Swaps two directories. On Linux there is no moment in which neither is at `to`; elsewhere, and
-/// on file systems that cannot swap, there is a short one.
-pub(super) fn swap(from: &Path, to: &Path, aside: &Path) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
-            result => return Ok(result?),
-        }
-    }
-    std::fs::rename(to, aside)?;
-    if let Err(error) = std::fs::rename(from, to) {
-        // The old one goes back rather than nothing being there.
-        std::fs::rename(aside, to)?;
-        return Err(error);
-    }
-    std::fs::rename(aside, from)
-}
-
-/// Whether a directory is the root of a mounted file system, which cannot be renamed.
+/// Whether a directory or a file is the root of a mount, which cannot be renamed.
 pub(super) fn is_mount_point(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -147,18 +104,33 @@ pub(super) fn check_parent(target: &Path) -> Result<()> {
     Err(Error::Output { path: target.to_owned(), why, hint: Some(hint), source: None })
 }
 
+pub(super) fn not_open() -> Error {
+    Error::Internal("the output was not opened".to_owned())
+}
+
+/// Opens the folder that a target lies in.
+pub(super) fn open_parent(target: &Path) -> Result<Folder> {
+    check_parent(target)?;
+    let folder = parent(target);
+    Folder::open(folder).map_err(|error| cannot_create(target, error))
+}
+
 /// `.NAME.partial`, where a run keeps what is not to be seen yet: beside the target, because only
 /// within one file system can a rename publish.
-pub(super) fn staging_path(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    parent(target).join(format!(".{name}.partial"))
+pub(super) fn staging_name(name: &OsStr) -> OsString {
+    let mut staging = OsString::from(".");
+    staging.push(name);
+    staging.push(".partial");
+    staging
 }
 
 pub(crate) fn cannot_create(target: &Path, error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => Some("choose a folder that you may write to"),
         io::ErrorKind::ReadOnlyFilesystem => Some("the file system is read-only: choose another"),
-        io::ErrorKind::StorageFull => Some("make room, or write somewhere else"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("make room, or write somewhere else")
+        }
         _ => None,
     };
     let why = "cannot be made".to_owned();

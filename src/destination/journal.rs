@@ -3,14 +3,15 @@
 //! A line is written after its part is durable; a line that was cut short by a crash is ignored.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::Write,
-    path::{Path, PathBuf},
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::folder::Folder;
 use crate::{
     error::{Error, Result},
     manifest::Part,
@@ -51,39 +52,67 @@ pub(crate) struct Kept {
     pub(crate) ids: PathBuf,
 }
 
+/// Bytes of a journal that is read: a hundred thousand parts have a third of it.
+const LIMIT: u64 = 128 << 20;
+
 #[derive(Debug)]
-pub(super) struct Journal(File, PathBuf);
+pub(super) struct Journal {
+    file: File,
+    path: PathBuf,
+}
 
 impl Journal {
-    pub(super) fn create(path: &Path, header: &Header) -> Result<Self> {
-        let file = File::create(path).map_err(Error::io("write", path))?;
-        let mut journal = Self(file, path.to_owned());
+    pub(super) const NAME: &str = "journal.jsonl";
+
+    pub(super) fn create(folder: &Folder, header: &Header) -> Result<Self> {
+        let path = folder.path().join(Self::NAME);
+        let file = folder.create_anew(Self::NAME).map_err(Error::io("write", &path))?;
+        let mut journal = Self { file, path };
         journal.append(header)?;
         Ok(journal)
     }
 
-    pub(super) fn reopen(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().append(true).open(path).map_err(Error::io("write", path))?;
-        Ok(Self(file, path.to_owned()))
+    /// Opens one that [`read`](Self::read) found whole, to add to it.
+    pub(super) fn reopen(folder: &Folder) -> Result<Self> {
+        let path = folder.path().join(Self::NAME);
+        let file = folder.write(Self::NAME).and_then(|mut file| {
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        });
+        Ok(Self { file: file.map_err(Error::io("write", &path))?, path })
     }
 
     pub(super) fn append(&mut self, line: &impl Serialize) -> Result<()> {
         let mut json = serde_json::to_vec(line)
             .map_err(|error| Error::Internal(format!("journal: {error}")))?;
         json.push(b'\n');
-        self.0
+        self.file
             .write_all(&json)
-            .and_then(|()| self.0.sync_all())
-            .map_err(Error::io("write", &self.1))
+            .and_then(|()| self.file.sync_all())
+            .map_err(Error::io("write", &self.path))
     }
 
     /// The header and the parts; `None` when there is no header that this version can read.
-    pub(super) fn read(path: &Path) -> Option<(Header, Vec<Kept>)> {
-        let bytes = std::fs::read(path).ok()?;
+    pub(super) fn read(folder: &Folder) -> Option<Contents> {
+        let mut bytes = Vec::new();
+        folder.read(Self::NAME).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
         let text = String::from_utf8_lossy(&bytes);
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let header = serde_json::from_str(lines.next()?).ok()?;
-        let parts = lines.map_while(|line| serde_json::from_str(line).ok()).collect();
-        Some((header, parts))
+        let mut is_whole = text.ends_with('\n');
+        let parts = lines.map_while(|line| {
+            let part = serde_json::from_str(line).ok();
+            is_whole &= part.is_some();
+            part
+        });
+        Some(Contents { header, parts: parts.collect(), is_whole })
     }
+}
+
+/// What a journal says.
+pub(super) struct Contents {
+    pub(super) header: Header,
+    pub(super) parts: Vec<Kept>,
+    /// Every line is one that this version writes, and the last was not cut short.
+    pub(super) is_whole: bool,
 }

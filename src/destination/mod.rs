@@ -10,20 +10,30 @@
 
 mod directory;
 mod file;
+mod folder;
 mod fs;
 mod journal;
+mod ours;
 mod part;
+#[cfg(not(unix))]
+mod portable;
+mod rehearsal;
 #[cfg(feature = "clouds")]
 mod remote;
+mod staged;
 mod synced;
+#[cfg(unix)]
+mod unix;
 
 use std::{
+    ffi::OsStr,
     fs::File,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
+use self::folder::Folder;
 pub(crate) use self::{
     directory::Directory,
     file::SingleFile,
@@ -62,8 +72,8 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Looks whether the export can go there. In a store that takes the lock, which shows that the run
-    /// may write, unless the run is only to look; locally it writes nothing.
+    /// Looks whether the export can go there. Unless the run is only to look, it also writes: in a store it
+    /// takes the lock, locally it publishes a file of a byte and removes it again.
     pub(crate) fn probe(wanted: &Wanted, only_look: bool) -> Result<Self> {
         let &Wanted { ref target, overwrite, sidecar, ref temp_dir } = wanted;
         let location = match target {
@@ -84,12 +94,12 @@ impl Destination {
                 )?)
             });
         }
-        let _ = (only_look, temp_dir);
+        let _ = temp_dir;
         let path = &location.to_path();
         Ok(if directory {
-            Self::Directory(Directory::probe(path, overwrite)?)
+            Self::Directory(Directory::probe(path, overwrite, only_look)?)
         } else {
-            Self::File(SingleFile::probe(path, overwrite, sidecar)?)
+            Self::File(SingleFile::probe(path, overwrite, sidecar, only_look)?)
         })
     }
 
@@ -107,7 +117,7 @@ impl Destination {
             object.open()?;
             return Ok(Self::Object(object));
         }
-        let mut file = SingleFile::probe(&location.to_path(), overwrite, false)?;
+        let mut file = SingleFile::probe(&location.to_path(), overwrite, false, false)?;
         file.open()?;
         Ok(Self::File(file))
     }
@@ -288,19 +298,19 @@ pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
     Ok(directory::interrupted(&target.to_path()))
 }
 
-/// Drops what an interrupted run left of a directory in a store.
+/// Drops what an interrupted run of this user left of a directory.
 pub(crate) fn discard(target: &Location) -> Result<()> {
     #[cfg(feature = "clouds")]
     if let Some(remote) = target.as_remote() {
         return remote::discard(target, remote);
     }
-    Err(Error::Internal(format!("{target} is in no store")))
+    directory::discard(&target.to_path())
 }
 
 /// Holds a place until it is released, or until the process ends.
 #[derive(Debug)]
 pub(crate) enum PlaceLock {
-    Local(PathBuf, File),
+    Local(Folder, File),
     #[cfg(feature = "clouds")]
     Remote(remote::Lock),
 }
@@ -317,17 +327,22 @@ impl PlaceLock {
         }
         let local = folder.to_path();
         std::fs::create_dir_all(&local).map_err(|error| cannot_create(&local, error))?;
-        let path = local.join(".lock");
-        let file = fs::lock(&path, &local)?;
-        Ok(Self::Local(path, file))
+        let folder = Folder::open(&local).map_err(|error| cannot_create(&local, error))?;
+        let file = fs::lock(&folder, OsStr::new(PLACE_LOCK), &local)?;
+        Ok(Self::Local(folder, file))
     }
 
-    /// Looks whether this run holds it still: in a store another may have taken it over.
+    /// Looks whether this run holds it still: its file may have been removed, and in a store another may
+    /// have taken it over.
     ///
     /// # Errors
     /// [`Error::LockLost`] when one has.
     pub(crate) fn confirm(&self) -> Result<()> {
         match self {
+            Self::Local(folder, file) if !fs::is_still(file, folder, PLACE_LOCK) => {
+                let why = "its file was removed or replaced while the run was at work".to_owned();
+                Err(Error::LockLost { path: folder.path().to_owned(), why })
+            }
             Self::Local(..) => Ok(()),
             #[cfg(feature = "clouds")]
             Self::Remote(lock) => lock.confirm(),
@@ -336,15 +351,22 @@ impl PlaceLock {
 
     pub(crate) fn release(self) -> Result<()> {
         match self {
-            Self::Local(path, _held) => {
-                // While it is held: who waits for it looks whether it is still the file of that name.
-                std::fs::remove_file(&path).map_err(Error::io("remove", &path))
+            Self::Local(folder, held) => {
+                // While it is held: a run that waits for it looks whether it is still the file of that name.
+                if !fs::is_still(&held, &folder, PLACE_LOCK) {
+                    return Ok(());
+                }
+                let path = folder.path().join(PLACE_LOCK);
+                folder.remove(PLACE_LOCK).map_err(Error::io("remove", path))
             }
             #[cfg(feature = "clouds")]
             Self::Remote(lock) => remote::unlock(lock),
         }
     }
 }
+
+/// The lock of a job's folder.
+const PLACE_LOCK: &str = ".lock";
 
 fn not_a_file() -> Error {
     Error::Internal("a directory is not one file".to_owned())

@@ -10,10 +10,11 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_128;
 
 #[cfg(feature = "clouds")]
 use super::remote::Upload;
-use super::synced::SyncedFile;
+use super::{folder::Status, synced::SyncedFile};
 use crate::{
     error::{Error, Result},
     sink::Output,
@@ -22,12 +23,79 @@ use crate::{
 /// Fewer, larger writes; encoders hand over what they have.
 const BUFFER: usize = 256 << 10;
 
-/// What a file came to.
+/// A closed file, as it was when it was closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closed {
     pub(crate) bytes: u64,
-    /// If it was [`hashed`](PartFile::hashed).
-    pub(crate) sha256: Option<String>,
+    pub(crate) checksum: Checksum,
+    /// What the file system said of it; `None` for what is not a local file.
+    pub(crate) status: Option<Status>,
+}
+
+impl Closed {
+    /// The SHA-256, if the file was [`hashed`](PartFile::hashed).
+    pub(crate) fn sha256(&self) -> Option<&str> {
+        match &self.checksum {
+            Checksum::Sha256(text) => Some(text),
+            Checksum::Xxh3(_) => None,
+        }
+    }
+}
+
+/// A checksum of a file's bytes: SHA-256 for a manifest, which others compare; XXH3, at a tenth of the cost,
+/// where only this run compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Checksum {
+    Sha256(String),
+    Xxh3(u128),
+}
+
+impl Checksum {
+    /// Whether the bytes of a file have this checksum.
+    pub(super) fn matches(&self, file: &mut impl Read) -> io::Result<bool> {
+        let mut hasher = match self {
+            Self::Sha256(_) => Hasher::Sha256(Sha256::new()),
+            Self::Xxh3(_) => Hasher::xxh3(),
+        };
+        io::copy(&mut BufReader::with_capacity(BUFFER, file), &mut hasher)?;
+        Ok(hasher.finish() == *self)
+    }
+}
+
+enum Hasher {
+    Sha256(Sha256),
+    Xxh3(Box<XxHash3_128>),
+}
+
+impl Hasher {
+    fn xxh3() -> Self {
+        Self::Xxh3(Box::new(XxHash3_128::new()))
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Xxh3(hasher) => hasher.write(bytes),
+        }
+    }
+
+    fn finish(self) -> Checksum {
+        match self {
+            Self::Sha256(hasher) => Checksum::Sha256(hex(&hasher.finalize())),
+            Self::Xxh3(hasher) => Checksum::Xxh3(hasher.finish_128()),
+        }
+    }
+}
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What a file holds.
@@ -46,8 +114,9 @@ pub(crate) struct PartFile {
 
 struct State {
     medium: BufWriter<Medium>,
-    sha256: Option<Sha256>,
+    hasher: Hasher,
     bytes: u64,
+    closed: Option<Closed>,
     /// Kept because encoders wrap it beyond recognition.
     failure: Option<io::Error>,
 }
@@ -57,6 +126,8 @@ enum Medium {
     Stdout(Stdout),
     #[cfg(feature = "clouds")]
     Upload(Upload),
+    /// Nothing more is written; the file's descriptor and the buffer are given back.
+    Closed,
 }
 
 impl PartFile {
@@ -76,17 +147,18 @@ impl PartFile {
     fn over(path: &Path, medium: Medium) -> Self {
         let state = State {
             medium: BufWriter::with_capacity(BUFFER, medium),
-            sha256: None,
+            hasher: Hasher::xxh3(),
             bytes: 0,
+            closed: None,
             failure: None,
         };
         Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// The same, empty still, with its SHA-256 taken on the way: a fiftieth of an export's work, and
-    /// for nothing where no manifest records it.
+    /// The same, empty still, with SHA-256 as its checksum: a fiftieth of an export's work, and for
+    /// nothing where no manifest records it.
     pub(crate) fn hashed(self) -> Self {
-        self.state().sha256 = Some(Sha256::new());
+        self.state().hasher = Hasher::Sha256(Sha256::new());
         self
     }
 
@@ -107,14 +179,23 @@ impl PartFile {
             return Err(self.explain(error));
         }
         let done = state.medium.flush().and_then(|()| match state.medium.get_mut() {
-            Medium::File(file) => file.close(),
-            Medium::Stdout(stdout) => stdout.flush(),
+            Medium::File(file) => file.close().map(Some),
+            Medium::Stdout(stdout) => stdout.flush().map(|()| None),
             #[cfg(feature = "clouds")]
-            Medium::Upload(upload) => upload.close().map_err(io::Error::other),
+            Medium::Upload(upload) => upload.close().map(|()| None).map_err(io::Error::other),
+            Medium::Closed => Err(io::Error::other("it was closed before")),
         });
-        done.map_err(|error| self.explain(error))?;
-        let sha256 = state.sha256.take().map(|sha256| hex(&sha256.finalize()));
-        Ok(Closed { bytes: state.bytes, sha256 })
+        let status = done.map_err(|error| self.explain(error))?;
+        state.medium = BufWriter::with_capacity(0, Medium::Closed);
+        let checksum = std::mem::replace(&mut state.hasher, Hasher::xxh3()).finish();
+        let closed = Closed { bytes: state.bytes, checksum, status };
+        state.closed = Some(closed.clone());
+        Ok(closed)
+    }
+
+    /// What [`close`](Self::close) said, if it was closed.
+    pub(super) fn closed(&self) -> Option<Closed> {
+        self.state().closed.clone()
     }
 
     fn explain(&self, error: io::Error) -> Error {
@@ -140,9 +221,7 @@ impl Write for PartFile {
         let mut state = self.state();
         match state.medium.write(bytes) {
             Ok(written) => {
-                if let Some(sha256) = &mut state.sha256 {
-                    sha256.update(&bytes[..written]);
-                }
+                state.hasher.update(&bytes[..written]);
                 state.bytes += written as u64;
                 Ok(written)
             }
@@ -174,6 +253,7 @@ impl Write for Medium {
             Self::Stdout(stdout) => stdout.write(bytes),
             #[cfg(feature = "clouds")]
             Self::Upload(upload) => upload.write(bytes),
+            Self::Closed => Err(io::Error::other("it is closed")),
         }
     }
 
@@ -184,6 +264,7 @@ impl Write for Medium {
             // Blocks leave when they are full: a shorter one is allowed at the end alone.
             #[cfg(feature = "clouds")]
             Self::Upload(_) => Ok(()),
+            Self::Closed => Ok(()),
         }
     }
 }
@@ -205,21 +286,10 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Bytes and SHA-256 of what a file holds.
 pub(crate) fn examine(file: &mut impl Read) -> io::Result<Examined> {
-    let mut sha256 = Sha256::new();
-    let mut file = BufReader::with_capacity(BUFFER, file);
-    let bytes = io::copy(&mut file, &mut HashWriter(&mut sha256))?;
-    Ok(Examined { bytes, sha256: hex(&sha256.finalize()) })
-}
-
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    let mut sha256 = Hasher::Sha256(Sha256::new());
+    let bytes = io::copy(&mut BufReader::with_capacity(BUFFER, file), &mut sha256)?;
+    match sha256.finish() {
+        Checksum::Sha256(sha256) => Ok(Examined { bytes, sha256 }),
+        Checksum::Xxh3(_) => Err(io::Error::other("another checksum was taken")),
     }
 }

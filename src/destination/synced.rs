@@ -11,6 +11,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use super::folder::Status;
+
 /// Bytes between early syncs. Each costs the disk a flush: worth it for what takes as long to write, and
 /// a file smaller than this has none.
 const STEP: u64 = 8 << 20;
@@ -38,13 +40,14 @@ impl SyncedFile {
         Self { file, unsynced: 0, early: None, sync }
     }
 
-    /// Makes all bytes durable.
-    pub(super) fn close(&mut self) -> io::Result<()> {
+    /// Makes all bytes durable, and says what the file is then.
+    pub(super) fn close(&mut self) -> io::Result<Status> {
         if let Some(Early { wanted, thread }) = self.early.take() {
             drop(wanted);
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))?;
         }
-        self.file.sync_all()
+        self.file.sync_all()?;
+        Status::of(&self.file)
     }
 
     /// Asks for an early sync, without waiting for it or for the one before it.

@@ -252,7 +252,7 @@ impl Writer {
             rows,
             bytes: closed.bytes,
             // Without a manifest nobody reads the record.
-            sha256: closed.sha256.unwrap_or_default(),
+            sha256: closed.sha256().unwrap_or_default().to_owned(),
             digest: part.digest.to_string(),
         };
         // A page that the limit has cut would look like a short one to the proof of a later run.

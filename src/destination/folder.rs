@@ -1,0 +1,352 @@
+//! A directory held open by a handle: names are looked up in that directory, wherever its path leads by
+//! now, and no link is ever followed.
+//!
+//! A path is resolved again at each call, so another user who can write one of its directories can have it
+//! lead elsewhere between two calls. A handle cannot be redirected.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+#[cfg(not(unix))]
+use super::portable as system;
+#[cfg(unix)]
+use super::unix as system;
+use crate::files;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    Link,
+    Fifo,
+    Socket,
+    Device,
+}
+
+impl Kind {
+    /// The kind with its article, for messages.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::File => "a regular file",
+            Self::Directory => "a directory",
+            Self::Link => "a link",
+            Self::Fifo => "a FIFO",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+        }
+    }
+}
+
+/// Which file it is, however it is named: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+/// What the file system says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) kind: Kind,
+    pub(crate) identity: Identity,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// The time of the last write: seconds and nanoseconds since 1970.
+    pub(crate) modified: (i64, i64),
+    /// The user's number.
+    pub(crate) owner: u32,
+    /// Permission bits.
+    pub(crate) mode: u32,
+}
+
+impl Status {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        system::status(file)
+    }
+}
+
+/// A directory held open. Names are single components.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    handle: system::Handle,
+    /// For messages alone.
+    path: PathBuf,
+    /// Renames go without flags and links, as on file systems that have neither. Tests set it.
+    plain: bool,
+}
+
+impl Folder {
+    /// Opens a directory that the user named; links on the way are followed.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { handle: system::open(path)?, path: path.to_owned(), plain: false })
+    }
+
+    /// Opens a directory in this one; a link is an error.
+    pub(crate) fn open_folder(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = name.as_ref();
+        let handle = system::open_folder(&self.handle, name)?;
+        Ok(Self { handle, path: self.path.join(name), plain: self.plain })
+    }
+
+    /// Its path as it was opened, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn status(&self) -> io::Result<Status> {
+        system::status_of_folder(&self.handle)
+    }
+
+    /// What a name stands for, without following a link; `None` if there is nothing.
+    pub(crate) fn find(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Status>> {
+        match system::find(&self.handle, name.as_ref()) {
+            Ok(status) => Ok(Some(status)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names in it, sorted.
+    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = system::names(&self.handle)?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Makes a directory that only this user may enter.
+    pub(crate) fn make_private(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        system::make(&self.handle, name.as_ref(), true)
+    }
+
+    /// Makes a directory with the permissions that the umask leaves.
+    pub(crate) fn make(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        system::make(&self.handle, name.as_ref(), false)
+    }
+
+    /// Makes a new file; an error if the name is taken, by whatever.
+    pub(crate) fn create(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        system::create(&self.handle, name.as_ref())
+    }
+
+    /// Makes a new file in place of one that was left under this name.
+    pub(crate) fn create_anew(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let name = name.as_ref();
+        self.remove(name)?;
+        self.create(name)
+    }
+
+    /// Opens a regular file to read it.
+    pub(crate) fn read(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        regular(system::open_file(&self.handle, name.as_ref(), false)?)
+    }
+
+    /// Opens a regular file to read and write it, from its beginning.
+    pub(crate) fn write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        regular(system::open_file(&self.handle, name.as_ref(), true)?)
+    }
+
+    /// Writes a whole new file that outlives a power failure, once its name does.
+    pub(crate) fn write_durably(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.create_anew(name)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    /// Removes what is not a directory; fine if there is nothing.
+    pub(crate) fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        absent_is_fine(system::remove(&self.handle, name.as_ref()))
+    }
+
+    /// Removes an empty directory; fine if there is none.
+    pub(crate) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        absent_is_fine(system::remove_folder(&self.handle, name.as_ref()))
+    }
+
+    /// Removes a directory of ours with all that is in it, or a file; fine if there is neither. A link
+    /// is removed, never followed.
+    pub(crate) fn remove_all(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let name = name.as_ref();
+        match self.find(name)? {
+            None => Ok(()),
+            Some(found) if found.kind == Kind::Directory => {
+                let folder = self.open_folder(name)?;
+                for name in folder.names()? {
+                    folder.remove_all(name)?;
+                }
+                self.remove_folder(name)
+            }
+            Some(_) => self.remove(name),
+        }
+    }
+
+    /// Moves a file or a directory, in place of a file or an empty directory.
+    pub(crate) fn rename(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: &Self,
+        name: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        system::rename(&self.handle, from.as_ref(), &to.handle, name.as_ref())
+    }
+
+    /// Moves a file to a name that must not exist. A file system that can neither rename so nor link has
+    /// a moment between the last look and the rename.
+    pub(crate) fn rename_new(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: &Self,
+        name: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        let (from, name) = (from.as_ref(), name.as_ref());
+        if !self.plain {
+            if let Some(renamed) = system::rename_new(&self.handle, from, &to.handle, name) {
+                return renamed;
+            }
+            // A link fails if the name is taken, which a plain rename does not.
+            if let Some(linked) = system::link(&self.handle, from, &to.handle, name) {
+                return linked.and_then(|()| self.remove(from));
+            }
+        }
+        if to.find(name)?.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to, name)
+    }
+
+    /// Swaps two directories. Where the system cannot do that in one step, there is a short moment in
+    /// which nothing is at `to`; `aside` is a free name in this folder.
+    pub(crate) fn swap(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: &Self,
+        name: impl AsRef<OsStr>,
+        aside: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        let (from, name, aside) = (from.as_ref(), name.as_ref(), aside.as_ref());
+        if !self.plain
+            && let Some(swapped) = system::exchange(&self.handle, from, &to.handle, name)
+        {
+            return swapped;
+        }
+        to.rename(name, self, aside)?;
+        if let Err(error) = self.rename(from, to, name) {
+            // The old one goes back rather than nothing being there.
+            self.rename(aside, to, name)?;
+            return Err(error);
+        }
+        self.rename(aside, self, from)
+    }
+
+    /// Makes the names in it durable, as far as the file system can.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        system::sync(&self.handle)
+    }
+
+    /// Whether this user may write a file or a directory in it.
+    pub(crate) fn is_writable(&self, name: impl AsRef<OsStr>) -> bool {
+        system::is_writable(&self.handle, name.as_ref())
+    }
+
+    /// Bytes that this user may still write; `None` where the system does not say.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        system::free_bytes(&self.handle)
+    }
+}
+
+fn regular(file: File) -> io::Result<File> {
+    files::require_regular(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        (place, folder)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed() {
+        use std::os::unix::fs::symlink;
+        let (place, folder) = folder();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("file"), "theirs").unwrap();
+        symlink(outside.path(), place.path().join("folder")).unwrap();
+        symlink(outside.path().join("file"), place.path().join("file")).unwrap();
+        symlink(outside.path().join("new"), place.path().join("new")).unwrap();
+        assert!(folder.open_folder("folder").is_err());
+        assert!(folder.read("file").is_err() && folder.write("file").is_err());
+        assert!(folder.create("new").is_err());
+        assert_eq!(folder.find("folder").unwrap().unwrap().kind, Kind::Link);
+        folder.create_anew("new").unwrap();
+        folder.remove_all("folder").unwrap();
+        folder.remove_all("file").unwrap();
+        assert_eq!(fs::read(outside.path().join("file")).unwrap(), b"theirs");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_handle_stays_with_its_directory() {
+        let place = tempfile::tempdir().unwrap();
+        let (here, there) = (place.path().join("here"), place.path().join("there"));
+        fs::create_dir(&here).unwrap();
+        let folder = Folder::open(&here).unwrap();
+        fs::rename(&here, &there).unwrap();
+        fs::create_dir(&here).unwrap();
+        folder.write_durably("file", b"text").unwrap();
+        assert_eq!(fs::read(there.join("file")).unwrap(), b"text");
+        assert!(!here.join("file").exists());
+    }
+
+    #[test]
+    fn renames_replace_only_what_they_may() {
+        for plain in [false, true] {
+            let (_place, folder) = folder();
+            let folder = Folder { plain, ..folder };
+            for name in ["a", "b"] {
+                folder.write_durably(name, name.as_bytes()).unwrap();
+            }
+            let taken = folder.rename_new("a", &folder, "b").unwrap_err();
+            assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+            folder.rename_new("a", &folder, "c").unwrap();
+            folder.rename("b", &folder, "c").unwrap();
+            assert_eq!(folder.names().unwrap(), ["c"]);
+        }
+    }
+
+    #[test]
+    fn swapped_directories_change_places() {
+        for plain in [false, true] {
+            let (place, folder) = folder();
+            let folder = Folder { plain, ..folder };
+            for name in ["old", "new"] {
+                folder.make(name).unwrap();
+                folder.open_folder(name).unwrap().write_durably(name, b"").unwrap();
+            }
+            folder.swap("new", &folder, "old", "aside").unwrap();
+            let path = |name| place.path().join(name);
+            assert!(path("old/new").exists() && path("new/old").exists());
+            folder.remove_all("old").unwrap();
+            assert_eq!(folder.names().unwrap(), ["new"]);
+        }
+    }
+}

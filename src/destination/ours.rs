@@ -1,0 +1,238 @@
+//! What in a folder is ours: staging that this user made, links that may be followed, and the files of an
+//! earlier export that may be replaced.
+//!
+//! Trusts no name: another user who may write the folder can have put anything under it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    folder::{Folder, Kind, Status},
+    parent,
+};
+use crate::{
+    error::{Error, Result},
+    files::{kind, read_bounded},
+    location::Location,
+    manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
+};
+
+/// Links that are followed one after another, as many as Linux follows.
+const LINKS: usize = 40;
+/// Bytes of a manifest that is read.
+const MANIFEST_BYTES: u64 = 128 << 20;
+/// Others than the owner may write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// How a folder shows what this process makes in it: as whose, and with which permissions.
+///
+/// A file system may map users (CIFS, NFS with squashing) and may know no permissions (FAT), so what is
+/// found is compared with what was just made there, and not with the number of this user.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Maker {
+    owner: u32,
+    /// Permissions of a directory that was made private.
+    private: u32,
+}
+
+impl Maker {
+    /// From a directory that this process has just made private.
+    pub(super) fn of(private: &Status) -> Self {
+        Self { owner: private.owner, private: private.mode }
+    }
+
+    pub(super) fn owner(self) -> u32 {
+        self.owner
+    }
+
+    /// Why staging of this status must not be used; `None` if this user made it, and no other can have
+    /// written there.
+    fn objection(self, found: &Status) -> Option<String> {
+        if found.owner != self.owner {
+            return Some(format!("belongs to another user, of the number {}", found.owner));
+        }
+        let open = found.mode & OTHERS_WRITE & !self.private != 0;
+        (open && found.kind == Kind::Directory).then(|| "may be written by other users".to_owned())
+    }
+}
+
+/// Refuses staging that this user did not make, or that is not of this kind.
+pub(super) fn check_staging(
+    folder: &Folder,
+    name: &OsStr,
+    kind: Kind,
+    maker: Maker,
+    given: &Path,
+) -> Result<()> {
+    let path = folder.path().join(name);
+    let found = match folder.find(name) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(()),
+        Err(error) => return Err(Error::io("look at", path)(error)),
+    };
+    if found.kind != kind {
+        let why = format!("is {}, not {}", found.kind.noun(), kind.noun());
+        return Err(refused(given, &path, &why));
+    }
+    match maker.objection(&found) {
+        Some(why) => Err(refused(given, &path, &why)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a staging folder that holds anything but regular files of this user, as far down as runs make
+/// folders.
+pub(super) fn check_staged(root: &Folder, maker: Maker, given: &Path) -> Result<()> {
+    let failed = |error| Error::io("look at", root.path())(error);
+    for name in root.names().map_err(failed)? {
+        let Some(found) = root.find(&name).map_err(failed)? else { continue };
+        let path = root.path().join(&name);
+        if found.kind == Kind::Directory && ["data", "ids", "old"].iter().any(|it| name == *it) {
+            check_staging(root, &name, Kind::Directory, maker, given)?;
+            match root.open_folder(&name) {
+                Ok(folder) => check_staged(&folder, maker, given)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("open", path)(error)),
+            }
+        } else {
+            check_staging(root, &name, Kind::File, maker, given)?;
+        }
+    }
+    Ok(())
+}
+
+fn refused(given: &Path, staging: &Path, why: &str) -> Error {
+    Error::Output {
+        path: given.to_owned(),
+        why: format!("its staging {} {why}", staging.display()),
+        hint: Some(
+            "only what this user staged is continued: look where it comes from, remove it, or write \
+             somewhere else",
+        ),
+        source: None,
+    }
+}
+
+/// The path that an output really is: links in its last component are followed, each only if this user or
+/// the administrator made it.
+pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
+    // Without a slash at the end, which would make the system follow a link before it is looked at.
+    let mut path: PathBuf = given.components().collect();
+    if let Ok(found) = fs::metadata(&path)
+        && !found.is_dir()
+        && !found.is_file()
+    {
+        // Also what /dev/stdout leads to.
+        return Err(Error::Output {
+            path: given.to_owned(),
+            why: format!("is {}, not a regular file or a directory", kind(found.file_type())),
+            hint: Some("-o - writes to standard output, and so to a pipe or a device"),
+            source: None,
+        });
+    }
+    for _ in 0..LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {}
+            // A path that ends in `..` has no name of its own.
+            _ if path.file_name().is_none() => {
+                return Ok(path.canonicalize().unwrap_or(path));
+            }
+            _ => return Ok(path),
+        }
+        if !is_trusted_link(&path) {
+            return Err(Error::Output {
+                path: given.to_owned(),
+                why: format!("{} is a link that another user made", path.display()),
+                hint: Some("give the path that it leads to, if that is the one you mean"),
+                source: None,
+            });
+        }
+        let to = fs::read_link(&path).map_err(Error::io("read", &path))?;
+        path = parent(&path).join(to).components().collect();
+    }
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "too many links lead on from it");
+    Err(Error::io("follow", given)(source))
+}
+
+/// Whether this user or the administrator made a link.
+#[cfg(unix)]
+fn is_trusted_link(path: &Path) -> bool {
+    let (Ok(folder), Some(name)) = (Folder::open(parent(path)), path.file_name()) else {
+        return false;
+    };
+    let Ok(Some(link)) = folder.find(name) else { return false };
+    if link.owner == 0 || link.owner == rustix::process::geteuid().as_raw() {
+        return true;
+    }
+    // A file system that maps users shows a link of this user as somebody else's.
+    super::rehearsal::maker(&folder).is_ok_and(|maker| maker.owner() == link.owner)
+}
+
+#[cfg(not(unix))]
+fn is_trusted_link(_: &Path) -> bool {
+    true
+}
+
+/// A manifest of ours in a folder.
+pub(super) fn manifest(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Manifest> {
+    let path = folder.path().join(name.as_ref());
+    let mut file = folder.read(name).map_err(Error::io("read", &path))?;
+    let bytes = read_bounded(&mut file, MANIFEST_BYTES).map_err(Error::io("read", &path))?;
+    Manifest::parse(&bytes, &Location::from(path))
+}
+
+/// Why a folder may not be replaced with all that is in it, in words that go after its name; `None` if
+/// everything there is the export that the manifest describes.
+pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option<String>> {
+    for name in folder.names()? {
+        let Some(found) = folder.find(&name)? else { continue };
+        let shown = name.to_string_lossy();
+        let listed = manifest.parts.iter().find(|part| part.path == shown);
+        let known = is_control(&shown) || listed.is_some();
+        let objection = if !known {
+            "which its manifest does not list".to_owned()
+        } else if found.kind != Kind::File {
+            format!("which is {}", found.kind.noun())
+        } else if let Some(part) = listed {
+            if !is_part_name(&part.path) {
+                "which is not named like a part".to_owned()
+            } else if part.bytes != found.size {
+                format!("which has {} bytes, and its manifest says {}", found.size, part.bytes)
+            } else {
+                continue;
+            }
+        } else {
+            continue;
+        };
+        return Ok(Some(format!("holds {shown:?}, {objection}")));
+    }
+    Ok(None)
+}
+
+/// Removes an export that [`foreign`] had nothing against; what has come since stays.
+pub(super) fn remove_export(
+    place: &Folder,
+    name: impl AsRef<OsStr>,
+    manifest: &Manifest,
+) -> io::Result<()> {
+    let name = name.as_ref();
+    let folder = place.open_folder(name)?;
+    let ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        is_control(&name) || manifest.parts.iter().any(|part| part.path == name)
+    };
+    // The manifest last: without it nothing else could be taken for an export's.
+    let (last, first): (Vec<_>, Vec<_>) =
+        folder.names()?.into_iter().filter(ours).partition(|name| name == MANIFEST);
+    for name in first.iter().chain(&last) {
+        folder.remove(name)?;
+    }
+    place.remove_folder(name)
+}
+
+fn is_control(name: &str) -> bool {
+    [MANIFEST, SUCCESS].contains(&name) || is_desktop_file(name)
+}

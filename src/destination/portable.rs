@@ -1,0 +1,116 @@
+//! The calls of [`Folder`](super::folder::Folder) by path, for systems without handles of directories.
+//!
+//! Weaker: it looks whether a name is a link before it uses it, and there is a moment in between.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::folder::{Identity, Kind, Status};
+
+pub(super) type Handle = PathBuf;
+
+pub(super) fn open(path: &Path) -> io::Result<Handle> {
+    fs::read_dir(path)?;
+    Ok(path.to_owned())
+}
+
+pub(super) fn open_folder(folder: &Handle, name: &OsStr) -> io::Result<Handle> {
+    refuse_link(folder, name)?;
+    open(&folder.join(name))
+}
+
+pub(super) fn create(folder: &Handle, name: &OsStr) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(folder.join(name))
+}
+
+pub(super) fn open_file(folder: &Handle, name: &OsStr, write: bool) -> io::Result<File> {
+    refuse_link(folder, name)?;
+    OpenOptions::new().read(true).write(write).open(folder.join(name))
+}
+
+fn refuse_link(folder: &Handle, name: &OsStr) -> io::Result<()> {
+    if find(folder, name)?.kind == Kind::Link {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a link"));
+    }
+    Ok(())
+}
+
+pub(super) fn make(folder: &Handle, name: &OsStr, _private: bool) -> io::Result<()> {
+    fs::create_dir(folder.join(name))
+}
+
+pub(super) fn status(file: &File) -> io::Result<Status> {
+    translate(&file.metadata()?)
+}
+
+pub(super) fn status_of_folder(folder: &Handle) -> io::Result<Status> {
+    translate(&fs::metadata(folder)?)
+}
+
+pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<Status> {
+    translate(&fs::symlink_metadata(folder.join(name))?)
+}
+
+fn translate(found: &fs::Metadata) -> io::Result<Status> {
+    let kind = if found.is_symlink() {
+        Kind::Link
+    } else if found.is_dir() {
+        Kind::Directory
+    } else {
+        Kind::File
+    };
+    let since = found.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(Status {
+        kind,
+        // The system has no such numbers: sizes and times have to do.
+        identity: Identity { device: 0, inode: 0 },
+        size: found.len(),
+        modified: (since.as_secs().cast_signed(), since.subsec_nanos().into()),
+        owner: 0,
+        mode: 0,
+    })
+}
+
+pub(super) fn names(folder: &Handle) -> io::Result<Vec<OsString>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+pub(super) fn remove(folder: &Handle, name: &OsStr) -> io::Result<()> {
+    fs::remove_file(folder.join(name))
+}
+
+pub(super) fn remove_folder(folder: &Handle, name: &OsStr) -> io::Result<()> {
+    fs::remove_dir(folder.join(name))
+}
+
+pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io::Result<()> {
+    fs::rename(from.join(old), to.join(new))
+}
+
+pub(super) fn rename_new(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<io::Result<()>> {
+    None
+}
+
+pub(super) fn exchange(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<io::Result<()>> {
+    None
+}
+
+pub(super) fn link(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> Option<io::Result<()>> {
+    Some(fs::hard_link(from.join(old), to.join(new)))
+}
+
+pub(super) fn sync(_: &Handle) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn is_writable(folder: &Handle, name: &OsStr) -> bool {
+    fs::metadata(folder.join(name)).is_ok_and(|found| !found.permissions().readonly())
+}
+
+pub(super) fn free_bytes(_: &Handle) -> Option<u64> {
+    None
+}

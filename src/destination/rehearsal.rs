@@ -1,0 +1,179 @@
+//! Does in the output's folder what publication will do, with files of a byte, before the first request:
+//! a folder that cannot be published to is known before a page was paid for.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{
+    folder::{Folder, Kind, Status},
+    fs::cannot_create,
+    ours::Maker,
+};
+use crate::error::{Error, Result};
+
+/// What an export is going to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rehearsed {
+    File,
+    Directory,
+}
+
+/// Publishes a file or a directory of a byte and removes it again; `derived` are the names that the run
+/// will use there. Says how the folder shows what this process makes in it.
+pub(super) fn rehearse(
+    folder: &Folder,
+    what: Rehearsed,
+    replaces: bool,
+    derived: &[OsString],
+    given: &Path,
+) -> Result<Maker> {
+    let play = Play::begin(folder).map_err(|error| cannot_create(given, error))?;
+    let done = play.derived(derived, given).and_then(|()| match what {
+        Rehearsed::File => play.file(replaces, given),
+        Rehearsed::Directory => play.directory(replaces, given),
+    });
+    play.end();
+    done.map(|()| play.maker)
+}
+
+/// How a folder shows what this process makes in it.
+pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
+    let play = Play::begin(folder)?;
+    play.end();
+    Ok(play.maker)
+}
+
+struct Play<'a> {
+    folder: &'a Folder,
+    /// A private folder in it.
+    stage: Folder,
+    name: String,
+    /// A free name in the folder, where files appear.
+    published: String,
+    maker: Maker,
+}
+
+impl<'a> Play<'a> {
+    fn begin(folder: &'a Folder) -> io::Result<Self> {
+        let name = format!(".overmind-{:08x}", fastrand::u32(..));
+        folder.make_private(&name)?;
+        let opened = folder.open_folder(&name).and_then(|stage| {
+            let maker = Maker::of(&stage.status()?);
+            Ok((stage, maker))
+        });
+        let (stage, maker) = opened.inspect_err(|_| drop(folder.remove_folder(&name)))?;
+        let published = format!("{name}.new");
+        Ok(Self { folder, stage, name, published, maker })
+    }
+
+    /// Nothing stays, whatever happened.
+    fn end(&self) {
+        drop(self.folder.remove_all(&self.published));
+        drop(self.folder.remove_all(&self.name));
+    }
+
+    fn derived(&self, names: &[OsString], given: &Path) -> Result<()> {
+        for name in names {
+            let made = self.stage.create(name).and_then(|_| self.stage.remove(name));
+            made.map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidFilename => Error::Output {
+                    path: given.to_owned(),
+                    why: format!(
+                        "its name is too long: the export also needs the name {:?}",
+                        name.to_string_lossy()
+                    ),
+                    hint: Some("give a shorter name"),
+                    source: Some(error.into()),
+                },
+                _ => cannot_create(given, error),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn file(&self, replaces: bool, given: &Path) -> Result<()> {
+        self.write("first", given)?;
+        self.stage
+            .rename_new("first", self.folder, &self.published)
+            .map_err(step(given, "a file there cannot be renamed"))?;
+        if replaces {
+            self.write("second", given)?;
+            self.stage
+                .rename("second", self.folder, &self.published)
+                .map_err(step(given, "a file there cannot be renamed over another"))?;
+        }
+        self.folder.sync().map_err(step(given, "its folder cannot be synced"))
+    }
+
+    fn directory(&self, replaces: bool, given: &Path) -> Result<()> {
+        for name in ["first", "second"] {
+            self.stage.make(name).map_err(|error| cannot_create(given, error))?;
+        }
+        let first = self.stage.open_folder("first").map_err(|error| cannot_create(given, error))?;
+        self.write("lock", given)?;
+        first.write_durably("part", b".").map_err(|error| cannot_create(given, error))?;
+        first.sync().map_err(step(given, "a folder there cannot be synced"))?;
+        self.stage
+            .rename("first", self.folder, &self.published)
+            .map_err(step(given, "a folder there cannot be renamed"))?;
+        if replaces {
+            self.stage
+                .swap("second", self.folder, &self.published, "aside")
+                .map_err(step(given, "a folder there cannot take the place of another"))?;
+        }
+        self.folder.sync().map_err(step(given, "its folder cannot be synced"))
+    }
+
+    /// A file that is written, locked and synced.
+    fn write(&self, name: &str, given: &Path) -> Result<()> {
+        let mut file = self.stage.create(name).map_err(|error| cannot_create(given, error))?;
+        file.write_all(b".").map_err(|error| cannot_create(given, error))?;
+        if let Err(std::fs::TryLockError::Error(error)) = file.try_lock() {
+            return Err(step(given, "a file there cannot be locked")(error));
+        }
+        file.sync_all().map_err(|error| cannot_create(given, error))
+    }
+}
+
+fn step(given: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    let path = given.to_owned();
+    move |error| Error::Output {
+        path,
+        why: format!("cannot be published: {what}"),
+        hint: Some("write to another file system, and copy the finished export"),
+        source: Some(error.into()),
+    }
+}
+
+/// Why what is there cannot be replaced though its folder can be written, in words that go after its
+/// name; `None` if nothing is in the way.
+pub(super) fn obstacle(
+    folder: &Folder,
+    name: &OsStr,
+    found: &Status,
+    maker: Maker,
+) -> Option<&'static str> {
+    const STICKY: u32 = 0o1000;
+    let shared = folder.status().is_ok_and(|it| it.mode & STICKY != 0 && it.owner != maker.owner());
+    if shared && found.owner != maker.owner() && !is_administrator() {
+        return Some("belongs to another user, and only that user may replace it in this folder");
+    }
+    // A folder that moves to another parent is itself written.
+    if found.kind == Kind::Directory && !folder.is_writable(name) {
+        return Some("is a folder that this user may not write, so it cannot be moved away");
+    }
+    None
+}
+
+#[cfg(unix)]
+fn is_administrator() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+fn is_administrator() -> bool {
+    false
+}

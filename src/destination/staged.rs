@@ -1,0 +1,239 @@
+//! The staging folder of a directory, held by its lock: what a run before left of it, what this run has
+//! written there, and whether that is still what was written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    path::Path,
+};
+
+use super::{
+    Header, Kept, PartFile,
+    folder::{Folder, Kind, Status},
+    fs as disk,
+    journal::Journal,
+    ours::{self, Maker},
+    part::{Checksum, Closed},
+};
+use crate::{
+    error::{Error, Result},
+    manifest::{Manifest, is_desktop_file},
+    proof::Digest,
+};
+
+const LOCK: &str = "lock";
+
+#[derive(Debug)]
+pub(super) struct Staged {
+    lock: File,
+    name: OsString,
+    pub(super) root: Folder,
+    data: Option<Folder>,
+    ids: Option<Folder>,
+    pub(super) journal: Option<Journal>,
+    /// Parts that the journal has.
+    pub(super) parts: usize,
+    /// The parts by their names.
+    pub(super) written: BTreeMap<String, Written>,
+}
+
+/// A finished part, or one that is being written.
+#[derive(Debug)]
+pub(super) enum Written {
+    ByThisRun(PartFile),
+    /// A run before wrote it, and this one has compared its bytes with the journal.
+    Before(Closed),
+}
+
+impl Staged {
+    /// Takes the lock of a staging folder of this user; `None` if there is none.
+    pub(super) fn take(
+        parent: &Folder,
+        name: &OsStr,
+        maker: Maker,
+        given: &Path,
+    ) -> Result<Option<Self>> {
+        let root = match parent.open_folder(name) {
+            Ok(root) => root,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                // What it is instead says more than the error.
+                ours::check_staging(parent, name, Kind::Directory, maker, given)?;
+                return Err(Error::io("open", parent.path().join(name))(error));
+            }
+        };
+        ours::check_staging(parent, name, Kind::Directory, maker, given)?;
+        ours::check_staged(&root, maker, given)?;
+        let lock = disk::lock(&root, OsStr::new(LOCK), given)?;
+        let staged = Self {
+            lock,
+            name: name.to_owned(),
+            root,
+            data: None,
+            ids: None,
+            journal: None,
+            parts: 0,
+            written: BTreeMap::new(),
+        };
+        // The folder that was looked at is the folder that was opened.
+        if staged.is_still(parent) { Ok(Some(staged)) } else { Err(disk::lock_lost(given)) }
+    }
+
+    /// Whether the folder and its lock are still those of their names.
+    pub(super) fn is_still(&self, parent: &Folder) -> bool {
+        let same = match (self.root.status(), parent.find(&self.name)) {
+            (Ok(open), Ok(Some(named))) => open.identity == named.identity,
+            _ => false,
+        };
+        same && disk::is_still(&self.lock, &self.root, LOCK)
+    }
+
+    pub(super) fn data(&self) -> Result<&Folder> {
+        self.data.as_ref().ok_or_else(disk::not_open)
+    }
+
+    pub(super) fn ids(&self) -> Result<&Folder> {
+        self.ids.as_ref().ok_or_else(disk::not_open)
+    }
+
+    /// The parts, from the first, whose files are what the journal says.
+    pub(super) fn still_whole(&mut self, parts: Vec<Kept>) -> Vec<Kept> {
+        let (Ok(data), Ok(ids)) = (self.root.open_folder("data"), self.root.open_folder("ids"))
+        else {
+            return Vec::new();
+        };
+        let mut whole = Vec::new();
+        for (index, mut kept) in parts.into_iter().enumerate() {
+            let part = &kept.part;
+            let name = index.to_string();
+            // Cheap things first: to read all of a large part takes seconds.
+            let length = |folder: &Folder, name: &str| Some(folder.find(name).ok()??.size);
+            let lengths = (length(&data, &part.path), length(&ids, &name));
+            if lengths != (Some(part.bytes), Some(16 * part.rows))
+                || part.digest.parse::<Digest>().is_err()
+            {
+                break;
+            }
+            let checksum = Checksum::Sha256(part.sha256.clone());
+            let status = data.read(&part.path).and_then(|mut file| {
+                let status = Status::of(&file)?;
+                Ok(checksum.matches(&mut file)?.then_some(status))
+            });
+            let Ok(Some(status)) = status else { break };
+            let closed = Closed { bytes: part.bytes, checksum, status: Some(status) };
+            self.written.insert(part.path.clone(), Written::Before(closed));
+            kept.ids = ids.path().join(name);
+            whole.push(kept);
+        }
+        whole
+    }
+
+    /// Keeps the files of these parts, drops all others, and opens the journal.
+    pub(super) fn start(&mut self, header: &Header, kept: &[Kept]) -> Result<()> {
+        let names: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
+        let indices: BTreeSet<String> = (0..kept.len()).map(|index| index.to_string()).collect();
+        self.written.retain(|name, _| names.contains(name.as_str()));
+        self.data = Some(cleared(&self.root, "data", |name| names.contains(name))?);
+        self.ids = Some(cleared(&self.root, "ids", |name| indices.contains(name))?);
+        let path = self.root.path();
+        self.root.remove_all("old").map_err(Error::io("remove", path.join("old")))?;
+        let reusable = Journal::read(&self.root)
+            .is_some_and(|it| it.is_whole && !kept.is_empty() && it.parts.len() == kept.len());
+        let journal = if reusable {
+            Journal::reopen(&self.root)?
+        } else {
+            let mut journal = Journal::create(&self.root, header)?;
+            for kept in kept {
+                journal.append(kept)?;
+            }
+            journal
+        };
+        self.journal = Some(journal);
+        self.parts = kept.len();
+        self.root.sync().map_err(Error::io("sync", path))
+    }
+
+    /// Compares the parts with what was recorded when they were finished; what has come beside them is
+    /// nobody's.
+    pub(super) fn check_parts(&self, manifest: &Manifest) -> Result<()> {
+        let data = self.data()?;
+        for part in &manifest.parts {
+            let closed = match self.written.get(&part.path) {
+                Some(Written::ByThisRun(file)) => file.closed(),
+                Some(Written::Before(closed)) => Some(closed.clone()),
+                None => None,
+            };
+            let closed = closed.ok_or_else(disk::not_open)?;
+            check_unchanged(data, OsStr::new(&part.path), &closed)?;
+        }
+        let names = data.names().map_err(Error::io("list", data.path()))?;
+        let listed = |name: &OsString| manifest.parts.iter().any(|part| *name == *part.path);
+        let stray = |name: &&OsString| !listed(name) && !is_desktop_file(&name.to_string_lossy());
+        match names.iter().find(stray) {
+            None => Ok(()),
+            Some(name) => {
+                let why = "was put there by another program".to_owned();
+                Err(Error::PartChanged { path: data.path().join(name), why })
+            }
+        }
+    }
+
+    /// Removes the staging folder, if it is still the one of its name.
+    pub(super) fn remove(self, parent: &Folder) -> io::Result<()> {
+        if !self.is_still(parent) {
+            return Ok(());
+        }
+        // The lock last: until then no other run works here.
+        for name in self.root.names()? {
+            if name != LOCK {
+                self.root.remove_all(name)?;
+            }
+        }
+        self.root.remove(LOCK)?;
+        parent.remove_folder(&self.name)
+    }
+}
+
+/// Compares a finished file with what was recorded when it was closed. One that only has another inode or
+/// time is read again: copying a folder back and forth changes those.
+pub(super) fn check_unchanged(folder: &Folder, name: &OsStr, closed: &Closed) -> Result<()> {
+    let path = folder.path().join(name);
+    let changed = |why: String| Err(Error::PartChanged { path: path.clone(), why });
+    let found = folder.find(name).map_err(Error::io("look at", &path))?;
+    let Some(found) = found else { return changed("is no longer there".to_owned()) };
+    if found.kind != Kind::File {
+        return changed(format!("is {} now", found.kind.noun()));
+    }
+    if found.size != closed.bytes {
+        return changed(format!("has {} bytes now, and {} were written", found.size, closed.bytes));
+    }
+    let same = |then: Status| (then.identity, then.modified) == (found.identity, found.modified);
+    if closed.status.is_some_and(same) {
+        return Ok(());
+    }
+    let matches = folder.read(name).and_then(|mut file| closed.checksum.matches(&mut file));
+    match matches.map_err(Error::io("read", &path))? {
+        true => Ok(()),
+        false => changed("holds other bytes than were written".to_owned()),
+    }
+}
+
+/// Opens the directory, which is made if there is none, and removes all that is not to be kept.
+fn cleared(root: &Folder, name: &str, keep: impl Fn(&str) -> bool) -> Result<Folder> {
+    let path = root.path().join(name);
+    match root.make(name) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Error::io("make", &path)(error));
+        }
+        _ => {}
+    }
+    let folder = root.open_folder(name).map_err(Error::io("open", &path))?;
+    for name in folder.names().map_err(Error::io("list", &path))? {
+        if !name.to_str().is_some_and(&keep) {
+            folder.remove_all(&name).map_err(Error::io("remove", path.join(&name)))?;
+        }
+    }
+    Ok(folder)
+}

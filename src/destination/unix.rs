@@ -1,0 +1,186 @@
+//! The system calls of [`Folder`](super::folder::Folder) on Unix, relative to an open directory.
+//!
+//! `None` says that this file system cannot do it that way, and that there is another.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use rustix::{
+    fs::{self, Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use super::folder::{Identity, Kind, Status};
+
+pub(super) type Handle = File;
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+pub(super) fn open(path: &Path) -> io::Result<Handle> {
+    match fs::openat(CWD, path, FOLDER, Mode::empty()) {
+        // A folder may be open to be written and closed to be listed: names in it can be used all the same.
+        #[cfg(target_os = "linux")]
+        Err(Errno::ACCESS) => {
+            let flags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+            Ok(fs::openat(CWD, path, flags, Mode::empty())?.into())
+        }
+        opened => Ok(opened?.into()),
+    }
+}
+
+pub(super) fn open_folder(folder: &Handle, name: &OsStr) -> io::Result<Handle> {
+    Ok(fs::openat(folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?.into())
+}
+
+pub(super) fn create(folder: &Handle, name: &OsStr) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))?.into())
+}
+
+pub(super) fn open_file(folder: &Handle, name: &OsStr, write: bool) -> io::Result<File> {
+    let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
+    // Opening a FIFO would wait for its other end.
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(fs::openat(folder, name, flags, Mode::empty())?.into())
+}
+
+pub(super) fn make(folder: &Handle, name: &OsStr, private: bool) -> io::Result<()> {
+    let mode = if private { Mode::RWXU } else { Mode::RWXU | Mode::RWXG | Mode::RWXO };
+    Ok(fs::mkdirat(folder, name, mode)?)
+}
+
+pub(super) fn status(file: &File) -> io::Result<Status> {
+    Ok(translate(&fs::fstat(file)?))
+}
+
+pub(super) fn status_of_folder(folder: &Handle) -> io::Result<Status> {
+    status(folder)
+}
+
+pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<Status> {
+    Ok(translate(&fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the fields differ in width from system to system")]
+fn translate(stat: &Stat) -> Status {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Link,
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        _ => Kind::Device,
+    };
+    Status {
+        kind,
+        identity: Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
+        size: stat.st_size as u64,
+        modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        owner: stat.st_uid,
+        mode: stat.st_mode as u32 & 0o7777,
+    }
+}
+
+pub(super) fn names(folder: &Handle) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+pub(super) fn remove(folder: &Handle, name: &OsStr) -> io::Result<()> {
+    Ok(fs::unlinkat(folder, name, AtFlags::empty())?)
+}
+
+pub(super) fn remove_folder(folder: &Handle, name: &OsStr) -> io::Result<()> {
+    Ok(fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+}
+
+pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io::Result<()> {
+    Ok(fs::renameat(from, old, to, new)?)
+}
+
+/// A rename that fails if the name is taken.
+#[cfg(target_os = "linux")]
+pub(super) fn rename_new(
+    from: &Handle,
+    old: &OsStr,
+    to: &Handle,
+    new: &OsStr,
+) -> Option<io::Result<()>> {
+    unless_unknown(fs::renameat_with(from, old, to, new, fs::RenameFlags::NOREPLACE))
+}
+
+/// Swaps two names. On overlayfs a directory of a lower layer cannot be swapped, which it says as if two
+/// file systems were concerned.
+#[cfg(target_os = "linux")]
+pub(super) fn exchange(
+    from: &Handle,
+    old: &OsStr,
+    to: &Handle,
+    new: &OsStr,
+) -> Option<io::Result<()>> {
+    match fs::renameat_with(from, old, to, new, fs::RenameFlags::EXCHANGE) {
+        Err(Errno::XDEV) => None,
+        result => unless_unknown(result),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn rename_new(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<io::Result<()>> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn exchange(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<io::Result<()>> {
+    None
+}
+
+/// A second name for a file; fails if the name is taken.
+pub(super) fn link(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> Option<io::Result<()>> {
+    match fs::linkat(from, old, to, new, AtFlags::empty()) {
+        // What a file system without links answers.
+        Err(Errno::PERM | Errno::MLINK) => None,
+        result => unless_unknown(result),
+    }
+}
+
+pub(super) fn sync(folder: &Handle) -> io::Result<()> {
+    match fs::fsync(folder) {
+        // Some file systems cannot sync a directory; a handle without the right to read cannot either.
+        Err(error) if error == Errno::BADF || is_unknown(error) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+pub(super) fn is_writable(folder: &Handle, name: &OsStr) -> bool {
+    let written = fs::accessat(folder, name, Access::WRITE_OK, AtFlags::EACCESS);
+    !matches!(written, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+}
+
+pub(super) fn free_bytes(folder: &Handle) -> Option<u64> {
+    let found = fs::fstatvfs(folder).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+fn unless_unknown(result: rustix::io::Result<()>) -> Option<io::Result<()>> {
+    match result {
+        Err(error) if is_unknown(error) => None,
+        result => Some(result.map_err(io::Error::from)),
+    }
+}
+
+/// Whether the file system does not know the call, or not for this kind of file.
+fn is_unknown(error: Errno) -> bool {
+    [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
+}
