@@ -393,11 +393,17 @@ impl Error {
                 return hint.map(Cow::Borrowed);
             }
             Self::Io { source, path, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                if path == Path::new("standard output") {
+                if let Self::Io { action: "keep ids in", .. } = self {
+                    "make room there, or give another folder with --temp-dir; nothing was published"
+                } else if path == Path::new("standard output") {
                     "make room where standard output goes, and run again: what is there is not whole"
                 } else {
                     "make room, or write somewhere else; nothing was published"
                 }
+            }
+            // The place of ids alone has an option of its own.
+            Self::Io { action: "keep ids in", .. } => {
+                "give a folder that this user may write with --temp-dir"
             }
             Self::Unverified { .. } => "what is named above is wrong: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",

@@ -146,6 +146,10 @@ impl Directory {
         }
     }
 
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        self.parent.free_bytes()
+    }
+
     pub(super) fn is_fresh(&self) -> bool {
         let staging = self.parent.find(disk::staging_name(&self.name));
         self.staged.is_none() && matches!(staging, Ok(None))

@@ -104,17 +104,17 @@ impl SingleFile {
         let (parent, given) = (&self.parent, &self.given);
         let replaces = self.overwrite;
         let maker = rehearsal::rehearse(parent, Rehearsed::File, replaces, &derived, given)?;
-        for name in &derived {
-            if let Ok(Some(found)) = parent.find(name)
-                && let Some(why) = rehearsal::obstacle(parent, name, &found, maker)
+        for name in self.staging_names() {
+            ours::check_staging(parent, &name, Kind::File, maker, given)?;
+        }
+        for name in [self.name.clone(), self.manifest_name()] {
+            if let Ok(Some(found)) = parent.find(&name)
+                && let Some(why) = rehearsal::obstacle(parent, &name, &found, maker)
             {
-                let (path, why) = (self.shown(name), why.to_owned());
+                let (path, why) = (self.shown(&name), why.to_owned());
                 let hint = Some("give another path");
                 return Err(Error::Output { path, why, hint, source: None });
             }
-        }
-        for name in self.staging_names() {
-            ours::check_staging(parent, &name, Kind::File, maker, given)?;
         }
         self.maker = Some(maker);
         Ok(())
@@ -134,6 +134,10 @@ impl SingleFile {
     /// A name in the folder, as the user would write it.
     fn shown(&self, name: &OsStr) -> PathBuf {
         if name == self.name { self.given.clone() } else { self.given.with_file_name(name) }
+    }
+
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        self.parent.free_bytes()
     }
 
     pub(super) fn name(&self) -> String {

@@ -106,8 +106,11 @@ impl Folder {
     pub(crate) fn find(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Status>> {
         match system::find(&self.handle, name.as_ref()) {
             Ok(status) => Ok(Some(status)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            // Nothing can have a name that is too long for the file system.
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename => Ok(None),
+                _ => Err(error),
+            },
         }
     }
 

@@ -133,6 +133,17 @@ impl Destination {
         }
     }
 
+    /// Bytes that are free where the output will be; `None` where nobody says.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => file.free_bytes(),
+            Self::Directory(directory) => directory.free_bytes(),
+            #[cfg(feature = "clouds")]
+            Self::Object(_) | Self::Prefix(_) => None,
+            Self::Stdout => None,
+        }
+    }
+
     /// What another thread has to know of it and can tell it while it works.
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper {
@@ -367,6 +378,11 @@ impl PlaceLock {
 
 /// The lock of a job's folder.
 const PLACE_LOCK: &str = ".lock";
+
+/// Bytes that this user may still write in a local folder; `None` where the system does not say.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    Folder::open(folder).ok()?.free_bytes()
+}
 
 fn not_a_file() -> Error {
     Error::Internal("a directory is not one file".to_owned())

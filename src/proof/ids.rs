@@ -23,7 +23,8 @@ use uuid::Uuid;
 /// million rows takes little more memory than one of a hundred thousand; sorting on disk is cheap.
 pub(crate) const DEFAULT_LIMIT_BYTES: usize = 4 << 20;
 
-const ID_BYTES: usize = size_of::<u128>();
+/// Bytes of an id.
+pub(crate) const ID_BYTES: usize = size_of::<u128>();
 /// The buffer doubles from here, so that the last doubling lands on the default limit.
 const FIRST_IDS: usize = 1024;
 /// What is kept in memory alone grows by so many ids, a megabyte: doubling all of it would take up to

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 pub(crate) use digest::{Digest, RowHasher};
-pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, IdSet};
+pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, ID_BYTES, IdSet};
 pub(crate) use order::{Field, OrderCheck};
 pub(crate) use violation::{Violation, Violations};
 

@@ -15,6 +15,8 @@ mod diff;
 mod equality;
 mod errors;
 mod faults;
+#[cfg(unix)]
+mod hostile;
 mod installed;
 #[cfg(target_os = "linux")]
 mod memory;

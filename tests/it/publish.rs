@@ -242,7 +242,7 @@ fn what_a_published_run_had_no_time_to_remove_does_not_stop_the_next() {
 /// Runs a script as root of a namespace of its own, in which it may mount; none where the system
 /// allows none.
 #[cfg(target_os = "linux")]
-fn with_mount(world: &World, mount: &str, arguments: &str) -> Option<Ran> {
+pub(crate) fn with_mount(world: &World, mount: &str, arguments: &str) -> Option<Ran> {
     let mut unshare = Command::new("unshare");
     let can = unshare.args(["--user", "--map-root-user", "--mount", "true"]).output();
     if !can.is_ok_and(|output| output.status.success()) {

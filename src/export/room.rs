@@ -1,0 +1,79 @@
+//! Looks for room once the first page has told how many rows there are: for the ids that do not fit in
+//! memory, and for the output. A folder that cannot be written ends the run; too little space is a warning,
+//! because it is held against an estimate.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    destination::{Destination, free_bytes},
+    error::{Error, Result},
+    proof::{DEFAULT_LIMIT_BYTES, ID_BYTES},
+    sink::{Compression, Encoding},
+};
+
+/// What an export is going to take.
+#[derive(Debug, Clone)]
+pub(super) struct Need {
+    /// Rows whose ids are compared.
+    pub(super) rows: u64,
+    /// Bytes of JSON that are still to come, by the first page's rows.
+    pub(super) json_bytes: u64,
+    pub(super) encoding: Encoding,
+    pub(super) temp_dir: PathBuf,
+}
+
+/// What the run should say before it goes on.
+///
+/// # Errors
+/// [`Error::Io`] when ids will be sorted on disk and the folder for them cannot be written.
+pub(super) fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let id_bytes = need.rows.saturating_mul(ID_BYTES as u64);
+    if id_bytes > DEFAULT_LIMIT_BYTES as u64 {
+        let place = &need.temp_dir;
+        try_temp_dir(place).map_err(Error::io("keep ids in", place))?;
+        if let Some(free) = free_bytes(place).filter(|free| *free < id_bytes) {
+            notes.push(format!(
+                "{} has {} free, and the ids of all rows take {}: another folder can be given with \
+                 --temp-dir",
+                place.display(),
+                megabytes(free),
+                megabytes(id_bytes)
+            ));
+        }
+    }
+    let output_bytes = need.json_bytes / compression_ratio(need.encoding.compression());
+    if let Some(free) = destination.free_bytes().filter(|free| *free < output_bytes) {
+        notes.push(format!(
+            "the output may take about {}, by its first page, and {} are free there",
+            megabytes(output_bytes),
+            megabytes(free)
+        ));
+    }
+    Ok(notes)
+}
+
+fn try_temp_dir(folder: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(folder)?.write_all(b".")
+}
+
+/// How much smaller than its JSON an export usually is: the codecs' own range on evaluation sets, at its
+/// lower end, so that a warning means something.
+fn compression_ratio(compression: Compression) -> u64 {
+    match compression {
+        Compression::None => 1,
+        Compression::Snappy | Compression::Lz4 => 2,
+        Compression::Gzip | Compression::Zstd(_) => 4,
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes / 1000),
+        1_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{} GB", bytes / 1_000_000_000),
+    }
+}

@@ -1,0 +1,180 @@
+//! What can be known before the first page is known then.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
+
+use overmind_export::demo::{Attempt, Fault, Faults, Options};
+
+use super::{OTHER, world};
+use crate::{
+    publish::with_mount,
+    support::{ID, Ran, World},
+    tree::tree,
+};
+
+#[test]
+fn a_name_too_long_for_its_derived_names_is_refused() {
+    let world = world();
+    for (length, more) in [(233, Some("--manifest")), (246, Some("--manifest")), (247, None)] {
+        let name = format!("{}.parquet", "x".repeat(length - 8));
+        let ran = world.export(&[&["-o", &name], more.as_slice()].concat());
+        assert_eq!(ran.code, Some(73), "{length}: {ran:?}");
+        assert!(ran.stderr.contains("its name is too long: the export also needs"), "{ran:?}");
+        assert!(ran.stderr.ends_with("hint: give a shorter name\n"), "{ran:?}");
+    }
+    assert_eq!(world.server.stats().requests, 0);
+    assert_eq!(world.entries(), [""; 0]);
+    let name = format!("{}.parquet", "x".repeat(224));
+    world.export(&["-o", &name, "--manifest"]).ok();
+    assert_eq!(world.entries(), [name.clone(), format!("{name}.manifest.json")]);
+}
+
+#[test]
+fn a_probe_leaves_nothing_behind() {
+    let world = world();
+    world.server.set_faults(Faults::none().on(1, Attempt::Always, Fault::status(404)));
+    for output in ["rows", "rows.parquet"] {
+        for more in [&[][..], &["--overwrite"], &["--manifest"]] {
+            let ran = world.export(&[&["-o", output], more].concat());
+            assert_eq!(ran.code, Some(66), "{ran:?}");
+        }
+    }
+    assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let world = world();
+    fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    world.export(&["-o", "rows", "--dry-run"]).ok();
+}
+
+#[test]
+fn ids_that_cannot_be_kept_end_the_run_at_once() {
+    let world = World::generated(Options::default(), 300_000);
+    fs::write(world.path("file"), "").unwrap();
+    let ran = world.export(&["-o", "rows", "--temp-dir", "file/deeper"]);
+    assert_eq!(
+        ran.told(&world),
+        "exit 74\nerror: cannot keep ids in file/deeper\n  cause: Not a directory (os error 20)\n  \
+         hint: give a folder that this user may write with --temp-dir\n"
+    );
+    assert!(world.server.stats().requests < 40);
+    assert_eq!(world.entries(), ["file"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn too_few_inodes_are_known_before_the_first_page() {
+    let world = world();
+    fs::create_dir(world.path("disk")).unwrap();
+    let mount = "mount -t tmpfs -o nr_inodes=2 none disk";
+    let Some(ran) = with_mount(&world, mount, "-o disk/rows.parquet --manifest") else { return };
+    assert_eq!(
+        ran.told(&world),
+        "exit 73\nerror: disk/rows.parquet: cannot be made\n  cause: No space left on device (os error \
+         28)\n  hint: make room, or write somewhere else\n"
+    );
+    assert_eq!(world.server.stats().requests, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn little_space_is_a_warning() {
+    let world = World::generated(Options::default(), 30_000);
+    fs::create_dir(world.path("disk")).unwrap();
+    let mount = "mount -t tmpfs -o size=1m none disk";
+    let Some(ran) = with_mount(&world, mount, "-o disk/rows.jsonl") else { return };
+    assert!(ran.stderr.contains("the output may take about "), "{ran:?}");
+    assert!(ran.stderr.contains(" are free there"), "{ran:?}");
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_mounted_is_refused() {
+    let world = world();
+    for name in ["rows.parquet", "elsewhere"] {
+        fs::write(world.path(name), "mine").unwrap();
+    }
+    let mount = "mount --bind elsewhere rows.parquet";
+    let Some(ran) = with_mount(&world, mount, "-o rows.parquet --overwrite") else { return };
+    assert_eq!(
+        ran.told(&world),
+        "exit 73\nerror: rows.parquet: is mounted by itself, so it cannot be replaced in one step\n  \
+         hint: mount its folder instead, or write to another path and copy the finished file\n"
+    );
+    assert_eq!(world.server.stats().requests, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_export_in_a_lower_layer_is_replaced() {
+    // As in a container whose image holds an export.
+    let world = world();
+    for name in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(world.path(name)).unwrap();
+    }
+    world.export(&["-o", "lower/rows"]).ok();
+    let mount =
+        "mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work none merged";
+    let Some(ran) = with_mount(&world, mount, "-o merged/rows --overwrite") else { return };
+    if ran.stderr.contains("mount:") {
+        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        return;
+    }
+    if ran.code != Some(0) {
+        // A kernel that cannot rename a folder of a lower layer: everything is there to finish by hand.
+        assert_eq!(ran.code, Some(74), "{ran:?}");
+        assert!(
+            ran.stderr.contains("the export is complete in merged/.rows.partial/data"),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_of_another_user_in_a_shared_folder_is_refused() {
+    let world = world();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(world.folder.path(), open).unwrap();
+    let shared = world.path("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    for name in ["rows.parquet", ".left.parquet.partial"] {
+        fs::write(shared.join(name), "theirs").unwrap();
+    }
+    let before = tree(&shared);
+    let table = [
+        (
+            "shared/rows.parquet",
+            "shared/rows.parquet: belongs to another user, and only that user may replace it in this \
+             folder",
+        ),
+        (
+            "shared/left.parquet",
+            "shared/left.parquet: its staging shared/.left.parquet.partial belongs to another user, of \
+             the number 0",
+        ),
+    ];
+    for (output, words) in table {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
+        command.args(["export", &ID.to_string(), "-o", output, "--overwrite"]);
+        command.env_clear().envs(world.command().get_envs().filter_map(|(k, v)| Some((k, v?))));
+        command.current_dir(world.folder.path()).uid(OTHER).gid(OTHER);
+        let Ok(output) = command.output() else {
+            eprintln!(
+                "SKIPPED: this user cannot become another, or the other cannot run the command"
+            );
+            return;
+        };
+        let ran = Ran::from(output);
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(ran.stderr.starts_with(&format!("error: {words}\n")), "{ran:?}");
+    }
+    assert_eq!(world.server.stats().requests, 0);
+    assert!(tree(&shared) == before);
+}

@@ -1,0 +1,87 @@
+//! Finished parts that another program changes before they are published.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::waiting;
+use crate::{
+    support::{ID, Ran, World},
+    tree::content,
+};
+
+const PARTS: [&str; 8] =
+    ["-o", "rows", "--page-size", "25", "--rows-per-file", "50", "--concurrency", "1"];
+
+/// A run that has finished two parts at least, and then what `change` did to the first of them.
+fn changed(change: impl Fn(&Path)) -> (World, Ran) {
+    let (world, run) = waiting(7, Duration::from_secs(2), &PARTS);
+    let journal = world.path(".rows.partial/journal.jsonl");
+    // A moment until the writer has finished the part of the pages that came.
+    assert!(world.server.wait_until(super::SOON, |_| {
+        fs::read_to_string(&journal).is_ok_and(|text| text.lines().count() > 2)
+    }));
+    change(&world.path(".rows.partial/data/part-00000.parquet"));
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    (world, ran)
+}
+
+#[test]
+fn a_part_that_changed_is_not_published() {
+    let other = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[100] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let table: [(fn(&Path), &str); 4] = [
+        (|path| fs::remove_file(path).unwrap(), "is no longer there"),
+        (|path| fs::write(path, "short").unwrap(), "has 5 bytes now, and "),
+        (other, "holds other bytes than were written"),
+        (
+            |path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            },
+            "is a directory now",
+        ),
+    ];
+    for (change, words) in table {
+        let (world, ran) = changed(change);
+        assert_eq!(ran.code, Some(65), "{words}: {ran:?}");
+        let told = format!("error: ./.rows.partial/data/part-00000.parquet {words}");
+        assert!(ran.stderr.contains(&told), "{words}: {ran:?}");
+        assert!(ran.stderr.contains("hint: nothing was published: find out"), "{ran:?}");
+        assert_eq!(world.entries(), [".rows.partial"]);
+
+        let part = world.path(".rows.partial/data/part-00000.parquet");
+        if part.is_dir() {
+            // Nothing of ours: the next run does not touch it.
+            assert_eq!(world.export(&PARTS).code, Some(73));
+            fs::remove_dir(part).unwrap();
+        }
+        // The next run keeps what is whole, and nothing else.
+        world.export(&PARTS).ok();
+        let alone = super::world();
+        alone.export(&PARTS).ok();
+        assert!(content(&world.path("rows")) == content(&alone.path("rows")));
+    }
+}
+
+#[test]
+fn a_part_that_was_copied_back_is_published() {
+    let (world, ran) = changed(|path| {
+        let bytes = fs::read(path).unwrap();
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    });
+    ran.ok();
+    assert_eq!(world.entries(), ["rows"]);
+    assert!(world.server.stats().attempts(ID, 7) == 1);
+}
+
+#[test]
+fn a_file_beside_the_parts_is_not_published() {
+    let (world, ran) = changed(|part| fs::write(part.with_file_name("notes.txt"), "x").unwrap());
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    let told = "error: ./.rows.partial/data/notes.txt was put there by another program\n";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+    assert_eq!(world.entries(), [".rows.partial"]);
+}

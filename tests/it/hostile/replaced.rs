@@ -1,0 +1,148 @@
+//! What `--overwrite` may replace, and outputs that are no regular files.
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+};
+
+use super::{fifo, give_away, world};
+use crate::{
+    support::World,
+    tree::{content, tree},
+};
+
+/// An export in two parts, whose manifest says what `edit` made of it.
+fn export(edit: impl Fn(&mut serde_json::Value)) -> World {
+    let world = world();
+    world.export(&["-o", "rows", "--page-size", "25", "--rows-per-file", "150"]).ok();
+    let mut manifest = serde_json::from_slice(&world.read("rows/_manifest.json")).unwrap();
+    edit(&mut manifest);
+    fs::write(world.path("rows/_manifest.json"), manifest.to_string()).unwrap();
+    world
+}
+
+fn list(path: &'static str, bytes: u64) -> impl Fn(&mut serde_json::Value) {
+    move |manifest| {
+        let parts = manifest["parts"].as_array_mut().unwrap();
+        let mut part = parts[0].clone();
+        part["path"] = path.into();
+        part["bytes"] = bytes.into();
+        parts.push(part);
+    }
+}
+
+#[track_caller]
+fn refused(world: &World, words: &str) {
+    let before = tree(world.folder.path());
+    let requests = world.server.stats().requests;
+    let ran = world.export(&["-o", "rows", "--overwrite"]);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.starts_with(&format!("error: rows: holds {words}\n")), "{ran:?}");
+    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert!(tree(world.folder.path()) == before);
+}
+
+#[test]
+fn what_only_the_manifest_calls_a_part_stays() {
+    let world = export(list("notes.txt", 4));
+    fs::write(world.path("rows/notes.txt"), "mine").unwrap();
+    refused(&world, "\"notes.txt\", which is not named like a part");
+
+    let world = export(list("thesis", 0));
+    fs::create_dir(world.path("rows/thesis")).unwrap();
+    fs::write(world.path("rows/thesis/chapter.tex"), "mine").unwrap();
+    refused(&world, "\"thesis\", which is a directory");
+
+    let world = export(list("part-00002.parquet", 0));
+    fs::create_dir(world.path("rows/part-00002.parquet")).unwrap();
+    fs::write(world.path("rows/part-00002.parquet/letter"), "mine").unwrap();
+    refused(&world, "\"part-00002.parquet\", which is a directory");
+
+    let world = export(list("part-00002.parquet", 5));
+    fs::write(world.path("rows/part-00002.parquet"), "mine").unwrap();
+    refused(&world, "\"part-00002.parquet\", which has 4 bytes, and its manifest says 5");
+
+    let world = export(list("part-00002.parquet", 4));
+    fs::write(world.path("mine"), "mine").unwrap();
+    symlink("../mine", world.path("rows/part-00002.parquet")).unwrap();
+    refused(&world, "\"part-00002.parquet\", which is a link");
+}
+
+#[test]
+fn files_of_a_desktop_are_nobodys_data() {
+    let world = export(|_| ());
+    for name in [".DS_Store", "Thumbs.db", "desktop.ini"] {
+        fs::write(world.path("rows").join(name), "x").unwrap();
+    }
+    world.export(&["-o", "rows", "--page-size", "25", "--overwrite"]).ok();
+    assert_eq!(world.entries(), ["rows"]);
+    let alone = super::world();
+    alone.export(&["-o", "rows", "--page-size", "25"]).ok();
+    assert!(content(&world.path("rows")) == content(&alone.path("rows")));
+}
+
+#[test]
+fn only_regular_files_are_replaced() {
+    let world = world();
+    fifo(&world.path("fifo.jsonl"));
+    let socket = UnixListener::bind(world.path("socket.jsonl")).unwrap();
+    symlink("/dev/null", world.path("device.jsonl")).unwrap();
+    fifo(&world.path("fifo"));
+    for (output, kind) in [
+        ("fifo.jsonl", "a FIFO"),
+        ("socket.jsonl", "a socket"),
+        ("device.jsonl", "a device"),
+        ("fifo", "a FIFO"),
+        ("/dev/null", "a device"),
+    ] {
+        for more in [&[][..], &["--overwrite"]] {
+            let ran = world.export(&[&["-o", output], more].concat());
+            let told = format!(
+                "exit 73\nerror: {output}: is {kind}, not a regular file or a directory\n  hint: -o - \
+                 writes to standard output, and so to a pipe or a device\n"
+            );
+            assert_eq!(ran.told(&world), told);
+        }
+    }
+    drop(socket);
+    assert_eq!(world.server.stats().requests, 0);
+    assert_eq!(world.entries(), ["device.jsonl", "fifo", "fifo.jsonl", "socket.jsonl"]);
+}
+
+#[test]
+fn a_link_of_this_user_is_followed() {
+    let world = world();
+    fs::create_dir(world.path("data")).unwrap();
+    fs::write(world.path("data/rows.parquet"), "old").unwrap();
+    symlink("data/rows.parquet", world.path("rows.parquet")).unwrap();
+    symlink("data/new.parquet", world.path("new.parquet")).unwrap();
+    world.export(&["-o", "rows.parquet", "--overwrite", "--manifest"]).ok();
+    world.export(&["-o", "new.parquet"]).ok();
+    assert_eq!(world.entries(), ["data", "new.parquet", "rows.parquet"]);
+    assert!(world.path("rows.parquet").is_symlink() && world.path("new.parquet").is_symlink());
+    assert!(world.read("data/rows.parquet") == world.read("data/new.parquet"));
+    assert!(world.path("data/rows.parquet.manifest.json").exists());
+}
+
+#[test]
+fn a_link_of_another_user_is_not_followed() {
+    for (output, to) in [("rows.parquet", "mine.parquet"), ("rows", "mine")] {
+        let world = world();
+        if output == "rows" {
+            fs::create_dir(world.path(to)).unwrap();
+        } else {
+            fs::write(world.path(to), "mine").unwrap();
+        }
+        symlink(to, world.path(output)).unwrap();
+        if !give_away(&world.path(output)) {
+            return;
+        }
+        let ran = world.export(&["-o", output, "--overwrite"]);
+        let told = format!(
+            "exit 73\nerror: {output}: {output} is a link that another user made\n  hint: give the \
+             path that it leads to, if that is the one you mean\n"
+        );
+        assert_eq!(ran.told(&world), told);
+        assert_eq!(world.entries(), [to, output]);
+    }
+}

@@ -1,0 +1,210 @@
+//! Staging that this user did not make, and staging that was lost to another run.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
+
+use overmind_export::demo::{Attempt, Fault, Faults};
+
+use super::{SOON, fifo, give_away, signal, waiting, world};
+use crate::{
+    support::{ID, Ran, World},
+    tree::{content, tree},
+};
+
+const PARTS: [&str; 6] = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
+
+/// A folder of this user's that nothing may change.
+fn victim(world: &World) -> PathBuf {
+    let victim = world.path("victim");
+    fs::create_dir(&victim).unwrap();
+    for name in ["part-00000.parquet", "lock", "letter.txt"] {
+        fs::write(victim.join(name), "mine").unwrap();
+    }
+    victim
+}
+
+#[test]
+fn staging_of_another_user_is_refused() {
+    for (output, staging) in [("rows", ".rows.partial"), ("rows.parquet", ".rows.parquet.partial")]
+    {
+        let world = world();
+        if output == "rows" {
+            fs::create_dir_all(world.path(".rows.partial/data")).unwrap();
+        } else {
+            fs::write(world.path(staging), "").unwrap();
+        }
+        if !give_away(&world.path(staging)) {
+            return;
+        }
+        let before = tree(world.folder.path());
+        for more in [&[][..], &["--overwrite"], &["--restart"]] {
+            let ran = world.export(&[&["-o", output], more].concat());
+            let told = format!(
+                "exit 73\nerror: {output}: its staging {staging} belongs to another user, of the \
+                 number 65534\n  hint: only what this user staged is continued: look where it comes \
+                 from, remove it, or write somewhere else\n"
+            );
+            assert_eq!(ran.told(&world).replace("./", ""), told);
+        }
+        assert_eq!(world.server.stats().requests, 0);
+        assert!(tree(world.folder.path()) == before);
+    }
+}
+
+#[test]
+fn a_link_planted_in_staging_is_refused() {
+    for name in ["data", "ids", "old", "journal.jsonl", "lock", "data/part-00000.parquet", "ids/0"]
+    {
+        let world = world();
+        let victim = victim(&world);
+        let before = tree(&victim);
+        let planted = world.path(".rows.partial").join(name);
+        fs::create_dir_all(planted.parent().unwrap()).unwrap();
+        let to = match name {
+            "data" | "ids" | "old" => victim.clone(),
+            _ => victim.join("letter.txt"),
+        };
+        symlink(to, &planted).unwrap();
+        let ran = world.export(&PARTS);
+        assert_eq!(ran.code, Some(73), "{name}: {ran:?}");
+        let told = format!("its staging .rows.partial/{name} is a link, not a regular file\n");
+        assert!(ran.stderr.replace("./", "").contains(&told), "{name}: {ran:?}");
+        assert!(tree(&victim) == before && planted.is_symlink(), "{name}");
+    }
+}
+
+#[test]
+fn staging_that_is_itself_a_link_is_refused() {
+    for output in ["rows", "rows.parquet", "rows.jsonl"] {
+        let world = world();
+        let victim = victim(&world);
+        let before = tree(&victim);
+        let (staging, to, more) = match output {
+            "rows" => (".rows.partial", victim.clone(), None),
+            "rows.parquet" => (".rows.parquet.partial", victim.join("letter.txt"), None),
+            _ => {
+                let name = ".rows.jsonl.manifest.json.partial";
+                (name, victim.join("letter.txt"), Some("--manifest"))
+            }
+        };
+        symlink(to, world.path(staging)).unwrap();
+        let ran = world.export(&[&["-o", output], more.as_slice()].concat());
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("{staging} is a link, not a ")), "{ran:?}");
+        assert_eq!(world.server.stats().requests, 0);
+        assert!(tree(&victim) == before);
+    }
+}
+
+#[test]
+fn a_fifo_in_staging_is_refused_and_not_waited_for() {
+    for (name, output) in [
+        (".rows.partial", "rows"),
+        (".rows.partial/lock", "rows"),
+        (".rows.partial/journal.jsonl", "rows"),
+        (".rows.partial/data/part-00000.parquet", "rows"),
+        (".rows.parquet.partial", "rows.parquet"),
+    ] {
+        let world = world();
+        fs::create_dir_all(world.path(name).parent().unwrap()).unwrap();
+        fifo(&world.path(name));
+        let ran = world.export(&["-o", output]);
+        assert_eq!(ran.code, Some(73), "{name}: {ran:?}");
+        assert!(ran.stderr.contains(" is a FIFO, not a "), "{name}: {ran:?}");
+    }
+}
+
+#[test]
+fn staging_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = world();
+    fs::create_dir(world.path(".rows.partial")).unwrap();
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(world.path(".rows.partial"), open).unwrap();
+    let ran = world.export(&PARTS);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("may be written by other users"), "{ran:?}");
+}
+
+#[test]
+fn only_the_staging_folder_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (world, mut run) = waiting(7, Duration::from_secs(100), &PARTS);
+    assert_eq!(mode(world.path(".rows.partial")), 0o700);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    world.export(&PARTS).ok();
+    fs::create_dir(world.path("usual")).unwrap();
+    fs::write(world.path("usual/file"), "").unwrap();
+    assert_eq!(mode(world.path("rows")), mode(world.path("usual")));
+    assert_eq!(mode(world.path("rows/part-00000.parquet")), mode(world.path("usual/file")));
+}
+
+#[test]
+fn a_forged_journal_of_another_user_is_refused() {
+    // An honest export of other rows, staged as if it had been interrupted here.
+    let (world, mut run) = waiting(7, Duration::from_secs(100), &PARTS);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    if !give_away(&world.path(".rows.partial")) {
+        return;
+    }
+    let before = tree(&world.path(".rows.partial"));
+    let ran = world.export(&PARTS);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(tree(&world.path(".rows.partial")) == before);
+    assert_eq!(world.entries(), [".rows.partial"]);
+}
+
+#[test]
+fn a_link_planted_while_a_run_works_is_not_followed() {
+    let (world, run) = waiting(2, Duration::from_secs(1), &PARTS);
+    let victim = victim(&world);
+    let before = tree(&victim);
+    let data = world.path(".rows.partial/data");
+    symlink(victim.join("letter.txt"), data.join("part-00001.parquet")).unwrap();
+    Ran::from(run.wait_with_output().unwrap()).ok();
+    assert!(tree(&victim) == before);
+    assert!(!world.path("rows/part-00001.parquet").is_symlink());
+    let alone = super::world();
+    alone.export(&PARTS).ok();
+    assert!(content(&world.path("rows")) == content(&alone.path("rows")));
+}
+
+#[test]
+fn a_run_that_lost_its_staging_publishes_nothing() {
+    for (output, staging) in [("rows", ".rows.partial"), ("rows.parquet", ".rows.parquet.partial")]
+    {
+        let slow = ["-o", output, "--page-size", "25", "--rows-per-file", "50", "--timeout", "2s"];
+        let plain = ["-o", output, "--page-size", "25", "--timeout", "100s"];
+        let slow = if output == "rows" { &slow[..] } else { &slow[..4] };
+        let timeout = ["--timeout", "2s"];
+        let first = [slow, if output == "rows" { &[][..] } else { &timeout[..] }].concat();
+        let (world, first) = waiting(7, Duration::from_secs(100), &first);
+        signal("STOP", &first);
+        // Somebody takes the stopped run for a dead one, and starts another.
+        if output == "rows" {
+            fs::remove_dir_all(world.path(staging)).unwrap();
+        } else {
+            fs::remove_file(world.path(staging)).unwrap();
+        }
+        let late = Fault::Delay(Duration::from_secs(100));
+        world.server.set_faults(Faults::none().on(6, Attempt::Always, late));
+        let asked = world.server.stats().attempts(ID, 6);
+        let mut second = world.start(&plain);
+        assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 6) > asked));
+        world.server.set_faults(Faults::none());
+        signal("CONT", &first);
+        let ran = Ran::from(first.wait_with_output().unwrap());
+        let told = format!(
+            "error: {output}: the lock was lost: its staging was removed or replaced while the run \
+             was at work\n  hint: nothing was published: run the same command again when no other \
+             run is at work\n"
+        );
+        assert_eq!(ran.code, Some(75), "{ran:?}");
+        assert!(ran.stderr.ends_with(&told), "{ran:?}");
+        assert_eq!(world.entries(), [staging], "the second run's staging stays");
+        second.kill().unwrap();
+        second.wait().unwrap();
+    }
+}
