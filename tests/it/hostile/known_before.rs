@@ -1,14 +1,10 @@
 //! What can be known before the first page is known then.
 
-use std::{
-    fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use overmind_export::demo::{Attempt, Fault, Faults, Options};
 
-use super::{OTHER, world};
+use super::{SOON, as_other, shared, world};
 use crate::{
     publish::with_mount,
     support::{ID, Ran, World},
@@ -139,11 +135,7 @@ fn an_export_in_a_lower_layer_is_replaced() {
 #[test]
 fn a_file_of_another_user_in_a_shared_folder_is_refused() {
     let world = world();
-    let open = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(world.folder.path(), open).unwrap();
-    let shared = world.path("shared");
-    fs::create_dir(&shared).unwrap();
-    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    let shared = shared(&world, 0o1777);
     for name in ["rows.parquet", ".left.parquet.partial"] {
         fs::write(shared.join(name), "theirs").unwrap();
     }
@@ -161,20 +153,46 @@ fn a_file_of_another_user_in_a_shared_folder_is_refused() {
         ),
     ];
     for (output, words) in table {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
-        command.args(["export", &ID.to_string(), "-o", output, "--overwrite"]);
-        command.env_clear().envs(world.command().get_envs().filter_map(|(k, v)| Some((k, v?))));
-        command.current_dir(world.folder.path()).uid(OTHER).gid(OTHER);
-        let Ok(output) = command.output() else {
-            eprintln!(
-                "SKIPPED: this user cannot become another, or the other cannot run the command"
-            );
-            return;
-        };
-        let ran = Ran::from(output);
+        let Some(run) = as_other(&world, &["-o", output, "--overwrite"]) else { return };
+        let ran = Ran::from(run.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(73), "{ran:?}");
         assert!(ran.stderr.starts_with(&format!("error: {words}\n")), "{ran:?}");
     }
     assert_eq!(world.server.stats().requests, 0);
     assert!(tree(&shared) == before);
+}
+
+#[test]
+fn a_failed_publication_says_where_the_rows_are() {
+    let late = Fault::Delay(Duration::from_secs(1));
+    for (output, words) in [
+        (
+            "shared/rows",
+            "hint: the export is complete in shared/.rows.partial/data: move that folder to shared/rows \
+             by hand, or run the same command again, which keeps its parts\n",
+        ),
+        (
+            "shared/rows.parquet",
+            "hint: all rows are in shared/.rows.parquet.partial: rename that to shared/rows.parquet by \
+             hand\n",
+        ),
+    ] {
+        let faults = Faults::none().on(3, Attempt::First(1), late.clone());
+        let world = World::generated(Options { faults, ..Options::default() }, 230);
+        let shared = shared(&world, 0o777);
+        let Some(run) = as_other(&world, &["-o", output]) else { return };
+        assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 3) == 1));
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o555)).unwrap();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        let told = format!(
+            "error: cannot publish {output}\n  cause: Permission denied (os error 13)\n  {words}"
+        );
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(74), told.as_str()));
+
+        // By hand, as the hint says.
+        let staged =
+            if output == "shared/rows" { ".rows.partial/data" } else { ".rows.parquet.partial" };
+        fs::rename(shared.join(staged), world.path(output)).unwrap();
+        Ran::of(world.command().args(["verify", output])).ok();
+    }
 }

@@ -7,9 +7,10 @@ mod replaced;
 mod staging;
 
 use std::{
-    fs,
-    path::Path,
-    process::{Child, Command},
+    fs::{self, Permissions},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -46,6 +47,28 @@ fn give_away(path: &Path) -> bool {
         });
     }
     true
+}
+
+/// The command as another user; `None` where this one cannot become that user.
+fn as_other(world: &World, arguments: &[&str]) -> Option<Child> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
+    command.args(["export", &ID.to_string()]).args(arguments);
+    command.env_clear().envs(world.command().get_envs().filter_map(|(k, v)| Some((k, v?))));
+    command.current_dir(world.folder.path()).uid(OTHER).gid(OTHER);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok();
+    if child.is_none() {
+        eprintln!("SKIPPED: this user cannot become another, or the other cannot run the command");
+    }
+    child
+}
+
+/// A folder in the world's own that everybody may enter and write, with these permissions.
+fn shared(world: &World, mode: u32) -> PathBuf {
+    let shared = world.path("shared");
+    fs::set_permissions(world.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(mode)).unwrap();
+    shared
 }
 
 fn fifo(path: &Path) {
