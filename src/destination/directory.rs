@@ -17,9 +17,7 @@ use std::{
 };
 
 use super::{
-    Header, Interrupted, Kept, PartFile,
-    folder::{Folder, Kind},
-    fs as disk,
+    Header, Interrupted, Kept, PartFile, fs as disk,
     journal::{Contents, Journal},
     ours::{self, Maker},
     parent,
@@ -29,6 +27,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    files::{Folder, Kind},
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
 };
 

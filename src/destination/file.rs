@@ -9,9 +9,7 @@ use std::{
 };
 
 use super::{
-    PartFile,
-    folder::{Folder, Kind},
-    fs as disk,
+    PartFile, fs as disk,
     ours::{self, Maker},
     rehearsal::{self, Rehearsed},
     sidecar_name,
@@ -19,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    files::{Folder, Kind},
     manifest::Manifest,
 };
 

@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-use super::{
-    folder::{Folder, Status},
-    parent,
+use super::parent;
+use crate::{
+    error::{Error, Result},
+    files::{Folder, Status},
 };
-use crate::error::{Error, Result};
 
 /// Opens (making it if need be) and locks a file; the lock goes with the process, however it ends.
 pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File> {

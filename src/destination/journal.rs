@@ -11,9 +11,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::folder::Folder;
 use crate::{
     error::{Error, Result},
+    files::Folder,
     manifest::Part,
 };
 

@@ -10,20 +10,15 @@
 
 mod directory;
 mod file;
-mod folder;
 mod fs;
 mod journal;
 mod ours;
 mod part;
-#[cfg(not(unix))]
-mod portable;
 mod rehearsal;
 #[cfg(feature = "clouds")]
 mod remote;
 mod staged;
 mod synced;
-#[cfg(unix)]
-mod unix;
 
 use std::{
     ffi::OsStr,
@@ -33,7 +28,6 @@ use std::{
 
 use serde_json::Value;
 
-use self::folder::Folder;
 pub(crate) use self::{
     directory::Directory,
     file::SingleFile,
@@ -43,6 +37,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::{Error, Result, causes},
+    files::Folder,
     location::{Location, Target},
     manifest::{Manifest, Part},
 };

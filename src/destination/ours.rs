@@ -9,13 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    folder::{Folder, Kind, Status},
-    parent,
-};
+use super::parent;
 use crate::{
     error::{Error, Result},
-    files::{kind, read_bounded},
+    files::{Folder, Kind, Status, kind, read_bounded},
     location::Location,
     manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };

@@ -14,9 +14,10 @@ use twox_hash::XxHash3_128;
 
 #[cfg(feature = "clouds")]
 use super::remote::Upload;
-use super::{folder::Status, synced::SyncedFile};
+use super::synced::SyncedFile;
 use crate::{
     error::{Error, Result},
+    files::Status,
     sink::Output,
 };
 

@@ -7,12 +7,11 @@ use std::{
     path::Path,
 };
 
-use super::{
-    folder::{Folder, Kind, Status},
-    fs::cannot_create,
-    ours::Maker,
+use super::{fs::cannot_create, ours::Maker};
+use crate::{
+    error::{Error, Result},
+    files::{Folder, Kind, Status},
 };
-use crate::error::{Error, Result};
 
 /// What an export is going to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

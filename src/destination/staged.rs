@@ -10,15 +10,14 @@ use std::{
 };
 
 use super::{
-    Header, Kept, PartFile,
-    folder::{Folder, Kind, Status},
-    fs as disk,
+    Header, Kept, PartFile, fs as disk,
     journal::Journal,
     ours::{self, Maker},
     part::{Checksum, Closed},
 };
 use crate::{
     error::{Error, Result},
+    files::{Folder, Kind, Status},
     manifest::{Manifest, is_desktop_file},
     proof::Digest,
 };

@@ -11,7 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use super::folder::Status;
+use crate::files::Status;
 
 /// Bytes between early syncs. Each costs the disk a flush: worth it for what takes as long to write, and
 /// a file smaller than this has none.

@@ -349,36 +349,6 @@ impl Export {
         Ok((manifest, bytes))
     }
 
-    /// Ends the run if there is certainly no room for it, and says so if there may be none.
-    async fn look_for_room(
-        &self,
-        destination: &mut Destination,
-        first: &Page,
-        kept: &[Kept],
-    ) -> Result<()> {
-        let options = &self.plan.options;
-        let rows = rows_of(options, first).min(options.limit.unwrap_or(u64::MAX));
-        let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
-        let row_bytes = (first.bytes() / first.len().max(1)) as u64;
-        let need = room::Need {
-            rows,
-            json_bytes: rows.saturating_sub(kept_rows).saturating_mul(row_bytes),
-            encoding: self.plan.encoding,
-            temp_dir: self.plan.temp_dir(),
-        };
-        let staged = destination.take();
-        let (staged, notes) = blocking(move || {
-            let notes = room::look(&need, &staged);
-            Ok((staged, notes))
-        })
-        .await?;
-        *destination = staged;
-        for note in notes? {
-            self.progress.note(note);
-        }
-        Ok(())
-    }
-
     /// Takes the lock, and what an interrupted run left: reading that again can take long.
     async fn open(
         &self,

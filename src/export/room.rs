@@ -7,29 +7,62 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{Export, blocking, rows_of};
 use crate::{
-    destination::{Destination, free_bytes},
+    client::Page,
+    destination::{Destination, Kept, free_bytes},
     error::{Error, Result},
     proof::{DEFAULT_LIMIT_BYTES, ID_BYTES},
     sink::{Compression, Encoding},
 };
 
 /// What an export is going to take.
-#[derive(Debug, Clone)]
-pub(super) struct Need {
+struct Need {
     /// Rows whose ids are compared.
-    pub(super) rows: u64,
+    rows: u64,
     /// Bytes of JSON that are still to come, by the first page's rows.
-    pub(super) json_bytes: u64,
-    pub(super) encoding: Encoding,
-    pub(super) temp_dir: PathBuf,
+    json_bytes: u64,
+    encoding: Encoding,
+    temp_dir: PathBuf,
+}
+
+impl Export {
+    /// Ends the run if there is certainly no room for it, and says so if there may be none.
+    pub(super) async fn look_for_room(
+        &self,
+        destination: &mut Destination,
+        first: &Page,
+        kept: &[Kept],
+    ) -> Result<()> {
+        let options = &self.plan.options;
+        let rows = rows_of(options, first).min(options.limit.unwrap_or(u64::MAX));
+        let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
+        let row_bytes = (first.bytes() / first.len().max(1)) as u64;
+        let need = Need {
+            rows,
+            json_bytes: rows.saturating_sub(kept_rows).saturating_mul(row_bytes),
+            encoding: self.plan.encoding,
+            temp_dir: self.plan.temp_dir(),
+        };
+        let staged = destination.take();
+        let (staged, notes) = blocking(move || {
+            let notes = look(&need, &staged);
+            Ok((staged, notes))
+        })
+        .await?;
+        *destination = staged;
+        for note in notes? {
+            self.progress.note(note);
+        }
+        Ok(())
+    }
 }
 
 /// What the run should say before it goes on.
 ///
 /// # Errors
 /// [`Error::Io`] when ids will be sorted on disk and the folder for them cannot be written.
-pub(super) fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
+fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let id_bytes = need.rows.saturating_mul(ID_BYTES as u64);
     if id_bytes > DEFAULT_LIMIT_BYTES as u64 {

@@ -1,15 +1,11 @@
 //! Local files as a [`Location`](super::Location): whole reads, atomic durable writes, sorted names.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use super::Opened;
 use crate::{
     error::{Error, Result},
-    files::{open_regular, read_regular},
+    files::{Folder, open_regular, read_regular},
 };
 
 /// Bytes of a file that is read whole: a manifest of 100,000 parts has a quarter of it.
@@ -23,24 +19,22 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
+    let place = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = folder.join(format!(".{name}.{:08x}.new", fastrand::u32(..)));
-    let written = File::create(&aside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)?;
-        // Makes the name durable, as far as the system allows.
-        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    fs::create_dir_all(place).map_err(Error::io("make", place))?;
+    let name = path.file_name().unwrap_or_default();
+    let aside = format!(".{}.{:08x}.new", name.to_string_lossy(), fastrand::u32(..));
+    let written = Folder::open(place).and_then(|folder| {
+        let renamed =
+            folder.write_durably(&aside, bytes).and_then(|()| folder.rename(&aside, &folder, name));
+        if renamed.is_err() {
+            drop(folder.remove(&aside));
+        }
+        renamed.and_then(|()| folder.sync())
     });
-    written.map_err(|error| {
-        drop(fs::remove_file(&aside));
-        Error::io("write", path)(error)
-    })
+    written.map_err(Error::io("write", path))
 }
 
 pub(super) fn names(path: &Path) -> Result<Vec<String>> {

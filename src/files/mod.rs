@@ -1,11 +1,19 @@
-//! Opens local files that another user or process may have put there: regular files only, never
-//! waiting for a FIFO or a device, and whole reads have a bound.
+//! Local files and folders that another user or process may have put there: regular files only, never
+//! waiting for a FIFO or a device, whole reads within a bound, and folders by handles.
+
+mod folder;
+#[cfg(not(unix))]
+mod portable;
+#[cfg(unix)]
+mod unix;
 
 use std::{
     fs::{File, FileType, OpenOptions},
     io::{self, Read},
     path::Path,
 };
+
+pub(crate) use self::folder::{Folder, Kind, Status};
 
 /// Opens a regular file to read it. Links are followed; a FIFO, socket, device or directory is an error.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
