@@ -113,8 +113,7 @@ impl<'a> Play<'a> {
         }
         let first = self.stage.open_folder("first").map_err(|error| cannot_create(given, error))?;
         self.write("lock", given)?;
-        first.write_durably("part", b".").map_err(|error| cannot_create(given, error))?;
-        first.sync().map_err(step(given, "a folder there cannot be synced"))?;
+        first.create("part").map_err(|error| cannot_create(given, error))?;
         self.stage
             .rename("first", self.folder, &self.published)
             .map_err(step(given, "a folder there cannot be renamed"))?;
