@@ -84,9 +84,12 @@ mod error;
 mod export;
 mod facts;
 mod files;
+mod limits;
 mod location;
 mod manifest;
 mod paginator;
+#[doc(hidden)]
+pub mod panics;
 #[doc(hidden)]
 pub mod parse;
 mod plan;
@@ -97,6 +100,8 @@ pub mod schedule;
 mod sink;
 mod snapshots;
 mod stamp;
+#[doc(hidden)]
+pub mod tasks;
 #[doc(hidden)]
 pub mod text;
 mod throttle;

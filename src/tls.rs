@@ -2,11 +2,12 @@
 //!
 //! Never skips verification: there is no option for it.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+    time_provider::TimeProvider,
 };
 use rustls_platform_verifier::Verifier;
 
@@ -29,6 +30,7 @@ pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier.map_err(failed)?))
         .with_no_client_auth();
+    config.time_provider = Arc::new(Time);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -41,6 +43,17 @@ pub(crate) fn unused() -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|source| Error::Configuration(format!("TLS: {source}")))?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// The time for checking certificates. That of rustls panics before 1970.
+#[derive(Debug)]
+struct Time;
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(UnixTime::since_unix_epoch(since))
+    }
 }
 
 fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
