@@ -77,6 +77,7 @@ mod client;
 mod clock;
 mod compact;
 mod config;
+mod connections;
 pub mod demo;
 mod destination;
 mod diff;
