@@ -11,7 +11,13 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use crate::error::{Cause, Error, Result};
+use crate::{
+    error::{Cause, Error, Result},
+    files::read_input,
+};
+
+/// Bytes of a certificate file: all public authorities take a quarter of a megabyte.
+const LARGEST: u64 = 16 << 20;
 
 /// The configuration, with the certificates of `ca_cert` (PEM) trusted besides the system's.
 pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
@@ -57,7 +63,7 @@ impl TimeProvider for Time {
 }
 
 fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let text = std::fs::read(path).map_err(|error| unusable(path, error.into()))?;
+    let text = read_input(path, LARGEST).map_err(|error| unusable(path, error.into()))?;
     let roots = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable(path, error.to_string().into()))?;
