@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-use super::Opened;
+use super::{Opened, PlaceEntry};
 use crate::{
     error::{Error, Result},
-    files::{open_regular, read_regular},
+    files::{kind, open_regular, read_regular},
 };
 
 /// Bytes of a file that is read whole: a manifest of 100,000 parts has a quarter of it.
@@ -30,7 +30,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = folder.join(format!(".{name}.{:08x}.new", fastrand::u32(..)));
-    let written = File::create(&aside).and_then(|mut file| {
+    let written = File::create_new(&aside).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
@@ -54,6 +54,19 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = names.map_err(Error::io("list", path))?;
     names.sort();
     Ok(names)
+}
+
+pub(super) fn entries(path: &Path) -> Result<Vec<PlaceEntry>> {
+    let mut found = Vec::new();
+    for name in names(path)? {
+        let facts = match path.join(&name).symlink_metadata() {
+            Err(error) if is_missing(&error) => continue,
+            facts => facts.map_err(Error::io("read", path.join(&name)))?,
+        };
+        let size = facts.is_file().then_some(facts.len());
+        found.push(PlaceEntry { name, size, kind: kind(facts.file_type()) });
+    }
+    Ok(found)
 }
 
 pub(super) fn remove(path: &Path) -> Result<()> {
