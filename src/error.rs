@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     client::{ApiError, PageError},
+    limits,
     text::{self, plural},
 };
 
@@ -299,12 +300,15 @@ impl Error {
     /// | 69 | the API stayed unavailable |
     /// | 70 | a bug of ours |
     /// | 73 | the output exists or cannot be made |
-    /// | 74 | reading or writing failed |
+    /// | 74 | reading or writing failed, limits of the machine included |
     /// | 75 | another run holds the lock, or took it |
     /// | 77 | no key, or it was refused |
     /// | 78 | configuration |
     /// | 130, 143 | interrupted |
     pub fn exit_code(&self) -> u8 {
+        if limits::hint(self).is_some() {
+            return 74;
+        }
         match self {
             Self::Invalid { .. } | Self::Usage(_) => 2,
             Self::Configuration(_)
@@ -335,6 +339,9 @@ impl Error {
 
     /// What to do next, where there is something to do.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Some(hint) = limits::hint(self) {
+            return Some(Cow::Borrowed(hint));
+        }
         let hint = match self {
             Self::NoKey => {
                 "set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give --api-key-file; \

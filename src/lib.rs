@@ -77,6 +77,7 @@ mod client;
 mod clock;
 mod compact;
 mod config;
+mod connections;
 pub mod demo;
 mod destination;
 mod diff;
@@ -84,9 +85,12 @@ mod error;
 mod export;
 mod facts;
 mod files;
+mod limits;
 mod location;
 mod manifest;
 mod paginator;
+#[doc(hidden)]
+pub mod panics;
 #[doc(hidden)]
 pub mod parse;
 mod plan;
@@ -97,6 +101,8 @@ pub mod schedule;
 mod sink;
 mod snapshots;
 mod stamp;
+#[doc(hidden)]
+pub mod tasks;
 #[doc(hidden)]
 pub mod text;
 mod throttle;

@@ -5,18 +5,26 @@ mod cli;
 use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
+use overmind_export::{Error, panics};
 
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
-    match cli::run(arguments) {
-        Ok(code) => ExitCode::from(code),
+    let ended = panics::boundary(|| cli::run(cli::Arguments::parse()));
+    let (code, report) = match ended {
+        Ok(code) => (code, String::new()),
         // Whoever read standard output has had enough: an end, not a failure.
-        Err(overmind_export::Error::OutputClosed) => ExitCode::SUCCESS,
-        Err(error) => {
-            let mut stderr = anstream::stderr().lock();
-            // Nobody is left to tell if standard error is gone.
-            drop(write!(stderr, "{}", error.report()));
-            ExitCode::from(error.exit_code())
-        }
+        Err(Error::OutputClosed) => (0, String::new()),
+        Err(error) => (error.exit_code(), error.report().to_string()),
+    };
+    let mut stderr = anstream::stderr().lock();
+    // Nobody is left to tell if standard error is gone.
+    drop(stderr.write_all(report.as_bytes()));
+    // What the report says already is not repeated, unless there is a backtrace to it; and a limit of
+    // the machine is no bug, though a library panics when it meets one.
+    let told = |seen: &panics::Panic| report.contains(&seen.place) && !seen.text.contains('\n');
+    let mut all = panics::seen();
+    all.dedup_by(|a, b| a.place == b.place);
+    for seen in all.iter().filter(|seen| code != 74 && !told(seen)) {
+        drop(writeln!(stderr, "warning: {}\n  hint: this is a bug: please report it", seen.text));
     }
+    ExitCode::from(code)
 }

@@ -2,15 +2,22 @@
 //!
 //! Never skips verification: there is no option for it.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+    time_provider::TimeProvider,
 };
 use rustls_platform_verifier::Verifier;
 
-use crate::error::{Cause, Error, Result};
+use crate::{
+    error::{Cause, Error, Result},
+    files::read_input,
+};
+
+/// Bytes of a certificate file: all public authorities take a quarter of a megabyte.
+const LARGEST: u64 = 16 << 20;
 
 /// The configuration, with the certificates of `ca_cert` (PEM) trusted besides the system's.
 pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
@@ -29,6 +36,7 @@ pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier.map_err(failed)?))
         .with_no_client_auth();
+    config.time_provider = Arc::new(Time);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -43,8 +51,19 @@ pub(crate) fn unused() -> Result<ClientConfig> {
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
+/// The time for checking certificates. That of rustls panics before 1970.
+#[derive(Debug)]
+struct Time;
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(UnixTime::since_unix_epoch(since))
+    }
+}
+
 fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let text = std::fs::read(path).map_err(|error| unusable(path, error.into()))?;
+    let text = read_input(path, LARGEST).map_err(|error| unusable(path, error.into()))?;
     let roots = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable(path, error.to_string().into()))?;

@@ -135,7 +135,10 @@ async fn start(options: Options, datasets: Vec<Dataset>) -> Result<Server> {
     Server::start(options, datasets).await.map_err(|source| Error::Output {
         path: format!("127.0.0.1:{port}").into(),
         why: "cannot listen there".to_owned(),
-        hint: Some("choose another --port, or 0 for any free one"),
+        hint: Some(match source.kind() {
+            io::ErrorKind::Unsupported => "set the clock",
+            _ => "choose another --port, or 0 for any free one",
+        }),
         source: Some(source.into()),
     })
 }

@@ -17,6 +17,7 @@ use indicatif::HumanCount;
 use overmind_export::{
     DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
     StorageOptions, diff,
+    tasks::Worker,
     text::{harmless, plural},
 };
 
@@ -79,7 +80,8 @@ impl Diff {
         let told = stop.clone();
         super::block_on(async move {
             let comparing = async move {
-                tokio::task::spawn_blocking(move || self.compare(&storage, &screen, told)).await
+                let compare = move || self.compare(&storage, &screen, told);
+                Worker::start("diff", "the comparison", compare)?.join().await?
             };
             let mut comparing = pin!(comparing);
             let compared = tokio::select! {
@@ -93,7 +95,7 @@ impl Diff {
                 }
                 compared = comparing.as_mut() => compared,
             };
-            compared.map_err(|error| Error::Internal(format!("the comparison stopped: {error}")))?
+            compared
         })
     }
 

@@ -17,14 +17,24 @@ mod storage;
 mod table;
 mod verify;
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
 
 use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
 };
 use overmind_export::{Error, Result, parse};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
+
+#[cfg(not(windows))]
+const NULL_DEVICE: &str = "/dev/null";
+#[cfg(windows)]
+const NULL_DEVICE: &str = "NUL";
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -73,6 +83,7 @@ enum Command {
 /// Runs a subcommand; gives the exit code of one that ended as it should.
 pub(crate) fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
+    signals::outlive_file_size_limit()?;
     // Nobody watches a schedule: what it does is for a log.
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
@@ -90,19 +101,47 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
+/// Files that a command needs open at once for a single request at a time, and some to spare: a runtime
+/// has six, an output with its folder, lock, journal and ids five, a connection one.
+const FILES: usize = 16;
+/// The pool of a runtime keeps its threads: where the system starts no further one, work waits for one
+/// that is there.
+const KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Runs a future to its end; what still blocks then does not hold the process up.
 ///
 /// One thread serves all sockets: it moves and parses half a gigabyte a second or more, and a page that is done
 /// where it arrived costs no other thread's waking. Encoding has threads of its own.
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    // tokio and libraries on it panic without files or threads, so their absence is found out here.
+    let files = (0..FILES).map(|_| File::open(NULL_DEVICE)).collect::<io::Result<Vec<_>>>();
+    drop(files.map_err(|source| {
+        let path = format!("{FILES} files at once").into();
+        Error::Io { action: "open", path, source }
+    })?);
+    let started = thread::Builder::new().name("probe".to_owned()).spawn(|| {});
+    drop(started.map_err(Error::no_thread)?.join());
     let runtime = Builder::new_current_thread()
         .enable_all()
         .thread_name("blocking")
+        .thread_keep_alive(KEPT)
         .build()
-        .map_err(|error| Error::Internal(format!("starting threads: {error}")))?;
-    let result = runtime.block_on(future);
-    runtime.shutdown_background();
-    result
+        .map_err(|source| Error::Io { action: "make", path: "an event loop".into(), source })?;
+    let runtime = Ending(Some(runtime));
+    let Some(inner) = &runtime.0 else { return Err(Error::Internal("no event loop".to_owned())) };
+    inner.spawn_blocking(|| {});
+    inner.block_on(future)
+}
+
+/// Ends a runtime without waiting for what blocks, also when a panic passes.
+struct Ending(Option<Runtime>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Writes to standard output, where data and summaries go.

@@ -1,17 +1,20 @@
 //! `schedule`: the configuration file's jobs at their times, until a signal ends it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
+#[cfg(unix)]
+use overmind_export::schedule::reap_orphans;
 use overmind_export::{
-    Error, Job, Result, RunOptions, Stop,
+    Client, Clock, Error, Job, Result, RunOptions, Stop, SystemClock,
     chrono::{DateTime, SecondsFormat, TimeDelta, Utc},
     schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
+    tasks::Worker,
 };
 use serde::Serialize;
 use tokio::{
     sync::{Notify, mpsc},
-    time::sleep,
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
@@ -24,6 +27,8 @@ use super::{
 
 /// What runs has this long to end after a signal; the process is gone within ten seconds.
 const GRACE: Duration = Duration::from_secs(8);
+/// How long reading the configuration again may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 const START_AGAIN: &str =
     "start it again: it continues what was interrupted and makes up for what was missed";
 /// More runs than anyone reads, and few enough to be there at once.
@@ -76,8 +81,22 @@ impl Schedule {
         let mut signals = Signals::new()?;
         let stop = Stop::default();
 
-        let load = || self.load(global, &metrics);
-        let entries = load()?;
+        let mut loading = Loading::new(Loader {
+            jobs: self.jobs.clone(),
+            storage: self.storage.clone(),
+            global: global.clone(),
+        });
+        loading.start(None)?;
+        let (entries, client) = loop {
+            tokio::select! {
+                loaded = loading.next() => break loaded?,
+                // Ignored: it is being read.
+                signal = signals.next() => if let Signal::Stop(stopped) = signal {
+                    return Err(stopped.error(None));
+                },
+            }
+        };
+        metrics.follow(&client);
         let server = match self.metrics {
             Some(addr) => Some(serve_metrics(addr, &metrics).await?),
             None => None,
@@ -92,26 +111,35 @@ impl Schedule {
             }
         };
         let mut running = std::pin::pin!(scheduler.run(entries, reloads, stop.clone(), grace));
+        #[cfg(unix)]
+        let mut orphans = std::pin::pin!(reap_orphans());
+        #[cfg(not(unix))]
+        let mut orphans = std::pin::pin!(std::future::pending::<()>());
         let mut ended_by = None;
         loop {
             let signal = tokio::select! {
                 signal = signals.next() => signal,
-                _ = &mut running => break,
-            };
-            match signal {
-                Signal::Reload => {
-                    let entries = load();
-                    metrics.reloaded(entries.is_ok());
-                    match entries {
-                        Ok(entries) => {
+                loaded = loading.next() => {
+                    metrics.reloaded(loaded.is_ok());
+                    match loaded {
+                        Ok((entries, client)) => {
+                            metrics.follow(&client);
                             tracing::info!("the configuration file was read again");
                             // When it is stopping already, it takes no more.
                             drop(sender.send(entries));
                         }
-                        Err(error) => tracing::error!(
-                            error = %error.one_line(),
-                            "the configuration file is wrong: going on with the old one"
-                        ),
+                        Err(error) => complain(&error),
+                    }
+                    continue;
+                }
+                () = &mut orphans => continue,
+                _ = &mut running => break,
+            };
+            match signal {
+                Signal::Reload => {
+                    if let Err(error) = loading.start(Some(PATIENCE)) {
+                        metrics.reloaded(false);
+                        complain(&error);
                     }
                 }
                 // Whoever asks twice means now.
@@ -130,19 +158,9 @@ impl Schedule {
         }
     }
 
-    /// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
-    fn load(&self, global: &Global, metrics: &Metrics) -> Result<Vec<Entry<Arc<Planned>>>> {
-        let config = global.required_config()?;
-        let client = global.client_of(Some(&config))?;
-        let storage = self.storage.options_with(global, Some(&config))?;
-        let entries = Planned::of(&config, &self.jobs, &client, &storage)?;
-        metrics.follow(&client);
-        Ok(entries)
-    }
-
     fn list(self, global: &Global, count: usize) -> Result<()> {
         let jobs = global.required_config()?.jobs_named(&self.jobs)?;
-        let now = Utc::now();
+        let now = SystemClock.now();
         if self.json {
             let runs = jobs.iter().flat_map(|job| Upcoming::of(job, now, count));
             return runs.into_iter().try_for_each(|run| super::print_json(&run));
@@ -157,6 +175,73 @@ impl Schedule {
             rows
         });
         super::print(&super::table::render(&["job", "local time", "time zone", "utc"], rows))
+    }
+}
+
+fn complain(error: &Error) {
+    let error = error.one_line();
+    tracing::error!(%error, "the configuration file is wrong: going on with the old one");
+}
+
+/// What was read, and the client whose requests the metrics count.
+type Entries = (Vec<Entry<Arc<Planned>>>, Client);
+
+/// What reads the configuration file.
+#[derive(Clone)]
+struct Loader {
+    jobs: Vec<String>,
+    storage: Storage,
+    global: Global,
+}
+
+impl Loader {
+    /// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
+    fn load(&self) -> Result<Entries> {
+        let config = self.global.required_config()?;
+        let client = self.global.client_of(Some(&config))?;
+        let storage = self.storage.options_with(&self.global, Some(&config))?;
+        let entries = Planned::of(&config, &self.jobs, &client, &storage)?;
+        Ok((entries, client))
+    }
+}
+
+/// The configuration as it is being read, on a thread of its own: the file, the key or a certificate may be
+/// a FIFO that nobody writes, or lie on a server that does not answer.
+struct Loading {
+    loader: Loader,
+    /// The reading that goes on, and until when it is waited for.
+    current: Option<(Worker<Result<Entries>>, Option<Instant>)>,
+}
+
+impl Loading {
+    fn new(loader: Loader) -> Self {
+        Self { loader, current: None }
+    }
+
+    /// Begins to read, in place of a reading that goes on: that may have seen the file as it was before.
+    fn start(&mut self, patience: Option<Duration>) -> Result<()> {
+        let loader = self.loader.clone();
+        let work = move || loader.load();
+        let worker = Worker::start("config", "reading the configuration", work)?;
+        self.current = Some((worker, patience.map(|patience| Instant::now() + patience)));
+        Ok(())
+    }
+
+    /// Waits for what is being read, if anything is. Cancel safe.
+    async fn next(&mut self) -> Result<Entries> {
+        let Some((worker, until)) = &mut self.current else { return pending().await };
+        let loaded = match until {
+            None => worker.join().await,
+            Some(until) => timeout_at(*until, worker.join()).await.unwrap_or_else(|_| {
+                let seconds = PATIENCE.as_secs();
+                Err(Error::Configuration(format!(
+                    "the configuration, or a file that it names, could not be read within {seconds} s: is \
+                     one of them a FIFO?"
+                )))
+            }),
+        };
+        self.current = None;
+        loaded.flatten()
     }
 }
 
@@ -209,7 +294,10 @@ async fn serve_metrics(addr: SocketAddr, metrics: &Arc<Metrics>) -> Result<Metri
     let server = server.map_err(|source| Error::Output {
         path: addr.to_string().into(),
         why: "cannot listen there".to_owned(),
-        hint: Some("choose another --metrics address, or port 0 for any free one"),
+        hint: Some(match source.kind() {
+            io::ErrorKind::Unsupported => "set the clock",
+            _ => "choose another --metrics address, or port 0 for any free one",
+        }),
         source: Some(source.into()),
     })?;
     let addr = server.addr();

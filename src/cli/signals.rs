@@ -1,5 +1,8 @@
 //! What the system asks of a process while it runs: to end, or to read its configuration again.
 
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
+
 use overmind_export::{Error, Result};
 #[cfg(unix)]
 use tokio::signal::unix;
@@ -21,6 +24,23 @@ impl Stopped {
     pub(super) fn error(self, hint: Option<&'static str>) -> Error {
         Error::Interrupted { signal: self.name, number: self.number, hint }
     }
+}
+
+/// Lets a write beyond the limit of file sizes fail with an error: by default SIGXFSZ ends the process
+/// without a word. A handler does that and goes with `exec`; ignoring the signal would be inherited by
+/// the programs that this process starts.
+pub(super) fn outlive_file_size_limit() -> Result<()> {
+    #[cfg(unix)]
+    {
+        let signal = rustix::process::Signal::XFSZ.as_raw();
+        let registered = signal_hook::flag::register(signal, Arc::<AtomicBool>::default());
+        registered.map_err(|source| Error::Io {
+            action: "handle",
+            path: "SIGXFSZ".into(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// Ends with the signal that asks the process to end; caught from the first poll on.

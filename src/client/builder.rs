@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    files::read_input_text,
     throttle::{Concurrency, Rate, Throttle},
     tls,
     urls::{is_loopback, quotable},
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
 /// The variables of the vendor's tools, the current ones first.
 pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
+/// Bytes of a key file, of which the first line counts.
+const KEY_FILE: u64 = 1 << 20;
 pub(super) const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
 
 /// Options of a [`Client`].
@@ -115,7 +118,7 @@ impl ClientBuilder {
             path: path.to_owned(),
             source,
         };
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.into()))?;
+        let text = read_input_text(path, KEY_FILE).map_err(|error| unusable(error.into()))?;
         match text.lines().next().map(str::trim).filter(|key| !key.is_empty()) {
             Some(key) => {
                 warn_if_readable_by_others(path);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Client, Query, Source, api_error::Resource, page::PageError, retry::Request};
 use crate::error::{Error, Result};
+use crate::tasks::stopped;
 
 /// A dataset as the list shows it. Fields that the API leaves out are `None`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ impl Client {
             let task = AbortOnDropHandle::new(tokio::spawn(async move { client.list(&query).await }));
             let list = match task.await {
                 Ok(list) => list?,
-                Err(error) => Err(Error::Internal(format!("listing stopped: {error}")))?,
+                Err(error) => Err(stopped("listing datasets", error))?,
             };
             for dataset in list {
                 yield dataset;

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     budget::Room,
     error::{Error, Result, harmless},
+    tasks,
     throttle::{Outcome, Permit, PushBack},
 };
 
@@ -307,9 +308,7 @@ async fn decode_beside<T: Send + 'static>(
     if body.len() < 1 << 20 {
         return Ok(decode(body));
     }
-    tokio::task::spawn_blocking(move || decode(body))
-        .await
-        .map_err(|error| Error::Internal(format!("decoding a page: {error}")))
+    tasks::blocking("decoding a page", move || decode(body)).await
 }
 
 /// What the answer says to the throttle about how much the API can take.

@@ -27,8 +27,12 @@ use self::{
 use crate::{
     client::{Connection, Query},
     error::{Error, Result},
+    files::read_input_text,
     location::Location,
 };
+
+/// Bytes of a configuration: a job takes a few hundred.
+const LARGEST: u64 = 16 << 20;
 
 /// The configuration file, read and checked.
 ///
@@ -91,13 +95,13 @@ impl Config {
         }
     }
 
-    /// Reads a file.
+    /// Reads a file. A FIFO is read to its end, which blocks until somebody has written it.
     ///
     /// # Errors
     /// [`Error::ConfigurationFile`], with the line and the value of what is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         let unusable = |error: io::Error| unusable(path, error);
-        let text = std::fs::read_to_string(path).map_err(unusable)?;
+        let text = read_input_text(path, LARGEST).map_err(unusable)?;
         Self::parse(&text, path)
     }
 

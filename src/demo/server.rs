@@ -10,17 +10,25 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::Options;
 use super::dataset::Dataset;
 use super::faults::Faults;
 use super::handler::Handler;
 use super::stats::{Ledger, Stats};
+use crate::{
+    clock,
+    connections::{Busy, Connections},
+};
 
+/// Far more than a client opens; of more, the oldest idle one gives way.
+const CONNECTIONS: usize = 512;
+/// How long the head of a request may take, and how long a connection may be idle.
+const HEAD: Duration = Duration::from_secs(60);
 /// Long enough for other connections to close when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -34,6 +42,7 @@ pub struct Server {
 impl Server {
     /// Listens and serves on the current tokio runtime.
     pub async fn start(options: Options, datasets: Vec<Dataset>) -> io::Result<Server> {
+        clock::check_for_server()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let addr = listener.local_addr()?;
         let handler = Arc::new(Handler::new(addr, options, datasets));
@@ -86,37 +95,36 @@ impl Drop for Server {
 
 /// Accepts until aborted; the set aborts the connections when it is dropped with this task.
 async fn accept(listener: TcpListener, handler: Arc<Handler>) {
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::new(CONNECTIONS);
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&handler)));
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
-            Some(_) = connections.join_next() => {}
+        match listener.accept().await {
+            Ok((stream, _)) => connections.admit(|busy| serve(stream, Arc::clone(&handler), busy)),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn serve(stream: TcpStream, handler: Arc<Handler>) {
+async fn serve(stream: TcpStream, handler: Arc<Handler>, busy: Busy) {
     handler.ledger.connected();
     // A page is written in one go: without this, its tail can wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let wire = Wire { stream, ledger: Arc::clone(&handler.ledger), reset: Arc::clone(&reset) };
     let service = service_fn(move |request| {
-        let (handler, reset) = (Arc::clone(&handler), Arc::clone(&reset));
+        let (handler, reset, busy) = (Arc::clone(&handler), Arc::clone(&reset), busy.clone());
         async move {
+            busy.set(true);
             let answer = handler.handle(request).await;
+            busy.set(false);
             let resets = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
             reset.store(answer.as_ref().is_err_and(resets), Ordering::Relaxed);
             answer
         }
     });
     // An error here is a client that left, or a fault doing its work.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let _ = http.serve_connection(TokioIo::new(wire), service).await;
 }
 
 /// The socket of a connection: counts what leaves, and closes with RST when told to.

@@ -18,19 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
 use serde::Serialize;
-use tokio::{select, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{select, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::into_sink::write_pages;
 use self::{
     handover::{HANDOVER, pump},
-    writer::{Finished, Writer},
+    writer::Writer,
 };
 use crate::{
     client::{Client, Page},
-    clock,
+    clock::{self, Clock, SystemClock},
     destination::{Destination, Header, Kept},
     error::{Error, Result},
     location::Target,
@@ -39,6 +38,7 @@ use crate::{
     plan::{ExportOptions, ExportPlan},
     progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
+    tasks::{self, Worker, stopped},
 };
 
 /// How long a run that was told to stop waits for what it is in the middle of: for the writer, and
@@ -289,20 +289,18 @@ impl Export {
         let (sender, receiver) = mpsc::channel(HANDOVER);
         let (stopper, staged) = (destination.stopper(), destination.take());
         let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
-        let mut writing: JoinHandle<(Destination, Result<Finished>)> =
-            tokio::task::spawn_blocking(move || {
-                let result = writer.run(receiver);
-                (writer.into_destination(), result)
-            });
+        let mut writing = Worker::start("writer", "the writer", move || {
+            let result = writer.run(receiver);
+            (writer.into_destination(), result)
+        })?;
         // A task: what wakes the future that a runtime was given to run, which this may be part of, is
         // another thread's work or a look at all sockets, for every page.
         let mut pumping =
             AbortOnDropHandle::new(tokio::spawn(async move { pump(&mut pages, sender).await }));
         let work = async {
-            let pumped = (&mut pumping).await.unwrap_or_else(|error| {
-                Err(Error::Internal(format!("the hand-over stopped: {error}")))
-            });
-            (pumped, (&mut writing).await)
+            let pumped = (&mut pumping).await;
+            let pumped = pumped.unwrap_or_else(|error| Err(stopped("the hand-over", error)));
+            (pumped, writing.join().await)
         };
         let ended = select! {
             done = work => Ok(done),
@@ -315,14 +313,13 @@ impl Export {
         drop(pumping);
         let (pumped, written) = match ended {
             Ok(done) => done,
-            Err(error) => match timeout(GRACE, writing).await {
+            Err(error) => match timeout(GRACE, writing.join()).await {
                 Ok(written) => (Err(error), written),
                 // A store that does not answer keeps nobody who wants to go: the next run tidies up.
                 Err(_) => return Err(error),
             },
         };
-        let (staged, written) =
-            written.map_err(|error| Error::Internal(format!("the writer stopped: {error}")))?;
+        let (staged, written) = written?;
         *destination = staged;
         let finished = pumped.and(written)?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
@@ -359,20 +356,19 @@ impl Export {
         let patience = if destination.stopper().has_lock() { GRACE } else { Duration::ZERO };
         let (mut staged, header) = (destination.take(), header.clone());
         let restart = self.plan.options.restart;
-        let mut opening = tokio::task::spawn_blocking(move || {
+        let mut opening = Worker::start("opener", "opening the output", move || {
             let kept = staged.resume(&header, restart);
             let kept = kept.and_then(|kept| staged.open(&header).map(|()| kept));
             (staged, kept)
-        });
+        })?;
         let (opened, stopped) = select! {
-            opened = &mut opening => (opened, None),
-            error = stop => match timeout(patience, opening).await {
+            opened = opening.join() => (opened, None),
+            error = stop => match timeout(patience, opening.join()).await {
                 Ok(opened) => (opened, Some(error)),
                 Err(_) => return Err(error),
             },
         };
-        let (staged, kept) =
-            opened.map_err(|error| Error::Internal(format!("opening the output: {error}")))?;
+        let (staged, kept) = opened?;
         *destination = staged;
         stopped.map_or(kept, Err)
     }
@@ -496,11 +492,9 @@ fn full_page(page: &Page) -> u64 {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::Internal(format!("a file operation stopped: {error}")))?
+    tasks::blocking("a file operation", work).await?
 }
 
 fn now() -> String {
-    clock::text(Utc::now())
+    clock::text(SystemClock.now())
 }

@@ -49,6 +49,52 @@ pub(crate) fn read_bounded(input: &mut impl Read, limit: u64) -> io::Result<Vec<
     Ok(bytes)
 }
 
+/// Reads a file that a person has named, unless it holds more bytes than `limit`. It may be a FIFO, such
+/// as a shell's `<(…)`: then this waits for its writer.
+pub(crate) fn read_input(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NOCTTY.bits().cast_signed());
+    }
+    read_bounded(&mut options.open(path)?, limit)
+}
+
+/// As [`read_input`], for text.
+pub(crate) fn read_input_text(path: &Path, limit: u64) -> io::Result<String> {
+    let text = String::from_utf8(read_input(path, limit)?);
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text: it is not UTF-8"))
+}
+
+/// Opens a regular file that is there itself: a link of this name is an error, as is all that
+/// [`open_regular`] refuses.
+pub(crate) fn open_here(path: &Path, mut options: OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        use rustix::fs::OFlags;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    let file = options.open(path).map_err(|error| match path.symlink_metadata() {
+        // The system says of a link only that there are too many.
+        Ok(found) if found.is_symlink() => {
+            io::Error::new(io::ErrorKind::InvalidInput, "it is a link, not a regular file")
+        }
+        _ => error,
+    })?;
+    require_regular(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+/// Reads a regular file whole that is there itself, unless it holds more bytes than `limit`.
+pub(crate) fn read_here(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_bounded(&mut open_here(path, OpenOptions::new().read(true).clone())?, limit)
+}
+
 /// Refuses all that is not a regular file, and names what it is instead.
 pub(crate) fn require_regular(found: FileType) -> io::Result<()> {
     if found.is_file() {

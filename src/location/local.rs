@@ -2,10 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::Opened;
+use super::{Opened, PlaceEntry};
 use crate::{
     error::{Error, Result},
-    files::{Folder, open_regular, read_regular},
+    files::{Folder, kind, open_regular, read_regular},
 };
 
 /// Bytes of a file that is read whole: a manifest of 100,000 parts has a quarter of it.
@@ -48,6 +48,19 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = names.map_err(Error::io("list", path))?;
     names.sort();
     Ok(names)
+}
+
+pub(super) fn entries(path: &Path) -> Result<Vec<PlaceEntry>> {
+    let mut found = Vec::new();
+    for name in names(path)? {
+        let facts = match path.join(&name).symlink_metadata() {
+            Err(error) if is_missing(&error) => continue,
+            facts => facts.map_err(Error::io("read", path.join(&name)))?,
+        };
+        let size = facts.is_file().then_some(facts.len());
+        found.push(PlaceEntry { name, size, kind: kind(facts.file_type()) });
+    }
+    Ok(found)
 }
 
 pub(super) fn remove(path: &Path) -> Result<()> {

@@ -163,6 +163,14 @@ impl Location {
         }
     }
 
+    /// What lies directly in it, sorted by name; nothing if it is missing. Links are not followed.
+    pub(crate) fn entries(&self) -> Result<Vec<PlaceEntry>> {
+        match &self.0 {
+            Place::Local(path) => local::entries(path),
+            Place::Remote(remote) => remote.entries(),
+        }
+    }
+
     /// Removes one file or object; fine if it is missing.
     pub(crate) fn remove(&self) -> Result<()> {
         match &self.0 {
@@ -194,6 +202,16 @@ impl Location {
             Place::Remote(remote) => remote.open(),
         }
     }
+}
+
+/// What lies in a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlaceEntry {
+    pub(crate) name: String,
+    /// Bytes of a regular file or an object; `None` for all else.
+    pub(crate) size: Option<u64>,
+    /// What it is, in words, with an article.
+    pub(crate) kind: &'static str,
 }
 
 #[cfg(all(test, feature = "clouds"))]

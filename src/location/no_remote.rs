@@ -50,6 +50,10 @@ impl Remote {
         match self.0 {}
     }
 
+    pub(super) fn entries(&self) -> Result<Vec<super::PlaceEntry>> {
+        match self.0 {}
+    }
+
     pub(super) fn remove(&self) -> Result<()> {
         match self.0 {}
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     client::{Client, Page, Query},
     error::{Error, Result},
+    tasks::stopped,
     throttle::Permit,
 };
 
@@ -193,8 +194,7 @@ impl Flight {
             // Asked for before it was known that there are no more, or no room.
             return Ok(Landed::Page);
         }
-        let (number, page) =
-            fetched.map_err(|error| Error::Internal(format!("fetching a page: {error}")))?;
+        let (number, page) = fetched.map_err(|error| stopped("fetching a page", error))?;
         if number > self.last || number < self.due {
             // It was there before it could be ended.
             return Ok(Landed::Page);

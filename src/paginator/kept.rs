@@ -13,6 +13,7 @@ use crate::{
     client::Page,
     error::{Error, Result},
     proof::Violation,
+    tasks,
 };
 
 /// Ids that are read at once: a megabyte, a few milliseconds.
@@ -104,7 +105,5 @@ impl Watch {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::Internal(format!("reading ids: {error}")))?
+    tasks::blocking("reading ids", work).await?
 }

@@ -35,7 +35,8 @@ pub(crate) use self::options::{Begin, Ids, KeptPages};
 pub use self::options::{PageRange, StreamOptions};
 use crate::{
     client::{Client, Datapoint, Page, Query},
-    error::{Error, Result},
+    error::Result,
+    tasks::stopped,
 };
 
 impl Client {
@@ -106,7 +107,7 @@ impl Pages {
             }
             match task.await {
                 Ok(result) => result?,
-                Err(error) => Err(Error::Internal(format!("the paginator stopped: {error}")))?,
+                Err(error) => Err(stopped("the paginator", error))?,
             }
         }))
     }

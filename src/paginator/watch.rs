@@ -10,6 +10,7 @@ use crate::{
     client::{Page, Query},
     error::{Error, Result},
     proof::{Field, OrderCheck, PageFacts, Proof, ProofError, Scope, Violation},
+    tasks,
 };
 
 pub(super) struct Watch {
@@ -72,9 +73,7 @@ impl Watch {
 
     /// Counts the ids, off the threads that serve sockets.
     pub(super) async fn finish(self) -> Result<()> {
-        tokio::task::spawn_blocking(|| self.conclude())
-            .await
-            .map_err(|error| Error::Internal(format!("counting ids: {error}")))?
+        tasks::blocking("counting ids", || self.conclude()).await?
     }
 
     fn conclude(self) -> Result<()> {

@@ -7,12 +7,16 @@ use std::{
     time::Duration,
 };
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::AsyncWriteExt,
-    process::{ChildStdin, Command},
+    process::{Child, ChildStdin, Command},
     time::timeout,
 };
 
+#[cfg(unix)]
+use super::orphans;
 use crate::{
     client::KEY_VARIABLES,
     config::Job,
@@ -40,7 +44,7 @@ pub enum HookError {
     /// It ended otherwise than with 0.
     #[error("{} ended with {}", .0.display(), .1)]
     Failed(PathBuf, ExitStatus),
-    /// It took too long and was killed.
+    /// It took too long and was killed, with all that it had started.
     #[error("{} did not end within {} and was killed", .0.display(), human(*.1))]
     TimedOut(PathBuf, Duration),
 }
@@ -70,7 +74,8 @@ impl OnResult {
     }
 
     /// Runs the program with this on its standard input, for at most this long. What it prints goes to
-    /// standard error.
+    /// standard error. It has a process group of its own, which is killed whole when the time is up or this
+    /// is dropped; what it has moved to another group or session lives on.
     ///
     /// # Errors
     /// [`HookError`]: whatever kept it from ending with 0.
@@ -87,16 +92,67 @@ impl OnResult {
         for name in KEY_VARIABLES {
             command.env_remove(name);
         }
+        // What it starts in turn is ended with it.
+        #[cfg(unix)]
+        command.process_group(0);
         let mut child = command.spawn().map_err(|error| HookError::Start(program(), error))?;
+        let group = Group::of(&child);
         let stdin = child.stdin.take();
         let told = async { tokio::try_join!(feed(stdin, json), child.wait()) };
-        match timeout(limit, told).await {
+        let told = timeout(limit, told).await;
+        if let Ok(Ok(_)) = told {
+            // It ended by itself: what it left in the background was meant to stay.
+            group.leave();
+        }
+        match told {
             Ok(Ok(((), status))) if status.success() => Ok(()),
             Ok(Ok(((), status))) => Err(HookError::Failed(program(), status)),
             Ok(Err(error)) => Err(HookError::Talk(program(), error)),
             Err(_) => Err(HookError::TimedOut(program(), limit)),
         }
     }
+}
+
+/// The process group of a program. Dropping this kills all of it.
+#[cfg(unix)]
+struct Group(Option<Pid>);
+
+#[cfg(unix)]
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(id) = id {
+            orphans::is_ours(id);
+        }
+        Self(id)
+    }
+
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.take() {
+            // It may have ended a moment ago.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
+/// Elsewhere tokio ends the program alone.
+#[cfg(not(unix))]
+struct Group;
+
+#[cfg(not(unix))]
+impl Group {
+    fn of(_: &Child) -> Self {
+        Self
+    }
+
+    fn leave(self) {}
 }
 
 /// A program that does not care for its input may close it.

@@ -4,7 +4,6 @@
 use std::{path::Path, slice, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::task::spawn_blocking;
 
 use super::{Entry, Metrics, OnResult, RunEnd, Runner, Slot, Timetable};
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
     error::{Error, Result, causes},
     location::StorageOptions,
     snapshots::{JobResult, RunOptions, Status, Stop, job_history, run_jobs},
+    tasks::blocking,
 };
 
 /// How much later than its jitter a run begins at most that was on time.
@@ -111,16 +111,12 @@ impl Runner for Snapshots {
     async fn last_run(&self, planned: &Arc<Planned>) -> Option<DateTime<Utc>> {
         let (job, storage) = (planned.job.clone(), planned.storage.clone());
         let name = job.name.clone();
-        let read = spawn_blocking(move || job_history(&job, &storage)).await;
-        let runs = match read {
-            Ok(Ok(runs)) => runs,
-            Ok(Err(error)) => {
+        let read = blocking("reading the history", move || job_history(&job, &storage)).await;
+        let runs = match read.flatten() {
+            Ok(runs) => runs,
+            Err(error) => {
                 let causes = causes(&error).join(": ");
                 tracing::warn!(job = name, %error, causes, "no history: nothing is caught up");
-                Vec::new()
-            }
-            Err(error) => {
-                tracing::error!(job = name, %error, "reading the history stopped: this is a bug");
                 Vec::new()
             }
         };

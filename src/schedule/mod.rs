@@ -12,10 +12,14 @@ mod agenda;
 mod hook;
 mod jobs;
 mod metrics;
+#[cfg(unix)]
+mod orphans;
 mod run;
 mod serve;
 mod timetable;
 
+#[cfg(unix)]
+pub use self::orphans::reap_orphans;
 pub use self::{
     agenda::Entry,
     hook::{HookError, OnResult},

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     clock::{Clock, text},
     snapshots::Stop,
+    tasks::stopped,
 };
 
 /// The longest sleep. A clock that is set, or a machine that was suspended, is noticed after it.
@@ -198,7 +199,8 @@ impl<R: Runner> Scheduler<R> {
         };
         let name = self.names.remove(&id).unwrap_or_default();
         if let Err(error) = ended {
-            tracing::error!(job = name, %error, "the run stopped: this is a bug");
+            let error = stopped("the run", error);
+            tracing::error!(job = name, error = %error.one_line(), "the run stopped");
         }
         self.agenda.ended(&name);
         self.announce(Some(&name));

@@ -8,18 +8,23 @@ use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::metrics::Metrics;
+use crate::{
+    clock,
+    connections::{Busy, Connections},
+};
 
-/// Enough for every scraper; more are turned away instead of piling up.
+/// Enough for every scraper; of more, the oldest idle one gives way.
 const CONNECTIONS: usize = 32;
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(2);
 /// One question and its answer take no longer.
 const TIME: Duration = Duration::from_secs(10);
 /// Long enough for descriptors to come free when there are none.
@@ -39,6 +44,7 @@ impl MetricsServer {
     /// # Errors
     /// The system's, when it cannot listen there.
     pub async fn start(addr: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Self> {
+        clock::check_for_server()?;
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         Ok(Self { addr, accepting: tokio::spawn(accept(listener, metrics)) })
@@ -57,28 +63,28 @@ impl Drop for MetricsServer {
 }
 
 async fn accept(listener: TcpListener, metrics: Arc<Metrics>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = Connections::new(CONNECTIONS);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if let Ok(permit) = room.clone().try_acquire_owned() {
-            let metrics = metrics.clone();
-            tokio::spawn(async move {
-                // Whoever is slower than this has lost its answer; whoever left did so by itself.
-                drop(timeout(TIME, serve(stream, &metrics)).await);
-                drop(permit);
-            });
-        }
+        let metrics = metrics.clone();
+        connections.admit(async move |busy| {
+            // Whoever is slower than this has lost its answer; whoever left did so by itself.
+            drop(timeout(TIME, serve(stream, &metrics, &busy)).await);
+        });
     }
 }
 
-async fn serve(stream: TcpStream, metrics: &Metrics) {
-    let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request, metrics)));
-    let connection =
-        http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-    drop(connection.await);
+async fn serve(stream: TcpStream, metrics: &Metrics, busy: &Busy) {
+    let service = service_fn(async |request| {
+        busy.set(true);
+        Ok::<_, Infallible>(answer(&request, metrics))
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false);
+    drop(http.serve_connection(TokioIo::new(stream), service).await);
 }
 
 fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {

@@ -7,12 +7,15 @@
 use std::{
     collections::VecDeque,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    panics::message,
+};
 
 /// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
 /// Arrow batch of 4 MiB, so that every thread has one and half of them the next.
@@ -119,8 +122,20 @@ impl<W: Default + Send + 'static> Pool<W> {
     ) -> Ticket<T> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let work = Box::new(move |workspace: &mut W| {
+            let done = catch_unwind(AssertUnwindSafe(|| work(workspace)));
+            let (result, panicked) = match done {
+                Ok(result) => (result, None),
+                Err(payload) => {
+                    let error = Error::panicked("an encoder", message(&*payload));
+                    (Err(error), Some(payload))
+                }
+            };
             // Nobody waits for a result after a failure elsewhere.
-            drop(sender.send(work(workspace)));
+            drop(sender.send(result));
+            // The thread makes its workspace anew.
+            if let Some(payload) = panicked {
+                resume_unwind(payload);
+            }
         });
         let mut queue = self.shared.queue();
         while queue.in_flight >= self.budget {
@@ -145,7 +160,7 @@ impl<W: Default + Send + 'static> Pool<W> {
 impl<T> Ticket<T> {
     /// Waits for the job and gives its result.
     pub(super) fn wait(self) -> Result<T> {
-        self.0.recv().map_err(|_| Error::Internal("an encoder panicked".to_owned()))?
+        self.0.recv().map_err(|_| Error::Internal("an encoder stopped".to_owned()))?
     }
 }
 

@@ -11,7 +11,9 @@
 
 mod history;
 mod list;
+mod place;
 mod prune;
+mod removal;
 mod result;
 mod retention;
 mod run;

@@ -45,6 +45,7 @@ pub(crate) fn verdicts(job: &Job, series: &Series) -> Result<Vec<Verdict>> {
 /// Removes what may go, until told to stop, and what a killed run was removing; gives the paths of what
 /// went, below the job's folder. What is left goes with the next run.
 pub(crate) fn prune(job: &Job, series: &Series, stop: &Stop) -> Result<Vec<String>> {
+    series.check()?;
     series.finish_removals()?;
     let mut removed = Vec::new();
     for (verdict, doomed) in judge(job, series)? {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
-    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
+    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, place, prune,
     select::{self, Chosen},
     series::{Series, State, bytes_of},
 };
@@ -87,7 +87,10 @@ impl Run<'_> {
             let folder = folder.clone();
             // In a store it may take a minute to know whether another machine's run is alive.
             tokio::select! {
-                lock = blocking(move || PlaceLock::take(&folder)) => Arc::new(lock?),
+                lock = blocking(move || {
+                    place::check(&folder)?;
+                    PlaceLock::take(&folder)
+                }) => Arc::new(lock?),
                 error = self.stop.wait() => return Err(error),
             }
         };

@@ -2,7 +2,8 @@
 //! newest, which was interrupted. Every file of a snapshot that is not its data is touched here.
 
 use std::{
-    fs,
+    collections::HashMap,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,20 +12,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::{
+    place,
+    removal::{self, Left},
+};
 use crate::{
     clock::text,
     config::Job,
     destination::{self, CONTROL},
     error::{Error, Result},
-    location::Location,
-    manifest::{MANIFEST, Manifest, SUCCESS},
+    files::read_here,
+    location::{Location, PlaceEntry},
+    manifest::{MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
     stamp::Stamp,
 };
 
 /// The link to the newest snapshot, where links are known.
-const LATEST: &str = "_latest";
+pub(super) const LATEST: &str = "_latest";
 /// The same in words.
-const LATEST_JSON: &str = "_latest.json";
+pub(super) const LATEST_JSON: &str = "_latest.json";
+
+/// Bytes of `_latest.json`: it has a few hundred.
+const LATEST_BYTES: u64 = 1 << 20;
+
+/// The folders in which a run keeps what it has staged.
+const STAGED: [&str; 3] = ["data", "ids", "old"];
 
 /// Marks, in a store, a snapshot that is being removed.
 const REMOVED: &str = "removed";
@@ -117,11 +129,13 @@ impl Series {
 
     /// Makes the folder, where there are folders, and finishes what a killed run was removing.
     pub(crate) fn prepare(&self) -> Result<()> {
-        if let Some(folder) = self.folder.as_local() {
-            fs::create_dir_all(folder)
-                .map_err(|error| destination::cannot_create(folder, error))?;
-        }
+        self.check()?;
         self.finish_removals()
+    }
+
+    /// Refuses a folder that holds something of another user.
+    pub(crate) fn check(&self) -> Result<()> {
+        place::check(&self.folder)
     }
 
     /// Finishes what a killed run was removing.
@@ -138,8 +152,19 @@ impl Series {
             return Ok(());
         };
         for name in self.folder.names()? {
-            if hidden(&name, ".removed").is_some() {
-                remove_all(&folder.join(name))?;
+            if let Some(stamp) = hidden(&name, ".removed") {
+                let aside = folder.join(name);
+                let manifest = Manifest::load(&Location::from(aside.join(MANIFEST)));
+                // Without one nothing is known to be ours but an empty folder.
+                let manifest = manifest.ok().flatten();
+                if let Left::Foreign(left) = self.remove_aside(&aside, manifest.as_ref())? {
+                    let (path, name) = (aside.display(), left.name);
+                    tracing::warn!(
+                        "{path} is left of {stamp}, which was removed: it holds {name:?}, {}, which is \
+                         not ours: move it away",
+                        left.kind
+                    );
+                }
             }
         }
         Ok(())
@@ -213,26 +238,60 @@ impl Series {
     /// Drops what an interrupted run left.
     pub(crate) fn discard(&self, stamp: Stamp) -> Result<()> {
         match self.folder.as_local() {
-            Some(folder) => remove_all(&folder.join(format!(".{}.partial", stamp.folder()))),
+            Some(folder) => {
+                let staging = folder.join(format!(".{}.partial", stamp.folder()));
+                let ours = |entry: &PlaceEntry| entry.size.is_some();
+                match removal::remove_folder(&staging, &STAGED, &ours, &|_| 0)? {
+                    Left::Nothing => Ok(()),
+                    Left::Foreign(left) => Err(holds(&staging, &left)),
+                }
+            }
             None => destination::discard(&self.target(stamp)),
         }
     }
 
-    /// Whether the files of a complete snapshot are there; their bytes are for `verify`.
+    /// Whether the files of a complete snapshot are there, of the recorded sizes; their bytes are for
+    /// `verify`.
     pub(crate) fn is_whole(&self, stamp: Stamp, manifest: &Manifest) -> Result<bool> {
-        let names = self.target(stamp).names()?;
-        Ok(manifest.parts.iter().all(|part| names.contains(&part.path)))
+        let entries = self.target(stamp).entries()?;
+        let sizes = entries.iter().map(|entry| (entry.name.as_str(), entry.size));
+        let sizes: HashMap<&str, Option<u64>> = sizes.collect();
+        let is_there = |part: &Part| sizes.get(&*part.path) == Some(&Some(part.bytes));
+        Ok(manifest.parts.iter().all(is_there))
     }
 
     /// Why a complete snapshot must not be removed, though nothing keeps it.
     pub(crate) fn obstacle(&self, stamp: Stamp, manifest: &Manifest) -> Result<Option<String>> {
-        let ours = |name: &str| {
-            [MANIFEST, SUCCESS, CONTROL].contains(&name)
-                || manifest.parts.iter().any(|part| part.path == name)
+        let target = self.target(stamp);
+        if target.as_local().is_some_and(Path::is_symlink) {
+            return Ok(Some("is a link".to_owned()));
+        }
+        let parts = sizes(Some(manifest));
+        let is_store = target.as_local().is_none();
+        let obstacle = |entry: PlaceEntry| {
+            let name = &entry.name;
+            if is_store && name == CONTROL {
+                return None;
+            }
+            let listed = parts.get(name.as_str());
+            let known = [MANIFEST, SUCCESS].contains(&name.as_str()) || is_desktop_file(name);
+            if listed.is_none() && !known {
+                return Some(format!("holds {name:?}, which its manifest does not list"));
+            }
+            let Some(size) = entry.size else {
+                return Some(format!("holds {name:?}, which is {}, not a file", entry.kind));
+            };
+            match listed {
+                Some(_) if !is_part_name(name) => {
+                    Some(format!("holds {name:?}, which is no name of a part"))
+                }
+                Some(bytes) if *bytes != size => Some(format!(
+                    "holds {name:?}, which has {size} bytes where its manifest says {bytes}"
+                )),
+                _ => None,
+            }
         };
-        let names = self.target(stamp).names()?;
-        let other = names.into_iter().find(|name| !ours(name));
-        Ok(other.map(|name| format!("holds {name:?}, which its manifest does not list")))
+        Ok(target.entries()?.into_iter().find_map(obstacle))
     }
 
     /// Removes a snapshot. Locally it is out of sight at once; in a store it is no longer complete at
@@ -242,18 +301,31 @@ impl Series {
             let (from, aside) =
                 (folder.join(stamp.folder()), folder.join(format!(".{}.removed", stamp.folder())));
             fs::rename(&from, &aside).map_err(Error::io("rename", &from))?;
-            return remove_all(&aside);
+            return match self.remove_aside(&aside, Some(manifest))? {
+                Left::Nothing => Ok(()),
+                Left::Foreign(left) => Err(holds(&aside, &left)),
+            };
         }
         self.target(stamp).child(CONTROL).child(REMOVED).write(b"")?;
         self.take_apart(stamp, Some(manifest))
+    }
+
+    /// Removes a folder that is out of sight, the manifest last: by it another run finishes this.
+    fn remove_aside(&self, aside: &Path, manifest: Option<&Manifest>) -> Result<Left> {
+        let parts = sizes(manifest);
+        let rank = |name: &str| u8::from(name == MANIFEST);
+        removal::remove_folder(aside, &[], &|entry| is_ours(entry, &parts), &rank)
     }
 
     /// Removes the objects of a snapshot that is marked as removed, the mark last.
     fn take_apart(&self, stamp: Stamp, manifest: Option<&Manifest>) -> Result<()> {
         let target = self.target(stamp);
         target.child(SUCCESS).remove()?;
-        for part in manifest.iter().flat_map(|manifest| &manifest.parts) {
-            target.child(&part.path).remove()?;
+        let parts = sizes(manifest);
+        for entry in target.entries()?.iter().filter(|entry| is_ours(entry, &parts)) {
+            if entry.name != MANIFEST {
+                target.child(&entry.name).remove()?;
+            }
         }
         target.child(MANIFEST).remove()?;
         target.child(CONTROL).child(REMOVED).remove()
@@ -261,7 +333,14 @@ impl Series {
 
     /// What `_latest.json` says; `None` if there is none that can be read.
     pub(crate) fn latest(&self) -> Result<Option<Latest>> {
-        let bytes = self.folder.child(LATEST_JSON).read()?;
+        let place = self.folder.child(LATEST_JSON);
+        let bytes = match place.as_local() {
+            None => place.read()?,
+            Some(path) => match read_here(path, LATEST_BYTES) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                bytes => Some(bytes.map_err(Error::io("read", path))?),
+            },
+        };
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
@@ -302,16 +381,36 @@ fn hidden(name: &str, suffix: &str) -> Option<Stamp> {
     Stamp::of_folder(name.strip_prefix('.')?.strip_suffix(suffix)?)
 }
 
-fn remove_all(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(Error::io("remove", path)),
+/// The sizes of the parts that a manifest lists, by their names.
+fn sizes(manifest: Option<&Manifest>) -> HashMap<&str, u64> {
+    let parts = manifest.into_iter().flat_map(|manifest| &manifest.parts);
+    parts.map(|part| (part.path.as_str(), part.bytes)).collect()
+}
+
+/// Whether retention may remove this: a part of the recorded size, what goes with parts, or what a desktop
+/// has left beside them. Never anything but a file.
+fn is_ours(entry: &PlaceEntry, parts: &HashMap<&str, u64>) -> bool {
+    let name = entry.name.as_str();
+    let is_part = || is_part_name(name) && parts.get(name).copied() == entry.size;
+    entry.size.is_some()
+        && ([MANIFEST, SUCCESS].contains(&name) || is_desktop_file(name) || is_part())
+}
+
+fn holds(folder: &Path, left: &PlaceEntry) -> Error {
+    Error::Output {
+        path: folder.to_owned(),
+        why: format!(
+            "cannot be removed: it holds {:?}, {}, which is not ours",
+            left.name, left.kind
+        ),
+        hint: Some("move that away; the next run removes the rest"),
+        source: None,
     }
 }
 
 #[cfg(unix)]
-fn is_unknown(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{PermissionDenied, Unsupported};
+fn is_unknown(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, Unsupported};
     matches!(error.kind(), PermissionDenied | Unsupported)
 }
 

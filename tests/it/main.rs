@@ -22,6 +22,8 @@ mod installed;
 mod memory;
 mod mixed;
 mod moving;
+#[cfg(unix)]
+mod process;
 mod publish;
 mod read;
 mod readme;

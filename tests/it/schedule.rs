@@ -1,6 +1,8 @@
 //! `schedule` as a process: what it lists, what it runs, what it tells scrapers and programs, and how
 //! it takes signals. A run that has to happen now is one that was missed: no test waits for a time.
 
+mod process;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -57,7 +59,11 @@ struct Service {
 impl Service {
     /// Starts it with metrics on a free port and these further arguments.
     fn start(world: &World, arguments: &[&str]) -> Self {
-        let mut command = world.command();
+        Self::start_as(world.command(), arguments)
+    }
+
+    /// Starts it as this command.
+    fn start_as(mut command: Command, arguments: &[&str]) -> Self {
         command.args(["schedule", "--config", "snapshots.toml", "--metrics", "127.0.0.1:0"]);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -21,7 +21,7 @@ pub(crate) use self::{
     runtime::{spawn, wait},
     store::Backend,
 };
-use super::{Opened, StorageOptions};
+use super::{Opened, PlaceEntry, StorageOptions};
 use crate::{
     error::{Error, Result},
     urls::quotable,
@@ -154,6 +154,22 @@ impl Remote {
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         let (store, path) = self.target()?;
         self.listed(wait(async move { store.list_with_delimiter(Some(&path)).await })?)
+    }
+
+    pub(crate) fn entries(&self) -> Result<Vec<PlaceEntry>> {
+        let (store, path) = self.target()?;
+        let listed = wait(async move { store.list_with_delimiter(Some(&path)).await })?;
+        let listed = listed.map_err(|error| self.failed("list", &error))?;
+        let entry = |path: &Path, size: Option<u64>, kind| {
+            let name = path.filename().filter(|_| *path != self.path)?.to_owned();
+            Some(PlaceEntry { name, size, kind })
+        };
+        let objects = listed.objects.iter();
+        let objects = objects.map(|it| entry(&it.location, Some(it.size), "an object"));
+        let folders = listed.common_prefixes.iter().map(|path| entry(path, None, "a folder"));
+        let mut entries: Vec<PlaceEntry> = objects.chain(folders).flatten().collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
     }
 
     fn listed(&self, listed: object_store::Result<ListResult>) -> Result<Vec<String>> {

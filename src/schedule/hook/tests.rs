@@ -1,6 +1,9 @@
 #![cfg(unix)]
 
+use std::io::Read;
+
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::Config;
@@ -75,4 +78,49 @@ fn a_path_that_is_no_program_is_refused_when_the_file_is_read() {
     on_result of job "a": FOLDER/./notes: may not be executed: chmod +x
     on_result of job "a": FOLDER/./dir: is no file
     "#);
+}
+
+/// A script's process that starts another, which would write to a FIFO if it lived on; gives what the FIFO
+/// held when the last of both had closed it. `end` gets the program, and what resolves when both run.
+async fn left_behind(end: impl AsyncFnOnce(OnResult, oneshot::Receiver<()>)) -> String {
+    let folder = TempDir::new().unwrap();
+    let fifo = folder.path().join("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+    script(
+        folder.path(),
+        "exec 3>fifo; sh -c 'echo up >&3; sleep 30; echo survived >&3' & cat > /dev/null; wait",
+    );
+    let (sender, up) = oneshot::channel();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut fifo = fs::File::open(fifo).unwrap();
+        let mut text = [0; 3];
+        fifo.read_exact(&mut text).unwrap();
+        sender.send(()).unwrap();
+        let mut rest = String::new();
+        fifo.read_to_string(&mut rest).unwrap();
+        String::from_utf8_lossy(&text).into_owned() + &rest
+    });
+    end(hook(folder.path(), r#"["./tell"]"#).unwrap(), up).await;
+    reading.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_timeout_kills_what_the_program_started() {
+    let left = left_behind(async |hook, _| {
+        let error = hook.tell(b"{}", Duration::from_secs(5)).await.unwrap_err();
+        assert!(matches!(error, HookError::TimedOut(..)), "{error}");
+    });
+    assert_eq!(left.await, "up\n");
+}
+
+#[tokio::test]
+async fn a_dropped_run_kills_what_the_program_started() {
+    let left = left_behind(async |hook, up| {
+        tokio::select! {
+            told = hook.tell(b"{}", OnResult::LIMIT) => panic!("{told:?}"),
+            up = up => up.unwrap(),
+        }
+    });
+    assert_eq!(left.await, "up\n");
 }

@@ -155,3 +155,163 @@ fn a_removal_that_was_killed_is_finished_by_the_next_run_and_was_never_seen() {
     assert!(!aside.exists());
     assert_eq!(nightly.stamps("nightly").len(), 5);
 }
+
+#[test]
+fn desktop_files_go_with_their_snapshot() {
+    let nightly = five("keep = { last = 1 }");
+    let job = nightly.job("nightly");
+    for name in [".DS_Store", "Thumbs.db", "desktop.ini"] {
+        fs::write(job.join("snapshot=20261030T060000Z").join(name), "x").unwrap();
+        fs::write(job.join(name), "x").unwrap();
+    }
+    assert_eq!(nightly.at("2026-11-03T07:00:00Z")[0].pruned.len(), 5);
+    assert_eq!(nightly.stamps("nightly"), ["20261103T070000Z"]);
+    assert!(job.join(".DS_Store").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_only_has_the_name_of_a_part_stays() {
+    let nightly = five("keep = { last = 1 }");
+    let job = nightly.job("nightly");
+    let part = |stamp: &str| job.join(format!("snapshot={stamp}/part-00000.parquet"));
+    let elsewhere = nightly.world.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("mine"), "mine").unwrap();
+    // A directory, a link, other bytes, a listed name that is none of ours, a linked snapshot.
+    fs::remove_file(part("20261030T060000Z")).unwrap();
+    fs::create_dir(part("20261030T060000Z")).unwrap();
+    fs::write(part("20261030T060000Z").join("mine"), "mine").unwrap();
+    fs::remove_file(part("20261031T060000Z")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.join("mine"), part("20261031T060000Z")).unwrap();
+    fs::write(part("20261101T070000Z"), "mine").unwrap();
+    let manifest = job.join("snapshot=20261101T170000Z/_manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("part-00000.parquet", "thesis")).unwrap();
+    fs::rename(part("20261101T170000Z"), manifest.with_file_name("thesis")).unwrap();
+    let linked = job.join("snapshot=20261102T070000Z");
+    fs::rename(&linked, nightly.world.path("moved")).unwrap();
+    std::os::unix::fs::symlink(nightly.world.path("moved"), &linked).unwrap();
+    assert_eq!(nightly.at("2026-11-03T07:00:00Z")[0].pruned, [""; 0]);
+    assert!(nightly.world.path("moved/part-00000.parquet").exists());
+    let ran = nightly.snapshot(&["--prune-dry-run", "--json"]).ok();
+    let verdicts = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let whys: Vec<String> = verdicts.map(|it| it["why"].as_str().unwrap().to_owned()).collect();
+    let part = r#"holds "part-00000.parquet", which"#;
+    assert!(whys[2].starts_with(&format!("{part} has 4 bytes where its manifest says ")));
+    assert_eq!(
+        [&whys[0], &whys[1], &whys[3], &whys[4], &whys[5]],
+        [
+            &*format!("{part} is a directory, not a file"),
+            &*format!("{part} is a link, not a file"),
+            r#"holds "thesis", which is no name of a part"#,
+            "is a link",
+            "last 1",
+        ]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_removal_that_was_killed_takes_only_ours() {
+    let nightly = five("keep = { last = 1 }");
+    let job = nightly.job("nightly");
+    let aside = job.join(".snapshot=20261030T060000Z.removed");
+    fs::rename(job.join("snapshot=20261030T060000Z"), &aside).unwrap();
+    fs::create_dir_all(aside.join("part-00001.parquet/mine")).unwrap();
+    fs::write(aside.join(".DS_Store"), "x").unwrap();
+    assert_eq!(nightly.at("2026-11-03T07:00:00Z")[0].exit_code, 0);
+    assert_eq!(crate::support::entries(&aside), ["part-00001.parquet"]);
+    fs::remove_dir_all(aside.join("part-00001.parquet")).unwrap();
+    assert_eq!(nightly.at("2026-11-04T07:00:00Z")[0].exit_code, 0);
+    assert!(!aside.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn planted_control_files_are_refused() {
+    let nightly = Nightly::one(10, NEVER);
+    let job = nightly.job("nightly");
+    fs::create_dir_all(&job).unwrap();
+    let other = nightly.world.path("other");
+    fs::write(&other, "mine").unwrap();
+    let mut told = String::new();
+    for name in [".lock", "_history.jsonl", "_latest.json"] {
+        let path = job.join(name);
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        told += &nightly.snapshot(&[]).told(&nightly.world);
+        fs::remove_file(&path).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(fifo.unwrap().success());
+        told += &nightly.snapshot(&[]).told(&nightly.world);
+        fs::remove_file(&path).unwrap();
+    }
+    let staging = job.join(".snapshot=20261030T060000Z.partial");
+    std::os::unix::fs::symlink(nightly.world.path("."), &staging).unwrap();
+    told += &nightly.snapshot(&[]).told(&nightly.world);
+    assert_eq!(fs::read(other).unwrap(), b"mine");
+    insta::assert_snapshot!(told, @"
+    exit 73
+    error: nightly: FOLDER/snaps/nightly/.lock: is a link, not a regular file
+      hint: move it away: runs of this job use that name
+    error: 1 of 1 job failed
+    exit 73
+    error: nightly: FOLDER/snaps/nightly/.lock: is a FIFO, not a regular file
+      hint: move it away: runs of this job use that name
+    error: 1 of 1 job failed
+    exit 73
+    error: nightly: FOLDER/snaps/nightly/_history.jsonl: is a link, not a regular file
+      hint: move it away: runs of this job use that name
+    error: 1 of 1 job failed
+    exit 73
+    error: nightly: FOLDER/snaps/nightly/_history.jsonl: is a FIFO, not a regular file
+      hint: move it away: runs of this job use that name
+    error: 1 of 1 job failed
+    exit 73
+    error: nightly: FOLDER/snaps/nightly/_latest.json: is a link, not a regular file
+      hint: move it away: runs of this job use that name
+    error: 1 of 1 job failed
+    exit 73
+    error: nightly: FOLDER/snaps/nightly/_latest.json: is a FIFO, not a regular file
+      hint: move it away: runs of this job use that name
+    error: 1 of 1 job failed
+    exit 73
+    error: nightly: FOLDER/snaps/nightly/.snapshot=20261030T060000Z.partial: is a link, not a directory
+      hint: move it away: runs of this job use that name
+    error: 1 of 1 job failed
+    ");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_another_user_owns_is_refused() {
+    let nightly = Nightly::one(10, NEVER);
+    let job = nightly.job("nightly");
+    assert_eq!(nightly.at("2026-10-30T06:00:00Z")[0].exit_code, 0);
+    let mut told = String::new();
+    for name in ["snapshot=20261030T060000Z", "_history.jsonl", "_latest.json", "_latest", ""] {
+        let path = job.join(name);
+        let uid = |uid| std::os::unix::fs::lchown(path.components().as_path(), Some(uid), None);
+        if uid(65534).is_err() {
+            return println!("skipped: only root can give files to others");
+        }
+        let results = nightly.at("2026-10-31T06:00:00Z");
+        assert_eq!(results[0].exit_code, 73, "{results:?}");
+        told += &format!("{}\n", results[0].error.as_ref().unwrap());
+        uid(0).unwrap();
+    }
+    let told = told.replace(&nightly.world.folder.path().display().to_string(), "FOLDER");
+    insta::assert_snapshot!(told, @"
+    FOLDER/snaps/nightly/snapshot=20261030T060000Z: belongs to another user (uid 65534)
+      hint: move it away, or give it to this user with chown if you trust what it holds
+    FOLDER/snaps/nightly/_history.jsonl: belongs to another user (uid 65534)
+      hint: move it away, or give it to this user with chown if you trust what it holds
+    FOLDER/snaps/nightly/_latest.json: belongs to another user (uid 65534)
+      hint: move it away, or give it to this user with chown if you trust what it holds
+    FOLDER/snaps/nightly/_latest: belongs to another user (uid 65534)
+      hint: move it away, or give it to this user with chown if you trust what it holds
+    FOLDER/snaps/nightly: belongs to another user (uid 65534)
+      hint: move it away, or give it to this user with chown if you trust what it holds
+    ");
+    assert_eq!(nightly.at("2026-10-31T06:00:00Z")[0].exit_code, 0);
+}

@@ -287,11 +287,29 @@ fn a_job_that_fails_fails_the_command_whoever_reads_its_summary() {
 
 #[test]
 fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
-    let nightly = Nightly::one(10, "");
-    fs::create_dir_all(nightly.job("nightly").join("_history.jsonl")).unwrap();
-    assert_eq!(nightly.at("2026-11-23T02:00:00Z")[0].exit_code, 74);
+    // What is in its place before a run refuses that; this comes while the API takes its time.
+    let options = Options { latency: std::time::Duration::from_millis(500), ..Options::default() };
+    let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
+    let dataset = Dataset::generated(10, 7).with_id(ID);
+    let nightly = Nightly::with(options, vec![dataset], &jobs);
+    let history = nightly.job("nightly").join("_history.jsonl");
+    let run = |time| {
+        let server = &nightly.world.server;
+        let before = server.stats().requests;
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| nightly.at(time)[0].exit_code);
+            let soon = std::time::Duration::from_secs(60);
+            assert!(server.wait_until(soon, |stats| stats.requests > before));
+            fs::create_dir(&history).unwrap();
+            let code = run.join().unwrap();
+            fs::remove_dir(&history).unwrap();
+            code
+        })
+    };
+    // Retention looks at the folder again, and refuses it.
+    assert_eq!(run("2026-11-23T02:00:00Z"), 73);
     nightly.world.server.replace(Vec::new());
-    assert_eq!(nightly.at("2026-11-24T02:00:00Z")[0].exit_code, 66);
+    assert_eq!(run("2026-11-24T02:00:00Z"), 66);
 }
 
 #[test]

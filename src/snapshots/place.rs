@@ -1,0 +1,97 @@
+//! Whose a job's folder is. What another user has put there is never trusted, continued or removed.
+
+use crate::{
+    destination::cannot_create,
+    error::{Error, Result},
+    location::Location,
+    stamp::Stamp,
+};
+
+/// The lock of a job's folder.
+const LOCK: &str = ".lock";
+
+/// What a name of ours stands for in a job's folder.
+#[cfg(unix)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    File,
+    Folder,
+    Link,
+    /// A folder or a link to one.
+    Any,
+}
+
+#[cfg(unix)]
+impl Ours {
+    fn of(name: &str) -> Option<Self> {
+        let hidden = |suffix| {
+            let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(suffix));
+            name.is_some_and(|name| Stamp::of_folder(name).is_some())
+        };
+        match name {
+            LOCK | super::history::HISTORY | super::series::LATEST_JSON => Some(Self::File),
+            super::series::LATEST => Some(Self::Link),
+            _ if hidden(".partial") || hidden(".removed") => Some(Self::Folder),
+            _ if Stamp::of_folder(name).is_some() || name.starts_with("dataset=") => {
+                Some(Self::Any)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Makes the folder of a job or of one of its datasets if need be, and looks whether everything in it with
+/// a name of ours was made by this user or by root, and is what it should be. The owner is compared with
+/// that of a new file there: some network file systems map users.
+///
+/// # Errors
+/// [`Error::Output`] for what belongs to another user or is no regular file, and when the folder cannot be
+/// written.
+pub(super) fn check(folder: &Location) -> Result<()> {
+    let Some(path) = folder.as_local() else { return Ok(()) };
+    std::fs::create_dir_all(path).map_err(|error| cannot_create(path, error))?;
+    #[cfg(unix)]
+    {
+        use std::{fs, io, os::unix::fs::MetadataExt};
+
+        let refuse = |path: &std::path::Path, why: String, hint| {
+            Err(Error::Output { path: path.to_owned(), why, hint: Some(hint), source: None })
+        };
+        let probe = tempfile::Builder::new().prefix(".owner-").tempfile_in(path);
+        let probe = probe.map_err(|error| cannot_create(path, error))?;
+        let this = probe.as_file().metadata().map_err(Error::io("read", path))?.uid();
+        let trusted = |uid: u32| uid == this || uid == 0;
+        let foreign = |uid: u32| format!("belongs to another user (uid {uid})");
+        let hint = "move it away, or give it to this user with chown if you trust what it holds";
+        for facts in [path.symlink_metadata(), path.metadata()] {
+            let uid = facts.map_err(Error::io("read", path))?.uid();
+            if !trusted(uid) {
+                return refuse(path, foreign(uid), hint);
+            }
+        }
+        for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
+            let entry = entry.map_err(Error::io("list", path))?;
+            let Some(ours) = entry.file_name().to_str().and_then(Ours::of) else { continue };
+            let path = entry.path();
+            let facts = match path.symlink_metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                facts => facts.map_err(Error::io("read", &path))?,
+            };
+            if !trusted(facts.uid()) {
+                return refuse(&path, foreign(facts.uid()), hint);
+            }
+            let found = facts.file_type();
+            let (is_right, right) = match ours {
+                Ours::File => (found.is_file(), "a regular file"),
+                Ours::Folder => (found.is_dir(), "a directory"),
+                // Setting the link refuses what is none, and says why.
+                Ours::Link | Ours::Any => (true, ""),
+            };
+            if !is_right {
+                let why = format!("is {}, not {right}", crate::files::kind(found));
+                return refuse(&path, why, "move it away: runs of this job use that name");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Removes folders that runs of ours have made, and from them only what is ours: regular files, through
+//! a handle of the folder, so that a link that somebody plants meanwhile leads nowhere.
+
+use std::{io, path::Path};
+
+use crate::{
+    error::{Error, Result},
+    files::{Folder, Kind},
+    location::PlaceEntry,
+};
+
+/// What is left of a folder.
+#[derive(Debug, PartialEq)]
+pub(super) enum Left {
+    /// Nothing: it is gone, or was not there.
+    Nothing,
+    /// The folder, because it holds this, which is not ours.
+    Foreign(PlaceEntry),
+}
+
+/// Removes the files of a folder that are ours, in the order of `rank`, and then the folder. Folders in it
+/// with one of the names `subfolders` hold files of ours alone and go too.
+pub(super) fn remove_folder(
+    path: &Path,
+    subfolders: &[&str],
+    ours: &dyn Fn(&PlaceEntry) -> bool,
+    rank: &dyn Fn(&str) -> u8,
+) -> Result<Left> {
+    let Some(folder) = open(path)? else { return Ok(Left::Nothing) };
+    let mut foreign = None;
+    for entry in entries(&folder)? {
+        if entry.kind == "a directory" && subfolders.contains(&entry.name.as_str()) {
+            let within = path.join(&entry.name);
+            match remove_folder(&within, &[], &|it| it.size.is_some(), &|_| 0)? {
+                Left::Nothing => {}
+                Left::Foreign(it) => {
+                    foreign =
+                        Some(PlaceEntry { name: format!("{}/{}", entry.name, it.name), ..it });
+                }
+            }
+        }
+    }
+    let mut entries = entries(&folder)?;
+    entries.sort_by_key(|entry| rank(&entry.name));
+    for entry in entries {
+        if entry.size.is_some() && ours(&entry) {
+            let removed = folder.remove(&entry.name);
+            removed.map_err(Error::io("remove", path.join(&entry.name)))?;
+        } else if foreign.is_none() {
+            foreign = Some(entry);
+        }
+    }
+    match foreign {
+        Some(entry) => Ok(Left::Foreign(entry)),
+        None => match std::fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Left::Nothing),
+            removed => removed.map(|()| Left::Nothing).map_err(Error::io("remove", path)),
+        },
+    }
+}
+
+/// Opens a folder; `None` if it is missing. A link is an error.
+fn open(path: &Path) -> Result<Option<Folder>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    match Folder::open(parent).and_then(|parent| parent.open_folder(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(Error::io("open", path)),
+    }
+}
+
+fn entries(folder: &Folder) -> Result<Vec<PlaceEntry>> {
+    let failed = |error| Error::io("list", folder.path())(error);
+    let mut found = Vec::new();
+    for name in folder.names().map_err(failed)? {
+        let Some(status) = folder.find(&name).map_err(failed)? else { continue };
+        let size = (status.kind == Kind::File).then_some(status.size);
+        let (name, kind) = (name.to_string_lossy().into_owned(), status.kind.noun());
+        found.push(PlaceEntry { name, size, kind });
+    }
+    Ok(found)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_our_regular_files_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (doomed, mine) = (folder.path().join("doomed"), folder.path().join("mine"));
+        fs::create_dir_all(doomed.join("data")).unwrap();
+        fs::create_dir(&mine).unwrap();
+        fs::write(mine.join("part-00000.parquet"), "mine").unwrap();
+        for name in ["part-00000.parquet", "_SUCCESS", "data/part-00000.parquet"] {
+            fs::write(doomed.join(name), "ours").unwrap();
+        }
+        std::os::unix::fs::symlink(&mine, doomed.join("ids")).unwrap();
+        fs::create_dir_all(doomed.join("part-00001.parquet/deep")).unwrap();
+        let remove = || remove_folder(&doomed, &["data", "ids"], &|_| true, &|_| 0).unwrap();
+        let Left::Foreign(left) = remove() else { panic!("gone") };
+        assert!(["ids", "part-00001.parquet"].contains(&left.name.as_str()), "{left:?}");
+        assert_eq!(fs::read_dir(&doomed).unwrap().count(), 2);
+        assert_eq!(fs::read(mine.join("part-00000.parquet")).unwrap(), b"mine");
+        fs::remove_file(doomed.join("ids")).unwrap();
+        fs::remove_dir_all(doomed.join("part-00001.parquet")).unwrap();
+        assert_eq!(remove(), Left::Nothing);
+        assert!(!doomed.exists());
+        assert_eq!(remove(), Left::Nothing);
+        std::os::unix::fs::symlink(&mine, &doomed).unwrap();
+        assert!(remove_folder(&doomed, &[], &|_| true, &|_| 0).is_err());
+        assert!(mine.join("part-00000.parquet").exists());
+    }
+}

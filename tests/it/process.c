@@ -1,0 +1,37 @@
+/* Stands between the command and the C library, and fails in the way that the environment asks for. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <time.h>
+
+/* FAULT_CLOCK: seconds that the clock is slow. */
+int clock_gettime(clockid_t id, struct timespec *time) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(id, time);
+    const char *slow = getenv("FAULT_CLOCK");
+    if (slow && id == CLOCK_REALTIME) time->tv_sec -= atoll(slow);
+    return result;
+}
+
+/* FAULT_THREADS: threads that can be started, and FAULT_ERRNO: how starting others fails. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
+    static atomic_int started;
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
+    const char *most = getenv("FAULT_THREADS");
+    if (most && atomic_fetch_add(&started, 1) >= atoi(most)) return atoi(getenv("FAULT_ERRNO"));
+    return real(thread, attributes, start, argument);
+}
+
+/* FAULT_RANDOM: the system gives no random bytes, which the standard library answers with a panic. */
+ssize_t getrandom(void *bytes, size_t length, unsigned flags) {
+    ssize_t (*real)(void *, size_t, unsigned) = dlsym(RTLD_NEXT, "getrandom");
+    if (getenv("FAULT_RANDOM")) {
+        errno = EIO;
+        return -1;
+    }
+    return real(bytes, length, flags);
+}

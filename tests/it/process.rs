@@ -1,0 +1,215 @@
+//! What the machine can do to a process: limits, a lost clock, a panic. None of it ends without a word,
+//! hangs, or publishes what is not whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use overmind_export::demo::Options;
+
+use crate::support::{ID, Ran, World};
+
+/// The command in a shell that first sets a limit. It is ended when it hangs.
+fn limited(world: &World, limit: &str, arguments: &str) -> Ran {
+    let script = format!("ulimit {limit}; exec timeout 60 \"$0\" {arguments}");
+    let mut shell = world.command();
+    let program = shell.get_program().to_owned();
+    let mut command = Command::new("sh");
+    command.env_clear().current_dir(world.folder.path());
+    command.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.env_clear();
+    Ran::of(command.arg("-c").arg(script.replace("ID", &ID.to_string())).arg(program))
+}
+
+/// The library that fails as the environment asks for; none where the command cannot be given one.
+fn faults() -> Option<&'static Path> {
+    static BUILT: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+            println!("skipped: LD_PRELOAD needs the GNU C library");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("faults.so");
+        let mut compile = Command::new("cc");
+        compile.args(["-shared", "-fPIC", "-o"]).arg(&library);
+        compile.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/process.c")).arg("-ldl");
+        match compile.status() {
+            Ok(status) if status.success() => Some((folder, library)),
+            ended => {
+                println!("skipped: cc makes no library: {ended:?}");
+                None
+            }
+        }
+    });
+    built.as_ref().map(|(_, library)| library.as_path())
+}
+
+/// The command with this fault, or nothing where it cannot be had. It is ended when it hangs.
+fn faulty(world: &World, fault: &[(&str, &str)], arguments: &[&str]) -> Option<Ran> {
+    let library = faults()?;
+    let plain = world.command();
+    let mut command = Command::new("timeout");
+    command.env_clear().current_dir(world.folder.path());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.arg("60").arg("env").arg(format!("LD_PRELOAD={}", library.display()));
+    command.args(fault.iter().map(|(name, value)| format!("{name}={value}")));
+    let id = ID.to_string();
+    command.arg(plain.get_program()).args(arguments.iter().map(|it| it.replace("ID", &id)));
+    Some(Ran::of(&mut command))
+}
+
+/// Asserts that a run ended well, or named the limit and left nothing at the target.
+#[track_caller]
+fn names_limit(world: &World, ran: &Ran, limit: &str, target: &str) {
+    match ran.code {
+        Some(0) => assert!(world.path(target).exists(), "{ran:?}"),
+        Some(74) => {
+            assert!(ran.stderr.contains(limit), "{ran:?}");
+            assert!(!world.path(target).exists(), "{ran:?}");
+        }
+        _ => panic!("neither 0 nor 74: {ran:?}"),
+    }
+}
+
+#[test]
+fn file_size_limit_is_named_and_nothing_published() {
+    let world = World::generated(Options::default(), 2000);
+    for (target, arguments) in [
+        ("rows.jsonl", "export ID -o rows.jsonl"),
+        ("rows.parquet", "export ID -o rows.parquet"),
+        ("rows.arrow", "export ID -o rows.arrow"),
+        ("parts", "export ID -o parts/"),
+        ("small", "export ID -o small/ --rows-per-file 10 --page-size 10 --limit 100"),
+    ] {
+        // 32 or 64 KiB, as the shell counts blocks.
+        let ran = limited(&world, "-f 64", arguments);
+        names_limit(&world, &ran, "RLIMIT_FSIZE", target);
+        assert_eq!(ran.code == Some(0), target == "small", "{ran:?}");
+    }
+    world.export(&["-o", "whole.jsonl"]).ok();
+    let ran = limited(&world, "-f 0", "preview whole.jsonl > shown");
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+    assert!(ran.stderr.contains("RLIMIT_FSIZE"), "{ran:?}");
+}
+
+#[test]
+fn too_few_open_files_are_named() {
+    let world = World::generated(Options::default(), 2000);
+    for most in [4, 6, 8, 10, 12, 16, 20, 24, 32, 48] {
+        let target = format!("parts-{most}");
+        let arguments = format!("export ID -o {target}/ --concurrency 32 --retry-for 5s");
+        let ran = limited(&world, &format!("-n {most}"), &arguments);
+        names_limit(&world, &ran, "RLIMIT_NOFILE", &target);
+        assert!(ran.code == Some(74) || most > 16, "{most}: {ran:?}");
+    }
+    let ran = limited(&world, "-n 8", "demo --rows 10");
+    insta::assert_snapshot!(ran.told(&world), @"
+    exit 74
+    error: cannot open 16 files at once
+      cause: Too many open files (os error 24)
+      hint: raise the limit of open files (RLIMIT_NOFILE), for example with `ulimit -n 1024`
+    ");
+}
+
+#[test]
+fn process_limit_of_another_user_is_named() {
+    let world = World::generated(Options::default(), 10);
+    let program = world.command().get_program().to_owned();
+    let run = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(&program).current_dir("/");
+        Ran::of(command.env("OVERMIND_LAB_API_KEY", "k"))
+    };
+    // Root has no such limit.
+    let root = rustix::process::geteuid().is_root();
+    let other = if root { "setpriv --reuid 65534 --clear-groups " } else { "" };
+    if run(&format!("exec {other}\"$0\" --version")).code != Some(0) {
+        return println!("skipped: no other user can run the command here");
+    }
+    let script = format!("exec {other}prlimit --nproc=1 \"$0\" datasets");
+    insta::assert_snapshot!(run(&script).told(&world), @"
+    exit 74
+    error: cannot start a thread
+      cause: Resource temporarily unavailable (os error 11)
+      hint: the system starts no more threads: raise the limit of processes and threads (RLIMIT_NPROC, `ulimit -u`; in a container also its limit of PIDs)
+    ");
+}
+
+#[test]
+fn any_number_of_threads_suffices_or_is_named() {
+    // Pages of more than a megabyte, which are decoded on threads of their own.
+    let world = World::generated(Options::default(), 6000);
+    for (errno, named) in [("11", "RLIMIT_NPROC"), ("1", "clone3")] {
+        for most in 0..8 {
+            let target = format!("parts-{errno}-{most}");
+            let fault = [("FAULT_THREADS", &*most.to_string()), ("FAULT_ERRNO", errno)];
+            let output = format!("{target}/");
+            let arguments = ["export", "ID", "-o", &output, "--page-size", "3000"];
+            let Some(ran) = faulty(&world, &fault, &arguments) else { return };
+            names_limit(&world, &ran, named, &target);
+            assert!(most > 0 || ran.code == Some(74), "{ran:?}");
+        }
+    }
+    let fault = [("FAULT_THREADS", "9"), ("FAULT_ERRNO", "11")];
+    let Some(ran) = faulty(&world, &fault, &["export", "ID", "-o", "parts/"]) else { return };
+    ran.ok();
+}
+
+#[test]
+fn clock_before_1970_is_no_panic() {
+    let world = World::generated(Options::default(), 100);
+    let text = format!(
+        "[[job]]\nname = \"a\"\nroot = \"snapshots\"\ndataset = \"{ID}\"\nkeep = {{ last = 2 }}\n\
+         schedule = \"0 2 * * *\"\n"
+    );
+    fs::write(world.path("snapshots.toml"), text).unwrap();
+    // 1963.
+    let fault = [("FAULT_CLOCK", "2000000000")];
+    for arguments in [
+        "export ID -o parts/",
+        "verify parts",
+        "datasets",
+        "snapshot --config snapshots.toml",
+        "snapshots --config snapshots.toml",
+        "schedule --config snapshots.toml --list 2",
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let Some(ran) = faulty(&world, &fault, &arguments) else { return };
+        ran.ok();
+    }
+    let manifest = String::from_utf8(world.read("parts/_manifest.json")).unwrap();
+    assert!(manifest.contains("\"started_at\": \"196"), "{manifest}");
+    let ran = faulty(&world, &fault, &["demo", "--rows", "10"]).unwrap();
+    insta::assert_snapshot!(ran.told(&world), @"
+    exit 73
+    error: 127.0.0.1:0: cannot listen there
+      cause: the clock of this machine is before 1970
+      hint: set the clock
+    ");
+    // No certificate is valid then, and no signature.
+    let arguments = ["datasets", "--base-url", "https://127.0.0.1:9", "--retry-for", "0s"];
+    let ran = faulty(&world, &fault, &arguments).unwrap();
+    assert_eq!(ran.code, Some(69), "{ran:?}");
+    if cfg!(feature = "clouds") {
+        let arguments = ["export", "ID", "-o", "s3://bucket/parts/"];
+        let ran = faulty(&world, &fault, &arguments).unwrap();
+        assert_eq!(ran.code, Some(78), "{ran:?}");
+        assert!(ran.stderr.contains("the clock of this machine is before 1970"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_panic_exits_with_70_and_its_place() {
+    let world = World::generated(Options::default(), 10);
+    let arguments = ["export", "ID", "-o", "rows.jsonl"];
+    let Some(ran) = faulty(&world, &[("FAULT_RANDOM", "1")], &arguments) else { return };
+    assert_eq!(ran.code, Some(70), "{ran:?}");
+    assert!(ran.stderr.starts_with("error: internal error: "), "{ran:?}");
+    assert!(ran.stderr.contains(" panicked at "), "{ran:?}");
+    assert!(ran.stderr.contains("hint: this is a bug: please report it"), "{ran:?}");
+    assert_eq!(world.entries(), [""; 0]);
+}
