@@ -1,6 +1,6 @@
 //! Limits of the machine: which one an error of the system means, and what to do about it.
 
-use std::{error::Error as _, io};
+use std::{error::Error as _, io, path::Path};
 
 use crate::{error::Error, panics};
 
@@ -17,6 +17,8 @@ const ALL_FILES: &str =
     "the whole system has too many files open: close some, or raise fs.file-max";
 const SIZE: &str = "a file may not grow further: raise the limit of file sizes (RLIMIT_FSIZE, `ulimit \
                     -f`) or write smaller files with --rows-per-file; nothing was published";
+const SHOWN: &str = "the file that standard output goes to may not grow further: raise the limit of file \
+                     sizes (RLIMIT_FSIZE, `ulimit -f`); what is there is not whole";
 const QUOTA: &str =
     "your quota is used up: make room, or write somewhere else; nothing was published";
 
@@ -28,10 +30,11 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             _ => THREADS,
         });
     }
+    let to_stdout = matches!(error, Error::Io { path, .. } if path == Path::new("standard output"));
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(hint) = cause.downcast_ref().and_then(of_system) {
-            return Some(hint);
+            return Some(if to_stdout && hint == SIZE { SHOWN } else { hint });
         }
         next = cause.source();
     }

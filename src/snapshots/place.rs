@@ -1,13 +1,11 @@
 //! Whose a job's folder is. What another user has put there is never trusted, continued or removed.
 
-use crate::{
-    destination::cannot_create,
-    error::{Error, Result},
-    location::Location,
-    stamp::Stamp,
-};
+use crate::{destination::cannot_create, error::Result, location::Location};
+#[cfg(unix)]
+use crate::{error::Error, stamp::Stamp};
 
 /// The lock of a job's folder.
+#[cfg(unix)]
 const LOCK: &str = ".lock";
 
 /// What a name of ours stands for in a job's folder.

@@ -94,6 +94,7 @@ fn file_size_limit_is_named_and_nothing_published() {
     let ran = limited(&world, "-f 0", "preview whole.jsonl > shown");
     assert_eq!(ran.code, Some(74), "{ran:?}");
     assert!(ran.stderr.contains("RLIMIT_FSIZE"), "{ran:?}");
+    assert!(ran.stderr.contains("what is there is not whole"), "{ran:?}");
 }
 
 #[test]
