@@ -293,7 +293,7 @@ impl Shared {
         };
         for look in 0..looks {
             if look > 0 {
-                self.watch.guard(time::sleep(LOOK_EVERY))?;
+                self.watch.guard(async { time::sleep(LOOK_EVERY).await })?;
             }
             // A store that does not answer this either has nothing to say.
             let Ok(now) = self.target.head() else { return Ok(false) };

@@ -166,7 +166,9 @@ impl Remote {
         request: impl Future<Output = object_store::Result<T>> + Send + 'static,
     ) -> Result<object_store::Result<T>> {
         let Some(limit) = self.limit else { return wait(request) };
-        wait(time::timeout(limit, request))?.map_err(|_| Error::Store {
+        // The timer must be made on the runtime, which the calling thread need not know.
+        let request = async move { time::timeout(limit, request).await };
+        wait(request)?.map_err(|_| Error::Store {
             action,
             url: self.text.to_string(),
             hint: Some(UNREACHABLE),

@@ -88,6 +88,23 @@ fn late_completion_replaces_no_newer_object() {
 }
 
 #[test]
+fn completion_whose_answer_was_lost_is_known() {
+    // The server refuses to complete it twice.
+    let object: &[&str] = &["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10", "--manifest"];
+    let prefix: &[&str] = &["-o", OUTPUT, "--page-size", "10", "--format", "jsonl"];
+    for (arguments, request) in
+        [(object, "POST /bucket/rows/x.jsonl?uploadId"), (prefix, ".jsonl?uploadId")]
+    {
+        let place = large();
+        place.store.rule(request, Fate::AnswerLost);
+        place.export(arguments).ok();
+        assert!(place.store.seen("?uploadId") > 1, "it was not sent again");
+        let mut verify = place.store.command(&place.world);
+        Ran::of(verify.args(["verify", arguments[1]])).ok();
+    }
+}
+
+#[test]
 fn object_put_by_a_stranger_is_not_replaced() {
     for exists in [false, true] {
         let place = large();
