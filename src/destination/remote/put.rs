@@ -46,6 +46,11 @@ impl Condition {
         })
     }
 
+    /// Whether a request can name it: not if the store gave no ETag.
+    fn can_be_sent(&self) -> bool {
+        !matches!(self, Self::Unchanged(seen) if seen.e_tag.is_none())
+    }
+
     fn mode(&self) -> PutMode {
         match self {
             Self::Any => PutMode::Overwrite,
@@ -80,15 +85,16 @@ impl Watch {
         bytes: Bytes,
         condition: &Condition,
     ) -> Result<Option<Appeared>> {
-        let mut sent = self.send(place, &bytes, condition.mode())?;
-        if let Err(error) = &sent
-            && is_unsupported(error)
-        {
-            if !condition.holds(place)? {
-                return Ok(None);
-            }
-            sent = self.send(place, &bytes, PutMode::Overwrite)?;
+        let mut sent = None;
+        if condition.can_be_sent() {
+            let first = self.send(place, &bytes, condition.mode())?;
+            sent = Some(first).filter(|sent| !sent.as_ref().is_err_and(is_unsupported));
         }
+        let sent = match sent {
+            Some(sent) => sent,
+            None if !condition.holds(place)? => return Ok(None),
+            None => self.send(place, &bytes, PutMode::Overwrite)?,
+        };
         let e_tag = match sent {
             Ok(e_tag) if matches!(condition, Condition::Any) => {
                 return Ok(Some(Appeared { e_tag }));

@@ -168,7 +168,7 @@ impl Store {
 
     /// Waits until a request is held.
     pub(super) fn wait_until_held(&self) {
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + Duration::from_secs(120);
         let mut script = self.desk.script.lock().unwrap();
         while !script.held {
             let left = until.checked_duration_since(Instant::now()).expect("no request was held");
