@@ -12,6 +12,8 @@ import contextlib
 import email.utils
 import hashlib
 import hmac
+import http.client
+import http.server
 import json
 import os
 import re
@@ -20,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -131,10 +134,86 @@ def promises(tool, scheme):
     say(f"{scheme}: export, overwrite, verify and preview, a prefix and single objects")
 
 
+class LateProxy(http.server.ThreadingHTTPServer):
+    """Passes requests on, and delivers the first PUT of a manifest when it is told to, whether its client
+    waits for it or not."""
+
+    daemon_threads = True
+
+    def __init__(self, port):
+        super().__init__(("127.0.0.1", 0), LateHandler)
+        self.store, self.lock = port, threading.Lock()
+        self.held, self.free, self.delivered = threading.Event(), threading.Event(), threading.Event()
+        self.status = None
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class LateHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def pass_on(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        proxy, late = self.server, False
+        if self.command == "PUT" and "_manifest.json" in self.path:
+            with proxy.lock:
+                late = not proxy.held.is_set()
+                proxy.held.set()
+        if late:
+            assert proxy.free.wait(120), "the late request was never let go"
+        store = http.client.HTTPConnection("127.0.0.1", proxy.store, timeout=60)
+        # The signature covers the host that the client has named.
+        store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            store.putheader(name, value)
+        store.endheaders(body)
+        answer = store.getresponse()
+        content = answer.read()
+        if late:
+            proxy.status = answer.status
+            proxy.delivered.set()
+        with contextlib.suppress(OSError):
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("connection", "date", "server", "transfer-encoding", "content-length"):
+                    self.send_header(name, value)
+            length = answer.getheader("content-length", "0") if self.command == "HEAD" else len(content)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(content)
+        store.close()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
+
+
+def late(tool, port, scheme, variable):
+    """The manifest of a run that was killed arrives after another run has published."""
+    prefix = f"{scheme}://{BUCKET}/late/"
+    for more in ([], ["--overwrite"]):
+        proxy = LateProxy(port)
+        environment = {**tool.environment, variable: f"http://127.0.0.1:{proxy.server_port}"}
+        slow = Tool(tool.binary, tool.api, tool.dataset, tool.folder, environment)
+        run = slow.start("export", tool.dataset, "-o", prefix, *more)
+        assert proxy.held.wait(60), "no manifest was put"
+        run.kill()
+        run.communicate()
+        tool.export(prefix, "--restart", "--overwrite", "--rows-per-file", "7000")
+        proxy.free.set()
+        assert proxy.delivered.wait(60), "the late request was not delivered"
+        assert proxy.status in (409, 412), f"the late request was answered with {proxy.status}"
+        assert "ok, 20,000 rows" in tool.run("verify", prefix)
+        proxy.shutdown()
+        proxy.server_close()
+    say(f"{scheme}: a late manifest replaces neither a first export nor one that was overwritten")
+
+
 def moto(tool, port, truth):
     url = f"http://127.0.0.1:{port}/{BUCKET}"
     urllib.request.urlopen(urllib.request.Request(url, method="PUT")).close()
     promises(tool, "s3")
+    late(tool, port, "s3", "AWS_ENDPOINT_URL")
     files = pyarrow.fs.S3FileSystem(
         access_key="test", secret_key="test", region="us-east-1", endpoint_override=f"http://127.0.0.1:{port}"
     )
@@ -195,6 +274,7 @@ def azure_request(port, method, path, query):
 def azurite(tool, port, truth):
     azure_request(port, "PUT", BUCKET, {"restype": "container"})
     promises(tool, "az")
+    late(tool, port, "az", "AZURITE_BLOB_STORAGE_URL")
     listed = azure_request(port, "GET", BUCKET, {"comp": "list", "restype": "container"}).decode()
     names = re.findall("<Name>(.*?)</Name>", listed)
     assert not [name for name in names if "_overmind" in name or ".partial" in name], names

@@ -182,6 +182,7 @@ impl Manifest {
         location.read()?.map(|bytes| Self::parse(&bytes, location)).transpose()
     }
 
+    /// As [`load`](Self::load), of bytes that were read from there.
     pub(crate) fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
         let damaged = |why: String| Error::Damaged { path: location.to_path(), why };
         let manifest: Self = serde_json::from_slice(bytes)

@@ -25,7 +25,9 @@ use url::Url;
 pub(crate) use self::opened::Opened;
 pub(crate) use self::remote::Remote;
 #[cfg(feature = "clouds")]
-pub(crate) use self::remote::{Backend, spawn, wait};
+pub(crate) use self::remote::{
+    Backend, Listing, UNREACHABLE, is_unanswered, is_unsupported, spawn, version, wait,
+};
 pub use self::{options::StorageOptions, target::Target};
 use crate::{
     error::{Error, Result},

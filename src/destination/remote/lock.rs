@@ -16,9 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{ObjectStoreExt, PutMode, PutPayload, path::Path};
+use object_store::{ObjectStoreExt, path::Path};
 use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +32,8 @@ use crate::{
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// What a lock may say at most, so that no lock blocks for ever.
 const LONGEST: Duration = Duration::from_secs(600);
+/// Bytes of a lock, which has a few hundred.
+const LARGEST_LOCK: u64 = 64 << 10;
 /// Attempts to get the next number before other runs; each that fails means that one of them has it.
 const ATTEMPTS: usize = 10;
 
@@ -77,21 +78,6 @@ impl Watch {
             }
         })?;
         done.ok_or_else(|| self.error())
-    }
-
-    /// Puts an object under this guard. `false`: it was to be new, and there is another already.
-    pub(super) fn put(&self, place: &Remote, bytes: Bytes, new: bool) -> Result<bool> {
-        let (store, path) = place.target()?;
-        let mode = if new { PutMode::Create } else { PutMode::Overwrite };
-        let payload = PutPayload::from(bytes.clone());
-        match self.guard(async move { store.put_opts(&path, payload, mode.into()).await })? {
-            Ok(_) => Ok(true),
-            // Perhaps by this very put, if it was sent again because its answer was lost.
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                Ok(place.read()?.as_deref() == Some(&*bytes))
-            }
-            Err(error) => Err(place.failed("write", &error)),
-        }
     }
 
     /// Comes when the lock is lost.
@@ -151,8 +137,12 @@ fn lease_name(token: &str) -> String {
     format!("lease-{token}")
 }
 
+/// The number of a lock that has the very name that this number gives. A larger one than runs can get
+/// to is none of theirs: there must be room for the next.
 fn number(name: &str) -> Option<u32> {
-    name.strip_prefix("lock-")?.strip_suffix(".json")?.parse().ok()
+    const LARGEST: u32 = 999_999_999;
+    let number = name.strip_prefix("lock-")?.strip_suffix(".json")?.parse().ok()?;
+    (number <= LARGEST && lock_name(number) == name).then_some(number)
 }
 
 /// Refuses if a run that is known to be alive holds the lock; takes nothing.
@@ -209,8 +199,9 @@ impl Lock {
     fn held(control: &Remote, target: &Remote, held: Held, at_work: AtWork) -> Result<Self> {
         let (stop, target) = (CancellationToken::new(), target.to_string());
         let state = Arc::new(State { target, lost: Mutex::default(), stop });
+        let control = control.unhurried();
         let (store, path) = control.target()?;
-        let (control, token, number) = (control.clone(), held.token.clone(), held.number);
+        let (token, number) = (held.token.clone(), held.number);
         let renewal = spawn(renew(store, path, held, state.clone()))?;
         Ok(Self { control, token, number, state, renewal, _at_work: at_work })
     }
@@ -268,12 +259,17 @@ fn claim(control: &Remote, number: u32, token: &str, lease: Duration) -> Result<
     let holder = Holder { token: token.to_owned(), lease_seconds: lease.as_secs_f64(), process };
     let json = serde_json::to_vec_pretty(&holder)
         .map_err(|error| Error::Internal(format!("lock: {error}")))?;
-    control.child(&lease_name(token)).write(b"0")?;
+    let lease = control.child(&lease_name(token));
+    lease.write(b"0")?;
+    // A run that can remove nothing could neither let go of its lock nor tidy up. Known now, that costs
+    // no page.
+    lease.remove()?;
+    lease.write(b"0")?;
     let lock = control.child(&lock_name(number));
     lock.create(&json)?;
     // What is there decides. A refusal may be the second answer to a put whose first was lost, and a
     // store that does not know the condition takes every put; then the last one holds.
-    Ok(is_mine(lock.read()?.as_deref(), token))
+    Ok(is_mine(lock.read_control()?.as_deref(), token))
 }
 
 /// Removes the locks that this number took over.
@@ -290,7 +286,7 @@ fn withdraw(control: &Remote, number: u32, token: &str) -> Result<()> {
     control.child(&lease_name(token)).remove()?;
     // One that was lost may be another's by now.
     let lock = control.child(&lock_name(number));
-    if is_mine(lock.read()?.as_deref(), token) {
+    if is_mine(lock.read_control()?.as_deref(), token) {
         lock.remove()?;
     }
     Ok(())
@@ -312,7 +308,7 @@ fn highest(control: &Remote) -> Result<Option<(u32, Option<Holder>)>> {
     let Some(number) = control.names()?.iter().filter_map(|name| number(name)).max() else {
         return Ok(None);
     };
-    let json = control.child(&lock_name(number)).read()?;
+    let json = control.child(&lock_name(number)).read_control()?;
     let Some(json) = json else { return Ok(None) };
     Ok(Some((number, serde_json::from_slice(&json).ok())))
 }
@@ -336,11 +332,11 @@ fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> R
         human(lease)
     );
     let seen = control.child(&lease_name(&holder.token));
-    let before = seen.read()?;
+    let before = seen.read_control()?;
     let begun = Instant::now();
     while begun.elapsed() < lease {
         thread::sleep((lease / 20).min(lease.saturating_sub(begun.elapsed())));
-        if seen.read()? != before {
+        if seen.read_control()? != before {
             // It went away with its run, or was renewed.
             let held = Some((number, Some(holder.token.as_str())));
             return Ok(identity(&highest(control)?) != held);
@@ -399,6 +395,8 @@ async fn holds(
         return Ok(false);
     }
     match store.get(&Path::from(format!("{control}/{}", lock_name(number)))).await {
+        // A larger one was put in its place.
+        Ok(lock) if lock.meta.size > LARGEST_LOCK => Ok(false),
         Ok(lock) => Ok(is_mine(Some(&lock.bytes().await?), token)),
         Err(object_store::Error::NotFound { .. }) => Ok(false),
         Err(error) => Err(error),

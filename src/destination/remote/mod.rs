@@ -4,13 +4,16 @@
 mod host;
 mod kept;
 mod lock;
+mod names;
 mod object;
 mod prefix;
+mod put;
 mod seen;
 mod upload;
 
 use serde_json::Value;
 
+use self::names::is_control_name;
 pub(crate) use self::{
     lock::{Lock, Watch},
     object::Object,
@@ -20,12 +23,13 @@ pub(crate) use self::{
 use super::{CONTROL, Header, Interrupted};
 use crate::{
     error::{Error, Result},
-    location::{Location, Remote},
+    location::{Location, Remote, UNREACHABLE},
 };
 
 /// Takes the lock of a prefix for something other than writing it.
 pub(super) fn lock(target: &Remote) -> Result<Lock> {
-    Lock::acquire(&target.child(CONTROL), target, lock::LEASE).map_err(unusable(target))
+    let control = target.hurried().child(CONTROL);
+    Lock::acquire(&control, target, lock::LEASE).map_err(unusable(target))
 }
 
 /// Lets others have it, without what runs that are gone have left of their locks.
@@ -55,10 +59,13 @@ pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
 fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::Store { action, hint, source, .. } => {
+            let removal = action == "remove" && hint != Some(UNREACHABLE);
             let why = match action {
-                "list" => "cannot be used",
+                _ if removal => "can be written, but nothing can be removed there",
+                "list" | "read" => "cannot be used",
                 _ => "cannot be written",
             };
+            let hint = if removal { Some(REMOVAL) } else { hint };
             let path = target.to_string().into();
             Error::Output { path, why: why.to_owned(), hint, source: Some(source) }
         }
@@ -66,12 +73,36 @@ fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
     }
 }
 
+/// What to do where objects cannot be removed.
+const REMOVAL: &str = "a run removes its lock and what it keeps for the next one: allow it to delete \
+                       there (s3:DeleteObject), and use a bucket without a retention policy";
+
+/// What the store said, with what is there and how to go on.
+fn with_hint(hint: &'static str) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Store { action, url, source, .. } => {
+            Error::Store { action, url, hint: Some(hint), source }
+        }
+        error => error,
+    }
+}
+
+/// The error of a run that fails to publish: that another run has its lock, if one has.
+fn or_lost(lock: &Lock, error: Error) -> Error {
+    match lock.confirm() {
+        Err(lost @ Error::LockLost { .. }) => lost,
+        _ => error,
+    }
+}
+
 /// Removes the control objects, the lock last. What is known of uploads that could not be aborted
-/// stays for the next run.
+/// stays for the next run, and so does what no run has put there.
 fn clear_control(control: &Remote, lock: Lock) -> Result<()> {
     let mine = format!("lease-{}", lock.token());
-    let stays =
-        |name: &String| name.starts_with("lock-") || name.starts_with("upload-") || *name == mine;
+    let stays = |name: &String| {
+        let kind = name.starts_with("lock-") || name.starts_with("upload-");
+        kind || *name == mine || !is_control_name(name)
+    };
     control.remove_all(control.names()?.into_iter().filter(|name| !stays(name)))?;
     lock.release()
 }

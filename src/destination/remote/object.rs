@@ -3,18 +3,34 @@
 //! Its control objects lie in `_NAME.partial/` beside it: the lock, and the id of its upload. Nothing
 //! appears under its name before that.
 
+use object_store::UpdateVersion;
+
 use super::{
     clear_control,
+    kept::has_digest,
     lock::{LEASE, Lock, Watch, check_unlocked},
+    names::{check_object_length, is_upload_name},
+    or_lost,
+    put::{Condition, is_same_e_tag, replaced},
     unusable,
     upload::{Upload, abort_journalled},
+    with_hint,
 };
 use crate::{
     destination::{PartFile, sidecar_name, tidied},
     error::{Error, Result},
-    location::{Location, Remote},
+    location::{Location, Remote, version},
     manifest::Manifest,
 };
+
+/// What to do when the object could not be made to appear.
+const UNPUBLISHED: &str = "nothing was published, and a single object starts over: mend the store or the \
+                           permission, then run the same command again; an export to a prefix can continue";
+/// What to do when the manifest of an object could not be put, or the one of the object before not
+/// removed.
+const NO_MANIFEST: &str = "the object is there and whole, but the manifest beside it is missing or is the \
+                           one of the object before: mend the store or the permission, then run the same \
+                           command again with --overwrite";
 
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -22,9 +38,19 @@ pub(crate) struct Object {
     target: Remote,
     control: Remote,
     overwrite: bool,
+    seen: Seen,
     /// None in a run that only looks.
     lock: Option<Lock>,
     upload: Option<Upload>,
+}
+
+/// What is there before the run, and is replaced only as long as it stays this.
+#[derive(Debug, Default)]
+struct Seen {
+    object: Option<UpdateVersion>,
+    manifest: Option<UpdateVersion>,
+    /// Whether the manifest is one of ours, of this very object.
+    describes: bool,
 }
 
 impl Object {
@@ -36,43 +62,68 @@ impl Object {
         sidecar: bool,
         only_look: bool,
     ) -> Result<Self> {
-        let control = target.sibling(&format!("_{}.partial", target.name()));
+        let control = target.sibling(&control_name(target.name()));
+        let longest = control.child("upload-01234567");
+        check_object_length(target, &[&longest, &target.sibling(&sidecar_name(target.name()))])?;
         let mut object = Self {
             location: location.clone(),
-            target: target.clone(),
-            control,
+            target: target.hurried(),
+            control: control.hurried(),
             overwrite,
+            seen: Seen::default(),
             lock: None,
             upload: None,
         };
-        // Also when there is nothing: a bucket that is not there, or is not ours, says so.
-        object.control.first_names().map_err(unusable(target))?;
-        object.check(sidecar)?;
-        if only_look {
-            check_unlocked(&object.control, target)?;
-        } else {
-            let lock = Lock::acquire(&object.control, target, LEASE).map_err(unusable(target))?;
-            if let Err(error) = object.check(sidecar) {
-                // Best effort: whatever stays is found to be over by the next run.
-                drop(lock.release());
-                return Err(error);
-            }
-            object.lock = Some(lock);
-        }
+        let looked = object.look_and_lock(sidecar, only_look);
+        object.lock = looked.map_err(unusable(target))?;
+        (object.target, object.control) = (target.clone(), control);
         Ok(object)
     }
 
-    /// Refuses to replace what is there, unless that was asked for.
-    fn check(&self, sidecar: bool) -> Result<()> {
-        if self.overwrite {
-            return Ok(());
+    fn look_and_lock(&mut self, sidecar: bool, only_look: bool) -> Result<Option<Lock>> {
+        // Also when there is nothing: a bucket that is not there, or is not ours, says so.
+        self.control.first_list()?;
+        self.look(sidecar)?;
+        if only_look {
+            check_unlocked(&self.control, &self.target)?;
+            return Ok(None);
         }
-        let manifest = self.sidecar();
-        for place in [Some(&self.target), sidecar.then_some(&manifest)].into_iter().flatten() {
-            if place.head()?.is_some() {
-                return Err(exists(place));
-            }
+        let lock = Lock::acquire(&self.control, &self.target, LEASE)?;
+        if let Err(error) = self.look(sidecar) {
+            // Best effort: whatever stays is found to be over by the next run.
+            drop(lock.release());
+            return Err(error);
         }
+        Ok(Some(lock))
+    }
+
+    /// Looks at what is there, and refuses to replace it unless that was asked for and it is ours.
+    fn look(&mut self, sidecar: bool) -> Result<()> {
+        let beside = self.sidecar();
+        self.seen = Seen::default();
+        self.seen.object = self.target.head()?.as_ref().map(version);
+        if self.seen.object.is_some() && !self.overwrite {
+            return Err(exists(&self.target));
+        }
+        let meta = beside.head()?;
+        if meta.is_some() && sidecar && !self.overwrite {
+            return Err(exists(&beside));
+        }
+        let Some(meta) = meta.filter(|_| self.overwrite) else { return Ok(()) };
+        self.seen.manifest = Some(version(&meta));
+        let found = beside.read_control()?;
+        let at = self.location.sibling(&sidecar_name(self.target.name()));
+        let manifest = found.and_then(|bytes| Manifest::parse(&bytes, &at).ok());
+        if manifest.is_none() && sidecar {
+            return Err(Error::Output {
+                path: beside.to_string().into(),
+                why: "is no manifest of an export".to_owned(),
+                hint: Some("only what an export wrote is replaced: move it, or give another URL"),
+                source: None,
+            });
+        }
+        let parts = manifest.map(|manifest| manifest.parts).unwrap_or_default();
+        self.seen.describes = matches!(&*parts, [part] if part.path == self.target.name());
         Ok(())
     }
 
@@ -89,8 +140,8 @@ impl Object {
         if self.upload.is_none() {
             self.lock()?.confirm()?;
             for name in self.control.names()? {
-                if name.starts_with("upload-") {
-                    abort_journalled(&self.control.child(&name))?;
+                if is_upload_name(&name) {
+                    abort_journalled(&self.control.child(&name), &self.target)?;
                 }
             }
         }
@@ -113,6 +164,7 @@ impl Object {
         let lock = self.lock.take().ok_or_else(not_open)?;
         let upload = self.upload.take().ok_or_else(not_open)?;
         let published = self.appear(&lock, &upload, sidecar);
+        let published = published.map_err(|error| or_lost(&lock, error));
         if published.is_err() {
             drop(upload.abort());
         }
@@ -120,20 +172,64 @@ impl Object {
         published
     }
 
+    /// The object first, then its manifest: until then the one of the object before stays.
     fn appear(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
-        let place = self.sidecar();
-        let beside = self.location.sibling(&sidecar_name(self.target.name()));
         lock.confirm()?;
-        if self.overwrite && matches!(Manifest::load(&beside), Ok(Some(_))) {
-            // It must not lie beside an object that it does not describe.
-            place.remove()?;
-            lock.confirm()?;
+        let condition = Condition::still(self.seen.object.clone());
+        if !upload.complete(&condition).map_err(with_hint(UNPUBLISHED))? {
+            return Err(self.overtaken(!self.overwrite));
         }
-        if !upload.complete(!self.overwrite)? {
-            return Err(exists(&self.target));
+        self.confirm(lock, upload, sidecar)?;
+        let place = self.sidecar();
+        match sidecar {
+            Some(manifest) => {
+                let condition = Condition::still(self.seen.manifest.clone());
+                let put = lock.watch().put(&place, manifest.to_json()?.into(), &condition);
+                if put.map_err(with_hint(NO_MANIFEST))?.is_none() {
+                    // Another run may have replaced the object, too, and then nothing of this one is
+                    // left.
+                    self.confirm(lock, upload, sidecar)?;
+                    return Err(with_hint(NO_MANIFEST)(replaced(&place)));
+                }
+            }
+            None if self.seen.describes => {
+                // It must not lie beside an object that it does not describe.
+                lock.watch().remove(&place).map_err(with_hint(NO_MANIFEST))?;
+            }
+            None => {}
         }
-        let Some(manifest) = sidecar else { return Ok(()) };
-        lock.watch().put(&place, manifest.to_json()?.into(), false).map(drop)
+        Ok(())
+    }
+
+    /// Looks whether the store has the object that was sent: by its ETag and, where that is not known or
+    /// is another, by its bytes. Without a manifest nothing is known of these, and the lock decides.
+    fn confirm(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
+        let Some(meta) = self.target.head()? else { return Err(self.overtaken(false)) };
+        let sent = upload.e_tag();
+        if sent.is_some() && is_same_e_tag(meta.e_tag.as_deref(), sent.as_deref()) {
+            return Ok(());
+        }
+        match sidecar.map(|manifest| &*manifest.parts) {
+            Some([part]) if has_digest(&self.target, &part.sha256)? => Ok(()),
+            Some(_) => Err(self.overtaken(false)),
+            None => lock.confirm(),
+        }
+    }
+
+    /// Something else has put an object where this run puts its own: a run that has taken over, or a
+    /// stranger. Where the name was to be free, that is what the error says.
+    fn overtaken(&self, was_free: bool) -> Error {
+        if was_free {
+            return exists(&self.target);
+        }
+        Error::Output {
+            path: self.target.to_string().into(),
+            why: "was replaced or removed while the export was at work".to_owned(),
+            hint: Some(
+                "something else writes there: look at what it is, then run the command again",
+            ),
+            source: None,
+        }
     }
 
     pub(in crate::destination) fn abandon(mut self) {
@@ -155,6 +251,10 @@ impl Object {
     fn lock(&self) -> Result<&Lock> {
         self.lock.as_ref().ok_or_else(not_open)
     }
+}
+
+fn control_name(name: &str) -> String {
+    format!("_{name}.partial")
 }
 
 fn exists(target: &Remote) -> Error {

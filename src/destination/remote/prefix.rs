@@ -21,18 +21,32 @@ use tempfile::TempDir;
 
 use super::{
     clear_control,
-    kept::{self, Begun, HEADER, Record, ids_name, json, record_name},
+    kept::{self, Begun, ETags, HEADER, Record, ids_name, json, record_name},
     lock::{LEASE, Lock, Watch, check_unlocked},
+    names::{check_prefix_length, is_control_name, is_ids_name},
+    or_lost,
+    put::{Condition, replaced},
     seen::{SUPERSEDED, Seen},
     unusable,
     upload::{Upload, abort_journalled},
+    with_hint,
 };
 use crate::{
     destination::{CONTROL, Header, Kept, PartFile, tidied},
     error::{Error, Result},
-    location::{Location, Remote},
-    manifest::{MANIFEST, Manifest, Part, SUCCESS},
+    location::{Listing, Location, Remote},
+    manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
 };
+
+/// What to do when the manifest could not be put.
+const UNPUBLISHED: &str = "nothing was published, but every part is there: mend the store or the \
+                           permission, then run the same command again; it fetches two pages and \
+                           publishes";
+/// What to do when `_SUCCESS` could not be put.
+const UNFINISHED: &str = "the manifest and every part are there, only _SUCCESS is missing: mend the \
+                          store or the permission, then run the same command again to write it";
+/// Attempts to write the plan before a run that lost its lock long ago.
+const ATTEMPTS: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct Prefix {
@@ -51,7 +65,8 @@ pub(crate) struct Prefix {
 struct Staged {
     lineage: String,
     open: Vec<Upload>,
-    parts: usize,
+    /// Of the finished parts that are written down.
+    e_tags: ETags,
     _ids: Option<TempDir>,
 }
 
@@ -64,71 +79,57 @@ impl Prefix {
         only_look: bool,
         temp_dir: PathBuf,
     ) -> Result<Self> {
+        check_prefix_length(target)?;
+        let hurried = target.hurried();
         let mut prefix = Self {
             location: location.clone(),
-            target: target.clone(),
-            control: target.child(CONTROL),
+            control: hurried.child(CONTROL),
+            target: hurried,
             overwrite,
             temp_dir,
             lock: None,
             staged: None,
         };
-        let names = target.first_names().map_err(unusable(target))?;
-        // A run that is at work is the better reason to refuse what it has written so far.
-        check_unlocked(&prefix.control, target)?;
-        prefix.check(&prefix.look(names)?)?;
-        if !only_look {
-            let lock = Lock::acquire(&prefix.control, target, LEASE).map_err(unusable(target))?;
-            // The holder may have published before it went.
-            if let Err(error) = prefix.look_and_check() {
-                // Best effort: whatever stays is found to be over by the next run.
-                drop(lock.release());
-                return Err(error);
-            }
-            prefix.lock = Some(lock);
-        }
+        let looked = prefix.look_and_lock(only_look);
+        prefix.lock = looked.map_err(unusable(target))?;
+        (prefix.target, prefix.control) = (target.clone(), target.child(CONTROL));
         Ok(prefix)
     }
 
+    fn look_and_lock(&self, only_look: bool) -> Result<Option<Lock>> {
+        let listing = self.target.first_list()?;
+        // A run that is at work is the better reason to refuse what it has written so far.
+        check_unlocked(&self.control, &self.target)?;
+        self.check(&self.look(listing)?)?;
+        if only_look {
+            return Ok(None);
+        }
+        let lock = Lock::acquire(&self.control, &self.target, LEASE)?;
+        // The holder may have published before it went.
+        if let Err(error) = self.look_and_check() {
+            // Best effort: whatever stays is found to be over by the next run.
+            drop(lock.release());
+            return Err(error);
+        }
+        Ok(Some(lock))
+    }
+
     fn look_and_check(&self) -> Result<Seen> {
-        let seen = self.look(self.target.names()?)?;
+        let seen = self.look(self.target.list()?)?;
         self.check(&seen)?;
         Ok(seen)
     }
 
-    fn look(&self, names: Vec<String>) -> Result<Seen> {
-        Seen::look(&self.location, &self.control, names)
+    fn look(&self, listing: Listing) -> Result<Seen> {
+        Seen::look(&self.location, &self.target, listing)
     }
 
     /// Refuses a prefix that must not be replaced.
     fn check(&self, seen: &Seen) -> Result<()> {
-        let refuse = |why: &str, hint| {
-            let (path, why) = (self.location.to_path(), why.to_owned());
+        seen.refusal(self.overwrite).map_or(Ok(()), |(why, hint)| {
+            let path = self.location.to_path();
             Err(Error::Output { path, why, hint: Some(hint), source: None })
-        };
-        let known = |name: &String| {
-            let ours = seen.manifest.is_some() && [MANIFEST, SUCCESS].contains(&name.as_str());
-            name == CONTROL || ours || seen.is_listed(name) || seen.is_ours(name)
-        };
-        let foreign = seen.names.iter().find(|name| !known(name));
-        let is_export = seen.manifest.is_some();
-        if !self.overwrite && (foreign.is_some() || (is_export && !seen.is_unfinished())) {
-            return refuse(
-                "exists already and is not empty",
-                "give --overwrite to replace an export, or another URL",
-            );
-        }
-        match foreign {
-            None => Ok(()),
-            Some(_) if !is_export => refuse(
-                "is not an export: it has no manifest of ours",
-                "only an empty prefix or an earlier export is replaced; give another URL",
-            ),
-            Some(name) => refuse(
-                &format!("holds {name:?}, which its manifest does not list"),
-                "only what an export wrote is replaced: move the object, or give another URL",
-            ),
-        }
+        })
     }
 
     pub(in crate::destination) fn resume(
@@ -138,12 +139,12 @@ impl Prefix {
     ) -> Result<Vec<Kept>> {
         let token = self.lock()?.token().to_owned();
         self.lock()?.confirm()?;
-        let mut seen = self.look(self.target.names()?)?;
+        let mut seen = self.look(self.target.list()?)?;
         // While an old export is replaced, `_SUCCESS` may be of that one.
         let succeeded = seen.has_success() && seen.superseded.is_empty();
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
-        let mut kept = Vec::new();
+        let (mut kept, mut e_tags) = (Vec::new(), ETags::new());
         if let Some(begun) = kept::begun(&self.control)?.filter(|_| !restart) {
             let records = kept::records(&self.control, &seen.control, &begun.lineage)?;
             let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
@@ -164,7 +165,7 @@ impl Prefix {
                 }
                 None => {
                     lineage = begun.lineage;
-                    kept = kept::still_whole(&self.target, &self.control, records)?;
+                    (kept, e_tags) = kept::still_whole(&self.target, &self.control, records)?;
                 }
             }
         }
@@ -173,18 +174,29 @@ impl Prefix {
         self.control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
             lineage = token;
-            let begun = Begun { lineage: lineage.clone(), header: header.clone() };
-            self.control.child(HEADER).write(&json(&begun)?)?;
+            self.begin(&Begun { lineage: lineage.clone(), header: header.clone() })?;
         }
-        let parts = kept.len();
-        self.staged = Some(Staged { lineage, open: Vec::new(), parts, _ids: ids });
+        self.staged = Some(Staged { lineage, open: Vec::new(), e_tags, _ids: ids });
         Ok(kept)
+    }
+
+    /// Writes the plan down. The one that is there by now was sent by a run that has lost its lock.
+    fn begin(&self, begun: &Begun) -> Result<()> {
+        let (lock, place, json) = (self.lock()?, self.control.child(HEADER), json(begun)?);
+        for _ in 0..ATTEMPTS {
+            if lock.watch().put(&place, json.clone().into(), &Condition::Free)?.is_some() {
+                return Ok(());
+            }
+            lock.confirm()?;
+            lock.watch().remove(&place)?;
+        }
+        Err(replaced(&place))
     }
 
     /// Ends what a run that is gone was in the middle of: uploads, and the removal of an old export.
     fn tidy(&self, seen: &mut Seen) -> Result<()> {
         for name in seen.control.iter().filter(|name| name.starts_with("upload-")) {
-            abort_journalled(&self.control.child(name))?;
+            self.abort_upload(name)?;
         }
         if !seen.superseded.is_empty() {
             let switched = !seen.superseded.iter().any(|name| seen.is_listed(name));
@@ -195,6 +207,19 @@ impl Prefix {
             seen.superseded.clear();
         }
         Ok(())
+    }
+
+    /// Ends the upload of a run that is gone. Its own name says what it can have uploaded: a part, or ids.
+    fn abort_upload(&self, name: &str) -> Result<()> {
+        let of = name.strip_prefix("upload-").unwrap_or_default();
+        let place = if is_part_name(of) {
+            self.target.child(of)
+        } else if is_ids_name(of) {
+            self.control.child(of)
+        } else {
+            return Ok(());
+        };
+        abort_journalled(&self.control.child(name), &place)
     }
 
     /// Removes everything that runs before this one left, but for the kept parts.
@@ -209,7 +234,10 @@ impl Prefix {
         let stale = |name: &&String| {
             // With the uploads that could not be aborted.
             let runs = ["run-", "lock-", "upload-"].iter().any(|kind| name.starts_with(kind));
-            !runs && **name != format!("lease-{token}") && !records.contains(*name)
+            is_control_name(name)
+                && !runs
+                && **name != format!("lease-{token}")
+                && !records.contains(*name)
         };
         self.control.remove_all(seen.control.iter().filter(stale).cloned())?;
         self.remove_parts(seen, |name| parts.contains(name))
@@ -272,20 +300,15 @@ impl Prefix {
         self.lock()?.check()?;
         let place = self.target.child(&part.path);
         let meta = place.head()?.filter(|meta| meta.size == part.bytes);
-        let Some(meta) = meta else {
-            return Err(Error::Store {
-                action: "write",
-                url: place.to_string(),
-                hint: Some("does something else write to this prefix or remove from it?"),
-                source: "what the store has is not what was sent".into(),
-            });
-        };
+        let Some(meta) = meta else { return Err(replaced(&place)) };
         let (control, staged) = (self.control.clone(), self.staged()?);
+        let upload = staged.open.iter().find(|upload| upload.target().path() == place.path());
+        let e_tag = upload.and_then(Upload::e_tag).or(meta.e_tag);
         staged.open.clear();
         let kept = Kept { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
-        let record = Record { lineage: staged.lineage.clone(), kept, e_tag: meta.e_tag };
+        let record = Record { lineage: staged.lineage.clone(), kept, e_tag };
         control.child(&record_name(&part.path)).write(&json(&record)?)?;
-        staged.parts += 1;
+        staged.e_tags.insert(part.path.clone(), record.e_tag);
         Ok(())
     }
 
@@ -294,6 +317,7 @@ impl Prefix {
         let seen = match self.appear(&lock, manifest) {
             Ok(seen) => seen,
             Err(error) => {
+                let error = or_lost(&lock, error);
                 // Best effort: what was finished stays for the next run.
                 drop(lock.release());
                 return Err(error);
@@ -313,6 +337,11 @@ impl Prefix {
     fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<Seen> {
         // Somebody may have put something there in the meantime.
         let mut seen = self.look_and_check()?;
+        let staged = self.staged.as_ref().ok_or_else(not_open)?;
+        let mut e_tags = staged.e_tags.clone();
+        // A part that is not written down, because a limit has cut its last page.
+        e_tags.extend(staged.open.iter().map(|it| (it.target().name().to_owned(), it.e_tag())));
+        kept::compare(&self.target, &seen.objects, &manifest.parts, &e_tags)?;
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
         let old = seen.manifest.iter().flat_map(|manifest| &manifest.parts);
         let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
@@ -322,7 +351,10 @@ impl Prefix {
         }
         lock.confirm()?;
         let (watch, place) = (lock.watch(), self.target.child(MANIFEST));
-        if !watch.put(&place, manifest.to_json()?.into(), seen.manifest.is_none())? {
+        // Another run that has taken over since, and published, is not replaced.
+        let condition = Condition::still(seen.version.clone());
+        let put = watch.put(&place, manifest.to_json()?.into(), &condition);
+        if put.map_err(with_hint(UNPUBLISHED))?.is_none() {
             return Err(Error::Output {
                 path: self.location.to_path(),
                 why: "another export has appeared there".to_owned(),
@@ -330,7 +362,8 @@ impl Prefix {
                 source: None,
             });
         }
-        watch.put(&self.target.child(SUCCESS), Bytes::new(), false)?;
+        let put = watch.put(&self.target.child(SUCCESS), Bytes::new(), &Condition::Any);
+        put.map_err(with_hint(UNFINISHED))?;
         Ok(seen)
     }
 
@@ -354,16 +387,17 @@ impl Prefix {
             // Best effort, here and below: the next run takes over whatever stays.
             drop(upload.abort());
         }
-        drop(match staged.parts {
+        let parts = staged.e_tags.len();
+        drop(match parts {
             _ if lost => Ok(()),
             0 => self.look_and_clear(lock),
             _ => lock.release(),
         });
-        if lost { 0 } else { staged.parts }
+        if lost { 0 } else { parts }
     }
 
     fn look_and_clear(&self, lock: Lock) -> Result<()> {
-        let seen = self.look(self.target.names()?)?;
+        let seen = self.look(self.target.list()?)?;
         if seen.is_unfinished() {
             // Without what is known of the runs that wrote it, none could finish it.
             return lock.release();
@@ -374,9 +408,10 @@ impl Prefix {
 
     /// Takes back a manifest that was published without coming to the end: its parts are strays then.
     pub(super) fn retract(&self) -> Result<()> {
-        if self.look(self.target.names()?)?.is_unfinished() {
-            self.lock()?.confirm()?;
-            self.target.child(MANIFEST).remove()?;
+        if self.look(self.target.list()?)?.is_unfinished() {
+            let lock = self.lock()?;
+            lock.confirm()?;
+            lock.watch().remove(&self.target.child(MANIFEST))?;
         }
         Ok(())
     }
@@ -388,7 +423,7 @@ impl Prefix {
         for upload in &staged.open {
             upload.abort()?;
         }
-        let seen = self.look(self.target.names()?)?;
+        let seen = self.look(self.target.list()?)?;
         self.drop_all_but(&seen, &[])
     }
 

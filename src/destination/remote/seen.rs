@@ -1,12 +1,14 @@
 //! What lies at a prefix: whose it is, and what may be removed. Changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use object_store::{ObjectMeta, UpdateVersion};
 
 use crate::{
     destination::CONTROL,
     error::{Error, Result},
-    location::{Location, Remote},
-    manifest::{MANIFEST, Manifest, SUCCESS},
+    location::{Listing, Location, Remote},
+    manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
 /// Names what goes away once the new manifest is there.
@@ -15,39 +17,107 @@ pub(super) const SUPERSEDED: &str = "superseded.json";
 /// What lies at the prefix.
 pub(super) struct Seen {
     pub(super) names: Vec<String>,
+    /// What the listing says of each object.
+    pub(super) objects: BTreeMap<String, ObjectMeta>,
     pub(super) control: Vec<String>,
     pub(super) manifest: Option<Manifest>,
+    /// The version of the manifest that was read.
+    pub(super) version: Option<UpdateVersion>,
+    /// Parts' names, and nothing else.
     pub(super) superseded: BTreeSet<String>,
 }
 
 impl Seen {
     /// Looks at everything there but the parts themselves.
-    pub(super) fn look(location: &Location, control: &Remote, names: Vec<String>) -> Result<Self> {
+    pub(super) fn look(location: &Location, target: &Remote, listing: Listing) -> Result<Self> {
+        let Listing { names, objects } = listing;
         let has = |name: &str| names.iter().any(|other| other == name);
-        let manifest = if has(MANIFEST) {
-            match Manifest::load(&location.child(MANIFEST)) {
+        let manifest = target.child(MANIFEST);
+        let found = if has(MANIFEST) { manifest.read_versioned()? } else { None };
+        let (manifest, version) = match found {
+            None => (None, None),
+            Some(found) => match Manifest::parse(&found.bytes, &location.child(MANIFEST)) {
+                Ok(manifest) => (Some(manifest), Some(found.version)),
                 // Foreign: what it lists is unknown, and it is found among the names.
-                Err(Error::Damaged { .. }) => None,
-                manifest => manifest?,
-            }
-        } else {
-            None
+                Err(Error::Damaged { .. }) => (None, None),
+                Err(error) => return Err(error),
+            },
         };
+        let control = target.child(CONTROL);
         let superseded = control.child(SUPERSEDED);
         let control = if has(CONTROL) { control.names()? } else { Vec::new() };
         let superseded = if control.iter().any(|name| name == SUPERSEDED) {
-            superseded.read()?.and_then(|json| serde_json::from_slice(&json).ok())
+            let json = superseded.read_control()?;
+            json.and_then(|json| serde_json::from_slice::<BTreeSet<String>>(&json).ok())
         } else {
             None
         };
-        Ok(Self { names, control, manifest, superseded: superseded.unwrap_or_default() })
+        let mut superseded = superseded.unwrap_or_default();
+        superseded.retain(|name| is_part_name(name));
+        Ok(Self { names, objects, control, manifest, version, superseded })
+    }
+
+    /// Why this prefix must not be replaced, with what to do about it.
+    pub(super) fn refusal(&self, overwrite: bool) -> Option<(String, &'static str)> {
+        let known = |name: &String| {
+            let ours = self.manifest.is_some() && [MANIFEST, SUCCESS].contains(&name.as_str());
+            let listed = self.is_listed(name) || self.is_ours(name);
+            let part = listed && self.objects.contains_key(name);
+            name == CONTROL || ours || part || is_desktop_file(name)
+        };
+        let foreign = self.names.iter().find(|name| !known(name));
+        let is_export = self.manifest.is_some();
+        if !overwrite && (foreign.is_some() || (is_export && !self.is_unfinished())) {
+            return Some((
+                "exists already and is not empty".to_owned(),
+                "give --overwrite to replace an export, or another URL",
+            ));
+        }
+        if let Some(refusal) = self.wrong_part() {
+            return Some(refusal);
+        }
+        match foreign {
+            None => None,
+            Some(_) if !is_export => Some((
+                "is not an export: it has no manifest of ours".to_owned(),
+                "only an empty prefix or an earlier export is replaced; give another URL",
+            )),
+            Some(name) => Some((
+                format!("holds {name:?}, which its manifest does not list"),
+                "only what an export wrote is replaced: move the object, or give another URL",
+            )),
+        }
+    }
+
+    /// What the manifest lists and no export wrote: replacing the export would remove it.
+    fn wrong_part(&self) -> Option<(String, &'static str)> {
+        let hint = "only what an export wrote is replaced: move the object, or give another URL";
+        if self.is_unfinished() {
+            // All of it is ours by its token, whatever became of it.
+            return None;
+        }
+        self.manifest.iter().flat_map(|manifest| &manifest.parts).find_map(|part| {
+            let name = &part.path;
+            if !is_part_name(name) {
+                return Some((
+                    format!("its manifest lists {name:?}, which is no part of an export"),
+                    "no export wrote that manifest, or it was changed since: give another URL",
+                ));
+            }
+            // A part that is not there takes nothing along.
+            let meta = self.objects.get(name)?;
+            (meta.size != part.bytes).then(|| {
+                let (size, bytes) = (meta.size, part.bytes);
+                (format!("holds {name:?} with {size} bytes, where its manifest says {bytes}"), hint)
+            })
+        })
     }
 
     /// Whether a run that did not come to its end has written it, or was about to remove it.
     pub(super) fn is_ours(&self, name: &str) -> bool {
         let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
         let run = |token: &str| self.control.contains(&format!("run-{token}"));
-        token().is_some_and(run) || self.superseded.contains(name)
+        is_part_name(name) && (token().is_some_and(run) || self.superseded.contains(name))
     }
 
     pub(super) fn is_listed(&self, name: &str) -> bool {

@@ -8,17 +8,21 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use object_store::{MultipartId, PutPayload, multipart::PartId, path::Path};
+use object_store::{MultipartId, ObjectMeta, PutPayload, multipart::PartId, path::Path};
 use serde::{Deserialize, Serialize};
-use tokio::{select, task::JoinHandle};
+use tokio::{select, task::JoinHandle, time};
 
-use super::lock::Watch;
+use super::{
+    lock::Watch,
+    put::{Appeared, Condition, replaced},
+};
 use crate::{
     error::{Error, Result, causes},
-    location::{Remote, spawn, wait},
+    location::{Remote, is_unanswered, spawn, wait},
 };
 
 /// One block of an upload. All are of the same size, which some stores insist on.
@@ -27,6 +31,12 @@ const BLOCK: usize = 8 << 20;
 const IN_FLIGHT: usize = 2;
 /// Blocks of an object, as S3 and Google have it.
 const BLOCKS: usize = 10_000;
+
+/// How often it is looked whether an object is there whose completion was not answered. S3 can take
+/// minutes to put many blocks together.
+const LOOKS: usize = 10;
+/// The time between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// What is written down about an upload that has begun.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +66,8 @@ struct Shared {
     blocks: usize,
     in_flight: VecDeque<JoinHandle<object_store::Result<PartId>>>,
     parts: Vec<PartId>,
+    /// What the store calls the bytes, once they have appeared.
+    e_tag: Option<String>,
     over: bool,
 }
 
@@ -78,6 +90,7 @@ impl Upload {
             blocks: 0,
             in_flight: VecDeque::new(),
             parts: Vec::new(),
+            e_tag: None,
             over: false,
         };
         Self { shared: Arc::new(Mutex::new(shared)), target }
@@ -105,16 +118,23 @@ impl Upload {
                 shared.land()?;
             }
         }
-        if shared.appears_when_closed { shared.complete(false).map(drop) } else { Ok(()) }
+        if shared.appears_when_closed && !shared.complete(&Condition::Any)? {
+            return Err(replaced(&shared.target));
+        }
+        Ok(())
     }
 
-    /// Makes it appear, after it was closed. `false`: there is one already, and it was to be new.
-    pub(super) fn complete(&self, new: bool) -> Result<bool> {
-        let mut shared = self.shared();
-        if new && shared.id.is_some() && shared.target.head()?.is_some() {
-            return Ok(false);
-        }
-        shared.complete(new)
+    /// Makes it appear, after it was closed. `false`: the condition does not hold.
+    ///
+    /// No condition can be given to the request that completes an upload of several blocks: it is
+    /// looked at right before, and what another run completes between the two requests is replaced.
+    pub(super) fn complete(&self, condition: &Condition) -> Result<bool> {
+        self.shared().complete(condition)
+    }
+
+    /// What the store calls the bytes, once they have appeared.
+    pub(super) fn e_tag(&self) -> Option<String> {
+        self.shared().e_tag.clone()
     }
 
     /// Gives it up; nothing of it stays with the store.
@@ -212,18 +232,16 @@ impl Shared {
         Ok(())
     }
 
-    fn complete(&mut self, new: bool) -> Result<bool> {
+    fn complete(&mut self, condition: &Condition) -> Result<bool> {
         if self.over || self.watch.is_stopped() {
             return Err(self.watch.error());
         }
-        if let Some(id) = self.id.clone() {
-            let (store, path) = self.target.target()?;
-            let parts = std::mem::take(&mut self.parts);
-            let complete = async move { store.complete_multipart(&path, &id, parts).await };
-            self.watch.guard(complete)?.map_err(|error| self.failed(&error))?;
-        } else if !self.watch.put(&self.target, self.block.concat().into(), new)? {
-            return Ok(false);
-        }
+        let appeared = match self.id.clone() {
+            Some(id) => self.complete_blocks(id, condition)?,
+            None => self.watch.put(&self.target, self.block.concat().into(), condition)?,
+        };
+        let Some(Appeared { e_tag }) = appeared else { return Ok(false) };
+        self.e_tag = e_tag;
         self.over = true;
         self.block.clear();
         if self.id.take().is_some() {
@@ -232,20 +250,78 @@ impl Shared {
         Ok(true)
     }
 
+    fn complete_blocks(
+        &mut self,
+        id: MultipartId,
+        condition: &Condition,
+    ) -> Result<Option<Appeared>> {
+        let before = match condition {
+            Condition::Any => None,
+            _ if !condition.holds(&self.target)? => return Ok(None),
+            _ => self.target.head()?,
+        };
+        let (store, path) = self.target.target()?;
+        let parts = std::mem::take(&mut self.parts);
+        let complete = async move { store.complete_multipart(&path, &id, parts).await };
+        let completed = self.watch.guard(complete)?;
+        // What an error says depends on the store: some refuse a request that they have served already
+        // and that was sent again because its answer was lost. What is there decides.
+        let e_tag = match completed {
+            Ok(put) => put.e_tag,
+            Err(error) if self.has_arrived(before.as_ref(), &error)? => None,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        if !matches!(condition, Condition::Any) {
+            let meta = self.target.head()?;
+            if meta.is_none_or(|meta| meta.size != self.bytes) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Appeared { e_tag }))
+    }
+
+    /// Whether an object of this length is there after all, when the request that makes it appear has
+    /// failed. A store may still be at work on a request that it has not answered.
+    fn has_arrived(
+        &self,
+        before: Option<&ObjectMeta>,
+        error: &object_store::Error,
+    ) -> Result<bool> {
+        let looks = if is_unanswered(error) { LOOKS } else { 1 };
+        let same = |now: &ObjectMeta, before: &ObjectMeta| {
+            (&before.e_tag, before.last_modified) == (&now.e_tag, now.last_modified)
+        };
+        for look in 0..looks {
+            if look > 0 {
+                self.watch.guard(async { time::sleep(LOOK_EVERY).await })?;
+            }
+            // A store that does not answer this either has nothing to say.
+            let Ok(now) = self.target.head() else { return Ok(false) };
+            let now = now.filter(|now| now.size == self.bytes);
+            if now.is_some_and(|now| before.is_none_or(|before| !same(&now, before))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn failed(&self, error: &object_store::Error) -> Error {
         self.target.failed("write", error)
     }
 }
 
-/// Aborts what a run that is gone has begun. What the store does not let go of stays written down, and
-/// keeps no run from going on.
-pub(super) fn abort_journalled(journal: &Remote) -> Result<()> {
-    if let Some(json) = journal.read()?
+/// Aborts the upload to this place that a run that is gone has begun. What the store does not let go of
+/// stays written down, and keeps no run from going on. An upload to another place, which a journal of
+/// ours cannot name, is left alone.
+pub(super) fn abort_journalled(journal: &Remote, place: &Remote) -> Result<()> {
+    if let Some(json) = journal.read_control()?
         && let Ok(begun) = serde_json::from_slice::<Begun>(&json)
-        && let Ok(path) = Path::parse(&begun.path)
-        && abort(journal, &path, begun.id).is_err()
     {
-        return Ok(());
+        if begun.path != place.path().as_ref() {
+            tracing::warn!("{journal} names an upload elsewhere: it is left alone");
+        } else if abort(journal, place.path(), begun.id).is_err() {
+            return Ok(());
+        }
     }
     journal.remove()
 }

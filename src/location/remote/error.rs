@@ -6,7 +6,7 @@ use object_store::Error as StoreError;
 
 use super::Store;
 
-pub(super) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
+pub(crate) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
                                       endpoint=…), the region and the network";
 
 /// What URLs of the services have in them that are asked when there are no credentials.
@@ -83,6 +83,29 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
         None
     };
     Trouble { why, hint }
+}
+
+/// Whether the store does not know conditional puts: it said so, or the options say so.
+pub(crate) fn is_unsupported(error: &StoreError) -> bool {
+    let all = chain(error);
+    matches!(error, StoreError::NotImplemented { .. } | StoreError::NotSupported { .. })
+        || all.contains("501 Not Implemented")
+        || matches!(element(&all, "Code"), Some("NotImplemented"))
+}
+
+/// Whether the answer to a request is not known: it may have been served, or be served still.
+pub(crate) fn is_unanswered(error: &StoreError) -> bool {
+    use object_store::client::HttpError;
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<HttpError>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    ["500 ", "502 ", "503 ", "504 "]
+        .iter()
+        .any(|status| chain(error).contains(&format!("status code: {status}")))
 }
 
 /// All that the error and its causes say.

@@ -5,11 +5,11 @@ mod file;
 mod runtime;
 mod store;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{
-    GetOptions, ListResult, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, path::Path,
+    GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, UpdateVersion, path::Path,
 };
 use tokio::time;
 use url::Url;
@@ -17,20 +17,30 @@ use url::Url;
 use self::error::explain;
 use self::store::Store;
 pub(crate) use self::{
+    error::{UNREACHABLE, is_unanswered, is_unsupported},
     file::RemoteFile,
     runtime::{spawn, wait},
     store::Backend,
 };
 use super::{Opened, PlaceEntry, StorageOptions};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, human},
     urls::quotable,
 };
 
 /// How long the first request of a run may take, its retries included.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Requests that remove objects at once.
+/// How long each other request before the first page may take, its retries included. Longer than the
+/// retries of [`store`] last, so that a store that asks to slow down is not given up.
+const CHECK: Duration = Duration::from_secs(30);
+/// How long a listing may take, all of its pages together: some stores have sent the same page for ever.
+const LISTING: Duration = Duration::from_secs(600);
+/// Requests for single objects at once.
 const AT_ONCE: usize = 8;
+/// Bytes of an object that is read whole. A manifest of 500,000 parts has 170 MB.
+const WHOLE: u64 = 256 << 20;
+/// Bytes of an object that runs keep for themselves. The names of 200,000 superseded parts have 10 MB.
+const CONTROL_OBJECT: u64 = 16 << 20;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
@@ -38,6 +48,36 @@ pub(crate) struct Remote {
     path: Path,
     /// As it was typed.
     text: Arc<str>,
+    /// How long one request may take, its retries included; `None`: as long as the retries last.
+    limit: Option<Duration>,
+}
+
+/// What lies directly at a prefix.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Objects and folders, sorted.
+    pub(crate) names: Vec<String>,
+    /// What the listing says of the objects, by name.
+    pub(crate) objects: BTreeMap<String, ObjectMeta>,
+}
+
+/// The content of an object, with what a conditional put needs to replace this version and no other.
+#[derive(Debug)]
+pub(crate) struct Versioned {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) version: UpdateVersion,
+}
+
+/// What a bounded read found.
+enum Found {
+    Nothing,
+    TooLarge(u64),
+    Whole(Versioned),
+}
+
+/// What names this version of an object.
+pub(crate) fn version(meta: &ObjectMeta) -> UpdateVersion {
+    UpdateVersion { e_tag: meta.e_tag.clone(), version: meta.version.clone() }
 }
 
 impl Remote {
@@ -54,14 +94,25 @@ impl Remote {
             ));
         }
         let path = Path::from_url_path(url.path()).map_err(|error| wrong(&error.to_string()))?;
-        Ok(Self { store: Arc::new(Store::new(url, options)?), path, text: text.into() })
+        let store = Arc::new(Store::new(url, options)?);
+        Ok(Self { store, path, text: text.into(), limit: None })
     }
 
     #[cfg(test)]
     pub(crate) fn in_memory(path: &str) -> Self {
         let store = Store::over(Arc::new(object_store::memory::InMemory::new()));
         let text = format!("s3://memory/{path}").into();
-        Self { store: Arc::new(store), path: Path::parse(path).expect("a path"), text }
+        Self { store: Arc::new(store), path: Path::parse(path).expect("a path"), text, limit: None }
+    }
+
+    /// The same place for checks before the first page: each request ends within [`CHECK`].
+    pub(crate) fn hurried(&self) -> Self {
+        Self { limit: Some(CHECK), ..self.clone() }
+    }
+
+    /// The same place for the work itself: each request takes as long as its retries last.
+    pub(crate) fn unhurried(&self) -> Self {
+        Self { limit: None, ..self.clone() }
     }
 
     pub(crate) fn child(&self, name: &str) -> Self {
@@ -81,7 +132,7 @@ impl Remote {
     /// The names that we give are plain; one that a listing gave comes back as it was.
     fn with(&self, path: &str, text: Arc<str>) -> Self {
         let path = Path::parse(path).unwrap_or_else(|_| Path::from(path));
-        Self { store: self.store.clone(), path, text }
+        Self { path, text, ..self.clone() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -108,25 +159,109 @@ impl Remote {
         }
     }
 
+    /// Makes a request and waits for it, for as long as this place allows.
+    fn ask<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        request: impl Future<Output = object_store::Result<T>> + Send + 'static,
+    ) -> Result<object_store::Result<T>> {
+        let Some(limit) = self.limit else { return wait(request) };
+        // The timer must be made on the runtime, which the calling thread need not know.
+        let request = async move { time::timeout(limit, request).await };
+        wait(request)?.map_err(|_| Error::Store {
+            action,
+            url: self.text.to_string(),
+            hint: Some(UNREACHABLE),
+            source: format!("no answer in {}", human(limit)).into(),
+        })
+    }
+
     /// What the store says about the object; `None` if there is none.
     pub(crate) fn head(&self) -> Result<Option<ObjectMeta>> {
         let (store, path) = self.target()?;
-        match wait(async move { store.head(&path).await })? {
+        match self.ask("read", async move { store.head(&path).await })? {
             Ok(meta) => Ok(Some(meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("read", &error)),
         }
     }
 
+    /// What the store says about objects in it, several requests at a time; `None` for those that are
+    /// not there.
+    pub(crate) fn heads(
+        &self,
+        names: impl IntoIterator<Item = String>,
+    ) -> Result<BTreeMap<String, Option<ObjectMeta>>> {
+        let (store, _) = self.target()?;
+        let places: Vec<_> = names.into_iter().map(|name| (self.child(&name), name)).collect();
+        let heads = stream::iter(places).map(move |(place, name)| {
+            let store = store.clone();
+            async move {
+                match store.head(&place.path).await {
+                    Ok(meta) => Ok((name, Some(meta))),
+                    Err(object_store::Error::NotFound { .. }) => Ok((name, None)),
+                    Err(error) => Err(place.failed("read", &error)),
+                }
+            }
+        });
+        wait(heads.buffer_unordered(AT_ONCE).try_collect())?
+    }
+
+    /// The whole object, unless it is missing.
+    ///
+    /// # Errors
+    /// When it has more bytes than [`WHOLE`].
     pub(crate) fn read(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.read_versioned()?.map(|found| found.bytes))
+    }
+
+    /// As [`read`](Self::read), with the version that was read.
+    pub(crate) fn read_versioned(&self) -> Result<Option<Versioned>> {
+        match self.read_within(WHOLE)? {
+            Found::Nothing => Ok(None),
+            Found::Whole(found) => Ok(Some(found)),
+            Found::TooLarge(bytes) => Err(Error::Store {
+                action: "read",
+                url: self.text.to_string(),
+                hint: None,
+                source: format!("it has {bytes} bytes; at most {WHOLE} are read").into(),
+            }),
+        }
+    }
+
+    /// An object that runs keep for themselves. One that is larger than any of theirs comes back empty,
+    /// as one that nobody can parse.
+    pub(crate) fn read_control(&self) -> Result<Option<Vec<u8>>> {
+        Ok(match self.read_within(CONTROL_OBJECT)? {
+            Found::Nothing => None,
+            Found::Whole(found) => Some(found.bytes),
+            Found::TooLarge(bytes) => {
+                tracing::warn!("{self} has {bytes} bytes: no run of ours wrote it, it is ignored");
+                Some(Vec::new())
+            }
+        })
+    }
+
+    /// Whether the object holds these bytes.
+    pub(crate) fn holds(&self, bytes: &[u8]) -> Result<bool> {
+        let found = self.read_within(bytes.len() as u64)?;
+        Ok(matches!(found, Found::Whole(found) if found.bytes == bytes))
+    }
+
+    /// Reads an object of at most so many bytes; of a larger one only the head.
+    fn read_within(&self, limit: u64) -> Result<Found> {
         let (store, path) = self.target()?;
         let read = async move {
             let found = store.get_opts(&path, GetOptions::default()).await?;
-            found.bytes().await
+            if found.meta.size > limit {
+                return Ok(Found::TooLarge(found.meta.size));
+            }
+            let version = version(&found.meta);
+            Ok(Found::Whole(Versioned { bytes: found.bytes().await?.into(), version }))
         };
-        match wait(read)? {
-            Ok(bytes) => Ok(Some(bytes.into())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
+        match self.ask("read", read)? {
+            Ok(found) => Ok(found),
+            Err(object_store::Error::NotFound { .. }) => Ok(Found::Nothing),
             Err(error) => Err(self.failed("read", &error)),
         }
     }
@@ -134,76 +269,73 @@ impl Remote {
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         let (store, path) = self.target()?;
         let payload = PutPayload::from(bytes.to_vec());
-        let put = wait(async move { store.put(&path, payload).await })?;
+        let put = self.ask("write", async move { store.put(&path, payload).await })?;
         put.map(drop).map_err(|error| self.failed("write", &error))
     }
 
     /// Writes it if there is nothing of this name, whatever else happens at the same time; `false` if
-    /// there is.
+    /// there is. In a store without conditional puts it looks first, and two that look at the same
+    /// time both write.
     pub(crate) fn create(&self, bytes: &[u8]) -> Result<bool> {
         let (store, path) = self.target()?;
         let payload = PutPayload::from(bytes.to_vec());
         let put = async move { store.put_opts(&path, payload, PutMode::Create.into()).await };
-        match wait(put)? {
+        match self.ask("write", put)? {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) if is_unsupported(&error) => {
+                let free = self.head()?.is_none();
+                if free {
+                    self.write(bytes)?;
+                }
+                Ok(free)
+            }
             Err(error) => Err(self.failed("write", &error)),
         }
     }
 
     pub(crate) fn names(&self) -> Result<Vec<String>> {
-        let (store, path) = self.target()?;
-        self.listed(wait(async move { store.list_with_delimiter(Some(&path)).await })?)
+        Ok(self.list()?.names)
     }
 
+    /// As [`names`](Self::names), with the size of each object.
     pub(crate) fn entries(&self) -> Result<Vec<PlaceEntry>> {
-        let (store, path) = self.target()?;
-        let listed = wait(async move { store.list_with_delimiter(Some(&path)).await })?;
-        let listed = listed.map_err(|error| self.failed("list", &error))?;
-        let entry = |path: &Path, size: Option<u64>, kind| {
-            let name = path.filename().filter(|_| *path != self.path)?.to_owned();
-            Some(PlaceEntry { name, size, kind })
+        let Listing { names, objects } = self.list()?;
+        let entry = |name: String| match objects.get(&name) {
+            Some(object) => PlaceEntry { name, size: Some(object.size), kind: "an object" },
+            None => PlaceEntry { name, size: None, kind: "a folder" },
         };
-        let objects = listed.objects.iter();
-        let objects = objects.map(|it| entry(&it.location, Some(it.size), "an object"));
-        let folders = listed.common_prefixes.iter().map(|path| entry(path, None, "a folder"));
-        let mut entries: Vec<PlaceEntry> = objects.chain(folders).flatten().collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+        Ok(names.into_iter().map(entry).collect())
     }
 
-    fn listed(&self, listed: object_store::Result<ListResult>) -> Result<Vec<String>> {
+    /// What lies directly in it; empty if nothing does.
+    pub(crate) fn list(&self) -> Result<Listing> {
+        let (store, path) = self.target()?;
+        let bounded = Self { limit: self.limit.or(Some(LISTING)), ..self.clone() };
+        let listed =
+            bounded.ask("list", async move { store.list_with_delimiter(Some(&path)).await })?;
         let listed = listed.map_err(|error| self.failed("list", &error))?;
-        let objects = listed.objects.iter().map(|object| &object.location);
-        let mut names: Vec<String> = objects
-            .chain(&listed.common_prefixes)
-            .filter(|path| **path != self.path)
-            .filter_map(|path| Some(path.filename()?.to_owned()))
-            .collect();
+        let name = |path: &Path| Some(path.filename()?.to_owned());
+        let folders = listed.common_prefixes.iter().filter(|path| **path != self.path);
+        let mut names: Vec<String> = folders.filter_map(name).collect();
+        let objects = listed.objects.into_iter().filter(|object| object.location != self.path);
+        let objects: BTreeMap<String, ObjectMeta> =
+            objects.filter_map(|object| Some((name(&object.location)?, object))).collect();
+        names.extend(objects.keys().cloned());
         names.sort();
         names.dedup();
-        Ok(names)
+        Ok(Listing { names, objects })
     }
 
-    /// As [`names`](Self::names), for the first request of a run: a store that does not answer within
+    /// As [`list`](Self::list), for the first request of a run: a store that does not answer within
     /// seconds is told from one that is slow.
-    pub(crate) fn first_names(&self) -> Result<Vec<String>> {
-        let (store, path) = self.target()?;
-        let list = async move { store.list_with_delimiter(Some(&path)).await };
-        match wait(time::timeout(PATIENCE, list))? {
-            Ok(listed) => self.listed(listed),
-            Err(_) => Err(Error::Store {
-                action: "list",
-                url: self.text.to_string(),
-                hint: Some(error::UNREACHABLE),
-                source: format!("no answer in {} s", PATIENCE.as_secs()).into(),
-            }),
-        }
+    pub(crate) fn first_list(&self) -> Result<Listing> {
+        Self { limit: Some(PATIENCE), ..self.clone() }.list()
     }
 
     pub(crate) fn remove(&self) -> Result<()> {
         let (store, path) = self.target()?;
-        match wait(async move { store.delete(&path).await })? {
+        match self.ask("remove", async move { store.delete(&path).await })? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("remove", &error)),
         }
@@ -247,3 +379,6 @@ impl fmt::Display for Remote {
         f.write_str(&self.text)
     }
 }
+
+#[cfg(test)]
+mod tests;

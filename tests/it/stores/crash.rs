@@ -192,7 +192,7 @@ pub(super) fn is_whole(place: &Place) {
 #[test]
 fn an_export_that_is_killed_after_success_is_there_and_only_needs_tidying_up() {
     let place = Place::new();
-    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/", 6);
+    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/", 7);
     assert_eq!(place.rows_by_manifest(), Some(ROWS));
     tells(&place.verify(), &[CONTROL]);
     let ran = place.export(&ARGUMENTS);
@@ -302,7 +302,7 @@ fn an_overwriting_run_that_is_killed_leaves_the_old_export_to_who_does_not_overw
 #[test]
 fn a_published_export_whose_run_was_killed_does_not_stand_in_the_way_of_another_plan() {
     let place = Place::new();
-    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/", 1);
+    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/header.json", 1);
     place.world.server.replace(vec![Dataset::generated(ROWS, 8).with_id(ID)]);
     place.export(&[&ARGUMENTS[..], &["--overwrite", "--columns", "id"]].concat()).ok();
     is_whole(&place);
@@ -313,7 +313,7 @@ fn what_was_published_is_not_published_again_as_what_is_there_today() {
     let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
     // The same plan and the same number of rows, and other rows.
     for (again, request) in [
-        (false, "DELETE /bucket/rows/_overmind/"),
+        (false, "DELETE /bucket/rows/_overmind/header.json"),
         (true, "DELETE /bucket/rows/_overmind/part-"),
         (true, "DELETE /bucket/rows/part-"),
     ] {

@@ -26,9 +26,9 @@ fn take_over(place: &Place) {
 fn a_run_that_may_not_write_after_all_leaves_no_lock() {
     for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
         let place = Place::new();
-        place.store.rule("PUT /bucket/rows/", Fate::HeldAt(2));
+        place.store.rule("PUT /bucket/rows/", Fate::HeldAt(3));
         let arguments = ["-o", output, "--page-size", "25"];
-        // It has put its lease, and is about to put its lock, when another one comes to its end.
+        // It has put its lease, twice, and is about to put its lock, when another one comes to its end.
         let late = place.start(&arguments);
         place.store.wait_until_held();
         place.store.no_rules();

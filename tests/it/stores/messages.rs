@@ -6,7 +6,7 @@ use super::server::{Fate, SECRET, Store};
 use crate::support::{ID, KEY, Ran, World};
 
 /// Runs a command line in which ID is the dataset; what differs by run is replaced.
-fn told(world: &World, store: &Store, line: &str, variables: &[(&str, &str)]) -> String {
+pub(super) fn told(world: &World, store: &Store, line: &str, variables: &[(&str, &str)]) -> String {
     let mut command = store.command(world);
     command.args(line.replace("ID", &ID.to_string()).split_whitespace());
     let ran = Ran::of(command.envs(variables.iter().copied()));

@@ -2,7 +2,10 @@
 
 mod conformance;
 mod crash;
+mod damage;
 mod diff;
+mod foreign;
+mod late;
 mod locks;
 mod messages;
 mod server;

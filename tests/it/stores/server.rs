@@ -30,7 +30,7 @@ pub(super) const SECRET: &str = "wJalrCanarySecret5f3c9bK7MDENG";
 pub(super) const BUCKET: &str = "bucket";
 
 /// What happens to a request whose method, path and query contain a text.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Fate {
     /// The n-th (from 1) is held until the server is gone, or lets go.
     HeldAt(u32),
@@ -40,6 +40,11 @@ pub(super) enum Fate {
     FailsFirst(u32, u16),
     /// The first one is served, and answered as if it were not.
     AnswerLost,
+    /// The first one is taken whole and delivered when the server lets go, as by a proxy with a queue:
+    /// whether the client waits for it or not.
+    Late,
+    /// Those with a condition are answered as by a store that does not know conditions.
+    NoConditions,
 }
 
 #[derive(Default)]
@@ -90,11 +95,21 @@ impl Store {
                             drop(request.into_body().collect().await);
                             return Ok(answer);
                         }
-                        // The server looks and then writes: two conditional puts take turns.
-                        let conditional = request.headers().contains_key("if-none-match");
-                        let _turn = if conditional { Some(turn.lock().await) } else { None };
-                        let lost = desk.loses(&request);
-                        let answer = service.call(request.map(Body::from)).await;
+                        let lost = desk.is_first(&request, &Fate::AnswerLost);
+                        let late = desk.is_first(&request, &Fate::Late);
+                        let conditional = is_conditional(&request);
+                        // A task of its own: it goes on when the client has gone.
+                        let served = tokio::spawn(async move {
+                            let request = if late {
+                                desk.deliver_late(request).await
+                            } else {
+                                request.map(Body::from)
+                            };
+                            // The server looks and then writes: two conditional puts take turns.
+                            let _turn = if conditional { Some(turn.lock().await) } else { None };
+                            service.call(request).await
+                        });
+                        let answer = served.await.unwrap();
                         if lost {
                             return Ok(refused(503, "SlowDown"));
                         }
@@ -153,7 +168,7 @@ impl Store {
 
     /// Waits until a request is held.
     pub(super) fn wait_until_held(&self) {
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + Duration::from_secs(120);
         let mut script = self.desk.script.lock().unwrap();
         while !script.held {
             let left = until.checked_duration_since(Instant::now()).expect("no request was held");
@@ -169,6 +184,23 @@ impl Store {
 
     pub(super) fn path(&self, key: &str) -> PathBuf {
         self.root.path().join(BUCKET).join(key)
+    }
+
+    /// Puts an object as a stranger does: its ETag is the MD5 of its bytes.
+    pub(super) fn put(&self, key: &str, bytes: &[u8]) {
+        let path = self.path(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+        self.forget_e_tags();
+    }
+
+    /// From now on the ETags of objects that were uploaded in several blocks are others.
+    pub(super) fn forget_e_tags(&self) {
+        for entry in fs::read_dir(self.root.path()).unwrap().map(Result::unwrap) {
+            if entry.file_name().to_string_lossy().ends_with(".internal.json") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
     }
 
     /// The keys in the bucket, sorted.
@@ -209,6 +241,10 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
+fn is_conditional(request: &Request<Incoming>) -> bool {
+    ["if-match", "if-none-match"].iter().any(|name| request.headers().contains_key(*name))
+}
+
 fn refused(status: u16, code: &str) -> Response<Body> {
     let text = format!("<Error><Code>{code}</Code><Message>as scripted</Message></Error>");
     let mut answer = Response::new(Body::from(text));
@@ -217,14 +253,22 @@ fn refused(status: u16, code: &str) -> Response<Body> {
 }
 
 impl Desk {
-    /// Whether the answer to this request, which has been judged, gets lost.
-    fn loses(&self, request: &Request<Incoming>) -> bool {
+    /// Whether this request, which has been judged, is the first one of a rule with this fate.
+    fn is_first(&self, request: &Request<Incoming>, fate: &Fate) -> bool {
         let line = format!("{} {}", request.method(), request.uri());
         let script = self.script.lock().unwrap();
         let mut rules = script.rules.iter();
-        rules.any(|(text, fate, count)| {
-            line.contains(&**text) && matches!(fate, Fate::AnswerLost) && *count == 1
-        })
+        rules.any(|(text, other, count)| line.contains(&**text) && other == fate && *count == 1)
+    }
+
+    async fn deliver_late(&self, request: Request<Incoming>) -> Request<Body> {
+        let free = self.free.notified();
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        self.script.lock().unwrap().held = true;
+        self.changed.notify_all();
+        free.await;
+        Request::from_parts(head, Body::from(body))
     }
 
     async fn judge(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
@@ -242,6 +286,9 @@ impl Desk {
                 match *fate {
                     Fate::HeldAt(at) if *count == at => held = true,
                     Fate::Refused(status, code) => return Some(refused(status, code)),
+                    Fate::NoConditions if is_conditional(request) => {
+                        return Some(refused(501, "NotImplemented"));
+                    }
                     Fate::FailsFirst(first, status) if *count <= first => {
                         return Some(refused(status, "SlowDown"));
                     }

@@ -1,4 +1,7 @@
-use super::{super::upload::Upload, *};
+use super::{
+    super::{put::Condition, upload::Upload},
+    *,
+};
 use crate::destination::PlaceLock;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -172,9 +175,10 @@ fn a_put_whose_answer_was_lost_is_known_again() {
     assert!(!claim(&control, 1, "0b0b0b0b", LEASE).unwrap());
     let lock = Lock::acquire(&target.child("other"), &target, LEASE).unwrap();
     let place = target.child("_manifest.json");
-    assert!(lock.watch().put(&place, "one".into(), true).unwrap());
-    assert!(lock.watch().put(&place, "one".into(), true).unwrap());
-    assert!(!lock.watch().put(&place, "two".into(), true).unwrap());
+    let put = |text: &'static str| lock.watch().put(&place, text.into(), &Condition::Free).unwrap();
+    assert!(put("one").is_some());
+    assert!(put("one").is_some());
+    assert!(put("two").is_none());
 }
 
 #[test]
@@ -187,7 +191,7 @@ fn a_request_does_not_outlive_the_lock() {
     assert!(matches!(unanswered, Error::LockLost { .. }), "{unanswered}");
     // Nor does one begin then.
     let place = target.child("_SUCCESS");
-    assert!(watch.put(&place, "".into(), false).is_err());
+    assert!(watch.put(&place, "".into(), &Condition::Any).is_err());
     assert_eq!(place.read().unwrap(), None);
 }
 

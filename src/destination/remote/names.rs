@@ -1,0 +1,125 @@
+//! The names that runs give to objects in a store. What a listing or a control object names is removed,
+//! replaced or aborted only if it is one of these: anyone who can write to the bucket can put a name
+//! there.
+
+use super::{kept::HEADER, seen::SUPERSEDED};
+use crate::{
+    error::{Error, Result},
+    location::Remote,
+    manifest::is_part_name,
+};
+
+/// The mark of a snapshot that is being removed.
+const REMOVED: &str = "removed";
+/// Bytes of a key, in S3 and Google Cloud Storage; characters in Azure.
+const LONGEST_KEY: usize = 1024;
+/// The longest name that a run gives below its prefix: of a part with ten digits in its number.
+const LONGEST_BELOW: &str = "_overmind/upload-part-0123456789-01234567.jsonl.zst";
+
+/// Whether a run gives this name to an object in its control folder.
+pub(super) fn is_control_name(name: &str) -> bool {
+    let after = |start| name.strip_prefix(start);
+    [HEADER, SUPERSEDED, REMOVED].contains(&name)
+        || after("run-").is_some_and(is_token)
+        || after("lease-").is_some_and(is_token)
+        || is_upload_name(name)
+        || name.strip_suffix(".json").is_some_and(is_stem)
+        || after("lock-").and_then(|rest| rest.strip_suffix(".json")).is_some_and(is_number)
+        || is_ids_name(name)
+}
+
+/// Whether a run writes down an upload under this name.
+pub(super) fn is_upload_name(name: &str) -> bool {
+    name.strip_prefix("upload-")
+        .is_some_and(|of| is_token(of) || is_part_name(of) || is_ids_name(of))
+}
+
+/// Whether a run gives this name to the ids of a part.
+pub(super) fn is_ids_name(name: &str) -> bool {
+    name.starts_with("ids-") && is_stem(&name.replacen("ids-", "part-", 1))
+}
+
+/// Whether it is the name of a part without its extension.
+fn is_stem(text: &str) -> bool {
+    is_part_name(&format!("{text}.arrow"))
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Refuses a prefix below which a name would be longer than stores take.
+pub(super) fn check_prefix_length(target: &Remote) -> Result<()> {
+    check_length(target, &target.child(LONGEST_BELOW))
+}
+
+/// Refuses an object beside which a name would be longer than stores take.
+pub(super) fn check_object_length(target: &Remote, derived: &[&Remote]) -> Result<()> {
+    derived.iter().try_for_each(|place| check_length(target, place))
+}
+
+fn check_length(target: &Remote, longest: &Remote) -> Result<()> {
+    let length = longest.path().as_ref().len();
+    if length <= LONGEST_KEY {
+        return Ok(());
+    }
+    Err(Error::Output {
+        path: target.to_string().into(),
+        why: format!(
+            "is too long: a name that the export needs there has {length} bytes, and stores take \
+             {LONGEST_KEY}"
+        ),
+        hint: Some("give a shorter URL"),
+        source: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_runs_give_are_control_names() {
+        for name in [
+            "header.json",
+            "superseded.json",
+            "run-0a1b2c3d",
+            "lease-0a1b2c3d",
+            "lock-00001.json",
+            "part-00000-0a1b2c3d.json",
+            "ids-00000-0a1b2c3d",
+            "upload-0a1b2c3d",
+            "upload-part-00000-0a1b2c3d.jsonl.zst",
+            "upload-ids-00000-0a1b2c3d",
+        ] {
+            assert!(is_control_name(name), "{name}");
+        }
+        for name in [
+            "thesis",
+            "notes.json",
+            "run-",
+            "run-x y",
+            "lock-.json",
+            "lock-1",
+            "part-00000-0a1b2c3d",
+            "ids-0",
+            "ids-00000-0a1b2c3d.txt",
+            "upload-notes.txt",
+            "upload-",
+        ] {
+            assert!(!is_control_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn prefixes_too_long_for_a_key_are_refused() {
+        let prefix = |length| Remote::in_memory(&"x".repeat(length));
+        check_prefix_length(&prefix(1024 - 1 - LONGEST_BELOW.len())).unwrap();
+        let error = check_prefix_length(&prefix(1024 - LONGEST_BELOW.len())).unwrap_err();
+        assert!(error.to_string().contains("has 1025 bytes, and stores take 1024"), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Finished parts and objects that something else removes, cuts or replaces before they are published.
+
+use std::fs;
+
+use super::{
+    crash::{ARGUMENTS, OUTPUT, Place, is_whole},
+    server::Fate,
+    uploads::large,
+};
+use crate::support::Ran;
+
+/// A run that is held when it sends its third part, while something happens to the first.
+fn export_while(place: &Place, damage: impl FnOnce(&str)) -> Ran {
+    place.store.rule("PUT /bucket/rows/part-00002-", Fate::HeldAt(1));
+    let run = place.start(&ARGUMENTS);
+    place.store.wait_until_held();
+    let keys = place.store.keys();
+    damage(keys.iter().find(|key| key.starts_with("rows/part-00000-")).unwrap());
+    place.store.no_rules();
+    place.store.let_go();
+    Ran::from(run.wait_with_output().unwrap())
+}
+
+#[test]
+fn parts_changed_during_the_run_are_not_published() {
+    type Damage = fn(&Place, &str);
+    let table: [(Damage, &str); 3] = [
+        (|place, key| fs::remove_file(place.store.path(key)).unwrap(), "it was removed after"),
+        (
+            |place, key| {
+                let bytes = fs::read(place.store.path(key)).unwrap();
+                place.store.put(key, &bytes[..bytes.len() - 1]);
+            },
+            " bytes, not ",
+        ),
+        (
+            |place, key| {
+                let mut bytes = fs::read(place.store.path(key)).unwrap();
+                bytes[5000] ^= 1;
+                place.store.put(key, &bytes);
+            },
+            "it was replaced (other bytes of the same length) after",
+        ),
+    ];
+    for (damage, why) in table {
+        let place = Place::new();
+        let ran = export_while(&place, |key| damage(&place, key));
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+        assert!(ran.stderr.starts_with(&format!("error: {OUTPUT}part-00000-")), "{ran:?}");
+        assert!(ran.stderr.contains(why), "{ran:?}");
+        let published = |key: &String| key.contains("_manifest") || key.contains("_SUCCESS");
+        assert!(!place.store.keys().iter().any(published));
+        place.export(&ARGUMENTS).ok();
+        is_whole(&place);
+    }
+}
+
+#[test]
+fn parts_with_another_etag_are_hashed_again() {
+    let place = large();
+    let arguments = ["-o", OUTPUT, "--page-size", "10", "--format", "jsonl"];
+    place.store.rule("PUT /bucket/rows/_overmind/part-00000-", Fate::HeldAt(1));
+    let run = place.start(&arguments);
+    place.store.wait_until_held();
+    let reads = place.store.seen("GET /bucket/rows/part-00000-");
+    place.store.forget_e_tags();
+    place.store.let_go();
+    Ran::from(run.wait_with_output().unwrap()).ok();
+    assert!(place.store.seen("GET /bucket/rows/part-00000-") > reads, "it was not read");
+}
+
+#[test]
+fn object_replaced_right_after_its_completion_is_told() {
+    let place = large();
+    let arguments = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10", "--manifest"];
+    // Four before the first page, with its manifest; two before it completes; the first one after.
+    place.store.rule("HEAD /bucket/rows/x.jsonl", Fate::HeldAt(7));
+    let run = place.start(&arguments);
+    place.store.wait_until_held();
+    let key = "rows/x.jsonl";
+    let mut bytes = fs::read(place.store.path(key)).unwrap();
+    bytes[5000] ^= 1;
+    place.store.put(key, &bytes);
+    place.store.let_go();
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("was replaced or removed while the export was at work"), "{ran:?}");
+    assert_eq!(place.store.keys(), [key]);
+}

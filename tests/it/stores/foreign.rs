@@ -1,0 +1,279 @@
+//! Objects that somebody else put where runs read: names in them decide nothing about other objects, and
+//! their size does not matter.
+
+use std::fs;
+
+use overmind_export::demo::Options;
+use serde_json::{Value, json};
+
+use super::{
+    crash::{ARGUMENTS, OUTPUT, Place, is_whole},
+    messages::told,
+    server::{Fate, Store},
+    uploads::large,
+};
+use crate::support::{ID, Ran, World};
+
+/// Changes the manifest at the prefix.
+fn edit_manifest(store: &Store, change: impl FnOnce(&mut Value)) {
+    let path = store.path("rows/_manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    store.put("rows/_manifest.json", manifest.to_string().as_bytes());
+}
+
+#[test]
+fn overwrite_refuses_what_no_export_wrote() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    let line = "export ID -o s3://bucket/rows/ --overwrite";
+    assert!(told(&world, &store, line, &[]).starts_with("exit 0"));
+    let part = store.keys().into_iter().find(|key| key.contains("part-00000-")).unwrap();
+    let part = part.strip_prefix("rows/").unwrap();
+    let healthy = fs::read(store.path("rows/_manifest.json")).unwrap();
+    store.put("rows/notes.txt", b"mine");
+    store.put("rows/thesis/chapter.txt", b"mine");
+    let requests = world.server.stats().requests;
+    let refused = |name: &str| {
+        store.put("rows/_manifest.json", &healthy);
+        edit_manifest(&store, |manifest| {
+            let mut listed = manifest["parts"][0].clone();
+            listed["path"] = name.into();
+            manifest["parts"].as_array_mut().unwrap().push(listed);
+        });
+        let before = store.objects();
+        let told = told(&world, &store, line, &[]);
+        assert!(store.objects() == before, "{name}");
+        told
+    };
+    insta::assert_snapshot!(refused("notes.txt"), @r#"
+    exit 73
+    error: s3://bucket/rows/: its manifest lists "notes.txt", which is no part of an export
+      hint: no export wrote that manifest, or it was changed since: give another URL
+    "#);
+    insta::assert_snapshot!(refused("thesis/"), @r#"
+    exit 73
+    error: s3://bucket/rows/: its manifest lists "thesis/", which is no part of an export
+      hint: no export wrote that manifest, or it was changed since: give another URL
+    "#);
+    insta::assert_snapshot!(refused("thesis"), @r#"
+    exit 73
+    error: s3://bucket/rows/: its manifest lists "thesis", which is no part of an export
+      hint: no export wrote that manifest, or it was changed since: give another URL
+    "#);
+    insta::assert_snapshot!(refused("../other/part-00000.parquet"), @r#"
+    exit 73
+    error: s3://bucket/rows/: its manifest lists "../other/part-00000.parquet", which is no part of an export
+      hint: no export wrote that manifest, or it was changed since: give another URL
+    "#);
+    fs::remove_file(store.path("rows/notes.txt")).unwrap();
+    fs::remove_dir_all(store.path("rows/thesis")).unwrap();
+    store.put("rows/_manifest.json", &healthy);
+    store.put(&format!("rows/{part}"), b"mine");
+    let told = told(&world, &store, line, &[]);
+    insta::assert_snapshot!(told.replace(part, "PART"), @r#"
+    exit 73
+    error: s3://bucket/rows/: holds "PART" with 4 bytes, where its manifest says 8694
+      hint: only what an export wrote is replaced: move the object, or give another URL
+    "#);
+    assert_eq!(fs::read(store.path(&format!("rows/{part}"))).unwrap(), b"mine");
+    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+}
+
+#[test]
+fn folder_named_like_a_part_is_left_alone() {
+    let place = Place::new();
+    place.export(&ARGUMENTS).ok();
+    let keys = place.store.keys();
+    let part = keys.iter().find(|key| key.contains("part-00000-")).unwrap();
+    fs::remove_file(place.store.path(part)).unwrap();
+    place.store.put(&format!("{part}/letter.txt"), b"mine");
+    let before = place.store.objects();
+    let ran = place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat());
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(place.store.objects() == before);
+}
+
+#[test]
+fn forged_control_objects_remove_nothing_else() {
+    let place = Place::new();
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    place.export(&ARGUMENTS).ok();
+    place.store.put("rows/_overmind/superseded.json", br#"["notes.txt", "../above.txt", "a/b"]"#);
+    place.store.put("rows/_overmind/thesis.txt", b"mine");
+    place.store.put("above.txt", b"mine");
+    place.store.put("rows/a/b", b"mine");
+    let ran = place.export(&overwrite);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    fs::remove_dir_all(place.store.path("rows/a")).unwrap();
+    place.export(&overwrite).ok();
+    let left = place.store.keys();
+    for key in ["above.txt", "rows/_overmind/thesis.txt"] {
+        assert!(left.iter().any(|left| left == key), "{key} is gone: {left:?}");
+    }
+    assert_eq!(left.len(), 2 + 3 + 2, "{left:?}");
+}
+
+#[test]
+fn forged_records_bring_no_foreign_object_in() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
+    let name = |start: &str| {
+        let keys = place.store.keys();
+        keys.into_iter().find(|key| key.starts_with(start)).unwrap()
+    };
+    let record = name("rows/_overmind/part-00000-");
+    let healthy = fs::read(place.store.path(&record)).unwrap();
+    let changes: [(&str, Value); 4] = [
+        ("path", json!("part-00000-x/../../elsewhere.parquet")),
+        ("rows", json!(u64::MAX)),
+        ("last_page", json!(u64::MAX)),
+        ("first_page", json!(0)),
+    ];
+    for (field, value) in changes {
+        let mut forged: Value = serde_json::from_slice(&healthy).unwrap();
+        forged["kept"]["part"][field] = value;
+        place.store.put(&record, forged.to_string().as_bytes());
+        let dry = Ran::of(place.store.command(&place.world).args(["verify", OUTPUT]));
+        assert_eq!(dry.code, Some(65), "{dry:?}");
+    }
+    // The last of them is there still, and the part is fetched again.
+    let before = place.world.server.stats().requests;
+    place.export(&ARGUMENTS).ok();
+    assert_eq!(place.world.server.stats().requests - before, 12);
+    is_whole(&place);
+}
+
+#[test]
+fn journals_abort_no_upload_elsewhere() {
+    let place = large();
+    let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    place.kill_at(&object, "partNumber=3", 1);
+    assert_eq!(place.store.open_uploads(), 1);
+    let keys = place.store.keys();
+    let journal = keys.iter().find(|key| key.contains("/upload-")).unwrap();
+    let journal = fs::read(place.store.path(journal)).unwrap();
+    for name in ["upload-part-00000-0badcafe.jsonl", "upload-ids-00000-0badcafe", "upload-0badcafe"]
+    {
+        place.store.put(&format!("other/_overmind/{name}"), &journal);
+        place.store.put(&format!("_y.jsonl.partial/{name}"), &journal);
+    }
+    let small = ["--pages", "1-2", "--page-size", "10", "--format", "jsonl"];
+    place.export(&[&["-o", "s3://bucket/other/"], &small[..]].concat()).ok();
+    place.export(&[&["-o", "s3://bucket/y.jsonl"], &small[..]].concat()).ok();
+    assert_eq!(place.store.open_uploads(), 1, "somebody else's upload was aborted");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn huge_control_objects_are_not_read() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
+    let control = |key: &String| key.contains("/_overmind/") && !key.contains("/ids-");
+    for key in place.store.keys().into_iter().filter(control) {
+        // Sparse: it takes no room. The server keeps the ETag that it had.
+        let file = fs::File::create(place.store.path(&key)).unwrap();
+        file.set_len(5 << 30).unwrap();
+    }
+    // With less memory than any of them has.
+    let binary = env!("CARGO_BIN_EXE_overmind-export");
+    let mut command = place.store.command(&place.world);
+    let environment: Vec<_> = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    command = std::process::Command::new("sh");
+    command.env_clear().envs(environment).current_dir(place.world.folder.path());
+    let line = format!("ulimit -v 4000000; exec {binary} export {ID} {}", ARGUMENTS.join(" "));
+    Ran::of(command.args(["-c", &line])).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn what_stops_publication_is_known_before_page_1() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    store.rule("DELETE /bucket/", Fate::Refused(403, "AccessDenied"));
+    let export = |output: &str| told(&world, &store, &format!("export ID -o {output}"), &[]);
+    insta::assert_snapshot!(export("s3://bucket/rows/"), @"
+    exit 73
+    error: s3://bucket/rows/: can be written, but nothing can be removed there
+      cause: AccessDenied: as scripted
+      hint: a run removes its lock and what it keeps for the next one: allow it to delete there (s3:DeleteObject), and use a bucket without a retention policy
+    ");
+    insta::assert_snapshot!(export("s3://bucket/rows.parquet"), @"
+    exit 73
+    error: s3://bucket/rows.parquet: can be written, but nothing can be removed there
+      cause: AccessDenied: as scripted
+      hint: a run removes its lock and what it keeps for the next one: allow it to delete there (s3:DeleteObject), and use a bucket without a retention policy
+    ");
+    store.no_rules();
+    let requests = store.seen("");
+    let long = "x".repeat(200);
+    let long = [&*long; 5].join("/");
+    let short = |told: String| told.replace(&long, "LONG");
+    insta::assert_snapshot!(short(export(&format!("s3://bucket/{long}/"))), @"
+    exit 73
+    error: s3://bucket/LONG/: is too long: a name that the export needs there has 1056 bytes, and stores take 1024
+      hint: give a shorter URL
+    ");
+    insta::assert_snapshot!(short(export(&format!("s3://bucket/{long}/rows.parquet"))), @"
+    exit 73
+    error: s3://bucket/LONG/rows.parquet: is too long: a name that the export needs there has 1042 bytes, and stores take 1024
+      hint: give a shorter URL
+    ");
+    assert_eq!(store.seen(""), requests, "a request for nothing");
+    assert_eq!(world.server.stats().requests, 0);
+}
+
+#[test]
+fn failed_publication_says_what_is_there() {
+    let world = World::generated(Options::default(), 10);
+    let store = Store::start();
+    let export = |request: &str, line: &str| {
+        store.rule(request, Fate::Refused(403, "AccessDenied"));
+        let told = told(&world, &store, &format!("export ID {line}"), &[]);
+        store.no_rules();
+        told
+    };
+    let rows = "-o s3://bucket/rows/";
+    insta::assert_snapshot!(export("PUT /bucket/rows/_manifest.json", rows), @"
+    exit 74
+    error: cannot write s3://bucket/rows/_manifest.json
+      cause: AccessDenied: as scripted
+      hint: nothing was published, but every part is there: mend the store or the permission, then run the same command again; it fetches two pages and publishes
+    ");
+    insta::assert_snapshot!(export("PUT /bucket/rows/_SUCCESS", rows), @"
+    exit 74
+    continuing: 1 finished part kept (10 of 10 rows, up to page 1)
+    error: cannot write s3://bucket/rows/_SUCCESS
+      cause: AccessDenied: as scripted
+      hint: the manifest and every part are there, only _SUCCESS is missing: mend the store or the permission, then run the same command again to write it
+    ");
+    let object = "-o s3://bucket/x.jsonl --manifest";
+    insta::assert_snapshot!(export("PUT /bucket/x.jsonl", object), @"
+    exit 74
+    error: cannot write s3://bucket/x.jsonl
+      cause: AccessDenied: as scripted
+      hint: nothing was published, and a single object starts over: mend the store or the permission, then run the same command again; an export to a prefix can continue
+    ");
+    assert!(!store.keys().iter().any(|key| key.contains("x.jsonl")));
+    insta::assert_snapshot!(export("PUT /bucket/x.jsonl.manifest.json", object), @"
+    exit 74
+    error: cannot write s3://bucket/x.jsonl.manifest.json
+      cause: AccessDenied: as scripted
+      hint: the object is there and whole, but the manifest beside it is missing or is the one of the object before: mend the store or the permission, then run the same command again with --overwrite
+    ");
+    assert!(store.keys().contains(&"x.jsonl".to_owned()));
+    // What the hints say helps.
+    for line in [
+        "export ID -o s3://bucket/rows/",
+        "export ID -o s3://bucket/x.jsonl --manifest --overwrite",
+    ] {
+        assert!(told(&world, &store, line, &[]).starts_with("exit 0"));
+    }
+    for output in ["s3://bucket/rows/", "s3://bucket/x.jsonl"] {
+        let verify = told(&world, &store, &format!("verify {output}"), &[]);
+        assert!(verify.ends_with("ok, 10 rows\n"), "{verify}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Requests that are delivered long after the run that sent them lost its lock, as by a proxy with a
+//! queue, and stores that know no conditional puts.
+
+use std::fs;
+
+use overmind_export::demo::Dataset;
+use serde_json::Value;
+
+use super::{
+    crash::{OUTPUT, Place, is_whole},
+    server::Fate,
+    uploads::large,
+};
+use crate::support::{ID, Ran};
+
+const OBJECT: &str = "s3://bucket/rows/rows.parquet";
+
+/// From now on the holder of the lock is of another machine, and its lease is half a second.
+fn forget_holder(place: &Place) {
+    let keys = place.store.keys();
+    let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
+    let path = place.store.path(lock);
+    let mut holder: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    holder["host"] = "elsewhere".into();
+    holder["lease_seconds"] = 0.5.into();
+    fs::write(path, holder.to_string()).unwrap();
+}
+
+#[test]
+fn late_puts_replace_no_newer_export() {
+    let manifest = "PUT /bucket/rows/_manifest.json";
+    let sidecar = "PUT /bucket/rows/rows.parquet.manifest.json";
+    let prefix: &[&str] = &["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
+    let object: &[&str] = &["-o", OBJECT, "--page-size", "25"];
+    let both: &[&str] = &["-o", OBJECT, "--page-size", "25", "--manifest"];
+    // Whether an export is there before, what is written, and the request that is late.
+    let table = [
+        (false, prefix, manifest),
+        (true, prefix, manifest),
+        (false, object, "PUT /bucket/rows/rows.parquet "),
+        (true, object, "PUT /bucket/rows/rows.parquet "),
+        (true, both, sidecar),
+    ];
+    for (exists, arguments, request) in table {
+        println!("{exists} {request}");
+        let place = Place::new();
+        if exists {
+            place.export(arguments).ok();
+        }
+        let overwrite = [arguments, &["--overwrite"]].concat();
+        place.store.rule(request.trim_end(), Fate::Late);
+        let late = place.start(if exists { &overwrite } else { arguments });
+        place.store.wait_until_held();
+        forget_holder(&place);
+        place.world.server.replace(vec![Dataset::generated(200, 8).with_id(ID)]);
+        place.export(&[&overwrite[..], &["--restart"]].concat()).ok();
+        let newer = place.store.objects();
+        place.store.let_go();
+        let ran = Ran::from(late.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(75), "{ran:?}");
+        let output = arguments[1];
+        let told = format!("error: {output}: the lock was lost: another run has taken it over\n");
+        assert!(ran.stderr.starts_with(&told), "{ran:?}");
+        let now = place.store.objects();
+        assert!(now == newer, "{:?}, not {:?}", now.keys(), newer.keys());
+        let mut verify = place.store.command(&place.world);
+        let verify = Ran::of(verify.args(["verify", output])).ok();
+        assert!(verify.stdout.ends_with("ok, 200 rows\n"), "{verify:?}");
+    }
+}
+
+#[test]
+fn late_completion_replaces_no_newer_object() {
+    // The condition cannot be given: the run that takes over aborts the upload.
+    let arguments = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+    let place = large();
+    place.store.rule("POST /bucket/rows/x.jsonl?uploadId", Fate::Late);
+    let late = place.start(&arguments);
+    place.store.wait_until_held();
+    forget_holder(&place);
+    place.world.server.replace(vec![Dataset::generated(200, 8).with_id(ID)]);
+    place.export(&arguments).ok();
+    let newer = place.store.objects();
+    place.store.let_go();
+    let ran = Ran::from(late.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    assert!(place.store.objects() == newer);
+}
+
+#[test]
+fn completion_whose_answer_was_lost_is_known() {
+    // The server refuses to complete it twice.
+    let object: &[&str] = &["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10", "--manifest"];
+    let prefix: &[&str] = &["-o", OUTPUT, "--page-size", "10", "--format", "jsonl"];
+    for (arguments, request) in
+        [(object, "POST /bucket/rows/x.jsonl?uploadId"), (prefix, ".jsonl?uploadId")]
+    {
+        let place = large();
+        place.store.rule(request, Fate::AnswerLost);
+        place.export(arguments).ok();
+        assert!(place.store.seen("?uploadId") > 1, "it was not sent again");
+        let mut verify = place.store.command(&place.world);
+        Ran::of(verify.args(["verify", arguments[1]])).ok();
+    }
+}
+
+#[test]
+fn object_put_by_a_stranger_is_not_replaced() {
+    for exists in [false, true] {
+        let place = large();
+        let mut arguments = vec!["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
+        if exists {
+            place.export(&arguments).ok();
+            arguments.push("--overwrite");
+        }
+        place.store.rule("partNumber=3", Fate::HeldAt(1));
+        let run = place.start(&arguments);
+        place.store.wait_until_held();
+        place.store.put("rows/x.jsonl", b"mine");
+        place.store.let_go();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        let why = if exists {
+            "was replaced or removed while the export was at work"
+        } else {
+            "exists already"
+        };
+        assert!(ran.stderr.contains(why), "{ran:?}");
+        assert!(
+            place.store.objects().into_iter().eq([("rows/x.jsonl".to_owned(), b"mine".to_vec())])
+        );
+        assert_eq!(place.store.open_uploads(), 0);
+    }
+}
+
+#[test]
+fn stores_without_conditional_puts_still_work() {
+    for disabled in [false, true] {
+        let place = Place::new();
+        let more: &[&str] = if disabled {
+            &["--storage-option", "conditional_put=disabled"]
+        } else {
+            place.store.rule("PUT /bucket/", Fate::NoConditions);
+            &[]
+        };
+        let export = |arguments: &[&str]| place.export(&[arguments, more].concat());
+        let prefix = ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
+        export(&prefix).ok();
+        assert_eq!(export(&prefix).code, Some(73));
+        export(&[&prefix[..], &["--overwrite"]].concat()).ok();
+        is_whole(&place);
+        let object = ["-o", "s3://bucket/x/rows.parquet", "--page-size", "25", "--manifest"];
+        export(&object).ok();
+        export(&[&object[..], &["--overwrite"]].concat()).ok();
+        let left = place.store.keys();
+        let objects = ["x/rows.parquet", "x/rows.parquet.manifest.json"];
+        assert_eq!(left[left.len() - 2..], objects, "{left:?}");
+    }
+}
+
+#[test]
+fn plain_put_looks_for_a_newer_export_first() {
+    let place = Place::new();
+    let object = ["-o", OBJECT, "--page-size", "25"];
+    place.store.rule("PUT /bucket/", Fate::NoConditions);
+    // Four before the first page, with its manifest; the next one is right before the put.
+    place.store.rule("HEAD /bucket/rows/rows.parquet", Fate::HeldAt(5));
+    let run = place.start(&object);
+    place.store.wait_until_held();
+    place.store.put("rows/rows.parquet", b"mine");
+    place.store.let_go();
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert_eq!(place.store.objects()["rows/rows.parquet"], b"mine");
+}
