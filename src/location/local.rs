@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Bytes of a file that is read whole: a manifest of 100,000 parts has a quarter of it.
-const WHOLE: u64 = 128 << 20;
+pub(super) const WHOLE: u64 = 128 << 20;
 
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match read_regular(path, WHOLE) {

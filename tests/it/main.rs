@@ -15,6 +15,7 @@ mod diff;
 mod equality;
 mod errors;
 mod faults;
+mod foreign;
 mod installed;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -21,7 +21,7 @@ pub(crate) use self::{
     runtime::{spawn, wait},
     store::Backend,
 };
-use super::{Opened, StorageOptions};
+use super::{Opened, StorageOptions, local::WHOLE};
 use crate::{
     error::{Error, Result},
     urls::quotable,
@@ -122,10 +122,19 @@ impl Remote {
         let (store, path) = self.target()?;
         let read = async move {
             let found = store.get_opts(&path, GetOptions::default()).await?;
-            found.bytes().await
+            if found.meta.size > WHOLE { Ok(None) } else { found.bytes().await.map(Some) }
         };
         match wait(read)? {
-            Ok(bytes) => Ok(Some(bytes.into())),
+            Ok(Some(bytes)) => Ok(Some(bytes.into())),
+            Ok(None) => Err(Error::Store {
+                action: "read",
+                url: self.text.to_string(),
+                hint: None,
+                source: format!(
+                    "it is larger than {WHOLE} bytes, the most that such an object may have"
+                )
+                .into(),
+            }),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("read", &error)),
         }
