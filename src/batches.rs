@@ -10,13 +10,13 @@ use crate::{
     error::{Error, Result},
     location::Location,
     manifest::{MANIFEST, Manifest},
-    read::{self, Reader},
+    read::{self, ReadOptions, Reader},
 };
 
-/// The rows of an export as record batches, in the order of the export: of at most 1,000 rows, and
-/// of an Arrow file those that it has, which are 4,000 rows at most if this crate wrote it.
+/// The rows of an export as record batches, in the order of the export: at most 1,000 rows each, and no more
+/// than a megabyte of values and a row. Texts are `Utf8`, whatever the file has.
 ///
-/// Memory is bounded whatever the export's size. After an error it ends.
+/// Memory is bounded whatever the export's size, and whatever a file declares. After an error it ends.
 ///
 /// ```no_run
 /// use overmind_export::{Batches, Location, StorageOptions};
@@ -31,6 +31,7 @@ pub struct Batches {
     files: VecDeque<Location>,
     open: Option<Reader>,
     rows: Option<u64>,
+    options: ReadOptions,
 }
 
 impl Batches {
@@ -40,10 +41,30 @@ impl Batches {
     /// [`Error::Io`] or [`Error::Store`] when it cannot be read or is not there, [`Error::Damaged`]
     /// when it is no export.
     pub fn open(location: &Location) -> Result<Self> {
+        Self::open_with(location, &ReadOptions::default())
+    }
+
+    /// As [`open`](Self::open), with only some columns, or with another bound for a value.
+    ///
+    /// ```no_run
+    /// use overmind_export::{Batches, Column, Location, ReadOptions};
+    ///
+    /// let mut options = ReadOptions::default();
+    /// options.columns = vec![Column::Id];
+    /// for batch in Batches::open_with(&Location::from("rows.parquet"), &options)? {
+    ///     assert_eq!(batch?.num_columns(), 1);
+    /// }
+    /// # Ok::<(), overmind_export::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(location: &Location, options: &ReadOptions) -> Result<Self> {
+        let options = options.clone();
         if read::is_single_file(location)? {
-            let reader = read::open(location)?;
+            let reader = Self::reader(location, &options)?;
             let rows = reader.facts.as_ref().map(|facts| facts.rows);
-            return Ok(Self { files: VecDeque::new(), open: Some(reader), rows });
+            return Ok(Self { files: VecDeque::new(), open: Some(reader), rows, options });
         }
         let place = location.child(MANIFEST);
         let Some(manifest) = Manifest::load(&place)? else {
@@ -57,7 +78,13 @@ impl Batches {
             return Err(Error::Damaged { path: place.to_path(), why });
         }
         let files = manifest.parts.iter().map(|part| location.child(&part.path)).collect();
-        Ok(Self { files, open: None, rows: Some(manifest.rows) })
+        Ok(Self { files, open: None, rows: Some(manifest.rows), options })
+    }
+
+    fn reader(file: &Location, options: &ReadOptions) -> Result<Reader> {
+        let reader = read::open(file, options)?;
+        reader.require_columns(file)?;
+        Ok(reader)
     }
 
     /// Rows of the export, if it says so: JSON Lines without a manifest do not.
@@ -78,7 +105,7 @@ impl Iterator for Batches {
                 return Some(batch);
             }
             self.open = None;
-            match read::open(&self.files.pop_front()?) {
+            match Self::reader(&self.files.pop_front()?, &self.options) {
                 Ok(reader) => self.open = Some(reader),
                 Err(error) => {
                     self.files.clear();

@@ -167,6 +167,24 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A file that is read back holds more at one place than may be held in memory.
+    #[error("{}: {what}, and the bound is {limit}", path.display())]
+    ValueTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is too large, and its size.
+        what: String,
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// What was to be verified has nothing that it could be held against.
+    #[error("{unchecked} of {of} {} could not be checked", plural(*of, "path"))]
+    Unchecked {
+        /// How many.
+        unchecked: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// Exports are not what they were when they were written.
     #[error("{damaged} of {of} {} damaged", if *of == 1 { "export is" } else { "exports are" })]
     Unverified {
@@ -310,7 +328,7 @@ impl Error {
             return 74;
         }
         match self {
-            Self::Invalid { .. } | Self::Usage(_) => 2,
+            Self::Invalid { .. } | Self::Usage(_) | Self::Unchecked { .. } => 2,
             Self::Configuration(_)
             | Self::NoConfiguration { .. }
             | Self::BaseUrl { .. }
@@ -327,6 +345,7 @@ impl Error {
             | Self::OutOfOrder(_)
             | Self::Damaged { .. }
             | Self::PartChanged { .. }
+            | Self::ValueTooLarge { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
             Self::Io { .. } | Self::Store { .. } | Self::Unpublished { .. } => 74,
@@ -412,6 +431,10 @@ impl Error {
             Self::Io { action: "keep ids in", .. } => {
                 "give a folder that this user may write with --temp-dir"
             }
+            Self::ValueTooLarge { .. } => {
+                "--max-value-bytes raises the bound, up to 256MiB: only for a file whose writer you trust"
+            }
+            Self::Unchecked { .. } => "each line above says why, and what to do next",
             Self::Unverified { .. } => "what is named above is wrong: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::LockLost { .. } => {

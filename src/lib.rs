@@ -129,6 +129,7 @@ pub use manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use plan::{ExportOptions, ExportPlan};
 pub use progress::Progress;
+pub use read::ReadOptions;
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 pub use snapshots::{
     Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
@@ -136,7 +137,7 @@ pub use snapshots::{
 };
 pub use stamp::Stamp;
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
-pub use verify::{Verification, verify};
+pub use verify::{Check, Verification, verify, verify_with};
 
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};

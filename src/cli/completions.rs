@@ -16,6 +16,6 @@ impl Completions {
         let mut script = Vec::new();
         let mut command = super::Arguments::command();
         clap_complete::generate(self.shell, &mut command, "overmind-export", &mut script);
-        super::print(&String::from_utf8_lossy(&script))
+        super::print_raw(&String::from_utf8_lossy(&script))
     }
 }

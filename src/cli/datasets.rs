@@ -6,6 +6,7 @@ use overmind_export::{DatasetInfo, Result};
 
 use super::{
     global::Global,
+    lines::Lines,
     query::Filters,
     table::{Text, minute},
 };
@@ -30,7 +31,7 @@ impl Datasets {
             }
             let datasets: Vec<_> = datasets.try_collect().await?;
             if datasets.is_empty() {
-                return super::print("no datasets\n");
+                return super::print(&Lines::one("no datasets"));
             }
             let header = ["id", "name", "version", "source", "rows", "created"];
             super::print(&super::table::render(&header, datasets.iter().map(row)))

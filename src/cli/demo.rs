@@ -4,11 +4,11 @@ use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 use overmind_export::{
-    Error, ExportOptions, ExportPlan, Location, Rate, Result, StorageOptions,
+    Error, ExportOptions, ExportPlan, Location, Rate, ReadOptions, Result, StorageOptions,
     demo::{Dataset, Options, Server},
 };
 
-use super::{global::Global, parse, progress::Screen};
+use super::{global::Global, lines::Lines, parse, progress::Screen};
 
 /// The generated rows are the same for everyone.
 const SEED: u64 = 7;
@@ -68,20 +68,23 @@ impl Demo {
             api_key: self.api_key.clone(),
             ..Options::default()
         };
-        let listed: String = datasets
+        let listed: Lines = datasets
             .iter()
-            .map(|dataset| format!("  {}  {} rows  {}\n", dataset.id, dataset.len(), dataset.name))
+            .map(|dataset| format!("  {}  {} rows  {}", dataset.id, dataset.len(), dataset.name))
             .collect();
         let id = datasets.first().map(|dataset| dataset.id).unwrap_or_default();
         super::block_on(async {
             let server = start(options, datasets).await?;
             let url = server.url();
             let key = self.api_key.as_deref().unwrap_or("any");
-            super::print(&format!(
-                "serving {url}\n{listed}try it:\n  OVERMIND_LAB_BASE_URL={url} \
-                 OVERMIND_LAB_API_KEY={key} overmind-export export {id} -o rows.parquet\n\
-                 stop with Ctrl-C\n"
-            ))?;
+            let mut lines = Lines::one(format_args!("serving {url}"));
+            lines.extend(listed);
+            lines.push("try it:");
+            lines.push(format_args!(
+                "  OVERMIND_LAB_BASE_URL={url} OVERMIND_LAB_API_KEY={key} overmind-export export {id} -o \
+                 rows.parquet"
+            ));
+            super::print(&lines.and("stop with Ctrl-C"))?;
             // Stopping is how this ends well.
             super::signals::stopped().await;
             server.stop().await;
@@ -106,27 +109,30 @@ impl Demo {
             connection.base_url = Some(server.url());
             connection.api_key = Some("demo".into());
             let client = connection.client()?;
-            screen.say(&format!(
-                "An embedded API serves {} generated datapoints on {}.\n\n\
-                 $ overmind-export export {id} -o {}",
-                indicatif::HumanCount(self.rows),
-                server.url(),
-                path.display()
+            let (rows, url) = (indicatif::HumanCount(self.rows), server.url());
+            let lines = Lines::one(format_args!(
+                "An embedded API serves {rows} generated datapoints on {url}."
             ));
+            let command = format!("$ overmind-export export {id} -o {}", path.display());
+            screen.say(&lines.and("").and(command));
             let options = ExportOptions { overwrite: true, ..ExportOptions::new(id, &path) };
             super::export::run(client, ExportPlan::new(options)?, screen).await?;
             server.stop().await;
             Ok(())
         })?;
         let location = Location::parse(&path.display().to_string(), &StorageOptions::default())?;
-        let table = super::preview::table_of_export(&location, 5, &[])?;
+        let table = super::preview::table_of_export(&location, 5, &ReadOptions::default())?;
         let path = path.display();
-        super::print(&format!(
-            "\n$ overmind-export preview {path}\n{table}\nOpen it:\n  \
-             duckdb -c \"from '{path}' limit 5\"\n  \
-             python -c \"import pandas; print(pandas.read_parquet('{path}'))\"\n  \
-             python -c \"import polars; print(polars.read_parquet('{path}'))\"\n"
-        ))
+        let mut lines = Lines::one("").and(format_args!("$ overmind-export preview {path}"));
+        lines.extend(table);
+        let lines = lines.and("").and("Open it:");
+        let lines = lines.and(format_args!("  duckdb -c \"from '{path}' limit 5\""));
+        let lines = lines.and(format_args!(
+            "  python -c \"import pandas; print(pandas.read_parquet('{path}'))\""
+        ));
+        super::print(&lines.and(format_args!(
+            "  python -c \"import polars; print(polars.read_parquet('{path}'))\""
+        )))
     }
 }
 

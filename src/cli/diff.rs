@@ -1,7 +1,6 @@
 //! `diff`: what changed from one export to another?
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     pin::pin,
     sync::{
@@ -21,7 +20,9 @@ use overmind_export::{
     text::{harmless, plural},
 };
 
-use super::{global::Global, parse, progress::Screen, storage::Storage};
+use super::{
+    bound::Bound, global::Global, lines::Lines, parse, progress::Screen, storage::Storage,
+};
 
 /// The exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
@@ -67,6 +68,8 @@ pub(super) struct Diff {
     #[arg(long, value_name = "DIR")]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
+    bound: Bound,
+    #[command(flatten)]
     storage: Storage,
 }
 
@@ -109,15 +112,16 @@ impl Diff {
         let after = Location::parse(&self.after, storage)?;
         let mut file = self.file([&before, &after], storage)?;
         let to_stdout = self.output.as_deref() == Some(Path::new("-"));
-        let options = DiffOptions { by: self.by, temp_dir: self.temp_dir, stop };
+        let max_value_bytes = self.bound.max_value_bytes;
+        let options = DiffOptions { by: self.by, temp_dir: self.temp_dir, stop, max_value_bytes };
         let found = diff(&before, &after, options)?;
         let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
-        let tell = |text: &str| match to_stdout {
+        let tell = |lines: &Lines| match to_stdout {
             true => {
-                screen.say(text.trim_end_matches('\n'));
+                screen.say(lines);
                 Ok(())
             }
-            false => super::heard(super::print(text)),
+            false => super::heard(super::print(lines)),
         };
         let silent = self.json || screen.is_quiet();
         if self.json {
@@ -133,7 +137,7 @@ impl Diff {
                     file.push(&difference)?;
                 }
                 match examples.render(&difference) {
-                    Some(text) => tell(&text),
+                    Some(lines) => tell(&lines),
                     None => Ok(()),
                 }
             });
@@ -149,7 +153,8 @@ impl Diff {
                 published => published?,
             };
             if !silent && !to_stdout {
-                tell(&format!("\n{} in {}\n", counted(rows, "difference"), path.display()))?;
+                let rows = counted(rows, "difference");
+                tell(&Lines::one("").and(format_args!("{rows} in {}", path.display())))?;
             }
         }
         Ok(code)
@@ -197,13 +202,10 @@ fn is_in(output: &Path, export: &Location) -> bool {
 }
 
 /// The counts, and what has to be known to read them.
-fn report(summary: &DiffSummary) -> String {
+fn report(summary: &DiffSummary) -> Lines {
     let DiffSummary { before, after, by, .. } = summary;
-    let mut text = Vec::new();
-    let mut line = |line: String| {
-        // A vector takes everything.
-        drop(writeln!(text, "{line}"));
-    };
+    let mut lines = Lines::default();
+    let mut line = |line: String| lines.push(line);
     line(format!("{} → {}, by {by}", before.path.display(), after.path.display()));
     if summary.is_equal() {
         line(format!("equal: {}", counted(summary.unchanged, "row")));
@@ -235,7 +237,7 @@ fn report(summary: &DiffSummary) -> String {
             );
         }
     }
-    String::from_utf8_lossy(&text).into_owned()
+    lines
 }
 
 fn notes(side: &DiffSide, by: DiffBy) -> Vec<String> {
@@ -273,7 +275,7 @@ impl Examples {
         Self { by, each, shown: [0; 3], width: usize::from(width).max(40) }
     }
 
-    fn render(&mut self, difference: &Difference) -> Option<String> {
+    fn render(&mut self, difference: &Difference) -> Option<Lines> {
         let shown = &mut self.shown[difference.kind as usize];
         if *shown >= self.each {
             return None;
@@ -283,12 +285,13 @@ impl Examples {
             Some(key) => beginning(key, self.width),
             None => format!("(no {})", self.by),
         };
-        let mut text = cut(&format!("\n{} {key}", difference.kind), self.width);
+        let mut lines = Lines::one("");
+        lines.push(cut(&format!("{} {key}", difference.kind), self.width));
         let rows = (difference.before.as_ref(), difference.after.as_ref());
         match rows {
             (Some(before), Some(after)) => {
                 for ((column, before), (_, after)) in before.values.iter().zip(&after.values) {
-                    text += &self.change(column.name(), before, after);
+                    lines.push(self.change(column.name(), before, after));
                 }
             }
             (Some(row), None) | (None, Some(row)) => {
@@ -297,20 +300,19 @@ impl Examples {
                     values.filter(|(column, value)| *column != self.by.column() && value != "null");
                 for (column, value) in values {
                     let line = format!("  {column}: {}", beginning(value, self.width));
-                    text += "\n";
-                    text += &cut(&line, self.width);
+                    lines.push(cut(&line, self.width));
                 }
             }
             (None, None) => {}
         }
-        Some(text + "\n")
+        Some(lines)
     }
 
     /// `column: before → after`, in one line, from shortly before they part.
     fn change(&self, column: &str, before: &str, after: &str) -> String {
         const ARROW: &str = " → ";
-        let head = format!("\n  {column}: ");
-        let room = self.width.saturating_sub(head.len() - 1 + measure_text_width(ARROW));
+        let head = format!("  {column}: ");
+        let room = self.width.saturating_sub(head.len() + measure_text_width(ARROW));
         let fits = before.len() + after.len() <= room;
         let from = if fits { 0 } else { parting(before, after) };
         let [before, after] = [before, after].map(|text| match from {
@@ -367,12 +369,12 @@ mod tests {
             |word| format!("{{\"text\":\"{} {word} {}\"}}", "x".repeat(200), "y".repeat(200));
         assert_eq!(
             examples(60).change("input", &long("old"), &long("new")),
-            "\n  input: …xxxxxxxxxxx old yyyyyy… → …xxxxxxxxxxx new yyyyyy…"
+            "  input: …xxxxxxxxxxx old yyyyyy… → …xxxxxxxxxxx new yyyyyy…"
         );
-        assert_eq!(examples(60).change("order", "1", "null"), "\n  order: 1 → null");
+        assert_eq!(examples(60).change("order", "1", "null"), "  order: 1 → null");
         assert_eq!(
             examples(40).change("tags", "null", &long("new")),
-            "\n  tags: null → {\"text\":\"xxxxxxxxxxxxxxx…"
+            "  tags: null → {\"text\":\"xxxxxxxxxxxxxxx…"
         );
     }
 
@@ -384,9 +386,8 @@ mod tests {
             shared in "[a-zü😀]{0,60}",
             width in 40_usize..120,
         ) {
-            let text = examples(width).change("input", &(shared.clone() + &before), &(shared + &after));
-            let line = text.strip_prefix('\n').unwrap();
-            prop_assert!(measure_text_width(line) <= width, "{line:?}");
+            let line = examples(width).change("input", &(shared.clone() + &before), &(shared + &after));
+            prop_assert!(measure_text_width(&line) <= width, "{line:?}");
             prop_assert!(!line.chars().any(char::is_control), "{line:?}");
         }
     }

@@ -9,7 +9,9 @@ use overmind_export::{
 };
 use uuid::Uuid;
 
-use super::{global::Global, parse, progress::Screen, query::Filters, storage::Storage};
+use super::{
+    global::Global, lines::Lines, parse, progress::Screen, query::Filters, storage::Storage,
+};
 
 /// Export a dataset to a file, a directory of parts, or standard output
 #[derive(Debug, Args)]
@@ -99,7 +101,11 @@ impl Export {
         if dry_run {
             return super::block_on(async {
                 let would = Job::new(client, plan).dry_run().await?;
-                if json { super::print_json(&would) } else { super::print(&announce(&would)) }
+                if json {
+                    super::print_json(&would)
+                } else {
+                    super::print(&Lines::one(announce(&would)))
+                }
             });
         }
         let summary = super::block_on(run(client, plan, screen))?;
@@ -144,7 +150,7 @@ impl From<Export> for ExportOptions {
     }
 }
 
-fn report(summary: &Summary) -> String {
+fn report(summary: &Summary) -> Lines {
     use overmind_export::Completeness;
     let seconds = summary.seconds.max(0.001);
     let files = plural(summary.files, "file");
@@ -152,19 +158,19 @@ fn report(summary: &Summary) -> String {
         Completeness::Proven => "complete: every row once",
         Completeness::Partial => "a part of the dataset",
     };
-    format!(
-        "{} rows in {} {files} ({}) · {seconds:.1} s · {} rows/s · {claim}\n  {}",
+    Lines::one(format_args!(
+        "{} rows in {} {files} ({}) · {seconds:.1} s · {} rows/s · {claim}",
         indicatif::HumanCount(summary.rows),
         indicatif::HumanCount(summary.files),
         indicatif::HumanBytes(summary.bytes),
         indicatif::HumanCount((summary.rows as f64 / seconds) as u64),
-        summary.output,
-    )
+    ))
+    .and(format_args!("  {}", summary.output))
 }
 
 fn announce(would: &DryRun) -> String {
     format!(
-        "would export {} of {} rows in {} {} of {} rows to {}\n",
+        "would export {} of {} rows in {} {} of {} rows to {}",
         indicatif::HumanCount(would.rows),
         indicatif::HumanCount(would.count),
         indicatif::HumanCount(would.requests),

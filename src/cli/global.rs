@@ -3,8 +3,13 @@
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use overmind_export::{ApiKey, Client, Concurrency, Config, Connection, Error, Rate, Result};
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use overmind_export::{
+    ApiKey, Client, Concurrency, Config, Connection, Error, Rate, Result, text::line,
+};
+use tracing_subscriber::{
+    field::MakeExt, filter::Targets, fmt::format::debug_fn, layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::{parse, progress::Screen};
 
@@ -158,13 +163,22 @@ impl Global {
         };
         let others = if self.verbose > 2 { LevelFilter::TRACE } else { LevelFilter::WARN };
         let filter = Targets::new().with_target("overmind_export", ours).with_default(others);
+        let json = matches!(self.log_format, LogFormat::Json);
         let lines = tracing_subscriber::fmt::layer()
-            .with_writer(screen.writer())
+            .with_writer(screen.writer(json))
             .with_ansi(std::io::stderr().is_terminal());
         let registry = tracing_subscriber::registry().with(filter);
         // A second start, which only tests could make, keeps the first.
         drop(match self.log_format {
-            LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
+            LogFormat::Text => {
+                // What a field holds may come from a server or a file: it stays on its line.
+                let fields = debug_fn(|writer, field, value| match field.name() {
+                    "message" => write!(writer, "{}", line(format_args!("{value:?}"))),
+                    name => write!(writer, "{name}={}", line(format_args!("{value:?}"))),
+                });
+                let lines = lines.fmt_fields(fields.delimited(" "));
+                registry.with(lines.with_target(false)).try_init()
+            }
             LogFormat::Json => registry.with(lines.json()).try_init(),
         });
     }

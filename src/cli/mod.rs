@@ -1,11 +1,13 @@
 //! The command line: one file a subcommand, arguments exactly as typed. Decides nothing itself.
 
+mod bound;
 mod completions;
 mod datasets;
 mod demo;
 mod diff;
 mod export;
 mod global;
+mod lines;
 mod preview;
 mod progress;
 mod query;
@@ -28,8 +30,10 @@ use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
 };
-use overmind_export::{Error, Result, parse};
+use overmind_export::{Error, Result, parse, text::harmless_json};
 use tokio::runtime::{Builder, Runtime};
+
+use self::lines::Lines;
 
 #[cfg(not(windows))]
 const NULL_DEVICE: &str = "/dev/null";
@@ -145,7 +149,12 @@ impl Drop for Ending {
 }
 
 /// Writes to standard output, where data and summaries go.
-fn print(text: &str) -> Result<()> {
+fn print(lines: &Lines) -> Result<()> {
+    print_raw(&lines.text())
+}
+
+/// As [`print`], for text that is a program's: scripts and JSON.
+fn print_raw(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(stdout_failed)
@@ -170,5 +179,5 @@ fn heard(said: Result<()>) -> Result<()> {
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let json = serde_json::to_string(value)
         .map_err(|error| Error::Internal(format!("summary: {error}")))?;
-    print(&(json + "\n"))
+    print_raw(&(harmless_json(&json) + "\n"))
 }

@@ -1,15 +1,20 @@
 //! `preview`: the first rows, as a table that fits the terminal.
 
+use std::io;
+
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
 use clap::Args;
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Client, Column, Encoding, Error, Format, Location, Query, Result, Row, Sink,
-    StreamOptions, schema, write_pages,
+    Batches, Client, Column, Encoding, Error, Format, Location, Query, ReadOptions, Result, Row,
+    Sink, StreamOptions, arrow_schema::SchemaRef, schema, text::harmless_json, write_pages,
 };
 use uuid::Uuid;
 
-use super::{global::Global, parse, query::Filters, storage::Storage, table::Text};
+use super::{
+    bound::Bound, global::Global, lines::Lines, parse, query::Filters, storage::Storage,
+    table::Text,
+};
 
 /// Print the first rows of a dataset, or of an export
 #[derive(Debug, Args)]
@@ -26,6 +31,8 @@ pub(super) struct Preview {
     /// Print one JSON object a line, whole, instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    bound: Bound,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
@@ -74,77 +81,109 @@ impl Preview {
     async fn lines(&self, client: &Client, dataset: Uuid, query: Query) -> Result<()> {
         let all = self.columns.is_empty();
         let columns = if all { Column::ALL.to_vec() } else { self.columns.clone() };
-        let sink = json_lines(&columns)?;
+        let sink = json_lines(schema(&columns))?;
         let pages = client.pages(dataset, query, options(self.rows));
         write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
     }
 
     fn export(&self, text: &str, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
+        let options = self.bound.options(&self.columns);
         if !self.json {
-            return super::print(&table_of_export(&location, self.rows, &self.columns)?);
+            return super::print(&table_of_export(&location, self.rows, &options)?);
         }
-        let (first, _) = beginning_of(&location, self.rows, &self.columns)?;
-        let all = Column::ALL.into_iter().filter(|column| has(&first, *column));
-        let columns: Vec<_> =
-            all.filter(|it| self.columns.is_empty() || self.columns.contains(it)).collect();
-        let mut sink = json_lines(&columns)?;
-        for batch in first {
-            let indices = columns.iter().filter_map(|it| batch.schema().index_of(it.name()).ok());
-            let batch = batch.project(&indices.collect::<Vec<_>>());
-            let batch = batch.map_err(|error| Error::Internal(format!("columns: {error}")))?;
-            sink.write(batch).map_err(unwrap_stdout)?;
-        }
-        sink.finish(None).map(drop).map_err(unwrap_stdout)
+        let mut sink: Option<Box<dyn Sink>> = None;
+        let mut shown = 0;
+        first_rows(Batches::open_with(&location, &options)?, self.rows, &self.columns, |batch| {
+            require_json(&batch, &location, shown)?;
+            shown += batch.num_rows();
+            let sink = match &mut sink {
+                Some(sink) => sink,
+                None => sink.insert(json_lines(batch.schema())?),
+            };
+            sink.write(batch).map_err(unwrap_stdout)
+        })?;
+        sink.map_or(Ok(()), |sink| sink.finish(None).map(drop).map_err(unwrap_stdout))
     }
 }
 
-/// The first rows of an export, and how many it has if it says so; refuses columns that it lacks.
-fn beginning_of(
-    location: &Location,
+/// Visits the first rows of an export, batch after batch; refuses columns that it lacks.
+fn first_rows(
+    batches: Batches,
     rows: u32,
     columns: &[Column],
-) -> Result<(Vec<RecordBatch>, Option<u64>)> {
-    let batches = Batches::open(location)?;
-    let count = batches.rows();
+    mut visit: impl FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
     let mut left = rows as usize;
-    let mut first: Vec<RecordBatch> = Vec::new();
     for batch in batches {
         let batch = batch?;
+        let lacks = |column: &&Column| batch.column_by_name(column.name()).is_none();
+        if let Some(column) = columns.iter().find(lacks) {
+            return Err(Error::Usage(format!("the export has no column {column}")));
+        }
         let batch = batch.slice(0, batch.num_rows().min(left));
         left -= batch.num_rows();
-        first.push(batch);
+        visit(batch)?;
         if left == 0 {
             break;
         }
     }
-    match columns.iter().find(|column| !has(&first, **column)) {
-        Some(column) => Err(Error::Usage(format!("the export has no column {column}"))),
-        None => Ok((first, count)),
-    }
+    Ok(())
 }
 
-fn has(batches: &[RecordBatch], column: Column) -> bool {
-    let mut schemas = batches.iter().map(RecordBatch::schema);
-    batches.is_empty() || schemas.any(|schema| schema.index_of(column.name()).is_ok())
+/// Refuses text that is not JSON where an export has JSON: a line with it would not be JSON either.
+fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Result<()> {
+    for column in Column::ALL.into_iter().filter(|column| column.is_json()) {
+        let texts = batch.column_by_name(column.name()).and_then(|it| it.as_string_opt::<i32>());
+        for (row, text) in texts.into_iter().flatten().enumerate() {
+            let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+            if text.is_some_and(|text| !is_json(text)) {
+                let row = first_row + row + 1;
+                let why = format!("row {row}: its {column} is not JSON, as it is in an export");
+                return Err(Error::Damaged { path: file.to_string().into(), why });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first rows of an export as a table; all columns that hold something, or those that are named.
 pub(super) fn table_of_export(
     location: &Location,
     rows: u32,
-    columns: &[Column],
-) -> Result<String> {
-    let (first, count) = beginning_of(location, rows, columns)?;
-    let rows = first.iter().flat_map(|batch| {
-        (0..batch.num_rows()).map(|row| Column::ALL.map(|column| cell(batch, row, column)).to_vec())
-    });
-    Ok(render(rows.collect(), count, columns))
+    options: &ReadOptions,
+) -> Result<Lines> {
+    let batches = Batches::open_with(location, options)?;
+    let (count, mut cells) = (batches.rows(), Vec::new());
+    first_rows(batches, rows, &options.columns, |batch| {
+        let row = |row| Column::ALL.map(|column| cell(&batch, row, column)).to_vec();
+        cells.extend((0..batch.num_rows()).map(row));
+        Ok(())
+    })?;
+    Ok(render(cells, count, &options.columns))
 }
 
-fn json_lines(columns: &[Column]) -> Result<Box<dyn Sink>> {
-    let stdout = Box::new(std::io::stdout());
-    Encoding::from(Format::JsonLines).streaming_sink(schema(columns), stdout)
+fn json_lines(schema: SchemaRef) -> Result<Box<dyn Sink>> {
+    let stdout = Box::new(Escaping(io::stdout()));
+    Encoding::from(Format::JsonLines).streaming_sink(schema, stdout)
+}
+
+/// Rows for a person to look at: the same values, with escapes for what a terminal would obey.
+struct Escaping<W>(W);
+
+impl<W: io::Write> io::Write for Escaping<W> {
+    /// Takes whole lines only, which is what the sink writes.
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(lines) {
+            Ok(text) => self.0.write_all(harmless_json(text).as_bytes())?,
+            Err(error) => return Err(io::Error::other(error)),
+        }
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A value of an export as text.
@@ -178,7 +217,7 @@ async fn table(
     query: Query,
     rows: u32,
     columns: &[Column],
-) -> Result<String> {
+) -> Result<Lines> {
     let mut pages = client.pages(dataset, query, options(rows));
     let mut cells: Vec<Vec<Option<String>>> = Vec::new();
     let mut count = 0;
@@ -189,7 +228,7 @@ async fn table(
     Ok(render(cells, Some(count), columns))
 }
 
-fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column]) -> String {
+fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column]) -> Lines {
     let shown: Vec<usize> = (0..Column::ALL.len())
         .filter(|&index| match columns {
             [] => index < 2 || cells.iter().any(|row| row[index].is_some()),
@@ -210,8 +249,8 @@ fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column
     let table = super::table::render(&header, shown_rows);
     let rows = indicatif::HumanCount(cells.len() as u64);
     match count {
-        Some(count) => format!("{table}{rows} of {} rows\n", indicatif::HumanCount(count)),
-        None => format!("{table}the first {rows} rows\n"),
+        Some(count) => table.and(format_args!("{rows} of {} rows", indicatif::HumanCount(count))),
+        None => table.and(format_args!("the first {rows} rows")),
     }
 }
 

@@ -7,8 +7,13 @@ use std::{
 };
 
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
-use overmind_export::{Client, Progress};
+use overmind_export::{
+    Client, Progress,
+    text::{harmless_json, line},
+};
 use tokio::task::JoinHandle;
+
+use super::lines::Lines;
 
 /// How often a bar moves.
 const FRAME: Duration = Duration::from_millis(100);
@@ -32,29 +37,29 @@ impl Screen {
         self.quiet
     }
 
-    /// A line for people, unless they asked for quiet.
-    pub(super) fn say(&self, text: &str) {
+    /// Lines for people, unless they asked for quiet.
+    pub(super) fn say(&self, lines: &Lines) {
         if !self.quiet {
-            self.line(text);
+            self.lines(lines);
         }
     }
 
-    /// Several lines about an error, which are shown in any case.
-    pub(super) fn complain(&self, text: &str) {
-        self.line(text);
+    /// Lines about an error, which are shown in any case.
+    pub(super) fn complain(&self, lines: &Lines) {
+        self.lines(lines);
     }
 
-    fn line(&self, text: &str) {
+    fn lines(&self, lines: &Lines) {
         self.bars.suspend(|| {
             // Nobody is left to tell if standard error is gone.
-            drop(writeln!(io::stderr().lock(), "{text}"));
+            drop(io::stderr().lock().write_all(lines.text().as_bytes()));
         });
     }
 
-    /// Where log lines go.
-    pub(super) fn writer(&self) -> impl Fn() -> LogLine + Send + Sync + 'static {
+    /// Where log lines go: as JSON, or as text whose fields are harmless already.
+    pub(super) fn writer(&self, json: bool) -> impl Fn() -> LogLine + Send + Sync + 'static {
         let bars = self.bars.clone();
-        move || LogLine { bars: bars.clone(), text: Vec::new() }
+        move || LogLine { bars: bars.clone(), json, text: Vec::new() }
     }
 
     /// Shows an export until [`Shown::end`].
@@ -69,7 +74,7 @@ impl Screen {
         let bar = (self.shown && io::stderr().is_terminal()).then(|| {
             let bar = self.bars.add(ProgressBar::no_length());
             bar.set_style(style());
-            bar.set_prefix(name.clone());
+            bar.set_prefix(line(&name));
             bar
         });
         let (begun, lined) = (Instant::now(), None);
@@ -122,7 +127,7 @@ impl View {
 
     fn notes(&self) {
         for note in self.progress.take_notes() {
-            self.screen.say(&format!("{}{note}", self.name));
+            self.screen.say(&Lines::one(format_args!("{}{note}", self.name)));
         }
     }
 
@@ -159,7 +164,7 @@ impl View {
             HumanCount(rate as u64),
             self.traffic()
         );
-        self.screen.line(&text);
+        self.screen.lines(&Lines::one(text));
     }
 
     /// What the network does: bytes a second, requests in flight, retries.
@@ -189,6 +194,7 @@ fn style() -> ProgressStyle {
 /// A log line in the making: written whole, around the bars.
 pub(super) struct LogLine {
     bars: MultiProgress,
+    json: bool,
     text: Vec<u8>,
 }
 
@@ -205,7 +211,10 @@ impl Write for LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        let text = std::mem::take(&mut self.text);
+        let mut text = std::mem::take(&mut self.text);
+        if self.json {
+            text = harmless_json(&String::from_utf8_lossy(&text)).into_bytes();
+        }
         self.bars.suspend(|| drop(io::stderr().lock().write_all(&text)));
     }
 }

@@ -8,13 +8,14 @@ use std::{
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use overmind_export::{
-    Config, Error, Event, Fate, Job, JobResult, Result, RunOptions, SnapshotResult, Status, Stop,
-    StorageOptions, Verdict, plan_retention, run_jobs,
+    Config, Error, Event, Failure, Fate, Job, JobResult, Result, RunOptions, SnapshotResult,
+    Status, Stop, StorageOptions, Verdict, plan_retention, run_jobs, text::line,
 };
 use serde::Serialize;
 
 use super::{
     global::Global,
+    lines::Lines,
     parse,
     progress::{Screen, Shown},
     signals::{Stopped, stopped},
@@ -95,7 +96,7 @@ impl Snapshot {
             return verdicts.iter().try_for_each(super::print_json);
         }
         if verdicts.is_empty() {
-            return super::print("no snapshots\n");
+            return super::print(&Lines::one("no snapshots"));
         }
         let row = |verdict: &Verdict| {
             let fate = match verdict.fate {
@@ -174,28 +175,36 @@ impl Running {
         let job = &result.job;
         for snapshot in &result.snapshots {
             match &snapshot.error {
-                Some(error) => self.screen.complain(&format!("error: {job}: {error}")),
-                None => self.screen.say(&format!("{job}: {}", stored(snapshot, result))),
+                Some(error) => self.screen.complain(&failed(job, error)),
+                None => self.screen.say(&stored(snapshot, result)),
             }
         }
         if let Some(error) = &result.error {
-            self.screen.complain(&format!("error: {job}: {error}"));
+            self.screen.complain(&failed(job, error));
         }
         if !result.pruned.is_empty() {
             let gone = result.pruned.join(" ");
-            self.screen.say(&format!("{job}: removed {}: {gone}", result.pruned.len()));
+            let count = result.pruned.len();
+            self.screen.say(&Lines::one(format_args!("{job}: removed {count}: {gone}")));
         }
     }
 }
 
-fn stored(snapshot: &SnapshotResult, result: &JobResult) -> String {
+/// A failure's own lines are harmless each.
+fn failed(job: &str, error: &Failure) -> Lines {
+    Lines::of(&format!("error: {}: {error}", line(job)))
+}
+
+fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {
+    let job = &result.job;
     let path = snapshot.path.as_deref().unwrap_or_default();
     let (rows, bytes) = (HumanCount(snapshot.rows), HumanBytes(snapshot.bytes));
-    match snapshot.unchanged_by.as_deref() {
+    let what = match snapshot.unchanged_by.as_deref() {
         None => {
             let seconds = result.seconds;
-            format!("{rows} rows ({bytes}) · {seconds:.1} s · complete: every row once\n  {path}")
+            format!("{rows} rows ({bytes}) · {seconds:.1} s · complete: every row once")
         }
-        Some(by) => format!("unchanged, by its {by}: {rows} rows ({bytes})\n  {path}"),
-    }
+        Some(by) => format!("unchanged, by its {by}: {rows} rows ({bytes})"),
+    };
+    Lines::one(format_args!("{job}: {what}")).and(format_args!("  {path}"))
 }

@@ -6,6 +6,7 @@ use overmind_export::{ListedSnapshot, Result, list_snapshots};
 
 use super::{
     global::Global,
+    lines::Lines,
     storage::Storage,
     table::{Text, minute},
 };
@@ -35,7 +36,7 @@ impl Snapshots {
             return all.iter().try_for_each(super::print_json);
         }
         if all.is_empty() {
-            return super::print("no snapshots\n");
+            return super::print(&Lines::one("no snapshots"));
         }
         let header = ["job", "snapshot", "dataset", "rows", "bytes", "complete", "unchanged since"];
         super::print(&super::table::render(&header, all.iter().map(row)))

@@ -4,7 +4,9 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::NOTHING,
 };
 use console::Term;
-use overmind_export::text::harmless;
+use overmind_export::text::{harmless, line};
+
+use super::lines::Lines;
 
 /// Lines of a cell; what is longer is shortened.
 const LINES: usize = 3;
@@ -16,7 +18,7 @@ pub(super) enum Text {
     Whole(String),
 }
 
-pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>) -> String {
+pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>) -> Lines {
     let width = Term::stdout().size_checked().map_or(100, |(_, columns)| columns);
     let mut table = Table::new();
     table
@@ -35,17 +37,14 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>)
             // Twice the screen is more than can be shown of it.
             Text::Left(text) => Cell::new(harmless(&text, usize::from(width) * 2 * LINES)),
             Text::Whole(text) => Cell::new(harmless(&text, usize::from(width))),
-            Text::Right(text) => Cell::new(text).set_alignment(CellAlignment::Right),
+            Text::Right(text) => Cell::new(line(text)).set_alignment(CellAlignment::Right),
         });
         let mut row = comfy_table::Row::from(cells.collect::<Vec<_>>());
         row.max_height(LINES);
         table.add_row(row);
     }
-    let mut text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-    if text.is_empty() {
-        text.push('\n');
-    }
-    text
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    if lines.is_empty() { Lines::one("") } else { lines.into_iter().collect() }
 }
 
 /// To the minute is enough for people; `--json` has the whole.
@@ -60,7 +59,7 @@ mod tests {
     #[test]
     fn text_from_the_api_cannot_steer_the_terminal() {
         let row = vec![Text::Left("\u{1b}[2J\u{9b}31m\nx".to_owned())];
-        let text = render(&["name"], [row]);
+        let text = render(&["name"], [row]).text();
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }
 }

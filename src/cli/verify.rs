@@ -2,9 +2,9 @@
 
 use clap::Args;
 use indicatif::HumanCount;
-use overmind_export::{Error, Result, Verification, verify};
+use overmind_export::{Check, Error, Result, Verification, verify_with};
 
-use super::{global::Global, progress::Screen, storage::Storage};
+use super::{bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage};
 
 /// Check that exports are still what they were when they were written; without the API
 #[derive(Debug, Args)]
@@ -16,16 +16,18 @@ pub(super) struct Verify {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    bound: Bound,
+    #[command(flatten)]
     storage: Storage,
 }
 
 impl Verify {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
-        let (mut damaged, mut unread) = (0, None);
+        let (mut damaged, mut unchecked, mut unread) = (0, 0, None);
         let locations = self.paths.iter().map(|path| self.storage.location(path, global));
         // What is typed wrong is told before anything is read.
         for location in locations.collect::<Result<Vec<_>>>()? {
-            let found = match verify(&location) {
+            let found = match verify_with(&location, &self.bound.options(&[])) {
                 Ok(found) => found,
                 // The first is the one to end with; none keeps the others from being checked.
                 Err(error) if unread.is_none() => {
@@ -33,34 +35,54 @@ impl Verify {
                     continue;
                 }
                 Err(error) => {
-                    screen.complain(error.report().to_string().trim_end());
+                    screen.complain(&Lines::report(&error));
                     continue;
                 }
             };
-            damaged += u64::from(!found.is_ok());
+            damaged += u64::from(!found.problems.is_empty());
+            unchecked += u64::from(found.problems.is_empty() && found.unchecked.is_some());
             super::heard(match self.json {
                 true => super::print_json(&found),
                 false => self.tell(&found, screen),
             })?;
         }
+        let of = self.paths.len() as u64;
         if damaged == 0 {
-            return unread.map_or(Ok(()), Err);
+            return match unread {
+                Some(error) => Err(error),
+                None if unchecked > 0 => Err(Error::Unchecked { unchecked, of }),
+                None => Ok(()),
+            };
         }
         // That data is damaged is worse than not to know.
         if let Some(error) = unread {
-            screen.complain(error.report().to_string().trim_end());
+            screen.complain(&Lines::report(&error));
         }
-        Err(Error::Unverified { damaged, of: self.paths.len() as u64 })
+        Err(Error::Unverified { damaged, of })
     }
 
     fn tell(&self, found: &Verification, screen: &Screen) -> Result<()> {
         let path = found.path.display();
-        for problem in &found.problems {
-            super::print(&format!("{path}: {problem}\n"))?;
+        for text in found.problems.iter().chain(&found.unchecked) {
+            super::print(&Lines::one(format_args!("{path}: {text}")))?;
         }
         if found.is_ok() && !screen.is_quiet() {
-            super::print(&format!("{path}: ok, {} rows\n", HumanCount(found.rows)))?;
+            let (rows, covered) = (HumanCount(found.rows), covered(found));
+            super::print(&Lines::one(format_args!("{path}: ok, {rows} rows; {covered}")))?;
         }
         Ok(())
+    }
+}
+
+/// What was held against what.
+fn covered(found: &Verification) -> String {
+    let how = [(Check::Sha256, "SHA-256"), (Check::Xxh3, "XXH3")];
+    let how = how.into_iter().filter(|(check, _)| found.checked.contains(check));
+    let how: Vec<_> = how.map(|(_, name)| name).collect();
+    match how.as_slice() {
+        [] => {
+            "its rows were checked, not every byte: it has no checksum and no manifest".to_owned()
+        }
+        how => format!("every byte was checked ({})", how.join(", ")),
     }
 }

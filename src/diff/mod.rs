@@ -42,6 +42,7 @@ use crate::{
     batch::Column,
     error::{Error, Result},
     location::Location,
+    read::ReadOptions,
 };
 
 /// The column by which rows of two exports are told to be the same row.
@@ -95,7 +96,7 @@ impl FromStr for DiffBy {
 /// let options = DiffOptions { by: DiffBy::Order, ..DiffOptions::default() };
 /// assert_eq!(options.temp_dir, None);
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct DiffOptions {
     /// What tells rows apart; default [`DiffBy::Id`].
     pub by: DiffBy,
@@ -104,6 +105,15 @@ pub struct DiffOptions {
     pub temp_dir: Option<PathBuf>,
     /// Set it from another thread to end the comparison soon, with [`Error::Interrupted`].
     pub stop: Arc<AtomicBool>,
+    /// Bytes of the [largest value](ReadOptions::max_value_bytes) to accept.
+    pub max_value_bytes: usize,
+}
+
+impl Default for DiffOptions {
+    fn default() -> Self {
+        let max_value_bytes = ReadOptions::MAX_VALUE_BYTES;
+        Self { by: DiffBy::default(), temp_dir: None, stop: Arc::default(), max_value_bytes }
+    }
 }
 
 /// What [`diff`] counted.
@@ -249,7 +259,9 @@ pub struct Diff {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result<Diff> {
-    let open = |place| Side::open(place, options.stop.clone());
+    let reading =
+        ReadOptions { max_value_bytes: options.max_value_bytes, ..ReadOptions::default() };
+    let open = |place| Side::open(place, options.stop.clone(), reading.clone());
     let (before, after) = (open(before)?, open(after)?);
     let compared = compared(&before, &after, options.by)?;
     let mut tables = [Table::default(), Table::default()];

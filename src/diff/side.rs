@@ -25,7 +25,7 @@ use crate::{
     location::Location,
     manifest::{MANIFEST, Manifest, Part, SUCCESS},
     proof::Digest,
-    read,
+    read::{self, ReadOptions},
 };
 
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub(super) struct Side {
     columns: Option<Vec<Column>>,
     rows: Option<u64>,
     stop: Arc<AtomicBool>,
+    options: ReadOptions,
 }
 
 #[derive(Debug)]
@@ -53,9 +54,13 @@ struct Recorded {
 
 impl Side {
     /// Looks at an export without reading its rows.
-    pub(super) fn open(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
+    pub(super) fn open(
+        place: &Location,
+        stop: Arc<AtomicBool>,
+        options: ReadOptions,
+    ) -> Result<Self> {
         let is_directory = match place.as_local() {
-            Some(path) => std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir(),
+            Some(_) => !read::is_single_file(place)?,
             None => place.is_directory()?,
         };
         if !is_directory && !place.is_file()? && place.as_local().is_none() {
@@ -66,10 +71,14 @@ impl Side {
                 source: "there is no object and no prefix of this name".into(),
             });
         }
-        if is_directory { Self::directory(place, stop) } else { Self::file(place, stop) }
+        if is_directory {
+            Self::directory(place, stop, options)
+        } else {
+            Self::file(place, stop, options)
+        }
     }
 
-    fn directory(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
+    fn directory(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
         let names = place.names()?;
         let Some(manifest) = Manifest::load(&place.child(MANIFEST))? else {
             return Err(damaged(place, format!("it is no export: {MANIFEST} is missing")));
@@ -91,14 +100,15 @@ impl Side {
                 return Err(damaged(place, format!("{} is missing", part.path)));
             }
         }
-        Self::listed(place, manifest, stop, |name| place.child(name))
+        Self::listed(place, manifest, stop, options, |name| place.child(name))
     }
 
-    fn file(place: &Location, stop: Arc<AtomicBool>) -> Result<Self> {
+    fn file(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
         if let Some(manifest) = Manifest::load(&place.sibling(&sidecar_name(&place.name())))? {
-            return Self::listed(place, manifest, stop, |_| place.clone());
+            return Self::listed(place, manifest, stop, options, |_| place.clone());
         }
-        let mut reader = read::open(place)?;
+        let mut reader = read::open(place, &options)?;
+        reader.require_export(place)?;
         let recorded = reader.facts.map(|facts| Recorded {
             first_row: facts.first_row,
             rows: facts.rows,
@@ -121,7 +131,7 @@ impl Side {
             },
         };
         let files = vec![DataFile { place: place.clone(), recorded }];
-        Ok(Self { place: place.clone(), files, columns, rows, stop })
+        Ok(Self { place: place.clone(), files, columns, rows, stop, options })
     }
 
     /// The files that a manifest lists, which must be as long as it says.
@@ -129,6 +139,7 @@ impl Side {
         place: &Location,
         manifest: Manifest,
         stop: Arc<AtomicBool>,
+        options: ReadOptions,
         file: impl Fn(&str) -> Location,
     ) -> Result<Self> {
         let mut files = Vec::with_capacity(manifest.parts.len());
@@ -148,7 +159,7 @@ impl Side {
             return Err(damaged(place, why));
         }
         let columns = Some(manifest.columns);
-        Ok(Self { place: place.clone(), files, columns, rows: Some(first_row), stop })
+        Ok(Self { place: place.clone(), files, columns, rows: Some(first_row), stop, options })
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -175,7 +186,9 @@ impl Side {
     ) -> Result<()> {
         for DataFile { place, recorded } in &self.files {
             let (mut rows, mut sum) = (0, Digest::default());
-            for batch in read::open(place)?.batches {
+            let reader = read::open(place, &self.options)?;
+            reader.require_export(place)?;
+            for batch in reader.batches {
                 let batch = batch?;
                 go_on(&self.stop)?;
                 let these = Rows::new(&batch, place)?;

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use crate::read::ReadOptions;
+
 use super::{table::Entry, *};
 
 fn lines(rows: u64, output: &str) -> String {
@@ -43,7 +45,8 @@ fn room_is_made_for_the_rows_there_are_and_no_more() {
     let path = folder.path().join("a.jsonl");
     for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
         write(&path, &text);
-        let side = Side::open(&path.as_path().into(), Arc::default()).unwrap();
+        let side =
+            Side::open(&path.as_path().into(), Arc::default(), ReadOptions::default()).unwrap();
         let compared = compared(&side, &side, DiffBy::Id).unwrap();
         let mut table = Table::default();
         assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);

@@ -7,17 +7,22 @@ use std::io::Write;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::{
-    Block, CompressionType, FooterBuilder, MetadataVersion,
-    convert::{IpcSchemaEncoder, metadata_to_fb},
+    Block, CompressionType, FooterBuilder, KeyValue, KeyValueArgs, MetadataVersion,
+    convert::IpcSchemaEncoder,
     writer::{
         DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, StreamWriter,
         write_message,
     },
 };
-use arrow_schema::{ArrowError, Metadata, Schema, SchemaRef};
-use flatbuffers::FlatBufferBuilder;
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+use flatbuffers::{FlatBufferBuilder, WIPOffset};
 
-use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Ordered, value_bytes};
+use super::{
+    CHECKSUM_KEY, Compression, Counted, METADATA_KEY, Sink, Written,
+    checksum::{BLANK, Sealing},
+    pool::Ordered,
+    value_bytes,
+};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8] = b"ARROW1";
@@ -32,7 +37,7 @@ const HEADER: [u8; 64] = {
 const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
 
 pub(super) struct FileSink {
-    output: Counted,
+    output: Sealing,
     schema: SchemaRef,
     options: IpcWriteOptions,
     encoding: Ordered<IpcWriteContext, Message>,
@@ -51,10 +56,10 @@ impl FileSink {
     pub(super) fn new(
         compression: Compression,
         schema: SchemaRef,
-        mut output: Counted,
+        output: Counted,
         threads: usize,
     ) -> Result<Self> {
-        let options = options(compression)?;
+        let (options, mut output) = (options(compression)?, Sealing::new(output));
         let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
             &schema,
             &mut DictionaryTracker::new(true),
@@ -75,7 +80,7 @@ impl FileSink {
 
     fn append(&mut self, message: Message) -> Result<()> {
         let Message { bytes, header, body } = message;
-        let at = self.output.bytes as i64;
+        let at = self.output.bytes() as i64;
         self.output.write_all(&bytes).map_err(unwritten)?;
         self.blocks.push(Block::new(at, header as i32, body as i64));
         Ok(())
@@ -84,21 +89,20 @@ impl FileSink {
     /// Where each batch lies, and what the file says about itself.
     fn footer(&self, facts: Option<&str>) -> Vec<u8> {
         let mut buffer = FlatBufferBuilder::new();
+        // What is built first lies at the end: there no other text can be taken for it.
+        let checksum = pair(&mut buffer, CHECKSUM_KEY, BLANK);
         let dictionaries = buffer.create_vector::<Block>(&[]);
         let batches = buffer.create_vector(&self.blocks);
         let schema = IpcSchemaEncoder::new().schema_to_fb_offset(&mut buffer, &self.schema);
-        let metadata = facts.map(|facts| {
-            let metadata = Metadata::from([(METADATA_KEY.to_owned(), facts.to_owned())]);
-            metadata_to_fb(&mut buffer, &metadata)
-        });
+        let facts = facts.map(|facts| pair(&mut buffer, METADATA_KEY, facts));
+        let pairs: Vec<_> = facts.into_iter().chain([checksum]).collect();
+        let metadata = buffer.create_vector(&pairs);
         let mut footer = FooterBuilder::new(&mut buffer);
         footer.add_version(MetadataVersion::V5);
         footer.add_schema(schema);
         footer.add_dictionaries(dictionaries);
         footer.add_recordBatches(batches);
-        if let Some(metadata) = metadata {
-            footer.add_custom_metadata(metadata);
-        }
+        footer.add_custom_metadata(metadata);
         let footer = footer.finish();
         buffer.finish(footer, None);
         buffer.finished_data().to_vec()
@@ -124,14 +128,21 @@ impl Sink for FileSink {
         }
         let footer = self.footer(facts);
         let length = (footer.len() as i32).to_le_bytes();
-        for bytes in [&END_OF_STREAM, footer.as_slice(), &length, MAGIC] {
+        self.output.write_all(&END_OF_STREAM).map_err(unwritten)?;
+        self.output.hold();
+        for bytes in [footer.as_slice(), &length, MAGIC] {
             self.output.write_all(bytes).map_err(unwritten)?;
         }
-        self.output.flush().map_err(unwritten)?;
-        Ok(Written { rows: self.rows, bytes: self.output.bytes })
+        self.output.seal(|tail| Some(tail.len()))?;
+        Ok(Written { rows: self.rows, bytes: self.output.bytes() })
     }
 
     fn abort(self: Box<Self>) {}
+}
+
+fn pair<'a>(buffer: &mut FlatBufferBuilder<'a>, key: &str, value: &str) -> WIPOffset<KeyValue<'a>> {
+    let (key, value) = (buffer.create_string(key), buffer.create_string(value));
+    KeyValue::create(buffer, &KeyValueArgs { key: Some(key), value: Some(value) })
 }
 
 fn encode(

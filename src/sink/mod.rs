@@ -4,6 +4,7 @@
 //! It never opens a file: bytes go into a writer that it is given.
 
 mod checked;
+mod checksum;
 mod ipc;
 mod jsonl;
 mod options;
@@ -19,11 +20,16 @@ use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::SchemaRef;
 
 use self::checked::{Checked, check_schema};
+pub(crate) use self::checksum::{CHECKSUM_KEY, Sealed, check, find_checksum};
 pub use self::options::{Compression, Encoding, Format};
+pub(crate) use self::parquet::footer_bytes;
 use crate::error::{Error, Result};
 
 /// The key under which a file's own metadata holds the facts of the export, as JSON.
 pub(crate) const METADATA_KEY: &str = "overmind_export";
+
+/// What a Parquet file's `created_by` begins with.
+pub(crate) const WRITER: &str = "overmind-export ";
 
 /// The key in the metadata of a field, other than an export's columns, whose text is JSON.
 pub(crate) const HOLDS_JSON: &str = "overmind_export:json";

@@ -15,6 +15,7 @@ mod diff;
 mod equality;
 mod errors;
 mod faults;
+mod foreign;
 #[cfg(unix)]
 mod hostile;
 mod installed;

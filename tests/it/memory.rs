@@ -3,7 +3,14 @@
 
 use std::{env, process::Command};
 
-use overmind_export::{Client, Export, ExportOptions, ExportPlan, demo::Options};
+use std::{fs::File, path::Path, sync::Arc};
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray, builder::StringViewBuilder};
+use overmind_export::{
+    Batches, Client, Column, DiffOptions, Error, Export, ExportOptions, ExportPlan, ReadOptions,
+    demo::Options, diff, verify,
+};
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
 use crate::support::{ID, KEY, World};
 
@@ -92,5 +99,113 @@ fn memory_does_not_grow_with_the_number_of_rows() {
         println!("{output}: {some} MiB for 25,000 rows, {more} for 100,000");
         // The ids of 100,000 rows are 1.6 MB; the allocator's holes are the rest.
         assert!(more <= some + 24, "{output}: {some} MiB, then {more}");
+    }
+}
+
+const READ: &str = "OVERMIND_EXPORT_TEST_READ";
+
+#[test]
+#[ignore = "a process that other tests start to see how large it becomes"]
+fn one_reading() {
+    let (Ok(path), Ok(how)) = (env::var(OUTPUT), env::var(READ)) else { return };
+    let place = Path::new(&path).into();
+    let mut options = ReadOptions::default();
+    match &*how {
+        "verify" => drop(verify(&place)),
+        "diff" => drop(diff(&place, &place, DiffOptions::default())),
+        "first" => drop(Batches::open(&place).unwrap().next()),
+        "ids" => {
+            options.columns = vec![Column::Id];
+            let batches = Batches::open_with(&place, &options).unwrap();
+            assert!(batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>() > 0);
+        }
+        _ => {
+            let read = Batches::open(&place).and_then(|mut it| it.try_for_each(|it| it.map(drop)));
+            assert!(matches!(read, Err(Error::ValueTooLarge { .. })), "{read:?}");
+        }
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    println!("{PEAK}{}", peak.trim().trim_end_matches(" kB"));
+}
+
+/// Peak memory in MiB of reading a file in this way.
+fn reading(path: &Path, how: &str) -> usize {
+    let ran = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "memory::one_reading", "--ignored", "--nocapture"])
+        .envs([(OUTPUT, path.as_os_str()), (READ, how.as_ref())])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let peak = said.lines().find_map(|line| line.split_once(PEAK));
+    let peak = peak.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&ran.stderr))).1;
+    let peak = peak.parse::<usize>().unwrap() >> 10;
+    let size = path.metadata().map_or(0, |it| it.len());
+    println!("{how} of {} ({size} bytes): {peak} MiB", path.display());
+    peak
+}
+
+/// A row whose input is one text of this many bytes, so many times.
+fn repeated(path: &Path, rows: usize, bytes: usize) {
+    let ids = (0..rows).map(|row| Some(crate::rows::id(row as u64).to_string()));
+    let ids: StringArray = ids.collect();
+    let text = format!("\"{}\"", "x".repeat(bytes - 2));
+    let mut inputs =
+        StringViewBuilder::new().with_deduplicate_strings().with_fixed_block_size(bytes as u32 + 1);
+    (0..rows).for_each(|_| inputs.append_value(&text));
+    let columns = [("id", Arc::new(ids) as ArrayRef), ("input", Arc::new(inputs.finish()))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let zstd = parquet::basic::Compression::ZSTD(Default::default());
+    let properties = WriterProperties::builder()
+        .set_compression(zstd)
+        .set_dictionary_page_size_limit(usize::MAX)
+        .set_data_page_size_limit(1 << 20);
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn reading_back_is_bounded_in_bytes() {
+    let world = World::generated(Options::default(), 1);
+    let path = |name: &str| world.path(name);
+    // A dictionary with one large text: a batch of 1,000 rows of it would have more than an offset can say.
+    repeated(&path("crafted.parquet"), 1200, 2_200_000);
+    for how in ["first", "ids"] {
+        assert!(reading(&path("crafted.parquet"), how) <= 64, "{how}");
+    }
+    repeated(&path("crafted.parquet"), 200, 1_800_000);
+    for how in ["verify", "diff"] {
+        assert!(reading(&path("crafted.parquet"), how) <= 64, "{how}");
+    }
+    repeated(&path("page.parquet"), 1, 400 << 20);
+    assert!(reading(&path("page.parquet"), "ids") <= 40);
+    assert!(reading(&path("page.parquet"), "refused") <= 40);
+    // A line without an end.
+    let part = vec![b'x'; 16 << 20];
+    let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut member, &part).unwrap();
+    std::fs::write(path("line.jsonl.gz"), member.finish().unwrap().repeat(64)).unwrap();
+    let peak = reading(&path("line.jsonl.gz"), "refused");
+    // Twice the bound, while the buffer grows.
+    assert!(peak <= 230, "{peak}");
+}
+
+#[test]
+fn own_rows_of_a_megabyte_are_read_in_little_memory() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let text: String = (0..1_000_000).map(|_| random.alphanumeric()).collect();
+    let row = |number: u64| {
+        let id = crate::rows::id(number);
+        format!(r#"{{"id":"{id}","order":{number},"input":["{text}"],"tags":["a"]}}"#)
+    };
+    let world = World::with_rows(Options::default(), (0..60).map(row).collect());
+    for name in ["rows.parquet", "rows.arrow", "rows.jsonl.zst"] {
+        world.export(&["-o", name, "--page-size", "5"]).ok();
+        for how in ["first", "verify", "diff"] {
+            let peak = reading(&world.path(name), how);
+            assert!(peak <= 80, "{name} {how}: {peak}");
+        }
     }
 }

@@ -251,6 +251,9 @@ fn a_file_says_what_it_holds_in_its_own_metadata_and_nothing_else() {
         let facts: Value =
             serde_json::from_str(&metadata.remove("overmind_export").unwrap()).unwrap();
         assert_eq!(facts, expected, "{name}");
+        // The checksum of its bytes.
+        let checksum = metadata.remove("overmind_export:xxh3").unwrap();
+        assert!(checksum.starts_with("xxh3:") && !checksum.ends_with(":0000000000000000"));
         // The schema that the Arrow reader of Parquet looks for.
         metadata.remove("ARROW:schema");
         assert_eq!(metadata, BTreeMap::new(), "{name}");

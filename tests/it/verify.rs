@@ -28,7 +28,9 @@ fn an_untouched_export_is_ok_in_every_format() {
     for format in ["parquet", "arrow", "jsonl"] {
         let world = exported(format);
         let ran = verify(&world, &["out"]).ok();
-        assert_eq!(ran.stdout, "out: ok, 1,000 rows\n");
+        let how = if format == "jsonl" { "SHA-256" } else { "SHA-256, XXH3" };
+        let told = format!("out: ok, 1,000 rows; every byte was checked ({how})\n");
+        assert_eq!(ran.stdout, told);
         assert_eq!(ran.stderr, "");
     }
 }
@@ -75,6 +77,23 @@ fn each_kind_of_damage_is_named() {
     }
 }
 
+#[test]
+fn only_the_missing_part_is_named() {
+    let world = World::generated(Options::default(), 1000);
+    world.export(&["-o", "out/", "--rows-per-file", "200"]).ok();
+    for name in [".DS_Store", "Thumbs.db", "desktop.ini"] {
+        fs::write(world.path("out").join(name), "a desktop's").unwrap();
+    }
+    verify(&world, &["out"]).ok();
+    fs::remove_file(world.path("out/part-00002.parquet")).unwrap();
+    let ran = verify(&world, &["out"]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(65), "out: part-00002.parquet is missing\n"));
+    fs::remove_file(world.path("out/_manifest.json")).unwrap();
+    let ran = verify(&world, &["out"]);
+    let told = "out: _manifest.json is missing, and there are parts of an export\n";
+    assert_eq!((ran.code, &*ran.stdout), (Some(65), told));
+}
+
 fn edit(out: &Path, from: &str, to: &str) {
     let path = out.join("_manifest.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -99,13 +118,14 @@ fn a_single_file_is_checked_against_its_own_facts_or_the_manifest_beside_it() {
     let world = World::generated(Options::default(), 500);
     for name in ["a.parquet", "a.arrow"] {
         world.export(&["-o", name]).ok();
-        assert_eq!(verify(&world, &[name]).ok().stdout, format!("{name}: ok, 500 rows\n"));
+        let told = format!("{name}: ok, 500 rows; every byte was checked (XXH3)\n");
+        assert_eq!(verify(&world, &[name]).ok().stdout, told);
         flip_byte(&world.path(name), 3000);
         assert_eq!(verify(&world, &[name]).code, Some(65), "{name}");
     }
     world.export(&["-o", "b.jsonl"]).ok();
     let ran = verify(&world, &["b.jsonl"]);
-    assert_eq!(ran.code, Some(65));
+    assert_eq!(ran.code, Some(2));
     assert!(ran.stdout.contains("export with --manifest"), "{ran:?}");
     world.export(&["-o", "b.jsonl", "--manifest", "--overwrite"]).ok();
     verify(&world, &["b.jsonl"]).ok();
@@ -145,7 +165,10 @@ fn one_path_that_cannot_be_read_does_not_keep_the_others_from_being_checked() {
     world.export(&["-o", "one.parquet"]).ok();
     let ran = verify(&world, &["nothing", "out", "nowhere", "one.parquet"]);
     assert_eq!(ran.code, Some(74), "{ran:?}");
-    assert_eq!(ran.stdout, "out: ok, 1,000 rows\none.parquet: ok, 1,000 rows\n");
+    let ok =
+        |path: &str, how: &str| format!("{path}: ok, 1,000 rows; every byte was checked ({how})\n");
+    let told = ok("out", "SHA-256, XXH3") + &ok("one.parquet", "XXH3");
+    assert_eq!(ran.stdout, told);
     for path in ["nothing", "nowhere"] {
         assert!(ran.stderr.contains(&format!("error: cannot read {path}\n")), "{ran:?}");
     }
@@ -153,7 +176,8 @@ fn one_path_that_cannot_be_read_does_not_keep_the_others_from_being_checked() {
     fs::remove_file(world.path("out").join("_SUCCESS")).unwrap();
     let ran = verify(&world, &["nothing", "out", "one.parquet"]);
     assert_eq!(ran.code, Some(65), "{ran:?}");
-    assert_eq!(ran.stdout, "out: _SUCCESS is missing\none.parquet: ok, 1,000 rows\n");
+    let told = "out: _SUCCESS is missing\n".to_owned() + &ok("one.parquet", "XXH3");
+    assert_eq!(ran.stdout, told);
     assert!(ran.stderr.starts_with("error: cannot read nothing\n"), "{ran:?}");
     assert!(ran.stderr.contains("error: 1 of 3 exports are damaged"), "{ran:?}");
 }

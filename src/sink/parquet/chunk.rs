@@ -40,7 +40,8 @@ use crate::{
     batch::Column,
     error::Result,
     sink::{
-        Compression, Counted,
+        Compression,
+        checksum::Sealing,
         pool::{Pool, Ticket},
     },
 };
@@ -242,7 +243,7 @@ impl ClosedChunk {
     /// Waits for the pages and appends the chunk to its row group.
     pub(super) fn append(
         self,
-        row_group: &mut SerializedRowGroupWriter<'_, Counted>,
+        row_group: &mut SerializedRowGroupWriter<'_, Sealing>,
         codec: Codec,
     ) -> Result<()> {
         let encoded = |Pending { page, encoded }| encoded.wait().map(|encoded| (page, encoded));

@@ -34,7 +34,12 @@ use self::{
     chunk::{ClosedChunk, OpenChunk},
     codec::Workspace,
 };
-use super::{Compression, Counted, METADATA_KEY, Sink, Written, pool::Pool, value_bytes};
+use super::{
+    CHECKSUM_KEY, Compression, Counted, METADATA_KEY, Sink, WRITER, Written,
+    checksum::{BLANK, Sealing},
+    pool::Pool,
+    value_bytes,
+};
 use crate::{
     batch::Column,
     error::{Error, Result},
@@ -49,8 +54,11 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 /// 4 % smaller files in the same time, and a reader still takes little at once unless a row is large.
 const PAGE_BYTES: usize = 5 << 19;
 
+/// The last bytes of a file, and its first.
+const MAGIC: &[u8; 4] = b"PAR1";
+
 pub(super) struct ParquetSink {
-    writer: SerializedFileWriter<Counted>,
+    writer: SerializedFileWriter<Sealing>,
     layout: Layout,
     codec: Codec,
     properties: WriterPropertiesPtr,
@@ -88,7 +96,7 @@ impl ParquetSink {
     fn with(layout: Layout, schema: SchemaRef, output: Counted, threads: usize) -> Result<Self> {
         let codec = codec(layout.compression)?;
         let properties = |codec| properties(codec, layout.page_bytes);
-        let file = ArrowWriter::try_new(output, schema, Some(properties(codec)));
+        let file = ArrowWriter::try_new(Sealing::new(output), schema, Some(properties(codec)));
         let (writer, _) = file.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
         Ok(Self {
             writer,
@@ -162,11 +170,25 @@ impl Sink for ParquetSink {
             let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
             self.writer.append_key_value_metadata(facts);
         }
+        // Last, so that no other text of the footer is taken for it.
+        let checksum = KeyValue::new(CHECKSUM_KEY.to_owned(), BLANK.to_owned());
+        self.writer.append_key_value_metadata(checksum);
+        self.writer.flush().map_err(|error| failed(error.into()))?;
+        self.writer.inner_mut().hold();
         self.writer.finish().map_err(failed)?;
-        Ok(Written { rows: self.rows, bytes: self.writer.inner().bytes })
+        self.writer.inner_mut().seal(footer_bytes)?;
+        Ok(Written { rows: self.rows, bytes: self.writer.inner().bytes() })
     }
 
     fn abort(self: Box<Self>) {}
+}
+
+/// Bytes of the footer at the end of a file: the metadata, its length and the magic bytes.
+pub(crate) fn footer_bytes(end: &[u8]) -> Option<usize> {
+    let (_, tail) = end.split_last_chunk::<{ MAGIC.len() + size_of::<u32>() }>()?;
+    let (length, magic) = tail.split_first_chunk()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    (magic == MAGIC).then_some(length)?.checked_add(tail.len())
 }
 
 /// The batch without what lies in null slots, which Arrow allows and no value has: pages and row
@@ -206,7 +228,7 @@ fn properties(codec: Codec, page_bytes: usize) -> WriterProperties {
     let path = |column: Column| ColumnPath::from(column.name());
     let mut properties = WriterProperties::builder()
         .set_compression(codec)
-        .set_created_by(concat!("overmind-export ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_created_by(format!("{WRITER}{}", env!("CARGO_PKG_VERSION")))
         .set_data_page_size_limit(page_bytes)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_encoding(path(Column::Order), PageEncoding::DELTA_BINARY_PACKED);

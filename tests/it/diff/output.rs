@@ -243,24 +243,28 @@ fn an_interrupted_comparison_leaves_nothing_behind() {
     use std::{
         io::Write,
         process::{Command, Stdio},
+        thread,
+        time::Duration,
     };
     let exports = support_chat();
-    let endless = exports.path().join("endless.jsonl");
-    assert!(Command::new("mkfifo").arg(&endless).status().unwrap().success());
-    let mut diff = crate::support::command(exports.path());
-    diff.args(["diff", "old.jsonl", "endless.jsonl", "-o", "d.jsonl"]);
-    let child = diff.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // Rows come for as long as somebody reads: it cannot end by itself.
-    let mut writer = fs::OpenOptions::new().write(true).open(&endless).unwrap();
-    let line = row(1, "1", "1", "1", "null") + "\n";
-    let mut told = false;
-    while writer.write_all(line.as_bytes()).is_ok() {
-        if !told && entries(exports.path()).contains(&".d.jsonl.partial".to_owned()) {
-            let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-            told = kill.unwrap().success();
-        }
+    // Four GB of rows in a small file: nobody waits for its end.
+    let text = format!("\"{}\"", "x".repeat(100_000));
+    let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for number in 0..20 {
+        writeln!(member, "{}", row(number, &text, "1", "1", "null")).unwrap();
     }
+    let members = member.finish().unwrap().repeat(2000);
+    fs::write(exports.path().join("endless.jsonl.gz"), members).unwrap();
+    let mut diff = crate::support::command(exports.path());
+    diff.args(["diff", "old.jsonl", "endless.jsonl.gz", "-o", "d.jsonl"]);
+    let mut child = diff.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !entries(exports.path()).contains(&".d.jsonl.partial".to_owned()) {
+        assert!(child.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(1));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
     let ran = crate::support::Ran::from(child.wait_with_output().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(130), "error: interrupted by SIGINT\n"));
-    assert_eq!(entries(exports.path()), ["endless.jsonl", "new.jsonl", "old.jsonl"]);
+    assert_eq!(entries(exports.path()), ["endless.jsonl.gz", "new.jsonl", "old.jsonl"]);
 }

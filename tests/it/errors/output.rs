@@ -315,7 +315,7 @@ fn an_interrupted_export_with_another_plan_is_not_continued() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o parts/ --rows-per-file 200 --restart
     exit 0
-    1,000 rows in 5 files (318.64 KiB) · T s · N rows/s · complete: every row once
+    1,000 rows in 5 files (318.95 KiB) · T s · N rows/s · complete: every row once
       parts/
     ");
 }

@@ -39,13 +39,13 @@ fn a_night_and_the_next_one_as_a_terminal_shows_them() {
     let third = told(&nightly, &nightly.snapshot(&[]));
     insta::assert_snapshot!(format!("{first}{second}{third}"), @"
     exit 0
-    nightly: 1,234 rows (327.95 KiB) · T s · complete: every row once
+    nightly: 1,234 rows (328.01 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
-    nightly: unchanged, by its metadata: 1,234 rows (327.95 KiB)
+    nightly: unchanged, by its metadata: 1,234 rows (328.01 KiB)
       snapshot=STAMP
     exit 0
-    nightly: 1,300 rows (345.04 KiB) · T s · complete: every row once
+    nightly: 1,300 rows (345.11 KiB) · T s · complete: every row once
       snapshot=STAMP
     nightly: removed 1: snapshot=STAMP
     ");
@@ -72,18 +72,18 @@ fn the_list_of_snapshots() {
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
      JOB   SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE         UNCHANGED SINCE
-     chat  20261123T020000Z  a0000000     20   10.13 KiB  yes              as of 2026-11-24 02:00
-     chat  20261125T020000Z  a0000000     33   14.45 KiB  yes              -
-     all   20261123T020000Z  a0000000  1,000  265.56 KiB  yes              as of 2026-11-24 02:00
-     all   20261123T020000Z  a0000000     20   10.13 KiB  yes              as of 2026-11-24 02:00
-     all   20261125T020000Z  a0000000     33   14.45 KiB  yes              -
+     chat  20261123T020000Z  a0000000     20   10.19 KiB  yes              as of 2026-11-24 02:00
+     chat  20261125T020000Z  a0000000     33   14.51 KiB  yes              -
+     all   20261123T020000Z  a0000000  1,000  265.62 KiB  yes              as of 2026-11-24 02:00
+     all   20261123T020000Z  a0000000     20   10.19 KiB  yes              as of 2026-11-24 02:00
+     all   20261125T020000Z  a0000000     33   14.51 KiB  yes              -
      new   20261125T020000Z  -             -           -  no: interrupted  -
     ");
     let ran = nightly.run(&["snapshots", "chat", "--json"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
-    {"job":"chat","snapshot":"20261123T020000Z","path":"snapshot=20261123T020000Z","dataset":"a0000000-0000-4000-8000-000000000002","version":2,"rows":20,"bytes":10376,"complete":true,"unchanged_runs":1,"unchanged_until":"2026-11-24T02:00:00Z","problem":null}
-    {"job":"chat","snapshot":"20261125T020000Z","path":"snapshot=20261125T020000Z","dataset":"a0000000-0000-4000-8000-000000000003","version":3,"rows":33,"bytes":14792,"complete":true,"unchanged_runs":0,"unchanged_until":null,"problem":null}
+    {"job":"chat","snapshot":"20261123T020000Z","path":"snapshot=20261123T020000Z","dataset":"a0000000-0000-4000-8000-000000000002","version":2,"rows":20,"bytes":10439,"complete":true,"unchanged_runs":1,"unchanged_until":"2026-11-24T02:00:00Z","problem":null}
+    {"job":"chat","snapshot":"20261125T020000Z","path":"snapshot=20261125T020000Z","dataset":"a0000000-0000-4000-8000-000000000003","version":3,"rows":33,"bytes":14855,"complete":true,"unchanged_runs":0,"unchanged_until":null,"problem":null}
     "#);
 }
 

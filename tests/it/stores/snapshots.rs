@@ -69,7 +69,7 @@ fn nights_in_a_store_are_as_in_a_folder_but_for_the_link() {
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
      JOB      SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE  UNCHANGED SINCE
-     nightly  20261125T020000Z  182bd5e5  1,025  373.12 KiB  yes       -
+     nightly  20261125T020000Z  182bd5e5  1,025  373.79 KiB  yes       -
     ");
 }
 

@@ -1,4 +1,4 @@
-//! The files of an export back into batches, in the order they were written; never writes.
+//! JSON Lines, plain or compressed: line by line, no line longer than allowed.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -7,97 +7,53 @@ use std::{
 };
 
 use arrow_array::{
-    ArrayRef, RecordBatch,
+    ArrayRef, RecordBatch, RecordBatchOptions,
     builder::{Int64Builder, StringBuilder},
 };
-use arrow_ipc::reader::FileReader;
-use arrow_schema::SchemaRef;
 use flate2::read::MultiGzDecoder;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::{
+    Foreign, ReadOptions, Reader, damaged,
+    window::{BATCH_BYTES, BATCH_ROWS},
+};
 use crate::{
     batch::{Column, schema},
     error::{Cause, Error, Result},
-    facts::Facts,
     location::{Location, Opened},
-    sink::{Compression, Encoding, Format, METADATA_KEY},
+    sink::{Compression, Encoding, Format},
 };
 
-/// Rows in a batch: few, because a row can be megabytes.
-const BATCH_ROWS: usize = 1000;
+/// Bytes of a line besides its largest value.
+const BESIDE: usize = 4 << 20;
 
-/// Batches of a file, and what the file says about itself.
-pub(crate) struct Reader {
-    /// What the file's own metadata says; JSON Lines have none.
-    pub(crate) facts: Option<Facts>,
-    /// Its columns, rows or not; JSON Lines name them in their rows.
-    pub(crate) schema: Option<SchemaRef>,
-    /// Its rows, where they need not be read to be counted.
-    pub(crate) rows: Option<u64>,
-    pub(crate) batches: Box<dyn Iterator<Item = Result<RecordBatch>>>,
-}
-
-/// Whether an export is a single file rather than a directory of parts. In a store, where a prefix is
-/// nothing by itself, the name decides, as it does when it is written.
-pub(crate) fn is_single_file(location: &Location) -> Result<bool> {
-    match location.as_local() {
-        Some(path) => Ok(!std::fs::metadata(path).map_err(Error::io("read", path))?.is_dir()),
-        None => {
-            let directory = location.to_string().ends_with('/');
-            Ok(!directory && Encoding::of_path(Path::new(&location.name())).is_some())
-        }
-    }
-}
-
-/// Opens a file of an export, by its extension.
-pub(crate) fn open(path: &Location) -> Result<Reader> {
-    let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
-        return Err(damaged(path, "its extension is none that an export has".into()));
-    };
-    let file = path.open()?;
-    match encoding.format() {
-        Format::Parquet => parquet(path, file),
-        Format::Arrow => arrow(path, file),
-        Format::JsonLines => json_lines(path, file, encoding.compression()),
-    }
-}
-
-fn parquet(path: &Location, file: Opened) -> Result<Reader> {
-    let wrong = |error: parquet::errors::ParquetError| damaged(path, error.into());
-    let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(wrong)?;
-    let schema = Some(metadata.schema().clone());
-    let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
-    let pairs = metadata.metadata().file_metadata().key_value_metadata();
-    let facts = pairs.into_iter().flatten().find(|pair| pair.key == METADATA_KEY);
-    let facts = facts.and_then(|pair| pair.value.as_deref());
-    let facts = facts.map(|json| parse_facts(path, json)).transpose()?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(wrong)?;
-    let path = path.clone();
-    let batches = reader.map(move |batch| batch.map_err(|error| damaged(&path, error.into())));
-    Ok(Reader { facts, schema, rows, batches: Box::new(batches) })
-}
-
-fn arrow(path: &Location, file: Opened) -> Result<Reader> {
-    let reader =
-        FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error.into()))?;
-    let schema = Some(reader.schema());
-    let facts = reader.custom_metadata().get(METADATA_KEY);
-    let facts = facts.map(|json| parse_facts(path, json)).transpose()?;
-    let path = path.clone();
-    let batches = reader.map(move |batch| batch.map_err(|error| damaged(&path, error.into())));
-    Ok(Reader { facts, schema, rows: None, batches: Box::new(batches) })
-}
-
-fn json_lines(path: &Location, file: Opened, compression: Compression) -> Result<Reader> {
+pub(super) fn open(
+    path: &Location,
+    file: Opened,
+    compression: Compression,
+    options: &ReadOptions,
+) -> Result<Reader> {
     let mut lines = text(path, file, compression)?;
-    let path = path.clone();
-    let mut columns = None;
-    let batches =
-        std::iter::from_fn(move || read_lines(&path, &mut lines, &mut columns).transpose());
-    Ok(Reader { facts: None, schema: None, rows: None, batches: Box::new(batches) })
+    let (path, options) = (path.clone(), options.clone());
+    let (mut columns, mut failed) = (None, false);
+    let batches = std::iter::from_fn(move || {
+        if failed {
+            return None;
+        }
+        let batch = read_lines(&path, &mut lines, &mut columns, &options);
+        failed = batch.is_err();
+        batch.transpose()
+    });
+    Ok(Reader {
+        facts: None,
+        checksum: None,
+        writer: None,
+        schema: None,
+        foreign: Foreign::default(),
+        rows: None,
+        batches: Box::new(batches),
+    })
 }
 
 type Lines = BufReader<Box<dyn Read>>;
@@ -208,21 +164,42 @@ impl Builder {
     }
 }
 
+/// Reads a line, which may end with the file; gives its length, 0 at the end.
+fn read_line(
+    path: &Location,
+    lines: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    options: &ReadOptions,
+) -> Result<usize> {
+    let limit = options.max_value_bytes.saturating_add(BESIDE);
+    line.clear();
+    let mut some = lines.take(limit as u64 + 1);
+    some.read_until(b'\n', line).map_err(|error| damaged(path, error.into()))?;
+    if line.len() > limit {
+        let what = format!("a line of it has more than {limit} bytes");
+        let limit = options.max_value_bytes as u64;
+        return Err(Error::ValueTooLarge { path: path.to_path(), what, limit });
+    }
+    Ok(line.len())
+}
+
 /// The next batch; `columns` are those of the first line, which all others must have.
 fn read_lines(
     path: &Location,
     lines: &mut impl BufRead,
     columns: &mut Option<Vec<Column>>,
+    options: &ReadOptions,
 ) -> Result<Option<RecordBatch>> {
     let wrong = |error: Cause| damaged(path, error);
     let mut builders: Vec<(Column, Builder)> = Vec::new();
-    let mut text = String::new();
-    for _ in 0..BATCH_ROWS {
-        text.clear();
-        if lines.read_line(&mut text).map_err(|error| wrong(error.into()))? == 0 {
+    let (mut text, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while rows < BATCH_ROWS && bytes < BATCH_BYTES {
+        let length = read_line(path, lines, &mut text, options)?;
+        if length == 0 {
             break;
         }
-        let line: Line<'_> = serde_json::from_str(&text).map_err(|error| wrong(error.into()))?;
+        (rows, bytes) = (rows + 1, bytes + length);
+        let line: Line<'_> = serde_json::from_slice(&text).map_err(|error| wrong(error.into()))?;
         let present = || Column::ALL.into_iter().filter(|column| line.get(*column).is_some());
         let columns = columns.get_or_insert_with(|| present().collect());
         if columns.is_empty() {
@@ -232,25 +209,23 @@ fn read_lines(
             return Err(wrong("its lines do not all have the same columns".into()));
         }
         if builders.is_empty() {
-            builders.extend(columns.iter().map(|column| (*column, Builder::new(*column))));
+            let wanted =
+                |column: &&Column| options.columns.is_empty() || options.columns.contains(column);
+            let wanted = columns.iter().filter(wanted);
+            builders.extend(wanted.map(|column| (*column, Builder::new(*column))));
         }
         for (column, builder) in &mut builders {
-            builder.push(line.get(*column)).map_err(|error| wrong(error.into()))?;
+            let value = line.get(*column);
+            options.check_value(path, column.name(), value.map_or(0, |it| it.get().len()))?;
+            builder.push(value).map_err(|error| wrong(error.into()))?;
         }
     }
-    let columns: Vec<Column> = builders.iter().map(|(column, _)| *column).collect();
-    if columns.is_empty() {
+    if rows == 0 {
         return Ok(None);
     }
+    let columns: Vec<Column> = builders.iter().map(|(column, _)| *column).collect();
     let arrays = builders.into_iter().map(|(_, builder)| builder.finish()).collect();
-    let batch = RecordBatch::try_new(schema(&columns), arrays);
+    let how = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(schema(&columns), arrays, &how);
     batch.map(Some).map_err(|error| wrong(error.into()))
-}
-
-fn parse_facts(path: &Location, json: &str) -> Result<Facts> {
-    serde_json::from_str(json).map_err(|error| damaged(path, error.into()))
-}
-
-fn damaged(path: &Location, cause: Cause) -> Error {
-    Error::Damaged { path: path.to_path(), why: format!("it cannot be read: {cause}") }
 }

@@ -1,0 +1,213 @@
+//! Arrow IPC files, one record batch after the other; of a batch, only the columns that are asked for.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_ipc::{Block, Message, reader::FileDecoder, root_as_footer, root_as_message};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::{
+    Checksum, Columns, ReadOptions, Reader, damaged, guarded, parse_facts, window::Window,
+};
+use crate::{
+    error::{Cause, Result},
+    location::{Location, Opened},
+    sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum},
+};
+
+/// The last bytes: the footer's length and the magic bytes.
+const TAIL: u64 = 10;
+const MAGIC: &[u8] = b"ARROW1";
+
+pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
+    guarded(path, || try_open(path, file, options))
+}
+
+fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
+    let wrong = |why: &str| damaged(path, why.into());
+    let length = file.len();
+    let end = length.checked_sub(TAIL).ok_or_else(|| wrong("it is too short"))?;
+    let tail = bytes(path, &file, end, TAIL)?;
+    let size = tail.first_chunk().map_or(-1, |size| i32::from_le_bytes(*size));
+    let start = u64::try_from(size).ok().and_then(|size| end.checked_sub(size));
+    let (true, Some(start)) = (tail.ends_with(MAGIC), start) else {
+        return Err(wrong("it does not end as an Arrow file does"));
+    };
+    let footer_data = bytes(path, &file, start, end - start)?;
+    let footer = root_as_footer(&footer_data).map_err(|_| wrong("its footer is not whole"))?;
+    let (Some(schema), Some(blocks)) = (footer.schema(), footer.recordBatches()) else {
+        return Err(wrong("its footer is not whole"));
+    };
+    let failed = |error: ArrowError| damaged(path, error.into());
+    let found = Arc::new(arrow_ipc::convert::try_fb_to_schema(schema).map_err(failed)?);
+    let pairs = || footer.custom_metadata().into_iter().flatten();
+    let value = |key| pairs().find(|pair| pair.key() == Some(key)).and_then(|pair| pair.value());
+    let facts = value(METADATA_KEY).map(|json| parse_facts(path, json)).transpose()?;
+    let checksum = value(CHECKSUM_KEY).map(str::to_owned);
+    let checksum = checksum.or_else(|| find_checksum(&footer_data));
+    let checksum = checksum.map(|value| Checksum { value, footer: length - start });
+    let columns = Columns::of(&found, &options.columns);
+    let decoder = FileDecoder::new(found.clone(), footer.version());
+    let batches = Batches {
+        path: path.clone(),
+        file,
+        decoder: decoder.with_projection(columns.indices.clone()),
+        found,
+        schema: columns.schema.clone(),
+        wanted: columns.indices,
+        options: options.clone(),
+        blocks: blocks.iter().copied().collect::<Vec<_>>().into_iter(),
+        window: None,
+    };
+    Ok(Reader {
+        facts,
+        checksum,
+        writer: None,
+        schema: Some(columns.schema),
+        foreign: columns.foreign,
+        rows: None,
+        batches: Box::new(batches),
+    })
+}
+
+fn bytes(path: &Location, file: &Opened, start: u64, length: u64) -> Result<bytes::Bytes> {
+    let length = usize::try_from(length).map_err(|error| damaged(path, error.into()))?;
+    file.get_bytes(start, length).map_err(|error| damaged(path, error.into()))
+}
+
+struct Batches {
+    path: Location,
+    file: Opened,
+    decoder: FileDecoder,
+    /// The file's own schema.
+    found: SchemaRef,
+    schema: SchemaRef,
+    wanted: Vec<usize>,
+    options: ReadOptions,
+    blocks: std::vec::IntoIter<Block>,
+    window: Option<Window>,
+}
+
+impl Batches {
+    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(window) = &mut self.window
+                && let Some(batch) = window.next(&self.path, &self.options)?
+            {
+                return Ok(Some(batch));
+            }
+            let Some(block) = self.blocks.next() else { return Ok(None) };
+            let decoded = self.decode(&block)?;
+            self.window = decoded.map(|batch| Window::new(self.schema.clone(), &batch));
+        }
+    }
+
+    fn decode(&self, block: &Block) -> Result<Option<RecordBatch>> {
+        let wrong = |why: &str| damaged(&self.path, why.into());
+        let sizes = (block.offset(), block.metaDataLength(), block.bodyLength());
+        let (Ok(start), Ok(head), Ok(body)) =
+            (u64::try_from(sizes.0), u64::try_from(sizes.1), u64::try_from(sizes.2))
+        else {
+            return Err(wrong("a batch lies at a negative place"));
+        };
+        let end = start.checked_add(head).and_then(|at| at.checked_add(body));
+        if end.is_none_or(|end| end > self.file.len()) {
+            return Err(wrong("a batch lies beyond the file's end"));
+        }
+        self.options.check_unit(&self.path, "the head of a batch has", head)?;
+        let message = bytes(&self.path, &self.file, start, head)?;
+        let failed = |error: Cause| damaged(&self.path, error);
+        let skipped = if message.starts_with(&[0xFF; 4]) { 8 } else { 4 };
+        let flat = message.get(skipped..).ok_or_else(|| wrong("a batch has no head"))?;
+        let flat = root_as_message(flat).map_err(|_| wrong("the head of a batch is not whole"))?;
+        let compressed = flat.header_as_record_batch().is_some_and(|it| it.compression().is_some());
+        let ranges = self.ranges(flat, body)?;
+        let mut total = ranges.iter().map(|(_, length)| length).sum();
+        self.options.check_unit(&self.path, "a batch has", total)?;
+        // What is not asked for stays zeros that were never touched, and takes no memory.
+        let size = usize::try_from(head + body).map_err(|error| failed(error.into()))?;
+        let mut whole = vec![0_u8; size];
+        whole[..message.len()].copy_from_slice(&message);
+        for (at, length) in ranges {
+            let buffer = bytes(&self.path, &self.file, start + head + at, length)?;
+            if compressed && let Some(prefix) = buffer.first_chunk() {
+                let declared = u64::try_from(i64::from_le_bytes(*prefix)).unwrap_or_default();
+                total = declared.saturating_add(total);
+                self.options.check_unit(&self.path, "a batch has", total)?;
+            }
+            let place = (head + at) as usize;
+            whole[place..place + buffer.len()].copy_from_slice(&buffer);
+        }
+        let batch = self.decoder.read_record_batch(block, &whole.into());
+        batch.map_err(|error| failed(error.into()))
+    }
+
+    /// Where the buffers of the wanted columns lie in a batch's body: refused when they would take too much.
+    fn ranges(&self, message: Message<'_>, body: u64) -> Result<Vec<(u64, u64)>> {
+        let wrong = |why: &str| damaged(&self.path, why.into());
+        let Some(batch) = message.header_as_record_batch() else {
+            return Err(wrong("a batch is none"));
+        };
+        let buffers = batch.buffers().ok_or_else(|| wrong("a batch has no buffers"))?;
+        let mut places = Vec::with_capacity(buffers.len());
+        for buffer in buffers {
+            let (Ok(at), Ok(length)) =
+                (u64::try_from(buffer.offset()), u64::try_from(buffer.length()))
+            else {
+                return Err(wrong("a buffer lies at a negative place"));
+            };
+            if at.checked_add(length).is_none_or(|end| end > body) {
+                return Err(wrong("a buffer lies beyond its batch's end"));
+            }
+            places.push((at, length));
+        }
+        let mut variadic = batch.variadicBufferCounts().into_iter().flatten();
+        let (mut wanted, mut start) = (Vec::new(), 0);
+        for (index, field) in self.found.fields().iter().enumerate() {
+            // Where it cannot be told which buffers are a column's, all of them are read.
+            let Some(count) = buffer_count(field.data_type(), &mut variadic) else {
+                return Ok(places);
+            };
+            if self.wanted.contains(&index) {
+                let own = places.get(start..start + count);
+                wanted.extend_from_slice(own.ok_or_else(|| wrong("a column has no buffers"))?);
+            }
+            start += count;
+        }
+        Ok(wanted)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let path = self.path.clone();
+        let batch = guarded(&path, || self.batch());
+        if batch.is_err() {
+            // After an error there is nothing more.
+            (self.blocks, self.window) = (Vec::new().into_iter(), None);
+        }
+        batch.transpose()
+    }
+}
+
+/// How many buffers a column of this type has; none where that depends on more than its type.
+fn buffer_count(kind: &DataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
+    use DataType as T;
+    let mut inner = |field: &arrow_schema::Field| buffer_count(field.data_type(), variadic);
+    Some(match kind {
+        T::Null => 0,
+        T::Utf8 | T::LargeUtf8 | T::Binary | T::LargeBinary => 3,
+        T::Utf8View | T::BinaryView => usize::try_from(variadic.next()?).ok()?.checked_add(2)?,
+        T::List(field) | T::LargeList(field) | T::Map(field, _) => 2 + inner(field)?,
+        T::FixedSizeList(field, _) => 1 + inner(field)?,
+        T::Struct(fields) => {
+            let counts = fields.iter().map(|field| inner(field));
+            1 + counts.sum::<Option<usize>>()?
+        }
+        T::ListView(_) | T::LargeListView(_) | T::Union(..) | T::RunEndEncoded(..) => return None,
+        _ => 2,
+    })
+}

@@ -1,0 +1,187 @@
+//! The page headers of a Parquet column, read before any page is: how much memory its pages would take.
+//!
+//! A file of a few KB can declare pages of gigabytes. The library allocates what a header declares, and
+//! never more: so headers are looked at first.
+
+use std::io::{self, Read};
+
+use parquet::{errors::ParquetError, file::reader::ChunkReader};
+
+/// The pages of a column chunk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageSizes {
+    /// Bytes of the largest data page and of the dictionary, decompressed.
+    pub(super) bytes: u64,
+    /// How many rows to decode at once, so that few pages are held at a time.
+    pub(super) rows: usize,
+}
+
+/// Bytes of pages that the rows decoded at once lie in, besides the first and the last page.
+const WINDOW: u64 = 4 << 20;
+/// Bytes that values may take which are put together from the values before them.
+const COPIED: u64 = 64 << 20;
+/// Rows to decode at once, at most.
+const ROWS: u64 = 1000;
+/// A value is the value before it with other bytes at its end: small pages can hold large values.
+const DELTA_BYTE_ARRAY: i64 = 7;
+/// Structures in a header lie in one another less deep than this.
+const DEPTH: u32 = 16;
+
+/// Walks over the pages of a column chunk, which lies at `start` and has `length` bytes.
+pub(super) fn page_sizes<F: ChunkReader>(
+    file: &F,
+    start: u64,
+    length: u64,
+) -> Result<PageSizes, ParquetError> {
+    let wrong = |why: &str| ParquetError::General(format!("a page header {why}"));
+    let (mut at, end) = (start, start.saturating_add(length));
+    let (mut data, mut dictionary, mut rows) = (0, 0, ROWS);
+    while at < end {
+        let mut header = Compact { input: file.get_read(at)?.take(end - at), bytes: 0 };
+        let page = header.page().map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+        at = at.saturating_add(header.bytes).saturating_add(page.compressed);
+        if at > end {
+            return Err(wrong("declares more bytes than the column has"));
+        }
+        if page.is_dictionary {
+            dictionary = page.bytes.max(dictionary);
+            continue;
+        }
+        data = page.bytes.max(data);
+        let (size, values) = (page.bytes.max(1), page.values.max(1));
+        rows = rows.min(values.saturating_mul(WINDOW) / size).max(1);
+        if page.encoding == DELTA_BYTE_ARRAY {
+            rows = rows.min(COPIED / size).max(1);
+        }
+    }
+    Ok(PageSizes { bytes: data.saturating_add(dictionary), rows: rows as usize })
+}
+
+/// What a header says.
+#[derive(Debug, Default)]
+struct PageHeader {
+    is_dictionary: bool,
+    bytes: u64,
+    compressed: u64,
+    values: u64,
+    encoding: i64,
+}
+
+/// Thrift's compact protocol, as far as headers need it.
+struct Compact<R> {
+    input: R,
+    bytes: u64,
+}
+
+const I32: u8 = 5;
+const STRUCT: u8 = 12;
+
+impl<R: Read> Compact<R> {
+    fn page(&mut self) -> io::Result<PageHeader> {
+        const DICTIONARY_PAGE: i64 = 2;
+        let mut page = PageHeader::default();
+        let mut field = 0;
+        while let Some(kind) = self.field(&mut field)? {
+            match (field, kind) {
+                (1, I32) => page.is_dictionary = self.integer()? == DICTIONARY_PAGE,
+                (2, I32) => page.bytes = self.size()?,
+                (3, I32) => page.compressed = self.size()?,
+                (5, STRUCT) => self.data_page(2, &mut page)?,
+                (8, STRUCT) => self.data_page(4, &mut page)?,
+                (_, kind) => self.skip(kind, 0)?,
+            }
+        }
+        Ok(page)
+    }
+
+    /// The header of a data page, whose encoding is in this field.
+    fn data_page(&mut self, encoding: i64, page: &mut PageHeader) -> io::Result<()> {
+        let mut field = 0;
+        while let Some(kind) = self.field(&mut field)? {
+            match (field, kind) {
+                (1, I32) => page.values = self.size()?,
+                (at, I32) if at == encoding => page.encoding = self.integer()?,
+                (_, kind) => self.skip(kind, 1)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The type of the next field, whose number follows from the one before; none at the end.
+    fn field(&mut self, number: &mut i64) -> io::Result<Option<u8>> {
+        let byte = self.byte()?;
+        if byte == 0 {
+            return Ok(None);
+        }
+        *number = match byte >> 4 {
+            0 => self.integer()?,
+            step => number.wrapping_add(i64::from(step)),
+        };
+        Ok(Some(byte & 0xF))
+    }
+
+    fn byte(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte)?;
+        self.bytes += 1;
+        Ok(byte[0])
+    }
+
+    fn varint(&mut self) -> io::Result<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(io::ErrorKind::InvalidData.into())
+    }
+
+    fn integer(&mut self) -> io::Result<i64> {
+        let value = self.varint()?;
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    fn size(&mut self) -> io::Result<u64> {
+        u64::try_from(self.integer()?).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    fn skip_bytes(&mut self, count: u64) -> io::Result<()> {
+        let skipped = io::copy(&mut self.input.by_ref().take(count), &mut io::sink())?;
+        self.bytes += skipped;
+        if skipped == count { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn skip(&mut self, kind: u8, depth: u32) -> io::Result<()> {
+        if depth > DEPTH {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        match kind {
+            // A field's type is its value.
+            1 | 2 => Ok(()),
+            3 => self.skip_bytes(1),
+            4..=6 => self.varint().map(drop),
+            7 => self.skip_bytes(8),
+            8 => {
+                let length = self.varint()?;
+                self.skip_bytes(length)
+            }
+            9 | 10 => {
+                let byte = self.byte()?;
+                let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
+                let kind = if matches!(byte & 0xF, 1 | 2) { 3 } else { byte & 0xF };
+                (0..count).try_for_each(|_| self.skip(kind, depth + 1))
+            }
+            STRUCT => {
+                let mut field = 0;
+                while let Some(kind) = self.field(&mut field)? {
+                    self.skip(kind, depth + 1)?;
+                }
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Parquet, one row group after the other, a few rows at a time.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder,
+        },
+    },
+    basic::Compression,
+    errors::Result as ParquetResult,
+    file::reader::{ChunkReader, Length},
+};
+
+use super::{
+    Checksum, Columns, ReadOptions, Reader, damaged, guarded, pages::page_sizes, parse_facts,
+    window::Window,
+};
+use crate::{
+    error::Result,
+    location::{Location, Opened},
+    sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
+};
+
+/// A file that several readers read.
+#[derive(Clone)]
+struct Shared(Arc<Opened>);
+
+impl Length for Shared {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Shared {
+    type T = <Opened as ChunkReader>::T;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        self.0.get_read(start)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        self.0.get_bytes(start, length)
+    }
+}
+
+pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
+    let file = Shared(Arc::new(file));
+    let failed = |error: parquet::errors::ParquetError| damaged(path, error.into());
+    // Another writer's Arrow schema would ask for its own types.
+    let how = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = guarded(path, || ArrowReaderMetadata::load(&file, how.clone()).map_err(failed))?;
+    let found = metadata.schema().clone();
+    let columns = Columns::of(&found, &options.columns);
+    let described = metadata.metadata().file_metadata();
+    let rows = u64::try_from(described.num_rows()).ok();
+    let pairs = || described.key_value_metadata().into_iter().flatten();
+    let value = |key: &str| pairs().find(|pair| pair.key == key)?.value.clone();
+    let facts = value(METADATA_KEY).map(|json| parse_facts(path, &json)).transpose()?;
+    let end = |length: usize| {
+        let start = file.len().checked_sub(length as u64);
+        let bytes = start.map(|start| file.get_bytes(start, length).map_err(failed));
+        bytes.unwrap_or_else(|| Err(damaged(path, "it is too short".into())))
+    };
+    let footer = footer_bytes(&end(8)?).unwrap_or_default();
+    let checksum = match value(CHECKSUM_KEY) {
+        None => find_checksum(&end(footer)?),
+        found => found,
+    };
+    let checksum = checksum.map(|value| Checksum { value, footer: footer as u64 });
+    let writer = described.created_by().map(str::to_owned);
+    let schema = columns.schema.clone();
+    // Texts are decoded as places in a page: nothing is copied that is not asked for.
+    let views = Arc::new(Schema::new(found.fields().iter().map(as_view).collect::<Vec<_>>()));
+    let parquet_metadata = metadata.metadata().clone();
+    let metadata = guarded(path, || {
+        ArrowReaderMetadata::try_new(parquet_metadata, how.with_schema(views)).map_err(failed)
+    })?;
+    let groups = Groups {
+        path: path.clone(),
+        file,
+        metadata,
+        schema: columns.schema.clone(),
+        roots: columns.indices.clone(),
+        options: options.clone(),
+        next: 0,
+        open: None,
+        window: None,
+        left: rows.unwrap_or_default(),
+    };
+    Ok(Reader {
+        facts,
+        checksum,
+        writer,
+        schema: Some(schema),
+        foreign: columns.foreign,
+        rows,
+        batches: Box::new(groups),
+    })
+}
+
+fn as_view(field: &Arc<Field>) -> Arc<Field> {
+    match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => field.clone(),
+    }
+}
+
+/// The batches of a file.
+struct Groups {
+    path: Location,
+    file: Shared,
+    metadata: ArrowReaderMetadata,
+    schema: SchemaRef,
+    /// The columns to decode, by their place in the file.
+    roots: Vec<usize>,
+    options: ReadOptions,
+    /// The row group to open next.
+    next: usize,
+    open: Option<ParquetRecordBatchReader>,
+    window: Option<Window>,
+    /// Rows that are still to come, as the footer says.
+    left: u64,
+}
+
+impl Groups {
+    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(window) = &mut self.window
+                && let Some(batch) = window.next(&self.path, &self.options)?
+            {
+                let rows = batch.num_rows() as u64;
+                let more = || damaged(&self.path, "it has more rows than it says".into());
+                self.left = self.left.checked_sub(rows).ok_or_else(more)?;
+                return Ok(Some(batch));
+            }
+            self.window = None;
+            match self.open.as_mut().and_then(Iterator::next) {
+                Some(decoded) => {
+                    let decoded = decoded.map_err(|error| damaged(&self.path, error.into()))?;
+                    self.window = Some(Window::new(self.schema.clone(), &decoded));
+                }
+                None if self.next < self.metadata.metadata().num_row_groups() => {
+                    self.open = Some(self.row_group(self.next)?);
+                    self.next += 1;
+                }
+                None if self.left > 0 => {
+                    let why = format!("{} of its rows are missing", self.left);
+                    return Err(damaged(&self.path, why.into()));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// A reader of one row group, once it is known that its pages fit into memory.
+    fn row_group(&self, index: usize) -> Result<ParquetRecordBatchReader> {
+        let failed = |error: parquet::errors::ParquetError| damaged(&self.path, error.into());
+        let metadata = self.metadata.metadata();
+        let descriptor = metadata.file_metadata().schema_descr();
+        let (mut bytes, mut rows) = (0, usize::MAX);
+        for (leaf, chunk) in metadata.row_group(index).columns().iter().enumerate() {
+            if !self.roots.contains(&descriptor.get_column_root_idx(leaf)) {
+                continue;
+            }
+            let codec = chunk.compression();
+            // The only one whose decoder can give more than a page header declares.
+            if matches!(codec, Compression::LZ4) {
+                let why = "it is compressed with LZ4 in Hadoop's framing, which is not read";
+                return Err(damaged(&self.path, why.into()));
+            }
+            let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+            let (Ok(start), Ok(length)) =
+                (u64::try_from(start), u64::try_from(chunk.compressed_size()))
+            else {
+                return Err(damaged(&self.path, "a column lies at a negative place".into()));
+            };
+            if start.checked_add(length).is_none_or(|end| end > self.file.len()) {
+                return Err(damaged(&self.path, "a column lies beyond the file's end".into()));
+            }
+            let pages = page_sizes(&self.file, start, length).map_err(failed)?;
+            bytes = pages.bytes.saturating_add(bytes);
+            rows = rows.min(pages.rows);
+        }
+        self.options.check_unit(&self.path, "the pages of a row group have", bytes)?;
+        let roots = self.roots.iter().copied();
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
+            .with_row_groups(vec![index])
+            .with_projection(ProjectionMask::roots(descriptor, roots))
+            .with_batch_size(rows.min(super::window::BATCH_ROWS))
+            .build()
+            .map_err(failed)
+    }
+}
+
+impl Iterator for Groups {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let path = self.path.clone();
+        let batch = guarded(&path, || self.batch());
+        if batch.is_err() {
+            // After an error there is nothing more.
+            (self.open, self.window) = (None, None);
+            (self.next, self.left) = (usize::MAX, 0);
+        }
+        batch.transpose()
+    }
+}

@@ -1,0 +1,116 @@
+//! What a decoder gave, in batches that are bounded in bytes: columns of texts and numbers, cut by rows.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, LargeStringArray, RecordBatch, RecordBatchOptions, StringArray,
+    StringViewArray, builder::StringBuilder, cast::AsArray,
+};
+use arrow_schema::{DataType, SchemaRef};
+
+use super::{ReadOptions, damaged};
+use crate::{
+    error::{Error, Result},
+    location::Location,
+};
+
+/// Where a batch ends: after this many rows, or with the row that reaches this many bytes of values.
+pub(super) const BATCH_ROWS: usize = 1000;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
+
+/// Rows that are decoded and not yet given.
+pub(super) struct Window {
+    schema: SchemaRef,
+    columns: Vec<ArrayRef>,
+    next: usize,
+    rows: usize,
+}
+
+/// Texts in any of Arrow's types for them.
+enum Texts<'a> {
+    Small(&'a StringArray),
+    Large(&'a LargeStringArray),
+    View(&'a StringViewArray),
+}
+
+impl<'a> Texts<'a> {
+    fn of(array: &'a ArrayRef) -> Option<Self> {
+        match array.data_type() {
+            DataType::Utf8 => Some(Self::Small(array.as_string())),
+            DataType::LargeUtf8 => Some(Self::Large(array.as_string())),
+            DataType::Utf8View => Some(Self::View(array.as_string_view())),
+            _ => None,
+        }
+    }
+
+    fn value(&self, row: usize) -> Option<&'a str> {
+        match self {
+            Self::Small(texts) => texts.is_valid(row).then(|| texts.value(row)),
+            Self::Large(texts) => texts.is_valid(row).then(|| texts.value(row)),
+            Self::View(texts) => texts.is_valid(row).then(|| texts.value(row)),
+        }
+    }
+}
+
+impl Window {
+    /// Decoded columns, which have the schema's order but may have other types for texts.
+    pub(super) fn new(schema: SchemaRef, decoded: &RecordBatch) -> Self {
+        Self { schema, columns: decoded.columns().to_vec(), next: 0, rows: decoded.num_rows() }
+    }
+
+    /// The next batch; none when all rows were given.
+    pub(super) fn next(
+        &mut self,
+        path: &Location,
+        options: &ReadOptions,
+    ) -> Result<Option<RecordBatch>> {
+        if self.next == self.rows {
+            return Ok(None);
+        }
+        let texts: Vec<_> = self.columns.iter().map(Texts::of).collect();
+        let (start, mut bytes) = (self.next, 0);
+        while self.next < self.rows && self.next - start < BATCH_ROWS && bytes < BATCH_BYTES {
+            for (texts, field) in texts.iter().zip(self.schema.fields()) {
+                let text = texts.as_ref().and_then(|texts| texts.value(self.next));
+                let size = text.map_or(0, str::len);
+                options.check_value(path, field.name(), size)?;
+                bytes += size;
+            }
+            self.next += 1;
+        }
+        let rows = start..self.next;
+        let columns = texts.iter().zip(&self.columns).map(|(texts, column)| match texts {
+            Some(texts @ (Texts::Large(_) | Texts::View(_))) => {
+                let mut builder = StringBuilder::with_capacity(rows.len(), 0);
+                rows.clone().for_each(|row| builder.append_option(texts.value(row)));
+                Arc::new(builder.finish()) as ArrayRef
+            }
+            _ => column.slice(start, rows.len()),
+        });
+        let how = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let columns = columns.collect();
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &how);
+        batch.map(Some).map_err(|error| damaged(path, error.into()))
+    }
+}
+
+impl ReadOptions {
+    /// Refuses a value that is larger than allowed.
+    pub(super) fn check_value(&self, path: &Location, column: &str, size: usize) -> Result<()> {
+        if size <= self.max_value_bytes {
+            return Ok(());
+        }
+        let what = format!("a value of its column {column} has {size} bytes");
+        Err(Error::ValueTooLarge { path: path.to_path(), what, limit: self.max_value_bytes as u64 })
+    }
+
+    /// Refuses what is decoded as a whole and can hold several values: pages, Arrow batches.
+    pub(super) fn check_unit(&self, path: &Location, what: &str, size: u64) -> Result<()> {
+        let limit = self.max_value_bytes as u64 * 4;
+        if size <= limit {
+            return Ok(());
+        }
+        let what = format!("{what} {size} bytes when decompressed");
+        Err(Error::ValueTooLarge { path: path.to_path(), what, limit })
+    }
+}

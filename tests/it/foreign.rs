@@ -1,0 +1,196 @@
+//! Files of others, and files that others made to do harm, where an export is expected: each command ends
+//! with a clear answer.
+
+use std::{fs, fs::File, path::Path, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int32Array, Int64Array, LargeStringArray,
+    RecordBatch, StringArray, StringViewArray, StructArray,
+};
+use arrow_schema::{DataType, Field};
+use overmind_export::demo::Options;
+use parquet::{
+    arrow::ArrowWriter,
+    basic::Compression,
+    file::{metadata::KeyValue, properties::WriterProperties, reader::FileReader},
+};
+
+use crate::support::{Ran, World, command, side_by_side};
+
+fn run(folder: &Path, arguments: &[&str]) -> Ran {
+    Ran::of(command(folder).args(arguments))
+}
+
+/// Three values of a type of one's own choice; the texts are no JSON.
+fn column(kind: usize) -> ArrayRef {
+    let texts = [Some("a"), None, Some("\u{1b}[2J")];
+    match kind {
+        0 => Arc::new(StringArray::from(texts.to_vec())),
+        1 => Arc::new(LargeStringArray::from(texts.to_vec())),
+        2 => Arc::new(texts.into_iter().collect::<StringViewArray>()),
+        3 => Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])),
+        4 => Arc::new(Int32Array::from(vec![1, 2, 3])),
+        5 => Arc::new(Float64Array::from(vec![0.5, f64::NAN, -0.0])),
+        6 => Arc::new(BooleanArray::from(vec![true, false, true])),
+        7 => Arc::new(BinaryArray::from(vec![&b"\xff"[..], b"", b"1"])),
+        8 => {
+            let field = Arc::new(Field::new("x", DataType::Int32, true));
+            Arc::new(StructArray::from(vec![(field, column(4))]))
+        }
+        _ => Arc::new(StringArray::from(vec!["1", "{}", "\"\u{202e}x\""])),
+    }
+}
+
+fn write(path: &Path, batch: &RecordBatch, facts: Option<String>) {
+    let facts = facts.map(|facts| vec![KeyValue::new("overmind_export".to_owned(), facts)]);
+    let properties = WriterProperties::builder().set_key_value_metadata(facts);
+    let properties = properties.set_compression(Compression::SNAPPY).build();
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn foreign_schemas_get_a_clear_answer() {
+    let world = World::generated(Options::default(), 3);
+    world.export(&["-o", "own.parquet"]).ok();
+    let own = parquet::file::reader::SerializedFileReader::new(
+        File::open(world.path("own.parquet")).unwrap(),
+    );
+    let metadata = own.unwrap().metadata().file_metadata().key_value_metadata().cloned();
+    let facts = metadata.unwrap().into_iter().find(|pair| pair.key == "overmind_export").unwrap();
+    let mut random = fastrand::Rng::with_seed(9);
+    let names = ["id", "order", "input", "tags", "persona", "other", "\u{202e}name"];
+    // First those that were found by hand: an id of another type, in a file with our metadata.
+    let mut files = vec![(vec![("id", 3)], true), (vec![("id", 9), ("input", 0)], false)];
+    for _ in 0..40 {
+        let some: Vec<_> = names.iter().filter(|_| random.bool()).copied().collect();
+        let some = if some.is_empty() { vec!["other"] } else { some };
+        files.push((some.into_iter().map(|it| (it, random.usize(0..10))).collect(), random.bool()));
+    }
+    let cases = files.into_iter().enumerate();
+    side_by_side(cases, |(number, (columns, with_facts))| {
+        let arrays = columns.iter().map(|(name, kind)| (*name, column(*kind)));
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            arrays.map(|(name, array)| (name, array, true)),
+        );
+        let name = format!("{number}.parquet");
+        let batch = batch.unwrap();
+        write(&world.path(&name), &batch, with_facts.then(|| facts.value.clone().unwrap()));
+        for arguments in [
+            &["verify", &name][..],
+            &["verify", "--json", &name],
+            &["preview", &name],
+            &["preview", "--json", &name],
+            &["preview", "--json", "--columns", "id", &name],
+            &["diff", &name, "own.parquet"],
+        ] {
+            let ran = run(world.folder.path(), arguments);
+            let told = format!("{arguments:?} {columns:?} {ran:?}");
+            assert!(matches!(ran.code, Some(0..=2 | 65)), "{told}");
+            assert!(!ran.stderr.contains("panicked"), "{told}");
+            assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']), "{told}");
+            assert!(!ran.stderr.contains(['\u{1b}', '\u{202e}']), "{told}");
+            if arguments.contains(&"--json") {
+                for line in ran.stdout.lines() {
+                    serde_json::from_str::<serde_json::Value>(line).expect(&told);
+                }
+            }
+        }
+    });
+    let told = |arguments: &[&str]| run(world.folder.path(), arguments).told(&world);
+    insta::assert_snapshot!(told(&["verify", "0.parquet"]), @"
+    exit 65
+    0.parquet: its column id is Int64, as in no export
+    error: 1 of 1 export is damaged
+      hint: what is named above is wrong: export again
+    ");
+    insta::assert_snapshot!(told(&["preview", "--json", "1.parquet"]), @"
+    exit 65
+    error: 1.parquet: row 1: its input is not JSON, as it is in an export
+    ");
+}
+
+#[test]
+fn what_is_no_export_is_not_called_damaged() {
+    let world = World::generated(Options::default(), 3);
+    let folder = world.folder.path();
+    world.export(&["-o", "rows.jsonl"]).ok();
+    fs::write(world.path("notes.txt"), "mine").unwrap();
+    fs::create_dir_all(world.path("job/snapshot=20261123T020000Z")).unwrap();
+    fs::create_dir(world.path("empty")).unwrap();
+    let batch = RecordBatch::try_from_iter([("price", column(5))]).unwrap();
+    write(&world.path("prices.parquet"), &batch, None);
+    let told =
+        run(folder, &["verify", "rows.jsonl", "notes.txt", "job", "empty", "prices.parquet"]);
+    insta::assert_snapshot!(told.told(&world), @r#"
+    exit 2
+    rows.jsonl: it can be read to its end, and nothing is recorded to check it against: there is no rows.jsonl.manifest.json beside it; export with --manifest to have one
+    notes.txt: not an export: its name has no extension of one, such as .parquet
+    job: not an export, but the folder of a job's snapshots: verify each of them, such as job/snapshot=20261123T020000Z
+    empty: not an export: there is no _manifest.json in it; give the folder that an export was written to, or a file of its own
+    prices.parquet: not an export: it has a column "price", which no export has
+    error: 5 of 5 paths could not be checked
+      hint: each line above says why, and what to do next
+    "#);
+}
+
+#[cfg(unix)]
+#[test]
+fn special_files_are_named_and_not_waited_for() {
+    let world = World::generated(Options::default(), 900);
+    let folder = world.folder.path();
+    let fifo = |path: &str| {
+        let made = std::process::Command::new("mkfifo").arg(world.path(path)).status();
+        assert!(made.unwrap().success());
+    };
+    for out in ["part", "manifest"] {
+        world.export(&["-o", &format!("{out}/"), "--rows-per-file", "300"]).ok();
+    }
+    fs::remove_file(world.path("part/part-00001.parquet")).unwrap();
+    fifo("part/part-00001.parquet");
+    fs::remove_file(world.path("manifest/_manifest.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", world.path("manifest/_manifest.json")).unwrap();
+    fifo("fifo.parquet");
+    world.export(&["-o", "sound.parquet"]).ok();
+    let told = |arguments: &[&str]| run(folder, arguments).told(&world);
+    insta::assert_snapshot!(told(&["verify", "part", "manifest", "fifo.parquet"]), @"
+    exit 65
+    part: part-00001.parquet cannot be read: it is a FIFO, not a regular file
+    error: cannot read fifo.parquet
+      cause: it is a FIFO, not a regular file
+    error: cannot read manifest/_manifest.json
+      cause: it is a device, not a regular file
+    error: 1 of 3 exports are damaged
+      hint: what is named above is wrong: export again
+    ");
+    for path in ["part", "manifest", "fifo.parquet"] {
+        for arguments in [vec!["preview", "-n", "900", path], vec!["diff", path, "sound.parquet"]] {
+            let ran = run(folder, &arguments);
+            assert_eq!(ran.code, Some(74), "{arguments:?} {ran:?}");
+            assert!(ran.stderr.contains(", not a regular file\n"), "{arguments:?} {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn names_and_manifests_forge_no_lines() {
+    let world = World::generated(Options::default(), 3);
+    world.export(&["-o", "out/"]).ok();
+    fs::write(world.path("out/\u{1b}[2J\nout: ok, 3 rows"), "").unwrap();
+    let path = world.path("out/_manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let digest = "\"digest\": \"";
+    let evil = format!("{digest}\\u001b[8m\\nout: ok\\u202e");
+    fs::write(path, text.replacen(digest, &evil, 1)).unwrap();
+    for json in [&[][..], &["--json"]] {
+        let ran = run(world.folder.path(), &[&["verify", "out"][..], json].concat());
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+        assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']), "{ran:?}");
+        assert!(!ran.stdout.lines().any(|line| line.starts_with("out: ok")), "{ran:?}");
+    }
+    let named = world.path("\u{202e}\u{9b}x.parquet");
+    let ran = run(world.folder.path(), &["preview", named.to_str().unwrap()]);
+    assert!(!ran.stderr.contains(['\u{202e}', '\u{9b}']), "{ran:?}");
+}
