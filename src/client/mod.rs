@@ -8,6 +8,7 @@ mod builder;
 mod connection;
 mod datasets;
 mod key;
+mod link;
 mod meter;
 mod page;
 mod query;

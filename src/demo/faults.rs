@@ -99,6 +99,8 @@ pub enum Fault {
     Count(u64),
     /// The rows of another page.
     RepeatPage(u64),
+    /// The whole body of another page, its links included.
+    SwapPage(u64),
     /// The last rows of the page are missing.
     ShortPage(usize),
     /// The page begins this many rows too early, as if rows had been inserted before it: it

@@ -36,6 +36,22 @@ pub enum PageError {
         /// What is wrong with it.
         why: String,
     },
+    /// Another page of the list than the one that was asked for.
+    #[error("it is another page: its `{link}` is page {found} and should be page {expected}")]
+    AnotherPage {
+        /// The link that says so, `next` or `previous`.
+        link: &'static str,
+        /// The page that it leads to.
+        found: u64,
+        /// The neighbour of the page that was asked for.
+        expected: u64,
+    },
+    /// The rows of the page before it, although `count` is the same.
+    #[error("it has the same rows as page {of}")]
+    Repeats {
+        /// That page.
+        of: u64,
+    },
     /// The body is larger than allowed.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
@@ -73,7 +89,10 @@ impl PageError {
             }
             Self::NotAPage(why) => *why = key.redact(why),
             // A parser says where, and never what.
-            Self::Malformed { .. } | Self::TooLarge { .. } => {}
+            Self::Malformed { .. }
+            | Self::AnotherPage { .. }
+            | Self::Repeats { .. }
+            | Self::TooLarge { .. } => {}
         }
         self
     }
@@ -85,6 +104,10 @@ impl PageError {
                  instead"
             }
             Self::NotAPage(_) => "is the base URL the API's?",
+            Self::AnotherPage { .. } | Self::Repeats { .. } => {
+                "the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: \
+                 tell those who run it"
+            }
             Self::TooLarge { .. } => {
                 "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
             }
