@@ -13,7 +13,7 @@ use super::{
     Client, Query, Source,
     api_error::Resource,
     link::{self, Link},
-    page::PageError,
+    page::{MAX_COUNT, PageError, number},
     retry::Request,
 };
 use crate::error::{Error, Result};
@@ -68,12 +68,18 @@ fn known_source<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<So
 
 fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
     let list: List = serde_json::from_slice(&body).map_err(|error| {
+        let number = || number::explain(std::str::from_utf8(&body).ok()?);
         if error.is_data() {
             PageError::NotAPage(error.to_string())
+        } else if let Some(error) = number() {
+            error
         } else {
             PageError::Malformed { bytes: body.len(), source: error }
         }
     })?;
+    if list.count > MAX_COUNT {
+        return Err(PageError::Count { count: list.count });
+    }
     let next = list.next.as_deref().map_or(Link::Absent, Link::of);
     let previous = list.previous.as_deref().map(RawValue::get);
     // Of another type than a string it says nothing.

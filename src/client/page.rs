@@ -5,6 +5,7 @@
 
 mod error;
 mod located;
+pub(super) mod number;
 mod scan;
 mod tokens;
 mod wire;
@@ -19,6 +20,9 @@ pub use self::error::PageError;
 use self::located::{Decoded, Span, Text};
 use super::link;
 use crate::{budget::Hold, compact::compact};
+
+/// Rows whose ids, 16 bytes each, a file can hold: its offsets have 63 bits.
+pub(super) const MAX_COUNT: u64 = i64::MAX as u64 / 16;
 
 /// A datapoint as the API sent it.
 ///
@@ -114,6 +118,9 @@ impl Page {
         })?;
         let decoded = scan::scan(&body).map_or_else(|| wire::decode(&body), Ok)?;
         link::check(number, decoded.next, decoded.previous)?;
+        if decoded.count > MAX_COUNT {
+            return Err(PageError::Count { count: decoded.count });
+        }
         Ok(Self { number, ends_stream: false, body, decoded, hold: None })
     }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     PageError,
     located::{Decoded, FIELDS, Located, Span, Text, Unknown},
+    number,
 };
 use crate::client::link::Link;
 
@@ -167,6 +168,9 @@ fn explain(body: &str, error: serde_json::Error) -> PageError {
         results: Vec<&'a RawValue>,
     }
     if let Err(source) = serde_json::from_str::<IgnoredAny>(body) {
+        if let Some(error) = number::explain(body) {
+            return error;
+        }
         return PageError::Malformed { bytes: body.len(), source };
     }
     let Ok(Loose { results }) = serde_json::from_str(body) else {
