@@ -71,6 +71,9 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+    /// There is no certificate of an authority to verify a server by.
+    #[error("the system has no certificates of authorities")]
+    NoRoots,
     /// The base URL is plain http to another machine.
     #[error("{url} is plain http: the API key would cross the network unencrypted")]
     PlainHttp {
@@ -82,6 +85,22 @@ pub enum Error {
     PlainHttpStore {
         /// The store's endpoint.
         url: String,
+    },
+    /// A proxy cannot be used, or asks for credentials that it was not given.
+    #[error("the proxy of {name} cannot be used: {why}")]
+    Proxy {
+        /// The variable or option that names it. The value is not kept: it can hold a password.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An API key that is none.
+    #[error("the API key cannot be used: {why}")]
+    ApiKey {
+        /// What is wrong with it; never the key.
+        why: String,
+        /// Where it comes from, if that is known.
+        origin: Option<String>,
     },
     /// No API key was given anywhere.
     #[error("no API key")]
@@ -299,6 +318,14 @@ impl Error {
         Self::Invalid { what, value: value.into(), why: why.into() }
     }
 
+    /// The same, with a better name for where the key comes from.
+    pub(crate) fn with_key_origin(mut self, better: Option<&str>) -> Self {
+        if let (Self::ApiKey { origin, .. }, Some(better)) = (&mut self, better) {
+            *origin = Some(better.to_owned());
+        }
+        self
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -332,6 +359,9 @@ impl Error {
             Self::Configuration(_)
             | Self::NoConfiguration { .. }
             | Self::BaseUrl { .. }
+            | Self::Proxy { .. }
+            | Self::NoRoots
+            | Self::ApiKey { .. }
             | Self::ConfigurationFile { .. }
             | Self::PlainHttp { .. }
             | Self::PlainHttpStore { .. } => 78,
@@ -376,6 +406,17 @@ impl Error {
                 "it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like \
                  https://api.overmindlab.ai"
             }
+            Self::NoRoots => {
+                "install them (the package is mostly called ca-certificates), point SSL_CERT_FILE to a \
+                 PEM file of them, or give the server's authority with --ca-cert"
+            }
+            Self::Proxy { .. } => {
+                "it looks like http://proxy.example.org:3128, with user:password@ before the host \
+                 where the proxy asks for them; NO_PROXY lists the hosts to reach without it"
+            }
+            Self::ApiKey { origin: Some(origin), .. } => {
+                return Some(format!("it comes from {origin}").into());
+            }
             Self::PlainHttp { .. } => {
                 "use https, or give --allow-http if the network between here and there is trusted"
             }
@@ -388,7 +429,7 @@ impl Error {
                 "nothing was published: find out which program changes staged files, then run the same \
                  command again; parts that are whole are kept"
             }
-            Self::Api(error) => return error.hint().map(Cow::Borrowed),
+            Self::Api(error) => return error.hint(),
             Self::Unavailable { .. } => {
                 "check the base URL and the network; a larger --timeout, --retry-for or \
                  --max-retries gives the API more time"

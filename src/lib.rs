@@ -96,6 +96,7 @@ pub mod parse;
 mod plan;
 mod progress;
 mod proof;
+mod proxies;
 mod read;
 pub mod schedule;
 mod sink;

@@ -2,11 +2,17 @@
 //!
 //! Never skips verification: there is no option for it.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{error::Error as StdError, io, path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
     time_provider::TimeProvider,
 };
 use rustls_platform_verifier::Verifier;
@@ -23,19 +29,19 @@ const LARGEST: u64 = 16 << 20;
 pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
     // Given explicitly: a process-wide default provider is the application's to choose.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let failed = |source: rustls::Error| Error::Configuration(format!("TLS: {source}"));
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(failed)?;
-    let verifier = match ca_cert {
-        None => Verifier::new(provider),
-        Some(path) => Ok(Verifier::new_with_extra_roots(roots(path)?, provider)
-            .map_err(|error| unusable(path, error.into()))?),
+        .map_err(|source| Error::Configuration(format!("TLS: {source}")))?;
+    let given = ca_cert.map_or_else(|| Ok(Vec::new()), roots)?;
+    // What was given has been tried already, so that only the system's certificates can be at fault.
+    let system = Verifier::new_with_extra_roots(given.iter().cloned(), provider)
+        .map_err(|_| Error::NoRoots)?;
+    let verifier: Arc<dyn ServerCertVerifier> = match &given[..] {
+        [] => Arc::new(system),
+        _ => Arc::new(Exactly { given, system }),
     };
-    let mut config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier.map_err(failed)?))
-        .with_no_client_auth();
+    let mut config =
+        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.time_provider = Arc::new(Time);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
@@ -62,15 +68,170 @@ impl TimeProvider for Time {
     }
 }
 
+/// The certificates of a PEM file, each of which can be a root.
 fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let text = read_input(path, LARGEST).map_err(|error| unusable(path, error.into()))?;
-    let roots = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable(path, error.to_string().into()))?;
+    let (mut roots, mut store) = (Vec::new(), RootCertStore::empty());
+    for (index, root) in CertificateDer::pem_slice_iter(&text).enumerate() {
+        let wrong = |why| unusable(path, format!("its certificate {} {why}", index + 1).into());
+        let root = root.map_err(|_| wrong("is not valid PEM: is the file complete?"))?;
+        store.add(root.clone()).map_err(|_| wrong("is no X.509 certificate"))?;
+        roots.push(root);
+    }
     if roots.is_empty() {
         return Err(unusable(path, "it holds no PEM certificate".into()));
     }
     Ok(roots)
+}
+
+/// Trusts what the system's verifier trusts, and a certificate that was given and that the server
+/// itself presents.
+///
+/// A self-signed certificate that is marked as an authority's (`CA:TRUE`, as `openssl req -x509`
+/// makes it) may not be a server's by the rules of WebPKI. Whoever gives exactly that one means it.
+/// Its name and dates are checked as always.
+#[derive(Debug)]
+struct Exactly {
+    given: Vec<CertificateDer<'static>>,
+    system: Verifier,
+}
+
+impl ServerCertVerifier for Exactly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.system.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match verified {
+            // Found after the dates were checked, and before the name is.
+            Err(rustls::Error::InvalidCertificate(why))
+                if is_authority(&why) && self.given.iter().any(|given| given == end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.system.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.system.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.system.supported_verify_schemes()
+    }
+}
+
+/// Whether a server presents a certificate that is marked as an authority's.
+fn is_authority(why: &CertificateError) -> bool {
+    let CertificateError::Other(other) = why else { return false };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// Why a certificate does not verify. The verifier's own words hold the names of its types.
+pub(crate) fn explain(why: &CertificateError) -> String {
+    use CertificateError::*;
+    let text = match why {
+        BadEncoding => "it is no X.509 certificate",
+        Expired | ExpiredContext { .. } => "it has expired, or the clock of this machine is wrong",
+        NotValidYet | NotValidYetContext { .. } => {
+            "it is not valid yet, or the clock of this machine is wrong"
+        }
+        Revoked => "it has been revoked",
+        UnknownIssuer => "its issuer is not among the authorities that this machine trusts",
+        BadSignature => {
+            "its signature is not that of its issuer: another authority of the same name may have \
+             signed it"
+        }
+        NotValidForNameContext { expected, presented } => {
+            // As `DnsName("api.example.test")` or `IpAddress(127.0.0.1)`.
+            let name = |text: &str| {
+                let name = text.split_once('(').map_or(text, |(_, name)| name);
+                name.trim_end_matches(')').trim_matches('"').to_owned()
+            };
+            let names: Vec<_> = presented.iter().map(|text| name(text)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            return format!("it is for {names}, and not for {}", expected.to_str());
+        }
+        NotValidForName => "it is for another name",
+        InvalidPurpose | InvalidPurposeContext { .. } => "it is not meant for servers",
+        UnsupportedSignatureAlgorithmContext { .. }
+        | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "it is signed with an algorithm that is not supported, such as SHA-1"
+        }
+        why if is_authority(why) => {
+            "it is an authority's certificate (CA:TRUE), which may not be a server's unless exactly \
+             this one is given with --ca-cert"
+        }
+        Other(other) if other.0.downcast_ref() == Some(&webpki::Error::UnsupportedCertVersion) => {
+            "it is an X.509 certificate of an old version; only version 3 is supported"
+        }
+        _ => "it breaks a rule that certificates of servers have to follow",
+    };
+    text.to_owned()
+}
+
+/// An error of this type among the causes. One of TLS hides inside an `io::Error`, whose `source`
+/// skips it.
+pub(crate) fn find<'e, E: StdError + 'static>(
+    error: &'e (dyn StdError + 'static),
+) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// Why there is no TLS connection, where no certificate is the reason.
+pub(crate) fn handshake(error: &rustls::Error) -> String {
+    let text = match error {
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)
+        | rustls::Error::PeerIncompatible(_) => {
+            "the server takes none of the TLS versions and ciphers that are safe today"
+        }
+        rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+            "the server knows no site of this name"
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server asks for a certificate of the client, which is not supported"
+        }
+        rustls::Error::AlertReceived(_) => "the server ends the TLS handshake",
+        _ => "the TLS handshake fails",
+    };
+    text.to_owned()
 }
 
 fn unusable(path: &Path, source: Cause) -> Error {

@@ -128,6 +128,8 @@ impl Global {
         let mut typed = Connection::default();
         typed.base_url = self.base_url.clone();
         typed.api_key = self.api_key_file.clone().map(ApiKey::File);
+        let origin = |path: &PathBuf| format!("the file {} (--api-key-file)", path.display());
+        typed.api_key_origin = self.api_key_file.as_ref().map(origin);
         typed.ca_cert = self.ca_cert.clone();
         typed.allow_http = self.allow_http.then_some(true);
         typed.concurrency = self.concurrency;

@@ -1,6 +1,6 @@
 //! An answer of the API that is final: what it said, what it means, what to do; never a key.
 
-use std::{error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -35,6 +35,8 @@ impl Resource {
 pub struct ApiError {
     answer: Answer,
     wanted: Resource,
+    /// Where the key comes from.
+    key_origin: Option<Arc<str>>,
 }
 
 /// What came back, as the cause of an [`ApiError`].
@@ -76,7 +78,7 @@ impl ApiError {
                 .then(|| PageError::not_json(reply, key))
                 .flatten(),
         };
-        Self { answer, wanted }
+        Self { answer, wanted, key_origin: key.origin() }
     }
 
     /// The HTTP status.
@@ -120,6 +122,11 @@ impl ApiError {
         self.is_missing() && (foreign || matches!(self.wanted, Resource::Datasets { page: 1 }))
     }
 
+    /// Whether something in front of the API gave the answer: a proxy, a firewall or a cache.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.answer.foreign.is_some() || self.answer.status == StatusCode::NOT_MODIFIED
+    }
+
     /// Whether a redirect that was not followed leads away, rather than in circles.
     fn leaves_origin(&self) -> bool {
         let Ok(url) = Url::parse(&self.answer.url) else { return false };
@@ -130,6 +137,8 @@ impl ApiError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self.status() {
             _ if self.is_elsewhere() => 78,
+            304 => 69,
+            400 | 403 if self.is_foreign() => 69,
             400 => 2,
             401..=403 => 77,
             404 => 66,
@@ -138,21 +147,36 @@ impl ApiError {
         }
     }
 
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = self.static_hint()?;
+        // Several places can hold a key, and people change the one that is not used.
+        let of_key = matches!(self.status(), 401..=403) && !self.is_foreign();
+        Some(match self.key_origin.as_deref().filter(|_| of_key) {
+            Some(origin) => format!("{hint}; the key comes from {origin}").into(),
+            None => hint.into(),
+        })
+    }
+
+    fn static_hint(&self) -> Option<&'static str> {
         Some(match self.status() {
             _ if self.is_elsewhere() => {
                 "is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or \
                  OVERMIND_API_URL"
+            }
+            304 => {
+                "a cache on the way to the API answered a question that was not asked: tell those who \
+                 run it"
+            }
+            403 if self.is_foreign() => {
+                "the answer is not the API's: ask those who run the network to let this machine through, \
+                 or ask for less with --rate-limit or --concurrency"
             }
             400..=499 if self.answer.foreign.is_some() => {
                 "the answer is not in the API's form: does a proxy on the way to it refuse the \
                  request, or is the base URL not the API's?"
             }
             400 => "see `overmind-export export --help` for what each filter takes",
-            401 => {
-                "the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, \
-                 OVERMIND_API_KEY or the file given with --api-key-file"
-            }
+            401 => "the key is unknown, inactive or expired",
             402 => "the account's credits are used up",
             403 => "the key's plan or permissions do not allow this",
             404 if self.wanted.page() > 1 => {
@@ -167,6 +191,7 @@ impl ApiError {
                 "check the id and that the key belongs to its project: \
                  `overmind-export datasets` lists what the key can see"
             }
+            300..=399 if self.answer.location.is_none() => "is the base URL the API's?",
             300..=399 if !self.leaves_origin() => "is the base URL the API's?",
             300..=399 => {
                 "only redirects within the base URL's origin are followed, so that the key goes \
@@ -181,12 +206,15 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.status() {
             _ if self.is_elsewhere() => "there is no datasets API at the base URL",
+            304 => "a cache answers in place of the API",
+            403 if self.is_foreign() => "a firewall or a proxy refuses the request",
             400 => "the API refuses a parameter",
             401 => "the API refuses the key",
             402 => "the API asks for payment",
             403 => "the API does not allow this",
             404 if self.wanted.page() > 1 => "there is no such page",
             404 => "no such dataset, or a filter excludes it",
+            300..=399 if self.answer.location.is_none() => "the API redirects to nowhere",
             300..=399 if self.leaves_origin() => "the API redirects to another origin",
             300..=399 => "the API redirects without end",
             _ => "the API refuses the request",

@@ -1,7 +1,7 @@
 //! Options of a client, checked as a whole before anything is sent.
 
 use std::{
-    env,
+    env, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,13 +16,14 @@ use url::Url;
 
 use super::{
     Client, Inner,
-    key::{Key, without_keys},
+    key::{Key, cleaned, without_keys},
     retry::RetryPolicy,
     transport::HttpTransport,
 };
 use crate::{
-    error::{Error, Result},
-    files::read_input_text,
+    error::{Cause, Error, Result},
+    files::read_input,
+    proxies,
     throttle::{Concurrency, Rate, Throttle},
     tls,
     urls::{is_loopback, quotable},
@@ -32,8 +33,6 @@ use crate::{
 pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
 /// The variables of the vendor's tools, the current ones first.
 pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
-/// Bytes of a key file, of which the first line counts.
-const KEY_FILE: u64 = 1 << 20;
 pub(super) const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
 
 /// Options of a [`Client`].
@@ -55,6 +54,7 @@ pub(super) const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_
 pub struct ClientBuilder {
     base_url: String,
     api_key: Option<SecretString>,
+    api_key_origin: Option<Arc<str>>,
     timeout: Duration,
     connect_timeout: Duration,
     idle_timeout: Duration,
@@ -71,6 +71,7 @@ impl Default for ClientBuilder {
         Self {
             base_url: BASE_URL.to_owned(),
             api_key: None,
+            api_key_origin: None,
             timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
@@ -88,9 +89,11 @@ impl ClientBuilder {
     /// The defaults, with key and base URL from the environment where it has them.
     pub fn from_env() -> Self {
         let defaults = Self::default();
+        let key = variable(KEY_VARIABLES);
         Self {
-            api_key: variable(KEY_VARIABLES).map(SecretString::from),
-            base_url: variable(URL_VARIABLES).unwrap_or(defaults.base_url),
+            api_key_origin: key.as_ref().map(|(name, _)| variable_origin(name).into()),
+            api_key: key.map(|(_, key)| key.into()),
+            base_url: variable(URL_VARIABLES).map_or(defaults.base_url, |(_, url)| url),
             ..defaults
         }
     }
@@ -104,13 +107,22 @@ impl ClientBuilder {
     /// The key, sent as `X-Api-Key` to the base URL's origin only.
     pub fn api_key(mut self, key: impl Into<SecretString>) -> Self {
         self.api_key = Some(key.into());
+        self.api_key_origin = None;
+        self
+    }
+
+    /// Where the key comes from, for the hints of errors, such as `the variable MY_KEY`. To be called
+    /// after the key was given.
+    pub fn api_key_origin(mut self, origin: impl Into<String>) -> Self {
+        self.api_key_origin = Some(origin.into().into());
         self
     }
 
     /// The key, from the first line of a file, without white space around it.
     ///
     /// # Errors
-    /// [`Error::ConfigurationFile`] when the file cannot be read or its first line is empty.
+    /// [`Error::ConfigurationFile`] when the file cannot be read or its first line is empty,
+    /// [`Error::ApiKey`] when that line is no key.
     pub fn api_key_file(self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let unusable = |source| Error::ConfigurationFile {
@@ -118,13 +130,16 @@ impl ClientBuilder {
             path: path.to_owned(),
             source,
         };
-        let text = read_input_text(path, KEY_FILE).map_err(|error| unusable(error.into()))?;
-        match text.lines().next().map(str::trim).filter(|key| !key.is_empty()) {
-            Some(key) => {
+        let text = read_key_file(path).map_err(unusable)?;
+        let origin = format!("the file {}", path.display());
+        let line = text.lines().next().unwrap_or_default();
+        match cleaned(line) {
+            Ok("") => Err(unusable("its first line is empty".into())),
+            Ok(key) => {
                 warn_if_readable_by_others(path);
-                Ok(self.api_key(key))
+                Ok(self.api_key(key).api_key_origin(origin))
             }
-            None => Err(unusable("its first line is empty".into())),
+            Err(why) => Err(Error::ApiKey { why, origin: Some(origin) }),
         }
     }
 
@@ -196,7 +211,10 @@ impl ClientBuilder {
     /// # Errors
     /// - [`Error::Invalid`]: the largest page is out of range.
     /// - [`Error::NoKey`]: there is no key.
-    /// - [`Error::Configuration`]: the key cannot be a header.
+    /// - [`Error::ApiKey`]: the key is none: it is in quotes, a placeholder, or has a character that no
+    ///   key has.
+    /// - [`Error::Proxy`]: a proxy of the environment cannot be used.
+    /// - [`Error::NoRoots`]: there is no authority to verify the server by.
     /// - [`Error::BaseUrl`]: the base URL is none, or holds more than a base URL does.
     /// - [`Error::PlainHttp`]: the base URL is plain http to another machine, and that was not
     ///   allowed.
@@ -211,17 +229,21 @@ impl ClientBuilder {
         if base.scheme() == "http" && !self.allow_http && !is_loopback(&base) {
             return Err(Error::PlainHttp { url: without_keys(base.as_str()) });
         }
-        let http = self.http(&base)?;
+        let key = self.key()?;
+        let proxy = if is_loopback(&base) { None } else { proxies::for_url(&base)? };
+        let http = self.http(&base, &key)?;
         let transport = HttpTransport {
             http,
             timeout: self.timeout,
             idle_timeout: self.idle_timeout,
             max_body: self.max_page_bytes,
+            proxy: proxy.clone(),
         };
         Ok(Client(Arc::new(Inner {
             transport: Arc::new(transport),
             base,
-            key: Arc::new(Key::new(self.api_key.unwrap_or_default())),
+            key: Arc::new(Key::new(key.into(), self.api_key_origin)),
+            proxy,
             throttle: Throttle::new(self.concurrency, self.rate),
             retry: self.retry,
             patience: Arc::default(),
@@ -229,9 +251,10 @@ impl ClientBuilder {
         })))
     }
 
-    fn http(&self, base: &Url) -> Result<reqwest::Client> {
+    fn http(&self, base: &Url, key: &str) -> Result<reqwest::Client> {
         let mut headers = HeaderMap::new();
-        headers.insert(HeaderName::from_static("x-api-key"), self.key_header()?);
+        headers.insert(HeaderName::from_static("x-api-key"), key_header(key)?);
+        headers.insert(reqwest::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(reqwest::header::ACCEPT, HeaderValue::from_static("application/json"));
         let origin = base.origin();
         // The key is a default header, so a redirect to another origin would carry it along.
@@ -261,23 +284,55 @@ impl ClientBuilder {
         builder.build().map_err(|error| Error::Configuration(format!("HTTP client: {error}")))
     }
 
-    fn key_header(&self) -> Result<HeaderValue> {
-        let key = self.api_key.as_ref().map(|key| key.expose_secret().trim()).unwrap_or_default();
-        if key.is_empty() {
-            return Err(Error::NoKey);
+    /// The key, cleaned.
+    fn key(&self) -> Result<String> {
+        let key = self.api_key.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
+        match cleaned(key) {
+            Ok("") => Err(Error::NoKey),
+            Ok(key) => Ok(key.to_owned()),
+            Err(why) => {
+                let origin = self.api_key_origin.as_deref().map(str::to_owned);
+                Err(Error::ApiKey { why, origin })
+            }
         }
-        // The error must not quote the value.
-        let mut header = HeaderValue::from_str(key).map_err(|_| {
-            Error::Configuration("the API key has characters that no key has".to_owned())
-        })?;
-        header.set_sensitive(true);
-        Ok(header)
     }
 }
 
+fn key_header(key: &str) -> Result<HeaderValue> {
+    // The error must not quote the value.
+    let mut header = HeaderValue::from_str(key)
+        .map_err(|_| Error::Internal("the API key cannot be a header".to_owned()))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// The whole text of a file that holds a key.
+fn read_key_file(path: &Path) -> Result<String, Cause> {
+    // A key is a line; a file may be a pipe, as in `--api-key-file <(pass overmind)`.
+    const LARGEST: u64 = 64 << 10;
+    let bytes = read_input(path, LARGEST).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => "it is larger than 64 KiB, and a key is one line".into(),
+        _ => Cause::from(error),
+    })?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16, as PowerShell writes it: save it as UTF-8".into());
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".into())
+}
+
 /// The first of these variables that is set and not empty.
-pub(super) fn variable(names: [&str; 2]) -> Option<String> {
-    names.into_iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+///
+/// A value that is not UTF-8 is not overlooked: what stands for its bytes is refused later.
+pub(super) fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    names.into_iter().find_map(|name| {
+        let value = env::var_os(name).filter(|value| !value.is_empty())?;
+        Some((name, value.to_string_lossy().into_owned()))
+    })
+}
+
+/// How hints call a variable.
+pub(super) fn variable_origin(name: &str) -> String {
+    format!("the variable {name}")
 }
 
 fn base_url(text: &str) -> Result<Url> {
@@ -366,7 +421,10 @@ mod tests {
     #[test]
     fn a_key_that_cannot_be_a_header_is_refused_without_quoting_it() {
         let text = refused(Client::builder().api_key("ovr_\u{7}canary"));
-        assert!(!text.contains("canary"), "{text}");
+        assert_eq!(
+            text,
+            "the API key cannot be used: its character 5 is U+0007, and no key has that"
+        );
         assert!(matches!(Client::builder().api_key(" \n").build(), Err(Error::NoKey)));
     }
 

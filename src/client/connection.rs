@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::{
     Client,
-    builder::{ClientBuilder, KEY_VARIABLES, URL_VARIABLES, variable},
+    builder::{ClientBuilder, KEY_VARIABLES, URL_VARIABLES, variable, variable_origin},
 };
 use crate::{
     error::Result,
@@ -39,6 +39,8 @@ pub struct Connection {
     pub base_url: Option<String>,
     /// The key, or the file that holds it.
     pub api_key: Option<ApiKey>,
+    /// Where the key comes from, for the hints of errors, such as `the variable MY_KEY`.
+    pub api_key_origin: Option<String>,
     /// A PEM file of certificates to trust besides the system's.
     pub ca_cert: Option<PathBuf>,
     /// Whether plain http to another machine is allowed.
@@ -89,9 +91,11 @@ impl From<&str> for ApiKey {
 impl Connection {
     /// Key and base URL, from the variables that the vendor's tools use.
     pub fn from_env() -> Self {
+        let key = variable(KEY_VARIABLES);
         Self {
-            base_url: variable(URL_VARIABLES),
-            api_key: variable(KEY_VARIABLES).map(|key| ApiKey::Text(key.into())),
+            base_url: variable(URL_VARIABLES).map(|(_, url)| url),
+            api_key_origin: key.as_ref().map(|(name, _)| variable_origin(name)),
+            api_key: key.map(|(_, key)| ApiKey::Text(key.into())),
             ..Self::default()
         }
     }
@@ -101,6 +105,11 @@ impl Connection {
     pub fn or(self, lower: Self) -> Self {
         Self {
             base_url: self.base_url.or(lower.base_url),
+            // A key and where it comes from stay together.
+            api_key_origin: match self.api_key {
+                Some(_) => self.api_key_origin,
+                None => lower.api_key_origin,
+            },
             api_key: self.api_key.or(lower.api_key),
             ca_cert: self.ca_cert.or(lower.ca_cert),
             allow_http: self.allow_http.or(lower.allow_http),
@@ -124,10 +133,14 @@ impl Connection {
     pub fn client(self) -> Result<Client> {
         let set = ClientBuilder::default();
         let set = match self.api_key {
-            Some(ApiKey::File(path)) => set.api_key_file(path)?,
+            Some(ApiKey::File(path)) => {
+                let set = set.api_key_file(path);
+                set.map_err(|error| error.with_key_origin(self.api_key_origin.as_deref()))?
+            }
             Some(ApiKey::Text(key)) => set.api_key(key),
             None => set,
         };
+        let set = given(set, self.api_key_origin, ClientBuilder::api_key_origin);
         let set = given(set, self.base_url, ClientBuilder::base_url);
         let set = given(set, self.ca_cert, ClientBuilder::ca_cert);
         let set = given(set, self.allow_http, ClientBuilder::allow_http);

@@ -9,7 +9,13 @@ use serde_json::value::RawValue;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::{Client, Query, Source, api_error::Resource, page::PageError, retry::Request};
+use super::{
+    Client, Query, Source,
+    api_error::Resource,
+    link::{self, Link},
+    page::{MAX_COUNT, PageError, number},
+    retry::Request,
+};
 use crate::error::{Error, Result};
 use crate::tasks::stopped;
 
@@ -52,6 +58,8 @@ pub struct DatasetInfo {
 struct List {
     count: u64,
     next: Option<String>,
+    #[serde(default)]
+    previous: Option<Box<RawValue>>,
     results: Vec<DatasetInfo>,
 }
 
@@ -59,14 +67,26 @@ fn known_source<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<So
     Ok(Option::<String>::deserialize(source)?.and_then(|text| text.parse().ok()))
 }
 
-fn decode(body: Vec<u8>) -> Result<List, PageError> {
-    serde_json::from_slice(&body).map_err(|error| {
+fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
+    let list: List = serde_json::from_slice(&body).map_err(|error| {
+        let number = || number::explain(std::str::from_utf8(&body).ok()?);
         if error.is_data() {
             PageError::NotAPage(error.to_string())
+        } else if let Some(error) = number() {
+            error
         } else {
             PageError::Malformed { bytes: body.len(), source: error }
         }
-    })
+    })?;
+    if list.count > MAX_COUNT {
+        return Err(PageError::Count { count: list.count });
+    }
+    let next = list.next.as_deref().map_or(Link::Absent, Link::of);
+    let previous = list.previous.as_deref().map(RawValue::get);
+    // Of another type than a string it says nothing.
+    let previous = previous.and_then(|text| serde_json::from_str::<String>(text).ok());
+    link::check(page, next, previous.as_deref().map_or(Link::Absent, Link::of))?;
+    Ok(list)
 }
 
 /// How often the list is read again when it moved.
@@ -152,6 +172,10 @@ impl Client {
                 )));
             }
             let is_empty = list.results.is_empty();
+            let here = list.results.iter().map(|dataset| dataset.id);
+            if page == 2 && !is_empty && here.eq(datasets.iter().map(|it: &DatasetInfo| it.id)) {
+                return Err(Error::Page { page, source: PageError::Repeats { of: 1 } });
+            }
             for dataset in list.results {
                 if !ids.insert(dataset.id) {
                     return Ok(Read::Moved(format!("dataset {} is listed twice", dataset.id)));
@@ -182,7 +206,8 @@ impl Client {
             url.query_pairs_mut().append_pair("page", &page.to_string());
         }
         let wanted = Resource::Datasets { page };
-        self.0.fetch(Request { url, wanted, permit: None, room: None }, decode).await
+        let request = Request { url, wanted, permit: None, room: None };
+        self.0.fetch(request, move |body| decode(page, body)).await
     }
 }
 

@@ -3,7 +3,7 @@
 //! What a server said may hold the key: some say it again when they refuse it. Every text that is made
 //! from an answer and meant for a person goes through [`Key::redact`] when it is made.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,17 +13,25 @@ const GONE: &str = "[key]";
 
 /// The key that requests are sent with.
 #[derive(Debug, Default)]
-pub(crate) struct Key(SecretString);
+pub(crate) struct Key {
+    secret: SecretString,
+    /// Where it comes from, for hints.
+    origin: Option<Arc<str>>,
+}
 
 impl Key {
-    pub(crate) fn new(key: SecretString) -> Self {
-        Self(key)
+    pub(crate) fn new(secret: SecretString, origin: Option<Arc<str>>) -> Self {
+        Self { secret, origin }
+    }
+
+    pub(crate) fn origin(&self) -> Option<Arc<str>> {
+        self.origin.clone()
     }
 
     /// The text without the key, without a beginning of it at the end, where the text may have been
     /// cut, and without anything else that looks like a key.
     pub(crate) fn redact(&self, text: &str) -> String {
-        let key = self.0.expose_secret().trim();
+        let key = self.secret.expose_secret().trim();
         let mut text = Cow::Borrowed(text);
         // A shorter text is no secret, and taking it out would leave gaps in every word.
         if key.len() >= 8 {
@@ -42,6 +50,44 @@ impl Key {
         }
         without_keys(&text)
     }
+}
+
+/// A key as it was given, without white space and invisible characters around it: editors put a byte
+/// order mark before it, web pages zero-width spaces.
+///
+/// # Errors
+/// Why it is none, without quoting it.
+pub(super) fn cleaned(key: &str) -> Result<&str, String> {
+    let key = key.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    let begins = |word: &str| key.get(..word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word));
+    let rest = key.strip_prefix(PREFIX);
+    if key.starts_with(QUOTES) || key.ends_with(QUOTES) {
+        return Err("it is in quotation marks: give it without them".to_owned());
+    }
+    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '…', '<', '*', '$'])) {
+        return Err("it is the placeholder of an example: put the key itself there".to_owned());
+    }
+    if ["bearer ", "x-api-key:", "authorization:"].into_iter().any(begins) {
+        return Err("it is a whole header: give the key alone".to_owned());
+    }
+    if begins("overmind_") || begins("export ") {
+        return Err("it is an assignment: give what stands after the = alone".to_owned());
+    }
+    match key.chars().enumerate().find(|(_, c)| !matches!(c, ' '..='~' | '\t')) {
+        Some((index, character)) => {
+            let (place, code) = (index + 1, u32::from(character));
+            let what = if is_invisible(character) { ", which is invisible" } else { "" };
+            Err(format!("its character {place} is U+{code:04X}{what}, and no key has that"))
+        }
+        None => Ok(key),
+    }
+}
+
+const QUOTES: [char; 9] = ['"', '\'', '`', '“', '”', '‘', '’', '«', '»'];
+
+/// Byte order mark, zero-width spaces and joiners, directional marks, soft hyphen.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{ad}')
 }
 
 /// The text without anything that begins as every key does.
@@ -67,8 +113,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_is_cleaned_or_refused_without_quoting_it() {
+        for key in
+            ["ovr_a", "\u{feff}ovr_a", " ovr_a\r\n", "\u{200b}ovr_a\u{2060}\u{200d}", "ovr_a\t"]
+        {
+            assert_eq!(cleaned(key).unwrap(), "ovr_a", "{key:?}");
+        }
+        for key in ["", "\u{feff} \u{200b}"] {
+            assert_eq!(cleaned(key).unwrap(), "");
+        }
+        let table = [
+            ("\"ovr_a\"", "it is in quotation marks"),
+            ("'ovr_a", "it is in quotation marks"),
+            ("“ovr_a”", "it is in quotation marks"),
+            ("ovr_…", "it is the placeholder"),
+            ("ovr_...", "it is the placeholder"),
+            ("ovr_", "it is the placeholder"),
+            ("ovr_<your key>", "it is the placeholder"),
+            ("Bearer ovr_a", "it is a whole header"),
+            ("X-Api-Key: ovr_a", "it is a whole header"),
+            ("OVERMIND_LAB_API_KEY=ovr_a", "it is an assignment"),
+            ("export OVERMIND_API_KEY=ovr_a", "it is an assignment"),
+            ("ovr_\u{200b}canary", "its character 5 is U+200B, which is invisible"),
+            ("ovr_canary\u{7}x", "its character 11 is U+0007, and"),
+            ("ovr_cänary", "its character 6 is U+00E4, and"),
+            ("ovr_\u{fffd}canary", "its character 5 is U+FFFD, and"),
+        ];
+        for (key, why) in table {
+            let error = cleaned(key).unwrap_err();
+            assert!(error.starts_with(why) && !error.contains("nary"), "{key:?}: {error}");
+        }
+    }
+
+    #[test]
     fn neither_a_key_nor_what_looks_like_one_is_quoted() {
-        let key = Key::new(" s3cret\"key \n".into());
+        let key = Key::new(" s3cret\"key \n".into(), None);
         let table = [
             ("s3cret\"key is unknown", "[key] is unknown"),
             (r#"string "s3cret\"key", expected"#, r#"string "[key]", expected"#),
@@ -83,7 +162,7 @@ mod tests {
         for (text, without) in table {
             assert_eq!(key.redact(text), without);
         }
-        let short = Key::new("k".into());
+        let short = Key::new("k".into(), None);
         assert_eq!(short.redact("kick the bucket"), "kick the bucket");
     }
 }

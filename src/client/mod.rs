@@ -5,13 +5,16 @@
 
 mod api_error;
 mod builder;
+mod coding;
 mod connection;
 mod datasets;
 mod key;
+mod link;
 mod meter;
 mod page;
 mod query;
 mod retry;
+mod retry_after;
 #[cfg(test)]
 mod script;
 pub(crate) mod transport;
@@ -41,6 +44,7 @@ use self::{
 use crate::{
     budget::Room,
     error::{Error, Result},
+    proxies::ProxySource,
     throttle::{Permit, Throttle},
 };
 
@@ -71,6 +75,8 @@ pub(crate) struct Inner {
     retry: RetryPolicy,
     patience: Arc<Patience>,
     meter: Arc<Meter>,
+    /// What requests go through.
+    proxy: Option<ProxySource>,
 }
 
 /// Where the pages of a dataset are: what all requests for them have in common.
@@ -106,7 +112,7 @@ impl Client {
     /// counts them too. For one of several exports that run side by side.
     #[must_use]
     pub fn metered(&self) -> Self {
-        let Inner { transport, base, key, throttle, retry, patience, meter } = &*self.0;
+        let Inner { transport, base, key, throttle, retry, patience, meter, proxy } = &*self.0;
         Self(Arc::new(Inner {
             transport: transport.clone(),
             base: base.clone(),
@@ -115,6 +121,7 @@ impl Client {
             retry: retry.clone(),
             patience: patience.clone(),
             meter: Arc::new(Meter::part(meter.clone())),
+            proxy: proxy.clone(),
         }))
     }
 
@@ -204,6 +211,7 @@ impl Client {
             retry: RetryPolicy::default(),
             patience: Arc::default(),
             meter: Arc::default(),
+            proxy: None,
         }))
     }
 }

@@ -5,6 +5,7 @@
 
 mod error;
 mod located;
+pub(super) mod number;
 mod scan;
 mod tokens;
 mod wire;
@@ -17,7 +18,11 @@ use uuid::Uuid;
 
 pub use self::error::PageError;
 use self::located::{Decoded, Span, Text};
+use super::link;
 use crate::{budget::Hold, compact::compact};
+
+/// Rows whose ids, 16 bytes each, a file can hold: its offsets have 63 bits.
+pub(super) const MAX_COUNT: u64 = i64::MAX as u64 / 16;
 
 /// A datapoint as the API sent it.
 ///
@@ -89,7 +94,8 @@ impl Page {
     /// Decodes the body of page `number`, as the API sends it.
     ///
     /// # Errors
-    /// A [`PageError`] that says what the body is instead, or which row and field are wrong.
+    /// A [`PageError`] that says what the body is instead, or which row and field are wrong. Where
+    /// `next` and `previous` carry page numbers, they must be those of the page's neighbours.
     ///
     /// ```
     /// use overmind_export::Page;
@@ -111,6 +117,10 @@ impl Page {
             PageError::Malformed { bytes: error.as_bytes().len(), source }
         })?;
         let decoded = scan::scan(&body).map_or_else(|| wire::decode(&body), Ok)?;
+        link::check(number, decoded.next, decoded.previous)?;
+        if decoded.count > MAX_COUNT {
+            return Err(PageError::Count { count: decoded.count });
+        }
         Ok(Self { number, ends_stream: false, body, decoded, hold: None })
     }
 
@@ -145,7 +155,7 @@ impl Page {
 
     /// Whether the page says that another follows.
     pub fn has_next(&self) -> bool {
-        self.decoded.has_next
+        self.decoded.next.is_there()
     }
 
     /// Rows in this page.

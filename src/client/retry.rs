@@ -11,7 +11,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use reqwest::StatusCode;
@@ -22,11 +22,13 @@ use super::{
     Inner,
     api_error::{ApiError, Resource},
     page::PageError,
+    retry_after::retry_after,
     transport::{Failure, Reply},
 };
 use crate::{
     budget::Room,
     error::{Error, Result, harmless},
+    proxies::ProxySource,
     tasks,
     throttle::{Outcome, Permit, PushBack},
 };
@@ -64,6 +66,7 @@ pub(crate) struct Patience(Mutex<Weather>);
 #[derive(Debug, Default, Clone, Copy)]
 struct Weather {
     answered: bool,
+    succeeded: bool,
     /// Fetches that have not ended.
     outstanding: u64,
     failing_since: Option<Instant>,
@@ -98,7 +101,13 @@ impl Patience {
     fn succeeded(&self) {
         let mut weather = self.lock();
         let outstanding = weather.outstanding;
-        *weather = Weather { answered: true, outstanding, ..Weather::default() };
+        *weather = Weather { answered: true, succeeded: true, outstanding, ..Weather::default() };
+    }
+
+    /// Whether the API has ever given what was asked for: then what is in front of it is at fault when
+    /// something else comes.
+    fn has_succeeded(&self) -> bool {
+        self.lock().succeeded
     }
 
     /// Has come to its end, and with it the run: the client's next run begins with new patience.
@@ -165,6 +174,8 @@ enum Attempt<T> {
 enum Retryable {
     Failure(Failure),
     Status(Box<ApiError>),
+    /// From a firewall or a cache in front of an API that has never answered.
+    Foreign(Box<ApiError>),
     Decode(PageError),
 }
 
@@ -212,6 +223,12 @@ impl Inner {
                     let origin = self.origin();
                     Attempt::Final(Error::Certificate { origin, source: why.into() })
                 }
+                Err(failure @ (Failure::NotTls | Failure::NotHttp))
+                    if !self.patience.has_succeeded() =>
+                {
+                    Attempt::Final(self.wrong_protocol(&failure))
+                }
+                Err(Failure::ProxyCredentials) => Attempt::Final(self.proxy_credentials()),
                 Err(Failure::TooLarge { limit }) => {
                     let source = PageError::TooLarge { limit };
                     Attempt::Final(Error::Page { page, source })
@@ -230,7 +247,7 @@ impl Inner {
                 room.begin_again();
             }
             tracing::warn!(%url, attempts, cause = %harmless(&cause.text()), "attempt failed");
-            undecodable += u64::from(matches!(cause, Retryable::Decode(_)));
+            undecodable += u64::from(matches!(cause, Retryable::Decode(_) | Retryable::Foreign(_)));
             let left = self.patience.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
                 self.patience.exhausted(left);
@@ -257,15 +274,27 @@ impl Inner {
         match reply.status.as_u16() {
             200..=299 => {}
             408 | 409 | 425 | 429 | 500..=599 => {
-                let wait = reply.retry_after.as_deref().and_then(retry_after);
-                return Attempt::Retry { cause: Retryable::Status(api_error(&reply)), wait };
+                return Attempt::Retry {
+                    cause: Retryable::Status(api_error(&reply)),
+                    wait: wait(&reply),
+                };
             }
-            _ => return Attempt::Final(api_error(&reply).into()),
+            407 => return Attempt::Final(self.proxy_credentials()),
+            400 if self.base.scheme() == "http" && wants_https(&reply) => {
+                return Attempt::Final(self.wrong_protocol(&Failure::NotHttp));
+            }
+            _ => return self.refused(api_error(&reply), wait(&reply)),
         }
         self.meter.received(reply.body.len());
         let hopeless = PageError::not_json(&reply, &self.key);
+        if let Some(cause @ PageError::Coding { .. }) = hopeless {
+            return Attempt::Retry { cause: Retryable::Decode(cause), wait: None };
+        }
         match decode_beside(reply.body, decode).await {
             Ok(Ok(value)) => Attempt::Done(value),
+            Ok(Err(error)) if error.is_final() => {
+                Attempt::Final(Error::Page { page: wanted.page(), source: error })
+            }
             Ok(Err(error)) => {
                 let cause =
                     Retryable::Decode(hopeless.unwrap_or_else(|| error.redacted(&self.key)));
@@ -275,10 +304,49 @@ impl Inner {
         }
     }
 
+    /// What to do about a refusal, which is final if it is the API's own.
+    fn refused<T>(&self, error: Box<ApiError>, wait: Option<Duration>) -> Attempt<T> {
+        let cause = match error.status() {
+            // Those depend on the request, whoever gives them.
+            401 | 402 => return Attempt::Final(error.into()),
+            304 | 400..=499 if error.is_foreign() && self.patience.has_succeeded() => {
+                Retryable::Status(error)
+            }
+            304 | 403 if error.is_foreign() => Retryable::Foreign(error),
+            _ => return Attempt::Final(error.into()),
+        };
+        Attempt::Retry { cause, wait }
+    }
+
+    /// Https to a server that speaks http, or the other way round.
+    fn wrong_protocol(&self, failure: &Failure) -> Error {
+        if let (Failure::NotTls, Some(ProxySource { name, is_https: true })) =
+            (failure, &self.proxy)
+        {
+            let why = "it does not speak TLS: write http:// in place of https://".to_owned();
+            return Error::Proxy { name: (*name).to_owned(), why };
+        }
+        let why = match failure {
+            Failure::NotTls => {
+                "the server there does not speak TLS: is it http://, or another port?"
+            }
+            _ => "the server there does not speak plain http: is it https://, or another port?",
+        };
+        Error::BaseUrl { url: self.base.to_string(), why: why.to_owned() }
+    }
+
+    fn proxy_credentials(&self) -> Error {
+        let name = self.proxy.as_ref().map_or("this system", |proxy| proxy.name);
+        let why =
+            "it asks for a user name and a password (407), or refuses those that it was given";
+        Error::Proxy { name: name.to_owned(), why: why.to_owned() }
+    }
+
     fn give_up(&self, page: u64, attempts: u64, elapsed: Duration, cause: Retryable) -> Error {
         let origin = self.origin();
         let source = match cause {
             Retryable::Decode(source) => return Error::Page { page, source },
+            Retryable::Foreign(error) => return error.into(),
             Retryable::Failure(failure) => failure.into(),
             Retryable::Status(error) => error.into_answer(),
         };
@@ -294,7 +362,7 @@ impl Retryable {
     fn text(&self) -> String {
         match self {
             Self::Failure(failure) => failure.to_string(),
-            Self::Status(error) => format!("answered {}", error.said()),
+            Self::Status(error) | Self::Foreign(error) => format!("answered {}", error.said()),
             Self::Decode(error) => error.to_string(),
         }
     }
@@ -313,15 +381,17 @@ async fn decode_beside<T: Send + 'static>(
 
 /// What the answer says to the throttle about how much the API can take.
 fn outcome(result: &Result<Reply, Failure>) -> Outcome {
-    let push_back = |kind, reply: Option<&Reply>| Outcome::PushBack {
-        kind,
-        retry_after: reply.and_then(|reply| retry_after(reply.retry_after.as_deref()?)),
-    };
+    let push_back =
+        |kind, reply: Option<&Reply>| Outcome::PushBack { kind, retry_after: reply.and_then(wait) };
     match result {
         Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
             push_back(PushBack::RateLimited, Some(reply))
         }
-        Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
+        // A firewall that counts requests refuses them with 403.
+        Ok(reply)
+            if reply.status == StatusCode::SERVICE_UNAVAILABLE
+                || reply.status == StatusCode::FORBIDDEN && !reply.is_json() =>
+        {
             push_back(PushBack::Unavailable, Some(reply))
         }
         Ok(reply) if reply.status.is_success() => Outcome::Success,
@@ -337,14 +407,18 @@ fn backoff(attempts: u64, random: f64) -> Duration {
     BASE.saturating_mul(1 << doublings).min(CAP).mul_f64(random)
 }
 
-/// Seconds, or an HTTP date.
-fn retry_after(value: &str) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+fn wait(reply: &Reply) -> Option<Duration> {
+    retry_after(reply.retry_after.as_deref()?, reply.date.as_deref())
+}
+
+/// Whether this is how a server says that plain http came to a port for https: the words are those of
+/// nginx, Apache, Go and Node.js.
+fn wants_https(reply: &Reply) -> bool {
+    let text = String::from_utf8_lossy(&reply.body).to_ascii_lowercase();
+    ["http request was sent to https port", "http request to an https server"]
+        .into_iter()
+        .chain(["speaking plain http to an ssl-enabled server port", "requires tls"])
+        .any(|words| text.contains(words))
 }
 
 #[cfg(test)]

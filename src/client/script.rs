@@ -86,6 +86,7 @@ impl Inner {
             retry,
             patience: Arc::default(),
             meter: Arc::default(),
+            proxy: None,
         }
     }
 }
@@ -103,7 +104,9 @@ pub(super) fn reply(status: u16, body: &str) -> Reply {
         status: StatusCode::from_u16(status).unwrap(),
         content_type: "application/json".to_owned(),
         retry_after: None,
+        date: None,
         location: None,
+        coding: None,
         body: body.as_bytes().to_vec(),
     }
 }

@@ -4,14 +4,14 @@ use std::{error::Error as StdError, time::Duration};
 
 use futures::future::BoxFuture;
 use reqwest::{StatusCode, header};
-use rustls::CertificateError;
 use tokio::{
     task::yield_now,
     time::{Instant, timeout, timeout_at},
 };
 use url::Url;
 
-use crate::budget::Room;
+use super::coding::{Coding, Decoder, STEP, Unfit};
+use crate::{budget::Room, proxies::ProxySource, tls};
 
 /// What is read of the body of an answer that is an error: enough for what the API says, and not for
 /// what floods a log.
@@ -26,8 +26,21 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: String,
     pub(crate) retry_after: Option<String>,
+    pub(crate) date: Option<String>,
     pub(crate) location: Option<String>,
+    /// A content coding that cannot be decoded: the body is empty then.
+    pub(crate) coding: Option<String>,
     pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// Whether the answer looks like one of the API's own.
+    pub(crate) fn is_json(&self) -> bool {
+        let begins = self.body.trim_ascii_start().first();
+        self.coding.is_none()
+            && begins.is_none_or(|byte| matches!(byte, b'{' | b'['))
+            && self.content_type.contains("json")
+    }
 }
 
 /// Why there is no answer.
@@ -37,6 +50,15 @@ pub(crate) enum Failure {
     Connect(String),
     #[error("{0}")]
     Certificate(String),
+    /// Https was tried, and plain text came back.
+    #[error("the server does not speak TLS")]
+    NotTls,
+    /// Http was tried, and something else came back.
+    #[error("the server does not speak HTTP")]
+    NotHttp,
+    /// The proxy refuses the connection for good.
+    #[error("the proxy asks for a user name and a password")]
+    ProxyCredentials,
     #[error("no complete answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
     #[error("the body stalled: no byte for {} s", .0.as_secs_f64())]
@@ -45,6 +67,8 @@ pub(crate) enum Failure {
     BeforeHeaders(String),
     #[error("the body broke off after {bytes} bytes: {why}")]
     Body { bytes: usize, why: String },
+    #[error("the body is no valid gzip: after {bytes} decoded bytes it is {why}")]
+    Gzip { bytes: usize, why: &'static str },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
     /// Not the server's failure: to be asked again when its page is due.
@@ -67,6 +91,8 @@ pub(crate) struct HttpTransport {
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_body: usize,
+    /// What requests go through.
+    pub(crate) proxy: Option<ProxySource>,
 }
 
 impl Transport for HttpTransport {
@@ -84,21 +110,41 @@ impl HttpTransport {
         let late = || Failure::Timeout(self.timeout);
         let mut deadline = after(self.timeout);
         let sent = timeout_at(deadline, self.http.get(url).send()).await;
-        let mut response = sent.map_err(|_| late())?.map_err(before_headers)?;
+        let mut response =
+            sent.map_err(|_| late())?.map_err(|error| self.before_headers(&error))?;
         let text = |name: header::HeaderName| {
-            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+            // Most headers come once; a proxy may send `Retry-After` twice.
+            let values = response.headers().get_all(name).into_iter();
+            let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+            (!values.is_empty()).then(|| values.join(", "))
         };
-        let (content_type, retry_after, location) =
-            (text(header::CONTENT_TYPE), text(header::RETRY_AFTER), text(header::LOCATION));
         let status = response.status();
+        let coding = Coding::of(response.headers());
+        let mut reply = Reply {
+            status,
+            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
+            retry_after: text(header::RETRY_AFTER),
+            date: text(header::DATE),
+            location: text(header::LOCATION),
+            coding: None,
+            body: Vec::new(),
+        };
+        if let Coding::Other(name) = coding {
+            return Ok(Reply { coding: Some(name), ..reply });
+        }
+        let is_coded = coding == Coding::Gzip;
         let is_error = !status.is_success();
         let max_body = if is_error { MAX_ERROR_BODY } else { self.max_body };
         // The announced length is only a hint: trusting it would let a header reserve the memory.
         let announced = response.content_length().unwrap_or(0).min(max_body as u64);
-        if !is_error && response.content_length().is_some_and(|length| length > max_body as u64) {
+        if !is_error
+            && !is_coded
+            && response.content_length().is_some_and(|length| length > max_body as u64)
+        {
             return Err(Failure::TooLarge { limit: max_body });
         }
-        let mut body = Vec::with_capacity(announced.min(1 << 20) as usize);
+        let announced = if is_coded { 0 } else { announced.min(1 << 20) as usize };
+        let mut body = Decoder::new(is_coded, Vec::with_capacity(announced), max_body);
         loop {
             let idle = after(self.idle_timeout);
             let chunk = match timeout_at(idle.min(deadline), response.chunk()).await {
@@ -110,20 +156,30 @@ impl HttpTransport {
                 Err(_) if deadline <= idle => return Err(late()),
                 Err(_) => return Err(Failure::Stalled(self.idle_timeout)),
             };
-            if body.len() + chunk.len() > max_body {
-                if is_error {
-                    body.extend_from_slice(&chunk[..max_body - body.len()]);
-                    break;
+            let step = if is_coded { STEP } else { chunk.len().max(1) };
+            for part in chunk.chunks(step) {
+                // How much a coded part will be is known only afterwards.
+                let more = if is_coded { 0 } else { part.len() };
+                if let Some(room) = room.as_deref_mut() {
+                    // Not the server's time.
+                    deadline += make_room(room, (body.len() + more).min(max_body)).await?;
                 }
-                return Err(Failure::TooLarge { limit: max_body });
+                match body.push(part) {
+                    Ok(()) => {}
+                    Err(Unfit::TooLarge) if is_error => {
+                        reply.body = body.take();
+                        return Ok(reply);
+                    }
+                    Err(unfit) => return Err(unfit.failure(body.len(), max_body)),
+                }
             }
-            if let Some(room) = room.as_deref_mut() {
-                // Not the server's time.
-                deadline += make_room(room, body.len() + chunk.len()).await?;
-            }
-            body.extend_from_slice(&chunk);
         }
         drop(response);
+        let bytes = body.len();
+        let mut body = body.finish().map_err(|unfit| unfit.failure(bytes, max_body))?;
+        if let Some(room) = room.filter(|_| is_coded) {
+            make_room(room, body.len()).await?;
+        }
         // Its connection is free when the tasks that serve it have run, mostly at once: a request that
         // comes before that opens another one.
         yield_now().await;
@@ -131,8 +187,49 @@ impl HttpTransport {
         if body.capacity() - body.len() > body.len() / 4 {
             body.shrink_to_fit();
         }
-        let content_type = content_type.unwrap_or_default();
-        Ok(Reply { status, content_type, retry_after, location, body })
+        reply.body = body;
+        Ok(reply)
+    }
+
+    /// Why no answer began, in words of ours: a library's are for its users.
+    fn before_headers(&self, error: &reqwest::Error) -> Failure {
+        if let Some(error) = tls::find::<rustls::Error>(error) {
+            return match error {
+                rustls::Error::InvalidCertificate(why) => Failure::Certificate(tls::explain(why)),
+                rustls::Error::InvalidMessage(_) => Failure::NotTls,
+                error => Failure::Connect(tls::handshake(error)),
+            };
+        }
+        if self.proxy.is_none()
+            && tls::find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
+        {
+            return Failure::NotHttp;
+        }
+        let root = root(error);
+        match &self.proxy {
+            // The type of these errors is private to the client.
+            Some(_) if root.contains("proxy authorization required") => Failure::ProxyCredentials,
+            Some(_) if root.contains("credentials not accepted") => Failure::ProxyCredentials,
+            Some(ProxySource { name, .. }) if error.is_connect() => {
+                let why = root.trim_start_matches("tunnel error: ");
+                let why = match why {
+                    "unsuccessful" => "it does not open a tunnel to the API",
+                    why => why,
+                };
+                Failure::Connect(format!("through the proxy of {name}: {why}"))
+            }
+            _ if error.is_connect() => Failure::Connect(root),
+            _ => Failure::BeforeHeaders(root),
+        }
+    }
+}
+
+impl Unfit {
+    fn failure(self, bytes: usize, limit: usize) -> Failure {
+        match self {
+            Self::TooLarge => Failure::TooLarge { limit },
+            Self::Damaged(why) => Failure::Gzip { bytes, why },
+        }
     }
 }
 
@@ -152,42 +249,6 @@ pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration,
 fn after(time: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     Instant::now() + time.min(FAR)
-}
-
-fn before_headers(error: reqwest::Error) -> Failure {
-    match rustls_error(&error) {
-        Some(rustls::Error::InvalidCertificate(why)) => Failure::Certificate(explain(why)),
-        Some(rustls::Error::InvalidMessage(_)) => {
-            Failure::Connect("what listens there does not speak TLS".to_owned())
-        }
-        _ if error.is_connect() => Failure::Connect(root(&error)),
-        _ => Failure::BeforeHeaders(root(&error)),
-    }
-}
-
-/// What TLS said, if TLS is the reason: it hides inside an `io::Error`, whose `source` skips it.
-fn rustls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls) = error.downcast_ref() {
-            return Some(rustls);
-        }
-        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-/// The verifier's words, but for the commonest case, for which it has none.
-fn explain(why: &CertificateError) -> String {
-    match why {
-        CertificateError::UnknownIssuer => {
-            "its issuer is not among the authorities that this machine trusts".to_owned()
-        }
-        why => why.to_string(),
-    }
 }
 
 /// The innermost cause: the layers above it only say that something failed.

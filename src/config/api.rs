@@ -1,6 +1,6 @@
 //! `[api]`: how to reach the API. Environment and flags win over all of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::section::{Item, Result, Section};
 use crate::{
@@ -12,12 +12,18 @@ use crate::{
 /// Reads the table; what it does not say is `None`.
 pub(super) fn read(
     mut section: Section<'_>,
+    file: &Path,
     resolve: impl Fn(&str) -> PathBuf,
 ) -> Result<Connection> {
     let path = |item: &Item<'_>| item.text().map(&resolve);
+    let key = section.read("api_key_file", |item| Ok((path(item)?, item.line())))?;
     let api = Connection {
         base_url: section.read("base_url", |item| item.text().map(str::to_owned))?,
-        api_key: section.read("api_key_file", path)?.map(ApiKey::File),
+        api_key_origin: key.as_ref().map(|(key, line)| {
+            let (key, file) = (key.display(), file.display());
+            format!("the file {key} (api_key_file in line {line} of {file})")
+        }),
+        api_key: key.map(|(path, _)| ApiKey::File(path)),
         ca_cert: section.read("ca_cert", path)?,
         allow_http: section.read("allow_http", Item::flag)?,
         concurrency: section.take("concurrency").map(|item| concurrency(&item)).transpose()?,

@@ -111,8 +111,7 @@ impl Config {
     /// As [`read`](Self::read).
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let absolute = std::path::absolute(path).map_err(|error| unusable(path, error))?;
-        let folder = absolute.parent().unwrap_or(Path::new("/"));
-        parse(text, folder)
+        parse(text, &absolute)
             .map(|(api, jobs)| Self { path: absolute.clone(), api, jobs })
             .map_err(|wrong| unusable(path, wrong))
     }
@@ -140,15 +139,16 @@ fn unusable(path: &Path, error: impl Into<crate::error::Cause>) -> Error {
     Error::ConfigurationFile { what: "the configuration", path: path.to_owned(), source }
 }
 
-fn parse(text: &str, folder: &Path) -> section::Result<(Connection, Vec<Job>)> {
+fn parse(text: &str, path: &Path) -> section::Result<(Connection, Vec<Job>)> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         Wrong::new(text, at, error.message().replace('\n', ", "))
     })?;
     let mut file = Section::new(text, "", 0, document.get_ref());
+    let folder = path.parent().unwrap_or(Path::new("/"));
     let resolve = |path: &str| folder.join(path);
     let api = match file.take("api") {
-        Some(item) => api::read(item.section()?, resolve)?,
+        Some(item) => api::read(item.section()?, path, resolve)?,
         None => Connection::default(),
     };
     let mut defaults = Keys::default();

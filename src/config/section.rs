@@ -110,6 +110,11 @@ impl<'t> Item<'t> {
         Wrong::new(self.text, self.span.start, format!("{key} = {shown}{within}: {why}"))
     }
 
+    /// The number of its line, from 1.
+    pub(super) fn line(&self) -> usize {
+        Wrong::new(self.text, self.span.start, "").line
+    }
+
     pub(super) fn start(&self) -> usize {
         self.span.start
     }

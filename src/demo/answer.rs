@@ -37,6 +37,7 @@ pub(crate) struct Answer {
     content_type: String,
     body: Vec<u8>,
     delivery: Delivery,
+    coding: Option<(String, usize)>,
 }
 
 enum Delivery {
@@ -54,6 +55,7 @@ impl Answer {
             content_type: JSON.to_owned(),
             body: body.into(),
             delivery: Delivery::Whole,
+            coding: None,
         }
     }
 
@@ -86,6 +88,7 @@ impl Answer {
                 *self = Answer::html(200, page);
             }
             Fault::ContentType(other) => self.content_type.clone_from(other),
+            Fault::Coding { name, members } => self.coding = Some((name.clone(), *members)),
             Fault::CutBody { after } => self.delivery = Delivery::Cut(*after),
             Fault::Stall { after } => self.delivery = Delivery::Stalled(*after),
             Fault::EndlessBody => self.delivery = Delivery::Endless,
@@ -104,7 +107,17 @@ impl Answer {
             response = response.header(name, value);
         }
         response = response.header(header::CONTENT_TYPE, &self.content_type);
-        if gzip && self.body.len() >= COMPRESS_FROM && !matches!(self.delivery, Delivery::Endless) {
+        if let Some((name, members)) = self.coding {
+            if name.to_ascii_lowercase().ends_with("gzip") {
+                let size = self.body.len().div_ceil(members.max(1)).max(1);
+                let members: io::Result<Vec<_>> = self.body.chunks(size).map(compressed).collect();
+                self.body = members?.concat();
+            }
+            response = response.header(header::CONTENT_ENCODING, name);
+        } else if gzip
+            && self.body.len() >= COMPRESS_FROM
+            && !matches!(self.delivery, Delivery::Endless)
+        {
             self.body = compressed(&self.body)?;
             response = response
                 .header(header::CONTENT_ENCODING, "gzip")

@@ -99,6 +99,8 @@ pub enum Fault {
     Count(u64),
     /// The rows of another page.
     RepeatPage(u64),
+    /// The whole body of another page, its links included.
+    SwapPage(u64),
     /// The last rows of the page are missing.
     ShortPage(usize),
     /// The page begins this many rows too early, as if rows had been inserted before it: it
@@ -124,6 +126,14 @@ pub enum Fault {
     Html,
     /// Another `Content-Type`.
     ContentType(String),
+    /// A `Content-Encoding`, asked for or not. For `gzip` and `x-gzip` the body is compressed, in as
+    /// many members; for others it stays as it is.
+    Coding {
+        /// The name of the coding, as the header has it.
+        name: String,
+        /// Gzip members to make of the body, at least one.
+        members: usize,
+    },
     /// The connection closes after this much of the body; `Content-Length` promised all of it.
     CutBody {
         /// Bytes sent, of the body as compressed.
@@ -173,6 +183,11 @@ impl Fault {
     /// A value of the wrong type, or a duplicate, or any other JSON, in a field of a row.
     pub fn field(row: usize, field: &str, json: &str) -> Fault {
         Fault::Field { row, field: field.to_owned(), json: Some(json.to_owned()) }
+    }
+
+    /// A content coding, in one member.
+    pub fn coding(name: &str) -> Fault {
+        Fault::Coding { name: name.to_owned(), members: 1 }
     }
 
     /// A row without this field.

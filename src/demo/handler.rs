@@ -192,6 +192,10 @@ impl Handler {
             }
         }
 
+        let number = faults.iter().fold(number, |number, fault| match fault {
+            Fault::SwapPage(other) => *other,
+            _ => number,
+        });
         let mut draft = PageDraft::new(number, page_size, total);
         draft.next = (number < last).then(|| query.link(base, number + 1));
         draft.previous = (number > 1).then(|| query.link(base, number - 1));

@@ -151,7 +151,15 @@ impl Api {
 
 fn reply(status: StatusCode, body: Vec<u8>) -> Reply {
     let content_type = "application/json".to_owned();
-    Reply { status, content_type, retry_after: None, location: None, body }
+    Reply {
+        status,
+        content_type,
+        retry_after: None,
+        date: None,
+        location: None,
+        coding: None,
+        body,
+    }
 }
 
 fn options(prefetch_bytes: usize) -> StreamOptions {

@@ -2,12 +2,14 @@
 //!
 //! Never changes a page.
 
+use uuid::Uuid;
+
 use super::{
     kept::Boundary,
     options::{Ids, StreamOptions},
 };
 use crate::{
-    client::{Page, Query},
+    client::{Page, PageError, Query},
     error::{Error, Result},
     proof::{Field, OrderCheck, PageFacts, Proof, ProofError, Scope, Violation},
     tasks,
@@ -19,6 +21,8 @@ pub(super) struct Watch {
     ids: Ids,
     /// The last page that was kept, until it has come again.
     pub(super) boundary: Option<Boundary>,
+    /// The number, `count` and ids of the page before, for the second page alone.
+    before: Option<(u64, u64, Vec<Uuid>)>,
 }
 
 impl Watch {
@@ -29,6 +33,7 @@ impl Watch {
             order: query.ordering.as_deref().and_then(order_check),
             ids,
             boundary: None,
+            before: None,
         }
     }
 
@@ -52,6 +57,7 @@ impl Watch {
     /// Whether the page may be handed on; if not, [`finish`](Self::finish) says why.
     pub(super) fn page(&mut self, page: &Page) -> Result<bool> {
         let number = page.number();
+        self.check_repetition(page)?;
         if let Some(order) = &mut self.order {
             for (index, row) in page.rows().enumerate() {
                 order
@@ -64,6 +70,22 @@ impl Watch {
         let taken = self.proof.page(facts, page.ids());
         taken.map_err(|error| self.cannot_keep(error))?;
         Ok(!self.proof.violated())
+    }
+
+    /// Ends the stream on its second page if the API ignores the parameter `page`: the other pages
+    /// would be the same. A row that was inserted meanwhile changes `count` too.
+    fn check_repetition(&mut self, page: &Page) -> Result<()> {
+        let (number, count) = (page.number(), page.count());
+        let Some((of, before, ids)) = self.before.take() else {
+            if !self.proof.has_seen_a_page() {
+                self.before = Some((number, count, page.ids().collect()));
+            }
+            return Ok(());
+        };
+        if of + 1 == number && before == count && !ids.is_empty() && page.ids().eq(ids) {
+            return Err(Error::Page { page: number, source: PageError::Repeats { of } });
+        }
+        Ok(())
     }
 
     pub(super) async fn gone(mut self, page: u64, count: u64) -> Result<()> {

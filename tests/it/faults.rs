@@ -75,6 +75,13 @@ const ONCE: &[Row] = &[
     ("body cut short", |_| Fault::CutBody { after: 100 }, [Retries(1); 3]),
     ("body cut at once", |_| Fault::CutBody { after: 0 }, [Retries(1); 3]),
     ("body stalls", |_| Fault::Stall { after: 100 }, [Retries(1); 3]),
+    ("403, HTML", |_| Fault::html(403), [Retries(1); 3]),
+    ("404, HTML", |_| Fault::html(404), [Ends(78, "no datasets API"), Retries(1), Retries(1)]),
+    ("304", |_| Fault::status(304).body(""), [Retries(1); 3]),
+    ("brotli", |_| Fault::coding("br"), [Retries(1); 3]),
+    ("gzip by another name", |_| Fault::coding("X-GZip"), [Same; 3]),
+    ("NaN in a row", |_| Fault::field(2, "input", "NaN"), [Retries(1); 3]),
+    ("503, Retry-After: 0.5", |_| Fault::status(503).header("Retry-After", "0.5"), [Retries(1); 3]),
     ("truncated JSON", |_| Fault::TruncatedJson, [Retries(1); 3]),
     ("200 with HTML", |_| Fault::Html, [Retries(1); 3]),
     ("wrong type in a row", |_| Fault::field(2, "order", "\"two\""), [Retries(1); 3]),
@@ -141,9 +148,10 @@ const ONCE: &[Row] = &[
     ),
     (
         "next at a foreign host",
-        |_| Fault::Next("https://elsewhere.example/?page=3".to_owned()),
+        foreign_next,
         [Same, Same, Sweeps("page 10 says there is a next page but the last is page 10")],
     ),
+    ("another page", |page| Fault::SwapPage(page % 10 + 1), [Retries(1); 3]),
     (
         "404, Invalid page",
         |_| Fault::invalid_page(),
@@ -229,8 +237,17 @@ const ALWAYS: &[Row] = &[
     ),
     (
         "next at a foreign host",
-        |_| Fault::Next("https://elsewhere.example/?page=3".to_owned()),
+        foreign_next,
         [Same, Same, Refuses(65, "page 10 says there is a next page")],
+    ),
+    (
+        "page 7 in its place",
+        |_| Fault::SwapPage(7),
+        [
+            Ends(65, "it is another page: its `next` is page 8 and should be page 2"),
+            Ends(65, "it is another page: its `next` is page 8 and should be page 6"),
+            Ends(65, "it is another page: its `next` is page 8 and should be page 11"),
+        ],
     ),
     (
         "404, Invalid page",
@@ -251,6 +268,10 @@ fn again(page: u64) -> Fault {
 
 fn away(_: u64) -> Fault {
     Fault::redirect("http://127.0.0.1:1/")
+}
+
+fn foreign_next(page: u64) -> Fault {
+    Fault::Next(format!("https://elsewhere.example/x?page={}", page + 1))
 }
 
 fn in_an_hour(_: u64) -> Fault {
@@ -344,7 +365,10 @@ fn retries_before(stderr: &str) -> usize {
 fn another_origin_never_hears_of_a_run() {
     let elsewhere = World::generated(Options::default(), ROWS);
     let url = format!("{}/api/datasets/{ID}/datapoints/?page=6", elsewhere.server.url());
-    let next = Faults::none().on(1..=9, Attempt::Always, Fault::Next(url.clone()));
+    let next = (1..=9).fold(Faults::none(), |faults, page| {
+        let next = url.replace("page=6", &format!("page={}", page + 1));
+        faults.on(page, Attempt::Always, Fault::Next(next))
+    });
     let away = next.clone().on(5, Attempt::Always, Fault::redirect(&url));
     for (faults, code) in [(next, 0), (away, 78)] {
         let world = World::generated(Options { faults, ..Options::default() }, ROWS);

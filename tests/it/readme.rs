@@ -141,8 +141,10 @@ fn the_example_environment_is_what_the_command_reads() {
     let export = export.args(["export", "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e", "-o", "a.jsonl"]);
     let variables = variables.map(|line| line.split_once('=').unwrap());
     export.envs(variables.clone()).arg("--max-retries").arg("0");
-    // The key and the base URL of the example are taken; a base URL that leads nowhere ends it.
-    export.env("OVERMIND_LAB_BASE_URL", "http://127.0.0.1:9");
+    // The key of the example is taken, and is none; a base URL that leads nowhere ends the next run.
+    let ran = Ran::of(export);
+    assert!(ran.code == Some(78) && ran.stderr.contains("is the placeholder"), "{ran:?}");
+    export.env("OVERMIND_LAB_API_KEY", "ovr_x").env("OVERMIND_LAB_BASE_URL", "http://127.0.0.1:9");
     let ran = Ran::of(export);
     assert_eq!(ran.code, Some(69), "{ran:?}");
     for (name, _) in variables {

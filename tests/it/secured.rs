@@ -47,6 +47,17 @@ impl Tls {
         Self::serve(server, leaf.der().clone(), key)
     }
 
+    /// Likewise, with a self-signed certificate that is marked as an authority's.
+    pub(crate) fn self_signed(server: SocketAddr, name: &str, folder: &Path) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(folder.join("authority.pem"), certificate.pem()).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Self::serve(server, certificate.der().clone(), key)
+    }
+
     fn serve(
         server: SocketAddr,
         leaf: CertificateDer<'static>,

@@ -81,10 +81,37 @@ async fn a_list_without_end_is_asked_for_no_more_than_it_says() {
         );
         assert_eq!(script.attempts(), attempts);
     }
-    // One that ignores which page is asked for.
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_ignores_page_ends_on_page_2() {
     let (script, ids) = read([list(3, true, [1, 2])]).await;
-    assert!(matches!(ids, Err(Error::Incomplete { .. })), "{ids:?}");
-    assert_eq!(script.attempts(), 6);
+    let report = ids.unwrap_err().report().to_string();
+    assert_eq!(report.lines().nth(1), Some("  cause: it has the same rows as page 1"));
+    assert_eq!(script.attempts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_page_that_is_another_is_asked_for_again() {
+    let page = |next: &str, previous: &str, id: u128| {
+        let id = Uuid::from_u128(id);
+        let body = format!(
+            r#"{{"count":3,"next":{next},"previous":{previous},"results":[{{"id":"{id}"}}]}}"#
+        );
+        at_once(Ok(reply(200, &body)))
+    };
+    let first = || page("\"http://a/?page=2\"", "null", 1);
+    let second = || page("\"http://b/?page=3\"", "\"http://b/\"", 2);
+    let third = || page("null", "\"http://c/?page=2\"", 3);
+    let (script, ids) = read([first(), third(), second(), second(), third()]).await;
+    assert_eq!(ids.unwrap(), [1, 2, 3]);
+    assert_eq!(script.attempts(), 5);
+
+    let (script, ids) = read([first(), third()]).await;
+    let report = ids.unwrap_err().report().to_string();
+    let cause = "  cause: it is another page: its `previous` is page 2 and should be page 1";
+    assert_eq!(report.lines().nth(1), Some(cause));
+    assert_eq!(script.attempts(), 5);
 }
 
 #[tokio::test(start_paused = true)]

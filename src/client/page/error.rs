@@ -36,6 +36,34 @@ pub enum PageError {
         /// What is wrong with it.
         why: String,
     },
+    /// Another page of the list than the one that was asked for.
+    #[error("it is another page: its `{link}` is page {found} and should be page {expected}")]
+    AnotherPage {
+        /// The link that says so, `next` or `previous`.
+        link: &'static str,
+        /// The page that it leads to.
+        found: u64,
+        /// The neighbour of the page that was asked for.
+        expected: u64,
+    },
+    /// The rows of the page before it, although `count` is the same.
+    #[error("it has the same rows as page {of}")]
+    Repeats {
+        /// That page.
+        of: u64,
+    },
+    /// A content coding that was not asked for.
+    #[error("it is coded as {coding:?}, and only gzip was asked for")]
+    Coding {
+        /// What `Content-Encoding` says.
+        coding: String,
+    },
+    /// More rows than ids can be counted for.
+    #[error("its count is {count}, and no dataset has so many rows")]
+    Count {
+        /// What it says.
+        count: u64,
+    },
     /// The body is larger than allowed.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
@@ -45,13 +73,20 @@ pub enum PageError {
 }
 
 impl PageError {
+    /// Whether asking again is of no use.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Count { .. })
+    }
+
     /// Something that does not even look like JSON, described by its beginning.
     pub(crate) fn not_json(reply: &Reply, key: &Key) -> Option<Self> {
-        let body = reply.body.trim_ascii_start();
-        let looks = body.first().is_none_or(|byte| matches!(byte, b'{' | b'['));
-        if looks && reply.content_type.contains("json") {
+        if let Some(coding) = &reply.coding {
+            return Some(Self::Coding { coding: key.redact(coding) });
+        }
+        if reply.is_json() {
             return None;
         }
+        let body = reply.body.trim_ascii_start();
         let beginning = key.redact(&String::from_utf8_lossy(&body[..body.len().min(400)]));
         let beginning = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
         let beginning: String = beginning.chars().take(40).collect();
@@ -71,9 +106,13 @@ impl PageError {
                 *text = key.redact(text);
                 *more = key.redact(more);
             }
-            Self::NotAPage(why) => *why = key.redact(why),
+            Self::NotAPage(text) | Self::Coding { coding: text } => *text = key.redact(text),
             // A parser says where, and never what.
-            Self::Malformed { .. } | Self::TooLarge { .. } => {}
+            Self::Malformed { .. }
+            | Self::AnotherPage { .. }
+            | Self::Repeats { .. }
+            | Self::Count { .. }
+            | Self::TooLarge { .. } => {}
         }
         self
     }
@@ -85,6 +124,14 @@ impl PageError {
                  instead"
             }
             Self::NotAPage(_) => "is the base URL the API's?",
+            Self::Coding { .. } => {
+                "a proxy or a cache on the way compresses answers for other clients: tell those who run it"
+            }
+            Self::Count { .. } => "tell those who run the API",
+            Self::AnotherPage { .. } | Self::Repeats { .. } => {
+                "the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: \
+                 tell those who run it"
+            }
             Self::TooLarge { .. } => {
                 "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
             }

@@ -4,13 +4,16 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
+use crate::client::link::Link;
+
 pub(super) type Span = Range<usize>;
 
 /// What a body says, and where.
 #[derive(Debug, PartialEq)]
 pub(super) struct Decoded {
     pub(super) count: u64,
-    pub(super) has_next: bool,
+    pub(super) next: Link,
+    pub(super) previous: Link,
     pub(super) rows: Vec<Located>,
     /// Whether it is known that there is no white space between tokens.
     pub(super) compact: bool,

@@ -48,7 +48,10 @@ fn decode(body: Vec<u8>) -> Result<Page, PageError> {
 fn assert_scanned_as_parsed(body: &str) -> bool {
     let Some(scanned) = scan(body) else { return false };
     let parsed = wire::decode(body).unwrap();
-    assert_eq!((scanned.count, scanned.has_next), (parsed.count, parsed.has_next));
+    assert_eq!(
+        (scanned.count, scanned.next, scanned.previous),
+        (parsed.count, parsed.next, parsed.previous)
+    );
     assert_eq!(scanned.rows, parsed.rows);
     let spaces = serde_json::from_str::<&RawValue>(body).unwrap().get() != body
         || crate::compact::compact(body) != body;

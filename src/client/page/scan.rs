@@ -12,6 +12,7 @@ use super::{
     tokens::{AtHand, Tokens},
     wire::known_field,
 };
+use crate::client::link::Link;
 
 /// A bit each; nobody's data is nested like this.
 const MAX_DEPTH: u32 = u64::BITS;
@@ -24,13 +25,15 @@ struct Scan<'a> {
 /// What the body says, if it is a page beyond doubt.
 pub(super) fn scan(body: &str) -> Option<Decoded> {
     let mut scan = Scan { body, tokens: Tokens::new(body) };
-    let (mut count, mut has_next, mut rows) = (None, None, None);
+    let (mut count, mut next, mut previous, mut rows) = (None, None, None, None);
     scan.token(b'{')?;
     loop {
         let name = scan.name()?;
         match &body[name] {
             r#""count""# => once(&mut count, scan.text()?.parse().ok()?)?,
-            r#""next""# => once(&mut has_next, is_string(scan.text()?)?)?,
+            r#""next""# => once(&mut next, link(scan.text()?)?)?,
+            // Of another type it says nothing.
+            r#""previous""# => once(&mut previous, link(scan.text()?).unwrap_or_default())?,
             r#""results""# => once(&mut rows, scan.rows()?)?,
             name if name.contains('\\') => return None,
             _ => {
@@ -42,7 +45,8 @@ pub(super) fn scan(body: &str) -> Option<Decoded> {
         }
     }
     let compact = !scan.tokens.end()?;
-    Some(Decoded { count: count?, has_next: has_next.unwrap_or(false), rows: rows?, compact })
+    let (next, previous) = (next.unwrap_or_default(), previous.unwrap_or_default());
+    Some(Decoded { count: count?, next, previous, rows: rows?, compact })
 }
 
 /// A field that comes twice is an error, and not for here.
@@ -50,11 +54,14 @@ fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
     field.replace(value).is_none().then_some(())
 }
 
-/// Whether the value is a string; `None` if it is neither that nor null.
-fn is_string(value: &str) -> Option<bool> {
+/// `None` if the value is neither a string nor null.
+fn link(value: &str) -> Option<Link> {
     match value {
-        "null" => Some(false),
-        _ => unescaped(value).map(|_| true),
+        "null" => Some(Link::Absent),
+        _ => unescaped(value).map(|url| match url {
+            Ok(url) => Link::of(url),
+            Err(url) => Link::of(&url),
+        }),
     }
 }
 

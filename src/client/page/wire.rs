@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::{
     PageError,
     located::{Decoded, FIELDS, Located, Span, Text, Unknown},
+    number,
 };
+use crate::client::link::Link;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -24,6 +26,8 @@ struct Envelope<'a> {
     next: Option<Cow<'a, str>>,
     #[serde(borrow)]
     results: Vec<WireRow<'a>>,
+    #[serde(borrow, default)]
+    previous: Option<&'a RawValue>,
 }
 
 #[derive(Default)]
@@ -43,7 +47,15 @@ pub(super) fn decode(body: &str) -> Result<Decoded, PageError> {
         serde_json::from_str(body).map_err(|error| explain(body, error))?;
     Ok(Decoded {
         count: envelope.count,
-        has_next: envelope.next.is_some(),
+        next: envelope.next.map_or(Link::Absent, |url| Link::of(&url)),
+        // Of another type it says nothing.
+        previous: match envelope
+            .previous
+            .map(|value| serde_json::from_str::<Cow<'_, str>>(value.get()))
+        {
+            Some(Ok(url)) => Link::of(&url),
+            _ => Link::Absent,
+        },
         rows: envelope.results.into_iter().map(|row| row.locate(body)).collect(),
         compact: false,
     })
@@ -156,6 +168,9 @@ fn explain(body: &str, error: serde_json::Error) -> PageError {
         results: Vec<&'a RawValue>,
     }
     if let Err(source) = serde_json::from_str::<IgnoredAny>(body) {
+        if let Some(error) = number::explain(body) {
+            return error;
+        }
         return PageError::Malformed { bytes: body.len(), source };
     }
     let Ok(Loose { results }) = serde_json::from_str(body) else {

@@ -1,6 +1,6 @@
 //! What is retried, for how long, and how it ends: a scripted transport under paused time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use futures::TryStreamExt;
 use tokio::time::timeout;
@@ -335,9 +335,13 @@ async fn a_retry_after_beyond_the_time_ends_the_run_at_once() {
     assert!(matches!(result, Err(Error::ComeBackLater { .. })));
     let (_, result) = run_with(retry_for(7200), [come_back(429, 3600), page()]).await;
     assert!(result.is_ok());
-    let (script, result) = run([come_back(503, u64::MAX), page()]).await;
+    let month = 31 * 24 * 60 * 60;
+    let (script, result) = run([come_back(503, month), page()]).await;
     assert_eq!(script.attempts(), 1);
     assert!(matches!(result, Err(Error::ComeBackLater { .. })));
+    // Nobody means that.
+    let (script, result) = run([come_back(503, month + 1), page()]).await;
+    assert!(result.is_ok() && script.attempts() == 2);
     let (_, result) = run_with(retry_for(u64::MAX), [come_back(503, 7200), page()]).await;
     assert!(result.is_ok());
     // What counts is the time that is left.
@@ -378,12 +382,60 @@ fn backoff_doubles_up_to_its_cap_and_jitter_reaches_down_to_nothing() {
     assert_eq!(backoff(5, 0.0), Duration::ZERO);
 }
 
-#[test]
-fn retry_after_is_read_in_both_of_its_forms() {
-    assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
-    let later = SystemTime::now() + Duration::from_secs(100);
-    let wait = retry_after(&httpdate::fmt_http_date(later)).unwrap();
-    assert!((98..=100).contains(&wait.as_secs()), "{wait:?}");
-    assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-    assert_eq!(retry_after("soon"), None);
+fn firewall() -> Step {
+    let content_type = "text/html".to_owned();
+    at_once(Ok(Reply { content_type, ..reply(403, "<html>Request blocked</html>") }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firewall_is_waited_out_like_a_503() {
+    // Before the API has ever answered: a few times.
+    let (script, result) = run([firewall(), firewall(), firewall(), page()]).await;
+    assert!(result.is_ok() && script.attempts() == 4);
+    let (script, result) = run([firewall()]).await;
+    assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (4, 69));
+
+    // On one page of many: for as long as a 503.
+    let blocked = (0..8).map(|_| firewall());
+    let script = Script::of([page()].into_iter().chain(blocked).chain([page()]));
+    let client = client(&script, RetryPolicy::default());
+    fetch(&client, 1).await.unwrap();
+    fetch(&client, 2).await.unwrap();
+    assert_eq!(script.attempts(), 10);
+
+    // The API's own refusal is final.
+    let script = Script::of([page(), answer(403), page()]);
+    let client = crate::client::script::client(&script, RetryPolicy::default());
+    fetch(&client, 1).await.unwrap();
+    assert_eq!(fetch(&client, 2).await.unwrap_err().exit_code(), 77);
+    assert_eq!(script.attempts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_modified_is_asked_again_a_few_times() {
+    let not_modified = || at_once(Ok(Reply { content_type: String::new(), ..reply(304, "") }));
+    let (script, result) = run([not_modified(), page()]).await;
+    assert!(result.is_ok() && script.attempts() == 2);
+    let (script, result) = run([not_modified()]).await;
+    assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (4, 69));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_beyond_all_ids_ends_at_once() {
+    let body = format!(r#"{{"count":{},"next":null,"results":[]}}"#, u64::MAX);
+    let (script, result) = run([at_once(Ok(reply(200, &body)))]).await;
+    assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (1, 65));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wrong_protocol_ends_at_once_until_the_api_has_answered() {
+    for failure in [Failure::NotTls, Failure::NotHttp] {
+        let wrong = || at_once(Err(failure.clone()));
+        let (script, result) = run([wrong(), page()]).await;
+        assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (1, 78));
+        let script = Script::of([page(), wrong(), page()]);
+        let client = client(&script, RetryPolicy::default());
+        fetch(&client, 1).await.unwrap();
+        fetch(&client, 2).await.unwrap();
+    }
 }

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use object_store::Error as StoreError;
 
 use super::Store;
+use crate::tls;
 
 pub(crate) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
                                       endpoint=…), the region and the network";
@@ -132,6 +133,16 @@ fn first_line(text: &str) -> &str {
 
 /// The innermost cause that is no answer's body.
 fn without_answer(error: &StoreError) -> String {
+    match tls::find::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            return format!("its certificate does not verify: {}", tls::explain(why));
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            return "the server does not speak TLS: is it http://, or another port?".to_owned();
+        }
+        Some(error) => return tls::handshake(error),
+        None => {}
+    }
     let mut innermost: &dyn StdError = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;

@@ -21,7 +21,7 @@ use url::Url;
 use crate::{
     error::{Cause, Error, Result},
     location::StorageOptions,
-    tls,
+    proxies, tls,
     urls::is_loopback,
 };
 
@@ -52,6 +52,15 @@ impl Kind {
             "s3" => Self::S3,
             "gs" => Self::Gcs,
             _ => Self::Azure,
+        }
+    }
+
+    /// A host of the provider, by which `NO_PROXY` is asked where no endpoint is set.
+    fn host(self) -> &'static str {
+        match self {
+            Self::S3 => "https://s3.amazonaws.com",
+            Self::Gcs => "https://storage.googleapis.com",
+            Self::Azure => "https://account.blob.core.windows.net",
         }
     }
 
@@ -196,6 +205,16 @@ impl Store {
             .with_allow_http(false);
         for (key, value) in values {
             options = options.with_config(key, value);
+        }
+        let endpoint = connector.endpoint.clone().or_else(|| Url::parse(self.kind.host()).ok());
+        match options.get_config_value(&ClientConfigKey::ProxyUrl) {
+            _ if endpoint.as_ref().is_none_or(is_loopback) => {}
+            Some(url) => {
+                proxies::check("the storage option proxy_url", &url)?;
+            }
+            None => {
+                endpoint.as_ref().map(proxies::for_url).transpose()?;
+            }
         }
         let allowed =
             options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true");

@@ -20,19 +20,19 @@ fn a_refused_key_is_told_from_a_missing_one() {
     exit 77
     error: the API refuses the key
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 401 Unauthorized: Invalid API key. (invalid_api_key)
-      hint: the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, OVERMIND_API_KEY or the file given with --api-key-file
+      hint: the key is unknown, inactive or expired; the key comes from the variable OVERMIND_LAB_API_KEY
 
     $ overmind-export datasets
     exit 77
     error: the API refuses the key
       cause: GET http://API/api/datasets/ answered 401 Unauthorized: Invalid API key. (invalid_api_key)
-      hint: the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, OVERMIND_API_KEY or the file given with --api-key-file
+      hint: the key is unknown, inactive or expired; the key comes from the variable OVERMIND_LAB_API_KEY
 
     $ overmind-export preview ID
     exit 77
     error: the API refuses the key
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=5 answered 401 Unauthorized: Invalid API key. (invalid_api_key)
-      hint: the key is unknown, inactive or expired: check OVERMIND_LAB_API_KEY, OVERMIND_API_KEY or the file given with --api-key-file
+      hint: the key is unknown, inactive or expired; the key comes from the variable OVERMIND_LAB_API_KEY
     ");
     assert_eq!(world.server.stats().requests, 3);
 }
@@ -111,14 +111,14 @@ fn refusals_say_what_to_ask_for() {
     exit 77
     error: the API asks for payment
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 402 Payment Required: Credits are used up. (payment_required)
-      hint: the account's credits are used up
+      hint: the account's credits are used up; the key comes from the variable OVERMIND_LAB_API_KEY
     ");
     insta::assert_snapshot!(told_on(Page::List, Fault::status(403), &["datasets"]), @"
     $ overmind-export datasets
     exit 77
     error: the API does not allow this
       cause: GET http://API/api/datasets/ answered 403 Forbidden: You do not have permission to perform this action.
-      hint: the key's plan or permissions do not allow this
+      hint: the key's plan or permissions do not allow this; the key comes from the variable OVERMIND_LAB_API_KEY
     ");
     insta::assert_snapshot!(told_on(1, Fault::status(418), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
@@ -143,10 +143,14 @@ fn a_refusal_in_another_form_is_not_taken_for_the_api() {
     "#);
     insta::assert_snapshot!(told_on(1, Fault::html(403), &[EXPORT]), @r#"
     $ overmind-export export ID -o rows.jsonl
-    exit 77
-    error: the API does not allow this
+    exit 69
+    TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=1 cause=answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
+    TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=2 cause=answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
+    TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=3 cause=answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
+    TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=4 cause=answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
+    error: a firewall or a proxy refuses the request
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
-      hint: the answer is not in the API's form: does a proxy on the way to it refuse the request, or is the base URL not the API's?
+      hint: the answer is not the API's: ask those who run the network to let this machine through, or ask for less with --rate-limit or --concurrency
     "#);
 }
 
@@ -158,7 +162,7 @@ fn what_a_server_says_cannot_steer_the_terminal() {
     exit 77
     error: the API does not allow this
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: �[2Jgone exit 0
-      hint: the key's plan or permissions do not allow this
+      hint: the key's plan or permissions do not allow this; the key comes from the variable OVERMIND_LAB_API_KEY
     ");
 }
 
@@ -216,7 +220,7 @@ fn what_a_server_says_can_neither_break_nor_flood_the_log() {
     exit 77
     error: the API does not allow this
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden
-      hint: the key's plan or permissions do not allow this
+      hint: the key's plan or permissions do not allow this; the key comes from the variable OVERMIND_LAB_API_KEY
     ");
 }
 

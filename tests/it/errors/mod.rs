@@ -2,11 +2,14 @@
 
 mod answers;
 mod arguments;
+mod codings;
 mod commands;
 mod configuration;
+mod keys;
 mod numbers;
 mod output;
 mod pages;
+mod proxies;
 mod secrets;
 mod signals;
 mod tls;
@@ -51,6 +54,11 @@ fn told_on(page: impl Into<Page>, fault: Fault, lines: &[&str]) -> String {
     let told = session(&world, lines);
     assert_eq!(world.entries(), [""; 0]);
     told
+}
+
+/// Every line without what differs by run.
+fn steadily(told: &str) -> String {
+    told.lines().map(|line| steady(line) + "\n").collect()
 }
 
 /// A line without times and rates: `2 attempts in T s`, `· T s · N rows/s`.

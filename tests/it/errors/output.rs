@@ -303,7 +303,7 @@ fn an_interrupted_export_with_another_plan_is_not_continued() {
     exit 77
     error: the API does not allow this
       cause: GET http://API/api/datasets/ID/datapoints/?page=5&page_size=100 answered 403 Forbidden: You do not have permission to perform this action.
-      hint: the key's plan or permissions do not allow this
+      hint: the key's plan or permissions do not allow this; the key comes from the variable OVERMIND_LAB_API_KEY
 
     $ overmind-export export ID -o parts/ --rows-per-file 200
     exit 73

@@ -1,6 +1,6 @@
 //! Pages that are none, rows that are none, and pages that do not fit together.
 
-use overmind_export::demo::{Fault, Options, Page};
+use overmind_export::demo::{Attempt::Always, Fault, Faults, Options, Page};
 
 use super::{session, told_on};
 use crate::support::{ID, World};
@@ -165,7 +165,7 @@ fn data_that_moves_is_told_after_every_sweep() {
       hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
     ");
     let line = "export ID -o rows.jsonl --sweeps 0";
-    insta::assert_snapshot!(told_on(2, Fault::RepeatPage(1), &[line]), @"
+    insta::assert_snapshot!(told_on(3, Fault::RepeatPage(1), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --sweeps 0
     exit 65
     error: the data moved while it was read: 100 ids came twice (02a188ff-37d9-4b96-b9d1-af224b9a4c13, 02d1eb7c-52b9-4ca7-8ef4-d187c22abe8b, 03ad9dd2-2d17-49c6-b622-d98219d2da4a, 0535dec7-619f-4dae-a818-1c06e79a1c98, 143c3a62-5181-4907-a8d6-2aa68ca19028, …); 1000 rows promised, 900 distinct ids came
@@ -189,6 +189,46 @@ fn data_that_moves_is_told_after_every_sweep() {
     error: the data moved while it was read: page 10 says there is a next page but the last is page 10
       hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
     ");
+}
+
+#[test]
+fn a_page_that_is_another_one_is_told_by_its_links() {
+    let line = "export ID -o rows.jsonl --max-retries 0 -q";
+    insta::assert_snapshot!(told_on(3, Fault::SwapPage(2), &[line]), @"
+    $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
+    exit 65
+    error: page 3 is not what it should be
+      cause: it is another page: its `next` is page 3 and should be page 4
+      hint: the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: tell those who run it
+    ");
+    insta::assert_snapshot!(told_on(1, Fault::SwapPage(2), &["preview ID --max-retries 0 -q"]), @"
+    $ overmind-export preview ID --max-retries 0 -q
+    exit 65
+    error: page 1 is not what it should be
+      cause: it is another page: its `next` is page 3 and should be page 2
+      hint: the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: tell those who run it
+    ");
+}
+
+#[test]
+fn a_server_that_ignores_page_is_found_out_on_page_2() {
+    // A server that counts its pages by cursors: its links have no page number.
+    let cursor = Fault::Next("http://api.example.test/?cursor=cD0yMDI2".to_owned());
+    let faults = Faults::none().on(Page::Any, Always, Fault::RepeatPage(1));
+    let faults = faults.on(Page::Any, Always, cursor);
+    let world = World::generated(Options { faults, ..Options::default() }, 10_000);
+    let told = session(&world, &["export ID -o rows.jsonl --concurrency 4"]);
+    insta::assert_snapshot!(told, @"
+    $ overmind-export export ID -o rows.jsonl --concurrency 4
+    exit 65
+    error: page 2 is not what it should be
+      cause: it has the same rows as page 1
+      hint: the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: tell those who run it
+    ");
+    // Page 2, and what was in flight beside it, once.
+    let requests = world.server.stats().requests;
+    assert!((2..=16).contains(&requests), "{requests}");
+    assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn connecting_in_vain_keeps_the_secret() {
     let plain = format!("http://{nobody}");
     keeps_the_secret(&world, 69, line, &[("OVERMIND_LAB_BASE_URL", &plain)]);
     let secure = format!("https://{}", world.server.addr());
-    keeps_the_secret(&world, 69, line, &[("OVERMIND_LAB_BASE_URL", &secure)]);
+    keeps_the_secret(&world, 78, line, &[("OVERMIND_LAB_BASE_URL", &secure)]);
     let proxied = [("OVERMIND_LAB_BASE_URL", "http://api.example.test"), ("HTTP_PROXY", &plain)];
     keeps_the_secret(&world, 69, line, &proxied);
 }

@@ -1,8 +1,8 @@
 //! Certificates: which are trusted, and what is said of those that are not.
 
-use overmind_export::demo::Options;
+use overmind_export::demo::{Fault, Options};
 
-use super::{session_with, tell};
+use super::{session_with, tell, told_on};
 use crate::{
     secured::Tls,
     support::{ID, KEY, Ran, World},
@@ -62,13 +62,13 @@ fn a_private_authority_is_trusted_when_it_is_given() {
 #[test]
 fn a_certificate_for_another_name_is_refused() {
     let secured = Secured::for_name("api.example.test");
-    insta::assert_snapshot!(secured.told("export ID -o rows.jsonl --ca-cert authority.pem"), @r#"
+    insta::assert_snapshot!(secured.told("export ID -o rows.jsonl --ca-cert authority.pem"), @"
     $ overmind-export export ID -o rows.jsonl --ca-cert authority.pem
     exit 69
     error: the certificate of https://localhost:PORT does not verify
-      cause: certificate not valid for name "localhost"; certificate is only valid for DnsName("api.example.test")
+      cause: it is for api.example.test, and not for localhost
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
-    "#);
+    ");
     assert_eq!(secured.tls.connections(), 1);
 }
 
@@ -83,15 +83,90 @@ fn no_log_line_of_a_run_over_tls_holds_the_key() {
 }
 
 #[test]
-fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
+fn a_self_signed_authority_is_trusted_as_itself() {
+    for (name, line) in [("localhost", "datasets"), ("api.example.test", "datasets -q")] {
+        let world = World::generated(Options::default(), 3);
+        let tls = Tls::self_signed(world.server.addr(), name, world.folder.path());
+        let secured = Secured { world, tls };
+        let untrusted = secured.told(line);
+        assert!(untrusted.contains("exit 69") && untrusted.contains("CA:TRUE"), "{untrusted}");
+        let trusted = secured.told(&format!("{line} --ca-cert authority.pem"));
+        if name == "localhost" {
+            assert!(trusted.contains("exit 0"), "{trusted}");
+            // Another one of the same name is another one.
+            let other = World::generated(Options::default(), 3);
+            drop(Tls::self_signed(other.server.addr(), name, secured.world.folder.path()));
+            let told = secured.told(&format!("{line} --ca-cert authority.pem"));
+            assert!(told.contains("exit 69") && told.contains("CA:TRUE"), "{told}");
+        } else {
+            insta::assert_snapshot!(trusted, @"
+            $ overmind-export datasets -q --ca-cert authority.pem
+            exit 69
+            error: the certificate of https://localhost:PORT does not verify
+              cause: it is for api.example.test, and not for localhost
+              hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
+            ");
+        }
+    }
+}
+
+#[test]
+fn https_to_a_port_for_http_is_told_at_once() {
     let world = World::generated(Options::default(), 3);
     let mut command = world.command();
     command.env("OVERMIND_LAB_BASE_URL", format!("https://{}", world.server.addr()));
-    command.args(["export", &ID.to_string(), "-o", "rows.jsonl", "--max-retries", "0", "-q"]);
-    insta::assert_snapshot!(tell(&world, &Ran::of(&mut command)), @"
-    exit 69
-    error: the API at https://API stayed unavailable: 1 attempt in T s
-      cause: cannot connect: what listens there does not speak TLS
-      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+    command.args(["export", &ID.to_string(), "-o", "rows.jsonl"]);
+    insta::assert_snapshot!(tell(&world, &Ran::of(&mut command)), @r#"
+    exit 78
+    error: the base URL "https://API/" cannot be used: the server there does not speak TLS: is it http://, or another port?
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    "#);
+    assert_eq!(world.server.stats().connections, 1);
+}
+
+#[test]
+fn http_to_a_port_for_https_is_told_at_once() {
+    let secured = Secured::for_name("localhost");
+    let mut command = secured.world.command();
+    let address = format!("localhost:{}", secured.tls.port());
+    command.env("OVERMIND_LAB_BASE_URL", format!("http://{address}"));
+    let ran = Ran::of(command.args(["export", &ID.to_string(), "-o", "rows.jsonl"]));
+    insta::assert_snapshot!(tell(&secured.world, &ran).replace(&address, "API"), @r#"
+    exit 78
+    error: the base URL "http://API/" cannot be used: the server there does not speak plain http: is it https://, or another port?
+      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    "#);
+    assert_eq!(secured.tls.connections(), 1);
+    // What nginx, Apache, Go and Node.js answer.
+    for body in [
+        "<title>400 The plain HTTP request was sent to HTTPS port</title>",
+        "<p>You're speaking plain HTTP to an SSL-enabled server port.</p>",
+        "Client sent an HTTP request to an HTTPS server.\n",
+    ] {
+        let told = told_on(1, Fault::status(400).body(body), &["export ID -o rows.jsonl"]);
+        assert!(told.contains("does not speak plain http"), "{told}");
+    }
+}
+
+#[test]
+fn a_system_without_authorities_is_told() {
+    let world = World::generated(Options::default(), 3);
+    std::fs::write(world.path("none.pem"), "").unwrap();
+    let told = session_with(&world, &["datasets --base-url https://api.example.test"], |it| {
+        it.env("SSL_CERT_FILE", world.path("none.pem"));
+    });
+    insta::assert_snapshot!(told, @"
+    $ overmind-export datasets --base-url https://api.example.test
+    exit 78
+    error: the system has no certificates of authorities
+      hint: install them (the package is mostly called ca-certificates), point SSL_CERT_FILE to a PEM file of them, or give the server's authority with --ca-cert
     ");
+    // An authority of one's own is enough.
+    let secured = Secured::for_name("localhost");
+    let port = secured.tls.port();
+    let told = session_with(&secured.world, &["datasets --ca-cert authority.pem"], |it| {
+        it.env("SSL_CERT_FILE", world.path("none.pem"));
+        it.env("OVERMIND_LAB_BASE_URL", format!("https://localhost:{port}"));
+    });
+    assert!(told.contains("exit 0"), "{told}");
 }

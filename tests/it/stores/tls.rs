@@ -23,7 +23,7 @@ fn a_store_over_https_is_trusted_by_the_authority_that_is_given() {
     insta::assert_snapshot!(told, @"
     exit 73
     error: s3://bucket/rows.parquet: cannot be used
-      cause: invalid peer certificate: UnknownIssuer
+      cause: its certificate does not verify: its issuer is not among the authorities that this machine trusts
       hint: check the endpoint; if the server uses a private authority, give its certificate with --ca-cert
     ");
     assert_eq!(store.keys(), Vec::<String>::new());

@@ -1,0 +1,87 @@
+//! `NaN` and `Infinity`: numbers that some encoders write and JSON does not have.
+//!
+//! Runs only when a body is no JSON, to name the row and the field.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::value::RawValue;
+
+use super::PageError;
+
+/// The words, longest first.
+const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+
+/// The error that names the first such number, if replacing them all makes the body JSON.
+pub(in crate::client) fn explain(body: &str) -> Option<PageError> {
+    let mut valid = body.as_bytes().to_vec();
+    let (mut first, mut in_string, mut at) = (None, false, 0);
+    while let Some(byte) = body.as_bytes().get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'-' | b'I' | b'N' if !in_string => {
+                let rest = &body.as_bytes()[at..];
+                if let Some(word) = WORDS.into_iter().find(|it| rest.starts_with(it.as_bytes())) {
+                    first.get_or_insert((at, word));
+                    // Of the same length, so that places stay what they are.
+                    valid[at..at + word.len()].fill(b' ');
+                    valid[at] = b'0';
+                    at += word.len() - 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    let (at, word) = first?;
+    let valid = std::str::from_utf8(&valid).ok()?;
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(valid).ok()?;
+    let holds = |value: &RawValue| {
+        let start = value.get().as_ptr().addr() - valid.as_ptr().addr();
+        (start..start + value.get().len()).contains(&at)
+    };
+    let (name, value) = fields.into_iter().find(|(_, value)| holds(value))?;
+    let why = format!("{word}, which JSON does not have");
+    let rows: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).ok();
+    let found = rows.into_iter().flatten().enumerate().find(|(_, row)| holds(row));
+    let Some((row, text)) = found.filter(|_| name == "results") else {
+        return Some(PageError::NotAPage(format!("field {:?}: {why}", &*name)));
+    };
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text.get()).ok()?;
+    let (field, _) = fields.into_iter().find(|(_, value)| holds(value))?;
+    Some(PageError::Row { row, field: field.into_owned(), why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(row: &str) -> String {
+        format!(r#"{{"count":2,"next":null,"results":[{{"id":"a, NaN"}},{row}]}}"#)
+    }
+
+    #[test]
+    fn row_and_field_of_a_number_that_is_none_are_named() {
+        let table = [
+            (r#"{"id":"b","input":NaN}"#, r#"row 1, field "input": NaN"#),
+            (
+                r#"{"input":"\"NaN","tags":{"a":[1,-Infinity]}}"#,
+                r#"row 1, field "tags": -Infinity"#,
+            ),
+            (r#"{"score":Infinity,"order":NaN}"#, r#"row 1, field "score": Infinity"#),
+        ];
+        for (row, expected) in table {
+            let error = explain(&page(row)).unwrap().to_string();
+            assert_eq!(error, format!("{expected}, which JSON does not have"), "{row}");
+        }
+        let error = explain(r#"{"count":NaN,"results":[]}"#).unwrap().to_string();
+        assert!(error.ends_with(r#"field "count": NaN, which JSON does not have"#), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_otherwise_is_left_to_others() {
+        for row in [r#"{"id":"NaN"}"#, r#"{"id":NaN"#, r#"{"id":NaN,"input":nope}"#, "NaN]"] {
+            assert!(explain(&page(row)).is_none(), "{row}");
+        }
+    }
+}

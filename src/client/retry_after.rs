@@ -1,0 +1,88 @@
+//! `Retry-After`, also as servers write it that do not follow the standard.
+
+use std::time::{Duration, SystemTime};
+
+/// Longer waits are mistakes: a date in another century, milliseconds taken for seconds.
+const LONGEST: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+
+/// How long to wait, by the value of `Retry-After` and that of the answer's `Date`.
+///
+/// Reads whole and decimal seconds, with or without an `s`, lists of them (the longest counts), and
+/// HTTP dates. Decimals round up. A date is compared with the server's clock where the answer has a
+/// `Date`. `None` for text that says nothing, and for waits of more than 31 days.
+pub(super) fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+    let value = value.trim();
+    let wait = match httpdate::parse_http_date(value) {
+        Ok(then) => {
+            let now = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+            then.duration_since(now.unwrap_or_else(SystemTime::now)).unwrap_or_default()
+        }
+        // A proxy that merges two headers makes a list of them.
+        Err(_) => {
+            let waits: Option<Vec<_>> = value.split(',').map(|text| seconds(text.trim())).collect();
+            waits?.into_iter().max()?
+        }
+    };
+    (wait <= LONGEST).then_some(wait)
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let number = text.strip_suffix(['s', 'S']).unwrap_or(text).trim_end();
+    // `parse` would also take `inf`, `nan`, `1e9` and signs.
+    if !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    let seconds: f64 = number.parse().ok()?;
+    Duration::try_from_secs_f64(seconds.ceil()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_servers_write_it() {
+        let table = [
+            ("3", Some(3)),
+            (" 3 ", Some(3)),
+            ("0", Some(0)),
+            ("2.5", Some(3)),
+            ("3.0", Some(3)),
+            ("0.2", Some(1)),
+            ("3s", Some(3)),
+            ("3 s", Some(3)),
+            ("3, 3", Some(3)),
+            ("3, 5", Some(5)),
+            ("2678400", Some(2_678_400)),
+            ("2678401", None),
+            ("99999999999999999999999", None),
+            ("-3", None),
+            ("inf", None),
+            ("nan", None),
+            ("1e3", None),
+            ("3m", None),
+            ("soon", None),
+            ("3, soon", None),
+            ("1.2.3", None),
+            (".", None),
+            ("", None),
+            (",", None),
+        ];
+        for (value, seconds) in table {
+            assert_eq!(retry_after(value, None), seconds.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_compared_with_that_of_the_answer() {
+        let at = |value| retry_after(value, Some("Wed, 21 Oct 2015 07:28:00 GMT"));
+        assert_eq!(at("Wed, 21 Oct 2015 07:28:07 GMT"), Some(Duration::from_secs(7)));
+        assert_eq!(at("Wed, 21 Oct 2015 07:27:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(at("Wed, 21 Oct 2099 07:28:00 GMT"), None);
+        // Without one, with the local clock, for which that date is in the past.
+        let past = "Wed, 21 Oct 2015 07:28:07 GMT";
+        for date in [None, Some("yesterday")] {
+            assert_eq!(retry_after(past, date), Some(Duration::ZERO));
+        }
+    }
+}
