@@ -1,6 +1,6 @@
 """overmind-export as a child process, its Arrow stream read into a DataFrame in this process.
 
-The key and the base URL come from the environment. Prints the peak memory of the child, which the kit adds
+The key comes from the environment. Prints the peak memory of the child, which the kit adds
 to the peak of this process.
 """
 
@@ -14,7 +14,8 @@ from common import COLUMNS, parse_arguments, save_for_check
 
 arguments = parse_arguments(("--binary", {"required": True}))
 command = [
-    arguments.binary, "export", arguments.dataset, "--output", "-", "--format", "arrow", "--quiet",
+    arguments.binary, "export", arguments.dataset, "--base-url", arguments.base_url,
+    "--output", "-", "--format", "arrow", "--quiet",
     "--page-size", str(arguments.page_size), "--columns", ",".join(COLUMNS),
 ]
 child = subprocess.Popen(command, stdout=subprocess.PIPE)

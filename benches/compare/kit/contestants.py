@@ -45,8 +45,9 @@ def python(environment, script, *options):
 
 def ours(*options):
     def command(job):
-        settings = ["--output", job.out, "--page-size", job.page_size, "--columns", ",".join(COLUMNS), "--quiet"]
-        return [job.binary, "export", job.dataset, *settings, "--compression", "zstd:3", *options]
+        command = [job.binary, "export", job.dataset, "--base-url", job.base_url, "--output", job.out, "--quiet"]
+        settings = ["--page-size", job.page_size, "--columns", ",".join(COLUMNS), "--compression", "zstd:3"]
+        return [*command, *settings, *options]
 
     return command
 

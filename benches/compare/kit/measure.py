@@ -150,7 +150,6 @@ def progress(text):
 
 def run_table(table, binary, rounds, wanted):
     """Check every contestant, then time those that were right, in rounds that alternate their order."""
-    os.environ["OVERMIND_LAB_BASE_URL"] = table.dataset.base_url
     outcomes = [Outcome(contestant) for contestant in of_table(table, wanted)]
     checked_job = make_job(table, binary, str(places.OUTPUT / "rows.parquet"))
     timed_job = make_job(table, binary, "-") if table.kind == "frame" else checked_job
