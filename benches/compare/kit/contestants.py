@@ -94,26 +94,30 @@ EXPORT = [
     Contestant("DuckDB reading the URLs", python("duckdb", "duckdb_httpfs.py"), ZSTD),
     Contestant("DuckDB, 32 threads", python("duckdb", "duckdb_httpfs.py", "--threads", "32"), ZSTD),
     Contestant("curl, then DuckDB", python("duckdb", "curl_duckdb.py"), ZSTD),
-    Contestant("curl, then Polars", python("polars", "curl_polars.py"), ZSTD),
+    Contestant("curl, then orjson + Polars", python("polars", "curl_polars.py"), ZSTD),
     Contestant("vendor client + pandas", python("vendor", "vendor_client.py"), ZSTD),
     Contestant("requests + pandas", python("requests", "requests_pandas.py"), ZSTD),
     Contestant("dlt", python("dlt", "dlt_rest_api.py"), "snappy"),
 ]
 
-FRAME = [
-    Contestant(f"{OURS} to pandas", our_frame("pandas")),
-    Contestant(f"{OURS} to Polars", our_frame("polars")),
-    *(
-        Contestant(f"{name} to {frame.replace('polars', 'Polars')}", python("frames", script, *options, "--frame", frame))
-        for name, script, options in [
-            ("aiohttp + msgspec", "aiohttp_pyarrow.py", ["--decoder", "msgspec"]),
-            ("DuckDB reading the URLs", "duckdb_httpfs.py", []),
-        ]
-        for frame in ("pandas", "polars")
-    ),
-    Contestant("requests to pandas", python("frames", "requests_pandas.py", "--frame", "pandas")),
-    Contestant("vendor client to pandas", python("vendor", "vendor_client.py", "--frame", "pandas")),
+
+
+def frames(frame):
+    """Those that end with a DataFrame of either library."""
+    decoder = ["--decoder", "msgspec"]
+    return [
+        Contestant(f"{OURS} + pyarrow", our_frame(frame)),
+        Contestant("aiohttp + msgspec + pyarrow", python("frames", "aiohttp_pyarrow.py", *decoder, "--frame", frame)),
+        Contestant("DuckDB reading the URLs", python("frames", "duckdb_httpfs.py", "--frame", frame)),
+    ]
+
+
+PANDAS = [
+    *frames("pandas"),
+    Contestant("requests + pandas", python("frames", "requests_pandas.py", "--frame", "pandas")),
+    Contestant("vendor client + pandas", python("vendor", "vendor_client.py", "--frame", "pandas")),
 ]
+POLARS = frames("polars")
 
 DIFF = [
     # Exit code 1 says that the exports differ.
@@ -122,7 +126,7 @@ DIFF = [
     Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
 ]
 
-OF_KIND = {"export": EXPORT, "frame": FRAME, "diff": DIFF}
+OF_KIND = {"export": EXPORT, "pandas": PANDAS, "polars": POLARS, "diff": DIFF}
 
 
 def of_table(table, wanted):

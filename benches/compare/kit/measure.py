@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 
 from . import places
@@ -43,7 +44,8 @@ class Outcome:
 def execute(command, exit_codes):
     """Run a command under GNU time, which is small: a parent's size counts as a minimum of the child's peak."""
     times = places.BENCH_DIR / "time.txt"
-    command = [TIME, "--output", times, "--format", "%e %U %S %M", *command]
+    command = [TIME, "--output", times, "--format", "%U %S %M", *command]
+    started = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -58,11 +60,12 @@ def execute(command, exit_codes):
         if isinstance(error, subprocess.TimeoutExpired):
             raise Failed(f"it ran for more than {RUN_SECONDS} s") from None
         raise
+    wall = time.perf_counter() - started  # GNU time has a resolution of 10 ms only
     if process.returncode not in exit_codes:
         last_line = (stderr.strip().splitlines() or ["no message"])[-1]
         raise Failed(f"exit code {process.returncode}: {last_line}")
     # GNU time writes a line of its own before the figures when the exit code is not 0.
-    wall, user, system, peak_kb = map(float, times.read_text().splitlines()[-1].split())
+    user, system, peak_kb = map(float, times.read_text().splitlines()[-1].split())
     return stdout, wall, user + system, peak_kb
 
 
@@ -78,7 +81,7 @@ def run_once(contestant, job):
     stdout, wall, cpu, peak_kb = execute(contestant.command(job), contestant.exit_codes)
     printed = json.loads(stdout) if stdout.startswith("{") else {}
     peak_kb += printed.get("child_peak_kb", 0)
-    return Run(wall, cpu, peak_kb / 1024, size_mb(out), printed)
+    return Run(wall, cpu, peak_kb * 1024 / 1e6, size_mb(out), printed)
 
 
 def check_parquet(dataset, outcome):
@@ -152,7 +155,7 @@ def run_table(table, binary, rounds, wanted):
     """Check every contestant, then time those that were right, in rounds that alternate their order."""
     outcomes = [Outcome(contestant) for contestant in of_table(table, wanted)]
     checked_job = make_job(table, binary, str(places.OUTPUT / "rows.parquet"))
-    timed_job = make_job(table, binary, "-") if table.kind == "frame" else checked_job
+    timed_job = make_job(table, binary, "-") if table.kind in ("pandas", "polars") else checked_job
     if table.kind == "diff":
         make_exports(table, binary)
     for outcome in outcomes:

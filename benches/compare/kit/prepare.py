@@ -52,9 +52,9 @@ def python_environment(requirements):
     shutil.copy(requirements, mark)
 
 
-def cargo(manifest, *options):
+def cargo(what, manifest, *options):
     """A release build in BENCH_DIR; cargo does nothing if it is up to date."""
-    step(f"cargo build --release {' '.join(options)}".rstrip())
+    step(f"cargo build --release of {what}")
     command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest, *options]
     run(command, env={**os.environ, "CARGO_TARGET_DIR": str(places.TARGET)})
 
@@ -65,7 +65,7 @@ def binary(given):
         if not os.access(path, os.X_OK):
             raise SystemExit(f"{path} is no program")
         return path
-    cargo(places.PROJECT / "Cargo.toml", "--bin", "overmind-export")
+    cargo("overmind-export", places.PROJECT / "Cargo.toml", "--bin", "overmind-export")
     return places.release_binary("overmind-export")
 
 
@@ -86,7 +86,7 @@ def everything(tables, given_binary):
     programs()
     for requirements in sorted((places.HERE / "requirements").glob("*.txt")):
         python_environment(requirements)
-    cargo(places.HERE / "limits" / "Cargo.toml")
+    cargo("the limits", places.HERE / "limits" / "Cargo.toml")
     path = binary(given_binary)
     for table in tables:
         for dataset in table.datasets:

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import places
-from .contestants import COLUMNS
+from .contestants import COLUMNS, OURS
 
 LEGEND = f"""\
-wall: median, min and max of the rounds, whole process. x ours: wall of the contestant / wall of the first line.
+wall: median, min and max of the rounds, whole process. x ours: wall of the contestant / wall of overmind-export (first line).
 cpu: user and system of all cores, median. peak MB: resident memory, median. codec: with the level if one can be chosen.
 columns: 6 are {', '.join(COLUMNS)}."""
 
@@ -45,8 +45,9 @@ def write_table(table, outcomes, rounds):
     lines = [f"{table.name} - {table.description}; {rounds} round{'s' if rounds > 1 else ''}"]
     heads = f"{'wall s':>8} {'min':>7} {'max':>7} {'x ours':>7} {'cpu s':>7} {'peak MB':>8} {'MB out':>7} {'rows/s':>10}"
     lines.append(f"{'':36}{heads}  {'codec':8}{'columns':8}")
-    timed = [outcome for outcome in outcomes if outcome.runs]
-    ours = median(timed[0], "wall") if timed and timed[0] is outcomes[0] else None
+    # Ours with default settings comes first, unless --only left it out.
+    first = outcomes[0] if outcomes else None
+    ours = median(first, "wall") if first and first.runs and first.contestant.name.startswith(OURS) else None
     for outcome in outcomes:
         name = outcome.contestant.name
         if not outcome.runs:

@@ -36,7 +36,7 @@ class Dataset:
 class Table:
     name: str
     title: str
-    kind: str  # "export", "frame" or "diff": which contestants there are
+    kind: str  # "export", "pandas", "polars" or "diff": which contestants there are
     dataset: Dataset
     default: bool = True
     leave_out: tuple[str, ...] = ()  # contestants that would take many minutes, by the start of their names
@@ -64,7 +64,8 @@ TABLES = [
     Table("near25", EXPORT, "export", Dataset(100_000, 25)),
     Table("far25", EXPORT, "export", Dataset(2_500, 25, far=True)),
     Table("million", EXPORT, "export", Dataset(1_000_000, 100), leave_out=ONE_PAGE_AT_A_TIME),
-    Table("frame", "URL to a DataFrame in memory", "frame", Dataset(100_000, 100)),
+    Table("pandas", "URL to a pandas DataFrame in memory", "pandas", Dataset(100_000, 100)),
+    Table("polars", "URL to a Polars DataFrame in memory", "polars", Dataset(100_000, 100)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
