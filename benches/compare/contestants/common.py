@@ -1,0 +1,59 @@
+"""What every contestant needs: its arguments, the columns, and the URL of a page."""
+
+import argparse
+
+API_KEY = "bench-key"
+HEADERS = {"X-Api-Key": API_KEY}
+COLUMNS = ["id", "order", "input", "expected_output", "persona", "tags"]
+# Any JSON value. An export writes them as JSON text.
+JSON_COLUMNS = ["input", "expected_output", "tags"]
+ZSTD_LEVEL = 3
+
+
+def parse_arguments(*options):
+    """The arguments of a contestant: BASE_URL DATASET PAGE_SIZE OUT and its own options.
+
+    OUT is the Parquet file to write. With `--frame pandas` or `--frame polars` the contestant ends with a
+    DataFrame in memory instead, and OUT is `-`; for the check, OUT is a file that gets the DataFrame.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("base_url")
+    parser.add_argument("dataset")
+    parser.add_argument("page_size", type=int)
+    parser.add_argument("out")
+    parser.add_argument("--frame", choices=["pandas", "polars"])
+    for name, settings in options:
+        parser.add_argument(name, **settings)
+    arguments = parser.parse_args()
+    arguments.url = f"{arguments.base_url}/api/datasets/{arguments.dataset}/datapoints/"
+    return arguments
+
+
+def page_url(arguments, page):
+    return f"{arguments.url}?page={page}&page_size={arguments.page_size}"
+
+
+def page_count(arguments, rows):
+    return -(-rows // arguments.page_size)
+
+
+def save_for_check(frame, arguments):
+    """Write a DataFrame to OUT if this is the check. Values that are still Python objects become JSON text."""
+    if arguments.out == "-":
+        return
+    if arguments.frame == "polars":
+        frame.write_parquet(arguments.out)
+        return
+    import json
+
+    def text(value):
+        if value is None or value != value:  # NaN is how pandas marks a missing value
+            return None
+        return value if isinstance(value, str) and not holds_objects else json.dumps(value)
+
+    for column in JSON_COLUMNS:
+        # A column of JSON text holds nothing but strings; otherwise a string is a value like any other.
+        holds_objects = any(isinstance(value, (dict, list)) for value in frame[column])
+        frame[column] = frame[column].map(text).astype("string")
+    frame["order"] = frame["order"].astype("Int64")
+    frame.to_parquet(arguments.out, index=False)

@@ -1,0 +1,137 @@
+"""Who takes part in which table, with the command line of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import places
+
+COLUMNS = ["id", "order", "input", "expected_output", "persona", "tags"]
+OURS = "overmind-export"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run of a contestant works on. `out` is "-" when a DataFrame is only built in memory."""
+
+    binary: Path
+    base_url: str
+    dataset: str
+    page_size: int
+    pages: Path
+    out: str
+    exports: tuple[Path, ...] = ()  # the two files to compare
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    command: Callable[[Job], list]
+    codec: str = ""  # codec and level of the Parquet file
+    check: str = "parquet"  # "parquet": OUT has every value; "bytes", "changes": printed numbers are right
+    exit_codes: tuple[int, ...] = field(default=(0,))
+
+
+def python(environment, script, *options):
+    """The command line of a contestant that is a Python script."""
+
+    def command(job):
+        path = places.HERE / "contestants" / script
+        arguments = [job.base_url, job.dataset, job.page_size, job.out]
+        return [places.python_of(environment), path, *arguments, *options]
+
+    return command
+
+
+def ours(*options):
+    def command(job):
+        command = [job.binary, "export", job.dataset, "--base-url", job.base_url, "--output", job.out, "--quiet"]
+        settings = ["--page-size", job.page_size, "--columns", ",".join(COLUMNS), "--compression", "zstd:3"]
+        return [*command, *settings, *options]
+
+    return command
+
+
+def download_only(in_flight):
+    def command(job):
+        return [places.release_binary("download_only"), job.base_url, job.dataset, job.page_size, in_flight]
+
+    return Contestant(f"limit: download only, {in_flight} in flight", command, check="bytes")
+
+
+def parse_and_encode(job):
+    return [places.release_binary("parse_and_encode"), job.pages, job.out]
+
+
+def our_frame(frame):
+    def command(job):
+        return [*python("frames", "ours_frame.py", "--frame", frame)(job), "--binary", job.binary]
+
+    return command
+
+
+def our_diff(job):
+    return [job.binary, "diff", "--json", *job.exports]
+
+
+def python_diff(environment, script):
+    def command(job):
+        return [places.python_of(environment), places.HERE / "contestants" / script, *job.exports]
+
+    return command
+
+
+ZSTD = "zstd 3"
+
+EXPORT = [
+    Contestant(OURS, ours(), ZSTD),
+    Contestant(f"{OURS} --concurrency 64", ours("--concurrency", "64"), ZSTD),
+    download_only(16),
+    download_only(64),
+    Contestant("limit: one core, parse + encode", parse_and_encode, ZSTD),
+    Contestant("aiohttp + msgspec + pyarrow", python("aiohttp", "aiohttp_pyarrow.py", "--decoder", "msgspec"), ZSTD),
+    Contestant("aiohttp + orjson + pyarrow", python("aiohttp", "aiohttp_pyarrow.py", "--decoder", "orjson"), ZSTD),
+    Contestant("DuckDB reading the URLs", python("duckdb", "duckdb_httpfs.py"), ZSTD),
+    Contestant("DuckDB, 32 threads", python("duckdb", "duckdb_httpfs.py", "--threads", "32"), ZSTD),
+    Contestant("curl, then DuckDB", python("duckdb", "curl_duckdb.py"), ZSTD),
+    Contestant("curl, then orjson + Polars", python("polars", "curl_polars.py"), ZSTD),
+    Contestant("vendor client + pandas", python("vendor", "vendor_client.py"), ZSTD),
+    Contestant("requests + pandas", python("requests", "requests_pandas.py"), ZSTD),
+    Contestant("dlt", python("dlt", "dlt_rest_api.py"), "snappy"),
+]
+
+
+
+def frames(frame):
+    """Those that end with a DataFrame of either library."""
+    decoder = ["--decoder", "msgspec"]
+    return [
+        Contestant(f"{OURS} + pyarrow", our_frame(frame)),
+        Contestant("aiohttp + msgspec + pyarrow", python("frames", "aiohttp_pyarrow.py", *decoder, "--frame", frame)),
+        Contestant("DuckDB reading the URLs", python("frames", "duckdb_httpfs.py", "--frame", frame)),
+    ]
+
+
+PANDAS = [
+    *frames("pandas"),
+    Contestant("requests + pandas", python("frames", "requests_pandas.py", "--frame", "pandas")),
+    Contestant("vendor client + pandas", python("vendor", "vendor_client.py", "--frame", "pandas")),
+]
+POLARS = frames("polars")
+
+DIFF = [
+    # Exit code 1 says that the exports differ.
+    Contestant(f"{OURS} diff", our_diff, check="changes", exit_codes=(0, 1)),
+    Contestant("DuckDB hash join", python_diff("duckdb", "duckdb_diff.py"), check="changes"),
+    Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
+]
+
+OF_KIND = {"export": EXPORT, "pandas": PANDAS, "polars": POLARS, "diff": DIFF}
+
+
+def of_table(table, wanted):
+    """The contestants of a table: those whose names hold one of `wanted`, or all that are fast enough."""
+    everyone = OF_KIND[table.kind]
+    if wanted:
+        return [each for each in everyone if any(part.lower() in each.name.lower() for part in wanted)]
+    return [each for each in everyone if not each.name.startswith(table.leave_out or ("\0",))]

@@ -1,0 +1,174 @@
+"""Runs contestants: first a run whose output is checked, then rounds that are timed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+from . import places
+from .contestants import Job, of_table
+from .prepare import TIME
+
+# A contestant that takes longer than this counts as failed.
+RUN_SECONDS = 1800
+
+
+class Failed(Exception):
+    """A run that did not end well, with the reason in words."""
+
+
+@dataclass(frozen=True)
+class Run:
+    wall: float  # seconds
+    cpu: float  # seconds of all cores, user and system
+    peak_mb: float
+    out_mb: float
+    printed: dict  # the JSON object on standard output, empty if there was none
+
+
+@dataclass
+class Outcome:
+    """What a contestant did in one table."""
+
+    contestant: object
+    wrong: str = ""  # why it was not timed
+    notes: list = field(default_factory=list)
+    columns: list = field(default_factory=list)
+    runs: list = field(default_factory=list)
+
+
+def execute(command, exit_codes):
+    """Run a command under GNU time, which is small: a parent's size counts as a minimum of the child's peak."""
+    times = places.BENCH_DIR / "time.txt"
+    command = [TIME, "--output", times, "--format", "%U %S %M", *command]
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=places.contestant_environment(), start_new_session=True,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=RUN_SECONDS)
+    except BaseException as error:
+        # The session's id is the process id of its first process: this ends the contestant's children too.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise Failed(f"it ran for more than {RUN_SECONDS} s") from None
+        raise
+    wall = time.perf_counter() - started  # GNU time has a resolution of 10 ms only
+    if process.returncode not in exit_codes:
+        last_line = (stderr.strip().splitlines() or ["no message"])[-1]
+        raise Failed(f"exit code {process.returncode}: {last_line}")
+    # GNU time writes a line of its own before the figures when the exit code is not 0.
+    user, system, peak_kb = map(float, times.read_text().splitlines()[-1].split())
+    return stdout, wall, user + system, peak_kb
+
+
+def size_mb(path):
+    files = [path] if path.is_file() else [file for file in path.rglob("*.parquet")] if path.is_dir() else []
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+def run_once(contestant, job):
+    out = places.OUTPUT / "rows.parquet"
+    shutil.rmtree(places.OUTPUT, ignore_errors=True)
+    places.OUTPUT.mkdir(parents=True)
+    stdout, wall, cpu, peak_kb = execute(contestant.command(job), contestant.exit_codes)
+    printed = json.loads(stdout) if stdout.startswith("{") else {}
+    peak_kb += printed.get("child_peak_kb", 0)
+    return Run(wall, cpu, peak_kb * 1024 / 1e6, size_mb(out), printed)
+
+
+def check_parquet(dataset, outcome):
+    checker = places.HERE / "data" / "check.py"
+    command = [places.python_of("check"), checker, places.OUTPUT / "rows.parquet", dataset.expected]
+    process = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if process.returncode != 0:
+        raise Failed(f"its output cannot be read: {process.stderr.strip().splitlines()[-1]}")
+    result = json.loads(process.stdout)
+    outcome.columns = result["columns"]
+    if not result["in_order"]:
+        outcome.notes.append("order lost")
+    codec = outcome.contestant.codec
+    if codec and result["codecs"] != [codec.split()[0]]:
+        raise Failed(f"its codec is {', '.join(result['codecs'])}, not {codec}")
+    if result["problems"]:
+        raise Failed("; ".join(result["problems"]))
+
+
+def check(outcome, job, table):
+    """Run a contestant once, untimed, and compare what it made with what the dataset holds."""
+    contestant = outcome.contestant
+    run = run_once(contestant, job)
+    expected = json.loads(table.datasets[-1].expected.read_text())
+    if contestant.check == "parquet":
+        check_parquet(table.dataset, outcome)
+    elif contestant.check == "bytes":
+        if run.printed.get("bytes") != expected["bytes"]:
+            raise Failed(f"it read {run.printed.get('bytes')} bytes instead of {expected['bytes']}")
+    elif contestant.check == "changes":
+        found = {kind: run.printed.get(kind) for kind in expected["changes"]}
+        if found != expected["changes"]:
+            raise Failed(f"it found {found} instead of {expected['changes']}")
+
+
+def make_job(table, binary, out):
+    dataset = table.dataset
+    exports = ()
+    if table.kind == "diff":
+        exports = tuple(places.BENCH_DIR / "exports" / f"version-{each.version}.parquet" for each in table.datasets)
+    return Job(binary, dataset.base_url, dataset.id, dataset.page_size, dataset.folder, out, exports)
+
+
+def make_exports(table, binary):
+    """Export both versions of a dataset, for the comparison of exports."""
+    folder = places.BENCH_DIR / "exports"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for dataset, path in zip(table.datasets, make_job(table, binary, "-").exports):
+        command = [binary, "export", dataset.id, "--output", path, "--base-url", dataset.base_url, "--quiet"]
+        status = subprocess.run([str(part) for part in command], env=places.contestant_environment()).returncode
+        if status != 0:
+            raise SystemExit(f"The export of version {dataset.version} failed with exit code {status}.")
+
+
+def attempt(outcome, action):
+    """Run an action; a failure is noted and ends the contestant's part in the table."""
+    try:
+        return action()
+    except Failed as failure:
+        outcome.wrong = str(failure)
+        outcome.runs.clear()
+        return None
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_table(table, binary, rounds, wanted):
+    """Check every contestant, then time those that were right, in rounds that alternate their order."""
+    outcomes = [Outcome(contestant) for contestant in of_table(table, wanted)]
+    checked_job = make_job(table, binary, str(places.OUTPUT / "rows.parquet"))
+    timed_job = make_job(table, binary, "-") if table.kind in ("pandas", "polars") else checked_job
+    if table.kind == "diff":
+        make_exports(table, binary)
+    for outcome in outcomes:
+        progress(f"{table.name}: checking {outcome.contestant.name}")
+        attempt(outcome, lambda: check(outcome, checked_job, table))
+        if outcome.wrong:
+            progress(f"{table.name}: {outcome.contestant.name} is wrong: {outcome.wrong}")
+    for number in range(rounds):
+        right = [outcome for outcome in outcomes if not outcome.wrong]
+        for outcome in right if number % 2 == 0 else reversed(right):
+            progress(f"{table.name}: round {number + 1} of {rounds}, {outcome.contestant.name}")
+            run = attempt(outcome, lambda: run_once(outcome.contestant, timed_job))
+            if run:
+                outcome.runs.append(run)
+    shutil.rmtree(places.OUTPUT, ignore_errors=True)
+    return outcomes

@@ -1,0 +1,74 @@
+"""The tables that the kit can print: which rows, from which server, in pages of which size."""
+
+from dataclasses import dataclass, replace
+
+from . import places, servers
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Page files under one id. `far` ones link to the server with latency."""
+
+    rows: int
+    page_size: int
+    far: bool = False
+    version: int = 1
+
+    @property
+    def id(self):
+        return f"00000000-0000-4000-800{self.version - 1}-{self.rows:012d}"
+
+    @property
+    def base_url(self):
+        return servers.FAR_URL if self.far else servers.NEAR_URL
+
+    @property
+    def folder(self):
+        return places.PAGES / ("far" if self.far else "near") / self.id / str(self.page_size)
+
+    @property
+    def expected(self):
+        """What an export must hold. Written last, so it marks complete page files."""
+        return self.folder / "expected.json"
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    title: str
+    kind: str  # "export", "pandas", "polars" or "diff": which contestants there are
+    dataset: Dataset
+    default: bool = True
+    leave_out: tuple[str, ...] = ()  # contestants that would take many minutes, by the start of their names
+
+    @property
+    def datasets(self):
+        if self.kind == "diff":
+            return [self.dataset, replace(self.dataset, version=2)]
+        return [self.dataset]
+
+    def with_rows(self, rows):
+        return replace(self, dataset=replace(self.dataset, rows=rows))
+
+    @property
+    def description(self):
+        size = f"{self.dataset.rows:,} rows, {self.dataset.page_size} a page"
+        return f"{self.title}: {size}{', 50 ms away' if self.dataset.far else ''}"
+
+
+ONE_PAGE_AT_A_TIME = ("vendor client", "requests", "dlt")
+EXPORT = "URL to a Parquet file"
+
+TABLES = [
+    Table("near100", EXPORT, "export", Dataset(100_000, 100)),
+    Table("near25", EXPORT, "export", Dataset(100_000, 25)),
+    Table("far25", EXPORT, "export", Dataset(2_500, 25, far=True)),
+    Table("million", EXPORT, "export", Dataset(1_000_000, 100), leave_out=ONE_PAGE_AT_A_TIME),
+    Table("pandas", "URL to a pandas DataFrame in memory", "pandas", Dataset(100_000, 100)),
+    Table("polars", "URL to a Polars DataFrame in memory", "polars", Dataset(100_000, 100)),
+    Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
+    Table(
+        "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
+        leave_out=(*ONE_PAGE_AT_A_TIME, "DuckDB reading the URLs"),
+    ),
+]
