@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn the_limit_is_that_of_the_decoded_body() {
         let coded = gzip(&[b'x'; 1 << 20]);
-        assert!(coded.len() < 10_000);
+        assert!(coded.len() < 100_000, "{}", coded.len());
         assert_eq!(decoded(&coded, 512, 1 << 20).unwrap().len(), 1 << 20);
         let over = decoded(&coded, 512, (1 << 20) - 1);
         assert!(matches!(over, Err(Unfit::TooLarge)), "{over:?}");

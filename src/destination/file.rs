@@ -177,6 +177,8 @@ impl SingleFile {
     pub(super) fn create(&mut self) -> Result<PartFile> {
         self.confirm()?;
         let staged = self.staged.as_mut().ok_or_else(disk::not_open)?;
+        // The file of an earlier sweep writes what it has buffered when it goes: before the new one is empty.
+        staged.part = None;
         // What a killed run or an earlier sweep left is of no use.
         let failed = Error::io("write", self.parent.path().join(&staged.name));
         let emptied = staged.file.set_len(0).and_then(|()| {

@@ -183,6 +183,7 @@ fn a_full_disk_leaves_nothing_behind() {
     exit 74
     exit 74
     exit 74
+    the output may take about 984 kB, by its first page, and 65 kB are free there
     error: cannot write small/rows.jsonl
       cause: No space left on device (os error 28)
       hint: make room, or write somewhere else; nothing was published

@@ -31,7 +31,8 @@ fn a_part_that_changed_is_not_published() {
         bytes[100] ^= 1;
         fs::write(path, bytes).unwrap();
     };
-    let table: [(fn(&Path), &str); 4] = [
+    type Change = fn(&Path);
+    let table: [(Change, &str); 4] = [
         (|path| fs::remove_file(path).unwrap(), "is no longer there"),
         (|path| fs::write(path, "short").unwrap(), "has 5 bytes now, and "),
         (other, "holds other bytes than were written"),

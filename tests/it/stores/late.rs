@@ -65,7 +65,7 @@ fn late_puts_replace_no_newer_export() {
         assert!(now == newer, "{:?}, not {:?}", now.keys(), newer.keys());
         let mut verify = place.store.command(&place.world);
         let verify = Ran::of(verify.args(["verify", output])).ok();
-        assert!(verify.stdout.ends_with("ok, 200 rows\n"), "{verify:?}");
+        assert!(verify.stdout.contains(": ok, 200 rows; "), "{verify:?}");
     }
 }
 
