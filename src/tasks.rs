@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
     task::{JoinError, spawn_blocking},
 };
@@ -50,7 +51,10 @@ impl<T: Send + 'static> Worker<T> {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Self> {
         let (sender, done) = oneshot::channel();
+        // Timers and the like look for the runtime of the thread that makes them.
+        let runtime = Handle::try_current().ok();
         let run = move || {
+            let _entered = runtime.as_ref().map(Handle::enter);
             // Nobody waits any more when the receiver is gone.
             drop(sender.send(catch_unwind(AssertUnwindSafe(work))));
         };
@@ -96,6 +100,12 @@ mod tests {
                 "internal error: the paginator panicked: snap 7",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_worker_has_the_runtime_of_its_starter() {
+        let work = || tokio::time::sleep(std::time::Duration::ZERO);
+        Worker::start("timer", "making a timer", work).unwrap().join().await.unwrap().await;
     }
 
     #[test]

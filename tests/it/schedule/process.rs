@@ -97,7 +97,7 @@ fn a_stop_kills_what_on_result_started() {
     program(
         &world,
         "hang",
-        "exec 3>fifo; sh -c 'echo up >&3; sleep 30; echo survived >&3' & echo hanging; wait",
+        "exec 3>fifo; sh -c 'echo up >&3; echo hanging; sleep 30; echo survived >&3' & wait",
     );
     let service = Service::start(&world, &[]);
     let path = world.path("fifo");

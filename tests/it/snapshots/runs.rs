@@ -289,9 +289,9 @@ fn a_job_that_fails_fails_the_command_whoever_reads_its_summary() {
 fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
     // What is in its place before a run refuses that; this comes while the API takes its time.
     let options = Options { latency: std::time::Duration::from_millis(500), ..Options::default() };
-    let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
+    let jobs = "[[job]]\nname = \"nightly\"\nselect = \"latest\"\n";
     let dataset = Dataset::generated(10, 7).with_id(ID);
-    let nightly = Nightly::with(options, vec![dataset], &jobs);
+    let nightly = Nightly::with(options, vec![dataset], jobs);
     let history = nightly.job("nightly").join("_history.jsonl");
     let run = |time| {
         let server = &nightly.world.server;
@@ -307,7 +307,7 @@ fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
             code
         })
     };
-    // Retention looks at the folder again, and refuses it.
+    // Before it exports it looks at the folder again, and refuses it.
     assert_eq!(run("2026-11-23T02:00:00Z"), 73);
     nightly.world.server.replace(Vec::new());
     assert_eq!(run("2026-11-24T02:00:00Z"), 66);
