@@ -178,12 +178,14 @@ fn a_full_disk_leaves_nothing_behind() {
     let script = "EXPORT -o small/rows.jsonl; echo exit $?; EXPORT -o small/parts/ --format jsonl; \
                   echo exit $?; EXPORT -o small/rows.parquet --compression none; echo exit $?; ls -A small";
     let Some(ran) = on_small_disk(&world, "64k", script) else { return };
-    insta::assert_snapshot!(tell(&world, &ran), @"
+    // Which runs are warned depends on what the file system says is free.
+    let told = tell(&world, &ran);
+    let told = told.lines().filter(|line| !line.starts_with("the output may take about "));
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
     exit 0
     exit 74
     exit 74
     exit 74
-    the output may take about 984 kB, by its first page, and 65 kB are free there
     error: cannot write small/rows.jsonl
       cause: No space left on device (os error 28)
       hint: make room, or write somewhere else; nothing was published
