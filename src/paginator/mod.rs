@@ -51,16 +51,16 @@ impl Client {
     ///
     /// # Errors
     /// The stream ends with the first of these:
-    /// - [`Error::Invalid`]: a filter or an option makes no sense; nothing was sent.
-    /// - [`Error::Api`]: the API's answer is final: no such dataset, the key is refused, a filter is
+    /// - [`Error::Invalid`](crate::Error::Invalid): a filter or an option makes no sense; nothing was sent.
+    /// - [`Error::Api`](crate::Error::Api): the API's answer is final: no such dataset, the key is refused, a filter is
     ///   invalid, or a page is gone.
-    /// - [`Error::Unavailable`], [`Error::ComeBackLater`], [`Error::Certificate`]: it gave no usable
+    /// - [`Error::Unavailable`](crate::Error::Unavailable), [`Error::ComeBackLater`](crate::Error::ComeBackLater), [`Error::Certificate`](crate::Error::Certificate): it gave no usable
     ///   answer for as long as retrying is allowed.
-    /// - [`Error::Page`]: an answer is no page.
-    /// - [`Error::Incomplete`], [`Error::OutOfOrder`]: the pages do not hold every row once, or not in
+    /// - [`Error::Page`](crate::Error::Page): an answer is no page.
+    /// - [`Error::Incomplete`](crate::Error::Incomplete), [`Error::OutOfOrder`](crate::Error::OutOfOrder): the pages do not hold every row once, or not in
     ///   the order that was asked for.
-    /// - [`Error::Io`]: ids that do not fit in memory could not be kept on disk; of exports only.
-    /// - [`Error::Internal`]: a bug.
+    /// - [`Error::Io`](crate::Error::Io): ids that do not fit in memory could not be kept on disk; of exports only.
+    /// - [`Error::Internal`](crate::Error::Internal): a bug.
     pub fn datapoints(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Datapoints {
         let mut pages = self.pages(dataset, query, options);
         Datapoints(Box::pin(try_stream! {
