@@ -74,9 +74,9 @@ def our_diff(job):
     return [job.binary, "diff", "--json", *job.exports]
 
 
-def python_diff(environment, script):
+def python_diff(environment, script, *options):
     def command(job):
-        return [places.python_of(environment), places.HERE / "contestants" / script, *job.exports]
+        return [places.python_of(environment), places.HERE / "contestants" / script, *job.exports, *options]
 
     return command
 
@@ -123,6 +123,7 @@ DIFF = [
     # Exit code 1 says that the exports differ.
     Contestant(f"{OURS} diff", our_diff, check="changes", exit_codes=(0, 1)),
     Contestant("DuckDB hash join", python_diff("duckdb", "duckdb_diff.py"), check="changes"),
+    Contestant("DuckDB hash join of values", python_diff("duckdb", "duckdb_diff.py", "--values"), check="changes"),
     Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
 ]
 

@@ -134,7 +134,7 @@ def make_exports(table, binary):
         command = [binary, "export", dataset.id, "--output", path, "--base-url", dataset.base_url, "--quiet"]
         status = subprocess.run([str(part) for part in command], env=places.contestant_environment()).returncode
         if status != 0:
-            raise SystemExit(f"The export of version {dataset.version} failed with exit code {status}.")
+            raise Failed(f"the export of version {dataset.version} to compare failed with exit code {status}")
 
 
 def attempt(outcome, action):
@@ -157,7 +157,13 @@ def run_table(table, binary, rounds, wanted):
     checked_job = make_job(table, binary, str(places.OUTPUT / "rows.parquet"))
     timed_job = make_job(table, binary, "-") if table.kind in ("pandas", "polars") else checked_job
     if table.kind == "diff":
-        make_exports(table, binary)
+        progress(f"{table.name}: exporting what will be compared")
+        try:
+            make_exports(table, binary)
+        except Failed as failure:
+            for outcome in outcomes:
+                outcome.wrong = str(failure)
+            return outcomes
     for outcome in outcomes:
         progress(f"{table.name}: checking {outcome.contestant.name}")
         attempt(outcome, lambda: check(outcome, checked_job, table))

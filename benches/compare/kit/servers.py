@@ -1,6 +1,7 @@
 """nginx over the page files, and a proxy that adds 25 ms each way. Both end with the run."""
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,8 @@ NEAR_URL = f"http://127.0.0.1:{NEAR_PORT}"
 FAR_URL = f"http://127.0.0.1:{FAR_PORT}"
 ONE_WAY_MS = 25
 START_SECONDS = 10
+CONNECTIONS = 1024
+CACHED_FILES = 20_000  # every page of the largest table, twice
 STOP_SECONDS = 10
 
 NGINX_CONF = """
@@ -22,15 +25,15 @@ daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
-worker_rlimit_nofile 65536;
-events {{ worker_connections 4096; multi_accept on; }}
+worker_rlimit_nofile {open_files};
+events {{ worker_connections {connections}; multi_accept on; }}
 http {{
   types {{}}
   default_type application/json;
   access_log off;
   sendfile on; tcp_nopush on; tcp_nodelay on;
   keepalive_timeout 300s; keepalive_requests 100000000;
-  open_file_cache max=20000 inactive=600s; open_file_cache_valid 600s;
+  open_file_cache max={cached_files} inactive=600s; open_file_cache_valid 600s;
   client_body_temp_path {folder}/client_body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
 
@@ -67,8 +70,18 @@ def write_configuration():
     places.SERVERS.mkdir(parents=True, exist_ok=True)
     # As root, nginx would serve as another user, who may not be allowed to read the pages.
     user = "user root;" if os.geteuid() == 0 else ""
+    # nginx answers 404 when it may open no more files. Connections and cached files together stay below the limit.
+    hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    open_files = 65_536 if hard_limit == resource.RLIM_INFINITY else min(65_536, hard_limit)
     conf = NGINX_CONF.format(
-        folder=places.SERVERS, pages=places.PAGES, user=user, near=NEAR_PORT, upstream=FAR_UPSTREAM_PORT
+        folder=places.SERVERS,
+        pages=places.PAGES,
+        user=user,
+        near=NEAR_PORT,
+        upstream=FAR_UPSTREAM_PORT,
+        open_files=open_files,
+        connections=CONNECTIONS,
+        cached_files=max(1, min(CACHED_FILES, open_files - 2 * CONNECTIONS)),
     )
     (places.SERVERS / "nginx.conf").write_text(conf)
     (places.SERVERS / "locations.conf").write_text(LOCATIONS_CONF)
