@@ -15,8 +15,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use uuid::Uuid;
 
 use crate::{
-    client::Row,
-    compact::split_at_space,
+    client::{Row, compact::split_at_space},
     error::{Error, Result},
 };
 
@@ -259,7 +258,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::compact::compact;
+    use crate::client::compact::compact;
 
     const EMPTY: Row<'static> = Row {
         id: Uuid::nil(),

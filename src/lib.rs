@@ -71,48 +71,30 @@
 //! ```
 
 mod batch;
-mod batches;
-mod budget;
+pub mod cli;
 mod client;
 mod clock;
-mod compact;
 mod config;
-mod connections;
 pub mod demo;
 mod destination;
 mod diff;
 mod error;
 mod export;
-mod facts;
 mod files;
-mod limits;
 mod location;
-mod manifest;
+mod net;
 mod paginator;
-#[doc(hidden)]
-pub mod panics;
-#[doc(hidden)]
-pub mod parse;
-mod plan;
-mod progress;
 mod proof;
-mod proxies;
-mod read;
+mod readback;
+mod record;
 pub mod schedule;
 mod sink;
 mod snapshots;
-mod stamp;
-#[doc(hidden)]
-pub mod tasks;
-#[doc(hidden)]
-pub mod text;
+mod tasks;
+mod text;
 mod throttle;
-mod tls;
-mod urls;
-mod verify;
 
 pub use batch::{Column, schema};
-pub use batches::Batches;
 pub use client::{
     ApiError, ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page,
     PageError, Query, Row, Source,
@@ -124,21 +106,17 @@ pub use diff::{
     DifferenceRow, diff,
 };
 pub use error::{Cause, Error, Report, Result};
-pub use export::{DryRun, Export, Summary, write_pages};
+pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, write_pages};
 pub use location::{Location, StorageOptions, Target};
-pub use manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
-pub use plan::{ExportOptions, ExportPlan};
-pub use progress::Progress;
-pub use read::ReadOptions;
+pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
+pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool};
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 pub use snapshots::{
     Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
     Stop, Verdict, job_history, list_snapshots, plan_retention, run_jobs,
 };
-pub use stamp::Stamp;
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
-pub use verify::{Check, Verification, verify, verify_with};
 
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};

@@ -16,13 +16,10 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
-use crate::{
-    error::{Error, Result},
-    panics::message,
-};
+use crate::error::{Error, Result, panics::message};
 
 /// Does short work on a thread of tokio's pool. `what` is what it does, for the error of a panic.
-pub async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
@@ -35,7 +32,7 @@ pub async fn blocking<T: Send + 'static>(
 
 /// Work on a thread of its own. Dropping this does not end the work.
 #[derive(Debug)]
-pub struct Worker<T> {
+pub(crate) struct Worker<T> {
     what: &'static str,
     done: oneshot::Receiver<thread::Result<T>>,
 }
@@ -45,7 +42,7 @@ impl<T: Send + 'static> Worker<T> {
     ///
     /// # Errors
     /// [`Error::Io`] when the system starts no thread.
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         what: &'static str,
         work: impl FnOnce() -> T + Send + 'static,
@@ -63,7 +60,7 @@ impl<T: Send + 'static> Worker<T> {
     }
 
     /// Waits for the result. Cancel safe: it can be called again.
-    pub async fn join(&mut self) -> Result<T> {
+    pub(crate) async fn join(&mut self) -> Result<T> {
         match (&mut self.done).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(payload)) => Err(Error::panicked(self.what, message(&*payload))),
@@ -73,7 +70,7 @@ impl<T: Send + 'static> Worker<T> {
 }
 
 /// The error of a task that did not come to its end.
-pub fn stopped(what: &str, error: JoinError) -> Error {
+pub(crate) fn stopped(what: &str, error: JoinError) -> Error {
     match error.try_into_panic() {
         Ok(payload) => Error::panicked(what, message(&*payload)),
         Err(_) => Error::Internal(format!("{what} was cancelled")),

@@ -20,12 +20,12 @@ fn neutral(c: char) -> char {
 
 /// The beginning of a text, so many characters, on one line and without anything that a terminal
 /// would obey.
-pub fn harmless(text: &str, length: usize) -> String {
+pub(crate) fn harmless(text: &str, length: usize) -> String {
     text.chars().take(length).map(neutral).collect()
 }
 
 /// A text as [`harmless`] makes it, whole.
-pub fn line(text: impl Display) -> String {
+pub(crate) fn line(text: impl Display) -> String {
     struct Neutral(String);
     impl Write for Neutral {
         fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -41,7 +41,7 @@ pub fn line(text: impl Display) -> String {
 
 /// JSON text with escapes for what a terminal would obey: the same value. In JSON, such characters are in
 /// strings only; line ends between the values stay.
-pub fn harmless_json(json: &str) -> String {
+pub(crate) fn harmless_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if steers(c) && c != '\n' {
@@ -55,7 +55,7 @@ pub fn harmless_json(json: &str) -> String {
 }
 
 /// The noun for so many.
-pub fn plural(count: u64, noun: &str) -> String {
+pub(crate) fn plural(count: u64, noun: &str) -> String {
     if count == 1 { noun.to_owned() } else { format!("{noun}s") }
 }
 

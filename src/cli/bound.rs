@@ -1,9 +1,9 @@
 //! `--max-value-bytes`: what every subcommand takes that reads exports back.
 
+use crate::{Column, ReadOptions};
 use clap::Args;
-use overmind_export::{Column, ReadOptions};
 
-use super::parse;
+use super::values;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Bound {
@@ -15,15 +15,12 @@ pub(super) struct Bound {
 impl Bound {
     /// With only these columns; of none, all.
     pub(super) fn options(&self, columns: &[Column]) -> ReadOptions {
-        let mut options = ReadOptions::default();
-        options.columns = columns.to_vec();
-        options.max_value_bytes = self.max_value_bytes;
-        options
+        ReadOptions { columns: columns.to_vec(), max_value_bytes: self.max_value_bytes }
     }
 }
 
 fn value_bytes(text: &str) -> Result<usize, String> {
-    let bytes = parse::bytes(text)?;
+    let bytes = values::bytes(text)?;
     if bytes > ReadOptions::HIGHEST {
         return Err("256MiB is the most: a row's values must fit into 2 GiB".to_owned());
     }

@@ -1,8 +1,8 @@
 //! `completions`: a script for the shell.
 
+use crate::Result;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
-use overmind_export::Result;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]

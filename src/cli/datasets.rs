@@ -1,8 +1,8 @@
 //! `datasets`: what the key can see.
 
+use crate::{DatasetInfo, Result};
 use clap::Args;
 use futures::TryStreamExt;
-use overmind_export::{DatasetInfo, Result};
 
 use super::{
     global::Global,

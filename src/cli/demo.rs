@@ -2,13 +2,13 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use clap::Args;
-use overmind_export::{
+use crate::{
     Error, ExportOptions, ExportPlan, Location, Rate, ReadOptions, Result, StorageOptions,
     demo::{Dataset, Options, Server},
 };
+use clap::Args;
 
-use super::{global::Global, lines::Lines, parse, progress::Screen};
+use super::{global::Global, lines::Lines, progress::Screen, values};
 
 /// The generated rows are the same for everyone.
 const SEED: u64 = 7;
@@ -25,16 +25,16 @@ pub(super) struct Demo {
     #[arg(long, value_name = "PORT", default_value_t = 0, requires = "serve")]
     port: u16,
     /// Rows of the generated dataset
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse::whole::<u64>)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = values::whole::<u64>)]
     rows: u64,
     /// Rows on a page when a request does not say
     #[arg(long, value_name = "N", default_value_t = 25, requires = "serve", value_parser = clap::value_parser!(u32).range(1..))]
     page_size: u32,
     /// How long each request takes
-    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = parse::duration, requires = "serve")]
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration, requires = "serve")]
     latency: Duration,
     /// Answer 429 to more requests than this, such as 20/s
-    #[arg(long, value_name = "RATE", value_parser = parse::rate, requires = "serve")]
+    #[arg(long, value_name = "RATE", value_parser = values::rate, requires = "serve")]
     rate_limit: Option<Rate>,
     /// Serve the datapoints of this file too, one a line; may be given more than once
     #[arg(long, value_name = "FILE.jsonl", requires = "serve")]

@@ -10,18 +10,18 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
-use console::{Term, measure_text_width, truncate_str};
-use indicatif::HumanCount;
-use overmind_export::{
+use crate::{
     DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
     StorageOptions, diff,
     tasks::Worker,
     text::{harmless, plural},
 };
+use clap::Args;
+use console::{Term, measure_text_width, truncate_str};
+use indicatif::HumanCount;
 
 use super::{
-    bound::Bound, global::Global, lines::Lines, parse, progress::Screen, storage::Storage,
+    bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage, values,
 };
 
 /// The exit code of a comparison that found differences.
@@ -48,10 +48,10 @@ pub(super) struct Diff {
     after: String,
     /// What makes two rows the same row: id, order or input; with order and input, ids are not
     /// compared
-    #[arg(long, value_name = "KEY", default_value = "id", value_parser = parse::value::<DiffBy>)]
+    #[arg(long, value_name = "KEY", default_value = "id", value_parser = values::value::<DiffBy>)]
     by: DiffBy,
     /// How many examples to print of rows added, removed and changed each
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse::whole::<u64>)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::whole::<u64>)]
     show: u64,
     /// Print the counts as one JSON object instead
     #[arg(long)]

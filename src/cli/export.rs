@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use overmind_export::{
+use crate::{
     Client, Column, Compression, DryRun, Error, Export as Job, ExportOptions, ExportPlan, Format,
     PageRange, Result, Summary, Target, text::plural,
 };
+use clap::Args;
 use uuid::Uuid;
 
 use super::{
-    global::Global, lines::Lines, parse, progress::Screen, query::Filters, storage::Storage,
+    global::Global, lines::Lines, progress::Screen, query::Filters, storage::Storage, values,
 };
 
 /// Export a dataset to a file, a directory of parts, or standard output
@@ -23,7 +23,7 @@ Examples:
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
 pub(super) struct Export {
     /// The dataset's id
-    #[arg(value_name = "DATASET_ID", value_parser = parse::id)]
+    #[arg(value_name = "DATASET_ID", value_parser = values::id)]
     dataset: Uuid,
     /// A file (.parquet, .arrow, .jsonl, .jsonl.gz, .jsonl.zst), a directory of parts (a path that
     /// ends in a slash or has no extension), the URL of either (s3://, gs://, az://, abfss://), or -
@@ -31,17 +31,17 @@ pub(super) struct Export {
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     output: PathBuf,
     /// parquet, arrow or jsonl [default: by extension; parquet for a directory, jsonl for -]
-    #[arg(long, value_name = "FORMAT", value_parser = parse::value::<Format>, help_heading = "Output")]
+    #[arg(long, value_name = "FORMAT", value_parser = values::value::<Format>, help_heading = "Output")]
     format: Option<Format>,
     /// none, snappy, lz4, gzip, zstd or zstd:LEVEL, as far as the format takes it [default: zstd:3
     /// for parquet, zstd:1 for arrow, none for jsonl and -]
-    #[arg(long, value_name = "CODEC", value_parser = parse::value::<Compression>, help_heading = "Output")]
+    #[arg(long, value_name = "CODEC", value_parser = values::value::<Compression>, help_heading = "Output")]
     compression: Option<Compression>,
     /// Only these columns
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse::value::<Column>, help_heading = "Output")]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>, help_heading = "Output")]
     columns: Option<Vec<Column>>,
     /// Rows in a part of a directory [default: 250000]
-    #[arg(long, value_name = "N", value_parser = parse::whole::<u64>, help_heading = "Output")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Output")]
     rows_per_file: Option<u64>,
     /// Replace a file, an empty directory or an earlier export
     #[arg(long, help_heading = "Output")]
@@ -59,23 +59,23 @@ pub(super) struct Export {
     #[arg(long, help_heading = "Output")]
     json: bool,
     /// Rows to ask for in a page; the API caps it at 100
-    #[arg(long, value_name = "N", value_parser = parse::whole::<u32>, default_value_t = 100, help_heading = "Rows")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>, default_value_t = 100, help_heading = "Rows")]
     page_size: u32,
     /// Only these pages, such as 3-7, 3- or 3
-    #[arg(long, value_name = "A-B", value_parser = parse::value::<PageRange>, default_value_t = PageRange::ALL, hide_default_value = true, help_heading = "Rows")]
+    #[arg(long, value_name = "A-B", value_parser = values::value::<PageRange>, default_value_t = PageRange::ALL, hide_default_value = true, help_heading = "Rows")]
     pages: PageRange,
     /// Only the first rows
-    #[arg(long, value_name = "N", value_parser = parse::whole::<u64>, help_heading = "Rows")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     limit: Option<u64>,
     /// How often to start again when the data moves while it is read
-    #[arg(long, value_name = "N", value_parser = parse::whole::<u32>, default_value_t = 2, help_heading = "Rows")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>, default_value_t = 2, help_heading = "Rows")]
     sweeps: u32,
     /// Threads that encode side by side; the bytes are the same for any number [default: one for
     /// each core, 16 at most]
-    #[arg(long, value_name = "N", value_parser = parse::whole::<usize>, help_heading = "Resources")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>, help_heading = "Resources")]
     encode_threads: Option<usize>,
     /// Bytes of pages to hold ahead of the encoder
-    #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = parse::bytes, help_heading = "Resources")]
+    #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = values::bytes, help_heading = "Resources")]
     prefetch_bytes: usize,
     /// Where ids beyond 4 MiB are sorted [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", help_heading = "Resources")]
@@ -151,7 +151,7 @@ impl From<Export> for ExportOptions {
 }
 
 fn report(summary: &Summary) -> Lines {
-    use overmind_export::Completeness;
+    use crate::Completeness;
     let seconds = summary.seconds.max(0.001);
     let files = plural(summary.files, "file");
     let claim = match summary.completeness {

@@ -2,16 +2,14 @@
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
+use crate::{ApiKey, Client, Concurrency, Config, Connection, Error, Rate, Result, text::line};
 use clap::{Args, ValueEnum};
-use overmind_export::{
-    ApiKey, Client, Concurrency, Config, Connection, Error, Rate, Result, text::line,
-};
 use tracing_subscriber::{
     field::MakeExt, filter::Targets, fmt::format::debug_fn, layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
-use super::{parse, progress::Screen};
+use super::{progress::Screen, values};
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
@@ -35,26 +33,26 @@ pub(crate) struct Global {
     allow_http: bool,
     /// Requests in flight at once: auto finds what the API sustains, a number fixes it from the first
     /// moment on, before it is known how many pages there are [default: auto]
-    #[arg(long, global = true, value_name = "auto|1..64", value_parser = parse::concurrency)]
+    #[arg(long, global = true, value_name = "auto|1..64", value_parser = values::concurrency)]
     concurrency: Option<Concurrency>,
     /// Start no more requests than this, such as 20/s or 600/min [default: as the API allows]
-    #[arg(long, global = true, value_name = "RATE", value_parser = parse::rate)]
+    #[arg(long, global = true, value_name = "RATE", value_parser = values::rate)]
     rate_limit: Option<Rate>,
     /// How long one request may take [default: 60s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse::timeout)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = values::timeout)]
     timeout: Option<Duration>,
     /// How long connecting may take [default: 10s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse::timeout)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = values::timeout)]
     connect_timeout: Option<Duration>,
     /// How often one request is retried [default: 20]
-    #[arg(long, global = true, value_name = "N", value_parser = parse::whole::<u64>)]
+    #[arg(long, global = true, value_name = "N", value_parser = values::whole::<u64>)]
     max_retries: Option<u64>,
     /// End the run when the API does nothing but fail for this long [default: 2min, and 15s if it
     /// never answered]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = values::duration)]
     retry_for: Option<Duration>,
     /// The largest page to accept, after decompression [default: 64MiB]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = parse::bytes)]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = values::bytes)]
     max_page_bytes: Option<usize>,
     /// Show nothing but errors
     #[arg(short, long, global = true, help_heading = "Display")]
@@ -125,21 +123,22 @@ impl Global {
 
     /// What the flags say about the connection.
     pub(super) fn connection(&self) -> Connection {
-        let mut typed = Connection::default();
-        typed.base_url = self.base_url.clone();
-        typed.api_key = self.api_key_file.clone().map(ApiKey::File);
         let origin = |path: &PathBuf| format!("the file {} (--api-key-file)", path.display());
-        typed.api_key_origin = self.api_key_file.as_ref().map(origin);
-        typed.ca_cert = self.ca_cert.clone();
-        typed.allow_http = self.allow_http.then_some(true);
-        typed.concurrency = self.concurrency;
-        typed.rate_limit = self.rate_limit;
-        typed.timeout = self.timeout;
-        typed.connect_timeout = self.connect_timeout;
-        typed.max_retries = self.max_retries;
-        typed.retry_for = self.retry_for;
-        typed.max_page_bytes = self.max_page_bytes;
-        typed
+        Connection {
+            base_url: self.base_url.clone(),
+            api_key: self.api_key_file.clone().map(ApiKey::File),
+            api_key_origin: self.api_key_file.as_ref().map(origin),
+            ca_cert: self.ca_cert.clone(),
+            allow_http: self.allow_http.then_some(true),
+            concurrency: self.concurrency,
+            rate_limit: self.rate_limit,
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            max_retries: self.max_retries,
+            retry_for: self.retry_for,
+            max_page_bytes: self.max_page_bytes,
+            ..Connection::default()
+        }
     }
 
     /// What standard error shows; starts logging, of what happens too where that is the output.

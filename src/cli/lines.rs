@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use overmind_export::{Error, text::line};
+use crate::{Error, text::line};
 
 /// Lines, each of which is harmless.
 #[derive(Debug, Clone, Default)]

@@ -22,15 +22,16 @@ mod verify;
 use std::{
     fs::File,
     io::{self, Write},
+    process::ExitCode,
     thread,
     time::Duration,
 };
 
+use crate::{Error, Result, config::values, error::panics, text::harmless_json};
 use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
 };
-use overmind_export::{Error, Result, parse, text::harmless_json};
 use tokio::runtime::{Builder, Runtime};
 
 use self::lines::Lines;
@@ -63,7 +64,7 @@ Exit codes: 0 done · 1 diff found differences · 2 usage · 65 the data is not 
 /// `overmind-export demo` shows it without an account.
 #[derive(Debug, Parser)]
 #[command(version, styles = STYLES, after_long_help = AFTER, max_term_width = 100)]
-pub(crate) struct Arguments {
+struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
@@ -84,8 +85,32 @@ enum Command {
     Completions(completions::Completions),
 }
 
+/// Runs the command with the arguments of this process, as the program `overmind-export` does. A result becomes
+/// a message, a hint and an exit code.
+pub fn main() -> ExitCode {
+    let ended = panics::boundary(|| run(Arguments::parse()));
+    let (code, report) = match ended {
+        Ok(code) => (code, String::new()),
+        // Whoever read standard output has had enough: an end, not a failure.
+        Err(Error::OutputClosed) => (0, String::new()),
+        Err(error) => (error.exit_code(), error.report().to_string()),
+    };
+    let mut stderr = anstream::stderr().lock();
+    // Nobody is left to tell if standard error is gone.
+    drop(stderr.write_all(report.as_bytes()));
+    // What the report says already is not repeated, unless there is a backtrace to it; and a limit of
+    // the machine is no bug, though a library panics when it meets one.
+    let told = |seen: &panics::Panic| report.contains(&seen.place) && !seen.text.contains('\n');
+    let mut all = panics::seen();
+    all.dedup_by(|a, b| a.place == b.place);
+    for seen in all.iter().filter(|seen| code != 74 && !told(seen)) {
+        drop(writeln!(stderr, "warning: {}\n  hint: this is a bug: please report it", seen.text));
+    }
+    ExitCode::from(code)
+}
+
 /// Runs a subcommand; gives the exit code of one that ended as it should.
-pub(crate) fn run(arguments: Arguments) -> Result<u8> {
+fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     signals::outlive_file_size_limit()?;
     // Nobody watches a schedule: what it does is for a log.

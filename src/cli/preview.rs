@@ -2,18 +2,18 @@
 
 use std::io;
 
-use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
-use clap::Args;
-use futures::TryStreamExt;
-use overmind_export::{
+use crate::{
     Batches, Client, Column, Encoding, Error, Format, Location, Query, ReadOptions, Result, Row,
     Sink, StreamOptions, arrow_schema::SchemaRef, schema, text::harmless_json, write_pages,
 };
+use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
+use clap::Args;
+use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{
-    bound::Bound, global::Global, lines::Lines, parse, query::Filters, storage::Storage,
-    table::Text,
+    bound::Bound, global::Global, lines::Lines, query::Filters, storage::Storage, table::Text,
+    values,
 };
 
 /// Print the first rows of a dataset, or of an export
@@ -26,7 +26,7 @@ pub(super) struct Preview {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
     /// Only these columns
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = parse::value::<Column>)]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>)]
     columns: Vec<Column>,
     /// Print one JSON object a line, whole, instead of a table
     #[arg(long)]
@@ -47,7 +47,7 @@ enum Source {
 
 /// An id is a dataset; what looks like a path, or is one, is an export.
 fn source(text: &str) -> Result<Source, String> {
-    match parse::id(text) {
+    match values::id(text) {
         Ok(id) => Ok(Source::Dataset(id)),
         Err(_) if text.contains(['/', '.']) || std::path::Path::new(text).exists() => {
             Ok(Source::Export(text.to_owned()))

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
-use overmind_export::{
+use crate::{
     Client, Progress,
     text::{harmless_json, line},
 };
+use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use super::lines::Lines;

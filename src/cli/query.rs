@@ -1,16 +1,16 @@
 //! The filters, under the API's own names.
 
+use crate::{Query, Source};
 use clap::Args;
-use overmind_export::{Query, Source};
 use uuid::Uuid;
 
-use super::parse;
+use super::values;
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Filters (they select the dataset, not its rows)")]
 pub(super) struct Filters {
     /// Only a dataset of this agent
-    #[arg(long, value_name = "UUID", value_parser = parse::id)]
+    #[arg(long, value_name = "UUID", value_parser = values::id)]
     agent: Option<Uuid>,
     /// Only a dataset that this model generated
     #[arg(long, value_name = "MODEL")]
@@ -22,16 +22,16 @@ pub(super) struct Filters {
     #[arg(long, value_name = "TERM")]
     search: Option<String>,
     /// Only a dataset from this source: seed, synthetic, augmented or production
-    #[arg(long, value_parser = parse::value::<Source>)]
+    #[arg(long, value_parser = values::value::<Source>)]
     source: Option<Source>,
     /// Only this version
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse::whole::<i64>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::whole::<i64>)]
     version: Option<i64>,
     /// Only this version or later ones
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse::whole::<i64>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::whole::<i64>)]
     version_min: Option<i64>,
     /// Only this version or earlier ones
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse::whole::<i64>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::whole::<i64>)]
     version_max: Option<i64>,
 }
 

@@ -2,15 +2,15 @@
 
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use clap::Args;
 #[cfg(unix)]
-use overmind_export::schedule::reap_orphans;
-use overmind_export::{
+use crate::schedule::reap_orphans;
+use crate::{
     Client, Clock, Error, Job, Result, RunOptions, Stop, SystemClock,
     chrono::{DateTime, SecondsFormat, TimeDelta, Utc},
     schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
     tasks::Worker,
 };
+use clap::Args;
 use serde::Serialize;
 use tokio::{
     sync::{Notify, mpsc},
@@ -19,10 +19,10 @@ use tokio::{
 
 use super::{
     global::Global,
-    parse,
     signals::{Signal, Signals},
     storage::Storage,
     table::Text,
+    values,
 };
 
 /// What runs has this long to end after a signal; the process is gone within ten seconds.
@@ -54,11 +54,11 @@ pub(super) struct Schedule {
     #[arg(long, requires = "list")]
     json: bool,
     /// Jobs side by side; they share the requests in flight
-    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = parse::positive)]
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive)]
     side_by_side: usize,
     /// Serve Prometheus metrics at /metrics, and /healthz, on this address; a port alone is one of this
     /// machine only
-    #[arg(long, value_name = "ADDR", value_parser = parse::address)]
+    #[arg(long, value_name = "ADDR", value_parser = values::address)]
     metrics: Option<SocketAddr>,
     #[command(flatten)]
     storage: Storage,

@@ -3,7 +3,7 @@
 #[cfg(unix)]
 use std::sync::{Arc, atomic::AtomicBool};
 
-use overmind_export::{Error, Result};
+use crate::{Error, Result};
 #[cfg(unix)]
 use tokio::signal::unix;
 

@@ -5,22 +5,22 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use clap::Args;
-use indicatif::{HumanBytes, HumanCount};
-use overmind_export::{
+use crate::{
     Config, Error, Event, Failure, Fate, Job, JobResult, Result, RunOptions, SnapshotResult,
     Status, Stop, StorageOptions, Verdict, plan_retention, run_jobs, text::line,
 };
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::{
     global::Global,
     lines::Lines,
-    parse,
     progress::{Screen, Shown},
     signals::{Stopped, stopped},
     storage::Storage,
     table::Text,
+    values,
 };
 
 /// Take snapshots, once and now: all jobs of the configuration file, or those that are named
@@ -35,7 +35,7 @@ pub(super) struct Snapshot {
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     /// Jobs to run side by side; they share one limit of requests
-    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = parse::positive)]
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive)]
     side_by_side: usize,
     /// Show what retention would remove now, and why the others stay; run and remove nothing
     #[arg(long)]
@@ -63,11 +63,13 @@ impl Snapshot {
             return self.show_retention(&jobs, &storage);
         }
         let client = global.client_of(Some(&config))?;
-        let mut options = RunOptions::default();
-        options.jobs = self.side_by_side;
-        options.storage = storage;
         let running = Running::new(screen);
-        options.observer = Some(running.observer());
+        let options = RunOptions {
+            jobs: self.side_by_side,
+            storage,
+            observer: Some(running.observer()),
+            ..RunOptions::default()
+        };
         let stop = Stop::default();
         let results = super::block_on(async {
             let asked = stop.clone();
@@ -150,7 +152,7 @@ impl Running {
         Self { screen: screen.clone(), shown: Arc::default() }
     }
 
-    pub(super) fn observer(self) -> overmind_export::Observer {
+    pub(super) fn observer(self) -> crate::Observer {
         Arc::new(move |event| {
             let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
@@ -166,7 +168,6 @@ impl Running {
                     }
                     self.tell(result);
                 }
-                _ => {}
             }
         })
     }

@@ -1,8 +1,8 @@
 //! `snapshots`: what is there, read from the roots; asks the API for nothing.
 
+use crate::{ListedSnapshot, Result, list_snapshots};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
-use overmind_export::{ListedSnapshot, Result, list_snapshots};
 
 use super::{
     global::Global,

@@ -1,7 +1,7 @@
 //! `--storage-option`: what every subcommand takes that reads or writes places.
 
+use crate::{Config, Error, Location, Result, StorageOptions};
 use clap::Args;
-use overmind_export::{Config, Error, Location, Result, StorageOptions};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::global::Global;

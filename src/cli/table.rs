@@ -1,10 +1,10 @@
 //! Tables that fit the terminal, of text that cannot harm it.
 
+use crate::text::{harmless, line};
 use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::NOTHING,
 };
 use console::Term;
-use overmind_export::text::{harmless, line};
 
 use super::lines::Lines;
 

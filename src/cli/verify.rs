@@ -1,8 +1,8 @@
 //! `verify`: is an export still what it was when it was written?
 
+use crate::{Check, Error, Result, Verification, verify_with};
 use clap::Args;
 use indicatif::HumanCount;
-use overmind_export::{Check, Error, Result, Verification, verify_with};
 
 use super::{bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage};
 

@@ -23,10 +23,11 @@ use super::{
 use crate::{
     error::{Cause, Error, Result},
     files::read_input,
-    proxies,
+    net::{
+        proxies, tls,
+        urls::{is_loopback, quotable},
+    },
     throttle::{Concurrency, Rate, Throttle},
-    tls,
-    urls::{is_loopback, quotable},
 };
 
 /// Where the API lives unless told otherwise.

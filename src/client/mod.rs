@@ -4,6 +4,7 @@
 //! nowhere else: links in answers are read for facts and never followed.
 
 mod api_error;
+pub(crate) mod budget;
 mod builder;
 mod coding;
 mod connection;
@@ -25,7 +26,6 @@ use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
-pub(crate) use self::builder::KEY_VARIABLES;
 pub use self::{
     api_error::ApiError,
     builder::ClientBuilder,
@@ -41,10 +41,11 @@ use self::{
     retry::{Patience, Request, RetryPolicy},
     transport::Transport,
 };
+pub(crate) use self::{builder::KEY_VARIABLES, page::compact};
 use crate::{
-    budget::Room,
+    client::budget::Room,
     error::{Error, Result},
-    proxies::ProxySource,
+    net::proxies::ProxySource,
     throttle::{Permit, Throttle},
 };
 

@@ -3,6 +3,7 @@
 //! A [`Page`] keeps the body that came over the wire and says where in it each value lies, so that
 //! a value is copied once: from there to where it is written. Never changes a token.
 
+pub(crate) mod compact;
 mod error;
 mod located;
 pub(super) mod number;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 pub use self::error::PageError;
 use self::located::{Decoded, Span, Text};
 use super::link;
-use crate::{budget::Hold, compact::compact};
+use crate::client::{budget::Hold, compact::compact};
 
 /// Rows whose ids, 16 bytes each, a file can hold: its offsets have 63 bits.
 pub(super) const MAX_COUNT: u64 = i64::MAX as u64 / 16;

@@ -26,9 +26,9 @@ use super::{
     transport::{Failure, Reply},
 };
 use crate::{
-    budget::Room,
+    client::budget::Room,
     error::{Error, Result, harmless},
-    proxies::ProxySource,
+    net::proxies::ProxySource,
     tasks,
     throttle::{Outcome, Permit, PushBack},
 };

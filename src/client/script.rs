@@ -17,7 +17,7 @@ use super::{
     transport::{Failure, Reply, Transport},
 };
 use crate::{
-    budget::Room,
+    client::budget::Room,
     throttle::{Concurrency, Throttle},
 };
 

@@ -11,7 +11,10 @@ use tokio::{
 use url::Url;
 
 use super::coding::{Coding, Decoder, STEP, Unfit};
-use crate::{budget::Room, proxies::ProxySource, tls};
+use crate::{
+    client::budget::Room,
+    net::{proxies::ProxySource, tls},
+};
 
 /// What is read of the body of an answer that is an error: enough for what the API says, and not for
 /// what floods a log.

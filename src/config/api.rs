@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::section::{Item, Result, Section};
 use crate::{
     client::{ApiKey, Connection},
-    parse,
+    config::values,
     throttle::{Concurrency, InFlight},
 };
 
@@ -27,11 +27,11 @@ pub(super) fn read(
         ca_cert: section.read("ca_cert", path)?,
         allow_http: section.read("allow_http", Item::flag)?,
         concurrency: section.take("concurrency").map(|item| concurrency(&item)).transpose()?,
-        rate_limit: section.read("rate_limit", |item| item.parse(parse::rate))?,
-        timeout: section.read("timeout", |item| item.parse(parse::timeout))?,
-        connect_timeout: section.read("connect_timeout", |item| item.parse(parse::timeout))?,
+        rate_limit: section.read("rate_limit", |item| item.parse(values::rate))?,
+        timeout: section.read("timeout", |item| item.parse(values::timeout))?,
+        connect_timeout: section.read("connect_timeout", |item| item.parse(values::timeout))?,
         max_retries: section.read("max_retries", Item::integer)?,
-        retry_for: section.read("retry_for", |item| item.parse(parse::duration))?,
+        retry_for: section.read("retry_for", |item| item.parse(values::duration))?,
         ..Connection::default()
     };
     section.finish()?;

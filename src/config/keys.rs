@@ -12,8 +12,8 @@ use super::{
 use crate::{
     batch::Column,
     client::Source,
+    config::values,
     location::StorageOptions,
-    parse,
     sink::{Compression, Format},
 };
 
@@ -59,7 +59,7 @@ pub(super) enum Select {
 impl Keys {
     /// Takes every key of a job but its name.
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let id = |item: &Item<'_>| item.parse(parse::id);
+        let id = |item: &Item<'_>| item.parse(values::id);
         let text = |item: &Item<'_>| item.text().map(str::to_owned);
         let keys = Self {
             dataset: section.read("dataset", id)?,
@@ -68,15 +68,15 @@ impl Keys {
             agent: section.read("agent", id)?,
             generator_model: section.read("generator_model", text)?,
             search: section.read("search", text)?,
-            source: section.read("source", |item| item.parse(parse::value))?,
+            source: section.read("source", |item| item.parse(values::value))?,
             version: section.read("version", Item::integer)?,
             version_min: section.read("version_min", Item::integer)?,
             version_max: section.read("version_max", Item::integer)?,
             ordering: section.read("ordering", text)?,
             root: section.read("root", text)?,
             storage: section.read("storage", storage)?,
-            format: section.read("format", |item| item.parse(parse::value))?,
-            compression: section.read("compression", |item| item.parse(parse::value))?,
+            format: section.read("format", |item| item.parse(values::value))?,
+            compression: section.read("compression", |item| item.parse(values::value))?,
             columns: section.read("columns", columns)?,
             page_size: section.read("page_size", positive)?,
             rows_per_file: section.read("rows_per_file", positive)?,
@@ -84,7 +84,7 @@ impl Keys {
             temp_dir: section.read("temp_dir", |item| item.text().map(PathBuf::from))?,
             unchanged: section.read("unchanged", |item| item.parse(unchanged))?,
             keep: section.read("keep", keep)?,
-            schedule: section.read("schedule", |item| item.parse(parse::value))?,
+            schedule: section.read("schedule", |item| item.parse(values::value))?,
             timezone: section.read("timezone", |item| item.parse(timezone))?,
             catch_up: section.read("catch_up", Item::flag)?,
             jitter: section.read("jitter", |item| item.parse(jitter))?,
@@ -169,7 +169,7 @@ fn timezone(text: &str) -> Result<Tz, String> {
 /// No jitter reaches the next run, and beyond a day a month was mistaken for a minute.
 fn jitter(text: &str) -> Result<Duration, String> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    match parse::duration(text)? {
+    match values::duration(text)? {
         long if long > DAY => {
             Err("it is at most a day: 10m is ten minutes, 10M ten months".to_owned())
         }
@@ -178,7 +178,7 @@ fn jitter(text: &str) -> Result<Duration, String> {
 }
 
 fn columns(item: &Item<'_>) -> Result<Vec<Column>> {
-    let columns = item.texts()?.into_iter().map(|name| parse::value(&name));
+    let columns = item.texts()?.into_iter().map(|name| values::value(&name));
     columns.collect::<Result<_, String>>().map_err(|why| item.wrong(why))
 }
 

@@ -10,6 +10,7 @@ mod keys;
 mod section;
 #[cfg(test)]
 mod tests;
+pub(crate) mod values;
 
 use std::{
     env, io,

@@ -22,7 +22,7 @@ use super::handler::Handler;
 use super::stats::{Ledger, Stats};
 use crate::{
     clock,
-    connections::{Busy, Connections},
+    net::connections::{Busy, Connections},
 };
 
 /// Far more than a client opens; of more, the oldest idle one gives way.

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     files::{Folder, Kind},
-    manifest::{MANIFEST, Manifest, Part, SUCCESS},
+    record::manifest::{MANIFEST, Manifest, Part, SUCCESS},
 };
 
 #[derive(Debug)]
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
     use crate::{
         client::Query,
-        manifest::{Completeness, Tool},
+        record::manifest::{Completeness, Tool},
         sink::Format,
     };
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     files::{Folder, Kind},
-    manifest::Manifest,
+    record::manifest::Manifest,
 };
 
 #[derive(Debug)]

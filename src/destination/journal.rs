@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, Result},
     files::Folder,
-    manifest::Part,
+    record::manifest::Part,
 };
 
 /// What must be the same for a run to be continued.

@@ -39,7 +39,7 @@ use crate::{
     error::{Error, Result, causes},
     files::Folder,
     location::{Location, Target},
-    manifest::{Manifest, Part},
+    record::manifest::{Manifest, Part},
 };
 
 /// Where an export is to go, and how.

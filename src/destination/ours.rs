@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     files::{Folder, Kind, Status, kind, read_bounded},
     location::Location,
-    manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
+    record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
 /// Links that are followed one after another, as many as Linux follows.

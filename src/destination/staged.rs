@@ -18,8 +18,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     files::{Folder, Kind, Status},
-    manifest::{Manifest, is_desktop_file},
     proof::Digest,
+    record::manifest::{Manifest, is_desktop_file},
 };
 
 const LOCK: &str = "lock";

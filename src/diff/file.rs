@@ -9,8 +9,8 @@ use super::{Diff, Difference, DifferenceRow};
 use crate::{
     destination::{Destination, PartFile},
     error::{Error, Result},
+    export::plan,
     location::{StorageOptions, Target},
-    plan,
     sink::{HOLDS_JSON, Sink},
 };
 

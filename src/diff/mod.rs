@@ -42,7 +42,7 @@ use crate::{
     batch::Column,
     error::{Error, Result},
     location::Location,
-    read::ReadOptions,
+    readback::ReadOptions,
 };
 
 /// The column by which rows of two exports are told to be the same row.

@@ -11,7 +11,7 @@ use twox_hash::{XxHash3_64, XxHash3_128};
 use super::table::{COMPARED, Entry, NO_KEY};
 use crate::{
     batch::Column,
-    compact::compact,
+    client::compact::compact,
     error::{Error, Result},
     location::Location,
 };

@@ -21,11 +21,13 @@ use crate::{
     batch::Column,
     destination::sidecar_name,
     error::{Error, Result},
-    facts::digest,
     location::Location,
-    manifest::{MANIFEST, Manifest, Part, SUCCESS},
     proof::Digest,
-    read::{self, ReadOptions},
+    readback::{self, ReadOptions},
+    record::{
+        facts::digest,
+        manifest::{MANIFEST, Manifest, Part, SUCCESS},
+    },
 };
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Side {
         options: ReadOptions,
     ) -> Result<Self> {
         let is_directory = match place.as_local() {
-            Some(_) => !read::is_single_file(place)?,
+            Some(_) => !readback::is_single_file(place)?,
             None => place.is_directory()?,
         };
         if !is_directory && !place.is_file()? && place.as_local().is_none() {
@@ -107,7 +109,7 @@ impl Side {
         if let Some(manifest) = Manifest::load(&place.sibling(&sidecar_name(&place.name())))? {
             return Self::listed(place, manifest, stop, options, |_| place.clone());
         }
-        let mut reader = read::open(place, &options)?;
+        let mut reader = readback::open(place, &options)?;
         reader.require_export(place)?;
         let recorded = reader.facts.map(|facts| Recorded {
             first_row: facts.first_row,
@@ -117,7 +119,7 @@ impl Side {
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
-            (None, None) => read::count_lines(place, || go_on(&stop))?,
+            (None, None) => readback::count_lines(place, || go_on(&stop))?,
         };
         let columns = match reader.schema {
             Some(schema) => {
@@ -186,7 +188,7 @@ impl Side {
     ) -> Result<()> {
         for DataFile { place, recorded } in &self.files {
             let (mut rows, mut sum) = (0, Digest::default());
-            let reader = read::open(place, &self.options)?;
+            let reader = readback::open(place, &self.options)?;
             reader.require_export(place)?;
             for batch in reader.batches {
                 let batch = batch?;

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use crate::read::ReadOptions;
+use crate::readback::ReadOptions;
 
 use super::{table::Entry, *};
 

@@ -9,6 +9,8 @@
 
 mod handover;
 mod into_sink;
+pub(crate) mod plan;
+pub(crate) mod progress;
 mod room;
 mod writer;
 
@@ -22,10 +24,14 @@ use serde::Serialize;
 use tokio::{select, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use self::into_sink::write_pages;
 use self::{
     handover::{HANDOVER, pump},
     writer::Writer,
+};
+pub use self::{
+    into_sink::write_pages,
+    plan::{ExportOptions, ExportPlan},
+    progress::Progress,
 };
 use crate::{
     client::{Client, Page},
@@ -33,11 +39,9 @@ use crate::{
     destination::{Destination, Header, Kept},
     error::{Error, Result},
     location::Target,
-    manifest::{Completeness, Manifest, Tool},
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions},
-    plan::{ExportOptions, ExportPlan},
-    progress::Progress,
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
+    record::manifest::{Completeness, Manifest, Tool},
     tasks::{self, Worker, stopped},
 };
 

@@ -13,12 +13,13 @@ use crate::{
     client::Page,
     destination::{Destination, Kept, PartFile},
     error::{Error, Result},
-    facts::digest,
+    export::{
+        plan::{BYTES_PER_FILE, ExportPlan},
+        progress::Progress,
+    },
     location::Target,
-    manifest::Part,
-    plan::{BYTES_PER_FILE, ExportPlan},
-    progress::Progress,
     proof::Digest,
+    record::{facts::digest, manifest::Part},
     sink::{Format, Sink},
 };
 

@@ -31,7 +31,7 @@ pub(crate) use self::remote::{
 pub use self::{options::StorageOptions, target::Target};
 use crate::{
     error::{Error, Result},
-    urls::quotable,
+    net::urls::quotable,
 };
 
 /// Schemes of the stores that are known.

@@ -10,7 +10,7 @@ use url::Url;
 use super::{Opened, StorageOptions};
 use crate::{
     error::{Error, Result},
-    urls::quotable,
+    net::urls::quotable,
 };
 
 /// Has no value, so that nothing that holds one can be made.

@@ -16,8 +16,10 @@ use uuid::Uuid;
 
 use super::options::StreamOptions;
 use crate::{
-    budget::{Budget, Room},
-    client::{Client, Endpoint, Page, Query},
+    client::{
+        Client, Endpoint, Page, Query,
+        budget::{Budget, Room},
+    },
     error::Result,
     throttle::Permit,
 };

@@ -23,8 +23,10 @@ use url::Url;
 
 use super::*;
 use crate::{
-    budget::Room,
-    client::transport::{Failure, Reply, Transport, make_room},
+    client::{
+        budget::Room,
+        transport::{Failure, Reply, Transport, make_room},
+    },
     throttle::Throttle,
 };
 

@@ -18,7 +18,7 @@ use tokio::{
 use super::metrics::Metrics;
 use crate::{
     clock,
-    connections::{Busy, Connections},
+    net::connections::{Busy, Connections},
 };
 
 /// Enough for every scraper; of more, the oldest idle one gives way.

@@ -12,10 +12,7 @@ use std::{
     thread,
 };
 
-use crate::{
-    error::{Error, Result},
-    panics::message,
-};
+use crate::error::{Error, Result, panics::message};
 
 /// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
 /// Arrow batch of 4 MiB, so that every thread has one and half of them the next.

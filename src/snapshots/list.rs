@@ -7,7 +7,7 @@ use super::{
     Status, Verdict, history, prune,
     series::{Series, State, bytes_of},
 };
-use crate::{config::Job, error::Result, location::StorageOptions, stamp::Stamp};
+use crate::{config::Job, error::Result, location::StorageOptions, record::stamp::Stamp};
 
 /// A snapshot as the list shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -36,8 +36,8 @@ use crate::{
     client::Client,
     clock::{Clock, SystemClock},
     config::Job,
+    export::progress::Progress,
     location::StorageOptions,
-    progress::Progress,
 };
 
 /// How jobs are run.

@@ -2,7 +2,7 @@
 
 use crate::{destination::cannot_create, error::Result, location::Location};
 #[cfg(unix)]
-use crate::{error::Error, stamp::Stamp};
+use crate::{error::Error, record::stamp::Stamp};
 
 /// The lock of a job's folder.
 #[cfg(unix)]

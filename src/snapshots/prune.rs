@@ -9,7 +9,11 @@ use super::{
     Stop, retention,
     series::{Entry, Series, State},
 };
-use crate::{config::Job, error::Result, manifest::Manifest, stamp::Stamp};
+use crate::{
+    config::Job,
+    error::Result,
+    record::{manifest::Manifest, stamp::Stamp},
+};
 
 /// What retention does with a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

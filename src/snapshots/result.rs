@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, causes, harmless},
-    stamp::Stamp,
+    record::stamp::Stamp,
 };
 
 /// What a run of a job came to.

@@ -16,11 +16,15 @@ use crate::{
     config::{Job, Selection, Unchanged},
     destination::PlaceLock,
     error::{Error, Result, causes},
-    export::{Export, blocking},
+    export::{
+        Export, blocking,
+        plan::{ExportOptions, ExportPlan},
+    },
     location::Location,
-    manifest::{Listed, Manifest, SnapshotOf},
-    plan::{ExportOptions, ExportPlan},
-    stamp::Stamp,
+    record::{
+        manifest::{Listed, Manifest, SnapshotOf},
+        stamp::Stamp,
+    },
 };
 
 /// How far in the future a snapshot may be: time zones and clocks that are a little off do not reach it.

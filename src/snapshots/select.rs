@@ -8,7 +8,7 @@ use crate::{
     client::{Client, DatasetInfo, Query},
     config::{DatasetName, Job, Selection, Unchanged},
     error::{Error, Result},
-    manifest::Listed,
+    record::manifest::Listed,
 };
 
 /// A dataset that a job takes.

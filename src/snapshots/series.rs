@@ -23,8 +23,10 @@ use crate::{
     error::{Error, Result},
     files::read_here,
     location::{Location, PlaceEntry},
-    manifest::{MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
-    stamp::Stamp,
+    record::{
+        manifest::{MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
+        stamp::Stamp,
+    },
 };
 
 /// The link to the newest snapshot, where links are known.

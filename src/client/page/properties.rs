@@ -54,7 +54,7 @@ fn assert_scanned_as_parsed(body: &str) -> bool {
     );
     assert_eq!(scanned.rows, parsed.rows);
     let spaces = serde_json::from_str::<&RawValue>(body).unwrap().get() != body
-        || crate::compact::compact(body) != body;
+        || crate::client::compact::compact(body) != body;
     assert_eq!(scanned.compact, !spaces);
     true
 }
@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn a_valid_page_is_a_page(body in page()) {
         prop_assert!(assert_scanned_as_parsed(&body));
-        prop_assert!(assert_scanned_as_parsed(&crate::compact::compact(&body)));
+        prop_assert!(assert_scanned_as_parsed(&crate::client::compact::compact(&body)));
         prop_assert!(decode(body.into_bytes()).is_ok());
     }
 

@@ -14,8 +14,8 @@ use crate::{
     destination::{Header, Interrupted, Kept, examine},
     error::{Error, Result},
     location::Remote,
-    manifest::{Part, is_part_name},
     proof::Digest,
+    record::manifest::{Part, is_part_name},
 };
 
 /// What the store called the bytes of parts, by the parts' names.

@@ -6,7 +6,7 @@ use super::{kept::HEADER, seen::SUPERSEDED};
 use crate::{
     error::{Error, Result},
     location::Remote,
-    manifest::is_part_name,
+    record::manifest::is_part_name,
 };
 
 /// The mark of a snapshot that is being removed.

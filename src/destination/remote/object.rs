@@ -20,7 +20,7 @@ use crate::{
     destination::{PartFile, sidecar_name, tidied},
     error::{Error, Result},
     location::{Location, Remote, version},
-    manifest::Manifest,
+    record::manifest::Manifest,
 };
 
 /// What to do when the object could not be made to appear.

@@ -35,7 +35,7 @@ use crate::{
     destination::{CONTROL, Header, Kept, PartFile, tidied},
     error::{Error, Result},
     location::{Listing, Location, Remote},
-    manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
+    record::manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
 };
 
 /// What to do when the manifest could not be put.

@@ -8,7 +8,7 @@ use crate::{
     destination::CONTROL,
     error::{Error, Result},
     location::{Listing, Location, Remote},
-    manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
+    record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
 /// Names what goes away once the new manifest is there.

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use object_store::Error as StoreError;
 
 use super::Store;
-use crate::tls;
+use crate::net::tls;
 
 pub(crate) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
                                       endpoint=…), the region and the network";

@@ -25,7 +25,7 @@ pub(crate) use self::{
 use super::{Opened, PlaceEntry, StorageOptions};
 use crate::{
     error::{Error, Result, human},
-    urls::quotable,
+    net::urls::quotable,
 };
 
 /// How long the first request of a run may take, its retries included.

@@ -20,8 +20,7 @@ use tokio::{
 
 use crate::{
     clock,
-    error::{Error, Result},
-    panics,
+    error::{Error, Result, panics},
 };
 
 static RUNTIME: OnceLock<io::Result<Handle>> = OnceLock::new();

@@ -21,8 +21,7 @@ use url::Url;
 use crate::{
     error::{Cause, Error, Result},
     location::StorageOptions,
-    proxies, tls,
-    urls::is_loopback,
+    net::{proxies, tls, urls::is_loopback},
 };
 
 /// How often one request is sent again after a 5xx, a 429 or a broken connection.

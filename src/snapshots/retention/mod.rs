@@ -12,7 +12,7 @@ use std::fmt;
 use chrono::{Datelike, NaiveDate};
 use chrono_tz::Tz;
 
-use crate::{config::Keep, stamp::Stamp};
+use crate::{config::Keep, record::stamp::Stamp};
 
 /// Why a snapshot stays.
 #[derive(Debug, Clone, PartialEq, Eq)]

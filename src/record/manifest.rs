@@ -13,8 +13,8 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::Location,
+    record::stamp::Stamp,
     sink::Format,
-    stamp::Stamp,
 };
 
 /// The manifest's name in a directory.

@@ -17,7 +17,7 @@ use arrow_ipc::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{sink::METADATA_KEY, verify::verify};
+use crate::{readback::verify::verify, sink::METADATA_KEY};
 
 fn options(max_value_bytes: usize) -> ReadOptions {
     ReadOptions { max_value_bytes, ..ReadOptions::default() }
@@ -187,7 +187,7 @@ fn exported(format: Format) -> Vec<u8> {
     let facts = serde_json::json!({
         "tool": "overmind-export", "dataset": uuid::Uuid::nil(), "query": {},
         "completeness": "proven", "count": rows, "first_row": 0, "rows": rows,
-        "digest": crate::facts::digest(&batch, 0).unwrap().to_string(),
+        "digest": crate::record::facts::digest(&batch, 0).unwrap().to_string(),
     });
     let encoding = Encoding::new(format, crate::sink::Compression::None).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -16,13 +16,15 @@ use crate::{
     client::Query,
     destination::Wanted,
     error::{Error, Result},
-    facts::Facts,
     location::{Location, StorageOptions, Target},
-    manifest::{Completeness, SnapshotOf},
+    net::urls::quotable,
     paginator::{PageRange, StreamOptions},
     proof::Digest,
+    record::{
+        facts::Facts,
+        manifest::{Completeness, SnapshotOf},
+    },
     sink::{Compression, Encoding, Format},
-    urls::quotable,
 };
 
 /// Rows in a part of a directory, unless told otherwise.

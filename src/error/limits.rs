@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, io, path::Path};
 
-use crate::{error::Error, panics};
+use crate::error::{Error, panics};
 
 /// What a panic of tokio says that cannot start a thread; it has no error for that.
 const NO_THREAD: &str = "OS can't spawn worker thread";

@@ -5,11 +5,13 @@
 //! asked for are decoded.
 
 mod arrow;
+pub(crate) mod batches;
 mod json_lines;
 mod pages;
 mod parquet;
 #[cfg(test)]
 mod tests;
+pub(crate) mod verify;
 mod window;
 
 use std::{
@@ -22,12 +24,16 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
 pub(crate) use self::json_lines::count_lines;
+pub use self::{
+    batches::Batches,
+    verify::{Check, Verification, verify, verify_with},
+};
 use crate::{
     batch::Column,
     error::{Cause, Error, Result},
-    facts::Facts,
     files::require_regular,
     location::Location,
+    record::facts::Facts,
     sink::{Encoding, Format},
 };
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A value that the library knows how to read; its own text would say again what clap says already.
-pub fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+pub(crate) fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error| match error {
         Error::Invalid { why, .. } => why,
         error => error.to_string(),
@@ -24,24 +24,24 @@ pub fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 }
 
 /// An id. The parser's own account counts characters, which helps nobody who pasted a name.
-pub fn id(text: &str) -> Result<Uuid, String> {
+pub(crate) fn id(text: &str) -> Result<Uuid, String> {
     let why = "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
     text.trim().parse().map_err(|_| why.to_owned())
 }
 
 /// `auto`, or a number.
-pub fn concurrency(text: &str) -> Result<Concurrency, String> {
+pub(crate) fn concurrency(text: &str) -> Result<Concurrency, String> {
     text.parse().map_err(|_| format!("give auto or a number from 1 to {}", InFlight::MAX))
 }
 
 /// `20/s`, `600/min`.
-pub fn rate(text: &str) -> Result<Rate, String> {
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     let why = "give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s";
     text.parse().map_err(|_| why.to_owned())
 }
 
 /// `127.0.0.1:9464`, `[::1]:9464`; a bare port is one of this machine only.
-pub fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix(':').unwrap_or(text).parse();
     let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let why =
@@ -50,7 +50,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A whole number.
-pub fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: ParseIntError| {
         let why = match error.kind() {
             IntErrorKind::PosOverflow => "it is too large",
@@ -62,7 +62,7 @@ pub fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
 }
 
 /// A whole number above zero.
-pub fn positive(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match whole(text)? {
         0 => Err("it must be at least 1".to_owned()),
         number => Ok(number),
@@ -70,7 +70,7 @@ pub fn positive(text: &str) -> Result<usize, String> {
 }
 
 /// A duration in which something has to happen; see [`duration`].
-pub fn timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("nothing is done in no time at all".to_owned()),
         duration => Ok(duration),
@@ -78,7 +78,7 @@ pub fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// `50ms`, `10s`, `2min`, `1h 30m`; a bare number is seconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
     let parsed = match seconds {
         Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
@@ -88,7 +88,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `64MiB`, `500kB`; a bare number is bytes.
-pub fn bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor: usize = match unit.trim().to_ascii_lowercase().as_str() {

@@ -18,13 +18,17 @@ use crate::{
     batch::Column,
     destination::{CONTROL, examine, sidecar_name},
     error::{Error, Result},
-    facts::digest,
     location::Location,
-    manifest::{Completeness, MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
     proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
-    read::{self, ReadOptions, Reader},
+    readback::{self, ReadOptions, Reader},
+    record::{
+        facts::digest,
+        manifest::{
+            Completeness, MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name,
+        },
+        stamp::Stamp,
+    },
     sink::{self, Encoding, Format, Sealed},
-    stamp::Stamp,
 };
 
 /// What [`verify`] found.
@@ -109,7 +113,7 @@ pub fn verify(location: &Location) -> Result<Verification> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verification> {
-    let single = read::is_single_file(location)?;
+    let single = readback::is_single_file(location)?;
     if single && !location.is_file()? {
         return Err(nothing_there(location));
     }
@@ -288,7 +292,7 @@ impl Verifying {
             }
             return Ok(());
         }
-        let opened = read::open(location, &self.options);
+        let opened = readback::open(location, &self.options);
         let Some(mut reader) = self.found_damaged(opened)? else { return Ok(()) };
         let Some(facts) = reader.facts.take() else {
             return self.without_facts(location, &name, reader);
@@ -408,7 +412,7 @@ impl Verifying {
             // Nothing more is to be learnt from a decoder; of lines, how many there are.
             return Ok(());
         }
-        let opened = read::open(place, &self.options).and_then(|reader| {
+        let opened = readback::open(place, &self.options).and_then(|reader| {
             reader.require_export(place)?;
             Ok(reader)
         });

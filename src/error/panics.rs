@@ -19,11 +19,11 @@ static SEEN: Mutex<VecDeque<Panic>> = Mutex::new(VecDeque::new());
 
 /// A panic that was seen.
 #[derive(Debug, Clone)]
-pub struct Panic {
+pub(crate) struct Panic {
     /// File and line.
-    pub place: String,
+    pub(crate) place: String,
     /// The thread and what it said; with `RUST_BACKTRACE=1` the backtrace.
-    pub text: String,
+    pub(crate) text: String,
     message: String,
 }
 
@@ -31,7 +31,7 @@ pub struct Panic {
 ///
 /// # Errors
 /// Those of the program, and [`Error::panicked`].
-pub fn boundary<T>(program: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn boundary<T>(program: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::set_hook(Box::new(remember));
     match panic::catch_unwind(AssertUnwindSafe(program)) {
         Ok(result) => result,
@@ -40,7 +40,7 @@ pub fn boundary<T>(program: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// The panics that were seen on any thread, the oldest first.
-pub fn seen() -> Vec<Panic> {
+pub(crate) fn seen() -> Vec<Panic> {
     lock().iter().cloned().collect()
 }
 
@@ -96,9 +96,9 @@ mod tests {
         panic::set_hook(hook);
         assert_eq!(error.exit_code(), 70);
         let text = error.to_string();
-        let (before, after) = text.split_once("src/panics.rs:").unwrap_or_default();
+        let (before, after) = text.split_once("src/error/panics.rs:").unwrap_or_default();
         assert_eq!(before, "internal error: the command panicked at ", "{text}");
         assert!(after.ends_with(": boom 7"), "{text}");
-        assert!(seen().iter().any(|seen| seen.text.contains(" panicked at src/panics.rs:")));
+        assert!(seen().iter().any(|seen| seen.text.contains(" panicked at src/error/panics.rs:")));
     }
 }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::{
     client::Query,
     error::{Error, Result},
-    manifest::Completeness,
     proof::{Digest, RowHasher},
+    record::manifest::Completeness,
 };
 
 /// The facts in a file's own metadata, under the key `overmind_export`.

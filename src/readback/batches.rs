@@ -9,8 +9,8 @@ use arrow_array::RecordBatch;
 use crate::{
     error::{Error, Result},
     location::Location,
-    manifest::{MANIFEST, Manifest},
-    read::{self, ReadOptions, Reader},
+    readback::{self, ReadOptions, Reader},
+    record::manifest::{MANIFEST, Manifest},
 };
 
 /// The rows of an export as record batches, in the order of the export: at most 1,000 rows each, and no more
@@ -61,7 +61,7 @@ impl Batches {
     /// As [`open`](Self::open).
     pub fn open_with(location: &Location, options: &ReadOptions) -> Result<Self> {
         let options = options.clone();
-        if read::is_single_file(location)? {
+        if readback::is_single_file(location)? {
             let reader = Self::reader(location, &options)?;
             let rows = reader.facts.as_ref().map(|facts| facts.rows);
             return Ok(Self { files: VecDeque::new(), open: Some(reader), rows, options });
@@ -82,7 +82,7 @@ impl Batches {
     }
 
     fn reader(file: &Location, options: &ReadOptions) -> Result<Reader> {
-        let reader = read::open(file, options)?;
+        let reader = readback::open(file, options)?;
         reader.require_columns(file)?;
         Ok(reader)
     }

@@ -3,6 +3,9 @@
 //! An error says what was seen; its `source()` says what caused it and is never repeated in its own
 //! text. Nothing here prints, and nothing here ever holds a key: URLs are stored without credentials.
 
+pub(crate) mod limits;
+pub(crate) mod panics;
+
 use std::{
     borrow::Cow,
     error::Error as StdError,
@@ -13,7 +16,6 @@ use std::{
 
 use crate::{
     client::{ApiError, PageError},
-    limits,
     text::{self, plural},
 };
 

@@ -1,0 +1,6 @@
+//! What clients and servers share: TLS, proxies, URLs, and a server's connections. Knows no API.
+
+pub(crate) mod connections;
+pub(crate) mod proxies;
+pub(crate) mod tls;
+pub(crate) mod urls;
