@@ -96,8 +96,8 @@ mod throttle;
 
 pub use batch::{Column, schema};
 pub use client::{
-    ApiError, ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page,
-    PageError, Query, Row, Source,
+    ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page, Query, Row,
+    Source,
 };
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
@@ -105,7 +105,7 @@ pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,
 };
-pub use error::{Cause, Error, Report, Result};
+pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, write_pages};
 pub use location::{Location, StorageOptions, Target};
 pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};

@@ -11,12 +11,11 @@ use uuid::Uuid;
 
 use super::{
     Client, Query, Source,
-    api_error::Resource,
     link::{self, Link},
-    page::{MAX_COUNT, PageError, number},
+    page::{MAX_COUNT, number},
     retry::Request,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, PageError, Resource, Result};
 use crate::tasks::stopped;
 
 /// A dataset as the list shows it. Fields that the API leaves out are `None`.

@@ -4,7 +4,7 @@
 
 use url::form_urlencoded;
 
-use super::page::PageError;
+use crate::error::PageError;
 
 /// What `next` or `previous` holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -27,24 +27,22 @@ use url::Url;
 use uuid::Uuid;
 
 pub use self::{
-    api_error::ApiError,
     builder::ClientBuilder,
     connection::{ApiKey, Connection},
     datasets::DatasetInfo,
     meter::Meter,
-    page::{Datapoint, Page, PageError, Row},
+    page::{Datapoint, Page, Row},
     query::{Query, Source},
 };
+pub(crate) use self::{builder::KEY_VARIABLES, page::compact};
 use self::{
-    api_error::Resource,
     key::Key,
     retry::{Patience, Request, RetryPolicy},
     transport::Transport,
 };
-pub(crate) use self::{builder::KEY_VARIABLES, page::compact};
 use crate::{
     client::budget::Room,
-    error::{Error, Result},
+    error::{Error, Resource, Result},
     net::proxies::ProxySource,
     throttle::{Permit, Throttle},
 };

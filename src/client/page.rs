@@ -4,9 +4,9 @@
 //! a value is copied once: from there to where it is written. Never changes a token.
 
 pub(crate) mod compact;
-mod error;
 mod located;
 pub(super) mod number;
+mod refused;
 mod scan;
 mod tokens;
 mod wire;
@@ -17,10 +17,10 @@ use serde::{Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-pub use self::error::PageError;
 use self::located::{Decoded, Span, Text};
 use super::link;
 use crate::client::{budget::Hold, compact::compact};
+use crate::error::PageError;
 
 /// Rows whose ids, 16 bytes each, a file can hold: its offsets have 63 bits.
 pub(super) const MAX_COUNT: u64 = i64::MAX as u64 / 16;

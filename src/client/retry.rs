@@ -20,14 +20,12 @@ use url::Url;
 
 use super::{
     Inner,
-    api_error::{ApiError, Resource},
-    page::PageError,
     retry_after::retry_after,
     transport::{Failure, Reply},
 };
 use crate::{
     client::budget::Room,
-    error::{Error, Result, harmless},
+    error::{ApiError, Error, PageError, Resource, Result, harmless},
     net::proxies::ProxySource,
     tasks,
     throttle::{Outcome, Permit, PushBack},

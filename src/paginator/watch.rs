@@ -9,8 +9,8 @@ use super::{
     options::{Ids, StreamOptions},
 };
 use crate::{
-    client::{Page, PageError, Query},
-    error::{Error, Result},
+    client::{Page, Query},
+    error::{Error, PageError, Result},
     proof::{Field, OrderCheck, PageFacts, Proof, ProofError, Scope, Violation},
     tasks,
 };

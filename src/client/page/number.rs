@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::value::RawValue;
 
-use super::PageError;
+use crate::error::PageError;
 
 /// The words, longest first.
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];

@@ -6,7 +6,8 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Page, PageError, scan::scan, wire};
+use super::{Page, scan::scan, wire};
+use crate::error::PageError;
 
 const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
 

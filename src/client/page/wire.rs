@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    PageError,
     located::{Decoded, FIELDS, Located, Span, Text, Unknown},
     number,
 };
 use crate::client::link::Link;
+use crate::error::PageError;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {

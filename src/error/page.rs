@@ -1,7 +1,5 @@
 //! Why an answer is no page, in words for whoever asked for one.
 
-use crate::client::{key::Key, transport::Reply};
-
 /// Why an answer is not a page.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,45 +74,6 @@ impl PageError {
     /// Whether asking again is of no use.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Count { .. })
-    }
-
-    /// Something that does not even look like JSON, described by its beginning.
-    pub(crate) fn not_json(reply: &Reply, key: &Key) -> Option<Self> {
-        if let Some(coding) = &reply.coding {
-            return Some(Self::Coding { coding: key.redact(coding) });
-        }
-        if reply.is_json() {
-            return None;
-        }
-        let body = reply.body.trim_ascii_start();
-        let beginning = key.redact(&String::from_utf8_lossy(&body[..body.len().min(400)]));
-        let beginning = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
-        let beginning: String = beginning.chars().take(40).collect();
-        let beginning = beginning.trim_end().to_owned();
-        let content_type = match reply.content_type.as_str() {
-            "" => "an answer without a content type".to_owned(),
-            content_type => key.redact(content_type),
-        };
-        Some(Self::NotJson { content_type, beginning })
-    }
-
-    /// The same without the key, which a value that is quoted may hold.
-    pub(crate) fn redacted(mut self, key: &Key) -> Self {
-        match &mut self {
-            Self::NotJson { content_type: text, beginning: more }
-            | Self::Row { field: text, why: more, .. } => {
-                *text = key.redact(text);
-                *more = key.redact(more);
-            }
-            Self::NotAPage(text) | Self::Coding { coding: text } => *text = key.redact(text),
-            // A parser says where, and never what.
-            Self::Malformed { .. }
-            | Self::AnotherPage { .. }
-            | Self::Repeats { .. }
-            | Self::Count { .. }
-            | Self::TooLarge { .. } => {}
-        }
-        self
     }
 
     pub(crate) fn hint(&self) -> Option<&'static str> {

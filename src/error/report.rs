@@ -1,0 +1,112 @@
+//! The text of an error: its causes, the hint, and durations as people say them. Nothing in it steers a
+//! terminal.
+
+use std::{error::Error as StdError, fmt, iter, time::Duration};
+
+use super::Error;
+use crate::text;
+
+impl Error {
+    /// The error and its causes on one line, without the hint: for a log or a list.
+    ///
+    /// ```
+    /// assert_eq!(overmind_export::Error::NoKey.one_line(), "no API key");
+    /// ```
+    pub fn one_line(&self) -> String {
+        let texts = iter::once(self.to_string()).chain(causes(self));
+        harmless(&texts.collect::<Vec<_>>().join(": "))
+    }
+
+    /// The whole text that the command prints: the error, its causes, the hint.
+    ///
+    /// ```
+    /// let error = overmind_export::Error::NoKey;
+    /// assert!(error.report().to_string().starts_with("error: no API key\n  hint: set OVERMIND_LAB"));
+    /// ```
+    pub fn report(&self) -> Report<'_> {
+        Report(self)
+    }
+}
+
+/// [`Error::report`]: `error:`, one line for each cause, and the hint.
+#[derive(Debug)]
+pub struct Report<'a>(&'a Error);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", harmless(&self.0.to_string()))?;
+        for cause in causes(self.0) {
+            writeln!(f, "  cause: {}", harmless(&cause))?;
+        }
+        if let Some(hint) = self.0.hint() {
+            writeln!(f, "  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Part of it comes from the other end of a wire: no more than a screen of it, on one line, and
+/// nothing that a terminal would obey.
+pub(crate) fn harmless(text: &str) -> String {
+    const LENGTH: usize = 2000;
+    let mut shown = text::harmless(text, LENGTH);
+    if text.chars().nth(LENGTH).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The texts of the causes, outermost first, without those that only repeat the one before.
+pub(crate) fn causes(error: &dyn StdError) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut before = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !text.is_empty() && !before.contains(&text) {
+            texts.push(text.clone());
+            before = text;
+        }
+        next = cause.source();
+    }
+    texts
+}
+
+/// A duration as people say it: `0.4 s`, `12 s`, `2 min 5 s`, `3 h 0 min`.
+pub(crate) fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_the_error_already_says_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer: inner")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner;
+        assert_eq!(causes(&Outer(Inner)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_server_said_cannot_steer_the_terminal_or_flood_it() {
+        let text = Error::Usage(format!("\u{1b}[2J\n{}", "x".repeat(9999))).report().to_string();
+        assert!(text.starts_with("error: \u{fffd}[2J xxx") && text.ends_with("x…\n"), "{text}");
+        assert_eq!(text.chars().count(), "error: ".len() + 2000 + "…\n".chars().count());
+    }
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let texts = [400, 12_000, 125_000, 10_800_000].map(|ms| human(Duration::from_millis(ms)));
+        assert_eq!(texts, ["0.4 s", "12 s", "2 min 5 s", "3 h 0 min"]);
+    }
+}
