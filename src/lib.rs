@@ -83,6 +83,7 @@ mod export;
 mod files;
 mod location;
 mod net;
+mod output;
 mod paginator;
 mod proof;
 mod readback;

@@ -9,8 +9,8 @@ use super::{Diff, Difference, DifferenceRow};
 use crate::{
     destination::{Destination, PartFile},
     error::{Error, Result},
-    export::plan,
     location::{StorageOptions, Target},
+    output,
     sink::{HOLDS_JSON, Sink},
 };
 
@@ -77,8 +77,8 @@ impl DiffFile {
     /// [`Error::Invalid`] when it is no file of a known extension, [`Error::Output`] when it exists
     /// already or cannot be made, [`Error::Locked`] when another run writes it.
     pub fn create(output: &Path, overwrite: bool, storage: &StorageOptions) -> Result<Self> {
-        let target = plan::target(output, storage)?;
-        let encoding = plan::encoding(&target, None, None)?;
+        let target = output::target(output, storage)?;
+        let encoding = output::encoding(&target, None, None)?;
         if let Target::Directory(location) = &target {
             let why = "differences go to one file: end it in .parquet, .arrow or .jsonl, or give - \
                        for standard output";

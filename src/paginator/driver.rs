@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{
     ahead::{Fetch, Fetched, First, Tasks, held},
-    options::{Begin, StreamOptions},
+    kept::KeptPages,
+    options::{Ids, StreamOptions},
     watch::Watch,
 };
 use crate::{
@@ -27,6 +28,16 @@ const WINDOWS: usize = 3;
 /// With fewer in flight, a consumer that takes many at once would still find too few. While as many pages
 /// wait for it, more are no use, unless their number was fixed.
 const LEAST_LIMIT: usize = 16;
+
+/// What is there when a stream begins.
+#[derive(Debug, Default)]
+pub(crate) struct Begin {
+    /// The first page of the range, fetched already.
+    pub(crate) first: Option<First>,
+    pub(crate) ids: Ids,
+    /// Parts of an interrupted run, in order.
+    pub(crate) kept: Vec<KeptPages>,
+}
 
 pub(super) struct Driver {
     fetch: Fetch,

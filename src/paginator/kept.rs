@@ -4,25 +4,30 @@
 //! kept page and the last are fetched again and compared. A row that was removed or put in before
 //! the end of what was kept shifts the last one.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, path::PathBuf};
 
 use uuid::Uuid;
 
-use super::{options::KeptPages, watch::Watch};
+use super::watch::{Boundary, Watch};
 use crate::{
     client::Page,
     error::{Error, Result},
-    proof::Violation,
+    proof::{PageFacts, Violation},
     tasks,
 };
 
 /// Ids that are read at once: a megabyte, a few milliseconds.
 const CHUNK: u64 = 64 << 10;
 
-/// The last page of what was kept, and the ids that it must have still.
-pub(super) struct Boundary {
-    pub(super) page: u64,
-    pub(super) ids: Vec<Uuid>,
+/// A part of an interrupted run that need not be fetched again: what its pages said, and the file
+/// that holds its ids, 16 bytes each.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptPages {
+    pub(crate) facts: PageFacts,
+    pub(crate) rows: u64,
+    /// The `order` of the last row.
+    pub(crate) last_order: Option<i64>,
+    pub(crate) ids: PathBuf,
 }
 
 /// A part whose ids are being read.

@@ -29,10 +29,9 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-pub(crate) use self::ahead::First;
 use self::driver::Driver;
-pub(crate) use self::options::{Begin, Ids, KeptPages};
 pub use self::options::{PageRange, StreamOptions};
+pub(crate) use self::{ahead::First, driver::Begin, kept::KeptPages, options::Ids};
 use crate::{
     client::{Client, Datapoint, Page, Query},
     error::Result,

@@ -2,10 +2,9 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use super::ahead::First;
 use crate::{
     error::{Error, Result},
-    proof::{IdSet, PageFacts},
+    proof::IdSet,
 };
 
 /// A range of pages, both ends included; an open end is the dataset's last page.
@@ -152,16 +151,6 @@ impl StreamOptions {
     }
 }
 
-/// What is there when a stream begins.
-#[derive(Debug, Default)]
-pub(crate) struct Begin {
-    /// The first page of the range, fetched already.
-    pub(crate) first: Option<First>,
-    pub(crate) ids: Ids,
-    /// Parts of an interrupted run, in order.
-    pub(crate) kept: Vec<KeptPages>,
-}
-
 /// Where the ids that prove completeness are kept.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Ids {
@@ -182,17 +171,6 @@ impl Ids {
             }
         }
     }
-}
-
-/// A part of an interrupted run that need not be fetched again: what its pages said, and the file
-/// that holds its ids, 16 bytes each.
-#[derive(Debug, Clone)]
-pub(crate) struct KeptPages {
-    pub(crate) facts: PageFacts,
-    pub(crate) rows: u64,
-    /// The `order` of the last row.
-    pub(crate) last_order: Option<i64>,
-    pub(crate) ids: PathBuf,
 }
 
 #[cfg(test)]

@@ -4,16 +4,19 @@
 
 use uuid::Uuid;
 
-use super::{
-    kept::Boundary,
-    options::{Ids, StreamOptions},
-};
+use super::options::{Ids, StreamOptions};
 use crate::{
     client::{Page, Query},
     error::{Error, PageError, Result},
     proof::{Field, OrderCheck, PageFacts, Proof, ProofError, Scope, Violation},
     tasks,
 };
+
+/// The last page of what was kept, and the ids that it must have still.
+pub(super) struct Boundary {
+    pub(super) page: u64,
+    pub(super) ids: Vec<Uuid>,
+}
 
 pub(super) struct Watch {
     pub(super) proof: Proof,

@@ -1,0 +1,100 @@
+//! What the path of an output means: a file, a directory of parts, a prefix or a pipe, and the encoding that
+//! its name asks for. Touches nothing but to look whether an output is a directory already.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    error::{Error, Result},
+    location::{Location, StorageOptions, Target},
+    net::urls::quotable,
+    sink::{Compression, Encoding, Format},
+};
+
+/// What a path given as an output means.
+pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> {
+    let text = output.to_string_lossy();
+    let wrong = |why: &str| Err(Error::invalid("output", quotable(&text), why));
+    if text.is_empty() {
+        return wrong("it is empty");
+    }
+    if text == "-" {
+        return Ok(Target::Stdout);
+    }
+    let location = if text.contains("://") {
+        Location::parse(&text, storage)?
+    } else {
+        Location::from(output)
+    };
+    let name = PathBuf::from(location.name());
+    let is_directory = location.as_local().is_some_and(Path::is_dir);
+    if text.ends_with('/') || is_directory || name.extension().is_none() {
+        return if location.as_local().is_some() && name.as_os_str().is_empty() {
+            wrong("name the directory itself, so that there is one to put in its place")
+        } else {
+            Ok(Target::Directory(location))
+        };
+    }
+    if Encoding::of_path(&name).is_none() {
+        return wrong(
+            "the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); \
+             a path that ends in a slash is a directory of parts",
+        );
+    }
+    Ok(Target::File(location))
+}
+
+/// The encoding for a target, as far as format and codec were asked for.
+pub(crate) fn encoding(
+    target: &Target,
+    format: Option<Format>,
+    compression: Option<Compression>,
+) -> Result<Encoding> {
+    let (format, named) = match target {
+        Target::Stdout => match format {
+            Some(Format::Parquet) => {
+                return Err(Error::Usage(
+                    "Parquet cannot be read from a pipe: use --format jsonl or arrow with -o -"
+                        .to_owned(),
+                ));
+            }
+            // Bytes in a pipe are for the next program, which gains nothing from a codec.
+            format => {
+                let format = format.unwrap_or(Format::JsonLines);
+                return Encoding::new(format, compression.unwrap_or(Compression::None));
+            }
+        },
+        Target::Directory(_) => (format.unwrap_or(Format::Parquet), None),
+        Target::File(place) => match (Encoding::of_path(Path::new(&place.name())), format) {
+            (Some(named), Some(format)) if named.format() != format => {
+                return Err(Error::Usage(format!(
+                    "{place} is named as {} and --format says {format}: change one of them",
+                    named.format()
+                )));
+            }
+            (Some(named), _) => (named.format(), Some(named)),
+            (None, _) => {
+                return Err(Error::Internal("a file without a known extension".to_owned()));
+            }
+        },
+    };
+    match (named, compression) {
+        (Some(named), None) => Ok(named),
+        (None, None) => Ok(format.into()),
+        (named, Some(compression)) => {
+            let encoding = Encoding::new(format, compression)?;
+            // The name alone tells readers of JSON Lines whether it is compressed.
+            let expected = encoding.extension();
+            if let Some(named) = named.filter(|named| named.extension() != expected) {
+                let stem = target.to_string();
+                let stem = stem.trim_end_matches(".gz").trim_end_matches(".zst");
+                let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+                return Err(Error::Usage(format!(
+                    "{target} is named as {} and --compression says {compression}: name it \
+                     {stem}.{expected}, or leave out --compression",
+                    named.extension()
+                )));
+            }
+            Ok(encoding)
+        }
+    }
+}
