@@ -120,14 +120,14 @@ pub fn schema(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|column| column.field()).collect::<Vec<_>>()))
 }
 
-enum Builder {
+enum ColumnBuilder {
     Order(Int64Builder),
-    Text(StringBuilder, Text),
+    Text(StringBuilder, TextColumn),
 }
 
 /// The columns that are strings.
 #[derive(Clone, Copy)]
-enum Text {
+enum TextColumn {
     Id,
     Input,
     ExpectedOutput,
@@ -136,17 +136,17 @@ enum Text {
     AdditionalProperties,
 }
 
-impl Builder {
+impl ColumnBuilder {
     fn new(column: Column) -> Self {
         let text = |column| Self::Text(StringBuilder::new(), column);
         match column {
-            Column::Id => text(Text::Id),
+            Column::Id => text(TextColumn::Id),
             Column::Order => Self::Order(Int64Builder::new()),
-            Column::Input => text(Text::Input),
-            Column::ExpectedOutput => text(Text::ExpectedOutput),
-            Column::Persona => text(Text::Persona),
-            Column::Tags => text(Text::Tags),
-            Column::AdditionalProperties => text(Text::AdditionalProperties),
+            Column::Input => text(TextColumn::Input),
+            Column::ExpectedOutput => text(TextColumn::ExpectedOutput),
+            Column::Persona => text(TextColumn::Persona),
+            Column::Tags => text(TextColumn::Tags),
+            Column::AdditionalProperties => text(TextColumn::AdditionalProperties),
         }
     }
 }
@@ -163,7 +163,7 @@ fn room(bytes: usize, size: BatchSize) -> usize {
 pub(crate) struct BatchBuilder {
     schema: SchemaRef,
     size: BatchSize,
-    columns: Vec<Builder>,
+    columns: Vec<ColumnBuilder>,
     rows: usize,
     bytes: usize,
     pushed_bytes: u64,
@@ -172,7 +172,7 @@ pub(crate) struct BatchBuilder {
 impl BatchBuilder {
     pub(crate) fn new(columns: &[Column], size: BatchSize) -> Self {
         let schema = schema(columns);
-        let columns = columns.iter().map(|column| Builder::new(*column)).collect();
+        let columns = columns.iter().map(|column| ColumnBuilder::new(*column)).collect();
         Self { schema, size, columns, rows: 0, bytes: 0, pushed_bytes: 0 }
     }
 
@@ -189,22 +189,22 @@ impl BatchBuilder {
         let mut id = Uuid::encode_buffer();
         for builder in &mut self.columns {
             let (builder, column) = match builder {
-                Builder::Order(builder) => {
+                ColumnBuilder::Order(builder) => {
                     builder.append_option(row.order);
                     self.bytes += size_of::<i64>();
                     continue;
                 }
-                Builder::Text(builder, column) => (builder, *column),
+                ColumnBuilder::Text(builder, column) => (builder, *column),
             };
             let text = match column {
-                Text::Id => Some(&*row.id.hyphenated().encode_lower(&mut id)),
-                Text::Persona => row.persona,
-                Text::Input => row.input,
-                Text::ExpectedOutput => row.expected_output,
-                Text::Tags => row.tags,
-                Text::AdditionalProperties => row.additional_properties,
+                TextColumn::Id => Some(&*row.id.hyphenated().encode_lower(&mut id)),
+                TextColumn::Persona => row.persona,
+                TextColumn::Input => row.input,
+                TextColumn::ExpectedOutput => row.expected_output,
+                TextColumn::Tags => row.tags,
+                TextColumn::AdditionalProperties => row.additional_properties,
             };
-            let is_json = !matches!(column, Text::Id | Text::Persona);
+            let is_json = !matches!(column, TextColumn::Id | TextColumn::Persona);
             let before = builder.values_slice().len();
             match text {
                 None => builder.append_null(),
@@ -228,8 +228,8 @@ impl BatchBuilder {
         self.pushed_bytes += self.bytes as u64;
         (self.rows, self.bytes) = (0, 0);
         let columns = self.columns.iter_mut().map(|builder| match builder {
-            Builder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
-            Builder::Text(builder, _) => {
+            ColumnBuilder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
+            ColumnBuilder::Text(builder, _) => {
                 let (rows, bytes) = (builder.len(), builder.values_slice().len());
                 let array = Arc::new(builder.finish());
                 *builder = StringBuilder::with_capacity(rows, room(bytes, self.size));
@@ -331,7 +331,7 @@ mod tests {
             let input = "x".repeat(bytes);
             builder.push(&Row { input: Some(&input), compact: true, ..EMPTY });
             builder.finish().unwrap();
-            let Builder::Text(next, _) = &builder.columns[0] else { unreachable!() };
+            let ColumnBuilder::Text(next, _) = &builder.columns[0] else { unreachable!() };
             assert!(next.values_slice().is_empty());
             next.values_capacity()
         };

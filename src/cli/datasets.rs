@@ -7,21 +7,21 @@ use futures::TryStreamExt;
 use super::{
     global::Global,
     lines::Lines,
-    query::Filters,
-    table::{Text, minute},
+    query::FilterArguments,
+    table::{CellText, minute},
 };
 
 /// List the datasets that the key can see
 #[derive(Debug, Args)]
-pub(super) struct Datasets {
+pub(super) struct DatasetsArgs {
     #[command(flatten)]
-    filters: Filters,
+    filters: FilterArguments,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     json: bool,
 }
 
-impl Datasets {
+impl DatasetsArgs {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let client = global.client()?;
         super::block_on(async {
@@ -39,17 +39,17 @@ impl Datasets {
     }
 }
 
-fn row(dataset: &DatasetInfo) -> Vec<Text> {
-    let number = |number: Option<String>| Text::Right(number.unwrap_or_else(|| "-".to_owned()));
-    let text = |text: Option<&str>| Text::Left(text.unwrap_or("-").to_owned());
+fn row(dataset: &DatasetInfo) -> Vec<CellText> {
+    let number = |number: Option<String>| CellText::Right(number.unwrap_or_else(|| "-".to_owned()));
+    let text = |text: Option<&str>| CellText::Left(text.unwrap_or("-").to_owned());
     let rows = dataset.num_datapoints.map(|rows| indicatif::HumanCount(rows).to_string());
     let created = dataset.created_at.as_deref().map(minute);
     vec![
-        Text::Whole(dataset.id.to_string()),
+        CellText::Whole(dataset.id.to_string()),
         text(dataset.name.as_deref()),
         number(dataset.version.map(|version| version.to_string())),
         text(dataset.source.map(|source| source.as_str())),
         number(rows),
-        Text::Whole(created.unwrap_or_else(|| "-".to_owned())),
+        CellText::Whole(created.unwrap_or_else(|| "-".to_owned())),
     ]
 }

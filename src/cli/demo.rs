@@ -17,7 +17,7 @@ const FOLDER: &str = "overmind-demo";
 
 /// See it work: export, preview and read a generated dataset; or serve datasets to try things on
 #[derive(Debug, Args)]
-pub(super) struct Demo {
+pub(super) struct DemoArgs {
     /// Keep serving on a loopback port instead
     #[arg(long)]
     serve: bool,
@@ -44,7 +44,7 @@ pub(super) struct Demo {
     api_key: Option<String>,
 }
 
-impl Demo {
+impl DemoArgs {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         if self.serve { self.serve() } else { self.show(global, screen) }
     }

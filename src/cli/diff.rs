@@ -38,7 +38,7 @@ Examples:
   overmind-export diff yesterday/ today/
   overmind-export diff v1.parquet v2.jsonl.gz --by order --show 10
   overmind-export diff v1/ v2/ -o changes.parquet")]
-pub(super) struct Diff {
+pub(super) struct DiffArgs {
     /// The first export: a directory of parts, or a file in any format; a path, or a URL such as
     /// s3://bucket/prefix/
     #[arg(value_name = "A")]
@@ -73,7 +73,7 @@ pub(super) struct Diff {
     storage: Storage,
 }
 
-impl Diff {
+impl DiffArgs {
     /// Compares on a thread of its own, so that a signal ends it with nothing left behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
         let output = self.output.as_ref().map(|path| path.to_string_lossy());

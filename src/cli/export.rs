@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use crate::{
-    Client, Column, Compression, DryRun, Error, Export as Job, ExportOptions, ExportPlan, Format,
+    Client, Column, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format,
     PageRange, Result, Summary, Target, text::plural,
 };
 use clap::Args;
 use uuid::Uuid;
 
 use super::{
-    global::Global, lines::Lines, progress::Screen, query::Filters, storage::Storage, values,
+    global::Global, lines::Lines, progress::Screen, query::FilterArguments, storage::Storage,
+    values,
 };
 
 /// Export a dataset to a file, a directory of parts, or standard output
@@ -21,7 +22,7 @@ Examples:
   overmind-export export ID -o today/ --rows-per-file 100000
   overmind-export export ID -o s3://bucket/datasets/today/
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
-pub(super) struct Export {
+pub(super) struct ExportArgs {
     /// The dataset's id
     #[arg(value_name = "DATASET_ID", value_parser = values::id)]
     dataset: Uuid,
@@ -81,12 +82,12 @@ pub(super) struct Export {
     #[arg(long, value_name = "DIR", help_heading = "Resources")]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
-    filters: Filters,
+    filters: FilterArguments,
     #[command(flatten)]
     storage: Storage,
 }
 
-impl Export {
+impl ExportArgs {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let (json, dry_run) = (self.json, self.dry_run);
         let config = global.config()?;
@@ -100,7 +101,7 @@ impl Export {
         let client = global.client_of(config.as_ref())?;
         if dry_run {
             return super::block_on(async {
-                let would = Job::new(client, plan).dry_run().await?;
+                let would = Export::new(client, plan).dry_run().await?;
                 if json {
                     super::print_json(&would)
                 } else {
@@ -118,7 +119,7 @@ impl Export {
 
 /// Runs a plan with progress and signals, and says what it came to.
 pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
-    let job = Job::new(client.clone(), plan);
+    let job = Export::new(client.clone(), plan);
     let shown = screen.show(client, job.progress());
     let result = job.run_until(super::signals::interrupted()).await;
     shown.end();
@@ -127,8 +128,8 @@ pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Re
     Ok(summary)
 }
 
-impl From<Export> for ExportOptions {
-    fn from(typed: Export) -> Self {
+impl From<ExportArgs> for ExportOptions {
+    fn from(typed: ExportArgs) -> Self {
         Self {
             query: typed.filters.into(),
             format: typed.format,

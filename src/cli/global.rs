@@ -77,7 +77,7 @@ pub(crate) struct Global {
         default_value = "auto",
         help_heading = "Display"
     )]
-    progress: When,
+    progress: ShowWhen,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,7 +87,7 @@ enum LogFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum When {
+enum ShowWhen {
     Auto,
     Always,
     Never,
@@ -144,9 +144,9 @@ impl Global {
     /// What standard error shows; starts logging, of what happens too where that is the output.
     pub(super) fn screen(&self, logs: bool) -> Screen {
         let shown = match self.progress {
-            When::Always => true,
-            When::Auto => !self.quiet,
-            When::Never => false,
+            ShowWhen::Always => true,
+            ShowWhen::Auto => !self.quiet,
+            ShowWhen::Never => false,
         };
         let screen = Screen::new(shown, self.quiet);
         self.start_logging(&screen, logs);

@@ -73,16 +73,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Export(Box<export::Export>),
-    Datasets(datasets::Datasets),
-    Preview(preview::Preview),
-    Verify(verify::Verify),
-    Snapshot(snapshot::Snapshot),
-    Snapshots(snapshots::Snapshots),
-    Schedule(schedule::Schedule),
-    Diff(diff::Diff),
-    Demo(Box<demo::Demo>),
-    Completions(completions::Completions),
+    Export(Box<export::ExportArgs>),
+    Datasets(datasets::DatasetsArgs),
+    Preview(preview::PreviewArgs),
+    Verify(verify::VerifyArgs),
+    Snapshot(snapshot::SnapshotArgs),
+    Snapshots(snapshots::SnapshotsArgs),
+    Schedule(schedule::ScheduleArgs),
+    Diff(diff::DiffArgs),
+    Demo(Box<demo::DemoArgs>),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs the command with the arguments of this process, as the program `overmind-export` does. A result becomes

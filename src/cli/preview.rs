@@ -12,16 +12,16 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{
-    bound::Bound, global::Global, lines::Lines, query::Filters, storage::Storage, table::Text,
-    values,
+    bound::Bound, global::Global, lines::Lines, query::FilterArguments, storage::Storage,
+    table::CellText, values,
 };
 
 /// Print the first rows of a dataset, or of an export
 #[derive(Debug, Args)]
-pub(super) struct Preview {
+pub(super) struct PreviewArgs {
     /// The dataset's id, or the path or URL of an export
     #[arg(value_name = "DATASET_ID|PATH", value_parser = source)]
-    what: Source,
+    what: PreviewSource,
     /// How many rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
@@ -34,39 +34,39 @@ pub(super) struct Preview {
     #[command(flatten)]
     bound: Bound,
     #[command(flatten)]
-    filters: Filters,
+    filters: FilterArguments,
     #[command(flatten)]
     storage: Storage,
 }
 
 #[derive(Debug, Clone)]
-enum Source {
+enum PreviewSource {
     Dataset(Uuid),
     Export(String),
 }
 
 /// An id is a dataset; what looks like a path, or is one, is an export.
-fn source(text: &str) -> Result<Source, String> {
+fn source(text: &str) -> Result<PreviewSource, String> {
     match values::id(text) {
-        Ok(id) => Ok(Source::Dataset(id)),
+        Ok(id) => Ok(PreviewSource::Dataset(id)),
         Err(_) if text.contains(['/', '.']) || std::path::Path::new(text).exists() => {
-            Ok(Source::Export(text.to_owned()))
+            Ok(PreviewSource::Export(text.to_owned()))
         }
         Err(why) => Err(why),
     }
 }
 
-impl Preview {
+impl PreviewArgs {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let query = Query::from(self.filters.clone());
         let dataset = match &self.what {
-            Source::Dataset(dataset) => *dataset,
-            Source::Export(_) if query != Query::default() => {
+            PreviewSource::Dataset(dataset) => *dataset,
+            PreviewSource::Export(_) if query != Query::default() => {
                 return Err(Error::Usage(
                     "filters select a dataset: leave them out for an export".to_owned(),
                 ));
             }
-            Source::Export(text) => return self.export(text, global),
+            PreviewSource::Export(text) => return self.export(text, global),
         };
         let client = global.client()?;
         super::block_on(async {
@@ -238,11 +238,11 @@ fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column
     let header: Vec<&str> = shown.iter().map(|&index| Column::ALL[index].name()).collect();
     let shown_rows = cells.iter().map(|row| {
         let cell = |&index: &usize| match (&row[index], Column::ALL[index]) {
-            (None, _) => Text::Left("-".to_owned()),
-            (Some(text), Column::Order) => Text::Right(text.clone()),
+            (None, _) => CellText::Left("-".to_owned()),
+            (Some(text), Column::Order) => CellText::Right(text.clone()),
             // The rest of the id is for machines.
-            (Some(text), Column::Id) => Text::Left(text.chars().take(8).collect()),
-            (Some(text), _) => Text::Left(text.clone()),
+            (Some(text), Column::Id) => CellText::Left(text.chars().take(8).collect()),
+            (Some(text), _) => CellText::Left(text.clone()),
         };
         shown.iter().map(cell).collect()
     });

@@ -8,7 +8,7 @@ use super::values;
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Filters (they select the dataset, not its rows)")]
-pub(super) struct Filters {
+pub(super) struct FilterArguments {
     /// Only a dataset of this agent
     #[arg(long, value_name = "UUID", value_parser = values::id)]
     agent: Option<Uuid>,
@@ -35,8 +35,8 @@ pub(super) struct Filters {
     version_max: Option<i64>,
 }
 
-impl From<Filters> for Query {
-    fn from(filters: Filters) -> Self {
+impl From<FilterArguments> for Query {
+    fn from(filters: FilterArguments) -> Self {
         Self {
             agent: filters.agent,
             generator_model: filters.generator_model,

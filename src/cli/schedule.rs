@@ -7,7 +7,9 @@ use crate::schedule::reap_orphans;
 use crate::{
     Client, Clock, Error, Job, Result, RunOptions, Stop, SystemClock,
     chrono::{DateTime, SecondsFormat, TimeDelta, Utc},
-    schedule::{Entry, Metrics, MetricsServer, Planned, Scheduler, Slot, Snapshots, Timetable},
+    schedule::{
+        AgendaEntry, Metrics, MetricsServer, Planned, Scheduler, Slot, SnapshotJobs, Timetable,
+    },
     tasks::Worker,
 };
 use clap::Args;
@@ -21,7 +23,7 @@ use super::{
     global::Global,
     signals::{Signal, Signals},
     storage::Storage,
-    table::Text,
+    table::CellText,
     values,
 };
 
@@ -43,7 +45,7 @@ SIGTERM and SIGINT stop it within ten seconds; what they interrupt is continued 
 Examples:
   overmind-export schedule --list 5
   overmind-export schedule --metrics 127.0.0.1:9464")]
-pub(super) struct Schedule {
+pub(super) struct ScheduleArgs {
     /// Only these jobs [default: all that have a schedule]
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
@@ -64,7 +66,7 @@ pub(super) struct Schedule {
     storage: Storage,
 }
 
-impl Schedule {
+impl ScheduleArgs {
     pub(super) fn run(self, global: &Global) -> Result<()> {
         match self.list {
             Some(count) => self.list(global, count as usize),
@@ -76,7 +78,7 @@ impl Schedule {
         let metrics = Arc::new(Metrics::new());
         let options = RunOptions::default();
         let clock = options.clock.clone();
-        let runner = Arc::new(Snapshots::new(options, metrics.clone()));
+        let runner = Arc::new(SnapshotJobs::new(options, metrics.clone()));
         // Before anything else: none of them may find a process that does not listen yet.
         let mut signals = Signals::new()?;
         let stop = Stop::default();
@@ -169,7 +171,7 @@ impl Schedule {
             let mut rows: Vec<_> =
                 Upcoming::of(job, now, count).iter().map(Upcoming::row).collect();
             if rows.is_empty() {
-                let text = |text: &str| Text::Whole(text.to_owned());
+                let text = |text: &str| CellText::Whole(text.to_owned());
                 rows.push(vec![text(&job.name), text("no schedule"), text("-"), text("-")]);
             }
             rows
@@ -184,7 +186,7 @@ fn complain(error: &Error) {
 }
 
 /// What was read, and the client whose requests the metrics count.
-type Entries = (Vec<Entry<Arc<Planned>>>, Client);
+type Entries = (Vec<AgendaEntry<Arc<Planned>>>, Client);
 
 /// What reads the configuration file.
 #[derive(Clone)]
@@ -282,9 +284,9 @@ impl<'a> Upcoming<'a> {
         }
     }
 
-    fn row(&self) -> Vec<Text> {
+    fn row(&self) -> Vec<CellText> {
         [self.job, &self.shown, self.timezone, &self.utc]
-            .map(|it| Text::Whole(it.to_owned()))
+            .map(|it| CellText::Whole(it.to_owned()))
             .into()
     }
 }

@@ -19,7 +19,7 @@ use super::{
     progress::{Screen, Shown},
     signals::{Stopped, stopped},
     storage::Storage,
-    table::Text,
+    table::CellText,
     values,
 };
 
@@ -30,7 +30,7 @@ Examples:
   overmind-export snapshot
   overmind-export snapshot triage-eval support-agent --jobs 2
   overmind-export snapshot --prune-dry-run")]
-pub(super) struct Snapshot {
+pub(super) struct SnapshotArgs {
     /// The names of jobs [default: all]
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
@@ -49,12 +49,12 @@ pub(super) struct Snapshot {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Summary<'a> {
+struct JobsSummary<'a> {
     exit_code: u8,
     jobs: &'a [JobResult],
 }
 
-impl Snapshot {
+impl SnapshotArgs {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let config = global.required_config()?;
         let jobs = jobs_of(&config, &self.jobs)?;
@@ -84,7 +84,7 @@ impl Snapshot {
         let ended = ended(&results, &stop);
         if self.json {
             let exit_code = ended.as_ref().map_or(0, Error::exit_code);
-            super::heard(super::print_json(&Summary { exit_code, jobs: &results }))?;
+            super::heard(super::print_json(&JobsSummary { exit_code, jobs: &results }))?;
         }
         ended.map_or(Ok(()), Err)
     }
@@ -107,10 +107,10 @@ impl Snapshot {
                 Fate::Leave => "is left",
             };
             vec![
-                Text::Whole(verdict.job.clone()),
-                Text::Whole(verdict.path.clone()),
-                Text::Whole(fate.to_owned()),
-                Text::Left(verdict.why.clone()),
+                CellText::Whole(verdict.job.clone()),
+                CellText::Whole(verdict.path.clone()),
+                CellText::Whole(fate.to_owned()),
+                CellText::Left(verdict.why.clone()),
             ]
         };
         let header = ["job", "snapshot", "fate", "why"];

@@ -8,12 +8,12 @@ use super::{
     global::Global,
     lines::Lines,
     storage::Storage,
-    table::{Text, minute},
+    table::{CellText, minute},
 };
 
 /// List the snapshots that are there
 #[derive(Debug, Args)]
-pub(super) struct Snapshots {
+pub(super) struct SnapshotsArgs {
     /// The names of jobs [default: all]
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
@@ -24,7 +24,7 @@ pub(super) struct Snapshots {
     storage: Storage,
 }
 
-impl Snapshots {
+impl SnapshotsArgs {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let config = global.required_config()?;
         let storage = self.storage.options_with(global, Some(&config))?;
@@ -43,7 +43,7 @@ impl Snapshots {
     }
 }
 
-fn row(snapshot: &ListedSnapshot) -> Vec<Text> {
+fn row(snapshot: &ListedSnapshot) -> Vec<CellText> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     // The rest of the id is for machines.
     let dataset = snapshot.dataset.map(|id| id.to_string().chars().take(8).collect());
@@ -55,12 +55,12 @@ fn row(snapshot: &ListedSnapshot) -> Vec<Text> {
     let unchanged = snapshot.unchanged_until.as_ref();
     let unchanged = unchanged.map(|until| format!("as of {}", minute(until)));
     vec![
-        Text::Whole(snapshot.job.clone()),
-        Text::Whole(snapshot.snapshot.to_string()),
-        Text::Whole(or_dash(dataset)),
-        Text::Right(or_dash(snapshot.rows.map(|rows| HumanCount(rows).to_string()))),
-        Text::Right(or_dash(snapshot.bytes.map(|bytes| HumanBytes(bytes).to_string()))),
-        Text::Left(complete),
-        Text::Whole(or_dash(unchanged)),
+        CellText::Whole(snapshot.job.clone()),
+        CellText::Whole(snapshot.snapshot.to_string()),
+        CellText::Whole(or_dash(dataset)),
+        CellText::Right(or_dash(snapshot.rows.map(|rows| HumanCount(rows).to_string()))),
+        CellText::Right(or_dash(snapshot.bytes.map(|bytes| HumanBytes(bytes).to_string()))),
+        CellText::Left(complete),
+        CellText::Whole(or_dash(unchanged)),
     ]
 }

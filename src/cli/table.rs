@@ -11,14 +11,14 @@ use super::lines::Lines;
 /// Lines of a cell; what is longer is shortened.
 const LINES: usize = 3;
 
-pub(super) enum Text {
+pub(super) enum CellText {
     Left(String),
     Right(String),
     /// Never broken or shortened: people copy it.
     Whole(String),
 }
 
-pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>) -> Lines {
+pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<CellText>>) -> Lines {
     let width = Term::stdout().size_checked().map_or(100, |(_, columns)| columns);
     let mut table = Table::new();
     table
@@ -29,15 +29,15 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Text>>)
         .set_header(header.iter().map(|name| name.to_uppercase()));
     for row in rows {
         for (index, text) in row.iter().enumerate() {
-            if let (Text::Whole(_), Some(column)) = (text, table.column_mut(index)) {
+            if let (CellText::Whole(_), Some(column)) = (text, table.column_mut(index)) {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
         let cells = row.into_iter().map(|text| match text {
             // Twice the screen is more than can be shown of it.
-            Text::Left(text) => Cell::new(harmless(&text, usize::from(width) * 2 * LINES)),
-            Text::Whole(text) => Cell::new(harmless(&text, usize::from(width))),
-            Text::Right(text) => Cell::new(line(text)).set_alignment(CellAlignment::Right),
+            CellText::Left(text) => Cell::new(harmless(&text, usize::from(width) * 2 * LINES)),
+            CellText::Whole(text) => Cell::new(harmless(&text, usize::from(width))),
+            CellText::Right(text) => Cell::new(line(text)).set_alignment(CellAlignment::Right),
         });
         let mut row = comfy_table::Row::from(cells.collect::<Vec<_>>());
         row.max_height(LINES);
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn text_from_the_api_cannot_steer_the_terminal() {
-        let row = vec![Text::Left("\u{1b}[2J\u{9b}31m\nx".to_owned())];
+        let row = vec![CellText::Left("\u{1b}[2J\u{9b}31m\nx".to_owned())];
         let text = render(&["name"], [row]).text();
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }

@@ -8,7 +8,7 @@ use super::{bound::Bound, global::Global, lines::Lines, progress::Screen, storag
 
 /// Check that exports are still what they were when they were written; without the API
 #[derive(Debug, Args)]
-pub(super) struct Verify {
+pub(super) struct VerifyArgs {
     /// Directories of parts, or single files; paths, or URLs such as s3://bucket/prefix/
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
@@ -21,7 +21,7 @@ pub(super) struct Verify {
     storage: Storage,
 }
 
-impl Verify {
+impl VerifyArgs {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
         let (mut damaged, mut unchecked, mut unread) = (0, 0, None);
         let locations = self.paths.iter().map(|path| self.storage.location(path, global));

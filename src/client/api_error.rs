@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{key::Key, transport::Reply};
-use crate::error::{Answer, ApiError, PageError, Resource};
+use crate::error::{ApiAnswer, ApiError, PageError, Resource};
 
 impl ApiError {
     pub(crate) fn new(url: &Url, wanted: Resource, reply: &Reply, key: &Key) -> Self {
@@ -21,7 +21,7 @@ impl ApiError {
                 (name, key.redact(&messages.collect::<Vec<_>>().join(" ")))
             })
             .collect();
-        let answer = Answer {
+        let answer = ApiAnswer {
             status: reply.status,
             url: url.to_string(),
             detail: text("detail"),

@@ -14,10 +14,10 @@ use std::{
 use tokio::sync::Notify;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Budget(Arc<Inner>);
+pub(crate) struct Budget(Arc<BudgetInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct BudgetInner {
     limit: usize,
     used: AtomicUsize,
     /// For the one that begins pages.
@@ -30,7 +30,7 @@ struct Inner {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(BudgetInner {
             limit,
             used: AtomicUsize::new(0),
             freed: Notify::new(),

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
-    Client, Inner,
+    Client, ClientInner,
     key::{Key, cleaned, without_keys},
     retry::RetryPolicy,
     transport::HttpTransport,
@@ -240,7 +240,7 @@ impl ClientBuilder {
             max_body: self.max_page_bytes,
             proxy: proxy.clone(),
         };
-        Ok(Client(Arc::new(Inner {
+        Ok(Client(Arc::new(ClientInner {
             transport: Arc::new(transport),
             base,
             key: Arc::new(Key::new(key.into(), self.api_key_origin)),

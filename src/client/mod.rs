@@ -64,9 +64,9 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Client(pub(crate) Arc<Inner>);
+pub struct Client(pub(crate) Arc<ClientInner>);
 
-pub(crate) struct Inner {
+pub(crate) struct ClientInner {
     transport: Arc<dyn Transport>,
     base: Url,
     key: Arc<Key>,
@@ -111,8 +111,9 @@ impl Client {
     /// counts them too. For one of several exports that run side by side.
     #[must_use]
     pub fn metered(&self) -> Self {
-        let Inner { transport, base, key, throttle, retry, patience, meter, proxy } = &*self.0;
-        Self(Arc::new(Inner {
+        let ClientInner { transport, base, key, throttle, retry, patience, meter, proxy } =
+            &*self.0;
+        Self(Arc::new(ClientInner {
             transport: transport.clone(),
             base: base.clone(),
             key: key.clone(),
@@ -202,7 +203,7 @@ impl Client {
 impl Client {
     /// A client whose answers are scripted.
     pub(crate) fn scripted(transport: impl Transport + 'static, throttle: Throttle) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ClientInner {
             transport: Arc::new(transport),
             base: Url::parse("http://api.example/").unwrap(),
             key: Arc::default(),
@@ -215,7 +216,7 @@ impl Client {
     }
 }
 
-impl Inner {
+impl ClientInner {
     fn url(&self, path: &str) -> Result<Url> {
         self.base
             .join(path)

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use self::located::{Decoded, Span, Text};
+use self::located::{Decoded, JsonText, Span};
 use super::link;
 use crate::client::{budget::Hold, compact::compact};
 use crate::error::PageError;
@@ -183,8 +183,8 @@ impl Page {
             input: text(&row.input),
             expected_output: text(&row.expected_output),
             persona: row.persona.as_ref().map(|persona| match persona {
-                Text::Borrowed(span) => &self.body[span.clone()],
-                Text::Owned(text) => text,
+                JsonText::Borrowed(span) => &self.body[span.clone()],
+                JsonText::Owned(text) => text,
             }),
             tags: text(&row.tags),
             additional_properties: row.additional_properties.as_deref(),
@@ -305,7 +305,7 @@ mod tests {
             "ü\n"
         );
         let page = page(&format!(r#"{{"id":"{ID}","persona":"größe"}}"#)).unwrap();
-        assert!(matches!(page.decoded.rows[0].persona, Some(Text::Borrowed(_))));
+        assert!(matches!(page.decoded.rows[0].persona, Some(JsonText::Borrowed(_))));
         assert_eq!(page.rows().next().unwrap().persona, Some("größe"));
     }
 

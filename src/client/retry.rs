@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{
-    Inner,
+    ClientInner,
     retry_after::retry_after,
-    transport::{Failure, Reply},
+    transport::{Reply, TransportFailure},
 };
 use crate::{
     client::budget::Room,
@@ -170,14 +170,14 @@ enum Attempt<T> {
 }
 
 enum Retryable {
-    Failure(Failure),
+    Failure(TransportFailure),
     Status(Box<ApiError>),
     /// From a firewall or a cache in front of an API that has never answered.
     Foreign(Box<ApiError>),
     Decode(PageError),
 }
 
-impl Inner {
+impl ClientInner {
     /// Waits for a place in flight, on behalf of what was begun at this time.
     pub(super) async fn acquire(&self, page: u64, begun: Instant) -> Result<Permit> {
         // A pause may be one that another run was told of, and gave up for.
@@ -208,7 +208,7 @@ impl Inner {
             let result = self.transport.get(url.clone(), room.as_deref_mut()).await;
             permit.finish(outcome(&result));
             self.meter.ended(result.as_ref().ok().map(|reply| reply.status.as_u16()));
-            if let (Err(Failure::GaveWay), Some(room)) = (&result, room.as_deref_mut()) {
+            if let (Err(TransportFailure::GaveWay), Some(room)) = (&result, room.as_deref_mut()) {
                 tracing::debug!(%url, "gave way to earlier pages");
                 // At most once: what is due gives way to nothing.
                 room.give_way().await;
@@ -217,17 +217,17 @@ impl Inner {
             let answered = result.is_ok();
             let attempt = match result {
                 Ok(reply) => self.judge(&url, wanted, reply, decode).await,
-                Err(Failure::Certificate(why)) => {
+                Err(TransportFailure::Certificate(why)) => {
                     let origin = self.origin();
                     Attempt::Final(Error::Certificate { origin, source: why.into() })
                 }
-                Err(failure @ (Failure::NotTls | Failure::NotHttp))
+                Err(failure @ (TransportFailure::NotTls | TransportFailure::NotHttp))
                     if !self.patience.has_succeeded() =>
                 {
                     Attempt::Final(self.wrong_protocol(&failure))
                 }
-                Err(Failure::ProxyCredentials) => Attempt::Final(self.proxy_credentials()),
-                Err(Failure::TooLarge { limit }) => {
+                Err(TransportFailure::ProxyCredentials) => Attempt::Final(self.proxy_credentials()),
+                Err(TransportFailure::TooLarge { limit }) => {
                     let source = PageError::TooLarge { limit };
                     Attempt::Final(Error::Page { page, source })
                 }
@@ -279,7 +279,7 @@ impl Inner {
             }
             407 => return Attempt::Final(self.proxy_credentials()),
             400 if self.base.scheme() == "http" && wants_https(&reply) => {
-                return Attempt::Final(self.wrong_protocol(&Failure::NotHttp));
+                return Attempt::Final(self.wrong_protocol(&TransportFailure::NotHttp));
             }
             _ => return self.refused(api_error(&reply), wait(&reply)),
         }
@@ -317,15 +317,15 @@ impl Inner {
     }
 
     /// Https to a server that speaks http, or the other way round.
-    fn wrong_protocol(&self, failure: &Failure) -> Error {
-        if let (Failure::NotTls, Some(ProxySource { name, is_https: true })) =
+    fn wrong_protocol(&self, failure: &TransportFailure) -> Error {
+        if let (TransportFailure::NotTls, Some(ProxySource { name, is_https: true })) =
             (failure, &self.proxy)
         {
             let why = "it does not speak TLS: write http:// in place of https://".to_owned();
             return Error::Proxy { name: (*name).to_owned(), why };
         }
         let why = match failure {
-            Failure::NotTls => {
+            TransportFailure::NotTls => {
                 "the server there does not speak TLS: is it http://, or another port?"
             }
             _ => "the server there does not speak plain http: is it https://, or another port?",
@@ -378,7 +378,7 @@ async fn decode_beside<T: Send + 'static>(
 }
 
 /// What the answer says to the throttle about how much the API can take.
-fn outcome(result: &Result<Reply, Failure>) -> Outcome {
+fn outcome(result: &Result<Reply, TransportFailure>) -> Outcome {
     let push_back =
         |kind, reply: Option<&Reply>| Outcome::PushBack { kind, retry_after: reply.and_then(wait) };
     match result {
@@ -394,7 +394,9 @@ fn outcome(result: &Result<Reply, Failure>) -> Outcome {
         }
         Ok(reply) if reply.status.is_success() => Outcome::Success,
         Ok(_) => Outcome::Neutral,
-        Err(Failure::Timeout(_) | Failure::Stalled(_)) => push_back(PushBack::TimedOut, None),
+        Err(TransportFailure::Timeout(_) | TransportFailure::Stalled(_)) => {
+            push_back(PushBack::TimedOut, None)
+        }
         Err(_) => Outcome::Neutral,
     }
 }

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{
-    Client, Inner,
+    Client, ClientInner,
     retry::RetryPolicy,
-    transport::{Failure, Reply, Transport},
+    transport::{Reply, Transport, TransportFailure},
 };
 use crate::{
     client::budget::Room,
@@ -22,13 +22,13 @@ use crate::{
 };
 
 /// One attempt: how long it takes, and what comes of it.
-pub(super) type Step = (Duration, Result<Reply, Failure>);
+pub(super) type Step = (Duration, Result<Reply, TransportFailure>);
 
 /// Gives the answers of a script, then the last one again and again; notes when it was asked.
 #[derive(Clone)]
-pub(super) struct Script(Arc<Mutex<State>>);
+pub(super) struct Script(Arc<Mutex<ScriptState>>);
 
-struct State {
+struct ScriptState {
     steps: VecDeque<Step>,
     last: Step,
     begun: Instant,
@@ -39,7 +39,12 @@ impl Script {
     pub(super) fn of(steps: impl IntoIterator<Item = Step>) -> Self {
         let mut steps: VecDeque<Step> = steps.into_iter().collect();
         let last = steps.pop_back().unwrap();
-        Self(Arc::new(Mutex::new(State { steps, last, begun: Instant::now(), asked: Vec::new() })))
+        Self(Arc::new(Mutex::new(ScriptState {
+            steps,
+            last,
+            begun: Instant::now(),
+            asked: Vec::new(),
+        })))
     }
 
     /// When each request was sent.
@@ -62,7 +67,7 @@ impl Transport for Script {
         &'a self,
         url: Url,
         _room: Option<&'a mut Room>,
-    ) -> BoxFuture<'a, Result<Reply, Failure>> {
+    ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         let (takes, result) = {
             let mut state = self.0.lock().unwrap();
             let time = state.begun.elapsed();
@@ -76,7 +81,7 @@ impl Transport for Script {
     }
 }
 
-impl Inner {
+impl ClientInner {
     pub(super) fn scripted(script: &Script, retry: RetryPolicy) -> Self {
         Self {
             transport: Arc::new(script.clone()),
@@ -92,10 +97,10 @@ impl Inner {
 }
 
 pub(super) fn client(script: &Script, retry: RetryPolicy) -> Client {
-    Client(Arc::new(Inner::scripted(script, retry)))
+    Client(Arc::new(ClientInner::scripted(script, retry)))
 }
 
-pub(super) fn at_once(result: Result<Reply, Failure>) -> Step {
+pub(super) fn at_once(result: Result<Reply, TransportFailure>) -> Step {
     (Duration::ZERO, result)
 }
 
@@ -125,5 +130,5 @@ pub(super) fn page() -> Step {
 }
 
 pub(super) fn refused() -> Step {
-    at_once(Err(Failure::Connect("Connection refused".to_owned())))
+    at_once(Err(TransportFailure::Connect("Connection refused".to_owned())))
 }

@@ -1,4 +1,4 @@
-//! One GET: a URL in, the whole answer or a [`Failure`] out; never retries and never interprets.
+//! One GET: a URL in, the whole answer or a [`TransportFailure`] out; never retries and never interprets.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -48,7 +48,7 @@ impl Reply {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum TransportFailure {
     #[error("cannot connect: {0}")]
     Connect(String),
     #[error("{0}")]
@@ -86,7 +86,7 @@ pub(crate) trait Transport: Send + Sync {
         &'a self,
         url: Url,
         room: Option<&'a mut Room>,
-    ) -> BoxFuture<'a, Result<Reply, Failure>>;
+    ) -> BoxFuture<'a, Result<Reply, TransportFailure>>;
 }
 
 pub(crate) struct HttpTransport {
@@ -103,14 +103,14 @@ impl Transport for HttpTransport {
         &'a self,
         url: Url,
         room: Option<&'a mut Room>,
-    ) -> BoxFuture<'a, Result<Reply, Failure>> {
+    ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         Box::pin(self.read(url, room))
     }
 }
 
 impl HttpTransport {
-    async fn read(&self, url: Url, mut room: Option<&mut Room>) -> Result<Reply, Failure> {
-        let late = || Failure::Timeout(self.timeout);
+    async fn read(&self, url: Url, mut room: Option<&mut Room>) -> Result<Reply, TransportFailure> {
+        let late = || TransportFailure::Timeout(self.timeout);
         let mut deadline = after(self.timeout);
         let sent = timeout_at(deadline, self.http.get(url).send()).await;
         let mut response =
@@ -144,7 +144,7 @@ impl HttpTransport {
             && !is_coded
             && response.content_length().is_some_and(|length| length > max_body as u64)
         {
-            return Err(Failure::TooLarge { limit: max_body });
+            return Err(TransportFailure::TooLarge { limit: max_body });
         }
         let announced = if is_coded { 0 } else { announced.min(1 << 20) as usize };
         let mut body = Decoder::new(is_coded, Vec::with_capacity(announced), max_body);
@@ -154,10 +154,10 @@ impl HttpTransport {
                 Ok(Ok(Some(chunk))) => chunk,
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => {
-                    return Err(Failure::Body { bytes: body.len(), why: root(&error) });
+                    return Err(TransportFailure::Body { bytes: body.len(), why: root(&error) });
                 }
                 Err(_) if deadline <= idle => return Err(late()),
-                Err(_) => return Err(Failure::Stalled(self.idle_timeout)),
+                Err(_) => return Err(TransportFailure::Stalled(self.idle_timeout)),
             };
             let step = if is_coded { STEP } else { chunk.len().max(1) };
             for part in chunk.chunks(step) {
@@ -195,57 +195,63 @@ impl HttpTransport {
     }
 
     /// Why no answer began, in words of ours: a library's are for its users.
-    fn before_headers(&self, error: &reqwest::Error) -> Failure {
+    fn before_headers(&self, error: &reqwest::Error) -> TransportFailure {
         if let Some(error) = tls::find::<rustls::Error>(error) {
             return match error {
-                rustls::Error::InvalidCertificate(why) => Failure::Certificate(tls::explain(why)),
-                rustls::Error::InvalidMessage(_) => Failure::NotTls,
-                error => Failure::Connect(tls::handshake(error)),
+                rustls::Error::InvalidCertificate(why) => {
+                    TransportFailure::Certificate(tls::explain(why))
+                }
+                rustls::Error::InvalidMessage(_) => TransportFailure::NotTls,
+                error => TransportFailure::Connect(tls::handshake(error)),
             };
         }
         if self.proxy.is_none()
             && tls::find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
         {
-            return Failure::NotHttp;
+            return TransportFailure::NotHttp;
         }
         let root = root(error);
         match &self.proxy {
             // The type of these errors is private to the client.
-            Some(_) if root.contains("proxy authorization required") => Failure::ProxyCredentials,
-            Some(_) if root.contains("credentials not accepted") => Failure::ProxyCredentials,
+            Some(_) if root.contains("proxy authorization required") => {
+                TransportFailure::ProxyCredentials
+            }
+            Some(_) if root.contains("credentials not accepted") => {
+                TransportFailure::ProxyCredentials
+            }
             Some(ProxySource { name, .. }) if error.is_connect() => {
                 let why = root.trim_start_matches("tunnel error: ");
                 let why = match why {
                     "unsuccessful" => "it does not open a tunnel to the API",
                     why => why,
                 };
-                Failure::Connect(format!("through the proxy of {name}: {why}"))
+                TransportFailure::Connect(format!("through the proxy of {name}: {why}"))
             }
-            _ if error.is_connect() => Failure::Connect(root),
-            _ => Failure::BeforeHeaders(root),
+            _ if error.is_connect() => TransportFailure::Connect(root),
+            _ => TransportFailure::BeforeHeaders(root),
         }
     }
 }
 
 impl Unfit {
-    fn failure(self, bytes: usize, limit: usize) -> Failure {
+    fn failure(self, bytes: usize, limit: usize) -> TransportFailure {
         match self {
-            Self::TooLarge => Failure::TooLarge { limit },
-            Self::Damaged(why) => Failure::Gzip { bytes, why },
+            Self::TooLarge => TransportFailure::TooLarge { limit },
+            Self::Damaged(why) => TransportFailure::Gzip { bytes, why },
         }
     }
 }
 
 /// Waits until a body may grow to this many bytes, which the one that is due always may; says how
 /// long that took.
-pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration, Failure> {
+pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration, TransportFailure> {
     if room.try_grow(bytes) {
         return Ok(Duration::ZERO);
     }
     let begun = Instant::now();
     match timeout(WAIT_FOR_ROOM, room.grow(bytes)).await {
         Ok(()) => Ok(begun.elapsed()),
-        Err(_) => Err(Failure::GaveWay),
+        Err(_) => Err(TransportFailure::GaveWay),
     }
 }
 

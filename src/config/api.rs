@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::section::{Item, Result, Section};
+use super::section::{Checked, ConfigItem, Section};
 use crate::{
     client::{ApiKey, Connection},
     config::values,
@@ -14,8 +14,8 @@ pub(super) fn read(
     mut section: Section<'_>,
     file: &Path,
     resolve: impl Fn(&str) -> PathBuf,
-) -> Result<Connection> {
-    let path = |item: &Item<'_>| item.text().map(&resolve);
+) -> Checked<Connection> {
+    let path = |item: &ConfigItem<'_>| item.text().map(&resolve);
     let key = section.read("api_key_file", |item| Ok((path(item)?, item.line())))?;
     let api = Connection {
         base_url: section.read("base_url", |item| item.text().map(str::to_owned))?,
@@ -25,12 +25,12 @@ pub(super) fn read(
         }),
         api_key: key.map(|(path, _)| ApiKey::File(path)),
         ca_cert: section.read("ca_cert", path)?,
-        allow_http: section.read("allow_http", Item::flag)?,
+        allow_http: section.read("allow_http", ConfigItem::flag)?,
         concurrency: section.take("concurrency").map(|item| concurrency(&item)).transpose()?,
         rate_limit: section.read("rate_limit", |item| item.parse(values::rate))?,
         timeout: section.read("timeout", |item| item.parse(values::timeout))?,
         connect_timeout: section.read("connect_timeout", |item| item.parse(values::timeout))?,
-        max_retries: section.read("max_retries", Item::integer)?,
+        max_retries: section.read("max_retries", ConfigItem::integer)?,
         retry_for: section.read("retry_for", |item| item.parse(values::duration))?,
         ..Connection::default()
     };
@@ -39,7 +39,7 @@ pub(super) fn read(
 }
 
 /// `"auto"`, or a number with or without quotes.
-fn concurrency(item: &Item<'_>) -> Result<Concurrency> {
+fn concurrency(item: &ConfigItem<'_>) -> Checked<Concurrency> {
     let why = format!("give \"auto\" or a number from 1 to {}", InFlight::MAX);
     let text = match item.integer::<u64>() {
         Ok(number) => number.to_string(),

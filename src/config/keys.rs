@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Keep, Schedule, Unchanged,
-    section::{Item, Result, Section, nearest},
+    section::{Checked, ConfigItem, Section, nearest},
 };
 use crate::{
     batch::Column,
@@ -58,9 +58,9 @@ pub(super) enum Select {
 
 impl Keys {
     /// Takes every key of a job but its name.
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let id = |item: &Item<'_>| item.parse(values::id);
-        let text = |item: &Item<'_>| item.text().map(str::to_owned);
+    pub(super) fn read(section: &mut Section<'_>) -> Checked<Self> {
+        let id = |item: &ConfigItem<'_>| item.parse(values::id);
+        let text = |item: &ConfigItem<'_>| item.text().map(str::to_owned);
         let keys = Self {
             dataset: section.read("dataset", id)?,
             select: section.read("select", |item| item.parse(select))?,
@@ -69,9 +69,9 @@ impl Keys {
             generator_model: section.read("generator_model", text)?,
             search: section.read("search", text)?,
             source: section.read("source", |item| item.parse(values::value))?,
-            version: section.read("version", Item::integer)?,
-            version_min: section.read("version_min", Item::integer)?,
-            version_max: section.read("version_max", Item::integer)?,
+            version: section.read("version", ConfigItem::integer)?,
+            version_min: section.read("version_min", ConfigItem::integer)?,
+            version_max: section.read("version_max", ConfigItem::integer)?,
             ordering: section.read("ordering", text)?,
             root: section.read("root", text)?,
             storage: section.read("storage", storage)?,
@@ -80,15 +80,15 @@ impl Keys {
             columns: section.read("columns", columns)?,
             page_size: section.read("page_size", positive)?,
             rows_per_file: section.read("rows_per_file", positive)?,
-            sweeps: section.read("sweeps", Item::integer)?,
+            sweeps: section.read("sweeps", ConfigItem::integer)?,
             temp_dir: section.read("temp_dir", |item| item.text().map(PathBuf::from))?,
             unchanged: section.read("unchanged", |item| item.parse(unchanged))?,
             keep: section.read("keep", keep)?,
             schedule: section.read("schedule", |item| item.parse(values::value))?,
             timezone: section.read("timezone", |item| item.parse(timezone))?,
-            catch_up: section.read("catch_up", Item::flag)?,
+            catch_up: section.read("catch_up", ConfigItem::flag)?,
             jitter: section.read("jitter", |item| item.parse(jitter))?,
-            on_result: section.read("on_result", Item::texts)?,
+            on_result: section.read("on_result", ConfigItem::texts)?,
         };
         if keys.dataset.is_some() && (keys.select.is_some() || keys.dataset_name.is_some()) {
             return Err(section.wrong(
@@ -138,7 +138,7 @@ impl Keys {
     }
 }
 
-fn select(text: &str) -> Result<Select, String> {
+fn select(text: &str) -> Checked<Select, String> {
     match text {
         "latest" => Ok(Select::Latest),
         "all" => Ok(Select::All),
@@ -146,7 +146,7 @@ fn select(text: &str) -> Result<Select, String> {
     }
 }
 
-fn unchanged(text: &str) -> Result<Unchanged, String> {
+fn unchanged(text: &str) -> Checked<Unchanged, String> {
     match text {
         "metadata" => Ok(Unchanged::Metadata),
         "content" => Ok(Unchanged::Content),
@@ -155,11 +155,11 @@ fn unchanged(text: &str) -> Result<Unchanged, String> {
     }
 }
 
-fn pattern(text: &str) -> Result<glob::Pattern, String> {
+fn pattern(text: &str) -> Checked<glob::Pattern, String> {
     glob::Pattern::new(text).map_err(|error| error.msg.to_owned())
 }
 
-fn timezone(text: &str) -> Result<Tz, String> {
+fn timezone(text: &str) -> Checked<Tz, String> {
     text.parse().map_err(|_| {
         let nearest = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
         format!("there is no such time zone; the nearest name is {nearest:?}")
@@ -167,7 +167,7 @@ fn timezone(text: &str) -> Result<Tz, String> {
 }
 
 /// No jitter reaches the next run, and beyond a day a month was mistaken for a minute.
-fn jitter(text: &str) -> Result<Duration, String> {
+fn jitter(text: &str) -> Checked<Duration, String> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     match values::duration(text)? {
         long if long > DAY => {
@@ -177,12 +177,12 @@ fn jitter(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn columns(item: &Item<'_>) -> Result<Vec<Column>> {
+fn columns(item: &ConfigItem<'_>) -> Checked<Vec<Column>> {
     let columns = item.texts()?.into_iter().map(|name| values::value(&name));
-    columns.collect::<Result<_, String>>().map_err(|why| item.wrong(why))
+    columns.collect::<Checked<_, String>>().map_err(|why| item.wrong(why))
 }
 
-fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &Item<'_>) -> Result<T> {
+fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> Checked<T> {
     match item.integer()? {
         zero if zero == T::default() => Err(item.wrong("it must be at least 1")),
         number => Ok(number),
@@ -190,22 +190,22 @@ fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &Item<'_>) -> Result<T>
 }
 
 /// Settings by name, which are not quoted: some are secrets.
-fn storage(item: &Item<'_>) -> Result<StorageOptions> {
+fn storage(item: &ConfigItem<'_>) -> Checked<StorageOptions> {
     item.pairs().map(|pairs| {
         let options = StorageOptions::default();
         pairs.into_iter().fold(options, |options, (key, value)| options.with(key, value))
     })
 }
 
-fn keep(item: &Item<'_>) -> Result<Keep> {
+fn keep(item: &ConfigItem<'_>) -> Checked<Keep> {
     let mut section = item
         .section()
         .map_err(|_| item.wrong("give counts, such as { last = 30, monthly = 12 }"))?;
     let keep = Keep {
-        last: section.read("last", Item::integer)?.unwrap_or(0),
-        daily: section.read("daily", Item::integer)?.unwrap_or(0),
-        weekly: section.read("weekly", Item::integer)?.unwrap_or(0),
-        monthly: section.read("monthly", Item::integer)?.unwrap_or(0),
+        last: section.read("last", ConfigItem::integer)?.unwrap_or(0),
+        daily: section.read("daily", ConfigItem::integer)?.unwrap_or(0),
+        weekly: section.read("weekly", ConfigItem::integer)?.unwrap_or(0),
+        monthly: section.read("monthly", ConfigItem::integer)?.unwrap_or(0),
     };
     section.finish()?;
     if keep == Keep::default() {

@@ -140,7 +140,7 @@ fn unusable(path: &Path, error: impl Into<crate::error::Cause>) -> Error {
     Error::ConfigurationFile { what: "the configuration", path: path.to_owned(), source }
 }
 
-fn parse(text: &str, path: &Path) -> section::Result<(Connection, Vec<Job>)> {
+fn parse(text: &str, path: &Path) -> section::Checked<(Connection, Vec<Job>)> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         Wrong::new(text, at, error.message().replace('\n', ", "))
@@ -174,7 +174,7 @@ fn job(
     defaults: &Keys,
     before: &[Job],
     resolve: impl Fn(&str) -> PathBuf,
-) -> section::Result<Job> {
+) -> section::Checked<Job> {
     let Some(name_item) = section.take("name") else {
         return Err(section.wrong("it has no name"));
     };
@@ -259,7 +259,7 @@ fn job(
 }
 
 /// A name that is a folder on any system and in any store, and no control file of ours.
-fn job_name(name: &str) -> section::Result<String, String> {
+fn job_name(name: &str) -> section::Checked<String, String> {
     let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !name.chars().all(usual) || name.len() > 100 {
         return Err("a name is a folder: letters, digits, - _ . and at most 100 of them".to_owned());

@@ -16,7 +16,7 @@ pub(super) struct Wrong {
     what: String,
 }
 
-pub(super) type Result<T, E = Wrong> = std::result::Result<T, E>;
+pub(super) type Checked<T, E = Wrong> = Result<T, E>;
 
 impl Wrong {
     pub(super) fn new(text: &str, at: usize, what: impl Into<String>) -> Self {
@@ -27,7 +27,7 @@ impl Wrong {
 
 /// A value and where it was written.
 #[derive(Debug, Clone)]
-pub(super) struct Item<'t> {
+pub(super) struct ConfigItem<'t> {
     text: &'t str,
     section: String,
     key: &'static str,
@@ -65,25 +65,31 @@ impl<'t> Section<'t> {
         Wrong::new(self.text, self.start, format!("{}: {what}", self.name))
     }
 
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'t>> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<ConfigItem<'t>> {
         self.known.push(key);
         let index = self.entries.iter().position(|(name, _)| name.get_ref() == key)?;
         let (_, value) = self.entries.swap_remove(index);
         let section = self.name.clone();
-        Some(Item { text: self.text, section, key, span: value.span(), value: value.get_ref() })
+        Some(ConfigItem {
+            text: self.text,
+            section,
+            key,
+            span: value.span(),
+            value: value.get_ref(),
+        })
     }
 
     /// Takes a key and reads its value.
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Item<'t>) -> Result<T>,
-    ) -> Result<Option<T>> {
+        read: impl FnOnce(&ConfigItem<'t>) -> Checked<T>,
+    ) -> Checked<Option<T>> {
         self.take(key).map(|item| read(&item)).transpose()
     }
 
     /// Refuses what nobody asked for.
-    pub(super) fn finish(&self) -> Result<()> {
+    pub(super) fn finish(&self) -> Checked<()> {
         let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
             return Ok(());
         };
@@ -96,7 +102,7 @@ impl<'t> Section<'t> {
     }
 }
 
-impl<'t> Item<'t> {
+impl<'t> ConfigItem<'t> {
     /// Why the value is none, after the value as it was written.
     pub(super) fn wrong(&self, why: impl fmt::Display) -> Wrong {
         let within =
@@ -119,7 +125,7 @@ impl<'t> Item<'t> {
         self.span.start
     }
 
-    pub(super) fn text(&self) -> Result<&'t str> {
+    pub(super) fn text(&self) -> Checked<&'t str> {
         match self.value.as_str() {
             Some(text) if text.trim().is_empty() => Err(self.wrong("it is empty")),
             Some(text) => Ok(text),
@@ -128,15 +134,15 @@ impl<'t> Item<'t> {
     }
 
     /// A text that something else knows how to read.
-    pub(super) fn parse<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T> {
+    pub(super) fn parse<T>(&self, parse: impl FnOnce(&str) -> Checked<T, String>) -> Checked<T> {
         parse(self.text()?).map_err(|why| self.wrong(why))
     }
 
-    pub(super) fn flag(&self) -> Result<bool> {
+    pub(super) fn flag(&self) -> Checked<bool> {
         self.value.as_bool().ok_or_else(|| self.wrong("give true or false"))
     }
 
-    pub(super) fn integer<T: TryFrom<i64>>(&self) -> Result<T> {
+    pub(super) fn integer<T: TryFrom<i64>>(&self) -> Checked<T> {
         let integer = self.value.as_integer().ok_or_else(|| self.wrong("give a whole number"))?;
         i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix())
             .ok()
@@ -144,7 +150,7 @@ impl<'t> Item<'t> {
             .ok_or_else(|| self.wrong("the number is out of range"))
     }
 
-    pub(super) fn texts(&self) -> Result<Vec<String>> {
+    pub(super) fn texts(&self) -> Checked<Vec<String>> {
         let wrong = || self.wrong("give a list of texts, such as [\"a\", \"b\"]");
         let list = self.value.as_array().filter(|list| !list.is_empty()).ok_or_else(wrong)?;
         let text = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
@@ -152,7 +158,7 @@ impl<'t> Item<'t> {
     }
 
     /// A table of texts, by any names; what is wrong with it is said without quoting it.
-    pub(super) fn pairs(&self) -> Result<Vec<(&'t str, &'t str)>> {
+    pub(super) fn pairs(&self) -> Checked<Vec<(&'t str, &'t str)>> {
         let (key, section) = (self.key, &self.section);
         let why = format!("{key} in {section}: give texts by name, such as {{ region = \"eu\" }}");
         let wrong = || Wrong::new(self.text, self.span.start, why.clone());
@@ -165,7 +171,7 @@ impl<'t> Item<'t> {
     }
 
     /// A table inside the table.
-    pub(super) fn section(&self) -> Result<Section<'t>> {
+    pub(super) fn section(&self) -> Checked<Section<'t>> {
         let table = self.value.as_table().ok_or_else(|| self.wrong("give a table"))?;
         let name = match self.section.as_str() {
             "" => format!("[{}]", self.key),
@@ -175,7 +181,7 @@ impl<'t> Item<'t> {
     }
 
     /// Tables, each begun with `[[key]]`.
-    pub(super) fn sections(&self) -> Result<Vec<Section<'t>>> {
+    pub(super) fn sections(&self) -> Checked<Vec<Section<'t>>> {
         let name = format!("[[{}]]", self.key);
         let wrong = || self.wrong(format!("each begins with {name}"));
         let tables = self.value.as_array().ok_or_else(wrong)?.iter();

@@ -16,7 +16,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header;
 
 use super::faults::Fault;
-use super::stats::InFlight;
+use super::stats::InFlightGuard;
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -31,7 +31,7 @@ const ENDLESS_CHUNK: usize = 1 << 16;
 const ENDLESS_CHUNKS: usize = 1 << 14;
 
 /// A complete answer, and how much of it really gets delivered.
-pub(crate) struct Answer {
+pub(crate) struct DemoAnswer {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     content_type: String,
@@ -47,9 +47,9 @@ enum Delivery {
     Endless,
 }
 
-impl Answer {
-    pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-        Answer {
+impl DemoAnswer {
+    pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> DemoAnswer {
+        DemoAnswer {
             status,
             headers: Vec::new(),
             content_type: JSON.to_owned(),
@@ -59,21 +59,21 @@ impl Answer {
         }
     }
 
-    pub(crate) fn html(status: u16, body: &str) -> Answer {
-        Answer { content_type: HTML.to_owned(), ..Answer::json(status, body) }
+    pub(crate) fn html(status: u16, body: &str) -> DemoAnswer {
+        DemoAnswer { content_type: HTML.to_owned(), ..DemoAnswer::json(status, body) }
     }
 
-    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Answer {
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> DemoAnswer {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// The answer that stands in for a page, if the fault is of that kind.
-    pub(crate) fn instead(fault: &Fault) -> Option<Answer> {
+    pub(crate) fn instead(fault: &Fault) -> Option<DemoAnswer> {
         let Fault::Status { status, headers, body } = fault else { return None };
         let mut answer = match body.starts_with('<') {
-            true => Answer::html(*status, body),
-            false => Answer::json(*status, body.as_bytes()),
+            true => DemoAnswer::html(*status, body),
+            false => DemoAnswer::json(*status, body.as_bytes()),
         };
         answer.headers.clone_from(headers);
         Some(answer)
@@ -85,7 +85,7 @@ impl Answer {
             Fault::TruncatedJson => self.body.truncate(self.body.len() / 2),
             Fault::Html => {
                 let page = "<!doctype html>\n<title>Sign in</title>\n<h1>Sign in</h1>\n";
-                *self = Answer::html(200, page);
+                *self = DemoAnswer::html(200, page);
             }
             Fault::ContentType(other) => self.content_type.clone_from(other),
             Fault::Coding { name, members } => self.coding = Some((name.clone(), *members)),
@@ -100,7 +100,7 @@ impl Answer {
     pub(crate) fn into_response(
         mut self,
         gzip: bool,
-        in_flight: InFlight,
+        in_flight: InFlightGuard,
     ) -> io::Result<Response<TrackedBody>> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in &self.headers {
@@ -181,7 +181,7 @@ fn endless() -> impl Stream<Item = io::Result<Bytes>> {
 /// so a client that has its answer never still counts.
 pub(crate) struct TrackedBody {
     inner: UnsyncBoxBody<Bytes, io::Error>,
-    _in_flight: InFlight,
+    _in_flight: InFlightGuard,
 }
 
 impl Body for TrackedBody {

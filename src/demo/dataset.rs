@@ -33,11 +33,11 @@ pub struct Dataset {
     pub source: String,
     /// The version number.
     pub version: i64,
-    rows: Rows,
+    rows: DemoRows,
 }
 
 #[derive(Debug)]
-enum Rows {
+enum DemoRows {
     Generated { count: u64, seed: u64 },
     Given(Given),
 }
@@ -79,7 +79,7 @@ impl Dataset {
     pub fn generated(rows: u64, seed: u64) -> Dataset {
         let agent = generate::uuid(seed, u64::MAX);
         let mut dataset =
-            Dataset::new(format!("support-chat-{rows}"), Rows::Generated { count: rows, seed });
+            Dataset::new(format!("support-chat-{rows}"), DemoRows::Generated { count: rows, seed });
         dataset.id = hashed_uuid(&format!("generated {rows} {seed}"));
         dataset.with_agent(agent).with_generator_model("demo-writer-1").with_source("synthetic")
     }
@@ -106,7 +106,7 @@ impl Dataset {
             start += line.len() + 1;
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Dataset::new(name, Rows::Given(Given::new(text, spans))).with_source("production"))
+        Ok(Dataset::new(name, DemoRows::Given(Given::new(text, spans))).with_source("production"))
     }
 
     /// Rows given as JSON texts, served verbatim and not looked at: they may be anything.
@@ -117,10 +117,10 @@ impl Dataset {
             spans.push(text.len()..text.len() + row.len());
             text.extend_from_slice(row.as_bytes());
         }
-        Dataset::new(name.to_owned(), Rows::Given(Given::new(text, spans)))
+        Dataset::new(name.to_owned(), DemoRows::Given(Given::new(text, spans)))
     }
 
-    fn new(name: String, rows: Rows) -> Dataset {
+    fn new(name: String, rows: DemoRows) -> Dataset {
         Dataset {
             id: hashed_uuid(&name),
             name,
@@ -192,8 +192,8 @@ impl Dataset {
     /// How many rows there are.
     pub fn len(&self) -> u64 {
         match &self.rows {
-            Rows::Generated { count, .. } => *count,
-            Rows::Given(given) => given.spans.len() as u64,
+            DemoRows::Generated { count, .. } => *count,
+            DemoRows::Given(given) => given.spans.len() as u64,
         }
     }
 
@@ -219,8 +219,8 @@ impl Dataset {
         match &self.rows {
             // Generated rows stand in their own order, which is what `id` falls back to as well:
             // sorting by id would mean making them all.
-            Rows::Generated { seed, .. } => generate::push_row(*seed, place, out),
-            Rows::Given(given) => {
+            DemoRows::Generated { seed, .. } => generate::push_row(*seed, place, out),
+            DemoRows::Given(given) => {
                 let place = usize::try_from(place).unwrap_or(usize::MAX);
                 if let Some(row) = given.row_at(place, ordering.key) {
                     out.extend_from_slice(row);
@@ -275,20 +275,23 @@ impl Given {
     /// Rows without an order come last, as the database sorts its nulls.
     fn sorted_by_order(&self) -> Vec<usize> {
         #[derive(Deserialize)]
-        struct Row {
+        struct DemoRow {
             order: Option<i64>,
         }
         self.sorted_by(|row| {
-            serde_json::from_slice::<Row>(row).ok().and_then(|row| row.order).unwrap_or(i64::MAX)
+            serde_json::from_slice::<DemoRow>(row)
+                .ok()
+                .and_then(|row| row.order)
+                .unwrap_or(i64::MAX)
         })
     }
 
     fn sorted_by_id(&self) -> Vec<usize> {
         #[derive(Deserialize)]
-        struct Row {
+        struct DemoRow {
             id: Option<String>,
         }
-        self.sorted_by(|row| serde_json::from_slice::<Row>(row).ok().and_then(|row| row.id))
+        self.sorted_by(|row| serde_json::from_slice::<DemoRow>(row).ok().and_then(|row| row.id))
     }
 
     fn sorted_by<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> Vec<usize> {

@@ -20,19 +20,19 @@ use super::generate::mix;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    rules: Vec<Rule>,
+    rules: Vec<FaultRule>,
 }
 
 #[derive(Debug, Clone)]
-struct Rule {
-    page: Page,
-    when: When,
+struct FaultRule {
+    page: FaultPage,
+    when: FaultWhen,
     fault: Fault,
 }
 
 #[derive(Debug, Clone)]
-enum When {
-    Scripted(Attempt),
+enum FaultWhen {
+    Scripted(FaultAttempt),
     /// One of `of` equally likely kinds, if chance picks the one at `index`.
     Random {
         seed: u64,
@@ -44,7 +44,7 @@ enum When {
 
 /// Which requests a rule is about. A number or a range of numbers converts into it.
 #[derive(Debug, Clone)]
-pub enum Page {
+pub enum FaultPage {
     /// Any page of datapoints.
     Any,
     /// These pages of datapoints.
@@ -53,21 +53,21 @@ pub enum Page {
     List,
 }
 
-impl From<u64> for Page {
-    fn from(number: u64) -> Page {
-        Page::Numbers(number..=number)
+impl From<u64> for FaultPage {
+    fn from(number: u64) -> FaultPage {
+        FaultPage::Numbers(number..=number)
     }
 }
 
-impl From<RangeInclusive<u64>> for Page {
-    fn from(numbers: RangeInclusive<u64>) -> Page {
-        Page::Numbers(numbers)
+impl From<RangeInclusive<u64>> for FaultPage {
+    fn from(numbers: RangeInclusive<u64>) -> FaultPage {
+        FaultPage::Numbers(numbers)
     }
 }
 
 /// Which of the requests for a page a rule is about, counted from 1.
 #[derive(Debug, Clone, Copy)]
-pub enum Attempt {
+pub enum FaultAttempt {
     /// Only this one.
     Nth(u32),
     /// This many, from the first.
@@ -224,17 +224,17 @@ impl Faults {
     pub fn random(seed: u64, probability: f64, kinds: impl IntoIterator<Item = Fault>) -> Faults {
         let kinds: Vec<Fault> = kinds.into_iter().collect();
         let of = kinds.len() as u64;
-        let rule = |(index, fault)| Rule {
-            page: Page::Any,
-            when: When::Random { seed, probability, index, of },
+        let rule = |(index, fault)| FaultRule {
+            page: FaultPage::Any,
+            when: FaultWhen::Random { seed, probability, index, of },
             fault,
         };
         Faults { rules: (0..).zip(kinds).map(rule).collect() }
     }
 
     /// Adds a fault.
-    pub fn on(mut self, page: impl Into<Page>, attempt: Attempt, fault: Fault) -> Faults {
-        self.rules.push(Rule { page: page.into(), when: When::Scripted(attempt), fault });
+    pub fn on(mut self, page: impl Into<FaultPage>, attempt: FaultAttempt, fault: Fault) -> Faults {
+        self.rules.push(FaultRule { page: page.into(), when: FaultWhen::Scripted(attempt), fault });
         self
     }
 
@@ -245,20 +245,20 @@ impl Faults {
     }
 }
 
-impl Rule {
+impl FaultRule {
     fn matches(&self, page: Option<u64>, attempt: u32) -> bool {
         let on_page = match (&self.page, page) {
-            (Page::Any, Some(_)) | (Page::List, None) => true,
-            (Page::Numbers(numbers), Some(page)) => numbers.contains(&page),
-            (Page::Any | Page::Numbers(_), None) | (Page::List, Some(_)) => false,
+            (FaultPage::Any, Some(_)) | (FaultPage::List, None) => true,
+            (FaultPage::Numbers(numbers), Some(page)) => numbers.contains(&page),
+            (FaultPage::Any | FaultPage::Numbers(_), None) | (FaultPage::List, Some(_)) => false,
         };
         on_page
             && match self.when {
-                When::Scripted(Attempt::Nth(n)) => attempt == n,
-                When::Scripted(Attempt::First(n)) => attempt <= n,
-                When::Scripted(Attempt::From(n)) => attempt >= n,
-                When::Scripted(Attempt::Always) => true,
-                When::Random { seed, probability, index, of } => {
+                FaultWhen::Scripted(FaultAttempt::Nth(n)) => attempt == n,
+                FaultWhen::Scripted(FaultAttempt::First(n)) => attempt <= n,
+                FaultWhen::Scripted(FaultAttempt::From(n)) => attempt >= n,
+                FaultWhen::Scripted(FaultAttempt::Always) => true,
+                FaultWhen::Random { seed, probability, index, of } => {
                     // Seeds and pages are both small numbers: unmixed, they would meet.
                     let on_page = mix(mix(seed) ^ page.unwrap_or_default());
                     let chance = mix(on_page ^ u64::from(attempt));
@@ -280,16 +280,16 @@ mod tests {
 
     #[test]
     fn a_rule_applies_to_its_pages_and_attempts_alone() {
-        let faults = |page: Page, attempt| Faults::none().on(page, attempt, Fault::Html);
-        assert_eq!(hits(&faults(3.into(), Attempt::First(2)), Some(3), 5), [1, 2]);
-        assert_eq!(hits(&faults(3.into(), Attempt::Nth(2)), Some(3), 5), [2]);
-        assert_eq!(hits(&faults((3..=4).into(), Attempt::From(4)), Some(4), 5), [4, 5]);
-        assert_eq!(hits(&faults(Page::Any, Attempt::Always), Some(9), 2), [1, 2]);
-        assert_eq!(hits(&faults(Page::List, Attempt::Always), None, 1), [1]);
+        let faults = |page: FaultPage, attempt| Faults::none().on(page, attempt, Fault::Html);
+        assert_eq!(hits(&faults(3.into(), FaultAttempt::First(2)), Some(3), 5), [1, 2]);
+        assert_eq!(hits(&faults(3.into(), FaultAttempt::Nth(2)), Some(3), 5), [2]);
+        assert_eq!(hits(&faults((3..=4).into(), FaultAttempt::From(4)), Some(4), 5), [4, 5]);
+        assert_eq!(hits(&faults(FaultPage::Any, FaultAttempt::Always), Some(9), 2), [1, 2]);
+        assert_eq!(hits(&faults(FaultPage::List, FaultAttempt::Always), None, 1), [1]);
 
-        assert!(hits(&faults(3.into(), Attempt::Always), Some(4), 3).is_empty());
-        assert!(hits(&faults(Page::Any, Attempt::Always), None, 3).is_empty());
-        assert!(hits(&faults(Page::List, Attempt::Always), Some(1), 3).is_empty());
+        assert!(hits(&faults(3.into(), FaultAttempt::Always), Some(4), 3).is_empty());
+        assert!(hits(&faults(FaultPage::Any, FaultAttempt::Always), None, 3).is_empty());
+        assert!(hits(&faults(FaultPage::List, FaultAttempt::Always), Some(1), 3).is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::words::{INSTRUCTIONS, LANGUAGES, Language, PERSONAS, TAGS, TOOLS};
 
 /// Appends the JSON of a row.
 pub(crate) fn push_row(seed: u64, row: u64, out: &mut Vec<u8>) {
-    let mut writer = Writer { random: Random(mix(seed) ^ mix(!row)), out };
+    let mut writer = JsonWriter { random: Random(mix(seed) ^ mix(!row)), out };
     writer.text(r#"{"id":""#);
     writer.uuid(uuid(seed, row));
     writer.text(r#"","expected_output":"#);
@@ -86,12 +86,12 @@ impl Random {
     }
 }
 
-struct Writer<'o> {
+struct JsonWriter<'o> {
     random: Random,
     out: &'o mut Vec<u8>,
 }
 
-impl Writer<'_> {
+impl JsonWriter<'_> {
     fn text(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }

@@ -13,11 +13,11 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::Options;
-use super::answer::{Answer, TrackedBody};
+use super::answer::{DemoAnswer, TrackedBody};
 use super::dataset::Dataset;
 use super::faults::{Fault, Faults};
 use super::page::PageDraft;
-use super::query::{Filters, Query};
+use super::query::{DemoFilters, DemoQuery};
 use super::stats::{Ledger, Received};
 use super::throttle::TokenBucket;
 
@@ -84,7 +84,7 @@ impl Handler {
         answer.into_response(gzip, in_flight)
     }
 
-    async fn answer(&self, head: &Parts) -> io::Result<Answer> {
+    async fn answer(&self, head: &Parts) -> io::Result<DemoAnswer> {
         let path = head.uri.path();
         let route = route(path);
         if let Some(refusal) = self.refusal(&route, head) {
@@ -100,10 +100,10 @@ impl Handler {
             tokio::time::sleep(self.options.latency).await;
         }
 
-        let query = Query::parse(head.uri.query());
-        let filters = match Filters::parse(&query) {
+        let query = DemoQuery::parse(head.uri.query());
+        let filters = match DemoFilters::parse(&query) {
             Ok(filters) => filters,
-            Err(body) => return Ok(Answer::json(400, body)),
+            Err(body) => return Ok(DemoAnswer::json(400, body)),
         };
         let base = match head.headers.get(HOST).and_then(|host| host.to_str().ok()) {
             Some(host) => format!("http://{host}{path}"),
@@ -112,13 +112,13 @@ impl Handler {
         let datasets = Arc::clone(&self.datasets.lock().unwrap_or_else(PoisonError::into_inner));
 
         if let Route::Datapoints(id) = route {
-            let Ok(id) = Uuid::try_parse(id) else { return Ok(Answer::json(404, NOT_FOUND)) };
+            let Ok(id) = Uuid::try_parse(id) else { return Ok(DemoAnswer::json(404, NOT_FOUND)) };
             let found = datasets.iter().find(|dataset| dataset.id == id);
             let Some(dataset) = found.filter(|dataset| filters.accept(dataset)) else {
-                return Ok(Answer::json(404, NO_DATASET));
+                return Ok(DemoAnswer::json(404, NO_DATASET));
             };
             let ordering = match self.options.ignore_ordering {
-                true => Query::parse(None).row_ordering(),
+                true => DemoQuery::parse(None).row_ordering(),
                 false => query.row_ordering(),
             };
             let push = |row, out: &mut Vec<u8>| dataset.push_row(row, ordering, out);
@@ -137,25 +137,25 @@ impl Handler {
     }
 
     /// The answer to a request that gets none from the data.
-    fn refusal(&self, route: &Route<'_>, head: &Parts) -> Option<Answer> {
+    fn refusal(&self, route: &Route<'_>, head: &Parts) -> Option<DemoAnswer> {
         if matches!(route, Route::Unknown) {
-            return Some(Answer::html(404, NO_SUCH_URL));
+            return Some(DemoAnswer::html(404, NO_SUCH_URL));
         }
         if matches!(route, Route::MissingSlash) {
             let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
             let location = format!("{}/{query}", head.uri.path());
-            return Some(Answer::html(301, "").with_header("Location", &location));
+            return Some(DemoAnswer::html(301, "").with_header("Location", &location));
         }
         if let Err(body) = self.authenticate(&head.headers) {
-            let answer = Answer::json(401, body);
+            let answer = DemoAnswer::json(401, body);
             return Some(answer.with_header("WWW-Authenticate", "Bearer realm=\"api\""));
         }
         if !self.within_rate() {
-            return Some(Answer::json(429, THROTTLED).with_header("Retry-After", "1"));
+            return Some(DemoAnswer::json(429, THROTTLED).with_header("Retry-After", "1"));
         }
         if head.method != Method::GET {
             let body = format!("{{\"detail\":\"Method \\\"{}\\\" not allowed.\"}}", head.method);
-            return Some(Answer::json(405, body).with_header("Allow", "GET"));
+            return Some(DemoAnswer::json(405, body).with_header("Allow", "GET"));
         }
         None
     }
@@ -163,12 +163,12 @@ impl Handler {
     /// One page of a dataset, or of the list of datasets, with what the script does to it.
     async fn page(
         &self,
-        query: &Query,
+        query: &DemoQuery,
         base: &str,
         dataset: Option<Uuid>,
         total: u64,
         push_row: impl Fn(u64, &mut Vec<u8>),
-    ) -> io::Result<Answer> {
+    ) -> io::Result<DemoAnswer> {
         let Options { page_size: default, max_page_size: cap, .. } = self.options;
         let page_size = match self.options.ignore_page_size {
             true => u64::from(default),
@@ -176,7 +176,7 @@ impl Handler {
         }
         .max(1);
         let last = total.div_ceil(page_size).max(1);
-        let Some(number) = query.page(last) else { return Ok(Answer::json(404, INVALID_PAGE)) };
+        let Some(number) = query.page(last) else { return Ok(DemoAnswer::json(404, INVALID_PAGE)) };
 
         let attempt = self.ledger.attempt(dataset, number);
         let faults = Arc::clone(&self.faults.lock().unwrap_or_else(PoisonError::into_inner));
@@ -187,7 +187,7 @@ impl Handler {
                 Fault::ResetBeforeHeaders => return Err(io::ErrorKind::ConnectionReset.into()),
                 _ => {}
             }
-            if let Some(answer) = Answer::instead(fault) {
+            if let Some(answer) = DemoAnswer::instead(fault) {
                 return Ok(answer);
             }
         }
@@ -200,7 +200,7 @@ impl Handler {
         draft.next = (number < last).then(|| query.link(base, number + 1));
         draft.previous = (number > 1).then(|| query.link(base, number - 1));
         faults.iter().for_each(|fault| draft.edit(fault));
-        let mut answer = Answer::json(200, draft.render(push_row));
+        let mut answer = DemoAnswer::json(200, draft.render(push_row));
         faults.iter().for_each(|fault| answer.damage(fault));
         Ok(answer)
     }

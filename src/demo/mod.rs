@@ -42,7 +42,7 @@ use std::time::Duration;
 
 pub use background::{Background, serve_in_background};
 pub use dataset::Dataset;
-pub use faults::{Attempt, Fault, Faults, Page};
+pub use faults::{Fault, FaultAttempt, FaultPage, Faults};
 pub use server::Server;
 pub use stats::{Received, Stats};
 

@@ -11,11 +11,11 @@ use super::dataset::{Dataset, Ordering, OrderingKey, quoted};
 const SOURCES: [&str; 4] = ["seed", "synthetic", "augmented", "production"];
 
 /// The decoded pairs of a query string.
-pub(crate) struct Query(Vec<(String, String)>);
+pub(crate) struct DemoQuery(Vec<(String, String)>);
 
-impl Query {
-    pub(crate) fn parse(raw: Option<&str>) -> Query {
-        Query(form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).into_owned().collect())
+impl DemoQuery {
+    pub(crate) fn parse(raw: Option<&str>) -> DemoQuery {
+        DemoQuery(form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).into_owned().collect())
     }
 
     /// The last value of a parameter; a blank one counts as none.
@@ -96,7 +96,7 @@ impl Query {
 
 /// The conditions that a dataset must meet to be found.
 #[derive(Default)]
-pub(crate) struct Filters {
+pub(crate) struct DemoFilters {
     agent: Option<Uuid>,
     generator_model: Option<String>,
     search: Option<String>,
@@ -106,9 +106,9 @@ pub(crate) struct Filters {
     version_max: Option<i64>,
 }
 
-impl Filters {
+impl DemoFilters {
     /// The filters of a query, or the body of the 400 that says which values are invalid.
-    pub(crate) fn parse(query: &Query) -> Result<Filters, String> {
+    pub(crate) fn parse(query: &DemoQuery) -> Result<DemoFilters, String> {
         let mut invalid = BTreeMap::new();
         let mut integer = |name: &'static str| {
             let value = query.get(name)?.trim().parse().ok();
@@ -141,7 +141,7 @@ impl Filters {
                 .collect();
             return Err(format!("{{{}}}", fields.join(",")));
         }
-        Ok(Filters {
+        Ok(DemoFilters {
             agent,
             generator_model: query.get("generator_model").map(str::to_owned),
             search: query.get("search").map(str::to_lowercase),

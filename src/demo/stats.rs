@@ -117,7 +117,7 @@ impl Ledger {
     }
 
     /// Counts a request; it is in flight until the guard is dropped.
-    pub(crate) fn arrived(self: &Arc<Self>, received: Received) -> InFlight {
+    pub(crate) fn arrived(self: &Arc<Self>, received: Received) -> InFlightGuard {
         self.change(|stats| {
             stats.requests += 1;
             stats.in_flight += 1;
@@ -127,7 +127,7 @@ impl Ledger {
             }
             stats.received.push_back(received);
         });
-        InFlight(Arc::clone(self))
+        InFlightGuard(Arc::clone(self))
     }
 
     fn change<T>(&self, with: impl FnOnce(&mut Stats) -> T) -> T {
@@ -143,9 +143,9 @@ impl Ledger {
 
 /// A request in flight.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Ledger>);
+pub(crate) struct InFlightGuard(Arc<Ledger>);
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.change(|stats| stats.in_flight -= 1);
     }

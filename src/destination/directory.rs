@@ -22,12 +22,12 @@ use super::{
     ours::{self, Maker},
     parent,
     rehearsal::{self, Rehearsed},
-    staged::{Staged, Written},
+    staged::{StagedDirectory, WrittenPart},
     tidied,
 };
 use crate::{
     error::{Error, Result},
-    files::{Folder, Kind},
+    files::{FileKind, Folder},
     record::manifest::{MANIFEST, Manifest, Part, SUCCESS},
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Directory {
     overwrite: bool,
     /// Unknown while the run only looks.
     maker: Option<Maker>,
-    staged: Option<Staged>,
+    staged: Option<StagedDirectory>,
 }
 
 pub(super) fn part_name(index: usize, extension: &str) -> String {
@@ -63,7 +63,9 @@ pub(super) fn discard(target: &Path) -> Result<()> {
     let parent = disk::open_parent(target)?;
     let staging = disk::staging_name(target.file_name().unwrap_or_default());
     let maker = rehearsal::maker(&parent).map_err(|error| disk::cannot_create(target, error))?;
-    let Some(staged) = Staged::take(&parent, &staging, maker, target)? else { return Ok(()) };
+    let Some(staged) = StagedDirectory::take(&parent, &staging, maker, target)? else {
+        return Ok(());
+    };
     staged.remove(&parent).map_err(Error::io("remove", parent.path().join(staging)))
 }
 
@@ -96,7 +98,7 @@ impl Directory {
         {
             return Err(self.refused(why, "give another path"));
         }
-        ours::check_staging(parent, &derived[1], Kind::Directory, maker, given)?;
+        ours::check_staging(parent, &derived[1], FileKind::Directory, maker, given)?;
         self.maker = Some(maker);
         Ok(())
     }
@@ -112,7 +114,7 @@ impl Directory {
         let Some(found) = looked.map_err(Error::io("look at", &self.target))? else {
             return Ok(false);
         };
-        if found.kind != Kind::Directory {
+        if found.kind != FileKind::Directory {
             return Err(self.refused(
                 "exists and is not a directory",
                 "a path without a known extension is a directory of parts: give another path, or \
@@ -185,7 +187,7 @@ impl Directory {
     }
 
     /// Takes the lock of the staging folder, which is made if there is none.
-    fn take_staged(&mut self) -> Result<Staged> {
+    fn take_staged(&mut self) -> Result<StagedDirectory> {
         if let Some(staged) = self.staged.take() {
             return Ok(staged);
         }
@@ -197,7 +199,7 @@ impl Directory {
             }
             _ => {}
         }
-        let staged = Staged::take(&self.parent, &name, maker, &self.given)?;
+        let staged = StagedDirectory::take(&self.parent, &name, maker, &self.given)?;
         // A run that ended in this moment has removed what was there.
         staged.ok_or_else(|| Error::Locked { path: self.given.clone() })
     }
@@ -209,7 +211,7 @@ impl Directory {
         let staged = self.staged()?;
         let file = staged.data()?.create_anew(&name).map_err(Error::io("write", &path))?;
         let part = PartFile::new(&path, file);
-        staged.written.insert(name, Written::ByThisRun(part.clone()));
+        staged.written.insert(name, WrittenPart::ByThisRun(part.clone()));
         Ok(part)
     }
 
@@ -285,7 +287,7 @@ impl Directory {
     }
 
     /// Puts the new export in the place of the old one, whose manifest it gives.
-    fn swap(&self, staged: &Staged) -> Result<Manifest> {
+    fn swap(&self, staged: &StagedDirectory) -> Result<Manifest> {
         let swap = || staged.root.swap("data", &self.parent, &self.name, "old");
         swap().map_err(|error| self.unpublished(staged, error))?;
         // What came there since the last look lies in the staging folder now.
@@ -307,7 +309,7 @@ impl Directory {
     }
 
     /// The error of a run that has everything and cannot give it its name.
-    fn unpublished(&self, staged: &Staged, source: io::Error) -> Error {
+    fn unpublished(&self, staged: &StagedDirectory, source: io::Error) -> Error {
         let data = staged.root.path().join("data");
         let (path, data) = (self.target.clone(), data.display().to_string());
         let hint = format!(
@@ -343,7 +345,7 @@ impl Directory {
         Ok(())
     }
 
-    fn staged(&mut self) -> Result<&mut Staged> {
+    fn staged(&mut self) -> Result<&mut StagedDirectory> {
         self.staged.as_mut().ok_or_else(disk::not_open)
     }
 }

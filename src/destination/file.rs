@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    files::{Folder, Kind},
+    files::{FileKind, Folder},
     record::manifest::Manifest,
 };
 
@@ -77,7 +77,7 @@ impl SingleFile {
             let refuse = |why: String, hint| {
                 Err(Error::Output { path: path.clone(), why, hint: Some(hint), source: None })
             };
-            if found.kind != Kind::File {
+            if found.kind != FileKind::File {
                 let why = format!("is {}, not a regular file", found.kind.noun());
                 return refuse(why, "give another path");
             }
@@ -104,7 +104,7 @@ impl SingleFile {
         let replaces = self.overwrite;
         let maker = rehearsal::rehearse(parent, Rehearsed::File, replaces, &derived, given)?;
         for name in self.staging_names() {
-            ours::check_staging(parent, &name, Kind::File, maker, given)?;
+            ours::check_staging(parent, &name, FileKind::File, maker, given)?;
         }
         for name in [self.name.clone(), self.manifest_name()] {
             if let Ok(Some(found)) = parent.find(&name)
@@ -151,15 +151,15 @@ impl SingleFile {
         let maker = self.maker.ok_or_else(disk::not_open)?;
         let (parent, given) = (&self.parent, &self.given);
         let name = disk::staging_name(&self.name);
-        ours::check_staging(parent, &name, Kind::File, maker, given)?;
+        ours::check_staging(parent, &name, FileKind::File, maker, given)?;
         let file = disk::lock(parent, &name, given)?;
-        ours::check_staging(parent, &name, Kind::File, maker, given)?;
+        ours::check_staging(parent, &name, FileKind::File, maker, given)?;
         if !disk::is_still(&file, parent, &name) {
             return Err(disk::lock_lost(given));
         }
         let manifest = self.sidecar.then(|| {
             let name = disk::staging_name(&self.manifest_name());
-            ours::check_staging(parent, &name, Kind::File, maker, given)?;
+            ours::check_staging(parent, &name, FileKind::File, maker, given)?;
             parent.create_anew(&name).map_err(|error| disk::cannot_create(given, error))
         });
         let manifest = match manifest.transpose() {

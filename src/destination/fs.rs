@@ -10,7 +10,7 @@ use std::{
 use super::parent;
 use crate::{
     error::{Error, Result},
-    files::{Folder, Status},
+    files::{FileStatus, Folder},
 };
 
 /// Opens (making it if need be) and locks a file; the lock goes with the process, however it ends.
@@ -52,7 +52,7 @@ pub(super) fn check_unlocked(folder: &Folder, name: &OsStr, target: &Path) -> Re
 
 /// Whether an open file is still the one of this name.
 pub(super) fn is_still(file: &File, folder: &Folder, name: impl AsRef<OsStr>) -> bool {
-    match (Status::of(file), folder.find(name)) {
+    match (FileStatus::of(file), folder.find(name)) {
         (Ok(open), Ok(Some(named))) => open.identity == named.identity,
         _ => false,
     }

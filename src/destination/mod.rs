@@ -387,7 +387,7 @@ fn not_a_file() -> Error {
 #[derive(Debug)]
 pub(crate) struct Stopper {
     #[cfg(feature = "clouds")]
-    watch: Option<remote::Watch>,
+    watch: Option<remote::LeaseWatch>,
 }
 
 impl Stopper {

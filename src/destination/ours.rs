@@ -12,7 +12,7 @@ use std::{
 use super::parent;
 use crate::{
     error::{Error, Result},
-    files::{Folder, Kind, Status, kind, read_bounded},
+    files::{FileKind, FileStatus, Folder, kind, read_bounded},
     location::Location,
     record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
@@ -37,7 +37,7 @@ pub(super) struct Maker {
 
 impl Maker {
     /// From a directory that this process has just made private.
-    pub(super) fn of(private: &Status) -> Self {
+    pub(super) fn of(private: &FileStatus) -> Self {
         Self { owner: private.owner, private: private.mode }
     }
 
@@ -47,12 +47,13 @@ impl Maker {
 
     /// Why staging of this status must not be used; `None` if this user made it, and no other can have
     /// written there.
-    fn objection(self, found: &Status) -> Option<String> {
+    fn objection(self, found: &FileStatus) -> Option<String> {
         if found.owner != self.owner {
             return Some(format!("belongs to another user, of the number {}", found.owner));
         }
         let open = found.mode & OTHERS_WRITE & !self.private != 0;
-        (open && found.kind == Kind::Directory).then(|| "may be written by other users".to_owned())
+        (open && found.kind == FileKind::Directory)
+            .then(|| "may be written by other users".to_owned())
     }
 }
 
@@ -60,7 +61,7 @@ impl Maker {
 pub(super) fn check_staging(
     folder: &Folder,
     name: &OsStr,
-    kind: Kind,
+    kind: FileKind,
     maker: Maker,
     given: &Path,
 ) -> Result<()> {
@@ -87,15 +88,16 @@ pub(super) fn check_staged(root: &Folder, maker: Maker, given: &Path) -> Result<
     for name in root.names().map_err(failed)? {
         let Some(found) = root.find(&name).map_err(failed)? else { continue };
         let path = root.path().join(&name);
-        if found.kind == Kind::Directory && ["data", "ids", "old"].iter().any(|it| name == *it) {
-            check_staging(root, &name, Kind::Directory, maker, given)?;
+        if found.kind == FileKind::Directory && ["data", "ids", "old"].iter().any(|it| name == *it)
+        {
+            check_staging(root, &name, FileKind::Directory, maker, given)?;
             match root.open_folder(&name) {
                 Ok(folder) => check_staged(&folder, maker, given)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("open", path)(error)),
             }
         } else {
-            check_staging(root, &name, Kind::File, maker, given)?;
+            check_staging(root, &name, FileKind::File, maker, given)?;
         }
     }
     Ok(())
@@ -191,7 +193,7 @@ pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option
         let known = is_control(&shown) || listed.is_some();
         let objection = if !known {
             "which its manifest does not list".to_owned()
-        } else if found.kind != Kind::File {
+        } else if found.kind != FileKind::File {
             format!("which is {}", found.kind.noun())
         } else if let Some(part) = listed {
             if !is_part_name(&part.path) {

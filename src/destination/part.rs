@@ -17,7 +17,7 @@ use super::remote::Upload;
 use super::synced::SyncedFile;
 use crate::{
     error::{Error, Result},
-    files::Status,
+    files::FileStatus,
     sink::Output,
 };
 
@@ -28,17 +28,17 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closed {
     pub(crate) bytes: u64,
-    pub(crate) checksum: Checksum,
+    pub(crate) checksum: PartChecksum,
     /// What the file system said of it; `None` for what is not a local file.
-    pub(crate) status: Option<Status>,
+    pub(crate) status: Option<FileStatus>,
 }
 
 impl Closed {
     /// The SHA-256, if the file was [`hashed`](PartFile::hashed).
     pub(crate) fn sha256(&self) -> Option<&str> {
         match &self.checksum {
-            Checksum::Sha256(text) => Some(text),
-            Checksum::Xxh3(_) => None,
+            PartChecksum::Sha256(text) => Some(text),
+            PartChecksum::Xxh3(_) => None,
         }
     }
 }
@@ -46,12 +46,12 @@ impl Closed {
 /// A checksum of a file's bytes: SHA-256 for a manifest, which others compare; XXH3, at a tenth of the cost,
 /// where only this run compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Checksum {
+pub(crate) enum PartChecksum {
     Sha256(String),
     Xxh3(u128),
 }
 
-impl Checksum {
+impl PartChecksum {
     /// Whether the bytes of a file have this checksum.
     pub(super) fn matches(&self, file: &mut impl Read) -> io::Result<bool> {
         let mut hasher = match self {
@@ -80,10 +80,10 @@ impl Hasher {
         }
     }
 
-    fn finish(self) -> Checksum {
+    fn finish(self) -> PartChecksum {
         match self {
-            Self::Sha256(hasher) => Checksum::Sha256(hex(&hasher.finalize())),
-            Self::Xxh3(hasher) => Checksum::Xxh3(hasher.finish_128()),
+            Self::Sha256(hasher) => PartChecksum::Sha256(hex(&hasher.finalize())),
+            Self::Xxh3(hasher) => PartChecksum::Xxh3(hasher.finish_128()),
         }
     }
 }
@@ -110,10 +110,10 @@ pub(crate) struct Examined {
 #[derive(Clone)]
 pub(crate) struct PartFile {
     path: PathBuf,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<PartState>>,
 }
 
-struct State {
+struct PartState {
     medium: BufWriter<Medium>,
     hasher: Hasher,
     bytes: u64,
@@ -146,7 +146,7 @@ impl PartFile {
     }
 
     fn over(path: &Path, medium: Medium) -> Self {
-        let state = State {
+        let state = PartState {
             medium: BufWriter::with_capacity(BUFFER, medium),
             hasher: Hasher::xxh3(),
             bytes: 0,
@@ -212,7 +212,7 @@ impl PartFile {
         Error::io("write", &self.path)(error)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PartState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -236,7 +236,7 @@ impl Write for PartFile {
     }
 }
 
-impl State {
+impl PartState {
     fn remember(&mut self, error: io::Error) -> io::Error {
         if error.kind() == io::ErrorKind::Interrupted {
             return error;
@@ -290,7 +290,7 @@ pub(crate) fn examine(file: &mut impl Read) -> io::Result<Examined> {
     let mut sha256 = Hasher::Sha256(Sha256::new());
     let bytes = io::copy(&mut BufReader::with_capacity(BUFFER, file), &mut sha256)?;
     match sha256.finish() {
-        Checksum::Sha256(sha256) => Ok(Examined { bytes, sha256 }),
-        Checksum::Xxh3(_) => Err(io::Error::other("another checksum was taken")),
+        PartChecksum::Sha256(sha256) => Ok(Examined { bytes, sha256 }),
+        PartChecksum::Xxh3(_) => Err(io::Error::other("another checksum was taken")),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use super::{fs::cannot_create, ours::Maker};
 use crate::{
     error::{Error, Result},
-    files::{Folder, Kind, Status},
+    files::{FileKind, FileStatus, Folder},
 };
 
 /// What an export is going to publish.
@@ -151,7 +151,7 @@ fn step(given: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Error {
 pub(super) fn obstacle(
     folder: &Folder,
     name: &OsStr,
-    found: &Status,
+    found: &FileStatus,
     maker: Maker,
 ) -> Option<&'static str> {
     const STICKY: u32 = 0o1000;
@@ -160,7 +160,7 @@ pub(super) fn obstacle(
         return Some("belongs to another user, and only that user may replace it in this folder");
     }
     // A folder that moves to another parent is itself written.
-    if found.kind == Kind::Directory && !folder.is_writable(name) {
+    if found.kind == FileKind::Directory && !folder.is_writable(name) {
         return Some("is a folder that this user may not write, so it cannot be moved away");
     }
     None

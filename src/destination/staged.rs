@@ -13,11 +13,11 @@ use super::{
     Header, Kept, PartFile, fs as disk,
     journal::Journal,
     ours::{self, Maker},
-    part::{Checksum, Closed},
+    part::{Closed, PartChecksum},
 };
 use crate::{
     error::{Error, Result},
-    files::{Folder, Kind, Status},
+    files::{FileKind, FileStatus, Folder},
     proof::Digest,
     record::manifest::{Manifest, is_desktop_file},
 };
@@ -25,7 +25,7 @@ use crate::{
 const LOCK: &str = "lock";
 
 #[derive(Debug)]
-pub(super) struct Staged {
+pub(super) struct StagedDirectory {
     lock: File,
     name: OsString,
     pub(super) root: Folder,
@@ -35,18 +35,18 @@ pub(super) struct Staged {
     /// Parts that the journal has.
     pub(super) parts: usize,
     /// The parts by their names.
-    pub(super) written: BTreeMap<String, Written>,
+    pub(super) written: BTreeMap<String, WrittenPart>,
 }
 
 /// A finished part, or one that is being written.
 #[derive(Debug)]
-pub(super) enum Written {
+pub(super) enum WrittenPart {
     ByThisRun(PartFile),
     /// A run before wrote it, and this one has compared its bytes with the journal.
     Before(Closed),
 }
 
-impl Staged {
+impl StagedDirectory {
     /// Takes the lock of a staging folder of this user; `None` if there is none.
     pub(super) fn take(
         parent: &Folder,
@@ -59,11 +59,11 @@ impl Staged {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 // What it is instead says more than the error.
-                ours::check_staging(parent, name, Kind::Directory, maker, given)?;
+                ours::check_staging(parent, name, FileKind::Directory, maker, given)?;
                 return Err(Error::io("open", parent.path().join(name))(error));
             }
         };
-        ours::check_staging(parent, name, Kind::Directory, maker, given)?;
+        ours::check_staging(parent, name, FileKind::Directory, maker, given)?;
         ours::check_staged(&root, maker, given)?;
         let lock = disk::lock(&root, OsStr::new(LOCK), given)?;
         let staged = Self {
@@ -115,14 +115,14 @@ impl Staged {
             {
                 break;
             }
-            let checksum = Checksum::Sha256(part.sha256.clone());
+            let checksum = PartChecksum::Sha256(part.sha256.clone());
             let status = data.read(&part.path).and_then(|mut file| {
-                let status = Status::of(&file)?;
+                let status = FileStatus::of(&file)?;
                 Ok(checksum.matches(&mut file)?.then_some(status))
             });
             let Ok(Some(status)) = status else { break };
             let closed = Closed { bytes: part.bytes, checksum, status: Some(status) };
-            self.written.insert(part.path.clone(), Written::Before(closed));
+            self.written.insert(part.path.clone(), WrittenPart::Before(closed));
             kept.ids = ids.path().join(name);
             whole.push(kept);
         }
@@ -160,8 +160,8 @@ impl Staged {
         let data = self.data()?;
         for part in &manifest.parts {
             let closed = match self.written.get(&part.path) {
-                Some(Written::ByThisRun(file)) => file.closed(),
-                Some(Written::Before(closed)) => Some(closed.clone()),
+                Some(WrittenPart::ByThisRun(file)) => file.closed(),
+                Some(WrittenPart::Before(closed)) => Some(closed.clone()),
                 None => None,
             };
             let closed = closed.ok_or_else(disk::not_open)?;
@@ -202,13 +202,14 @@ pub(super) fn check_unchanged(folder: &Folder, name: &OsStr, closed: &Closed) ->
     let changed = |why: String| Err(Error::PartChanged { path: path.clone(), why });
     let found = folder.find(name).map_err(Error::io("look at", &path))?;
     let Some(found) = found else { return changed("is no longer there".to_owned()) };
-    if found.kind != Kind::File {
+    if found.kind != FileKind::File {
         return changed(format!("is {} now", found.kind.noun()));
     }
     if found.size != closed.bytes {
         return changed(format!("has {} bytes now, and {} were written", found.size, closed.bytes));
     }
-    let same = |then: Status| (then.identity, then.modified) == (found.identity, found.modified);
+    let same =
+        |then: FileStatus| (then.identity, then.modified) == (found.identity, found.modified);
     if closed.status.is_some_and(same) {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::files::Status;
+use crate::files::FileStatus;
 
 /// Bytes between early syncs. Each costs the disk a flush: worth it for what takes as long to write, and
 /// a file smaller than this has none.
@@ -41,13 +41,13 @@ impl SyncedFile {
     }
 
     /// Makes all bytes durable, and says what the file is then.
-    pub(super) fn close(&mut self) -> io::Result<Status> {
+    pub(super) fn close(&mut self) -> io::Result<FileStatus> {
         if let Some(Early { wanted, thread }) = self.early.take() {
             drop(wanted);
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))?;
         }
         self.file.sync_all()?;
-        Status::of(&self.file)
+        FileStatus::of(&self.file)
     }
 
     /// Asks for an early sync, without waiting for it or for the one before it.

@@ -32,11 +32,11 @@ use serde::Serialize;
 
 pub use self::file::DiffFile;
 use self::{
-    replay::{Replay, Wanted},
+    replay::{Replay, WantedRows},
     rows::Compared,
     side::Side,
-    spill::Spill,
-    table::{Table, Tally},
+    spill::RowSpill,
+    table::{DiffTally, Table},
 };
 use crate::{
     batch::Column,
@@ -317,7 +317,7 @@ fn gather(side: &Side, compared: &Compared, table: &mut Table) -> Result<u64> {
 }
 
 fn summary(
-    tally: Tally,
+    tally: DiffTally,
     by: DiffBy,
     compared: &Compared,
     sides: [&Side; 2],
@@ -371,7 +371,7 @@ impl Diff {
     ) -> Result<()> {
         let Self { summary, before, after, tables, compared, temp_dir } = self;
         let wanted = |count: u64| limit.map_or(count, |limit| limit.min(count));
-        let wanted = Wanted {
+        let wanted = WantedRows {
             added: wanted(summary.added),
             removed: wanted(summary.removed),
             changed: wanted(summary.changed),
@@ -379,7 +379,7 @@ impl Diff {
         };
         let [first, second] = tables;
         let mut replay = Replay { compared, wanted, first, second, visit };
-        let waiting = replay.first_side(&before, Spill::new(temp_dir))?;
+        let waiting = replay.first_side(&before, RowSpill::new(temp_dir))?;
         replay.second_side(&after, waiting)
     }
 }

@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 
 use super::{
     Difference, DifferenceKind, DifferenceRow,
-    rows::{Compared, Rows, Value},
+    rows::{Compared, RowValue, Rows},
     side::Side,
-    spill::{Reader, Spill},
-    table::{Columns, Table},
+    spill::{RowSpill, SpillReader},
+    table::{ColumnSet, Table},
 };
 use crate::{batch::Column, error::Result};
 
 /// How many of each kind are to be shown.
-pub(super) struct Wanted {
+pub(super) struct WantedRows {
     pub(super) added: u64,
     pub(super) removed: u64,
     pub(super) changed: u64,
@@ -22,7 +22,7 @@ pub(super) struct Wanted {
 
 pub(super) struct Replay<Visit> {
     pub(super) compared: Compared,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: WantedRows,
     pub(super) first: Table,
     pub(super) second: Table,
     pub(super) visit: Visit,
@@ -36,7 +36,7 @@ struct At<'a> {
 
 impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
     /// Shows removed rows, and puts aside the values of changed ones.
-    pub(super) fn first_side(&mut self, side: &Side, mut spill: Spill) -> Result<Reader> {
+    pub(super) fn first_side(&mut self, side: &Side, mut spill: RowSpill) -> Result<SpillReader> {
         let (mut removed, mut changed) = (0, 0);
         let some = self.wanted.removed + self.wanted.changed > 0;
         self.scan(some, side, |replay, at| {
@@ -65,7 +65,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
     }
 
     /// Shows added rows, and changed ones with what was put aside.
-    pub(super) fn second_side(&mut self, side: &Side, mut waiting: Reader) -> Result<()> {
+    pub(super) fn second_side(&mut self, side: &Side, mut waiting: SpillReader) -> Result<()> {
         let (mut added, mut changed) = (0, 0);
         let some = self.wanted.added + self.wanted.changed > 0;
         self.scan(some, side, |replay, at| {
@@ -127,7 +127,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
         before: Option<DifferenceRow>,
         after: Option<DifferenceRow>,
     ) -> Result<()> {
-        let key = at.rows.value(self.compared.key, at.row).map(Value::into_text);
+        let key = at.rows.value(self.compared.key, at.row).map(RowValue::into_text);
         (self.visit)(Difference { kind, key, before, after })
     }
 }
@@ -137,15 +137,15 @@ impl At<'_> {
         self.with(self.rows.columns())
     }
 
-    fn changed(&self, compared: &Compared, columns: Columns) -> DifferenceRow {
+    fn changed(&self, compared: &Compared, columns: ColumnSet) -> DifferenceRow {
         self.with(columns.indices().map(|index| compared.columns[index]))
     }
 
     fn with(&self, columns: impl Iterator<Item = Column>) -> DifferenceRow {
         let value = |column| self.rows.value(column, self.row);
-        let json = |column| value(column).map_or_else(|| "null".to_owned(), Value::into_json);
+        let json = |column| value(column).map_or_else(|| "null".to_owned(), RowValue::into_json);
         DifferenceRow {
-            id: value(Column::Id).map(Value::into_text),
+            id: value(Column::Id).map(RowValue::into_text),
             values: columns.map(|column| (column, json(column))).collect(),
         }
     }

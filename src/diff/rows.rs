@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use twox_hash::{XxHash3_64, XxHash3_128};
 
-use super::table::{COMPARED, Entry, NO_KEY};
+use super::table::{COMPARED, NO_KEY, TableEntry};
 use crate::{
     batch::Column,
     client::compact::compact,
@@ -37,7 +37,7 @@ enum Values<'a> {
 
 /// A value; JSON is compact.
 #[derive(Debug, Clone)]
-pub(super) enum Value<'a> {
+pub(super) enum RowValue<'a> {
     Integer(i64),
     Text(&'a str),
     Json(Cow<'a, str>),
@@ -79,19 +79,19 @@ impl<'a> Rows<'a> {
     }
 
     /// A row's value; none for null, and in a column that is not there.
-    pub(super) fn value(&self, column: Column, row: usize) -> Option<Value<'a>> {
+    pub(super) fn value(&self, column: Column, row: usize) -> Option<RowValue<'a>> {
         match self.columns[column as usize].as_ref()? {
             Values::Integers(values) => {
-                values.is_valid(row).then(|| Value::Integer(values.value(row)))
+                values.is_valid(row).then(|| RowValue::Integer(values.value(row)))
             }
-            Values::Text(values) => values.is_valid(row).then(|| Value::Text(values.value(row))),
+            Values::Text(values) => values.is_valid(row).then(|| RowValue::Text(values.value(row))),
             Values::Json(values) => {
-                values.is_valid(row).then(|| Value::Json(compact(values.value(row))))
+                values.is_valid(row).then(|| RowValue::Json(compact(values.value(row))))
             }
         }
     }
 
-    pub(super) fn entry(&self, compared: &Compared, row: usize) -> Entry {
+    pub(super) fn entry(&self, compared: &Compared, row: usize) -> TableEntry {
         // A hash that stands for null is no value's.
         let key = self.value(compared.key, row);
         let key =
@@ -101,11 +101,11 @@ impl<'a> Rows<'a> {
             let value = self.value(*column, row);
             *hash = value.map_or(0, |value| value.with_bytes(XxHash3_64::oneshot).max(1));
         }
-        Entry::new(key, hashes)
+        TableEntry::new(key, hashes)
     }
 }
 
-impl Value<'_> {
+impl RowValue<'_> {
     fn with_bytes<T>(&self, hash: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Self::Integer(value) => hash(&value.to_le_bytes()),

@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 const NONE: u64 = u64::MAX;
 
 /// Texts by the offset at which they were written.
-pub(super) struct Spill {
+pub(super) struct RowSpill {
     folder: PathBuf,
     file: Option<BufWriter<File>>,
     end: u64,
 }
 
-impl Spill {
+impl RowSpill {
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder, file: None, end: 0 }
     }
@@ -57,22 +57,22 @@ impl Spill {
     }
 
     /// Ends writing.
-    pub(super) fn into_reader(self) -> Result<Reader> {
+    pub(super) fn into_reader(self) -> Result<SpillReader> {
         let failed = Error::io("keep changed rows in", &self.folder);
         let file = self.file.map(BufWriter::into_inner).transpose();
         let file = file.map_err(|error| failed(error.into_error()))?;
-        Ok(Reader { folder: self.folder, file: file.map(BufReader::new), at: None })
+        Ok(SpillReader { folder: self.folder, file: file.map(BufReader::new), at: None })
     }
 }
 
 /// Reads texts back; fast when they come in the order in which they were written.
-pub(super) struct Reader {
+pub(super) struct SpillReader {
     folder: PathBuf,
     file: Option<BufReader<File>>,
     at: Option<u64>,
 }
 
-impl Reader {
+impl SpillReader {
     /// The texts, this many, that were written at an offset.
     pub(super) fn read(&mut self, offset: u64, count: usize) -> Result<Vec<Option<String>>> {
         self.try_read(offset, count).map_err(Error::io("read changed rows in", &self.folder))
@@ -121,7 +121,7 @@ mod tests {
                 prop::collection::vec(prop::option::of(".{0,40}"), 0..4), 0..40),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
         ) {
-            let mut spill = Spill::new(std::env::temp_dir());
+            let mut spill = RowSpill::new(std::env::temp_dir());
             let written: Vec<_> = records
                 .iter()
                 .map(|texts| (spill.write(texts.iter().map(Option::as_deref)).unwrap(), texts))
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let error = Spill::new("no/such/folder".into()).write([Some("x")]).unwrap_err();
+        let error = RowSpill::new("no/such/folder".into()).write([Some("x")]).unwrap_err();
         assert_eq!(error.to_string(), "cannot keep changed rows in no/such/folder");
     }
 }

@@ -20,12 +20,12 @@ pub(super) const NO_KEY: u128 = 0;
 /// A row. While rows are gathered, `words` are the hashes of its columns; once both sides have been
 /// compared, those of a difference are what is needed to find it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
+pub(super) struct TableEntry {
     key: u128,
     words: [u64; COMPARED],
 }
 
-const _: () = assert!(size_of::<Entry>() == 64);
+const _: () = assert!(size_of::<TableEntry>() == 64);
 
 /// Where a difference's words are.
 const ROW: [usize; 2] = [0, 1];
@@ -34,7 +34,7 @@ const CHANGED: usize = 3;
 const OFFSET: usize = 4;
 const TAKEN: usize = 5;
 
-impl Entry {
+impl TableEntry {
     pub(super) fn new(key: u128, columns: [u64; COMPARED]) -> Self {
         Self { key, words: columns }
     }
@@ -60,7 +60,7 @@ impl Entry {
         Self { key: self.key, words }
     }
 
-    fn into_change(self, columns: Columns) -> Self {
+    fn into_change(self, columns: ColumnSet) -> Self {
         let mut entry = self.into_difference(DifferenceKind::Changed);
         entry.words[CHANGED] = columns.0;
         entry
@@ -74,10 +74,10 @@ impl Entry {
 
 /// Some of the compared columns, by their index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Columns(u64);
+pub(super) struct ColumnSet(u64);
 
-impl Columns {
-    fn that_differ(before: &Entry, after: &Entry) -> Self {
+impl ColumnSet {
+    fn that_differ(before: &TableEntry, after: &TableEntry) -> Self {
         let differs = |&index: &usize| before.words[index] != after.words[index];
         Self((0..COMPARED).filter(differs).fold(0, |bits, index| bits | 1 << index))
     }
@@ -89,7 +89,7 @@ impl Columns {
 
 /// What a comparison counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tally {
+pub(super) struct DiffTally {
     pub(super) added: u64,
     pub(super) removed: u64,
     pub(super) changed: u64,
@@ -107,7 +107,7 @@ pub(super) struct Tally {
 /// The rows of one side.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    entries: Vec<Entry>,
+    entries: Vec<TableEntry>,
 }
 
 impl Table {
@@ -118,7 +118,7 @@ impl Table {
         usize::try_from(rows).is_ok_and(|rows| self.entries.try_reserve_exact(rows).is_ok())
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: TableEntry) {
         // Only a file that does not know its rows, or is wrong about them, comes here.
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact((self.entries.len() / 16).max(1024));
@@ -128,23 +128,23 @@ impl Table {
 
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>()
+        self.entries.capacity() * size_of::<TableEntry>()
     }
 
     /// Keeps the first entries, which are the differences, so that they can be found.
     fn keep(&mut self, differences: usize) {
         self.entries.truncate(differences);
         self.entries.shrink_to_fit();
-        self.entries.sort_unstable_by_key(Entry::place);
+        self.entries.sort_unstable_by_key(TableEntry::place);
     }
 }
 
 /// Compares two sides, and leaves of each what differs.
-pub(super) fn compare(before: &mut Table, after: &mut Table) -> Tally {
+pub(super) fn compare(before: &mut Table, after: &mut Table) -> DiffTally {
     let (a, b) = (&mut before.entries, &mut after.entries);
     a.sort_unstable();
     b.sort_unstable();
-    let mut tally = Tally::default();
+    let mut tally = DiffTally::default();
     let (mut kept_a, mut kept_b) = (0, 0);
     let (mut i, mut j) = (0, 0);
     while i < a.len() || j < b.len() {
@@ -183,7 +183,7 @@ pub(super) fn compare(before: &mut Table, after: &mut Table) -> Tally {
         }
         let left = (kept_a - first_a, kept_b - first_b);
         if let ((1, 1), [Some(one), Some(other)], true) = (left, last, key != NO_KEY) {
-            let columns = Columns::that_differ(&one, &other);
+            let columns = ColumnSet::that_differ(&one, &other);
             a[first_a] = one.into_change(columns);
             b[first_b] = other.into_change(columns);
             tally.changed += 1;
@@ -198,11 +198,11 @@ pub(super) fn compare(before: &mut Table, after: &mut Table) -> Tally {
     tally
 }
 
-fn same_key(entries: &[Entry], key: u128) -> usize {
+fn same_key(entries: &[TableEntry], key: u128) -> usize {
     entries.iter().take_while(|entry| entry.key == key).count()
 }
 
-impl Tally {
+impl DiffTally {
     fn key(&mut self, key: u128, rows: [usize; 2]) {
         if key == NO_KEY {
             self.without_key = rows.map(|rows| rows as u64);
@@ -217,17 +217,17 @@ impl Tally {
 
 /// A difference, found again by its row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Found {
+pub(super) struct FoundRow {
     index: usize,
     pub(super) kind: DifferenceKind,
-    pub(super) columns: Columns,
+    pub(super) columns: ColumnSet,
 }
 
 impl Table {
     /// What a row is, after a comparison: none when it is unchanged.
     ///
     /// Of rows that are equal, as many are found as differ.
-    pub(super) fn take(&mut self, row: &Entry) -> Option<Found> {
+    pub(super) fn take(&mut self, row: &TableEntry) -> Option<FoundRow> {
         let place = (row.key, row.row_hash());
         let first = self.entries.partition_point(|entry| entry.place() < place);
         let at = self.entries.get_mut(first).filter(|entry| entry.place() == place)?;
@@ -239,11 +239,11 @@ impl Table {
             kind if kind == DifferenceKind::Removed as u64 => DifferenceKind::Removed,
             _ => DifferenceKind::Changed,
         };
-        Some(Found { index, kind, columns: Columns(found.words[CHANGED]) })
+        Some(FoundRow { index, kind, columns: ColumnSet(found.words[CHANGED]) })
     }
 
     /// Remembers where a changed row's values were put: never at 0.
-    pub(super) fn remember(&mut self, found: Found, offset: u64) {
+    pub(super) fn remember(&mut self, found: FoundRow, offset: u64) {
         if let Some(entry) = self.entries.get_mut(found.index) {
             entry.words[OFFSET] = offset;
         }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::readback::ReadOptions;
 
-use super::{table::Entry, *};
+use super::{table::TableEntry, *};
 
 fn lines(rows: u64, output: &str) -> String {
     (0..rows).map(|row| format!("{{\"id\":\"{row}\",\"input\":\"{row} {output}\"}}\n")).collect()
@@ -24,7 +24,7 @@ fn write(path: &Path, text: &str) {
 
 #[test]
 fn no_more_than_64_bytes_a_row_are_held_whatever_differs_and_however_large_it_is() {
-    assert!(size_of::<Entry>() <= 64);
+    assert!(size_of::<TableEntry>() <= 64);
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
     write(&a, &lines(3001, "old"));

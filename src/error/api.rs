@@ -32,7 +32,7 @@ impl Resource {
 /// The API's own word that a request will not be answered as asked.
 #[derive(Debug)]
 pub struct ApiError {
-    pub(crate) answer: Answer,
+    pub(crate) answer: ApiAnswer,
     pub(crate) wanted: Resource,
     /// Where the key comes from.
     pub(crate) key_origin: Option<Arc<str>>,
@@ -40,7 +40,7 @@ pub struct ApiError {
 
 /// What came back, as the cause of an [`ApiError`].
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ApiAnswer {
     pub(crate) status: StatusCode,
     pub(crate) url: String,
     pub(crate) detail: Option<String>,
@@ -199,14 +199,14 @@ impl StdError for ApiError {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ApiAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GET {} answered ", self.url)?;
         self.say(f)
     }
 }
 
-impl Answer {
+impl ApiAnswer {
     fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         if let Some(location) = &self.location {
@@ -229,7 +229,7 @@ impl Answer {
     }
 }
 
-impl StdError for Answer {}
+impl StdError for ApiAnswer {}
 
 impl ApiError {
     /// The answer alone, as the cause of an error that says something else about it.

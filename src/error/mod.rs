@@ -14,7 +14,7 @@ use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
 pub use self::{api::ApiError, page::PageError, report::Report};
 pub(crate) use self::{
-    api::{Answer, Resource},
+    api::{ApiAnswer, Resource},
     report::{causes, harmless, human},
 };
 use crate::text::plural;

@@ -7,7 +7,7 @@ use std::{mem, pin::pin, time::Duration};
 use futures::{Stream, StreamExt};
 use tokio::{select, sync::mpsc, time::sleep};
 
-use super::writer::Message;
+use super::writer::WriterMessage;
 use crate::{client::Page, error::Result};
 
 /// Handfuls that wait for the writer beside the pages that the paginator holds.
@@ -22,7 +22,7 @@ const HANDFUL_TIME: Duration = Duration::from_millis(5);
 /// and that one tells why.
 pub(super) async fn pump(
     pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
-    sender: mpsc::Sender<Message>,
+    sender: mpsc::Sender<WriterMessage>,
 ) -> Result<()> {
     let mut handful = Handful { pages: Vec::new(), bytes: 0, sender };
     loop {
@@ -37,7 +37,7 @@ pub(super) async fn pump(
         }
     }
     // Without this message the writer takes the end of the channel for an interruption.
-    drop(handful.sender.send(Message::End).await);
+    drop(handful.sender.send(WriterMessage::End).await);
     Ok(())
 }
 
@@ -65,7 +65,7 @@ async fn gather(
 struct Handful {
     pages: Vec<Page>,
     bytes: usize,
-    sender: mpsc::Sender<Message>,
+    sender: mpsc::Sender<WriterMessage>,
 }
 
 impl Handful {
@@ -85,7 +85,7 @@ impl Handful {
             return true;
         }
         self.bytes = 0;
-        self.sender.send(Message::Pages(mem::take(&mut self.pages))).await.is_ok()
+        self.sender.send(WriterMessage::Pages(mem::take(&mut self.pages))).await.is_ok()
     }
 }
 
@@ -95,7 +95,7 @@ impl Drop for Handful {
     fn drop(&mut self) {
         if !self.pages.is_empty() {
             // A writer that is busy has enough to finish.
-            drop(self.sender.try_send(Message::Pages(mem::take(&mut self.pages))));
+            drop(self.sender.try_send(WriterMessage::Pages(mem::take(&mut self.pages))));
         }
     }
 }
@@ -112,10 +112,10 @@ mod tests {
         Page::decode(number, body.to_vec()).unwrap()
     }
 
-    fn numbers(message: Option<Message>) -> Vec<u64> {
+    fn numbers(message: Option<WriterMessage>) -> Vec<u64> {
         match message {
-            Some(Message::Pages(pages)) => pages.iter().map(Page::number).collect(),
-            Some(Message::End) => vec![0],
+            Some(WriterMessage::Pages(pages)) => pages.iter().map(Page::number).collect(),
+            Some(WriterMessage::End) => vec![0],
             None => Vec::new(),
         }
     }
@@ -127,7 +127,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_gathered_is_handed_over_when_the_stream_errs_however_busy_the_writer_is() {
         let (sender, mut receiver) = mpsc::channel(1);
-        sender.send(Message::Pages(vec![page(7)])).await.unwrap();
+        sender.send(WriterMessage::Pages(vec![page(7)])).await.unwrap();
         let mut pages = stream::iter([Ok(page(8)), Ok(page(9)), broken()]);
         let mut pump = Box::pin(pump(&mut pages, sender));
         // The channel is full for as long as anything here could wait.
@@ -162,7 +162,7 @@ mod tests {
         for room in [true, false] {
             let (sender, mut receiver) = mpsc::channel(1);
             if !room {
-                sender.send(Message::Pages(vec![page(7)])).await.unwrap();
+                sender.send(WriterMessage::Pages(vec![page(7)])).await.unwrap();
             }
             let mut pages = stream::iter([Ok(page(8))]).chain(stream::pending());
             // Interrupted while it gathers.

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::{
     blocking,
     handover::{HANDOVER, pump},
-    writer::Message,
+    writer::WriterMessage,
 };
 use crate::{
     batch::{BatchBuilder, BatchSize, Column},
@@ -47,7 +47,7 @@ pub async fn write_pages(
     let writing = blocking(move || {
         let mut write = || {
             while let Some(message) = receiver.blocking_recv() {
-                let Message::Pages(pages) = message else {
+                let WriterMessage::Pages(pages) = message else {
                     return builder.finish()?.map_or(Ok(()), |batch| sink.write(batch));
                 };
                 for row in pages.iter().flat_map(Page::rows) {

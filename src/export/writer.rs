@@ -23,7 +23,7 @@ use crate::{
     sink::{Format, Sink},
 };
 
-pub(super) enum Message {
+pub(super) enum WriterMessage {
     /// The next ones, in order.
     Pages(Vec<Page>),
     /// The stream has ended, complete.
@@ -118,7 +118,7 @@ impl Writer {
     }
 
     /// Writes what comes until the end, or until the channel closes without one.
-    pub(super) fn run(&mut self, mut messages: mpsc::Receiver<Message>) -> Result<Finished> {
+    pub(super) fn run(&mut self, mut messages: mpsc::Receiver<WriterMessage>) -> Result<Finished> {
         keep_freed_memory();
         let result = self.write(&mut messages);
         if result.is_err()
@@ -133,15 +133,15 @@ impl Writer {
         result
     }
 
-    fn write(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<Finished> {
+    fn write(&mut self, messages: &mut mpsc::Receiver<WriterMessage>) -> Result<Finished> {
         while let Some(message) = messages.blocking_recv() {
             match message {
-                Message::Pages(pages) => {
+                WriterMessage::Pages(pages) => {
                     for page in pages {
                         self.page(&page)?;
                     }
                 }
-                Message::End => return self.finish(),
+                WriterMessage::End => return self.finish(),
             }
         }
         Err(Error::Internal("the stream ended early".to_owned()))

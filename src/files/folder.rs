@@ -19,7 +19,7 @@ use crate::files;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     File,
     Directory,
     Link,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Device,
 }
 
-impl Kind {
+impl FileKind {
     /// The kind with its article, for messages.
     pub(crate) fn noun(self) -> &'static str {
         match self {
@@ -51,8 +51,8 @@ pub(crate) struct Identity {
 
 /// What the file system says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) kind: Kind,
+pub(crate) struct FileStatus {
+    pub(crate) kind: FileKind,
     pub(crate) identity: Identity,
     /// Bytes.
     pub(crate) size: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Status {
     pub(crate) mode: u32,
 }
 
-impl Status {
+impl FileStatus {
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         system::status(file)
     }
@@ -98,12 +98,12 @@ impl Folder {
         &self.path
     }
 
-    pub(crate) fn status(&self) -> io::Result<Status> {
+    pub(crate) fn status(&self) -> io::Result<FileStatus> {
         system::status_of_folder(&self.handle)
     }
 
     /// What a name stands for, without following a link; `None` if there is nothing.
-    pub(crate) fn find(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Status>> {
+    pub(crate) fn find(&self, name: impl AsRef<OsStr>) -> io::Result<Option<FileStatus>> {
         match system::find(&self.handle, name.as_ref()) {
             Ok(status) => Ok(Some(status)),
             // Nothing can have a name that is too long for the file system.
@@ -176,7 +176,7 @@ impl Folder {
         let name = name.as_ref();
         match self.find(name)? {
             None => Ok(()),
-            Some(found) if found.kind == Kind::Directory => {
+            Some(found) if found.kind == FileKind::Directory => {
                 let folder = self.open_folder(name)?;
                 for name in folder.names()? {
                     folder.remove_all(name)?;
@@ -298,7 +298,7 @@ mod tests {
         assert!(folder.open_folder("folder").is_err());
         assert!(folder.read("file").is_err() && folder.write("file").is_err());
         assert!(folder.create("new").is_err());
-        assert_eq!(folder.find("folder").unwrap().unwrap().kind, Kind::Link);
+        assert_eq!(folder.find("folder").unwrap().unwrap().kind, FileKind::Link);
         folder.create_anew("new").unwrap();
         folder.remove_all("folder").unwrap();
         folder.remove_all("file").unwrap();

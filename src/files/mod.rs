@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-pub(crate) use self::folder::{Folder, Kind, Status};
+pub(crate) use self::folder::{FileKind, FileStatus, Folder};
 
 /// Opens a regular file to read it. Links are followed; a FIFO, socket, device or directory is an error.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::folder::{Identity, Kind, Status};
+use super::folder::{FileKind, FileStatus, Identity};
 
 pub(super) type Handle = PathBuf;
 
@@ -33,7 +33,7 @@ pub(super) fn open_file(folder: &Handle, name: &OsStr, write: bool) -> io::Resul
 }
 
 fn refuse_link(folder: &Handle, name: &OsStr) -> io::Result<()> {
-    if find(folder, name)?.kind == Kind::Link {
+    if find(folder, name)?.kind == FileKind::Link {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a link"));
     }
     Ok(())
@@ -43,28 +43,28 @@ pub(super) fn make(folder: &Handle, name: &OsStr, _private: bool) -> io::Result<
     fs::create_dir(folder.join(name))
 }
 
-pub(super) fn status(file: &File) -> io::Result<Status> {
+pub(super) fn status(file: &File) -> io::Result<FileStatus> {
     translate(&file.metadata()?)
 }
 
-pub(super) fn status_of_folder(folder: &Handle) -> io::Result<Status> {
+pub(super) fn status_of_folder(folder: &Handle) -> io::Result<FileStatus> {
     translate(&fs::metadata(folder)?)
 }
 
-pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<Status> {
+pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<FileStatus> {
     translate(&fs::symlink_metadata(folder.join(name))?)
 }
 
-fn translate(found: &fs::Metadata) -> io::Result<Status> {
+fn translate(found: &fs::Metadata) -> io::Result<FileStatus> {
     let kind = if found.is_symlink() {
-        Kind::Link
+        FileKind::Link
     } else if found.is_dir() {
-        Kind::Directory
+        FileKind::Directory
     } else {
-        Kind::File
+        FileKind::File
     };
     let since = found.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(Status {
+    Ok(FileStatus {
         kind,
         // The system has no such numbers: sizes and times have to do.
         identity: Identity { device: 0, inode: 0 },

@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::folder::{Identity, Kind, Status};
+use super::folder::{FileKind, FileStatus, Identity};
 
 pub(super) type Handle = File;
 
@@ -54,29 +54,29 @@ pub(super) fn make(folder: &Handle, name: &OsStr, private: bool) -> io::Result<(
     Ok(fs::mkdirat(folder, name, mode)?)
 }
 
-pub(super) fn status(file: &File) -> io::Result<Status> {
+pub(super) fn status(file: &File) -> io::Result<FileStatus> {
     Ok(translate(&fs::fstat(file)?))
 }
 
-pub(super) fn status_of_folder(folder: &Handle) -> io::Result<Status> {
+pub(super) fn status_of_folder(folder: &Handle) -> io::Result<FileStatus> {
     status(folder)
 }
 
-pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<Status> {
+pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<FileStatus> {
     Ok(translate(&fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
 #[allow(clippy::unnecessary_cast, reason = "the fields differ in width from system to system")]
-fn translate(stat: &Stat) -> Status {
+fn translate(stat: &Stat) -> FileStatus {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Link,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        _ => Kind::Device,
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Link,
+        FileType::Fifo => FileKind::Fifo,
+        FileType::Socket => FileKind::Socket,
+        _ => FileKind::Device,
     };
-    Status {
+    FileStatus {
         kind,
         identity: Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
         size: stat.st_size as u64,

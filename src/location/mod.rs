@@ -52,10 +52,10 @@ const STORES: [&str; 5] = ["s3", "gs", "az", "abfs", "abfss"];
 /// # Ok::<(), overmind_export::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Location(Place);
+pub struct Location(PlaceKind);
 
 #[derive(Clone)]
-enum Place {
+enum PlaceKind {
     Local(PathBuf),
     Remote(Remote),
 }
@@ -84,16 +84,16 @@ impl Location {
         if scheme == "file" {
             let why = "a file URL has an absolute path and no host, as file:///tmp/rows.parquet";
             let path = url.to_file_path().map_err(|()| wrong(why))?;
-            return Ok(Self(Place::Local(path)));
+            return Ok(Self(PlaceKind::Local(path)));
         }
-        Ok(Self(Place::Remote(Remote::new(text, &url, options)?)))
+        Ok(Self(PlaceKind::Remote(Remote::new(text, &url, options)?)))
     }
 
     /// The path, if it is a local one.
     pub fn as_local(&self) -> Option<&Path> {
         match &self.0 {
-            Place::Local(path) => Some(path),
-            Place::Remote(_) => None,
+            PlaceKind::Local(path) => Some(path),
+            PlaceKind::Remote(_) => None,
         }
     }
 
@@ -101,50 +101,50 @@ impl Location {
     #[cfg(feature = "clouds")]
     pub(crate) fn as_remote(&self) -> Option<&Remote> {
         match &self.0 {
-            Place::Local(_) => None,
-            Place::Remote(remote) => Some(remote),
+            PlaceKind::Local(_) => None,
+            PlaceKind::Remote(remote) => Some(remote),
         }
     }
 
     /// What lies in it under this name.
     pub(crate) fn child(&self, name: &str) -> Self {
         Self(match &self.0 {
-            Place::Local(path) => Place::Local(path.join(name)),
-            Place::Remote(remote) => Place::Remote(remote.child(name)),
+            PlaceKind::Local(path) => PlaceKind::Local(path.join(name)),
+            PlaceKind::Remote(remote) => PlaceKind::Remote(remote.child(name)),
         })
     }
 
     /// What lies beside it under this name.
     pub(crate) fn sibling(&self, name: &str) -> Self {
         Self(match &self.0 {
-            Place::Local(path) => Place::Local(path.with_file_name(name)),
-            Place::Remote(remote) => Place::Remote(remote.sibling(name)),
+            PlaceKind::Local(path) => PlaceKind::Local(path.with_file_name(name)),
+            PlaceKind::Remote(remote) => PlaceKind::Remote(remote.sibling(name)),
         })
     }
 
     /// Its own name: the last segment; empty for a bucket and for a path that ends in `..`.
     pub(crate) fn name(&self) -> String {
         match &self.0 {
-            Place::Local(path) => {
+            PlaceKind::Local(path) => {
                 path.file_name().unwrap_or_default().to_string_lossy().into_owned()
             }
-            Place::Remote(remote) => remote.name().to_owned(),
+            PlaceKind::Remote(remote) => remote.name().to_owned(),
         }
     }
 
     /// For errors, which hold what was typed.
     pub(crate) fn to_path(&self) -> PathBuf {
         match &self.0 {
-            Place::Local(path) => path.clone(),
-            Place::Remote(remote) => remote.to_string().into(),
+            PlaceKind::Local(path) => path.clone(),
+            PlaceKind::Remote(remote) => remote.to_string().into(),
         }
     }
 
     /// All of a file or object; `None` if it is missing.
     pub(crate) fn read(&self) -> Result<Option<Vec<u8>>> {
         match &self.0 {
-            Place::Local(path) => local::read(path),
-            Place::Remote(remote) => remote.read(),
+            PlaceKind::Local(path) => local::read(path),
+            PlaceKind::Remote(remote) => remote.read(),
         }
     }
 
@@ -152,56 +152,56 @@ impl Location {
     /// a power failure. Makes the folders that it lies in.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         match &self.0 {
-            Place::Local(path) => local::write(path, bytes),
-            Place::Remote(remote) => remote.write(bytes),
+            PlaceKind::Local(path) => local::write(path, bytes),
+            PlaceKind::Remote(remote) => remote.write(bytes),
         }
     }
 
     /// The names of what lies directly in it, files and folders, sorted; none if it is missing.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         match &self.0 {
-            Place::Local(path) => local::names(path),
-            Place::Remote(remote) => remote.names(),
+            PlaceKind::Local(path) => local::names(path),
+            PlaceKind::Remote(remote) => remote.names(),
         }
     }
 
     /// What lies directly in it, sorted by name; nothing if it is missing. Links are not followed.
     pub(crate) fn entries(&self) -> Result<Vec<PlaceEntry>> {
         match &self.0 {
-            Place::Local(path) => local::entries(path),
-            Place::Remote(remote) => remote.entries(),
+            PlaceKind::Local(path) => local::entries(path),
+            PlaceKind::Remote(remote) => remote.entries(),
         }
     }
 
     /// Removes one file or object; fine if it is missing.
     pub(crate) fn remove(&self) -> Result<()> {
         match &self.0 {
-            Place::Local(path) => local::remove(path),
-            Place::Remote(remote) => remote.remove(),
+            PlaceKind::Local(path) => local::remove(path),
+            PlaceKind::Remote(remote) => remote.remove(),
         }
     }
 
     /// Whether something lies in it. A store has no empty folders.
     pub(crate) fn is_directory(&self) -> Result<bool> {
         match &self.0 {
-            Place::Local(path) => Ok(path.is_dir()),
-            Place::Remote(remote) => Ok(!remote.names()?.is_empty()),
+            PlaceKind::Local(path) => Ok(path.is_dir()),
+            PlaceKind::Remote(remote) => Ok(!remote.names()?.is_empty()),
         }
     }
 
     /// Whether it is a file or an object.
     pub(crate) fn is_file(&self) -> Result<bool> {
         match &self.0 {
-            Place::Local(path) => Ok(path.is_file()),
-            Place::Remote(remote) => remote.is_object(),
+            PlaceKind::Local(path) => Ok(path.is_file()),
+            PlaceKind::Remote(remote) => remote.is_object(),
         }
     }
 
     /// A file or object to read at any offset, in bounded memory.
     pub(crate) fn open(&self) -> Result<Opened> {
         match &self.0 {
-            Place::Local(path) => local::open(path),
-            Place::Remote(remote) => remote.open(),
+            PlaceKind::Local(path) => local::open(path),
+            PlaceKind::Remote(remote) => remote.open(),
         }
     }
 }
@@ -220,26 +220,26 @@ pub(crate) struct PlaceEntry {
 impl Location {
     /// A place in a store that is gone with the process.
     pub(crate) fn in_memory(prefix: &str) -> Self {
-        Self(Place::Remote(Remote::in_memory(prefix)))
+        Self(PlaceKind::Remote(Remote::in_memory(prefix)))
     }
 }
 
 impl From<&str> for Location {
     /// A local path, whatever it looks like.
     fn from(path: &str) -> Self {
-        Self(Place::Local(path.into()))
+        Self(PlaceKind::Local(path.into()))
     }
 }
 
 impl From<&Path> for Location {
     fn from(path: &Path) -> Self {
-        Self(Place::Local(path.into()))
+        Self(PlaceKind::Local(path.into()))
     }
 }
 
 impl From<PathBuf> for Location {
     fn from(path: PathBuf) -> Self {
-        Self(Place::Local(path))
+        Self(PlaceKind::Local(path))
     }
 }
 
@@ -254,8 +254,8 @@ impl Eq for Location {}
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Place::Local(path) => write!(f, "{}", path.display()),
-            Place::Remote(remote) => write!(f, "{remote}"),
+            PlaceKind::Local(path) => write!(f, "{}", path.display()),
+            PlaceKind::Remote(remote) => write!(f, "{remote}"),
         }
     }
 }

@@ -98,7 +98,7 @@ fn a_local_folder_behaves() {
 #[cfg(feature = "clouds")]
 #[test]
 fn a_prefix_of_a_store_behaves_with_and_without_a_runtime_around() {
-    let prefix = || Location(Place::Remote(Remote::in_memory("some/prefix")));
+    let prefix = || Location(PlaceKind::Remote(Remote::in_memory("some/prefix")));
     behaves(prefix());
     tokio::runtime::Runtime::new().unwrap().block_on(async move { behaves(prefix()) });
 }
@@ -106,7 +106,7 @@ fn a_prefix_of_a_store_behaves_with_and_without_a_runtime_around() {
 #[cfg(feature = "clouds")]
 #[test]
 fn an_object_that_is_replaced_while_it_is_read_is_an_error() {
-    let place = Location(Place::Remote(Remote::in_memory("x")));
+    let place = Location(PlaceKind::Remote(Remote::in_memory("x")));
     place.write(&[0; 5_000_000]).unwrap();
     let mut opened = place.open().unwrap();
     opened.read_exact(&mut [0; 10]).unwrap();

@@ -13,7 +13,7 @@ use super::{
     ahead::{Fetch, Fetched, First, Tasks, held},
     kept::KeptPages,
     options::{Ids, StreamOptions},
-    watch::Watch,
+    watch::PageWatch,
 };
 use crate::{
     client::{Client, Page, Query},
@@ -82,7 +82,7 @@ impl Driver {
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;
-        let watch = Watch::new(&self.options, &self.query, self.begin.ids.clone());
+        let watch = PageWatch::new(&self.options, &self.query, self.begin.ids.clone());
         let first = match self.begin.first.take() {
             Some(first) => first,
             None => self.fetch.clone().first(&self.options, self.begin.kept.is_empty()).await?,

@@ -8,7 +8,7 @@ use std::{fs::File, io::Read, path::PathBuf};
 
 use uuid::Uuid;
 
-use super::watch::{Boundary, Watch};
+use super::watch::{Boundary, PageWatch};
 use crate::{
     client::Page,
     error::{Error, Result},
@@ -39,7 +39,7 @@ struct Open<'a> {
     tail: u64,
 }
 
-impl Watch {
+impl PageWatch {
     /// Takes the parts of an interrupted run, of whose pages the first was fetched again; returns
     /// the number of their last page.
     ///

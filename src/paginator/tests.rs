@@ -25,7 +25,7 @@ use super::*;
 use crate::{
     client::{
         budget::Room,
-        transport::{Failure, Reply, Transport, make_room},
+        transport::{Reply, Transport, TransportFailure, make_room},
     },
     throttle::Throttle,
 };
@@ -116,7 +116,7 @@ impl Transport for Api {
         &'a self,
         url: Url,
         room: Option<&'a mut Room>,
-    ) -> BoxFuture<'a, Result<Reply, Failure>> {
+    ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         let query = url.query_pairs().find(|(key, _)| key == "page");
         let page: usize = query.unwrap().1.parse().unwrap();
         self.0.asked.lock().unwrap().push(page as u64);
@@ -125,7 +125,11 @@ impl Transport for Api {
 }
 
 impl Api {
-    async fn answer(&self, page: usize, mut room: Option<&mut Room>) -> Result<Reply, Failure> {
+    async fn answer(
+        &self,
+        page: usize,
+        mut room: Option<&mut Room>,
+    ) -> Result<Reply, TransportFailure> {
         if page > self.0.sizes.len() {
             sleep(Duration::from_millis(20)).await;
             return Ok(reply(StatusCode::NOT_FOUND, br#"{"detail":"Invalid page."}"#.to_vec()));
@@ -143,7 +147,10 @@ impl Api {
             let held = self.0.held.fetch_add(chunk.len(), Ordering::SeqCst) + chunk.len();
             self.0.peak.fetch_max(held, Ordering::SeqCst);
             if broken && arriving.1 > whole.len() / 2 {
-                return Err(Failure::Body { bytes: arriving.1, why: "scripted".to_owned() });
+                return Err(TransportFailure::Body {
+                    bytes: arriving.1,
+                    why: "scripted".to_owned(),
+                });
             }
         }
         arriving.1 = 0;

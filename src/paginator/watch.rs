@@ -18,7 +18,7 @@ pub(super) struct Boundary {
     pub(super) ids: Vec<Uuid>,
 }
 
-pub(super) struct Watch {
+pub(super) struct PageWatch {
     pub(super) proof: Proof,
     pub(super) order: Option<OrderCheck>,
     ids: Ids,
@@ -28,7 +28,7 @@ pub(super) struct Watch {
     before: Option<(u64, u64, Vec<Uuid>)>,
 }
 
-impl Watch {
+impl PageWatch {
     pub(super) fn new(options: &StreamOptions, query: &Query, ids: Ids) -> Self {
         let scope = if options.is_whole() { Scope::Whole } else { Scope::Part };
         Self {

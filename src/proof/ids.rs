@@ -40,7 +40,7 @@ pub(crate) struct IdSet {
     buffer: Vec<u128>,
     /// Full buffers, each sorted, where there is no file for them.
     full: Vec<Vec<u128>>,
-    spill: Option<Spill>,
+    spill: Option<IdSpill>,
 }
 
 /// What a finished [`IdSet`] knows.
@@ -66,7 +66,7 @@ impl IdSet {
     /// made when it is first needed and disappears with the process, however that ends.
     pub(crate) fn spilling(limit_bytes: usize, temp_dir: PathBuf) -> Self {
         let limit = (limit_bytes / ID_BYTES).max(1);
-        let spill = Some(Spill { limit, temp_dir, runs: None });
+        let spill = Some(IdSpill { limit, temp_dir, runs: None });
         Self { buffer: Vec::new(), full: Vec::new(), spill }
     }
 
@@ -156,14 +156,14 @@ impl Distinct {
 }
 
 #[derive(Debug)]
-struct Spill {
+struct IdSpill {
     /// Ids, not bytes.
     limit: usize,
     temp_dir: PathBuf,
     runs: Option<RunFile>,
 }
 
-impl Spill {
+impl IdSpill {
     fn write(&mut self, buffer: &mut Vec<u128>) -> io::Result<()> {
         buffer.sort_unstable();
         let at_dir = |error| in_dir(&self.temp_dir, &error);

@@ -72,14 +72,14 @@ pub(crate) struct Proof {
     scope: Scope,
     ids: IdSet,
     violations: Violations,
-    seen: Option<Seen>,
+    seen: Option<SeenPages>,
     /// Ids that came ahead of what is said of their pages.
     pending: u64,
 }
 
 /// What the pages so far have in common.
 #[derive(Debug)]
-struct Seen {
+struct SeenPages {
     first_count: u64,
     last_count: u64,
     /// Rows of a full page.
@@ -91,7 +91,7 @@ struct Seen {
     has_next: bool,
 }
 
-impl Seen {
+impl SeenPages {
     fn at_end(&self) -> bool {
         self.of.map_or(!self.has_next, |of| self.last_page >= of)
     }
@@ -177,7 +177,7 @@ impl Proof {
         let PageFacts { pages, count, has_next } = facts;
         let (first, last) = pages.into_inner();
         let pages = last.saturating_sub(first) + 1;
-        let seen = self.seen.get_or_insert(Seen {
+        let seen = self.seen.get_or_insert(SeenPages {
             first_count: count,
             last_count: count,
             page_rows: None,

@@ -29,14 +29,14 @@ impl Display for Field {
 
 /// A row's value of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum OrderKey {
     /// Of `order`, which can be null.
     Order(Option<i64>),
     /// Of `id`.
     Id(Uuid),
 }
 
-impl Key {
+impl OrderKey {
     pub(super) fn field(self) -> Field {
         match self {
             Self::Order(_) => Field::Order,
@@ -58,7 +58,7 @@ impl Key {
     }
 }
 
-impl Display for Key {
+impl Display for OrderKey {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Order(Some(order)) => order.fmt(f),
@@ -75,7 +75,7 @@ pub(crate) struct OrderCheck {
     field: Field,
     descending: bool,
     nulls_first: bool,
-    last: Option<Key>,
+    last: Option<OrderKey>,
 }
 
 impl OrderCheck {
@@ -90,10 +90,10 @@ impl OrderCheck {
         self.last = Some(self.key(last.0, last.1));
     }
 
-    fn key(&self, order: Option<i64>, id: Uuid) -> Key {
+    fn key(&self, order: Option<i64>, id: Uuid) -> OrderKey {
         match self.field {
-            Field::Order => Key::Order(order),
-            Field::Id => Key::Id(id),
+            Field::Order => OrderKey::Order(order),
+            Field::Id => OrderKey::Id(id),
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn out_of_order(index: usize, key: Option<i64>, before: Option<i64>) -> Result<(), Violation> {
-        let (key, before) = (Key::Order(key), Key::Order(before));
+        let (key, before) = (OrderKey::Order(key), OrderKey::Order(before));
         Err(Violation::OutOfOrder { page: 1, index, key, before, descending: false })
     }
 
@@ -172,7 +172,7 @@ mod tests {
         let mut check = OrderCheck::new(Field::Id, true);
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         assert_eq!(check.row(1, 0, None, one), Ok(()));
-        let (key, before) = (Key::Id(two), Key::Id(one));
+        let (key, before) = (OrderKey::Id(two), OrderKey::Id(one));
         assert_eq!(
             check.row(2, 0, None, two),
             Err(Violation::OutOfOrder { page: 2, index: 0, key, before, descending: true })

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use uuid::Uuid;
 
-use super::order::Key;
+use super::order::OrderKey;
 use crate::text::plural;
 
 /// One way in which the pages do not hold every row once.
@@ -106,9 +106,9 @@ pub(crate) enum Violation {
         /// Its place in the page's `results`, from 0.
         index: usize,
         /// The second row's value.
-        key: Key,
+        key: OrderKey,
         /// The first row's value.
-        before: Key,
+        before: OrderKey,
         /// The order that was asked for.
         descending: bool,
     },
@@ -131,7 +131,13 @@ fn repeated(ids: u64, surplus: u64, examples: &[Uuid]) -> String {
     format!("{} came {times} ({}{more})", counted(ids, "id"), named.join(", "))
 }
 
-fn out_of_order(page: u64, index: usize, key: Key, before: Key, descending: bool) -> String {
+fn out_of_order(
+    page: u64,
+    index: usize,
+    key: OrderKey,
+    before: OrderKey,
+    descending: bool,
+) -> String {
     let sign = if descending { "-" } else { "" };
     let field = key.field();
     format!(
@@ -262,8 +268,8 @@ mod tests {
                 Violation::OutOfOrder {
                     page: 3,
                     index: 7,
-                    key: Key::Order(Some(12)),
-                    before: Key::Order(Some(15)),
+                    key: OrderKey::Order(Some(12)),
+                    before: OrderKey::Order(Some(15)),
                     descending: false,
                 },
                 "page 3, results[7] is out of order: 12 after 15 with ordering=order",
@@ -272,8 +278,8 @@ mod tests {
                 Violation::OutOfOrder {
                     page: 3,
                     index: 0,
-                    key: Key::Id(Uuid::from_u128(2)),
-                    before: Key::Id(Uuid::from_u128(1)),
+                    key: OrderKey::Id(Uuid::from_u128(2)),
+                    before: OrderKey::Id(Uuid::from_u128(1)),
                     descending: true,
                 },
                 "page 3, results[0] is out of order: 00000000-0000-0000-0000-000000000002 after \
@@ -283,8 +289,8 @@ mod tests {
                 Violation::OutOfOrder {
                     page: 2,
                     index: 1,
-                    key: Key::Order(None),
-                    before: Key::Order(Some(-1)),
+                    key: OrderKey::Order(None),
+                    before: OrderKey::Order(Some(-1)),
                     descending: false,
                 },
                 "page 2, results[1] is out of order: null after -1 with ordering=order",

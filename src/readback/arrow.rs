@@ -8,7 +8,8 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::{
-    Checksum, Columns, ReadOptions, Reader, damaged, guarded, parse_facts, window::Window,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, damaged, guarded, parse_facts,
+    window::ReadWindow,
 };
 use crate::{
     error::{Cause, Result},
@@ -46,8 +47,8 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let facts = value(METADATA_KEY).map(|json| parse_facts(path, json)).transpose()?;
     let checksum = value(CHECKSUM_KEY).map(str::to_owned);
     let checksum = checksum.or_else(|| find_checksum(&footer_data));
-    let checksum = checksum.map(|value| Checksum { value, footer: length - start });
-    let columns = Columns::of(&found, &options.columns);
+    let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });
+    let columns = ColumnChoice::of(&found, &options.columns);
     let decoder = FileDecoder::new(found.clone(), footer.version());
     let batches = Batches {
         path: path.clone(),
@@ -86,7 +87,7 @@ struct Batches {
     wanted: Vec<usize>,
     options: ReadOptions,
     blocks: std::vec::IntoIter<Block>,
-    window: Option<Window>,
+    window: Option<ReadWindow>,
 }
 
 impl Batches {
@@ -99,7 +100,7 @@ impl Batches {
             }
             let Some(block) = self.blocks.next() else { return Ok(None) };
             let decoded = self.decode(&block)?;
-            self.window = decoded.map(|batch| Window::new(self.schema.clone(), &batch));
+            self.window = decoded.map(|batch| ReadWindow::new(self.schema.clone(), &batch));
         }
     }
 

@@ -56,9 +56,9 @@ pub(super) fn open(
     })
 }
 
-type Lines = BufReader<Box<dyn Read>>;
+type LineReader = BufReader<Box<dyn Read>>;
 
-fn text(path: &Location, file: Opened, compression: Compression) -> Result<Lines> {
+fn text(path: &Location, file: Opened, compression: Compression) -> Result<LineReader> {
     let input: Box<dyn Read> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
         Compression::Zstd(_) => {
@@ -91,7 +91,7 @@ pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Re
 /// A line of an export as JSON Lines; a column that was left out is missing in every line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line<'a> {
+struct JsonLine<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -113,7 +113,7 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(value).map(Some)
 }
 
-impl<'a> Line<'a> {
+impl<'a> JsonLine<'a> {
     fn get(&self, column: Column) -> Option<&'a RawValue> {
         match column {
             Column::Id => self.id,
@@ -127,13 +127,13 @@ impl<'a> Line<'a> {
     }
 }
 
-enum Builder {
+enum JsonColumnBuilder {
     Integers(Int64Builder),
     Json(StringBuilder),
     Text(StringBuilder),
 }
 
-impl Builder {
+impl JsonColumnBuilder {
     fn new(column: Column) -> Self {
         match column {
             Column::Order => Self::Integers(Int64Builder::new()),
@@ -191,7 +191,7 @@ fn read_lines(
     options: &ReadOptions,
 ) -> Result<Option<RecordBatch>> {
     let wrong = |error: Cause| damaged(path, error);
-    let mut builders: Vec<(Column, Builder)> = Vec::new();
+    let mut builders: Vec<(Column, JsonColumnBuilder)> = Vec::new();
     let (mut text, mut rows, mut bytes) = (Vec::new(), 0, 0);
     while rows < BATCH_ROWS && bytes < BATCH_BYTES {
         let length = read_line(path, lines, &mut text, options)?;
@@ -199,7 +199,8 @@ fn read_lines(
             break;
         }
         (rows, bytes) = (rows + 1, bytes + length);
-        let line: Line<'_> = serde_json::from_slice(&text).map_err(|error| wrong(error.into()))?;
+        let line: JsonLine<'_> =
+            serde_json::from_slice(&text).map_err(|error| wrong(error.into()))?;
         let present = || Column::ALL.into_iter().filter(|column| line.get(*column).is_some());
         let columns = columns.get_or_insert_with(|| present().collect());
         if columns.is_empty() {
@@ -212,7 +213,7 @@ fn read_lines(
             let wanted =
                 |column: &&Column| options.columns.is_empty() || options.columns.contains(column);
             let wanted = columns.iter().filter(wanted);
-            builders.extend(wanted.map(|column| (*column, Builder::new(*column))));
+            builders.extend(wanted.map(|column| (*column, JsonColumnBuilder::new(*column))));
         }
         for (column, builder) in &mut builders {
             let value = line.get(*column);

@@ -81,7 +81,7 @@ pub(crate) struct Reader {
     /// What the file's own metadata says; JSON Lines have none.
     pub(crate) facts: Option<Facts>,
     /// The checksum in its own metadata, if it has one.
-    pub(crate) checksum: Option<Checksum>,
+    pub(crate) checksum: Option<FileChecksum>,
     /// What wrote it, if it says so.
     pub(crate) writer: Option<String>,
     /// The columns of its batches, rows or not; JSON Lines name them in their rows.
@@ -96,7 +96,7 @@ pub(crate) struct Reader {
 
 /// The checksum that a file carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Checksum {
+pub(crate) struct FileChecksum {
     pub(crate) value: String,
     /// Bytes of the footer, at the end of the file.
     pub(crate) footer: u64,
@@ -134,14 +134,14 @@ impl Reader {
 }
 
 /// The columns of a file that are read.
-struct Columns {
+struct ColumnChoice {
     schema: SchemaRef,
     /// Their places in the file.
     indices: Vec<usize>,
     foreign: Foreign,
 }
 
-impl Columns {
+impl ColumnChoice {
     /// Those of a file's columns that an export has and that are wanted; of none, all are.
     fn of(found: &Schema, wanted: &[Column]) -> Self {
         let (mut fields, mut indices, mut foreign) = (Vec::new(), Vec::new(), Foreign::default());

@@ -19,8 +19,8 @@ use parquet::{
 };
 
 use super::{
-    Checksum, Columns, ReadOptions, Reader, damaged, guarded, pages::page_sizes, parse_facts,
-    window::Window,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, damaged, guarded, pages::page_sizes,
+    parse_facts, window::ReadWindow,
 };
 use crate::{
     error::Result,
@@ -30,15 +30,15 @@ use crate::{
 
 /// A file that several readers read.
 #[derive(Clone)]
-struct Shared(Arc<Opened>);
+struct SharedFile(Arc<Opened>);
 
-impl Length for Shared {
+impl Length for SharedFile {
     fn len(&self) -> u64 {
         self.0.len()
     }
 }
 
-impl ChunkReader for Shared {
+impl ChunkReader for SharedFile {
     type T = <Opened as ChunkReader>::T;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
@@ -51,13 +51,13 @@ impl ChunkReader for Shared {
 }
 
 pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
-    let file = Shared(Arc::new(file));
+    let file = SharedFile(Arc::new(file));
     let failed = |error: parquet::errors::ParquetError| damaged(path, error.into());
     // Another writer's Arrow schema would ask for its own types.
     let how = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = guarded(path, || ArrowReaderMetadata::load(&file, how.clone()).map_err(failed))?;
     let found = metadata.schema().clone();
-    let columns = Columns::of(&found, &options.columns);
+    let columns = ColumnChoice::of(&found, &options.columns);
     let described = metadata.metadata().file_metadata();
     let rows = u64::try_from(described.num_rows()).ok();
     let pairs = || described.key_value_metadata().into_iter().flatten();
@@ -73,7 +73,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         None => find_checksum(&end(footer)?),
         found => found,
     };
-    let checksum = checksum.map(|value| Checksum { value, footer: footer as u64 });
+    let checksum = checksum.map(|value| FileChecksum { value, footer: footer as u64 });
     let writer = described.created_by().map(str::to_owned);
     let schema = columns.schema.clone();
     // Texts are decoded as places in a page: nothing is copied that is not asked for.
@@ -115,7 +115,7 @@ fn as_view(field: &Arc<Field>) -> Arc<Field> {
 /// The batches of a file.
 struct Groups {
     path: Location,
-    file: Shared,
+    file: SharedFile,
     metadata: ArrowReaderMetadata,
     schema: SchemaRef,
     /// The columns to decode, by their place in the file.
@@ -124,7 +124,7 @@ struct Groups {
     /// The row group to open next.
     next: usize,
     open: Option<ParquetRecordBatchReader>,
-    window: Option<Window>,
+    window: Option<ReadWindow>,
     /// Rows that are still to come, as the footer says.
     left: u64,
 }
@@ -144,7 +144,7 @@ impl Groups {
             match self.open.as_mut().and_then(Iterator::next) {
                 Some(decoded) => {
                     let decoded = decoded.map_err(|error| damaged(&self.path, error.into()))?;
-                    self.window = Some(Window::new(self.schema.clone(), &decoded));
+                    self.window = Some(ReadWindow::new(self.schema.clone(), &decoded));
                 }
                 None if self.next < self.metadata.metadata().num_row_groups() => {
                     self.open = Some(self.row_group(self.next)?);

@@ -127,19 +127,19 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
         problems: Vec::new(),
     };
     let options = ReadOptions { columns: Vec::new(), ..options.clone() };
-    let mut verifying = Verifying { found, options, tally: Tally::new() };
+    let mut verifying = Verifying { found, options, tally: VerifyTally::new() };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
     Ok(verifying.found)
 }
 
 /// What the rows of some files add up to.
-struct Tally {
+struct VerifyTally {
     rows: u64,
     ids: IdSet,
     has_ids: bool,
 }
 
-impl Tally {
+impl VerifyTally {
     fn new() -> Self {
         let ids = IdSet::spilling(DEFAULT_LIMIT_BYTES, std::env::temp_dir());
         Self { rows: 0, ids, has_ids: false }
@@ -178,7 +178,7 @@ impl Tally {
 struct Verifying {
     found: Verification,
     options: ReadOptions,
-    tally: Tally,
+    tally: VerifyTally,
 }
 
 impl Verifying {
@@ -447,7 +447,7 @@ impl Verifying {
     /// Counts distinct ids where nothing is wrong that would explain them.
     fn repeated(&mut self) -> Result<()> {
         if self.found.is_ok() {
-            let tally = std::mem::replace(&mut self.tally, Tally::new());
+            let tally = std::mem::replace(&mut self.tally, VerifyTally::new());
             self.found.problems.extend(tally.repeated()?);
         }
         Ok(())

@@ -19,7 +19,7 @@ pub(super) const BATCH_ROWS: usize = 1000;
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// Rows that are decoded and not yet given.
-pub(super) struct Window {
+pub(super) struct ReadWindow {
     schema: SchemaRef,
     columns: Vec<ArrayRef>,
     next: usize,
@@ -52,7 +52,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-impl Window {
+impl ReadWindow {
     /// Decoded columns, which have the schema's order but may have other types for texts.
     pub(super) fn new(schema: SchemaRef, decoded: &RecordBatch) -> Self {
         Self { schema, columns: decoded.columns().to_vec(), next: 0, rows: decoded.num_rows() }

@@ -18,7 +18,7 @@ const COUNTED: usize = 1000;
 
 /// A job and when it runs. `J` is what the runner needs to know of it.
 #[derive(Debug, Clone)]
-pub struct Entry<J> {
+pub struct AgendaEntry<J> {
     /// Its name, which tells it from the others and is kept across reloads.
     pub name: String,
     /// When it runs.
@@ -31,7 +31,7 @@ pub struct Entry<J> {
 
 /// What [`Agenda::due`] has found.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Event<J> {
+pub(super) enum AgendaEvent<J> {
     /// Start this now; it counts as running until [`Agenda::ended`].
     Start { name: String, job: J, slot: Slot, missed: u64 },
     /// It is due, and its last run has not ended: it will run once after that.
@@ -41,8 +41,8 @@ pub(super) enum Event<J> {
 }
 
 #[derive(Debug)]
-struct Line<J> {
-    entry: Entry<J>,
+struct JobLine<J> {
+    entry: AgendaEntry<J>,
     /// What the schedule names up to here has been dealt with.
     after: DateTime<Utc>,
     next: Option<Slot>,
@@ -52,14 +52,14 @@ struct Line<J> {
 
 #[derive(Debug)]
 pub(super) struct Agenda<J> {
-    lines: Vec<Line<J>>,
+    lines: Vec<JobLine<J>>,
     /// By name and not by line: a job may leave the file and come back while it runs.
     running: BTreeMap<String, DateTime<Utc>>,
     side_by_side: usize,
 }
 
-impl<J> Line<J> {
-    fn new(entry: Entry<J>, after: DateTime<Utc>) -> Self {
+impl<J> JobLine<J> {
+    fn new(entry: AgendaEntry<J>, after: DateTime<Utc>) -> Self {
         let next = entry.timetable.next_after(after);
         Self { entry, after, next, waits: false }
     }
@@ -91,7 +91,7 @@ impl<J: Clone> Agenda<J> {
     /// Takes these jobs for those it had. `last_runs` has when jobs that are new here last began.
     pub(super) fn replace(
         &mut self,
-        entries: Vec<Entry<J>>,
+        entries: Vec<AgendaEntry<J>>,
         now: DateTime<Utc>,
         last_runs: &BTreeMap<String, DateTime<Utc>>,
     ) {
@@ -102,19 +102,23 @@ impl<J: Clone> Agenda<J> {
                 match before.iter().find(|line| line.entry.name == entry.name) {
                     Some(line) if line.entry.timetable == entry.timetable => {
                         let waits = line.waits;
-                        Line { waits, ..Line::new(entry, line.after) }
+                        JobLine { waits, ..JobLine::new(entry, line.after) }
                     }
                     // The new times begin now: those of them that have passed were never missed. A run
                     // of the old ones that only waits for its jitter or for a run to end still comes.
                     Some(line) => {
                         let owed = line.next.filter(|slot| slot.scheduled <= now);
-                        let new = Line::new(entry, line.after.max(now));
-                        Line { next: owed.or(new.next), waits: owed.is_some() && line.waits, ..new }
+                        let new = JobLine::new(entry, line.after.max(now));
+                        JobLine {
+                            next: owed.or(new.next),
+                            waits: owed.is_some() && line.waits,
+                            ..new
+                        }
                     }
                     None => {
                         let last = last_runs.get(&entry.name).filter(|_| entry.catch_up);
                         let since = self.running.get(&entry.name).max(last).copied();
-                        Line::new(entry, since.unwrap_or(now))
+                        JobLine::new(entry, since.unwrap_or(now))
                     }
                 }
             })
@@ -122,7 +126,7 @@ impl<J: Clone> Agenda<J> {
     }
 
     /// Everything that happens by now, in the order in which it was due.
-    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<Event<J>> {
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<AgendaEvent<J>> {
         let mut events = Vec::new();
         for line in &mut self.lines {
             if line.after > now + CLOCK_SET_BACK {
@@ -136,7 +140,7 @@ impl<J: Clone> Agenda<J> {
             if let Some(since) = self.running.get(&name) {
                 if !line.waits {
                     line.waits = true;
-                    events.push(Event::Busy { name, slot, since: *since });
+                    events.push(AgendaEvent::Busy { name, slot, since: *since });
                 }
                 continue;
             }
@@ -144,7 +148,7 @@ impl<J: Clone> Agenda<J> {
             let on_time = now - last.starts <= LATE;
             if !(on_time || line.waits || line.entry.catch_up) {
                 line.deal_with(now);
-                events.push(Event::Missed { name, slot: last, missed: count });
+                events.push(AgendaEvent::Missed { name, slot: last, missed: count });
                 continue;
             }
             if self.running.len() >= self.side_by_side {
@@ -154,7 +158,7 @@ impl<J: Clone> Agenda<J> {
             line.deal_with(now);
             self.running.insert(name.clone(), now);
             let job = line.entry.job.clone();
-            events.push(Event::Start { name, job, slot: last, missed: count - 1 });
+            events.push(AgendaEvent::Start { name, job, slot: last, missed: count - 1 });
         }
         events
     }
@@ -164,7 +168,7 @@ impl<J: Clone> Agenda<J> {
     }
 
     /// The next start of each job, soonest first.
-    pub(super) fn upcoming(&self) -> Vec<(&Entry<J>, Slot)> {
+    pub(super) fn upcoming(&self) -> Vec<(&AgendaEntry<J>, Slot)> {
         let mut next: Vec<_> =
             self.lines.iter().filter_map(|line| Some((&line.entry, line.next?))).collect();
         next.sort_by_key(|(_, slot)| slot.starts);
@@ -173,7 +177,7 @@ impl<J: Clone> Agenda<J> {
 
     /// When [`due`](Self::due) may have something new to say; what waits for a run is not it.
     pub(super) fn wakes(&self) -> Option<DateTime<Utc>> {
-        let waiting = |line: &&Line<J>| !line.waits;
+        let waiting = |line: &&JobLine<J>| !line.waits;
         self.lines.iter().filter(waiting).filter_map(|line| Some(line.next?.starts)).min()
     }
 }

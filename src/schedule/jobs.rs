@@ -5,7 +5,7 @@ use std::{path::Path, slice, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Entry, Metrics, OnResult, RunEnd, Runner, Slot, Timetable};
+use super::{AgendaEntry, Metrics, OnResult, RunEnd, Runner, Slot, Timetable};
 use crate::{
     client::Client,
     config::{Config, Job},
@@ -39,7 +39,7 @@ impl Planned {
         names: &[String],
         client: &Client,
         storage: &StorageOptions,
-    ) -> Result<Vec<Entry<Arc<Self>>>> {
+    ) -> Result<Vec<AgendaEntry<Arc<Self>>>> {
         let jobs = config.jobs_named(names)?;
         if let Some(job) = jobs.iter().find(|job| job.schedule.is_none())
             && !names.is_empty()
@@ -53,7 +53,7 @@ impl Planned {
             let (name, catch_up) = (job.name.clone(), job.catch_up);
             let (client, storage) = (client.clone(), storage.clone());
             let job = Arc::new(Self { job, client, storage, on_result });
-            Ok(Entry { name, timetable, catch_up, job })
+            Ok(AgendaEntry { name, timetable, catch_up, job })
         });
         let entries = entries.collect::<Result<Vec<_>>>()?;
         if entries.is_empty() {
@@ -65,12 +65,12 @@ impl Planned {
 }
 
 /// Runs [`Planned`] jobs.
-pub struct Snapshots {
+pub struct SnapshotJobs {
     options: RunOptions,
     metrics: Arc<Metrics>,
 }
 
-impl Snapshots {
+impl SnapshotJobs {
     /// A runner that counts here, and of the options goes by the clock.
     pub fn new(options: RunOptions, metrics: Arc<Metrics>) -> Self {
         Self { options: RunOptions { jobs: 1, ..options }, metrics }
@@ -91,7 +91,7 @@ impl Snapshots {
     }
 }
 
-impl Runner for Snapshots {
+impl Runner for SnapshotJobs {
     type Job = Arc<Planned>;
 
     async fn run(&self, planned: Arc<Planned>, _: Slot, stop: Stop) {

@@ -53,12 +53,12 @@ impl RunEnd {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Job {
+struct JobLabels {
     job: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Run {
+struct RunLabels {
     job: String,
     result: &'static str,
 }
@@ -78,15 +78,15 @@ type Seconds = Gauge<f64, AtomicU64>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    runs: Family<Run, Counter>,
-    rows: Family<Job, Counter>,
-    bytes: Family<Job, Counter>,
-    duration: Family<Job, Seconds>,
-    last_run: Family<Job, Gauge>,
-    last_success: Family<Job, Gauge>,
-    running: Family<Job, Gauge>,
+    runs: Family<RunLabels, Counter>,
+    rows: Family<JobLabels, Counter>,
+    bytes: Family<JobLabels, Counter>,
+    duration: Family<JobLabels, Seconds>,
+    last_run: Family<JobLabels, Gauge>,
+    last_success: Family<JobLabels, Gauge>,
+    running: Family<JobLabels, Gauge>,
     reload_successful: Gauge,
-    shared: Arc<Shared>,
+    shared: Arc<MetricsShared>,
     known: Mutex<BTreeSet<String>>,
     alive: Mutex<Instant>,
 }
@@ -103,7 +103,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("overmind_export");
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", info);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(MetricsShared::default());
         registry.register_collector(Box::new(shared.clone()));
         let metrics = Self {
             runs: Family::default(),
@@ -156,7 +156,7 @@ impl Metrics {
         self.running.get_or_create(&label(job)).inc_by(0);
         self.rows.get_or_create(&label(job)).inc_by(0);
         self.bytes.get_or_create(&label(job)).inc_by(0);
-        let failed = Run { job: job.to_owned(), result: RunEnd::Failed.label() };
+        let failed = RunLabels { job: job.to_owned(), result: RunEnd::Failed.label() };
         self.runs.get_or_create(&failed).inc_by(0);
         if let Some(time) = last_success {
             self.last_success.get_or_create(&label(job)).set(time.timestamp());
@@ -175,7 +175,7 @@ impl Metrics {
             self.last_success.remove(&job);
             self.running.remove(&job);
             for end in RunEnd::ALL {
-                self.runs.remove(&Run { job: gone.clone(), result: end.label() });
+                self.runs.remove(&RunLabels { job: gone.clone(), result: end.label() });
             }
         }
         known.retain(|name| jobs.contains(name.as_str()));
@@ -204,7 +204,7 @@ impl Metrics {
             return;
         }
         let job = label(job);
-        self.runs.get_or_create(&Run { job: job.job.clone(), result: end.label() }).inc();
+        self.runs.get_or_create(&RunLabels { job: job.job.clone(), result: end.label() }).inc();
         self.running.get_or_create(&job).set(0);
         self.duration.get_or_create(&job).set(seconds);
         self.last_run.get_or_create(&job).set(at.timestamp());
@@ -248,13 +248,13 @@ impl Metrics {
     }
 }
 
-fn label(job: &str) -> Job {
-    Job { job: job.to_owned() }
+fn label(job: &str) -> JobLabels {
+    JobLabels { job: job.to_owned() }
 }
 
 /// What is read at the time of a scrape.
 #[derive(Debug, Default)]
-struct Shared {
+struct MetricsShared {
     next: Mutex<BTreeMap<String, i64>>,
     traffic: Mutex<Traffic>,
 }
@@ -295,13 +295,13 @@ impl Traffic {
     }
 }
 
-impl Shared {
+impl MetricsShared {
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Collector for Shared {
+impl Collector for MetricsShared {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let (totals, in_flight) = {
             let traffic = self.traffic();

@@ -21,9 +21,9 @@ mod timetable;
 #[cfg(unix)]
 pub use self::orphans::reap_orphans;
 pub use self::{
-    agenda::Entry,
+    agenda::AgendaEntry,
     hook::{HookError, OnResult},
-    jobs::{Planned, Snapshots},
+    jobs::{Planned, SnapshotJobs},
     metrics::{Metrics, RunEnd},
     run::{Runner, Scheduler},
     serve::MetricsServer,

@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use super::{
-    Entry, Slot,
-    agenda::{Agenda, Event},
+    AgendaEntry, Slot,
+    agenda::{Agenda, AgendaEvent},
     metrics::Metrics,
 };
 use crate::{
@@ -110,8 +110,8 @@ impl<R: Runner> Scheduler<R> {
     /// something did not, and was dropped.
     pub async fn run(
         mut self,
-        entries: Vec<Entry<R::Job>>,
-        mut reloads: mpsc::UnboundedReceiver<Vec<Entry<R::Job>>>,
+        entries: Vec<AgendaEntry<R::Job>>,
+        mut reloads: mpsc::UnboundedReceiver<Vec<AgendaEntry<R::Job>>>,
         stop: Stop,
         grace: impl Future<Output = ()>,
     ) -> bool {
@@ -130,7 +130,7 @@ impl<R: Runner> Scheduler<R> {
         self.end(grace).await
     }
 
-    async fn take(&mut self, entries: Vec<Entry<R::Job>>) {
+    async fn take(&mut self, entries: Vec<AgendaEntry<R::Job>>) {
         let (runner, agenda) = (&self.runner, &self.agenda);
         let new = entries.iter().filter(|entry| !agenda.knows(&entry.name));
         let asked =
@@ -160,12 +160,14 @@ impl<R: Runner> Scheduler<R> {
         self.metrics.alive();
         for event in self.agenda.due(now) {
             match event {
-                Event::Start { name, job, slot, missed } => self.start(name, job, slot, missed),
-                Event::Busy { name, slot, since } => tracing::warn!(
+                AgendaEvent::Start { name, job, slot, missed } => {
+                    self.start(name, job, slot, missed)
+                }
+                AgendaEvent::Busy { name, slot, since } => tracing::warn!(
                     job = name, scheduled = %text(slot.scheduled), running_since = %text(since),
                     "due, but the last run has not ended: it will run once after that"
                 ),
-                Event::Missed { name, slot, missed } => tracing::warn!(
+                AgendaEvent::Missed { name, slot, missed } => tracing::warn!(
                     job = name, missed, last = %text(slot.scheduled),
                     "missed, and not caught up: catch_up is false"
                 ),

@@ -40,13 +40,13 @@ pub(super) struct FileSink {
     output: Sealing,
     schema: SchemaRef,
     options: IpcWriteOptions,
-    encoding: Ordered<IpcWriteContext, Message>,
+    encoding: Ordered<IpcWriteContext, EncodedMessage>,
     blocks: Vec<Block>,
     rows: u64,
 }
 
 /// A batch as it goes into the file.
-struct Message {
+struct EncodedMessage {
     bytes: Vec<u8>,
     header: usize,
     body: usize,
@@ -78,8 +78,8 @@ impl FileSink {
         })
     }
 
-    fn append(&mut self, message: Message) -> Result<()> {
-        let Message { bytes, header, body } = message;
+    fn append(&mut self, message: EncodedMessage) -> Result<()> {
+        let EncodedMessage { bytes, header, body } = message;
         let at = self.output.bytes() as i64;
         self.output.write_all(&bytes).map_err(unwritten)?;
         self.blocks.push(Block::new(at, header as i32, body as i64));
@@ -149,14 +149,14 @@ fn encode(
     batch: &RecordBatch,
     options: &IpcWriteOptions,
     context: &mut IpcWriteContext,
-) -> Result<Message, ArrowError> {
+) -> Result<EncodedMessage, ArrowError> {
     // No column is a dictionary, so there is nothing to track.
     let mut dictionaries = DictionaryTracker::new(true);
     let generator = IpcDataGenerator::default();
     let (_, encoded) = generator.encode(batch, &mut dictionaries, options, context)?;
     let mut bytes = Vec::with_capacity(encoded.ipc_message.len() + encoded.arrow_data.len() + 64);
     let (header, body) = write_message(&mut bytes, encoded, options)?;
-    Ok(Message { bytes, header, body })
+    Ok(EncodedMessage { bytes, header, body })
 }
 
 fn unwritten(error: std::io::Error) -> Error {

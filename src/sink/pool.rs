@@ -1,4 +1,4 @@
-//! Threads that encode side by side: jobs go in, each gives a [`Ticket`], results are taken in order.
+//! Threads that encode side by side: jobs go in, each gives a [`PoolTicket`], results are taken in order.
 //!
 //! Whoever submits waits while the jobs that wait or run hold the budget's bytes: what is held is
 //! bounded, and there is work for a thread that becomes free. The threads give way to those that feed
@@ -32,30 +32,30 @@ const NICE: i32 = 5;
 
 /// A pool whose threads each keep a `W`: what jobs can use again, such as a codec's tables.
 pub(super) struct Pool<W> {
-    shared: Arc<Shared<W>>,
+    shared: Arc<PoolShared<W>>,
     threads: Vec<thread::JoinHandle<()>>,
     /// Bytes that may wait or run.
     budget: usize,
 }
 
 /// The result of a job, once it is there.
-pub(super) struct Ticket<T>(mpsc::Receiver<Result<T>>);
+pub(super) struct PoolTicket<T>(mpsc::Receiver<Result<T>>);
 
 /// A pool whose results are taken in the order of their jobs, as soon as too many of them wait.
 pub(super) struct Ordered<W, T> {
     pool: Pool<W>,
     /// With what the jobs cost, which their results are taken to hold.
-    tickets: VecDeque<(usize, Ticket<T>)>,
+    tickets: VecDeque<(usize, PoolTicket<T>)>,
     bytes: usize,
     most: usize,
 }
 
-struct Job<W> {
+struct PoolJob<W> {
     work: Box<dyn FnOnce(&mut W) + Send>,
     cost: usize,
 }
 
-struct Shared<W> {
+struct PoolShared<W> {
     queue: Mutex<Queue<W>>,
     /// For the threads: a job came, or the end.
     filled: Condvar,
@@ -64,7 +64,7 @@ struct Shared<W> {
 }
 
 struct Queue<W> {
-    jobs: VecDeque<Job<W>>,
+    jobs: VecDeque<PoolJob<W>>,
     /// What the jobs that wait or run cost.
     in_flight: usize,
     closed: bool,
@@ -96,7 +96,7 @@ impl<W: Default + Send + 'static> Pool<W> {
         mut start: impl FnMut(Box<dyn FnOnce() + Send>) -> io::Result<thread::JoinHandle<()>>,
     ) -> Result<Self> {
         let queue = Mutex::new(Queue::default());
-        let shared = Shared { queue, filled: Condvar::new(), drained: Condvar::new() };
+        let shared = PoolShared { queue, filled: Condvar::new(), drained: Condvar::new() };
         let mut pool = Self { shared: Arc::new(shared), threads: Vec::new(), budget: 0 };
         for _ in 0..threads.max(1) {
             let shared = pool.shared.clone();
@@ -116,7 +116,7 @@ impl<W: Default + Send + 'static> Pool<W> {
         &self,
         cost: usize,
         work: impl FnOnce(&mut W) -> Result<T> + Send + 'static,
-    ) -> Ticket<T> {
+    ) -> PoolTicket<T> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let work = Box::new(move |workspace: &mut W| {
             let done = catch_unwind(AssertUnwindSafe(|| work(workspace)));
@@ -147,14 +147,14 @@ impl<W: Default + Send + 'static> Pool<W> {
             }
         }
         queue.in_flight += cost;
-        queue.jobs.push_back(Job { work, cost });
+        queue.jobs.push_back(PoolJob { work, cost });
         drop(queue);
         self.shared.filled.notify_one();
-        Ticket(receiver)
+        PoolTicket(receiver)
     }
 }
 
-impl<T> Ticket<T> {
+impl<T> PoolTicket<T> {
     /// Waits for the job and gives its result.
     pub(super) fn wait(self) -> Result<T> {
         self.0.recv().map_err(|_| Error::Internal("an encoder stopped".to_owned()))?
@@ -194,13 +194,13 @@ impl<W: Default + Send + 'static, T: Send + 'static> Ordered<W, T> {
     }
 }
 
-impl<W: Default> Shared<W> {
+impl<W: Default> PoolShared<W> {
     fn serve(&self) {
         give_way();
         let mut workspace = W::default();
         let mut queue = self.queue();
         loop {
-            if let Some(Job { work, cost }) = queue.jobs.pop_front() {
+            if let Some(PoolJob { work, cost }) = queue.jobs.pop_front() {
                 drop(queue);
                 // A panic is told by the ticket; the thread is needed for the jobs that follow.
                 if catch_unwind(AssertUnwindSafe(|| work(&mut workspace))).is_err() {
@@ -226,7 +226,7 @@ fn give_way() {
     let _ = rustix::process::nice(NICE);
 }
 
-impl<W> Shared<W> {
+impl<W> PoolShared<W> {
     fn queue(&self) -> MutexGuard<'_, Queue<W>> {
         // Jobs run outside the lock, so none can leave the queue half changed.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Status, Verdict, history, prune,
-    series::{Series, State, bytes_of},
+    series::{Series, SeriesState, bytes_of},
 };
 use crate::{config::Job, error::Result, location::StorageOptions, record::stamp::Stamp};
 
@@ -71,7 +71,7 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
         for entry in series.entries()? {
             let mut shown = empty(entry.stamp);
             match entry.state {
-                State::Complete(manifest) => {
+                SeriesState::Complete(manifest) => {
                     let listed = manifest.snapshot.as_ref().and_then(|it| it.listed.as_ref());
                     shown.version = listed.and_then(|listed| listed.version);
                     shown.dataset = Some(manifest.dataset);
@@ -80,8 +80,8 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
                     shown.complete = true;
                     (shown.unchanged_runs, shown.unchanged_until) = confirmed(&shown.path);
                 }
-                State::Incomplete => {}
-                State::Foreign(why) => shown.problem = Some(why),
+                SeriesState::Incomplete => {}
+                SeriesState::Foreign(why) => shown.problem = Some(why),
             }
             listed.push(shown);
         }

@@ -125,7 +125,7 @@ pub async fn run_jobs(
         // The clock is looked at when the job begins, not when it was put into the queue.
         async move {
             let started = options.clock.now();
-            (place, run::Run { client, job, options, stop, started }.run().await)
+            (place, run::JobRun { client, job, options, stop, started }.run().await)
         }
     };
     // Collected first: a stream of borrowing closures is no future that can be spawned.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Stop, retention,
-    series::{Entry, Series, State},
+    series::{Series, SeriesEntry, SeriesState},
 };
 use crate::{
     config::Job,
@@ -69,18 +69,18 @@ type Doomed = Option<(Stamp, Box<Manifest>)>;
 
 fn judge(job: &Job, series: &Series) -> Result<Vec<(Verdict, Doomed)>> {
     let entries = series.entries()?;
-    let complete = |entry: &&Entry| matches!(entry.state, State::Complete(_));
+    let complete = |entry: &&SeriesEntry| matches!(entry.state, SeriesState::Complete(_));
     let stamps: Vec<Stamp> = entries.iter().filter(complete).map(|entry| entry.stamp).collect();
     let reasons = job.keep.map(|keep| retention::decide(&stamps, keep, job.timezone));
-    let verdict = |entry: Entry| {
+    let verdict = |entry: SeriesEntry| {
         let path = series.path(entry.stamp);
         let verdict = |fate, why| Verdict { job: job.name.clone(), path: path.clone(), fate, why };
         let manifest = match entry.state {
-            State::Complete(manifest) => manifest,
-            State::Incomplete => {
+            SeriesState::Complete(manifest) => manifest,
+            SeriesState::Incomplete => {
                 return Ok((verdict(Fate::Leave, "is not complete".to_owned()), None));
             }
-            State::Foreign(why) => return Ok((verdict(Fate::Leave, why), None)),
+            SeriesState::Foreign(why) => return Ok((verdict(Fate::Leave, why), None)),
         };
         let Some(reasons) = &reasons else {
             return Ok((verdict(Fate::Keep, "there is no keep: all stay".to_owned()), None));

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 
 use crate::{
     error::{Error, Result},
-    files::{Folder, Kind},
+    files::{FileKind, Folder},
     location::PlaceEntry,
 };
 
@@ -73,7 +73,7 @@ fn entries(folder: &Folder) -> Result<Vec<PlaceEntry>> {
     let mut found = Vec::new();
     for name in folder.names().map_err(failed)? {
         let Some(status) = folder.find(&name).map_err(failed)? else { continue };
-        let size = (status.kind == Kind::File).then_some(status.size);
+        let size = (status.kind == FileKind::File).then_some(status.size);
         let (name, kind) = (name.to_string_lossy().into_owned(), status.kind.noun());
         found.push(PlaceEntry { name, size, kind });
     }

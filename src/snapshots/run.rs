@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, place, prune,
     select::{self, Chosen},
-    series::{Series, State, bytes_of},
+    series::{Series, SeriesState, bytes_of},
 };
 use crate::{
     client::Client,
@@ -31,7 +31,7 @@ use crate::{
 const AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// A run of a job.
-pub(super) struct Run<'a> {
+pub(super) struct JobRun<'a> {
     pub(super) client: Client,
     pub(super) job: &'a Job,
     pub(super) options: &'a RunOptions,
@@ -46,7 +46,7 @@ struct Standing {
     unchanged_by: Option<&'static str>,
 }
 
-impl Run<'_> {
+impl JobRun<'_> {
     pub(super) async fn run(self) -> JobResult {
         let begun = Instant::now();
         let mut result = JobResult {
@@ -351,8 +351,8 @@ impl Before {
             });
         }
         let complete = entries.into_iter().rev().find_map(|entry| match entry.state {
-            State::Complete(manifest) => Some((entry.stamp, manifest)),
-            State::Incomplete | State::Foreign(_) => None,
+            SeriesState::Complete(manifest) => Some((entry.stamp, manifest)),
+            SeriesState::Incomplete | SeriesState::Foreign(_) => None,
         });
         if let Some((stamp, manifest)) = &complete {
             // A run can be killed after it has published and before it has said so.

@@ -54,13 +54,13 @@ pub(crate) struct Series {
 
 /// A folder that is named as a snapshot.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct SeriesEntry {
     pub(crate) stamp: Stamp,
-    pub(crate) state: State,
+    pub(crate) state: SeriesState,
 }
 
 #[derive(Debug)]
-pub(crate) enum State {
+pub(crate) enum SeriesState {
     /// A whole snapshot of this job.
     Complete(Box<Manifest>),
     /// One that was begun and not ended, or one whose removal was.
@@ -173,27 +173,27 @@ impl Series {
     }
 
     /// What is there, the oldest first.
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
+    pub(crate) fn entries(&self) -> Result<Vec<SeriesEntry>> {
         let names = self.folder.names()?;
         let stamps = names.iter().filter_map(|name| Stamp::of_folder(name));
-        let entry = |stamp| Ok(Entry { stamp, state: self.state(stamp)? });
-        let mut entries: Vec<Entry> = stamps.map(entry).collect::<Result<_>>()?;
+        let entry = |stamp| Ok(SeriesEntry { stamp, state: self.state(stamp)? });
+        let mut entries: Vec<SeriesEntry> = stamps.map(entry).collect::<Result<_>>()?;
         entries.sort_by_key(|entry| entry.stamp);
         Ok(entries)
     }
 
-    fn state(&self, stamp: Stamp) -> Result<State> {
+    fn state(&self, stamp: Stamp) -> Result<SeriesState> {
         let folder = self.target(stamp);
         if folder.as_local().is_some_and(|folder| !folder.is_dir()) {
-            return Ok(State::Foreign("is no folder".to_owned()));
+            return Ok(SeriesState::Foreign("is no folder".to_owned()));
         }
         let manifest = match Manifest::load(&folder.child(MANIFEST)) {
             Ok(Some(manifest)) => manifest,
-            Ok(None) => return Ok(State::Incomplete),
-            Err(Error::Damaged { why, .. }) => return Ok(State::Foreign(why)),
+            Ok(None) => return Ok(SeriesState::Incomplete),
+            Err(Error::Damaged { why, .. }) => return Ok(SeriesState::Foreign(why)),
             Err(error) => return Err(error),
         };
-        let foreign = |why: String| Ok(State::Foreign(why));
+        let foreign = |why: String| Ok(SeriesState::Foreign(why));
         match &manifest.snapshot {
             None => return foreign("is an export, but no snapshot of a job".to_owned()),
             Some(of) if of.job != self.job => {
@@ -205,9 +205,9 @@ impl Series {
             Some(_) => {}
         }
         if !folder.child(SUCCESS).is_file()? {
-            return Ok(State::Incomplete);
+            return Ok(SeriesState::Incomplete);
         }
-        Ok(State::Complete(Box::new(manifest)))
+        Ok(SeriesState::Complete(Box::new(manifest)))
     }
 
     /// Runs that were interrupted, the oldest first, each with its plan if it can be continued.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::seen::{JITTER, Seen, Sums};
+use super::seen::{JITTER, SeenAnswers, Sums};
 
 /// How many requests may be in flight at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,11 +119,11 @@ pub(super) struct Limit {
     /// Request-seconds spent in flight so far: the integral of `in_flight` over time.
     work: f64,
     work_until: Instant,
-    rule: Rule,
+    rule: LimitRule,
 }
 
 #[derive(Debug)]
-enum Rule {
+enum LimitRule {
     Fixed(usize),
     Adaptive(Box<Adaptive>),
 }
@@ -149,21 +149,21 @@ pub(super) enum Finish {
 impl Limit {
     pub(super) fn new(concurrency: Concurrency, now: Instant) -> Self {
         let rule = match concurrency {
-            Concurrency::Auto => Rule::Adaptive(Box::new(Adaptive::new(now))),
-            Concurrency::Fixed(number) => Rule::Fixed(number.get()),
+            Concurrency::Auto => LimitRule::Adaptive(Box::new(Adaptive::new(now))),
+            Concurrency::Fixed(number) => LimitRule::Fixed(number.get()),
         };
         Self { in_flight: 0, work: 0.0, work_until: now, rule }
     }
 
     pub(super) fn get(&self) -> usize {
         match &self.rule {
-            Rule::Fixed(limit) => *limit,
-            Rule::Adaptive(adaptive) => adaptive.limit,
+            LimitRule::Fixed(limit) => *limit,
+            LimitRule::Adaptive(adaptive) => adaptive.limit,
         }
     }
 
     pub(super) fn is_fixed(&self) -> bool {
-        matches!(self.rule, Rule::Fixed(_))
+        matches!(self.rule, LimitRule::Fixed(_))
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -178,8 +178,8 @@ impl Limit {
         self.account_until(now);
         self.in_flight += 1;
         let cohort = match &mut self.rule {
-            Rule::Fixed(_) => None,
-            Rule::Adaptive(adaptive) => adaptive.start(self.in_flight),
+            LimitRule::Fixed(_) => None,
+            LimitRule::Adaptive(adaptive) => adaptive.start(self.in_flight),
         };
         Started { at: now, work: self.work, cohort }
     }
@@ -188,7 +188,7 @@ impl Limit {
         self.account_until(now);
         let in_flight = self.in_flight;
         self.in_flight -= 1;
-        let Rule::Adaptive(adaptive) = &mut self.rule else {
+        let LimitRule::Adaptive(adaptive) = &mut self.rule else {
             return;
         };
         // One round trip: a request that started in this round is back.
@@ -217,7 +217,7 @@ struct Adaptive {
     limit: usize,
     is_slow_start: bool,
     /// The round with the most throughput, of those that said something about the limit.
-    best: Option<Seen>,
+    best: Option<SeenAnswers>,
     round: Round,
     /// The latency of a request that does not queue.
     base: Option<f64>,
@@ -248,7 +248,7 @@ struct Trial {
     /// The lowest limit known to be high enough.
     sufficient: usize,
     /// What was seen at that limit.
-    reference: Option<Seen>,
+    reference: Option<SeenAnswers>,
     was_queueing: bool,
     cohort: Cohort,
 }
@@ -394,7 +394,7 @@ impl Adaptive {
 
     /// Whether slow start is over, because this round brought no more than one before with less in
     /// flight, or because there is little to wait for.
-    fn is_enough(&mut self, seen: Seen) -> bool {
+    fn is_enough(&mut self, seen: SeenAnswers) -> bool {
         if seen.latency < JITTER {
             self.is_slow_start = false;
             self.best = Some(seen);
@@ -417,7 +417,7 @@ impl Adaptive {
 
     /// Whether what is in flight now is worth it, if it is so little work for the server that its
     /// latency hardly tells: what takes longer may then be this process, which is busy otherwise.
-    fn pays(&mut self, seen: Seen) -> bool {
+    fn pays(&mut self, seen: SeenAnswers) -> bool {
         let is_better = self.best.is_none_or(|best| seen.gains_on(best));
         if is_better {
             self.best = Some(seen);
@@ -426,7 +426,7 @@ impl Adaptive {
     }
 
     /// The base follows lower latencies. Higher ones raise it only after a trial.
-    fn lower_base(&mut self, seen: Seen) -> f64 {
+    fn lower_base(&mut self, seen: SeenAnswers) -> f64 {
         let base = self.base.get_or_insert(seen.latency);
         *base += (seen.latency + seen.error - *base).min(0.0) / 4.0;
         *base
@@ -468,7 +468,7 @@ impl Adaptive {
     }
 
     /// The next, lower load of a trial, or its end.
-    fn go_on(&mut self, mut trial: Trial, seen: Option<Seen>) -> Option<Trial> {
+    fn go_on(&mut self, mut trial: Trial, seen: Option<SeenAnswers>) -> Option<Trial> {
         self.rounds_since_trial = 0;
         let Some(seen) = seen else {
             self.limit = trial.sufficient;

@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// One for each API: clones share their limit, pace, pauses and queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ThrottleState>>,
     fixed: Option<usize>,
 }
 
@@ -70,18 +70,18 @@ impl PushBack {
 }
 
 #[derive(Debug)]
-struct State {
+struct ThrottleState {
     limit: Limit,
     pace: Pace,
     paused_until: Option<Instant>,
     /// Those who wait, the most urgent first.
-    queue: BTreeMap<Place, Waker>,
+    queue: BTreeMap<QueuePlace, Waker>,
     next_ticket: u64,
 }
 
 /// A place in the queue: first by priority, then by arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct QueuePlace {
     priority: u64,
     ticket: u64,
 }
@@ -104,7 +104,7 @@ impl Throttle {
         };
         Self {
             fixed,
-            state: Arc::new(Mutex::new(State {
+            state: Arc::new(Mutex::new(ThrottleState {
                 limit: Limit::new(concurrency, now),
                 pace: Pace::new(rate, now),
                 paused_until: None,
@@ -170,13 +170,13 @@ impl Throttle {
         (!left.is_zero()).then_some(left)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ThrottleState> {
         // Nothing panics under the lock, and no half-made change could be observed if it did.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ThrottleState {
     /// What is left of the pause that the server asked for.
     fn pause(&self, now: Instant) -> Duration {
         self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
@@ -192,13 +192,13 @@ impl State {
         }
     }
 
-    fn start(&mut self, now: Instant) -> Ticket {
+    fn start(&mut self, now: Instant) -> QueueTicket {
         self.pace.start(now);
-        Ticket { started: self.limit.start(now), is_paced: self.pace.is_learned() }
+        QueueTicket { started: self.limit.start(now), is_paced: self.pace.is_learned() }
     }
 
-    fn finish(&mut self, ticket: Ticket, outcome: Outcome, now: Instant) {
-        let Ticket { started, is_paced } = ticket;
+    fn finish(&mut self, ticket: QueueTicket, outcome: Outcome, now: Instant) {
+        let QueueTicket { started, is_paced } = ticket;
         let finish = match outcome {
             Outcome::Success => Finish::Success,
             Outcome::PushBack { kind, retry_after } => {
@@ -237,7 +237,7 @@ struct Acquire<'a, P> {
     throttle: &'a Throttle,
     priority: u64,
     patience: P,
-    place: Option<Place>,
+    place: Option<QueuePlace>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -254,7 +254,7 @@ impl<P: Fn() -> Duration> Future for Acquire<'_, P> {
             let place = *this.place.get_or_insert_with(|| {
                 let ticket = state.next_ticket;
                 state.next_ticket += 1;
-                Place { priority: this.priority, ticket }
+                QueuePlace { priority: this.priority, ticket }
             });
             let now = Instant::now();
             let pause = state.pause(now);
@@ -316,12 +316,12 @@ impl<P> Drop for Acquire<'_, P> {
 #[derive(Debug)]
 pub(crate) struct Permit {
     throttle: Throttle,
-    ticket: Option<Ticket>,
+    ticket: Option<QueueTicket>,
 }
 
 /// What is remembered of a request in flight.
 #[derive(Clone, Copy, Debug)]
-struct Ticket {
+struct QueueTicket {
     started: Started,
     is_paced: bool,
 }

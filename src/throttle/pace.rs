@@ -107,7 +107,7 @@ pub(super) struct Pace {
     learned: Option<Ceiling>,
     /// Nothing starts before this.
     next: Option<Instant>,
-    window: Window,
+    window: PaceWindow,
     refusal: Option<Refusal>,
     /// Whether a 429 among the first few requests was put down to chance.
     forgiven: bool,
@@ -115,7 +115,7 @@ pub(super) struct Pace {
 
 /// What happened since the last refusal was over.
 #[derive(Debug)]
-struct Window {
+struct PaceWindow {
     opened: Instant,
     starts: u32,
     refused: u32,
@@ -151,7 +151,7 @@ impl Pace {
             cap: cap.map(Rate::per_second),
             learned: None,
             next: None,
-            window: Window { opened: now, starts: 0, refused: 0 },
+            window: PaceWindow { opened: now, starts: 0, refused: 0 },
             refusal: None,
             forgiven: false,
         }
@@ -205,8 +205,8 @@ impl Pace {
     }
 
     fn learn(&mut self, refusal: &Refusal) {
-        let fresh = Window { opened: refusal.resume, starts: 0, refused: 0 };
-        let Window { opened, starts, refused } = std::mem::replace(&mut self.window, fresh);
+        let fresh = PaceWindow { opened: refusal.resume, starts: 0, refused: 0 };
+        let PaceWindow { opened, starts, refused } = std::mem::replace(&mut self.window, fresh);
         // One 429 among the first few requests may be anybody's doing: the pause is obeyed. A second
         // one is a quota's.
         if self.learned.is_none() && starts < EVIDENCE && !self.forgiven {

@@ -101,7 +101,7 @@ struct Expect {
     limited_share: f64,
 }
 
-struct Server {
+struct ScenarioServer {
     model: Model,
     seed: u64,
     opened: Instant,
@@ -114,7 +114,7 @@ struct Load {
     refilled: Instant,
 }
 
-impl Server {
+impl ScenarioServer {
     fn new(model: &Model, seed: u64) -> Self {
         let now = Instant::now();
         Self {
@@ -213,7 +213,7 @@ fn push_back(kind: PushBack, retry_after_s: Option<f64>) -> Outcome {
 }
 
 #[derive(Debug, Default)]
-struct Report {
+struct ScenarioReport {
     total_s: f64,
     pages: f64,
     requests: f64,
@@ -225,10 +225,10 @@ struct Report {
 
 /// Fetches every page as a paginator does: one waits for its turn at a time, an unlucky one
 /// gets back in line under its own number.
-async fn run(scenario: &Scenario, concurrency: Concurrency, seed: u64) -> Report {
+async fn run(scenario: &Scenario, concurrency: Concurrency, seed: u64) -> ScenarioReport {
     let throttle = Throttle::new(concurrency, None);
-    let server = Arc::new(Server::new(&scenario.server, seed));
-    let report = Arc::new(Mutex::new(Report::default()));
+    let server = Arc::new(ScenarioServer::new(&scenario.server, seed));
+    let report = Arc::new(Mutex::new(ScenarioReport::default()));
     let window = Arc::new(Semaphore::new(WINDOW));
     let settled_s = scenario.settled_s;
     let mut tasks = JoinSet::new();

@@ -30,11 +30,11 @@ impl Sums {
         self.latency_squared += latency * latency;
     }
 
-    pub(super) fn mean(&self) -> Option<Seen> {
+    pub(super) fn mean(&self) -> Option<SeenAnswers> {
         let count = self.count as f64;
         let latency = self.latency / count;
         let variance = (self.latency_squared / count - latency * latency).max(0.0);
-        (self.count > 0).then(|| Seen {
+        (self.count > 0).then(|| SeenAnswers {
             load: self.load / count,
             latency,
             error: (variance / count).sqrt(),
@@ -44,14 +44,14 @@ impl Sums {
 
 /// The mean of some requests.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct SeenAnswers {
     pub(super) load: f64,
     pub(super) latency: f64,
     /// The standard error of `latency`: pages differ in size, so a mean may be off by chance.
     pub(super) error: f64,
 }
 
-impl Seen {
+impl SeenAnswers {
     /// Requests a second, by Little's law.
     pub(super) fn throughput(self) -> f64 {
         self.load / self.latency

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use overmind_export::demo::{Attempt, Fault, Faults, Options};
+use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 use serde_json::Value;
 
 use crate::support::{ID, World};
@@ -33,7 +33,7 @@ fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() 
 #[test]
 fn a_refused_key_and_a_dataset_that_is_not_there_are_told_as_without_them() {
     for (status, code) in [(401, 77), (404, 66)] {
-        let faults = Faults::none().on(1..=8, Attempt::Always, Fault::status(status));
+        let faults = Faults::none().on(1..=8, FaultAttempt::Always, Fault::status(status));
         let told = |concurrency| {
             let world = World::generated(Options { faults: faults.clone(), ..far() }, 200);
             let arguments = ["-o", "rows.parquet", "--page-size", "25", "--concurrency"];

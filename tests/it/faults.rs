@@ -8,7 +8,7 @@ use std::{
 use futures::TryStreamExt;
 use overmind_export::{
     Client, Export, ExportOptions, ExportPlan, Query, StreamOptions,
-    demo::{Attempt, Fault, Faults, Options},
+    demo::{Fault, FaultAttempt, Faults, Options},
 };
 use serde_json::Value;
 
@@ -280,16 +280,16 @@ fn in_an_hour(_: u64) -> Fault {
 
 #[test]
 fn a_fault_that_happens_once_costs_a_retry_or_a_sweep_or_ends_the_run_cleanly() {
-    run_table("once", ONCE, Attempt::First(1));
+    run_table("once", ONCE, FaultAttempt::First(1));
 }
 
 #[test]
 fn a_fault_that_stays_ends_the_run_cleanly_and_the_next_run_gets_everything() {
-    run_table("always", ALWAYS, Attempt::Always);
+    run_table("always", ALWAYS, FaultAttempt::Always);
 }
 
 /// Runs every row on every page, to outputs in turn; the table of what happened is printed.
-fn run_table(when: &str, rows: &[Row], attempt: Attempt) {
+fn run_table(when: &str, rows: &[Row], attempt: FaultAttempt) {
     let lines = Mutex::new(Vec::new());
     let cases = rows.iter().enumerate().flat_map(|row| [0, 1, 2].map(|place| (row, place)));
     side_by_side(cases, |((index, (name, fault, then)), place)| {
@@ -367,9 +367,9 @@ fn another_origin_never_hears_of_a_run() {
     let url = format!("{}/api/datasets/{ID}/datapoints/?page=6", elsewhere.server.url());
     let next = (1..=9).fold(Faults::none(), |faults, page| {
         let next = url.replace("page=6", &format!("page={}", page + 1));
-        faults.on(page, Attempt::Always, Fault::Next(next))
+        faults.on(page, FaultAttempt::Always, Fault::Next(next))
     });
-    let away = next.clone().on(5, Attempt::Always, Fault::redirect(&url));
+    let away = next.clone().on(5, FaultAttempt::Always, Fault::redirect(&url));
     for (faults, code) in [(next, 0), (away, 78)] {
         let world = World::generated(Options { faults, ..Options::default() }, ROWS);
         let ran = world.export(&["-o", "rows.jsonl", "--page-size", "25"]);
@@ -380,7 +380,7 @@ fn another_origin_never_hears_of_a_run() {
 
 #[test]
 fn a_body_without_a_byte_for_the_idle_time_is_asked_for_again() {
-    let faults = Faults::none().on(5, Attempt::First(1), Fault::Stall { after: 100 });
+    let faults = Faults::none().on(5, FaultAttempt::First(1), Fault::Stall { after: 100 });
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
     let client = Client::builder()
         .base_url(world.server.url())
@@ -399,7 +399,7 @@ fn a_body_without_a_byte_for_the_idle_time_is_asked_for_again() {
 
 #[test]
 fn each_export_of_a_client_counts_its_own_requests() {
-    let faults = Faults::none().on(2, Attempt::Nth(1), Fault::status(503));
+    let faults = Faults::none().on(2, FaultAttempt::Nth(1), Fault::status(503));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
     let client = Client::builder().base_url(world.server.url()).api_key("k").build().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();

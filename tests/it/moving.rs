@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::{
 /// The longest that a server takes to notice a request on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-fn faults(page: u64, attempt: Attempt, fault: Fault) -> Options {
+fn faults(page: u64, attempt: FaultAttempt, fault: Fault) -> Options {
     Options { faults: Faults::none().on(page, attempt, fault), ..Options::default() }
 }
 
@@ -36,7 +36,7 @@ fn rows(order: impl Fn(u64) -> Option<u64>) -> Vec<String> {
 fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth() {
     // Page 6 is held back, so that there is time to replace what later pages are made of.
     let slow = Fault::Delay(Duration::from_secs(1));
-    let world = World::generated(faults(6, Attempt::First(1), slow), 230);
+    let world = World::generated(faults(6, FaultAttempt::First(1), slow), 230);
     let arguments = ["-o", "rows", "--rows-per-file", "50", "--page-size", "25"];
     let run = world.start(&[&arguments, &["--concurrency", "1"][..]].concat());
     assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 6) == 1));
@@ -59,7 +59,7 @@ fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth(
 
 #[test]
 fn rows_that_shift_under_an_unchanged_count_are_noticed_and_read_again() {
-    let world = World::generated(faults(5, Attempt::First(1), Fault::ShiftRows(1)), 230);
+    let world = World::generated(faults(5, FaultAttempt::First(1), Fault::ShiftRows(1)), 230);
     let ran = world.export(&["-o", "rows.jsonl", "--page-size", "25"]).ok();
     assert!(ran.stderr.contains("1 id came twice"), "{}", ran.stderr);
     let calm = World::generated(Options::default(), 230);
@@ -69,7 +69,7 @@ fn rows_that_shift_under_an_unchanged_count_are_noticed_and_read_again() {
 
 #[test]
 fn data_that_never_stands_still_ends_after_the_sweeps_and_leaves_nothing() {
-    let world = World::generated(faults(9, Attempt::Always, Fault::Count(231)), 230);
+    let world = World::generated(faults(9, FaultAttempt::Always, Fault::Count(231)), 230);
     let arguments = ["-o", "rows/", "--rows-per-file", "50", "--page-size", "25"];
     let ran = world.export(&[&arguments[..], &["--sweeps", "2", "-q"]].concat());
     insta::assert_snapshot!(ran.told(&world), @r"
@@ -87,7 +87,7 @@ fn data_that_never_stands_still_ends_after_the_sweeps_and_leaves_nothing() {
 
 #[test]
 fn on_standard_output_data_that_moves_ends_the_run_at_once() {
-    let world = World::generated(faults(9, Attempt::First(1), Fault::Count(231)), 230);
+    let world = World::generated(faults(9, FaultAttempt::First(1), Fault::Count(231)), 230);
     let ran = world.export(&["-o", "-", "--page-size", "25"]);
     assert_eq!(ran.code, Some(65), "{}", ran.stderr);
     assert!(ran.stderr.contains("count changed from 230 to 231 (page 9)"), "{}", ran.stderr);

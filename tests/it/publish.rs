@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 use serde_json::Value;
 
 use crate::{
@@ -24,7 +24,7 @@ fn world() -> World {
 
 /// A world whose third page does not come before a hundred seconds have passed.
 fn stuck() -> World {
-    let faults = Faults::none().on(3, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let faults = Faults::none().on(3, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     World::generated(Options { faults, ..Options::default() }, 230)
 }
 
@@ -190,7 +190,7 @@ fn a_file_that_appears_in_an_export_while_it_is_replaced_stays() {
     let arguments = ["-o", "rows", "--page-size", "25", "--overwrite"];
     world.export(&arguments).ok();
     let late = Fault::Delay(Duration::from_secs(1));
-    world.server.set_faults(Faults::none().on(10, Attempt::First(1), late));
+    world.server.set_faults(Faults::none().on(10, FaultAttempt::First(1), late));
     let run = world.start(&arguments);
     assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 10) == 1));
     fs::write(world.path("rows/notes.txt"), "mine").unwrap();

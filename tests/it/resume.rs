@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 
 use crate::{
     support::{ID, Ran, World, entries, side_by_side},
@@ -51,7 +51,7 @@ fn slow() -> World {
 
 /// A world in which a run has ended at page 30, with three parts finished.
 fn interrupted() -> World {
-    let faults = Faults::none().on(30, Attempt::Always, Fault::status(503));
+    let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
     let ran =
         world.export(&[&ARGUMENTS[..8], &["--concurrency", "1", "--max-retries", "0"]].concat());
@@ -151,7 +151,8 @@ fn an_export_killed_ten_times_continues_to_the_same_bytes() {
 
 /// A run that waits for a page that does not come, with three parts finished.
 fn waiting(arguments: &[&str]) -> (World, Child) {
-    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let faults =
+        Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
     let run = world.start(arguments);
     assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
@@ -194,7 +195,7 @@ fn sigint_and_sigterm_end_a_directory_export_at_once_and_it_continues() {
 
 #[test]
 fn sigint_before_anything_is_finished_leaves_nothing() {
-    let faults = Faults::none().on(3, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let faults = Faults::none().on(3, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     for output in ["rows", "rows.parquet"] {
         let options = Options { faults: faults.clone(), ..Options::default() };
         let world = World::generated(options, ROWS);
@@ -233,7 +234,8 @@ fn sigint_ends_a_run_that_is_still_checking_what_it_kept() {
 fn a_single_file_that_is_interrupted_leaves_its_target_untouched() {
     let arguments =
         ["-o", "rows.parquet", "--page-size", "25", "--overwrite", "--concurrency", "2"];
-    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let faults =
+        Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
     fs::write(world.path("rows.parquet"), "what was there before").unwrap();
     let run = world.start(&arguments);
@@ -267,7 +269,7 @@ fn an_interrupted_export_continues_with_all_its_finished_parts() {
 fn nothing_that_was_kept_is_asked_for_beside_a_first_page_that_takes_its_time() {
     let world = interrupted();
     let slow = Fault::Delay(Duration::from_millis(80));
-    world.server.set_faults(Faults::none().on(1, Attempt::Always, slow));
+    world.server.set_faults(Faults::none().on(1, FaultAttempt::Always, slow));
     continues_with(&world, 3);
 }
 
@@ -410,7 +412,7 @@ fn the_order_is_checked_across_the_end_of_what_was_kept() {
     };
     let sorted: Vec<String> = (0..ROWS).map(|number| row(number, number + 1000)).collect();
     let broken = (0..ROWS).map(|number| row(number, number + 1000 * u64::from(number < 600)));
-    let faults = Faults::none().on(30, Attempt::Always, Fault::status(503));
+    let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
     let options = Options { ignore_ordering: true, faults, ..Options::default() };
     let world = World::with_rows(options, sorted);
     let arguments = [&ARGUMENTS[..8], &["--ordering", "order", "--concurrency", "1"]].concat();
@@ -435,7 +437,7 @@ fn a_run_that_only_had_to_publish_publishes() {
     // A directory at the target gets in the way of publishing; a limit cuts the last page.
     for (limit, last) in [(None, 20), (Some("--limit=130"), 6)] {
         let late = Fault::Delay(Duration::from_secs(1));
-        let faults = Faults::none().on(last, Attempt::First(1), late);
+        let faults = Faults::none().on(last, FaultAttempt::First(1), late);
         let world = World::generated(Options { faults, ..Options::default() }, 500);
         let arguments = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
         let arguments = [&arguments, limit.as_slice()].concat();

@@ -17,7 +17,7 @@ use std::{
 
 use chrono::{DateTime, FixedOffset, Timelike, Utc};
 use chrono_tz::Tz;
-use overmind_export::demo::{Attempt, Fault, Faults, Options};
+use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 use serde_json::{Value, json};
 
 use crate::support::{ID, KEY, Ran, World, command};
@@ -344,7 +344,7 @@ fn only_metrics_and_health_are_served_and_only_to_be_read() {
 
 #[test]
 fn a_failed_run_is_logged_with_its_hint_and_the_schedule_goes_on() {
-    let faults = Faults::none().on(1, Attempt::Always, Fault::status(503));
+    let faults = Faults::none().on(1, FaultAttempt::Always, Fault::status(503));
     let world = overdue(Options { faults, ..Options::default() }, ROWS, "");
     let service = Service::start(&world, &["--max-retries", "0"]);
     let log = service.says("ERROR failed job=");

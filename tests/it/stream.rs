@@ -7,7 +7,9 @@ use futures::{StreamExt, TryStreamExt};
 use overmind_export::{
     Client, Datapoint, Error, Export, ExportOptions, ExportPlan, PageRange, Query, Result,
     StreamOptions,
-    demo::{Attempt, Background, Dataset, Fault, Faults, Options, Page, serve_in_background},
+    demo::{
+        Background, Dataset, Fault, FaultAttempt, FaultPage, Faults, Options, serve_in_background,
+    },
 };
 use proptest::{prelude::*, sample::select};
 use serde_json::value::RawValue;
@@ -44,8 +46,8 @@ fn numbers(rows: &[Datapoint]) -> Vec<i64> {
     rows.iter().map(|row| row.order.unwrap()).collect()
 }
 
-fn delayed(page: impl Into<Page>, delay: Duration) -> Options {
-    let faults = Faults::none().on(page, Attempt::Always, Fault::Delay(delay));
+fn delayed(page: impl Into<FaultPage>, delay: Duration) -> Options {
+    let faults = Faults::none().on(page, FaultAttempt::Always, Fault::Delay(delay));
     Options { faults, ..Options::default() }
 }
 
@@ -86,7 +88,7 @@ proptest! {
     fn every_row_comes_once_and_in_order_within_every_bound(case in cases()) {
         let faults = case.delays.iter().fold(Faults::none(), |faults, (page, milliseconds)| {
             let delay = Fault::Delay(Duration::from_millis(*milliseconds));
-            faults.on(*page, Attempt::Always, delay)
+            faults.on(*page, FaultAttempt::Always, delay)
         });
         let options = Options {
             page_size: case.cap,
@@ -185,9 +187,9 @@ async fn one_error_ends_the_stream_and_nothing_comes_after_it() {
         (Fault::Count(99), 65),
     ];
     for (fault, code) in table {
-        let faults = Faults::none().on(4, Attempt::Always, fault.clone()).on(
+        let faults = Faults::none().on(4, FaultAttempt::Always, fault.clone()).on(
             6..=20,
-            Attempt::Always,
+            FaultAttempt::Always,
             Fault::Delay(LONG),
         );
         let options = Options { faults, ..Options::default() };

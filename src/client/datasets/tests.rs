@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    client::{Inner, retry::RetryPolicy, script::*},
+    client::{ClientInner, retry::RetryPolicy, script::*},
     throttle::Throttle,
 };
 
@@ -123,9 +123,9 @@ async fn a_list_that_nobody_polls_holds_nobody_up() {
         (second, list(2, false, [2]).1),
         at_once(Ok(reply(200, page))),
     ]);
-    let client = Client(Arc::new(Inner {
+    let client = Client(Arc::new(ClientInner {
         throttle: Throttle::new("1".parse().unwrap(), None),
-        ..Inner::scripted(&script, RetryPolicy::default())
+        ..ClientInner::scripted(&script, RetryPolicy::default())
     }));
     let mut datasets = client.datasets(Query::default());
     // Begun, and then left alone with the only place in flight.

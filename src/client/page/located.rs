@@ -26,14 +26,14 @@ pub(super) struct Located {
     pub(super) order: Option<i64>,
     pub(super) input: Option<Span>,
     pub(super) expected_output: Option<Span>,
-    pub(super) persona: Option<Text>,
+    pub(super) persona: Option<JsonText>,
     pub(super) tags: Option<Span>,
     pub(super) additional_properties: Option<Box<str>>,
 }
 
 /// A string that needed unescaping cannot be borrowed from the body.
 #[derive(Debug, PartialEq)]
-pub(super) enum Text {
+pub(super) enum JsonText {
     Borrowed(Span),
     Owned(Box<str>),
 }

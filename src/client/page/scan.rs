@@ -8,7 +8,7 @@ use std::mem;
 use uuid::Uuid;
 
 use super::{
-    located::{Decoded, FIELDS, Located, Span, Text, Unknown},
+    located::{Decoded, FIELDS, JsonText, Located, Span, Unknown},
     tokens::{AtHand, Tokens},
     wire::known_field,
 };
@@ -240,10 +240,10 @@ fn key(bytes: &[u8], tokens: &mut AtHand<'_, '_>) -> Option<()> {
     (bytes[quote] == b'"' && bytes[colon] == b':').then_some(())
 }
 
-fn string(text: &str, span: Span) -> Option<Text> {
+fn string(text: &str, span: Span) -> Option<JsonText> {
     Some(match unescaped(text)? {
-        Ok(_) => Text::Borrowed(span.start + 1..span.end - 1),
-        Err(text) => Text::Owned(text.into()),
+        Ok(_) => JsonText::Borrowed(span.start + 1..span.end - 1),
+        Err(text) => JsonText::Owned(text.into()),
     })
 }
 

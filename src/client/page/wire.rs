@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    located::{Decoded, FIELDS, Located, Span, Text, Unknown},
+    located::{Decoded, FIELDS, JsonText, Located, Span, Unknown},
     number,
 };
 use crate::client::link::Link;
@@ -74,8 +74,8 @@ impl WireRow<'_> {
             input: raw(self.input),
             expected_output: raw(self.expected_output),
             persona: self.persona.map(|persona| match persona {
-                Cow::Borrowed(text) => Text::Borrowed(span(text)),
-                Cow::Owned(text) => Text::Owned(text.into()),
+                Cow::Borrowed(text) => JsonText::Borrowed(span(text)),
+                Cow::Owned(text) => JsonText::Owned(text.into()),
             }),
             tags: raw(self.tags),
             additional_properties: self.additional_properties,

@@ -63,11 +63,11 @@ async fn what_may_pass_is_retried_and_what_will_not_is_final() {
         retried(599),
         (answer(200), 2, None),
         (answer(204), 2, None),
-        failed(Failure::Connect(text())),
-        failed(Failure::Timeout(seconds(60))),
-        failed(Failure::Stalled(seconds(30))),
-        failed(Failure::BeforeHeaders(text())),
-        failed(Failure::Body { bytes: 7, why: text() }),
+        failed(TransportFailure::Connect(text())),
+        failed(TransportFailure::Timeout(seconds(60))),
+        failed(TransportFailure::Stalled(seconds(30))),
+        failed(TransportFailure::BeforeHeaders(text())),
+        failed(TransportFailure::Body { bytes: 7, why: text() }),
         refused_with(301, 78),
         refused_with(400, 2),
         refused_with(401, 77),
@@ -76,8 +76,8 @@ async fn what_may_pass_is_retried_and_what_will_not_is_final() {
         refused_with(404, 66),
         refused_with(405, 69),
         refused_with(410, 69),
-        (at_once(Err(Failure::Certificate(text()))), 1, Some(69)),
-        (at_once(Err(Failure::TooLarge { limit: 9 })), 1, Some(65)),
+        (at_once(Err(TransportFailure::Certificate(text()))), 1, Some(69)),
+        (at_once(Err(TransportFailure::TooLarge { limit: 9 })), 1, Some(65)),
     ];
     for (step, attempts, code) in table {
         let (script, result) = run([step.clone(), page()]).await;
@@ -134,7 +134,7 @@ async fn retry_for_replaces_both_times() {
 #[tokio::test(start_paused = true)]
 async fn a_success_starts_the_time_anew() {
     let minute = Duration::from_secs(60);
-    let slow_failure = (minute, Err(Failure::Timeout(minute)));
+    let slow_failure = (minute, Err(TransportFailure::Timeout(minute)));
     let round = [page(), slow_failure.clone(), slow_failure];
     let script = Script::of(round.into_iter().cycle().take(60).chain([page()]));
     let client = client(&script, RetryPolicy::default());
@@ -239,9 +239,9 @@ async fn a_run_after_one_that_gave_up_begins_with_new_patience() {
 async fn a_pause_that_one_run_gave_up_for_ends_the_others_too() {
     let minute = Duration::from_secs(60);
     let script = Script::of([(minute, come_back(429, 3600).1), page()]);
-    let client = Client(Arc::new(Inner {
+    let client = Client(Arc::new(ClientInner {
         throttle: Throttle::new("1".parse().unwrap(), None),
-        ..Inner::scripted(&script, RetryPolicy::default())
+        ..ClientInner::scripted(&script, RetryPolicy::default())
     }));
     let wait = |result: Result<Page>| match result {
         Err(Error::ComeBackLater { wait, .. }) => wait.as_secs(),
@@ -429,7 +429,7 @@ async fn a_count_beyond_all_ids_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wrong_protocol_ends_at_once_until_the_api_has_answered() {
-    for failure in [Failure::NotTls, Failure::NotHttp] {
+    for failure in [TransportFailure::NotTls, TransportFailure::NotHttp] {
         let wrong = || at_once(Err(failure.clone()));
         let (script, result) = run([wrong(), page()]).await;
         assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (1, 78));

@@ -8,7 +8,7 @@ use super::*;
 
 /// 60 rows on 3 pages, and a fault on every request for page 2.
 fn with_fault(fault: Fault) -> Background {
-    scripted(Faults::none().on(2, Attempt::Always, fault))
+    scripted(Faults::none().on(2, FaultAttempt::Always, fault))
 }
 
 fn scripted(faults: Faults) -> Background {
@@ -21,25 +21,26 @@ fn page_2(server: &Background) -> Reply {
 
 #[test]
 fn a_fault_strikes_its_page_and_attempt_and_no_other() {
-    let server = scripted(Faults::none().on(2, Attempt::First(2), Fault::status(503)));
+    let server = scripted(Faults::none().on(2, FaultAttempt::First(2), Fault::status(503)));
     let mut client = Client::connect(&server);
     let mut status = |page| client.get(&datapoints(&format!("?page={page}"))).status;
     assert_eq!([status(1), status(2), status(2), status(2)], [200, 503, 503, 200]);
     assert_eq!(server.stats().attempts(ID, 2), 3);
 
-    server.set_faults(Faults::none().on(2, Attempt::Nth(1), Fault::status(502)));
+    server.set_faults(Faults::none().on(2, FaultAttempt::Nth(1), Fault::status(502)));
     assert_eq!([status(2), status(2)], [502, 200], "attempts count from 1 again");
 }
 
 #[test]
 fn the_last_page_is_struck_under_its_name_as_well() {
-    let server = scripted(Faults::none().on(3, Attempt::Always, Fault::status(500)));
+    let server = scripted(Faults::none().on(3, FaultAttempt::Always, Fault::status(500)));
     assert_eq!(get(&server, &datapoints("?page=last")).status, 500);
 }
 
 #[test]
 fn the_list_of_datasets_has_faults_of_its_own() {
-    let server = scripted(Faults::none().on(Page::List, Attempt::Always, Fault::status(403)));
+    let server =
+        scripted(Faults::none().on(FaultPage::List, FaultAttempt::Always, Fault::status(403)));
     assert_eq!(get(&server, "/api/datasets/").status, 403);
     assert_eq!(get(&server, &datapoints("")).status, 200);
 }
@@ -106,7 +107,7 @@ fn a_cut_body_is_shorter_than_its_length() {
 
 #[test]
 fn truncated_json_is_a_complete_answer_with_half_a_page() {
-    let server = scripted(Faults::none().on(2, Attempt::Nth(2), Fault::TruncatedJson));
+    let server = scripted(Faults::none().on(2, FaultAttempt::Nth(2), Fault::TruncatedJson));
     let (whole, half) = (page_2(&server).body, page_2(&server));
     assert_eq!((half.status, &half.body[..]), (200, &whole[..whole.len() / 2]));
 }
@@ -125,9 +126,9 @@ fn html_and_another_content_type_come_with_a_200() {
 #[test]
 fn fields_of_a_row_are_replaced_or_missing() {
     let faults = Faults::none()
-        .on(2, Attempt::Nth(2), Fault::field(3, "order", "\"three\""))
-        .on(2, Attempt::Nth(2), Fault::field(3, "surprise", "[1]"))
-        .on(2, Attempt::Nth(2), Fault::missing_field(4, "id"));
+        .on(2, FaultAttempt::Nth(2), Fault::field(3, "order", "\"three\""))
+        .on(2, FaultAttempt::Nth(2), Fault::field(3, "surprise", "[1]"))
+        .on(2, FaultAttempt::Nth(2), Fault::missing_field(4, "id"));
     let server = scripted(faults);
     let (mut expected, page) = (page_2(&server).json(), page_2(&server).json());
     expected["results"][3]["order"] = json!("three");
@@ -157,9 +158,9 @@ fn a_page_can_hold_the_rows_of_another_or_too_few_or_shifted_ones() {
 
 #[test]
 fn rules_on_the_same_page_all_apply() {
-    let faults = Faults::none().on(1..=2, Attempt::Always, Fault::Count(7)).on(
-        Page::Any,
-        Attempt::Always,
+    let faults = Faults::none().on(1..=2, FaultAttempt::Always, Fault::Count(7)).on(
+        FaultPage::Any,
+        FaultAttempt::Always,
         Fault::ShortPage(24),
     );
     let reply = page_2(&scripted(faults));

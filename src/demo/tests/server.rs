@@ -84,7 +84,7 @@ fn stats_say_what_came_in_and_what_went_out() {
 
 #[test]
 fn the_most_requests_in_flight_are_remembered() {
-    let faults = Faults::none().on(1, Attempt::Always, Fault::Stall { after: 0 });
+    let faults = Faults::none().on(1, FaultAttempt::Always, Fault::Stall { after: 0 });
     let server = serve_rows(60, Options { faults, ..Options::default() });
     let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&server)).collect();
     clients.iter_mut().for_each(|client| client.send(&datapoints("")));

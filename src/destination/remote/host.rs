@@ -28,7 +28,7 @@ pub(super) struct Process {
 
 /// What is known of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum HolderFate {
     Alive,
     Gone,
     /// It is on another machine, or this system does not tell.
@@ -51,28 +51,28 @@ impl Process {
     }
 
     /// Whether it runs still, with the run of this token.
-    pub(super) fn fate(&self, token: &str) -> Fate {
+    pub(super) fn fate(&self, token: &str) -> HolderFate {
         self.fate_by(token, running_since)
     }
 
-    fn fate_by(&self, token: &str, running_since: impl Fn(u32) -> Option<u64>) -> Fate {
+    fn fate_by(&self, token: &str, running_since: impl Fn(u32) -> Option<u64>) -> HolderFate {
         let this = Self::this();
         let place = |it: &Self| (it.host.clone(), it.boot.clone(), it.namespace.clone());
         if this.boot.is_none() || this.namespace.is_none() || place(&this) != place(self) {
-            return Fate::Unknown;
+            return HolderFate::Unknown;
         }
         let alive = match self.started {
-            None => return Fate::Unknown,
+            None => return HolderFate::Unknown,
             started if *self == this => started.is_some() && at_work().contains(token),
             started => match running_since(self.pid) {
                 // What is not to be seen may be hidden, as the first process of all is then.
                 None if self.user != this.user && running_since(1).is_none() => {
-                    return Fate::Unknown;
+                    return HolderFate::Unknown;
                 }
                 now => now == started,
             },
         };
-        if alive { Fate::Alive } else { Fate::Gone }
+        if alive { HolderFate::Alive } else { HolderFate::Gone }
     }
 }
 
@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn this_process_is_alive_only_with_a_run_at_work() {
         let this = Process::this();
-        assert_eq!(this.fate("some-run"), Fate::Gone);
+        assert_eq!(this.fate("some-run"), HolderFate::Gone);
         let at_work = AtWork::begin("some-run");
-        assert_eq!(this.fate("some-run"), Fate::Alive);
+        assert_eq!(this.fate("some-run"), HolderFate::Alive);
         drop(at_work);
-        assert_eq!(this.fate("some-run"), Fate::Gone);
+        assert_eq!(this.fate("some-run"), HolderFate::Gone);
     }
 
     #[test]
@@ -138,15 +138,15 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let pid = child.id();
         let process = Process { pid, started: running_since(pid), ..Process::this() };
-        assert_eq!(process.fate("x"), Fate::Alive);
+        assert_eq!(process.fate("x"), HolderFate::Alive);
         let reborn = Process { started: process.started.map(|at| at - 1), ..process.clone() };
-        assert_eq!(reborn.fate("x"), Fate::Gone);
+        assert_eq!(reborn.fate("x"), HolderFate::Gone);
         child.kill().unwrap();
         // Ended, and not waited for yet.
         while running_since(pid).is_some() {
             std::thread::yield_now();
         }
-        assert_eq!(process.fate("x"), Fate::Gone);
+        assert_eq!(process.fate("x"), HolderFate::Gone);
         child.wait().unwrap();
     }
 
@@ -157,10 +157,10 @@ mod tests {
         let theirs = Process { user: this.user.map(|user| user + 1), ..mine.clone() };
         let hidden = |_| None;
         let open = |pid| (pid == 1).then_some(0);
-        assert_eq!(theirs.fate_by("x", hidden), Fate::Unknown);
-        assert_eq!(theirs.fate_by("x", open), Fate::Gone);
-        assert_eq!(theirs.fate_by("x", |_| this.started), Fate::Alive);
-        assert_eq!(mine.fate_by("x", hidden), Fate::Gone);
+        assert_eq!(theirs.fate_by("x", hidden), HolderFate::Unknown);
+        assert_eq!(theirs.fate_by("x", open), HolderFate::Gone);
+        assert_eq!(theirs.fate_by("x", |_| this.started), HolderFate::Alive);
+        assert_eq!(mine.fate_by("x", hidden), HolderFate::Gone);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             Process { namespace: Some("pid:[1]".to_owned()), ..this },
         ];
         for other in others {
-            assert_eq!(other.fate("x"), Fate::Unknown);
+            assert_eq!(other.fate("x"), HolderFate::Unknown);
         }
     }
 }

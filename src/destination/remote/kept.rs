@@ -25,7 +25,7 @@ pub(super) type ETags = BTreeMap<String, Option<String>>;
 pub(super) const HEADER: &str = "header.json";
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Begun {
+pub(super) struct BegunParts {
     /// Runs that continue one another have the same; parts of any other are of another plan.
     pub(super) lineage: String,
     pub(super) header: Header,
@@ -41,7 +41,7 @@ pub(super) struct Record {
 }
 
 /// What was begun here, if it can be read.
-pub(super) fn begun(control: &Remote) -> Result<Option<Begun>> {
+pub(super) fn begun(control: &Remote) -> Result<Option<BegunParts>> {
     let json = control.child(HEADER).read_control()?;
     Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
 }

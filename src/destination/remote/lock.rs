@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 
-use super::host::{AtWork, Fate, Process};
+use super::host::{AtWork, HolderFate, Process};
 use crate::{
     error::{Error, Result, human},
     location::{Backend, Remote, spawn, wait},
@@ -47,9 +47,9 @@ struct Holder {
 
 /// Tells when there is no use in going on, and why; clones tell the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Watch(Arc<State>);
+pub(crate) struct LeaseWatch(Arc<LeaseState>);
 
-impl Watch {
+impl LeaseWatch {
     /// Ends what is on its way: the run is told to stop.
     pub(crate) fn stop(&self) {
         self.0.stop.cancel();
@@ -103,13 +103,13 @@ pub(crate) struct Lock {
     control: Remote,
     token: String,
     number: u32,
-    state: Arc<State>,
+    state: Arc<LeaseState>,
     renewal: JoinHandle<()>,
     _at_work: AtWork,
 }
 
 #[derive(Debug)]
-struct State {
+struct LeaseState {
     /// What is locked, for errors.
     target: String,
     lost: Mutex<Option<String>>,
@@ -117,7 +117,7 @@ struct State {
     stop: CancellationToken,
 }
 
-impl State {
+impl LeaseState {
     fn lose(&self, why: String) {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         self.stop.cancel();
@@ -148,7 +148,7 @@ fn number(name: &str) -> Option<u32> {
 /// Refuses if a run that is known to be alive holds the lock; takes nothing.
 pub(super) fn check_unlocked(control: &Remote, target: &Remote) -> Result<()> {
     match highest(control)? {
-        Some((_, Some(holder))) if holder.process.fate(&holder.token) == Fate::Alive => {
+        Some((_, Some(holder))) if holder.process.fate(&holder.token) == HolderFate::Alive => {
             Err(locked(target))
         }
         _ => Ok(()),
@@ -198,7 +198,7 @@ impl Lock {
 
     fn held(control: &Remote, target: &Remote, held: Held, at_work: AtWork) -> Result<Self> {
         let (stop, target) = (CancellationToken::new(), target.to_string());
-        let state = Arc::new(State { target, lost: Mutex::default(), stop });
+        let state = Arc::new(LeaseState { target, lost: Mutex::default(), stop });
         let control = control.unhurried();
         let (store, path) = control.target()?;
         let (token, number) = (held.token.clone(), held.number);
@@ -212,8 +212,8 @@ impl Lock {
     }
 
     /// Tells when there is no use in going on.
-    pub(super) fn watch(&self) -> Watch {
-        Watch(self.state.clone())
+    pub(super) fn watch(&self) -> LeaseWatch {
+        LeaseWatch(self.state.clone())
     }
 
     /// Whether the lock was lost, as far as is known without asking.
@@ -322,9 +322,9 @@ fn identity(lock: &Option<(u32, Option<Holder>)>) -> Option<(u32, Option<&str>)>
 /// Whether a holder is gone. Watches its lease if that is all there is to go by.
 fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> Result<bool> {
     match holder.process.fate(&holder.token) {
-        Fate::Alive => return Ok(false),
-        Fate::Gone => return Ok(true),
-        Fate::Unknown => {}
+        HolderFate::Alive => return Ok(false),
+        HolderFate::Gone => return Ok(true),
+        HolderFate::Unknown => {}
     }
     let lease = Duration::try_from_secs_f64(holder.lease_seconds).unwrap_or(LEASE).min(LONGEST);
     tracing::warn!(
@@ -354,7 +354,7 @@ struct Held {
     begun: Instant,
 }
 
-async fn renew(store: Arc<dyn Backend>, control: Path, held: Held, state: Arc<State>) {
+async fn renew(store: Arc<dyn Backend>, control: Path, held: Held, state: Arc<LeaseState>) {
     let Held { token, number, lease, begun: mut renewed } = held;
     let path = Path::from(format!("{control}/{}", lease_name(&token)));
     for count in 1_u64.. {

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use self::names::is_control_name;
 pub(crate) use self::{
-    lock::{Lock, Watch},
+    lock::{LeaseWatch, Lock},
     object::Object,
     prefix::Prefix,
     upload::Upload,

@@ -8,7 +8,7 @@ use object_store::UpdateVersion;
 use super::{
     clear_control,
     kept::has_digest,
-    lock::{LEASE, Lock, Watch, check_unlocked},
+    lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{check_object_length, is_upload_name},
     or_lost,
     put::{Condition, is_same_e_tag, replaced},
@@ -38,7 +38,7 @@ pub(crate) struct Object {
     target: Remote,
     control: Remote,
     overwrite: bool,
-    seen: Seen,
+    seen: SeenObject,
     /// None in a run that only looks.
     lock: Option<Lock>,
     upload: Option<Upload>,
@@ -46,7 +46,7 @@ pub(crate) struct Object {
 
 /// What is there before the run, and is replaced only as long as it stays this.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenObject {
     object: Option<UpdateVersion>,
     manifest: Option<UpdateVersion>,
     /// Whether the manifest is one of ours, of this very object.
@@ -70,7 +70,7 @@ impl Object {
             target: target.hurried(),
             control: control.hurried(),
             overwrite,
-            seen: Seen::default(),
+            seen: SeenObject::default(),
             lock: None,
             upload: None,
         };
@@ -100,7 +100,7 @@ impl Object {
     /// Looks at what is there, and refuses to replace it unless that was asked for and it is ours.
     fn look(&mut self, sidecar: bool) -> Result<()> {
         let beside = self.sidecar();
-        self.seen = Seen::default();
+        self.seen = SeenObject::default();
         self.seen.object = self.target.head()?.as_ref().map(version);
         if self.seen.object.is_some() && !self.overwrite {
             return Err(exists(&self.target));
@@ -244,7 +244,7 @@ impl Object {
         }
     }
 
-    pub(in crate::destination) fn watch(&self) -> Option<Watch> {
+    pub(in crate::destination) fn watch(&self) -> Option<LeaseWatch> {
         self.lock.as_ref().map(Lock::watch)
     }
 

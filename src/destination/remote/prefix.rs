@@ -21,12 +21,12 @@ use tempfile::TempDir;
 
 use super::{
     clear_control,
-    kept::{self, Begun, ETags, HEADER, Record, ids_name, json, record_name},
-    lock::{LEASE, Lock, Watch, check_unlocked},
+    kept::{self, BegunParts, ETags, HEADER, Record, ids_name, json, record_name},
+    lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{check_prefix_length, is_control_name, is_ids_name},
     or_lost,
     put::{Condition, replaced},
-    seen::{SUPERSEDED, Seen},
+    seen::{SUPERSEDED, SeenPrefix},
     unusable,
     upload::{Upload, abort_journalled},
     with_hint,
@@ -58,11 +58,11 @@ pub(crate) struct Prefix {
     temp_dir: PathBuf,
     /// None in a run that only looks.
     lock: Option<Lock>,
-    staged: Option<Staged>,
+    staged: Option<StagedPrefix>,
 }
 
 #[derive(Debug)]
-struct Staged {
+struct StagedPrefix {
     lineage: String,
     open: Vec<Upload>,
     /// Of the finished parts that are written down.
@@ -114,18 +114,18 @@ impl Prefix {
         Ok(Some(lock))
     }
 
-    fn look_and_check(&self) -> Result<Seen> {
+    fn look_and_check(&self) -> Result<SeenPrefix> {
         let seen = self.look(self.target.list()?)?;
         self.check(&seen)?;
         Ok(seen)
     }
 
-    fn look(&self, listing: Listing) -> Result<Seen> {
-        Seen::look(&self.location, &self.target, listing)
+    fn look(&self, listing: Listing) -> Result<SeenPrefix> {
+        SeenPrefix::look(&self.location, &self.target, listing)
     }
 
     /// Refuses a prefix that must not be replaced.
-    fn check(&self, seen: &Seen) -> Result<()> {
+    fn check(&self, seen: &SeenPrefix) -> Result<()> {
         seen.refusal(self.overwrite).map_or(Ok(()), |(why, hint)| {
             let path = self.location.to_path();
             Err(Error::Output { path, why, hint: Some(hint), source: None })
@@ -174,14 +174,14 @@ impl Prefix {
         self.control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
             lineage = token;
-            self.begin(&Begun { lineage: lineage.clone(), header: header.clone() })?;
+            self.begin(&BegunParts { lineage: lineage.clone(), header: header.clone() })?;
         }
-        self.staged = Some(Staged { lineage, open: Vec::new(), e_tags, _ids: ids });
+        self.staged = Some(StagedPrefix { lineage, open: Vec::new(), e_tags, _ids: ids });
         Ok(kept)
     }
 
     /// Writes the plan down. The one that is there by now was sent by a run that has lost its lock.
-    fn begin(&self, begun: &Begun) -> Result<()> {
+    fn begin(&self, begun: &BegunParts) -> Result<()> {
         let (lock, place, json) = (self.lock()?, self.control.child(HEADER), json(begun)?);
         for _ in 0..ATTEMPTS {
             if lock.watch().put(&place, json.clone().into(), &Condition::Free)?.is_some() {
@@ -194,7 +194,7 @@ impl Prefix {
     }
 
     /// Ends what a run that is gone was in the middle of: uploads, and the removal of an old export.
-    fn tidy(&self, seen: &mut Seen) -> Result<()> {
+    fn tidy(&self, seen: &mut SeenPrefix) -> Result<()> {
         for name in seen.control.iter().filter(|name| name.starts_with("upload-")) {
             self.abort_upload(name)?;
         }
@@ -223,7 +223,7 @@ impl Prefix {
     }
 
     /// Removes everything that runs before this one left, but for the kept parts.
-    fn drop_all_but(&self, seen: &Seen, kept: &[Kept]) -> Result<()> {
+    fn drop_all_but(&self, seen: &SeenPrefix, kept: &[Kept]) -> Result<()> {
         let token = self.lock()?.token();
         let parts: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
         let records: BTreeSet<String> = parts
@@ -245,7 +245,7 @@ impl Prefix {
 
     /// Removes the parts that unfinished runs have written, but for those that are to stay and those
     /// that the manifest lists.
-    fn remove_parts(&self, seen: &Seen, stay: impl Fn(&str) -> bool) -> Result<()> {
+    fn remove_parts(&self, seen: &SeenPrefix, stay: impl Fn(&str) -> bool) -> Result<()> {
         let names = seen.names.iter();
         let strays =
             names.filter(|name| seen.is_ours(name) && !seen.is_listed(name) && !stay(name));
@@ -324,7 +324,7 @@ impl Prefix {
             }
         };
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
-        let cleared = match self.drop_old(&Seen { manifest: None, ..seen }, &new) {
+        let cleared = match self.drop_old(&SeenPrefix { manifest: None, ..seen }, &new) {
             Ok(()) => clear_control(&self.control, lock),
             // The next run finds what is left to be removed.
             Err(error) => lock.release().and(Err(error)),
@@ -334,7 +334,7 @@ impl Prefix {
     }
 
     /// Says what was there before.
-    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<Seen> {
+    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<SeenPrefix> {
         // Somebody may have put something there in the meantime.
         let mut seen = self.look_and_check()?;
         let staged = self.staged.as_ref().ok_or_else(not_open)?;
@@ -368,7 +368,7 @@ impl Prefix {
     }
 
     /// Removes what was there before.
-    fn drop_old(&self, seen: &Seen, new: &BTreeSet<&str>) -> Result<()> {
+    fn drop_old(&self, seen: &SeenPrefix, new: &BTreeSet<&str>) -> Result<()> {
         // First of all: there is nothing to continue any more.
         self.control.child(HEADER).remove()?;
         self.target.remove_all(seen.superseded.iter().cloned())?;
@@ -427,7 +427,7 @@ impl Prefix {
         self.drop_all_but(&seen, &[])
     }
 
-    pub(in crate::destination) fn watch(&self) -> Option<Watch> {
+    pub(in crate::destination) fn watch(&self) -> Option<LeaseWatch> {
         self.lock.as_ref().map(Lock::watch)
     }
 
@@ -435,7 +435,7 @@ impl Prefix {
         self.lock.as_ref().ok_or_else(not_open)
     }
 
-    fn staged(&mut self) -> Result<&mut Staged> {
+    fn staged(&mut self) -> Result<&mut StagedPrefix> {
         self.staged.as_mut().ok_or_else(not_open)
     }
 }

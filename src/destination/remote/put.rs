@@ -12,7 +12,7 @@
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 
-use super::lock::Watch;
+use super::lock::LeaseWatch;
 use crate::{
     error::{Error, Result},
     location::{Remote, is_unsupported, version},
@@ -76,7 +76,7 @@ pub(super) struct Appeared {
     pub(super) e_tag: Option<String>,
 }
 
-impl Watch {
+impl LeaseWatch {
     /// Puts an object under the guard of the lock and, unless the name is this run's own, looks whether
     /// it is there then. `None`: the condition does not hold, or another object is there after all.
     pub(super) fn put(

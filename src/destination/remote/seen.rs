@@ -15,7 +15,7 @@ use crate::{
 pub(super) const SUPERSEDED: &str = "superseded.json";
 
 /// What lies at the prefix.
-pub(super) struct Seen {
+pub(super) struct SeenPrefix {
     pub(super) names: Vec<String>,
     /// What the listing says of each object.
     pub(super) objects: BTreeMap<String, ObjectMeta>,
@@ -27,7 +27,7 @@ pub(super) struct Seen {
     pub(super) superseded: BTreeSet<String>,
 }
 
-impl Seen {
+impl SeenPrefix {
     /// Looks at everything there but the parts themselves.
     pub(super) fn look(location: &Location, target: &Remote, listing: Listing) -> Result<Self> {
         let Listing { names, objects } = listing;

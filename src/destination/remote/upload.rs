@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinHandle, time};
 
 use super::{
-    lock::Watch,
+    lock::LeaseWatch,
     put::{Appeared, Condition, replaced},
 };
 use crate::{
@@ -40,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// What is written down about an upload that has begun.
 #[derive(Debug, Serialize, Deserialize)]
-struct Begun {
+struct BegunUpload {
     path: String,
     id: MultipartId,
 }
@@ -48,15 +48,15 @@ struct Begun {
 /// A handle on one object in the making; clones are the same upload.
 #[derive(Clone)]
 pub(crate) struct Upload {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<UploadShared>>,
     target: Remote,
 }
 
-struct Shared {
+struct UploadShared {
     target: Remote,
     /// Where the upload's id is written down.
     journal: Remote,
-    watch: Watch,
+    watch: LeaseWatch,
     /// Does closing make it appear?
     appears_when_closed: bool,
     block: Vec<Bytes>,
@@ -75,10 +75,10 @@ impl Upload {
     pub(super) fn new(
         target: Remote,
         journal: Remote,
-        watch: Watch,
+        watch: LeaseWatch,
         appears_when_closed: bool,
     ) -> Self {
-        let shared = Shared {
+        let shared = UploadShared {
             target: target.clone(),
             journal,
             watch,
@@ -100,7 +100,7 @@ impl Upload {
         &self.target
     }
 
-    fn shared(&self) -> MutexGuard<'_, Shared> {
+    fn shared(&self) -> MutexGuard<'_, UploadShared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,7 +152,7 @@ impl Upload {
     }
 }
 
-impl Shared {
+impl UploadShared {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         let taken = bytes.len().min(BLOCK - self.filled);
         self.block.push(Bytes::copy_from_slice(&bytes[..taken]));
@@ -213,7 +213,7 @@ impl Shared {
         let id = begun.map_err(|error| self.failed(&error))?;
         // From here on the next run can abort it.
         self.id = Some(id.clone());
-        let begun = Begun { path: self.target.path().to_string(), id: id.clone() };
+        let begun = BegunUpload { path: self.target.path().to_string(), id: id.clone() };
         let json = serde_json::to_vec(&begun)
             .map_err(|error| Error::Internal(format!("upload: {error}")))?;
         self.journal.write(&json)?;
@@ -315,7 +315,7 @@ impl Shared {
 /// ours cannot name, is left alone.
 pub(super) fn abort_journalled(journal: &Remote, place: &Remote) -> Result<()> {
     if let Some(json) = journal.read_control()?
-        && let Ok(begun) = serde_json::from_slice::<Begun>(&json)
+        && let Ok(begun) = serde_json::from_slice::<BegunUpload>(&json)
     {
         if begun.path != place.path().as_ref() {
             tracing::warn!("{journal} names an upload elsewhere: it is left alone");

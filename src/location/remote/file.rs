@@ -23,12 +23,12 @@ const BLOCKS: usize = 8;
 /// A place in an object; clones share the blocks that are held.
 #[derive(Debug, Clone)]
 pub(crate) struct RemoteFile {
-    object: Arc<Object>,
+    object: Arc<StoredObject>,
     offset: u64,
 }
 
 #[derive(Debug)]
-struct Object {
+struct StoredObject {
     remote: Remote,
     length: u64,
     e_tag: Option<String>,
@@ -39,7 +39,7 @@ struct Object {
 impl RemoteFile {
     pub(super) fn new(remote: Remote, meta: &ObjectMeta) -> Self {
         let (length, e_tag) = (meta.size, meta.e_tag.clone());
-        let object = Object { remote, length, e_tag, blocks: Mutex::default() };
+        let object = StoredObject { remote, length, e_tag, blocks: Mutex::default() };
         Self { object: Arc::new(object), offset: 0 }
     }
 
@@ -53,7 +53,7 @@ impl RemoteFile {
     }
 }
 
-impl Object {
+impl StoredObject {
     fn block(&self, number: u64) -> io::Result<Bytes> {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = blocks.iter().position(|(held, _)| *held == number)

@@ -69,7 +69,7 @@ pub(crate) struct Versioned {
 }
 
 /// What a bounded read found.
-enum Found {
+enum FoundObjects {
     Nothing,
     TooLarge(u64),
     Whole(Versioned),
@@ -218,9 +218,9 @@ impl Remote {
     /// As [`read`](Self::read), with the version that was read.
     pub(crate) fn read_versioned(&self) -> Result<Option<Versioned>> {
         match self.read_within(WHOLE)? {
-            Found::Nothing => Ok(None),
-            Found::Whole(found) => Ok(Some(found)),
-            Found::TooLarge(bytes) => Err(Error::Store {
+            FoundObjects::Nothing => Ok(None),
+            FoundObjects::Whole(found) => Ok(Some(found)),
+            FoundObjects::TooLarge(bytes) => Err(Error::Store {
                 action: "read",
                 url: self.text.to_string(),
                 hint: None,
@@ -233,9 +233,9 @@ impl Remote {
     /// as one that nobody can parse.
     pub(crate) fn read_control(&self) -> Result<Option<Vec<u8>>> {
         Ok(match self.read_within(CONTROL_OBJECT)? {
-            Found::Nothing => None,
-            Found::Whole(found) => Some(found.bytes),
-            Found::TooLarge(bytes) => {
+            FoundObjects::Nothing => None,
+            FoundObjects::Whole(found) => Some(found.bytes),
+            FoundObjects::TooLarge(bytes) => {
                 tracing::warn!("{self} has {bytes} bytes: no run of ours wrote it, it is ignored");
                 Some(Vec::new())
             }
@@ -245,23 +245,23 @@ impl Remote {
     /// Whether the object holds these bytes.
     pub(crate) fn holds(&self, bytes: &[u8]) -> Result<bool> {
         let found = self.read_within(bytes.len() as u64)?;
-        Ok(matches!(found, Found::Whole(found) if found.bytes == bytes))
+        Ok(matches!(found, FoundObjects::Whole(found) if found.bytes == bytes))
     }
 
     /// Reads an object of at most so many bytes; of a larger one only the head.
-    fn read_within(&self, limit: u64) -> Result<Found> {
+    fn read_within(&self, limit: u64) -> Result<FoundObjects> {
         let (store, path) = self.target()?;
         let read = async move {
             let found = store.get_opts(&path, GetOptions::default()).await?;
             if found.meta.size > limit {
-                return Ok(Found::TooLarge(found.meta.size));
+                return Ok(FoundObjects::TooLarge(found.meta.size));
             }
             let version = version(&found.meta);
-            Ok(Found::Whole(Versioned { bytes: found.bytes().await?.into(), version }))
+            Ok(FoundObjects::Whole(Versioned { bytes: found.bytes().await?.into(), version }))
         };
         match self.ask("read", read)? {
             Ok(found) => Ok(found),
-            Err(object_store::Error::NotFound { .. }) => Ok(Found::Nothing),
+            Err(object_store::Error::NotFound { .. }) => Ok(FoundObjects::Nothing),
             Err(error) => Err(self.failed("read", &error)),
         }
     }

@@ -39,13 +39,13 @@ pub(crate) trait Backend: ObjectStore + MultipartStore {}
 impl<T: ObjectStore + MultipartStore> Backend for T {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum StoreKind {
     S3,
     Gcs,
     Azure,
 }
 
-impl Kind {
+impl StoreKind {
     fn of(scheme: &str) -> Self {
         match scheme {
             "s3" => Self::S3,
@@ -73,7 +73,7 @@ impl Kind {
 }
 
 pub(crate) struct Store {
-    kind: Kind,
+    kind: StoreKind,
     /// Scheme, bucket and, for Azure, the account.
     url: Url,
     options: StorageOptions,
@@ -83,7 +83,7 @@ pub(crate) struct Store {
 impl Store {
     /// Looks at the options' names; connects to nothing.
     pub(super) fn new(url: &Url, options: &StorageOptions) -> Result<Self> {
-        let kind = Kind::of(url.scheme());
+        let kind = StoreKind::of(url.scheme());
         for (key, _) in options.pairs() {
             check_key(kind, key)?;
         }
@@ -96,10 +96,10 @@ impl Store {
     pub(super) fn over(backend: Arc<dyn Backend>) -> Self {
         let url = Url::parse("s3://memory").expect("a URL");
         let options = StorageOptions::default();
-        Self { kind: Kind::S3, url, options, backend: Mutex::new(Some(backend)) }
+        Self { kind: StoreKind::S3, url, options, backend: Mutex::new(Some(backend)) }
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> StoreKind {
         self.kind
     }
 
@@ -110,9 +110,9 @@ impl Store {
             return Ok(backend.clone());
         }
         let made = match self.kind {
-            Kind::S3 => self.s3(),
-            Kind::Gcs => self.gcs(),
-            Kind::Azure => self.azure(),
+            StoreKind::S3 => self.s3(),
+            StoreKind::Gcs => self.gcs(),
+            StoreKind::Azure => self.azure(),
         }?;
         Ok(backend.insert(made).clone())
     }
@@ -261,18 +261,18 @@ const CLIENT_KEYS: [&str; 8] = [
     "user_agent",
 ];
 
-fn check_key(kind: Kind, key: &str) -> Result<()> {
+fn check_key(kind: StoreKind, key: &str) -> Result<()> {
     let lower = key.to_ascii_lowercase();
     let client = match kind {
-        Kind::S3 => lower.parse().ok().map(|key| match key {
+        StoreKind::S3 => lower.parse().ok().map(|key| match key {
             AmazonS3ConfigKey::Client(key) => Some(key),
             _ => None,
         }),
-        Kind::Gcs => lower.parse().ok().map(|key| match key {
+        StoreKind::Gcs => lower.parse().ok().map(|key| match key {
             GoogleConfigKey::Client(key) => Some(key),
             _ => None,
         }),
-        Kind::Azure => lower.parse().ok().map(|key| match key {
+        StoreKind::Azure => lower.parse().ok().map(|key| match key {
             AzureConfigKey::Client(key) => Some(key),
             _ => None,
         }),
@@ -285,9 +285,9 @@ fn check_key(kind: Kind, key: &str) -> Result<()> {
         Some(Some(_)) => Err(Error::invalid("storage option", key, "it is not taken here")),
         None => {
             let store = match kind {
-                Kind::S3 => "S3",
-                Kind::Gcs => "Google Cloud Storage",
-                Kind::Azure => "Azure Blob Storage",
+                StoreKind::S3 => "S3",
+                StoreKind::Gcs => "Google Cloud Storage",
+                StoreKind::Azure => "Azure Blob Storage",
             };
             Err(Error::invalid("storage option", key, format!("{store} has none of this name")))
         }

@@ -6,14 +6,14 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn entry(name: &str, schedule: &str, catch_up: bool) -> Entry<()> {
+fn entry(name: &str, schedule: &str, catch_up: bool) -> AgendaEntry<()> {
     let cron = schedule.parse().unwrap();
     let timetable = Timetable::new(name, &cron, chrono_tz::UTC, Duration::ZERO);
-    Entry { name: name.to_owned(), timetable, catch_up, job: () }
+    AgendaEntry { name: name.to_owned(), timetable, catch_up, job: () }
 }
 
 /// An agenda of these jobs that begins now, of which each last ran then.
-fn agenda(entries: Vec<Entry<()>>, now: &str, last_run: Option<&str>) -> Agenda<()> {
+fn agenda(entries: Vec<AgendaEntry<()>>, now: &str, last_run: Option<&str>) -> Agenda<()> {
     let mut agenda = Agenda::new(4);
     let last_runs = entries.iter().filter_map(|it| Some((it.name.clone(), at(last_run?))));
     let last_runs = last_runs.collect();
@@ -25,9 +25,13 @@ fn agenda(entries: Vec<Entry<()>>, now: &str, last_run: Option<&str>) -> Agenda<
 fn events(agenda: &mut Agenda<()>, now: &str) -> Vec<String> {
     let hour = |slot: Slot| slot.scheduled.format("%dT%H:%M").to_string();
     let text = |event| match event {
-        Event::Start { name, slot, missed, .. } => format!("start {name} {} +{missed}", hour(slot)),
-        Event::Busy { name, slot, .. } => format!("busy {name} {}", hour(slot)),
-        Event::Missed { name, slot, missed } => format!("missed {name} {} {missed}", hour(slot)),
+        AgendaEvent::Start { name, slot, missed, .. } => {
+            format!("start {name} {} +{missed}", hour(slot))
+        }
+        AgendaEvent::Busy { name, slot, .. } => format!("busy {name} {}", hour(slot)),
+        AgendaEvent::Missed { name, slot, missed } => {
+            format!("missed {name} {} {missed}", hour(slot))
+        }
     };
     agenda.due(at(now)).into_iter().map(text).collect()
 }
@@ -158,7 +162,10 @@ fn a_run_that_is_due_already_comes_under_new_times_too() {
     jittered.replace(changed("0 9 * * *"), at("2026-11-21T02:00:01Z"), &BTreeMap::new());
     assert_eq!(jittered.wakes(), Some(slot.starts));
     let started = jittered.due(slot.starts);
-    assert!(matches!(&started[..], [Event::Start { slot: it, .. }] if *it == slot), "{started:?}");
+    assert!(
+        matches!(&started[..], [AgendaEvent::Start { slot: it, .. }] if *it == slot),
+        "{started:?}"
+    );
     assert_eq!(jittered.wakes(), Some(at("2026-11-21T09:00:00Z")));
 }
 

@@ -89,12 +89,16 @@ struct World {
     script: Arc<Script>,
     metrics: Arc<Metrics>,
     stop: Stop,
-    reloads: mpsc::UnboundedSender<Vec<Entry<&'static str>>>,
+    reloads: mpsc::UnboundedSender<Vec<AgendaEntry<&'static str>>>,
     ends: task::JoinHandle<bool>,
 }
 
 impl World {
-    fn begin(from: &str, jobs: Vec<Entry<&'static str>>, change: impl FnOnce(&mut Script)) -> Self {
+    fn begin(
+        from: &str,
+        jobs: Vec<AgendaEntry<&'static str>>,
+        change: impl FnOnce(&mut Script),
+    ) -> Self {
         let from = from.parse().unwrap();
         let wall = Arc::new(Wall { from, begun: Instant::now(), set: Mutex::default() });
         let mut script = Script {
@@ -131,9 +135,9 @@ impl World {
     }
 }
 
-fn job(name: &'static str, schedule: &str, zone: Tz) -> Entry<&'static str> {
+fn job(name: &'static str, schedule: &str, zone: Tz) -> AgendaEntry<&'static str> {
     let timetable = Timetable::new(name, &schedule.parse().unwrap(), zone, Duration::ZERO);
-    Entry { name: name.to_owned(), timetable, catch_up: true, job: name }
+    AgendaEntry { name: name.to_owned(), timetable, catch_up: true, job: name }
 }
 
 const NONE: [&str; 0] = [];

@@ -42,7 +42,7 @@ use crate::{
     sink::{
         Compression,
         checksum::Sealing,
-        pool::{Pool, Ticket},
+        pool::{Pool, PoolTicket},
     },
 };
 
@@ -85,7 +85,7 @@ pub(super) struct ClosedChunk {
 /// A page whose bytes are with the pool.
 struct Pending {
     page: Page,
-    encoded: Ticket<Encoded>,
+    encoded: PoolTicket<Encoded>,
 }
 
 /// Pages that the column writer has laid out and that nobody has taken yet.

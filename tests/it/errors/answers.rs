@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use overmind_export::demo::{Attempt::*, Dataset, Fault, Faults, Options, Page};
+use overmind_export::demo::{Dataset, Fault, FaultAttempt::*, FaultPage, Faults, Options};
 
 use super::{nobody, session, session_with, told_on};
 use crate::support::{ID, World};
@@ -113,7 +113,7 @@ fn refusals_say_what_to_ask_for() {
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 402 Payment Required: Credits are used up. (payment_required)
       hint: the account's credits are used up; the key comes from the variable OVERMIND_LAB_API_KEY
     ");
-    insta::assert_snapshot!(told_on(Page::List, Fault::status(403), &["datasets"]), @"
+    insta::assert_snapshot!(told_on(FaultPage::List, Fault::status(403), &["datasets"]), @"
     $ overmind-export datasets
     exit 77
     error: the API does not allow this

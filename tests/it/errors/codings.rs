@@ -1,6 +1,6 @@
 //! How bodies are coded, and what stands in front of an API and answers in its place.
 
-use overmind_export::demo::{Attempt::*, Fault, Faults, Options, Page};
+use overmind_export::demo::{Fault, FaultAttempt::*, FaultPage, Faults, Options};
 
 use super::{session, told_on};
 use crate::{
@@ -16,7 +16,7 @@ fn gzip_comes_under_all_its_names_and_in_members() {
     let (output, _) = OUTPUTS[0];
     for (name, members) in [("GZIP", 1), ("x-gzip", 1), ("X-Gzip", 3), ("gzip", 7)] {
         let fault = Fault::Coding { name: name.to_owned(), members };
-        let faults = Faults::none().on(Page::Any, Always, fault);
+        let faults = Faults::none().on(FaultPage::Any, Always, fault);
         let world = World::generated(Options { faults, ..Options::default() }, ROWS);
         world.export(&["-o", output, "--page-size", "25", "--max-retries", "0"]).ok();
         assert!(content(&world.path(output)) == TRUTH[0], "{name}, {members}");
@@ -32,7 +32,7 @@ fn a_coding_that_was_not_asked_for_is_named() {
       cause: it is coded as "br", and only gzip was asked for
       hint: a proxy or a cache on the way compresses answers for other clients: tell those who run it
     "#);
-    insta::assert_snapshot!(told_on(Page::List, Fault::coding("Zstd, gzip"), &["datasets -q --max-retries 0"]), @r#"
+    insta::assert_snapshot!(told_on(FaultPage::List, Fault::coding("Zstd, gzip"), &["datasets -q --max-retries 0"]), @r#"
     $ overmind-export datasets -q --max-retries 0
     exit 65
     error: page 1 is not what it should be
@@ -124,7 +124,7 @@ fn a_number_that_json_lacks_is_named_with_its_row() {
       hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
     "#);
     let told = told_on(
-        Page::List,
+        FaultPage::List,
         Fault::field(0, "metadata", "-Infinity"),
         &["datasets -q --max-retries 0"],
     );
@@ -139,7 +139,7 @@ fn a_number_that_json_lacks_is_named_with_its_row() {
 
 #[test]
 fn a_count_that_no_dataset_has_ends_the_run_at_once() {
-    let faults = Faults::none().on(Page::Any, Always, Fault::Count(u64::MAX));
+    let faults = Faults::none().on(FaultPage::Any, Always, Fault::Count(u64::MAX));
     let world = World::generated(Options { faults, ..Options::default() }, 1000);
     insta::assert_snapshot!(session(&world, &["export ID -o rows.jsonl"]), @"
     $ overmind-export export ID -o rows.jsonl

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use overmind_export::demo::{
-    Attempt::Always, Background, Dataset, Fault, Faults, Options, Page, serve_in_background,
+    Background, Dataset, Fault, FaultAttempt::Always, FaultPage, Faults, Options,
+    serve_in_background,
 };
 use serde_json::Value;
 
@@ -266,7 +267,7 @@ fn a_list_of_datasets_is_read_to_its_end() {
 #[test]
 fn a_base_url_without_the_api_is_not_taken_for_a_dataset_that_is_missing() {
     let world = World::generated(Options::default(), 3);
-    world.server.set_faults(Faults::none().on(Page::List, Always, Fault::status(404)));
+    world.server.set_faults(Faults::none().on(FaultPage::List, Always, Fault::status(404)));
     insta::assert_snapshot!(session(&world, &["datasets"]), @"
     $ overmind-export datasets
     exit 78

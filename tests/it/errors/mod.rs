@@ -19,7 +19,7 @@ use std::{
     process::Command,
 };
 
-use overmind_export::demo::{Attempt::Always, Fault, Faults, Options, Page};
+use overmind_export::demo::{Fault, FaultAttempt::Always, FaultPage, Faults, Options};
 
 use crate::support::{ID, Ran, World};
 
@@ -48,7 +48,7 @@ fn tell(world: &World, ran: &Ran) -> String {
 /// What the commands say when requests for this page always go wrong in this way; nothing may be
 /// left in the folder.
 #[track_caller]
-fn told_on(page: impl Into<Page>, fault: Fault, lines: &[&str]) -> String {
+fn told_on(page: impl Into<FaultPage>, fault: Fault, lines: &[&str]) -> String {
     let faults = Faults::none().on(page, Always, fault);
     let world = World::generated(Options { faults, ..Options::default() }, 1000);
     let told = session(&world, lines);

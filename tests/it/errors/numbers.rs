@@ -1,6 +1,6 @@
 //! Numbers that no dataset and no user means are answered, and never overflow or keep anybody busy.
 
-use overmind_export::demo::{Attempt::Always, Fault, Faults, Options, Page};
+use overmind_export::demo::{Fault, FaultAttempt::Always, FaultPage, Faults, Options};
 
 use crate::support::World;
 
@@ -28,7 +28,7 @@ const TABLE: [(u64, &str, i32, &str); 13] = [
 #[test]
 fn absurd_counts_and_limits_are_taken_at_their_word() {
     for (count, arguments, code, said) in TABLE {
-        let faults = Faults::none().on(Page::Any, Always, Fault::Count(count));
+        let faults = Faults::none().on(FaultPage::Any, Always, Fault::Count(count));
         let world = World::generated(Options { faults, ..Options::default() }, 1000);
         let mut all = vec!["-o", "rows.jsonl"];
         all.extend(arguments.split_whitespace());

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use overmind_export::demo::{Attempt::*, Fault, Faults, Options};
+use overmind_export::demo::{Fault, FaultAttempt::*, Faults, Options};
 
 use super::{session, tell};
 use crate::support::{ID, Ran, World, command};

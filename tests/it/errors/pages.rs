@@ -1,6 +1,6 @@
 //! Pages that are none, rows that are none, and pages that do not fit together.
 
-use overmind_export::demo::{Attempt::Always, Fault, Faults, Options, Page};
+use overmind_export::demo::{Fault, FaultAttempt::Always, FaultPage, Faults, Options};
 
 use super::{session, told_on};
 use crate::support::{ID, World};
@@ -15,7 +15,7 @@ fn html_instead_of_json_points_to_the_base_url() {
       cause: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <title>Sign in</title> <"
       hint: is the base URL the API's? a proxy or a sign-in page on the way may have answered instead
     "#);
-    insta::assert_snapshot!(told_on(Page::List, Fault::Html, &["datasets --max-retries 0 -q"]), @r#"
+    insta::assert_snapshot!(told_on(FaultPage::List, Fault::Html, &["datasets --max-retries 0 -q"]), @r#"
     $ overmind-export datasets --max-retries 0 -q
     exit 65
     error: page 1 is not what it should be
@@ -214,8 +214,8 @@ fn a_page_that_is_another_one_is_told_by_its_links() {
 fn a_server_that_ignores_page_is_found_out_on_page_2() {
     // A server that counts its pages by cursors: its links have no page number.
     let cursor = Fault::Next("http://api.example.test/?cursor=cD0yMDI2".to_owned());
-    let faults = Faults::none().on(Page::Any, Always, Fault::RepeatPage(1));
-    let faults = faults.on(Page::Any, Always, cursor);
+    let faults = Faults::none().on(FaultPage::Any, Always, Fault::RepeatPage(1));
+    let faults = faults.on(FaultPage::Any, Always, cursor);
     let world = World::generated(Options { faults, ..Options::default() }, 10_000);
     let told = session(&world, &["export ID -o rows.jsonl --concurrency 4"]);
     insta::assert_snapshot!(told, @"

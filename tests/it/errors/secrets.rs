@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use overmind_export::demo::{Attempt::*, Fault, Faults, Options, Page};
+use overmind_export::demo::{Fault, FaultAttempt::*, FaultPage, Faults, Options};
 
 use super::nobody;
 use crate::support::{ID, KEY, Ran, World};
@@ -131,11 +131,11 @@ fn parts_that_are_kept_for_the_next_run_keep_the_secret() {
 
 #[test]
 fn a_list_of_datasets_that_fails_keeps_the_secret() {
-    let world = with(Faults::none().on(Page::List, Always, Fault::status(401)));
+    let world = with(Faults::none().on(FaultPage::List, Always, Fault::status(401)));
     keeps_the_secret(&world, 77, "datasets", &[]);
     for field in ["count", "results"] {
         let fault = Fault::status(200).body(&page_with(field, KEY));
-        let world = with(Faults::none().on(Page::List, Always, fault));
+        let world = with(Faults::none().on(FaultPage::List, Always, fault));
         keeps_the_secret(&world, 65, "datasets --max-retries 0", &[]);
     }
 }

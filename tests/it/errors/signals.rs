@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use overmind_export::demo::{Attempt::*, Fault, Faults, Options};
+use overmind_export::demo::{Fault, FaultAttempt::*, Faults, Options};
 
 use super::tell;
 use crate::support::{ID, World};

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use overmind_export::demo::{Attempt, Fault, Faults, Options};
+use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 
 use super::{SOON, as_other, shared, world};
 use crate::{
@@ -31,7 +31,7 @@ fn a_name_too_long_for_its_derived_names_is_refused() {
 #[test]
 fn a_probe_leaves_nothing_behind() {
     let world = world();
-    world.server.set_faults(Faults::none().on(1, Attempt::Always, Fault::status(404)));
+    world.server.set_faults(Faults::none().on(1, FaultAttempt::Always, Fault::status(404)));
     for output in ["rows", "rows.parquet"] {
         for more in [&[][..], &["--overwrite"], &["--manifest"]] {
             let ran = world.export(&[&["-o", output], more].concat());
@@ -177,7 +177,7 @@ fn a_failed_publication_says_where_the_rows_are() {
              hand\n",
         ),
     ] {
-        let faults = Faults::none().on(3, Attempt::First(1), late.clone());
+        let faults = Faults::none().on(3, FaultAttempt::First(1), late.clone());
         let world = World::generated(Options { faults, ..Options::default() }, 230);
         let shared = shared(&world, 0o777);
         let Some(run) = as_other(&world, &["-o", output]) else { return };

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use overmind_export::demo::{Attempt, Fault, Faults, Options};
+use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 
 use crate::support::{ID, World};
 
@@ -28,7 +28,7 @@ fn world() -> World {
 
 /// A world whose page of this number comes late the first time, with a run that waits for it.
 fn waiting(page: u64, late: Duration, arguments: &[&str]) -> (World, Child) {
-    let faults = Faults::none().on(page, Attempt::First(1), Fault::Delay(late));
+    let faults = Faults::none().on(page, FaultAttempt::First(1), Fault::Delay(late));
     let world = World::generated(Options { faults, ..Options::default() }, 230);
     let run = world.start(arguments);
     assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, page) == 1));

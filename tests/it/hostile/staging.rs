@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
-use overmind_export::demo::{Attempt, Fault, Faults};
+use overmind_export::demo::{Fault, FaultAttempt, Faults};
 
 use super::{SOON, fifo, give_away, signal, waiting, world};
 use crate::{
@@ -189,7 +189,7 @@ fn a_run_that_lost_its_staging_publishes_nothing() {
             fs::remove_file(world.path(staging)).unwrap();
         }
         let late = Fault::Delay(Duration::from_secs(100));
-        world.server.set_faults(Faults::none().on(6, Attempt::Always, late));
+        world.server.set_faults(Faults::none().on(6, FaultAttempt::Always, late));
         let asked = world.server.stats().attempts(ID, 6);
         let mut second = world.start(&plain);
         assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 6) > asked));

@@ -9,7 +9,7 @@ use std::{
 
 use overmind_export::{
     JobResult, Stop,
-    demo::{Attempt, Dataset, Fault, Faults, Options},
+    demo::{Dataset, Fault, FaultAttempt, Faults, Options},
 };
 use serde_json::Value;
 
@@ -27,7 +27,8 @@ fn stuck(lines: &str) -> Nightly {
 }
 
 fn stuck_choosing(choice: &str, lines: &str) -> Nightly {
-    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let faults =
+        Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     let options = Options { faults, ..Options::default() };
     let dataset = Dataset::generated(1000, 7).with_id(ID);
     let jobs = format!("[[job]]\nname = \"nightly\"\n{choice}\n{LINES}\n{lines}\n");
@@ -237,7 +238,7 @@ fn a_job_that_is_stuck_keeps_no_other_from_its_turn() {
         format!("[[job]]\nname = \"job-{number}\"\ndataset = \"{id}\"\n{LINES}\n")
     };
     // Only the first has a second page.
-    let faults = Faults::none().on(2, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let faults = Faults::none().on(2, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     let options = Options { faults, ..Options::default() };
     let datasets = vec![version(1, 1000), version(2, 10), version(3, 10)];
     let nightly = Nightly::with(options, datasets, &[1, 2, 3].map(job).concat());

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options, Page};
+use overmind_export::demo::{Dataset, Fault, FaultAttempt, FaultPage, Faults, Options};
 
 use super::{AGENT, Nightly, version, version_id};
 use crate::support::{ID, Ran};
@@ -105,7 +105,7 @@ fn failures_of_jobs_are_told_with_their_hints_and_counted() {
       hint: `overmind-export datasets` takes the same filters and lists what the key can see
     error: 2 of 2 jobs failed
     ");
-    let faults = Faults::none().on(Page::List, Attempt::Always, Fault::status(503));
+    let faults = Faults::none().on(FaultPage::List, FaultAttempt::Always, Fault::status(503));
     nightly.world.server.set_faults(faults);
     let ran = nightly.snapshot(&["-q", "gone", "--max-retries", "0"]);
     let text = told(&nightly, &ran).replace(" in 0.0 s", " in T s").replace(" in 0.1 s", " in T s");
@@ -262,7 +262,7 @@ fn a_wrong_file_is_told_with_file_line_and_value() {
 #[test]
 fn a_list_of_datasets_that_is_slow_does_not_hold_up_a_signal() {
     let late = Fault::Delay(std::time::Duration::from_secs(100));
-    let faults = Faults::none().on(Page::List, Attempt::Always, late);
+    let faults = Faults::none().on(FaultPage::List, FaultAttempt::Always, late);
     let jobs = "[[job]]\nname = \"all\"\nselect = \"all\"\n";
     let options = Options { faults, ..Options::default() };
     let nightly = Nightly::with(options, vec![version(1, 10)], jobs);

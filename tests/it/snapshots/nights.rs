@@ -14,7 +14,7 @@ use overmind_export::{
     Config, Keep, Manifest, Stamp, Status,
     chrono::{DateTime, Datelike, Days, NaiveDate, Utc, Weekday},
     chrono_tz::Tz,
-    demo::{Attempt, Dataset, Fault, Faults, Options, Page},
+    demo::{Dataset, Fault, FaultAttempt, FaultPage, Faults, Options},
     schedule::Timetable,
     verify,
 };
@@ -244,13 +244,17 @@ fn after_thirty_nights_what_should_be_there_is_there_and_whole() {
             dataset(&triage.rows).with_id(ID),
         ]);
         let outage = matches!(night, 6 | 7 | 14 | 20);
-        let faults = |page| Faults::none().on(page, Attempt::Always, Fault::status(503));
+        let faults = |page| Faults::none().on(page, FaultAttempt::Always, Fault::status(503));
         nightly.world.server.set_faults(match night {
             // The list fails, or the rows in the middle of them.
-            6 | 14 => faults(Page::List).on(Page::Any, Attempt::Always, Fault::status(503)),
-            7 | 20 => {
-                faults(Page::Numbers(2..=4)).on(Page::List, Attempt::Always, Fault::status(502))
+            6 | 14 => {
+                faults(FaultPage::List).on(FaultPage::Any, FaultAttempt::Always, Fault::status(503))
             }
+            7 | 20 => faults(FaultPage::Numbers(2..=4)).on(
+                FaultPage::List,
+                FaultAttempt::Always,
+                Fault::status(502),
+            ),
             _ => Faults::none(),
         });
         if night == 10 {
@@ -291,7 +295,7 @@ fn after_thirty_nights_what_should_be_there_is_there_and_whole() {
 /// Kills the night's run in the middle, with SIGKILL: it has no word in anything.
 fn kill(nightly: &Nightly, job: &mut Model, night: usize) {
     let late = Fault::Delay(Duration::from_secs(100));
-    nightly.world.server.set_faults(Faults::none().on(10, Attempt::Always, late));
+    nightly.world.server.set_faults(Faults::none().on(10, FaultAttempt::Always, late));
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args(["--exact", "snapshots::nights::a_night_in_a_process_of_its_own", "--ignored"])

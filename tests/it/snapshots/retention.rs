@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use overmind_export::demo::{Attempt, Fault, Faults, Page};
+use overmind_export::demo::{Fault, FaultAttempt, FaultPage, Faults};
 use serde_json::Value;
 
 use super::Nightly;
@@ -81,8 +81,8 @@ fn a_run_that_found_nothing_new_removes_too() {
 fn a_run_that_failed_removes_nothing() {
     let nightly = five("keep = { last = 1 }");
     nightly.world.server.set_faults(Faults::none().on(
-        Page::Any,
-        Attempt::Always,
+        FaultPage::Any,
+        FaultAttempt::Always,
         Fault::status(500),
     ));
     let results = nightly.at("2026-11-03T07:00:00Z");

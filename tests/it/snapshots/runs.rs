@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use overmind_export::{
     Manifest,
-    demo::{Attempt, Dataset, Fault, Faults, Options, Page},
+    demo::{Dataset, Fault, FaultAttempt, FaultPage, Faults, Options},
     verify,
 };
 use serde_json::{Value, json};
@@ -357,7 +357,7 @@ fn what_stood_in_the_way_of_the_link_after_publication_is_made_up_for() {
     std::os::unix::fs::symlink("snapshot=20261123T020000Z", &link).unwrap();
     fs::write(job.join("_latest.json"), json).unwrap();
     // Even a run that fails sets it right.
-    let faults = Faults::none().on(Page::Any, Attempt::Always, Fault::status(403));
+    let faults = Faults::none().on(FaultPage::Any, FaultAttempt::Always, Fault::status(403));
     nightly.world.server.set_faults(faults);
     let results = nightly.at("2026-11-25T02:00:00Z");
     assert_eq!(results[0].exit_code, 77);

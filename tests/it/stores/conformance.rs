@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options};
+use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 use serde_json::Value;
 
 use super::server::{BUCKET, Store};
@@ -190,7 +190,7 @@ fn what_is_there_stays_unless_it_is_to_be_overwritten() {
 #[test]
 fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_been() {
     each_kind(|kind| {
-        let faults = Faults::none().on(15, Attempt::Always, Fault::status(503));
+        let faults = Faults::none().on(15, FaultAttempt::Always, Fault::status(503));
         let place = Place::new(kind, faults);
         let ran = place.export(&["--max-retries", "0"]);
         assert_eq!(ran.code, Some(69), "{kind:?}: {ran:?}");
@@ -213,7 +213,7 @@ fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_be
         }
 
         // A run that does not come to its first page leaves what is there for the one after it.
-        let refused = Faults::none().on(1, Attempt::Always, Fault::status(401));
+        let refused = Faults::none().on(1, FaultAttempt::Always, Fault::status(401));
         place.world.server.set_faults(refused);
         assert_eq!(place.export(&[]).code, Some(77), "{kind:?}");
 
@@ -232,7 +232,7 @@ fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_be
 fn a_second_run_ends_at_once_and_a_dead_one_blocks_nobody() {
     each_kind(|kind| {
         let late = Fault::Delay(Duration::from_secs(100));
-        let place = Place::new(kind, Faults::none().on(7, Attempt::Always, late));
+        let place = Place::new(kind, Faults::none().on(7, FaultAttempt::Always, late));
         let mut run = place.start();
         assert!(place.world.server.wait_until(SOON, |stats| stats.attempts(ID, 7) == 1));
         let requests = place.world.server.stats().requests;
@@ -274,7 +274,7 @@ fn runs_that_start_together_leave_one_whole_export() {
 fn a_signal_ends_a_run_which_tidies_up_after_itself() {
     each_kind(|kind| {
         let late = Fault::Delay(Duration::from_secs(100));
-        let place = Place::new(kind, Faults::none().on(7, Attempt::Always, late));
+        let place = Place::new(kind, Faults::none().on(7, FaultAttempt::Always, late));
         let run = place.start();
         assert!(place.world.server.wait_until(SOON, |stats| stats.attempts(ID, 7) == 1));
         // A part is finished once it is written down; what is on its way then is given up.
@@ -298,7 +298,7 @@ fn a_signal_ends_a_run_which_tidies_up_after_itself() {
 #[test]
 fn data_that_moved_is_read_again_and_nothing_of_the_first_sweep_stays() {
     each_kind(|kind| {
-        let faults = Faults::none().on(15, Attempt::First(1), Fault::ShortPage(3));
+        let faults = Faults::none().on(15, FaultAttempt::First(1), Fault::ShortPage(3));
         let place = Place::new(kind, faults);
         let ran = place.export(&[]).ok();
         assert!(ran.stderr.contains("starting again from page 1"), "{kind:?}: {ran:?}");
@@ -321,7 +321,7 @@ fn a_dry_run_writes_nothing_and_an_empty_dataset_something() {
 #[test]
 fn another_plan_is_refused_until_it_is_told_to_start_again() {
     for kind in [LocalDirectory, S3Prefix] {
-        let faults = Faults::none().on(15, Attempt::Always, Fault::status(503));
+        let faults = Faults::none().on(15, FaultAttempt::Always, Fault::status(503));
         let place = Place::new(kind, faults);
         assert_eq!(place.export(&["--max-retries", "0"]).code, Some(69));
         place.world.server.set_faults(Faults::none());

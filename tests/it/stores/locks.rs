@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use overmind_export::demo::{Attempt, Fault, Faults};
+use overmind_export::demo::{Fault, FaultAttempt, Faults};
 use serde_json::Value;
 
 use super::{
@@ -47,7 +47,7 @@ fn a_run_that_another_one_has_taken_over_publishes_nothing() {
     for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
         let place = Place::new();
         let late = Fault::Delay(Duration::from_secs(1));
-        place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
+        place.world.server.set_faults(Faults::none().on(12, FaultAttempt::Always, late));
         let arguments = ["-o", output, "--page-size", "25"];
         let run = place.start(&arguments);
         let soon = Duration::from_secs(30);
@@ -72,7 +72,7 @@ fn a_run_that_another_one_has_taken_over_leaves_the_manifest_beside_an_object() 
     place.export(&arguments).ok();
     let before = place.store.objects();
     let late = Fault::Delay(Duration::from_secs(1));
-    place.world.server.set_faults(Faults::none().on(12, Attempt::Always, late));
+    place.world.server.set_faults(Faults::none().on(12, FaultAttempt::Always, late));
     let asked = place.world.server.stats().attempts(ID, 12);
     let run = place.start(&[&arguments[..], &["--overwrite"]].concat());
     let soon = Duration::from_secs(30);
@@ -154,7 +154,7 @@ fn a_signal_while_a_run_takes_its_place_leaves_no_lock() {
     {
         let place = Place::new();
         let late = Fault::Delay(Duration::from_secs(100));
-        place.world.server.set_faults(Faults::none().on(page, Attempt::Always, late));
+        place.world.server.set_faults(Faults::none().on(page, FaultAttempt::Always, late));
         place.store.rule(request, Fate::HeldAt(1));
         let run = place.start(&ARGUMENTS);
         place.store.wait_until_held();

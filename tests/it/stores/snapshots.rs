@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use overmind_export::demo::{Attempt, Dataset, Fault, Faults};
+use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults};
 use serde_json::Value;
 
 use super::server::{Fate, SECRET, Store};
@@ -76,7 +76,8 @@ fn nights_in_a_store_are_as_in_a_folder_but_for_the_link() {
 #[test]
 fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() {
     let (store, nightly) = nightly("unchanged = \"never\"");
-    let faults = Faults::none().on(30, Attempt::Always, Fault::Delay(Duration::from_secs(100)));
+    let faults =
+        Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     nightly.world.server.set_faults(faults);
     let mut run = nightly.start(&["--concurrency", "1"]);
     assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
@@ -110,7 +111,7 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() 
 #[test]
 fn what_was_interrupted_in_a_store_is_dropped_when_it_is_of_no_use() {
     let (store, nightly) = nightly("unchanged = \"never\"");
-    let faults = Faults::none().on(30, Attempt::Always, Fault::status(500));
+    let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(500));
     nightly.world.server.set_faults(faults);
     let results = nightly.at("2026-11-23T02:00:00Z");
     assert_eq!(results[0].exit_code, 69);
