@@ -70,11 +70,23 @@
 //! # }
 //! ```
 
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the command and the jobs use more than the library alone"
+    )
+)]
+
 mod batch;
+#[cfg(feature = "cli")]
 pub mod cli;
 mod client;
 mod clock;
+#[cfg(feature = "snapshots")]
 mod config;
+#[cfg(feature = "demo")]
 pub mod demo;
 mod destination;
 mod diff;
@@ -88,8 +100,10 @@ mod paginator;
 mod proof;
 mod readback;
 mod record;
+#[cfg(feature = "snapshots")]
 pub mod schedule;
 mod sink;
+#[cfg(feature = "snapshots")]
 mod snapshots;
 mod tasks;
 mod text;
@@ -101,6 +115,7 @@ pub use client::{
     Source,
 };
 pub use clock::{Clock, SystemClock};
+#[cfg(feature = "snapshots")]
 pub use config::{Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
@@ -113,16 +128,19 @@ pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
 pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
 pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool};
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
+#[cfg(feature = "snapshots")]
 pub use snapshots::{
     Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
     Stop, Verdict, job_history, list_snapshots, plan_retention, run_jobs,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 
+pub use chrono;
+/// Time in the versions that [`Clock`] and [`Job`] speak.
+#[cfg(feature = "snapshots")]
+pub use chrono_tz;
 /// Arrow in the version that [`Sink`] speaks.
 pub use {arrow_array, arrow_schema};
-/// Time in the versions that [`Clock`] and [`Job`] speak.
-pub use {chrono, chrono_tz};
 /// What a [`Datapoint`] is made of ([`RawValue`](serde_json::value::RawValue) holds its JSON, a `Uuid` its
 /// id), and what holds a key, in the versions that the signatures here speak.
 pub use {secrecy, serde_json, uuid};

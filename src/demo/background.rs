@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Options;
 use super::dataset::Dataset;
+#[cfg(feature = "faults")]
 use super::faults::Faults;
 use super::handler::Handler;
 use super::server::Server;
@@ -72,6 +73,7 @@ impl Background {
         self.handler.replace(datasets);
     }
 
+    #[cfg(feature = "faults")]
     /// Follows another script from the next request on; attempts count from 1 again.
     pub fn set_faults(&self, faults: Faults) {
         self.handler.set_faults(faults);

@@ -54,7 +54,7 @@ impl Handler {
         let bucket = |rate| Mutex::new(TokenBucket::new(rate, Instant::now()));
         Handler {
             addr,
-            faults: Mutex::new(Arc::new(options.faults.clone())),
+            faults: Mutex::new(Arc::new(options.faults())),
             datasets: Mutex::new(Arc::new(datasets)),
             bucket: options.rate_limit.map(bucket),
             capacity: options.capacity.map(|capacity| Semaphore::new(capacity.max(1))),
@@ -67,6 +67,7 @@ impl Handler {
         *self.datasets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(datasets);
     }
 
+    #[cfg(feature = "faults")]
     pub(crate) fn set_faults(&self, faults: Faults) {
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
         self.ledger.forget_attempts();

@@ -25,6 +25,10 @@
 mod answer;
 mod background;
 mod dataset;
+#[cfg_attr(
+    not(feature = "faults"),
+    allow(dead_code, unreachable_pub, reason = "only tests inject faults")
+)]
 mod faults;
 mod generate;
 mod handler;
@@ -42,6 +46,9 @@ use std::time::Duration;
 
 pub use background::{Background, serve_in_background};
 pub use dataset::Dataset;
+#[cfg(not(feature = "faults"))]
+use faults::Faults;
+#[cfg(feature = "faults")]
 pub use faults::{Fault, FaultAttempt, FaultPage, Faults};
 pub use server::Server;
 pub use stats::{Received, Stats};
@@ -71,7 +78,20 @@ pub struct Options {
     /// Compress answers for clients that accept gzip.
     pub gzip: bool,
     /// What goes wrong, and when.
+    #[cfg(feature = "faults")]
     pub faults: Faults,
+}
+
+impl Options {
+    #[cfg(feature = "faults")]
+    fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
+    #[cfg(not(feature = "faults"))]
+    fn faults(&self) -> Faults {
+        Faults::none()
+    }
 }
 
 impl Default for Options {
@@ -87,6 +107,7 @@ impl Default for Options {
             rate_limit: None,
             api_key: None,
             gzip: false,
+            #[cfg(feature = "faults")]
             faults: Faults::none(),
         }
     }

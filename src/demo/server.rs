@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::Options;
 use super::dataset::Dataset;
+#[cfg(feature = "faults")]
 use super::faults::Faults;
 use super::handler::Handler;
 use super::stats::{Ledger, Stats};
@@ -71,6 +72,7 @@ impl Server {
     }
 
     /// Follows another script from the next request on; attempts count from 1 again.
+    #[cfg(feature = "faults")]
     pub fn set_faults(&self, faults: Faults) {
         self.handler.set_faults(faults);
     }

@@ -112,6 +112,7 @@ impl Ledger {
         })
     }
 
+    #[cfg(feature = "faults")]
     pub(crate) fn forget_attempts(&self) {
         self.change(|stats| stats.attempts.clear());
     }

@@ -10,6 +10,7 @@
 )]
 
 mod ahead;
+mod architecture;
 mod contract;
 mod diff;
 mod equality;

@@ -1,0 +1,315 @@
+//! The rules of the architecture page, read from the source: which module may use which, and what no module may use.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use syn::{Attribute, File, Item, UseTree, visit::Visit};
+
+/// Crates that only some modules may use.
+const RESERVED: [(&[&str], &[&str]); 4] = [
+    (
+        &[
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "indicatif",
+            "comfy_table",
+            "console",
+            "anstream",
+            "anstyle",
+        ],
+        &["cli"],
+    ),
+    (
+        &["arrow_array", "arrow_schema", "arrow_ipc", "parquet"],
+        &["batch", "sink", "readback", "destination", "record", "export", "diff", "cli", "lib"],
+    ),
+    (
+        &["reqwest", "rustls", "rustls_platform_verifier", "hyper_util"],
+        &["client", "net", "error", "location", "demo", "schedule"],
+    ),
+    (&["object_store"], &["location"]),
+];
+
+/// Modules that a module must not use.
+const FORBIDDEN: [(&str, &[&str]); 6] = [
+    ("client", &["paginator", "batch", "sink", "destination", "export"]),
+    ("paginator", &["batch", "sink", "destination", "export"]),
+    ("batch", &["paginator", "sink", "destination", "export"]),
+    ("sink", &["client", "paginator", "destination", "export", "net"]),
+    ("destination", &["client", "paginator", "batch", "export"]),
+    ("export", &["config", "snapshots", "schedule", "cli", "demo"]),
+];
+
+const MOST_LINES: usize = 500;
+
+/// A source file that is compiled into the crate, without its tests.
+struct Module {
+    path: PathBuf,
+    /// Names from the root of the crate: `["client", "page"]`.
+    names: Vec<String>,
+    /// Paths that it uses; those within the crate begin with `crate`.
+    uses: BTreeSet<Vec<String>>,
+    types: Vec<String>,
+    lines: usize,
+}
+
+impl Module {
+    fn room(&self) -> &str {
+        self.names.first().map_or("lib", String::as_str)
+    }
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let modules = modules();
+    let rooms: BTreeSet<&str> = modules.iter().map(Module::room).collect();
+    let mut arrows = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for module in modules.iter().filter(|module| module.room() != "lib") {
+        let used = used_names(module).into_iter().filter_map(|names| {
+            let room = names.first()?.as_str();
+            rooms.get(room).copied().filter(|room| *room != module.room())
+        });
+        arrows.entry(module.room()).or_default().extend(used);
+    }
+    for (room, forbidden) in FORBIDDEN {
+        let used = &arrows[room];
+        let wrong: Vec<_> = forbidden.iter().filter(|name| used.contains(*name)).collect();
+        assert!(wrong.is_empty(), "{room} uses {wrong:?}");
+    }
+    for (room, used) in &arrows {
+        assert!(*room == "cli" || !used.contains("cli"), "{room} uses cli");
+    }
+    assert_eq!(circle(&arrows), None);
+    assert!(arrows["export"].contains("client"), "the test sees no uses at all");
+}
+
+#[test]
+fn files_of_a_folder_form_no_circle() {
+    let modules = modules();
+    let mut arrows = BTreeMap::<String, BTreeSet<String>>::new();
+    let is_leaf = |path: &Path| !path.ends_with("mod.rs") && !path.with_extension("").is_dir();
+    let leaves: BTreeMap<String, &Module> = modules
+        .iter()
+        .filter(|module| is_leaf(&module.path))
+        .map(|module| (module.names.join("::"), module))
+        .collect();
+    for (name, module) in &leaves {
+        let used = used_names(module).into_iter().filter_map(|names| {
+            let mut names = names;
+            while !names.is_empty() {
+                let joined = names.join("::");
+                if leaves.contains_key(&joined) && joined != *name {
+                    return Some(joined);
+                }
+                names.pop();
+            }
+            None
+        });
+        arrows.entry(name.clone()).or_default().extend(used);
+    }
+    let arrows = arrows
+        .iter()
+        .map(|(name, used)| (name.as_str(), used.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(circle(&arrows), None);
+}
+
+#[test]
+fn reserved_crates_stay_in_their_modules() {
+    let mut wrong = BTreeSet::new();
+    for module in modules() {
+        for (crates, rooms) in RESERVED {
+            let used = module.uses.iter().filter_map(|path| path.first());
+            let used = used.filter(|name| crates.contains(&name.as_str()));
+            if !rooms.contains(&module.room()) {
+                wrong.extend(used.map(|name| format!("{} uses {name}", module.path.display())));
+            }
+        }
+    }
+    assert_eq!(wrong, BTreeSet::new());
+}
+
+#[test]
+fn type_names_are_unique() {
+    let mut places = BTreeMap::<String, Vec<String>>::new();
+    for module in modules() {
+        for name in module.types {
+            places.entry(name).or_default().push(module.path.display().to_string());
+        }
+    }
+    places.retain(|_, paths| {
+        paths.dedup();
+        // One for each platform, or one for builds without object stores.
+        paths.retain(|path| !path.contains("portable") && !path.contains("no_remote"));
+        paths.len() > 1
+    });
+    assert_eq!(places, BTreeMap::new());
+}
+
+#[test]
+fn files_stay_short() {
+    let long = modules()
+        .into_iter()
+        .filter(|module| module.lines > MOST_LINES)
+        .map(|module| format!("{}: {} lines", module.path.display(), module.lines));
+    assert_eq!(long.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// The first circle that is found, as a path from a name to itself.
+fn circle(arrows: &BTreeMap<&str, BTreeSet<&str>>) -> Option<Vec<String>> {
+    fn walk<'a>(
+        at: &'a str,
+        arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>,
+        path: &mut Vec<&'a str>,
+        done: &mut BTreeSet<&'a str>,
+    ) -> Option<Vec<String>> {
+        if let Some(begin) = path.iter().position(|name| *name == at) {
+            return Some(
+                path[begin..].iter().chain([&at]).map(|name| (*name).to_owned()).collect(),
+            );
+        }
+        if !done.insert(at) {
+            return None;
+        }
+        path.push(at);
+        let found =
+            arrows.get(at).into_iter().flatten().find_map(|next| walk(next, arrows, path, done));
+        path.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    arrows.keys().find_map(|name| walk(name, arrows, &mut Vec::new(), &mut done))
+}
+
+/// The names that a module uses within the crate, from its root.
+fn used_names(module: &Module) -> Vec<Vec<String>> {
+    let absolute = module.uses.iter().filter_map(|path| {
+        let mut base = match path.first()?.as_str() {
+            "crate" => Vec::new(),
+            "self" => module.names.clone(),
+            "super" => module.names[..module.names.len().saturating_sub(1)].to_vec(),
+            _ => return None,
+        };
+        for name in &path[1..] {
+            if name == "super" {
+                base.pop();
+            } else {
+                base.push(name.clone());
+            }
+        }
+        Some(base)
+    });
+    absolute.collect()
+}
+
+fn modules() -> Vec<Module> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut modules = Vec::new();
+    read(&root, &root.join("lib.rs"), Vec::new(), &mut modules);
+    assert!(modules.len() > 100, "{} modules found", modules.len());
+    modules
+}
+
+/// Reads a file and the files of the modules that it declares, but for those of tests.
+fn read(folder: &Path, path: &Path, names: Vec<String>, modules: &mut Vec<Module>) {
+    let text = fs::read_to_string(path).unwrap();
+    let file: File = syn::parse_file(&text).unwrap();
+    let mut reader = Reader::default();
+    for item in &file.items {
+        if is_test(attributes(item)) {
+            continue;
+        }
+        if let Item::Mod(declared) = item
+            && declared.content.is_none()
+        {
+            let name = declared.ident.to_string();
+            let below = folder.join(&name);
+            let places = [below.join("mod.rs"), folder.join(format!("{name}.rs"))];
+            // What has another path, or lives in a folder of another name, is named by an attribute.
+            if let Some(place) = places.iter().find(|place| place.is_file()) {
+                let names = names.iter().cloned().chain([name]).collect();
+                read(&below, place, names, modules);
+            }
+            continue;
+        }
+        reader.visit_item(item);
+    }
+    let short = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_owned();
+    let lines = text.lines().count();
+    modules.push(Module { path: short, names, uses: reader.uses, types: reader.types, lines });
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Mod(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Ident>().is_ok_and(|ident| ident == "test")
+    })
+}
+
+#[derive(Default)]
+struct Reader {
+    uses: BTreeSet<Vec<String>>,
+    types: Vec<String>,
+}
+
+impl Reader {
+    fn tree(&mut self, tree: &UseTree, before: &[String]) {
+        let with = |name: String| before.iter().cloned().chain([name]).collect::<Vec<_>>();
+        match tree {
+            UseTree::Path(path) => self.tree(&path.tree, &with(path.ident.to_string())),
+            UseTree::Name(name) => drop(self.uses.insert(with(name.ident.to_string()))),
+            UseTree::Rename(name) => drop(self.uses.insert(with(name.ident.to_string()))),
+            UseTree::Glob(_) => drop(self.uses.insert(before.to_vec())),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, before)),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Reader {
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.tree(&item.tree, &[]);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if path.segments.len() > 1 {
+            self.uses.insert(path.segments.iter().map(|part| part.ident.to_string()).collect());
+        }
+        syn::visit::visit_path(self, path);
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if !is_test(&item.attrs) {
+            syn::visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        self.types.push(item.ident.to_string());
+        syn::visit::visit_item_struct(self, item);
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        self.types.push(item.ident.to_string());
+        syn::visit::visit_item_enum(self, item);
+    }
+
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        self.types.push(item.ident.to_string());
+        syn::visit::visit_item_trait(self, item);
+    }
+}
