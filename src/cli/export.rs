@@ -68,9 +68,12 @@ pub(super) struct ExportArgs {
     /// Only the first rows
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     limit: Option<u64>,
-    /// How often to start again when the data moves while it is read
-    #[arg(long, value_name = "N", value_parser = values::whole::<u32>, default_value_t = 2, help_heading = "Rows")]
-    sweeps: u32,
+    /// Times to read the whole dataset at most, as it may change during the export
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 3, help_heading = "Rows")]
+    max_passes: u32,
+    /// The former name: passes after the first
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>, hide = true, conflicts_with = "max_passes")]
+    sweeps: Option<u32>,
     /// Threads that encode side by side; the bytes are the same for any number [default: one for
     /// each core, 16 at most]
     #[arg(long, value_name = "N", value_parser = values::whole::<usize>, help_heading = "Resources")]
@@ -142,7 +145,7 @@ impl From<ExportArgs> for ExportOptions {
             overwrite: typed.overwrite,
             restart: typed.restart,
             manifest: typed.manifest,
-            sweeps: typed.sweeps,
+            max_passes: typed.sweeps.map_or(typed.max_passes, |more| more.saturating_add(1)),
             encode_threads: typed.encode_threads,
             prefetch_bytes: typed.prefetch_bytes,
             temp_dir: typed.temp_dir,

@@ -88,8 +88,8 @@ fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
     Ok(list)
 }
 
-/// How often the list is read again when it moved.
-const SWEEPS: u32 = 2;
+/// Times to read the list at most, as it may change meanwhile.
+const MAX_PASSES: u32 = 3;
 
 /// What reading the list once came to.
 enum Read {
@@ -140,16 +140,16 @@ impl Client {
 
     async fn list(&self, query: &Query) -> Result<Vec<DatasetInfo>> {
         query.validate()?;
-        let mut sweep = 0;
+        let mut pass = 1;
         loop {
             match self.read_list(query).await? {
                 Read::Whole(list) => return Ok(list),
-                Read::Moved(why) if sweep == SWEEPS => {
+                Read::Moved(why) if pass == MAX_PASSES => {
                     return Err(Error::Incomplete { seen: why, delivered: false });
                 }
                 Read::Moved(why) => tracing::info!("{why}; listing again"),
             }
-            sweep += 1;
+            pass += 1;
         }
     }
 

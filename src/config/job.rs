@@ -47,8 +47,8 @@ pub struct Job {
     pub page_size: Option<u32>,
     /// Rows in a part; default 250,000.
     pub rows_per_file: Option<u64>,
-    /// How often to start again when the data moved while it was read; default 2.
-    pub sweeps: Option<u32>,
+    /// Times to read the whole dataset at most, as it may change during the export; default 3.
+    pub max_passes: Option<u32>,
     /// Where ids beyond 4 MiB are sorted; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,
     /// When a dataset counts as unchanged; default [`Unchanged::Metadata`].

@@ -246,7 +246,7 @@ fn job(
         columns: keys.columns,
         page_size: keys.page_size,
         rows_per_file: keys.rows_per_file,
-        sweeps: keys.sweeps,
+        max_passes: keys.max_passes,
         temp_dir: keys.temp_dir.map(|path| resolve(&path.to_string_lossy())),
         unchanged: keys.unchanged.unwrap_or_default(),
         keep: keys.keep,

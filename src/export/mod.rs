@@ -204,9 +204,10 @@ impl Export {
                 return Err(error);
             }
         };
-        let sweeps = if self.plan.target == Target::Stdout { 0 } else { self.plan.options.sweeps };
-        for sweep in 0.. {
-            let outcome = self.sweep(&mut destination, &started_at, stop.as_mut()).await;
+        let passes =
+            if self.plan.target == Target::Stdout { 1 } else { self.plan.options.max_passes };
+        for pass in 1.. {
+            let outcome = self.pass(&mut destination, &started_at, stop.as_mut()).await;
             let error = match outcome {
                 Ok((manifest, bytes)) if known(&manifest.digest) => {
                     blocking(move || {
@@ -247,7 +248,7 @@ impl Export {
                 })
                 .await?;
             }
-            if moved && sweep < sweeps {
+            if moved && pass < passes {
                 self.progress.note(format!("{error}; starting again from page 1"));
                 continue;
             }
@@ -258,7 +259,7 @@ impl Export {
             };
             return Err(self.stopped(error, kept));
         }
-        Err(Error::Internal("no sweep ended".to_owned()))
+        Err(Error::Internal("no pass ended".to_owned()))
     }
 
     /// What ended the run, with what the next one will find.
@@ -268,7 +269,7 @@ impl Export {
     }
 
     /// Reads everything once and stages it; the caller publishes.
-    async fn sweep(
+    async fn pass(
         &self,
         destination: &mut Destination,
         started_at: &str,

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     location::{StorageOptions, Target},
     output,
-    paginator::{PageRange, StreamOptions},
+    paginator::{self, PageRange, StreamOptions},
     proof::Digest,
     record::{
         facts::Facts,
@@ -69,8 +69,9 @@ pub struct ExportOptions {
     pub restart: bool,
     /// Write a manifest beside a single file; default no. A directory always has one.
     pub manifest: bool,
-    /// How often to start again when the data moved while it was read; default 2.
-    pub sweeps: u32,
+    /// Times to read the whole dataset at most, as it may change during the export; default 3. To standard
+    /// output it is always 1.
+    pub max_passes: u32,
     /// Threads that encode side by side, from 1 to 256; default one for each core, but 16 at most. Any
     /// number gives the same bytes.
     pub encode_threads: Option<usize>,
@@ -99,7 +100,7 @@ impl ExportOptions {
             overwrite: false,
             restart: false,
             manifest: false,
-            sweeps: 2,
+            max_passes: 3,
             encode_threads: None,
             prefetch_bytes: stream.prefetch_bytes,
             temp_dir: None,
@@ -134,8 +135,8 @@ impl ExportPlan {
             0 => Err(Error::invalid(what, "0", "it must be at least 1")),
             value => Ok(value),
         };
-        positive("page size", options.page_size.into())?;
-        positive("limit", options.limit.unwrap_or(1))?;
+        paginator::check_sizes(options.page_size, options.limit)?;
+        positive("number of passes", options.max_passes.into())?;
         let rows_per_file =
             positive("number of rows per file", options.rows_per_file.unwrap_or(ROWS_PER_FILE))?;
         let encode_threads = match options.encode_threads {

@@ -30,6 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use self::driver::Driver;
+pub(crate) use self::options::check_sizes;
 pub use self::options::{PageRange, StreamOptions};
 pub(crate) use self::{ahead::First, driver::Begin, kept::KeptPages, options::Ids};
 use crate::{

@@ -141,14 +141,19 @@ impl StreamOptions {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        if self.page_size == 0 {
-            return Err(Error::invalid("page size", "0", "a page has at least one row"));
-        }
-        if self.limit == Some(0) {
-            return Err(Error::invalid("limit", "0", "ask for at least one row"));
-        }
-        Ok(())
+        check_sizes(self.page_size, self.limit)
     }
+}
+
+/// Refuses a page size or a limit of 0.
+pub(crate) fn check_sizes(page_size: u32, limit: Option<u64>) -> Result<()> {
+    if page_size == 0 {
+        return Err(Error::invalid("page size", "0", "it must be at least 1"));
+    }
+    if limit == Some(0) {
+        return Err(Error::invalid("limit", "0", "it must be at least 1"));
+    }
+    Ok(())
 }
 
 /// Where the ids that prove completeness are kept.

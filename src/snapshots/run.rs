@@ -308,7 +308,7 @@ impl JobRun<'_> {
             columns: job.columns.clone(),
             page_size: job.page_size.unwrap_or(defaults.page_size),
             rows_per_file: job.rows_per_file,
-            sweeps: job.sweeps.unwrap_or(defaults.sweeps),
+            max_passes: job.max_passes.unwrap_or(defaults.max_passes),
             temp_dir: job.temp_dir.clone(),
             ..defaults
         })?;

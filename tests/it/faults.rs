@@ -316,7 +316,8 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
     let (name, more) = OUTPUTS[output];
     let common = ["-o", name, "--json", "--page-size", "25", "--timeout", "2s"];
     let arguments = [&common, &["--max-page-bytes", "1MiB"][..], more].concat();
-    let ran = world.export(&[&arguments, &["--max-retries", "1", "--sweeps", "1"][..]].concat());
+    let ran =
+        world.export(&[&arguments, &["--max-retries", "1", "--max-passes", "2"][..]].concat());
     let moved = "the data moved while it was read";
     match then {
         Same | Retries(_) | Sweeps(_) => {

@@ -71,7 +71,7 @@ fn rows_that_shift_under_an_unchanged_count_are_noticed_and_read_again() {
 fn data_that_never_stands_still_ends_after_the_sweeps_and_leaves_nothing() {
     let world = World::generated(faults(9, FaultAttempt::Always, Fault::Count(231)), 230);
     let arguments = ["-o", "rows/", "--rows-per-file", "50", "--page-size", "25"];
-    let ran = world.export(&[&arguments[..], &["--sweeps", "2", "-q"]].concat());
+    let ran = world.export(&[&arguments[..], &["--max-passes", "3", "-q"]].concat());
     insta::assert_snapshot!(ran.told(&world), @r"
     exit 65
     error: the data moved while it was read: count changed from 230 to 231 (page 9)

@@ -397,7 +397,7 @@ fn a_row_that_is_removed_from_what_was_kept_drops_it_though_another_keeps_the_co
         // Where no second sweep is wanted, it is an error, and the next run starts afresh.
         let world = interrupted();
         world.server.replace(vec![Dataset::from_rows("moved", moved(removed)).with_id(ID)]);
-        let ran = world.export(&[&ARGUMENTS[..], &["--sweeps", "0"]].concat());
+        let ran = world.export(&[&ARGUMENTS[..], &["--max-passes", "1"]].concat());
         assert_eq!(ran.code, Some(65), "{ran:?}");
         assert!(ran.stderr.contains(&told), "{removed}: {}", ran.stderr);
         assert_eq!(world.entries(), Vec::<String>::new());

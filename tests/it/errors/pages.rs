@@ -157,34 +157,34 @@ fn a_page_that_is_too_large_says_how_to_make_it_smaller() {
 
 #[test]
 fn data_that_moves_is_told_after_every_sweep() {
-    insta::assert_snapshot!(told_on(2, Fault::Count(1003), &["export ID -o rows.jsonl --sweeps 1"]), @"
-    $ overmind-export export ID -o rows.jsonl --sweeps 1
+    insta::assert_snapshot!(told_on(2, Fault::Count(1003), &["export ID -o rows.jsonl --max-passes 2"]), @"
+    $ overmind-export export ID -o rows.jsonl --max-passes 2
     exit 65
     the data moved while it was read: count changed from 1000 to 1003 (page 2); starting again from page 1
     error: the data moved while it was read: count changed from 1000 to 1003 (page 2)
       hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
     ");
-    let line = "export ID -o rows.jsonl --sweeps 0";
+    let line = "export ID -o rows.jsonl --max-passes 1";
     insta::assert_snapshot!(told_on(3, Fault::RepeatPage(1), &[line]), @"
-    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
     error: the data moved while it was read: 100 ids came twice (02a188ff-37d9-4b96-b9d1-af224b9a4c13, 02d1eb7c-52b9-4ca7-8ef4-d187c22abe8b, 03ad9dd2-2d17-49c6-b622-d98219d2da4a, 0535dec7-619f-4dae-a818-1c06e79a1c98, 143c3a62-5181-4907-a8d6-2aa68ca19028, …); 1000 rows promised, 900 distinct ids came
       hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
     ");
     insta::assert_snapshot!(told_on(2, Fault::ShortPage(3), &[line]), @"
-    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
     error: the data moved while it was read: page 2 is short: 97 rows where the others have 100
       hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
     ");
     insta::assert_snapshot!(told_on(2, Fault::invalid_page(), &[line]), @"
-    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
     error: the data moved while it was read: page 2 is gone (404), where count was 1000
       hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
     ");
     insta::assert_snapshot!(told_on(10, Fault::Next("http://elsewhere.test/".to_owned()), &[line]), @"
-    $ overmind-export export ID -o rows.jsonl --sweeps 0
+    $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
     error: the data moved while it was read: page 10 says there is a next page but the last is page 10
       hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
