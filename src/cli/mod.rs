@@ -8,6 +8,7 @@ mod diff;
 mod export;
 mod global;
 mod lines;
+mod man;
 mod preview;
 mod progress;
 mod query;
@@ -83,6 +84,7 @@ enum Command {
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command with the arguments of this process, as the program `overmind-export` does. A result becomes
@@ -126,6 +128,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     }?;
     Ok(0)
 }
