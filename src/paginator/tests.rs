@@ -228,7 +228,7 @@ async fn idle_consumer_stops_requests_at_byte_bound() {
 #[tokio::test(start_paused = true)]
 async fn slow_consumer_limits_prefetch() {
     // With `auto`: the pages in flight when the consumer fell behind, or 3 × 16. With a fixed concurrency:
-    // three times that. Requests that wait to start together are missing from the count.
+    // 3 × the concurrency. Requests that wait to start together are missing from the count.
     for (concurrency, ahead) in [("auto", 41..=64), ("64", 161..=192)] {
         let api = Api::new([100; 1000]);
         let options = StreamOptions { prefetch_pages: 1000, ..options(16 << 20) };

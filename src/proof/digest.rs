@@ -5,6 +5,7 @@
 //!
 //! The digest is the sum, modulo 2¹²⁸, of one XXH3 128-bit hash (seed 0, the default secret) for each row.
 //! Without rows it is zero. The hash of a row covers these bytes, one after the other:
+//!
 //! 1. the row's number, counted from 0 at the first row of the export, in 8 bytes;
 //! 2. for each column in the order of the schema: for null, the byte `00`; for a value, the byte
 //!    `01`, then its length in bytes, in 8 bytes, then its bytes.

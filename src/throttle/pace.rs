@@ -13,8 +13,8 @@
 //! high. The admitted rate over the whole time since the last pause never exceeds the quota. The new
 //! ceiling is the geometric mean of the two (multiplicative decrease).
 //!
-//! Below the ceiling the rate follows the cubic curve of TCP CUBIC. It returns quickly to near the ceiling,
-//! stays there for long, and then rises ever faster. A quota that sends no 429 any more has changed.
+//! Below the ceiling the rate follows the cubic curve of TCP CUBIC. It returns quickly to near the ceiling
+//! and stays there for long. Then it rises ever faster, because a quota without further 429s has changed.
 
 use std::fmt;
 use std::str::FromStr;
