@@ -1,4 +1,4 @@
-//! Passes pages from the stream to the writer in batches, so that the writer is not woken for each page.
+//! Passes pages from the stream to the writer in page batches, so that each page need not wake the writer.
 //! When the stream ends or fails, the collected pages are passed on, even if this must wait for the
 //! writer. An interruption does not wait: it passes them on only if the writer has room.
 
@@ -10,9 +10,9 @@ use tokio::{select, sync::mpsc, time::sleep};
 use super::writer::WriterMessage;
 use crate::{client::Page, error::Result};
 
-/// Number of batches that wait for the writer: 1. The paginator holds further pages.
+/// Number of page batches that wait for the writer: 1. The paginator holds further pages.
 pub(super) const HANDOVER: usize = 1;
-/// Bytes of pages in a full batch: 1 MiB.
+/// Bytes of pages in a full page batch: 1 MiB.
 const HANDFUL_BYTES: usize = 1 << 20;
 /// How long a page waits for others before it is passed on: 5 ms. A fast API sends megabytes in this time,
 /// and the reader of a pipe does not notice the delay.
@@ -74,7 +74,7 @@ impl Handful {
         self.pages.push(page);
     }
 
-    /// Whether the batch must be passed on now. The last page of the stream also fills a batch.
+    /// Whether the page batch must be passed on now. The last page of the stream also makes it full.
     fn is_full(&self) -> bool {
         self.bytes >= HANDFUL_BYTES || self.pages.last().is_some_and(Page::ends_stream)
     }

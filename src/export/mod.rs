@@ -169,8 +169,8 @@ impl Export {
         self.run_until(std::future::pending()).await
     }
 
-    /// Runs the export to its end, or until `stop` returns an error. The export then ends with this error.
-    /// Finished parts are kept for a run that resumes this one.
+    /// Runs the export to its end, or until `stop` resolves to an error. The export then ends with this
+    /// error. Finished parts are kept for a run that resumes this one.
     ///
     /// # Errors
     /// The error of `stop`, or the same as [`run`](Self::run). Nothing is published then, with one
@@ -298,9 +298,9 @@ impl Export {
             let result = writer.run(receiver);
             (writer.into_destination(), result)
         })?;
-        // A separate task, because this future may be part of the one that the runtime was started
-        // with. To wake that future, the runtime needs another thread or a poll of all sockets, for
-        // every page.
+        // Pump in a separate task. This future may be part of the future that the runtime runs directly
+        // (`block_on`). Waking that future would need another thread or a poll of all sockets, for every
+        // page.
         let mut pumping =
             AbortOnDropHandle::new(tokio::spawn(async move { pump(&mut pages, sender).await }));
         let work = async {

@@ -1,5 +1,5 @@
-//! Checks the free space after the first page has shown the number of rows. Ids that do not fit in memory need
-//! space, and the output does. An unwritable folder for ids ends the run. Too little space only causes a
+//! Checks the free space after the first page has shown the number of rows. The output needs space, and so do
+//! ids that do not fit in memory. An unwritable folder for ids ends the run. Too little space only causes a
 //! warning, because the needed space is an estimate.
 
 use std::{
