@@ -1,6 +1,6 @@
 //! Fetches the first page, and prefetches others together with it if the concurrency is fixed.
 //!
-//! The prefetch starts before the first page has told how many pages there are. It saves a round trip and
+//! The prefetch starts before the first page shows the number of pages. It saves a round trip and
 //! the time to open connections. Pages that do not exist are ignored.
 //!
 //! `auto` never prefetches here: it has learned no limit yet, and a useless request would burden the
