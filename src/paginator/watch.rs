@@ -1,6 +1,6 @@
-//! Looks at every page before it is handed on: completeness and, where it was asked for, order.
+//! Checks every page before it is passed on: completeness and, if an order was requested, the order.
 //!
-//! Never changes a page.
+//! This module never changes a page.
 
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
     tasks,
 };
 
-/// The last page of what was kept, and the ids that it must have still.
+/// The last kept page, and the ids that it must still contain.
 pub(super) struct Boundary {
     pub(super) page: u64,
     pub(super) ids: Vec<Uuid>,
@@ -22,9 +22,9 @@ pub(super) struct PageWatch {
     pub(super) proof: Proof,
     pub(super) order: Option<OrderCheck>,
     ids: Ids,
-    /// The last page that was kept, until it has come again.
+    /// The last kept page, until it has been fetched again.
     pub(super) boundary: Option<Boundary>,
-    /// The number, `count` and ids of the page before, for the second page alone.
+    /// Number, `count` and ids of the first page, to compare them with the second page.
     before: Option<(u64, u64, Vec<Uuid>)>,
 }
 
@@ -40,8 +40,8 @@ impl PageWatch {
         }
     }
 
-    /// Whether the page is one that was kept and only shows whether the rows have moved since: it is
-    /// not handed on. Sees the pages in order.
+    /// Whether the page is the last kept page. Such a page is compared with the kept ids and not passed on.
+    /// Must be called for every page, in order.
     pub(super) fn is_kept(&mut self, page: &Page) -> bool {
         let Some(boundary) = self.boundary.take_if(|kept| kept.page == page.number()) else {
             return false;
@@ -52,12 +52,12 @@ impl PageWatch {
         true
     }
 
-    /// Whether it is certain already that there will be no proof.
+    /// Whether the proof has already failed.
     pub(super) fn violated(&self) -> bool {
         self.proof.violated()
     }
 
-    /// Whether the page may be handed on; if not, [`finish`](Self::finish) says why.
+    /// Whether the page may be passed on. If not, [`finish`](Self::finish) returns the reason.
     pub(super) fn page(&mut self, page: &Page) -> Result<bool> {
         let number = page.number();
         self.check_repetition(page)?;
@@ -75,8 +75,8 @@ impl PageWatch {
         Ok(!self.proof.violated())
     }
 
-    /// Ends the stream on its second page if the API ignores the parameter `page`: the other pages
-    /// would be the same. A row that was inserted meanwhile changes `count` too.
+    /// Ends the stream on its second page if the API ignores the parameter `page`: all other pages would
+    /// be the same. If a row was inserted between the requests, `count` changes too, so this is no match.
     fn check_repetition(&mut self, page: &Page) -> Result<()> {
         let (number, count) = (page.number(), page.count());
         let Some((of, before, ids)) = self.before.take() else {
@@ -96,7 +96,7 @@ impl PageWatch {
         self.finish().await
     }
 
-    /// Counts the ids, off the threads that serve sockets.
+    /// Counts the ids, on a blocking thread.
     pub(super) async fn finish(self) -> Result<()> {
         tasks::blocking("counting ids", || self.conclude()).await?
     }
@@ -127,7 +127,7 @@ fn cannot_keep(ids: &Ids, error: std::io::Error) -> Error {
     Error::io("keep ids in", path)(error)
 }
 
-/// Only these two are known to be comparable as they arrive.
+/// The check for an ordering. Only `order` and `id` have a known order that can be checked.
 fn order_check(ordering: &str) -> Option<OrderCheck> {
     let (descending, name) = match ordering.strip_prefix('-') {
         Some(name) => (true, name),

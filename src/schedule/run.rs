@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    AgendaAgendaEntry, Slot,
+    AgendaEntry, Slot,
     agenda::{Agenda, AgendaEvent},
     metrics::Metrics,
 };
