@@ -249,7 +249,7 @@ fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
 
     $ schedule --config snapshots.toml nightli
     exit 2
-    error: "nightli" is not a valid job: FOLDER/snapshots.toml has none; the nearest is "nightly"
+    error: "nightli" is not a valid job: FOLDER/snapshots.toml has no such job; try "nightly"
 
     $ schedule --config snapshots.toml --list 0
     exit 2
