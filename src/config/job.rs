@@ -1,4 +1,4 @@
-//! A job: its datasets, destination, schedule and retention. This module only holds the settings.
+//! The settings of a job: its datasets, destination, schedule and retention. This module does no work itself.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 

@@ -50,7 +50,7 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Returns the start of the job's last run that was not interrupted.
     ///
-    /// If all runs were interrupted, returns a time before the first one. Without any run, returns `None`.
+    /// If all runs were interrupted, returns a time before the first one. If there was no run, returns `None`.
     /// The scheduler calls this once for each job that is new to it.
     fn last_run(&self, job: &Self::Job) -> impl Future<Output = Option<DateTime<Utc>>> + Send;
 }

@@ -16,7 +16,7 @@ use crate::config::{Job, Schedule};
 /// Largest number of times per day for which a list counts as fixed times. A longer list counts as an
 /// interval.
 const FIXED_TIMES: usize = 48;
-/// Longest time to the next run, nine years. The longest sensible gap is eight years, between two leap days.
+/// Longest time to the next run: nine years, because two leap days can be eight years apart.
 const HORIZON: TimeDelta = TimeDelta::days(366 * 9);
 
 /// The scheduled times of one job.

@@ -40,7 +40,8 @@ pub struct ListedSnapshot {
 /// Lists the snapshots of a job, interrupted ones included, oldest first. Blocks.
 ///
 /// # Errors
-/// If a folder cannot be read or its object store cannot be reached.
+/// [`Error::Io`](crate::Error::Io) if a folder cannot be read. [`Error::Store`](crate::Error::Store) if its
+/// object store cannot be reached.
 pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedSnapshot>> {
     let folder = job.folder(storage)?;
     let runs = history::read(&folder)?;

@@ -33,9 +33,9 @@ pub struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
-    /// The snapshot stays because a count of `keep` covers it.
+    /// The snapshot stays: a count of `keep` covers it, or the job has no `keep`.
     Keep,
-    /// The snapshot is expired and will be deleted.
+    /// The snapshot is expired. The next run deletes it.
     Remove,
     /// The folder stays because retention must not touch it.
     Leave,
