@@ -59,7 +59,8 @@ impl<'a> Rows<'a> {
                 _ => array.as_string_opt().map(Values::Text),
             };
             let kind = array.data_type();
-            let wrong = || damaged(format!("its column {name} is {kind}, as in no export"));
+            let wrong =
+                || damaged(format!("its column {name} has the type {kind}, which no export uses"));
             columns[column as usize] = Some(values.ok_or_else(wrong)?);
         }
         Ok(Self { columns, len: batch.num_rows() })

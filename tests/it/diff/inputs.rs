@@ -223,7 +223,7 @@ fn files_that_say_less_than_an_export_are_refused_by_name() {
     exports.write("old.csv", &["id"]);
     insta::assert_snapshot!(exports.told(&["old.jsonl", "old.csv"]), @"
     exit 65
-    error: old.csv: it cannot be read: its extension is none that an export has
+    error: old.csv: it cannot be read: its extension is unknown
     ");
 }
 
