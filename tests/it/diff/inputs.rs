@@ -94,7 +94,7 @@ fn only_columns_that_both_have_are_compared() {
     ");
     insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
     exit 2
-    error: new.jsonl has no column order to tell its rows apart by, only id, input, tags
+    error: new.jsonl has no column order to identify its rows by, only id, input, tags
     ");
     exports.write("ids.jsonl", &[r#"{"id":"a"}"#]);
     insta::assert_snapshot!(exports.told(&["ids.jsonl", "new.jsonl"]), @"
