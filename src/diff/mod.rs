@@ -277,8 +277,9 @@ pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result
     Ok(Diff { summary, before, after, tables, compared, temp_dir })
 }
 
-/// Returns the key and the columns that both exports have. The columns of an empty JSON Lines file are unknown and do
-/// not matter.
+/// Returns the key and the columns that both exports have.
+///
+/// The columns of an empty JSON Lines file are unknown. They do not matter, because it has no rows.
 fn compared(before: &Side, after: &Side, by: DiffBy) -> Result<Compared> {
     let key = by.column();
     for side in [before, after] {

@@ -117,7 +117,7 @@ fn damage_is_an_error_and_no_difference() {
         ),
         (
             |out| fs::remove_file(out.join("_manifest.json")).unwrap(),
-            "out: it is no export: _manifest.json is missing",
+            "out: it is not an export: _manifest.json is missing",
         ),
         (
             |out| fs::write(out.join("_manifest.json"), "{}").unwrap(),
