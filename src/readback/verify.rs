@@ -40,7 +40,7 @@ pub struct Verification {
     pub files: u64,
     /// Number of rows in these files.
     pub rows: u64,
-    /// Whether the export claims to hold every row of its dataset.
+    /// The recorded completeness: whether the export contains every row of its dataset. `None` if not recorded.
     pub completeness: Option<Completeness>,
     /// The checks that were made on every file.
     pub checked: BTreeSet<Check>,

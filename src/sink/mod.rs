@@ -43,7 +43,7 @@ pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
 /// use arrow_array::RecordBatch;
 /// use overmind_export::{Result, Sink, Written};
 ///
-/// /// Counts rows and keeps none.
+/// /// Counts rows and discards them.
 /// #[derive(Default)]
 /// struct Count(u64);
 ///
