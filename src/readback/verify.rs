@@ -289,7 +289,8 @@ impl Verifying {
         };
         if Encoding::of_path(Path::new(&name)).is_none() {
             if !damaged_manifest {
-                let why = "not an export: its extension is unknown; exports end in .parquet, .arrow or .jsonl";
+                let why = "not an export: its extension is unknown; exports end in .parquet, \
+                           .arrow or .jsonl";
                 self.unchecked(why.to_owned());
             }
             return Ok(());
