@@ -82,8 +82,8 @@ impl DiffFile {
         let target = output::target(output, storage)?;
         let encoding = output::encoding(&target, None, None)?;
         if let Target::Directory(location) = &target {
-            let why = "differences are written to one file: use a name that ends in .parquet, .arrow \
-                       or .jsonl, or - for standard output";
+            let why = "differences are written to one file: use a name that ends in .parquet, \
+                       .arrow or .jsonl, or - for standard output";
             return Err(Error::invalid("output", location.to_string(), why));
         }
         let batch = Batch::new();

@@ -350,8 +350,8 @@ impl Verifying {
         if !is_sealed {
             let sidecar = sidecar_name(name);
             self.unchecked(format!(
-                "it can be read to its end, but has no record to compare it with: {sidecar} does not exist; \
-                 export with --manifest to write one"
+                "it can be read to its end, but has no record to compare it with: {sidecar} \
+                 does not exist; export with --manifest to write one"
             ));
         }
         Ok(())
