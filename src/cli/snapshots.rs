@@ -48,7 +48,8 @@ fn row(snapshot: &ListedSnapshot) -> Vec<CellText> {
     // The rest of the id is for machines.
     let dataset = snapshot.dataset.map(|id| id.to_string().chars().take(8).collect());
     let complete = match (&snapshot.problem, snapshot.complete) {
-        (Some(problem), _) => format!("no: it {problem}"),
+        // An error says "it" already where the sentence has no other subject.
+        (Some(problem), _) => format!("no: it {}", problem.strip_prefix("it ").unwrap_or(problem)),
         (None, true) => "yes".to_owned(),
         (None, false) => "no: interrupted".to_owned(),
     };

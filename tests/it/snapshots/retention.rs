@@ -130,7 +130,7 @@ fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
      nightly  20260201T000000Z  -            -         -  no: it is the snapshot        -
                                                           20261101T070000Z under
                                                           another name
-     nightly  20260301T000000Z  -            -         -  no: it it is not a manifest:  -
+     nightly  20260301T000000Z  -            -         -  no: it is not a manifest:     -
                                                           missing field
                                                           `format_version` at line 1…
      nightly  20260401T000000Z  -            -         -  no: it is not a folder        -
