@@ -179,7 +179,7 @@ fn announce(would: &DryRun) -> String {
         indicatif::HumanCount(would.count),
         indicatif::HumanCount(would.requests),
         plural(would.requests, "request"),
-        would.page_size,
+        would.rows_per_page,
         would.output,
     )
 }

@@ -389,7 +389,7 @@ mod tests {
             completeness: Completeness::Proven,
             count: 0,
             pages: 1,
-            page_size: 0,
+            rows_per_page: 0,
             rows: 0,
             columns: Vec::new(),
             format: Format::JsonLines,

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Export, blocking, rows_of};
+use super::{Export, blocking, summary::rows_of};
 use crate::{
     client::Page,
     destination::{Destination, Kept, free_bytes},

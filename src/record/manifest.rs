@@ -72,7 +72,7 @@ pub struct Manifest {
     /// Number of pages read.
     pub pages: u64,
     /// Number of rows of a full page, as returned by the API.
-    pub page_size: u64,
+    pub rows_per_page: u64,
     /// Number of rows written.
     pub rows: u64,
     /// The columns, in order.

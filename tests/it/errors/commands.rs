@@ -129,7 +129,7 @@ fn a_dry_run_asks_for_one_page_and_writes_nothing() {
 
     $ overmind-export export ID -o parts/ --dry-run --json
     exit 0
-    {"dataset":"ID","output":"parts/","count":250,"rows":250,"page_size":100,"requests":3}
+    {"dataset":"ID","output":"parts/","count":250,"rows":250,"rows_per_page":100,"requests":3}
     "#);
     assert_eq!(world.server.stats().requests, lines.len() as u64);
     assert_eq!(world.entries(), [""; 0]);
