@@ -1,4 +1,4 @@
-//! A directory of parts: staged in `.NAME.partial/`, resumed after a kill, published in one rename.
+//! A directory of parts: staged in `.NAME.partial/`, resumed after a kill, published in one step.
 //!
 //! ```text
 //! .NAME.partial/lock            held by the run that writes

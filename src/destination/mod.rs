@@ -168,7 +168,7 @@ impl Destination {
         }
     }
 
-    /// Takes the lock where an interrupted run left something, and says what can be kept of it.
+    /// Takes the lock if an interrupted run left staging, and returns the parts that can be kept.
     pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
         match self {
             Self::Directory(directory) => directory.resume(header, restart),
@@ -178,7 +178,7 @@ impl Destination {
         }
     }
 
-    /// Takes the lock and makes room for parts.
+    /// Takes the lock and prepares the staging.
     pub(crate) fn open(&mut self, header: &Header) -> Result<()> {
         match self {
             Self::File(file) => file.open(),
@@ -427,11 +427,11 @@ pub(crate) fn sidecar_name(name: &str) -> String {
     format!("{name}.manifest.json")
 }
 
-/// Reports a failed cleanup as a warning: the export is published already.
+/// Reports a failed cleanup as a warning: it does not change the result of the run.
 fn tidied(output: impl std::fmt::Display, result: Result<()>) {
     if let Err(error) = result {
         let why = causes(&error).join(": ");
-        tracing::warn!("temporary data of {output} was not removed: {error}: {why}");
+        tracing::warn!("the cleanup of {output} is not complete: {error}: {why}");
     }
 }
 

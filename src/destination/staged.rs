@@ -97,7 +97,7 @@ impl StagedDirectory {
         self.ids.as_ref().ok_or_else(disk::not_open)
     }
 
-    /// Returns the longest run of parts, from the first, whose files match the journal.
+    /// Returns the longest sequence of parts, from the first, whose files match the journal.
     pub(super) fn still_whole(&mut self, parts: Vec<Kept>) -> Vec<Kept> {
         let (Ok(data), Ok(ids)) = (self.root.open_folder("data"), self.root.open_folder("ids"))
         else {

@@ -160,17 +160,17 @@ impl Folder {
         file.sync_all()
     }
 
-    /// Removes anything but a directory. A missing name is no error.
+    /// Removes anything but a directory. A missing name is not an error.
     pub(crate) fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         absent_is_fine(system::remove(&self.handle, name.as_ref()))
     }
 
-    /// Removes an empty directory. A missing one is no error.
+    /// Removes an empty directory. A missing one is not an error.
     pub(crate) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         absent_is_fine(system::remove_folder(&self.handle, name.as_ref()))
     }
 
-    /// Removes a directory with all its content, or a file. A missing name is no error. A link is removed,
+    /// Removes a directory with all its content, or a file. A missing name is not an error. A link is removed,
     /// not followed.
     pub(crate) fn remove_all(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = name.as_ref();

@@ -83,7 +83,8 @@ impl Location {
             return Err(wrong("it must not have a query or a fragment: write ? as %3F"));
         }
         if scheme == "file" {
-            let why = "a file URL has an absolute path and no host, such as file:///tmp/rows.parquet";
+            let why =
+                "a file URL has an absolute path and no host, such as file:///tmp/rows.parquet";
             let path = url.to_file_path().map_err(|()| wrong(why))?;
             return Ok(Self(PlaceKind::Local(path)));
         }
@@ -175,7 +176,7 @@ impl Location {
         }
     }
 
-    /// Removes one file or object. A missing one is no error.
+    /// Removes one file or object. A missing one is not an error.
     pub(crate) fn remove(&self) -> Result<()> {
         match &self.0 {
             PlaceKind::Local(path) => local::remove(path),

@@ -87,7 +87,7 @@ fn is_sound(name: &str, part: &Part) -> bool {
         && part.last_page < u64::MAX
 }
 
-/// Returns the longest run of parts, from the first, whose objects match the journal, and their ETags.
+/// Returns the longest sequence of parts, from the first, whose objects match the journal, and their ETags.
 pub(super) fn still_whole(
     target: &Remote,
     control: &Remote,

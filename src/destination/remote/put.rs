@@ -128,7 +128,7 @@ impl LeaseWatch {
         Ok(self.guard(put)?.map(|put| put.e_tag))
     }
 
-    /// Removes an object, and cancels the request when the lock is lost. A missing object is no error.
+    /// Removes an object, and cancels the request when the lock is lost. A missing object is not an error.
     pub(super) fn remove(&self, place: &Remote) -> Result<()> {
         let (store, path) = place.target()?;
         match self.guard(async move { store.delete(&path).await })? {

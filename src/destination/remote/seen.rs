@@ -105,7 +105,7 @@ impl SeenPrefix {
                     "no export wrote that manifest, or it was changed since: give another URL",
                 ));
             }
-            // A missing part is no obstacle: nothing would be removed.
+            // A missing part is accepted: no object would be removed.
             let meta = self.objects.get(name)?;
             (meta.size != part.bytes).then(|| {
                 let (size, bytes) = (meta.size, part.bytes);

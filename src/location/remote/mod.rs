@@ -343,8 +343,8 @@ impl Remote {
         }
     }
 
-    /// Removes these objects below the prefix, with [`AT_ONCE`] requests in flight. A missing object is no
-    /// error.
+    /// Removes these objects below the prefix, with [`AT_ONCE`] requests in flight. Missing objects are
+    /// ignored.
     pub(crate) fn remove_all(&self, names: impl IntoIterator<Item = String>) -> Result<()> {
         let (store, _) = self.target()?;
         let places: Vec<_> = names.into_iter().map(|name| self.child(&name)).collect();

@@ -345,7 +345,7 @@ fn what_cannot_be_tidied_up_does_not_undo_an_export() {
     place.store.rule("DELETE /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
     let ran = place.export(&overwrite).ok();
     assert!(
-        ran.stderr.contains("was not removed: cannot remove s3://bucket/rows/part-"),
+        ran.stderr.contains("is not complete: cannot remove s3://bucket/rows/part-"),
         "{ran:?}"
     );
     assert_eq!(place.rows_by_manifest(), Some(ROWS));
