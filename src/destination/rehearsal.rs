@@ -1,5 +1,6 @@
-//! Does in the output's folder what publication will do, with files of a byte, before the first request:
-//! a folder that cannot be published to is known before a page was paid for.
+//! The rehearsal: publishes files of one byte in the output's folder before page 1.
+//!
+//! A folder where publication would fail is found before any page is requested.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,15 +14,17 @@ use crate::{
     files::{FileKind, FileStatus, Folder},
 };
 
-/// What an export is going to publish.
+/// The kind of output that an export will publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rehearsed {
     File,
     Directory,
 }
 
-/// Publishes a file or a directory of a byte and removes it again; `derived` are the names that the run
-/// will use there. Says how the folder shows what this process makes in it.
+/// Publishes a file of one byte, or a directory with one empty file, and removes it again.
+///
+/// `derived` are the names that the run will use in the folder. Returns the owner and the permissions that
+/// the folder shows for files of this process.
 pub(super) fn rehearse(
     folder: &Folder,
     what: Rehearsed,
@@ -38,7 +41,7 @@ pub(super) fn rehearse(
     done.map(|()| play.maker)
 }
 
-/// How a folder shows what this process makes in it.
+/// Returns the owner and the permissions that a folder shows for files of this process.
 pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
     let play = Play::begin(folder)?;
     play.end();
@@ -47,10 +50,10 @@ pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
 
 struct Play<'a> {
     folder: &'a Folder,
-    /// A private folder in it.
+    /// A private folder in `folder`, used as the staging.
     stage: Folder,
     name: String,
-    /// A free name in the folder, where files appear.
+    /// A free name in `folder`, used as the target.
     published: String,
     maker: Maker,
 }
@@ -68,7 +71,7 @@ impl<'a> Play<'a> {
         Ok(Self { folder, stage, name, published, maker })
     }
 
-    /// Nothing stays, whatever happened.
+    /// Removes everything that the rehearsal created, also after an error.
     fn end(&self) {
         drop(self.folder.remove_all(&self.published));
         drop(self.folder.remove_all(&self.name));
@@ -120,12 +123,12 @@ impl<'a> Play<'a> {
         if replaces {
             self.stage
                 .swap("second", self.folder, &self.published, "aside")
-                .map_err(step(given, "a folder there cannot take the place of another"))?;
+                .map_err(step(given, "a folder there cannot be swapped with another"))?;
         }
         self.folder.sync().map_err(step(given, "its folder cannot be synced"))
     }
 
-    /// A file that is written, locked and synced.
+    /// Creates a file in the staging, writes one byte, locks it and syncs it.
     fn write(&self, name: &str, given: &Path) -> Result<()> {
         let mut file = self.stage.create(name).map_err(|error| cannot_create(given, error))?;
         file.write_all(b".").map_err(|error| cannot_create(given, error))?;
@@ -146,8 +149,8 @@ fn step(given: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Error {
     }
 }
 
-/// Why what is there cannot be replaced though its folder can be written, in words that go after its
-/// name; `None` if nothing is in the way.
+/// Why an existing file or directory cannot be replaced although its folder is writable, as a phrase to
+/// print after its name. `None` if it can be replaced.
 pub(super) fn obstacle(
     folder: &Folder,
     name: &OsStr,
@@ -159,9 +162,9 @@ pub(super) fn obstacle(
     if shared && found.owner != maker.owner() && !is_administrator() {
         return Some("belongs to another user, and only that user may replace it in this folder");
     }
-    // A folder that moves to another parent is itself written.
+    // Moving a folder to another parent writes to the folder itself: its `..` entry changes.
     if found.kind == FileKind::Directory && !folder.is_writable(name) {
-        return Some("is a folder that this user may not write, so it cannot be moved away");
+        return Some("is a folder that this user cannot write to, so it cannot be moved away");
     }
     None
 }

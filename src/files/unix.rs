@@ -1,6 +1,7 @@
 //! The system calls of [`Folder`](super::folder::Folder) on Unix, relative to an open directory.
 //!
-//! `None` says that this file system cannot do it that way, and that there is another.
+//! A result of `None` means that the file system does not support the call. The caller then uses another
+//! way.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,7 +24,7 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 
 pub(super) fn open(path: &Path) -> io::Result<Handle> {
     match fs::openat(CWD, path, FOLDER, Mode::empty()) {
-        // A folder may be open to be written and closed to be listed: names in it can be used all the same.
+        // A user may be allowed to use the names in a folder, but not to list it.
         #[cfg(target_os = "linux")]
         Err(Errno::ACCESS) => {
             let flags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -110,7 +111,7 @@ pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io
     Ok(fs::renameat(from, old, to, new)?)
 }
 
-/// A rename that fails if the name is taken.
+/// Renames a file; fails if the new name exists.
 #[cfg(target_os = "linux")]
 pub(super) fn rename_new(
     from: &Handle,
@@ -121,8 +122,8 @@ pub(super) fn rename_new(
     unless_unknown(fs::renameat_with(from, old, to, new, fs::RenameFlags::NOREPLACE))
 }
 
-/// Swaps two names. On overlayfs a directory of a lower layer cannot be swapped, which it says as if two
-/// file systems were concerned.
+/// Swaps two names. overlayfs cannot swap a directory of a lower layer, and answers `EXDEV` as for two file
+/// systems.
 #[cfg(target_os = "linux")]
 pub(super) fn exchange(
     from: &Handle,
@@ -146,10 +147,10 @@ pub(super) fn exchange(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<i
     None
 }
 
-/// A second name for a file; fails if the name is taken.
+/// Adds a second name to a file; fails if that name exists.
 pub(super) fn link(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> Option<io::Result<()>> {
     match fs::linkat(from, old, to, new, AtFlags::empty()) {
-        // What a file system without links answers.
+        // A file system without links answers so.
         Err(Errno::PERM | Errno::MLINK) => None,
         result => unless_unknown(result),
     }
@@ -157,7 +158,7 @@ pub(super) fn link(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> Opti
 
 pub(super) fn sync(folder: &Handle) -> io::Result<()> {
     match fs::fsync(folder) {
-        // Some file systems cannot sync a directory; a handle without the right to read cannot either.
+        // Some file systems cannot sync a directory. A handle without read permission cannot either.
         Err(error) if error == Errno::BADF || is_unknown(error) => Ok(()),
         result => Ok(result?),
     }
@@ -180,7 +181,7 @@ fn unless_unknown(result: rustix::io::Result<()>) -> Option<io::Result<()>> {
     }
 }
 
-/// Whether the file system does not know the call, or not for this kind of file.
+/// Whether the error means that the file system does not support the call for this kind of file.
 fn is_unknown(error: Errno) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
 }
