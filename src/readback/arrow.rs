@@ -50,7 +50,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });
     let columns = ColumnChoice::of(&found, &options.columns);
     let decoder = FileDecoder::new(found.clone(), footer.version());
-    let batches = Batches {
+    let batches = ArrowBatches {
         path: path.clone(),
         file,
         decoder: decoder.with_projection(columns.indices.clone()),
@@ -77,7 +77,7 @@ fn bytes(path: &Location, file: &Opened, start: u64, length: u64) -> Result<byte
     file.get_bytes(start, length).map_err(|error| damaged(path, error.into()))
 }
 
-struct Batches {
+struct ArrowBatches {
     path: Location,
     file: Opened,
     decoder: FileDecoder,
@@ -90,7 +90,7 @@ struct Batches {
     window: Option<ReadWindow>,
 }
 
-impl Batches {
+impl ArrowBatches {
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(window) = &mut self.window
@@ -180,7 +180,7 @@ impl Batches {
     }
 }
 
-impl Iterator for Batches {
+impl Iterator for ArrowBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {

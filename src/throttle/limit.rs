@@ -21,110 +21,14 @@
 //! throughput falls with the load, our requests did not cause the latency. The limit then returns to its
 //! old value immediately.
 
-use std::fmt;
-use std::num::NonZeroU8;
-use std::str::FromStr;
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::seen::{JITTER, SeenAnswers, Sums};
-
-/// The number of requests that may be in flight at the same time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Concurrency {
-    /// The number that the server sustains, learned while requests run. While 16 or more pages wait for the
-    /// consumer, at most 16 requests are in flight.
-    #[default]
-    Auto,
-    /// Exactly this number, from the start. If the first page takes longer than 25 ms and no rate is
-    /// given, the next pages are requested before it is known whether they exist. The API answers
-    /// requests for pages that do not exist with 404, which is not an error here.
-    Fixed(InFlight),
-}
-
-/// A number of requests in flight, from 1 to [`InFlight::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InFlight(NonZeroU8);
-
-/// The error for a text or number that is not a [`Concurrency`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a concurrency: give `auto` or a number from 1 to {max}", max = InFlight::MAX)]
-pub struct InvalidConcurrency(String);
-
-impl InFlight {
-    /// Maximum number of requests that one throttle keeps in flight: 64.
-    pub const MAX: usize = 64;
-
-    /// Returns the number as an integer.
-    pub fn get(self) -> usize {
-        self.0.get().into()
-    }
-}
-
-impl TryFrom<usize> for InFlight {
-    type Error = InvalidConcurrency;
-
-    fn try_from(number: usize) -> Result<Self, Self::Error> {
-        u8::try_from(number)
-            .ok()
-            .and_then(NonZeroU8::new)
-            .map(Self)
-            .filter(|it| it.get() <= Self::MAX)
-            .ok_or_else(|| InvalidConcurrency(number.to_string()))
-    }
-}
-
-impl FromStr for Concurrency {
-    type Err = InvalidConcurrency;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        let number: usize = text.parse().map_err(|_| InvalidConcurrency(text.to_owned()))?;
-        InFlight::try_from(number).map(Self::Fixed)
-    }
-}
-
-impl fmt::Display for Concurrency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Fixed(number) => number.get().fmt(f),
-        }
-    }
-}
-
-/// Initial limit of slow start: 16 requests. With fewer, a dataset of 100 pages would be half done before
-/// the limit has grown. A server that queues at 16 shows this in the trial that ends slow start.
-const FIRST_LIMIT: usize = 16;
-/// Slow start: an answer within 2.5 times the lowest latency shows that nothing queues yet. The factor
-/// allows for jitter and for a new connection, which makes a request take two round trips.
-const QUICK: f64 = 2.5;
-/// Slow start: such a quick answer raises the limit by 3 requests (fourfold a round), so that the limit
-/// grows quickly on an idle server. A slower answer raises it by 1 (twofold a round).
-const ROOM: usize = 3;
-/// Minimum length of a round after slow start: 10 ms, whatever its number of requests. In a shorter round,
-/// one thread that the system delays looks like a queue, or hides a queue.
-const SHORTEST_ROUND: Duration = Duration::from_millis(10);
-/// Latency in seconds (2.5 ms) below which the limit does not increase. At 2.5 ms, 16 requests in flight
-/// already are at least 6,400 requests per second. More requests were not faster and caused more cache misses.
-const NO_WAIT: f64 = 0.0025;
-/// Number of requests in flight below which no periodic trial starts: fewer than 4 are too short a queue.
-const NO_QUEUE: f64 = 4.0;
-/// Ratio of the limit to the load that exactly fills the server: 1.25, so that the server stays busy
-/// when the load varies.
-const HEADROOM: f64 = 1.25;
-/// Minimum number of rounds between two trials: 8. A trial halves the load, so trials on a server that
-/// is merely noisy must be rare.
-const ROUNDS_BETWEEN_TRIALS: u32 = 8;
-/// Number of rounds after which a trial starts even if nothing seems to queue: 64. A base latency that was
-/// measured under load hides a queue.
-const ROUNDS_WITHOUT_TRIAL: u32 = 64;
-/// Number of rounds after which a trial is given up: 32, so that one request without an answer cannot
-/// prolong it.
-const PATIENCE: u32 = 32;
+use super::concurrency::{Concurrency, InFlight};
+use super::seen::{SeenAnswers, Sums};
+use super::tuning::{
+    FIRST_LIMIT, HEADROOM, JITTER, NO_QUEUE, NO_WAIT, PATIENCE, QUICK, ROOM, ROUNDS_BETWEEN_TRIALS,
+    ROUNDS_WITHOUT_TRIAL, SHORTEST_ROUND,
+};
 
 /// The number of requests in flight and the rule that bounds it.
 #[derive(Debug)]

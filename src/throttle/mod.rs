@@ -4,6 +4,7 @@
 //! A request waits in [`Throttle::acquire`] and holds the [`Permit`] until its answer is complete.
 //! [`Permit::finish`] reports the outcome. The throttle learns from these outcomes only.
 
+mod concurrency;
 mod limit;
 mod pace;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod scenarios;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -20,14 +22,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-pub use limit::{Concurrency, InFlight, InvalidConcurrency};
+pub use concurrency::{Concurrency, InFlight, InvalidConcurrency};
 use limit::{Finish, Limit, Started};
 use pace::Pace;
 pub use pace::{InvalidRate, Rate};
-
-/// Longest pause that one answer can impose: 24 hours. Longer values would overflow time arithmetic. The
-/// caller sees `Retry-After` first and decides whether to wait that long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+use tuning::LONGEST_PAUSE;
 
 /// The throttle of one API. Clones share the limit, the rate, the pauses and the queue.
 #[derive(Clone, Debug)]

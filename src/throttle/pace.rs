@@ -20,6 +20,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::tuning::{CATCH_UP, EVIDENCE, SLOWEST, SOON, STEP_BACK};
 use tokio::time::Instant;
 
 /// A number of requests per unit of time, such as `20/s` or `600/min`.
@@ -92,20 +93,6 @@ impl fmt::Display for Rate {
         write!(f, "{}/{}", self.requests, self.per.name())
     }
 }
-
-/// Time that a late start may catch up: 5 ms, because the timer's resolution of 1 ms would otherwise
-/// lower the rate. It also bounds the largest burst.
-const CATCH_UP: Duration = Duration::from_millis(5);
-/// Number of requests between two 429s that make an estimate reliable: with fewer than 10, one more or
-/// less changes the rate too much.
-const EVIDENCE: u32 = 10;
-/// Factor of the multiplicative decrease, 0.7, when a 429 comes before there is enough evidence: the rate
-/// falls clearly, but a single early 429 does not halve it.
-const SOON: f64 = 0.7;
-/// Lowest learned rate: 0.1 requests per second (one in 10 s), so that an export never stops entirely.
-const SLOWEST: f64 = 0.1;
-/// Distance of the rate below the ceiling after a 429: 10 %, so that the next 429 is not immediate.
-const STEP_BACK: f64 = 0.1;
 
 /// The schedule of request starts, and the rate learned from the server.
 #[derive(Debug)]

@@ -1,21 +1,6 @@
 //! Measurements of some requests: means, and whether they show that the server is overloaded. This module
 //! does not take random variation for a trend, and does not decide what follows.
-
-/// Latency difference in seconds (5 ms) that counts as noise: a smaller one never lowers the limit. A
-/// latency below it also ends slow start, because more requests in flight would hardly help.
-pub(super) const JITTER: f64 = 0.005;
-/// Multiple of the base latency below which nothing queues: 1.2 leaves 20 % for noise, and the limit may
-/// grow.
-const CALM: f64 = 1.2;
-/// Multiple of the base latency above which requests may be queueing: 1.5 is clearly above the noise, so a
-/// trial starts.
-const CROWDED: f64 = 1.5;
-/// Number of queued requests, estimated from the latency, that is too small to matter: with fewer than 3
-/// the limit may grow at any latency.
-const SHORT_QUEUE: f64 = 3.0;
-/// Number of queued requests above which a trial starts: 6, because a trial costs throughput and a shorter
-/// queue costs less.
-const LONG_QUEUE: f64 = 6.0;
+use super::tuning::{CALM, CROWDED, JITTER, LONG_QUEUE, SHORT_QUEUE};
 
 /// Sums over successful requests.
 #[derive(Clone, Copy, Debug, Default)]
