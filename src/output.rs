@@ -29,7 +29,7 @@ pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> 
     let is_directory = location.as_local().is_some_and(Path::is_dir);
     if text.ends_with('/') || is_directory || name.extension().is_none() {
         return if location.as_local().is_some() && name.as_os_str().is_empty() {
-            wrong("name the directory itself, so that there is one to put in its place")
+            wrong("give the name of the directory itself, because the export replaces it")
         } else {
             Ok(Target::Directory(location))
         };
@@ -67,7 +67,7 @@ pub(crate) fn encoding(
         Target::File(place) => match (Encoding::of_path(Path::new(&place.name())), format) {
             (Some(named), Some(format)) if named.format() != format => {
                 return Err(Error::Usage(format!(
-                    "{place} is named as {} and --format says {format}: change one of them",
+                    "{place} is named as {} but --format is {format}: change one of them",
                     named.format()
                 )));
             }
@@ -89,7 +89,7 @@ pub(crate) fn encoding(
                 let stem = stem.trim_end_matches(".gz").trim_end_matches(".zst");
                 let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
                 return Err(Error::Usage(format!(
-                    "{target} is named as {} and --compression says {compression}: name it \
+                    "{target} is named as {} but --compression is {compression}: name it \
                      {stem}.{expected}, or leave out --compression",
                     named.extension()
                 )));

@@ -346,9 +346,7 @@ fn base_url(text: &str) -> Result<Url> {
         error => refuse(&error.to_string()),
     })?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse(
-            "it must not hold a user name or a password: the key is given by itself",
-        ));
+        return Err(refuse("it must not hold a user name or a password: give the key separately"));
     }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refuse(scheme));
@@ -369,7 +367,7 @@ fn warn_if_readable_by_others(path: &Path) {
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
         if mode & 0o077 != 0 {
             let path = path.display();
-            tracing::warn!("{path} can be read by others: chmod 600 {path}");
+            tracing::warn!("other users can read {path}: run chmod 600 {path}");
         }
     }
     #[cfg(not(unix))]

@@ -186,7 +186,7 @@ impl Client {
                 return Ok(if seen == first {
                     Read::Whole(datasets)
                 } else {
-                    Read::Moved(format!("{seen} datasets are listed, and there are {first}"))
+                    Read::Moved(format!("{seen} datasets are listed, but the count is {first}"))
                 });
             }
             // A list that never ends would be asked for for ever.

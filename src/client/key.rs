@@ -65,13 +65,13 @@ pub(super) fn cleaned(key: &str) -> Result<&str, String> {
         return Err("it is in quotation marks: give it without them".to_owned());
     }
     if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '…', '<', '*', '$'])) {
-        return Err("it is the placeholder of an example: put the key itself there".to_owned());
+        return Err("it is the placeholder of an example: replace it with the key".to_owned());
     }
     if ["bearer ", "x-api-key:", "authorization:"].into_iter().any(begins) {
-        return Err("it is a whole header: give the key alone".to_owned());
+        return Err("it is a whole header: give only the key".to_owned());
     }
     if begins("overmind_") || begins("export ") {
-        return Err("it is an assignment: give what stands after the = alone".to_owned());
+        return Err("it is an assignment: give only the part after the =".to_owned());
     }
     match key.chars().enumerate().find(|(_, c)| !matches!(c, ' '..='~' | '\t')) {
         Some((index, character)) => {

@@ -111,7 +111,7 @@ impl Page {
         let body = String::from_utf8(body).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let why = match error.utf8_error().error_len() {
-                None => "they break off within a character".to_owned(),
+                None => "they end in the middle of a character".to_owned(),
                 Some(_) => format!("byte {at} is not UTF-8"),
             };
             let source = serde_json::Error::custom(why);
@@ -323,11 +323,11 @@ mod tests {
             ),
             (
                 format!(r#"{{"id":"{ID}","persona":"\ud800"}}"#),
-                r#"row 1, field "persona": a lone surrogate escape is no character"#,
+                r#"row 1, field "persona": a lone surrogate escape is not a character"#,
             ),
             (
                 format!(r#"{{"\ud800":1,"id":"{ID}","persona":"\udc00\u0020"}}"#),
-                r#"row 1, field "persona": a lone surrogate escape is no character"#,
+                r#"row 1, field "persona": a lone surrogate escape is not a character"#,
             ),
             (
                 format!(r#"{{"id":"{ID}","persona":5}}"#),
@@ -336,7 +336,7 @@ mod tests {
             (r#"{"order":1}"#.to_owned(), "row 1, field \"id\": missing field `id`"),
             (
                 format!(r#"{{"id":"{ID}","tags":1,"tags":2}}"#),
-                r#"row 1, field "tags": field "tags" comes twice"#,
+                r#"row 1, field "tags": field "tags" appears twice"#,
             ),
             ("[]".to_owned(), r#"row 1, field "id": invalid type: sequence, expected a datapoint"#),
         ];
@@ -366,7 +366,7 @@ mod tests {
             ("[]", "not an object"),
         ];
         for (body, why) in table {
-            assert_eq!(error(body), format!("it is JSON but no page: {why}"));
+            assert_eq!(error(body), format!("it is JSON, but not a page: {why}"));
         }
     }
 
@@ -378,12 +378,12 @@ mod tests {
         };
         assert_eq!(
             error(br#"{"count":1,"next":null,"resul"#),
-            "the 29 bytes that came are not JSON: EOF while parsing a string at line 1 column 29"
+            "the 29 bytes received are not JSON: EOF while parsing a string at line 1 column 29"
         );
-        assert_eq!(error(b"{\xff}"), "the 3 bytes that came are not JSON: byte 1 is not UTF-8");
+        assert_eq!(error(b"{\xff}"), "the 3 bytes received are not JSON: byte 1 is not UTF-8");
         assert_eq!(
             error("{\"ü".as_bytes().split_last().unwrap().1),
-            "the 3 bytes that came are not JSON: they break off within a character"
+            "the 3 bytes received are not JSON: they end in the middle of a character"
         );
     }
 

@@ -321,22 +321,21 @@ impl ClientInner {
         if let (TransportFailure::NotTls, Some(ProxySource { name, is_https: true })) =
             (failure, &self.proxy)
         {
-            let why = "it does not speak TLS: write http:// in place of https://".to_owned();
+            let why = "it does not speak TLS: write http:// instead of https://".to_owned();
             return Error::Proxy { name: (*name).to_owned(), why };
         }
         let why = match failure {
             TransportFailure::NotTls => {
-                "the server there does not speak TLS: is it http://, or another port?"
+                "the server does not speak TLS: use http://, or another port"
             }
-            _ => "the server there does not speak plain http: is it https://, or another port?",
+            _ => "the server does not speak plain http: use https://, or another port",
         };
         Error::BaseUrl { url: self.base.to_string(), why: why.to_owned() }
     }
 
     fn proxy_credentials(&self) -> Error {
         let name = self.proxy.as_ref().map_or("this system", |proxy| proxy.name);
-        let why =
-            "it asks for a user name and a password (407), or refuses those that it was given";
+        let why = "it asks for a user name and a password (407), or refuses the given ones";
         Error::Proxy { name: name.to_owned(), why: why.to_owned() }
     }
 

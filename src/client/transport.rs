@@ -70,12 +70,12 @@ pub(crate) enum TransportFailure {
     BeforeHeaders(String),
     #[error("the body broke off after {bytes} bytes: {why}")]
     Body { bytes: usize, why: String },
-    #[error("the body is no valid gzip: after {bytes} decoded bytes it is {why}")]
+    #[error("the body is not valid gzip: after {bytes} decoded bytes it is {why}")]
     Gzip { bytes: usize, why: &'static str },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
     /// Not the server's failure: to be asked again when its page is due.
-    #[error("the body gave way to those of earlier pages")]
+    #[error("the body was dropped to make room for earlier pages")]
     GaveWay,
 }
 

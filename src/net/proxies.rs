@@ -72,7 +72,7 @@ pub(crate) fn check(name: &'static str, value: &str) -> Result<ProxySource> {
     }
     let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
     if !SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        return refuse("it begins with none of http, https, socks4, socks4a, socks5 and socks5h");
+        return refuse("its scheme is none of http, https, socks4, socks4a, socks5 and socks5h");
     }
     // What ends the authority of a URL before its last `@` stands in the user name or the password.
     let credentials = rest.rsplit_once('@').map_or("", |(credentials, _)| credentials);
@@ -83,15 +83,15 @@ pub(crate) fn check(name: &'static str, value: &str) -> Result<ProxySource> {
         ));
     }
     let url = format!("{}://{rest}", scheme.to_ascii_lowercase());
-    let Ok(parsed) = Url::parse(&url) else { return refuse("it is no URL") };
+    let Ok(parsed) = Url::parse(&url) else { return refuse("it is not a URL") };
     let host = parsed.host_str().unwrap_or_default();
     if host.is_empty() {
-        return refuse("it names no host");
+        return refuse("it has no host");
     }
     // The client's own opinion.
     let matcher = Matcher::builder().all(value).build();
     if matcher.intercept(&Uri::from_static("http://api.invalid/")).is_none() {
-        return refuse("it is no URL");
+        return refuse("it is not a URL");
     }
     Ok(ProxySource { name, is_https: scheme.eq_ignore_ascii_case("https") })
 }
@@ -154,16 +154,16 @@ mod tests {
             ("'http://proxy.test:3128'", "it is in quotation marks"),
             ("http://proxy.test :3128", "the character U+0020"),
             ("\u{feff}http://proxy.test", "the character U+FEFF"),
-            ("ftp://proxy.test", "it begins with none of"),
-            ("socks://proxy.test", "it begins with none of"),
+            ("ftp://proxy.test", "its scheme is none of"),
+            ("socks://proxy.test", "its scheme is none of"),
             ("http://user:hunter#2@proxy.test:3128", "holds '#': write %23"),
             ("http://user:hunter/2@proxy.test:3128", "holds '/': write %2F"),
             ("http://user:hunter@2@proxy.test:3128", "holds '@': write %40"),
             ("user:hunter?2@proxy.test", "holds '?': write %3F"),
-            ("http://proxy.test:port", "it is no URL"),
-            ("http://proxy.test:99999", "it is no URL"),
-            ("http://", "it is no URL"),
-            ("http://:3128", "it is no URL"),
+            ("http://proxy.test:port", "it is not a URL"),
+            ("http://proxy.test:99999", "it is not a URL"),
+            ("http://", "it is not a URL"),
+            ("http://:3128", "it is not a URL"),
         ];
         for (value, why) in table {
             let error = check("HTTPS_PROXY", value).unwrap_err();

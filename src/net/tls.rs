@@ -75,11 +75,11 @@ fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     for (index, root) in CertificateDer::pem_slice_iter(&text).enumerate() {
         let wrong = |why| unusable(path, format!("its certificate {} {why}", index + 1).into());
         let root = root.map_err(|_| wrong("is not valid PEM: is the file complete?"))?;
-        store.add(root.clone()).map_err(|_| wrong("is no X.509 certificate"))?;
+        store.add(root.clone()).map_err(|_| wrong("is not an X.509 certificate"))?;
         roots.push(root);
     }
     if roots.is_empty() {
-        return Err(unusable(path, "it holds no PEM certificate".into()));
+        return Err(unusable(path, "it contains no PEM certificate".into()));
     }
     Ok(roots)
 }
@@ -157,7 +157,7 @@ fn is_authority(why: &CertificateError) -> bool {
 pub(crate) fn explain(why: &CertificateError) -> String {
     use CertificateError::*;
     let text = match why {
-        BadEncoding => "it is no X.509 certificate",
+        BadEncoding => "it is not an X.509 certificate",
         Expired | ExpiredContext { .. } => "it has expired, or the clock of this machine is wrong",
         NotValidYet | NotValidYetContext { .. } => {
             "it is not valid yet, or the clock of this machine is wrong"
@@ -165,7 +165,7 @@ pub(crate) fn explain(why: &CertificateError) -> String {
         Revoked => "it has been revoked",
         UnknownIssuer => "its issuer is not among the authorities that this machine trusts",
         BadSignature => {
-            "its signature is not that of its issuer: another authority of the same name may have \
+            "its issuer did not sign it: another authority with the same name may have \
              signed it"
         }
         NotValidForNameContext { expected, presented } => {
@@ -191,7 +191,7 @@ pub(crate) fn explain(why: &CertificateError) -> String {
         Other(other) if other.0.downcast_ref() == Some(&webpki::Error::UnsupportedCertVersion) => {
             "it is an X.509 certificate of an old version; only version 3 is supported"
         }
-        _ => "it breaks a rule that certificates of servers have to follow",
+        _ => "it breaks a rule for server certificates",
     };
     text.to_owned()
 }
@@ -220,16 +220,16 @@ pub(crate) fn handshake(error: &rustls::Error) -> String {
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
         | rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)
         | rustls::Error::PeerIncompatible(_) => {
-            "the server takes none of the TLS versions and ciphers that are safe today"
+            "the server supports none of today's safe TLS versions and ciphers"
         }
         rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
-            "the server knows no site of this name"
+            "the server has no site with this name"
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server asks for a certificate of the client, which is not supported"
+            "the server asks for a client certificate, which is not supported"
         }
-        rustls::Error::AlertReceived(_) => "the server ends the TLS handshake",
-        _ => "the TLS handshake fails",
+        rustls::Error::AlertReceived(_) => "the server ended the TLS handshake",
+        _ => "the TLS handshake failed",
     };
     text.to_owned()
 }

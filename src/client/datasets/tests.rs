@@ -62,7 +62,7 @@ async fn a_list_that_moves_is_read_again_and_comes_whole() {
         read([list(4, true, [1, 2]), list(3, false, [4])].into_iter().cycle().take(6)).await;
     assert_eq!(
         ids.unwrap_err().to_string(),
-        "the data moved while it was read: the number of datasets changed from 4 to 3"
+        "the dataset changed during the export: the number of datasets changed from 4 to 3"
     );
 }
 
@@ -77,7 +77,7 @@ async fn a_list_without_end_is_asked_for_no_more_than_it_says() {
         let (script, ids) = read(steps).await;
         assert_eq!(
             ids.unwrap_err().report().to_string().lines().nth(1),
-            Some("  cause: it is JSON but no page: the list of 3 datasets does not end")
+            Some("  cause: it is JSON, but not a page: the list of 3 datasets does not end")
         );
         assert_eq!(script.attempts(), attempts);
     }

@@ -41,7 +41,7 @@ pub(in crate::client) fn explain(body: &str) -> Option<PageError> {
         (start..start + value.get().len()).contains(&at)
     };
     let (name, value) = fields.into_iter().find(|(_, value)| holds(value))?;
-    let why = format!("{word}, which JSON does not have");
+    let why = format!("{word}, which is not valid JSON");
     let rows: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).ok();
     let found = rows.into_iter().flatten().enumerate().find(|(_, row)| holds(row));
     let Some((row, text)) = found.filter(|_| name == "results") else {
@@ -72,10 +72,10 @@ mod tests {
         ];
         for (row, expected) in table {
             let error = explain(&page(row)).unwrap().to_string();
-            assert_eq!(error, format!("{expected}, which JSON does not have"), "{row}");
+            assert_eq!(error, format!("{expected}, which is not valid JSON"), "{row}");
         }
         let error = explain(r#"{"count":NaN,"results":[]}"#).unwrap().to_string();
-        assert!(error.ends_with(r#"field "count": NaN, which JSON does not have"#), "{error}");
+        assert!(error.ends_with(r#"field "count": NaN, which is not valid JSON"#), "{error}");
     }
 
     #[test]

@@ -315,5 +315,5 @@ fn a_row_of_a_million_fields_is_explained_in_linear_time() {
     let row = format!("{{{unknown}{known}\"id\":\"{ID}\"}}");
     let body = format!(r#"{{"count":1,"next":null,"results":[{row}]}}"#);
     let error = decode(body.into_bytes()).unwrap_err().to_string();
-    assert_eq!(error, "row 0, field \"tags\": field \"tags\" comes twice");
+    assert_eq!(error, "row 0, field \"tags\": field \"tags\" appears twice");
 }

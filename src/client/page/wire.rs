@@ -250,7 +250,7 @@ fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if text.contains("hex escape") {
         // In JSON that was accepted as a whole there is no other reason, whatever it is called.
-        return "a lone surrogate escape is no character".to_owned();
+        return "a lone surrogate escape is not a character".to_owned();
     }
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }

@@ -177,9 +177,9 @@ async fn an_answer_that_is_no_page_is_retried_three_times() {
     let (script, result) = run([html()]).await;
     assert_eq!(script.attempts(), 4);
     insta::assert_snapshot!(report(result), @r#"
-    error: page 1 is not what it should be
+    error: the answer for page 1 is not valid
       cause: expected JSON, got text/html that begins "<!doctype html><title>Sign in</title>"
-      hint: is the base URL the API's? a proxy or a sign-in page on the way may have answered instead
+      hint: check the base URL; a proxy or a sign-in page may have answered instead of the API
     "#);
 
     let broken = || at_once(Ok(reply(200, r#"{"count":1,"next":null,"res"#)));
@@ -325,8 +325,8 @@ async fn a_retry_after_beyond_the_time_ends_the_run_at_once() {
     assert_eq!(script.times(), [Duration::ZERO]);
     assert_eq!(result.as_ref().unwrap_err().exit_code(), 69);
     insta::assert_snapshot!(report(result), @"
-    error: the API at http://api.example asks to come back in 1 h 0 min
-      hint: run again then, or raise --retry-for above the time that the API asks for
+    error: the API at http://api.example asks for a pause of 1 h 0 min
+      hint: run again after that pause, or set --retry-for to a longer time
     ");
 
     let (_, result) = run([come_back(503, 120), page()]).await;
