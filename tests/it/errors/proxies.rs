@@ -88,7 +88,7 @@ fn a_proxy_variable_that_cannot_be_used_is_named() {
     insta::assert_snapshot!(told("http://me:hunter2@proxy.test:3128\r"), @r"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it ends with a line break (\r or \n), as lines of Windows files do
+    error: the proxy of HTTPS_PROXY cannot be used: it ends with a line break (\r or \n), like a line of a Windows file
       hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("\"http://me:hunter2@proxy.test:3128\""), @"
@@ -100,7 +100,7 @@ fn a_proxy_variable_that_cannot_be_used_is_named() {
     insta::assert_snapshot!(told("http://me:hunter#2@proxy.test:3128"), @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: its user name or password holds '#': write %23 instead
+    error: the proxy of HTTPS_PROXY cannot be used: its user name or password contains '#': write %23 instead
       hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("ftp://proxy.test:3128"), @"

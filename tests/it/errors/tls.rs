@@ -66,7 +66,7 @@ fn a_certificate_for_another_name_is_refused() {
     $ overmind-export export ID -o rows.jsonl --ca-cert authority.pem
     exit 69
     error: cannot verify the certificate of https://localhost:PORT
-      cause: it is for api.example.test, and not for localhost
+      cause: it is for api.example.test, not for localhost
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     ");
     assert_eq!(secured.tls.connections(), 1);
@@ -103,7 +103,7 @@ fn a_self_signed_authority_is_trusted_as_itself() {
             $ overmind-export datasets -q --ca-cert authority.pem
             exit 69
             error: cannot verify the certificate of https://localhost:PORT
-              cause: it is for api.example.test, and not for localhost
+              cause: it is for api.example.test, not for localhost
               hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
             ");
         }
