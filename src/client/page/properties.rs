@@ -216,7 +216,7 @@ proptest! {
 
 /// Values that the scanner must accept, and values that it must leave to the parser.
 #[test]
-fn scanner_accepts_exactly_valid_json() {
+fn scanner_accepts_valid_and_leaves_invalid_json() {
     let taken = [
         "0",
         "-1",

@@ -6,7 +6,9 @@ use crate::{
 };
 
 impl PageError {
-    /// Returns an error with the beginning of the answer, if it does not look like JSON.
+    /// Returns an error if the answer has an unknown content coding or does not look like JSON.
+    ///
+    /// The error quotes at most 40 characters of the answer.
     pub(crate) fn not_json(reply: &Reply, key: &Key) -> Option<Self> {
         if let Some(coding) = &reply.coding {
             return Some(Self::Coding { coding: key.redact(coding) });
