@@ -95,7 +95,7 @@ fn is_invisible(character: char) -> bool {
     matches!(character, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{ad}')
 }
 
-/// Removes every word that begins with the prefix of a key.
+/// Replaces every word that begins with the prefix of a key by `[key]`.
 pub(crate) fn without_keys(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
