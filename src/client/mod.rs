@@ -149,7 +149,7 @@ impl Client {
         self.0.throttle.is_fixed()
     }
 
-    /// Returns the number of free request slots, if the limit is fixed and there is no rate limit.
+    /// Returns the number of free request slots, if the limit is fixed and no rate limit or pause applies.
     pub(crate) fn free_places(&self) -> Option<usize> {
         self.0.throttle.free_places()
     }
