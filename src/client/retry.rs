@@ -232,7 +232,7 @@ impl ClientInner {
             permit.finish(outcome(&result));
             self.meter.ended(result.as_ref().ok().map(|reply| reply.status.as_u16()));
             if let (Err(TransportFailure::GaveWay), Some(room)) = (&result, room.as_deref_mut()) {
-                tracing::debug!(%url, "gave way to earlier pages");
+                tracing::debug!(%url, "dropped the body to make room for earlier pages");
                 // At most once for each page: the due page never gives way.
                 room.give_way().await;
                 continue;

@@ -93,7 +93,7 @@ fn on_standard_output_data_that_moves_ends_the_run_at_once() {
     assert!(ran.stderr.contains("count changed from 230 to 231 (page 9)"), "{}", ran.stderr);
     assert_eq!(world.server.stats().attempts(ID, 1), 1, "rows are gone: no second sweep");
     assert!(ran.stdout.lines().count() < 230);
-    let hint = "hint: the rows that were delivered are not the whole dataset; export again when ";
+    let hint = "hint: the delivered rows are not the whole dataset; export again when ";
     assert!(ran.stderr.contains(hint), "{}", ran.stderr);
 }
 
