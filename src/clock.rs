@@ -1,10 +1,11 @@
-//! What time it is, so that nights can be simulated. Never measures how long something takes.
+//! The clock for dates and times. Tests replace it, to simulate several nights. Never used to measure
+//! durations.
 
 use std::{fmt, io, time::SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-/// Tells the time of day.
+/// A source of the current date and time.
 ///
 /// ```
 /// use chrono::{DateTime, Utc};
@@ -20,33 +21,36 @@ use chrono::{DateTime, SecondsFormat, Utc};
 /// assert!(SystemClock.now() > Night(DateTime::UNIX_EPOCH).now());
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The system's clock.
+/// The clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        // `Utc::now` panics when the clock is before 1970.
+        // `Utc::now` would panic if the clock is before 1970.
         SystemTime::now().into()
     }
 }
 
-/// A time as files and logs have it: RFC 3339, UTC, in whole seconds.
+/// Formats a time for files and logs: RFC 3339, UTC, whole seconds.
 pub(crate) fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Whether the clock is before 1970, which several libraries answer with a panic: it was lost, or never
-/// set.
+/// Whether the clock is before 1970, because it was lost or never set. Several libraries panic then.
 pub(crate) fn is_lost() -> bool {
     SystemTime::now() < SystemTime::UNIX_EPOCH
 }
 
-/// Refuses to serve HTTP then: hyper panics when it keeps the date of its answers.
+/// Checks that an HTTP server can start: hyper would panic on a clock before 1970, when it computes the
+/// `Date` of its answers.
+///
+/// # Errors
+/// `Unsupported` when the clock is before 1970.
 pub(crate) fn check_for_server() -> io::Result<()> {
     if is_lost() {
         let text = "the clock of this machine is before 1970";
