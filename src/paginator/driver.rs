@@ -14,6 +14,7 @@ use super::{
     kept::KeptPages,
     options::{Ids, StreamOptions},
     watch::PageWatch,
+    window::{Prefetched, Window},
 };
 use crate::{
     client::{Client, Page, Query},
@@ -21,14 +22,6 @@ use crate::{
     tasks::stopped,
     throttle::Permit,
 };
-
-/// Pages to prefetch per request slot: one in flight, one queued, one to absorb jitter. On low-latency
-/// links more only causes page faults.
-const WINDOWS: usize = 3;
-/// Minimum number of request slots that the prefetch bound assumes: 16. With fewer, a consumer that takes
-/// many pages at once would run out of pages. The number is also the adaptive limit while that many
-/// fetched pages wait for the consumer, because more requests would not help then. A fixed limit stays.
-const LEAST_LIMIT: usize = 16;
 
 /// The data that exists when a stream begins.
 #[derive(Debug, Default)]
@@ -60,8 +53,6 @@ struct Flight {
     estimate: usize,
     /// Number of rows that may still be passed on.
     left: u64,
-    /// Whether requests start until all request slots are used or the prefetch bound is reached.
-    fills_up: bool,
 }
 
 impl Driver {
@@ -94,6 +85,7 @@ impl Driver {
         }
         let count = first.page.count();
         let mut flight = self.flight(first, kept_pages, watch.boundary.is_some());
+        let mut window = Window::new(self.options.prefetch_pages);
         let (client, budget) = (&self.fetch.client, &self.fetch.budget);
         budget.set_due(flight.due);
         while flight.due <= flight.last {
@@ -101,15 +93,14 @@ impl Driver {
             while flight.ready.contains_key(&flight.next) {
                 flight.next += 1;
             }
-            let ahead = flight.next - flight.due;
+            let prefetched = flight.prefetched();
             // The next page in order may always proceed, whatever the bounds.
-            let is_behind = flight.is_consumer_behind();
-            let limit = if is_behind && !client.is_fixed() { 0 } else { client.limit() };
-            let limit = limit.max(LEAST_LIMIT);
-            let most = self.options.prefetch_pages.min(WINDOWS * limit);
-            let within = ahead == 0 || flight.has_place(limit, most, is_behind);
-            let wanted = flight.next <= flight.last && within;
-            let fits = ahead == 0 || budget.fits(flight.estimate);
+            let is_due = prefetched.pages == 0;
+            if !is_due {
+                window.update(prefetched, client.limit(), client.is_fixed());
+            }
+            let wanted = flight.next <= flight.last && (is_due || window.is_open());
+            let fits = is_due || budget.fits(flight.estimate);
             select! {
                 biased;
                 Some(fetched) = flight.tasks.join_next() => match flight.land(fetched)? {
@@ -164,7 +155,6 @@ impl Driver {
             ready: BTreeMap::new(),
             estimate: held(&page),
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
-            fills_up: true,
         };
         if due == first {
             flight.next += 1;
@@ -222,22 +212,13 @@ impl Flight {
         Ok(Landed::Page)
     }
 
-    /// Whether the consumer is slow: at least 16 pages wait for it, the next one in order included.
-    fn is_consumer_behind(&self) -> bool {
-        self.ready.contains_key(&self.due) && self.ready.len() >= LEAST_LIMIT
-    }
-
-    /// Whether another request may start: `limit` bounds the requests in flight, `most` the prefetched
-    /// pages. The budget checks the bytes.
-    ///
-    /// While the consumer is behind, several requests start together, as soon as a sixth of the prefetch
-    /// bound is free. That is half of the request slots. Requests that start one by one would each wake
-    /// the server, and each answer would wake this process.
-    fn has_place(&mut self, limit: usize, most: usize, is_behind: bool) -> bool {
-        let ahead = usize::try_from(self.next - self.due).unwrap_or(usize::MAX);
-        let free = limit.saturating_sub(self.tasks.len()).min(most.saturating_sub(ahead));
-        self.fills_up = !is_behind || free >= most / (2 * WINDOWS) || self.fills_up && free > 0;
-        self.fills_up && free > 0
+    fn prefetched(&self) -> Prefetched {
+        let has_due = self.ready.contains_key(&self.due);
+        Prefetched {
+            in_flight: self.tasks.len(),
+            pages: usize::try_from(self.next - self.due).unwrap_or(usize::MAX),
+            waiting: if has_due { self.ready.len() } else { 0 },
+        }
     }
 
     fn take_due(&mut self) -> Option<Page> {

@@ -20,6 +20,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod window;
 
 use std::{pin::Pin, task};
 
