@@ -93,6 +93,8 @@ mod diff;
 mod error;
 mod export;
 mod files;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod location;
 mod net;
 mod output;
