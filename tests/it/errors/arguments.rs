@@ -1,11 +1,11 @@
-//! Arguments that make no sense: refused before any request, with what would make sense.
+//! Invalid arguments are refused before any request. The message names the valid values.
 
 use overmind_export::demo::Options;
 
 use super::{session, session_with};
 use crate::support::World;
 
-/// What these commands say, none of which may reach the server or the folder.
+/// The transcript of these commands. Panics if one of them connects to the server or writes to the folder.
 #[track_caller]
 fn refused(lines: &[&str]) -> String {
     let world = World::generated(Options::default(), 300);
@@ -16,7 +16,7 @@ fn refused(lines: &[&str]) -> String {
 }
 
 #[test]
-fn an_id_or_a_filter_that_cannot_match_is_refused() {
+fn invalid_id_or_filter_is_refused() {
     let told = refused(&[
         "export my-dataset -o rows.parquet",
         "preview 182bd5e5-6e1a",
@@ -92,7 +92,7 @@ fn an_id_or_a_filter_that_cannot_match_is_refused() {
 }
 
 #[test]
-fn an_output_or_format_that_cannot_be_is_refused() {
+fn invalid_output_or_format_is_refused() {
     let told = refused(&[
         "export ID",
         "export ID -o rows.csv",
@@ -206,7 +206,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_number_out_of_range_is_refused() {
+fn number_out_of_range_is_refused() {
     let told = refused(&[
         "export ID -o rows.parquet --page-size 0",
         "export ID -o rows.parquet --page-size 1e3",
@@ -381,7 +381,7 @@ fn a_number_out_of_range_is_refused() {
 }
 
 #[test]
-fn options_that_contradict_each_other_are_refused() {
+fn conflicting_options_are_refused() {
     let told = refused(&[
         "export ID -o - --json",
         "export ID -o - --json --dry-run",
@@ -423,7 +423,7 @@ fn options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_refused() {
+fn unknown_command_or_option_is_refused() {
     let told =
         refused(&["exprot ID", "completions powerbash", "export ID -o rows.parquet --quite"]);
     insta::assert_snapshot!(told, @"
@@ -459,7 +459,7 @@ fn a_command_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn arguments_are_checked_before_the_key_is_looked_for() {
+fn arguments_are_checked_before_the_key() {
     let world = World::generated(Options::default(), 300);
     let told = session_with(&world, &["export ID -o rows.csv", "export ID -o rows.jsonl"], |it| {
         it.env_remove("OVERMIND_LAB_API_KEY");

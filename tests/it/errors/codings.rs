@@ -1,4 +1,4 @@
-//! How bodies are coded, and what stands in front of an API and answers in its place.
+//! Content codings of bodies, and answers from caches and firewalls in front of the API.
 
 use overmind_export::demo::{Fault, FaultAttempt::*, FaultPage, Faults, Options};
 
@@ -12,7 +12,8 @@ use crate::{
 const LINE: &str = "export ID -o rows.jsonl --max-retries 0 -q";
 
 #[test]
-fn gzip_comes_under_all_its_names_and_in_members() {
+fn gzip_aliases_and_several_members_are_decoded() {
+    // The coding is called "gzip" or "x-gzip", in any case. A body may consist of several gzip members.
     let (output, _) = OUTPUTS[0];
     for (name, members) in [("GZIP", 1), ("x-gzip", 1), ("X-Gzip", 3), ("gzip", 7)] {
         let fault = Fault::Coding { name: name.to_owned(), members };
@@ -24,7 +25,7 @@ fn gzip_comes_under_all_its_names_and_in_members() {
 }
 
 #[test]
-fn a_coding_that_was_not_asked_for_is_named() {
+fn unrequested_coding_is_named() {
     insta::assert_snapshot!(told_on(1, Fault::coding("br"), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
@@ -42,8 +43,8 @@ fn a_coding_that_was_not_asked_for_is_named() {
 }
 
 #[test]
-fn gzip_that_is_damaged_is_asked_for_again() {
-    // Said to be gzip, and is not.
+fn damaged_gzip_is_retried() {
+    // The header announces gzip, but the body is plain text.
     let plain = Fault::status(200).header("Content-Encoding", "gzip").body(r#"{"count":0}"#);
     insta::assert_snapshot!(told_on(2, plain.clone(), &[LINE]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
@@ -58,7 +59,7 @@ fn gzip_that_is_damaged_is_asked_for_again() {
 }
 
 #[test]
-fn a_page_is_limited_after_decompression() {
+fn page_byte_limit_applies_after_decompression() {
     let faults = Faults::none().on(
         1,
         Always,
@@ -77,7 +78,9 @@ fn a_page_is_limited_after_decompression() {
 }
 
 #[test]
-fn a_firewall_in_front_of_the_api_is_told_from_it() {
+fn firewall_answer_is_not_attributed_to_the_api() {
+    // Before the first answer of the API, a 403 with HTML is reported as a refusal by a firewall or a proxy.
+    // After it, the same answer is reported as an outage of the API.
     let told = told_on(1, Fault::html(403), &["export ID -o rows.jsonl -q"]);
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export ID -o rows.jsonl -q
@@ -96,7 +99,7 @@ fn a_firewall_in_front_of_the_api_is_told_from_it() {
 }
 
 #[test]
-fn not_modified_is_no_redirect() {
+fn not_modified_is_not_a_redirect() {
     let told = told_on(1, Fault::status(304).body(""), &["export ID -o rows.jsonl -q"]);
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl -q
@@ -115,7 +118,7 @@ fn not_modified_is_no_redirect() {
 }
 
 #[test]
-fn a_number_that_json_lacks_is_named_with_its_row() {
+fn non_json_number_error_names_row_and_field() {
     insta::assert_snapshot!(told_on(2, Fault::field(7, "tags", r#"{"score":NaN}"#), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
@@ -138,7 +141,7 @@ fn a_number_that_json_lacks_is_named_with_its_row() {
 }
 
 #[test]
-fn a_count_that_no_dataset_has_ends_the_run_at_once() {
+fn impossible_count_ends_the_run_at_once() {
     let faults = Faults::none().on(FaultPage::Any, Always, Fault::Count(u64::MAX));
     let world = World::generated(Options { faults, ..Options::default() }, 1000);
     insta::assert_snapshot!(session(&world, &["export ID -o rows.jsonl"]), @"

@@ -1,15 +1,15 @@
-//! Numbers that no dataset and no user means are answered, and never overflow or keep anybody busy.
+//! Extreme counts and limits. They cause no overflow and no endless work.
 
 use overmind_export::demo::{Fault, FaultAttempt::Always, FaultPage, Faults, Options};
 
 use crate::support::World;
 
-/// The most that is accepted: a file of ids, 16 bytes each, can be no larger.
+/// The largest accepted count. A file of ids has 16 bytes per row and at most `i64::MAX` bytes.
 const HUGE: u64 = i64::MAX as u64 / 16;
 
-/// The count that every page gives, the arguments, the exit code, and what is said.
+/// The count in every page, the arguments, the exit code, and a part of the output.
 const TABLE: [(u64, &str, i32, &str); 13] = [
-    // Fewer rows than lie before the page that was asked for.
+    // The requested pages begin after the last row.
     (230, "--dry-run --pages 5-", 0, "would export 0 of 230 rows in 1 request"),
     (230, "--dry-run --pages 5-6", 0, "would export 0 of 230 rows in 1 request"),
     (1000, "--dry-run --pages 5-", 0, "would export 600 of 1,000 rows in 6 requests"),
@@ -26,7 +26,7 @@ const TABLE: [(u64, &str, i32, &str); 13] = [
 ];
 
 #[test]
-fn absurd_counts_and_limits_are_taken_at_their_word() {
+fn extreme_counts_and_limits_never_overflow() {
     for (count, arguments, code, said) in TABLE {
         let faults = Faults::none().on(FaultPage::Any, Always, Fault::Count(count));
         let world = World::generated(Options { faults, ..Options::default() }, 1000);

@@ -1,4 +1,4 @@
-//! Pages that are none, rows that are none, and pages that do not fit together.
+//! Malformed pages and rows, and pages that contradict each other.
 
 use overmind_export::demo::{Fault, FaultAttempt::Always, FaultPage, Faults, Options};
 
@@ -6,7 +6,7 @@ use super::{session, told_on};
 use crate::support::{ID, World};
 
 #[test]
-fn html_instead_of_json_points_to_the_base_url() {
+fn html_instead_of_json_points_to_base_url() {
     insta::assert_snapshot!(told_on(1, Fault::Html, &["export ID -o rows.jsonl --max-retries 0"]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0
     exit 65
@@ -25,7 +25,7 @@ fn html_instead_of_json_points_to_the_base_url() {
 }
 
 #[test]
-fn a_page_that_is_no_page_says_what_it_is() {
+fn malformed_page_error_describes_the_body() {
     let told = |page: u64, body: &str| {
         let fault = Fault::status(200).body(body);
         told_on(page, fault, &["export ID -o rows.jsonl --max-retries 0 -q"])
@@ -77,7 +77,7 @@ fn a_page_that_is_no_page_says_what_it_is() {
 }
 
 #[test]
-fn truncated_json_is_told_with_where_it_breaks_off() {
+fn truncated_json_is_reported_with_its_length() {
     let line = "export ID -o rows.jsonl --max-retries 0 -q";
     insta::assert_snapshot!(told_on(2, Fault::TruncatedJson, &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
@@ -90,7 +90,7 @@ fn truncated_json_is_told_with_where_it_breaks_off() {
 }
 
 #[test]
-fn a_wrong_type_is_told_with_page_row_and_field() {
+fn wrong_type_error_names_page_row_and_field() {
     let told = |fault| told_on(2, fault, &["export ID -o rows.jsonl --max-retries 0 -q"]);
     insta::assert_snapshot!(told(Fault::field(7, "order", "\"7\"")), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
@@ -137,7 +137,7 @@ fn a_wrong_type_is_told_with_page_row_and_field() {
 }
 
 #[test]
-fn a_page_that_is_too_large_says_how_to_make_it_smaller() {
+fn oversized_page_error_suggests_smaller_pages() {
     let line = "export ID -o rows.jsonl --max-page-bytes 1kB -q";
     insta::assert_snapshot!(told_on(99, Fault::Html, &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-page-bytes 1kB -q
@@ -156,7 +156,7 @@ fn a_page_that_is_too_large_says_how_to_make_it_smaller() {
 }
 
 #[test]
-fn data_that_moves_is_told_after_every_sweep() {
+fn dataset_change_is_reported_after_each_pass() {
     insta::assert_snapshot!(told_on(2, Fault::Count(1003), &["export ID -o rows.jsonl --max-passes 2"]), @"
     $ overmind-export export ID -o rows.jsonl --max-passes 2
     exit 65
@@ -192,7 +192,7 @@ fn data_that_moves_is_told_after_every_sweep() {
 }
 
 #[test]
-fn a_page_that_is_another_one_is_told_by_its_links() {
+fn wrong_page_is_detected_by_its_links() {
     let line = "export ID -o rows.jsonl --max-retries 0 -q";
     insta::assert_snapshot!(told_on(3, Fault::SwapPage(2), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
@@ -211,8 +211,8 @@ fn a_page_that_is_another_one_is_told_by_its_links() {
 }
 
 #[test]
-fn a_server_that_ignores_page_is_found_out_on_page_2() {
-    // A server that counts its pages by cursors: its links have no page number.
+fn ignored_page_parameter_is_detected_on_page_2() {
+    // The server paginates with cursors, so its links contain no page number.
     let cursor = Fault::Next("http://api.example.test/?cursor=cD0yMDI2".to_owned());
     let faults = Faults::none().on(FaultPage::Any, Always, Fault::RepeatPage(1));
     let faults = faults.on(FaultPage::Any, Always, cursor);
@@ -225,14 +225,14 @@ fn a_server_that_ignores_page_is_found_out_on_page_2() {
       cause: it has the same rows as page 1
       hint: the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: report this to its operator
     ");
-    // Page 2, and what was in flight beside it, once.
+    // The run stops at page 2. It sends no further requests besides those in flight, and no retries.
     let requests = world.server.stats().requests;
     assert!((2..=16).contains(&requests), "{requests}");
     assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]
-fn an_ordering_that_is_not_applied_ends_the_run_at_once() {
+fn ignored_ordering_ends_the_run_at_once() {
     let options = Options { ignore_ordering: true, ..Options::default() };
     let rows = [2, 1].map(|order| format!(r#"{{"id":"{ID}","order":{order}}}"#));
     let world = World::with_rows(options, rows.to_vec());

@@ -1,4 +1,4 @@
-//! A run that is told to stop: how it ends, and what it says about continuing.
+//! Runs that receive SIGINT or SIGTERM: the exit code, and the hint about resuming.
 
 use std::{
     process::{Command, Stdio},
@@ -12,13 +12,13 @@ use crate::support::{ID, World};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An API on which page 8 never comes.
+/// A world whose API never answers requests for page 8.
 fn world() -> World {
     let faults = Faults::none().on(8, Always, Fault::Delay(2 * PATIENCE));
     World::generated(Options { faults, ..Options::default() }, 1000)
 }
 
-/// What an export says that gets this signal while it waits for page 8.
+/// The output of an export that receives this signal while it waits for page 8.
 fn stopped(world: &World, signal: &str, arguments: &str) -> String {
     let mut command = world.command();
     command.args(["export", &ID.to_string(), "--concurrency", "1"]).args(arguments.split(' '));
@@ -30,7 +30,7 @@ fn stopped(world: &World, signal: &str, arguments: &str) -> String {
 }
 
 #[test]
-fn an_interrupted_file_starts_over_and_leaves_nothing() {
+fn interrupted_file_export_leaves_nothing() {
     let world = world();
     insta::assert_snapshot!(stopped(&world, "-INT", "-o rows.jsonl"), @"
     exit 130
@@ -41,7 +41,7 @@ fn an_interrupted_file_starts_over_and_leaves_nothing() {
 }
 
 #[test]
-fn a_terminated_directory_without_a_finished_part_leaves_nothing() {
+fn terminated_run_without_parts_leaves_nothing() {
     let world = world();
     insta::assert_snapshot!(stopped(&world, "-TERM", "-o parts/"), @"
     exit 143
@@ -52,7 +52,7 @@ fn a_terminated_directory_without_a_finished_part_leaves_nothing() {
 }
 
 #[test]
-fn a_terminated_directory_with_finished_parts_is_continued() {
+fn terminated_run_with_parts_is_resumed() {
     let world = world();
     let arguments = "-o parts/ --rows-per-file 100";
     insta::assert_snapshot!(stopped(&world, "-TERM", arguments), @"
@@ -68,7 +68,7 @@ fn a_terminated_directory_with_finished_parts_is_continued() {
 }
 
 #[test]
-fn interrupted_standard_output_is_not_complete() {
+fn interrupted_standard_output_is_incomplete() {
     insta::assert_snapshot!(stopped(&world(), "-INT", "-o -"), @"
     exit 130
     error: interrupted by SIGINT

@@ -1,4 +1,4 @@
-//! What can be known before the first page is known then.
+//! Problems with the output that are found before the first page.
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn a_name_too_long_for_its_derived_names_is_refused() {
+fn name_too_long_for_derived_names_is_refused() {
     let world = world();
     for (length, more) in [(233, Some("--manifest")), (246, Some("--manifest")), (247, None)] {
         let name = format!("{}.parquet", "x".repeat(length - 8));
@@ -29,7 +29,8 @@ fn a_name_too_long_for_its_derived_names_is_refused() {
 }
 
 #[test]
-fn a_probe_leaves_nothing_behind() {
+fn rehearsal_leaves_nothing_behind() {
+    // Page 1 is not found, so the run ends after the rehearsal.
     let world = world();
     world.server.set_faults(Faults::none().on(1, FaultAttempt::Always, Fault::status(404)));
     for output in ["rows", "rows.parquet"] {
@@ -42,14 +43,14 @@ fn a_probe_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_dry_run_writes_nothing() {
+fn dry_run_writes_nothing() {
     let world = world();
     fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
     world.export(&["-o", "rows", "--dry-run"]).ok();
 }
 
 #[test]
-fn ids_that_cannot_be_kept_end_the_run_at_once() {
+fn unwritable_temp_dir_ends_the_run_early() {
     let world = World::generated(Options::default(), 300_000);
     fs::write(world.path("file"), "").unwrap();
     let ran = world.export(&["-o", "rows", "--temp-dir", "file/deeper"]);
@@ -64,7 +65,7 @@ fn ids_that_cannot_be_kept_end_the_run_at_once() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn too_few_inodes_are_known_before_the_first_page() {
+fn too_few_inodes_are_found_before_page_1() {
     let world = world();
     fs::create_dir(world.path("disk")).unwrap();
     let mount = "mount -t tmpfs -o nr_inodes=2 none disk";
@@ -79,7 +80,7 @@ fn too_few_inodes_are_known_before_the_first_page() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn little_space_is_a_warning() {
+fn low_disk_space_causes_a_warning() {
     let world = World::generated(Options::default(), 30_000);
     fs::create_dir(world.path("disk")).unwrap();
     let mount = "mount -t tmpfs -o size=1m none disk";
@@ -91,7 +92,7 @@ fn little_space_is_a_warning() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_is_mounted_is_refused() {
+fn mounted_file_is_refused() {
     let world = world();
     for name in ["rows.parquet", "elsewhere"] {
         fs::write(world.path(name), "mine").unwrap();
@@ -108,8 +109,8 @@ fn a_file_that_is_mounted_is_refused() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_export_in_a_lower_layer_is_replaced() {
-    // As in a container whose image holds an export.
+fn export_in_an_overlay_lower_layer_is_replaced() {
+    // As in a container whose image contains an export.
     let world = world();
     for name in ["lower", "upper", "work", "merged"] {
         fs::create_dir(world.path(name)).unwrap();
@@ -119,11 +120,11 @@ fn an_export_in_a_lower_layer_is_replaced() {
         "mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work none merged";
     let Some(ran) = with_mount(&world, mount, "-o merged/rows --overwrite") else { return };
     if ran.stderr.contains("mount:") {
-        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        eprintln!("SKIPPED: this system cannot mount an overlay: {}", ran.stderr);
         return;
     }
     if ran.code != Some(0) {
-        // A kernel that cannot rename a folder of a lower layer: everything is there to finish by hand.
+        // Some kernels cannot rename a folder of a lower layer. Then the user can finish by hand.
         assert_eq!(ran.code, Some(74), "{ran:?}");
         assert!(
             ran.stderr.contains("the export is complete in merged/.rows.partial/data"),
@@ -133,7 +134,7 @@ fn an_export_in_a_lower_layer_is_replaced() {
 }
 
 #[test]
-fn a_file_of_another_user_in_a_shared_folder_is_refused() {
+fn other_users_file_in_shared_folder_is_refused() {
     let world = world();
     let shared = shared(&world, 0o1777);
     for name in ["rows.parquet", ".left.parquet.partial"] {
@@ -163,7 +164,7 @@ fn a_file_of_another_user_in_a_shared_folder_is_refused() {
 }
 
 #[test]
-fn a_failed_publication_says_where_the_rows_are() {
+fn failed_publication_says_where_the_rows_are() {
     let late = Fault::Delay(Duration::from_secs(1));
     for (output, words) in [
         (
@@ -189,7 +190,7 @@ fn a_failed_publication_says_where_the_rows_are() {
         );
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(74), told.as_str()));
 
-        // By hand, as the hint says.
+        // Finish by hand, as the hint describes.
         let staged =
             if output == "shared/rows" { ".rows.partial/data" } else { ".rows.parquet.partial" };
         fs::rename(shared.join(staged), world.path(output)).unwrap();
