@@ -16,8 +16,7 @@ use arrow_array::RecordBatch;
 use divan::{Bencher, counter::BytesCount};
 use futures::{StreamExt, TryStreamExt, stream};
 use overmind_export::{
-    Client, Column, Encoding, Page, Query, Result, Sink, StreamOptions, Written, demo, schema,
-    write_pages,
+    Client, Column, Encoding, Page, Result, Sink, StreamOptions, Written, demo, schema, write_pages,
 };
 use parquet::{arrow::ArrowWriter, basic::ZstdLevel, file::properties::WriterProperties};
 use tokio::runtime::Runtime;
@@ -232,7 +231,7 @@ fn paginate(bencher: Bencher, (latency, concurrency): (u64, &str)) {
             .build()
             .expect("a client");
         let options = StreamOptions { page_size: 25, ..StreamOptions::default() };
-        let pages = client.pages(id, Query::default(), options);
+        let pages = client.dataset(id).options(options).pages();
         let rows = pages.try_fold(0, async |rows, page| Ok(rows + page.len()));
         assert_eq!(runtime.block_on(rows).expect("rows"), 1_000);
     });

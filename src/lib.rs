@@ -40,7 +40,7 @@
 //! let server = demo::Server::start(demo::Options::default(), vec![dataset]).await?;
 //!
 //! let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
-//! let mut rows = client.datapoints(id, Query::default(), StreamOptions::default());
+//! let mut rows = client.dataset(id).datapoints();
 //! let mut personas = 0;
 //! while let Some(row) = rows.try_next().await? {
 //!     personas += usize::from(row.persona.is_some());
@@ -126,7 +126,7 @@ pub use diff::{
 pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, write_pages};
 pub use location::{Location, StorageOptions, Target};
-pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
+pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
 pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool};
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};

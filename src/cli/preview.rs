@@ -82,7 +82,7 @@ impl PreviewArgs {
         let all = self.columns.is_empty();
         let columns = if all { Column::ALL.to_vec() } else { self.columns.clone() };
         let sink = json_lines(schema(&columns))?;
-        let pages = client.pages(dataset, query, options(self.rows));
+        let pages = client.dataset(dataset).query(query).options(options(self.rows)).pages();
         write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
     }
 
@@ -218,7 +218,7 @@ async fn table(
     rows: u32,
     columns: &[Column],
 ) -> Result<Lines> {
-    let mut pages = client.pages(dataset, query, options(rows));
+    let mut pages = client.dataset(dataset).query(query).options(options(rows)).pages();
     let mut cells: Vec<Vec<Option<String>>> = Vec::new();
     let mut count = 0;
     while let Some(page) = pages.try_next().await? {

@@ -56,7 +56,7 @@ use crate::{
 ///
 /// let client = Client::from_env()?;
 /// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
-/// let mut rows = client.datapoints(dataset, Query::default(), StreamOptions::default());
+/// let mut rows = client.dataset(dataset).datapoints();
 /// while let Some(row) = rows.try_next().await? {
 ///     println!("{} {:?}", row.id, row.input);
 /// }

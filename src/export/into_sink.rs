@@ -30,7 +30,7 @@ use crate::{
 /// use overmind_export::{Client, Column, Encoding, Format, Query, StreamOptions, schema, write_pages};
 ///
 /// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
-/// let pages = Client::from_env()?.pages(dataset, Query::default(), StreamOptions::default());
+/// let pages = Client::from_env()?.dataset(dataset).pages();
 /// let encoding = Encoding::from(Format::JsonLines);
 /// let sink = encoding.sink(schema(&Column::ALL), Box::new(std::io::sink()), 1)?;
 /// let written = write_pages(pages, &Column::ALL, sink).await?;

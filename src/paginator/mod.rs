@@ -17,6 +17,7 @@ mod ahead;
 mod driver;
 mod kept;
 mod options;
+mod reader;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -32,8 +33,11 @@ use uuid::Uuid;
 
 use self::driver::Driver;
 pub(crate) use self::options::check_sizes;
-pub use self::options::{PageRange, StreamOptions};
 pub(crate) use self::{ahead::First, driver::Begin, kept::KeptPages, options::Ids};
+pub use self::{
+    options::{PageRange, StreamOptions},
+    reader::DatasetReader,
+};
 use crate::{
     client::{Client, Datapoint, Page, Query},
     error::Result,
@@ -41,55 +45,7 @@ use crate::{
 };
 
 impl Client {
-    /// Returns the rows of a dataset, in the API's order.
-    ///
-    /// Pages are prefetched concurrently, within the bounds of `options`. The first error ends the
-    /// stream. Dropping the stream cancels the requests in flight.
-    ///
-    /// A stream that ends without an error has delivered every row once. To prove this, the ids are
-    /// counted in memory, which takes 16 bytes a row plus 1 MiB.
-    ///
-    /// Must be polled within a tokio runtime.
-    ///
-    /// # Errors
-    /// The stream ends with the first of these errors:
-    /// - [`Error::Invalid`](crate::Error::Invalid): a filter or an option is not valid; nothing was sent.
-    /// - [`Error::Api`](crate::Error::Api): the API's answer is final. The dataset does not exist, the key is
-    ///   refused, a filter is not valid, or a page is gone.
-    /// - [`Error::Unavailable`](crate::Error::Unavailable),
-    ///   [`Error::ComeBackLater`](crate::Error::ComeBackLater),
-    ///   [`Error::Certificate`](crate::Error::Certificate): the API gave no usable answer within the
-    ///   retry time limit.
-    /// - [`Error::Page`](crate::Error::Page): an answer is not a page.
-    /// - [`Error::Incomplete`](crate::Error::Incomplete),
-    ///   [`Error::OutOfOrder`](crate::Error::OutOfOrder): the pages do not contain every row once, or
-    ///   the rows are not in the requested order.
-    /// - [`Error::Io`](crate::Error::Io): ids that do not fit in memory could not be spilled to disk. Only
-    ///   exports spill ids.
-    /// - [`Error::Internal`](crate::Error::Internal): a bug.
-    pub fn datapoints(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Datapoints {
-        let mut pages = self.pages(dataset, query, options);
-        Datapoints(Box::pin(try_stream! {
-            while let Some(page) = pages.next().await.transpose()? {
-                for datapoint in page.datapoints() {
-                    yield datapoint;
-                }
-            }
-        }))
-    }
-
-    /// Returns the complete pages of a dataset, in order. Otherwise the same as
-    /// [`datapoints`](Self::datapoints).
-    ///
-    /// A page counts against the prefetch bound until it is dropped.
-    ///
-    /// # Errors
-    /// The same as [`datapoints`](Self::datapoints).
-    pub fn pages(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Pages {
-        Pages::new(Driver::new(self.clone(), dataset, query, options, Begin::default()))
-    }
-
-    /// Like [`pages`](Self::pages), but uses the pages and parts in `begin` instead of fetching them.
+    /// Like [`DatasetReader::pages`], but uses the pages and parts in `begin` instead of fetching them.
     pub(crate) fn pages_after(
         &self,
         begin: Begin,
@@ -120,11 +76,11 @@ impl Pages {
     }
 }
 
-/// The stream that [`Client::datapoints`] returns.
+/// The stream that [`DatasetReader::datapoints`] returns.
 #[must_use = "streams do nothing unless polled"]
 pub struct Datapoints(BoxStream<'static, Result<Datapoint>>);
 
-/// The stream that [`Client::pages`] returns.
+/// The stream that [`DatasetReader::pages`] returns.
 #[must_use = "streams do nothing unless polled"]
 pub struct Pages(BoxStream<'static, Result<Page>>);
 

@@ -77,7 +77,7 @@ impl Api {
     fn pages(&self, concurrency: impl ToString, options: StreamOptions) -> Pages {
         let concurrency = concurrency.to_string().parse().unwrap();
         let client = Client::scripted(self.clone(), Throttle::new(concurrency, None));
-        client.pages(Uuid::nil(), Query::default(), options)
+        client.dataset(Uuid::nil()).options(options).pages()
     }
 
     fn requests(&self) -> usize {

@@ -8,8 +8,8 @@ use std::{
 
 use futures::{TryStreamExt, stream};
 use overmind_export::{
-    Batches, Client, Column, Compression, Encoding, Error, Format, Output, Page, Query, Result,
-    Sink, StreamOptions, Written,
+    Batches, Client, Column, Compression, Encoding, Error, Format, Output, Page, Result, Sink,
+    Written,
     arrow_array::{
         Array, ArrayRef, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
         types::Int32Type,
@@ -342,7 +342,7 @@ impl Sink for Failing {
 
 fn pages(world: &World, runtime: &Runtime) -> Vec<Page> {
     let client = Client::builder().base_url(world.server.url()).api_key(KEY).build().unwrap();
-    let pages = client.pages(ID, Query::default(), StreamOptions::default());
+    let pages = client.dataset(ID).pages();
     runtime.block_on(pages.try_collect()).unwrap()
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use futures::TryStreamExt;
 use overmind_export::{
-    Client, Export, ExportOptions, ExportPlan, Query, StreamOptions,
+    Client, Export, ExportOptions, ExportPlan, StreamOptions,
     demo::{Fault, FaultAttempt, Faults, Options},
 };
 use serde_json::Value;
@@ -392,7 +392,7 @@ fn a_body_without_a_byte_for_the_idle_time_is_asked_for_again() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pages = runtime.block_on(async {
         let options = StreamOptions { page_size: 25, ..StreamOptions::default() };
-        client.pages(ID, Query::default(), options).try_collect::<Vec<_>>().await.unwrap()
+        client.dataset(ID).options(options).pages().try_collect::<Vec<_>>().await.unwrap()
     });
     assert_eq!(pages.len(), 10);
     assert_eq!(client.meter().retries(), 1);

@@ -52,8 +52,9 @@ fn options(subcommand: &str) -> Vec<String> {
 
 /// Whether a text names this option, and not only a longer one that begins with it.
 fn names(text: &str, option: &str) -> bool {
-    let after = text.split(&format!("--{option}")).skip(1);
-    after.into_iter().any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+    let named = format!("--{option}");
+    let mut after = text.split(&named).skip(1);
+    after.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
 }
 
 #[test]

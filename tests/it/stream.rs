@@ -107,7 +107,7 @@ proptest! {
             ..StreamOptions::default()
         };
         Runtime::new().unwrap().block_on(async {
-            let mut pages = client.pages(ID, Query::default(), stream);
+            let mut pages = client.dataset(ID).options(stream).pages();
             let (mut taken, mut rows) = (0, Vec::new());
             while let Some(page) = pages.next().await.transpose().unwrap() {
                 taken += 1;
@@ -136,8 +136,8 @@ async fn as_many_requests_are_in_flight_as_may_be_and_no_more_for_all_clones_tog
     let options = Options { latency, ..Options::default() };
     let (server, client) = serve(options, plain(60), "6");
     let one = StreamOptions { page_size: 1, ..StreamOptions::default() };
-    let first = client.datapoints(ID, Query::default(), one.clone());
-    let second = client.clone().datapoints(ID, Query::default(), one);
+    let first = client.dataset(ID).options(one.clone()).datapoints();
+    let second = client.clone().dataset(ID).options(one).datapoints();
     let (first, second) =
         futures::join!(first.try_collect::<Vec<_>>(), second.try_collect::<Vec<_>>());
     assert_eq!(numbers(&first.unwrap()), (0..60).collect::<Vec<_>>());
@@ -151,7 +151,7 @@ async fn pages_that_are_larger_than_the_bound_pass_one_after_the_other() {
         |number| format!(r#"{{"id":"{}","input":"{}"}}"#, rows::id(number), "x".repeat(100_000));
     let (server, client) = serve(Options::default(), (0..6).map(row).collect(), "16");
     let options = StreamOptions { page_size: 1, prefetch_bytes: 1, ..StreamOptions::default() };
-    let rows = client.datapoints(ID, Query::default(), options);
+    let rows = client.dataset(ID).options(options).datapoints();
     assert_eq!(rows.try_collect::<Vec<_>>().await.unwrap().len(), 6);
     assert_eq!(server.stats().max_in_flight, 1);
 }
@@ -166,7 +166,7 @@ async fn pages_of_any_size_pass_when_the_bound_is_smaller_than_those_in_flight()
     let (server, client) = serve(Options::default(), (0..40).map(row).collect(), "16");
     let options =
         StreamOptions { page_size: 1, prefetch_bytes: 100_000, ..StreamOptions::default() };
-    let mut pages = client.pages(ID, Query::default(), options);
+    let mut pages = client.dataset(ID).options(options).pages();
     let mut rows = Vec::new();
     while let Some(page) = pages.next().await.transpose().unwrap() {
         rows.extend(page.datapoints().map(|row| row.id));
@@ -195,7 +195,7 @@ async fn one_error_ends_the_stream_and_nothing_comes_after_it() {
         let options = Options { faults, ..Options::default() };
         let (server, client) = serve(options, plain(100), "8");
         let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
-        let mut rows = client.datapoints(ID, Query::default(), options);
+        let mut rows = client.dataset(ID).options(options).datapoints();
         let (mut seen, mut error) = (Vec::new(), None);
         while let Some(row) = rows.next().await {
             assert!(error.is_none(), "{fault:?}: something came after the error");
@@ -219,7 +219,7 @@ async fn one_error_ends_the_stream_and_nothing_comes_after_it() {
 async fn dropping_the_stream_cancels_the_requests_in_flight() {
     let (server, client) = serve(delayed(2..=99, LONG), plain(100), "5");
     let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
-    let mut rows = client.datapoints(ID, Query::default(), options);
+    let mut rows = client.dataset(ID).options(options).datapoints();
     assert_eq!(rows.next().await.unwrap().unwrap().order, Some(0));
     assert!(server.wait_until(LONG, |stats| stats.in_flight == 5));
     drop(rows);
@@ -227,7 +227,7 @@ async fn dropping_the_stream_cancels_the_requests_in_flight() {
     assert_eq!(server.stats().requests, 6);
     // What was cancelled holds no place: the client goes on.
     server.set_faults(Faults::none());
-    let all = client.datapoints(ID, Query::default(), StreamOptions::default());
+    let all = client.dataset(ID).datapoints();
     assert_eq!(all.try_collect::<Vec<_>>().await.unwrap().len(), 100);
 }
 
@@ -236,7 +236,7 @@ async fn a_server_that_ignores_the_page_size_is_read_as_it_answers() {
     let options = Options { ignore_page_size: true, page_size: 7, ..Options::default() };
     let (server, client) = serve(options, plain(40), "4");
     let options = StreamOptions { page_size: 100, ..StreamOptions::default() };
-    let pages: Vec<_> = client.pages(ID, Query::default(), options).try_collect().await.unwrap();
+    let pages: Vec<_> = client.dataset(ID).options(options).pages().try_collect().await.unwrap();
     let sizes: Vec<_> = pages.iter().map(|page| page.len()).collect();
     assert_eq!(sizes, [7, 7, 7, 7, 7, 5]);
     assert_eq!(server.stats().requests, 6);
@@ -249,7 +249,7 @@ async fn a_limit_and_a_range_of_pages_give_those_rows() {
         let pages: PageRange = pages.parse().unwrap();
         let options = StreamOptions { page_size: 10, pages, limit, ..StreamOptions::default() };
         let rows: Result<Vec<_>> =
-            client.datapoints(ID, Query::default(), options).try_collect().await;
+            client.dataset(ID).options(options).datapoints().try_collect().await;
         rows.map(|rows| numbers(&rows))
     };
     assert_eq!(rows("3-4", None).await.unwrap(), (20..40).collect::<Vec<_>>());
@@ -269,7 +269,7 @@ async fn options_that_make_no_sense_are_refused_before_any_request() {
         (Query::default(), StreamOptions { limit: Some(0), ..default() }),
         (query, default()),
     ] {
-        let mut rows = client.datapoints(ID, query, options);
+        let mut rows = client.dataset(ID).query(query).options(options).datapoints();
         assert_eq!(rows.next().await.unwrap().unwrap_err().exit_code(), 2);
         assert!(rows.next().await.is_none());
     }
@@ -285,7 +285,7 @@ async fn a_datapoint_has_every_value_as_it_was_sent() {
     let (_server, client) = serve(Options::default(), rows::wire(&expected), "4");
     let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
     let rows: Vec<_> =
-        client.datapoints(ID, Query::default(), options).try_collect().await.unwrap();
+        client.dataset(ID).options(options).datapoints().try_collect().await.unwrap();
     assert_eq!(rows.len(), expected.len());
     let json = |value: &Option<Box<RawValue>>| value.as_ref().map(|it| rows::compact(it.get()));
     for (number, (row, expected)) in rows.iter().zip(&expected).enumerate() {
@@ -315,11 +315,7 @@ async fn a_datapoint_serializes_to_what_its_line_of_json_lines_holds() {
     );
     let count = sent.len();
     let (_server, client) = serve(Options::default(), sent, "4");
-    let datapoints: Vec<Datapoint> = client
-        .datapoints(ID, Query::default(), StreamOptions::default())
-        .try_collect()
-        .await
-        .unwrap();
+    let datapoints: Vec<Datapoint> = client.dataset(ID).datapoints().try_collect().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.jsonl");
     let plan = ExportPlan::new(ExportOptions::new(ID, &path)).unwrap();
@@ -338,7 +334,7 @@ fn a_connection_that_has_brought_a_page_is_used_for_the_next_one() {
     let (server, client) = serve(Options::default(), (0..500).map(row).collect(), "1");
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
-    let pages = client.pages(ID, Query::default(), options);
+    let pages = client.dataset(ID).options(options).pages();
     assert_eq!(runtime.block_on(pages.try_collect::<Vec<_>>()).unwrap().len(), 100);
     assert_eq!(server.stats().connections, 1);
 }

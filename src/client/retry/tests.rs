@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     client::{Client, Page, Query, script::*},
-    paginator::StreamOptions,
     throttle::Throttle,
 };
 
@@ -255,7 +254,7 @@ async fn too_long_pause_ends_all_concurrent_runs() {
     // A run that starts during the pause sends no request. The same holds for a stream.
     sleep(10 * minute).await;
     assert_eq!(wait(fetch(&client, 1).await), 3000);
-    let stream = client.pages(Uuid::nil(), Query::default(), StreamOptions::default());
+    let stream = client.dataset(Uuid::nil()).pages();
     assert_eq!(wait(stream.try_collect::<Vec<_>>().await.map(|mut pages| pages.remove(0))), 3000);
     assert_eq!(script.attempts(), 1);
     // The rest of the pause is now short enough to wait for.

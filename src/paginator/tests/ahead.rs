@@ -11,7 +11,7 @@ fn slow(pages: usize) -> Api {
 fn pages(api: &Api, concurrency: &str, rate: Option<Rate>, options: StreamOptions) -> Pages {
     let concurrency: Concurrency = concurrency.parse().unwrap();
     let client = Client::scripted(api.clone(), Throttle::new(concurrency, rate));
-    client.pages(Uuid::nil(), Query::default(), options)
+    client.dataset(Uuid::nil()).options(options).pages()
 }
 
 /// Returns the pages requested while the first page was in flight, and the numbers of all pages that came.
