@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn prefetched_pages_are_bounded() {
         assert_eq!(starts(&mut Window::new(5), 0, WAITING_CONSUMER, 40, false), 5);
-        assert_eq!(starts(&mut Window::new(1000), 45, SLOW_CONSUMER, 64, false), 0);
+        assert_eq!(starts(&mut Window::new(1000), 45, SLOW_CONSUMER, 64, false), 3);
     }
 
     #[test]

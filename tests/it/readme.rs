@@ -1,5 +1,7 @@
 //! The README and the guide match the command: options, subcommands, metrics, variables and configuration.
 
+use std::fs;
+
 use overmind_export::Config;
 
 use crate::support::{Ran, command};
@@ -16,12 +18,12 @@ fn guide() -> std::path::PathBuf {
 
 /// The names and the texts of the guide's pages.
 fn pages() -> Vec<(String, String)> {
-    let entries = std::fs::read_dir(guide()).unwrap();
+    let entries = fs::read_dir(guide()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let paths = paths.filter(|path| path.extension().is_some_and(|it| it == "md"));
     let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     let mut pages: Vec<_> =
-        paths.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect();
+        paths.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect();
     pages.sort();
     pages
 }
@@ -169,4 +171,40 @@ fn example_environment_is_read_and_documented() {
     for (name, _) in variables {
         assert!(EXPORTING.contains(&format!("`{name}`")), "{name}");
     }
+}
+
+/// To renew the page: `cargo run -- man --format markdown > src/guide/options.md`.
+#[test]
+fn options_page_is_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = Ran::of(command(folder.path()).args(["man", "--format", "markdown"])).ok();
+    assert!(ran.stdout == include_str!("../../src/guide/options.md"), "renew src/guide/options.md");
+}
+
+#[test]
+fn man_pages_describe_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    Ran::of(command(folder.path()).args(["man", "--dir", "pages"])).ok();
+    let mut names: Vec<_> = fs::read_dir(folder.path().join("pages"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.contains(&"overmind-export.1".to_owned()), "{names:?}");
+    let program = fs::read_to_string(folder.path().join("pages/overmind-export.1")).unwrap();
+    for name in &names {
+        let page = fs::read_to_string(folder.path().join("pages").join(name)).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
+        // The program's page refers to the page of each command.
+        let escaped = name.trim_end_matches(".1").replace('-', "\\-");
+        assert!(program.contains(&escaped), "{name} is not in the program's page");
+    }
+    let export = Ran::of(command(folder.path()).args(["man", "export"])).ok().stdout;
+    assert_eq!(
+        export,
+        fs::read_to_string(folder.path().join("pages/overmind-export-export.1")).unwrap()
+    );
+    let ran = Ran::of(command(folder.path()).args(["man", "exprt"]));
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.starts_with("error: \"exprt\" is not a valid command: use one of export,"));
 }
