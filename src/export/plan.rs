@@ -282,9 +282,7 @@ mod tests {
             |output, change: fn(&mut ExportOptions)| plan(output, change).unwrap_err().to_string();
         assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: the known"));
         assert_eq!(refused("", |_| ()), "\"\" is not a valid output: it is empty");
-        assert!(
-            refused("..", |_| ()).starts_with("\"..\" is not a valid output: name the directory")
-        );
+        assert!(refused("..", |_| ()).starts_with("\"..\" is not a valid output: give the name"));
         assert!(
             refused("a.jsonl", |it| it.page_size = 0).starts_with("\"0\" is not a valid page size")
         );

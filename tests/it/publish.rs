@@ -177,7 +177,11 @@ fn overwriting_a_directory_that_is_no_export_of_ours_changes_nothing() {
     let requests = world.server.stats().requests;
     for (output, words) in table {
         let ran = world.export(&["-o", output, "--overwrite", "--restart"]);
-        assert_eq!(ran.code, Some(if words.starts_with("name") { 2 } else { 73 }), "{ran:?}");
+        assert_eq!(
+            ran.code,
+            Some(if words.starts_with("give the name") { 2 } else { 73 }),
+            "{ran:?}"
+        );
         assert!(ran.stderr.contains(words), "{output}: {}", ran.stderr);
         assert!(tree(world.folder.path()) == before, "{output}: something changed");
     }

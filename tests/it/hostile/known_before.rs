@@ -149,8 +149,8 @@ fn other_users_file_in_shared_folder_is_refused() {
         ),
         (
             "shared/left.parquet",
-            "shared/left.parquet: its staging shared/.left.parquet.partial belongs to another user, of \
-             the number 0",
+            "shared/left.parquet: its staging shared/.left.parquet.partial belongs to another user \
+             (user id 0)",
         ),
     ];
     for (output, words) in table {
