@@ -167,7 +167,7 @@ fn program(world: &World, name: &str, does: &str) {
 }
 
 #[test]
-fn the_list_has_the_next_runs_of_each_job_in_its_time_zone_and_in_utc() {
+fn list_shows_next_runs_in_local_time_and_utc() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "{}timezone = \"America/New_York\"\njitter = \"10m\"\n[[job]]\nname = \"by-hand\"\n\
@@ -208,7 +208,7 @@ fn the_list_has_the_next_runs_of_each_job_in_its_time_zone_and_in_utc() {
 }
 
 #[test]
-fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
+fn invalid_schedules_are_refused_before_the_start() {
     let world = World::generated(Options::default(), 1);
     fs::write(
         world.path("snapshots.toml"),
@@ -273,7 +273,7 @@ fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
+fn missed_run_is_repeated_once_and_reported() {
     let keys = "on_result = [\"./tell\", \"$HOME\"]\n";
     let world = overdue(Options::default(), ROWS, keys);
     program(&world, "tell", "cat > told.json; { echo \"$1\"; env; } > seen; echo a word; exit 3");
@@ -322,7 +322,7 @@ fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
 }
 
 #[test]
-fn only_metrics_and_health_are_served_and_only_to_be_read() {
+fn only_metrics_and_health_are_served_read_only() {
     let world = World::generated(Options::default(), 1);
     fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
     let service = Service::start(&world, &[]);
@@ -343,7 +343,7 @@ fn only_metrics_and_health_are_served_and_only_to_be_read() {
 }
 
 #[test]
-fn a_failed_run_is_logged_with_its_hint_and_the_schedule_goes_on() {
+fn failed_run_is_logged_and_the_schedule_continues() {
     let faults = Faults::none().on(1, FaultAttempt::Always, Fault::status(503));
     let world = overdue(Options { faults, ..Options::default() }, ROWS, "");
     let service = Service::start(&world, &["--max-retries", "0"]);
@@ -356,7 +356,7 @@ fn a_failed_run_is_logged_with_its_hint_and_the_schedule_goes_on() {
 }
 
 #[test]
-fn sigterm_interrupts_the_run_and_the_next_start_continues_it() {
+fn next_start_resumes_a_run_stopped_by_sigterm() {
     let options = Options { latency: Duration::from_millis(30), ..Options::default() };
     let keys = "page_size = 25\nrows_per_file = 50\n";
     let world = overdue(options, 4000, keys);
@@ -383,7 +383,7 @@ fn sigterm_interrupts_the_run_and_the_next_start_continues_it() {
 }
 
 #[test]
-fn a_first_run_that_was_interrupted_is_continued_by_the_next_start() {
+fn next_start_resumes_an_interrupted_first_run() {
     let world = overdue(Options::default(), ROWS, "");
     let path = world.path("snapshots/nightly/_history.jsonl");
     let mut run = history(&world).remove(0);
@@ -396,7 +396,7 @@ fn a_first_run_that_was_interrupted_is_continued_by_the_next_start() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_what_runs() {
+fn second_signal_does_not_wait_for_active_runs() {
     let world = overdue(Options::default(), 10, "on_result = [\"./hang\"]\n");
     program(&world, "hang", "echo hanging; exec sleep 300");
     let service = Service::start(&world, &[]);
@@ -410,7 +410,7 @@ fn a_second_signal_does_not_wait_for_what_runs() {
 }
 
 #[test]
-fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
+fn sighup_applies_only_a_valid_configuration() {
     let world = World::generated(Options::default(), 1);
     let good = configuration("");
     fs::write(world.path("snapshots.toml"), &good).unwrap();

@@ -46,7 +46,7 @@ fn sighup_does_not_wait_for_a_fifo() {
 }
 
 #[test]
-fn a_first_start_reads_fifos_and_can_be_stopped() {
+fn start_reads_fifos_and_can_be_stopped() {
     let world = World::generated(Options::default(), 1);
     for name in ["snapshots.toml", "key"] {
         fifo(&world.path(name));
@@ -68,7 +68,7 @@ fn a_first_start_reads_fifos_and_can_be_stopped() {
 }
 
 #[test]
-fn idle_connections_do_not_keep_scrapers_out() {
+fn idle_connections_do_not_block_scrapers() {
     let world = World::generated(Options::default(), 1);
     fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
     let service = Service::start(&world, &[]);
@@ -91,7 +91,7 @@ fn idle_connections_do_not_keep_scrapers_out() {
 }
 
 #[test]
-fn a_stop_kills_what_on_result_started() {
+fn stop_kills_processes_started_by_on_result() {
     let world = overdue(Options::default(), 10, "on_result = [\"./hang\"]\n");
     fifo(&world.path("fifo"));
     program(

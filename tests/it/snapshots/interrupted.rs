@@ -67,7 +67,7 @@ pub(super) fn end_with(signal: &str, run: std::process::Child) -> Ran {
 }
 
 #[test]
-fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
+fn killed_snapshot_resumes_under_its_own_stamp() {
     let (nightly, stamp) = killed(stuck(""));
     let ran = nightly.run(&["snapshots", "--json"]).ok();
     let listed: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -95,7 +95,7 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
 }
 
 #[test]
-fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
+fn unusable_interrupted_run_is_dropped() {
     type Change<'a> = (&'a str, fn(&Nightly));
     let table: [Change<'_>; 4] = [
         ("another plan", |it| {
@@ -128,7 +128,7 @@ fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
 }
 
 #[test]
-fn what_was_interrupted_is_dropped_once_the_data_turns_out_to_be_unchanged() {
+fn unchanged_data_drops_the_interrupted_run() {
     let nightly = Nightly::one(100, "");
     nightly.at("2026-11-23T02:00:00Z");
     let partial = nightly.job("nightly").join(".snapshot=20261124T020000Z.partial");
@@ -140,7 +140,7 @@ fn what_was_interrupted_is_dropped_once_the_data_turns_out_to_be_unchanged() {
 }
 
 #[test]
-fn a_signal_ends_every_job_with_its_code_and_the_next_run_continues() {
+fn signal_ends_all_jobs_and_the_next_run_resumes() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let more = format!("[[job]]\nname = \"other\"\ndataset = \"{ID}\"\n{LINES}\n");
         let nightly = stuck(&more);
@@ -180,7 +180,7 @@ fn stopped_when(nightly: &Nightly, holds: impl Fn() -> bool) -> Vec<JobResult> {
 const ATTEMPTS: u32 = 25;
 
 #[test]
-fn a_stop_between_two_datasets_is_no_success() {
+fn stop_between_two_datasets_is_not_a_success() {
     let jobs = "[[job]]\nname = \"all\"\nselect = \"all\"\n";
     let nightly = Nightly::new((1..=8).map(|it| version(it, it as u64)).collect(), jobs);
     nightly.at("2026-10-23T02:00:00Z");
@@ -202,7 +202,7 @@ fn a_stop_between_two_datasets_is_no_success() {
 }
 
 #[test]
-fn retention_removes_nothing_more_once_it_is_told_to_stop() {
+fn retention_ends_at_a_stop_request() {
     let nightly = Nightly::one(10, "# keep = { last = 1 }");
     for rows in 1..9 {
         nightly.world.server.replace(vec![Dataset::generated(rows, 7).with_id(ID)]);
@@ -232,7 +232,7 @@ fn retention_removes_nothing_more_once_it_is_told_to_stop() {
 }
 
 #[test]
-fn a_job_that_is_stuck_keeps_no_other_from_its_turn() {
+fn stuck_job_does_not_block_other_jobs() {
     let job = |number| {
         let id = version_id(number);
         format!("[[job]]\nname = \"job-{number}\"\ndataset = \"{id}\"\n{LINES}\n")

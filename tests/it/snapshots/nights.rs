@@ -216,7 +216,7 @@ impl Model {
 }
 
 #[test]
-fn after_thirty_nights_what_should_be_there_is_there_and_whole() {
+fn thirty_nights_match_the_model() {
     let nightly = Nightly::with(Options::default(), Vec::new(), JOBS);
     let (mut support, mut triage) =
         (Model::new(&nightly, "support"), Model::new(&nightly, "triage"));
@@ -298,7 +298,7 @@ fn kill(nightly: &Nightly, job: &mut Model, night: usize) {
     nightly.world.server.set_faults(Faults::none().on(10, FaultAttempt::Always, late));
     let mut command = Command::new(env::current_exe().unwrap());
     command
-        .args(["--exact", "snapshots::nights::a_night_in_a_process_of_its_own", "--ignored"])
+        .args(["--exact", "snapshots::nights::one_night", "--ignored"])
         .env("NIGHT_FILE", nightly.world.path("snapshots.toml"))
         .env("NIGHT_API", nightly.world.server.url())
         .env("NIGHT_JOB", job.name)
@@ -323,7 +323,7 @@ fn kill(nightly: &Nightly, job: &mut Model, night: usize) {
 
 #[test]
 #[ignore = "a process that another test starts in order to kill it"]
-fn a_night_in_a_process_of_its_own() {
+fn one_night() {
     let text = |name| env::var(name).ok();
     let Some(file) = text("NIGHT_FILE") else { return };
     let config = Config::read(file.as_ref()).unwrap();

@@ -29,7 +29,7 @@ fn five(keep: &str) -> Nightly {
 }
 
 #[test]
-fn a_dry_run_says_what_goes_and_why_the_others_stay_and_removes_nothing() {
+fn dry_run_explains_each_verdict_and_removes_none() {
     let nightly = five("keep = { last = 1, daily = 2, monthly = 2 }");
     let before = nightly.names("nightly");
     let job = nightly.job("nightly");
@@ -57,7 +57,7 @@ fn a_dry_run_says_what_goes_and_why_the_others_stay_and_removes_nothing() {
 }
 
 #[test]
-fn a_run_that_went_well_removes_what_no_count_keeps() {
+fn successful_run_removes_expired_snapshots() {
     let nightly = five("keep = { last = 1, daily = 2 }");
     let results = nightly.at("2026-11-03T07:00:00Z");
     let gone = ["20261030T060000Z", "20261031T060000Z", "20261101T070000Z", "20261101T170000Z"];
@@ -68,7 +68,7 @@ fn a_run_that_went_well_removes_what_no_count_keeps() {
 }
 
 #[test]
-fn a_run_that_found_nothing_new_removes_too() {
+fn unchanged_run_removes_expired_snapshots() {
     let nightly = five("keep = { last = 2 }");
     let path = nightly.world.path("snapshots.toml");
     let text = fs::read_to_string(&path).unwrap().replace("\"never\"", "\"content\"");
@@ -78,7 +78,7 @@ fn a_run_that_found_nothing_new_removes_too() {
 }
 
 #[test]
-fn a_run_that_failed_removes_nothing() {
+fn failed_run_removes_nothing() {
     let nightly = five("keep = { last = 1 }");
     nightly.world.server.set_faults(Faults::none().on(
         FaultPage::Any,
@@ -91,7 +91,7 @@ fn a_run_that_failed_removes_nothing() {
 }
 
 #[test]
-fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
+fn only_snapshots_of_the_job_are_removed() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     let of = |stamp: &str| job.join(format!("snapshot={stamp}"));
@@ -143,7 +143,7 @@ fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
 }
 
 #[test]
-fn a_removal_that_was_killed_is_finished_by_the_next_run_and_was_never_seen() {
+fn next_run_finishes_a_killed_removal() {
     let nightly = five("");
     let job = nightly.job("nightly");
     let aside = job.join(".snapshot=20261030T060000Z.removed");
@@ -157,7 +157,7 @@ fn a_removal_that_was_killed_is_finished_by_the_next_run_and_was_never_seen() {
 }
 
 #[test]
-fn desktop_files_go_with_their_snapshot() {
+fn desktop_files_are_removed_with_their_snapshot() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     for name in [".DS_Store", "Thumbs.db", "desktop.ini"] {
@@ -171,7 +171,7 @@ fn desktop_files_go_with_their_snapshot() {
 
 #[cfg(unix)]
 #[test]
-fn what_only_has_the_name_of_a_part_stays() {
+fn foreign_entries_with_expected_names_stay() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     let part = |stamp: &str| job.join(format!("snapshot={stamp}/part-00000.parquet"));
@@ -213,7 +213,7 @@ fn what_only_has_the_name_of_a_part_stays() {
 
 #[cfg(unix)]
 #[test]
-fn a_removal_that_was_killed_takes_only_ours() {
+fn finishing_a_removal_keeps_foreign_entries() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     let aside = job.join(".snapshot=20261030T060000Z.removed");
@@ -284,7 +284,7 @@ fn planted_control_files_are_refused() {
 
 #[cfg(unix)]
 #[test]
-fn what_another_user_owns_is_refused() {
+fn entries_of_another_user_are_refused() {
     let nightly = Nightly::one(10, NEVER);
     let job = nightly.job("nightly");
     assert_eq!(nightly.at("2026-10-30T06:00:00Z")[0].exit_code, 0);

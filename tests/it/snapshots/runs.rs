@@ -13,7 +13,7 @@ use super::{AGENT, Nightly, result, version, version_id};
 use crate::support::{ID, KEY, Ran, entries};
 
 #[test]
-fn a_snapshot_is_an_export_that_the_link_points_at_and_the_history_tells() {
+fn snapshot_is_an_export_with_link_and_history() {
     let nightly = Nightly::one(250, "columns = [\"id\", \"input\"]\nrows_per_file = 100");
     let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
     assert_eq!((told.rows, told.exit_code), (250, 0));
@@ -52,7 +52,7 @@ fn a_snapshot_is_an_export_that_the_link_points_at_and_the_history_tells() {
 }
 
 #[test]
-fn a_dataset_whose_entry_in_the_list_is_the_same_is_not_downloaded_again() {
+fn same_metadata_is_not_downloaded_again() {
     let nightly = Nightly::one(250, "");
     nightly.at("2026-11-23T02:00:00Z");
     let before = nightly.datapoints();
@@ -72,7 +72,7 @@ fn a_dataset_whose_entry_in_the_list_is_the_same_is_not_downloaded_again() {
 }
 
 #[test]
-fn whatever_the_list_says_otherwise_or_the_file_asks_otherwise_is_stored() {
+fn changed_data_options_or_files_are_stored_anew() {
     let dataset = || Dataset::generated(250, 7).with_id(ID);
     type Change<'a> = (&'a str, Box<dyn Fn(&Nightly)>);
     let file = |from: &'static str, to: &'static str| {
@@ -113,7 +113,7 @@ fn whatever_the_list_says_otherwise_or_the_file_asks_otherwise_is_stored() {
 }
 
 #[test]
-fn by_content_the_rows_are_downloaded_and_stored_only_if_they_are_others() {
+fn unchanged_content_is_downloaded_but_not_stored() {
     let nightly = Nightly::one(250, "unchanged = \"content\"");
     nightly.at("2026-11-23T02:00:00Z");
     let before = nightly.datapoints();
@@ -135,7 +135,7 @@ fn by_content_the_rows_are_downloaded_and_stored_only_if_they_are_others() {
 }
 
 #[test]
-fn with_never_each_run_stores_and_stamps_of_one_second_do_not_collide() {
+fn stamps_in_the_same_second_do_not_collide() {
     let nightly = Nightly::one(10, "unchanged = \"never\"");
     for _ in 0..3 {
         nightly.at("2026-11-23T02:00:00.9Z");
@@ -148,7 +148,7 @@ fn with_never_each_run_stores_and_stamps_of_one_second_do_not_collide() {
 }
 
 #[test]
-fn one_stamp_of_a_clock_that_was_wrong_does_not_make_retention_remove_the_others() {
+fn stamp_in_the_future_fails_the_run() {
     let nightly = Nightly::one(10, "unchanged = \"never\"\nkeep = { last = 2 }");
     nightly.at("2026-11-22T02:00:00Z");
     nightly.at("2036-11-23T02:00:00Z");
@@ -166,7 +166,7 @@ fn one_stamp_of_a_clock_that_was_wrong_does_not_make_retention_remove_the_others
 }
 
 #[test]
-fn latest_is_the_highest_version_and_then_the_newest_of_those_whose_name_matches() {
+fn latest_is_the_highest_version_then_the_newest() {
     let jobs = format!(
         "[[job]]\nname = \"any\"\nagent = \"{AGENT}\"\n\
          [[job]]\nname = \"chat\"\nagent = \"{AGENT}\"\ndataset_name = \"support-*\"\n\
@@ -195,7 +195,7 @@ fn latest_is_the_highest_version_and_then_the_newest_of_those_whose_name_matches
 }
 
 #[test]
-fn all_takes_each_dataset_into_a_folder_of_its_own() {
+fn all_gives_each_dataset_its_own_folder() {
     let jobs = format!(
         "[[job]]\nname = \"all\"\nselect = \"all\"\nagent = \"{AGENT}\"\nkeep = {{ last = 1 }}\n"
     );
@@ -229,7 +229,7 @@ fn all_takes_each_dataset_into_a_folder_of_its_own() {
 }
 
 #[test]
-fn of_all_datasets_one_that_fails_stops_no_other_and_keeps_retention_away() {
+fn failed_dataset_stops_only_retention() {
     let jobs =
         "[[job]]\nname = \"all\"\nselect = \"all\"\nunchanged = \"never\"\nkeep = { last = 1 }\n";
     let nightly = Nightly::new(vec![version(1, 10), version(2, 20)], jobs);
@@ -246,7 +246,7 @@ fn of_all_datasets_one_that_fails_stops_no_other_and_keeps_retention_away() {
 }
 
 #[test]
-fn a_job_that_fails_stops_no_other_and_the_first_in_the_file_gives_the_exit_code() {
+fn failed_job_does_not_stop_the_others() {
     let jobs = format!(
         "[[job]]\nname = \"gone\"\ndataset = \"{}\"\n\
          [[job]]\nname = \"good\"\ndataset = \"{ID}\"\n\
@@ -274,7 +274,7 @@ fn a_job_that_fails_stops_no_other_and_the_first_in_the_file_gives_the_exit_code
 }
 
 #[test]
-fn a_job_that_fails_fails_the_command_whoever_reads_its_summary() {
+fn closed_pipe_does_not_hide_a_failed_job() {
     let id = version_id(99);
     let nightly =
         Nightly::new(Vec::new(), &format!("[[job]]\nname = \"gone\"\ndataset = \"{id}\"\n"));
@@ -286,7 +286,7 @@ fn a_job_that_fails_fails_the_command_whoever_reads_its_summary() {
 }
 
 #[test]
-fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
+fn unwritable_history_does_not_hide_the_failure() {
     // What is in its place before a run refuses that; this comes while the API takes its time.
     let options = Options { latency: std::time::Duration::from_millis(500), ..Options::default() };
     let jobs = "[[job]]\nname = \"nightly\"\nselect = \"latest\"\n";
@@ -313,7 +313,7 @@ fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
 }
 
 #[test]
-fn jobs_side_by_side_share_one_limit_of_requests() {
+fn concurrent_jobs_share_the_request_slots() {
     let jobs: String = (1..=6)
         .map(|number| {
             format!("[[job]]\nname = \"job-{number}\"\ndataset = \"{}\"\n", version_id(number))
@@ -330,7 +330,7 @@ fn jobs_side_by_side_share_one_limit_of_requests() {
 }
 
 #[test]
-fn a_last_line_of_the_history_that_was_torn_is_repaired() {
+fn torn_last_history_line_is_repaired() {
     let nightly = Nightly::one(10, "");
     nightly.at("2026-11-23T02:00:00Z");
     let path = nightly.job("nightly").join("_history.jsonl");
@@ -346,7 +346,7 @@ fn a_last_line_of_the_history_that_was_torn_is_repaired() {
 }
 
 #[test]
-fn what_stood_in_the_way_of_the_link_after_publication_is_made_up_for() {
+fn next_run_repairs_the_latest_link() {
     let nightly = Nightly::one(10, "unchanged = \"never\"");
     nightly.at("2026-11-23T02:00:00Z");
     let job = nightly.job("nightly");
@@ -368,7 +368,7 @@ fn what_stood_in_the_way_of_the_link_after_publication_is_made_up_for() {
 }
 
 #[test]
-fn the_key_of_the_file_is_used_unless_the_environment_or_a_flag_has_one() {
+fn environment_and_flag_override_the_files_key() {
     let nightly = Nightly::one(10, "");
     let text = fs::read_to_string(nightly.world.path("snapshots.toml")).unwrap();
     fs::create_dir_all(nightly.world.path("etc")).unwrap();
@@ -398,7 +398,7 @@ fn the_key_of_the_file_is_used_unless_the_environment_or_a_flag_has_one() {
 }
 
 #[test]
-fn the_users_own_file_is_found_and_one_in_the_current_directory_is_not() {
+fn only_the_users_configuration_is_found() {
     let nightly = Nightly::one(10, "");
     let ran = Ran::of(nightly.world.command().arg("snapshot"));
     assert_eq!(ran.code, Some(78), "{ran:?}");
@@ -419,7 +419,7 @@ fn the_users_own_file_is_found_and_one_in_the_current_directory_is_not() {
 }
 
 #[test]
-fn the_connection_of_the_file_is_every_commands_and_flags_win() {
+fn flags_override_the_files_connection() {
     let options = Options { latency: std::time::Duration::from_millis(5), ..Options::default() };
     let datasets = vec![Dataset::generated(3000, 7).with_id(ID)];
     let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
