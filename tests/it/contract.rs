@@ -400,7 +400,7 @@ fn files_of_write_pages_are_read_like_exports() {
         assert!(preview.status.success(), "{}", String::from_utf8_lossy(&preview.stderr));
         let found = verify(&path.into()).unwrap();
         assert_eq!((found.problems, found.rows), (vec![], 9_000), "{name}");
-        // The file belongs to no export, but the sink wrote a checksum. JSON Lines have no checksum to compare with.
+        // The file belongs to no export, but the sink wrote a checksum. Only JSON Lines files have no checksum.
         let lines = name.contains(".jsonl");
         assert_eq!((found.unchecked.is_some(), found.checked.is_empty()), (lines, lines), "{name}");
     }

@@ -61,7 +61,8 @@ fn foreign_schemas_get_a_clear_answer() {
     let facts = metadata.unwrap().into_iter().find(|pair| pair.key == "overmind_export").unwrap();
     let mut random = fastrand::Rng::with_seed(9);
     let names = ["id", "order", "input", "tags", "persona", "other", "\u{202e}name"];
-    // The first two were found by hand: an id of type Int64 in a file with our metadata, and invalid JSON in `input`.
+    // The first two cases were found by hand: an id of type Int64 in a file with our metadata, and an
+    // `input` that is not JSON.
     let mut files = vec![(vec![("id", 3)], true), (vec![("id", 9), ("input", 0)], false)];
     for _ in 0..40 {
         let some: Vec<_> = names.iter().filter(|_| random.bool()).copied().collect();

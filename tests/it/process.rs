@@ -49,8 +49,8 @@ fn faults() -> Option<&'static Path> {
     built.as_ref().map(|(_, library)| library.as_path())
 }
 
-/// Runs the command with this fault. A command that hangs is killed after 60 seconds. `None` if this system cannot
-/// load the library.
+/// Runs the command with this fault. A command that hangs is killed after 60 seconds. `None` if this
+/// system cannot compile or load the library.
 fn faulty(world: &World, fault: &[(&str, &str)], arguments: &[&str]) -> Option<Ran> {
     let library = faults()?;
     let plain = world.command();

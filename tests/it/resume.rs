@@ -375,8 +375,8 @@ fn changed_rows_with_the_same_count_start_over() {
 
 #[test]
 fn row_removed_from_the_kept_pages_starts_over() {
-    // The rows are on page 1, on a page in between and on the last kept page. A new row at the end keeps the count,
-    // and no id occurs twice.
+    // The rows are on page 1, on a page in between and on the last kept page. A new row at the end keeps
+    // the count, and no id occurs twice.
     for (removed, page) in [(3, 1), (310, 24), (599, 24)] {
         let moved = |number: u64| {
             let rows = Dataset::generated(ROWS + 1, 7);
@@ -435,8 +435,8 @@ fn ordering_is_checked_across_the_resume_point() {
 
 #[test]
 fn failed_publication_is_completed_by_the_next_run() {
-    // A directory that appears at the target makes the publication fail. In the second case, a limit cuts the last
-    // page.
+    // A directory that appears at the target makes the publication fail. In the second case, a limit cuts
+    // the last page.
     for (limit, last) in [(None, 20), (Some("--limit=130"), 6)] {
         let late = Fault::Delay(Duration::from_secs(1));
         let faults = Faults::none().on(last, FaultAttempt::First(1), late);

@@ -163,8 +163,8 @@ async fn pages_above_the_byte_limit_come_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_any_size_pass_a_small_byte_limit() {
-    // The limit is smaller than the pages in flight, so bodies wait on their connections until the budget has room.
-    // The estimate from small pages is too low for the large pages.
+    // The limit is smaller than the pages in flight, so bodies wait on their connections until the budget
+    // has room. The size estimate from small pages is too low for the large pages.
     let row = |number: u64| {
         let bytes = if number.is_multiple_of(3) { 10 } else { 300_000 };
         format!(r#"{{"id":"{}","input":"{}"}}"#, rows::id(number), "x".repeat(bytes))

@@ -72,6 +72,7 @@ impl World {
     }
 }
 
+/// The sorted names of all entries in a folder, hidden entries included.
 pub(crate) fn entries(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
@@ -106,8 +107,8 @@ impl Ran {
         self
     }
 
-    /// The text for a snapshot test: exit code, standard output and standard error. The API's address and the folder
-    /// are replaced by fixed words.
+    /// The text for a snapshot test: exit code, standard output and standard error. The API's address and
+    /// the folder are replaced by fixed words.
     pub(crate) fn told(&self, world: &World) -> String {
         let text = format!("exit {}\n{}{}", self.code.unwrap_or(-1), self.stdout, self.stderr);
         text.replace(&world.server.url(), "http://API")

@@ -26,8 +26,8 @@ fn collect(folder: &Path, prefix: &str, found: &mut Tree) {
     }
 }
 
-/// Reads an export, which is a file or a directory. Removes the fields of the manifest that differ between runs: the
-/// times and the base URL.
+/// Reads an export, which is a file or a directory. Removes the fields of the manifest that differ
+/// between runs: the times and the base URL.
 pub(crate) fn content(path: &Path) -> Tree {
     if !path.is_dir() {
         return Tree::from([(String::new(), Some(fs::read(path).unwrap()))]);

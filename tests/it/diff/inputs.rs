@@ -188,7 +188,7 @@ fn damaged_single_file_is_an_error() {
 
 #[test]
 fn invalid_files_are_refused_by_name() {
-    // These files are not the output of an export, or their names have an unknown extension.
+    // Files with wrong columns or values, a missing file, and a file with an unknown extension.
     let exports = Exports::of(&[r#"{"id":"a","order":1}"#], &[r#"{"id":"a","order":1}"#]);
     let table: [(&str, &[&str]); 6] = [
         ("unknown.jsonl", &[r#"{"id":"a","extra":1}"#]),

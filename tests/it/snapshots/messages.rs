@@ -1,4 +1,4 @@
-//! What a person sees of snapshots, whole.
+//! The complete output of the snapshot commands.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use overmind_export::demo::{Dataset, Fault, FaultAttempt, FaultPage, Faults, Opt
 use super::{AGENT, Nightly, version, version_id};
 use crate::support::{ID, Ran};
 
-/// What was said, without stamps, times, sizes and the order in which jobs end.
+/// The exit code and the output, without stamps and durations.
 fn told(nightly: &Nightly, ran: &Ran) -> String {
     let text = ran.told(&nightly.world);
     let steady = |word: &str| {
@@ -21,7 +21,7 @@ fn told(nightly: &Nightly, ran: &Ran) -> String {
     let line = |line: &str| {
         let words: Vec<String> = line.split(' ').map(steady).collect();
         let line = words.join(" ");
-        // `· 0.1 s ·`
+        // Replaces a duration such as `· 0.1 s ·`.
         match (line.find(" · "), line.find(" s · ")) {
             (Some(from), Some(to)) if from < to => format!("{} · T{}", &line[..from], &line[to..]),
             _ => line,
@@ -32,6 +32,7 @@ fn told(nightly: &Nightly, ran: &Ran) -> String {
 
 #[test]
 fn terminal_output_of_consecutive_nights() {
+    // A first snapshot, an unchanged dataset, then a new snapshot that replaces the first one.
     let nightly = Nightly::one(1234, "keep = { last = 1 }");
     let first = told(&nightly, &nightly.snapshot(&[]));
     let second = told(&nightly, &nightly.snapshot(&[]));

@@ -1,4 +1,4 @@
-//! What retention removes, and what it never touches.
+//! Retention: which snapshots it removes, and which files it never touches.
 
 use std::fs;
 
@@ -10,7 +10,8 @@ use crate::support::World;
 
 const NEVER: &str = "unchanged = \"never\"\ntimezone = \"America/New_York\"\n";
 
-/// Five nights at two in New York, the clocks going back in the middle, and one noon.
+/// Five snapshots: four nights at 02:00 in New York and one noon. The clocks go back in the third night.
+/// Afterwards `keep` is added to the job.
 fn five(keep: &str) -> Nightly {
     let nightly = Nightly::one(10, NEVER);
     for time in [
@@ -95,15 +96,15 @@ fn only_snapshots_of_the_job_are_removed() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     let of = |stamp: &str| job.join(format!("snapshot={stamp}"));
-    // Somebody's own files in a snapshot.
+    // A foreign file in a snapshot.
     fs::write(of("20261030T060000Z").join("notes.txt"), "mine").unwrap();
-    // An export that is none of a job, and one of another.
+    // An export that belongs to no job, and a snapshot of another job.
     let world: &World = &nightly.world;
     world.export(&["-o", &format!("{}/", of("20260101T000000Z").display())]);
     let path = of("20261031T060000Z").join("_manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"nightly\"", "\"other\"")).unwrap();
-    // A snapshot under another stamp, one without its last word, one whose manifest is none.
+    // A snapshot under another stamp, one without _SUCCESS, an invalid manifest, a file and an invalid stamp.
     fs::rename(of("20261101T070000Z"), of("20260201T000000Z")).unwrap();
     fs::remove_file(of("20261101T170000Z").join("_SUCCESS")).unwrap();
     fs::create_dir(of("20260301T000000Z")).unwrap();
@@ -113,7 +114,7 @@ fn only_snapshots_of_the_job_are_removed() {
     let before = nightly.names("nightly");
 
     let results = nightly.at("2026-11-03T07:00:00Z");
-    // The snapshot of the night before is the only one that goes.
+    // Only the snapshot of the previous night is removed.
     assert_eq!(results[0].pruned, ["snapshot=20261102T070000Z"]);
     let mut after: Vec<String> = nightly.names("nightly");
     after.retain(|name| name != "snapshot=20261103T070000Z");
@@ -144,6 +145,7 @@ fn only_snapshots_of_the_job_are_removed() {
 
 #[test]
 fn next_run_finishes_a_killed_removal() {
+    // The list of snapshots does not show a snapshot whose removal has begun.
     let nightly = five("");
     let job = nightly.job("nightly");
     let aside = job.join(".snapshot=20261030T060000Z.removed");
@@ -178,7 +180,8 @@ fn foreign_entries_with_expected_names_stay() {
     let elsewhere = nightly.world.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::write(elsewhere.join("mine"), "mine").unwrap();
-    // A directory, a link, other bytes, a listed name that is none of ours, a linked snapshot.
+    // In place of a part: a directory, a link, other bytes. Also a listed name that is not the name of a
+    // part, and a link in place of a snapshot.
     fs::remove_file(part("20261030T060000Z")).unwrap();
     fs::create_dir(part("20261030T060000Z")).unwrap();
     fs::write(part("20261030T060000Z").join("mine"), "mine").unwrap();
@@ -293,7 +296,7 @@ fn entries_of_another_user_are_refused() {
         let path = job.join(name);
         let uid = |uid| std::os::unix::fs::lchown(path.components().as_path(), Some(uid), None);
         if uid(65534).is_err() {
-            return println!("skipped: only root can give files to others");
+            return println!("skipped: only root can give files to another user");
         }
         let results = nightly.at("2026-10-31T06:00:00Z");
         assert_eq!(results[0].exit_code, 73, "{results:?}");

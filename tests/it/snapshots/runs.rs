@@ -1,4 +1,4 @@
-//! What a run leaves: the layout, the link, the history; and what it does not store twice.
+//! The results of a run: the layout, the link and the history. Unchanged data is not stored again.
 
 use std::{fs, path::Path};
 
@@ -117,7 +117,7 @@ fn unchanged_content_is_downloaded_but_not_stored() {
     let nightly = Nightly::one(250, "unchanged = \"content\"");
     nightly.at("2026-11-23T02:00:00Z");
     let before = nightly.datapoints();
-    // The list would say that everything is new.
+    // The metadata in the list of datasets has changed, but the rows have not.
     let same = Dataset::generated(250, 7).with_id(ID).with_metadata("{\"seen\":2}");
     nightly.world.server.replace(vec![same]);
     let results = nightly.at("2026-11-24T02:00:00Z");
@@ -127,7 +127,7 @@ fn unchanged_content_is_downloaded_but_not_stored() {
     assert_eq!(nightly.names("nightly"), names);
     assert_eq!(nightly.latest("nightly")["as_of"], "2026-11-24T02:00:00Z");
 
-    // As many rows, and others.
+    // The same number of rows, but other rows.
     nightly.world.server.replace(vec![Dataset::generated(250, 8).with_id(ID)]);
     nightly.at("2026-11-25T02:00:00Z");
     assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261125T020000Z"]);
@@ -136,19 +136,21 @@ fn unchanged_content_is_downloaded_but_not_stored() {
 
 #[test]
 fn stamps_in_the_same_second_do_not_collide() {
+    // With `unchanged = "never"`, every run stores a snapshot.
     let nightly = Nightly::one(10, "unchanged = \"never\"");
     for _ in 0..3 {
         nightly.at("2026-11-23T02:00:00.9Z");
     }
     let stamps = ["20261123T020000Z", "20261123T020001Z", "20261123T020002Z"];
     assert_eq!(nightly.stamps("nightly"), stamps);
-    // A clock that was set back does not make the old the newest.
+    // After the clock was set back, a new snapshot still gets the highest stamp.
     nightly.at("2026-11-22T12:00:00Z");
     assert_eq!(nightly.latest("nightly")["snapshot"], "20261123T020003Z");
 }
 
 #[test]
 fn stamp_in_the_future_fails_the_run() {
+    // Otherwise retention would remove the snapshots with correct stamps.
     let nightly = Nightly::one(10, "unchanged = \"never\"\nkeep = { last = 2 }");
     nightly.at("2026-11-22T02:00:00Z");
     nightly.at("2036-11-23T02:00:00Z");
@@ -167,6 +169,7 @@ fn stamp_in_the_future_fails_the_run() {
 
 #[test]
 fn latest_is_the_highest_version_then_the_newest() {
+    // Only datasets that match the job's filters count.
     let jobs = format!(
         "[[job]]\nname = \"any\"\nagent = \"{AGENT}\"\n\
          [[job]]\nname = \"chat\"\nagent = \"{AGENT}\"\ndataset_name = \"support-*\"\n\
@@ -187,7 +190,7 @@ fn latest_is_the_highest_version_then_the_newest() {
     let results = nightly.at("2026-11-23T02:00:00Z");
     let taken: Vec<_> = results.iter().map(|it| (it.rows, it.snapshots[0].version)).collect();
     assert_eq!(taken, [(50, Some(5)), (40, Some(4)), (20, Some(2))]);
-    // A new version comes.
+    // A new version appears.
     nightly.world.server.replace(vec![version(6, 60)]);
     let results = nightly.at("2026-11-24T02:00:00Z");
     let taken: Vec<_> = results.iter().map(|it| (it.rows, it.exit_code)).collect();
@@ -209,10 +212,10 @@ fn all_gives_each_dataset_its_own_folder() {
     assert_eq!(entries(&one), ["_latest", "_latest.json", "snapshot=20261123T020000Z"]);
     assert!(verify(&one.join("_latest").as_path().into()).unwrap().is_ok());
 
-    // A killed run was removing a snapshot of one that is not taken any more.
+    // A killed run had begun to remove a snapshot of a dataset that no longer exists.
     let removed = nightly.job("all").join(folder(1)).join(".snapshot=20261120T020000Z.removed");
     fs::create_dir(&removed).unwrap();
-    // One is new, one has changed, one is gone: what there is of it stays.
+    // One dataset is new, one has changed, one is gone. The snapshots of the last one stay.
     nightly.world.server.replace(vec![
         version(2, 20),
         version(3, 30).with_metadata("{\"reviewed\":true}"),
@@ -230,6 +233,7 @@ fn all_gives_each_dataset_its_own_folder() {
 
 #[test]
 fn failed_dataset_stops_only_retention() {
+    // The other datasets of the job are stored.
     let jobs =
         "[[job]]\nname = \"all\"\nselect = \"all\"\nunchanged = \"never\"\nkeep = { last = 1 }\n";
     let nightly = Nightly::new(vec![version(1, 10), version(2, 20)], jobs);
@@ -247,6 +251,7 @@ fn failed_dataset_stops_only_retention() {
 
 #[test]
 fn failed_job_does_not_stop_the_others() {
+    // The exit code is that of the first failed job in the file.
     let jobs = format!(
         "[[job]]\nname = \"gone\"\ndataset = \"{}\"\n\
          [[job]]\nname = \"good\"\ndataset = \"{ID}\"\n\
@@ -287,7 +292,8 @@ fn closed_pipe_does_not_hide_a_failed_job() {
 
 #[test]
 fn unwritable_history_does_not_hide_the_failure() {
-    // What is in its place before a run refuses that; this comes while the API takes its time.
+    // A directory in place of the history makes a run fail at its start. So this one appears during the run,
+    // while the API is slow.
     let options = Options { latency: std::time::Duration::from_millis(500), ..Options::default() };
     let jobs = "[[job]]\nname = \"nightly\"\nselect = \"latest\"\n";
     let dataset = Dataset::generated(10, 7).with_id(ID);
@@ -306,7 +312,7 @@ fn unwritable_history_does_not_hide_the_failure() {
             code
         })
     };
-    // Before it exports it looks at the folder again, and refuses it.
+    // The run checks the folder again before it exports, and fails.
     assert_eq!(run("2026-11-23T02:00:00Z"), 73);
     nightly.world.server.replace(Vec::new());
     assert_eq!(run("2026-11-24T02:00:00Z"), 66);
@@ -325,7 +331,7 @@ fn concurrent_jobs_share_the_request_slots() {
     nightly.snapshot(&["--concurrency", "3", "--jobs", "6"]).ok();
     let stats = nightly.world.server.stats();
     assert_eq!((stats.max_in_flight, stats.requests), (3, 6 * 21));
-    // Each tells its own requests.
+    // Each job counts only its own requests.
     assert_eq!(nightly.history("job-1")[0]["requests"], 21);
 }
 
@@ -352,11 +358,11 @@ fn next_run_repairs_the_latest_link() {
     let job = nightly.job("nightly");
     let (link, json) = (job.join("_latest"), fs::read(job.join("_latest.json")).unwrap());
     nightly.at("2026-11-24T02:00:00Z");
-    // As after a kill between the two.
+    // The state after a kill between publishing the snapshot and updating the link.
     fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink("snapshot=20261123T020000Z", &link).unwrap();
     fs::write(job.join("_latest.json"), json).unwrap();
-    // Even a run that fails sets it right.
+    // Even a run that fails repairs the link.
     let faults = Faults::none().on(FaultPage::Any, FaultAttempt::Always, Fault::status(403));
     nightly.world.server.set_faults(faults);
     let results = nightly.at("2026-11-25T02:00:00Z");
@@ -390,15 +396,16 @@ fn environment_and_flag_override_the_files_key() {
     assert_eq!(seen(None, &[]), "of-the-file");
     assert_eq!(seen(Some(KEY), &[]), KEY);
     assert_eq!(seen(Some(KEY), &["--api-key-file", "flag.key"]), "of-the-flag");
-    // What the environment has makes the file's key needless.
+    // With a key in the environment, the file's key is not needed.
     fs::remove_file(nightly.world.path("etc/a.key")).unwrap();
     assert_eq!(seen(Some(KEY), &[]), KEY);
-    // The root of a relative path is beside the file.
+    // A relative root is resolved from the folder of the configuration file.
     assert!(nightly.world.path("etc/snaps/nightly/_latest.json").exists());
 }
 
 #[test]
 fn only_the_users_configuration_is_found() {
+    // A file in the current directory is not used.
     let nightly = Nightly::one(10, "");
     let ran = Ran::of(nightly.world.command().arg("snapshot"));
     assert_eq!(ran.code, Some(78), "{ran:?}");
@@ -409,7 +416,7 @@ fn only_the_users_configuration_is_found() {
     let ran = Ran::of(nightly.world.command().args(["snapshot", "--json"]).env("HOME", &home)).ok();
     assert_eq!(result(&ran)["status"], "stored");
     assert!(home.join(".config/overmind-export/snaps/nightly/_latest").exists());
-    // A relative one is to be ignored.
+    // A relative XDG_CONFIG_HOME is ignored.
     let mut command = nightly.world.command();
     command.arg("snapshot").env("HOME", &home).env("XDG_CONFIG_HOME", "home/.config");
     Ran::of(&mut command).ok();
@@ -420,6 +427,7 @@ fn only_the_users_configuration_is_found() {
 
 #[test]
 fn flags_override_the_files_connection() {
+    // Every command uses the connection settings of the configuration file.
     let options = Options { latency: std::time::Duration::from_millis(5), ..Options::default() };
     let datasets = vec![Dataset::generated(3000, 7).with_id(ID)];
     let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
