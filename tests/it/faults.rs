@@ -280,6 +280,7 @@ fn in_an_hour(_: u64) -> Fault {
 
 #[test]
 fn transient_faults_are_retried_or_fail_cleanly() {
+    // Each fault costs a retry or another pass, or ends the run without an output.
     run_table("once", ONCE, FaultAttempt::First(1));
 }
 

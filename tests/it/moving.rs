@@ -1,5 +1,5 @@
-//! Datasets that change during the export and servers that ignore an ordering. The export is proven complete or
-//! fails.
+//! Datasets that change during the export, and servers that ignore an ordering. Each export is proven
+//! complete or fails.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ fn rows(order: impl Fn(u64) -> Option<u64>) -> Vec<String> {
 
 #[test]
 fn change_in_the_first_pass_exports_the_new_version() {
-    // The first pass sees the change; the second pass finds a stable dataset. The delay of page 6 leaves time to
-    // replace the dataset before the later pages are read.
+    // The first pass sees the change; the second pass finds a stable dataset. The delay of page 6 leaves
+    // time to replace the dataset before the later pages are read.
     let slow = Fault::Delay(Duration::from_secs(1));
     let world = World::generated(faults(6, FaultAttempt::First(1), slow), 230);
     let arguments = ["-o", "rows", "--rows-per-file", "50", "--page-size", "25"];

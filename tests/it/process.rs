@@ -1,5 +1,5 @@
-//! Faults of the machine: resource limits, a wrong clock, a panic. Each gives a clear message, and none hangs or
-//! publishes an incomplete export.
+//! Faults of the machine: resource limits, a wrong clock, a panic. Each gives a clear message. No command
+//! hangs or publishes an incomplete export.
 
 use std::{
     fs,
@@ -170,7 +170,7 @@ fn clock_before_1970_does_not_panic() {
          schedule = \"0 2 * * *\"\n"
     );
     fs::write(world.path("snapshots.toml"), text).unwrap();
-    // 1963.
+    // The clock shows the year 1963.
     let fault = [("FAULT_CLOCK", "2000000000")];
     for arguments in [
         "export ID -o parts/",

@@ -237,13 +237,13 @@ fn interrupted_file_export_keeps_the_old_target() {
     let faults =
         Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
-    fs::write(world.path("rows.parquet"), "what was there before").unwrap();
+    fs::write(world.path("rows.parquet"), "the old content").unwrap();
     let run = world.start(&arguments);
     assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
     assert_eq!(world.entries(), [".rows.parquet.partial", "rows.parquet"]);
     assert_eq!(end_with("TERM", run).code, Some(143));
     assert_eq!(world.entries(), ["rows.parquet"]);
-    assert_eq!(world.read("rows.parquet"), b"what was there before");
+    assert_eq!(world.read("rows.parquet"), b"the old content");
 
     // A killed run cannot clean up: one hidden file stays, and the next run replaces it.
     let mut run = world.start(&arguments);
@@ -251,7 +251,7 @@ fn interrupted_file_export_keeps_the_old_target() {
     run.kill().unwrap();
     run.wait().unwrap();
     assert_eq!(world.entries(), [".rows.parquet.partial", "rows.parquet"]);
-    assert_eq!(world.read("rows.parquet"), b"what was there before");
+    assert_eq!(world.read("rows.parquet"), b"the old content");
     world.server.set_faults(Faults::none());
     world.export(&arguments).ok();
     assert_eq!(world.entries(), ["rows.parquet"]);
