@@ -1,5 +1,4 @@
-//! Files of others, and files that others made to do harm, where an export is expected: each command ends
-//! with a clear answer.
+//! Foreign and malicious files in place of an export: each command ends with a clear answer.
 
 use std::{fs, fs::File, path::Path, sync::Arc};
 
@@ -21,7 +20,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Ran {
     Ran::of(command(folder).args(arguments))
 }
 
-/// Three values of a type of one's own choice; the texts are no JSON.
+/// A column of three values. `kind` selects the type; most texts are not JSON.
 fn column(kind: usize) -> ArrayRef {
     let texts = [Some("a"), None, Some("\u{1b}[2J")];
     match kind {
@@ -62,7 +61,8 @@ fn foreign_schemas_get_a_clear_answer() {
     let facts = metadata.unwrap().into_iter().find(|pair| pair.key == "overmind_export").unwrap();
     let mut random = fastrand::Rng::with_seed(9);
     let names = ["id", "order", "input", "tags", "persona", "other", "\u{202e}name"];
-    // First those that were found by hand: an id of another type, in a file with our metadata.
+    // The first two cases were found by hand: an id of type Int64 in a file with our metadata, and an
+    // `input` that is not JSON.
     let mut files = vec![(vec![("id", 3)], true), (vec![("id", 9), ("input", 0)], false)];
     for _ in 0..40 {
         let some: Vec<_> = names.iter().filter(|_| random.bool()).copied().collect();
@@ -113,7 +113,7 @@ fn foreign_schemas_get_a_clear_answer() {
 }
 
 #[test]
-fn what_is_no_export_is_not_called_damaged() {
+fn unrelated_files_are_not_called_damaged() {
     let world = World::generated(Options::default(), 3);
     let folder = world.folder.path();
     world.export(&["-o", "rows.jsonl"]).ok();
@@ -138,7 +138,7 @@ fn what_is_no_export_is_not_called_damaged() {
 
 #[cfg(unix)]
 #[test]
-fn special_files_are_named_and_not_waited_for() {
+fn special_files_are_named_without_waiting() {
     let world = World::generated(Options::default(), 900);
     let folder = world.folder.path();
     let fifo = |path: &str| {
@@ -175,7 +175,7 @@ fn special_files_are_named_and_not_waited_for() {
 }
 
 #[test]
-fn names_and_manifests_forge_no_lines() {
+fn names_and_manifests_cannot_forge_output_lines() {
     let world = World::generated(Options::default(), 3);
     world.export(&["-o", "out/"]).ok();
     fs::write(world.path("out/\u{1b}[2J\nout: ok, 3 rows"), "").unwrap();
