@@ -367,8 +367,8 @@ fn sigterm_interrupts_the_run_and_the_next_start_continues_it() {
     assert_eq!(ran.code, Some(143), "{ran:?}");
     assert!(ran.stderr.contains("interrupted: the next run resumes it"), "{}", ran.stderr);
     assert!(ran.stderr.ends_with(
-        "error: interrupted by SIGTERM\n  hint: start it again: it continues what was interrupted \
-         and makes up for what was missed\n"
+        "error: interrupted by SIGTERM\n  hint: start it again: it resumes interrupted runs and makes \
+         up for missed runs\n"
     ));
     assert_eq!(snapshots(&world), Vec::<PathBuf>::new());
 
@@ -430,7 +430,7 @@ fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
         service.signal("HUP");
         let log = service.says(why);
         assert!(
-            log.contains("the configuration file is wrong: going on with the old one"),
+            log.contains("cannot use the configuration file: the old configuration stays in use"),
             "{log}"
         );
         let metrics = service.scrape("overmind_export_reload_successful 0");

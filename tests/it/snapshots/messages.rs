@@ -42,7 +42,7 @@ fn a_night_and_the_next_one_as_a_terminal_shows_them() {
     nightly: 1,234 rows (328.01 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
-    nightly: unchanged, by its metadata: 1,234 rows (328.01 KiB)
+    nightly: unchanged, same metadata: 1,234 rows (328.01 KiB)
       snapshot=STAMP
     exit 0
     nightly: 1,300 rows (345.11 KiB) · T s · complete: every row once
@@ -275,6 +275,6 @@ fn a_list_of_datasets_that_is_slow_does_not_hold_up_a_signal() {
     exit 143
     error: all: interrupted by SIGTERM
     error: interrupted by SIGTERM
-      hint: run the same command again to continue where it stopped
+      hint: run the same command again to resume where it stopped
     ");
 }
