@@ -52,7 +52,7 @@ pub(super) struct DiffArgs {
     /// Number of added, of removed and of changed rows to print as examples
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::whole::<u64>)]
     show: u64,
-    /// Print the counts as one JSON object instead
+    /// Print the counts as one JSON object instead of text
     #[arg(long)]
     json: bool,
     /// Write each difference as a row to a file or object (.parquet, .arrow, .jsonl, .jsonl.gz,

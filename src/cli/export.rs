@@ -67,7 +67,7 @@ pub(super) struct ExportArgs {
     /// Export only the first N rows
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     limit: Option<u64>,
-    /// Read the whole dataset at most N times; each time that it changed, the export reads it again
+    /// Read the whole dataset at most N times: it is read again if it changed during the export
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 3, help_heading = "Rows")]
     max_passes: u32,
     /// Former form of --max-passes: the number of passes after the first

@@ -31,11 +31,11 @@ pub(crate) struct Global {
     /// Allow plain http to another machine. The API key then crosses the network unencrypted
     #[arg(long, global = true)]
     allow_http: bool,
-    /// Requests in flight at the same time: auto adapts to the API; a number is fixed, even before the
-    /// number of pages is known [default: auto]
+    /// Requests in flight at the same time: auto adapts to the API; a number applies from the start,
+    /// before the number of pages is known [default: auto]
     #[arg(long, global = true, value_name = "auto|1..64", value_parser = values::concurrency)]
     concurrency: Option<Concurrency>,
-    /// Start at most this many requests, such as 20/s or 600/min [default: as many as the API allows]
+    /// Maximum rate of requests, such as 20/s or 600/min [default: as many as the API allows]
     #[arg(long, global = true, value_name = "RATE", value_parser = values::rate)]
     rate_limit: Option<Rate>,
     /// Time limit for one request, body included [default: 60s]

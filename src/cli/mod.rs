@@ -56,10 +56,10 @@ Environment:
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
   AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
-Exit codes: 0 done · 1 diff found differences · 2 wrong usage · 65 wrong, damaged or incomplete data ·
-  66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be
-  created · 74 I/O error · 75 another run writes the output · 77 no API key, or the API refused it ·
-  78 configuration error · 130, 143 interrupted";
+Exit codes: 0 done · 1 diff found differences · 2 usage error · 65 wrong, damaged or incomplete
+  data · 66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or
+  cannot be created · 74 I/O error · 75 another run writes the output · 77 no API key, or the API
+  refused it · 78 configuration error · 130, 143 interrupted";
 
 /// Export Overmind Lab datasets to Parquet, Arrow IPC or JSON Lines, with every row exactly once.
 ///
@@ -137,8 +137,8 @@ fn run(arguments: Arguments) -> Result<u8> {
 /// Number of files that a command needs open at the same time with one request in flight. A runtime has 6, an
 /// output (with its folder, lock, journal and ids) has 5, and a connection has 1. The rest is reserve.
 const FILES: usize = 16;
-/// Idle time after which the runtime ends a thread of its pool: practically never. If the system refuses to start
-/// another thread, work can then wait for an existing one.
+/// Idle time after which the runtime ends a thread of its pool: one year, which in practice means never. If the
+/// system refuses to start another thread, work then waits for an existing one.
 const KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Runs a future to its end. Does not wait for blocking tasks that still run then.
@@ -182,7 +182,7 @@ fn print(lines: &Lines) -> Result<()> {
     print_raw(&lines.text())
 }
 
-/// Writes text for programs, such as scripts and JSON, to standard output without escaping.
+/// Writes text to standard output without changes, for example a script or JSON. The caller escapes the text.
 fn print_raw(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

@@ -20,7 +20,7 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Time between two progress lines if standard error is not a terminal.
 const LINE: Duration = Duration::from_secs(5);
 
-/// Standard error: what it may show, and its progress bars. Text is printed around the bars.
+/// Standard error, with its display settings and its progress bars. It hides the bars while it prints text.
 #[derive(Debug, Clone)]
 pub(super) struct Screen {
     shown: bool,

@@ -8,8 +8,8 @@ use super::global::Global;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Storage {
-    /// Setting of the object store, such as region=eu-north-1; repeatable. Other processes can see
-    /// arguments: put secrets into environment variables instead
+    /// Setting of the object store, such as region=eu-north-1 or endpoint=http://127.0.0.1:9000;
+    /// repeatable. Other processes can see it: put secrets into environment variables
     // Not parsed by clap, because clap would print a value that it cannot parse.
     #[arg(
         long,
