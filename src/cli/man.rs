@@ -1,4 +1,4 @@
-//! `man`: man pages, and the page of every option in the guide.
+//! `man`: prints man pages, and the guide's page of every command and option.
 
 use std::{fs, path::PathBuf};
 
@@ -13,10 +13,10 @@ const PROGRAM: &str = "overmind-export";
 /// Print a man page, or write all of them to a directory
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// The command to describe [default: the program itself]
+    /// Command to describe [default: the program itself]
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     command: Option<String>,
-    /// Write one page for the program and one for each command to this directory
+    /// Write the pages of the program and of each command to this directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Print every command and option on one Markdown page instead
@@ -65,7 +65,7 @@ impl ManArgs {
     }
 }
 
-/// The pages of the program and of its commands, each with its name.
+/// Returns the name and the page of the program and of each command.
 fn pages(program: &Command) -> Result<Vec<(String, Vec<u8>)>> {
     let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
     let named = commands.map(|command| (format!("{PROGRAM}-{}", command.get_name()), command));
@@ -74,7 +74,7 @@ fn pages(program: &Command) -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 fn page(command: &Command, name: String) -> Result<Vec<u8>> {
-    // A command's own page is found by `man overmind-export-export`, as git's are.
+    // The page of a command has a name such as `overmind-export-export`, as the pages of git do.
     let command = command.clone().name(name);
     let mut page = Vec::new();
     Man::new(command).render(&mut page).map_err(Error::io("write", "a man page"))?;

@@ -1,4 +1,4 @@
-//! `verify`: is an export still what it was when it was written?
+//! `verify`: checks whether an export has changed since it was written.
 
 use crate::{Check, Error, Result, Verification, verify_with};
 use clap::Args;
@@ -6,13 +6,13 @@ use indicatif::HumanCount;
 
 use super::{bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage};
 
-/// Check that exports are still what they were when they were written; without the API
+/// Check that exports are complete and have not changed since they were written, without the API
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Directories of parts, or single files; paths, or URLs such as s3://bucket/prefix/
+    /// Directories of parts or single files: paths, or URLs such as s3://bucket/prefix/
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
-    /// Print one JSON object a path instead of lines
+    /// Print one JSON object per path instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -25,11 +25,11 @@ impl VerifyArgs {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
         let (mut damaged, mut unchecked, mut unread) = (0, 0, None);
         let locations = self.paths.iter().map(|path| self.storage.location(path, global));
-        // What is typed wrong is told before anything is read.
+        // Parse all locations first, so that a wrong argument is reported before anything is read.
         for location in locations.collect::<Result<Vec<_>>>()? {
             let found = match verify_with(&location, &self.bound.options(&[])) {
                 Ok(found) => found,
-                // The first is the one to end with; none keeps the others from being checked.
+                // The command ends with the first error. It still checks the other paths.
                 Err(error) if unread.is_none() => {
                     unread = Some(error);
                     continue;
@@ -54,7 +54,7 @@ impl VerifyArgs {
                 None => Ok(()),
             };
         }
-        // That data is damaged is worse than not to know.
+        // Damaged data is more serious than a path that could not be read, so it decides the exit code.
         if let Some(error) = unread {
             screen.complain(&Lines::report(&error));
         }
@@ -74,7 +74,7 @@ impl VerifyArgs {
     }
 }
 
-/// What was held against what.
+/// Describes the checks that were made.
 fn covered(found: &Verification) -> String {
     let how = [(Check::Sha256, "SHA-256"), (Check::Xxh3, "XXH3")];
     let how = how.into_iter().filter(|(check, _)| found.checked.contains(check));

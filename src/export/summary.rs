@@ -108,7 +108,7 @@ impl Error {
         match self {
             Self::Interrupted { signal, number, .. } => {
                 let hint = match target {
-                    _ if kept > 0 => "run the same command again to continue where it stopped",
+                    _ if kept > 0 => "run the same command again to resume where it stopped",
                     Target::Stdout => "the output is not complete: run the same command again",
                     Target::File(_) => {
                         "nothing was written: run the same command again, or export to a directory \

@@ -108,7 +108,7 @@ fn foreign_schemas_get_a_clear_answer() {
     ");
     insta::assert_snapshot!(told(&["preview", "--json", "1.parquet"]), @"
     exit 65
-    error: 1.parquet: row 1: its input is not JSON, as it is in an export
+    error: 1.parquet: row 1: its input is not JSON, which an export requires
     ");
 }
 

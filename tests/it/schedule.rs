@@ -370,8 +370,8 @@ fn next_start_resumes_a_run_stopped_by_sigterm() {
     assert_eq!(ran.code, Some(143), "{ran:?}");
     assert!(ran.stderr.contains("interrupted: the next run resumes it"), "{}", ran.stderr);
     assert!(ran.stderr.ends_with(
-        "error: interrupted by SIGTERM\n  hint: start it again: it continues what was interrupted \
-         and makes up for what was missed\n"
+        "error: interrupted by SIGTERM\n  hint: start it again: it resumes interrupted runs and makes \
+         up for missed runs\n"
     ));
     assert_eq!(snapshots(&world), Vec::<PathBuf>::new());
 
@@ -433,7 +433,7 @@ fn sighup_applies_only_a_valid_configuration() {
         service.signal("HUP");
         let log = service.says(why);
         assert!(
-            log.contains("the configuration file is wrong: going on with the old one"),
+            log.contains("cannot use the configuration file: the old configuration stays in use"),
             "{log}"
         );
         let metrics = service.scrape("overmind_export_reload_successful 0");

@@ -176,8 +176,8 @@ fn new_ids_give_a_hint_to_compare_by_another_key() {
     exit 1
     old.jsonl → new.jsonl, by id
     2 added · 2 removed · 0 changed · 0 unchanged
-    note: no id is in both
-    hint: a new dataset version may give every datapoint a new id; --by order compares rows of the same order, --by input those of the same input
+    note: the two exports share no id
+    hint: a new dataset version may give every datapoint a new id: compare rows with --by order or --by input instead
     ");
     insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
     exit 1
@@ -244,10 +244,10 @@ fn repeated_and_missing_keys_are_reported() {
     old.jsonl → new.jsonl, by order
     1 added · 1 removed · 1 changed · 2 unchanged
     changed: expected_output in 1
-    note: 2 rows of old.jsonl without order: only equal ones are paired
-    note: 2 rows of old.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
-    note: 2 rows of new.jsonl without order: only equal ones are paired
-    note: 2 rows of new.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
+    note: 2 rows of old.jsonl without order: paired only with equal rows
+    note: 2 rows of old.jsonl with a repeated order: equal rows are paired first; if one row is left on each side, it counts as changed
+    note: 2 rows of new.jsonl without order: paired only with equal rows
+    note: 2 rows of new.jsonl with a repeated order: equal rows are paired first; if one row is left on each side, it counts as changed
 
     removed (no order)
       id: "00000000-0000-4000-8000-000000000001"

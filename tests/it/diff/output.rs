@@ -130,11 +130,11 @@ fn invalid_output_is_refused_before_reading() {
 
     $ diff old.jsonl new.jsonl -o old.jsonl --overwrite
     exit 2
-    error: "old.jsonl" is not a valid output: it is one of the exports that are compared, or inside it
+    error: "old.jsonl" is not a valid output: it is one of the compared exports, or inside one
 
     $ diff old.jsonl new.jsonl -o ./new.jsonl --overwrite
     exit 2
-    error: "./new.jsonl" is not a valid output: it is one of the exports that are compared, or inside it
+    error: "./new.jsonl" is not a valid output: it is one of the compared exports, or inside one
 
     $ diff old.jsonl new.jsonl -o folder
     exit 2
@@ -151,11 +151,11 @@ fn invalid_output_is_refused_before_reading() {
 
     $ diff old.jsonl new.jsonl -o - --json
     exit 2
-    error: --json and -o - both want standard output: leave one out
+    error: --json and -o - both write to standard output: leave one out
 
     $ diff old.jsonl new.jsonl --overwrite
     exit 2
-    error: --overwrite replaces what -o names: give both or none
+    error: --overwrite replaces the output of -o: give both or neither
 
     $ diff old.jsonl new.jsonl --by persona
     exit 2

@@ -393,11 +393,11 @@ fn conflicting_options_are_refused() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o - --json
     exit 2
-    error: --json and -o - both want standard output: leave one out
+    error: --json and -o - both write to standard output: leave one out
 
     $ overmind-export export ID -o - --json --dry-run
     exit 2
-    error: --json and -o - both want standard output: leave one out
+    error: --json and -o - both write to standard output: leave one out
 
     $ overmind-export export ID -o rows.parquet --rows-per-file 1000
     exit 2

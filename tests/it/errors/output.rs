@@ -337,9 +337,9 @@ fn demo_reports_when_it_cannot_write_or_listen() {
     };
     insta::assert_snapshot!(run("demo"), @"
     exit 73
-    error: overmind-demo: cannot be made
+    error: overmind-demo: cannot be created
       cause: File exists (os error 17)
-      hint: run the demo in another folder, one that you may write to
+      hint: run the demo in a folder that you may write to
     ");
     insta::assert_snapshot!(run(&format!("demo --serve --port {port}")), @"
     exit 73

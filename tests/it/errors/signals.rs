@@ -58,7 +58,7 @@ fn terminated_run_with_parts_is_resumed() {
     insta::assert_snapshot!(stopped(&world, "-TERM", arguments), @"
     exit 143
     error: interrupted by SIGTERM
-      hint: run the same command again to continue where it stopped
+      hint: run the same command again to resume where it stopped
     ");
     assert_eq!(world.entries(), [".parts.partial"]);
     world.server.set_faults(Faults::none());

@@ -34,7 +34,10 @@ fn sighup_does_not_wait_for_a_fifo() {
     // and reads the next file.
     assert!(service.get("GET /healthz").contains("200 OK"));
     let log = service.says("could not be read within 10 s: is one of them a FIFO?");
-    assert!(log.contains("the configuration file is wrong: going on with the old one"), "{log}");
+    assert!(
+        log.contains("cannot use the configuration file: the old configuration stays in use"),
+        "{log}"
+    );
     fs::remove_file(&path).unwrap();
     fs::write(&path, configuration("")).unwrap();
     service.signal("HUP");

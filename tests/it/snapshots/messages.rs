@@ -43,7 +43,7 @@ fn terminal_output_of_consecutive_nights() {
     nightly: 1,234 rows (328.01 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
-    nightly: unchanged, by its metadata: 1,234 rows (328.01 KiB)
+    nightly: unchanged, same metadata: 1,234 rows (328.01 KiB)
       snapshot=STAMP
     exit 0
     nightly: 1,300 rows (345.11 KiB) · T s · complete: every row once
@@ -276,6 +276,6 @@ fn signal_interrupts_a_slow_dataset_list() {
     exit 143
     error: all: interrupted by SIGTERM
     error: interrupted by SIGTERM
-      hint: run the same command again to continue where it stopped
+      hint: run the same command again to resume where it stopped
     ");
 }

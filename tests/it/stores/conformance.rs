@@ -293,7 +293,7 @@ fn signal_ends_the_run_and_it_cleans_up() {
         let ran = Ran::from(run.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(143), "{kind:?}: {ran:?}");
         assert_eq!(place.store.open_uploads(), 0, "{kind:?}");
-        let told = if kind.is_directory() { "continue where it stopped" } else { "can be resumed" };
+        let told = if kind.is_directory() { "resume where it stopped" } else { "can be resumed" };
         assert!(ran.stderr.contains(told), "{kind:?}: {ran:?}");
         place.world.server.set_faults(Faults::none());
         place.export(&[]).ok();
