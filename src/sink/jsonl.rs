@@ -21,15 +21,6 @@ use crate::{
 /// little. zstd enlarges it if the overlap, the part of the window that a job repeats, is larger: 8 MiB at
 /// level 19.
 const ZSTD_JOB_BYTES: u32 = 1 << 20;
-/// Levels above this one use the window and table sizes of this level and only search longer. Their own windows
-/// (up to 128 MiB) and tables (up to 700 MiB) would be allocated by every thread.
-const ZSTD_LARGEST: i32 = 19;
-const ZSTD_WINDOW_LOG: u32 = 23;
-const ZSTD_CHAIN_LOG: u32 = 24;
-const ZSTD_HASH_LOG: u32 = 22;
-/// 9: a job repeats the whole window, as at `ZSTD_LARGEST`.
-const ZSTD_OVERLAP_LOG: u32 = 9;
-
 pub(super) struct JsonLinesSink {
     output: Encoder,
     compression: Compression,
@@ -111,16 +102,6 @@ fn zstd_encoder(
     let threads = threads.clamp(1, 64) as u32;
     encoder.multithread(threads).map_err(failed)?;
     encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES)).map_err(failed)?;
-    if level > ZSTD_LARGEST {
-        for parameter in [
-            CParameter::WindowLog(ZSTD_WINDOW_LOG),
-            CParameter::ChainLog(ZSTD_CHAIN_LOG),
-            CParameter::HashLog(ZSTD_HASH_LOG),
-            CParameter::OverlapSizeLog(ZSTD_OVERLAP_LOG),
-        ] {
-            encoder.set_parameter(parameter).map_err(failed)?;
-        }
-    }
     Ok(encoder)
 }
 

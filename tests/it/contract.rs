@@ -295,7 +295,8 @@ fn bytes_do_not_depend_on_the_thread_count() {
 fn every_zstd_level_keeps_the_window_within_8_mib() {
     let schema = schema(&[Column::Id, Column::Input]);
     let batch = batch(&schema, 2_000);
-    for level in 1..=22 {
+    assert!(Encoding::new(Format::JsonLines, Compression::Zstd(20)).is_err());
+    for level in 1..=19 {
         let memory = Memory::default();
         let encoding = Encoding::new(Format::JsonLines, Compression::Zstd(level)).unwrap();
         let mut sink = encoding.sink(schema.clone(), Box::new(memory.clone()), 2).unwrap();

@@ -90,6 +90,9 @@ fn run_seed(seed: u64, output: usize, faults: Faults) -> i32 {
     let left = world.entries();
     let staging = format!(".{name}.partial");
     let resumable = left == [staging.as_str()] && world.path(&staging).join("data").is_dir();
-    assert!(left.is_empty() || resumable && !message.contains("changed during the export"), "{left:?}: {what}");
+    assert!(
+        left.is_empty() || resumable && !message.contains("changed during the export"),
+        "{left:?}: {what}"
+    );
     ran.code.unwrap_or(-1)
 }

@@ -181,7 +181,7 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o rows.jsonl --compression lz4
     exit 2
-    error: "lz4" is not a valid compression: jsonl takes none, gzip, zstd or zstd:LEVEL
+    error: "lz4" is not a valid compression: jsonl takes none, gzip, zstd or zstd:LEVEL up to 19
 
     $ overmind-export export ID -o rows.jsonl.gz --compression zstd
     exit 2
