@@ -8,8 +8,8 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, damaged, guarded, parse_facts,
-    window::ReadWindow,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded, parse_facts,
+    shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::{Cause, Result},
@@ -27,6 +27,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
 
 fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
     let wrong = |why: &str| damaged(path, why.into());
+    let file = SharedFile::new(file);
     let length = file.len();
     let end = length.checked_sub(TAIL).ok_or_else(|| wrong("it is too short"))?;
     let tail = bytes(path, &file, end, TAIL)?;
@@ -35,6 +36,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let (true, Some(start)) = (tail.ends_with(MAGIC), start) else {
         return Err(wrong("it does not end as an Arrow file does"));
     };
+    check_footer(path, end - start)?;
     let footer_data = bytes(path, &file, start, end - start)?;
     let footer = root_as_footer(&footer_data).map_err(|_| wrong("its footer is not whole"))?;
     let (Some(schema), Some(blocks)) = (footer.schema(), footer.recordBatches()) else {
@@ -50,7 +52,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });
     let columns = ColumnChoice::of(&found, &options.columns);
     let decoder = FileDecoder::new(found.clone(), footer.version());
-    let batches = Batches {
+    let batches = ArrowBatches {
         path: path.clone(),
         file,
         decoder: decoder.with_projection(columns.indices.clone()),
@@ -72,14 +74,14 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     })
 }
 
-fn bytes(path: &Location, file: &Opened, start: u64, length: u64) -> Result<bytes::Bytes> {
+fn bytes(path: &Location, file: &SharedFile, start: u64, length: u64) -> Result<bytes::Bytes> {
     let length = usize::try_from(length).map_err(|error| damaged(path, error.into()))?;
-    file.get_bytes(start, length).map_err(|error| damaged(path, error.into()))
+    file.get_bytes(start, length).map_err(|error| file.error(path, error.into()))
 }
 
-struct Batches {
+struct ArrowBatches {
     path: Location,
-    file: Opened,
+    file: SharedFile,
     decoder: FileDecoder,
     /// The file's own schema.
     found: SchemaRef,
@@ -90,7 +92,7 @@ struct Batches {
     window: Option<ReadWindow>,
 }
 
-impl Batches {
+impl ArrowBatches {
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(window) = &mut self.window
@@ -126,7 +128,9 @@ impl Batches {
         let ranges = self.ranges(flat, body)?;
         let mut total = ranges.iter().map(|(_, length)| length).sum();
         self.options.check_unit(&self.path, "a batch has", total)?;
-        // What is not asked for stays zeros that were never touched, and takes no memory.
+        // What is not asked for stays zeros that were never touched, and takes no memory. It takes addresses: a
+        // file with holes can declare more of them than there are.
+        self.options.check_unit(&self.path, "a batch with its other columns has", head + body)?;
         let size = usize::try_from(head + body).map_err(|error| failed(error.into()))?;
         let mut whole = vec![0_u8; size];
         whole[..message.len()].copy_from_slice(&message);
@@ -180,7 +184,7 @@ impl Batches {
     }
 }
 
-impl Iterator for Batches {
+impl Iterator for ArrowBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
