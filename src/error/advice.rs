@@ -49,7 +49,10 @@ impl Error {
             | Self::ValueTooLarge { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
-            Self::Io { .. } | Self::Store { .. } | Self::Unpublished { .. } => 74,
+            Self::Io { .. }
+            | Self::Store { .. }
+            | Self::Unpublished { .. }
+            | Self::Unread { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
@@ -146,7 +149,9 @@ impl Error {
             Self::ValueTooLarge { .. } => {
                 "--max-value-bytes raises the bound, up to 256MiB: only for a file whose writer you trust"
             }
-            Self::Unchecked { .. } => "each line above says why, and what to do next",
+            Self::Unchecked { .. } | Self::Unread { .. } => {
+                "each line above says why, and what to do next"
+            }
             Self::Unverified { .. } => "what is named above is wrong: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::LockLost { .. } => {

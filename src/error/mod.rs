@@ -206,6 +206,14 @@ pub enum Error {
         /// Of how many.
         of: u64,
     },
+    /// Files of exports could not be read: nothing is known about them.
+    #[error("{unread} of {of} {} could not be read", plural(*of, "export"))]
+    Unread {
+        /// How many exports.
+        unread: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// Exports are not what they were when they were written.
     #[error("{damaged} of {of} {} damaged", if *of == 1 { "export is" } else { "exports are" })]
     Unverified {

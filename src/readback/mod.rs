@@ -10,7 +10,9 @@ mod footer;
 mod json_lines;
 mod pages;
 mod parquet;
+mod recorded;
 mod shared;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub(crate) mod verify;

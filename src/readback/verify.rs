@@ -9,20 +9,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow_array::cast::AsArray;
 use parquet::file::reader::Length;
 use serde::Serialize;
-use uuid::Uuid;
 
+use super::{recorded::FoundManifest, tally::VerifyTally};
 use crate::{
-    batch::Column,
     destination::{CONTROL, examine, sidecar_name},
     error::{Error, Result},
     location::Location,
-    proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
+    proof::Digest,
     readback::{self, ReadOptions, Reader},
     record::{
-        facts::digest,
         manifest::{
             Completeness, MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name,
         },
@@ -49,6 +46,8 @@ pub struct Verification {
     pub unchecked: Option<String>,
     /// Each thing that is wrong.
     pub problems: Vec<String>,
+    /// Each file that could not be read, and why: nothing is known about it.
+    pub unread: Vec<String>,
 }
 
 /// What a file can be held against.
@@ -67,7 +66,7 @@ pub enum Check {
 impl Verification {
     /// Whether it was checked and nothing is wrong: the export is what it was when it was written.
     pub fn is_ok(&self) -> bool {
-        self.problems.is_empty() && self.unchecked.is_none()
+        self.problems.is_empty() && self.unread.is_empty() && self.unchecked.is_none()
     }
 
     /// Whether every byte of every file was checked.
@@ -92,7 +91,7 @@ impl Verification {
 /// Blocks for as long as reading takes: in async code, use a thread for blocking work.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Store`] when the place itself cannot be looked at, [`Error::ValueTooLarge`] when it
+/// [`Error::Io`] or [`Error::Store`] when the place itself, its manifest or a single file cannot be read, [`Error::ValueTooLarge`] when it
 /// holds more at one place than may be held in memory. What is wrong with the export is not an error but a
 /// [problem](Verification::problems).
 ///
@@ -125,53 +124,13 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
         checked: BTreeSet::new(),
         unchecked: None,
         problems: Vec::new(),
+        unread: Vec::new(),
     };
     let options = ReadOptions { columns: Vec::new(), ..options.clone() };
-    let mut verifying = Verifying { found, options, tally: VerifyTally::new() };
+    let tally = VerifyTally::new();
+    let mut verifying = Verifying { found, options, tally, sidecar: FoundManifest::Missing };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
     Ok(verifying.found)
-}
-
-/// What the rows of some files add up to.
-struct VerifyTally {
-    rows: u64,
-    ids: IdSet,
-    has_ids: bool,
-}
-
-impl VerifyTally {
-    fn new() -> Self {
-        let ids = IdSet::spilling(DEFAULT_LIMIT_BYTES, std::env::temp_dir());
-        Self { rows: 0, ids, has_ids: false }
-    }
-
-    /// Adds the rows of a file, whose first has this number in the export; gives the file's own rows and digest.
-    fn add(&mut self, reader: Reader, first_row: u64) -> Result<(u64, Digest)> {
-        let (mut rows, mut sum) = (0, Digest::default());
-        for batch in reader.batches {
-            let batch = batch?;
-            sum += digest(&batch, first_row.wrapping_add(rows))?;
-            rows += batch.num_rows() as u64;
-            let ids = batch.column_by_name(Column::Id.name());
-            let Some(ids) = ids.and_then(|ids| ids.as_string_opt::<i32>()) else { continue };
-            self.has_ids = true;
-            for id in ids.iter().flatten() {
-                // A text that is no id is a change, which the digest shows.
-                let id = Uuid::try_parse(id).unwrap_or_default();
-                self.ids.insert(id).map_err(Error::io("sort ids in", std::env::temp_dir()))?;
-            }
-        }
-        self.rows += rows;
-        Ok((rows, sum))
-    }
-
-    fn repeated(self) -> Result<Option<String>> {
-        let distinct = self.ids.finish();
-        let distinct = distinct.map_err(Error::io("sort ids in", std::env::temp_dir()))?.distinct;
-        let lost = self.rows - distinct.min(self.rows);
-        Ok((self.has_ids && lost > 0)
-            .then(|| format!("{} rows have only {distinct} distinct ids", self.rows)))
-    }
 }
 
 /// A check at work.
@@ -179,6 +138,8 @@ struct Verifying {
     found: Verification,
     options: ReadOptions,
     tally: VerifyTally,
+    /// Beside a single file; ours is held apart.
+    sidecar: FoundManifest,
 }
 
 impl Verifying {
@@ -208,10 +169,10 @@ impl Verifying {
             return Err(nothing_there(location));
         }
         names.retain(|name| !is_desktop_file(name));
-        let loaded = Manifest::load(&location.child(MANIFEST));
+        let loaded = FoundManifest::load(&location.child(MANIFEST));
         let Some(loaded) = self.found_damaged(loaded)? else { return Ok(()) };
-        let Some(manifest) = loaded else {
-            self.without_manifest(location, &names);
+        let FoundManifest::Ours(manifest) = loaded else {
+            self.without_manifest(location, &names, &loaded);
             return Ok(());
         };
         self.found.completeness = Some(manifest.completeness);
@@ -235,6 +196,11 @@ impl Verifying {
             } else {
                 self.part(&location.child(name), name, part, first_row)?;
             }
+            // Each part would wait for a store that does not answer.
+            if location.as_local().is_none() && !self.found.unread.is_empty() {
+                self.unread("the parts after it were not looked at");
+                break;
+            }
             // Rows after a part that is missing or damaged keep the numbers that their digests were made with.
             first_row = first_row.wrapping_add(part.rows);
         }
@@ -242,19 +208,27 @@ impl Verifying {
     }
 
     /// A folder without a manifest is a damaged export only if an export wrote into it.
-    fn without_manifest(&mut self, location: &Location, names: &[String]) {
+    fn without_manifest(&mut self, location: &Location, names: &[String], found: &FoundManifest) {
+        let lacks = match found {
+            FoundManifest::Foreign => format!("{MANIFEST} is another program's"),
+            _ => format!("{MANIFEST} is missing"),
+        };
         let any = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
         if any(|name| name == CONTROL) {
-            self.problem(format!("{MANIFEST} is missing"));
+            self.problem(lacks);
             self.problem(control());
         } else if any(is_part_name) {
-            self.problem(format!("{MANIFEST} is missing, and there are parts of an export"));
+            self.problem(format!("{lacks}, and there are parts of an export"));
         } else if any(|name| Stamp::of_folder(name).is_some()) {
             let hint = format!("verify each of them, such as {location}/{}", Self::last_of(names));
             self.unchecked(format!("not an export, but the folder of a job's snapshots: {hint}"));
         } else {
             let hint = "give the folder that an export was written to, or a file of its own";
-            self.unchecked(format!("not an export: there is no {MANIFEST} in it; {hint}"));
+            let why = match found {
+                FoundManifest::Foreign => lacks,
+                _ => format!("there is no {MANIFEST} in it"),
+            };
+            self.unchecked(format!("not an export: {why}; {hint}"));
         }
     }
 
@@ -263,15 +237,19 @@ impl Verifying {
         snapshots.next().map_or("", String::as_str)
     }
 
+    fn unread(&mut self, text: impl Into<String>) {
+        self.found.unread.push(text.into());
+    }
+
     fn unchecked(&mut self, why: String) {
         self.found.unchecked = Some(why);
     }
 
     fn single_file(&mut self, location: &Location) -> Result<()> {
         let name = location.name();
-        let loaded = Manifest::load(&location.sibling(&sidecar_name(&name)));
+        let loaded = FoundManifest::load(&location.sibling(&sidecar_name(&name)));
         let damaged_manifest = match self.found_damaged(loaded)? {
-            Some(Some(manifest)) => {
+            Some(FoundManifest::Ours(manifest)) => {
                 self.found.completeness = Some(manifest.completeness);
                 match manifest.parts.as_slice() {
                     [part] => self.part(location, &name, part, 0)?,
@@ -282,7 +260,10 @@ impl Verifying {
                 }
                 return self.totals(&manifest);
             }
-            Some(None) => false,
+            Some(sidecar) => {
+                self.sidecar = sidecar;
+                false
+            }
             None => true,
         };
         if Encoding::of_path(Path::new(&name)).is_none() {
@@ -346,9 +327,13 @@ impl Verifying {
         self.found.add(checked);
         if !is_sealed {
             let sidecar = sidecar_name(name);
+            let lacks = match self.sidecar {
+                FoundManifest::Foreign => format!("{sidecar} beside it is another program's"),
+                _ => format!("there is no {sidecar} beside it"),
+            };
             self.unchecked(format!(
-                "it can be read to its end, and nothing is recorded to check it against: there is no {sidecar} \
-                 beside it; export with --manifest to have one"
+                "it can be read to its end, and nothing is recorded to check it against: {lacks}; export with \
+                 --manifest to have one"
             ));
         }
         Ok(())
@@ -385,6 +370,23 @@ impl Verifying {
     }
 
     fn part(&mut self, place: &Location, name: &str, part: &Part, first_row: u64) -> Result<()> {
+        match self.try_part(place, name, part, first_row) {
+            Err(error) if is_of(&error, place) => {
+                let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                self.unread(format!("{}{hint}", error.one_line()));
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    fn try_part(
+        &mut self,
+        place: &Location,
+        name: &str,
+        part: &Part,
+        first_row: u64,
+    ) -> Result<()> {
         if place.as_local().is_none() && !place.is_file()? {
             self.problem(format!("{name} is missing"));
             return Ok(());
@@ -398,11 +400,12 @@ impl Verifying {
                 self.problem(format!("{name} is missing"));
                 return Ok(());
             }
-            Err(error) => {
-                let why = crate::error::causes(&error).join(": ");
-                self.problem(format!("{name} cannot be read: {why}"));
+            // Of ours, not of the system: it is no regular file.
+            Err(Error::Io { source, .. }) if source.get_ref().is_some() => {
+                self.problem(format!("{name} cannot be read: {source}"));
                 return Ok(());
             }
+            Err(error) => return Err(error),
         };
         let mut checked = BTreeSet::from([Check::Sha256]);
         let mut same = self.compare(name, "bytes", part.bytes, file.bytes);
@@ -465,6 +468,15 @@ impl Verifying {
             self.problem(format!("{name}: {what} {seen}, recorded {recorded}"));
         }
         same
+    }
+}
+
+/// Whether an error means that this file could not be read.
+fn is_of(error: &Error, place: &Location) -> bool {
+    match error {
+        Error::Io { path, .. } => *path == place.to_path(),
+        Error::Store { url, .. } => *url == place.to_string(),
+        _ => false,
     }
 }
 

@@ -117,6 +117,37 @@ fn too_few_open_files_are_named() {
 }
 
 #[test]
+fn unread_files_are_not_called_damaged() {
+    let world = World::generated(Options::default(), 900);
+    for format in ["parquet", "arrow"] {
+        let arguments =
+            ["-o", &*format!("{format}/"), "--format", format, "--rows-per-file", "300"];
+        world.export(&arguments).ok();
+    }
+    // Standard streams take three, a part that is hashed one, a part that is read two or more.
+    for path in ["parquet", "arrow"] {
+        for command in ["verify", "preview"] {
+            let ran = limited(&world, "-n 4", &format!("{command} {path}"));
+            assert_eq!(ran.code, Some(74), "{command} {path}: {ran:?}");
+            let told = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(told.contains("RLIMIT_NOFILE") && told.contains(path), "{told}");
+            assert!(!told.contains("damaged"), "{told}");
+        }
+    }
+    let ran = limited(&world, "-n 4", "verify parquet");
+    assert_eq!(ran.stdout.matches("parquet: cannot read parquet/part-0000").count(), 3, "{ran:?}");
+    // Damage is worse, and both are named.
+    fs::write(world.path("parquet/part-00001.parquet"), "PAR1").unwrap();
+    let ran = limited(&world, "-n 4", "verify parquet");
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(ran.stdout.contains("part-00001.parquet: bytes 4, recorded"), "{ran:?}");
+    assert!(ran.stdout.contains("cannot read parquet/part-00002.parquet"), "{ran:?}");
+    let ran = limited(&world, "-n 4", "verify arrow parquet");
+    assert!(ran.stdout.contains("arrow: cannot read arrow/part-00000.arrow: "), "{ran:?}");
+    assert!(ran.stderr.starts_with("error: 1 of 2 exports are damaged\n"), "{ran:?}");
+}
+
+#[test]
 fn process_limit_of_another_user_is_named() {
     let world = World::generated(Options::default(), 10);
     let program = world.command().get_program().to_owned();
