@@ -39,6 +39,12 @@ pub(crate) fn line(text: impl Display) -> String {
     line.0
 }
 
+/// A text of several lines without anything else that a terminal would obey.
+#[cfg(feature = "cli")]
+pub(crate) fn harmless_lines(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' { c } else { neutral(c) }).collect()
+}
+
 /// JSON text with escapes for what a terminal would obey: the same value. In JSON, such characters are in
 /// strings only; line ends between the values stay.
 pub(crate) fn harmless_json(json: &str) -> String {

@@ -17,6 +17,7 @@ mod snapshot;
 mod snapshots;
 mod storage;
 mod table;
+mod usage;
 mod verify;
 
 use std::{
@@ -88,7 +89,10 @@ enum Command {
 /// Runs the command with the arguments of this process, as the program `overmind-export` does. A result becomes
 /// a message, a hint and an exit code.
 pub fn main() -> ExitCode {
-    let ended = panics::boundary(|| run(Arguments::parse()));
+    let ended = panics::boundary(|| match usage::parse::<Arguments>() {
+        Ok(arguments) => run(arguments),
+        Err(code) => Ok(code),
+    });
     let (code, report) = match ended {
         Ok(code) => (code, String::new()),
         // Whoever read standard output has had enough: an end, not a failure.

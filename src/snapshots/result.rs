@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, causes, harmless},
     record::stamp::Stamp,
+    text,
 };
 
 /// What a run of a job came to.
@@ -120,7 +121,7 @@ impl fmt::Display for Failure {
             write!(f, "\n  cause: {}", harmless(cause))?;
         }
         match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
+            Some(hint) => write!(f, "\n  hint: {}", text::line(hint)),
             None => Ok(()),
         }
     }
