@@ -245,3 +245,22 @@ fn a_panic_exits_with_70_and_its_place() {
     assert!(ran.stderr.contains("hint: this is a bug: please report it"), "{ran:?}");
     assert_eq!(world.entries(), [""; 0]);
 }
+
+#[test]
+fn clock_beyond_the_calendar_is_no_panic() {
+    let world = World::generated(Options::default(), 100);
+    // As far ahead and as far behind as the system can say.
+    for (number, slow) in ["-9223372034000000000", "9223372036854775807"].iter().enumerate() {
+        let output = format!("parts-{number}/");
+        for arguments in [&["export", "ID", "-o", &output][..], &["verify", &output], &["datasets"]]
+        {
+            let Some(ran) = faulty(&world, &[("FAULT_CLOCK", slow)], arguments) else { return };
+            ran.ok();
+        }
+        let manifest = String::from_utf8(world.read(&format!("{output}_manifest.json"))).unwrap();
+        assert!(manifest.contains("\"started_at\": \"1970-01-01T"), "{manifest}");
+        let ran = faulty(&world, &[("FAULT_CLOCK", slow)], &["demo", "--rows", "10"]).unwrap();
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(ran.stderr.contains("the clock of this machine is "), "{ran:?}");
+    }
+}
