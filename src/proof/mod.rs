@@ -137,11 +137,6 @@ impl Proof {
         !self.violations.is_empty()
     }
 
-    /// Whether a page, or a part that was kept, has been shown already.
-    pub(crate) fn has_seen_a_page(&self) -> bool {
-        self.seen.is_some()
-    }
-
     /// Counts the ids and decides. After many millions of rows that takes seconds.
     pub(crate) fn finish(self) -> Result<Proven, ProofError> {
         let Self { scope, ids, mut violations, seen, .. } = self;
