@@ -108,6 +108,11 @@ impl Patience {
         self.lock().succeeded
     }
 
+    /// Whether the API, or what is in front of it, has ever answered.
+    fn has_answered(&self) -> bool {
+        self.lock().answered
+    }
+
     /// Has come to its end, and with it the run: the client's next run begins with new patience.
     /// One that ended for a reason of its own says nothing about what runs beside it.
     fn exhausted(&self, left: Duration) {
@@ -226,6 +231,11 @@ impl ClientInner {
                 {
                     Attempt::Final(self.wrong_protocol(&failure))
                 }
+                Err(TransportFailure::BeforeHeaders(_))
+                    if attempts == 1 && self.closes_for_https(&url).await =>
+                {
+                    Attempt::Final(self.wrong_protocol(&TransportFailure::NotHttp))
+                }
                 Err(TransportFailure::ProxyCredentials) => Attempt::Final(self.proxy_credentials()),
                 Err(TransportFailure::TooLarge { limit }) => {
                     let source = PageError::TooLarge { limit };
@@ -245,7 +255,7 @@ impl ClientInner {
                 room.begin_again();
             }
             tracing::warn!(%url, attempts, cause = %harmless(&cause.text()), "attempt failed");
-            undecodable += u64::from(matches!(cause, Retryable::Decode(_) | Retryable::Foreign(_)));
+            undecodable += u64::from(cause.is_undecodable());
             let left = self.patience.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
                 self.patience.exhausted(left);
@@ -316,6 +326,13 @@ impl ClientInner {
         Attempt::Retry { cause, wait }
     }
 
+    /// Whether a server that has never answered closes plain connections because it wants https.
+    async fn closes_for_https(&self, url: &Url) -> bool {
+        self.base.scheme() == "http"
+            && !self.patience.has_answered()
+            && self.transport.speaks_tls(url).await
+    }
+
     /// Https to a server that speaks http, or the other way round.
     fn wrong_protocol(&self, failure: &TransportFailure) -> Error {
         if let (TransportFailure::NotTls, Some(ProxySource { name, is_https: true })) =
@@ -357,6 +374,12 @@ impl ClientInner {
 }
 
 impl Retryable {
+    /// Whether the answer came and makes no sense, which a later one rarely changes.
+    fn is_undecodable(&self) -> bool {
+        let invalid = matches!(self, Self::Failure(TransportFailure::InvalidHead(_)));
+        invalid || matches!(self, Self::Decode(_) | Self::Foreign(_))
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Failure(failure) => failure.to_string(),
@@ -408,7 +431,7 @@ fn backoff(attempts: u64, random: f64) -> Duration {
 }
 
 fn wait(reply: &Reply) -> Option<Duration> {
-    retry_after(reply.retry_after.as_deref()?, reply.date.as_deref())
+    retry_after(&reply.retry_after, reply.date.as_deref())
 }
 
 /// Whether this is how a server says that plain http came to a port for https: the words are those of
