@@ -1,10 +1,11 @@
-//! What time it is, so that nights can be simulated. Never measures how long something takes.
+//! The clock for dates and times. Tests replace it, to simulate several nights. Never used to measure
+//! durations.
 
 use std::{fmt, io, time::SystemTime};
 
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
-/// Tells the time of day.
+/// A source of the current date and time.
 ///
 /// ```
 /// use chrono::{DateTime, Utc};
@@ -20,11 +21,11 @@ use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 /// assert!(SystemClock.now() > Night(DateTime::UNIX_EPOCH).now());
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The system's clock.
+/// The clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -34,7 +35,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A time as files and logs have it: RFC 3339, UTC, in whole seconds.
+/// Formats a time for files and logs: RFC 3339, UTC, whole seconds.
 pub(crate) fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -65,7 +66,11 @@ pub(crate) fn fault() -> Option<&'static str> {
     }
 }
 
-/// Refuses to serve HTTP then: hyper panics when it keeps the date of its answers.
+/// Checks that an HTTP server can start: hyper would panic on a clock before 1970, when it computes the
+/// `Date` of its answers.
+///
+/// # Errors
+/// `Unsupported` when the clock is before 1970.
 pub(crate) fn check_for_server() -> io::Result<()> {
     fault().map_or(Ok(()), |text| Err(io::Error::new(io::ErrorKind::Unsupported, text)))
 }

@@ -1,15 +1,17 @@
-//! `Retry-After`, also as servers write it that do not follow the standard.
+//! Parses `Retry-After`, including common forms that do not follow the standard.
 
 use std::time::{Duration, SystemTime};
 
-/// Longer waits are mistakes: a date in another century, milliseconds taken for seconds.
+/// Longest accepted pause: 31 days. A longer one is a mistake of the server: a date in another century, or
+/// milliseconds instead of seconds.
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
-/// How long to wait, by the values of `Retry-After` and that of the answer's `Date`.
+/// Returns the pause from the values of `Retry-After`. `date` is the value of the answer's `Date`.
 ///
-/// Reads whole and decimal seconds, with or without an `s`, HTTP dates, and lists of both: a proxy may add a
-/// header or merge two. The longest wait counts. Decimals round up. A date is compared with the server's clock
-/// where the answer has a `Date`. `None` for text that says nothing, and for waits of more than 31 days.
+/// Accepts whole and decimal seconds, with or without an `s`, HTTP dates, and lists of both: a proxy may add a
+/// header or merge two. The longest pause counts. Decimals round up. A date is compared with the clock of the
+/// server if the answer has a `Date`, and otherwise with the local clock. Returns `None` for other texts, and for
+/// pauses of more than 31 days.
 pub(super) fn retry_after(values: &[impl AsRef<str>], date: Option<&str>) -> Option<Duration> {
     let now = || {
         let date = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_read_as_servers_write_it() {
+    fn all_forms_of_retry_after_are_read() {
         let table = [
             ("3", Some(3)),
             (" 3 ", Some(3)),
@@ -86,12 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_compared_with_that_of_the_answer() {
+    fn retry_date_is_compared_with_answer_date() {
         let at = |value| retry_after(&[value], Some("Wed, 21 Oct 2015 07:28:00 GMT"));
         assert_eq!(at("Wed, 21 Oct 2015 07:28:07 GMT"), Some(Duration::from_secs(7)));
         assert_eq!(at("Wed, 21 Oct 2015 07:27:00 GMT"), Some(Duration::ZERO));
         assert_eq!(at("Wed, 21 Oct 2099 07:28:00 GMT"), None);
-        // Without one, with the local clock, for which that date is in the past.
+        // Without a `Date`, it is compared with the local clock, where it is in the past.
         let past = "Wed, 21 Oct 2015 07:28:07 GMT";
         for date in [None, Some("yesterday")] {
             assert_eq!(retry_after(&[past], date), Some(Duration::ZERO));

@@ -1,4 +1,4 @@
-//! A transport that gives scripted answers, for tests under paused time.
+//! A transport with scripted answers, for tests under paused time.
 
 use std::{
     collections::VecDeque,
@@ -21,10 +21,10 @@ use crate::{
     throttle::{Concurrency, Throttle},
 };
 
-/// One attempt: how long it takes, and what comes of it.
+/// The outcome of one attempt: its duration and its result.
 pub(super) type Step = (Duration, Result<Reply, TransportFailure>);
 
-/// Gives the answers of a script, then the last one again and again; notes when it was asked.
+/// Returns the answers of a script in order, and then repeats the last one. Records each request.
 #[derive(Clone)]
 pub(super) struct Script(Arc<Mutex<ScriptState>>);
 
@@ -47,12 +47,12 @@ impl Script {
         })))
     }
 
-    /// When each request was sent.
+    /// Returns the time of each request, from the creation of the script.
     pub(super) fn times(&self) -> Vec<Duration> {
         self.0.lock().unwrap().asked.iter().map(|(time, _)| *time).collect()
     }
 
-    /// The URLs that were asked for.
+    /// Returns the requested URLs.
     pub(super) fn asked(&self) -> Vec<String> {
         self.0.lock().unwrap().asked.iter().map(|(_, url)| url.clone()).collect()
     }

@@ -1,4 +1,5 @@
-//! One GET: a URL in, the whole answer or a [`TransportFailure`] out; never retries and never interprets.
+//! Sends one GET request and returns the whole answer or a [`TransportFailure`]. Never retries and never
+//! interprets the answer.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -19,14 +20,14 @@ use crate::{
     net::{proxies::ProxySource, tls},
 };
 
-/// What is read of the body of an answer that is an error: enough for what the API says, and not for
-/// what floods a log.
+/// Size limit of an error answer's body: 64 KiB. Enough for the API's messages, and not enough to flood a
+/// log.
 const MAX_ERROR_BODY: usize = 64 << 10;
-/// How long a body waits for room. Longer, and the server would end it, or what is due waits for the
-/// place in flight that it holds.
+/// Longest time that a body waits for memory in the budget. With a longer wait, the server could close the
+/// connection, or the due page would wait for the request slot of this body.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(10);
 
-/// An answer with its body; that of an error may be cut.
+/// An answer with its body. The body of an error may be cut.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -35,13 +36,13 @@ pub(crate) struct Reply {
     pub(crate) retry_after: Vec<String>,
     pub(crate) date: Option<String>,
     pub(crate) location: Option<String>,
-    /// A content coding that cannot be decoded: the body is empty then.
+    /// A content coding that cannot be decoded. If set, the body is empty.
     pub(crate) coding: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    /// Whether the answer looks like one of the API's own.
+    /// Whether the answer looks like JSON, as all answers of the API do.
     pub(crate) fn is_json(&self) -> bool {
         let begins = self.body.trim_ascii_start().first();
         self.coding.is_none()
@@ -50,23 +51,23 @@ impl Reply {
     }
 }
 
-/// Why there is no answer.
+/// The reason why there is no complete answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TransportFailure {
     #[error("cannot connect: {0}")]
     Connect(String),
     #[error("{0}")]
     Certificate(String),
-    /// Https was tried, and plain text came back.
+    /// The server answered a TLS handshake with plain text.
     #[error("the server does not speak TLS")]
     NotTls,
     /// HTTP came back, with a head that breaks its rules.
     #[error("the answer is not valid HTTP: {0}")]
     InvalidHead(&'static str),
-    /// Http was tried, and something else came back.
+    /// The server answered an HTTP request with something else.
     #[error("the server does not speak HTTP")]
     NotHttp,
-    /// The proxy refuses the connection for good.
+    /// The proxy refuses the connection, and a retry would not help.
     #[error("the proxy asks for a user name and a password")]
     ProxyCredentials,
     #[error("no complete answer within {} s", .0.as_secs_f64())]
@@ -77,18 +78,18 @@ pub(crate) enum TransportFailure {
     BeforeHeaders(String),
     #[error("the body broke off after {bytes} bytes: {why}")]
     Body { bytes: usize, why: String },
-    #[error("the body is no valid gzip: after {bytes} decoded bytes it is {why}")]
+    #[error("the body is not valid gzip: after {bytes} decoded bytes it is {why}")]
     Gzip { bytes: usize, why: &'static str },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
-    /// Not the server's failure: to be asked again when its page is due.
-    #[error("the body gave way to those of earlier pages")]
+    /// Not a failure of the server. The page must be requested again when it is due.
+    #[error("the body was dropped to make room for earlier pages")]
     GaveWay,
 }
 
-/// The seam for tests: everything above it runs against scripted answers under paused time.
+/// Sends requests. Tests replace it by scripted answers under paused time.
 pub(crate) trait Transport: Send + Sync {
-    /// A body waits for its chunks to have room, where that is limited.
+    /// Sends a GET request for `url`. With a `room`, the body waits until its next bytes fit in the budget.
     fn get<'a>(
         &'a self,
         url: Url,
@@ -114,7 +115,7 @@ pub(crate) struct HttpTransport {
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_body: usize,
-    /// What requests go through.
+    /// The proxy for requests, if any.
     pub(crate) proxy: Option<ProxySource>,
 }
 
@@ -165,7 +166,7 @@ impl HttpTransport {
         let is_coded = coding == Coding::Gzip;
         let is_error = !status.is_success();
         let max_body = if is_error { MAX_ERROR_BODY } else { self.max_body };
-        // The announced length is only a hint: trusting it would let a header reserve the memory.
+        // The announced length is only a hint. Otherwise a false header could reserve all the memory.
         let announced = response.content_length().unwrap_or(0).min(max_body as u64);
         if !is_error
             && !is_coded
@@ -188,10 +189,11 @@ impl HttpTransport {
         if let Some(room) = room.filter(|_| is_coded && !is_error) {
             make_room(room, body.len()).await?;
         }
-        // Its connection is free when the tasks that serve it have run, mostly at once: a request that
-        // comes before that opens another one.
+        // The connection becomes reusable after its tasks have run, which usually takes one yield. An earlier
+        // request would open another connection.
         yield_now().await;
-        // A page may wait for long; what a body without a length over-reserved should not.
+        // A page may wait for a long time. A body without an announced length can have much unused capacity,
+        // so free it.
         if body.capacity() - body.len() > body.len() / 4 {
             body.shrink_to_fit();
         }
@@ -221,10 +223,10 @@ impl HttpTransport {
             };
             let step = if is_coded { STEP } else { chunk.len().max(1) };
             for part in chunk.chunks(step) {
-                // How much a coded part will be is known only afterwards.
+                // The decoded size of a gzip part is known only after decoding.
                 let more = if is_coded { 0 } else { part.len() };
                 if let Some(room) = room.as_deref_mut() {
-                    // Not the server's time.
+                    // The wait is not the server's fault, so it extends the deadline.
                     deadline += make_room(room, (body.len() + more).min(max_body)).await?;
                 }
                 body.push(part).map_err(|unfit| unfit.failure(body.len(), max_body))?;
@@ -232,7 +234,7 @@ impl HttpTransport {
         }
     }
 
-    /// Why no answer began, in words of ours: a library's are for its users.
+    /// Explains why no answer began. Error texts of the libraries are written for their users, not for ours.
     fn before_headers(&self, error: &reqwest::Error) -> TransportFailure {
         if let Some(error) = tls::find::<rustls::Error>(error) {
             return match error {
@@ -252,7 +254,7 @@ impl HttpTransport {
         }
         let root = root(error);
         match &self.proxy {
-            // The type of these errors is private to the client.
+            // The HTTP client keeps the type of these errors private, so only the text is left.
             Some(_) if root.contains("proxy authorization required") => {
                 TransportFailure::ProxyCredentials
             }
@@ -298,8 +300,12 @@ impl Unfit {
     }
 }
 
-/// Waits until a body may grow to this many bytes, which the one that is due always may; says how
-/// long that took.
+/// Waits until a body may grow to this many bytes. Returns the time of the wait.
+///
+/// The body of the due page never waits.
+///
+/// # Errors
+/// [`TransportFailure::GaveWay`] after 10 seconds.
 pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration, TransportFailure> {
     if room.try_grow(bytes) {
         return Ok(Duration::ZERO);
@@ -316,7 +322,7 @@ fn after(time: Duration) -> Instant {
     Instant::now() + time.min(FAR)
 }
 
-/// The innermost cause: the layers above it only say that something failed.
+/// Returns the text of the innermost cause. The outer errors only say that something failed.
 fn root(error: &reqwest::Error) -> String {
     let mut cause: &dyn StdError = error;
     while let Some(inner) = cause.source() {

@@ -294,11 +294,11 @@ mod tests {
         );
         assert!(
             refused("a.jsonl", |it| it.format = Some(Format::Arrow))
-                .starts_with("a.jsonl is named as jsonl and --format says arrow")
+                .starts_with("a.jsonl is named as jsonl but --format is arrow")
         );
         assert!(
             refused("a.jsonl.gz", |it| it.compression = Some(Compression::Zstd(3)))
-                .starts_with("a.jsonl.gz is named as jsonl.gz and --compression says zstd:3")
+                .starts_with("a.jsonl.gz is named as jsonl.gz but --compression is zstd:3")
         );
         let hint = |output, codec| {
             let refused = plan(output, |it| it.compression = Some(codec)).unwrap_err().to_string();

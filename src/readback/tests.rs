@@ -109,13 +109,13 @@ fn too_large_values_are_refused_by_name() {
         };
         assert_eq!(
             text((1 << 20) - 1),
-            "FILE: a value of its column input has 1048576 bytes, and the bound is 1048575"
+            "FILE: a value of its column input has 1048576 bytes, and the limit is 1048575"
         );
         assert!(read_all(&path(name), &options(1 << 20)).is_ok(), "{name}");
         if name != "a.jsonl" {
             // What a page or a batch declares is refused before it is decompressed.
             let text = text(100_000);
-            assert!(text.contains("when decompressed, and the bound is 400000"), "{text}");
+            assert!(text.contains("when decompressed, and the limit is 400000"), "{text}");
         }
     }
     // Of the other columns nothing is decompressed.
@@ -141,7 +141,7 @@ fn compressed_lines_without_end_are_refused() {
         std::fs::write(&path, bytes).unwrap();
         let error = read_all(&path, &options(1 << 20)).unwrap_err().to_string();
         assert!(
-            error.ends_with("a line of it has more than 5242880 bytes, and the bound is 1048576")
+            error.ends_with("a line of it has more than 5242880 bytes, and the limit is 1048576")
         );
     }
 }

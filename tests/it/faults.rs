@@ -122,7 +122,7 @@ const ONCE: &[Row] = &[
         |_| Fault::ShortPage(3),
         [
             // Page 2 is long then, or page 11 is gone: whichever is seen first.
-            Sweeps("moved while it was read: page"),
+            Sweeps("changed during the export: page"),
             Sweeps("page 5 is short: 22 rows where the others have 25"),
             Sweeps("230 rows promised, 227 distinct ids came"),
         ],
@@ -176,7 +176,7 @@ const ONCE: &[Row] = &[
 const ALWAYS: &[Row] = &[
     ("408", |_| Fault::status(408), [Ends(69, "answered 408"); 3]),
     ("429", |_| Fault::status(429), [Ends(69, "answered 429"); 3]),
-    ("429, back in an hour", in_an_hour, [Ends(69, "asks to come back in 1 h 0 min"); 3]),
+    ("429, back in an hour", in_an_hour, [Ends(69, "asks for a pause of 1 h 0 min"); 3]),
     ("500", |_| Fault::status(500), [Ends(69, "stayed unavailable: 2 attempts in"); 3]),
     ("502, HTML", |_| Fault::status(502), [Ends(69, "answered 502 Bad Gateway"); 3]),
     ("503", |_| Fault::status(503), [Ends(69, "answered 503 Service Unavailable"); 3]),
@@ -200,7 +200,7 @@ const ALWAYS: &[Row] = &[
         |_| Fault::Stall { after: 100 },
         [Ends(69, "no complete answer within 2 s"); 3],
     ),
-    ("truncated JSON", |_| Fault::TruncatedJson, [Ends(65, "bytes that came are not JSON"); 3]),
+    ("truncated JSON", |_| Fault::TruncatedJson, [Ends(65, "bytes received are not JSON"); 3]),
     ("200 with HTML", |_| Fault::Html, [Ends(65, "expected JSON, got text/html"); 3]),
     (
         "wrong type in a row",
@@ -209,14 +209,14 @@ const ALWAYS: &[Row] = &[
     ),
     ("row without id", |_| Fault::missing_field(2, "id"), [Ends(65, "missing field `id`"); 3]),
     ("redirect to another origin", away, [Ends(78, "redirects to another origin"); 3]),
-    ("redirect without end", again, [Ends(78, "the API redirects without end"); 3]),
+    ("redirect without end", again, [Ends(78, "the API redirects too often"); 3]),
     ("count differs", |_| Fault::Count(ROWS + 3), [Refuses(65, "count changed from"); 3]),
     ("another page's rows", |_| Fault::RepeatPage(4), [Refuses(65, "25 ids came twice"); 3]),
     (
         "short page",
         |_| Fault::ShortPage(3),
         [
-            Refuses(65, "the data moved while it was read: page"),
+            Refuses(65, "the dataset changed during the export: page"),
             Refuses(65, "page 5 is short: 22 rows"),
             Refuses(65, "230 rows promised, 227 distinct ids came"),
         ],
@@ -318,7 +318,7 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
     let arguments = [&common, &["--max-page-bytes", "1MiB"][..], more].concat();
     let ran =
         world.export(&[&arguments, &["--max-retries", "1", "--max-passes", "2"][..]].concat());
-    let moved = "the data moved while it was read";
+    let moved = "the dataset changed during the export";
     match then {
         Same | Retries(_) | Sweeps(_) => {
             assert_eq!(ran.code, Some(0), "{what}: {ran:?}");

@@ -104,7 +104,7 @@ fn foreign_schemas_get_a_clear_answer() {
     exit 65
     0.parquet: its column id is Int64, as in no export
     error: 1 of 1 export is damaged
-      hint: what is named above is wrong: export again
+      hint: the lines above name the damage: export again
     ");
     insta::assert_snapshot!(told(&["preview", "--json", "1.parquet"]), @"
     exit 65
@@ -132,7 +132,7 @@ fn what_is_no_export_is_not_called_damaged() {
     empty: not an export: there is no _manifest.json in it; give the folder that an export was written to, or a file of its own
     prices.parquet: not an export: it has a column "price", which no export has
     error: 5 of 5 paths could not be checked
-      hint: each line above says why, and what to do next
+      hint: each line above gives the reason and the next step
     "#);
 }
 
@@ -163,7 +163,7 @@ fn special_files_are_named_and_not_waited_for() {
     error: cannot read manifest/_manifest.json
       cause: it is a device, not a regular file
     error: 1 of 3 exports are damaged
-      hint: what is named above is wrong: export again
+      hint: the lines above name the damage: export again
     ");
     for path in ["part", "manifest", "fifo.parquet"] {
         for arguments in [vec!["preview", "-n", "900", path], vec!["diff", path, "sound.parquet"]] {

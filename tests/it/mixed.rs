@@ -80,7 +80,7 @@ fn run_seed(seed: u64, output: usize, faults: Faults) -> i32 {
             assert!(content(&world.path(name)) == TRUTH[output], "it differs: {what}");
             return 0;
         }
-        Some(65) => &["the data moved while it was read", "the body is larger than"],
+        Some(65) => &["the dataset changed during the export", "the body is larger than"],
         Some(66) => &["no such dataset"],
         Some(77) => &["the API refuses the key"],
         _ => panic!("an exit code that no fault here has: {what}"),

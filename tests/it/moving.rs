@@ -44,7 +44,7 @@ fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth(
     let ran = Ran::from(run.wait_with_output().unwrap()).ok();
     assert!(
         ran.stderr.contains(
-            "the data moved while it was read: count changed from 230 to 260 (page 7); starting \
+            "the dataset changed during the export: count changed from 230 to 260 (page 7); starting \
              again from page 1"
         ),
         "{}",
@@ -74,8 +74,8 @@ fn data_that_never_stands_still_ends_after_the_sweeps_and_leaves_nothing() {
     let ran = world.export(&[&arguments[..], &["--max-passes", "3", "-q"]].concat());
     insta::assert_snapshot!(ran.told(&world), @r"
     exit 65
-    error: the data moved while it was read: count changed from 230 to 231 (page 9)
-      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    error: the dataset changed during the export: count changed from 230 to 231 (page 9)
+      hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
     assert_eq!(world.server.stats().attempts(ID, 1), 3, "a sweep begins with page 1");
     assert_eq!(world.entries(), Vec::<String>::new());
@@ -93,7 +93,7 @@ fn on_standard_output_data_that_moves_ends_the_run_at_once() {
     assert!(ran.stderr.contains("count changed from 230 to 231 (page 9)"), "{}", ran.stderr);
     assert_eq!(world.server.stats().attempts(ID, 1), 1, "rows are gone: no second sweep");
     assert!(ran.stdout.lines().count() < 230);
-    let hint = "hint: the rows that were delivered are not the whole dataset; export again when ";
+    let hint = "hint: the delivered rows are not the whole dataset; export again when ";
     assert!(ran.stderr.contains(hint), "{}", ran.stderr);
 }
 

@@ -94,7 +94,7 @@ fn file_size_limit_is_named_and_nothing_published() {
     let ran = limited(&world, "-f 0", "preview whole.jsonl > shown");
     assert_eq!(ran.code, Some(74), "{ran:?}");
     assert!(ran.stderr.contains("RLIMIT_FSIZE"), "{ran:?}");
-    assert!(ran.stderr.contains("what is there is not whole"), "{ran:?}");
+    assert!(ran.stderr.contains("the output is incomplete"), "{ran:?}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn process_limit_of_another_user_is_named() {
     exit 74
     error: cannot start a thread
       cause: Resource temporarily unavailable (os error 11)
-      hint: the system starts no more threads: raise the limit of processes and threads (RLIMIT_NPROC, `ulimit -u`; in a container also its limit of PIDs)
+      hint: the system refuses to start more threads: raise the limit of processes and threads (RLIMIT_NPROC, `ulimit -u`; in a container also its limit of PIDs)
     ");
 }
 

@@ -171,8 +171,8 @@ fn overwriting_a_directory_that_is_no_export_of_ours_changes_nothing() {
         ("nested", "is not an export: it has no manifest of ours"),
         ("export", "holds \"notes.txt\", which its manifest does not list"),
         ("plain/", "is not a directory"),
-        (".", "name the directory itself"),
-        ("documents/..", "name the directory itself"),
+        (".", "give the name of the directory itself"),
+        ("documents/..", "give the name of the directory itself"),
     ];
     let requests = world.server.stats().requests;
     for (output, words) in table {

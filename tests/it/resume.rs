@@ -365,7 +365,7 @@ fn parts_of_a_dataset_that_changed_without_a_change_of_count_are_dropped() {
     let ran = world.export(&ARGUMENTS).ok();
     assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
     let told =
-        "moved while it was read: page 1 no longer has the rows that the interrupted run found";
+        "changed during the export: page 1 no longer has the rows that the interrupted run found";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
     assert!(ran.stderr.contains("starting again from page 1"), "{}", ran.stderr);
     let calm = World::with_rows(Options::default(), moved);

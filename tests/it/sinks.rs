@@ -126,9 +126,9 @@ fn a_persona_with_a_lone_surrogate_is_an_error_that_names_the_row() {
     let ran = world.export(&["-q", "-o", "rows.parquet", "--max-retries", "0"]);
     insta::assert_snapshot!(ran.told(&world), @r#"
     exit 65
-    error: page 1 is not what it should be
-      cause: row 3, field "persona": a lone surrogate escape is no character
-      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    error: the answer for page 1 is not valid
+      cause: row 3, field "persona": a lone surrogate escape is not a character
+      hint: the API sent a row that is not a datapoint: report this to its operator; the rows of a page are numbered from 0
     "#);
     assert_eq!(world.entries(), [""; 0]);
 }

@@ -47,13 +47,13 @@ fn an_unknown_dataset_may_be_a_filter_that_excludes_it() {
     exit 66
     error: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/00000000-0000-4000-8000-000000000000/datapoints/?page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists the datasets that the key can see
 
     $ overmind-export export ID -o rows.jsonl --source seed --version-min 2
     exit 66
     error: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/ID/datapoints/?source=seed&version_min=2&page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project; a filter that the dataset does not meet is answered the same way, so try without filters
+      hint: check the id and that the key belongs to its project; the API gives the same answer if a filter excludes the dataset, so try without filters
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
@@ -70,7 +70,7 @@ fn an_unknown_dataset_is_the_same_to_every_command_and_option() {
     exit 66
     error: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=5 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists the datasets that the key can see
     ");
     let (_, same) = told.split_once("exit 66").unwrap();
     let same = same.split("page_size").next().unwrap();
@@ -99,7 +99,7 @@ fn a_filter_that_the_api_refuses_is_named_with_the_reason() {
     exit 2
     error: the API refuses a parameter
       cause: GET http://API/api/datasets/ID/datapoints/?generator_model=demo-writer-1&search=support&page=1&page_size=100 answered 400 Bad Request: generator_model: Ensure this value has at most 20 characters.; search: Too short. Try again.
-      hint: see `overmind-export export --help` for what each filter takes
+      hint: see `overmind-export export --help` for the values of each filter
     ");
 }
 
@@ -139,7 +139,7 @@ fn a_refusal_in_another_form_is_not_taken_for_the_api() {
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/v2/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
-      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
     "#);
     insta::assert_snapshot!(told_on(1, Fault::html(403), &[EXPORT]), @r#"
     $ overmind-export export ID -o rows.jsonl
@@ -150,7 +150,7 @@ fn a_refusal_in_another_form_is_not_taken_for_the_api() {
     TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=4 cause=answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
     error: a firewall or a proxy refuses the request
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
-      hint: the answer is not the API's: ask those who run the network to let this machine through, or ask for less with --rate-limit or --concurrency
+      hint: a firewall or a proxy sent this answer: ask the operator of the network to allow this machine, or send fewer requests with --rate-limit or --concurrency
     "#);
 }
 
@@ -175,7 +175,7 @@ fn a_page_past_the_end_is_no_missing_dataset() {
     exit 66
     error: there is no such page
       cause: GET http://API/api/datasets/ID/datapoints/?page=11&page_size=100 answered 404 Not Found: Invalid page.
-      hint: the dataset exists, or existed, but has no such page: see --dry-run for how many there are
+      hint: the dataset exists or existed, but it has no such page: --dry-run shows the number of pages
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
@@ -242,8 +242,8 @@ fn a_wait_beyond_patience_ends_the_run_at_once_and_says_when_to_come_back() {
     insta::assert_snapshot!(told_on(1, fault, &["export ID -o rows.jsonl -q"]), @"
     $ overmind-export export ID -o rows.jsonl -q
     exit 69
-    error: the API at http://API asks to come back in 1 h 0 min
-      hint: run again then, or raise --retry-for above the time that the API asks for
+    error: the API at http://API asks for a pause of 1 h 0 min
+      hint: run again after that pause, or set --retry-for to a longer time
     ");
 }
 
@@ -308,7 +308,7 @@ fn a_redirect_to_another_origin_is_not_followed() {
     exit 78
     error: the API redirects to another origin
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found to http://OTHER/api/datasets/ID/datapoints/
-      hint: only redirects within the base URL's origin are followed, so that the key goes nowhere else: set the base URL to where the API lives now
+      hint: redirects to another origin are not followed, because they would leak the key: set the base URL to the new address of the API
     ");
     assert_eq!(other.server.stats().connections, 0);
 }
@@ -319,9 +319,9 @@ fn a_redirect_within_the_origin_is_followed_but_not_for_ever() {
     insta::assert_snapshot!(told_on(1, Fault::redirect(&to), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 78
-    error: the API redirects without end
+    error: the API redirects too often
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found to /api/datasets/ID/datapoints/?page=1&page_size=100
-      hint: is the base URL the API's?
+      hint: check the base URL
     ");
     let faults = Faults::none().on(1, Nth(1), Fault::redirect(&to));
     let world = World::generated(Options { faults, ..Options::default() }, 1000);

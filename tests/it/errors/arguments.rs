@@ -137,7 +137,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o .
     exit 2
-    error: "." is not a valid output: name the directory itself, so that there is one to put in its place
+    error: "." is not a valid output: give the name of the directory itself, because the export replaces it
 
     $ overmind-export export ID -o=
     exit 2
@@ -153,7 +153,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --format jsonl
     exit 2
-    error: rows.parquet is named as parquet and --format says jsonl: change one of them
+    error: rows.parquet is named as parquet but --format is jsonl: change one of them
 
     $ overmind-export export ID -o - --format parquet
     exit 2
@@ -185,11 +185,11 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o rows.jsonl.gz --compression zstd
     exit 2
-    error: rows.jsonl.gz is named as jsonl.gz and --compression says zstd:3: name it rows.jsonl.zst, or leave out --compression
+    error: rows.jsonl.gz is named as jsonl.gz but --compression is zstd:3: name it rows.jsonl.zst, or leave out --compression
 
     $ overmind-export export ID -o rows.jsonl --compression gzip
     exit 2
-    error: rows.jsonl is named as jsonl and --compression says gzip: name it rows.jsonl.gz, or leave out --compression
+    error: rows.jsonl is named as jsonl but --compression is gzip: name it rows.jsonl.gz, or leave out --compression
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2

@@ -28,16 +28,16 @@ fn a_coding_that_was_not_asked_for_is_named() {
     insta::assert_snapshot!(told_on(1, Fault::coding("br"), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
-    error: page 1 is not what it should be
-      cause: it is coded as "br", and only gzip was asked for
-      hint: a proxy or a cache on the way compresses answers for other clients: tell those who run it
+    error: the answer for page 1 is not valid
+      cause: its content coding is "br", but only gzip was requested
+      hint: a proxy or a cache compresses answers in a way that was not requested: report this to its operator
     "#);
     insta::assert_snapshot!(told_on(FaultPage::List, Fault::coding("Zstd, gzip"), &["datasets -q --max-retries 0"]), @r#"
     $ overmind-export datasets -q --max-retries 0
     exit 65
-    error: page 1 is not what it should be
-      cause: it is coded as "Zstd, gzip", and only gzip was asked for
-      hint: a proxy or a cache on the way compresses answers for other clients: tell those who run it
+    error: the answer for page 1 is not valid
+      cause: its content coding is "Zstd, gzip", but only gzip was requested
+      hint: a proxy or a cache compresses answers in a way that was not requested: report this to its operator
     "#);
 }
 
@@ -49,7 +49,7 @@ fn gzip_that_is_damaged_is_asked_for_again() {
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
-      cause: the body is no valid gzip: after 0 decoded bytes it is damaged
+      cause: the body is not valid gzip: after 0 decoded bytes it is damaged
       hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
     ");
     let faults = Faults::none().on(2, Nth(1), plain);
@@ -69,9 +69,9 @@ fn a_page_is_limited_after_decompression() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl -q --max-page-bytes 2MiB
     exit 65
-    error: page 1 is not what it should be
+    error: the answer for page 1 is not valid
       cause: the body is larger than 2097152 bytes
-      hint: ask for fewer rows a page with --page-size, or raise --max-page-bytes
+      hint: request fewer rows per page with --page-size, or raise --max-page-bytes
     ");
     world.export(&["-o", "rows.jsonl", "--max-page-bytes", "8MiB"]).ok();
 }
@@ -84,7 +84,7 @@ fn a_firewall_in_front_of_the_api_is_told_from_it() {
     exit 69
     error: a firewall or a proxy refuses the request
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
-      hint: the answer is not the API's: ask those who run the network to let this machine through, or ask for less with --rate-limit or --concurrency
+      hint: a firewall or a proxy sent this answer: ask the operator of the network to allow this machine, or send fewer requests with --rate-limit or --concurrency
     "#);
     insta::assert_snapshot!(told_on(3, Fault::html(403), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
@@ -101,16 +101,16 @@ fn not_modified_is_no_redirect() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl -q
     exit 69
-    error: a cache answers in place of the API
+    error: a cache answers instead of the API
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 304 Not Modified
-      hint: a cache on the way to the API answered a question that was not asked: tell those who run it
+      hint: a cache sent 304 to a request that was not conditional: report this to its operator
     ");
     insta::assert_snapshot!(told_on(1, Fault::status(302).body(""), &[LINE]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 78
-    error: the API redirects to nowhere
+    error: the API redirects without a target
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found
-      hint: is the base URL the API's?
+      hint: check the base URL
     ");
 }
 
@@ -119,9 +119,9 @@ fn a_number_that_json_lacks_is_named_with_its_row() {
     insta::assert_snapshot!(told_on(2, Fault::field(7, "tags", r#"{"score":NaN}"#), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
-    error: page 2 is not what it should be
-      cause: row 7, field "tags": NaN, which JSON does not have
-      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    error: the answer for page 2 is not valid
+      cause: row 7, field "tags": NaN, which is not valid JSON
+      hint: the API sent a row that is not a datapoint: report this to its operator; the rows of a page are numbered from 0
     "#);
     let told = told_on(
         FaultPage::List,
@@ -131,9 +131,9 @@ fn a_number_that_json_lacks_is_named_with_its_row() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export datasets -q --max-retries 0
     exit 65
-    error: page 1 is not what it should be
-      cause: row 0, field "metadata": -Infinity, which JSON does not have
-      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    error: the answer for page 1 is not valid
+      cause: row 0, field "metadata": -Infinity, which is not valid JSON
+      hint: the API sent a row that is not a datapoint: report this to its operator; the rows of a page are numbered from 0
     "#);
 }
 
@@ -144,9 +144,9 @@ fn a_count_that_no_dataset_has_ends_the_run_at_once() {
     insta::assert_snapshot!(session(&world, &["export ID -o rows.jsonl"]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 65
-    error: page 1 is not what it should be
-      cause: its count is 18446744073709551615, and no dataset has so many rows
-      hint: tell those who run the API
+    error: the answer for page 1 is not valid
+      cause: its count is 18446744073709551615, which is more rows than a dataset can have
+      hint: report this to the operator of the API
     ");
     assert_eq!(world.server.stats().requests, 1);
 }

@@ -273,7 +273,7 @@ fn a_base_url_without_the_api_is_not_taken_for_a_dataset_that_is_missing() {
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/api/datasets/ answered 404 Not Found: No Dataset matches the given query.
-      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
     ");
 }
 

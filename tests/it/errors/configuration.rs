@@ -107,7 +107,7 @@ fn a_key_file_that_others_can_read_is_used_with_a_warning() {
         @"
     $ overmind-export export ID -o open.jsonl --api-key-file key
     exit 0
-    TIME  WARN key can be read by others: chmod 600 key
+    TIME  WARN other users can read key: run chmod 600 key
     3 rows in 1 file (3.67 KiB) · T s · N rows/s · complete: every row once
       open.jsonl
 
@@ -180,32 +180,32 @@ fn a_base_url_that_cannot_be_is_quoted_without_the_secrets_in_it() {
     $ overmind-export datasets --base-url api.overmindlab.ai
     exit 78
     error: the base URL "api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url ftp://api.overmindlab.ai
     exit 78
     error: the base URL "ftp://api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https://
     exit 78
     error: the base URL "https://" cannot be used: empty host
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https://api.overmindlab.ai/?key=hunter2
     exit 78
     error: the base URL "https://api.overmindlab.ai/?…" cannot be used: it must not have a query or a fragment
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https://me:hunter2@api.overmindlab.ai
     exit 78
-    error: the base URL "https://…@api.overmindlab.ai" cannot be used: it must not hold a user name or a password: the key is given by itself
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    error: the base URL "https://…@api.overmindlab.ai" cannot be used: it must not hold a user name or a password: give the key separately
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https//me:hunter2@api.overmindlab.ai
     exit 78
     error: the base URL "https//…@api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
 }
 
@@ -218,7 +218,7 @@ fn a_base_url_of_the_environment_is_checked_likewise() {
     $ overmind-export datasets
     exit 78
     error: the base URL "localhost:8080" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
 }
 
@@ -229,7 +229,7 @@ fn plain_http_to_another_machine_is_refused() {
     $ overmind-export export ID -o rows.jsonl --base-url http://api.overmindlab.ai
     exit 78
     error: http://api.overmindlab.ai/ is plain http: the API key would cross the network unencrypted
-      hint: use https, or give --allow-http if the network between here and there is trusted
+      hint: use https, or give --allow-http if you trust the network in between
     ");
 }
 
@@ -258,7 +258,7 @@ fn a_certificate_file_that_cannot_be_used_is_named() {
     $ overmind-export datasets --ca-cert text.pem
     exit 78
     error: cannot use the certificate file text.pem
-      cause: it holds no PEM certificate
+      cause: it contains no PEM certificate
 
     $ overmind-export datasets --ca-cert broken.pem
     exit 78
@@ -268,7 +268,7 @@ fn a_certificate_file_that_cannot_be_used_is_named() {
     $ overmind-export datasets --ca-cert other.pem
     exit 78
     error: cannot use the certificate file other.pem
-      cause: its certificate 1 is no X.509 certificate
+      cause: its certificate 1 is not an X.509 certificate
     ");
     assert_eq!(world.server.stats().connections, 0);
 }
@@ -284,6 +284,6 @@ fn a_prefix_of_the_base_url_is_kept() {
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/gateway/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
-      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
     "#);
 }

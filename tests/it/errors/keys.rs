@@ -51,7 +51,7 @@ fn a_key_that_is_none_is_refused_with_its_place() {
     insta::assert_snapshot!(told("ovr_…"), @"
     $ overmind-export datasets
     exit 78
-    error: the API key cannot be used: it is the placeholder of an example: put the key itself there
+    error: the API key cannot be used: it is the placeholder of an example: replace it with the key
       hint: it comes from the variable OVERMIND_LAB_API_KEY
     ");
     insta::assert_snapshot!(told(&format!("ovr_\u{200b}{KEY}")), @"
@@ -66,7 +66,7 @@ fn a_key_that_is_none_is_refused_with_its_place() {
     insta::assert_snapshot!(session(&world, &files), @"
     $ overmind-export datasets --api-key-file a.key
     exit 78
-    error: the API key cannot be used: it is an assignment: give what stands after the = alone
+    error: the API key cannot be used: it is an assignment: give only the part after the =
       hint: it comes from the file a.key (--api-key-file)
 
     $ overmind-export datasets --api-key-file 16.key

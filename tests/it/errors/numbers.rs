@@ -19,9 +19,9 @@ const TABLE: [(u64, &str, i32, &str); 13] = [
     (HUGE, "--dry-run", 0, "would export 576,460,752,303,423,487 of"),
     (HUGE, "--dry-run --pages 2-18446744073709551615", 0, "576,460,752,303,423,387 of"),
     (HUGE, "--page-size 1 --pages 1-2", 0, "2 rows in 1 file"),
-    (HUGE + 1, "--dry-run", 65, "no dataset has so many rows"),
-    (HUGE, "", 65, "the data moved"),
-    (230, "--pages 5-", 65, "the data moved"),
+    (HUGE + 1, "--dry-run", 65, "more rows than a dataset can have"),
+    (HUGE, "", 65, "the dataset changed"),
+    (230, "--pages 5-", 65, "the dataset changed"),
     (1000, "--limit 18446744073709551615 --page-size 1", 0, "1,000 rows in 1 file"),
 ];
 

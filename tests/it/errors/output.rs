@@ -224,7 +224,7 @@ fn standard_output_that_is_full_is_an_error() {
     exit 74
     error: cannot write standard output
       cause: No space left on device (os error 28)
-      hint: make room where standard output goes, and run again: what is there is not whole
+      hint: make room where standard output goes, and run again: the output is incomplete
     ");
     for line in [
         "export ID -o - --format arrow",

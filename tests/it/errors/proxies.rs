@@ -57,8 +57,8 @@ fn a_proxy_on_the_way_to_https_is_asked_for_a_tunnel_and_never_sees_the_key() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it asks for a user name and a password (407), or refuses those that it was given
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: it asks for a user name and a password (407), or refuses the given ones
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     let head = serving.join().unwrap();
     assert_eq!(head[0], "CONNECT api.example.test:443 HTTP/1.1");
@@ -88,26 +88,26 @@ fn a_proxy_variable_that_cannot_be_used_is_named() {
     insta::assert_snapshot!(told("http://me:hunter2@proxy.test:3128\r"), @r"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it ends with a line break (\r or \n), as lines of Windows files do
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: it ends with a line break (\r or \n), like a line of a Windows file
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("\"http://me:hunter2@proxy.test:3128\""), @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
     error: the proxy of HTTPS_PROXY cannot be used: it is in quotation marks
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("http://me:hunter#2@proxy.test:3128"), @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: its user name or password holds '#': write %23 instead
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: its user name or password contains '#': write %23 instead
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("ftp://proxy.test:3128"), @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it begins with none of http, https, socks4, socks4a, socks5 and socks5h
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: its scheme is none of http, https, socks4, socks4a, socks5 and socks5h
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     assert_eq!(world.server.stats().connections, 0);
 }
@@ -153,8 +153,8 @@ fn a_proxy_that_wants_credentials_ends_the_run() {
     insta::assert_snapshot!(told, @"
     $ overmind-export datasets --allow-http --base-url http://api.example.test
     exit 78
-    error: the proxy of ALL_PROXY cannot be used: it asks for a user name and a password (407), or refuses those that it was given
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of ALL_PROXY cannot be used: it asks for a user name and a password (407), or refuses the given ones
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     serving.join().unwrap();
 }
@@ -193,8 +193,8 @@ fn a_proxy_without_tls_is_told_from_the_api() {
     insta::assert_snapshot!(told, @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it does not speak TLS: write http:// in place of https://
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: it does not speak TLS: write http:// instead of https://
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     serving.join().unwrap();
 }

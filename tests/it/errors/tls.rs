@@ -39,7 +39,7 @@ fn a_certificate_of_an_unknown_authority_is_refused_and_not_tried_again() {
     insta::assert_snapshot!(secured.told(EXPORT), @"
     $ overmind-export export ID -o rows.jsonl
     exit 69
-    error: the certificate of https://localhost:PORT does not verify
+    error: cannot verify the certificate of https://localhost:PORT
       cause: its issuer is not among the authorities that this machine trusts
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     ");
@@ -65,8 +65,8 @@ fn a_certificate_for_another_name_is_refused() {
     insta::assert_snapshot!(secured.told("export ID -o rows.jsonl --ca-cert authority.pem"), @"
     $ overmind-export export ID -o rows.jsonl --ca-cert authority.pem
     exit 69
-    error: the certificate of https://localhost:PORT does not verify
-      cause: it is for api.example.test, and not for localhost
+    error: cannot verify the certificate of https://localhost:PORT
+      cause: it is for api.example.test, not for localhost
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     ");
     assert_eq!(secured.tls.connections(), 1);
@@ -102,8 +102,8 @@ fn a_self_signed_authority_is_trusted_as_itself() {
             insta::assert_snapshot!(trusted, @"
             $ overmind-export datasets -q --ca-cert authority.pem
             exit 69
-            error: the certificate of https://localhost:PORT does not verify
-              cause: it is for api.example.test, and not for localhost
+            error: cannot verify the certificate of https://localhost:PORT
+              cause: it is for api.example.test, not for localhost
               hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
             ");
         }
@@ -118,8 +118,8 @@ fn https_to_a_port_for_http_is_told_at_once() {
     command.args(["export", &ID.to_string(), "-o", "rows.jsonl"]);
     insta::assert_snapshot!(tell(&world, &Ran::of(&mut command)), @r#"
     exit 78
-    error: the base URL "https://API/" cannot be used: the server there does not speak TLS: is it http://, or another port?
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    error: the base URL "https://API/" cannot be used: the server does not speak TLS: use http://, or another port
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
     assert_eq!(world.server.stats().connections, 1);
 }
@@ -133,8 +133,8 @@ fn http_to_a_port_for_https_is_told_at_once() {
     let ran = Ran::of(command.args(["export", &ID.to_string(), "-o", "rows.jsonl"]));
     insta::assert_snapshot!(tell(&secured.world, &ran).replace(&address, "API"), @r#"
     exit 78
-    error: the base URL "http://API/" cannot be used: the server there does not speak plain http: is it https://, or another port?
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    error: the base URL "http://API/" cannot be used: the server does not speak plain http: use https://, or another port
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
     assert_eq!(secured.tls.connections(), 1);
     // What nginx, Apache, Go and Node.js answer.
@@ -158,8 +158,8 @@ fn a_system_without_authorities_is_told() {
     insta::assert_snapshot!(told, @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the system has no certificates of authorities
-      hint: install them (the package is mostly called ca-certificates), point SSL_CERT_FILE to a PEM file of them, or give the server's authority with --ca-cert
+    error: the system has no CA certificates
+      hint: install the package ca-certificates (its usual name), set SSL_CERT_FILE to a PEM file of CA certificates, or give the server's CA certificate with --ca-cert
     ");
     // An authority of one's own is enough.
     let secured = Secured::for_name("localhost");

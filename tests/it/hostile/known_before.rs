@@ -56,7 +56,7 @@ fn ids_that_cannot_be_kept_end_the_run_at_once() {
     assert_eq!(
         ran.told(&world),
         "exit 74\nerror: cannot keep ids in file/deeper\n  cause: Not a directory (os error 20)\n  \
-         hint: give a folder that this user may write with --temp-dir\n"
+         hint: give a folder that this user can write to with --temp-dir\n"
     );
     assert!(world.server.stats().requests < 40);
     assert_eq!(world.entries(), ["file"]);

@@ -49,7 +49,7 @@ fn a_part_that_changed_is_not_published() {
         assert_eq!(ran.code, Some(65), "{words}: {ran:?}");
         let told = format!("error: ./.rows.partial/data/part-00000.parquet {words}");
         assert!(ran.stderr.contains(&told), "{words}: {ran:?}");
-        assert!(ran.stderr.contains("hint: nothing was published: find out"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: nothing was published: find the program"), "{ran:?}");
         assert_eq!(world.entries(), [".rows.partial"]);
 
         let part = world.path(".rows.partial/data/part-00000.parquet");

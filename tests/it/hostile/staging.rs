@@ -198,7 +198,7 @@ fn a_run_that_lost_its_staging_publishes_nothing() {
         let told = format!(
             "error: {output}: the lock was lost: its staging was removed or replaced while the run \
              was at work\n  hint: nothing was published: run the same command again when no other \
-             run is at work\n"
+             run is active\n"
         );
         assert_eq!(ran.code, Some(75), "{ran:?}");
         assert!(ran.stderr.ends_with(&told), "{ran:?}");

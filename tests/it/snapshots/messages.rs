@@ -100,9 +100,9 @@ fn failures_of_jobs_are_told_with_their_hints_and_counted() {
     exit 66
     error: gone: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/a0000000-0000-4000-8000-000000000063/datapoints/?page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
-    error: nobody: no dataset meets agent=a0000000-0000-4000-8000-000000000062&dataset_name=support-*
-      hint: `overmind-export datasets` takes the same filters and lists what the key can see
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists the datasets that the key can see
+    error: nobody: no dataset matches agent=a0000000-0000-4000-8000-000000000062&dataset_name=support-*
+      hint: `overmind-export datasets` takes the same filters and lists the datasets that the key can see
     error: 2 of 2 jobs failed
     ");
     let faults = Faults::none().on(FaultPage::List, FaultAttempt::Always, Fault::status(503));
@@ -246,7 +246,7 @@ fn a_wrong_file_is_told_with_file_line_and_value() {
     select = "all"
     exit 78
     error: http://example.org/ is plain http: the API key would cross the network unencrypted
-      hint: use https, or give --allow-http if the network between here and there is trusted
+      hint: use https, or give --allow-http if you trust the network in between
 
     [api]
     api_key_file = "missing.key"

@@ -80,7 +80,7 @@ fn a_store_that_cannot_be_used_is_told_before_any_page() {
     insta::assert_snapshot!(export("s3://bucket/rows/", &plain), @"
     exit 78
     error: http://store.example.test:9000 is plain http: the data would cross the network unencrypted
-      hint: use https, or give --storage-option allow_http=true if the network between here and there is trusted
+      hint: use https, or give --storage-option allow_http=true if you trust the network in between
     ");
     insta::assert_snapshot!(export("gs://bucket/rows/", &[("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")]), @"
     exit 78
