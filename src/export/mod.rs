@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! page 1 ─► plan known ─► lock, resume ─► pages ══► writer (a thread) ─► proof ─► publish
-//!                                          └──────────── moved? sweep again ◄──┘
+//!                                          └────── changed? another pass ◄──────┘
 //! ```
 //!
-//! Nothing is published before the proof holds. Knows nothing of arguments or terminals.
+//! Nothing is published before the proof holds. This module does not know arguments or terminals.
 
 mod handover;
 mod into_sink;
@@ -45,8 +45,7 @@ use crate::{
     tasks::{self, Worker, stopped},
 };
 
-/// How long a run that was told to stop waits for what it is in the middle of: for the writer, and
-/// once more for tidying up.
+/// How long an interrupted run waits for its current work: 5 s for the writer, and 5 s more to tidy up.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// An export that is ready to run.
@@ -69,72 +68,72 @@ pub struct Export {
     progress: Arc<Progress>,
 }
 
-/// What an export came to.
+/// The result of an export.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
     /// The dataset.
     pub dataset: uuid::Uuid,
-    /// Where it went, as it was asked for.
+    /// The output, as given in the options.
     pub output: String,
     /// Rows of the dataset, as the API says.
     pub count: u64,
-    /// Rows written.
+    /// Number of rows written.
     pub rows: u64,
-    /// Files written.
+    /// Number of files written.
     pub files: u64,
-    /// Bytes written, after compression.
+    /// Number of bytes written, after compression.
     pub bytes: u64,
-    /// Whether every row of the dataset is there once: proven, or not claimed.
+    /// Whether the output is proven to contain every row of the dataset once.
     pub completeness: Completeness,
-    /// A digest of the rows' content, equal for equal content in any format.
+    /// A digest of the rows' content. Equal content has an equal digest in any format.
     pub digest: String,
-    /// Pages read, those of parts that were kept included.
+    /// Number of pages read, including the pages of kept parts.
     pub pages: u64,
-    /// Requests sent for this export, retries included.
+    /// Number of requests sent for this export, including retries.
     pub requests: u64,
-    /// Requests sent again.
+    /// Number of retried requests.
     pub retries: u64,
-    /// Bytes of pages received for this export, after decompression.
+    /// Number of bytes of pages received for this export, after decompression.
     pub received_bytes: u64,
-    /// Seconds from the first request to the publication.
+    /// Time from the first request to the publication, in seconds.
     pub seconds: f64,
 }
 
-/// What an export would do.
+/// The result of a dry run.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct DryRun {
     /// The dataset.
     pub dataset: uuid::Uuid,
-    /// Where it would go.
+    /// The output.
     pub output: String,
     /// Rows of the dataset, as the API says.
     pub count: u64,
-    /// Rows that would be written.
+    /// Number of rows that would be written.
     pub rows: u64,
-    /// Rows that a page really holds.
+    /// Number of rows that a page really contains.
     pub page_size: u64,
-    /// Requests that it would take, if none fails.
+    /// Number of requests that the export would need if none fails.
     pub requests: u64,
 }
 
 impl Export {
-    /// An export of this plan through this client.
+    /// Makes an export of this plan through this client.
     pub fn new(client: Client, plan: ExportPlan) -> Self {
-        // The client may have done other things, and may do some while this runs.
+        // Other work may use the same client before and during this export.
         Self { client: client.metered(), plan, progress: Arc::default() }
     }
 
-    /// The counters of this export, to be read while it runs.
+    /// Returns the counters of this export. They can be read while it runs.
     pub fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
     }
 
-    /// Asks for one page and says what the export would do; writes nothing.
+    /// Requests one page and reports what the export would do. Writes nothing.
     ///
     /// # Errors
-    /// As [`run`](Self::run), as far as it goes.
+    /// The same as [`run`](Self::run), as far as the dry run goes.
     pub async fn dry_run(&self) -> Result<DryRun> {
         let wanted = self.plan.wanted();
         blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
@@ -155,35 +154,36 @@ impl Export {
 
     /// Runs the export to its end.
     ///
-    /// Must run within a tokio runtime. Dropped, it ends, and lets go of its lock, when the runtime
-    /// runs next.
+    /// Must run within a tokio runtime. If the future is dropped, the export ends and releases its lock
+    /// when the runtime runs next.
     ///
     /// # Errors
-    /// Nothing was published then.
-    /// - As [`Client::datapoints`]: of the API, its pages and what they prove.
-    /// - [`Error::Output`]: the output exists, or cannot be made.
-    /// - [`Error::Locked`], [`Error::LockLost`]: another run writes it, or took its lock.
+    /// After an error nothing is published.
+    /// - The errors of [`Client::datapoints`]: the API, its pages, or the proof failed.
+    /// - [`Error::Output`]: the output exists, or cannot be created.
+    /// - [`Error::Locked`], [`Error::LockLost`]: another run writes the output, or took its lock.
     /// - [`Error::Io`], [`Error::Store`]: reading or writing failed.
-    /// - [`Error::OutputClosed`]: who read standard output has had enough.
+    /// - [`Error::OutputClosed`]: the reader of standard output closed it.
     /// - [`Error::Encode`], [`Error::Internal`]: a bug.
     pub async fn run(self) -> Result<Summary> {
         self.run_until(std::future::pending()).await
     }
 
-    /// Runs the export to its end, or until `stop` gives the error to end with. Parts that are
-    /// finished by then are kept for a run that continues this one.
+    /// Runs the export to its end, or until `stop` resolves to an error. The export then ends with this
+    /// error. Finished parts are kept for a run that resumes this one.
     ///
     /// # Errors
-    /// What `stop` gave, or as [`run`](Self::run); nothing was published then, with one exception: if
-    /// `stop` comes while the export is being published, which takes more than 5 s longer (a store that
-    /// does not answer), this returns without waiting for it. A thread then still publishes, and holds
-    /// the lock, until it has come to its end or the process ends; what it leaves is as after a kill.
+    /// The error of `stop`, or the same as [`run`](Self::run). Nothing is published then, with one
+    /// exception: `stop` comes during the publication, and the publication takes more than 5 s longer,
+    /// because a store does not answer. In this case the method returns without waiting. A thread
+    /// continues to publish and holds the lock until it finishes or the process ends. If the process
+    /// ends first, the output is as after a kill.
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
         self.run_unless(|_| false, stop).await.map(|(summary, _)| summary)
     }
 
-    /// As [`run_until`](Self::run_until), but publishes nothing, and keeps nothing, if the content
-    /// turns out to have a digest that is known already. Says whether it was.
+    /// Like [`run_until`](Self::run_until), but publishes and keeps nothing if `known` returns true for
+    /// the digest of the content. The second value is true in this case.
     pub(crate) async fn run_unless(
         self,
         known: impl Fn(&str) -> bool,
@@ -193,7 +193,7 @@ impl Export {
         let started_at = now();
         let mut stop = pin!(stop);
         let wanted = self.plan.wanted();
-        // Before page 1, so that a place that cannot be written costs no request.
+        // Before page 1, so that an unwritable output costs no request.
         let mut probing = pin!(blocking(move || Destination::probe(&wanted, false)));
         let mut destination = select! {
             probed = probing.as_mut() => probed?,
@@ -226,7 +226,7 @@ impl Export {
                     select! {
                         published = publishing.as_mut() => published?,
                         error = stop.as_mut() => match timeout(GRACE, publishing).await {
-                            // It was as good as there.
+                            // The publication was almost finished.
                             Ok(published) => published?,
                             Err(_) => return Err(self.stopped(error, manifest.parts.len())),
                         },
@@ -236,7 +236,8 @@ impl Export {
                 Err(error) => error,
             };
             let moved = matches!(error, Error::Incomplete { .. });
-            // Parts of rows that moved, or that are not in order, are of no use to a later run.
+            // If the dataset changed during the export, or rows are out of order, a later run cannot use
+            // these parts.
             if moved || matches!(error, Error::OutOfOrder(_)) {
                 let mut staged = destination.take();
                 destination = blocking(move || match staged.forget() {
@@ -262,13 +263,13 @@ impl Export {
         Err(Error::Internal("no pass ended".to_owned()))
     }
 
-    /// What ended the run, with what the next one will find.
+    /// Adds the number of kept parts to the error that ended the run.
     fn stopped(&self, error: Error, parts: usize) -> Error {
         let kept = if matches!(self.plan.target, Target::Directory(_)) { parts } else { 0 };
         error.with_kept_parts(kept, &self.plan.target)
     }
 
-    /// Reads everything once and stages it; the caller publishes.
+    /// Runs one pass: reads everything once and stages it. The caller publishes.
     async fn pass(
         &self,
         destination: &mut Destination,
@@ -298,8 +299,9 @@ impl Export {
             let result = writer.run(receiver);
             (writer.into_destination(), result)
         })?;
-        // A task: what wakes the future that a runtime was given to run, which this may be part of, is
-        // another thread's work or a look at all sockets, for every page.
+        // Pump in a separate task. This future may be part of the future that the runtime runs directly
+        // (`block_on`). Waking that future would need another thread or a poll of all sockets, for every
+        // page.
         let mut pumping =
             AbortOnDropHandle::new(tokio::spawn(async move { pump(&mut pages, sender).await }));
         let work = async {
@@ -320,7 +322,7 @@ impl Export {
             Ok(done) => done,
             Err(error) => match timeout(GRACE, writing.join()).await {
                 Ok(written) => (Err(error), written),
-                // A store that does not answer keeps nobody who wants to go: the next run tidies up.
+                // Do not wait for a store that does not answer: the next run tidies up.
                 Err(_) => return Err(error),
             },
         };
@@ -351,7 +353,7 @@ impl Export {
         Ok((manifest, bytes))
     }
 
-    /// Takes the lock, and what an interrupted run left: reading that again can take long.
+    /// Takes the lock and the parts of an interrupted run. Reading these parts can take long.
     async fn open(
         &self,
         destination: &mut Destination,
@@ -423,7 +425,7 @@ impl Export {
         self.progress.begin(rows.min(options.limit.unwrap_or(u64::MAX)), kept_rows);
         if let Some(last) = kept.last() {
             self.progress.note(format!(
-                "continuing: {} finished {} kept ({} of {} rows, up to page {})",
+                "resuming: {} finished {} kept ({} of {} rows, up to page {})",
                 kept.len(),
                 crate::text::plural(kept.len() as u64, "part"),
                 kept_rows,
@@ -454,7 +456,7 @@ impl Export {
 }
 
 impl Error {
-    /// Says what the next run will find, and what has left already.
+    /// Adds a hint about the next run, and whether rows were already delivered.
     fn with_kept_parts(self, kept: usize, target: &Target) -> Self {
         match self {
             Self::Interrupted { signal, number, .. } => {
@@ -462,10 +464,10 @@ impl Error {
                     _ if kept > 0 => "run the same command again to continue where it stopped",
                     Target::Stdout => "the output is not complete: run the same command again",
                     Target::File(_) => {
-                        "nothing was written: a single file starts over; export to a directory \
-                         (a path that ends in a slash) to be able to continue"
+                        "nothing was written: run the same command again, or export to a directory \
+                         (a path that ends in a slash), which can be resumed"
                     }
-                    Target::Directory(_) => "nothing new was finished: run the same command again",
+                    Target::Directory(_) => "no new part was finished: run the same command again",
                 };
                 Self::Interrupted { signal, number, hint: Some(hint) }
             }
@@ -477,7 +479,7 @@ impl Error {
     }
 }
 
-/// Rows of the pages that are asked for, going by the first of them.
+/// Returns the number of rows on the requested pages, estimated from the first of these pages.
 fn rows_of(options: &ExportOptions, first: &Page) -> u64 {
     let page_rows = full_page(first);
     let skipped = (first.number() - 1).saturating_mul(page_rows);
@@ -485,7 +487,7 @@ fn rows_of(options: &ExportOptions, first: &Page) -> u64 {
     first.count().min(end).saturating_sub(skipped)
 }
 
-/// Rows of a full page: what the page holds, unless it is the last, which may be short.
+/// Returns the number of rows of a full page, from a page that may be the last and short.
 fn full_page(page: &Page) -> u64 {
     let (rows, before) = (page.len() as u64, page.number() - 1);
     match page.count().saturating_sub(rows).checked_div(before) {

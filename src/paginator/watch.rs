@@ -1,6 +1,6 @@
-//! Looks at every page before it is handed on: completeness and, where it was asked for, order.
+//! Checks every page before it is passed on: completeness and, if an order was requested, the order.
 //!
-//! Never changes a page.
+//! This module never changes a page.
 
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
     tasks,
 };
 
-/// The last page of what was kept, and the ids that it must have still.
+/// The last kept page, and the ids that it must still contain.
 pub(super) struct Boundary {
     pub(super) page: u64,
     pub(super) ids: Vec<Uuid>,
@@ -30,7 +30,7 @@ pub(super) struct PageWatch {
     pub(super) proof: Proof,
     pub(super) order: Option<OrderCheck>,
     ids: Ids,
-    /// The last page that was kept, until it has come again.
+    /// The last kept page, until it has been fetched again.
     pub(super) boundary: Option<Boundary>,
     /// The page before.
     before: Option<PageBefore>,
@@ -48,8 +48,8 @@ impl PageWatch {
         }
     }
 
-    /// Whether the page is one that was kept and only shows whether the rows have moved since: it is
-    /// not handed on. Sees the pages in order.
+    /// Whether the page is the last kept page. Such a page is compared with the kept ids and not passed on.
+    /// Must be called for every page, in order.
     pub(super) fn is_kept(&mut self, page: &Page) -> bool {
         let Some(boundary) = self.boundary.take_if(|kept| kept.page == page.number()) else {
             return false;
@@ -60,12 +60,12 @@ impl PageWatch {
         true
     }
 
-    /// Whether it is certain already that there will be no proof.
+    /// Whether the proof has already failed.
     pub(super) fn violated(&self) -> bool {
         self.proof.violated()
     }
 
-    /// Whether the page may be handed on; if not, [`finish`](Self::finish) says why.
+    /// Whether the page may be passed on. If not, [`finish`](Self::finish) returns the reason.
     pub(super) fn page(&mut self, page: &Page) -> Result<bool> {
         let number = page.number();
         self.check_repetition(page)?;
@@ -84,7 +84,8 @@ impl PageWatch {
     }
 
     /// Ends the stream on a page with the rows of the page before, in any order: the API ignores the parameter
-    /// `page`, and the other pages would be the same. A row that was inserted meanwhile changes `count` too.
+    /// `page`, and all other pages would be the same. If a row was inserted between the requests, `count` changes
+    /// too, so this is no match.
     fn check_repetition(&mut self, page: &Page) -> Result<()> {
         let (number, count) = (page.number(), page.count());
         let mut ids: Vec<Uuid> = page.ids().collect();
@@ -109,7 +110,7 @@ impl PageWatch {
         self.finish().await
     }
 
-    /// Counts the ids, off the threads that serve sockets.
+    /// Counts the ids, on a blocking thread.
     pub(super) async fn finish(self) -> Result<()> {
         tasks::blocking("counting ids", || self.conclude()).await?
     }
@@ -140,7 +141,7 @@ fn cannot_keep(ids: &Ids, error: std::io::Error) -> Error {
     Error::io("keep ids in", path)(error)
 }
 
-/// Only these two are known to be comparable as they arrive.
+/// The check for an ordering. Only `order` and `id` have a known order that can be checked.
 fn order_check(ordering: &str) -> Option<OrderCheck> {
     let (descending, name) = match ordering.strip_prefix('-') {
         Some(name) => (true, name),

@@ -348,7 +348,7 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
 
             world.server.set_faults(Faults::none());
             let next = world.export(&arguments).ok();
-            assert_eq!(next.stderr.contains("continuing: "), kept, "{what}: {next:?}");
+            assert_eq!(next.stderr.contains("resuming: "), kept, "{what}: {next:?}");
             assert_eq!(world.entries(), [name], "{what}");
             assert!(content(&world.path(name)) == TRUTH[output], "{what}: the next run differs");
             let nothing = if kept { "nothing; finished parts kept" } else { "nothing" };

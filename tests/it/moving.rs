@@ -50,7 +50,7 @@ fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth(
         "{}",
         ran.stderr
     );
-    assert!(!ran.stderr.contains("continuing"), "parts of two versions: {}", ran.stderr);
+    assert!(!ran.stderr.contains("resuming"), "parts of two versions: {}", ran.stderr);
     assert_eq!(world.entries(), ["rows"]);
     let again = World::with(Options::default(), Dataset::generated(260, 8).with_id(ID));
     again.export(&arguments).ok();

@@ -81,7 +81,7 @@ fn continues_with(world: &World, parts: u64) -> Ran {
     let noun = if parts == 1 { "part" } else { "parts" };
     let (rows, page) = (200 * parts, PAGES_OF_PART * parts);
     let line = format!(
-        "continuing: {parts} finished {noun} kept ({rows} of {ROWS} rows, up to page {page})\n"
+        "resuming: {parts} finished {noun} kept ({rows} of {ROWS} rows, up to page {page})\n"
     );
     assert_eq!(ran.stderr.contains(&line), parts > 0, "{}", ran.stderr);
     let fetched = world.server.stats().requests - before;
@@ -111,7 +111,7 @@ fn thirty_exports_killed_once_each_continue_to_the_same_bytes() {
         // It may have been killed when it had published and only had to tidy up.
         if !world.path("rows").exists() {
             let ran = world.export(&ARGUMENTS).ok();
-            let line = format!("continuing: {parts} finished part");
+            let line = format!("resuming: {parts} finished part");
             assert_eq!(ran.stderr.contains(&line), parts > 0, "{moment}: {}", ran.stderr);
             assert_eq!(world.entries(), ["rows"]);
         }
@@ -363,7 +363,7 @@ fn parts_of_a_dataset_that_changed_without_a_change_of_count_are_dropped() {
     let moved: Vec<String> = (0..ROWS).map(text).collect();
     world.server.replace(vec![Dataset::from_rows("moved", moved.clone()).with_id(ID)]);
     let ran = world.export(&ARGUMENTS).ok();
-    assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("resuming: 3 finished parts kept"), "{}", ran.stderr);
     let told =
         "changed during the export: page 1 no longer has the rows that the interrupted run found";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
@@ -388,7 +388,7 @@ fn a_row_that_is_removed_from_what_was_kept_drops_it_though_another_keeps_the_co
         let world = interrupted();
         world.server.replace(vec![Dataset::from_rows("moved", moved(removed)).with_id(ID)]);
         let ran = world.export(&ARGUMENTS).ok();
-        assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("resuming: 3 finished parts kept"), "{}", ran.stderr);
         let told =
             format!("page {page} no longer has the rows that the interrupted run found there");
         assert!(ran.stderr.contains(&told), "{removed}: {}", ran.stderr);
@@ -452,7 +452,7 @@ fn a_run_that_only_had_to_publish_publishes() {
 
         fs::remove_dir_all(world.path("rows")).unwrap();
         let ran = world.export(&arguments).ok();
-        assert!(ran.stderr.contains("continuing: "), "{}", ran.stderr);
+        assert!(ran.stderr.contains("resuming: "), "{}", ran.stderr);
         assert!(!ran.stderr.contains("starting again"), "{}", ran.stderr);
         let calm = World::generated(Options::default(), 500);
         calm.export(&arguments).ok();

@@ -409,7 +409,7 @@ fn options_that_contradict_each_other_are_refused() {
 
     $ overmind-export export ID -o - --manifest
     exit 2
-    error: --manifest needs a file to lie beside
+    error: --manifest needs an output file: the manifest is written next to it
 
     $ overmind-export demo --port 8080
     exit 2

@@ -35,7 +35,7 @@ fn an_interrupted_file_starts_over_and_leaves_nothing() {
     insta::assert_snapshot!(stopped(&world, "-INT", "-o rows.jsonl"), @"
     exit 130
     error: interrupted by SIGINT
-      hint: nothing was written: a single file starts over; export to a directory (a path that ends in a slash) to be able to continue
+      hint: nothing was written: run the same command again, or export to a directory (a path that ends in a slash), which can be resumed
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
@@ -46,7 +46,7 @@ fn a_terminated_directory_without_a_finished_part_leaves_nothing() {
     insta::assert_snapshot!(stopped(&world, "-TERM", "-o parts/"), @"
     exit 143
     error: interrupted by SIGTERM
-      hint: nothing new was finished: run the same command again
+      hint: no new part was finished: run the same command again
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
@@ -63,7 +63,7 @@ fn a_terminated_directory_with_finished_parts_is_continued() {
     assert_eq!(world.entries(), [".parts.partial"]);
     world.server.set_faults(Faults::none());
     let ran = world.export(&arguments.split(' ').collect::<Vec<_>>()).ok();
-    assert!(ran.stderr.starts_with("continuing: "), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("resuming: "), "{}", ran.stderr);
     assert_eq!(world.entries(), ["parts"]);
 }
 

@@ -78,7 +78,7 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
 
     let before = nightly.datapoints();
     let ran = nightly.snapshot(&["--json"]).ok();
-    let kept = ran.stderr.strip_prefix("nightly: continuing: ").expect(&ran.stderr);
+    let kept = ran.stderr.strip_prefix("nightly: resuming: ").expect(&ran.stderr);
     let kept: u32 = kept.split(' ').next().unwrap().parse().unwrap();
     // Page 1 and the last kept page, which are compared, and those that no part has.
     assert_eq!(nightly.datapoints() - before, 2 + 40 - 4 * kept);

@@ -245,7 +245,7 @@ fn failed_publication_says_what_is_there() {
     ");
     insta::assert_snapshot!(export("PUT /bucket/rows/_SUCCESS", rows), @"
     exit 74
-    continuing: 1 finished part kept (10 of 10 rows, up to page 1)
+    resuming: 1 finished part kept (10 of 10 rows, up to page 1)
     error: cannot write s3://bucket/rows/_SUCCESS
       cause: AccessDenied: as scripted
       hint: the manifest and every part are there, only _SUCCESS is missing: mend the store or the permission, then run the same command again to write it

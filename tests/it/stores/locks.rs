@@ -113,7 +113,7 @@ fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_e
     let told =
         "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
     assert!(ran.stderr.contains(told), "{ran:?}");
-    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
+    assert!(ran.stderr.contains("resuming: 2 finished parts kept"), "{ran:?}");
     is_whole(&place);
 }
 

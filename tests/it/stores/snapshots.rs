@@ -101,7 +101,7 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() 
     assert!(ran.stdout.contains("\"complete\":false"), "{}", ran.stdout);
 
     let ran = nightly.snapshot(&[]).ok();
-    assert!(ran.stderr.contains("nightly: continuing: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nightly: resuming: "), "{}", ran.stderr);
     assert_eq!(names(&store), ["_history.jsonl", "_latest.json", &folder]);
     assert_eq!(store.open_uploads(), 0);
     let path = format!("s3://bucket/nights/nightly/{folder}");
