@@ -62,7 +62,7 @@ impl Compact<&[u8]> {
         }
         if count > ELEMENTS {
             return Err(wrong(format!(
-                "declares {count} columns and groups, and the bound is {ELEMENTS}"
+                "declares {count} columns and groups, and the limit is {ELEMENTS}"
             )));
         }
         // Children that are still to come, of each group that is open.

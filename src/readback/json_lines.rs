@@ -1,4 +1,4 @@
-//! JSON Lines, plain or compressed: line by line, no line longer than allowed.
+//! Reads JSON Lines, plain or compressed, line by line. The length of a line is bounded.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -26,7 +26,7 @@ use crate::{
     sink::{Compression, Encoding, Format},
 };
 
-/// Bytes of a line besides its largest value.
+/// Bytes that a line may have in addition to one value of the largest size: 4 MiB for names and other values.
 const BESIDE: usize = 4 << 20;
 
 pub(super) fn open(
@@ -71,8 +71,11 @@ fn text(path: &Location, file: Watched<Opened>, compression: Compression) -> Res
     Ok(BufReader::with_capacity(1 << 18, input))
 }
 
-/// Counts the rows of JSON Lines without looking into them; none for other formats. An error of
-/// `go_on` ends it.
+/// Counts the rows of a JSON Lines file without parsing them. Returns `None` for other formats.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Damaged`] when the file cannot be read, and any error of `go_on`, which is called
+/// before each block of bytes and can cancel the count.
 pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Result<Option<u64>> {
     let encoding = Encoding::of_path(Path::new(&path.name()));
     let encoding = encoding.filter(|it| it.format() == Format::JsonLines);
@@ -92,7 +95,7 @@ pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Re
     }
 }
 
-/// A line of an export as JSON Lines; a column that was left out is missing in every line.
+/// One line of a JSON Lines export. A column that the export does not have is missing in every line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonLine<'a> {
@@ -112,7 +115,7 @@ struct JsonLine<'a> {
     additional_properties: Option<&'a RawValue>,
 }
 
-/// Keeps an explicit null apart from a missing field.
+/// Distinguishes an explicit null from a missing field.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
@@ -168,7 +171,7 @@ impl JsonColumnBuilder {
     }
 }
 
-/// Reads a line, which may end with the file; gives its length, 0 at the end.
+/// Reads a line and returns its length in bytes, 0 at the end of the file. The last line needs no line feed.
 fn read_line(
     path: &Location,
     (lines, failure): (&mut impl BufRead, &ReadFailure),
@@ -180,14 +183,14 @@ fn read_line(
     let mut some = lines.take(limit as u64 + 1);
     some.read_until(b'\n', line).map_err(|error| failure.error(path, error.into()))?;
     if line.len() > limit {
-        let what = format!("a line of it has more than {limit} bytes");
+        let what = format!("a line has more than {limit} bytes");
         let limit = options.max_value_bytes as u64;
         return Err(Error::ValueTooLarge { path: path.to_path(), what, limit });
     }
     Ok(line.len())
 }
 
-/// The next batch; `columns` are those of the first line, which all others must have.
+/// Reads the next batch. `columns` are the columns of the first line; all other lines must have the same.
 fn read_lines(
     path: &Location,
     (lines, failure): (&mut impl BufRead, &ReadFailure),

@@ -1,33 +1,34 @@
-//! The page headers of a Parquet column, read before any page is: how much memory its pages would take.
+//! Reads the page headers of a Parquet column before its pages, to compute the memory that the pages need.
 //!
-//! A file of a few KB can declare pages of gigabytes. The library allocates what a header declares, and
-//! never more: so headers are looked at first.
+//! A file of a few KB can declare pages of several GB. The `parquet` crate allocates the declared size and never
+//! more. So we check the headers first.
 
 use std::io::{self, Read};
 
 use parquet::{errors::ParquetError, file::reader::ChunkReader};
 
-/// The pages of a column chunk.
+/// Memory that the pages of a column chunk need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageSizes {
-    /// Bytes of the largest data page and of the dictionary, decompressed.
+    /// Size of the largest data page plus the dictionary page in bytes, after decompression.
     pub(super) bytes: u64,
-    /// How many rows to decode at once, so that few pages are held at a time.
+    /// Number of rows to decode at once, so that few pages are in memory at a time.
     pub(super) rows: usize,
 }
 
-/// Bytes of pages that the rows decoded at once lie in, besides the first and the last page.
+/// Bytes of pages that one decoding step may span, in addition to its first and last page.
 const WINDOW: u64 = 4 << 20;
-/// Bytes that values may take which are put together from the values before them.
+/// Bytes that one decoding step may produce from values that repeat bytes of earlier values.
 const COPIED: u64 = 64 << 20;
-/// Rows to decode at once, at most.
+/// Maximum number of rows to decode at once.
 const ROWS: u64 = 1000;
-/// A value is the value before it with other bytes at its end: small pages can hold large values.
+/// Thrift number of the encoding in which each value is a prefix of the previous value plus new bytes. Small pages
+/// can hold large values in it.
 const DELTA_BYTE_ARRAY: i64 = 7;
-/// Structures in a header lie in one another less deep than this.
+/// Maximum nesting depth of structures in a header. Real headers are less deep.
 const DEPTH: u32 = 16;
 
-/// Walks over the pages of a column chunk, which lies at `start` and has `length` bytes.
+/// Reads all page headers of a column chunk that starts at the offset `start` and has `length` bytes.
 pub(super) fn page_sizes<F: ChunkReader>(
     file: &F,
     start: u64,
@@ -57,7 +58,7 @@ pub(super) fn page_sizes<F: ChunkReader>(
     Ok(PageSizes { bytes: data.saturating_add(dictionary), rows: rows as usize })
 }
 
-/// What a header says.
+/// The fields of a page header.
 #[derive(Debug, Default)]
 struct PageHeader {
     is_dictionary: bool,
@@ -67,7 +68,7 @@ struct PageHeader {
     encoding: i64,
 }
 
-/// Thrift's compact protocol, as far as headers need it.
+/// Reads Thrift's compact protocol, reduced to the types in page headers and footers.
 pub(super) struct Compact<R> {
     input: R,
     /// Bytes that were read.
@@ -104,7 +105,7 @@ impl<R: Read> Compact<R> {
         Ok(page)
     }
 
-    /// The header of a data page, whose encoding is in this field.
+    /// Reads the header of a data page; `encoding` is the number of the field with the encoding.
     fn data_page(&mut self, encoding: i64, page: &mut PageHeader) -> io::Result<()> {
         let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
@@ -117,7 +118,9 @@ impl<R: Read> Compact<R> {
         Ok(())
     }
 
-    /// The type of the next field, whose number follows from the one before; none at the end.
+    /// Returns the type of the next field, or `None` at the end of the structure.
+    ///
+    /// Updates `number`: a field stores the difference to the previous field's number.
     pub(super) fn field(&mut self, number: &mut i64) -> io::Result<Option<u8>> {
         let byte = self.byte()?;
         if byte & 0xF == 0 {
@@ -180,7 +183,7 @@ impl<R: Read> Compact<R> {
             return Err(io::ErrorKind::InvalidData.into());
         }
         match kind {
-            // A field's type is its value.
+            // Booleans: the field's type is its value.
             1 | 2 => Ok(()),
             BYTE => self.skip_bytes(1),
             4..=6 => self.varint().map(drop),

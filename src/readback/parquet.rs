@@ -1,4 +1,4 @@
-//! Parquet, one row group after the other, a few rows at a time.
+//! Reads Parquet files: one row group after the other, a few rows at a time.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ const TAIL: usize = 8;
 pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
     let file = SharedFile::new(file);
     let failed = |error: ParquetError| file.error(path, error.into());
-    // Another writer's Arrow schema would ask for its own types.
+    // An Arrow schema of another writer could change the types of the decoded columns.
     let how = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let end = footer(path, &file)?;
     let metadata = guarded(path, || {
@@ -55,7 +55,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     let checksum = checksum.map(|value| FileChecksum { value, footer: end.len() as u64 });
     let writer = described.created_by().map(str::to_owned);
     let schema = columns.schema.clone();
-    // Texts are decoded as places in a page: nothing is copied that is not asked for.
+    // Decode texts as views into the page, so that only requested values are copied.
     let views = Arc::new(Schema::new(found.fields().iter().map(as_view).collect::<Vec<_>>()));
     let parquet_metadata = metadata.metadata().clone();
     let metadata = guarded(path, || {
@@ -118,20 +118,20 @@ fn as_view(field: &Arc<Field>) -> Arc<Field> {
     }
 }
 
-/// The batches of a file.
+/// Iterator over the batches of a file, row group by row group.
 struct Groups {
     path: Location,
     file: SharedFile,
     metadata: ArrowReaderMetadata,
     schema: SchemaRef,
-    /// The columns to decode, by their place in the file.
+    /// The columns to decode, as positions in the file's schema.
     roots: Vec<usize>,
     options: ReadOptions,
-    /// The row group to open next.
+    /// Index of the next row group to open.
     next: usize,
     open: Option<ParquetRecordBatchReader>,
     window: Option<ReadWindow>,
-    /// Rows that are still to come, as the footer says.
+    /// Number of rows not read yet, according to the footer.
     left: u64,
 }
 
@@ -142,7 +142,8 @@ impl Groups {
                 && let Some(batch) = window.next(&self.path, &self.options)?
             {
                 let rows = batch.num_rows() as u64;
-                let more = || damaged(&self.path, "it has more rows than it says".into());
+                let more =
+                    || damaged(&self.path, "it has more rows than its footer declares".into());
                 self.left = self.left.checked_sub(rows).ok_or_else(more)?;
                 return Ok(Some(batch));
             }
@@ -166,7 +167,7 @@ impl Groups {
         }
     }
 
-    /// A reader of one row group, once it is known that its pages fit into memory.
+    /// Opens a reader of one row group, after checking that its pages fit into memory.
     fn row_group(&self, index: usize) -> Result<ParquetRecordBatchReader> {
         let failed = |error: ParquetError| self.file.error(&self.path, error.into());
         let metadata = self.metadata.metadata();
@@ -177,19 +178,19 @@ impl Groups {
                 continue;
             }
             let codec = chunk.compression();
-            // The only one whose decoder can give more than a page header declares.
+            // Only the decoder of this codec can return more bytes than the page header declares.
             if matches!(codec, Compression::LZ4) {
-                let why = "it is compressed with LZ4 in Hadoop's framing, which is not read";
+                let why = "it uses the codec LZ4 with Hadoop framing, which is not supported";
                 return Err(damaged(&self.path, why.into()));
             }
             let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
             let (Ok(start), Ok(length)) =
                 (u64::try_from(start), u64::try_from(chunk.compressed_size()))
             else {
-                return Err(damaged(&self.path, "a column lies at a negative place".into()));
+                return Err(damaged(&self.path, "a column has a negative offset or size".into()));
             };
             if start.checked_add(length).is_none_or(|end| end > self.file.len()) {
-                return Err(damaged(&self.path, "a column lies beyond the file's end".into()));
+                return Err(damaged(&self.path, "a column ends after the end of the file".into()));
             }
             let pages = page_sizes(&self.file, start, length).map_err(failed)?;
             bytes = pages.bytes.saturating_add(bytes);
@@ -213,7 +214,7 @@ impl Iterator for Groups {
         let path = self.path.clone();
         let batch = guarded(&path, || self.batch());
         if batch.is_err() {
-            // After an error there is nothing more.
+            // After an error the iterator returns no more batches.
             (self.open, self.window) = (None, None);
             (self.next, self.left) = (usize::MAX, 0);
         }

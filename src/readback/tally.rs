@@ -11,7 +11,7 @@ use crate::{
     record::facts::digest,
 };
 
-/// What the rows of some files add up to.
+/// Rows and distinct ids of all files read so far.
 pub(super) struct VerifyTally {
     rows: u64,
     ids: IdSet,
@@ -24,7 +24,9 @@ impl VerifyTally {
         Self { rows: 0, ids, has_ids: false }
     }
 
-    /// Adds the rows of a file, whose first has this number in the export; gives the file's own rows and digest.
+    /// Adds the rows of a file and returns the file's own row count and digest.
+    ///
+    /// `first_row` is the number of the file's first row in the export, from 0.
     pub(super) fn add(&mut self, reader: Reader, first_row: u64) -> Result<(u64, Digest)> {
         let (mut rows, mut sum) = (0, Digest::default());
         for batch in reader.batches {
@@ -35,7 +37,7 @@ impl VerifyTally {
             let Some(ids) = ids.and_then(|ids| ids.as_string_opt::<i32>()) else { continue };
             self.has_ids = true;
             for id in ids.iter().flatten() {
-                // A text that is no id is a change, which the digest shows.
+                // The digest detects a text that is not a UUID: count it as the nil UUID here.
                 let id = Uuid::try_parse(id).unwrap_or_default();
                 self.ids.insert(id).map_err(Error::io("sort ids in", std::env::temp_dir()))?;
             }

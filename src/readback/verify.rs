@@ -1,5 +1,4 @@
-//! Re-reads an export and holds it against what was recorded when it was written, offline; names each thing
-//! that is wrong, and nothing else.
+//! Reads an export again and compares it with its record, offline. Reports every problem found.
 //!
 //! Never repairs and never changes anything.
 
@@ -28,53 +27,53 @@ use crate::{
     sink::{self, Encoding, Format, Sealed},
 };
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// The export.
+    /// Path or URL of the export.
     pub path: PathBuf,
-    /// Files that were read.
+    /// Number of files read.
     pub files: u64,
-    /// Rows in them.
+    /// Number of rows in these files.
     pub rows: u64,
-    /// Whether the export claims to hold every row of its dataset.
+    /// The recorded completeness: whether the export contains every row of its dataset. `None` if not recorded.
     pub completeness: Option<Completeness>,
-    /// What all its files were held against.
+    /// The checks that were made on every file.
     pub checked: BTreeSet<Check>,
-    /// Why there is nothing to hold it against, and what to do next: it is no export, or nothing was recorded.
+    /// Why the export could not be checked, and what to do next: it is not an export, or it has no record.
     pub unchecked: Option<String>,
-    /// Each thing that is wrong.
+    /// The problems found, one line each.
     pub problems: Vec<String>,
     /// Each file that could not be read, and why: nothing is known about it.
     pub unread: Vec<String>,
 }
 
-/// What a file can be held against.
+/// A check that [`verify`] can make on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Check {
-    /// The SHA-256 in the manifest: covers every byte.
+    /// SHA-256 in the manifest. Covers every byte.
     Sha256,
-    /// The XXH3 in the file's own metadata: covers every byte.
+    /// XXH3 checksum in the file's own metadata. Covers every byte.
     Xxh3,
-    /// The number of its rows and the digest of their content.
+    /// Number of rows and digest of their content.
     Rows,
 }
 
 impl Verification {
-    /// Whether it was checked and nothing is wrong: the export is what it was when it was written.
+    /// Returns whether the export was checked and has no problem: it is unchanged since it was written.
     pub fn is_ok(&self) -> bool {
         self.problems.is_empty() && self.unread.is_empty() && self.unchecked.is_none()
     }
 
-    /// Whether every byte of every file was checked.
+    /// Returns whether every byte of every file was checked.
     pub fn covers_every_byte(&self) -> bool {
         [Check::Sha256, Check::Xxh3].iter().any(|check| self.checked.contains(check))
     }
 
-    /// Remembers what a file was held against; at the end it is what all of them were.
+    /// Records the checks made on a file. `checked` keeps the checks that all files had.
     fn add(&mut self, checked: BTreeSet<Check>) {
         match self.files {
             0 => self.checked = checked,
@@ -84,15 +83,15 @@ impl Verification {
     }
 }
 
-/// Reads an export, a directory or a single file, and holds it against what was recorded when it
-/// was written: bytes and SHA-256 of each file, the checksum in its footer, its rows, distinct ids, the content
-/// digest.
+/// Reads an export, a directory or a single file, and compares it with its record.
 ///
-/// Blocks for as long as reading takes: in async code, use a thread for blocking work.
+/// Compares size and SHA-256 of each file, the checksum in its footer, the number of rows and of distinct ids, and
+/// the content digest. Blocks until everything is read: in async code, call it on a thread for blocking work.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Store`] when the place itself, its manifest or a single file cannot be read, [`Error::ValueTooLarge`] when it
-/// holds more at one place than may be held in memory. What is wrong with the export is not an error but a
+/// [`Error::Io`] or [`Error::Store`] when the location, its manifest or a single file cannot be read.
+/// [`Error::ValueTooLarge`] when a value, page or batch is larger than the memory limit. Damage to the export is
+/// not an error but a
 /// [problem](Verification::problems).
 ///
 /// ```no_run
@@ -106,11 +105,11 @@ pub fn verify(location: &Location) -> Result<Verification> {
     verify_with(location, &ReadOptions::default())
 }
 
-/// As [`verify`], with a bound of its own for the [largest value](ReadOptions::max_value_bytes). All columns are
-/// read.
+/// Verifies an export like [`verify`], with another limit for the
+/// [size of a value](ReadOptions::max_value_bytes). All columns are read.
 ///
 /// # Errors
-/// As [`verify`].
+/// The same errors as [`verify`].
 pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verification> {
     let single = readback::is_single_file(location)?;
     if single && !location.is_file()? {
@@ -133,7 +132,7 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
     Ok(verifying.found)
 }
 
-/// A check at work.
+/// A verification in progress.
 struct Verifying {
     found: Verification,
     options: ReadOptions,
@@ -147,12 +146,12 @@ impl Verifying {
         self.found.problems.push(text.into());
     }
 
-    /// What is wrong with a file is a problem; that it cannot be looked at, or not be held, is an error.
+    /// Turns [`Error::Damaged`] into a problem and returns `None`. All other errors stay errors.
     fn found_damaged<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(Error::Damaged { path, why }) => {
-                // Each line begins with what is verified.
+                // The command starts each line with the path of the export: name the file only if it differs.
                 match path.file_name().filter(|_| path != self.found.path) {
                     Some(name) => self.problem(format!("{}: {why}", name.display())),
                     None => self.problem(why),
@@ -190,7 +189,7 @@ impl Verifying {
         let mut first_row = 0;
         for part in &manifest.parts {
             let name = &part.path;
-            // A manifest is a file like any other: what it names must stay in its folder.
+            // Do not trust the manifest: every file that it lists must be in its own folder.
             if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
                 self.problem(format!("the manifest lists {name:?}, which is not a file's name"));
             } else {
@@ -198,19 +197,21 @@ impl Verifying {
             }
             // Each part would wait for a store that does not answer.
             if location.as_local().is_none() && !self.found.unread.is_empty() {
-                self.unread("the parts after it were not looked at");
+                self.found.unread.push("the parts after it were not looked at".to_owned());
                 break;
             }
-            // Rows after a part that is missing or damaged keep the numbers that their digests were made with.
+            // After a missing or damaged part, keep the row numbers with which the digests were computed.
             first_row = first_row.wrapping_add(part.rows);
         }
         self.totals(&manifest)
     }
 
-    /// A folder without a manifest is a damaged export only if an export wrote into it.
+    /// Judges a folder without a manifest.
+    ///
+    /// It is a damaged export if it contains parts or a control folder. Otherwise it is not an export.
     fn without_manifest(&mut self, location: &Location, names: &[String], found: &FoundManifest) {
         let lacks = match found {
-            FoundManifest::Foreign => format!("{MANIFEST} is another program's"),
+            FoundManifest::Foreign => format!("{MANIFEST} was written by another program"),
             _ => format!("{MANIFEST} is missing"),
         };
         let any = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
@@ -223,7 +224,7 @@ impl Verifying {
             let hint = format!("verify each of them, such as {location}/{}", Self::last_of(names));
             self.unchecked(format!("not an export, but the folder of a job's snapshots: {hint}"));
         } else {
-            let hint = "give the folder that an export was written to, or a file of its own";
+            let hint = "give the folder of an export, or a single exported file";
             let why = match found {
                 FoundManifest::Foreign => lacks,
                 _ => format!("there is no {MANIFEST} in it"),
@@ -235,10 +236,6 @@ impl Verifying {
     fn last_of(names: &[String]) -> &str {
         let mut snapshots = names.iter().rev().filter(|name| Stamp::of_folder(name).is_some());
         snapshots.next().map_or("", String::as_str)
-    }
-
-    fn unread(&mut self, text: impl Into<String>) {
-        self.found.unread.push(text.into());
     }
 
     fn unchecked(&mut self, why: String) {
@@ -268,7 +265,8 @@ impl Verifying {
         };
         if Encoding::of_path(Path::new(&name)).is_none() {
             if !damaged_manifest {
-                let why = "not an export: its name has no extension of one, such as .parquet";
+                let why = "not an export: its extension is unknown; exports end in .parquet, \
+                           .arrow or .jsonl";
                 self.unchecked(why.to_owned());
             }
             return Ok(());
@@ -279,7 +277,7 @@ impl Verifying {
             return self.without_facts(location, &name, reader);
         };
         self.found.completeness = match facts.completeness {
-            // One of several files.
+            // This file is one of several parts.
             Completeness::Proven if facts.rows < facts.count => Some(Completeness::Partial),
             completeness => Some(completeness),
         };
@@ -299,7 +297,7 @@ impl Verifying {
         self.repeated()
     }
 
-    /// A file that does not say which export it is.
+    /// Checks a file without facts about its export.
     fn without_facts(&mut self, location: &Location, name: &str, reader: Reader) -> Result<()> {
         let mut checked = BTreeSet::new();
         if !self.checksum(location, name, &reader, &mut checked)? {
@@ -316,7 +314,7 @@ impl Verifying {
         let is_sealed = !checked.is_empty();
         let rows = match rows.filter(|_| is_sealed) {
             Some(rows) => rows,
-            // That it can be read to its end is worth to know.
+            // Without a checksum, check at least that the file can be read to its end.
             None => {
                 let added = self.tally.add(reader, 0);
                 let Some((rows, _)) = self.found_damaged(added)? else { return Ok(()) };
@@ -328,18 +326,18 @@ impl Verifying {
         if !is_sealed {
             let sidecar = sidecar_name(name);
             let lacks = match self.sidecar {
-                FoundManifest::Foreign => format!("{sidecar} beside it is another program's"),
-                _ => format!("there is no {sidecar} beside it"),
+                FoundManifest::Foreign => format!("{sidecar} was written by another program"),
+                _ => format!("{sidecar} does not exist"),
             };
             self.unchecked(format!(
-                "it can be read to its end, and nothing is recorded to check it against: {lacks}; export with \
-                 --manifest to have one"
+                "it can be read to its end, but has no record to compare it with: {lacks}; export with --manifest \
+                 to write one"
             ));
         }
         Ok(())
     }
 
-    /// Holds a file against the checksum in its footer; whether it makes sense to look further.
+    /// Compares a file with the checksum in its footer. Returns whether further checks make sense.
     fn checksum(
         &mut self,
         place: &Location,
@@ -355,14 +353,16 @@ impl Verifying {
         let ours = reader.writer.as_deref().is_none_or(|it| it.starts_with(sink::WRITER));
         match sealed {
             Sealed::Whole => drop(checked.insert(Check::Xxh3)),
-            // Another program read the file and wrote its own, with the metadata of the old one.
+            // Another program has rewritten the file and copied the metadata: the checksum is not valid for it.
             Sealed::Both if !ours => {}
             Sealed::Footer => {
-                self.problem(format!("{name}: its footer is not what was written (XXH3)"));
+                self.problem(format!("{name}: its footer has changed since it was written (XXH3)"));
                 return Ok(false);
             }
             Sealed::Body | Sealed::Both => {
-                self.problem(format!("{name}: its bytes are not those that were written (XXH3)"));
+                self.problem(format!(
+                    "{name}: its bytes have changed since they were written (XXH3)"
+                ));
                 return Ok(false);
             }
         }
@@ -373,7 +373,7 @@ impl Verifying {
         match self.try_part(place, name, part, first_row) {
             Err(error) if is_of(&error, place) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-                self.unread(format!("{}{hint}", error.one_line()));
+                self.found.unread.push(format!("{}{hint}", error.one_line()));
                 Ok(())
             }
             ended => ended,
@@ -412,7 +412,7 @@ impl Verifying {
         same = same && self.compare(name, "SHA-256", &part.sha256, &file.sha256);
         let encoding = Encoding::of_path(Path::new(name)).map(Encoding::format);
         if !same && encoding != Some(Format::JsonLines) {
-            // Nothing more is to be learnt from a decoder; of lines, how many there are.
+            // The bytes differ already, and a decoder would add nothing. Lines can at least be counted.
             return Ok(());
         }
         let opened = readback::open(place, &self.options).and_then(|reader| {
@@ -447,7 +447,7 @@ impl Verifying {
         self.repeated()
     }
 
-    /// Counts distinct ids where nothing is wrong that would explain them.
+    /// Checks for repeated ids, unless another problem already explains them.
     fn repeated(&mut self) -> Result<()> {
         if self.found.is_ok() {
             let tally = std::mem::replace(&mut self.tally, VerifyTally::new());
@@ -485,13 +485,13 @@ fn nothing_there(location: &Location) -> Error {
         action: "read",
         url: location.to_string(),
         hint: None,
-        source: "there is nothing of this name".into(),
+        source: "no object and no prefix with this name exists".into(),
     }
 }
 
-/// What a run keeps beside the parts while it is at work.
+/// The problem text for a control folder beside the parts. It exists while a run is in progress.
 fn control() -> String {
     format!(
-        "{CONTROL} is there: a run is at work, or was interrupted and the next one will tidy up"
+        "{CONTROL} exists: a run is in progress, or was interrupted and the next run will clean up"
     )
 }

@@ -136,7 +136,7 @@ fn a_schema_that_a_format_cannot_hold_is_refused_before_anything_is_written() {
             of(&[("tags", DataType::Int64, true)]),
             "\"tags\" is not a valid column of a sink: it is Int64; in an export it is Utf8",
         ),
-        (of(&[id.clone(), id]), "\"id\" is not a valid column of a sink: it is there twice"),
+        (of(&[id.clone(), id]), "\"id\" is not a valid column of a sink: the name occurs twice"),
         (of(&[]), "\"\" is not a valid schema of a sink: it has no column"),
     ];
     for (schema, expected) in table {
@@ -243,7 +243,7 @@ fn a_sink_that_failed_cannot_be_finished() {
         assert!(matches!(failed, Error::Encode { .. }), "{name}: {failed:?}");
         let error = sink.finish(None).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert_eq!(cause, "it failed before, and what it was given then is lost", "{name}");
+        assert_eq!(cause, "an earlier write failed, and its rows are lost", "{name}");
     }
 }
 

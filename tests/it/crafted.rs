@@ -65,7 +65,7 @@ fn nested_parquet_groups_do_not_exhaust_the_stack() {
         parquet(&world.path("deep.parquet"), &footer(groups, &group.repeat(groups as usize)));
         let why = match groups {
             2_000 => "its footer nests groups more than 64 deep",
-            _ => "its footer declares 200000 columns and groups, and the bound is 10000",
+            _ => "its footer declares 200000 columns and groups, and the limit is 10000",
         };
         refused(&world, "deep.parquet", why);
     }

@@ -102,7 +102,7 @@ fn foreign_schemas_get_a_clear_answer() {
     let told = |arguments: &[&str]| run(world.folder.path(), arguments).told(&world);
     insta::assert_snapshot!(told(&["verify", "0.parquet"]), @"
     exit 65
-    0.parquet: its column id is Int64, as in no export
+    0.parquet: its column id has the type Int64, which no export uses
     error: 1 of 1 export is damaged
       hint: the lines above name the damage: export again
     ");
@@ -126,10 +126,10 @@ fn what_is_no_export_is_not_called_damaged() {
         run(folder, &["verify", "rows.jsonl", "notes.txt", "job", "empty", "prices.parquet"]);
     insta::assert_snapshot!(told.told(&world), @r#"
     exit 2
-    rows.jsonl: it can be read to its end, and nothing is recorded to check it against: there is no rows.jsonl.manifest.json beside it; export with --manifest to have one
-    notes.txt: not an export: its name has no extension of one, such as .parquet
+    rows.jsonl: it can be read to its end, but has no record to compare it with: rows.jsonl.manifest.json does not exist; export with --manifest to write one
+    notes.txt: not an export: its extension is unknown; exports end in .parquet, .arrow or .jsonl
     job: not an export, but the folder of a job's snapshots: verify each of them, such as job/snapshot=20261123T020000Z
-    empty: not an export: there is no _manifest.json in it; give the folder that an export was written to, or a file of its own
+    empty: not an export: there is no _manifest.json in it; give the folder of an export, or a single exported file
     prices.parquet: not an export: it has a column "price", which no export has
     error: 5 of 5 paths could not be checked
       hint: each line above gives the reason and the next step

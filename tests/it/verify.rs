@@ -220,8 +220,8 @@ fn foreign_manifests_are_not_taken_for_ours() {
     fs::write(world.path("site/_manifest.json"), r#"{"hello":1}"#).unwrap();
     insta::assert_snapshot!(verify(&world, &["b8.jsonl", "site"]).told(&world), @"
     exit 2
-    b8.jsonl: it can be read to its end, and nothing is recorded to check it against: b8.jsonl.manifest.json beside it is another program's; export with --manifest to have one
-    site: not an export: _manifest.json is another program's; give the folder that an export was written to, or a file of its own
+    b8.jsonl: it can be read to its end, but has no record to compare it with: b8.jsonl.manifest.json was written by another program; export with --manifest to write one
+    site: not an export: _manifest.json was written by another program; give the folder of an export, or a single exported file
     error: 2 of 2 paths could not be checked
       hint: each line above says why, and what to do next
     ");
@@ -230,7 +230,7 @@ fn foreign_manifests_are_not_taken_for_ours() {
     fs::write(world.path("out/_manifest.json"), foreign).unwrap();
     insta::assert_snapshot!(verify(&world, &["out"]).told(&world), @"
     exit 65
-    out: _manifest.json is another program's, and there are parts of an export
+    out: _manifest.json was written by another program, and there are parts of an export
     error: 1 of 1 export is damaged
       hint: what is named above is wrong: export again
     ");

@@ -94,7 +94,7 @@ fn only_columns_that_both_have_are_compared() {
     ");
     insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
     exit 2
-    error: new.jsonl has no column order to tell its rows apart by, only id, input, tags
+    error: new.jsonl has no column order to identify its rows by, only id, input, tags
     ");
     exports.write("ids.jsonl", &[r#"{"id":"a"}"#]);
     insta::assert_snapshot!(exports.told(&["ids.jsonl", "new.jsonl"]), @"
@@ -117,7 +117,7 @@ fn damage_is_an_error_and_no_difference() {
         ),
         (
             |out| fs::remove_file(out.join("_manifest.json")).unwrap(),
-            "out: it is no export: _manifest.json is missing",
+            "out: it is not an export: _manifest.json is missing",
         ),
         (
             |out| fs::write(out.join("_manifest.json"), "{}").unwrap(),
@@ -223,7 +223,7 @@ fn files_that_say_less_than_an_export_are_refused_by_name() {
     exports.write("old.csv", &["id"]);
     insta::assert_snapshot!(exports.told(&["old.jsonl", "old.csv"]), @"
     exit 65
-    error: old.csv: it cannot be read: its extension is none that an export has
+    error: old.csv: it cannot be read: its extension is unknown
     ");
 }
 

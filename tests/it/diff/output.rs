@@ -138,7 +138,7 @@ fn an_output_that_cannot_be_is_refused_before_anything_is_read() {
 
     $ diff old.jsonl new.jsonl -o folder
     exit 2
-    error: "folder" is not a valid output: differences go to one file: end it in .parquet, .arrow or .jsonl, or give - for standard output
+    error: "folder" is not a valid output: differences are written to one file: use a name that ends in .parquet, .arrow or .jsonl, or - for standard output
 
     $ diff old.jsonl new.jsonl -o d.csv
     exit 2

@@ -103,7 +103,7 @@ struct Point {
     fetched: u64,
 }
 
-const CONTROL: &str = "_overmind is there: a run is at work, or was interrupted";
+const CONTROL: &str = "_overmind exists: a run is in progress, or was interrupted";
 
 #[test]
 fn a_first_export_that_is_killed_at_any_step_is_continued() {

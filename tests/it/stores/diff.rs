@@ -49,7 +49,7 @@ fn what_a_store_does_not_have_or_refuses_is_an_error_and_no_difference() {
     insta::assert_snapshot!(missing.told(&world), @"
     exit 74
     error: cannot read s3://bucket/nothing
-      cause: there is no object and no prefix of this name
+      cause: no object and no prefix with this name exists
     ");
     store.rule("GET /bucket/a.parquet", Fate::Refused(403, "AccessDenied"));
     let refused = run(&store, &world, &format!("diff a.jsonl s3://{BUCKET}/a.parquet"));

@@ -136,12 +136,12 @@ fn what_cannot_be_a_place_is_refused() {
     insta::assert_snapshot!(tell("verify s3://bucket/rows/"), @"
     exit 74
     error: cannot read s3://bucket/rows/
-      cause: there is nothing of this name
+      cause: no object and no prefix with this name exists
     ");
     insta::assert_snapshot!(tell("verify s3://bucket/rows.parquet"), @"
     exit 74
     error: cannot read s3://bucket/rows.parquet
-      cause: there is nothing of this name
+      cause: no object and no prefix with this name exists
     ");
 }
 

@@ -97,7 +97,7 @@ fn each_kind_of_damage_in_a_store_is_named() {
                 fs::create_dir_all(place.store.path("out/_overmind")).unwrap();
                 fs::write(place.store.path("out/_overmind/header.json"), "{}").unwrap();
             },
-            "_overmind is there: a run is at work, or was interrupted",
+            "_overmind exists: a run is in progress, or was interrupted",
         ),
     ];
     for (damage, problem) in table {
