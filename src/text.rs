@@ -38,6 +38,12 @@ pub(crate) fn line(text: impl Display) -> String {
     line.0
 }
 
+/// A text of several lines without anything else that a terminal would obey.
+#[cfg(feature = "cli")]
+pub(crate) fn harmless_lines(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' { c } else { neutral(c) }).collect()
+}
+
 /// Escapes the characters of a JSON text that control a terminal. The JSON value stays the same.
 ///
 /// In JSON, such characters occur only inside strings. Line ends between values are kept.

@@ -19,6 +19,7 @@ mod snapshot;
 mod snapshots;
 mod storage;
 mod table;
+mod usage;
 mod verify;
 
 use std::{
@@ -91,7 +92,10 @@ enum Command {
 /// Runs the program `overmind-export` with the arguments of this process. Prints an error as a message with a
 /// hint, and returns the exit code.
 pub fn main() -> ExitCode {
-    let ended = panics::boundary(|| run(Arguments::parse()));
+    let ended = panics::boundary(|| match usage::parse::<Arguments>() {
+        Ok(arguments) => run(arguments),
+        Err(code) => Ok(code),
+    });
     let (code, report) = match ended {
         Ok(code) => (code, String::new()),
         // The reader closed the pipe because it needs no more output. This is not a failure.

@@ -110,8 +110,17 @@ impl Decoder {
         Ok(self.take())
     }
 
+    /// What could be decoded, whole or not.
+    pub(super) fn so_far(mut self) -> Vec<u8> {
+        if let Self::Gzip(decoder) = &mut self {
+            // What follows is cut off or damaged.
+            drop(decoder.try_finish());
+        }
+        self.take()
+    }
+
     /// Takes the bytes that were decoded so far.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    fn take(&mut self) -> Vec<u8> {
         mem::take(&mut self.bounded().bytes)
     }
 

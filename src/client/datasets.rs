@@ -1,6 +1,6 @@
 //! The list of datasets: complete, or an error. Never reads a datapoint.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_stream::try_stream;
 use futures::stream::BoxStream;
@@ -160,6 +160,7 @@ impl Client {
     /// Reads the list once. It is complete if the number of distinct ids equals the `count` of every page.
     async fn read_list(&self, query: &Query) -> Result<Read> {
         let (mut datasets, mut ids, mut count) = (Vec::new(), HashSet::new(), None);
+        let mut before = BTreeSet::new();
         for page in 1.. {
             let list = match self.list_page(query, page).await {
                 Err(Error::Api(error)) if error.is_missing() && page > 1 => {
@@ -175,10 +176,13 @@ impl Client {
                 )));
             }
             let is_empty = list.results.is_empty();
-            let here = list.results.iter().map(|dataset| dataset.id);
-            if page == 2 && !is_empty && here.eq(datasets.iter().map(|it: &DatasetInfo| it.id)) {
-                return Err(Error::Page { page, source: PageError::Repeats { of: 1 } });
+            // An API that ignores the parameter `page` may give its rows in any
+            // order.
+            let here: BTreeSet<Uuid> = list.results.iter().map(|dataset| dataset.id).collect();
+            if !is_empty && here == before {
+                return Err(Error::Page { page, source: PageError::Repeats { of: page - 1 } });
             }
+            before = here;
             for dataset in list.results {
                 if !ids.insert(dataset.id) {
                     return Ok(Read::Moved(format!("dataset {} is listed twice", dataset.id)));

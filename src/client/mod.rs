@@ -13,6 +13,7 @@ mod key;
 mod link;
 mod meter;
 mod page;
+mod probe;
 mod query;
 mod retry;
 mod retry_after;

@@ -119,6 +119,11 @@ impl Patience {
         self.lock().succeeded
     }
 
+    /// Whether the API, or what is in front of it, has ever answered.
+    fn has_answered(&self) -> bool {
+        self.lock().answered
+    }
+
     /// Records that a run gave up. The next run of the client starts with the full retry time limit.
     ///
     /// Other runs end too if no time is `left`. If the run gave up for another reason, they go on.
@@ -249,6 +254,11 @@ impl ClientInner {
                 {
                     Attempt::Final(self.wrong_protocol(&failure))
                 }
+                Err(TransportFailure::BeforeHeaders(_))
+                    if attempts == 1 && self.closes_for_https(&url).await =>
+                {
+                    Attempt::Final(self.wrong_protocol(&TransportFailure::NotHttp))
+                }
                 Err(TransportFailure::ProxyCredentials) => Attempt::Final(self.proxy_credentials()),
                 Err(TransportFailure::TooLarge { limit }) => {
                     let source = PageError::TooLarge { limit };
@@ -268,7 +278,7 @@ impl ClientInner {
                 room.begin_again();
             }
             tracing::warn!(%url, attempts, cause = %harmless(&cause.text()), "attempt failed");
-            undecodable += u64::from(matches!(cause, Retryable::Decode(_) | Retryable::Foreign(_)));
+            undecodable += u64::from(cause.is_undecodable());
             let left = self.patience.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
                 self.patience.exhausted(left);
@@ -340,6 +350,13 @@ impl ClientInner {
         Attempt::Retry { cause, wait }
     }
 
+    /// Whether a server that has never answered closes plain connections because it wants https.
+    async fn closes_for_https(&self, url: &Url) -> bool {
+        self.base.scheme() == "http"
+            && !self.patience.has_answered()
+            && self.transport.speaks_tls(url).await
+    }
+
     /// Creates the error for a request over https to an http server, or over http to an https server.
     fn wrong_protocol(&self, failure: &TransportFailure) -> Error {
         if let (TransportFailure::NotTls, Some(ProxySource { name, is_https: true })) =
@@ -380,6 +397,12 @@ impl ClientInner {
 }
 
 impl Retryable {
+    /// Whether the answer came and makes no sense, which a later one rarely changes.
+    fn is_undecodable(&self) -> bool {
+        let invalid = matches!(self, Self::Failure(TransportFailure::InvalidHead(_)));
+        invalid || matches!(self, Self::Decode(_) | Self::Foreign(_))
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Failure(failure) => failure.to_string(),
@@ -437,7 +460,7 @@ fn backoff(attempts: u64, random: f64) -> Duration {
 
 /// Returns the pause that the answer asks for.
 fn wait(reply: &Reply) -> Option<Duration> {
-    retry_after(reply.retry_after.as_deref()?, reply.date.as_deref())
+    retry_after(&reply.retry_after, reply.date.as_deref())
 }
 
 /// Whether a server reports that it got plain http on a port for https. The texts are those of nginx, Apache,

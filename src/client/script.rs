@@ -108,7 +108,7 @@ pub(super) fn reply(status: u16, body: &str) -> Reply {
     Reply {
         status: StatusCode::from_u16(status).unwrap(),
         content_type: "application/json".to_owned(),
-        retry_after: None,
+        retry_after: Vec::new(),
         date: None,
         location: None,
         coding: None,
@@ -121,7 +121,7 @@ pub(super) fn answer(status: u16) -> Step {
 }
 
 pub(super) fn come_back(status: u16, retry_after: impl ToString) -> Step {
-    let retry_after = Some(retry_after.to_string());
+    let retry_after = vec![retry_after.to_string()];
     at_once(Ok(Reply { retry_after, ..reply(status, "{}") }))
 }
 

@@ -3,7 +3,7 @@
 
 use std::{error::Error as StdError, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use reqwest::{StatusCode, header};
 use tokio::{
     task::yield_now,
@@ -11,7 +11,10 @@ use tokio::{
 };
 use url::Url;
 
-use super::coding::{Coding, Decoder, STEP, Unfit};
+use super::{
+    coding::{Coding, Decoder, STEP, Unfit},
+    probe::speaks_tls,
+};
 use crate::{
     client::budget::Room,
     net::{proxies::ProxySource, tls},
@@ -29,7 +32,8 @@ const WAIT_FOR_ROOM: Duration = Duration::from_secs(10);
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: String,
-    pub(crate) retry_after: Option<String>,
+    /// As many as came: a proxy may add its own.
+    pub(crate) retry_after: Vec<String>,
     pub(crate) date: Option<String>,
     pub(crate) location: Option<String>,
     /// A content coding that cannot be decoded. If set, the body is empty.
@@ -57,6 +61,9 @@ pub(crate) enum TransportFailure {
     /// The server answered a TLS handshake with plain text.
     #[error("the server does not speak TLS")]
     NotTls,
+    /// HTTP came back, with a head that breaks its rules.
+    #[error("the answer is not valid HTTP: {0}")]
+    InvalidHead(&'static str),
     /// The server answered an HTTP request with something else.
     #[error("the server does not speak HTTP")]
     NotHttp,
@@ -88,6 +95,19 @@ pub(crate) trait Transport: Send + Sync {
         url: Url,
         room: Option<&'a mut Room>,
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>>;
+
+    /// Whether a server that closed a plain connection without an answer speaks TLS on that port.
+    fn speaks_tls<'a>(&'a self, _url: &'a Url) -> BoxFuture<'a, bool> {
+        Box::pin(future::ready(false))
+    }
+}
+
+/// What bounds the body of an answer.
+struct BodyLimits {
+    is_coded: bool,
+    /// Bytes after decoding.
+    max_body: usize,
+    deadline: Instant,
 }
 
 pub(crate) struct HttpTransport {
@@ -107,29 +127,36 @@ impl Transport for HttpTransport {
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         Box::pin(self.read(url, room))
     }
+
+    fn speaks_tls<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, bool> {
+        // A proxy answers for the server.
+        match self.proxy {
+            None => Box::pin(speaks_tls(url)),
+            Some(_) => Box::pin(future::ready(false)),
+        }
+    }
 }
 
 impl HttpTransport {
     async fn read(&self, url: Url, mut room: Option<&mut Room>) -> Result<Reply, TransportFailure> {
         let late = || TransportFailure::Timeout(self.timeout);
-        let mut deadline = after(self.timeout);
+        let deadline = after(self.timeout);
         let sent = timeout_at(deadline, self.http.get(url).send()).await;
         let mut response =
             sent.map_err(|_| late())?.map_err(|error| self.before_headers(&error))?;
-        let text = |name: header::HeaderName| {
-            // Most headers appear once, but a proxy may send `Retry-After` twice.
+        let texts = |name: header::HeaderName| {
             let values = response.headers().get_all(name).into_iter();
-            let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
-            (!values.is_empty()).then(|| values.join(", "))
+            values.filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect::<Vec<_>>()
         };
         let status = response.status();
         let coding = Coding::of(response.headers());
         let mut reply = Reply {
             status,
-            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
-            retry_after: text(header::RETRY_AFTER),
-            date: text(header::DATE),
-            location: text(header::LOCATION),
+            content_type: texts(header::CONTENT_TYPE).join(", "),
+            // Not joined: a date holds a comma.
+            retry_after: texts(header::RETRY_AFTER),
+            date: texts(header::DATE).into_iter().next(),
+            location: texts(header::LOCATION).into_iter().next(),
             coding: None,
             body: Vec::new(),
         };
@@ -149,39 +176,17 @@ impl HttpTransport {
         }
         let announced = if is_coded { 0 } else { announced.min(1 << 20) as usize };
         let mut body = Decoder::new(is_coded, Vec::with_capacity(announced), max_body);
-        loop {
-            let idle = after(self.idle_timeout);
-            let chunk = match timeout_at(idle.min(deadline), response.chunk()).await {
-                Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => {
-                    return Err(TransportFailure::Body { bytes: body.len(), why: root(&error) });
-                }
-                Err(_) if deadline <= idle => return Err(late()),
-                Err(_) => return Err(TransportFailure::Stalled(self.idle_timeout)),
-            };
-            let step = if is_coded { STEP } else { chunk.len().max(1) };
-            for part in chunk.chunks(step) {
-                // The decoded size of a gzip part is known only after decoding.
-                let more = if is_coded { 0 } else { part.len() };
-                if let Some(room) = room.as_deref_mut() {
-                    // The wait is not the server's fault, so it extends the deadline.
-                    deadline += make_room(room, (body.len() + more).min(max_body)).await?;
-                }
-                match body.push(part) {
-                    Ok(()) => {}
-                    Err(Unfit::TooLarge) if is_error => {
-                        reply.body = body.take();
-                        return Ok(reply);
-                    }
-                    Err(unfit) => return Err(unfit.failure(body.len(), max_body)),
-                }
-            }
-        }
+        let limits = BodyLimits { is_coded, max_body, deadline };
+        let filled = self.fill(&mut response, &mut body, room.as_deref_mut(), limits).await;
         drop(response);
         let bytes = body.len();
-        let mut body = body.finish().map_err(|unfit| unfit.failure(bytes, max_body))?;
-        if let Some(room) = room.filter(|_| is_coded) {
+        let mut body = match filled {
+            // The status decides what to do next, whatever happened to the body.
+            _ if is_error => body.so_far(),
+            Ok(()) => body.finish().map_err(|unfit| unfit.failure(bytes, max_body))?,
+            Err(failure) => return Err(failure),
+        };
+        if let Some(room) = room.filter(|_| is_coded && !is_error) {
             make_room(room, body.len()).await?;
         }
         // The connection becomes reusable after its tasks have run, which usually takes one yield. An earlier
@@ -196,6 +201,39 @@ impl HttpTransport {
         Ok(reply)
     }
 
+    /// Reads a body to its end.
+    async fn fill(
+        &self,
+        response: &mut reqwest::Response,
+        body: &mut Decoder,
+        mut room: Option<&mut Room>,
+        limits: BodyLimits,
+    ) -> Result<(), TransportFailure> {
+        let BodyLimits { is_coded, max_body, mut deadline } = limits;
+        loop {
+            let idle = after(self.idle_timeout);
+            let chunk = match timeout_at(idle.min(deadline), response.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Err(error)) => {
+                    return Err(TransportFailure::Body { bytes: body.len(), why: root(&error) });
+                }
+                Err(_) if deadline <= idle => return Err(TransportFailure::Timeout(self.timeout)),
+                Err(_) => return Err(TransportFailure::Stalled(self.idle_timeout)),
+            };
+            let step = if is_coded { STEP } else { chunk.len().max(1) };
+            for part in chunk.chunks(step) {
+                // The decoded size of a gzip part is known only after decoding.
+                let more = if is_coded { 0 } else { part.len() };
+                if let Some(room) = room.as_deref_mut() {
+                    // The wait is not the server's fault, so it extends the deadline.
+                    deadline += make_room(room, (body.len() + more).min(max_body)).await?;
+                }
+                body.push(part).map_err(|unfit| unfit.failure(body.len(), max_body))?;
+            }
+        }
+    }
+
     /// Explains why no answer began. Error texts of the libraries are written for their users, not for ours.
     fn before_headers(&self, error: &reqwest::Error) -> TransportFailure {
         if let Some(error) = tls::find::<rustls::Error>(error) {
@@ -207,10 +245,12 @@ impl HttpTransport {
                 error => TransportFailure::Connect(tls::handshake(error)),
             };
         }
-        if self.proxy.is_none()
-            && tls::find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
-        {
-            return TransportFailure::NotHttp;
+        if let Some(error) = tls::find::<hyper::Error>(error).filter(|error| error.is_parse()) {
+            match head(error) {
+                Some(why) => return TransportFailure::InvalidHead(why),
+                None if self.proxy.is_none() => return TransportFailure::NotHttp,
+                None => {}
+            }
         }
         let root = root(error);
         match &self.proxy {
@@ -232,6 +272,22 @@ impl HttpTransport {
             _ if error.is_connect() => TransportFailure::Connect(root),
             _ => TransportFailure::BeforeHeaders(root),
         }
+    }
+}
+
+/// What is wrong with the head of an answer; none if it does not begin as HTTP does. Only its text tells.
+fn head(error: &hyper::Error) -> Option<&'static str> {
+    let text = error.to_string();
+    if error.is_parse_too_large() {
+        Some("its headers are too large")
+    } else if text.contains("HTTP header") {
+        Some("a header has a character that is not allowed there")
+    } else if text.contains("content-length") || text.contains("transfer-encoding") {
+        Some("its headers do not say where the body ends")
+    } else if error.is_parse_status() {
+        Some("its status is not a number")
+    } else {
+        None
     }
 }
 

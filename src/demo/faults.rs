@@ -10,13 +10,13 @@ use super::generate::mix;
 ///
 /// ```
 /// use std::time::Duration;
-/// use overmind_export::demo::{Attempt::*, Fault, Faults, Page};
+/// use overmind_export::demo::{Fault, FaultAttempt::*, FaultPage, Faults};
 ///
 /// Faults::none()
 ///     .on(3, First(2), Fault::status(429).header("Retry-After", "1"))
 ///     .on(5..=7, Always, Fault::Delay(Duration::from_millis(20)))
-///     .on(Page::Any, Nth(1), Fault::ResetBeforeHeaders)
-///     .on(Page::List, Always, Fault::status(403));
+///     .on(FaultPage::Any, Nth(1), Fault::ResetBeforeHeaders)
+///     .on(FaultPage::List, Always, Fault::status(403));
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Faults {

@@ -6,12 +6,12 @@
 //! reach it through the library; it promises nothing to other crates.
 //!
 //! ```
-//! use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options, serve_in_background};
+//! use overmind_export::demo::{FaultAttempt, Dataset, Fault, Faults, Options, serve_in_background};
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let dataset = Dataset::generated(1_000_000, 7);
 //! let busy = Fault::status(503).header("Retry-After", "1");
-//! let faults = Faults::none().on(3, Attempt::First(2), busy);
+//! let faults = Faults::none().on(3, FaultAttempt::First(2), busy);
 //! let options = Options { faults, ..Options::default() };
 //! let server = serve_in_background(options, vec![dataset])?;
 //! assert!(server.url().starts_with("http://127.0.0.1:"));

@@ -51,7 +51,10 @@ impl Error {
             | Self::ValueTooLarge { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
-            Self::Io { .. } | Self::Store { .. } | Self::Unpublished { .. } => 74,
+            Self::Io { .. }
+            | Self::Store { .. }
+            | Self::Unpublished { .. }
+            | Self::Unread { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
@@ -147,7 +150,9 @@ impl Error {
             Self::ValueTooLarge { .. } => {
                 "if you trust the writer of the file, raise the limit with --max-value-bytes, up to 256MiB"
             }
-            Self::Unchecked { .. } => "each line above gives the reason and the next step",
+            Self::Unchecked { .. } | Self::Unread { .. } => {
+                "each line above gives the reason and the next step"
+            }
             Self::Unverified { .. } => "the lines above name the damage: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::LockLost { .. } => {

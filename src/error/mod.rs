@@ -206,6 +206,14 @@ pub enum Error {
         /// Number of all paths.
         of: u64,
     },
+    /// Files of exports could not be read: nothing is known about them.
+    #[error("{unread} of {of} {} could not be read", plural(*of, "export"))]
+    Unread {
+        /// How many exports.
+        unread: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// Some exports have changed since they were written.
     #[error("{damaged} of {of} {} damaged", if *of == 1 { "export is" } else { "exports are" })]
     Unverified {

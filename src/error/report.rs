@@ -39,7 +39,8 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "  cause: {}", harmless(&cause))?;
         }
         if let Some(hint) = self.0.hint() {
-            writeln!(f, "  hint: {hint}")?;
+            // Whole: it can be a command to copy.
+            writeln!(f, "  hint: {}", text::line(hint))?;
         }
         Ok(())
     }
@@ -104,6 +105,18 @@ mod tests {
         let text = Error::Usage(format!("\u{1b}[2J\n{}", "x".repeat(9999))).report().to_string();
         assert!(text.starts_with("error: \u{fffd}[2J xxx") && text.ends_with("x…\n"), "{text}");
         assert_eq!(text.chars().count(), "error: ".len() + 2000 + "…\n".chars().count());
+    }
+
+    #[test]
+    fn hints_are_harmless_and_whole() {
+        let hint = format!("all rows are in \u{1b}[2J\nerror: \u{202e}{}", "x".repeat(9999));
+        let source = std::io::ErrorKind::AlreadyExists.into();
+        let error = Error::Unpublished { path: "rows".into(), hint, source };
+        let text = error.report().to_string();
+        let hint = text.lines().last().unwrap_or_default();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(hint.starts_with("  hint: all rows are in \u{fffd}[2J error: \u{fffd}x"), "{text}");
+        assert!(hint.ends_with(&"x".repeat(9999)), "{text}");
     }
 
     #[test]

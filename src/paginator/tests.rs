@@ -163,7 +163,7 @@ fn reply(status: StatusCode, body: Vec<u8>) -> Reply {
     Reply {
         status,
         content_type,
-        retry_after: None,
+        retry_after: Vec::new(),
         date: None,
         location: None,
         coding: None,

@@ -18,14 +18,22 @@ pub(super) struct Boundary {
     pub(super) ids: Vec<Uuid>,
 }
 
+/// What a page must not be again.
+struct PageBefore {
+    number: u64,
+    count: u64,
+    /// Sorted.
+    ids: Vec<Uuid>,
+}
+
 pub(super) struct PageWatch {
     pub(super) proof: Proof,
     pub(super) order: Option<OrderCheck>,
     ids: Ids,
     /// The last kept page, until it has been fetched again.
     pub(super) boundary: Option<Boundary>,
-    /// Number, `count` and ids of the first page, to compare them with the second page.
-    before: Option<(u64, u64, Vec<Uuid>)>,
+    /// The page before.
+    before: Option<PageBefore>,
 }
 
 impl PageWatch {
@@ -75,19 +83,25 @@ impl PageWatch {
         Ok(!self.proof.violated())
     }
 
-    /// Ends the stream on its second page if the API ignores the parameter `page`: all other pages would
-    /// be the same. If a row was inserted between the requests, `count` changes too, so this is no match.
+    /// Ends the stream on a page with the rows of the page before, in any order: the API ignores the parameter
+    /// `page`, and all other pages would be the same. If a row was inserted between the requests, `count` changes
+    /// too, so this is no match.
     fn check_repetition(&mut self, page: &Page) -> Result<()> {
         let (number, count) = (page.number(), page.count());
-        let Some((of, before, ids)) = self.before.take() else {
-            if !self.proof.has_seen_a_page() {
-                self.before = Some((number, count, page.ids().collect()));
-            }
-            return Ok(());
-        };
-        if of + 1 == number && before == count && !ids.is_empty() && page.ids().eq(ids) {
-            return Err(Error::Page { page: number, source: PageError::Repeats { of } });
+        let mut ids: Vec<Uuid> = page.ids().collect();
+        ids.sort_unstable();
+        if let Some(before) = self.before.take()
+            && before.number + 1 == number
+            && before.count == count
+            && !ids.is_empty()
+            && before.ids == ids
+        {
+            return Err(Error::Page {
+                page: number,
+                source: PageError::Repeats { of: before.number },
+            });
         }
+        self.before = Some(PageBefore { number, count, ids });
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, damaged, guarded, parse_facts,
-    window::ReadWindow,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded, parse_facts,
+    shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::{Cause, Result},
@@ -27,6 +27,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
 
 fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
     let wrong = |why: &str| damaged(path, why.into());
+    let file = SharedFile::new(file);
     let length = file.len();
     let end = length.checked_sub(TAIL).ok_or_else(|| wrong("it is too short"))?;
     let tail = bytes(path, &file, end, TAIL)?;
@@ -35,6 +36,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let (true, Some(start)) = (tail.ends_with(MAGIC), start) else {
         return Err(wrong("it does not end like an Arrow file"));
     };
+    check_footer(path, end - start)?;
     let footer_data = bytes(path, &file, start, end - start)?;
     let footer = root_as_footer(&footer_data).map_err(|_| wrong("its footer is invalid"))?;
     let (Some(schema), Some(blocks)) = (footer.schema(), footer.recordBatches()) else {
@@ -72,14 +74,14 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     })
 }
 
-fn bytes(path: &Location, file: &Opened, start: u64, length: u64) -> Result<bytes::Bytes> {
+fn bytes(path: &Location, file: &SharedFile, start: u64, length: u64) -> Result<bytes::Bytes> {
     let length = usize::try_from(length).map_err(|error| damaged(path, error.into()))?;
-    file.get_bytes(start, length).map_err(|error| damaged(path, error.into()))
+    file.get_bytes(start, length).map_err(|error| file.error(path, error.into()))
 }
 
 struct ArrowBatches {
     path: Location,
-    file: Opened,
+    file: SharedFile,
     decoder: FileDecoder,
     /// The file's own schema.
     found: SchemaRef,
@@ -127,6 +129,8 @@ impl ArrowBatches {
         let mut total = ranges.iter().map(|(_, length)| length).sum();
         self.options.check_unit(&self.path, "a batch has", total)?;
         // Buffers of other columns stay zero. The system allocates no memory for zero pages that nothing touches.
+        // They take addresses, though: a file with holes can declare more of them than there are.
+        self.options.check_unit(&self.path, "a batch with its other columns has", head + body)?;
         let size = usize::try_from(head + body).map_err(|error| failed(error.into()))?;
         let mut whole = vec![0_u8; size];
         whole[..message.len()].copy_from_slice(&message);

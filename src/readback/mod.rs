@@ -6,9 +6,13 @@
 
 mod arrow;
 pub(crate) mod batches;
+mod footer;
 mod json_lines;
 mod pages;
 mod parquet;
+mod recorded;
+mod shared;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub(crate) mod verify;
@@ -34,7 +38,7 @@ use crate::{
     files::require_regular,
     location::Location,
     record::facts::Facts,
-    sink::{Encoding, Format},
+    sink::{Encoding, Format, MAX_FOOTER},
 };
 
 /// Options for reading exports back.
@@ -223,6 +227,15 @@ pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
 
 fn parse_facts(path: &Location, json: &str) -> Result<Facts> {
     serde_json::from_str(json).map_err(|error| damaged(path, error.into()))
+}
+
+/// Refuses a footer that is too large to be read: a file with holes can declare any size.
+fn check_footer(path: &Location, bytes: u64) -> Result<()> {
+    if bytes <= MAX_FOOTER {
+        return Ok(());
+    }
+    let why = format!("its footer has {bytes} bytes, and the limit is {MAX_FOOTER}");
+    Err(Error::Damaged { path: path.to_path(), why })
 }
 
 fn damaged(path: &Location, cause: Cause) -> Error {

@@ -38,7 +38,7 @@ pub(super) fn page_sizes<F: ChunkReader>(
     let (mut at, end) = (start, start.saturating_add(length));
     let (mut data, mut dictionary, mut rows) = (0, 0, ROWS);
     while at < end {
-        let mut header = Compact { input: file.get_read(at)?.take(end - at), bytes: 0 };
+        let mut header = Compact::new(file.get_read(at)?.take(end - at));
         let page = header.page().map_err(|error| wrong(&format!("cannot be read: {error}")))?;
         at = at.saturating_add(header.bytes).saturating_add(page.compressed);
         if at > end {
@@ -68,16 +68,24 @@ struct PageHeader {
     encoding: i64,
 }
 
-/// Reads Thrift's compact protocol, reduced to the types in page headers.
-struct Compact<R> {
+/// Reads Thrift's compact protocol, reduced to the types in page headers and footers.
+pub(super) struct Compact<R> {
     input: R,
-    bytes: u64,
+    /// Bytes that were read.
+    pub(super) bytes: u64,
 }
 
-const I32: u8 = 5;
-const STRUCT: u8 = 12;
+pub(super) const BYTE: u8 = 3;
+pub(super) const I32: u8 = 5;
+pub(super) const BINARY: u8 = 8;
+pub(super) const LIST: u8 = 9;
+pub(super) const STRUCT: u8 = 12;
 
 impl<R: Read> Compact<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, bytes: 0 }
+    }
+
     fn page(&mut self) -> io::Result<PageHeader> {
         const DICTIONARY_PAGE: i64 = 2;
         let mut page = PageHeader::default();
@@ -89,6 +97,8 @@ impl<R: Read> Compact<R> {
                 (3, I32) => page.compressed = self.size()?,
                 (5, STRUCT) => self.data_page(2, &mut page)?,
                 (8, STRUCT) => self.data_page(4, &mut page)?,
+                // The library reads these whatever their type is.
+                (1..=3 | 5 | 8, _) => return Err(io::ErrorKind::InvalidData.into()),
                 (_, kind) => self.skip(kind, 0)?,
             }
         }
@@ -111,16 +121,27 @@ impl<R: Read> Compact<R> {
     /// Returns the type of the next field, or `None` at the end of the structure.
     ///
     /// Updates `number`: a field stores the difference to the previous field's number.
-    fn field(&mut self, number: &mut i64) -> io::Result<Option<u8>> {
+    pub(super) fn field(&mut self, number: &mut i64) -> io::Result<Option<u8>> {
         let byte = self.byte()?;
-        if byte == 0 {
+        if byte & 0xF == 0 {
             return Ok(None);
         }
         *number = match byte >> 4 {
             0 => self.integer()?,
             step => number.wrapping_add(i64::from(step)),
         };
+        // The library keeps 16 bits of a number: a larger one would be another field there.
+        if i16::try_from(*number).is_err() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         Ok(Some(byte & 0xF))
+    }
+
+    /// The number of a list's elements, and their type.
+    pub(super) fn list(&mut self) -> io::Result<(u64, u8)> {
+        let byte = self.byte()?;
+        let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
+        Ok((count, byte & 0xF))
     }
 
     fn byte(&mut self) -> io::Result<u8> {
@@ -142,12 +163,12 @@ impl<R: Read> Compact<R> {
         Err(io::ErrorKind::InvalidData.into())
     }
 
-    fn integer(&mut self) -> io::Result<i64> {
+    pub(super) fn integer(&mut self) -> io::Result<i64> {
         let value = self.varint()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    fn size(&mut self) -> io::Result<u64> {
+    pub(super) fn size(&mut self) -> io::Result<u64> {
         u64::try_from(self.integer()?).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
@@ -157,24 +178,23 @@ impl<R: Read> Compact<R> {
         if skipped == count { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    fn skip(&mut self, kind: u8, depth: u32) -> io::Result<()> {
+    pub(super) fn skip(&mut self, kind: u8, depth: u32) -> io::Result<()> {
         if depth > DEPTH {
             return Err(io::ErrorKind::InvalidData.into());
         }
         match kind {
             // Booleans: the field's type is its value.
             1 | 2 => Ok(()),
-            3 => self.skip_bytes(1),
+            BYTE => self.skip_bytes(1),
             4..=6 => self.varint().map(drop),
             7 => self.skip_bytes(8),
-            8 => {
+            BINARY => {
                 let length = self.varint()?;
                 self.skip_bytes(length)
             }
-            9 | 10 => {
-                let byte = self.byte()?;
-                let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
-                let kind = if matches!(byte & 0xF, 1 | 2) { 3 } else { byte & 0xF };
+            LIST | 10 => {
+                let (count, kind) = self.list()?;
+                let kind = if matches!(kind, 1 | 2) { BYTE } else { kind };
                 (0..count).try_for_each(|_| self.skip(kind, depth + 1))
             }
             STRUCT => {

@@ -14,13 +14,16 @@ use parquet::{
         },
     },
     basic::Compression,
-    errors::Result as ParquetResult,
-    file::reader::{ChunkReader, Length},
+    errors::ParquetError,
+    file::{
+        metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader},
+        reader::{ChunkReader, Length},
+    },
 };
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, damaged, guarded, pages::page_sizes,
-    parse_facts, window::ReadWindow,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, footer::schema_of,
+    guarded, pages::page_sizes, parse_facts, shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::Result,
@@ -28,34 +31,19 @@ use crate::{
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
 };
 
-/// A file that several readers share.
-#[derive(Clone)]
-struct SharedFile(Arc<Opened>);
-
-impl Length for SharedFile {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-}
-
-impl ChunkReader for SharedFile {
-    type T = <Opened as ChunkReader>::T;
-
-    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        self.0.get_read(start)
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        self.0.get_bytes(start, length)
-    }
-}
+/// The last bytes: the length of the metadata and the magic bytes.
+const TAIL: usize = 8;
 
 pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
-    let file = SharedFile(Arc::new(file));
-    let failed = |error: parquet::errors::ParquetError| damaged(path, error.into());
+    let file = SharedFile::new(file);
+    let failed = |error: ParquetError| file.error(path, error.into());
     // An Arrow schema of another writer could change the types of the decoded columns.
     let how = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = guarded(path, || ArrowReaderMetadata::load(&file, how.clone()).map_err(failed))?;
+    let end = footer(path, &file)?;
+    let metadata = guarded(path, || {
+        let metadata = decode(path, &end)?;
+        ArrowReaderMetadata::try_new(Arc::new(metadata), how.clone()).map_err(failed)
+    })?;
     let found = metadata.schema().clone();
     let columns = ColumnChoice::of(&found, &options.columns);
     let described = metadata.metadata().file_metadata();
@@ -63,17 +51,8 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     let pairs = || described.key_value_metadata().into_iter().flatten();
     let value = |key: &str| pairs().find(|pair| pair.key == key)?.value.clone();
     let facts = value(METADATA_KEY).map(|json| parse_facts(path, &json)).transpose()?;
-    let end = |length: usize| {
-        let start = file.len().checked_sub(length as u64);
-        let bytes = start.map(|start| file.get_bytes(start, length).map_err(failed));
-        bytes.unwrap_or_else(|| Err(damaged(path, "it is too short".into())))
-    };
-    let footer = footer_bytes(&end(8)?).unwrap_or_default();
-    let checksum = match value(CHECKSUM_KEY) {
-        None => find_checksum(&end(footer)?),
-        found => found,
-    };
-    let checksum = checksum.map(|value| FileChecksum { value, footer: footer as u64 });
+    let checksum = value(CHECKSUM_KEY).or_else(|| find_checksum(&end));
+    let checksum = checksum.map(|value| FileChecksum { value, footer: end.len() as u64 });
     let writer = described.created_by().map(str::to_owned);
     let schema = columns.schema.clone();
     // Decode texts as views into the page, so that only requested values are copied.
@@ -103,6 +82,33 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         rows,
         batches: Box::new(groups),
     })
+}
+
+/// The end of a file: its metadata, their length and the magic bytes.
+fn footer(path: &Location, file: &SharedFile) -> Result<Bytes> {
+    let failed = |error: ParquetError| file.error(path, error.into());
+    let tail = |length: usize| {
+        let start = file.len().checked_sub(length as u64);
+        let start = start.ok_or_else(|| damaged(path, "it is too short".into()))?;
+        file.get_bytes(start, length).map_err(failed)
+    };
+    let length = footer_bytes(&tail(TAIL)?);
+    let length =
+        length.ok_or_else(|| damaged(path, "it does not end as a Parquet file does".into()))?;
+    check_footer(path, length as u64)?;
+    tail(length)
+}
+
+/// What a footer says. The library gets the schema apart, once it is known to be harmless, and skips the one in
+/// the footer.
+fn decode(path: &Location, footer: &[u8]) -> Result<ParquetMetaData> {
+    let failed = |error: ParquetError| damaged(path, error.into());
+    let footer = footer.get(..footer.len().saturating_sub(TAIL)).unwrap_or_default();
+    let schema =
+        schema_of(footer).map_err(|why| damaged(path, format!("its footer {why}").into()))?;
+    let schema = ParquetMetaDataReader::decode_schema(&schema).map_err(failed)?;
+    let options = ParquetMetaDataOptions::new().with_schema(schema);
+    ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options)).map_err(failed)
 }
 
 fn as_view(field: &Arc<Field>) -> Arc<Field> {
@@ -144,7 +150,8 @@ impl Groups {
             self.window = None;
             match self.open.as_mut().and_then(Iterator::next) {
                 Some(decoded) => {
-                    let decoded = decoded.map_err(|error| damaged(&self.path, error.into()))?;
+                    let decoded =
+                        decoded.map_err(|error| self.file.error(&self.path, error.into()))?;
                     self.window = Some(ReadWindow::new(self.schema.clone(), &decoded));
                 }
                 None if self.next < self.metadata.metadata().num_row_groups() => {
@@ -162,7 +169,7 @@ impl Groups {
 
     /// Opens a reader of one row group, after checking that its pages fit into memory.
     fn row_group(&self, index: usize) -> Result<ParquetRecordBatchReader> {
-        let failed = |error: parquet::errors::ParquetError| damaged(&self.path, error.into());
+        let failed = |error: ParquetError| self.file.error(&self.path, error.into());
         let metadata = self.metadata.metadata();
         let descriptor = metadata.file_metadata().schema_descr();
         let (mut bytes, mut rows) = (0, usize::MAX);

@@ -8,20 +8,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow_array::cast::AsArray;
 use parquet::file::reader::Length;
 use serde::Serialize;
-use uuid::Uuid;
 
+use super::{recorded::FoundManifest, tally::VerifyTally};
 use crate::{
-    batch::Column,
     destination::{CONTROL, examine, sidecar_name},
     error::{Error, Result},
     location::Location,
-    proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
+    proof::Digest,
     readback::{self, ReadOptions, Reader},
     record::{
-        facts::digest,
         manifest::{
             Completeness, MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name,
         },
@@ -48,6 +45,8 @@ pub struct Verification {
     pub unchecked: Option<String>,
     /// The problems found, one line each.
     pub problems: Vec<String>,
+    /// Each file that could not be read, and why: nothing is known about it.
+    pub unread: Vec<String>,
 }
 
 /// A check that [`verify`] can make on a file.
@@ -66,7 +65,7 @@ pub enum Check {
 impl Verification {
     /// Returns whether the export was checked and has no problem: it is unchanged since it was written.
     pub fn is_ok(&self) -> bool {
-        self.problems.is_empty() && self.unchecked.is_none()
+        self.problems.is_empty() && self.unread.is_empty() && self.unchecked.is_none()
     }
 
     /// Returns whether every byte of every file was checked.
@@ -90,8 +89,9 @@ impl Verification {
 /// the content digest. Blocks until everything is read: in async code, call it on a thread for blocking work.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Store`] when the location cannot be accessed. [`Error::ValueTooLarge`] when a value,
-/// page or batch is larger than the memory limit. Damage to the export is not an error but a
+/// [`Error::Io`] or [`Error::Store`] when the location, its manifest or a single file cannot be read.
+/// [`Error::ValueTooLarge`] when a value, page or batch is larger than the memory limit. Damage to the export is
+/// not an error but a
 /// [problem](Verification::problems).
 ///
 /// ```no_run
@@ -123,55 +123,13 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
         checked: BTreeSet::new(),
         unchecked: None,
         problems: Vec::new(),
+        unread: Vec::new(),
     };
     let options = ReadOptions { columns: Vec::new(), ..options.clone() };
-    let mut verifying = Verifying { found, options, tally: VerifyTally::new() };
+    let tally = VerifyTally::new();
+    let mut verifying = Verifying { found, options, tally, sidecar: FoundManifest::Missing };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
     Ok(verifying.found)
-}
-
-/// Rows and distinct ids of all files read so far.
-struct VerifyTally {
-    rows: u64,
-    ids: IdSet,
-    has_ids: bool,
-}
-
-impl VerifyTally {
-    fn new() -> Self {
-        let ids = IdSet::spilling(DEFAULT_LIMIT_BYTES, std::env::temp_dir());
-        Self { rows: 0, ids, has_ids: false }
-    }
-
-    /// Adds the rows of a file and returns the file's own row count and digest.
-    ///
-    /// `first_row` is the number of the file's first row in the export, from 0.
-    fn add(&mut self, reader: Reader, first_row: u64) -> Result<(u64, Digest)> {
-        let (mut rows, mut sum) = (0, Digest::default());
-        for batch in reader.batches {
-            let batch = batch?;
-            sum += digest(&batch, first_row.wrapping_add(rows))?;
-            rows += batch.num_rows() as u64;
-            let ids = batch.column_by_name(Column::Id.name());
-            let Some(ids) = ids.and_then(|ids| ids.as_string_opt::<i32>()) else { continue };
-            self.has_ids = true;
-            for id in ids.iter().flatten() {
-                // The digest detects a text that is not a UUID: count it as the nil UUID here.
-                let id = Uuid::try_parse(id).unwrap_or_default();
-                self.ids.insert(id).map_err(Error::io("sort ids in", std::env::temp_dir()))?;
-            }
-        }
-        self.rows += rows;
-        Ok((rows, sum))
-    }
-
-    fn repeated(self) -> Result<Option<String>> {
-        let distinct = self.ids.finish();
-        let distinct = distinct.map_err(Error::io("sort ids in", std::env::temp_dir()))?.distinct;
-        let lost = self.rows - distinct.min(self.rows);
-        Ok((self.has_ids && lost > 0)
-            .then(|| format!("{} rows have only {distinct} distinct ids", self.rows)))
-    }
 }
 
 /// A verification in progress.
@@ -179,6 +137,8 @@ struct Verifying {
     found: Verification,
     options: ReadOptions,
     tally: VerifyTally,
+    /// Beside a single file; ours is held apart.
+    sidecar: FoundManifest,
 }
 
 impl Verifying {
@@ -208,10 +168,10 @@ impl Verifying {
             return Err(nothing_there(location));
         }
         names.retain(|name| !is_desktop_file(name));
-        let loaded = Manifest::load(&location.child(MANIFEST));
+        let loaded = FoundManifest::load(&location.child(MANIFEST));
         let Some(loaded) = self.found_damaged(loaded)? else { return Ok(()) };
-        let Some(manifest) = loaded else {
-            self.without_manifest(location, &names);
+        let FoundManifest::Ours(manifest) = loaded else {
+            self.without_manifest(location, &names, &loaded);
             return Ok(());
         };
         self.found.completeness = Some(manifest.completeness);
@@ -235,6 +195,11 @@ impl Verifying {
             } else {
                 self.part(&location.child(name), name, part, first_row)?;
             }
+            // Each part would wait for a store that does not answer.
+            if location.as_local().is_none() && !self.found.unread.is_empty() {
+                self.found.unread.push("the parts after it were not looked at".to_owned());
+                break;
+            }
             // After a missing or damaged part, keep the row numbers with which the digests were computed.
             first_row = first_row.wrapping_add(part.rows);
         }
@@ -244,19 +209,27 @@ impl Verifying {
     /// Judges a folder without a manifest.
     ///
     /// It is a damaged export if it contains parts or a control folder. Otherwise it is not an export.
-    fn without_manifest(&mut self, location: &Location, names: &[String]) {
+    fn without_manifest(&mut self, location: &Location, names: &[String], found: &FoundManifest) {
+        let lacks = match found {
+            FoundManifest::Foreign => format!("{MANIFEST} was written by another program"),
+            _ => format!("{MANIFEST} is missing"),
+        };
         let any = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
         if any(|name| name == CONTROL) {
-            self.problem(format!("{MANIFEST} is missing"));
+            self.problem(lacks);
             self.problem(control());
         } else if any(is_part_name) {
-            self.problem(format!("{MANIFEST} is missing, and there are parts of an export"));
+            self.problem(format!("{lacks}, and there are parts of an export"));
         } else if any(|name| Stamp::of_folder(name).is_some()) {
             let hint = format!("verify each of them, such as {location}/{}", Self::last_of(names));
             self.unchecked(format!("not an export, but the folder of a job's snapshots: {hint}"));
         } else {
             let hint = "give the folder of an export, or a single exported file";
-            self.unchecked(format!("not an export: there is no {MANIFEST} in it; {hint}"));
+            let why = match found {
+                FoundManifest::Foreign => lacks,
+                _ => format!("there is no {MANIFEST} in it"),
+            };
+            self.unchecked(format!("not an export: {why}; {hint}"));
         }
     }
 
@@ -271,9 +244,9 @@ impl Verifying {
 
     fn single_file(&mut self, location: &Location) -> Result<()> {
         let name = location.name();
-        let loaded = Manifest::load(&location.sibling(&sidecar_name(&name)));
+        let loaded = FoundManifest::load(&location.sibling(&sidecar_name(&name)));
         let damaged_manifest = match self.found_damaged(loaded)? {
-            Some(Some(manifest)) => {
+            Some(FoundManifest::Ours(manifest)) => {
                 self.found.completeness = Some(manifest.completeness);
                 match manifest.parts.as_slice() {
                     [part] => self.part(location, &name, part, 0)?,
@@ -284,7 +257,10 @@ impl Verifying {
                 }
                 return self.totals(&manifest);
             }
-            Some(None) => false,
+            Some(sidecar) => {
+                self.sidecar = sidecar;
+                false
+            }
             None => true,
         };
         if Encoding::of_path(Path::new(&name)).is_none() {
@@ -349,9 +325,13 @@ impl Verifying {
         self.found.add(checked);
         if !is_sealed {
             let sidecar = sidecar_name(name);
+            let lacks = match self.sidecar {
+                FoundManifest::Foreign => format!("{sidecar} was written by another program"),
+                _ => format!("{sidecar} does not exist"),
+            };
             self.unchecked(format!(
-                "it can be read to its end, but has no record to compare it with: {sidecar} \
-                 does not exist; export with --manifest to write one"
+                "it can be read to its end, but has no record to compare it with: {lacks}; export with --manifest \
+                 to write one"
             ));
         }
         Ok(())
@@ -390,6 +370,23 @@ impl Verifying {
     }
 
     fn part(&mut self, place: &Location, name: &str, part: &Part, first_row: u64) -> Result<()> {
+        match self.try_part(place, name, part, first_row) {
+            Err(error) if is_of(&error, place) => {
+                let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                self.found.unread.push(format!("{}{hint}", error.one_line()));
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    fn try_part(
+        &mut self,
+        place: &Location,
+        name: &str,
+        part: &Part,
+        first_row: u64,
+    ) -> Result<()> {
         if place.as_local().is_none() && !place.is_file()? {
             self.problem(format!("{name} is missing"));
             return Ok(());
@@ -403,11 +400,12 @@ impl Verifying {
                 self.problem(format!("{name} is missing"));
                 return Ok(());
             }
-            Err(error) => {
-                let why = crate::error::causes(&error).join(": ");
-                self.problem(format!("{name} cannot be read: {why}"));
+            // Of ours, not of the system: it is no regular file.
+            Err(Error::Io { source, .. }) if source.get_ref().is_some() => {
+                self.problem(format!("{name} cannot be read: {source}"));
                 return Ok(());
             }
+            Err(error) => return Err(error),
         };
         let mut checked = BTreeSet::from([Check::Sha256]);
         let mut same = self.compare(name, "bytes", part.bytes, file.bytes);
@@ -470,6 +468,15 @@ impl Verifying {
             self.problem(format!("{name}: {what} {seen}, recorded {recorded}"));
         }
         same
+    }
+}
+
+/// Whether an error means that this file could not be read.
+fn is_of(error: &Error, place: &Location) -> bool {
+    match error {
+        Error::Io { path, .. } => *path == place.to_path(),
+        Error::Store { url, .. } => *url == place.to_string(),
+        _ => false,
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) const CHECKSUM_KEY: &str = "overmind_export:xxh3";
 /// Placeholder for the value: written before the hashes are known, and used when hashing the footer.
 pub(super) const BLANK: &str = "xxh3:0000000000000000:0000000000000000";
 
+/// Bytes of a footer that is read, at most. A row group or a batch takes 2 KB of it or less.
+pub(crate) const MAX_FOOTER: u64 = 64 << 20;
+
 /// A writer that hashes all bytes. It buffers the tail of the file until the checksum is filled in.
 pub(super) struct Sealing {
     output: Counted,
@@ -114,6 +117,10 @@ pub(crate) fn find_checksum(footer: &[u8]) -> Option<String> {
 /// Compares a file with the checksum in its footer, which is the last `footer` bytes of the file.
 pub(crate) fn check(file: impl Read, length: u64, footer: u64, value: &str) -> io::Result<Sealed> {
     let start = length.checked_sub(footer).ok_or(io::ErrorKind::InvalidData)?;
+    if footer > MAX_FOOTER {
+        let text = format!("its footer has {footer} bytes, and the limit is {MAX_FOOTER}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
     let mut body = Hashing(XxHash3_64::new());
     let mut file = file;
     let copied = io::copy(&mut file.by_ref().take(start), &mut body)?;

@@ -20,7 +20,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::SchemaRef;
 
 use self::checked::{Checked, check_schema};
-pub(crate) use self::checksum::{CHECKSUM_KEY, Sealed, check, find_checksum};
+pub(crate) use self::checksum::{CHECKSUM_KEY, MAX_FOOTER, Sealed, check, find_checksum};
 pub use self::options::{Compression, Encoding, Format};
 pub(crate) use self::parquet::footer_bytes;
 use crate::error::{Error, Result};

@@ -12,6 +12,8 @@
 mod ahead;
 mod architecture;
 mod contract;
+#[cfg(unix)]
+mod crafted;
 mod diff;
 mod equality;
 mod errors;

@@ -119,6 +119,37 @@ fn open_file_limit_is_named() {
 }
 
 #[test]
+fn unread_files_are_not_called_damaged() {
+    let world = World::generated(Options::default(), 900);
+    for format in ["parquet", "arrow"] {
+        let arguments =
+            ["-o", &*format!("{format}/"), "--format", format, "--rows-per-file", "300"];
+        world.export(&arguments).ok();
+    }
+    // Standard streams take three, a part that is hashed one, a part that is read two or more.
+    for path in ["parquet", "arrow"] {
+        for command in ["verify", "preview"] {
+            let ran = limited(&world, "-n 4", &format!("{command} {path}"));
+            assert_eq!(ran.code, Some(74), "{command} {path}: {ran:?}");
+            let told = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(told.contains("RLIMIT_NOFILE") && told.contains(path), "{told}");
+            assert!(!told.contains("damaged"), "{told}");
+        }
+    }
+    let ran = limited(&world, "-n 4", "verify parquet");
+    assert_eq!(ran.stdout.matches("parquet: cannot read parquet/part-0000").count(), 3, "{ran:?}");
+    // Damage is worse, and both are named.
+    fs::write(world.path("parquet/part-00001.parquet"), "PAR1").unwrap();
+    let ran = limited(&world, "-n 4", "verify parquet");
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(ran.stdout.contains("part-00001.parquet: bytes 4, recorded"), "{ran:?}");
+    assert!(ran.stdout.contains("cannot read parquet/part-00002.parquet"), "{ran:?}");
+    let ran = limited(&world, "-n 4", "verify arrow parquet");
+    assert!(ran.stdout.contains("arrow: cannot read arrow/part-00000.arrow: "), "{ran:?}");
+    assert!(ran.stderr.starts_with("error: 1 of 2 exports are damaged\n"), "{ran:?}");
+}
+
+#[test]
 fn process_limit_of_another_user_is_named() {
     let world = World::generated(Options::default(), 10);
     let program = world.command().get_program().to_owned();
@@ -215,4 +246,23 @@ fn panic_exits_with_70_and_its_location() {
     assert!(ran.stderr.contains(" panicked at "), "{ran:?}");
     assert!(ran.stderr.contains("hint: this is a bug: please report it"), "{ran:?}");
     assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn clock_beyond_the_calendar_is_no_panic() {
+    let world = World::generated(Options::default(), 100);
+    // As far ahead and as far behind as the system can say.
+    for (number, slow) in ["-9223372034000000000", "9223372036854775807"].iter().enumerate() {
+        let output = format!("parts-{number}/");
+        for arguments in [&["export", "ID", "-o", &output][..], &["verify", &output], &["datasets"]]
+        {
+            let Some(ran) = faulty(&world, &[("FAULT_CLOCK", slow)], arguments) else { return };
+            ran.ok();
+        }
+        let manifest = String::from_utf8(world.read(&format!("{output}_manifest.json"))).unwrap();
+        assert!(manifest.contains("\"started_at\": \"1970-01-01T"), "{manifest}");
+        let ran = faulty(&world, &[("FAULT_CLOCK", slow)], &["demo", "--rows", "10"]).unwrap();
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(ran.stderr.contains("the clock of this machine is "), "{ran:?}");
+    }
 }

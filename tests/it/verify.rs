@@ -201,3 +201,44 @@ fn sha256sum_agrees_with_the_manifest() {
     let ran = Ran::of(&mut command);
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
+
+#[test]
+fn foreign_manifests_are_not_taken_for_ours() {
+    let world = World::generated(Options::default(), 500);
+    let foreign = r#"{"my":"json"}"#;
+    for name in ["b8.parquet", "b8.arrow", "b8.jsonl"] {
+        world.export(&["-o", name]).ok();
+        fs::write(world.path(&format!("{name}.manifest.json")), foreign).unwrap();
+    }
+    for name in ["b8.parquet", "b8.arrow"] {
+        let told = format!("{name}: ok, 500 rows; every byte was checked (XXH3)\n");
+        assert_eq!(verify(&world, &[name]).ok().stdout, told);
+    }
+    flip_byte(&world.path("b8.parquet"), 3000);
+    assert_eq!(verify(&world, &["b8.parquet"]).code, Some(65));
+    fs::create_dir(world.path("site")).unwrap();
+    fs::write(world.path("site/_manifest.json"), r#"{"hello":1}"#).unwrap();
+    insta::assert_snapshot!(verify(&world, &["b8.jsonl", "site"]).told(&world), @"
+    exit 2
+    b8.jsonl: it can be read to its end, but has no record to compare it with: b8.jsonl.manifest.json was written by another program; export with --manifest to write one
+    site: not an export: _manifest.json was written by another program; give the folder of an export, or a single exported file
+    error: 2 of 2 paths could not be checked
+      hint: each line above says why, and what to do next
+    ");
+    // Parts are an export's, whatever has replaced its manifest.
+    world.export(&["-o", "out/"]).ok();
+    fs::write(world.path("out/_manifest.json"), foreign).unwrap();
+    insta::assert_snapshot!(verify(&world, &["out"]).told(&world), @"
+    exit 65
+    out: _manifest.json was written by another program, and there are parts of an export
+    error: 1 of 1 export is damaged
+      hint: what is named above is wrong: export again
+    ");
+    // Ours that is cut short is damaged.
+    world.export(&["-o", "own.jsonl", "--manifest"]).ok();
+    let manifest = world.read("own.jsonl.manifest.json");
+    fs::write(world.path("own.jsonl.manifest.json"), &manifest[..manifest.len() / 2]).unwrap();
+    let ran = verify(&world, &["own.jsonl"]);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(ran.stdout.contains("it is not a manifest"), "{ran:?}");
+}

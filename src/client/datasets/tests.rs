@@ -85,10 +85,16 @@ async fn endless_list_stops_at_its_count() {
 
 #[tokio::test(start_paused = true)]
 async fn server_that_ignores_page_is_detected_on_page_2() {
-    let (script, ids) = read([list(3, true, [1, 2])]).await;
+    for rows in [[1, 2], [2, 1]] {
+        let (script, ids) = read([list(5, true, [1, 2]), list(5, true, rows)]).await;
+        let report = ids.unwrap_err().report().to_string();
+        assert_eq!(report.lines().nth(1), Some("  cause: it has the same rows as page 1"));
+        assert_eq!(script.attempts(), 2);
+    }
+    let (script, ids) = read([list(5, true, [1, 2]), list(5, true, [3, 4])]).await;
     let report = ids.unwrap_err().report().to_string();
-    assert_eq!(report.lines().nth(1), Some("  cause: it has the same rows as page 1"));
-    assert_eq!(script.attempts(), 2);
+    assert_eq!(report.lines().nth(1), Some("  cause: it has the same rows as page 2"));
+    assert_eq!(script.attempts(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use overmind_export::demo::{
 use serde_json::Value;
 
 use super::{session, steady};
-use crate::support::{Ran, World, command};
+use crate::support::{ID, Ran, World, command};
 
 const TEXT: &str =
     "Where is my order? I have waited for two weeks and nobody answers the telephone.";
@@ -371,4 +371,23 @@ fn logs_go_to_standard_error_in_chosen_format() {
     let logs: Vec<Value> =
         logs.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert!(logs.iter().any(|log| log["fields"]["message"] == "request"), "{logs:?}");
+}
+
+#[test]
+fn wrong_arguments_are_quoted_harmlessly() {
+    let world = World::generated(Options::default(), 1);
+    let evil = "\u{202e}x\u{1b}[2J\u{9b}\nerror: forged";
+    for arguments in [
+        vec![evil],
+        vec!["export", evil],
+        vec!["export", "--format", evil],
+        vec!["datasets", evil],
+        vec!["preview", &ID.to_string(), "-n", evil],
+    ] {
+        let ran = Ran::of(world.command().env("CLICOLOR_FORCE", "1").args(&arguments));
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(!ran.stderr.contains(['\u{202e}', '\u{9b}']), "{ran:?}");
+        assert!(!ran.stderr.contains("\u{1b}[2J"), "{ran:?}");
+        assert!(!ran.stderr.lines().any(|line| line.starts_with("error: forged")), "{ran:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arguments;
+mod broken;
 mod codings;
 mod commands;
 mod configuration;

@@ -232,6 +232,31 @@ fn ignored_page_parameter_is_detected_on_page_2() {
 }
 
 #[test]
+fn repeated_page_is_found_in_any_order() {
+    let row = |number: u64| format!(r#"{{"id":"{}"}}"#, crate::rows::id(number));
+    let page = |first, second| {
+        let next = "http://api.example.test/?cursor=cD0yMDI2";
+        let rows = [row(first), row(second)].join(",");
+        Fault::status(200).body(&format!(r#"{{"count":6,"next":"{next}","results":[{rows}]}}"#))
+    };
+    let told = |faults: Faults| {
+        let world = World::generated(Options { faults, ..Options::default() }, 6);
+        session(
+            &world,
+            &["export ID -o rows.jsonl --page-size 2 --max-passes 1 --max-retries 0 -q"],
+        )
+    };
+    let faults = Faults::none().on(1, Always, page(1, 2)).on(2, Always, page(2, 1));
+    let second = told(faults);
+    assert!(second.contains("cause: it has the same rows as page 1\n"), "{second}");
+    // A server that does not know later pages.
+    let faults = Faults::none().on(1, Always, page(1, 2)).on(2, Always, page(3, 4));
+    let third = told(faults.on(3, Always, page(4, 3)));
+    assert!(third.contains("error: the answer for page 3 is not valid\n"), "{third}");
+    assert!(third.contains("cause: it has the same rows as page 2\n"), "{third}");
+}
+
+#[test]
 fn ignored_ordering_ends_the_run_at_once() {
     let options = Options { ignore_ordering: true, ..Options::default() };
     let rows = [2, 1].map(|order| format!(r#"{{"id":"{ID}","order":{order}}}"#));

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 
-use super::{SOON, as_other, shared, world};
+use super::{SOON, as_other, shared, waiting, world};
 use crate::{
     publish::with_mount,
     support::{ID, Ran, World},
@@ -196,4 +196,41 @@ fn failed_publication_says_where_the_rows_are() {
         fs::rename(shared.join(staged), world.path(output)).unwrap();
         Ran::of(world.command().args(["verify", output])).ok();
     }
+}
+
+#[test]
+fn hostile_output_name_steers_no_terminal() {
+    let output = "\u{1b}[2J\u{202e}\nerror: forged.jsonl";
+    let (world, run) = waiting(2, Duration::from_secs(2), &["-o", output]);
+    // Taken while the run is at work: the hint says where the rows are.
+    fs::write(world.path(output), "mine").unwrap();
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+    assert!(ran.stderr.contains("hint: all rows are in "), "{ran:?}");
+    assert!(!ran.stderr.contains(['\u{1b}', '\u{202e}']), "{ran:?}");
+    assert!(!ran.stderr.lines().any(|line| line.starts_with("error: forged")), "{ran:?}");
+}
+
+#[test]
+fn part_of_another_user_is_not_called_damaged() {
+    let world = world();
+    world.export(&["-o", "rows", "--rows-per-file", "100"]).ok();
+    shared(&world, 0o755);
+    let part = world.path("rows/part-00001.parquet");
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o000)).unwrap();
+    // The administrator may read everything.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_overmind-export"));
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::process::CommandExt::uid(&mut command, super::OTHER);
+    }
+    command.env_clear().current_dir(world.folder.path()).args(["verify", "rows"]);
+    let Ok(output) = command.output() else {
+        return eprintln!("SKIPPED: another user cannot run the command here");
+    };
+    insta::assert_snapshot!(Ran::from(output).told(&world), @"
+    exit 74
+    rows: cannot open rows/part-00001.parquet: Permission denied (os error 13)
+    error: 1 of 1 export could not be read
+      hint: each line above says why, and what to do next
+    ");
 }
