@@ -1,5 +1,5 @@
-//! Text for people. All printed text goes through this module. It escapes control characters, so that a name, path
-//! or message from outside can neither control the terminal nor add a line of its own.
+//! Text for people. All printed text goes through this module. It escapes control characters, so that a name,
+//! path or message from outside can neither control the terminal nor add a line of its own.
 
 use std::fmt::Display;
 
@@ -29,8 +29,8 @@ impl Lines {
         self.0.extend(lines.0);
     }
 
-    /// Splits a text into lines. Use it only for text of this crate, because a line end in text from outside would
-    /// start a new line.
+    /// Splits a text into lines. Use it only for text of this crate, because a line end in text from outside
+    /// would start a new line.
     pub(super) fn of(text: &str) -> Self {
         Self(text.lines().map(line).collect())
     }

@@ -147,10 +147,11 @@ const KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Runs a future to its end. Does not wait for blocking tasks that still run then.
 ///
-/// One thread serves all sockets. It moves and parses at least half a gigabyte per second, and it parses a page on
-/// the thread that received it, so no other thread has to wake up. Encoding has its own threads.
+/// One thread serves all sockets. It moves and parses at least half a gigabyte per second, and it parses a page
+/// on the thread that received it, so no other thread has to wake up. Encoding has its own threads.
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    // tokio and the libraries that use it panic if they cannot open files or start threads. Test both here first.
+    // tokio and the libraries that use it panic if they cannot open files or start threads. Test both here
+    // first.
     let files = (0..FILES).map(|_| File::open(NULL_DEVICE)).collect::<io::Result<Vec<_>>>();
     drop(files.map_err(|source| {
         let path = format!("{FILES} files at once").into();

@@ -135,8 +135,8 @@ fn first_rows(
     Ok(())
 }
 
-/// Fails with `Damaged` if a JSON column contains text that is not JSON, because the printed line would then not be
-/// JSON either.
+/// Fails with `Damaged` if a JSON column contains text that is not JSON, because the printed line would then
+/// not be JSON either.
 fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Result<()> {
     for column in Column::ALL.into_iter().filter(|column| column.is_json()) {
         let texts = batch.column_by_name(column.name()).and_then(|it| it.as_string_opt::<i32>());

@@ -56,8 +56,8 @@ impl Screen {
         });
     }
 
-    /// Returns a function that creates a writer for each log line. Control characters are escaped in JSON here; in
-    /// text, the fields were already escaped.
+    /// Returns a function that creates a writer for each log line. Control characters are escaped in JSON here;
+    /// in text, the fields were already escaped.
     pub(super) fn writer(&self, json: bool) -> impl Fn() -> LogLine + Send + Sync + 'static {
         let bars = self.bars.clone();
         move || LogLine { bars: bars.clone(), json, text: Vec::new() }

@@ -207,8 +207,8 @@ impl Loader {
     }
 }
 
-/// Reads the configuration on its own thread, because reading can block. The file, the key or a certificate may be
-/// a FIFO without a writer, or may be on a file server that does not answer.
+/// Reads the configuration on its own thread, because reading can block. The file, the key or a certificate may
+/// be a FIFO without a writer, or may be on a file server that does not answer.
 struct Loading {
     loader: Loader,
     /// The current read, and its time limit.

@@ -21,8 +21,9 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// Returns the settings for these places. A certificate that the connection to the API trusts is also trusted
-    /// here: the one of the flag, or else of the configuration file. For local paths alone, the file is not read.
+    /// Returns the settings for these places. A certificate that the connection to the API trusts is also
+    /// trusted here: the one of the flag, or else of the configuration file. For local paths alone, the file is
+    /// not read.
     pub(super) fn options(&self, global: &Global, places: &[&str]) -> Result<StorageOptions> {
         let remote = places.iter().any(|place| place.contains("://"));
         let config = if remote && global.ca_cert.is_none() { global.config()? } else { None };
