@@ -137,7 +137,7 @@ impl Directory {
         }
         let Ok(manifest) = ours::manifest(&folder, MANIFEST) else {
             return Err(self.refused(
-                "is not an export: it has no manifest of ours",
+                NO_MANIFEST,
                 "only an empty directory or an earlier export is replaced; give another path",
             ));
         };
@@ -246,7 +246,7 @@ impl Directory {
     /// Refuses to go on if another run may have taken the place of this one.
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
-        match staged.is_still(&self.parent) {
+        match staged.is_still(&self.parent) && staged.has_its_folders() {
             true => Ok(()),
             false => Err(disk::lock_lost(&self.given)),
         }
@@ -269,9 +269,18 @@ impl Directory {
             data.sync().map_err(Error::io("sync", data.path()))?;
         }
         let staged = self.staged.take().ok_or_else(disk::not_open)?;
+        // Reading parts again and writing the manifest take time.
+        if !staged.has_its_folders() {
+            return Err(disk::lock_lost(&self.given));
+        }
         // A rename replaces an empty directory and fails on any other.
         let old = match staged.root.rename("data", &self.parent, &self.name) {
-            Ok(()) => None,
+            Ok(()) if staged.has_published(&self.parent, &self.name) => None,
+            Ok(()) => {
+                let back = self.parent.rename(&self.name, &staged.root, "data");
+                back.map_err(|error| self.astray(&staged, error))?;
+                return Err(disk::lock_lost(&self.given));
+            }
             Err(error) if is_not_empty(&error) && self.overwrite => Some(self.swap(&staged)?),
             Err(error) if is_not_empty(&error) => return Err(exists(self.given.clone())),
             Err(error) => return Err(self.unpublished(&staged, error)),
@@ -290,22 +299,39 @@ impl Directory {
     fn swap(&self, staged: &StagedDirectory) -> Result<Manifest> {
         let swap = || staged.root.swap("data", &self.parent, &self.name, "old");
         swap().map_err(|error| self.unpublished(staged, error))?;
-        // What came there since the last look lies in the staging folder now.
-        let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
-        let manifest = ours::manifest(&old, MANIFEST);
-        let objection = match &manifest {
-            Ok(manifest) => {
-                ours::foreign(&old, manifest).map_err(Error::io("list", &self.target))?
-            }
-            Err(_) => Some("is not an export: it has no manifest of ours".to_owned()),
+        let old = match staged.has_published(&self.parent, &self.name) {
+            true => self.old_manifest(staged),
+            false => Err(disk::lock_lost(&self.given)),
         };
-        match (manifest, objection) {
-            (Ok(manifest), None) => Ok(manifest),
-            (_, why) => {
-                swap().map_err(|error| self.unpublished(staged, error))?;
-                Err(self.refused(why.unwrap_or_default(), ONLY_OURS))
-            }
+        old.or_else(|refusal| {
+            swap().map_err(|error| self.astray(staged, error))?;
+            Err(refusal)
+        })
+    }
+
+    /// The manifest of the old export, which lies in the staging folder now, with all that came there since
+    /// the last look.
+    fn old_manifest(&self, staged: &StagedDirectory) -> Result<Manifest> {
+        let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
+        let Ok(manifest) = ours::manifest(&old, MANIFEST) else {
+            return Err(self.refused(NO_MANIFEST, ONLY_OURS));
+        };
+        match ours::foreign(&old, &manifest).map_err(Error::io("list", &self.target))? {
+            None => Ok(manifest),
+            Some(why) => Err(self.refused(why, ONLY_OURS)),
         }
+    }
+
+    /// The error of a run that could not undo its rename.
+    fn astray(&self, staged: &StagedDirectory, source: io::Error) -> Error {
+        let path = self.target.clone();
+        let data = staged.root.path().join("data");
+        let hint = format!(
+            "another program changed {} or {} in the last moment: look at both before you use them",
+            path.display(),
+            data.display()
+        );
+        Error::Unpublished { path, hint, source }
     }
 
     /// The error of a run that has everything and cannot give it its name.
@@ -352,6 +378,8 @@ impl Directory {
 
 const ONLY_OURS: &str =
     "only what an export wrote is replaced: move the file, or give another path";
+
+const NO_MANIFEST: &str = "is not an export: it has no manifest of ours";
 
 fn exists(path: PathBuf) -> Error {
     Error::Output {

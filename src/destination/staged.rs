@@ -82,11 +82,22 @@ impl StagedDirectory {
 
     /// Whether the folder and its lock are still those of their names.
     pub(super) fn is_still(&self, parent: &Folder) -> bool {
-        let same = match (self.root.status(), parent.find(&self.name)) {
-            (Ok(open), Ok(Some(named))) => open.identity == named.identity,
-            _ => false,
+        self.root.is_at(parent, &self.name) && disk::is_still(&self.lock, &self.root, LOCK)
+    }
+
+    /// Whether the directories that were opened in it still have their names: parts are written through the
+    /// handles, and published by name.
+    pub(super) fn has_its_folders(&self) -> bool {
+        let folders = [("data", &self.data), ("ids", &self.ids)];
+        let is_there = |(name, folder): (&str, &Option<Folder>)| {
+            folder.as_ref().is_none_or(|folder| folder.is_at(&self.root, name))
         };
-        same && disk::is_still(&self.lock, &self.root, LOCK)
+        folders.into_iter().all(is_there)
+    }
+
+    /// Whether the directory of this name is the one that the parts were written to.
+    pub(super) fn has_published(&self, parent: &Folder, name: &OsStr) -> bool {
+        self.data.as_ref().is_some_and(|data| data.is_at(parent, name))
     }
 
     pub(super) fn data(&self) -> Result<&Folder> {

@@ -102,6 +102,14 @@ impl Folder {
         system::status_of_folder(&self.handle)
     }
 
+    /// Whether this directory still has this name in `parent`.
+    pub(crate) fn is_at(&self, parent: &Self, name: impl AsRef<OsStr>) -> bool {
+        match (self.status(), parent.find(name)) {
+            (Ok(open), Ok(Some(named))) => open.identity == named.identity,
+            _ => false,
+        }
+    }
+
     /// What a name stands for, without following a link; `None` if there is nothing.
     pub(crate) fn find(&self, name: impl AsRef<OsStr>) -> io::Result<Option<FileStatus>> {
         match system::find(&self.handle, name.as_ref()) {

@@ -1,6 +1,11 @@
 //! Staging that this user did not make, and staging that was lost to another run.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use overmind_export::demo::{Fault, FaultAttempt, Faults};
 
@@ -205,5 +210,42 @@ fn a_run_that_lost_its_staging_publishes_nothing() {
         assert_eq!(world.entries(), [staging], "the second run's staging stays");
         second.kill().unwrap();
         second.wait().unwrap();
+    }
+}
+
+/// A run with parts of 50 rows that waits for its last page, and then what `change` did to its staging.
+fn disturbed(more: &[&str], change: impl Fn(&Path)) -> (World, Ran) {
+    let (world, run) = waiting(9, Duration::from_secs(2), &[&PARTS[..], more].concat());
+    change(&world.path(".rows.partial"));
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    (world, ran)
+}
+
+#[test]
+fn a_replaced_data_folder_is_not_published() {
+    type Change = fn(&Path);
+    let changes: [Change; 4] = [
+        |staging| {
+            fs::rename(staging.join("data"), staging.join("x")).unwrap();
+            fs::create_dir(staging.join("data")).unwrap();
+        },
+        |staging| {
+            fs::rename(staging.join("data"), staging.join("x")).unwrap();
+            symlink(staging.join("x"), staging.join("data")).unwrap();
+        },
+        |staging| fs::rename(staging.join("data"), staging.join("x")).unwrap(),
+        |staging| {
+            fs::rename(staging.join("ids"), staging.join("x")).unwrap();
+            fs::create_dir(staging.join("ids")).unwrap();
+        },
+    ];
+    for change in changes {
+        for more in [&[][..], &["--overwrite"]] {
+            let (world, ran) = disturbed(more, change);
+            assert_eq!(ran.code, Some(75), "{ran:?}");
+            assert!(ran.stderr.contains("rows: the lock was lost: its staging was "), "{ran:?}");
+            assert_eq!(world.entries(), [".rows.partial"]);
+            assert!(world.path(".rows.partial/x").exists());
+        }
     }
 }
