@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::parent;
+use super::{ours, parent};
 use crate::{
     error::{Error, Result},
     files::{FileStatus, Folder},
@@ -28,6 +28,8 @@ pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File>
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             opened => opened.map_err(|error| cannot_create(target, error))?,
         };
+        // Whoever gets the lock writes the file.
+        ours::check_only_name(&file, &path, target)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: target.to_owned() }),

@@ -5,7 +5,8 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -50,6 +51,9 @@ impl Maker {
     fn objection(self, found: &FileStatus) -> Option<String> {
         if found.owner != self.owner {
             return Some(format!("belongs to another user, of the number {}", found.owner));
+        }
+        if found.has_other_names() {
+            return Some(HAS_OTHER_NAMES.to_owned());
         }
         let open = found.mode & OTHERS_WRITE & !self.private != 0;
         (open && found.kind == FileKind::Directory)
@@ -104,14 +108,28 @@ pub(super) fn check_staged(root: &Folder, maker: Maker, given: &Path) -> Result<
 }
 
 fn refused(given: &Path, staging: &Path, why: &str) -> Error {
-    Error::Output {
-        path: given.to_owned(),
-        why: format!("its staging {} {why}", staging.display()),
-        hint: Some(
+    let hint = match why {
+        HAS_OTHER_NAMES => {
+            "writing it would change the file of the other name: remove this name, or copy it"
+        }
+        _ => {
             "only what this user staged is continued: look where it comes from, remove it, or write \
-             somewhere else",
-        ),
-        source: None,
+             somewhere else"
+        }
+    };
+    let why = format!("its staging {} {why}", staging.display());
+    Error::Output { path: given.to_owned(), why, hint: Some(hint), source: None }
+}
+
+/// Why a file that a run would write in place is refused. Another user can make a hard link to a file of
+/// this user, and so can a backup with `cp -al`.
+const HAS_OTHER_NAMES: &str = "is a hard link: the file has another name, too";
+
+/// Refuses an open file that has another name.
+pub(super) fn check_only_name(file: &File, name: &Path, given: &Path) -> Result<()> {
+    match FileStatus::of(file) {
+        Ok(found) if found.has_other_names() => Err(refused(given, name, HAS_OTHER_NAMES)),
+        _ => Ok(()),
     }
 }
 

@@ -62,11 +62,18 @@ pub(crate) struct FileStatus {
     pub(crate) owner: u32,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// Names of the file.
+    pub(super) links: u64,
 }
 
 impl FileStatus {
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         system::status(file)
+    }
+
+    /// Whether it is a file that has another name, too: who writes it changes what that other name holds.
+    pub(crate) fn has_other_names(&self) -> bool {
+        self.kind == FileKind::File && self.links > 1
     }
 }
 

@@ -72,6 +72,7 @@ fn translate(found: &fs::Metadata) -> io::Result<FileStatus> {
         modified: (since.as_secs().cast_signed(), since.subsec_nanos().into()),
         owner: 0,
         mode: 0,
+        links: 1,
     })
 }
 

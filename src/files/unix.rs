@@ -83,6 +83,7 @@ fn translate(stat: &Stat) -> FileStatus {
         modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
         owner: stat.st_uid,
         mode: stat.st_mode as u32 & 0o7777,
+        links: stat.st_nlink as u64,
     }
 }
 

@@ -85,6 +85,15 @@ pub(super) fn check(folder: &Location) -> Result<()> {
                 // Setting the link refuses what is none, and says why.
                 Ours::Link | Ours::Any => (true, ""),
             };
+            // Runs write both in place; another name of the file may be anybody's.
+            let in_place =
+                [LOCK, super::history::HISTORY].iter().any(|it| entry.file_name() == *it);
+            if in_place && facts.nlink() > 1 {
+                let why = "is a hard link: the file has another name, too".to_owned();
+                let hint = "writing it would change the file of the other name: put a copy of it here \
+                            under this name, or remove it";
+                return refuse(&path, why, hint);
+            }
             if !is_right {
                 let why = format!("is {}, not {right}", crate::files::kind(found));
                 return refuse(&path, why, "move it away: runs of this job use that name");

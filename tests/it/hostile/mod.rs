@@ -2,6 +2,7 @@
 //! or survived, and nothing of anybody else's is touched.
 
 mod known_before;
+mod links;
 mod parts;
 mod replaced;
 mod staging;

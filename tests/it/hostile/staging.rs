@@ -15,10 +15,10 @@ use crate::{
     tree::{content, tree},
 };
 
-const PARTS: [&str; 6] = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
+pub(super) const PARTS: [&str; 6] = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
 
 /// A folder of this user's that nothing may change.
-fn victim(world: &World) -> PathBuf {
+pub(super) fn victim(world: &World) -> PathBuf {
     let victim = world.path("victim");
     fs::create_dir(&victim).unwrap();
     for name in ["part-00000.parquet", "lock", "letter.txt"] {
