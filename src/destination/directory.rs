@@ -285,14 +285,15 @@ impl Directory {
             Err(error) if is_not_empty(&error) => return Err(exists(self.given.clone())),
             Err(error) => return Err(self.unpublished(&staged, error)),
         };
-        self.parent.sync().map_err(Error::io("sync", self.parent.path()))?;
+        // The new export is there: a failing sync must leave neither the old one nor the journal behind.
+        let synced = disk::sync_published(&self.parent, &self.given);
         // First of all: what stays if the rest cannot be removed is no interrupted run.
         drop(staged.root.remove(Journal::NAME));
         let old = old.map_or(Ok(()), |old| ours::remove_export(&staged.root, "data", &old));
         let path = staged.root.path().to_owned();
         let removed = old.and_then(|()| staged.remove(&self.parent));
         tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
-        Ok(())
+        synced
     }
 
     /// Puts the new export in the place of the old one, whose manifest it gives.
@@ -399,34 +400,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{
-        client::Query,
-        record::manifest::{Completeness, Tool},
-        sink::Format,
-    };
-
-    fn empty_export() -> Manifest {
-        Manifest {
-            format_version: 1,
-            tool: Tool::this(),
-            base_url: String::new(),
-            dataset: uuid::Uuid::nil(),
-            query: Query::default(),
-            started_at: String::new(),
-            finished_at: String::new(),
-            completeness: Completeness::Proven,
-            count: 0,
-            pages: 1,
-            page_size: 0,
-            rows: 0,
-            columns: Vec::new(),
-            format: Format::JsonLines,
-            compression: String::new(),
-            digest: String::new(),
-            snapshot: None,
-            parts: Vec::new(),
-        }
-    }
+    use crate::destination::tests::empty_export;
 
     fn directory(target: &Path, overwrite: bool) -> Directory {
         let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };

@@ -217,7 +217,9 @@ impl SingleFile {
         self.check_targets(&target).map_err(|error| self.left(error, &staged))?;
         self.rename(&staged.name, &self.name)
             .map_err(|error| self.unpublished(&staged.name, &self.name, error))?;
-        self.parent.sync().map_err(Error::io("sync", self.parent.path()))?;
+        // The file before its manifest, which must never lie beside an older one. A sync that fails is told
+        // at the end: both names belong together.
+        let synced = disk::sync_published(&self.parent, &self.given);
         let name = self.manifest_name();
         if manifest.is_some() {
             let staging = disk::staging_name(&name);
@@ -228,7 +230,7 @@ impl SingleFile {
             let path = self.shown(&name);
             self.parent.remove(&name).map_err(Error::io("remove", path))?;
         }
-        self.parent.sync().map_err(Error::io("sync", self.parent.path()))
+        synced.and(disk::sync_published(&self.parent, &self.given))
     }
 
     fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {

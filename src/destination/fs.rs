@@ -66,6 +66,12 @@ pub(super) fn lock_lost(target: &Path) -> Error {
     Error::LockLost { path: target.to_owned(), why }
 }
 
+/// Makes the name of a published output durable.
+pub(super) fn sync_published(folder: &Folder, target: &Path) -> Result<()> {
+    let path = target.to_owned();
+    folder.sync().map_err(|source| Error::NotDurable { path, source })
+}
+
 /// Whether a directory or a file is the root of a mount, which cannot be renamed.
 pub(super) fn is_mount_point(path: &Path) -> bool {
     #[cfg(target_os = "linux")]

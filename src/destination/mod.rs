@@ -19,6 +19,8 @@ mod rehearsal;
 mod remote;
 mod staged;
 mod synced;
+#[cfg(test)]
+mod tests;
 
 use std::{
     ffi::OsStr,

@@ -49,7 +49,10 @@ impl Error {
             | Self::ValueTooLarge { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
-            Self::Io { .. } | Self::Store { .. } | Self::Unpublished { .. } => 74,
+            Self::Io { .. }
+            | Self::Store { .. }
+            | Self::Unpublished { .. }
+            | Self::NotDurable { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
@@ -96,6 +99,9 @@ impl Error {
                  there is trusted"
             }
             Self::Unpublished { hint, .. } => return Some(Cow::Owned(hint.clone())),
+            Self::NotDurable { .. } => {
+                "the output is complete, but a power failure may undo it: check the disk, then run sync"
+            }
             Self::PartChanged { .. } => {
                 "nothing was published: find out which program changes staged files, then run the same \
                  command again; parts that are whole are kept"

@@ -249,6 +249,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The output is there and complete, and the system did not say that it outlives a power failure.
+    #[error("{} is published, but its folder could not be synced", path.display())]
+    NotDurable {
+        /// The output, as given.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A finished part is no longer what was written: another program changed it while the run was at work.
     #[error("{} {why}", path.display())]
     PartChanged {

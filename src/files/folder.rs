@@ -257,11 +257,16 @@ impl Folder {
             self.rename(aside, to, name)?;
             return Err(error);
         }
-        self.rename(aside, self, from)
+        self.rename(aside, self, from).inspect_err(|_| {
+            // All or nothing: the caller takes an error for a swap that was not done.
+            drop(to.rename(name, self, from).and_then(|()| self.rename(aside, to, name)));
+        })
     }
 
     /// Makes the names in it durable, as far as the file system can.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        tests::fail_in_turn()?;
         system::sync(&self.handle)
     }
 
@@ -289,10 +294,21 @@ fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
+pub(crate) mod tests {
+    use std::{cell::Cell, fs};
 
     use super::*;
+
+    thread_local! {
+        /// Syncs of this thread that succeed before one fails; `None`: none fails.
+        pub(crate) static SYNCS_BEFORE_FAULT: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn fail_in_turn() -> io::Result<()> {
+        let left = SYNCS_BEFORE_FAULT.get();
+        SYNCS_BEFORE_FAULT.set(left.and_then(|left| left.checked_sub(1)));
+        if left == Some(0) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let place = tempfile::tempdir().unwrap();

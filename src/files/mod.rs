@@ -1,7 +1,7 @@
 //! Local files and folders that another user or process may have put there: regular files only, never
 //! waiting for a FIFO or a device, whole reads within a bound, and folders by handles.
 
-mod folder;
+pub(crate) mod folder;
 #[cfg(not(unix))]
 mod portable;
 #[cfg(unix)]
