@@ -43,6 +43,14 @@ struct StagedFile {
     part: Option<PartFile>,
     /// The manifest in the making: opened before the first page, so that its place is certain.
     manifest: Option<File>,
+    /// The manifest is written.
+    is_described: bool,
+}
+
+impl StagedFile {
+    fn written_manifest(&self) -> Option<&File> {
+        self.manifest.as_ref().filter(|_| self.is_described)
+    }
 }
 
 impl SingleFile {
@@ -169,7 +177,7 @@ impl SingleFile {
                 return Err(error);
             }
         };
-        self.staged = Some(StagedFile { name, file, part: None, manifest });
+        self.staged = Some(StagedFile { name, file, part: None, manifest, is_described: false });
         Ok(())
     }
 
@@ -194,37 +202,73 @@ impl SingleFile {
     /// Refuses to go on if another run may have taken the place of this one.
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
-        match disk::is_still(&staged.file, &self.parent, &staged.name) {
+        let manifest = disk::staging_name(&self.manifest_name());
+        let is_still = |file: &File, name: &OsStr| disk::is_still(file, &self.parent, name);
+        let is_ours = is_still(&staged.file, &staged.name)
+            && staged.written_manifest().is_none_or(|file| is_still(file, &manifest));
+        match is_ours {
             true => Ok(()),
             false => Err(disk::lock_lost(&self.given)),
         }
+    }
+
+    /// Writes the manifest into its staged file, which is made again if it is gone.
+    fn stage_manifest(&mut self, manifest: &Manifest) -> Result<()> {
+        let name = disk::staging_name(&self.manifest_name());
+        let path = self.parent.path().join(&name);
+        let staged = self.staged.as_mut().ok_or_else(disk::not_open)?;
+        let opened = staged.manifest.take().ok_or_else(disk::not_open)?;
+        let found = self.parent.find(&name).map_err(Error::io("look at", &path))?;
+        let mut file = match found {
+            None => self.parent.create(&name).map_err(Error::io("write", &path))?,
+            Some(_) if disk::is_still(&opened, &self.parent, &name) => opened,
+            Some(_) => return Err(disk::lock_lost(&self.given)),
+        };
+        let written = file.write_all(&manifest.to_json()?).and_then(|()| file.sync_all());
+        written.map_err(Error::io("write", path))?;
+        (staged.manifest, staged.is_described) = (Some(file), true);
+        Ok(())
+    }
+
+    /// Looks whether the file that was renamed is the one that was written: a name can be given to another
+    /// file in the last moment.
+    fn confirm_published(&self, file: &File, name: &OsStr) -> Result<()> {
+        if disk::is_still(file, &self.parent, name) {
+            return Ok(());
+        }
+        Err(Error::Overtaken {
+            path: self.shown(name),
+            why: "was replaced by another program while it was published".to_owned(),
+            hint: "look at what is there, then run the same command again with --overwrite",
+        })
     }
 
     /// Makes it visible, complete, in one step; then the manifest that goes beside it, if one does. Nothing
     /// is removed before.
     pub(super) fn publish(mut self, manifest: Option<&Manifest>) -> Result<()> {
         self.confirm()?;
-        let mut staged = self.staged.take().ok_or_else(disk::not_open)?;
+        if let Some(manifest) = manifest {
+            self.stage_manifest(manifest)?;
+        }
+        let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
         let closed = staged.part.as_ref().and_then(PartFile::closed);
         check_unchanged(&self.parent, &staged.name, &closed.ok_or_else(disk::not_open)?)?;
-        if let (Some(file), Some(manifest)) = (&mut staged.manifest, manifest) {
-            let path = self.parent.path().join(disk::staging_name(&self.manifest_name()));
-            let json = manifest.to_json()?;
-            let written = file.write_all(&json).and_then(|()| file.sync_all());
-            written.map_err(Error::io("write", path))?;
-        }
         let target = self.parent.path().join(&self.name);
-        self.check_targets(&target).map_err(|error| self.left(error, &staged))?;
+        self.check_targets(&target).map_err(|error| self.left(error, staged))?;
+        // To read the file again can take minutes.
+        self.confirm()?;
         self.rename(&staged.name, &self.name)
             .map_err(|error| self.unpublished(&staged.name, &self.name, error))?;
         // The file before its manifest, which must never lie beside an older one. A sync that fails is told
         // at the end: both names belong together.
         let synced = disk::sync_published(&self.parent, &self.given);
+        self.confirm_published(&staged.file, &self.name)?;
         let name = self.manifest_name();
-        if manifest.is_some() {
+        if let Some(beside) = staged.written_manifest() {
             let staging = disk::staging_name(&name);
             self.rename(&staging, &name)
                 .map_err(|error| self.unpublished(&staging, &name, error))?;
+            self.confirm_published(beside, &name)?;
         } else if self.overwrite && self.is_manifest(&name) {
             // It must not lie beside a file that it does not describe.
             let path = self.shown(&name);
@@ -275,8 +319,9 @@ impl SingleFile {
         let ours = self.confirm().is_ok();
         if let Some(staged) = self.staged.take().filter(|_| ours) {
             // Best effort: the next run takes over whatever stays.
-            if staged.manifest.is_some() {
-                drop(self.parent.remove(disk::staging_name(&self.manifest_name())));
+            let name = disk::staging_name(&self.manifest_name());
+            if staged.manifest.is_some_and(|file| disk::is_still(&file, &self.parent, &name)) {
+                drop(self.parent.remove(name));
             }
             drop(self.parent.remove(&staged.name));
         }

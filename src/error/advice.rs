@@ -53,7 +53,7 @@ impl Error {
             | Self::Store { .. }
             | Self::Unpublished { .. }
             | Self::NotDurable { .. } => 74,
-            Self::Locked { .. } | Self::LockLost { .. } => 75,
+            Self::Locked { .. } | Self::LockLost { .. } | Self::Overtaken { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
             Self::Encode { .. } | Self::Internal(_) => 70,
@@ -158,6 +158,7 @@ impl Error {
             Self::LockLost { .. } => {
                 "nothing was published: run the same command again when no other run is at work"
             }
+            Self::Overtaken { hint, .. } => hint,
             Self::Internal(_) | Self::Encode { .. } => {
                 "this is a bug: please report it with the command and this text"
             }

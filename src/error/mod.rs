@@ -302,6 +302,16 @@ pub enum Error {
         /// How.
         why: String,
     },
+    /// Another program wrote the output while the run was at work, and a part of it is of this run.
+    #[error("{} {why}", path.display())]
+    Overtaken {
+        /// What was replaced.
+        path: PathBuf,
+        /// By what, in words that go after its name.
+        why: String,
+        /// What is there now, and what to do.
+        hint: &'static str,
+    },
     /// The run was told to stop.
     #[error("interrupted by {signal}")]
     Interrupted {

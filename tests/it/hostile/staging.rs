@@ -249,3 +249,30 @@ fn a_replaced_data_folder_is_not_published() {
         }
     }
 }
+
+#[test]
+fn a_replaced_staged_manifest_is_not_published() {
+    let arguments = ["-o", "rows.parquet", "--page-size", "25", "--overwrite", "--manifest"];
+    for is_forged in [true, false] {
+        let (world, run) = waiting(9, Duration::from_secs(2), &arguments);
+        let forged = b"{\"format_version\": 1, \"rows\": 7}";
+        fs::write(world.path("rows.parquet"), "old").unwrap();
+        let staged = world.path(".rows.parquet.manifest.json.partial");
+        fs::remove_file(&staged).unwrap();
+        if is_forged {
+            fs::write(&staged, forged).unwrap();
+        }
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        if is_forged {
+            assert_eq!(ran.code, Some(75), "{ran:?}");
+            assert_eq!(world.read("rows.parquet"), b"old");
+            assert_eq!(fs::read(staged).unwrap(), forged);
+            assert!(!world.path("rows.parquet.manifest.json").exists());
+        } else {
+            // It was not written yet, so nothing is lost.
+            ran.ok();
+            Ran::of(world.command().args(["verify", "rows.parquet"])).ok();
+            assert_eq!(world.entries(), ["rows.parquet", "rows.parquet.manifest.json"]);
+        }
+    }
+}
