@@ -92,6 +92,12 @@ impl SingleFile {
             if !self.overwrite {
                 return Err(exists(&path));
             }
+            if *name == manifest && ours::manifest(&self.parent, name).is_err() {
+                return refuse(
+                    "is no manifest of an export".to_owned(),
+                    "only what an export wrote is replaced: move it, or give another path",
+                );
+            }
             if disk::is_mount_point(&target.with_file_name(name)) {
                 return refuse(
                     "is mounted by itself, so it cannot be replaced in one step".to_owned(),
@@ -269,7 +275,7 @@ impl SingleFile {
             self.rename(&staging, &name)
                 .map_err(|error| self.unpublished(&staging, &name, error))?;
             self.confirm_published(beside, &name)?;
-        } else if self.overwrite && self.is_manifest(&name) {
+        } else if self.overwrite && self.is_described_by(&name) {
             // It must not lie beside a file that it does not describe.
             let path = self.shown(&name);
             self.parent.remove(&name).map_err(Error::io("remove", path))?;
@@ -284,8 +290,11 @@ impl SingleFile {
         }
     }
 
-    fn is_manifest(&self, name: &OsStr) -> bool {
-        ours::manifest(&self.parent, name).is_ok()
+    /// Whether this is a manifest of this very file. Any other is left alone.
+    fn is_described_by(&self, manifest: &OsStr) -> bool {
+        let manifest = ours::manifest(&self.parent, manifest);
+        let parts = manifest.map(|manifest| manifest.parts).unwrap_or_default();
+        matches!(&*parts, [part] if self.name.to_str() == Some(&part.path))
     }
 
     /// The error of a run that has everything and cannot give it its name.

@@ -146,3 +146,40 @@ fn a_link_of_another_user_is_not_followed() {
         assert_eq!(world.entries(), [to, output]);
     }
 }
+
+#[test]
+fn a_foreign_sidecar_stays() {
+    let name = "rows.parquet.manifest.json";
+    let described = || {
+        let world = world();
+        world.export(&["-o", "rows.parquet", "--manifest"]).ok();
+        world
+    };
+    let overwrite = ["-o", "rows.parquet", "--overwrite"];
+
+    // Notes of a person.
+    let world = world();
+    fs::write(world.path(name), "notes").unwrap();
+    let ran = world.export(&[&overwrite[..], &["--manifest"]].concat());
+    let told = format!(
+        "exit 73\nerror: {name}: is no manifest of an export\n  hint: only what an export wrote is \
+         replaced: move it, or give another path\n"
+    );
+    assert_eq!(ran.told(&world), told);
+    assert_eq!(world.server.stats().requests, 0);
+    world.export(&overwrite).ok();
+    assert_eq!(world.read(name), b"notes");
+
+    // A manifest of another file.
+    let world = described();
+    let manifest = String::from_utf8(world.read(name)).unwrap();
+    let other = manifest.replace("\"rows.parquet\"", "\"other.parquet\"");
+    assert!(other != manifest);
+    fs::write(world.path(name), &other).unwrap();
+    world.export(&overwrite).ok();
+    assert_eq!(world.read(name), other.as_bytes());
+
+    let world = described();
+    world.export(&overwrite).ok();
+    assert_eq!(world.entries(), ["rows.parquet"]);
+}
