@@ -63,6 +63,14 @@ impl SingleFile {
     ) -> Result<Self> {
         let target = ours::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
+        if sidecar && name.to_str().is_none() {
+            return Err(Error::Output {
+                path: given.to_owned(),
+                why: "its name is not UTF-8, so no manifest can give it".to_owned(),
+                hint: Some("give another name, or leave --manifest out"),
+                source: None,
+            });
+        }
         let parent = disk::open_parent(&target)?;
         let given = given.to_owned();
         let mut file = Self { given, parent, name, overwrite, sidecar, maker: None, staged: None };
@@ -141,7 +149,10 @@ impl SingleFile {
     }
 
     fn manifest_name(&self) -> OsString {
-        sidecar_name(&self.name.to_string_lossy()).into()
+        // Not by way of text: all names that are not UTF-8 would share one.
+        let mut name = self.name.clone();
+        name.push(sidecar_name(""));
+        name
     }
 
     /// A name in the folder, as the user would write it.

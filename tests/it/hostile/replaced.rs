@@ -7,7 +7,7 @@ use std::{
 
 use super::{fifo, give_away, world};
 use crate::{
-    support::World,
+    support::{ID, Ran, World},
     tree::{content, tree},
 };
 
@@ -182,4 +182,29 @@ fn a_foreign_sidecar_stays() {
     let world = described();
     world.export(&overwrite).ok();
     assert_eq!(world.entries(), ["rows.parquet"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_text_share_no_manifest() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let world = world();
+    // What such a name would become in text.
+    let text = "\u{fffd}.parquet";
+    world.export(&["-o", text, "--manifest"]).ok();
+    let manifest = format!("{text}.manifest.json");
+    let before = world.read(&manifest);
+    let export = |more: &[&str]| {
+        let mut command = world.command();
+        command.args(["export", &ID.to_string(), "-o"]).arg(OsStr::from_bytes(b"\xff.parquet"));
+        Ran::of(command.args(more))
+    };
+    let requests = world.server.stats().requests;
+    let ran = export(&["--overwrite", "--manifest"]);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("its name is not UTF-8, so no manifest can give it"), "{ran:?}");
+    assert_eq!(world.server.stats().requests, requests);
+    export(&[]).ok();
+    export(&["--overwrite"]).ok();
+    assert!(world.read(&manifest) == before);
 }
