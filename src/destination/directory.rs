@@ -92,12 +92,8 @@ impl Directory {
     fn rehearse(&mut self, replaces: bool, staging: OsString) -> Result<()> {
         let derived = [self.name.clone(), staging];
         let (parent, given) = (&self.parent, &self.given);
-        let maker = rehearsal::rehearse(parent, Rehearsed::Directory, replaces, &derived, given)?;
-        if let Ok(Some(found)) = parent.find(&self.name)
-            && let Some(why) = rehearsal::obstacle(parent, &self.name, &found, maker)
-        {
-            return Err(self.refused(why, "give another path"));
-        }
+        let what = Rehearsed::Directory;
+        let maker = rehearsal::rehearse(parent, what, replaces, &derived, &derived[..1], given)?;
         ours::check_staging(parent, &derived[1], FileKind::Directory, maker, given)?;
         self.maker = Some(maker);
         Ok(())

@@ -119,23 +119,17 @@ impl SingleFile {
     fn rehearse(&mut self) -> Result<()> {
         let manifest = self.manifest_name();
         let mut derived = vec![self.name.clone(), disk::staging_name(&self.name)];
+        let mut targets = vec![self.name.clone()];
+        if self.sidecar || self.overwrite && self.is_described_by(&manifest) {
+            targets.push(manifest.clone());
+        }
         if self.sidecar {
             derived.extend([disk::staging_name(&manifest), manifest]);
         }
-        let (parent, given) = (&self.parent, &self.given);
-        let replaces = self.overwrite;
-        let maker = rehearsal::rehearse(parent, Rehearsed::File, replaces, &derived, given)?;
+        let (parent, given, what) = (&self.parent, &self.given, Rehearsed::File);
+        let maker = rehearsal::rehearse(parent, what, self.overwrite, &derived, &targets, given)?;
         for name in self.staging_names() {
             ours::check_staging(parent, &name, FileKind::File, maker, given)?;
-        }
-        for name in [self.name.clone(), self.manifest_name()] {
-            if let Ok(Some(found)) = parent.find(&name)
-                && let Some(why) = rehearsal::obstacle(parent, &name, &found, maker)
-            {
-                let (path, why) = (self.shown(&name), why.to_owned());
-                let hint = Some("give another path");
-                return Err(Error::Output { path, why, hint, source: None });
-            }
         }
         self.maker = Some(maker);
         Ok(())

@@ -212,6 +212,22 @@ impl Folder {
         system::rename(&self.handle, from.as_ref(), &to.handle, name.as_ref())
     }
 
+    /// Looks whether a file or a directory could be moved away or replaced, and moves nothing. `full` is a
+    /// directory in `place` that is not empty.
+    pub(crate) fn try_move(
+        &self,
+        name: impl AsRef<OsStr>,
+        place: &Self,
+        full: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        system::try_move(&self.handle, name.as_ref(), &place.handle, full.as_ref())
+    }
+
+    /// Whether names can be added to it and never be renamed or removed.
+    pub(crate) fn is_append_only(&self) -> bool {
+        system::is_append_only(&self.handle)
+    }
+
     /// Moves a file to a name that must not exist. A file system that can neither rename so nor link has
     /// a moment between the last look and the rename.
     pub(crate) fn rename_new(

@@ -92,6 +92,14 @@ pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io
     fs::rename(from.join(old), to.join(new))
 }
 
+pub(super) fn try_move(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn is_append_only(_: &Handle) -> bool {
+    false
+}
+
 pub(super) fn rename_new(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<io::Result<()>> {
     None
 }

@@ -111,6 +111,36 @@ pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io
     Ok(fs::renameat(from, old, to, new)?)
 }
 
+/// What would keep a file or a directory from being renamed or replaced; nothing moves. The system looks
+/// at that before it finds that `full`, a directory that is not empty, cannot be replaced.
+pub(super) fn try_move(
+    from: &Handle,
+    name: &OsStr,
+    place: &Handle,
+    full: &OsStr,
+) -> io::Result<()> {
+    match fs::renameat(from, name, place, full) {
+        // A file system that replaced it after all.
+        Ok(()) => rename(place, full, from, name),
+        // Other errors may be about `full`: systems differ in what they say of it.
+        Err(error @ (Errno::XDEV | Errno::PERM | Errno::BUSY | Errno::ROFS)) => Err(error.into()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether names can be added to a directory and never be renamed or removed.
+#[cfg(target_os = "linux")]
+pub(super) fn is_append_only(folder: &Handle) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags};
+    let found = fs::statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::APPEND))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_append_only(_: &Handle) -> bool {
+    false
+}
+
 /// A rename that fails if the name is taken.
 #[cfg(target_os = "linux")]
 pub(super) fn rename_new(

@@ -1,6 +1,6 @@
 //! What can be known before the first page is known then.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
 use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 
@@ -108,13 +108,14 @@ fn a_file_that_is_mounted_is_refused() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_export_in_a_lower_layer_is_replaced() {
+fn an_export_in_a_lower_layer_is_replaced_or_refused() {
     // As in a container whose image holds an export.
     let world = world();
     for name in ["lower", "upper", "work", "merged"] {
         fs::create_dir(world.path(name)).unwrap();
     }
     world.export(&["-o", "lower/rows"]).ok();
+    let requests = world.server.stats().requests;
     let mount =
         "mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work none merged";
     let Some(ran) = with_mount(&world, mount, "-o merged/rows --overwrite") else { return };
@@ -122,13 +123,86 @@ fn an_export_in_a_lower_layer_is_replaced() {
         eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
         return;
     }
-    if ran.code != Some(0) {
-        // A kernel that cannot rename a folder of a lower layer: everything is there to finish by hand.
-        assert_eq!(ran.code, Some(74), "{ran:?}");
-        assert!(
-            ran.stderr.contains("the export is complete in merged/.rows.partial/data"),
-            "{ran:?}"
+    if ran.code == Some(0) {
+        let ran = with_mount(&world, mount, "-o merged/rows").unwrap();
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(world.path("upper/rows/_SUCCESS").exists());
+        return;
+    }
+    // A kernel that renames no folder of a lower layer.
+    assert_eq!(
+        ran.told(&world),
+        "exit 73\nerror: merged/rows: lies in a lower layer of an overlay file system, as in a \
+         container's image, and cannot be replaced in one step there\n  cause: Invalid cross-device \
+         link (os error 18)\n  hint: remove it before, give another path, or mount a volume there\n"
+    );
+    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert_eq!(fs::read_dir(world.path("upper")).unwrap().count(), 0);
+}
+
+/// A folder or a file with an attribute of `chattr`; it goes away with this.
+#[cfg(target_os = "linux")]
+struct Attribute(&'static str, PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Attribute {
+    fn set(name: &'static str, path: PathBuf) -> Option<Self> {
+        let set = Command::new("chattr").arg(format!("+{name}")).arg(&path).output();
+        if !set.is_ok_and(|output| output.status.success()) {
+            eprintln!("SKIPPED: this user or this file system sets no attributes");
+            return None;
+        }
+        Some(Self(name, path))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Attribute {
+    fn drop(&mut self) {
+        drop(Command::new("chattr").arg(format!("-{}", self.0)).arg(&self.1).status());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_append_only_folder_is_refused() {
+    for output in ["folder/rows", "folder/rows.parquet"] {
+        let world = world();
+        fs::create_dir(world.path("folder")).unwrap();
+        let Some(_attribute) = Attribute::set("a", world.path("folder")) else { return };
+        let ran = world.export(&["-o", output]);
+        let told = format!(
+            "exit 73\nerror: {output}: cannot be made\n  cause: the folder is append-only (chattr +a): \
+             nothing in it can be renamed or removed\n  hint: choose a folder that you may write to\n"
         );
+        assert_eq!(ran.told(&world), told);
+        assert_eq!(world.server.stats().requests, 0);
+        assert_eq!(fs::read_dir(world.path("folder")).unwrap().count(), 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_immutable_output_is_refused() {
+    let attribute = "cannot be replaced\n  cause: Operation not permitted (os error 1)\n  hint: give \
+                     another path, or look at its attributes with lsattr\n";
+    let moved = "is a folder that this user may not write, so it cannot be moved away\n  hint: give \
+                 another path\n";
+    for (output, fixed, words) in [
+        ("rows", "rows", moved),
+        ("rows.parquet", "rows.parquet", attribute),
+        ("rows.parquet", "rows.parquet.manifest.json", attribute),
+    ] {
+        let world = world();
+        let more = if output == "rows" { None } else { Some("--manifest") };
+        world.export(&[&["-o", output], more.as_slice()].concat()).ok();
+        let Some(_attribute) = Attribute::set("i", world.path(fixed)) else { return };
+        let (before, requests) = (tree(world.folder.path()), world.server.stats().requests);
+        let ran = world.export(&["-o", output, "--overwrite"]);
+        let told = format!("exit 73\nerror: {fixed}: {words}");
+        assert_eq!(ran.told(&world), told);
+        assert_eq!(world.server.stats().requests, requests);
+        assert!(tree(world.folder.path()) == before);
     }
 }
 
