@@ -106,40 +106,6 @@ fn a_file_that_is_mounted_is_refused() {
     assert_eq!(world.server.stats().requests, 0);
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn an_export_in_a_lower_layer_is_replaced_or_refused() {
-    // As in a container whose image holds an export.
-    let world = world();
-    for name in ["lower", "upper", "work", "merged"] {
-        fs::create_dir(world.path(name)).unwrap();
-    }
-    world.export(&["-o", "lower/rows"]).ok();
-    let requests = world.server.stats().requests;
-    let mount =
-        "mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work none merged";
-    let Some(ran) = with_mount(&world, mount, "-o merged/rows --overwrite") else { return };
-    if ran.stderr.contains("mount:") {
-        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
-        return;
-    }
-    if ran.code == Some(0) {
-        let ran = with_mount(&world, mount, "-o merged/rows").unwrap();
-        assert_eq!(ran.code, Some(73), "{ran:?}");
-        assert!(world.path("upper/rows/_SUCCESS").exists());
-        return;
-    }
-    // A kernel that renames no folder of a lower layer.
-    assert_eq!(
-        ran.told(&world),
-        "exit 73\nerror: merged/rows: lies in a lower layer of an overlay file system, as in a \
-         container's image, and cannot be replaced in one step there\n  cause: Invalid cross-device \
-         link (os error 18)\n  hint: remove it before, give another path, or mount a volume there\n"
-    );
-    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
-    assert_eq!(fs::read_dir(world.path("upper")).unwrap().count(), 0);
-}
-
 /// A folder or a file with an attribute of `chattr`; it goes away with this.
 #[cfg(target_os = "linux")]
 struct Attribute(&'static str, PathBuf);

@@ -2,6 +2,8 @@
 //! or survived, and nothing of anybody else's is touched.
 
 mod known_before;
+#[cfg(target_os = "linux")]
+mod layers;
 mod links;
 mod parts;
 mod replaced;
