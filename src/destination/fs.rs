@@ -77,11 +77,12 @@ pub(super) fn is_mount_point(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-        // Where the kernel says it: a directory bound from the same file system has its device.
+        // The kernel's word, where it gives one. Devices tell less: a directory bound from the same file system
+        // has that of its parent, and a file of another layer on overlayfs has not.
         if let Ok(found) = statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
-            && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+            && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
         {
-            return true;
+            return found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
         }
     }
     #[cfg(unix)]
