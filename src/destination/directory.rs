@@ -74,7 +74,7 @@ impl Directory {
         // A link to a directory is followed: what it names is replaced, not the link.
         let target = ours::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
-        let parent = disk::open_parent(&target)?;
+        let parent = ours::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut directory =
             Self { given, target, parent, name, overwrite, maker: None, staged: None };

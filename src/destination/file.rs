@@ -71,7 +71,7 @@ impl SingleFile {
                 source: None,
             });
         }
-        let parent = disk::open_parent(&target)?;
+        let parent = ours::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut file = Self { given, parent, name, overwrite, sidecar, maker: None, staged: None };
         file.check_targets(&target)?;

@@ -35,6 +35,7 @@ pub(crate) use self::{
     file::SingleFile,
     fs::cannot_create,
     journal::{Header, Kept},
+    ours::check_way,
     part::{PartFile, examine},
 };
 use crate::{

@@ -4,6 +4,7 @@
 //! Trusts no name: another user who may write the folder can have put anything under it.
 
 use std::{
+    collections::VecDeque,
     ffi::{OsStr, OsString},
     fs::{self, File},
     io,
@@ -24,6 +25,9 @@ const LINKS: usize = 40;
 const MANIFEST_BYTES: u64 = 128 << 20;
 /// Others than the owner may write.
 const OTHERS_WRITE: u32 = 0o022;
+/// Who may write a folder may not remove there what others made.
+#[cfg(unix)]
+const STICKY: u32 = 0o1000;
 
 /// How a folder shows what this process makes in it: as whose, and with which permissions.
 ///
@@ -151,6 +155,7 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
         });
     }
     for _ in 0..LINKS {
+        check_way(given, &path)?;
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {}
             // A path that ends in `..` has no name of its own.
@@ -160,18 +165,84 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
             _ => return Ok(path),
         }
         if !is_trusted_link(&path) {
-            return Err(Error::Output {
-                path: given.to_owned(),
-                why: format!("{} is a link that another user made", path.display()),
-                hint: Some("give the path that it leads to, if that is the one you mean"),
-                source: None,
-            });
+            return Err(foreign_link(given, &path));
         }
         let to = fs::read_link(&path).map_err(Error::io("read", &path))?;
         path = parent(&path).join(to).components().collect();
     }
     let source = io::Error::new(io::ErrorKind::InvalidInput, "too many links lead on from it");
     Err(Error::io("follow", given)(source))
+}
+
+/// Refuses a way to an output that goes through a link of another user in a folder where others may make
+/// links. In other folders such a link is as good as the folder. Gives the way without links, as far as
+/// there are folders.
+pub(crate) fn check_way(given: &Path, path: &Path) -> Result<PathBuf> {
+    let mut left: VecDeque<PathBuf> = steps(parent(path));
+    let (mut at, mut links) = (PathBuf::new(), 0);
+    while let Some(step) = left.pop_front() {
+        let next = at.join(step);
+        match fs::symlink_metadata(&next) {
+            Ok(found) if found.is_symlink() && links < LINKS => {
+                if is_shared(parent(&next)) && !is_trusted_link(&next) {
+                    return Err(foreign_link(given, &next));
+                }
+                let to = fs::read_link(&next).map_err(Error::io("read", &next))?;
+                links += 1;
+                for step in steps(&to).into_iter().rev() {
+                    left.push_front(step);
+                }
+            }
+            // Opening the folder says what is wrong with the rest.
+            Ok(found) if found.is_symlink() => break,
+            Err(_) => break,
+            Ok(_) => at = next,
+        }
+    }
+    Ok(at)
+}
+
+fn steps(path: &Path) -> VecDeque<PathBuf> {
+    path.components().map(|component| component.as_os_str().into()).collect()
+}
+
+/// Opens the folder that a target lies in, as long as the way there is one that [`resolve`] has allowed.
+pub(super) fn open_parent(given: &Path, target: &Path) -> Result<Folder> {
+    let folder = super::fs::open_parent(target)?;
+    // After it was opened: a folder on the way can be replaced by a link at any time.
+    let way = check_way(given, target)?;
+    let again = Folder::open(if way.as_os_str().is_empty() { Path::new(".") } else { &way });
+    let is_same = |again: io::Result<Folder>| again?.is_same(&folder);
+    match is_same(again) {
+        Ok(true) => Ok(folder),
+        _ => Err(Error::Output {
+            path: given.to_owned(),
+            why: "its folder was replaced by another while the run looked at it".to_owned(),
+            hint: Some("look at what is there, then run the same command again"),
+            source: None,
+        }),
+    }
+}
+
+/// Whether other users may make links in a folder.
+#[cfg(unix)]
+fn is_shared(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(folder).is_ok_and(|found| found.mode() & (OTHERS_WRITE | STICKY) != 0)
+}
+
+#[cfg(not(unix))]
+fn is_shared(_: &Path) -> bool {
+    false
+}
+
+fn foreign_link(given: &Path, link: &Path) -> Error {
+    Error::Output {
+        path: given.to_owned(),
+        why: format!("{} is a link that another user made", link.display()),
+        hint: Some("give the path that it leads to, if that is the one you mean"),
+        source: None,
+    }
 }
 
 /// Whether this user or the administrator made a link.

@@ -109,6 +109,11 @@ impl Folder {
         system::status_of_folder(&self.handle)
     }
 
+    /// Whether two handles are of one directory.
+    pub(crate) fn is_same(&self, other: &Self) -> io::Result<bool> {
+        Ok(self.status()?.identity == other.status()?.identity)
+    }
+
     /// Whether this directory still has this name in `parent`.
     pub(crate) fn is_at(&self, parent: &Self, name: impl AsRef<OsStr>) -> bool {
         match (self.status(), parent.find(name)) {

@@ -1,11 +1,14 @@
 //! Whose a job's folder is. What another user has put there is never trusted, continued or removed.
 
-use crate::{destination::cannot_create, error::Result, location::Location};
+use crate::{
+    destination::{cannot_create, check_way},
+    error::Result,
+    location::Location,
+};
 #[cfg(unix)]
 use crate::{error::Error, record::stamp::Stamp};
 
 /// The lock of a job's folder.
-#[cfg(unix)]
 const LOCK: &str = ".lock";
 
 /// What a name of ours stands for in a job's folder.
@@ -47,6 +50,8 @@ impl Ours {
 /// written.
 pub(super) fn check(folder: &Location) -> Result<()> {
     let Some(path) = folder.as_local() else { return Ok(()) };
+    // With the folder's own name as a step.
+    check_way(path, &path.join(LOCK))?;
     std::fs::create_dir_all(path).map_err(|error| cannot_create(path, error))?;
     #[cfg(unix)]
     {

@@ -1,14 +1,19 @@
 //! Names that are links: to files of this user, and along the way to an output.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, os::unix::fs::symlink, process::Command, time::Duration};
 
 use overmind_export::demo::Dataset;
 
 use super::{
+    give_away, shared,
     staging::{PARTS, victim},
     waiting, world,
 };
-use crate::{snapshots::Nightly, support::ID, tree::tree};
+use crate::{
+    snapshots::Nightly,
+    support::{ID, Ran},
+    tree::tree,
+};
 
 #[test]
 fn a_hard_link_as_staging_is_refused() {
@@ -79,4 +84,80 @@ fn a_hard_link_as_history_is_refused() {
         fs::remove_file(folder.join(name)).unwrap();
         nightly.snapshot(&[]).ok();
     }
+}
+
+#[test]
+fn a_way_through_a_link_of_another_user_is_refused() {
+    for mode in [0o1777, 0o777, 0o770, 0o1755, 0o755] {
+        let world = world();
+        let shared = shared(&world, mode);
+        fs::write(world.path("rows.parquet"), "mine").unwrap();
+        symlink("..", shared.join("dd")).unwrap();
+        if !give_away(&shared.join("dd")) {
+            return;
+        }
+        // Also by way of a link of this user.
+        symlink("shared/dd", world.path("mine")).unwrap();
+        for output in ["shared/dd/rows.parquet", "mine/rows.parquet"] {
+            let ran = world.export(&["-o", output, "--overwrite"]);
+            if mode == 0o755 {
+                // Only who owns the folder can have made or allowed the link.
+                ran.ok();
+                continue;
+            }
+            assert_eq!(
+                ran.told(&world),
+                format!(
+                    "exit 73\nerror: {output}: shared/dd is a link that another user made\n  hint: give \
+                     the path that it leads to, if that is the one you mean\n"
+                )
+            );
+            assert_eq!(world.read("rows.parquet"), b"mine");
+            assert_eq!(world.server.stats().requests, 0);
+        }
+    }
+}
+
+#[test]
+fn a_job_behind_a_link_of_another_user_is_refused() {
+    let job = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
+    let nightly = Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &job);
+    let world = &nightly.world;
+    let shared = shared(world, 0o1777);
+    fs::create_dir(world.path("victim")).unwrap();
+    symlink("../victim", shared.join("dd")).unwrap();
+    if !give_away(&shared.join("dd")) {
+        return;
+    }
+    let path = world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("\"snaps\"", "\"shared/dd/deep\"")).unwrap();
+    let ran = nightly.snapshot(&[]);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("shared/dd is a link that another user made\n"), "{ran:?}");
+    assert_eq!(fs::read_dir(world.path("victim")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_demo_replaces_only_what_it_wrote() {
+    let world = world();
+    let demo = || Ran::of(world.command().args(["demo", "--rows", "10"]));
+    let name = "overmind-demo/datapoints.parquet";
+    fs::create_dir(world.path("overmind-demo")).unwrap();
+    fs::write(world.path(name), "mine").unwrap();
+    let refused = |ran: Ran| {
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        let told = format!("error: {name}: exists, and no demo wrote it\n");
+        assert!(ran.stderr.starts_with(&told), "{ran:?}");
+    };
+    refused(demo());
+    assert_eq!(world.read(name), b"mine");
+    // An export of this user's own.
+    world.export(&["-o", name, "--overwrite"]).ok();
+    let mine = world.read(name);
+    refused(demo());
+    assert!(world.read(name) == mine);
+    fs::remove_file(world.path(name)).unwrap();
+    demo().ok();
+    Ran::of(world.command().args(["demo", "--rows", "20"])).ok();
 }
