@@ -180,7 +180,10 @@ impl StagedDirectory {
         }
         let names = data.names().map_err(Error::io("list", data.path()))?;
         let listed = |name: &OsString| manifest.parts.iter().any(|part| *name == *part.path);
-        let stray = |name: &&OsString| !listed(name) && !is_desktop_file(&name.to_string_lossy());
+        let is_file = |name: &OsString| matches!(data.find(name), Ok(Some(found)) if found.kind == FileKind::File);
+        let left_by_desktop =
+            |name: &OsString| is_desktop_file(&name.to_string_lossy()) && is_file(name);
+        let stray = |name: &&OsString| !listed(name) && !left_by_desktop(name);
         match names.iter().find(stray) {
             None => Ok(()),
             Some(name) => {

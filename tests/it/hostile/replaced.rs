@@ -82,6 +82,36 @@ fn files_of_a_desktop_are_nobodys_data() {
 }
 
 #[test]
+fn names_of_a_desktop_or_ours_are_of_files_alone() {
+    for name in ["_SUCCESS", ".DS_Store", "Thumbs.db"] {
+        for is_fifo in [false, true] {
+            let world = export(|_| ());
+            let path = world.path("rows").join(name);
+            if name == "_SUCCESS" {
+                fs::remove_file(&path).unwrap();
+            }
+            let kind = if is_fifo { "FIFO" } else { "directory" };
+            if is_fifo {
+                fifo(&path);
+            } else {
+                fs::create_dir(&path).unwrap();
+            }
+            let ran = world.export(&["-o", "rows", "--overwrite"]);
+            assert_eq!(ran.code, Some(73), "{ran:?}");
+            let told = format!("error: rows: holds {name:?}, which is a {kind}\n");
+            assert!(ran.stderr.starts_with(&told), "{ran:?}");
+            let ran = Ran::of(world.command().args(["verify", "rows"]));
+            assert_eq!(ran.code, Some(65), "{ran:?}");
+            let told = match name {
+                "_SUCCESS" => format!("{name} is a {kind}, not a regular file"),
+                _ => format!("{name} is not in the manifest"),
+            };
+            assert!(ran.stdout.contains(&told), "{ran:?}");
+        }
+    }
+}
+
+#[test]
 fn only_regular_files_are_replaced() {
     let world = world();
     fifo(&world.path("fifo.jsonl"));
