@@ -1,14 +1,14 @@
-//! A directory of parts: staged in `.NAME.partial/`, continued after a kill, swapped in whole.
+//! A directory of parts: staged in `.NAME.partial/`, resumed after a kill, published in one step.
 //!
 //! ```text
 //! .NAME.partial/lock            held by the run that writes
-//!               journal.jsonl   the plan, then a line for each finished part
+//!               journal.jsonl   the plan, then one line for each finished part
 //!               ids/0           the ids of a part, 16 bytes each, for the proof
-//!               data/           what will be NAME: parts, then _manifest.json, then _SUCCESS
+//!               data/           becomes NAME: parts, then _manifest.json, then _SUCCESS
 //! ```
 //!
-//! The staging folder is private: no other user can put anything into it. Never uses staging that this
-//! user did not make, and publishes no part that is not what was written.
+//! The staging folder is private: no other user can put anything into it. A run never uses staging that
+//! another user made. It never publishes a part that was changed after it was written.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -33,14 +33,14 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// As it was given, for messages.
+    /// The path as given, for messages.
     given: PathBuf,
-    /// Where it is, for messages.
+    /// The path with links resolved, for messages and for the mount check.
     target: PathBuf,
     parent: Folder,
     name: OsString,
     overwrite: bool,
-    /// Unknown while the run only looks.
+    /// `None` in a run that only looks.
     maker: Option<Maker>,
     staged: Option<StagedDirectory>,
 }
@@ -49,8 +49,9 @@ pub(super) fn part_name(index: usize, extension: &str) -> String {
     format!("part-{index:05}.{extension}")
 }
 
-/// Reads what a run left, whoever made it: what it says is used only once [`Directory::resume`] has
-/// looked whose it is.
+/// Reads the journal of an interrupted run, without checking its owner.
+///
+/// [`Directory::resume`] checks the owner before it uses the staged parts.
 pub(super) fn interrupted(target: &Path) -> Option<Interrupted> {
     let staging = disk::staging_name(target.file_name()?);
     let root = Folder::open(parent(target)).ok()?.open_folder(staging).ok()?;
@@ -58,7 +59,7 @@ pub(super) fn interrupted(target: &Path) -> Option<Interrupted> {
     Some(Interrupted { plan: header.plan, parts: parts.len() })
 }
 
-/// Removes what an interrupted run of this user left.
+/// Removes the staging of an interrupted run of this user.
 pub(super) fn discard(target: &Path) -> Result<()> {
     let parent = disk::open_parent(target)?;
     let staging = disk::staging_name(target.file_name().unwrap_or_default());
@@ -71,7 +72,7 @@ pub(super) fn discard(target: &Path) -> Result<()> {
 
 impl Directory {
     pub(super) fn probe(given: &Path, overwrite: bool, only_look: bool) -> Result<Self> {
-        // A link to a directory is followed: what it names is replaced, not the link.
+        // A link to a directory is followed: the directory is replaced, not the link.
         let target = ours::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
         let parent = ours::open_parent(given, &target)?;
@@ -104,7 +105,7 @@ impl Directory {
         Error::Output { path, why, hint: Some(hint), source: None }
     }
 
-    /// Refuses a target that must not be replaced. Says whether an export is there that may be.
+    /// Refuses a target that must not be replaced. Returns whether there is an export to replace.
     fn check_target(&self) -> Result<bool> {
         let looked = self.parent.find(&self.name);
         let Some(found) = looked.map_err(Error::io("look at", &self.target))? else {
@@ -162,8 +163,8 @@ impl Directory {
             let difference = contents.header.difference(header);
             if let Some(difference) = difference.filter(|_| !contents.parts.is_empty()) {
                 return Err(self.refused(
-                    format!("an interrupted export to it cannot be continued: {difference}"),
-                    "give --restart to drop what it left and start again",
+                    format!("an interrupted export to it cannot be resumed: {difference}"),
+                    "give --restart to delete its parts and start over",
                 ));
             }
             kept = staged.still_whole(contents.parts);
@@ -182,7 +183,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Takes the lock of the staging folder, which is made if there is none.
+    /// Takes the lock of the staging folder, and makes the folder if it is missing.
     fn take_staged(&mut self) -> Result<StagedDirectory> {
         if let Some(staged) = self.staged.take() {
             return Ok(staged);
@@ -196,7 +197,7 @@ impl Directory {
             _ => {}
         }
         let staged = StagedDirectory::take(&self.parent, &name, maker, &self.given)?;
-        // A run that ended in this moment has removed what was there.
+        // It is missing if another run has just ended and removed it.
         staged.ok_or_else(|| Error::Locked { path: self.given.clone() })
     }
 
@@ -211,7 +212,7 @@ impl Directory {
         Ok(part)
     }
 
-    /// A new file for the ids of the part with this index, 16 bytes each.
+    /// Creates the file for the ids of the part with this index, 16 bytes each.
     pub(super) fn create_ids(&mut self, index: usize) -> Result<PartFile> {
         let staged = self.staged()?;
         let (name, ids) = (index.to_string(), staged.ids()?);
@@ -227,7 +228,7 @@ impl Directory {
         last_order: Option<i64>,
     ) -> Result<()> {
         let staged = self.staged()?;
-        // The names must outlive a power failure before the journal says that they are there.
+        // The names must be durable before the journal lists the part.
         for folder in [staged.data()?, staged.ids()?] {
             folder.sync().map_err(Error::io("sync", folder.path()))?;
         }
@@ -239,7 +240,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Refuses to go on if another run may have taken the place of this one.
+    /// Fails if another run may have replaced the staging or the lock of this one.
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
         match staged.is_still(&self.parent) && staged.has_its_folders() {
@@ -250,7 +251,7 @@ impl Directory {
 
     pub(super) fn publish(mut self, manifest: &Manifest) -> Result<()> {
         self.confirm()?;
-        // Somebody may have put something there in the meantime.
+        // Another process may have created the target since the first check.
         self.check_target()?;
         self.appear(manifest)
     }
@@ -283,7 +284,7 @@ impl Directory {
         };
         // The new export is there: a failing sync must leave neither the old one nor the journal behind.
         let synced = disk::sync_published(&self.parent, &self.given);
-        // First of all: what stays if the rest cannot be removed is no interrupted run.
+        // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
         drop(staged.root.remove(Journal::NAME));
         let old = old.map_or(Ok(()), |old| ours::remove_export(&staged.root, "data", &old));
         let path = staged.root.path().to_owned();
@@ -292,7 +293,7 @@ impl Directory {
         synced
     }
 
-    /// Puts the new export in the place of the old one, whose manifest it gives.
+    /// Swaps the new export with the old one. Returns the manifest of the old one.
     fn swap(&self, staged: &StagedDirectory) -> Result<Manifest> {
         let swap = || staged.root.swap("data", &self.parent, &self.name, "old");
         swap().map_err(|error| self.unpublished(staged, error))?;
@@ -306,8 +307,8 @@ impl Directory {
         })
     }
 
-    /// The manifest of the old export, which lies in the staging folder now, with all that came there since
-    /// the last look.
+    /// Returns the manifest of the old export, which is now in the staging folder, with all files added since
+    /// the last check.
     fn old_manifest(&self, staged: &StagedDirectory) -> Result<Manifest> {
         let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
         let Ok(manifest) = ours::manifest(&old, MANIFEST) else {
@@ -331,7 +332,7 @@ impl Directory {
         Error::Unpublished { path, hint, source }
     }
 
-    /// The error of a run that has everything and cannot give it its name.
+    /// The error of a run that has a complete export and cannot rename it to the target.
     fn unpublished(&self, staged: &StagedDirectory, source: io::Error) -> Error {
         let data = staged.root.path().join("data");
         let (path, data) = (self.target.clone(), data.display().to_string());
@@ -351,7 +352,7 @@ impl Directory {
         }
         let parts = staged.parts;
         if parts == 0 {
-            // Best effort: the next run takes over whatever stays.
+            // Best effort: the next run takes over the remaining files.
             drop(staged.remove(&self.parent));
         }
         parts
@@ -359,7 +360,7 @@ impl Directory {
 
     pub(super) fn forget(&mut self) -> Result<()> {
         if let Some(staged) = &mut self.staged {
-            // The journal goes first: without it nothing else will be taken for a finished part.
+            // The journal goes first: without it no file counts as a finished part.
             let path = staged.root.path().join(Journal::NAME);
             staged.root.remove(Journal::NAME).map_err(Error::io("remove", &path))?;
             staged.parts = 0;
@@ -374,9 +375,9 @@ impl Directory {
 }
 
 const ONLY_OURS: &str =
-    "only what an export wrote is replaced: move the file, or give another path";
+    "only files of an earlier export are replaced: move the file, or give another path";
 
-const NO_MANIFEST: &str = "is not an export: it has no manifest of ours";
+const NO_MANIFEST: &str = "is not an export: it has no valid manifest";
 
 fn exists(path: PathBuf) -> Error {
     Error::Output {
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_come_after_the_last_look_stay() {
+    fn late_files_in_the_target_are_kept() {
         for overwrite in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let target = folder.path().join("rows");
@@ -415,7 +416,7 @@ mod tests {
             fs::write(target.join("theirs"), "x").unwrap();
             let why = directory.appear(&empty_export()).unwrap_err().to_string();
             let expected = match overwrite {
-                true => "rows: is not an export: it has no manifest of ours",
+                true => "rows: is not an export: it has no valid manifest",
                 false => "rows: exists already and is not empty",
             };
             assert!(why.ends_with(expected), "{why}");
@@ -425,12 +426,12 @@ mod tests {
     }
 
     #[test]
-    fn an_export_stands_though_tidying_up_fails() {
+    fn failed_cleanup_does_not_undo_publication() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("rows");
         let mut directory = directory(&target, false);
         let staging = folder.path().join(".rows.partial");
-        // Its lock is gone, so it is taken for another run's.
+        // Without its lock file, the staging seems to belong to another run.
         fs::remove_file(staging.join("lock")).unwrap();
         directory.appear(&empty_export()).unwrap();
         assert!(target.join(SUCCESS).exists());

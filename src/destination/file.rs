@@ -1,5 +1,5 @@
-//! One file: written as `.NAME.partial`, which is also its lock, and renamed when complete. Its manifest, if
-//! it has one, is staged likewise and renamed after it.
+//! One file: written as `.NAME.partial`, which is also its lock, and renamed when complete. If it has a
+//! manifest, that is staged in the same way and renamed after it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,13 +23,13 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct SingleFile {
-    /// As it was given, for messages.
+    /// The path as given, for messages.
     given: PathBuf,
     parent: Folder,
     name: OsString,
     overwrite: bool,
     sidecar: bool,
-    /// Unknown while the run only looks.
+    /// `None` in a run that only looks.
     maker: Option<Maker>,
     staged: Option<StagedFile>,
 }
@@ -37,11 +37,11 @@ pub(crate) struct SingleFile {
 #[derive(Debug)]
 struct StagedFile {
     name: OsString,
-    /// Holds the lock.
+    /// The open staging file, which holds the lock.
     file: File,
-    /// The file as it is written; the last one, where a run begins again.
+    /// The writer of the current pass. `None` before the first one.
     part: Option<PartFile>,
-    /// The manifest in the making: opened before the first page, so that its place is certain.
+    /// The staged manifest. Created before the first page, so that a failure is known early.
     manifest: Option<File>,
     /// The manifest is written.
     is_described: bool,
@@ -54,7 +54,8 @@ impl StagedFile {
 }
 
 impl SingleFile {
-    /// Looks whether a file can go there; publishes one of a byte, and removes it, unless it only looks.
+    /// Checks whether a file can be written to this path. Unless the run only looks, this also rehearses
+    /// the publication.
     pub(super) fn probe(
         given: &Path,
         overwrite: bool,
@@ -82,7 +83,7 @@ impl SingleFile {
         Ok(file)
     }
 
-    /// Refuses what must not be replaced: the file, and its manifest.
+    /// Refuses a file or a manifest that must not be replaced.
     fn check_targets(&self, target: &Path) -> Result<()> {
         let manifest = self.manifest_name();
         let names = [Some(&self.name), self.sidecar.then_some(&manifest)];
@@ -108,7 +109,7 @@ impl SingleFile {
             }
             if disk::is_mount_point(&target.with_file_name(name)) {
                 return refuse(
-                    "is mounted by itself, so it cannot be replaced in one step".to_owned(),
+                    "is a mount point, so it cannot be replaced in one step".to_owned(),
                     "mount its folder instead, or write to another path and copy the finished file",
                 );
             }
@@ -135,7 +136,7 @@ impl SingleFile {
         Ok(())
     }
 
-    /// The staged file, and the staged manifest if there is to be one.
+    /// The names of the staged file and, if the export has a sidecar, of the staged manifest.
     fn staging_names(&self) -> Vec<OsString> {
         let manifest = self.sidecar.then(|| self.manifest_name());
         let names = [Some(&self.name), manifest.as_ref()];
@@ -149,7 +150,7 @@ impl SingleFile {
         name
     }
 
-    /// A name in the folder, as the user would write it.
+    /// The path of a name in the folder, relative to the path that the user gave.
     fn shown(&self, name: &OsStr) -> PathBuf {
         if name == self.name { self.given.clone() } else { self.given.with_file_name(name) }
     }
@@ -162,7 +163,7 @@ impl SingleFile {
         self.name.to_string_lossy().into_owned()
     }
 
-    /// Takes the lock.
+    /// Takes the lock and creates the staged manifest.
     pub(super) fn open(&mut self) -> Result<()> {
         if self.staged.is_some() {
             return Ok(());
@@ -192,13 +193,13 @@ impl SingleFile {
         Ok(())
     }
 
-    /// The file, empty.
+    /// Returns a writer on the emptied staging file.
     pub(super) fn create(&mut self) -> Result<PartFile> {
         self.confirm()?;
         let staged = self.staged.as_mut().ok_or_else(disk::not_open)?;
-        // The file of an earlier sweep writes what it has buffered when it goes: before the new one is empty.
+        // Dropping the writer of an earlier pass flushes its buffer, so drop it before the file is emptied.
         staged.part = None;
-        // What a killed run or an earlier sweep left is of no use.
+        // The bytes of a killed run or of an earlier pass are not reused.
         let failed = Error::io("write", self.parent.path().join(&staged.name));
         let emptied = staged.file.set_len(0).and_then(|()| {
             let mut file = staged.file.try_clone()?;
@@ -210,7 +211,7 @@ impl SingleFile {
         Ok(part)
     }
 
-    /// Refuses to go on if another run may have taken the place of this one.
+    /// Fails if another run may have replaced the staging file, which is the lock.
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
         let manifest = disk::staging_name(&self.manifest_name());
@@ -223,7 +224,7 @@ impl SingleFile {
         }
     }
 
-    /// Writes the manifest into its staged file, which is made again if it is gone.
+    /// Writes the manifest to its staged file. Creates that file again if another program removed it.
     fn stage_manifest(&mut self, manifest: &Manifest) -> Result<()> {
         let name = disk::staging_name(&self.manifest_name());
         let path = self.parent.path().join(&name);
@@ -241,8 +242,7 @@ impl SingleFile {
         Ok(())
     }
 
-    /// Looks whether the file that was renamed is the one that was written: a name can be given to another
-    /// file in the last moment.
+    /// Fails if another program replaced the staged file between the last check and the rename.
     fn confirm_published(&self, file: &File, name: &OsStr) -> Result<()> {
         if disk::is_still(file, &self.parent, name) {
             return Ok(());
@@ -254,8 +254,7 @@ impl SingleFile {
         })
     }
 
-    /// Makes it visible, complete, in one step; then the manifest that goes beside it, if one does. Nothing
-    /// is removed before.
+    /// Publishes the complete file in one step, then its manifest if it has one. Nothing is removed before.
     pub(super) fn publish(mut self, manifest: Option<&Manifest>) -> Result<()> {
         self.confirm()?;
         if let Some(manifest) = manifest {
@@ -281,7 +280,7 @@ impl SingleFile {
                 .map_err(|error| self.unpublished(&staging, &name, error))?;
             self.confirm_published(beside, &name)?;
         } else if self.overwrite && self.is_described_by(&name) {
-            // It must not lie beside a file that it does not describe.
+            // The manifest of the old file does not describe the new one.
             let path = self.shown(&name);
             self.parent.remove(&name).map_err(Error::io("remove", path))?;
         }
@@ -302,20 +301,20 @@ impl SingleFile {
         matches!(&*parts, [part] if self.name.to_str() == Some(&part.path))
     }
 
-    /// The error of a run that has everything and cannot give it its name.
+    /// The error of a run that has a complete file and cannot rename it to the target.
     fn unpublished(&self, staging: &OsStr, name: &OsStr, source: io::Error) -> Error {
         let staging = self.parent.path().join(staging).display().to_string();
         let path = self.shown(name);
         let what = if name == self.name {
             "all rows are in"
         } else {
-            "the file itself is there and complete; its manifest is in"
+            "the file itself is published and complete; its manifest is in"
         };
         let hint = format!("{what} {staging}: rename that to {} by hand", path.display());
         Error::Unpublished { path, hint, source }
     }
 
-    /// The error of a target that was taken while the run was at work, and where the rows are.
+    /// The error of a target that another process created during the run. The hint names the staged file.
     fn left(&self, error: Error, staged: &StagedFile) -> Error {
         match error {
             Error::Output { path, why, .. } => {
@@ -328,11 +327,11 @@ impl SingleFile {
         }
     }
 
-    /// Gives up: nothing is published.
+    /// Publishes nothing and removes the staged files.
     pub(super) fn abandon(mut self) {
         let ours = self.confirm().is_ok();
         if let Some(staged) = self.staged.take().filter(|_| ours) {
-            // Best effort: the next run takes over whatever stays.
+            // Best effort: the next run takes over the remaining files.
             let name = disk::staging_name(&self.manifest_name());
             if staged.manifest.is_some_and(|file| disk::is_still(&file, &self.parent, &name)) {
                 drop(self.parent.remove(name));

@@ -1,4 +1,4 @@
-//! Locks, and what stands in the way of an output: its folder, its name, a mount.
+//! Local locks, and checks of an output's folder, name and mount.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,7 +13,11 @@ use crate::{
     files::{FileStatus, Folder},
 };
 
-/// Opens (making it if need be) and locks a file; the lock goes with the process, however it ends.
+/// Opens and locks a file, and creates it if it is missing. The lock ends with the process, even after a
+/// crash.
+///
+/// # Errors
+/// [`Error::Locked`] when another run holds the lock.
 pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File> {
     let path = folder.path().join(name);
     for _ in 0..100 {
@@ -22,9 +26,9 @@ pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File>
             opened => opened,
         };
         let file = match opened {
-            // Another run was faster, or has just removed it.
+            // Another run has just created it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            // The folder itself was removed by a run that has just ended.
+            // Another run has just ended and removed the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             opened => opened.map_err(|error| cannot_create(target, error))?,
         };
@@ -35,7 +39,7 @@ pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File>
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: target.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
         }
-        // The run that held the lock may have moved or removed the file in the meantime.
+        // The previous holder may have moved or removed the file between opening and locking.
         if is_still(&file, folder, name) {
             return Ok(file);
         }
@@ -43,7 +47,7 @@ pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File>
     Err(Error::Locked { path: target.to_owned() })
 }
 
-/// Refuses a target that another run is writing, without making anything.
+/// Refuses a target that another run is writing. Creates nothing.
 pub(super) fn check_unlocked(folder: &Folder, name: &OsStr, target: &Path) -> Result<()> {
     let Ok(file) = folder.write(name) else { return Ok(()) };
     match file.try_lock() {
@@ -52,7 +56,7 @@ pub(super) fn check_unlocked(folder: &Folder, name: &OsStr, target: &Path) -> Re
     }
 }
 
-/// Whether an open file is still the one of this name.
+/// Whether this name still refers to the open file.
 pub(super) fn is_still(file: &File, folder: &Folder, name: impl AsRef<OsStr>) -> bool {
     match (FileStatus::of(file), folder.find(name)) {
         (Ok(open), Ok(Some(named))) => open.identity == named.identity,
@@ -60,9 +64,9 @@ pub(super) fn is_still(file: &File, folder: &Folder, name: impl AsRef<OsStr>) ->
     }
 }
 
-/// The error of a run whose lock is no longer the file of its name.
+/// The error of a run whose lock file was removed or replaced.
 pub(super) fn lock_lost(target: &Path) -> Error {
-    let why = "its staging was removed or replaced while the run was at work".to_owned();
+    let why = "its staging was removed or replaced during the run".to_owned();
     Error::LockLost { path: target.to_owned(), why }
 }
 
@@ -77,8 +81,8 @@ pub(super) fn is_mount_point(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-        // The kernel's word, where it gives one. Devices tell less: a directory bound from the same file system
-        // has that of its parent, and a file of another layer on overlayfs has not.
+        // Ask the kernel first. A bind mount of the same file system has the device number of its parent, and on
+        // overlayfs a file of another layer has a different one without being mounted.
         if let Ok(found) = statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
             && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
         {
@@ -98,7 +102,7 @@ pub(super) fn is_mount_point(path: &Path) -> bool {
     }
 }
 
-/// Refuses a target whose folder is not there.
+/// Refuses a target whose parent folder is missing.
 pub(super) fn check_parent(target: &Path) -> Result<()> {
     let folder = parent(target);
     if folder.is_dir() {
@@ -117,15 +121,15 @@ pub(super) fn not_open() -> Error {
     Error::Internal("the output was not opened".to_owned())
 }
 
-/// Opens the folder that a target lies in.
+/// Opens the parent folder of a target.
 pub(super) fn open_parent(target: &Path) -> Result<Folder> {
     check_parent(target)?;
     let folder = parent(target);
     Folder::open(folder).map_err(|error| cannot_create(target, error))
 }
 
-/// `.NAME.partial`, where a run keeps what is not to be seen yet: beside the target, because only
-/// within one file system can a rename publish.
+/// `.NAME.partial`: the name of the staging, next to the target. A rename can publish only within one file
+/// system.
 pub(super) fn staging_name(name: &OsStr) -> OsString {
     let mut staging = OsString::from(".");
     staging.push(name);

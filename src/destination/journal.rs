@@ -1,6 +1,6 @@
-//! What an interrupted run leaves for the next: a header, then one line for each finished part.
+//! The journal of a run: a header, then one line for each finished part. A resumed run reads it.
 //!
-//! A line is written after its part is durable; a line that was cut short by a crash is ignored.
+//! A line is written after its part is durable. A line that a crash cut short is ignored.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use crate::{
     record::manifest::Part,
 };
 
-/// What must be the same for a run to be continued.
+/// The plan of a run. A run can be resumed only if the plan and the count are still the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Header {
     pub(crate) plan: Value,
@@ -26,7 +26,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// What differs, in words; `None` when the run can be continued.
+    /// Describes the first difference; `None` when the run can be resumed.
     pub(super) fn difference(&self, now: &Self) -> Option<String> {
         if let (Some(then), Some(today)) = (self.plan.as_object(), now.plan.as_object())
             && let Some((key, value)) =
@@ -45,14 +45,14 @@ impl Header {
 pub(crate) struct Kept {
     pub(crate) part: Part,
     pub(crate) has_next: bool,
-    /// The `order` of its last row.
+    /// The `order` of the part's last row.
     pub(crate) last_order: Option<i64>,
-    /// The file with its ids; not written down, since it follows from the part's name.
+    /// The file with the part's ids. Not journalled, because the part's name determines it.
     #[serde(skip)]
     pub(crate) ids: PathBuf,
 }
 
-/// Bytes of a journal that is read: a hundred thousand parts have a third of it.
+/// Largest journal that is read, in bytes: 128 MiB. 100,000 parts need a third of that.
 const LIMIT: u64 = 128 << 20;
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens one that [`read`](Self::read) found whole, to add to it.
+    /// Opens a journal for appending. [`read`](Self::read) must have found it whole.
     pub(super) fn reopen(folder: &Folder) -> Result<Self> {
         let path = folder.path().join(Self::NAME);
         let file = folder.write(Self::NAME).and_then(|mut file| {
@@ -92,7 +92,7 @@ impl Journal {
             .map_err(Error::io("write", &self.path))
     }
 
-    /// The header and the parts; `None` when there is no header that this version can read.
+    /// Reads the header and the parts; `None` when this version cannot read the header.
     pub(super) fn read(folder: &Folder) -> Option<Contents> {
         let mut bytes = Vec::new();
         folder.read(Self::NAME).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
@@ -109,10 +109,10 @@ impl Journal {
     }
 }
 
-/// What a journal says.
+/// The content of a journal.
 pub(super) struct Contents {
     pub(super) header: Header,
     pub(super) parts: Vec<Kept>,
-    /// Every line is one that this version writes, and the last was not cut short.
+    /// Whether this version can read every line, and the last line is complete.
     pub(super) is_whole: bool,
 }

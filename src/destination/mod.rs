@@ -1,12 +1,12 @@
-//! Where bytes go: staged beside the target, published in one step, resumed after a kill.
+//! Outputs: staged next to the target, published in one step, resumed after a kill.
 //!
-//! - Nothing partial is ever visible at the target: it is what it was before, or complete. In a store,
-//!   which can rename nothing, that holds for who goes by the manifest.
-//! - An existing output is never touched unless overwriting was asked for, and then only a file, an
-//!   empty directory, or a directory whose manifest is ours and lists everything in it.
-//! - One run at a time writes a target; the lock of a dead process blocks nobody.
+//! - Nothing partial is ever visible at the target: it is unchanged or complete. An object store cannot
+//!   rename, so there this holds only for readers that use the manifest.
+//! - An existing output is changed only if the caller asked to overwrite. Even then, a run replaces only a
+//!   file, an empty directory, or a directory whose valid manifest lists everything in it.
+//! - One run at a time writes a target. The lock of a dead process blocks no other run.
 //!
-//! Knows nothing of pages, rows or formats.
+//! This module knows no pages, rows or formats.
 
 mod directory;
 mod file;
@@ -45,19 +45,19 @@ use crate::{
     record::manifest::{Manifest, Part},
 };
 
-/// Where an export is to go, and how.
+/// The requested output of an export.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) target: Target,
-    /// Replace what is there.
+    /// Whether to replace an existing output.
     pub(crate) overwrite: bool,
-    /// Write a manifest beside a single file.
+    /// Whether to write a manifest next to a single file.
     pub(crate) sidecar: bool,
-    /// Where lists that do not fit in memory are kept.
+    /// The folder for lists that do not fit in memory.
     pub(crate) temp_dir: PathBuf,
 }
 
-/// A target that was looked at and, once opened, holds its lock.
+/// A checked target. Once opened, it holds the target's lock.
 #[derive(Debug)]
 pub(crate) enum Destination {
     File(SingleFile),
@@ -70,8 +70,8 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Looks whether the export can go there. Unless the run is only to look, it also writes: in a store it
-    /// takes the lock, locally it publishes a file of a byte and removes it again.
+    /// Checks whether the export can be written to this target. Unless `only_look` is set, it also writes: in
+    /// a store it takes the lock, locally it publishes a file of one byte and removes it.
     pub(crate) fn probe(wanted: &Wanted, only_look: bool) -> Result<Self> {
         let &Wanted { ref target, overwrite, sidecar, ref temp_dir } = wanted;
         let location = match target {
@@ -101,8 +101,8 @@ impl Destination {
         })
     }
 
-    /// One file that is no export, or standard output: looks whether it can go there, and takes the
-    /// lock. [`publish_file`](Self::publish_file) ends it.
+    /// Opens standard output or a single file that is not an export: checks the target and takes its lock.
+    /// Finish it with [`publish_file`](Self::publish_file).
     pub(crate) fn open_file(target: &Target, overwrite: bool) -> Result<Self> {
         let location = match target {
             Target::File(location) => location,
@@ -120,7 +120,7 @@ impl Destination {
         Ok(Self::File(file))
     }
 
-    /// Makes a file that is no export visible, complete, in one step.
+    /// Publishes a complete file that is not an export, in one step.
     pub(crate) fn publish_file(self) -> Result<()> {
         match self {
             Self::File(file) => file.publish(None),
@@ -131,7 +131,7 @@ impl Destination {
         }
     }
 
-    /// Bytes that are free where the output will be; `None` where nobody says.
+    /// Free space at the output, in bytes; `None` if it is unknown.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         match self {
             Self::File(file) => file.free_bytes(),
@@ -142,7 +142,7 @@ impl Destination {
         }
     }
 
-    /// What another thread has to know of it and can tell it while it works.
+    /// Returns a handle for another thread, to stop the output or to wait for the loss of its lock.
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper {
             #[cfg(feature = "clouds")]
@@ -154,12 +154,12 @@ impl Destination {
         }
     }
 
-    /// Moves it out, to work on another thread; what stays behind publishes nothing.
+    /// Moves the destination out, for use on another thread. The value left behind publishes nothing.
     pub(crate) fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Stdout)
     }
 
-    /// Whether it is certain before [`resume`](Self::resume) that nothing can be kept.
+    /// Whether it is certain, before [`resume`](Self::resume), that there are no parts to keep.
     pub(crate) fn is_fresh(&self) -> bool {
         match self {
             Self::Directory(directory) => directory.is_fresh(),
@@ -171,7 +171,7 @@ impl Destination {
         }
     }
 
-    /// Takes the lock where an interrupted run left something, and says what can be kept of it.
+    /// Takes the lock if an interrupted run left staging, and returns the parts that can be kept.
     pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
         match self {
             Self::Directory(directory) => directory.resume(header, restart),
@@ -181,7 +181,7 @@ impl Destination {
         }
     }
 
-    /// Takes the lock and makes room for parts.
+    /// Takes the lock and prepares the staging.
     pub(crate) fn open(&mut self, header: &Header) -> Result<()> {
         match self {
             Self::File(file) => file.open(),
@@ -220,7 +220,7 @@ impl Destination {
         }
     }
 
-    /// A file for the ids of the part with this index, where a later run may continue this one.
+    /// Creates a file for the ids of the part with this index; `None` for an output that cannot be resumed.
     pub(crate) fn create_ids(&mut self, index: usize, extension: &str) -> Result<Option<PartFile>> {
         let _ = extension;
         match self {
@@ -231,7 +231,7 @@ impl Destination {
         }
     }
 
-    /// Records a finished part, so that a run that continues this one keeps it.
+    /// Records a finished part, so that a resumed run keeps it.
     pub(crate) fn keep(
         &mut self,
         part: &Part,
@@ -246,7 +246,7 @@ impl Destination {
         }
     }
 
-    /// Makes the export visible, complete, in one step.
+    /// Publishes the complete export in one step.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
             Self::File(file) => file.publish(sidecar.then_some(manifest)),
@@ -259,7 +259,7 @@ impl Destination {
         }
     }
 
-    /// Gives up: nothing is published. Returns how many finished parts were kept for the next run.
+    /// Publishes nothing. Returns the number of finished parts that are kept for the next run.
     pub(crate) fn abandon(self) -> usize {
         match self {
             Self::File(file) => {
@@ -278,7 +278,7 @@ impl Destination {
         }
     }
 
-    /// Drops the parts that were kept: they turned out to be of no use.
+    /// Deletes the kept parts: they turned out to be unusable.
     pub(crate) fn forget(&mut self) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.forget(),
@@ -289,16 +289,16 @@ impl Destination {
     }
 }
 
-/// What an interrupted run left of a directory.
+/// An interrupted export to a directory.
 #[derive(Debug)]
 pub(crate) struct Interrupted {
-    /// What it was to write, as in its header.
+    /// The plan in its journal header.
     pub(crate) plan: Value,
-    /// Parts that it had finished.
+    /// Number of finished parts.
     pub(crate) parts: usize,
 }
 
-/// What the run left that was interrupted while it wrote this directory, if one was.
+/// Returns the interrupted export to this directory, if there is one.
 pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
     #[cfg(feature = "clouds")]
     if let Some(remote) = target.as_remote() {
@@ -307,7 +307,7 @@ pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
     Ok(directory::interrupted(&target.to_path()))
 }
 
-/// Drops what an interrupted run of this user left of a directory.
+/// Deletes the staging that an interrupted run of this user left for a directory.
 pub(crate) fn discard(target: &Location) -> Result<()> {
     #[cfg(feature = "clouds")]
     if let Some(remote) = target.as_remote() {
@@ -316,7 +316,7 @@ pub(crate) fn discard(target: &Location) -> Result<()> {
     directory::discard(&target.to_path())
 }
 
-/// Holds a place until it is released, or until the process ends.
+/// The lock of a folder or a prefix, held until it is released or the process ends.
 #[derive(Debug)]
 pub(crate) enum PlaceLock {
     Local(Folder, File),
@@ -325,10 +325,10 @@ pub(crate) enum PlaceLock {
 }
 
 impl PlaceLock {
-    /// Takes the lock of a folder, which is made if need be.
+    /// Takes the lock of a folder, and creates the folder if it is missing.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another run has it.
+    /// [`Error::Locked`] when another run holds it.
     pub(crate) fn take(folder: &Location) -> Result<Self> {
         #[cfg(feature = "clouds")]
         if let Some(remote) = folder.as_remote() {
@@ -341,15 +341,15 @@ impl PlaceLock {
         Ok(Self::Local(folder, file))
     }
 
-    /// Looks whether this run holds it still: its file may have been removed, and in a store another may
-    /// have taken it over.
+    /// Checks that this run still holds the lock. Its file may have been removed; in a store, another run may
+    /// have taken the lock over.
     ///
     /// # Errors
-    /// [`Error::LockLost`] when one has.
+    /// [`Error::LockLost`] when this run no longer holds it.
     pub(crate) fn confirm(&self) -> Result<()> {
         match self {
             Self::Local(folder, file) if !fs::is_still(file, folder, PLACE_LOCK) => {
-                let why = "its file was removed or replaced while the run was at work".to_owned();
+                let why = "its file was removed or replaced during the run".to_owned();
                 Err(Error::LockLost { path: folder.path().to_owned(), why })
             }
             Self::Local(..) => Ok(()),
@@ -361,7 +361,7 @@ impl PlaceLock {
     pub(crate) fn release(self) -> Result<()> {
         match self {
             Self::Local(folder, held) => {
-                // While it is held: a run that waits for it looks whether it is still the file of that name.
+                // Remove the file while it is locked. The next holder checks that its file still has this name.
                 if !fs::is_still(&held, &folder, PLACE_LOCK) {
                     return Ok(());
                 }
@@ -374,10 +374,10 @@ impl PlaceLock {
     }
 }
 
-/// The lock of a job's folder.
+/// File name of the lock of a job's folder.
 const PLACE_LOCK: &str = ".lock";
 
-/// Bytes that this user may still write in a local folder; `None` where the system does not say.
+/// Free space for this user in a local folder, in bytes; `None` where the system does not report it.
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     Folder::open(folder).ok()?.free_bytes()
 }
@@ -386,7 +386,8 @@ fn not_a_file() -> Error {
     Error::Internal("a directory is not one file".to_owned())
 }
 
-/// What [`Destination::stopper`] gives; does nothing for what is local, where nothing blocks for long.
+/// Stops a destination from another thread; see [`Destination::stopper`]. Does nothing for local outputs,
+/// where no call blocks for long.
 #[derive(Debug)]
 pub(crate) struct Stopper {
     #[cfg(feature = "clouds")]
@@ -394,7 +395,7 @@ pub(crate) struct Stopper {
 }
 
 impl Stopper {
-    /// Ends what is on its way to a store: the run is told to stop.
+    /// Cancels the requests in flight to a store, because the run is stopped.
     pub(crate) fn stop(&self) {
         #[cfg(feature = "clouds")]
         if let Some(watch) = &self.watch {
@@ -402,7 +403,7 @@ impl Stopper {
         }
     }
 
-    /// Whether it has a lock that outlives this process unless it is released.
+    /// Whether the destination holds a lock that outlives this process unless it is released.
     pub(crate) fn has_lock(&self) -> bool {
         #[cfg(feature = "clouds")]
         if self.watch.is_some() {
@@ -411,7 +412,7 @@ impl Stopper {
         false
     }
 
-    /// Comes when there is no use in going on, because the lock was lost.
+    /// Waits until the lock is lost, and returns the error. Never completes for a local output.
     pub(crate) async fn lost(&self) -> Error {
         #[cfg(feature = "clouds")]
         if let Some(watch) = &self.watch {
@@ -421,23 +422,23 @@ impl Stopper {
     }
 }
 
-/// Where a run keeps, in a store, what is not part of the export.
+/// Name of the folder below a prefix where a run keeps its control objects. They are no part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
-/// The name of the manifest of a single file, which lies beside it.
+/// The name of the manifest of a single file. It lies next to the file.
 pub(crate) fn sidecar_name(name: &str) -> String {
     format!("{name}.manifest.json")
 }
 
-/// What cannot be tidied up after the export is there does not undo it.
+/// Reports a failed cleanup as a warning: it does not change the result of the run.
 fn tidied(output: impl std::fmt::Display, result: Result<()>) {
     if let Err(error) = result {
         let why = causes(&error).join(": ");
-        tracing::warn!("what the run kept for {output} is left there: {error}: {why}");
+        tracing::warn!("the cleanup of {output} is not complete: {error}: {why}");
     }
 }
 
-/// The folder that a path lies in; `.` for a bare name.
+/// The parent folder of a path; `.` for a bare name.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

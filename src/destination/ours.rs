@@ -1,7 +1,7 @@
-//! What in a folder is ours: staging that this user made, links that may be followed, and the files of an
-//! earlier export that may be replaced.
+//! Ownership checks: which staging this user made, which links may be followed, and which files of an
+//! earlier export may be replaced.
 //!
-//! Trusts no name: another user who may write the folder can have put anything under it.
+//! No name is trusted: another user who can write to the folder can put anything under any name.
 
 use std::{
     collections::VecDeque,
@@ -19,29 +19,29 @@ use crate::{
     record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
-/// Links that are followed one after another, as many as Linux follows.
+/// Longest chain of links that is followed. Linux has the same limit.
 const LINKS: usize = 40;
-/// Bytes of a manifest that is read.
+/// Largest manifest that is read, in bytes: 128 MiB.
 const MANIFEST_BYTES: u64 = 128 << 20;
-/// Others than the owner may write.
+/// Mode bits that let the group or other users write.
 const OTHERS_WRITE: u32 = 0o022;
 /// Who may write a folder may not remove there what others made.
 #[cfg(unix)]
 const STICKY: u32 = 0o1000;
 
-/// How a folder shows what this process makes in it: as whose, and with which permissions.
+/// The owner and the permissions that a folder shows for files which this process creates there.
 ///
-/// A file system may map users (CIFS, NFS with squashing) and may know no permissions (FAT), so what is
-/// found is compared with what was just made there, and not with the number of this user.
+/// A file system may map users (CIFS, NFS with squashing) and may have no permissions (FAT). So a file is
+/// compared with a directory that was just created there, and not with the user id of this process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Maker {
     owner: u32,
-    /// Permissions of a directory that was made private.
+    /// Permissions that are shown for a directory that was created private.
     private: u32,
 }
 
 impl Maker {
-    /// From a directory that this process has just made private.
+    /// Takes the values from a private directory that this process has just created.
     pub(super) fn of(private: &FileStatus) -> Self {
         Self { owner: private.owner, private: private.mode }
     }
@@ -50,22 +50,22 @@ impl Maker {
         self.owner
     }
 
-    /// Why staging of this status must not be used; `None` if this user made it, and no other can have
-    /// written there.
+    /// Why staging with this status must not be used; `None` if this user made it and no other user can
+    /// write to it.
     fn objection(self, found: &FileStatus) -> Option<String> {
         if found.owner != self.owner {
-            return Some(format!("belongs to another user, of the number {}", found.owner));
+            return Some(format!("belongs to another user (user id {})", found.owner));
         }
         if found.has_other_names() {
             return Some(HAS_OTHER_NAMES.to_owned());
         }
         let open = found.mode & OTHERS_WRITE & !self.private != 0;
         (open && found.kind == FileKind::Directory)
-            .then(|| "may be written by other users".to_owned())
+            .then(|| "can be written by other users".to_owned())
     }
 }
 
-/// Refuses staging that this user did not make, or that is not of this kind.
+/// Refuses staging that another user made, or that is not of this kind. Missing staging is accepted.
 pub(super) fn check_staging(
     folder: &Folder,
     name: &OsStr,
@@ -89,8 +89,8 @@ pub(super) fn check_staging(
     }
 }
 
-/// Refuses a staging folder that holds anything but regular files of this user, as far down as runs make
-/// folders.
+/// Refuses a staging folder that holds anything but regular files of this user. Checks every folder level
+/// that a run creates.
 pub(super) fn check_staged(root: &Folder, maker: Maker, given: &Path) -> Result<()> {
     let failed = |error| Error::io("look at", root.path())(error);
     for name in root.names().map_err(failed)? {
@@ -117,8 +117,8 @@ fn refused(given: &Path, staging: &Path, why: &str) -> Error {
             "writing it would change the file of the other name: remove this name, or copy it"
         }
         _ => {
-            "only what this user staged is continued: look where it comes from, remove it, or write \
-             somewhere else"
+            "only staging of the same user is resumed: find out where it comes from, remove it, or \
+             write somewhere else"
         }
     };
     let why = format!("its staging {} {why}", staging.display());
@@ -137,20 +137,20 @@ pub(super) fn check_only_name(file: &File, name: &Path, given: &Path) -> Result<
     }
 }
 
-/// The path that an output really is: links in its last component are followed, each only if this user or
-/// the administrator made it.
+/// Resolves links in the last component of an output's path. A link is followed only if this user or the
+/// administrator made it.
 pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
-    // Without a slash at the end, which would make the system follow a link before it is looked at.
+    // Drop a slash at the end: with it, the system would follow a link before it is checked.
     let mut path: PathBuf = given.components().collect();
     if let Ok(found) = fs::metadata(&path)
         && !found.is_dir()
         && !found.is_file()
     {
-        // Also what /dev/stdout leads to.
+        // /dev/stdout ends up here too.
         return Err(Error::Output {
             path: given.to_owned(),
             why: format!("is {}, not a regular file or a directory", kind(found.file_type())),
-            hint: Some("-o - writes to standard output, and so to a pipe or a device"),
+            hint: Some("use -o - to write to standard output, and so to a pipe or a device"),
             source: None,
         });
     }
@@ -170,7 +170,7 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
         let to = fs::read_link(&path).map_err(Error::io("read", &path))?;
         path = parent(&path).join(to).components().collect();
     }
-    let source = io::Error::new(io::ErrorKind::InvalidInput, "too many links lead on from it");
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "it starts a chain of too many links");
     Err(Error::io("follow", given)(source))
 }
 
@@ -240,7 +240,7 @@ fn foreign_link(given: &Path, link: &Path) -> Error {
     Error::Output {
         path: given.to_owned(),
         why: format!("{} is a link that another user made", link.display()),
-        hint: Some("give the path that it leads to, if that is the one you mean"),
+        hint: Some("if you trust that link, give the path of its target instead"),
         source: None,
     }
 }
@@ -255,7 +255,7 @@ fn is_trusted_link(path: &Path) -> bool {
     if link.owner == 0 || link.owner == rustix::process::geteuid().as_raw() {
         return true;
     }
-    // A file system that maps users shows a link of this user as somebody else's.
+    // A file system that maps users shows another owner for the links of this user.
     super::rehearsal::maker(&folder).is_ok_and(|maker| maker.owner() == link.owner)
 }
 
@@ -264,7 +264,7 @@ fn is_trusted_link(_: &Path) -> bool {
     true
 }
 
-/// A manifest of ours in a folder.
+/// Reads and parses the manifest of this name in a folder.
 pub(super) fn manifest(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Manifest> {
     let path = folder.path().join(name.as_ref());
     let mut file = folder.read(name).map_err(Error::io("read", &path))?;
@@ -272,8 +272,8 @@ pub(super) fn manifest(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Manif
     Manifest::parse(&bytes, &Location::from(path))
 }
 
-/// Why a folder may not be replaced with all that is in it, in words that go after its name; `None` if
-/// everything there is the export that the manifest describes.
+/// Why a folder and its content must not be replaced, as a phrase to print after its name. `None` if the
+/// folder holds only the export that the manifest describes.
 pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option<String>> {
     for name in folder.names()? {
         let Some(found) = folder.find(&name)? else { continue };
@@ -288,7 +288,7 @@ pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option
             if !is_part_name(&part.path) {
                 "which is not named like a part".to_owned()
             } else if part.bytes != found.size {
-                format!("which has {} bytes, and its manifest says {}", found.size, part.bytes)
+                format!("which has {} bytes, but its manifest records {}", found.size, part.bytes)
             } else {
                 continue;
             }
@@ -300,7 +300,7 @@ pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option
     Ok(None)
 }
 
-/// Removes an export that [`foreign`] had nothing against; what has come since stays.
+/// Removes an export that [`foreign`] accepted. Files that were added since are kept.
 pub(super) fn remove_export(
     place: &Folder,
     name: impl AsRef<OsStr>,
@@ -312,7 +312,7 @@ pub(super) fn remove_export(
         let name = name.to_string_lossy();
         is_control(&name) || manifest.parts.iter().any(|part| part.path == name)
     };
-    // The manifest last: without it nothing else could be taken for an export's.
+    // The manifest goes last: without it, the other files could not be recognized as an export.
     let (last, first): (Vec<_>, Vec<_>) =
         folder.names()?.into_iter().filter(ours).partition(|name| name == MANIFEST);
     for name in first.iter().chain(&last) {

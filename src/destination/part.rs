@@ -1,5 +1,4 @@
-//! A file in the making: bytes are counted on their way, hashed if somebody wants to know, and are
-//! durable once closed.
+//! A file that is being written: it counts its bytes, computes their checksum, and is durable once closed.
 
 use std::{
     fmt,
@@ -21,15 +20,15 @@ use crate::{
     sink::Output,
 };
 
-/// Fewer, larger writes; encoders hand over what they have.
+/// Size of the write buffer in bytes: 256 KiB. Encoders write in small pieces; larger writes are cheaper.
 const BUFFER: usize = 256 << 10;
 
-/// A closed file, as it was when it was closed.
+/// Size, checksum and status of a file at the moment it was closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closed {
     pub(crate) bytes: u64,
     pub(crate) checksum: PartChecksum,
-    /// What the file system said of it; `None` for what is not a local file.
+    /// Status from the file system; `None` for an output that is not a local file.
     pub(crate) status: Option<FileStatus>,
 }
 
@@ -43,8 +42,8 @@ impl Closed {
     }
 }
 
-/// A checksum of a file's bytes: SHA-256 for a manifest, which others compare; XXH3, at a tenth of the cost,
-/// where only this run compares.
+/// A checksum of a file's bytes: SHA-256 if a manifest records it for other readers; otherwise XXH3, which
+/// costs a tenth and is compared only by this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PartChecksum {
     Sha256(String),
@@ -99,14 +98,14 @@ impl Write for Hasher {
     }
 }
 
-/// What a file holds.
+/// Size and SHA-256 of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Examined {
     pub(crate) bytes: u64,
     pub(crate) sha256: String,
 }
 
-/// A file that a sink writes through [`writer`](Self::writer) and that its maker then closes.
+/// A file that a sink writes through [`writer`](Self::writer). Its creator closes it afterwards.
 #[derive(Clone)]
 pub(crate) struct PartFile {
     path: PathBuf,
@@ -118,7 +117,7 @@ struct PartState {
     hasher: Hasher,
     bytes: u64,
     closed: Option<Closed>,
-    /// Kept because encoders wrap it beyond recognition.
+    /// The first write error. Kept here because encoders wrap it and hide its kind.
     failure: Option<io::Error>,
 }
 
@@ -127,7 +126,7 @@ enum Medium {
     Stdout(Stdout),
     #[cfg(feature = "clouds")]
     Upload(Upload),
-    /// Nothing more is written; the file's descriptor and the buffer are given back.
+    /// No more writes. The file's descriptor and the buffer are released.
     Closed,
 }
 
@@ -156,8 +155,9 @@ impl PartFile {
         Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// The same, empty still, with SHA-256 as its checksum: a fiftieth of an export's work, and for
-    /// nothing where no manifest records it.
+    /// Uses SHA-256 as the checksum. Call it before the first write.
+    ///
+    /// SHA-256 takes a fiftieth of an export's work, so it is used only if a manifest records it.
     pub(crate) fn hashed(self) -> Self {
         self.state().hasher = Hasher::Sha256(Sha256::new());
         self
@@ -167,13 +167,13 @@ impl PartFile {
         Box::new(self.clone())
     }
 
-    /// The error that a write met, if any, in place of the encoder's account of it.
+    /// Takes the first write error, if any. It is more precise than the encoder's error.
     pub(crate) fn failure(&self) -> Option<Error> {
         let error = self.state().failure.take()?;
         Some(self.explain(error))
     }
 
-    /// Makes the bytes durable and says what they are.
+    /// Makes the bytes durable and returns their size, checksum and status.
     pub(crate) fn close(&self) -> Result<Closed> {
         let mut state = self.state();
         if let Some(error) = state.failure.take() {
@@ -184,7 +184,7 @@ impl PartFile {
             Medium::Stdout(stdout) => stdout.flush().map(|()| None),
             #[cfg(feature = "clouds")]
             Medium::Upload(upload) => upload.close().map(|()| None).map_err(io::Error::other),
-            Medium::Closed => Err(io::Error::other("it was closed before")),
+            Medium::Closed => Err(io::Error::other("it is already closed")),
         });
         let status = done.map_err(|error| self.explain(error))?;
         state.medium = BufWriter::with_capacity(0, Medium::Closed);
@@ -194,7 +194,7 @@ impl PartFile {
         Ok(closed)
     }
 
-    /// What [`close`](Self::close) said, if it was closed.
+    /// Returns the result of [`close`](Self::close); `None` if the file was not closed.
     pub(super) fn closed(&self) -> Option<Closed> {
         self.state().closed.clone()
     }
@@ -204,7 +204,7 @@ impl PartFile {
         if to_pipe && error.kind() == io::ErrorKind::BrokenPipe {
             return Error::OutputClosed;
         }
-        // What a store said has been put in words already.
+        // An error of a store is already one of ours: return it unchanged.
         let error = match error.downcast::<Error>() {
             Ok(error) => return error,
             Err(error) => error,
@@ -262,7 +262,7 @@ impl Write for Medium {
         match self {
             Self::File(file) => file.flush(),
             Self::Stdout(stdout) => stdout.flush(),
-            // Blocks leave when they are full: a shorter one is allowed at the end alone.
+            // Only full blocks are sent: stores allow a shorter block only at the end.
             #[cfg(feature = "clouds")]
             Self::Upload(_) => Ok(()),
             Self::Closed => Ok(()),
@@ -285,12 +285,12 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Bytes and SHA-256 of what a file holds.
+/// Reads a file to its end and returns the size and SHA-256 of its content.
 pub(crate) fn examine(file: &mut impl Read) -> io::Result<Examined> {
     let mut sha256 = Hasher::Sha256(Sha256::new());
     let bytes = io::copy(&mut BufReader::with_capacity(BUFFER, file), &mut sha256)?;
     match sha256.finish() {
         PartChecksum::Sha256(sha256) => Ok(Examined { bytes, sha256 }),
-        PartChecksum::Xxh3(_) => Err(io::Error::other("another checksum was taken")),
+        PartChecksum::Xxh3(_) => Err(io::Error::other("the wrong checksum was computed")),
     }
 }

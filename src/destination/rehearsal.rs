@@ -1,5 +1,6 @@
-//! Does in the output's folder what publication will do, with files of a byte, before the first request:
-//! a folder that cannot be published to is known before a page was paid for.
+//! The rehearsal: publishes files of one byte in the output's folder before page 1.
+//!
+//! A folder where publication would fail is found before any page is requested.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,16 +14,18 @@ use crate::{
     files::{FileKind, FileStatus, Folder},
 };
 
-/// What an export is going to publish.
+/// The kind of output that an export will publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rehearsed {
     File,
     Directory,
 }
 
-/// Publishes a file or a directory of a byte and removes it again, and looks whether what is there can be
-/// replaced. `derived` are the names that the run will use there, `targets` those that it will replace, the
-/// output's first. Says how the folder shows what this process makes in it.
+/// Publishes a file of one byte, or a directory with one empty file, and removes it again. Then checks that
+/// the existing output can be replaced.
+///
+/// `derived` are the names that the run will use in the folder. `targets` are the names that it will replace,
+/// the output's first. Returns the owner and the permissions that the folder shows for files of this process.
 pub(super) fn rehearse(
     folder: &Folder,
     what: Rehearsed,
@@ -41,7 +44,7 @@ pub(super) fn rehearse(
     done.and(ended).map(|()| play.maker)
 }
 
-/// How a folder shows what this process makes in it.
+/// Returns the owner and the permissions that a folder shows for files of this process.
 pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
     let play = Play::begin(folder)?;
     play.end()?;
@@ -50,10 +53,10 @@ pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
 
 struct Play<'a> {
     folder: &'a Folder,
-    /// A private folder in it.
+    /// A private folder in `folder`, used as the staging.
     stage: Folder,
     name: String,
-    /// Free names in the folder: where a file is staged, and where it appears.
+    /// Free names in `folder`, used as the staging of a file and as the target.
     staged: String,
     published: String,
     maker: Maker,
@@ -78,7 +81,7 @@ impl<'a> Play<'a> {
         Ok(Self { folder, stage, name, staged, published, maker })
     }
 
-    /// Nothing stays, whatever happened.
+    /// Removes everything that the rehearsal created, also after an error.
     fn end(&self) -> io::Result<()> {
         let names = [&self.staged, &self.published, &self.name];
         let removed = names.map(|name| self.folder.remove_all(name));
@@ -131,12 +134,12 @@ impl<'a> Play<'a> {
         if replaces {
             self.stage
                 .swap("second", self.folder, &self.published, "aside")
-                .map_err(step(given, "a folder there cannot take the place of another"))?;
+                .map_err(step(given, "a folder there cannot be swapped with another"))?;
         }
         self.folder.sync().map_err(step(given, "its folder cannot be synced"))
     }
 
-    /// Looks whether what has one of these names can be replaced or moved away.
+    /// Checks that the files and directories of these names can be replaced or moved away.
     fn replaced(&self, replaces: bool, names: &[OsString], given: &Path) -> Result<()> {
         let failed = |error| cannot_create(given, error);
         self.stage.make("full").map_err(failed)?;
@@ -154,7 +157,7 @@ impl<'a> Play<'a> {
             }
             match self.folder.try_move(name, &self.stage, "full") {
                 Ok(()) => {}
-                // An empty directory is replaced where it is.
+                // The new export is renamed over an empty directory, which therefore does not move.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !replaces => {}
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                     return refuse(
@@ -173,7 +176,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// A file that is written, locked and synced.
+    /// Creates a file, writes one byte, locks it and syncs it.
     fn write(&self, folder: &Folder, name: &str, given: &Path) -> Result<()> {
         let mut file = folder.create(name).map_err(|error| cannot_create(given, error))?;
         file.write_all(b".").map_err(|error| cannot_create(given, error))?;
@@ -194,8 +197,8 @@ fn step(given: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Error {
     }
 }
 
-/// Why what is there cannot be replaced though its folder can be written, in words that go after its
-/// name; `None` if nothing is in the way.
+/// Why an existing file or directory cannot be replaced although its folder is writable, as a phrase to
+/// print after its name. `None` if it can be replaced.
 fn obstacle(
     folder: &Folder,
     name: &OsStr,
@@ -207,9 +210,9 @@ fn obstacle(
     if shared && found.owner != maker.owner() && !is_administrator() {
         return Some("belongs to another user, and only that user may replace it in this folder");
     }
-    // A folder that moves to another parent is itself written.
+    // Moving a folder to another parent writes to the folder itself: its `..` entry changes.
     if found.kind == FileKind::Directory && !folder.is_writable(name) {
-        return Some("is a folder that this user may not write, so it cannot be moved away");
+        return Some("is a folder that this user cannot write to, so it cannot be moved away");
     }
     None
 }

@@ -1,5 +1,5 @@
-//! The staging folder of a directory, held by its lock: what a run before left of it, what this run has
-//! written there, and whether that is still what was written.
+//! The staging folder of a directory, protected by its lock: the parts of an interrupted run, the parts of
+//! this run, and the check that no part was changed since it was written.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,9 +32,9 @@ pub(super) struct StagedDirectory {
     data: Option<Folder>,
     ids: Option<Folder>,
     pub(super) journal: Option<Journal>,
-    /// Parts that the journal has.
+    /// Number of parts in the journal.
     pub(super) parts: usize,
-    /// The parts by their names.
+    /// The parts, by file name.
     pub(super) written: BTreeMap<String, WrittenPart>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct StagedDirectory {
 #[derive(Debug)]
 pub(super) enum WrittenPart {
     ByThisRun(PartFile),
-    /// A run before wrote it, and this one has compared its bytes with the journal.
+    /// An earlier run wrote it, and this run has compared its bytes with the journal.
     Before(Closed),
 }
 
@@ -58,7 +58,7 @@ impl StagedDirectory {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                // What it is instead says more than the error.
+                // If it is not a folder, an error that names its kind is more helpful.
                 ours::check_staging(parent, name, FileKind::Directory, maker, given)?;
                 return Err(Error::io("open", parent.path().join(name))(error));
             }
@@ -76,11 +76,11 @@ impl StagedDirectory {
             parts: 0,
             written: BTreeMap::new(),
         };
-        // The folder that was looked at is the folder that was opened.
+        // The name must still refer to the folder that was checked and locked.
         if staged.is_still(parent) { Ok(Some(staged)) } else { Err(disk::lock_lost(given)) }
     }
 
-    /// Whether the folder and its lock are still those of their names.
+    /// Whether the names of the folder and of its lock still refer to the open ones.
     pub(super) fn is_still(&self, parent: &Folder) -> bool {
         self.root.is_at(parent, &self.name) && disk::is_still(&self.lock, &self.root, LOCK)
     }
@@ -108,7 +108,7 @@ impl StagedDirectory {
         self.ids.as_ref().ok_or_else(disk::not_open)
     }
 
-    /// The parts, from the first, whose files are what the journal says.
+    /// Returns the longest sequence of parts, from the first, whose files match the journal.
     pub(super) fn still_whole(&mut self, parts: Vec<Kept>) -> Vec<Kept> {
         let (Ok(data), Ok(ids)) = (self.root.open_folder("data"), self.root.open_folder("ids"))
         else {
@@ -118,7 +118,7 @@ impl StagedDirectory {
         for (index, mut kept) in parts.into_iter().enumerate() {
             let part = &kept.part;
             let name = index.to_string();
-            // Cheap things first: to read all of a large part takes seconds.
+            // Compare sizes first: reading a large part takes seconds.
             let length = |folder: &Folder, name: &str| Some(folder.find(name).ok()??.size);
             let lengths = (length(&data, &part.path), length(&ids, &name));
             if lengths != (Some(part.bytes), Some(16 * part.rows))
@@ -140,7 +140,7 @@ impl StagedDirectory {
         whole
     }
 
-    /// Keeps the files of these parts, drops all others, and opens the journal.
+    /// Keeps the files of these parts, removes all others, and opens the journal.
     pub(super) fn start(&mut self, header: &Header, kept: &[Kept]) -> Result<()> {
         let names: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
         let indices: BTreeSet<String> = (0..kept.len()).map(|index| index.to_string()).collect();
@@ -165,8 +165,10 @@ impl StagedDirectory {
         self.root.sync().map_err(Error::io("sync", path))
     }
 
-    /// Compares the parts with what was recorded when they were finished; what has come beside them is
-    /// nobody's.
+    /// Checks that no part was changed since it was finished, and that no other file was added.
+    ///
+    /// # Errors
+    /// [`Error::PartChanged`] for the first part that differs, or for the first added file.
     pub(super) fn check_parts(&self, manifest: &Manifest) -> Result<()> {
         let data = self.data()?;
         for part in &manifest.parts {
@@ -193,12 +195,12 @@ impl StagedDirectory {
         }
     }
 
-    /// Removes the staging folder, if it is still the one of its name.
+    /// Removes the staging folder, if its name still refers to it.
     pub(super) fn remove(self, parent: &Folder) -> io::Result<()> {
         if !self.is_still(parent) {
             return Ok(());
         }
-        // The lock last: until then no other run works here.
+        // The lock goes last: it keeps other runs out until then.
         for name in self.root.names()? {
             if name != LOCK {
                 self.root.remove_all(name)?;
@@ -209,8 +211,11 @@ impl StagedDirectory {
     }
 }
 
-/// Compares a finished file with what was recorded when it was closed. One that only has another inode or
-/// time is read again: copying a folder back and forth changes those.
+/// Compares a finished file with its state at the moment it was closed. If only its inode or its time
+/// differs, its bytes are read and compared: copying a folder away and back changes those two.
+///
+/// # Errors
+/// [`Error::PartChanged`] when the file is missing or its content differs.
 pub(super) fn check_unchanged(folder: &Folder, name: &OsStr, closed: &Closed) -> Result<()> {
     let path = folder.path().join(name);
     let changed = |why: String| Err(Error::PartChanged { path: path.clone(), why });
@@ -230,11 +235,11 @@ pub(super) fn check_unchanged(folder: &Folder, name: &OsStr, closed: &Closed) ->
     let matches = folder.read(name).and_then(|mut file| closed.checksum.matches(&mut file));
     match matches.map_err(Error::io("read", &path))? {
         true => Ok(()),
-        false => changed("holds other bytes than were written".to_owned()),
+        false => changed("no longer holds the bytes that were written".to_owned()),
     }
 }
 
-/// Opens the directory, which is made if there is none, and removes all that is not to be kept.
+/// Opens a directory, creates it if it is missing, and removes all entries that `keep` does not accept.
 fn cleared(root: &Folder, name: &str, keep: impl Fn(&str) -> bool) -> Result<Folder> {
     let path = root.path().join(name);
     match root.make(name) {

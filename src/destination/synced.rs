@@ -1,8 +1,7 @@
-//! A file on disk, and bytes that are on their way there while more are written: little is left to wait
-//! for when it is closed.
+//! A file that a second thread syncs to disk while it is written, so that closing it takes little time.
 //!
-//! Durable is only what [`SyncedFile::close`] says is. Never loses an error: what an early sync met, and the
-//! system tells but once, is what closing returns.
+//! Bytes are durable only after [`SyncedFile::close`] has succeeded. The system reports a sync error only
+//! once, so `close` returns the error of an early sync.
 
 use std::{
     fs::File,
@@ -13,19 +12,19 @@ use std::{
 
 use crate::files::FileStatus;
 
-/// Bytes between early syncs. Each costs the disk a flush: worth it for what takes as long to write, and
-/// a file smaller than this has none.
+/// Bytes between early syncs: 8 MiB. Each sync costs a disk flush, and writing 8 MiB takes about as long.
+/// A smaller file has no early sync.
 const STEP: u64 = 8 << 20;
 
 pub(super) struct SyncedFile {
     file: File,
-    /// Written since an early sync was asked for.
+    /// Bytes written since the last request for an early sync.
     unsynced: u64,
     early: Option<Early>,
     sync: fn(&File) -> io::Result<()>,
 }
 
-/// A thread that syncs while the file is written, until it is told no more or meets an error.
+/// The thread for early syncs. It ends when `wanted` is dropped or when a sync fails.
 struct Early {
     wanted: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
@@ -40,7 +39,7 @@ impl SyncedFile {
         Self { file, unsynced: 0, early: None, sync }
     }
 
-    /// Makes all bytes durable, and says what the file is then.
+    /// Makes all bytes durable and returns the file's final status.
     pub(super) fn close(&mut self) -> io::Result<FileStatus> {
         if let Some(Early { wanted, thread }) = self.early.take() {
             drop(wanted);
@@ -50,14 +49,14 @@ impl SyncedFile {
         FileStatus::of(&self.file)
     }
 
-    /// Asks for an early sync, without waiting for it or for the one before it.
+    /// Requests an early sync. Does not wait for it, nor for an earlier one.
     fn sync_early(&mut self) {
         if self.early.is_none() {
-            // Without a thread, closing does it all.
+            // If no thread can be started, `close` does the whole sync.
             self.early = self.start().ok();
         }
         let asked = self.early.as_ref().map(|early| early.wanted.try_send(()));
-        // While one is asked for already, the next write asks again.
+        // If a request is already queued, the next write tries again.
         if !matches!(asked, Some(Err(TrySendError::Full(())))) {
             self.unsynced = 0;
         }
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_synced_before_the_file_is_closed_and_all_of_them_are_there_after() {
+    fn bytes_are_synced_while_they_are_written() {
         static SYNCS: AtomicUsize = AtomicUsize::new(0);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_early_sync_met_is_what_closing_returns() {
+    fn close_returns_the_error_of_an_early_sync() {
         let folder = tempfile::tempdir().unwrap();
         for megabytes in [8, 64] {
             let file = File::create(folder.path().join("rows")).unwrap();

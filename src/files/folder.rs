@@ -1,8 +1,8 @@
-//! A directory held open by a handle: names are looked up in that directory, wherever its path leads by
-//! now, and no link is ever followed.
+//! A directory held open by a handle. Names are looked up in that directory, even if its path now leads to
+//! another one. No link is followed.
 //!
-//! A path is resolved again at each call, so another user who can write one of its directories can have it
-//! lead elsewhere between two calls. A handle cannot be redirected.
+//! The system resolves a path again at each call. So another user who can write to one of its directories
+//! can redirect it between two calls. A handle cannot be redirected.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,7 +17,7 @@ use super::portable as system;
 use super::unix as system;
 use crate::files;
 
-/// What a name stands for.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     File,
@@ -42,23 +42,23 @@ impl FileKind {
     }
 }
 
-/// Which file it is, however it is named: device and inode.
+/// The identity of a file, independent of its name: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(super) device: u64,
     pub(super) inode: u64,
 }
 
-/// What the file system says of a file.
+/// The status of a file, from the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileStatus {
     pub(crate) kind: FileKind,
     pub(crate) identity: Identity,
-    /// Bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
     /// The time of the last write: seconds and nanoseconds since 1970.
     pub(crate) modified: (i64, i64),
-    /// The user's number.
+    /// User id of the owner.
     pub(crate) owner: u32,
     /// Permission bits.
     pub(crate) mode: u32,
@@ -81,14 +81,14 @@ impl FileStatus {
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: system::Handle,
-    /// For messages alone.
+    /// The path as opened, for messages only.
     path: PathBuf,
-    /// Renames go without flags and links, as on file systems that have neither. Tests set it.
+    /// Makes renames use neither flags nor links, as on file systems that support neither. Set by tests.
     plain: bool,
 }
 
 impl Folder {
-    /// Opens a directory that the user named; links on the way are followed.
+    /// Opens a directory that the user named. Links in the path are followed.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { handle: system::open(path)?, path: path.to_owned(), plain: false })
     }
@@ -109,7 +109,7 @@ impl Folder {
         system::status_of_folder(&self.handle)
     }
 
-    /// Whether two handles are of one directory.
+    /// Whether two handles belong to the same directory.
     pub(crate) fn is_same(&self, other: &Self) -> io::Result<bool> {
         Ok(self.status()?.identity == other.status()?.identity)
     }
@@ -122,11 +122,11 @@ impl Folder {
         }
     }
 
-    /// What a name stands for, without following a link; `None` if there is nothing.
+    /// Returns the status of a name, without following a link; `None` if it does not exist.
     pub(crate) fn find(&self, name: impl AsRef<OsStr>) -> io::Result<Option<FileStatus>> {
         match system::find(&self.handle, name.as_ref()) {
             Ok(status) => Ok(Some(status)),
-            // Nothing can have a name that is too long for the file system.
+            // A name that is too long for the file system cannot exist.
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename => Ok(None),
                 _ => Err(error),
@@ -134,64 +134,64 @@ impl Folder {
         }
     }
 
-    /// The names in it, sorted.
+    /// Lists the names in the directory, sorted.
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = system::names(&self.handle)?;
         names.sort();
         Ok(names)
     }
 
-    /// Makes a directory that only this user may enter.
+    /// Creates a directory that only this user can access.
     pub(crate) fn make_private(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         system::make(&self.handle, name.as_ref(), true)
     }
 
-    /// Makes a directory with the permissions that the umask leaves.
+    /// Creates a directory with the permissions that the umask allows.
     pub(crate) fn make(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         system::make(&self.handle, name.as_ref(), false)
     }
 
-    /// Makes a new file; an error if the name is taken, by whatever.
+    /// Creates a new file; an error if the name exists, whatever its kind.
     pub(crate) fn create(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         system::create(&self.handle, name.as_ref())
     }
 
-    /// Makes a new file in place of one that was left under this name.
+    /// Removes an existing file with this name and creates a new one.
     pub(crate) fn create_anew(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let name = name.as_ref();
         self.remove(name)?;
         self.create(name)
     }
 
-    /// Opens a regular file to read it.
+    /// Opens a regular file for reading.
     pub(crate) fn read(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         regular(system::open_file(&self.handle, name.as_ref(), false)?)
     }
 
-    /// Opens a regular file to read and write it, from its beginning.
+    /// Opens a regular file for reading and writing, at its beginning.
     pub(crate) fn write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         regular(system::open_file(&self.handle, name.as_ref(), true)?)
     }
 
-    /// Writes a whole new file that outlives a power failure, once its name does.
+    /// Writes a whole new file and syncs its content. Call [`sync`](Self::sync) to make its name durable, too.
     pub(crate) fn write_durably(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.create_anew(name)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
 
-    /// Removes what is not a directory; fine if there is nothing.
+    /// Removes anything but a directory. A missing name is not an error.
     pub(crate) fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         absent_is_fine(system::remove(&self.handle, name.as_ref()))
     }
 
-    /// Removes an empty directory; fine if there is none.
+    /// Removes an empty directory. A missing one is not an error.
     pub(crate) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         absent_is_fine(system::remove_folder(&self.handle, name.as_ref()))
     }
 
-    /// Removes a directory of ours with all that is in it, or a file; fine if there is neither. A link
-    /// is removed, never followed.
+    /// Removes a directory with all its content, or a file. A missing name is not an error. A link is removed,
+    /// not followed.
     pub(crate) fn remove_all(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = name.as_ref();
         match self.find(name)? {
@@ -207,7 +207,7 @@ impl Folder {
         }
     }
 
-    /// Moves a file or a directory, in place of a file or an empty directory.
+    /// Moves a file or a directory. Replaces an existing file or empty directory.
     pub(crate) fn rename(
         &self,
         from: impl AsRef<OsStr>,
@@ -217,7 +217,7 @@ impl Folder {
         system::rename(&self.handle, from.as_ref(), &to.handle, name.as_ref())
     }
 
-    /// Looks whether a file or a directory could be moved away or replaced, and moves nothing. `full` is a
+    /// Checks whether a file or a directory can be moved away or replaced, and moves nothing. `full` is a
     /// directory in `place` that is not empty.
     pub(crate) fn try_move(
         &self,
@@ -228,13 +228,15 @@ impl Folder {
         system::try_move(&self.handle, name.as_ref(), &place.handle, full.as_ref())
     }
 
-    /// Whether names can be added to it and never be renamed or removed.
+    /// Whether names can be added to the directory, but not be renamed or removed.
     pub(crate) fn is_append_only(&self) -> bool {
         system::is_append_only(&self.handle)
     }
 
-    /// Moves a file to a name that must not exist. A file system that can neither rename so nor link has
-    /// a moment between the last look and the rename.
+    /// Moves a file to a name that must not exist.
+    ///
+    /// Some file systems support neither such a rename nor links. There, another process can create the name
+    /// between the check and the rename, and its file is replaced.
     pub(crate) fn rename_new(
         &self,
         from: impl AsRef<OsStr>,
@@ -246,7 +248,7 @@ impl Folder {
             if let Some(renamed) = system::rename_new(&self.handle, from, &to.handle, name) {
                 return renamed;
             }
-            // A link fails if the name is taken, which a plain rename does not.
+            // A link fails if the name exists; a plain rename does not.
             if let Some(linked) = system::link(&self.handle, from, &to.handle, name) {
                 return linked.and_then(|()| self.remove(from));
             }
@@ -257,8 +259,8 @@ impl Folder {
         self.rename(from, to, name)
     }
 
-    /// Swaps two directories. Where the system cannot do that in one step, there is a short moment in
-    /// which nothing is at `to`; `aside` is a free name in this folder.
+    /// Swaps two directories. If the system cannot do that in one step, the name in `to` is missing for a
+    /// short moment. `aside` must be a free name in this folder.
     pub(crate) fn swap(
         &self,
         from: impl AsRef<OsStr>,
@@ -274,7 +276,7 @@ impl Folder {
         }
         to.rename(name, self, aside)?;
         if let Err(error) = self.rename(from, to, name) {
-            // The old one goes back rather than nothing being there.
+            // Restore the old directory.
             self.rename(aside, to, name)?;
             return Err(error);
         }
@@ -284,19 +286,19 @@ impl Folder {
         })
     }
 
-    /// Makes the names in it durable, as far as the file system can.
+    /// Makes the names in the directory durable, if the file system supports it.
     pub(crate) fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
         tests::fail_in_turn()?;
         system::sync(&self.handle)
     }
 
-    /// Whether this user may write a file or a directory in it.
+    /// Whether this user can write to a file or a directory in this folder.
     pub(crate) fn is_writable(&self, name: impl AsRef<OsStr>) -> bool {
         system::is_writable(&self.handle, name.as_ref())
     }
 
-    /// Bytes that this user may still write; `None` where the system does not say.
+    /// Free space for this user in bytes; `None` where the system does not report it.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         system::free_bytes(&self.handle)
     }
@@ -339,7 +341,7 @@ pub(crate) mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn no_link_is_followed() {
+    fn links_are_never_followed() {
         use std::os::unix::fs::symlink;
         let (place, folder) = folder();
         let outside = tempfile::tempdir().unwrap();
@@ -360,7 +362,7 @@ pub(crate) mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_handle_stays_with_its_directory() {
+    fn handle_stays_with_its_directory() {
         let place = tempfile::tempdir().unwrap();
         let (here, there) = (place.path().join("here"), place.path().join("there"));
         fs::create_dir(&here).unwrap();
@@ -373,7 +375,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn renames_replace_only_what_they_may() {
+    fn rename_new_refuses_an_existing_name() {
         for plain in [false, true] {
             let (_place, folder) = folder();
             let folder = Folder { plain, ..folder };
@@ -389,7 +391,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn swapped_directories_change_places() {
+    fn swap_exchanges_two_directories() {
         for plain in [false, true] {
             let (place, folder) = folder();
             let folder = Folder { plain, ..folder };

@@ -1,5 +1,7 @@
-//! Local files and folders that another user or process may have put there: regular files only, never
-//! waiting for a FIFO or a device, whole reads within a bound, and folders by handles.
+//! Safe access to local files and folders that another user or process may have created.
+//!
+//! Only regular files are opened, so a run never waits for a FIFO or a device. Whole reads have a size
+//! limit. Folders are accessed through handles.
 
 pub(crate) mod folder;
 #[cfg(not(unix))]
@@ -24,7 +26,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
 
         use rustix::fs::OFlags;
-        // Opening a FIFO would wait for its writer; a terminal must not become the controlling one.
+        // Opening a FIFO would wait for its writer. A terminal must not become the controlling terminal.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         options.custom_flags(flags.bits().cast_signed());
     }
@@ -33,23 +35,23 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a regular file whole, unless it holds more bytes than `limit`.
+/// Reads a whole regular file; an error if it has more than `limit` bytes.
 pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_bounded(&mut open_regular(path)?, limit)
 }
 
-/// Reads to the end, unless there are more bytes than `limit`.
+/// Reads to the end; an error if there are more than `limit` bytes.
 pub(crate) fn read_bounded(input: &mut impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        let text = format!("it is larger than {limit} bytes, the most that such a file may have");
+        let text = format!("it is larger than {limit} bytes, the limit for such a file");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)
 }
 
-/// Reads a file that a person has named, unless it holds more bytes than `limit`. It may be a FIFO, such
+/// Reads a file that the user named; an error if it has more than `limit` bytes. The file may be a FIFO, such
 /// as a shell's `<(…)`: then this waits for its writer.
 pub(crate) fn read_input(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
@@ -62,14 +64,14 @@ pub(crate) fn read_input(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_bounded(&mut options.open(path)?, limit)
 }
 
-/// As [`read_input`], for text.
+/// Like [`read_input`], but for UTF-8 text.
 pub(crate) fn read_input_text(path: &Path, limit: u64) -> io::Result<String> {
     let text = String::from_utf8(read_input(path, limit)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text: it is not UTF-8"))
 }
 
-/// Opens a regular file that is there itself: a link of this name is an error, as is all that
-/// [`open_regular`] refuses.
+/// Opens a regular file without following a link: a link is an error. Refuses the same kinds of files as
+/// [`open_regular`].
 pub(crate) fn open_here(path: &Path, mut options: OpenOptions) -> io::Result<File> {
     #[cfg(unix)]
     {
@@ -80,7 +82,7 @@ pub(crate) fn open_here(path: &Path, mut options: OpenOptions) -> io::Result<Fil
         options.custom_flags(flags.bits().cast_signed());
     }
     let file = options.open(path).map_err(|error| match path.symlink_metadata() {
-        // The system says of a link only that there are too many.
+        // For a link, the system's error is "too many levels of symbolic links".
         Ok(found) if found.is_symlink() => {
             io::Error::new(io::ErrorKind::InvalidInput, "it is a link, not a regular file")
         }
@@ -90,12 +92,12 @@ pub(crate) fn open_here(path: &Path, mut options: OpenOptions) -> io::Result<Fil
     Ok(file)
 }
 
-/// Reads a regular file whole that is there itself, unless it holds more bytes than `limit`.
+/// Reads a whole regular file without following a link; an error if it has more than `limit` bytes.
 pub(crate) fn read_here(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_bounded(&mut open_here(path, OpenOptions::new().read(true).clone())?, limit)
 }
 
-/// Refuses all that is not a regular file, and names what it is instead.
+/// Refuses anything but a regular file. The error names the kind.
 pub(crate) fn require_regular(found: FileType) -> io::Result<()> {
     if found.is_file() {
         return Ok(());
@@ -104,7 +106,7 @@ pub(crate) fn require_regular(found: FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
-/// What a file is, in words, with its article.
+/// The kind of a file with its article, for messages.
 pub(crate) fn kind(found: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_regular_files_are_opened_and_none_is_waited_for() {
+    fn only_regular_files_are_opened() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_reads_have_a_bound() {
+    fn whole_reads_have_a_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text");
         std::fs::write(&path, "123456789").unwrap();

@@ -1,6 +1,7 @@
-//! The calls of [`Folder`](super::folder::Folder) by path, for systems without handles of directories.
+//! The system calls of [`Folder`](super::folder::Folder) by path, for systems without directory handles.
 //!
-//! Weaker: it looks whether a name is a link before it uses it, and there is a moment in between.
+//! This is weaker: it checks that a name is not a link and then uses the name. Another process can change
+//! the name in between.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -66,7 +67,7 @@ fn translate(found: &fs::Metadata) -> io::Result<FileStatus> {
     let since = found.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Ok(FileStatus {
         kind,
-        // The system has no such numbers: sizes and times have to do.
+        // The system has no such numbers. Callers also compare sizes and times.
         identity: Identity { device: 0, inode: 0 },
         size: found.len(),
         modified: (since.as_secs().cast_signed(), since.subsec_nanos().into()),

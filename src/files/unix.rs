@@ -1,6 +1,7 @@
 //! The system calls of [`Folder`](super::folder::Folder) on Unix, relative to an open directory.
 //!
-//! `None` says that this file system cannot do it that way, and that there is another.
+//! A result of `None` means that the file system does not support the call. The caller then uses another
+//! way.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,7 +24,7 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 
 pub(super) fn open(path: &Path) -> io::Result<Handle> {
     match fs::openat(CWD, path, FOLDER, Mode::empty()) {
-        // A folder may be open to be written and closed to be listed: names in it can be used all the same.
+        // A user may be allowed to use the names in a folder, but not to list it.
         #[cfg(target_os = "linux")]
         Err(Errno::ACCESS) => {
             let flags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -111,8 +112,8 @@ pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io
     Ok(fs::renameat(from, old, to, new)?)
 }
 
-/// What would keep a file or a directory from being renamed or replaced; nothing moves. The system looks
-/// at that before it finds that `full`, a directory that is not empty, cannot be replaced.
+/// Fails if a file or a directory cannot be renamed or replaced; nothing moves. The system checks that
+/// before it finds that `full`, a directory that is not empty, cannot be replaced.
 pub(super) fn try_move(
     from: &Handle,
     name: &OsStr,
@@ -120,15 +121,15 @@ pub(super) fn try_move(
     full: &OsStr,
 ) -> io::Result<()> {
     match fs::renameat(from, name, place, full) {
-        // A file system that replaced it after all.
+        // This file system has replaced it: undo that.
         Ok(()) => rename(place, full, from, name),
-        // Other errors may be about `full`: systems differ in what they say of it.
+        // Other errors may concern `full`: file systems report it differently.
         Err(error @ (Errno::XDEV | Errno::PERM | Errno::BUSY | Errno::ROFS)) => Err(error.into()),
         Err(_) => Ok(()),
     }
 }
 
-/// Whether names can be added to a directory and never be renamed or removed.
+/// Whether names can be added to a directory, but not be renamed or removed.
 #[cfg(target_os = "linux")]
 pub(super) fn is_append_only(folder: &Handle) -> bool {
     use rustix::fs::{StatxAttributes, StatxFlags};
@@ -141,7 +142,7 @@ pub(super) fn is_append_only(_: &Handle) -> bool {
     false
 }
 
-/// A rename that fails if the name is taken.
+/// Renames a file; fails if the new name exists.
 #[cfg(target_os = "linux")]
 pub(super) fn rename_new(
     from: &Handle,
@@ -152,8 +153,8 @@ pub(super) fn rename_new(
     unless_unknown(fs::renameat_with(from, old, to, new, fs::RenameFlags::NOREPLACE))
 }
 
-/// Swaps two names. On overlayfs a directory of a lower layer cannot be swapped, which it says as if two
-/// file systems were concerned.
+/// Swaps two names. overlayfs cannot swap a directory of a lower layer, and answers `EXDEV` as for two file
+/// systems.
 #[cfg(target_os = "linux")]
 pub(super) fn exchange(
     from: &Handle,
@@ -177,10 +178,10 @@ pub(super) fn exchange(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<i
     None
 }
 
-/// A second name for a file; fails if the name is taken.
+/// Adds a second name to a file; fails if that name exists.
 pub(super) fn link(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> Option<io::Result<()>> {
     match fs::linkat(from, old, to, new, AtFlags::empty()) {
-        // What a file system without links answers.
+        // A file system without links answers so.
         Err(Errno::PERM | Errno::MLINK) => None,
         result => unless_unknown(result),
     }
@@ -188,7 +189,7 @@ pub(super) fn link(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> Opti
 
 pub(super) fn sync(folder: &Handle) -> io::Result<()> {
     match fs::fsync(folder) {
-        // Some file systems cannot sync a directory; a handle without the right to read cannot either.
+        // Some file systems cannot sync a directory. A handle without read permission cannot either.
         Err(error) if error == Errno::BADF || is_unknown(error) => Ok(()),
         result => Ok(result?),
     }
@@ -211,7 +212,7 @@ fn unless_unknown(result: rustix::io::Result<()>) -> Option<io::Result<()>> {
     }
 }
 
-/// Whether the file system does not know the call, or not for this kind of file.
+/// Whether the error means that the file system does not support the call for this kind of file.
 fn is_unknown(error: Errno) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
 }

@@ -8,7 +8,7 @@ use crate::{
     files::{Folder, kind, open_regular, read_regular},
 };
 
-/// Bytes of a file that is read whole: a manifest of 100,000 parts has a quarter of it.
+/// Largest file that is read whole, in bytes: 128 MiB. A manifest of 100,000 parts has a quarter of that.
 const WHOLE: u64 = 128 << 20;
 
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {

@@ -1,9 +1,10 @@
 //! A place that exports are read from and written to: a local path, or a URL of an object store.
 //!
-//! One blocking interface over both. Calls block the thread that makes them, so make none on a thread
-//! that serves sockets. They work with and without a tokio runtime around: what a store needs runs on
-//! a runtime of its own (see `remote/runtime.rs`). Knows nothing of what an export is, and nothing it
-//! prints or quotes holds a secret.
+//! Both have the same blocking interface. Calls block the calling thread, so do not make them on a thread
+//! that serves sockets. They work inside and outside a tokio runtime: requests to stores run on a separate
+//! runtime (see `remote/runtime.rs`).
+//!
+//! This module does not know exports. It never prints or quotes a secret.
 
 mod local;
 mod opened;
@@ -34,12 +35,12 @@ use crate::{
     net::urls::quotable,
 };
 
-/// Schemes of the stores that are known.
+/// URL schemes of the supported stores.
 const STORES: [&str; 5] = ["s3", "gs", "az", "abfs", "abfss"];
 
 /// A local path, or a URL of an object store: `s3://`, `gs://`, `az://`, `abfs://`, `abfss://`.
 ///
-/// Cheap to clone. `Display` gives it as it was typed.
+/// Cheap to clone. `Display` prints it as it was given.
 ///
 /// ```
 /// use overmind_export::{Location, StorageOptions};
@@ -61,35 +62,36 @@ enum PlaceKind {
 }
 
 impl Location {
-    /// Takes what was typed: text with `://` in it is a URL, anything else a path. Sends nothing and
-    /// touches no file.
+    /// Parses a location as a user types it: text that contains `://` is a URL, other text is a path. Sends
+    /// no request and opens no file.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a scheme that is not known, for a URL that holds more than a bucket and
-    /// a name, and for a storage option that the store does not have.
+    /// [`Error::Invalid`] for an unknown scheme, for a URL with more than a bucket and a name, and for a
+    /// storage option that the store does not have.
     pub fn parse(text: &str, options: &StorageOptions) -> Result<Self> {
         let Some((scheme, _)) = text.split_once("://") else { return Ok(Self::from(text)) };
         let wrong = |why: &str| Error::invalid("location", quotable(text), why);
         let scheme = scheme.to_ascii_lowercase();
         if scheme != "file" && !STORES.contains(&scheme.as_str()) {
             return Err(wrong(
-                "the schemes that are known are s3, gs, az, abfs, abfss and file; anything without \
+                "the known schemes are s3, gs, az, abfs, abfss and file; anything without \
                  :// is a local path",
             ));
         }
         let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("it must not have a query or a fragment: % encodes ? as %3F"));
+            return Err(wrong("it must not have a query or a fragment: write ? as %3F"));
         }
         if scheme == "file" {
-            let why = "a file URL has an absolute path and no host, as file:///tmp/rows.parquet";
+            let why =
+                "a file URL has an absolute path and no host, such as file:///tmp/rows.parquet";
             let path = url.to_file_path().map_err(|()| wrong(why))?;
             return Ok(Self(PlaceKind::Local(path)));
         }
         Ok(Self(PlaceKind::Remote(Remote::new(text, &url, options)?)))
     }
 
-    /// The path, if it is a local one.
+    /// Returns the path of a local location; `None` for a store.
     pub fn as_local(&self) -> Option<&Path> {
         match &self.0 {
             PlaceKind::Local(path) => Some(path),
@@ -97,7 +99,7 @@ impl Location {
         }
     }
 
-    /// The place in a store, if it is one.
+    /// Returns the place in a store; `None` for a local path.
     #[cfg(feature = "clouds")]
     pub(crate) fn as_remote(&self) -> Option<&Remote> {
         match &self.0 {
@@ -106,7 +108,7 @@ impl Location {
         }
     }
 
-    /// What lies in it under this name.
+    /// The location with this name inside this one.
     pub(crate) fn child(&self, name: &str) -> Self {
         Self(match &self.0 {
             PlaceKind::Local(path) => PlaceKind::Local(path.join(name)),
@@ -114,7 +116,7 @@ impl Location {
         })
     }
 
-    /// What lies beside it under this name.
+    /// The location with this name in the same folder or prefix.
     pub(crate) fn sibling(&self, name: &str) -> Self {
         Self(match &self.0 {
             PlaceKind::Local(path) => PlaceKind::Local(path.with_file_name(name)),
@@ -122,7 +124,7 @@ impl Location {
         })
     }
 
-    /// Its own name: the last segment; empty for a bucket and for a path that ends in `..`.
+    /// The last segment of the path; empty for a bucket and for a path that ends in `..`.
     pub(crate) fn name(&self) -> String {
         match &self.0 {
             PlaceKind::Local(path) => {
@@ -132,7 +134,7 @@ impl Location {
         }
     }
 
-    /// For errors, which hold what was typed.
+    /// The location as given, as a path for errors.
     pub(crate) fn to_path(&self) -> PathBuf {
         match &self.0 {
             PlaceKind::Local(path) => path.clone(),
@@ -140,7 +142,7 @@ impl Location {
         }
     }
 
-    /// All of a file or object; `None` if it is missing.
+    /// Reads a whole file or object; `None` if it is missing.
     pub(crate) fn read(&self) -> Result<Option<Vec<u8>>> {
         match &self.0 {
             PlaceKind::Local(path) => local::read(path),
@@ -148,8 +150,8 @@ impl Location {
         }
     }
 
-    /// Writes it whole: it is seen complete or not at all, in place of what was there, and it outlives
-    /// a power failure. Makes the folders that it lies in.
+    /// Writes a whole file or object, and replaces an existing one. Readers see the old or the new content,
+    /// never a part. The result is durable. Missing parent folders are created.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         match &self.0 {
             PlaceKind::Local(path) => local::write(path, bytes),
@@ -157,7 +159,7 @@ impl Location {
         }
     }
 
-    /// The names of what lies directly in it, files and folders, sorted; none if it is missing.
+    /// Lists the names of the files and folders directly in this location, sorted. Empty if it is missing.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         match &self.0 {
             PlaceKind::Local(path) => local::names(path),
@@ -165,7 +167,8 @@ impl Location {
         }
     }
 
-    /// What lies directly in it, sorted by name; nothing if it is missing. Links are not followed.
+    /// Lists the entries directly in this location, sorted by name. Empty if it is missing. Links are not
+    /// followed.
     pub(crate) fn entries(&self) -> Result<Vec<PlaceEntry>> {
         match &self.0 {
             PlaceKind::Local(path) => local::entries(path),
@@ -173,7 +176,7 @@ impl Location {
         }
     }
 
-    /// Removes one file or object; fine if it is missing.
+    /// Removes one file or object. A missing one is not an error.
     pub(crate) fn remove(&self) -> Result<()> {
         match &self.0 {
             PlaceKind::Local(path) => local::remove(path),
@@ -181,7 +184,7 @@ impl Location {
         }
     }
 
-    /// Whether something lies in it. A store has no empty folders.
+    /// Whether this is a local directory, or a prefix with at least one object. A store has no empty folders.
     pub(crate) fn is_directory(&self) -> Result<bool> {
         match &self.0 {
             PlaceKind::Local(path) => Ok(path.is_dir()),
@@ -189,7 +192,7 @@ impl Location {
         }
     }
 
-    /// Whether it is a file or an object.
+    /// Whether this is an existing file or object.
     pub(crate) fn is_file(&self) -> Result<bool> {
         match &self.0 {
             PlaceKind::Local(path) => Ok(path.is_file()),
@@ -197,7 +200,7 @@ impl Location {
         }
     }
 
-    /// A file or object to read at any offset, in bounded memory.
+    /// Opens a file or object for reads at any offset, in bounded memory.
     pub(crate) fn open(&self) -> Result<Opened> {
         match &self.0 {
             PlaceKind::Local(path) => local::open(path),
@@ -206,26 +209,26 @@ impl Location {
     }
 }
 
-/// What lies in a place.
+/// An entry in a folder or below a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlaceEntry {
     pub(crate) name: String,
-    /// Bytes of a regular file or an object; `None` for all else.
+    /// Size of a regular file or an object in bytes; `None` for any other entry.
     pub(crate) size: Option<u64>,
-    /// What it is, in words, with an article.
+    /// The kind of the entry with its article, for messages.
     pub(crate) kind: &'static str,
 }
 
 #[cfg(all(test, feature = "clouds"))]
 impl Location {
-    /// A place in a store that is gone with the process.
+    /// A place in a store in memory.
     pub(crate) fn in_memory(prefix: &str) -> Self {
         Self(PlaceKind::Remote(Remote::in_memory(prefix)))
     }
 }
 
 impl From<&str> for Location {
-    /// A local path, whatever it looks like.
+    /// Always a local path, even if the text looks like a URL.
     fn from(path: &str) -> Self {
         Self(PlaceKind::Local(path.into()))
     }

@@ -1,4 +1,4 @@
-//! What stands for object stores in a build without the feature `clouds`: nothing can be made of it.
+//! A placeholder for object stores in a build without the feature `clouds`. Its types have no values.
 
 use std::{
     fmt,
@@ -13,7 +13,7 @@ use crate::{
     net::urls::quotable,
 };
 
-/// Has no value, so that nothing that holds one can be made.
+/// A type without values. So the types that contain it have no values either.
 #[derive(Debug, Clone)]
 enum Never {}
 
@@ -22,7 +22,7 @@ pub(crate) struct Remote(Never);
 
 impl Remote {
     pub(super) fn new(text: &str, _url: &Url, _options: &StorageOptions) -> Result<Self> {
-        let why = "this build knows local paths only: it was made without the cargo feature clouds";
+        let why = "this build takes local paths only: it lacks the cargo feature clouds";
         Err(Error::invalid("location", quotable(text), why))
     }
 

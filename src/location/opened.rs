@@ -13,11 +13,11 @@ use parquet::{
 
 use super::remote::RemoteFile;
 
-/// What [`Location::open`](super::Location::open) gives. Memory is bounded for both kinds.
+/// The result of [`Location::open`](super::Location::open). Both kinds need bounded memory.
 #[derive(Debug)]
 pub(crate) enum Opened {
     Local(File),
-    #[cfg_attr(not(feature = "clouds"), allow(dead_code, reason = "none can be made"))]
+    #[cfg_attr(not(feature = "clouds"), allow(dead_code, reason = "never constructed"))]
     Remote(RemoteFile),
 }
 

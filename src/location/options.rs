@@ -1,4 +1,4 @@
-//! What a store is told besides its URL: options by name, and an authority to trust.
+//! Settings of a store that are not in its URL: options by name, and a certificate file to trust.
 
 #[cfg(feature = "clouds")]
 use std::path::Path;
@@ -6,9 +6,10 @@ use std::{fmt, path::PathBuf};
 
 use secrecy::SecretString;
 
-/// Settings of an object store that its URL does not hold, by the names that the `object_store` crate
-/// has for them: `region`, `endpoint`, `allow_http`, … They win over the environment (`AWS_*`,
-/// `GOOGLE_*`, `AZURE_*`). Values are never printed.
+/// Settings of an object store that are not in its URL.
+///
+/// The names are those of the `object_store` crate: `region`, `endpoint`, `allow_http`, … Options override
+/// the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`). Values are never printed.
 ///
 /// ```
 /// use overmind_export::StorageOptions;
@@ -30,14 +31,14 @@ impl StorageOptions {
         self
     }
 
-    /// Trusts the certificates in this PEM file besides the system's.
+    /// Trusts the certificates in this PEM file in addition to those of the system.
     #[must_use]
     pub fn with_ca_cert(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_cert = Some(path.into());
         self
     }
 
-    /// These options, and those of others where they say more or something else.
+    /// Adds the other options. If both set the same option, the other value wins.
     #[must_use]
     pub(crate) fn and(mut self, others: &Self) -> Self {
         self.pairs.extend(others.pairs.iter().cloned());

@@ -1,16 +1,16 @@
-//! What a place becomes: a file, a directory of parts, or standard output. Never looks at it.
+//! The kind of an output: a file, a directory of parts, or standard output.
 
 use std::fmt;
 
 use super::Location;
 
-/// Where an export goes.
+/// The output of an export. Creating one accesses neither files nor stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// One file or object, which appears when it is complete.
+    /// One file or object. It appears when it is complete.
     File(Location),
-    /// A directory of parts with a manifest, which appears when it is complete; in an object store a
-    /// prefix, where the parts come first and `_SUCCESS` says that it is complete.
+    /// A directory of parts with a manifest. A local directory appears when it is complete. In an object
+    /// store it is a prefix: the parts come first, and `_SUCCESS` marks the export as complete.
     Directory(Location),
     /// Standard output.
     Stdout,

@@ -9,18 +9,21 @@ fn parse(text: &str) -> Result<Location> {
 }
 
 #[test]
-fn what_was_typed_is_a_path_unless_it_is_a_url() {
+fn text_without_scheme_is_a_local_path() {
     assert_eq!(parse("a/b").unwrap().as_local(), Some(Path::new("a/b")));
     assert_eq!(parse("file:///tmp/a%20b").unwrap().as_local(), Some(Path::new("/tmp/a b")));
     let refused = |text| parse(text).unwrap_err().to_string();
-    assert!(refused("ftp://a/b").starts_with("\"ftp://a/b\" is not a valid location: the schemes"));
+    assert!(
+        refused("ftp://a/b")
+            .starts_with("\"ftp://a/b\" is not a valid location: the known schemes")
+    );
     assert!(refused("file://host/a").contains("absolute path and no host"));
     assert!(refused("s3://a/b?versionId=1").contains("\"s3://a/b?…\""));
 }
 
 #[cfg(feature = "clouds")]
 #[test]
-fn a_url_names_a_bucket_and_holds_no_secret() {
+fn url_needs_a_bucket_and_no_credentials() {
     let place = parse("s3://bucket/some/prefix/").unwrap();
     assert_eq!(
         (place.name(), place.to_string()),
@@ -39,19 +42,19 @@ fn a_url_names_a_bucket_and_holds_no_secret() {
 
 #[cfg(feature = "clouds")]
 #[test]
-fn a_storage_option_that_the_store_has_not_is_refused_by_name() {
+fn unknown_storage_options_are_refused() {
     let refused = |key: &str| {
         let options = StorageOptions::default().with(key, "canary");
         Location::parse("s3://bucket/x", &options).unwrap_err().to_string()
     };
     let unknown = refused("regoin");
-    assert_eq!(unknown, "\"regoin\" is not a valid storage option: S3 has none of this name");
-    assert!(refused("allow_invalid_certificates").contains("it is not taken here"));
+    assert_eq!(unknown, "\"regoin\" is not a valid storage option: S3 has no such option");
+    assert!(refused("allow_invalid_certificates").contains("it is not supported here"));
     let options = StorageOptions::default().with("AWS_REGION", "x").with("allow_http", "true");
     assert!(Location::parse("s3://bucket/x", &options).is_ok());
 }
 
-/// What every kind of place does alike.
+/// Checks the behaviour that all kinds of locations share.
 fn behaves(root: Location) {
     assert_eq!(root.names().unwrap(), Vec::<String>::new());
     let file = root.child("sub").child("b.txt");
@@ -90,14 +93,14 @@ fn behaves(root: Location) {
 }
 
 #[test]
-fn a_local_folder_behaves() {
+fn local_folder_behaves() {
     let folder = tempfile::tempdir().unwrap();
     behaves(folder.path().join("made").into());
 }
 
 #[cfg(feature = "clouds")]
 #[test]
-fn a_prefix_of_a_store_behaves_with_and_without_a_runtime_around() {
+fn prefix_behaves_inside_and_outside_a_runtime() {
     let prefix = || Location(PlaceKind::Remote(Remote::in_memory("some/prefix")));
     behaves(prefix());
     tokio::runtime::Runtime::new().unwrap().block_on(async move { behaves(prefix()) });
@@ -105,7 +108,7 @@ fn a_prefix_of_a_store_behaves_with_and_without_a_runtime_around() {
 
 #[cfg(feature = "clouds")]
 #[test]
-fn an_object_that_is_replaced_while_it_is_read_is_an_error() {
+fn replacing_an_object_during_a_read_is_an_error() {
     let place = Location(PlaceKind::Remote(Remote::in_memory("x")));
     place.write(&[0; 5_000_000]).unwrap();
     let mut opened = place.open().unwrap();

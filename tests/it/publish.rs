@@ -164,11 +164,11 @@ fn overwriting_a_directory_that_is_no_export_of_ours_changes_nothing() {
     file("plain", "a file");
     let before = tree(world.folder.path());
     let table = [
-        ("documents", "is not an export: it has no manifest of ours"),
-        ("documents/", "is not an export: it has no manifest of ours"),
-        ("other", "is not an export: it has no manifest of ours"),
-        ("foreign", "is not an export: it has no manifest of ours"),
-        ("nested", "is not an export: it has no manifest of ours"),
+        ("documents", "is not an export: it has no valid manifest"),
+        ("documents/", "is not an export: it has no valid manifest"),
+        ("other", "is not an export: it has no valid manifest"),
+        ("foreign", "is not an export: it has no valid manifest"),
+        ("nested", "is not an export: it has no valid manifest"),
         ("export", "holds \"notes.txt\", which its manifest does not list"),
         ("plain/", "is not a directory"),
         (".", "name the directory itself"),

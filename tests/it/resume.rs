@@ -330,8 +330,8 @@ fn a_run_with_another_plan_is_refused_and_restart_drops_what_was_kept() {
     let ran = world.export(&[&ARGUMENTS[..], &["--columns", "id,input"]].concat());
     insta::assert_snapshot!(ran.told(&world), @r#"
     exit 73
-    error: rows: an interrupted export to it cannot be continued: its columns was ["id","order","input","expected_output","persona","tags","additional_properties"], now it is ["id","input"]
-      hint: give --restart to drop what it left and start again
+    error: rows: an interrupted export to it cannot be resumed: its columns was ["id","order","input","expected_output","persona","tags","additional_properties"], now it is ["id","input"]
+      hint: give --restart to delete its parts and start over
     "#);
     assert_eq!(fs::read(&before).unwrap(), journal, "what was kept has changed");
     assert_eq!(entries(&staging(&world).join("data")).len(), 4);
@@ -347,8 +347,8 @@ fn a_dataset_with_another_count_is_refused_and_restart_drops_what_was_kept() {
     let ran = world.export(&ARGUMENTS);
     insta::assert_snapshot!(ran.told(&world), @r"
     exit 73
-    error: rows: an interrupted export to it cannot be continued: the dataset had 2000 rows then, now it has 2025
-      hint: give --restart to drop what it left and start again
+    error: rows: an interrupted export to it cannot be resumed: the dataset had 2000 rows then, now it has 2025
+      hint: give --restart to delete its parts and start over
     ");
     world.export(&[&ARGUMENTS[..], &["--restart"]].concat()).ok();
     assert_eq!(world.entries(), ["rows"]);

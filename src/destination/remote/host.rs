@@ -1,4 +1,4 @@
-//! Who runs: this process, in words that another process can hold against its own machine.
+//! The identity of a process, in a form that another process can compare with its own machine.
 
 use std::{
     collections::BTreeSet,
@@ -8,30 +8,30 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Runs of this process that are at work: a process that lives on may have given one up.
+/// Tokens of the active runs in this process. A live process may have abandoned an earlier run.
 static AT_WORK: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// A process, as far as this system tells: on Linux all of it, elsewhere the number alone.
+/// The identity of a process. Linux provides all fields; other systems provide only the process id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     host: String,
-    /// Changes when the machine starts.
+    /// Boot id, which changes when the machine starts.
     boot: Option<String>,
-    /// In which numbers of processes mean something: containers have their own.
+    /// PID namespace in which `pid` is valid: a container has its own.
     namespace: Option<String>,
-    /// Whose it is: some systems hide the processes of other users.
+    /// User id of the process. Some systems hide the processes of other users.
     user: Option<u32>,
     pid: u32,
-    /// Clock ticks after boot: a number is given again, a number and a start are not.
+    /// Start time in clock ticks after boot. A process id is reused; the pair of id and start time is not.
     started: Option<u64>,
 }
 
-/// What is known of a process.
+/// Whether the process of a lock's holder is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HolderFate {
     Alive,
     Gone,
-    /// It is on another machine, or this system does not tell.
+    /// The process is on another machine, or this system does not provide the information.
     Unknown,
 }
 
@@ -50,7 +50,7 @@ impl Process {
         }
     }
 
-    /// Whether it runs still, with the run of this token.
+    /// Whether the process is still alive and the run with this token is still active.
     pub(super) fn fate(&self, token: &str) -> HolderFate {
         self.fate_by(token, running_since)
     }
@@ -65,7 +65,7 @@ impl Process {
             None => return HolderFate::Unknown,
             started if *self == this => started.is_some() && at_work().contains(token),
             started => match running_since(self.pid) {
-                // What is not to be seen may be hidden, as the first process of all is then.
+                // The process may be hidden. On such a system, process 1 is hidden as well.
                 None if self.user != this.user && running_since(1).is_none() => {
                     return HolderFate::Unknown;
                 }
@@ -76,7 +76,7 @@ impl Process {
     }
 }
 
-/// Says that a run is at work in this process, until it is dropped.
+/// Marks a run as active in this process until it is dropped.
 #[derive(Debug)]
 pub(super) struct AtWork(String);
 
@@ -97,7 +97,7 @@ fn at_work() -> std::sync::MutexGuard<'static, BTreeSet<String>> {
     AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The user that this process runs as.
+/// Id of the user of this process.
 fn user() -> Option<u32> {
     #[cfg(unix)]
     {
@@ -108,10 +108,10 @@ fn user() -> Option<u32> {
     None
 }
 
-/// When a process that runs was started; `None` too for one that has ended and was not waited for.
+/// Start time of a running process in clock ticks after boot. `None` if it has ended, also for a zombie.
 fn running_since(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, can hold anything.
+    // The process name, in parentheses, can contain any character.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_is_alive_only_with_a_run_at_work() {
+    fn this_process_is_alive_only_with_an_active_run() {
         let this = Process::this();
         assert_eq!(this.fate("some-run"), HolderFate::Gone);
         let at_work = AtWork::begin("some-run");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_is_alive_while_it_runs_and_was_started_then() {
+    fn another_process_is_matched_by_start_time() {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let pid = child.id();
         let process = Process { pid, started: running_since(pid), ..Process::this() };
@@ -142,7 +142,7 @@ mod tests {
         let reborn = Process { started: process.started.map(|at| at - 1), ..process.clone() };
         assert_eq!(reborn.fate("x"), HolderFate::Gone);
         child.kill().unwrap();
-        // Ended, and not waited for yet.
+        // The child has ended and is a zombie until `wait`.
         while running_since(pid).is_some() {
             std::thread::yield_now();
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn another_users_process_is_gone_only_where_it_would_be_seen() {
+    fn hidden_process_of_another_user_is_unknown() {
         let this = Process::this();
         let mine = Process { pid: this.pid + 1, ..this.clone() };
         let theirs = Process { user: this.user.map(|user| user + 1), ..mine.clone() };
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_of_another_machine_boot_or_container() {
+    fn other_machine_boot_or_container_is_unknown() {
         let this = Process::this();
         let others = [
             Process { host: "elsewhere".to_owned(), ..this.clone() },

@@ -1,7 +1,8 @@
-//! What runs write down at a prefix so that a later one can go on, and what of it holds still.
+//! The journal of a prefix: the control objects that a resumed run reads, and the check of its parts.
 //!
-//! Reads control objects and parts; removes nothing. Anyone who can write to the bucket can forge them:
-//! what they say is bounded and checked against the objects, but it proves nothing about who wrote it.
+//! This module reads control objects and parts and removes nothing. Anyone who can write to the bucket can
+//! forge control objects. So their values are limited and compared with the objects. They do not prove who
+//! wrote an object.
 
 use std::{collections::BTreeMap, fs::File, io, path::Path};
 
@@ -18,35 +19,35 @@ use crate::{
     record::manifest::{Part, is_part_name},
 };
 
-/// What the store called the bytes of parts, by the parts' names.
+/// The ETags of parts, by part name.
 pub(super) type ETags = BTreeMap<String, Option<String>>;
 
-/// Names the plan.
+/// The control object with the plan.
 pub(super) const HEADER: &str = "header.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct BegunParts {
-    /// Runs that continue one another have the same; parts of any other are of another plan.
+    /// Shared by a run and the runs that resume it. Parts of another lineage belong to another plan.
     pub(super) lineage: String,
     pub(super) header: Header,
 }
 
-/// A finished part, as it is written down.
+/// The journal entry of a finished part.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) lineage: String,
     pub(super) kept: Kept,
-    /// What the store called the bytes; the part is hashed again where there is none.
+    /// ETag of the part's object. Without one, a resumed run hashes the part again.
     pub(super) e_tag: Option<String>,
 }
 
-/// What was begun here, if it can be read.
+/// Reads the header of the export that was begun here; `None` if it is missing or unreadable.
 pub(super) fn begun(control: &Remote) -> Result<Option<BegunParts>> {
     let json = control.child(HEADER).read_control()?;
     Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
 }
 
-/// What the run that began here was to write, and how far it came.
+/// Returns the plan and the number of finished parts of the export that was begun here.
 pub(super) fn interrupted(control: &Remote) -> Result<Option<Interrupted>> {
     let Some(begun) = begun(control)? else { return Ok(None) };
     let names = control.names()?;
@@ -54,7 +55,7 @@ pub(super) fn interrupted(control: &Remote) -> Result<Option<Interrupted>> {
     Ok(Some(Interrupted { plan: begun.header.plan, parts }))
 }
 
-/// The finished parts of a lineage in their order, each beginning where the one before ends.
+/// Returns the finished parts of a lineage in page order, up to the first gap.
 pub(super) fn records(control: &Remote, names: &[String], lineage: &str) -> Result<Vec<Record>> {
     let mut found: BTreeMap<u64, Record> = BTreeMap::new();
     for name in names.iter().filter(|name| is_record(name)) {
@@ -77,8 +78,8 @@ pub(super) fn records(control: &Remote, names: &[String], lineage: &str) -> Resu
         .collect())
 }
 
-/// Whether a record says of its own part what can be true of one. The part's name decides which objects
-/// are read and, later, listed in the manifest.
+/// Whether a record's name and pages are plausible. The part's name decides which object is read and later
+/// listed in the manifest.
 fn is_sound(name: &str, part: &Part) -> bool {
     is_part_name(&part.path)
         && record_name(&part.path) == name
@@ -86,7 +87,7 @@ fn is_sound(name: &str, part: &Part) -> bool {
         && part.last_page < u64::MAX
 }
 
-/// The parts, from the first, whose objects are what was written down, and the ETags of these objects.
+/// Returns the longest sequence of parts, from the first, whose objects match the journal, and their ETags.
 pub(super) fn still_whole(
     target: &Remote,
     control: &Remote,
@@ -119,18 +120,18 @@ fn is_whole(target: &Remote, control: &Remote, index: usize, record: &Record) ->
     Ok(same && digest && ids.is_some() && ids == part.rows.checked_mul(16))
 }
 
-/// Whether the bytes of an object, all of which are read, have this SHA-256.
+/// Reads a whole object and returns whether its bytes have this SHA-256.
 pub(super) fn has_digest(place: &Remote, sha256: &str) -> Result<bool> {
     let mut object = place.open()?;
     let read = examine(&mut object).map_err(Error::io("read", place.to_string()))?;
     Ok(read.sha256 == sha256)
 }
 
-/// Compares the objects of parts, as listed, with what was recorded when they were written. Where only
-/// the ETag differs, or none is known, the bytes are read and hashed.
+/// Compares the listed objects of parts with the values that were recorded when they were written. If only
+/// the ETag differs, or no ETag is known, the bytes are read and hashed.
 ///
 /// # Errors
-/// [`Error::Damaged`], which names the first part that was removed, cut or replaced since.
+/// [`Error::Damaged`] for the first part that was removed, truncated or replaced since.
 pub(super) fn compare(
     target: &Remote,
     listed: &BTreeMap<String, ObjectMeta>,
@@ -148,7 +149,7 @@ pub(super) fn compare(
         None => true,
     });
     let unsure: Vec<&Part> = unsure.collect();
-    // Some stores list no ETags, or list late: each of these objects is asked for by itself.
+    // Some stores list no ETags, or list objects late. So request each of these objects individually.
     let heads = target.heads(unsure.iter().map(|part| part.path.clone()))?;
     for part in unsure {
         let place = target.child(&part.path);
@@ -156,8 +157,8 @@ pub(super) fn compare(
             Err(Error::Damaged {
                 path: place.to_string().into(),
                 why: format!(
-                    "{how} after this run had written it: something else removes from this prefix or \
-                     writes to it; nothing was published, and the same command fetches the part again"
+                    "{how} after this run had written it: another program deletes from this prefix or \
+                     writes to it; nothing was published; run the same command again to fetch the part"
                 ),
             })
         };
@@ -179,7 +180,8 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// Puts the ids of kept parts where the proof reads them: in a folder that is to be held until then.
+/// Downloads the ids of kept parts into a temporary folder, where the proof reads them. The caller must
+/// keep the returned folder until then.
 pub(super) fn fetch_ids(
     control: &Remote,
     temp_dir: &Path,

@@ -1,14 +1,15 @@
-//! One run at a time writes a place in a store, made of conditional puts alone.
+//! The lock of a place in a store, built from conditional puts only. One run at a time holds it.
 //!
 //! ```text
-//! lock-00001.json     made only if it is not there, and never changed: who holds it
-//! lease-TOKEN         put again every third of a lease by the run of that token
+//! lock-00001.json     names the holder; created only if it is missing, never changed
+//! lease-TOKEN         put again by the run with that token, three times per lease duration
 //! ```
 //!
-//! The highest number holds. A run that finds a holder takes over with the next number if the holder is
-//! known to be gone, or if its lease was not put for as long as a lease lasts. A holder that sees a
-//! higher number, or cannot put its lease for that long, has lost, and publishes nothing. Deletes
-//! nothing but locks below its own.
+//! The lock with the highest number is valid. Another run takes over with the next number in two cases: the
+//! holder's process is known to have ended, or the holder did not renew its lease for one lease duration.
+//!
+//! A holder loses the lock when it sees a higher number, or when it cannot renew its lease for one lease
+//! duration. Then it publishes nothing. A run deletes only locks with a lower number than its own.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -28,13 +29,13 @@ use crate::{
     location::{Backend, Remote, spawn, wait},
 };
 
-/// How long a lease lasts: what a run that died on another machine keeps others waiting.
+/// Lease duration. After a crash on another machine, the next run waits this long.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
-/// What a lock may say at most, so that no lock blocks for ever.
+/// Longest lease duration that is accepted from a lock, so that no lock blocks forever.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Bytes of a lock, which has a few hundred.
+/// Largest lock that is read, in bytes: 64 KiB. A lock of ours has a few hundred bytes.
 const LARGEST_LOCK: u64 = 64 << 10;
-/// Attempts to get the next number before other runs; each that fails means that one of them has it.
+/// Attempts to claim the next number. Each failed attempt means that another run claimed it.
 const ATTEMPTS: usize = 10;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,12 +46,12 @@ struct Holder {
     process: Process,
 }
 
-/// Tells when there is no use in going on, and why; clones tell the same.
+/// Reports that the run must stop, and why. Clones share the same state.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseWatch(Arc<LeaseState>);
 
 impl LeaseWatch {
-    /// Ends what is on its way: the run is told to stop.
+    /// Cancels the requests in flight, because the run is stopped.
     pub(crate) fn stop(&self) {
         self.0.stop.cancel();
     }
@@ -63,8 +64,8 @@ impl LeaseWatch {
         self.0.stop.cancelled().await;
     }
 
-    /// Makes a request, and gives it up when there is no use in it any more: what arrives after the
-    /// lock was lost could undo what another run does.
+    /// Makes a request, and cancels it when the lock is lost or the run is stopped: a late request could
+    /// overwrite the work of another run.
     pub(super) fn guard<T: Send + 'static>(
         &self,
         request: impl Future<Output = T> + Send + 'static,
@@ -80,19 +81,19 @@ impl LeaseWatch {
         done.ok_or_else(|| self.error())
     }
 
-    /// Comes when the lock is lost.
+    /// Waits until the lock is lost and returns the error. Never completes if the run was only stopped.
     pub(crate) async fn lost(&self) -> Error {
         self.0.stop.cancelled().await;
         match self.0.error() {
             Some(error) => error,
-            // It was told to stop, which has an error of its own.
+            // The run was stopped, and reports that with its own error.
             None => std::future::pending().await,
         }
     }
 
-    /// Why an upload was given up.
+    /// The error of an upload that was cancelled.
     pub(super) fn error(&self) -> Error {
-        let stopped = || Error::Internal("an upload that was given up went on".to_owned());
+        let stopped = || Error::Internal("a cancelled upload was used again".to_owned());
         self.0.error().unwrap_or_else(stopped)
     }
 }
@@ -110,10 +111,10 @@ pub(crate) struct Lock {
 
 #[derive(Debug)]
 struct LeaseState {
-    /// What is locked, for errors.
+    /// The locked place, for errors.
     target: String,
     lost: Mutex<Option<String>>,
-    /// Ends uploads when the lock is lost, or when the run is told to stop.
+    /// Cancels uploads when the lock is lost or the run is stopped.
     stop: CancellationToken,
 }
 
@@ -137,15 +138,15 @@ fn lease_name(token: &str) -> String {
     format!("lease-{token}")
 }
 
-/// The number of a lock that has the very name that this number gives. A larger one than runs can get
-/// to is none of theirs: there must be room for the next.
+/// Parses the number of a lock. Accepts only the exact name that a run gives to this number, and only
+/// numbers that leave room for the next one.
 fn number(name: &str) -> Option<u32> {
     const LARGEST: u32 = 999_999_999;
     let number = name.strip_prefix("lock-")?.strip_suffix(".json")?.parse().ok()?;
     (number <= LARGEST && lock_name(number) == name).then_some(number)
 }
 
-/// Refuses if a run that is known to be alive holds the lock; takes nothing.
+/// Fails if a run that is known to be alive holds the lock. Does not take the lock.
 pub(super) fn check_unlocked(control: &Remote, target: &Remote) -> Result<()> {
     match highest(control)? {
         Some((_, Some(holder))) if holder.process.fate(&holder.token) == HolderFate::Alive => {
@@ -156,8 +157,11 @@ pub(super) fn check_unlocked(control: &Remote, target: &Remote) -> Result<()> {
 }
 
 impl Lock {
-    /// Takes the lock, with a fresh token; waits for at most one lease of a holder of which nothing is
-    /// known.
+    /// Takes the lock with a new token. If the state of the holder is unknown, this waits for at most one
+    /// lease duration.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another run holds the lock.
     pub(in crate::destination) fn acquire(
         control: &Remote,
         target: &Remote,
@@ -172,7 +176,7 @@ impl Lock {
             {
                 return Err(locked(target));
             }
-            // It went away while it was looked at: from the beginning.
+            // The lock changed since the first look: try again.
             if before.is_some() && identity(&highest(control)?) != identity(&before) {
                 continue;
             }
@@ -187,7 +191,7 @@ impl Lock {
                 }
                 Ok(None) => control.child(&lease_name(&token)).remove()?,
                 Err(error) => {
-                    // Best effort: whatever stays is found to be over by the next run.
+                    // Best effort: the next run detects a lock whose run has ended.
                     drop(withdraw(control, number, &token));
                     return Err(error);
                 }
@@ -206,22 +210,22 @@ impl Lock {
         Ok(Self { control, token, number, state, renewal, _at_work: at_work })
     }
 
-    /// What makes the names of this run its own.
+    /// The random token that makes the names of this run unique.
     pub(super) fn token(&self) -> &str {
         &self.token
     }
 
-    /// Tells when there is no use in going on.
+    /// Returns a watch that reports the loss of the lock.
     pub(super) fn watch(&self) -> LeaseWatch {
         LeaseWatch(self.state.clone())
     }
 
-    /// Whether the lock was lost, as far as is known without asking.
+    /// Fails if the lock is known to be lost. Sends no request.
     pub(super) fn check(&self) -> Result<()> {
         self.state.error().map_or(Ok(()), Err)
     }
 
-    /// Asks the store whether this run holds the lock still.
+    /// Asks the store whether this run still holds the lock, and fails if it does not.
     pub(in crate::destination) fn confirm(&self) -> Result<()> {
         self.check()?;
         match highest(&self.control)? {
@@ -232,7 +236,7 @@ impl Lock {
         self.check()
     }
 
-    /// Removes the leases of runs that are gone. One that was only about to begin puts its own again.
+    /// Removes the leases of all other runs. A run that is about to take the lock puts its lease again.
     pub(super) fn forget_others(&self) -> Result<()> {
         let mine = lease_name(&self.token);
         let names = self.control.names()?;
@@ -240,7 +244,7 @@ impl Lock {
         self.control.remove_all(others)
     }
 
-    /// Lets others have it.
+    /// Releases the lock.
     pub(in crate::destination) fn release(self) -> Result<()> {
         self.renewal.abort();
         withdraw(&self.control, self.number, &self.token)
@@ -253,7 +257,7 @@ impl Drop for Lock {
     }
 }
 
-/// Takes a number; `false` if another run was faster.
+/// Claims a number; `false` if another run was faster.
 fn claim(control: &Remote, number: u32, token: &str, lease: Duration) -> Result<bool> {
     let process = Process::this();
     let holder = Holder { token: token.to_owned(), lease_seconds: lease.as_secs_f64(), process };
@@ -261,18 +265,18 @@ fn claim(control: &Remote, number: u32, token: &str, lease: Duration) -> Result<
         .map_err(|error| Error::Internal(format!("lock: {error}")))?;
     let lease = control.child(&lease_name(token));
     lease.write(b"0")?;
-    // A run that can remove nothing could neither let go of its lock nor tidy up. Known now, that costs
-    // no page.
+    // A run that cannot remove objects could not release its lock or clean up. Find that out before any
+    // page is requested.
     lease.remove()?;
     lease.write(b"0")?;
     let lock = control.child(&lock_name(number));
     lock.create(&json)?;
-    // What is there decides. A refusal may be the second answer to a put whose first was lost, and a
-    // store that does not know the condition takes every put; then the last one holds.
+    // The stored object decides, not the answer. A refusal may answer the retry of a put that succeeded.
+    // A store without conditional puts accepts every put, and then the last one is valid.
     Ok(is_mine(lock.read_control()?.as_deref(), token))
 }
 
-/// Removes the locks that this number took over.
+/// Removes the locks with lower numbers.
 fn forget_lower(control: &Remote, number: u32) -> Result<()> {
     for name in control.names()? {
         if self::number(&name).is_some_and(|other| other < number) {
@@ -284,7 +288,7 @@ fn forget_lower(control: &Remote, number: u32) -> Result<()> {
 
 fn withdraw(control: &Remote, number: u32, token: &str) -> Result<()> {
     control.child(&lease_name(token)).remove()?;
-    // One that was lost may be another's by now.
+    // If the lock was lost, another run may have this number now.
     let lock = control.child(&lock_name(number));
     if is_mine(lock.read_control()?.as_deref(), token) {
         lock.remove()?;
@@ -303,7 +307,8 @@ fn is_mine(lock: Option<&[u8]>, token: &str) -> bool {
     holder.is_some_and(|holder| holder.token == token)
 }
 
-/// The lock that holds; without a holder if it cannot be read, as after a crash of another version.
+/// Returns the valid lock. Its holder is `None` if the lock cannot be parsed, for example because another
+/// version wrote it.
 fn highest(control: &Remote) -> Result<Option<(u32, Option<Holder>)>> {
     let Some(number) = control.names()?.iter().filter_map(|name| number(name)).max() else {
         return Ok(None);
@@ -313,13 +318,14 @@ fn highest(control: &Remote) -> Result<Option<(u32, Option<Holder>)>> {
     Ok(Some((number, serde_json::from_slice(&json).ok())))
 }
 
-/// Numbers are given again once a lock is released, a number and a token are not.
+/// Identifies a lock. A number is reused after a release; a number with its token is not.
 fn identity(lock: &Option<(u32, Option<Holder>)>) -> Option<(u32, Option<&str>)> {
     let (number, holder) = lock.as_ref()?;
     Some((*number, holder.as_ref().map(|holder| holder.token.as_str())))
 }
 
-/// Whether a holder is gone. Watches its lease if that is all there is to go by.
+/// Whether the run of a holder has ended. If its process cannot be checked, this watches its lease for at
+/// most one lease duration.
 fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> Result<bool> {
     match holder.process.fate(&holder.token) {
         HolderFate::Alive => return Ok(false),
@@ -337,7 +343,7 @@ fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> R
     while begun.elapsed() < lease {
         thread::sleep((lease / 20).min(lease.saturating_sub(begun.elapsed())));
         if seen.read_control()? != before {
-            // It went away with its run, or was renewed.
+            // The run removed its lease or renewed it.
             let held = Some((number, Some(holder.token.as_str())));
             return Ok(identity(&highest(control)?) != held);
         }
@@ -345,12 +351,12 @@ fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> R
     Ok(true)
 }
 
-/// What there is to renew.
+/// The data for the renewal of a lease.
 struct Held {
     token: String,
     number: u32,
     lease: Duration,
-    /// Before its lease was put for the first time.
+    /// Time just before the first put of the lease.
     begun: Instant,
 }
 
@@ -360,7 +366,7 @@ async fn renew(store: Arc<dyn Backend>, control: Path, held: Held, state: Arc<Le
     for count in 1_u64.. {
         time::sleep(lease / 3).await;
         let left = lease.saturating_sub(renewed.elapsed());
-        // Others count from when they see it: from an answer it would seem to last longer.
+        // Measure from before the request. Other runs may see the new lease before its answer arrives here.
         let begun = Instant::now();
         let round = async {
             let holds = holds(&*store, &control, number, &token).await?;
@@ -375,13 +381,13 @@ async fn renew(store: Arc<dyn Backend>, control: Path, held: Held, state: Arc<Le
             Ok(Err(_)) | Err(_) if renewed.elapsed() >= lease => {
                 return state.lose(format!("the store did not answer for {}", human(lease)));
             }
-            // The next round, which is soon, tries again.
+            // Try again in the next round.
             Ok(Err(_)) | Err(_) => {}
         }
     }
 }
 
-/// Whether the lock of this number is the highest, and of this token still.
+/// Whether the lock with this number is the highest and still has this token.
 async fn holds(
     store: &dyn Backend,
     control: &Path,
@@ -395,7 +401,7 @@ async fn holds(
         return Ok(false);
     }
     match store.get(&Path::from(format!("{control}/{}", lock_name(number)))).await {
-        // A larger one was put in its place.
+        // Another program replaced it with a larger object.
         Ok(lock) if lock.meta.size > LARGEST_LOCK => Ok(false),
         Ok(lock) => Ok(is_mine(Some(&lock.bytes().await?), token)),
         Err(object_store::Error::NotFound { .. }) => Ok(false),

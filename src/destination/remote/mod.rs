@@ -1,5 +1,7 @@
-//! Destinations in object stores, with what such a store can and cannot do: an object appears whole,
-//! nothing can be renamed, and a put can be made to depend on the name being free.
+//! Destinations in object stores.
+//!
+//! In such a store, an object appears as a whole, nothing can be renamed, and a conditional put can require
+//! that a name is free.
 
 mod host;
 mod kept;
@@ -26,27 +28,27 @@ use crate::{
     location::{Location, Remote, UNREACHABLE},
 };
 
-/// Takes the lock of a prefix for something other than writing it.
+/// Takes the lock of a prefix without opening it for writing.
 pub(super) fn lock(target: &Remote) -> Result<Lock> {
     let control = target.hurried().child(CONTROL);
     Lock::acquire(&control, target, lock::LEASE).map_err(unusable(target))
 }
 
-/// Lets others have it, without what runs that are gone have left of their locks.
+/// Releases the lock, and removes the leases of ended runs.
 pub(super) fn unlock(lock: Lock) -> Result<()> {
-    // Of one that was lost, the others' leases may be of a run that is alive.
+    // If the lock was lost, another lease may belong to a live run.
     if lock.confirm().is_ok() {
         lock.forget_others()?;
     }
     lock.release()
 }
 
-/// What the run left that was interrupted while it wrote this prefix.
+/// Returns the interrupted export to this prefix, if there is one.
 pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
     kept::interrupted(&target.child(CONTROL))
 }
 
-/// Drops what interrupted runs have left at a prefix.
+/// Deletes the parts and control objects that interrupted runs left at a prefix.
 pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
     let mut prefix = Prefix::probe(location, target, false, false, std::env::temp_dir())?;
     let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
@@ -55,13 +57,13 @@ pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
     dropped
 }
 
-/// What was said about the first requests, as what it means for the run: it cannot write there.
+/// Turns an error of the first requests into the output error "cannot be written".
 fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::Store { action, hint, source, .. } => {
             let removal = action == "remove" && hint != Some(UNREACHABLE);
             let why = match action {
-                _ if removal => "can be written, but nothing can be removed there",
+                _ if removal => "can be written, but objects cannot be removed there",
                 "list" | "read" => "cannot be used",
                 _ => "cannot be written",
             };
@@ -73,11 +75,11 @@ fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
     }
 }
 
-/// What to do where objects cannot be removed.
-const REMOVAL: &str = "a run removes its lock and what it keeps for the next one: allow it to delete \
-                       there (s3:DeleteObject), and use a bucket without a retention policy";
+/// The hint for a store where this run cannot remove objects.
+const REMOVAL: &str = "a run deletes its lock and its temporary objects: allow it to delete there \
+                       (s3:DeleteObject), and use a bucket without a retention policy";
 
-/// What the store said, with what is there and how to go on.
+/// Replaces the hint of a store error.
 fn with_hint(hint: &'static str) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::Store { action, url, source, .. } => {
@@ -87,7 +89,7 @@ fn with_hint(hint: &'static str) -> impl Fn(Error) -> Error {
     }
 }
 
-/// The error of a run that fails to publish: that another run has its lock, if one has.
+/// Returns the error of a failed publication: [`Error::LockLost`] if the lock was lost, otherwise `error`.
 fn or_lost(lock: &Lock, error: Error) -> Error {
     match lock.confirm() {
         Err(lost @ Error::LockLost { .. }) => lost,
@@ -95,8 +97,8 @@ fn or_lost(lock: &Lock, error: Error) -> Error {
     }
 }
 
-/// Removes the control objects, the lock last. What is known of uploads that could not be aborted
-/// stays for the next run, and so does what no run has put there.
+/// Removes the control objects, the lock last. Journals of uploads that could not be aborted are kept for
+/// the next run. Objects that no run has created are kept too.
 fn clear_control(control: &Remote, lock: Lock) -> Result<()> {
     let mine = format!("lease-{}", lock.token());
     let stays = |name: &String| {

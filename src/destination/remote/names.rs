@@ -1,6 +1,7 @@
-//! The names that runs give to objects in a store. What a listing or a control object names is removed,
-//! replaced or aborted only if it is one of these: anyone who can write to the bucket can put a name
-//! there.
+//! The names that runs give to objects in a store.
+//!
+//! Anyone who can write to the bucket can put any name into a listing or a control object. So a run removes,
+//! replaces or aborts only objects with a name from this module.
 
 use super::{kept::HEADER, seen::SUPERSEDED};
 use crate::{
@@ -9,11 +10,11 @@ use crate::{
     record::manifest::is_part_name,
 };
 
-/// The mark of a snapshot that is being removed.
+/// The object that marks a snapshot whose removal has begun.
 const REMOVED: &str = "removed";
-/// Bytes of a key, in S3 and Google Cloud Storage; characters in Azure.
+/// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;
-/// The longest name that a run gives below its prefix: of a part with ten digits in its number.
+/// The longest name that a run gives below its prefix. The part's number has ten digits.
 const LONGEST_BELOW: &str = "_overmind/upload-part-0123456789-01234567.jsonl.zst";
 
 /// Whether a run gives this name to an object in its control folder.
@@ -28,7 +29,7 @@ pub(super) fn is_control_name(name: &str) -> bool {
         || is_ids_name(name)
 }
 
-/// Whether a run writes down an upload under this name.
+/// Whether a run gives this name to the journal of an upload.
 pub(super) fn is_upload_name(name: &str) -> bool {
     name.strip_prefix("upload-")
         .is_some_and(|of| is_token(of) || is_part_name(of) || is_ids_name(of))
@@ -39,7 +40,7 @@ pub(super) fn is_ids_name(name: &str) -> bool {
     name.starts_with("ids-") && is_stem(&name.replacen("ids-", "part-", 1))
 }
 
-/// Whether it is the name of a part without its extension.
+/// Whether the text is the name of a part without its extension.
 fn is_stem(text: &str) -> bool {
     is_part_name(&format!("{text}.arrow"))
 }
@@ -52,12 +53,12 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Refuses a prefix below which a name would be longer than stores take.
+/// Refuses a prefix if a name below it would be too long for a store.
 pub(super) fn check_prefix_length(target: &Remote) -> Result<()> {
     check_length(target, &target.child(LONGEST_BELOW))
 }
 
-/// Refuses an object beside which a name would be longer than stores take.
+/// Refuses an object if one of its derived names would be too long for a store.
 pub(super) fn check_object_length(target: &Remote, derived: &[&Remote]) -> Result<()> {
     derived.iter().try_for_each(|place| check_length(target, place))
 }
@@ -70,7 +71,7 @@ fn check_length(target: &Remote, longest: &Remote) -> Result<()> {
     Err(Error::Output {
         path: target.to_string().into(),
         why: format!(
-            "is too long: a name that the export needs there has {length} bytes, and stores take \
+            "is too long: a name that the export needs there has {length} bytes, and stores allow \
              {LONGEST_KEY}"
         ),
         hint: Some("give a shorter URL"),
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_runs_give_are_control_names() {
+    fn control_names_are_recognized() {
         for name in [
             "header.json",
             "superseded.json",
@@ -116,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_too_long_for_a_key_are_refused() {
+    fn too_long_prefixes_are_refused() {
         let prefix = |length| Remote::in_memory(&"x".repeat(length));
         check_prefix_length(&prefix(1024 - 1 - LONGEST_BELOW.len())).unwrap();
         let error = check_prefix_length(&prefix(1024 - LONGEST_BELOW.len())).unwrap_err();
-        assert!(error.to_string().contains("has 1025 bytes, and stores take 1024"), "{error}");
+        assert!(error.to_string().contains("has 1025 bytes, and stores allow 1024"), "{error}");
     }
 }

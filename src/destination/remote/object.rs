@@ -1,7 +1,7 @@
-//! A single object: one upload that is completed when everything else is done.
+//! A single object: one upload, completed at the end of the run.
 //!
-//! Its control objects lie in `_NAME.partial/` beside it: the lock, and the id of its upload. Nothing
-//! appears under its name before that.
+//! Its control objects are in `_NAME.partial/` next to it: the lock and the id of its upload. Nothing
+//! appears under its name before the upload is completed.
 
 use object_store::UpdateVersion;
 
@@ -23,14 +23,13 @@ use crate::{
     record::manifest::Manifest,
 };
 
-/// What to do when the object could not be made to appear.
-const UNPUBLISHED: &str = "nothing was published, and a single object starts over: mend the store or the \
-                           permission, then run the same command again; an export to a prefix can continue";
-/// What to do when the manifest of an object could not be put, or the one of the object before not
-/// removed.
-const NO_MANIFEST: &str = "the object is there and whole, but the manifest beside it is missing or is the \
-                           one of the object before: mend the store or the permission, then run the same \
-                           command again with --overwrite";
+/// The hint when the object could not be published.
+const UNPUBLISHED: &str = "nothing was published: repair the store or the permission, then run the same \
+                           command again; it starts over, because only an export to a prefix can be resumed";
+/// The hint when the manifest could not be put, or the manifest of the previous object not removed.
+const NO_MANIFEST: &str = "the object is complete, but its manifest is missing or belongs to the previous \
+                           object: repair the store or the permission, then run the same command again \
+                           with --overwrite";
 
 /// What to do when another run has put the manifest meanwhile.
 const OTHER_MANIFEST: &str = "the object is of this run and whole, and the manifest beside it is not: when \
@@ -43,22 +42,22 @@ pub(crate) struct Object {
     control: Remote,
     overwrite: bool,
     seen: SeenObject,
-    /// None in a run that only looks.
+    /// `None` in a run that only looks.
     lock: Option<Lock>,
     upload: Option<Upload>,
 }
 
-/// What is there before the run, and is replaced only as long as it stays this.
+/// The versions that existed before the run. Only these versions are replaced.
 #[derive(Debug, Default)]
 struct SeenObject {
     object: Option<UpdateVersion>,
     manifest: Option<UpdateVersion>,
-    /// Whether the manifest is one of ours, of this very object.
+    /// Whether the manifest is valid and describes this object.
     describes: bool,
 }
 
 impl Object {
-    /// Looks whether the export can go there, and takes the lock unless the run only looks.
+    /// Checks whether the export can be written to this object. Takes the lock unless the run only looks.
     pub(in crate::destination) fn probe(
         location: &Location,
         target: &Remote,
@@ -85,7 +84,7 @@ impl Object {
     }
 
     fn look_and_lock(&mut self, sidecar: bool, only_look: bool) -> Result<Option<Lock>> {
-        // Also when there is nothing: a bucket that is not there, or is not ours, says so.
+        // List even if nothing exists: a missing or foreign bucket fails here.
         self.control.first_list()?;
         self.look(sidecar)?;
         if only_look {
@@ -94,14 +93,15 @@ impl Object {
         }
         let lock = Lock::acquire(&self.control, &self.target, LEASE)?;
         if let Err(error) = self.look(sidecar) {
-            // Best effort: whatever stays is found to be over by the next run.
+            // Best effort: the next run detects a lock whose run has ended.
             drop(lock.release());
             return Err(error);
         }
         Ok(Some(lock))
     }
 
-    /// Looks at what is there, and refuses to replace it unless that was asked for and it is ours.
+    /// Reads the existing object and manifest. Refuses to replace them unless the caller asked to overwrite
+    /// and an export wrote them.
     fn look(&mut self, sidecar: bool) -> Result<()> {
         let beside = self.sidecar();
         self.seen = SeenObject::default();
@@ -121,8 +121,10 @@ impl Object {
         if manifest.is_none() && sidecar {
             return Err(Error::Output {
                 path: beside.to_string().into(),
-                why: "is no manifest of an export".to_owned(),
-                hint: Some("only what an export wrote is replaced: move it, or give another URL"),
+                why: "is not the manifest of an export".to_owned(),
+                hint: Some(
+                    "only objects of an earlier export are replaced: move it, or give another URL",
+                ),
                 source: None,
             });
         }
@@ -139,7 +141,7 @@ impl Object {
         self.target.name().to_owned()
     }
 
-    /// Ends what a run that is gone has left.
+    /// Aborts the uploads of ended runs.
     pub(in crate::destination) fn open(&mut self) -> Result<()> {
         if self.upload.is_none() {
             self.lock()?.confirm()?;
@@ -154,7 +156,7 @@ impl Object {
 
     pub(in crate::destination) fn create(&mut self) -> Result<PartFile> {
         if let Some(before) = self.upload.take() {
-            // What an earlier sweep sent is of no use.
+            // The upload of an earlier pass is not reused.
             before.abort()?;
         }
         let lock = self.lock()?;
@@ -176,7 +178,7 @@ impl Object {
         published
     }
 
-    /// The object first, then its manifest: until then the one of the object before stays.
+    /// Publishes the object first, then its manifest. The manifest of the previous object stays until then.
     fn appear(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
         lock.confirm()?;
         let condition = Condition::still(self.seen.object.clone());
@@ -190,8 +192,8 @@ impl Object {
                 let condition = Condition::still(self.seen.manifest.clone());
                 let put = lock.watch().put(&place, manifest.to_json()?.into(), &condition);
                 if put.map_err(with_hint(NO_MANIFEST))?.is_none() {
-                    // Another run may have replaced the object, too, and then nothing of this one is
-                    // left.
+                    // Another run may have replaced the object as well. Then nothing of this run is
+                    // published.
                     self.confirm(lock, upload, sidecar)?;
                     return Err(Error::Overtaken {
                         path: place.to_string().into(),
@@ -201,7 +203,7 @@ impl Object {
                 }
             }
             None if self.seen.describes => {
-                // It must not lie beside an object that it does not describe.
+                // The manifest of the previous object does not describe the new one.
                 lock.watch().remove(&place).map_err(with_hint(NO_MANIFEST))?;
             }
             None => {}
@@ -209,8 +211,8 @@ impl Object {
         Ok(())
     }
 
-    /// Looks whether the store has the object that was sent: by its ETag and, where that is not known or
-    /// is another, by its bytes. Without a manifest nothing is known of these, and the lock decides.
+    /// Checks that the store has the object that was sent. Compares the ETag and, if that is unknown or
+    /// differs, the SHA-256 of the bytes. Without a manifest there is no SHA-256, so the lock decides.
     fn confirm(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
         let Some(meta) = self.target.head()? else { return Err(self.overtaken(false)) };
         let sent = upload.e_tag();
@@ -224,17 +226,17 @@ impl Object {
         }
     }
 
-    /// Something else has put an object where this run puts its own: a run that has taken over, or a
-    /// stranger. Where the name was to be free, that is what the error says.
+    /// The error when another run or another program has put an object under this name. If the name had to be
+    /// free, the error reports that it exists.
     fn overtaken(&self, was_free: bool) -> Error {
         if was_free {
             return exists(&self.target);
         }
         Error::Output {
             path: self.target.to_string().into(),
-            why: "was replaced or removed while the export was at work".to_owned(),
+            why: "was replaced or removed during the export".to_owned(),
             hint: Some(
-                "something else writes there: look at what it is, then run the command again",
+                "another program writes there: find out which one, then run the command again",
             ),
             source: None,
         }
@@ -242,7 +244,7 @@ impl Object {
 
     pub(in crate::destination) fn abandon(mut self) {
         if let Some(upload) = self.upload.take() {
-            // Best effort: the next run takes over whatever stays.
+            // Best effort: the next run aborts a remaining upload.
             drop(upload.abort());
         }
         if let Some(lock) = self.lock.take()

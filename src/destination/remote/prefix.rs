@@ -1,18 +1,19 @@
-//! A directory of parts in a store: parts as they finish, then the manifest, then `_SUCCESS`.
+//! A directory of parts in a store: each part when it is finished, then the manifest, then `_SUCCESS`.
 //!
 //! ```text
 //! part-00000-TOKEN.parquet …  _manifest.json  _SUCCESS
 //! _overmind/lock-00001.json, lease-TOKEN    see `lock`
-//!           run-TOKEN                       a run that wrote parts here: what has its token is ours
+//!           run-TOKEN                       marks a run that wrote parts here, with its token in their names
 //!           header.json                     the plan
-//!           part-00000-TOKEN.json           a finished part, written when it is there
+//!           part-00000-TOKEN.json           the record of a finished part, written after the part
 //!           ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
 //!           upload-…                        an upload that has begun
-//!           superseded.json                 what goes away once the new manifest is there
+//!           superseded.json                 the parts to remove once the new manifest is published
 //! ```
 //!
-//! A run of its own token writes names of its own: a run that lost its lock and does not know it yet
-//! overwrites nothing. Never deletes what the manifest lists, nor what no run of ours has written.
+//! Each run has its own token, which is part of all names that it writes. So a run that lost its lock
+//! without noticing overwrites nothing. A run never deletes objects that the manifest lists, nor objects
+//! that no run has written.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -38,14 +39,14 @@ use crate::{
     record::manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
 };
 
-/// What to do when the manifest could not be put.
-const UNPUBLISHED: &str = "nothing was published, but every part is there: mend the store or the \
+/// The hint when the manifest could not be put.
+const UNPUBLISHED: &str = "nothing was published, but every part is uploaded: repair the store or the \
                            permission, then run the same command again; it fetches two pages and \
-                           publishes";
-/// What to do when `_SUCCESS` could not be put.
-const UNFINISHED: &str = "the manifest and every part are there, only _SUCCESS is missing: mend the \
+                           publishes the export";
+/// The hint when `_SUCCESS` could not be put.
+const UNFINISHED: &str = "the manifest and every part are uploaded, only _SUCCESS is missing: repair the \
                           store or the permission, then run the same command again to write it";
-/// Attempts to write the plan before a run that lost its lock long ago.
+/// Attempts to write the plan. One fails if a late request of a run that lost its lock takes the name first.
 const ATTEMPTS: usize = 3;
 
 #[derive(Debug)]
@@ -54,9 +55,9 @@ pub(crate) struct Prefix {
     target: Remote,
     control: Remote,
     overwrite: bool,
-    /// Where the ids of kept parts are put while the run is at work.
+    /// Local folder for the ids of kept parts during the run.
     temp_dir: PathBuf,
-    /// None in a run that only looks.
+    /// `None` in a run that only looks.
     lock: Option<Lock>,
     staged: Option<StagedPrefix>,
 }
@@ -65,13 +66,13 @@ pub(crate) struct Prefix {
 struct StagedPrefix {
     lineage: String,
     open: Vec<Upload>,
-    /// Of the finished parts that are written down.
+    /// ETags of the finished, recorded parts.
     e_tags: ETags,
     _ids: Option<TempDir>,
 }
 
 impl Prefix {
-    /// Looks whether the export can go there, and takes the lock unless the run only looks.
+    /// Checks whether the export can be written to this prefix. Takes the lock unless the run only looks.
     pub(in crate::destination) fn probe(
         location: &Location,
         target: &Remote,
@@ -98,16 +99,16 @@ impl Prefix {
 
     fn look_and_lock(&self, only_look: bool) -> Result<Option<Lock>> {
         let listing = self.target.first_list()?;
-        // A run that is at work is the better reason to refuse what it has written so far.
+        // Check the lock first: "another run is active" is a better error than "not empty".
         check_unlocked(&self.control, &self.target)?;
         self.check(&self.look(listing)?)?;
         if only_look {
             return Ok(None);
         }
         let lock = Lock::acquire(&self.control, &self.target, LEASE)?;
-        // The holder may have published before it went.
+        // The previous holder may have published before it released the lock.
         if let Err(error) = self.look_and_check() {
-            // Best effort: whatever stays is found to be over by the next run.
+            // Best effort: the next run detects a lock whose run has ended.
             drop(lock.release());
             return Err(error);
         }
@@ -140,7 +141,7 @@ impl Prefix {
         let token = self.lock()?.token().to_owned();
         self.lock()?.confirm()?;
         let mut seen = self.look(self.target.list()?)?;
-        // While an old export is replaced, `_SUCCESS` may be of that one.
+        // While an old export is being replaced, `_SUCCESS` may belong to the old one.
         let succeeded = seen.has_success() && seen.superseded.is_empty();
         self.tidy(&mut seen)?;
         let mut lineage = token.clone();
@@ -148,7 +149,7 @@ impl Prefix {
         if let Some(begun) = kept::begun(&self.control)?.filter(|_| !restart) {
             let records = kept::records(&self.control, &seen.control, &begun.lineage)?;
             let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
-            // It came to its end but for tidying up: there is nothing to continue.
+            // The export is published and only the cleanup is missing: nothing is left to resume.
             let published = succeeded && records.iter().all(listed);
             let over = published || records.is_empty();
             match begun.header.difference(header) {
@@ -156,10 +157,8 @@ impl Prefix {
                 Some(difference) => {
                     return Err(Error::Output {
                         path: self.location.to_path(),
-                        why: format!(
-                            "an interrupted export to it cannot be continued: {difference}"
-                        ),
-                        hint: Some("give --restart to drop what it left and start again"),
+                        why: format!("an interrupted export to it cannot be resumed: {difference}"),
+                        hint: Some("give --restart to delete its parts and start over"),
                         source: None,
                     });
                 }
@@ -180,7 +179,7 @@ impl Prefix {
         Ok(kept)
     }
 
-    /// Writes the plan down. The one that is there by now was sent by a run that has lost its lock.
+    /// Writes the plan. If a plan appears in the meantime, it is a late request of a run that lost its lock.
     fn begin(&self, begun: &BegunParts) -> Result<()> {
         let (lock, place, json) = (self.lock()?, self.control.child(HEADER), json(begun)?);
         for _ in 0..ATTEMPTS {
@@ -193,7 +192,8 @@ impl Prefix {
         Err(replaced(&place))
     }
 
-    /// Ends what a run that is gone was in the middle of: uploads, and the removal of an old export.
+    /// Finishes the interrupted steps of ended runs: aborts their uploads and completes the removal of an old
+    /// export.
     fn tidy(&self, seen: &mut SeenPrefix) -> Result<()> {
         for name in seen.control.iter().filter(|name| name.starts_with("upload-")) {
             self.abort_upload(name)?;
@@ -209,7 +209,7 @@ impl Prefix {
         Ok(())
     }
 
-    /// Ends the upload of a run that is gone. Its own name says what it can have uploaded: a part, or ids.
+    /// Aborts the upload of an ended run. The journal's name contains the name of the uploaded part or ids.
     fn abort_upload(&self, name: &str) -> Result<()> {
         let of = name.strip_prefix("upload-").unwrap_or_default();
         let place = if is_part_name(of) {
@@ -222,7 +222,7 @@ impl Prefix {
         abort_journalled(&self.control.child(name), &place)
     }
 
-    /// Removes everything that runs before this one left, but for the kept parts.
+    /// Removes everything that earlier runs left, except the kept parts.
     fn drop_all_but(&self, seen: &SeenPrefix, kept: &[Kept]) -> Result<()> {
         let token = self.lock()?.token();
         let parts: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
@@ -232,7 +232,7 @@ impl Prefix {
             .chain((!kept.is_empty()).then(|| HEADER.to_owned()))
             .collect();
         let stale = |name: &&String| {
-            // With the uploads that could not be aborted.
+            // Keep the journals of uploads that could not be aborted, too.
             let runs = ["run-", "lock-", "upload-"].iter().any(|kind| name.starts_with(kind));
             is_control_name(name)
                 && !runs
@@ -243,8 +243,8 @@ impl Prefix {
         self.remove_parts(seen, |name| parts.contains(name))
     }
 
-    /// Removes the parts that unfinished runs have written, but for those that are to stay and those
-    /// that the manifest lists.
+    /// Removes the parts of unfinished runs, except parts that the manifest lists and parts that `stay`
+    /// accepts.
     fn remove_parts(&self, seen: &SeenPrefix, stay: impl Fn(&str) -> bool) -> Result<()> {
         let names = seen.names.iter();
         let strays =
@@ -318,7 +318,7 @@ impl Prefix {
             Ok(seen) => seen,
             Err(error) => {
                 let error = or_lost(&lock, error);
-                // Best effort: what was finished stays for the next run.
+                // Best effort: the finished parts stay for the next run.
                 drop(lock.release());
                 return Err(error);
             }
@@ -326,20 +326,20 @@ impl Prefix {
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
         let cleared = match self.drop_old(&SeenPrefix { manifest: None, ..seen }, &new) {
             Ok(()) => clear_control(&self.control, lock),
-            // The next run finds what is left to be removed.
+            // The next run removes the remaining objects.
             Err(error) => lock.release().and(Err(error)),
         };
         tidied(&self.location, cleared);
         Ok(())
     }
 
-    /// Says what was there before.
+    /// Publishes the manifest, then `_SUCCESS`. Returns the previous content of the prefix.
     fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<SeenPrefix> {
-        // Somebody may have put something there in the meantime.
+        // Another process may have written to the prefix since the first check.
         let mut seen = self.look_and_check()?;
         let staged = self.staged.as_ref().ok_or_else(not_open)?;
         let mut e_tags = staged.e_tags.clone();
-        // A part that is not written down, because a limit has cut its last page.
+        // Add a part that was not recorded, because a row limit cut its last page.
         e_tags.extend(staged.open.iter().map(|it| (it.target().name().to_owned(), it.e_tag())));
         kept::compare(&self.target, &seen.objects, &manifest.parts, &e_tags)?;
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
@@ -351,7 +351,7 @@ impl Prefix {
         }
         lock.confirm()?;
         let (watch, place) = (lock.watch(), self.target.child(MANIFEST));
-        // Another run that has taken over since, and published, is not replaced.
+        // The condition fails if another run has taken over and published since.
         let condition = Condition::still(seen.version.clone());
         let put = watch.put(&place, manifest.to_json()?.into(), &condition);
         if put.map_err(with_hint(UNPUBLISHED))?.is_none() {
@@ -367,9 +367,9 @@ impl Prefix {
         Ok(seen)
     }
 
-    /// Removes what was there before.
+    /// Removes the parts of the previous export and of unfinished runs.
     fn drop_old(&self, seen: &SeenPrefix, new: &BTreeSet<&str>) -> Result<()> {
-        // First of all: there is nothing to continue any more.
+        // The header goes first: nothing is left to resume.
         self.control.child(HEADER).remove()?;
         self.target.remove_all(seen.superseded.iter().cloned())?;
         self.remove_parts(seen, |name| new.contains(name))
@@ -379,12 +379,12 @@ impl Prefix {
         let Some(lock) = self.lock.take() else { return 0 };
         let lost = lock.check().is_err();
         let Some(staged) = self.staged.take() else {
-            // What runs before this one left is theirs still.
+            // This run never resumed: the parts of earlier runs stay untouched.
             drop(lock.release());
             return 0;
         };
         for upload in &staged.open {
-            // Best effort, here and below: the next run takes over whatever stays.
+            // Best effort, here and below: the next run removes the remaining objects.
             drop(upload.abort());
         }
         let parts = staged.e_tags.len();
@@ -399,14 +399,15 @@ impl Prefix {
     fn look_and_clear(&self, lock: Lock) -> Result<()> {
         let seen = self.look(self.target.list()?)?;
         if seen.is_unfinished() {
-            // Without what is known of the runs that wrote it, none could finish it.
+            // Keep the control objects: the next run needs them to finish the publication.
             return lock.release();
         }
         self.remove_parts(&seen, |_| false)?;
         clear_control(&self.control, lock)
     }
 
-    /// Takes back a manifest that was published without coming to the end: its parts are strays then.
+    /// Removes a manifest that was published without `_SUCCESS`. Its parts then count as parts of an
+    /// unfinished run.
     pub(super) fn retract(&self) -> Result<()> {
         if self.look(self.target.list()?)?.is_unfinished() {
             let lock = self.lock()?;
@@ -418,7 +419,7 @@ impl Prefix {
 
     pub(in crate::destination) fn forget(&mut self) -> Result<()> {
         let Some(staged) = self.staged.take() else { return Ok(()) };
-        // The journal goes first: without it nothing else will be taken for a finished part.
+        // The header goes first: without it no object counts as a finished part.
         self.control.child(HEADER).remove()?;
         for upload in &staged.open {
             upload.abort()?;

@@ -1,13 +1,13 @@
-//! Conditional puts: an object replaces the version that this run has seen, and no other.
+//! Conditional puts (compare-and-swap): an object replaces only the version that this run has seen.
 //!
-//! A request can be delivered long after the run that sent it gave it up: by a proxy, a gateway, or the
-//! store's own queue. The condition is what keeps such a request from replacing a newer export; the lock
-//! alone cannot, because it is checked before the request leaves.
+//! A proxy, a gateway or the store's own queue can deliver a request long after its run cancelled it. The
+//! condition keeps such a request from replacing a newer export. The lock alone cannot, because it is
+//! checked before the request is sent.
 //!
-//! A store that does not know conditional puts (it answers 501, or the storage option
-//! `conditional_put=disabled` is given) is asked for the version right before a plain put. A store that
-//! ignores the condition cannot be told from one that applies it. On both, a plain put that is delivered
-//! late still replaces what is there.
+//! Some stores do not support conditional puts: they answer 501, or the storage option
+//! `conditional_put=disabled` is given. There, the run asks for the version immediately before a plain put.
+//! Other stores ignore the condition, which a run cannot detect. On both kinds of store, a plain put that is
+//! delivered late still replaces the current object.
 
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
@@ -18,24 +18,24 @@ use crate::{
     location::{Remote, is_unsupported, version},
 };
 
-/// What must be at a name for an object to appear there.
+/// The state that a name must have for a put to succeed.
 #[derive(Debug, Clone)]
 pub(super) enum Condition {
-    /// Anything: the name holds the token of this run, or every run writes the same there.
+    /// Any state: the name contains the token of this run, or every run writes the same content.
     Any,
-    /// Nothing.
+    /// No object exists.
     Free,
-    /// This version.
+    /// The object still has this version.
     Unchanged(UpdateVersion),
 }
 
 impl Condition {
-    /// That what was seen stays as it was.
+    /// The condition that the state is still the one that was seen.
     pub(super) fn still(seen: Option<UpdateVersion>) -> Self {
         seen.map_or(Self::Free, Self::Unchanged)
     }
 
-    /// Whether it holds now. A request between this answer and the next one is not noticed.
+    /// Whether the condition holds now. A request between this check and the next request is not noticed.
     pub(super) fn holds(&self, place: &Remote) -> Result<bool> {
         Ok(match self {
             Self::Any => true,
@@ -46,7 +46,7 @@ impl Condition {
         })
     }
 
-    /// Whether a request can name it: not if the store gave no ETag.
+    /// Whether the condition can be sent with a request. Without an ETag it cannot.
     fn can_be_sent(&self) -> bool {
         !matches!(self, Self::Unchanged(seen) if seen.e_tag.is_none())
     }
@@ -64,21 +64,23 @@ fn is_same(now: &UpdateVersion, seen: &UpdateVersion) -> bool {
     is_same_e_tag(now.e_tag.as_deref(), seen.e_tag.as_deref()) && now.version == seen.version
 }
 
-/// Whether two ETags are the same. Some stores quote them in headers and not in listings.
+/// Whether two ETags are the same. Some stores quote them in headers, but not in listings.
 pub(super) fn is_same_e_tag(one: Option<&str>, other: Option<&str>) -> bool {
     let bare = |e_tag: &str| e_tag.trim_start_matches("W/").trim_matches('"').to_owned();
     one.map(bare) == other.map(bare)
 }
 
-/// An object that has appeared, with what the store calls its bytes, if it says so.
+/// A published object, with its ETag if the store sent one.
 #[derive(Debug)]
 pub(super) struct Appeared {
     pub(super) e_tag: Option<String>,
 }
 
 impl LeaseWatch {
-    /// Puts an object under the guard of the lock and, unless the name is this run's own, looks whether
-    /// it is there then. `None`: the condition does not hold, or another object is there after all.
+    /// Puts an object, and cancels the request when the lock is lost. Unless the condition is
+    /// [`Condition::Any`], this then checks that the store has the object.
+    ///
+    /// Returns `None` if the condition does not hold, or if another object has the name.
     pub(super) fn put(
         &self,
         place: &Remote,
@@ -100,7 +102,7 @@ impl LeaseWatch {
                 return Ok(Some(Appeared { e_tag }));
             }
             Ok(e_tag) => e_tag,
-            // Perhaps by this very put, if it was sent again because its answer was lost.
+            // The object may come from this put: its answer was lost, and it was sent again.
             Err(
                 object_store::Error::AlreadyExists { .. }
                 | object_store::Error::Precondition { .. },
@@ -126,7 +128,7 @@ impl LeaseWatch {
         Ok(self.guard(put)?.map(|put| put.e_tag))
     }
 
-    /// Removes an object under the guard of the lock.
+    /// Removes an object, and cancels the request when the lock is lost. A missing object is not an error.
     pub(super) fn remove(&self, place: &Remote) -> Result<()> {
         let (store, path) = place.target()?;
         match self.guard(async move { store.delete(&path).await })? {
@@ -136,12 +138,12 @@ impl LeaseWatch {
     }
 }
 
-/// What a name holds that does not hold what was put there.
+/// The error when the stored object is not the one that this run put.
 pub(super) fn replaced(place: &Remote) -> Error {
     Error::Store {
         action: "write",
         url: place.to_string(),
-        hint: Some("does something else write to this prefix or remove from it?"),
-        source: "what the store has is not what was sent".into(),
+        hint: Some("check whether another program writes to this prefix or deletes from it"),
+        source: "the stored object differs from the one that was sent".into(),
     }
 }

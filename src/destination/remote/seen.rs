@@ -1,4 +1,4 @@
-//! What lies at a prefix: whose it is, and what may be removed. Changes nothing.
+//! The content of a prefix: which objects belong to an export, and which may be removed. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,24 @@ use crate::{
     record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
-/// Names what goes away once the new manifest is there.
+/// The control object that lists the parts to remove once the new manifest is published.
 pub(super) const SUPERSEDED: &str = "superseded.json";
 
-/// What lies at the prefix.
+/// The content of a prefix, as listed.
 pub(super) struct SeenPrefix {
     pub(super) names: Vec<String>,
-    /// What the listing says of each object.
+    /// The listed metadata of each object, by name.
     pub(super) objects: BTreeMap<String, ObjectMeta>,
     pub(super) control: Vec<String>,
     pub(super) manifest: Option<Manifest>,
     /// The version of the manifest that was read.
     pub(super) version: Option<UpdateVersion>,
-    /// Parts' names, and nothing else.
+    /// Names from [`SUPERSEDED`]. Only names of parts are kept.
     pub(super) superseded: BTreeSet<String>,
 }
 
 impl SeenPrefix {
-    /// Looks at everything there but the parts themselves.
+    /// Reads the manifest and the names of the control objects. Does not read the parts.
     pub(super) fn look(location: &Location, target: &Remote, listing: Listing) -> Result<Self> {
         let Listing { names, objects } = listing;
         let has = |name: &str| names.iter().any(|other| other == name);
@@ -38,7 +38,7 @@ impl SeenPrefix {
             None => (None, None),
             Some(found) => match Manifest::parse(&found.bytes, &location.child(MANIFEST)) {
                 Ok(manifest) => (Some(manifest), Some(found.version)),
-                // Foreign: what it lists is unknown, and it is found among the names.
+                // It is not the manifest of an export. `refusal` finds it among the names.
                 Err(Error::Damaged { .. }) => (None, None),
                 Err(error) => return Err(error),
             },
@@ -57,7 +57,7 @@ impl SeenPrefix {
         Ok(Self { names, objects, control, manifest, version, superseded })
     }
 
-    /// Why this prefix must not be replaced, with what to do about it.
+    /// Returns the reason why this prefix must not be replaced, with a hint. `None` if it may be replaced.
     pub(super) fn refusal(&self, overwrite: bool) -> Option<(String, &'static str)> {
         let known = |name: &String| {
             let ours = self.manifest.is_some() && [MANIFEST, SUCCESS].contains(&name.as_str());
@@ -80,41 +80,45 @@ impl SeenPrefix {
         match foreign {
             None => None,
             Some(_) if !is_export => Some((
-                "is not an export: it has no manifest of ours".to_owned(),
+                "is not an export: it has no valid manifest".to_owned(),
                 "only an empty prefix or an earlier export is replaced; give another URL",
             )),
             Some(name) => Some((
                 format!("holds {name:?}, which its manifest does not list"),
-                "only what an export wrote is replaced: move the object, or give another URL",
+                "only objects of an earlier export are replaced: move the object, or give another URL",
             )),
         }
     }
 
-    /// What the manifest lists and no export wrote: replacing the export would remove it.
+    /// Refuses a manifest that lists an object which no export wrote: replacing the export would remove it.
     fn wrong_part(&self) -> Option<(String, &'static str)> {
-        let hint = "only what an export wrote is replaced: move the object, or give another URL";
+        let hint =
+            "only objects of an earlier export are replaced: move the object, or give another URL";
         if self.is_unfinished() {
-            // All of it is ours by its token, whatever became of it.
+            // Every part has the token of a known run, so an export wrote it, even if it is damaged.
             return None;
         }
         self.manifest.iter().flat_map(|manifest| &manifest.parts).find_map(|part| {
             let name = &part.path;
             if !is_part_name(name) {
                 return Some((
-                    format!("its manifest lists {name:?}, which is no part of an export"),
+                    format!("its manifest lists {name:?}, which is not a part of an export"),
                     "no export wrote that manifest, or it was changed since: give another URL",
                 ));
             }
-            // A part that is not there takes nothing along.
+            // A missing part is accepted: no object would be removed.
             let meta = self.objects.get(name)?;
             (meta.size != part.bytes).then(|| {
                 let (size, bytes) = (meta.size, part.bytes);
-                (format!("holds {name:?} with {size} bytes, where its manifest says {bytes}"), hint)
+                (
+                    format!("holds {name:?} with {size} bytes, but its manifest records {bytes}"),
+                    hint,
+                )
             })
         })
     }
 
-    /// Whether a run that did not come to its end has written it, or was about to remove it.
+    /// Whether an unfinished run wrote this object or was about to remove it.
     pub(super) fn is_ours(&self, name: &str) -> bool {
         let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
         let run = |token: &str| self.control.contains(&format!("run-{token}"));
@@ -130,7 +134,7 @@ impl SeenPrefix {
         self.objects.contains_key(SUCCESS)
     }
 
-    /// Published by a run that was killed before it could say so.
+    /// Whether the manifest was published by a run that was killed before it wrote `_SUCCESS`.
     pub(super) fn is_unfinished(&self) -> bool {
         let ours = |manifest: &Manifest| manifest.parts.iter().all(|part| self.is_ours(&part.path));
         self.manifest.as_ref().is_some_and(ours) && !self.has_success()

@@ -1,8 +1,10 @@
-//! An object in the making: bytes leave in multipart uploads as they come, and appear in one step.
+//! An object that is being written: a multipart upload, published in one step.
 //!
-//! At most three blocks of 8 MiB are held: one that fills and two on their way. What is shorter than a
-//! block is one put. Every upload is journalled before its first block, so that a run that is killed
-//! leaves nothing that the next one cannot abort, but an upload without a block.
+//! At most three blocks of 8 MiB are in memory: one that is being filled and two in flight. An object
+//! smaller than one block is sent as one put.
+//!
+//! Every upload is journalled before its first block, so that the next run can abort it after a kill. Only
+//! an upload without any block can be left behind.
 
 use std::{
     collections::VecDeque,
@@ -25,27 +27,27 @@ use crate::{
     location::{Remote, is_unanswered, spawn, wait},
 };
 
-/// One block of an upload. All are of the same size, which some stores insist on.
+/// Size of an upload's blocks in bytes: 8 MiB. Some stores require that all blocks have the same size.
 const BLOCK: usize = 8 << 20;
-/// Blocks on their way at once.
+/// Most blocks in flight. Bounds the memory of an upload to three blocks.
 const IN_FLIGHT: usize = 2;
-/// Blocks of an object, as S3 and Google have it.
+/// Most blocks of an object: the limit of S3 and Google Cloud Storage.
 const BLOCKS: usize = 10_000;
 
-/// How often it is looked whether an object is there whose completion was not answered. S3 can take
-/// minutes to put many blocks together.
+/// How often to check for an object after its completion request got no answer. S3 can take minutes to
+/// join many blocks.
 const LOOKS: usize = 10;
-/// The time between two looks.
+/// Time between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
-/// What is written down about an upload that has begun.
+/// The journal entry of an upload that has begun.
 #[derive(Debug, Serialize, Deserialize)]
 struct BegunUpload {
     path: String,
     id: MultipartId,
 }
 
-/// A handle on one object in the making; clones are the same upload.
+/// A handle on an object that is being written. Clones share the same upload.
 #[derive(Clone)]
 pub(crate) struct Upload {
     shared: Arc<Mutex<UploadShared>>,
@@ -54,10 +56,10 @@ pub(crate) struct Upload {
 
 struct UploadShared {
     target: Remote,
-    /// Where the upload's id is written down.
+    /// The control object that records the upload's id.
     journal: Remote,
     watch: LeaseWatch,
-    /// Does closing make it appear?
+    /// Whether closing also publishes the object.
     appears_when_closed: bool,
     block: Vec<Bytes>,
     filled: usize,
@@ -66,7 +68,7 @@ struct UploadShared {
     blocks: usize,
     in_flight: VecDeque<JoinHandle<object_store::Result<PartId>>>,
     parts: Vec<PartId>,
-    /// What the store calls the bytes, once they have appeared.
+    /// ETag of the object, once it is published.
     e_tag: Option<String>,
     over: bool,
 }
@@ -104,12 +106,12 @@ impl Upload {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes bytes; waits while as much is on its way as may be.
+    /// Takes bytes. Blocks while the maximum number of blocks is in flight.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.shared().write(bytes).map_err(io::Error::other)
     }
 
-    /// Waits until everything is with the store; makes it appear if closing does.
+    /// Sends the rest and waits until the store has all blocks. Publishes the object if it was opened so.
     pub(crate) fn close(&self) -> Result<()> {
         let mut shared = self.shared();
         if shared.id.is_some() {
@@ -124,20 +126,20 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes it appear, after it was closed. `false`: the condition does not hold.
+    /// Publishes the closed object. Returns `false` if the condition does not hold.
     ///
-    /// No condition can be given to the request that completes an upload of several blocks: it is
-    /// looked at right before, and what another run completes between the two requests is replaced.
+    /// The request that completes an upload of several blocks takes no condition. So the condition is
+    /// checked just before it, and an object that another run completes in between is replaced.
     pub(super) fn complete(&self, condition: &Condition) -> Result<bool> {
         self.shared().complete(condition)
     }
 
-    /// What the store calls the bytes, once they have appeared.
+    /// ETag of the object, once it is published.
     pub(super) fn e_tag(&self) -> Option<String> {
         self.shared().e_tag.clone()
     }
 
-    /// Gives it up; nothing of it stays with the store.
+    /// Cancels the upload and removes its blocks from the store.
     pub(super) fn abort(&self) -> Result<()> {
         let mut shared = self.shared();
         shared.over = true;
@@ -164,7 +166,7 @@ impl UploadShared {
         Ok(taken)
     }
 
-    /// Sends the block that has filled; begins the upload if it is the first.
+    /// Sends the current block. Begins the multipart upload with the first one.
     fn send(&mut self) -> Result<()> {
         if self.over || self.watch.is_stopped() {
             return Err(self.watch.error());
@@ -178,9 +180,9 @@ impl UploadShared {
                 action: "write",
                 url: self.target.to_string(),
                 hint: Some(
-                    "export to a prefix, which is cut into parts: a URL that ends in a slash",
+                    "export to a prefix, which is split into parts: a URL that ends in a slash",
                 ),
-                source: format!("an object has at most {BLOCKS} blocks, here {limit} GiB").into(),
+                source: format!("an object has at most {BLOCKS} blocks, or {limit} GiB").into(),
             });
         }
         let id = match &self.id {
@@ -211,7 +213,7 @@ impl UploadShared {
         let (store, path) = self.target.target()?;
         let begun = wait(async move { store.create_multipart(&path).await })?;
         let id = begun.map_err(|error| self.failed(&error))?;
-        // From here on the next run can abort it.
+        // Journal the id, so that the next run can abort the upload.
         self.id = Some(id.clone());
         let begun = BegunUpload { path: self.target.path().to_string(), id: id.clone() };
         let json = serde_json::to_vec(&begun)
@@ -220,7 +222,7 @@ impl UploadShared {
         Ok(id)
     }
 
-    /// Waits for the block that was sent first.
+    /// Waits for the oldest block in flight.
     fn land(&mut self) -> Result<()> {
         let Some(block) = self.in_flight.pop_front() else { return Ok(()) };
         let part = wait(block)?
@@ -264,8 +266,8 @@ impl UploadShared {
         let parts = std::mem::take(&mut self.parts);
         let complete = async move { store.complete_multipart(&path, &id, parts).await };
         let completed = self.watch.guard(complete)?;
-        // What an error says depends on the store: some refuse a request that they have served already
-        // and that was sent again because its answer was lost. What is there decides.
+        // An error does not prove a failure: if the answer was lost, the request was sent again, and some
+        // stores refuse the second one. So check for the object itself.
         let e_tag = match completed {
             Ok(put) => put.e_tag,
             Err(error) if self.has_arrived(before.as_ref(), &error)? => None,
@@ -280,8 +282,8 @@ impl UploadShared {
         Ok(Some(Appeared { e_tag }))
     }
 
-    /// Whether an object of this length is there after all, when the request that makes it appear has
-    /// failed. A store may still be at work on a request that it has not answered.
+    /// Whether a new object of this length exists although the completion request failed. A store may still
+    /// be working on a request that it has not answered.
     fn has_arrived(
         &self,
         before: Option<&ObjectMeta>,
@@ -295,7 +297,7 @@ impl UploadShared {
             if look > 0 {
                 self.watch.guard(async { time::sleep(LOOK_EVERY).await })?;
             }
-            // A store that does not answer this either has nothing to say.
+            // If the store does not answer this request either, give up.
             let Ok(now) = self.target.head() else { return Ok(false) };
             let now = now.filter(|now| now.size == self.bytes);
             if now.is_some_and(|now| before.is_none_or(|before| !same(&now, before))) {
@@ -310,15 +312,14 @@ impl UploadShared {
     }
 }
 
-/// Aborts the upload to this place that a run that is gone has begun. What the store does not let go of
-/// stays written down, and keeps no run from going on. An upload to another place, which a journal of
-/// ours cannot name, is left alone.
+/// Aborts the upload of an ended run to this place. If the store refuses, the journal stays for a later run,
+/// and this run continues. An upload to another place is not aborted: no run writes such a journal.
 pub(super) fn abort_journalled(journal: &Remote, place: &Remote) -> Result<()> {
     if let Some(json) = journal.read_control()?
         && let Ok(begun) = serde_json::from_slice::<BegunUpload>(&json)
     {
         if begun.path != place.path().as_ref() {
-            tracing::warn!("{journal} names an upload elsewhere: it is left alone");
+            tracing::warn!("{journal} names an upload to another place: it is not aborted");
         } else if abort(journal, place.path(), begun.id).is_err() {
             return Ok(());
         }
@@ -326,7 +327,7 @@ pub(super) fn abort_journalled(journal: &Remote, place: &Remote) -> Result<()> {
     journal.remove()
 }
 
-/// Fine if there is no such upload: it was completed or aborted before.
+/// Aborts an upload. A missing upload is no error: it was completed or aborted before.
 fn abort(place: &Remote, path: &Path, id: MultipartId) -> Result<()> {
     let (store, _) = place.target()?;
     let upload = (path.clone(), id.clone());
@@ -335,7 +336,7 @@ fn abort(place: &Remote, path: &Path, id: MultipartId) -> Result<()> {
         Err(error) => {
             let error = place.failed("abort the upload of", &error);
             let why = causes(&error).join(": ");
-            tracing::warn!("an upload of {path} stays open, of the id {id}: {error}: {why}");
+            tracing::warn!("an upload of {path} stays open (upload id {id}): {error}: {why}");
             Err(error)
         }
     }

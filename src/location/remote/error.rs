@@ -1,4 +1,4 @@
-//! What a store said, in one line: the code and message that it gave, and what to do about it.
+//! Turns an error of a store into one line with the store's code and message, and a hint.
 
 use std::error::Error as StdError;
 
@@ -10,7 +10,7 @@ use crate::net::tls;
 pub(crate) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
                                       endpoint=…), the region and the network";
 
-/// What URLs of the services have in them that are asked when there are no credentials.
+/// Texts in the URLs of metadata services. The store library asks these when it has no credentials.
 const METADATA: [&str; 5] = [
     "169.254.",
     "/latest/api/token",
@@ -19,7 +19,7 @@ const METADATA: [&str; 5] = [
     "/metadata/identity/",
 ];
 
-/// Codes that mean that the credentials are not what they should be.
+/// Error codes that mean that the credentials are wrong or not allowed to do this.
 const REFUSALS: [&str; 12] = [
     "AccessDenied",
     "AuthenticationFailed",
@@ -35,15 +35,15 @@ const REFUSALS: [&str; 12] = [
     "SignatureDoesNotMatch",
 ];
 
-/// What went wrong, in words.
+/// The reason of an error, and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) why: String,
     pub(crate) hint: Option<&'static str>,
 }
 
-/// Reads the store's own answer out of an error. Answers are XML in all three stores; what is taken of
-/// them is the code and the message, never the rest, which can quote what was signed.
+/// Extracts the store's code and message from an error, and adds a hint. All three stores answer in XML.
+/// The rest of the answer is dropped, because it can quote the signed request.
 pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
     let all = chain(error);
     let code = element(&all, "Code");
@@ -86,7 +86,7 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
     Trouble { why, hint }
 }
 
-/// Whether the store does not know conditional puts: it said so, or the options say so.
+/// Whether the store rejects conditional puts as unsupported, or the options disable them.
 pub(crate) fn is_unsupported(error: &StoreError) -> bool {
     let all = chain(error);
     matches!(error, StoreError::NotImplemented { .. } | StoreError::NotSupported { .. })
@@ -94,7 +94,7 @@ pub(crate) fn is_unsupported(error: &StoreError) -> bool {
         || matches!(element(&all, "Code"), Some("NotImplemented"))
 }
 
-/// Whether the answer to a request is not known: it may have been served, or be served still.
+/// Whether the result of a request is unknown: the store may have executed it, or may still execute it.
 pub(crate) fn is_unanswered(error: &StoreError) -> bool {
     use object_store::client::HttpError;
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
@@ -109,7 +109,7 @@ pub(crate) fn is_unanswered(error: &StoreError) -> bool {
         .any(|status| chain(error).contains(&format!("status code: {status}")))
 }
 
-/// All that the error and its causes say.
+/// The texts of the error and all its causes.
 fn chain(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -120,7 +120,7 @@ fn chain(error: &StoreError) -> String {
     text
 }
 
-/// The text of the first element of this name.
+/// The text of the first XML element with this name.
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     let (found, _) = rest.split_once(&format!("</{name}>"))?;
@@ -131,7 +131,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim()
 }
 
-/// The innermost cause that is no answer's body.
+/// The innermost cause of an error without an answer from the store.
 fn without_answer(error: &StoreError) -> String {
     match tls::find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(why)) => {

@@ -1,7 +1,8 @@
-//! An object read at any offset, block by block, through a small cache.
+//! An object, read at any offset through a small cache of blocks.
 //!
-//! Readers of columns jump between a few places that each move on: a handful of blocks serves all of
-//! them with one request a block. An object that is replaced meanwhile is an error, never a mix.
+//! A reader of several columns jumps between a few positions, and each position moves forward. A few cached
+//! blocks are enough to request every block only once. If the object is replaced during a read, the read
+//! fails. It never mixes two versions.
 
 use std::{
     collections::VecDeque,
@@ -15,12 +16,12 @@ use object_store::{GetOptions, GetRange, ObjectMeta};
 use super::{Remote, wait};
 use crate::error::causes;
 
-/// What one request asks for.
+/// Size of a block in bytes: 2 MiB, read with one request.
 const BLOCK: u64 = 2 << 20;
-/// Blocks that are held: 16 MiB, which bounds the memory of a reader.
+/// Most cached blocks: 16 MiB, which bounds the memory of a reader.
 const BLOCKS: usize = 8;
 
-/// A place in an object; clones share the blocks that are held.
+/// A position in an object. Clones share the cached blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct RemoteFile {
     object: Arc<StoredObject>,
@@ -32,7 +33,7 @@ struct StoredObject {
     remote: Remote,
     length: u64,
     e_tag: Option<String>,
-    /// The block that was used last comes last.
+    /// Cached blocks by number. The last used block is at the end.
     blocks: Mutex<VecDeque<(u64, Bytes)>>,
 }
 
@@ -47,7 +48,7 @@ impl RemoteFile {
         self.object.length
     }
 
-    /// Another reader of the same object.
+    /// Another reader of the same object, at this offset.
     pub(in crate::location) fn at(&self, offset: u64) -> Self {
         Self { object: self.object.clone(), offset }
     }
@@ -114,7 +115,8 @@ impl Seek for RemoteFile {
             SeekFrom::End(by) => self.object.length.checked_add_signed(by),
             SeekFrom::Current(by) => self.offset.checked_add_signed(by),
         };
-        let before = || io::Error::new(io::ErrorKind::InvalidInput, "a place before the beginning");
+        let before =
+            || io::Error::new(io::ErrorKind::InvalidInput, "the offset is before the beginning");
         self.offset = offset.ok_or_else(before)?;
         Ok(self.offset)
     }

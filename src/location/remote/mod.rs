@@ -1,4 +1,4 @@
-//! A place in an object store, and the requests that a [`Location`](super::Location) makes of it.
+//! A place in an object store, and the requests that a [`Location`](super::Location) sends to it.
 
 mod error;
 mod file;
@@ -28,54 +28,54 @@ use crate::{
     net::urls::quotable,
 };
 
-/// How long the first request of a run may take, its retries included.
+/// Time limit for the first request of a run, including its retries.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long each other request before the first page may take, its retries included. Longer than the
-/// retries of [`store`] last, so that a store that asks to slow down is not given up.
+/// Time limit for each other request before the first page, including its retries. It is longer than the
+/// retries of [`store`] take, so that a store that asks to slow down gets all of them.
 const CHECK: Duration = Duration::from_secs(30);
-/// How long a listing may take, all of its pages together: some stores have sent the same page for ever.
+/// Time limit for a listing with all its pages. Some stores have sent the same page again and again.
 const LISTING: Duration = Duration::from_secs(600);
-/// Requests for single objects at once.
+/// Most requests for single objects in flight.
 const AT_ONCE: usize = 8;
-/// Bytes of an object that is read whole. A manifest of 500,000 parts has 170 MB.
+/// Largest object that is read whole, in bytes: 256 MiB. A manifest of 500,000 parts has 170 MB.
 const WHOLE: u64 = 256 << 20;
-/// Bytes of an object that runs keep for themselves. The names of 200,000 superseded parts have 10 MB.
+/// Largest control object that is read, in bytes: 16 MiB. The names of 200,000 superseded parts need 10 MB.
 const CONTROL_OBJECT: u64 = 16 << 20;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     store: Arc<Store>,
     path: Path,
-    /// As it was typed.
+    /// The URL as given.
     text: Arc<str>,
-    /// How long one request may take, its retries included; `None`: as long as the retries last.
+    /// Time limit for one request, including its retries. `None`: only the retries are limited.
     limit: Option<Duration>,
 }
 
-/// What lies directly at a prefix.
+/// The objects and folders directly below a prefix.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Objects and folders, sorted.
+    /// Names of objects and folders, sorted.
     pub(crate) names: Vec<String>,
-    /// What the listing says of the objects, by name.
+    /// Listed metadata of the objects, by name.
     pub(crate) objects: BTreeMap<String, ObjectMeta>,
 }
 
-/// The content of an object, with what a conditional put needs to replace this version and no other.
+/// The content and the version of an object. A conditional put with this version replaces no other one.
 #[derive(Debug)]
 pub(crate) struct Versioned {
     pub(crate) bytes: Vec<u8>,
     pub(crate) version: UpdateVersion,
 }
 
-/// What a bounded read found.
+/// The result of a read with a size limit.
 enum FoundObjects {
     Nothing,
     TooLarge(u64),
     Whole(Versioned),
 }
 
-/// What names this version of an object.
+/// The version of an object, for a conditional put.
 pub(crate) fn version(meta: &ObjectMeta) -> UpdateVersion {
     UpdateVersion { e_tag: meta.e_tag.clone(), version: meta.version.clone() }
 }
@@ -84,7 +84,7 @@ impl Remote {
     pub(super) fn new(text: &str, url: &Url, options: &StorageOptions) -> Result<Self> {
         let wrong = |why: &str| Error::invalid("location", quotable(text), why);
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(wrong("it names no bucket, as s3://bucket/name does"));
+            return Err(wrong("it names no bucket: use the form s3://bucket/name"));
         }
         let azure = url.scheme().starts_with('a');
         if url.password().is_some() || (!azure && !url.username().is_empty()) {
@@ -105,12 +105,12 @@ impl Remote {
         Self { store: Arc::new(store), path: Path::parse(path).expect("a path"), text, limit: None }
     }
 
-    /// The same place for checks before the first page: each request ends within [`CHECK`].
+    /// The same place for checks before the first page: each request has the time limit [`CHECK`].
     pub(crate) fn hurried(&self) -> Self {
         Self { limit: Some(CHECK), ..self.clone() }
     }
 
-    /// The same place for the work itself: each request takes as long as its retries last.
+    /// The same place for the export itself: a request may take as long as its retries take.
     pub(crate) fn unhurried(&self) -> Self {
         Self { limit: None, ..self.clone() }
     }
@@ -129,7 +129,8 @@ impl Remote {
         self.with(&path, format!("{text}/{name}").into())
     }
 
-    /// The names that we give are plain; one that a listing gave comes back as it was.
+    /// The place with another path. A valid path, such as one from a listing, is used unchanged. Any other
+    /// path is percent-encoded.
     fn with(&self, path: &str, text: Arc<str>) -> Self {
         let path = Path::parse(path).unwrap_or_else(|_| Path::from(path));
         Self { path, text, ..self.clone() }
@@ -143,12 +144,12 @@ impl Remote {
         &self.path
     }
 
-    /// The connection and the path, to be used on the stores' runtime.
+    /// The connection and the path, for use on the stores' runtime.
     pub(crate) fn target(&self) -> Result<(Arc<dyn Backend>, Path)> {
         Ok((self.store.backend()?, self.path.clone()))
     }
 
-    /// An error about this place, in our words.
+    /// Converts an error of the store into an [`Error::Store`] about this place.
     pub(crate) fn failed(&self, action: &'static str, error: &object_store::Error) -> Error {
         let trouble = explain(error, &self.store);
         Error::Store {
@@ -159,14 +160,14 @@ impl Remote {
         }
     }
 
-    /// Makes a request and waits for it, for as long as this place allows.
+    /// Makes a request and waits for its result, at most for the time limit of this place.
     fn ask<T: Send + 'static>(
         &self,
         action: &'static str,
         request: impl Future<Output = object_store::Result<T>> + Send + 'static,
     ) -> Result<object_store::Result<T>> {
         let Some(limit) = self.limit else { return wait(request) };
-        // The timer must be made on the runtime, which the calling thread need not know.
+        // Create the timer on the stores' runtime: the calling thread may have none.
         let request = async move { time::timeout(limit, request).await };
         wait(request)?.map_err(|_| Error::Store {
             action,
@@ -176,7 +177,7 @@ impl Remote {
         })
     }
 
-    /// What the store says about the object; `None` if there is none.
+    /// Reads the metadata of the object; `None` if it is missing.
     pub(crate) fn head(&self) -> Result<Option<ObjectMeta>> {
         let (store, path) = self.target()?;
         match self.ask("read", async move { store.head(&path).await })? {
@@ -186,8 +187,8 @@ impl Remote {
         }
     }
 
-    /// What the store says about objects in it, several requests at a time; `None` for those that are
-    /// not there.
+    /// Reads the metadata of objects below this prefix, with [`AT_ONCE`] requests in flight. A missing
+    /// object has `None`.
     pub(crate) fn heads(
         &self,
         names: impl IntoIterator<Item = String>,
@@ -207,15 +208,15 @@ impl Remote {
         wait(heads.buffer_unordered(AT_ONCE).try_collect())?
     }
 
-    /// The whole object, unless it is missing.
+    /// Reads the whole object; `None` if it is missing.
     ///
     /// # Errors
-    /// When it has more bytes than [`WHOLE`].
+    /// [`Error::Store`] when it has more bytes than [`WHOLE`], or when the request fails.
     pub(crate) fn read(&self) -> Result<Option<Vec<u8>>> {
         Ok(self.read_versioned()?.map(|found| found.bytes))
     }
 
-    /// As [`read`](Self::read), with the version that was read.
+    /// Like [`read`](Self::read), but also returns the version.
     pub(crate) fn read_versioned(&self) -> Result<Option<Versioned>> {
         match self.read_within(WHOLE)? {
             FoundObjects::Nothing => Ok(None),
@@ -229,26 +230,26 @@ impl Remote {
         }
     }
 
-    /// An object that runs keep for themselves. One that is larger than any of theirs comes back empty,
-    /// as one that nobody can parse.
+    /// Reads a control object; `None` if it is missing. If it has more bytes than [`CONTROL_OBJECT`], no run
+    /// wrote it, and the result is empty: callers ignore an object that they cannot parse.
     pub(crate) fn read_control(&self) -> Result<Option<Vec<u8>>> {
         Ok(match self.read_within(CONTROL_OBJECT)? {
             FoundObjects::Nothing => None,
             FoundObjects::Whole(found) => Some(found.bytes),
             FoundObjects::TooLarge(bytes) => {
-                tracing::warn!("{self} has {bytes} bytes: no run of ours wrote it, it is ignored");
+                tracing::warn!("{self} has {bytes} bytes: no run wrote it, so it is ignored");
                 Some(Vec::new())
             }
         })
     }
 
-    /// Whether the object holds these bytes.
+    /// Whether the object has exactly these bytes.
     pub(crate) fn holds(&self, bytes: &[u8]) -> Result<bool> {
         let found = self.read_within(bytes.len() as u64)?;
         Ok(matches!(found, FoundObjects::Whole(found) if found.bytes == bytes))
     }
 
-    /// Reads an object of at most so many bytes; of a larger one only the head.
+    /// Reads an object of at most `limit` bytes. Does not read the content of a larger one.
     fn read_within(&self, limit: u64) -> Result<FoundObjects> {
         let (store, path) = self.target()?;
         let read = async move {
@@ -273,9 +274,10 @@ impl Remote {
         put.map(drop).map_err(|error| self.failed("write", &error))
     }
 
-    /// Writes it if there is nothing of this name, whatever else happens at the same time; `false` if
-    /// there is. In a store without conditional puts it looks first, and two that look at the same
-    /// time both write.
+    /// Writes the object if none exists, atomically; `false` if one exists.
+    ///
+    /// In a store without conditional puts, this first checks whether the object exists. Two runs that check
+    /// at the same time both write.
     pub(crate) fn create(&self, bytes: &[u8]) -> Result<bool> {
         let (store, path) = self.target()?;
         let payload = PutPayload::from(bytes.to_vec());
@@ -298,7 +300,7 @@ impl Remote {
         Ok(self.list()?.names)
     }
 
-    /// As [`names`](Self::names), with the size of each object.
+    /// Like [`names`](Self::names), but also returns the size of each object.
     pub(crate) fn entries(&self) -> Result<Vec<PlaceEntry>> {
         let Listing { names, objects } = self.list()?;
         let entry = |name: String| match objects.get(&name) {
@@ -308,7 +310,7 @@ impl Remote {
         Ok(names.into_iter().map(entry).collect())
     }
 
-    /// What lies directly in it; empty if nothing does.
+    /// Lists the objects and folders directly below this prefix.
     pub(crate) fn list(&self) -> Result<Listing> {
         let (store, path) = self.target()?;
         let bounded = Self { limit: self.limit.or(Some(LISTING)), ..self.clone() };
@@ -327,8 +329,8 @@ impl Remote {
         Ok(Listing { names, objects })
     }
 
-    /// As [`list`](Self::list), for the first request of a run: a store that does not answer within
-    /// seconds is told from one that is slow.
+    /// Like [`list`](Self::list), but with the shorter time limit [`PATIENCE`]. As the first request of a run,
+    /// it detects an unreachable store within seconds.
     pub(crate) fn first_list(&self) -> Result<Listing> {
         Self { limit: Some(PATIENCE), ..self.clone() }.list()
     }
@@ -341,7 +343,8 @@ impl Remote {
         }
     }
 
-    /// Removes these objects in it, several at a time; fine if some are missing.
+    /// Removes these objects below the prefix, with [`AT_ONCE`] requests in flight. Missing objects are
+    /// ignored.
     pub(crate) fn remove_all(&self, names: impl IntoIterator<Item = String>) -> Result<()> {
         let (store, _) = self.target()?;
         let places: Vec<_> = names.into_iter().map(|name| self.child(&name)).collect();
@@ -367,7 +370,7 @@ impl Remote {
                 action: "open",
                 url: self.text.to_string(),
                 hint: None,
-                source: "there is no object of this name".into(),
+                source: "there is no object with this name".into(),
             });
         };
         Ok(Opened::Remote(RemoteFile::new(self.clone(), &meta)))

@@ -1,8 +1,8 @@
-//! The runtime that requests to stores run on: one thread, made when the first store is used.
+//! The runtime for requests to stores: one thread, started when the first store is used.
 //!
-//! It is the process's own and never the caller's: blocking calls then work with and without a runtime
-//! around, and a lock is renewed for as long as the process lives. Waiting never drives a runtime, so
-//! that it cannot panic within one.
+//! The process owns this runtime, and it is never the caller's. So blocking calls work inside and outside
+//! another runtime, and a lock is renewed as long as the process lives. Waiting for a result does not drive
+//! a runtime, so it cannot panic inside one.
 
 use std::{
     future::pending,
@@ -25,18 +25,18 @@ use crate::{
 
 static RUNTIME: OnceLock<io::Result<Handle>> = OnceLock::new();
 
-/// Starts a future and does not wait for it.
+/// Starts a future on the stores' runtime and does not wait for it.
 pub(crate) fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<JoinHandle<T>> {
-    // The store's library panics when it is to sign a request then.
+    // The store library panics if it signs a request with such a clock.
     if clock::is_lost() {
-        let text = "the clock of this machine is before 1970: set it, stores refuse such requests";
+        let text = "the clock of this machine is before 1970: set it, or stores refuse requests";
         return Err(Error::Configuration(text.to_owned()));
     }
     match RUNTIME.get_or_init(start) {
         Ok(runtime) => Ok(runtime.spawn(future)),
-        // The system's error cannot be cloned; its number can.
+        // An `io::Error` cannot be cloned, but its error number can.
         Err(error) => Err(Error::no_thread(match error.raw_os_error() {
             Some(number) => io::Error::from_raw_os_error(number),
             None => io::Error::new(error.kind(), error.to_string()),
@@ -44,7 +44,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     }
 }
 
-/// A runtime on a thread of its own. tokio's kind with several threads panics where none can be started.
+/// Starts a runtime on its own thread. tokio's multi-thread runtime panics if it cannot start a thread.
 fn start() -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
@@ -53,14 +53,14 @@ fn start() -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// Runs a future to its end and blocks this thread until then.
+/// Runs a future on the stores' runtime and blocks this thread until it ends.
 pub(crate) fn wait<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T> {
     let (sender, receiver) = mpsc::sync_channel(1);
     spawn(async move {
         let ended = AssertUnwindSafe(future).catch_unwind().await;
-        // Nobody waits any more when the receiver is gone.
+        // If the receiver is dropped, no thread waits for the result.
         drop(sender.send(ended));
     })?;
     match receiver.recv() {

@@ -1,4 +1,4 @@
-//! One bucket: its kind, its settings, and the connection, which is made when it is first used.
+//! One bucket: its kind, its settings, and its connection. The connection is made at the first use.
 
 use std::{
     collections::HashMap,
@@ -24,16 +24,16 @@ use crate::{
     net::{proxies, tls, urls::is_loopback},
 };
 
-/// How often one request is sent again after a 5xx, a 429 or a broken connection.
+/// Most retries of one request after a 5xx, a 429 or a broken connection.
 const MAX_RETRIES: usize = 4;
-/// How long it may go on being sent again.
+/// Retry time limit of one request.
 const RETRY_FOR: Duration = Duration::from_secs(20);
-/// What connecting may take, unless `connect_timeout` says otherwise.
+/// Time limit for connecting, unless the option `connect_timeout` is set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What one request may take, its 8 MiB included, unless `timeout` says otherwise.
+/// Time limit for one request with a body of up to 8 MiB, unless the option `timeout` is set.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What a connection must be able to do.
+/// The traits that a connection needs.
 pub(crate) trait Backend: ObjectStore + MultipartStore {}
 
 impl<T: ObjectStore + MultipartStore> Backend for T {}
@@ -54,7 +54,7 @@ impl StoreKind {
         }
     }
 
-    /// A host of the provider, by which `NO_PROXY` is asked where no endpoint is set.
+    /// A host of the provider. Without a configured endpoint, it is compared with `NO_PROXY`.
     fn host(self) -> &'static str {
         match self {
             Self::S3 => "https://s3.amazonaws.com",
@@ -63,7 +63,7 @@ impl StoreKind {
         }
     }
 
-    /// What people call the thing that a URL names first.
+    /// The provider's name for a bucket.
     pub(crate) fn bucket(self) -> &'static str {
         match self {
             Self::S3 | Self::Gcs => "bucket",
@@ -81,7 +81,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Looks at the options' names; connects to nothing.
+    /// Checks the names of the options. Does not connect.
     pub(super) fn new(url: &Url, options: &StorageOptions) -> Result<Self> {
         let kind = StoreKind::of(url.scheme());
         for (key, _) in options.pairs() {
@@ -103,7 +103,7 @@ impl Store {
         self.kind
     }
 
-    /// The connection; made now if there is none yet.
+    /// Returns the connection, and makes it at the first call.
     pub(super) fn backend(&self) -> Result<Arc<dyn Backend>> {
         let mut backend = self.backend.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(backend) = &*backend {
@@ -119,10 +119,11 @@ impl Store {
 
     fn s3(&self) -> Result<Arc<dyn Backend>> {
         use AmazonS3ConfigKey::{Client, DisableBulkDelete, Endpoint, S3Endpoint};
-        // One object a request is what every store that speaks S3 can do.
+        // Delete one object per request: every S3-compatible store supports that.
         let builder = AmazonS3Builder::from_env().with_config(DisableBulkDelete, "true");
         let mut builder = builder.with_url(self.url.as_str());
-        // The more special of the environment's two would win over an option that names the other.
+        // The environment can set `S3Endpoint`, which has precedence over `Endpoint`. So an `endpoint`
+        // option sets both.
         if let Some((_, value)) = self.pairs().find(|(key, _)| matches!(key, Endpoint)) {
             builder = builder.with_config(S3Endpoint, value);
         }
@@ -157,7 +158,7 @@ impl Store {
         for (key, value) in self.pairs::<AzureConfigKey>() {
             builder = builder.with_config(key, value);
         }
-        // Where the crate looks for the emulator.
+        // The same address for the emulator as in the `object_store` crate.
         let emulator = builder.get_config_value(&UseEmulator).as_deref() == Some("true");
         let endpoint = if emulator {
             let url = std::env::var("AZURITE_BLOB_STORAGE_URL");
@@ -172,7 +173,7 @@ impl Store {
         built.map(|store| Arc::new(store) as _).map_err(|error| self.unusable(error))
     }
 
-    /// The options that were given, as this store names them.
+    /// The given options, with their names parsed for this store.
     fn pairs<K: std::str::FromStr>(&self) -> impl Iterator<Item = (K, String)> {
         self.options.pairs().filter_map(|(key, value)| {
             Some((key.to_ascii_lowercase().parse().ok()?, value.expose_secret().to_owned()))
@@ -185,7 +186,10 @@ impl Store {
         Ok(Connector { tls, endpoint })
     }
 
-    /// The client's options, from what the environment and the options say.
+    /// The HTTP client's options, from the environment and the storage options.
+    ///
+    /// # Errors
+    /// [`Error::PlainHttpStore`] for an `http://` endpoint on another machine without `allow_http`.
     fn client(
         &self,
         connector: &Connector,
@@ -230,7 +234,7 @@ impl Store {
         Error::Configuration(format!("{} cannot be used: {why}", self.url))
     }
 
-    /// What cannot be parsed may be quoted, and may be a secret.
+    /// Replaces secrets in an error text, because the library may quote a value that it cannot parse.
     fn without_secrets(&self, text: String) -> String {
         let words = ["KEY", "SECRET", "TOKEN", "PASSWORD"];
         let secret = |name: &str| words.iter().any(|word| name.contains(word));
@@ -249,7 +253,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Options of the connection that are taken; the others would weaken it or do nothing here.
+/// The supported options of the connection. The others would weaken it or have no effect here.
 const CLIENT_KEYS: [&str; 8] = [
     "allow_http",
     "connect_timeout",
@@ -282,14 +286,14 @@ fn check_key(kind: StoreKind, key: &str) -> Result<()> {
     match client {
         Some(None) => Ok(()),
         Some(Some(key)) if known(key) => Ok(()),
-        Some(Some(_)) => Err(Error::invalid("storage option", key, "it is not taken here")),
+        Some(Some(_)) => Err(Error::invalid("storage option", key, "it is not supported here")),
         None => {
             let store = match kind {
                 StoreKind::S3 => "S3",
                 StoreKind::Gcs => "Google Cloud Storage",
                 StoreKind::Azure => "Azure Blob Storage",
             };
-            Err(Error::invalid("storage option", key, format!("{store} has none of this name")))
+            Err(Error::invalid("storage option", key, format!("{store} has no such option")))
         }
     }
 }
@@ -307,7 +311,7 @@ fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// Makes the HTTP client: with our TLS, and without a proxy to this machine.
+/// Makes the HTTP client, with our TLS configuration and without a proxy for endpoints on this machine.
 #[derive(Debug, Clone)]
 struct Connector {
     tls: rustls::ClientConfig,
@@ -322,7 +326,7 @@ impl HttpConnector for Connector {
             None => Ok(None),
             Some(text) => humantime::parse_duration(&text)
                 .map(Some)
-                .map_err(|error| generic(format!("{text:?} is no duration: {error}").into())),
+                .map_err(|error| generic(format!("{text:?} is not a duration: {error}").into())),
         };
         let mut builder =
             reqwest::Client::builder()
@@ -330,7 +334,7 @@ impl HttpConnector for Connector {
                     concat!("overmind-export/", env!("CARGO_PKG_VERSION")).into()
                 }))
                 .https_only(value(ClientConfigKey::AllowHttp).as_deref() != Some("true"))
-                // Objects are what they are: their length must be that of what comes.
+                // No decompression: the length of the received bytes must match the object's length.
                 .no_gzip()
                 .tcp_nodelay(true)
                 .tls_backend_preconfigured(self.tls.clone());

@@ -3,8 +3,8 @@ use std::net::TcpListener;
 use super::*;
 
 #[test]
-fn store_that_never_answers_ends_a_check() {
-    // Its backlog takes connections, and nobody reads from them.
+fn silent_store_ends_a_check() {
+    // The listener's backlog accepts connections, but nothing reads from them.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let options = StorageOptions::default()
@@ -31,7 +31,7 @@ fn store_that_never_answers_ends_a_check() {
 }
 
 #[test]
-fn objects_are_read_up_to_their_bound() {
+fn objects_are_read_up_to_their_limit() {
     let place = Remote::in_memory("x");
     place.write(&vec![b' '; CONTROL_OBJECT as usize + 1]).unwrap();
     assert_eq!(place.read_control().unwrap().as_deref(), Some(&b""[..]));

@@ -133,7 +133,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o ftp://host/rows.parquet
     exit 2
-    error: "ftp://host/rows.parquet" is not a valid location: the schemes that are known are s3, gs, az, abfs, abfss and file; anything without :// is a local path
+    error: "ftp://host/rows.parquet" is not a valid location: the known schemes are s3, gs, az, abfs, abfss and file; anything without :// is a local path
 
     $ overmind-export export ID -o .
     exit 2

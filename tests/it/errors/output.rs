@@ -111,13 +111,13 @@ fn overwriting_is_harmless_to_what_is_not_an_export() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export ID -o Documents --overwrite
     exit 73
-    error: Documents: is not an export: it has no manifest of ours
+    error: Documents: is not an export: it has no valid manifest
       hint: only an empty directory or an earlier export is replaced; give another path
 
     $ overmind-export export ID -o parts --overwrite
     exit 73
     error: parts: holds "notes.txt", which its manifest does not list
-      hint: only what an export wrote is replaced: move the file, or give another path
+      hint: only files of an earlier export are replaced: move the file, or give another path
     "#);
     assert_eq!(world.read("Documents/thesis.txt"), b"years");
     assert_eq!(world.read("parts/notes.txt"), b"mine");
@@ -310,8 +310,8 @@ fn an_interrupted_export_with_another_plan_is_not_continued() {
 
     $ overmind-export export ID -o parts/ --rows-per-file 200
     exit 73
-    error: parts/: an interrupted export to it cannot be continued: its rows_per_file was 100, now it is 200
-      hint: give --restart to drop what it left and start again
+    error: parts/: an interrupted export to it cannot be resumed: its rows_per_file was 100, now it is 200
+      hint: give --restart to delete its parts and start over
     ");
     world.server.set_faults(Faults::none());
     let told = session(&world, &["export ID -o parts/ --rows-per-file 200 --restart"]);

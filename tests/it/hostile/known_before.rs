@@ -100,7 +100,7 @@ fn a_file_that_is_mounted_is_refused() {
     let Some(ran) = with_mount(&world, mount, "-o rows.parquet --overwrite") else { return };
     assert_eq!(
         ran.told(&world),
-        "exit 73\nerror: rows.parquet: is mounted by itself, so it cannot be replaced in one step\n  \
+        "exit 73\nerror: rows.parquet: is a mount point, so it cannot be replaced in one step\n  \
          hint: mount its folder instead, or write to another path and copy the finished file\n"
     );
     assert_eq!(world.server.stats().requests, 0);

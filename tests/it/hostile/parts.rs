@@ -35,7 +35,7 @@ fn a_part_that_changed_is_not_published() {
     let table: [(Change, &str); 4] = [
         (|path| fs::remove_file(path).unwrap(), "is no longer there"),
         (|path| fs::write(path, "short").unwrap(), "has 5 bytes now, and "),
-        (other, "holds other bytes than were written"),
+        (other, "no longer holds the bytes that were written"),
         (
             |path| {
                 fs::remove_file(path).unwrap();

@@ -60,7 +60,7 @@ fn what_only_the_manifest_calls_a_part_stays() {
 
     let world = export(list("part-00002.parquet", 5));
     fs::write(world.path("rows/part-00002.parquet"), "mine").unwrap();
-    refused(&world, "\"part-00002.parquet\", which has 4 bytes, and its manifest says 5");
+    refused(&world, "\"part-00002.parquet\", which has 4 bytes, but its manifest records 5");
 
     let world = export(list("part-00002.parquet", 4));
     fs::write(world.path("mine"), "mine").unwrap();
@@ -128,8 +128,8 @@ fn only_regular_files_are_replaced() {
         for more in [&[][..], &["--overwrite"]] {
             let ran = world.export(&[&["-o", output], more].concat());
             let told = format!(
-                "exit 73\nerror: {output}: is {kind}, not a regular file or a directory\n  hint: -o - \
-                 writes to standard output, and so to a pipe or a device\n"
+                "exit 73\nerror: {output}: is {kind}, not a regular file or a directory\n  hint: use -o - \
+                 to write to standard output, and so to a pipe or a device\n"
             );
             assert_eq!(ran.told(&world), told);
         }
@@ -169,8 +169,8 @@ fn a_link_of_another_user_is_not_followed() {
         }
         let ran = world.export(&["-o", output, "--overwrite"]);
         let told = format!(
-            "exit 73\nerror: {output}: {output} is a link that another user made\n  hint: give the \
-             path that it leads to, if that is the one you mean\n"
+            "exit 73\nerror: {output}: {output} is a link that another user made\n  hint: if you \
+             trust that link, give the path of its target instead\n"
         );
         assert_eq!(ran.told(&world), told);
         assert_eq!(world.entries(), [to, output]);

@@ -44,8 +44,8 @@ fn staging_of_another_user_is_refused() {
         for more in [&[][..], &["--overwrite"], &["--restart"]] {
             let ran = world.export(&[&["-o", output], more].concat());
             let told = format!(
-                "exit 73\nerror: {output}: its staging {staging} belongs to another user, of the \
-                 number 65534\n  hint: only what this user staged is continued: look where it comes \
+                "exit 73\nerror: {output}: its staging {staging} belongs to another user (user id \
+                 65534)\n  hint: only staging of the same user is resumed: find out where it comes \
                  from, remove it, or write somewhere else\n"
             );
             assert_eq!(ran.told(&world).replace("./", ""), told);
@@ -127,7 +127,7 @@ fn staging_that_others_may_write_is_refused() {
     fs::set_permissions(world.path(".rows.partial"), open).unwrap();
     let ran = world.export(&PARTS);
     assert_eq!(ran.code, Some(73), "{ran:?}");
-    assert!(ran.stderr.contains("may be written by other users"), "{ran:?}");
+    assert!(ran.stderr.contains("can be written by other users"), "{ran:?}");
 }
 
 #[test]
@@ -201,8 +201,8 @@ fn a_run_that_lost_its_staging_publishes_nothing() {
         signal("CONT", &first);
         let ran = Ran::from(first.wait_with_output().unwrap());
         let told = format!(
-            "error: {output}: the lock was lost: its staging was removed or replaced while the run \
-             was at work\n  hint: nothing was published: run the same command again when no other \
+            "error: {output}: the lock was lost: its staging was removed or replaced during the \
+             run\n  hint: nothing was published: run the same command again when no other \
              run is at work\n"
         );
         assert_eq!(ran.code, Some(75), "{ran:?}");

@@ -224,7 +224,7 @@ fn a_wrong_file_is_told_with_file_line_and_value() {
     root = "ftp://host/x"
     exit 78
     error: cannot use the configuration snapshots.toml
-      cause: line 3: [[job]] "a": root: "ftp://host/x" is not a valid location: the schemes that are known are s3, gs, az, abfs, abfss and file; anything without :// is a local path
+      cause: line 3: [[job]] "a": root: "ftp://host/x" is not a valid location: the known schemes are s3, gs, az, abfs, abfss and file; anything without :// is a local path
 
     [[job]]
     name = "a"

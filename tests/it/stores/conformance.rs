@@ -327,7 +327,7 @@ fn another_plan_is_refused_until_it_is_told_to_start_again() {
         place.world.server.set_faults(Faults::none());
         let ran = place.export(&["--columns", "id"]);
         assert_eq!(ran.code, Some(73), "{kind:?}: {ran:?}");
-        assert!(ran.stderr.contains("cannot be continued: its columns was"), "{ran:?}");
+        assert!(ran.stderr.contains("cannot be resumed: its columns was"), "{ran:?}");
         place.export(&["--columns", "id", "--restart"]).ok();
         assert!(place.verify().ok().stdout.contains("ok, 500 rows; every byte"));
         assert_eq!(place.content().len(), 5 + 2, "{kind:?}: something of the first is left");

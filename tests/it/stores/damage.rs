@@ -84,6 +84,6 @@ fn object_replaced_right_after_its_completion_is_told() {
     place.store.let_go();
     let ran = Ran::from(run.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(73), "{ran:?}");
-    assert!(ran.stderr.contains("was replaced or removed while the export was at work"), "{ran:?}");
+    assert!(ran.stderr.contains("was replaced or removed during the export"), "{ran:?}");
     assert_eq!(place.store.keys(), [key]);
 }

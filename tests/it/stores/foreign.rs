@@ -48,22 +48,22 @@ fn overwrite_refuses_what_no_export_wrote() {
     };
     insta::assert_snapshot!(refused("notes.txt"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "notes.txt", which is no part of an export
+    error: s3://bucket/rows/: its manifest lists "notes.txt", which is not a part of an export
       hint: no export wrote that manifest, or it was changed since: give another URL
     "#);
     insta::assert_snapshot!(refused("thesis/"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "thesis/", which is no part of an export
+    error: s3://bucket/rows/: its manifest lists "thesis/", which is not a part of an export
       hint: no export wrote that manifest, or it was changed since: give another URL
     "#);
     insta::assert_snapshot!(refused("thesis"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "thesis", which is no part of an export
+    error: s3://bucket/rows/: its manifest lists "thesis", which is not a part of an export
       hint: no export wrote that manifest, or it was changed since: give another URL
     "#);
     insta::assert_snapshot!(refused("../other/part-00000.parquet"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "../other/part-00000.parquet", which is no part of an export
+    error: s3://bucket/rows/: its manifest lists "../other/part-00000.parquet", which is not a part of an export
       hint: no export wrote that manifest, or it was changed since: give another URL
     "#);
     fs::remove_file(store.path("rows/notes.txt")).unwrap();
@@ -73,8 +73,8 @@ fn overwrite_refuses_what_no_export_wrote() {
     let told = told(&world, &store, line, &[]);
     insta::assert_snapshot!(told.replace(part, "PART"), @r#"
     exit 73
-    error: s3://bucket/rows/: holds "PART" with 4 bytes, where its manifest says 8757
-      hint: only what an export wrote is replaced: move the object, or give another URL
+    error: s3://bucket/rows/: holds "PART" with 4 bytes, but its manifest records 8757
+      hint: only objects of an earlier export are replaced: move the object, or give another URL
     "#);
     assert_eq!(fs::read(store.path(&format!("rows/{part}"))).unwrap(), b"mine");
     assert_eq!(world.server.stats().requests, requests, "a request for nothing");
@@ -197,15 +197,15 @@ fn what_stops_publication_is_known_before_page_1() {
     let export = |output: &str| told(&world, &store, &format!("export ID -o {output}"), &[]);
     insta::assert_snapshot!(export("s3://bucket/rows/"), @"
     exit 73
-    error: s3://bucket/rows/: can be written, but nothing can be removed there
+    error: s3://bucket/rows/: can be written, but objects cannot be removed there
       cause: AccessDenied: as scripted
-      hint: a run removes its lock and what it keeps for the next one: allow it to delete there (s3:DeleteObject), and use a bucket without a retention policy
+      hint: a run deletes its lock and its temporary objects: allow it to delete there (s3:DeleteObject), and use a bucket without a retention policy
     ");
     insta::assert_snapshot!(export("s3://bucket/rows.parquet"), @"
     exit 73
-    error: s3://bucket/rows.parquet: can be written, but nothing can be removed there
+    error: s3://bucket/rows.parquet: can be written, but objects cannot be removed there
       cause: AccessDenied: as scripted
-      hint: a run removes its lock and what it keeps for the next one: allow it to delete there (s3:DeleteObject), and use a bucket without a retention policy
+      hint: a run deletes its lock and its temporary objects: allow it to delete there (s3:DeleteObject), and use a bucket without a retention policy
     ");
     store.no_rules();
     let requests = store.seen("");
@@ -214,12 +214,12 @@ fn what_stops_publication_is_known_before_page_1() {
     let short = |told: String| told.replace(&long, "LONG");
     insta::assert_snapshot!(short(export(&format!("s3://bucket/{long}/"))), @"
     exit 73
-    error: s3://bucket/LONG/: is too long: a name that the export needs there has 1056 bytes, and stores take 1024
+    error: s3://bucket/LONG/: is too long: a name that the export needs there has 1056 bytes, and stores allow 1024
       hint: give a shorter URL
     ");
     insta::assert_snapshot!(short(export(&format!("s3://bucket/{long}/rows.parquet"))), @"
     exit 73
-    error: s3://bucket/LONG/rows.parquet: is too long: a name that the export needs there has 1042 bytes, and stores take 1024
+    error: s3://bucket/LONG/rows.parquet: is too long: a name that the export needs there has 1042 bytes, and stores allow 1024
       hint: give a shorter URL
     ");
     assert_eq!(store.seen(""), requests, "a request for nothing");
@@ -241,28 +241,28 @@ fn failed_publication_says_what_is_there() {
     exit 74
     error: cannot write s3://bucket/rows/_manifest.json
       cause: AccessDenied: as scripted
-      hint: nothing was published, but every part is there: mend the store or the permission, then run the same command again; it fetches two pages and publishes
+      hint: nothing was published, but every part is uploaded: repair the store or the permission, then run the same command again; it fetches two pages and publishes the export
     ");
     insta::assert_snapshot!(export("PUT /bucket/rows/_SUCCESS", rows), @"
     exit 74
     continuing: 1 finished part kept (10 of 10 rows, up to page 1)
     error: cannot write s3://bucket/rows/_SUCCESS
       cause: AccessDenied: as scripted
-      hint: the manifest and every part are there, only _SUCCESS is missing: mend the store or the permission, then run the same command again to write it
+      hint: the manifest and every part are uploaded, only _SUCCESS is missing: repair the store or the permission, then run the same command again to write it
     ");
     let object = "-o s3://bucket/x.jsonl --manifest";
     insta::assert_snapshot!(export("PUT /bucket/x.jsonl", object), @"
     exit 74
     error: cannot write s3://bucket/x.jsonl
       cause: AccessDenied: as scripted
-      hint: nothing was published, and a single object starts over: mend the store or the permission, then run the same command again; an export to a prefix can continue
+      hint: nothing was published: repair the store or the permission, then run the same command again; it starts over, because only an export to a prefix can be resumed
     ");
     assert!(!store.keys().iter().any(|key| key.contains("x.jsonl")));
     insta::assert_snapshot!(export("PUT /bucket/x.jsonl.manifest.json", object), @"
     exit 74
     error: cannot write s3://bucket/x.jsonl.manifest.json
       cause: AccessDenied: as scripted
-      hint: the object is there and whole, but the manifest beside it is missing or is the one of the object before: mend the store or the permission, then run the same command again with --overwrite
+      hint: the object is complete, but its manifest is missing or belongs to the previous object: repair the store or the permission, then run the same command again with --overwrite
     ");
     assert!(store.keys().contains(&"x.jsonl".to_owned()));
     // What the hints say helps.

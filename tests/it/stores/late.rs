@@ -120,11 +120,8 @@ fn object_put_by_a_stranger_is_not_replaced() {
         place.store.let_go();
         let ran = Ran::from(run.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(73), "{ran:?}");
-        let why = if exists {
-            "was replaced or removed while the export was at work"
-        } else {
-            "exists already"
-        };
+        let why =
+            if exists { "was replaced or removed during the export" } else { "exists already" };
         assert!(ran.stderr.contains(why), "{ran:?}");
         assert!(
             place.store.objects().into_iter().eq([("rows/x.jsonl".to_owned(), b"mine".to_vec())])

@@ -115,7 +115,7 @@ fn what_cannot_be_a_place_is_refused() {
     let tell = |line: &str| told(&world, &store, line, &[]);
     insta::assert_snapshot!(tell("export ID -o ftp://host/rows.parquet"), @r#"
     exit 2
-    error: "ftp://host/rows.parquet" is not a valid location: the schemes that are known are s3, gs, az, abfs, abfss and file; anything without :// is a local path
+    error: "ftp://host/rows.parquet" is not a valid location: the known schemes are s3, gs, az, abfs, abfss and file; anything without :// is a local path
     "#);
     insta::assert_snapshot!(tell("export ID -o s3://bucket/rows.csv"), @r#"
     exit 2
@@ -127,7 +127,7 @@ fn what_cannot_be_a_place_is_refused() {
     "#);
     insta::assert_snapshot!(tell("verify s3://bucket/rows/ --storage-option regoin=x"), @r#"
     exit 2
-    error: "regoin" is not a valid storage option: S3 has none of this name
+    error: "regoin" is not a valid storage option: S3 has no such option
     "#);
     insta::assert_snapshot!(tell("verify s3://bucket/rows/ --storage-option hunter2"), @"
     exit 2
@@ -154,7 +154,7 @@ fn a_prefix_with_anything_else_in_it_is_left_alone() {
     let line = "export ID -o s3://bucket/rows/ --overwrite";
     insta::assert_snapshot!(told(&world, &store, line, &[]), @"
     exit 73
-    error: s3://bucket/rows/: is not an export: it has no manifest of ours
+    error: s3://bucket/rows/: is not an export: it has no valid manifest
       hint: only an empty prefix or an earlier export is replaced; give another URL
     ");
     assert_eq!(store.keys(), ["rows/deeper/letter.txt"]);
@@ -167,7 +167,7 @@ fn a_prefix_with_anything_else_in_it_is_left_alone() {
     insta::assert_snapshot!(told(&world, &store, line, &[]), @r#"
     exit 73
     error: s3://bucket/out/: holds "notes.txt", which its manifest does not list
-      hint: only what an export wrote is replaced: move the object, or give another URL
+      hint: only objects of an earlier export are replaced: move the object, or give another URL
     "#);
     assert!(store.objects() == before);
 }

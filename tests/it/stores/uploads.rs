@@ -24,7 +24,7 @@ fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
         place.store.rule("DELETE /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
         let ran = place.export(arguments);
         assert_eq!(ran.code, Some(74), "{ran:?}");
-        assert!(ran.stderr.contains("stays open, of the id "), "{ran:?}");
+        assert!(ran.stderr.contains("stays open (upload id "), "{ran:?}");
         assert_eq!(place.store.open_uploads(), 1);
         let keys = place.store.keys();
         assert!(keys.len() == 1 && keys[0].contains("/upload-"), "{keys:?}");

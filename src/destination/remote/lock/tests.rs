@@ -11,7 +11,7 @@ fn places() -> (Remote, Remote) {
     (target.child("_overmind"), target)
 }
 
-/// A lock as a run on another machine leaves it.
+/// Writes the lock of a run on another machine.
 fn foreign(control: &Remote, number: u32, lease: Duration) {
     let mut process = serde_json::to_value(Process::this()).unwrap();
     process["host"] = "elsewhere".into();
@@ -23,7 +23,7 @@ fn foreign(control: &Remote, number: u32, lease: Duration) {
 }
 
 #[test]
-fn one_run_holds_it_and_the_next_gets_it_when_it_is_released() {
+fn released_lock_can_be_taken_again() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();
     lock.confirm().unwrap();
@@ -37,7 +37,7 @@ fn one_run_holds_it_and_the_next_gets_it_when_it_is_released() {
 }
 
 #[test]
-fn a_place_that_another_run_has_taken_over_is_left_to_it() {
+fn lost_place_lock_leaves_the_new_holder_alone() {
     let (control, target) = places();
     let lock = PlaceLock::Remote(Lock::acquire(&control, &target, LEASE).unwrap());
     lock.confirm().unwrap();
@@ -52,7 +52,7 @@ fn a_place_that_another_run_has_taken_over_is_left_to_it() {
 }
 
 #[test]
-fn of_many_that_want_it_at_once_one_gets_it() {
+fn one_of_many_concurrent_runs_gets_the_lock() {
     let (control, target) = places();
     let locks: Vec<_> = thread::scope(|scope| {
         let want = || Lock::acquire(&control, &target, LEASE);
@@ -66,9 +66,9 @@ fn of_many_that_want_it_at_once_one_gets_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_run_of_this_machine_that_is_gone_is_taken_over_at_once() {
+fn ended_local_run_is_taken_over_immediately() {
     let (control, target) = places();
-    // Given up without a release, as by a panic.
+    // Dropped without a release, as after a panic.
     let first = Lock::acquire(&control, &target, LEASE).unwrap();
     let token = first.token().to_owned();
     drop(first);
@@ -78,12 +78,12 @@ fn a_run_of_this_machine_that_is_gone_is_taken_over_at_once() {
 }
 
 #[test]
-fn a_run_elsewhere_that_renews_its_lease_keeps_it() {
+fn remote_run_that_renews_keeps_the_lock() {
     let (control, target) = places();
     foreign(&control, 4, Duration::from_secs(60));
     thread::scope(|scope| {
         let waiting = scope.spawn(|| Lock::acquire(&control, &target, SHORT));
-        // It has seen the lease once it waits; any later state of it is a change.
+        // While `waiting` waits, it has already read the lease. Each new value is a renewal.
         for renewal in 1.. {
             control.child(&lease_name("f0f0f0f0")).write(format!("{renewal}").as_bytes()).unwrap();
             if waiting.is_finished() {
@@ -97,7 +97,7 @@ fn a_run_elsewhere_that_renews_its_lease_keeps_it() {
 }
 
 #[test]
-fn a_run_elsewhere_that_does_not_is_taken_over_after_its_lease() {
+fn remote_run_is_taken_over_after_its_lease() {
     let (control, target) = places();
     foreign(&control, 4, SHORT);
     let lock = Lock::acquire(&control, &target, SHORT).unwrap();
@@ -106,14 +106,14 @@ fn a_run_elsewhere_that_does_not_is_taken_over_after_its_lease() {
 }
 
 #[test]
-fn a_lock_that_cannot_be_read_is_taken_over() {
+fn unreadable_lock_is_taken_over() {
     let (control, target) = places();
     control.child(&lock_name(7)).write(b"{\"half").unwrap();
     assert_eq!(Lock::acquire(&control, &target, LEASE).unwrap().number, 8);
 }
 
 #[test]
-fn a_holder_renews_and_loses_when_another_has_taken_over() {
+fn holder_renews_until_another_run_takes_over() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, SHORT).unwrap();
     let lease = control.child(&lease_name(lock.token()));
@@ -135,14 +135,14 @@ fn a_holder_renews_and_loses_when_another_has_taken_over() {
         lost.to_string(),
         "s3://memory/out: the lock was lost: another run has taken it over"
     );
-    // What is another's by now stays.
+    // The lock of the other run stays.
     lock.release().unwrap();
     assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00002.json"]);
 }
 
 #[test]
-fn a_number_that_was_given_again_is_another_lock() {
-    // A holder whose number another run has by now.
+fn reused_number_is_another_lock() {
+    // Another run replaces the lock of this holder under the same number.
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, SHORT).unwrap();
     foreign(&control, 1, LEASE);
@@ -155,7 +155,7 @@ fn a_number_that_was_given_again_is_another_lock() {
     lock.release().unwrap();
     assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00001.json"]);
 
-    // One that goes away, and another that gets its number, while it is looked at.
+    // The lock is released while it is checked, and another run gets the same number.
     let Some((1, Some(holder))) = highest(&control).unwrap() else { panic!("no lock") };
     let mut next = serde_json::to_value(&holder).unwrap();
     next["token"] = "0e0e0e0e".into();
@@ -167,9 +167,9 @@ fn a_number_that_was_given_again_is_another_lock() {
 }
 
 #[test]
-fn a_put_whose_answer_was_lost_is_known_again() {
+fn repeated_put_after_a_lost_answer_succeeds() {
     let (control, target) = places();
-    // As a put that was served and is then sent again finds it.
+    // The second call is the retry of a put that succeeded.
     assert!(claim(&control, 1, "0a0a0a0a", LEASE).unwrap());
     assert!(claim(&control, 1, "0a0a0a0a", LEASE).unwrap());
     assert!(!claim(&control, 1, "0b0b0b0b", LEASE).unwrap());
@@ -182,27 +182,27 @@ fn a_put_whose_answer_was_lost_is_known_again() {
 }
 
 #[test]
-fn a_request_does_not_outlive_the_lock() {
+fn request_ends_when_the_lock_is_lost() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, SHORT).unwrap();
     let watch = lock.watch();
     foreign(&control, 2, LEASE);
     let unanswered = watch.guard(std::future::pending::<()>()).unwrap_err();
     assert!(matches!(unanswered, Error::LockLost { .. }), "{unanswered}");
-    // Nor does one begin then.
+    // No new request begins after that.
     let place = target.child("_SUCCESS");
     assert!(watch.put(&place, "".into(), &Condition::Any).is_err());
     assert_eq!(place.read().unwrap(), None);
 }
 
 #[test]
-fn before_it_publishes_a_holder_asks_and_does_not_trust_what_it_knew() {
+fn confirm_asks_the_store() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();
     foreign(&control, 2, LEASE);
     lock.check().unwrap();
     assert!(matches!(lock.confirm(), Err(Error::LockLost { .. })));
-    // Another run may even have come and gone.
+    // Another run may have taken the lock and released it.
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();
     control.child(&lock_name(1)).remove().unwrap();
@@ -210,14 +210,14 @@ fn before_it_publishes_a_holder_asks_and_does_not_trust_what_it_knew() {
 }
 
 #[test]
-fn an_upload_ends_with_the_lock_and_says_so() {
+fn upload_fails_when_the_lock_is_lost() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, SHORT).unwrap();
     let upload = Upload::new(target.child("x"), control.child("upload-x"), lock.watch(), true);
     foreign(&control, 2, LEASE);
     let bytes = vec![0; 1 << 20];
     let error = loop {
-        // Far more than fits, in far more time than a renewal takes.
+        // Write until it fails: the loss is noticed at the next renewal.
         if let Err(error) = upload.write(&bytes) {
             break error;
         }
