@@ -1,10 +1,15 @@
 //! `demo`: runs the program against an embedded API that needs no account and no network.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     Error, ExportOptions, ExportPlan, Location, Rate, ReadOptions, Result, StorageOptions,
     demo::{Dataset, Options, Server},
+    readback,
 };
 use clap::Args;
 
@@ -101,6 +106,7 @@ impl DemoArgs {
             source: Some(source.into()),
         })?;
         let path = folder.join("datapoints.parquet");
+        require_own(&path)?;
         let dataset = Dataset::generated(self.rows, SEED);
         let id = dataset.id;
         super::block_on(async {
@@ -134,6 +140,27 @@ impl DemoArgs {
             "  python -c \"import polars; print(polars.read_parquet('{path}'))\""
         )))
     }
+}
+
+/// Refuses to replace anything but what a demo wrote.
+fn require_own(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => {
+            found.map_err(Error::io("look at", path))?;
+        }
+    }
+    let reader = readback::open(&Location::from(path), &ReadOptions::default());
+    let facts = reader.ok().and_then(|reader| reader.facts);
+    if facts.is_some_and(|it| it.dataset == Dataset::generated(it.count, SEED).id) {
+        return Ok(());
+    }
+    Err(Error::Output {
+        path: path.to_owned(),
+        why: "exists, and no demo wrote it".to_owned(),
+        hint: Some("move it away, or run the demo in another folder"),
+        source: None,
+    })
 }
 
 async fn start(options: Options, datasets: Vec<Dataset>) -> Result<Server> {

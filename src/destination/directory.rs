@@ -75,7 +75,7 @@ impl Directory {
         // A link to a directory is followed: the directory is replaced, not the link.
         let target = ours::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
-        let parent = disk::open_parent(&target)?;
+        let parent = ours::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut directory =
             Self { given, target, parent, name, overwrite, maker: None, staged: None };
@@ -93,12 +93,8 @@ impl Directory {
     fn rehearse(&mut self, replaces: bool, staging: OsString) -> Result<()> {
         let derived = [self.name.clone(), staging];
         let (parent, given) = (&self.parent, &self.given);
-        let maker = rehearsal::rehearse(parent, Rehearsed::Directory, replaces, &derived, given)?;
-        if let Ok(Some(found)) = parent.find(&self.name)
-            && let Some(why) = rehearsal::obstacle(parent, &self.name, &found, maker)
-        {
-            return Err(self.refused(why, "give another path"));
-        }
+        let what = Rehearsed::Directory;
+        let maker = rehearsal::rehearse(parent, what, replaces, &derived, &derived[..1], given)?;
         ours::check_staging(parent, &derived[1], FileKind::Directory, maker, given)?;
         self.maker = Some(maker);
         Ok(())
@@ -138,7 +134,7 @@ impl Directory {
         }
         let Ok(manifest) = ours::manifest(&folder, MANIFEST) else {
             return Err(self.refused(
-                "is not an export: it has no valid manifest",
+                NO_MANIFEST,
                 "only an empty directory or an earlier export is replaced; give another path",
             ));
         };
@@ -247,7 +243,7 @@ impl Directory {
     /// Fails if another run may have replaced the staging or the lock of this one.
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
-        match staged.is_still(&self.parent) {
+        match staged.is_still(&self.parent) && staged.has_its_folders() {
             true => Ok(()),
             false => Err(disk::lock_lost(&self.given)),
         }
@@ -270,43 +266,70 @@ impl Directory {
             data.sync().map_err(Error::io("sync", data.path()))?;
         }
         let staged = self.staged.take().ok_or_else(disk::not_open)?;
+        // Reading parts again and writing the manifest take time.
+        if !staged.has_its_folders() {
+            return Err(disk::lock_lost(&self.given));
+        }
         // A rename replaces an empty directory and fails on any other.
         let old = match staged.root.rename("data", &self.parent, &self.name) {
-            Ok(()) => None,
+            Ok(()) if staged.has_published(&self.parent, &self.name) => None,
+            Ok(()) => {
+                let back = self.parent.rename(&self.name, &staged.root, "data");
+                back.map_err(|error| self.astray(&staged, error))?;
+                return Err(disk::lock_lost(&self.given));
+            }
             Err(error) if is_not_empty(&error) && self.overwrite => Some(self.swap(&staged)?),
             Err(error) if is_not_empty(&error) => return Err(exists(self.given.clone())),
             Err(error) => return Err(self.unpublished(&staged, error)),
         };
-        self.parent.sync().map_err(Error::io("sync", self.parent.path()))?;
+        // The new export is there: a failing sync must leave neither the old one nor the journal behind.
+        let synced = disk::sync_published(&self.parent, &self.given);
         // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
         drop(staged.root.remove(Journal::NAME));
         let old = old.map_or(Ok(()), |old| ours::remove_export(&staged.root, "data", &old));
         let path = staged.root.path().to_owned();
         let removed = old.and_then(|()| staged.remove(&self.parent));
         tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
-        Ok(())
+        synced
     }
 
     /// Swaps the new export with the old one. Returns the manifest of the old one.
     fn swap(&self, staged: &StagedDirectory) -> Result<Manifest> {
         let swap = || staged.root.swap("data", &self.parent, &self.name, "old");
         swap().map_err(|error| self.unpublished(staged, error))?;
-        // The old directory is now in the staging folder, with all files added since the last check.
-        let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
-        let manifest = ours::manifest(&old, MANIFEST);
-        let objection = match &manifest {
-            Ok(manifest) => {
-                ours::foreign(&old, manifest).map_err(Error::io("list", &self.target))?
-            }
-            Err(_) => Some("is not an export: it has no valid manifest".to_owned()),
+        let old = match staged.has_published(&self.parent, &self.name) {
+            true => self.old_manifest(staged),
+            false => Err(disk::lock_lost(&self.given)),
         };
-        match (manifest, objection) {
-            (Ok(manifest), None) => Ok(manifest),
-            (_, why) => {
-                swap().map_err(|error| self.unpublished(staged, error))?;
-                Err(self.refused(why.unwrap_or_default(), ONLY_OURS))
-            }
+        old.or_else(|refusal| {
+            swap().map_err(|error| self.astray(staged, error))?;
+            Err(refusal)
+        })
+    }
+
+    /// Returns the manifest of the old export, which is now in the staging folder, with all files added since
+    /// the last check.
+    fn old_manifest(&self, staged: &StagedDirectory) -> Result<Manifest> {
+        let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
+        let Ok(manifest) = ours::manifest(&old, MANIFEST) else {
+            return Err(self.refused(NO_MANIFEST, ONLY_OURS));
+        };
+        match ours::foreign(&old, &manifest).map_err(Error::io("list", &self.target))? {
+            None => Ok(manifest),
+            Some(why) => Err(self.refused(why, ONLY_OURS)),
         }
+    }
+
+    /// The error of a run that could not undo its rename.
+    fn astray(&self, staged: &StagedDirectory, source: io::Error) -> Error {
+        let path = self.target.clone();
+        let data = staged.root.path().join("data");
+        let hint = format!(
+            "another program changed {} or {} in the last moment: look at both before you use them",
+            path.display(),
+            data.display()
+        );
+        Error::Unpublished { path, hint, source }
     }
 
     /// The error of a run that has a complete export and cannot rename it to the target.
@@ -354,6 +377,8 @@ impl Directory {
 const ONLY_OURS: &str =
     "only files of an earlier export are replaced: move the file, or give another path";
 
+const NO_MANIFEST: &str = "is not an export: it has no valid manifest";
+
 fn exists(path: PathBuf) -> Error {
     Error::Output {
         path,
@@ -372,34 +397,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{
-        client::Query,
-        record::manifest::{Completeness, Tool},
-        sink::Format,
-    };
-
-    fn empty_export() -> Manifest {
-        Manifest {
-            format_version: 1,
-            tool: Tool::this(),
-            base_url: String::new(),
-            dataset: uuid::Uuid::nil(),
-            query: Query::default(),
-            started_at: String::new(),
-            finished_at: String::new(),
-            completeness: Completeness::Proven,
-            count: 0,
-            pages: 1,
-            rows_per_page: 0,
-            rows: 0,
-            columns: Vec::new(),
-            format: Format::JsonLines,
-            compression: String::new(),
-            digest: String::new(),
-            snapshot: None,
-            parts: Vec::new(),
-        }
-    }
+    use crate::destination::tests::empty_export;
 
     fn directory(target: &Path, overwrite: bool) -> Directory {
         let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };

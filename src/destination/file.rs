@@ -43,6 +43,14 @@ struct StagedFile {
     part: Option<PartFile>,
     /// The staged manifest. Created before the first page, so that a failure is known early.
     manifest: Option<File>,
+    /// The manifest is written.
+    is_described: bool,
+}
+
+impl StagedFile {
+    fn written_manifest(&self) -> Option<&File> {
+        self.manifest.as_ref().filter(|_| self.is_described)
+    }
 }
 
 impl SingleFile {
@@ -56,7 +64,15 @@ impl SingleFile {
     ) -> Result<Self> {
         let target = ours::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
-        let parent = disk::open_parent(&target)?;
+        if sidecar && name.to_str().is_none() {
+            return Err(Error::Output {
+                path: given.to_owned(),
+                why: "its name is not UTF-8, so no manifest can give it".to_owned(),
+                hint: Some("give another name, or leave --manifest out"),
+                source: None,
+            });
+        }
+        let parent = ours::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut file = Self { given, parent, name, overwrite, sidecar, maker: None, staged: None };
         file.check_targets(&target)?;
@@ -85,6 +101,12 @@ impl SingleFile {
             if !self.overwrite {
                 return Err(exists(&path));
             }
+            if *name == manifest && ours::manifest(&self.parent, name).is_err() {
+                return refuse(
+                    "is no manifest of an export".to_owned(),
+                    "only what an export wrote is replaced: move it, or give another path",
+                );
+            }
             if disk::is_mount_point(&target.with_file_name(name)) {
                 return refuse(
                     "is a mount point, so it cannot be replaced in one step".to_owned(),
@@ -98,23 +120,17 @@ impl SingleFile {
     fn rehearse(&mut self) -> Result<()> {
         let manifest = self.manifest_name();
         let mut derived = vec![self.name.clone(), disk::staging_name(&self.name)];
+        let mut targets = vec![self.name.clone()];
+        if self.sidecar || self.overwrite && self.is_described_by(&manifest) {
+            targets.push(manifest.clone());
+        }
         if self.sidecar {
             derived.extend([disk::staging_name(&manifest), manifest]);
         }
-        let (parent, given) = (&self.parent, &self.given);
-        let replaces = self.overwrite;
-        let maker = rehearsal::rehearse(parent, Rehearsed::File, replaces, &derived, given)?;
+        let (parent, given, what) = (&self.parent, &self.given, Rehearsed::File);
+        let maker = rehearsal::rehearse(parent, what, self.overwrite, &derived, &targets, given)?;
         for name in self.staging_names() {
             ours::check_staging(parent, &name, FileKind::File, maker, given)?;
-        }
-        for name in [self.name.clone(), self.manifest_name()] {
-            if let Ok(Some(found)) = parent.find(&name)
-                && let Some(why) = rehearsal::obstacle(parent, &name, &found, maker)
-            {
-                let (path, why) = (self.shown(&name), why.to_owned());
-                let hint = Some("give another path");
-                return Err(Error::Output { path, why, hint, source: None });
-            }
         }
         self.maker = Some(maker);
         Ok(())
@@ -128,7 +144,10 @@ impl SingleFile {
     }
 
     fn manifest_name(&self) -> OsString {
-        sidecar_name(&self.name.to_string_lossy()).into()
+        // Not by way of text: all names that are not UTF-8 would share one.
+        let mut name = self.name.clone();
+        name.push(sidecar_name(""));
+        name
     }
 
     /// The path of a name in the folder, relative to the path that the user gave.
@@ -170,7 +189,7 @@ impl SingleFile {
                 return Err(error);
             }
         };
-        self.staged = Some(StagedFile { name, file, part: None, manifest });
+        self.staged = Some(StagedFile { name, file, part: None, manifest, is_described: false });
         Ok(())
     }
 
@@ -195,40 +214,77 @@ impl SingleFile {
     /// Fails if another run may have replaced the staging file, which is the lock.
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
-        match disk::is_still(&staged.file, &self.parent, &staged.name) {
+        let manifest = disk::staging_name(&self.manifest_name());
+        let is_still = |file: &File, name: &OsStr| disk::is_still(file, &self.parent, name);
+        let is_ours = is_still(&staged.file, &staged.name)
+            && staged.written_manifest().is_none_or(|file| is_still(file, &manifest));
+        match is_ours {
             true => Ok(()),
             false => Err(disk::lock_lost(&self.given)),
         }
     }
 
+    /// Writes the manifest to its staged file. Creates that file again if another program removed it.
+    fn stage_manifest(&mut self, manifest: &Manifest) -> Result<()> {
+        let name = disk::staging_name(&self.manifest_name());
+        let path = self.parent.path().join(&name);
+        let staged = self.staged.as_mut().ok_or_else(disk::not_open)?;
+        let opened = staged.manifest.take().ok_or_else(disk::not_open)?;
+        let found = self.parent.find(&name).map_err(Error::io("look at", &path))?;
+        let mut file = match found {
+            None => self.parent.create(&name).map_err(Error::io("write", &path))?,
+            Some(_) if disk::is_still(&opened, &self.parent, &name) => opened,
+            Some(_) => return Err(disk::lock_lost(&self.given)),
+        };
+        let written = file.write_all(&manifest.to_json()?).and_then(|()| file.sync_all());
+        written.map_err(Error::io("write", path))?;
+        (staged.manifest, staged.is_described) = (Some(file), true);
+        Ok(())
+    }
+
+    /// Fails if another program replaced the staged file between the last check and the rename.
+    fn confirm_published(&self, file: &File, name: &OsStr) -> Result<()> {
+        if disk::is_still(file, &self.parent, name) {
+            return Ok(());
+        }
+        Err(Error::Overtaken {
+            path: self.shown(name),
+            why: "was replaced by another program while it was published".to_owned(),
+            hint: "look at what is there, then run the same command again with --overwrite",
+        })
+    }
+
     /// Publishes the complete file in one step, then its manifest if it has one. Nothing is removed before.
     pub(super) fn publish(mut self, manifest: Option<&Manifest>) -> Result<()> {
         self.confirm()?;
-        let mut staged = self.staged.take().ok_or_else(disk::not_open)?;
+        if let Some(manifest) = manifest {
+            self.stage_manifest(manifest)?;
+        }
+        let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
         let closed = staged.part.as_ref().and_then(PartFile::closed);
         check_unchanged(&self.parent, &staged.name, &closed.ok_or_else(disk::not_open)?)?;
-        if let (Some(file), Some(manifest)) = (&mut staged.manifest, manifest) {
-            let path = self.parent.path().join(disk::staging_name(&self.manifest_name()));
-            let json = manifest.to_json()?;
-            let written = file.write_all(&json).and_then(|()| file.sync_all());
-            written.map_err(Error::io("write", path))?;
-        }
         let target = self.parent.path().join(&self.name);
-        self.check_targets(&target).map_err(|error| self.left(error, &staged))?;
+        self.check_targets(&target).map_err(|error| self.left(error, staged))?;
+        // To read the file again can take minutes.
+        self.confirm()?;
         self.rename(&staged.name, &self.name)
             .map_err(|error| self.unpublished(&staged.name, &self.name, error))?;
-        self.parent.sync().map_err(Error::io("sync", self.parent.path()))?;
+        // The file before its manifest, which must never lie beside an older one. A sync that fails is told
+        // at the end: both names belong together.
+        let synced = disk::sync_published(&self.parent, &self.given);
+        self.confirm_published(&staged.file, &self.name)?;
         let name = self.manifest_name();
-        if manifest.is_some() {
+        if let Some(beside) = staged.written_manifest() {
             let staging = disk::staging_name(&name);
             self.rename(&staging, &name)
                 .map_err(|error| self.unpublished(&staging, &name, error))?;
-        } else if self.overwrite && self.is_manifest(&name) {
+            self.confirm_published(beside, &name)?;
+        } else if self.overwrite && self.is_described_by(&name) {
             // The manifest of the old file does not describe the new one.
             let path = self.shown(&name);
             self.parent.remove(&name).map_err(Error::io("remove", path))?;
         }
-        self.parent.sync().map_err(Error::io("sync", self.parent.path()))
+        synced.and(disk::sync_published(&self.parent, &self.given))
     }
 
     fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
@@ -238,8 +294,11 @@ impl SingleFile {
         }
     }
 
-    fn is_manifest(&self, name: &OsStr) -> bool {
-        ours::manifest(&self.parent, name).is_ok()
+    /// Whether this is a manifest of this very file. Any other is left alone.
+    fn is_described_by(&self, manifest: &OsStr) -> bool {
+        let manifest = ours::manifest(&self.parent, manifest);
+        let parts = manifest.map(|manifest| manifest.parts).unwrap_or_default();
+        matches!(&*parts, [part] if self.name.to_str() == Some(&part.path))
     }
 
     /// The error of a run that has a complete file and cannot rename it to the target.
@@ -273,8 +332,9 @@ impl SingleFile {
         let ours = self.confirm().is_ok();
         if let Some(staged) = self.staged.take().filter(|_| ours) {
             // Best effort: the next run takes over the remaining files.
-            if staged.manifest.is_some() {
-                drop(self.parent.remove(disk::staging_name(&self.manifest_name())));
+            let name = disk::staging_name(&self.manifest_name());
+            if staged.manifest.is_some_and(|file| disk::is_still(&file, &self.parent, &name)) {
+                drop(self.parent.remove(name));
             }
             drop(self.parent.remove(&staged.name));
         }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::parent;
+use super::{ours, parent};
 use crate::{
     error::{Error, Result},
     files::{FileStatus, Folder},
@@ -32,6 +32,8 @@ pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File>
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             opened => opened.map_err(|error| cannot_create(target, error))?,
         };
+        // Whoever gets the lock writes the file.
+        ours::check_only_name(&file, &path, target)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: target.to_owned() }),
@@ -68,16 +70,23 @@ pub(super) fn lock_lost(target: &Path) -> Error {
     Error::LockLost { path: target.to_owned(), why }
 }
 
+/// Makes the name of a published output durable.
+pub(super) fn sync_published(folder: &Folder, target: &Path) -> Result<()> {
+    let path = target.to_owned();
+    folder.sync().map_err(|source| Error::NotDurable { path, source })
+}
+
 /// Whether a directory or a file is the root of a mount, which cannot be renamed.
 pub(super) fn is_mount_point(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-        // A bind mount of the same file system has the same device number, so ask the kernel first.
+        // Ask the kernel first. A bind mount of the same file system has the device number of its parent, and on
+        // overlayfs a file of another layer has a different one without being mounted.
         if let Ok(found) = statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
-            && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+            && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
         {
-            return true;
+            return found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
         }
     }
     #[cfg(unix)]

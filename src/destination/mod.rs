@@ -19,6 +19,8 @@ mod rehearsal;
 mod remote;
 mod staged;
 mod synced;
+#[cfg(test)]
+mod tests;
 
 use std::{
     ffi::OsStr,
@@ -33,6 +35,7 @@ pub(crate) use self::{
     file::SingleFile,
     fs::cannot_create,
     journal::{Header, Kept},
+    ours::check_way,
     part::{PartFile, examine},
 };
 use crate::{

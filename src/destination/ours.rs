@@ -4,8 +4,10 @@
 //! No name is trusted: another user who can write to the folder can put anything under any name.
 
 use std::{
+    collections::VecDeque,
     ffi::{OsStr, OsString},
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -23,6 +25,9 @@ const LINKS: usize = 40;
 const MANIFEST_BYTES: u64 = 128 << 20;
 /// Mode bits that let the group or other users write.
 const OTHERS_WRITE: u32 = 0o022;
+/// Who may write a folder may not remove there what others made.
+#[cfg(unix)]
+const STICKY: u32 = 0o1000;
 
 /// The owner and the permissions that a folder shows for files which this process creates there.
 ///
@@ -50,6 +55,9 @@ impl Maker {
     fn objection(self, found: &FileStatus) -> Option<String> {
         if found.owner != self.owner {
             return Some(format!("belongs to another user (user id {})", found.owner));
+        }
+        if found.has_other_names() {
+            return Some(HAS_OTHER_NAMES.to_owned());
         }
         let open = found.mode & OTHERS_WRITE & !self.private != 0;
         (open && found.kind == FileKind::Directory)
@@ -104,14 +112,28 @@ pub(super) fn check_staged(root: &Folder, maker: Maker, given: &Path) -> Result<
 }
 
 fn refused(given: &Path, staging: &Path, why: &str) -> Error {
-    Error::Output {
-        path: given.to_owned(),
-        why: format!("its staging {} {why}", staging.display()),
-        hint: Some(
+    let hint = match why {
+        HAS_OTHER_NAMES => {
+            "writing it would change the file of the other name: remove this name, or copy it"
+        }
+        _ => {
             "only staging of the same user is resumed: find out where it comes from, remove it, or \
-             write somewhere else",
-        ),
-        source: None,
+             write somewhere else"
+        }
+    };
+    let why = format!("its staging {} {why}", staging.display());
+    Error::Output { path: given.to_owned(), why, hint: Some(hint), source: None }
+}
+
+/// Why a file that a run would write in place is refused. Another user can make a hard link to a file of
+/// this user, and so can a backup with `cp -al`.
+const HAS_OTHER_NAMES: &str = "is a hard link: the file has another name, too";
+
+/// Refuses an open file that has another name.
+pub(super) fn check_only_name(file: &File, name: &Path, given: &Path) -> Result<()> {
+    match FileStatus::of(file) {
+        Ok(found) if found.has_other_names() => Err(refused(given, name, HAS_OTHER_NAMES)),
+        _ => Ok(()),
     }
 }
 
@@ -133,6 +155,7 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
         });
     }
     for _ in 0..LINKS {
+        check_way(given, &path)?;
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {}
             // A path that ends in `..` has no name of its own.
@@ -142,18 +165,84 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
             _ => return Ok(path),
         }
         if !is_trusted_link(&path) {
-            return Err(Error::Output {
-                path: given.to_owned(),
-                why: format!("{} is a link that another user made", path.display()),
-                hint: Some("if you trust that link, give the path of its target instead"),
-                source: None,
-            });
+            return Err(foreign_link(given, &path));
         }
         let to = fs::read_link(&path).map_err(Error::io("read", &path))?;
         path = parent(&path).join(to).components().collect();
     }
     let source = io::Error::new(io::ErrorKind::InvalidInput, "it starts a chain of too many links");
     Err(Error::io("follow", given)(source))
+}
+
+/// Refuses a way to an output that goes through a link of another user in a folder where others may make
+/// links. In other folders such a link is as good as the folder. Gives the way without links, as far as
+/// there are folders.
+pub(crate) fn check_way(given: &Path, path: &Path) -> Result<PathBuf> {
+    let mut left: VecDeque<PathBuf> = steps(parent(path));
+    let (mut at, mut links) = (PathBuf::new(), 0);
+    while let Some(step) = left.pop_front() {
+        let next = at.join(step);
+        match fs::symlink_metadata(&next) {
+            Ok(found) if found.is_symlink() && links < LINKS => {
+                if is_shared(parent(&next)) && !is_trusted_link(&next) {
+                    return Err(foreign_link(given, &next));
+                }
+                let to = fs::read_link(&next).map_err(Error::io("read", &next))?;
+                links += 1;
+                for step in steps(&to).into_iter().rev() {
+                    left.push_front(step);
+                }
+            }
+            // Opening the folder says what is wrong with the rest.
+            Ok(found) if found.is_symlink() => break,
+            Err(_) => break,
+            Ok(_) => at = next,
+        }
+    }
+    Ok(at)
+}
+
+fn steps(path: &Path) -> VecDeque<PathBuf> {
+    path.components().map(|component| component.as_os_str().into()).collect()
+}
+
+/// Opens the folder that a target lies in, as long as the way there is one that [`resolve`] has allowed.
+pub(super) fn open_parent(given: &Path, target: &Path) -> Result<Folder> {
+    let folder = super::fs::open_parent(target)?;
+    // After it was opened: a folder on the way can be replaced by a link at any time.
+    let way = check_way(given, target)?;
+    let again = Folder::open(if way.as_os_str().is_empty() { Path::new(".") } else { &way });
+    let is_same = |again: io::Result<Folder>| again?.is_same(&folder);
+    match is_same(again) {
+        Ok(true) => Ok(folder),
+        _ => Err(Error::Output {
+            path: given.to_owned(),
+            why: "its folder was replaced by another while the run looked at it".to_owned(),
+            hint: Some("look at what is there, then run the same command again"),
+            source: None,
+        }),
+    }
+}
+
+/// Whether other users may make links in a folder.
+#[cfg(unix)]
+fn is_shared(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(folder).is_ok_and(|found| found.mode() & (OTHERS_WRITE | STICKY) != 0)
+}
+
+#[cfg(not(unix))]
+fn is_shared(_: &Path) -> bool {
+    false
+}
+
+fn foreign_link(given: &Path, link: &Path) -> Error {
+    Error::Output {
+        path: given.to_owned(),
+        why: format!("{} is a link that another user made", link.display()),
+        hint: Some("if you trust that link, give the path of its target instead"),
+        source: None,
+    }
 }
 
 /// Whether this user or the administrator made a link.

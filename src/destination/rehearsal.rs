@@ -21,30 +21,33 @@ pub(super) enum Rehearsed {
     Directory,
 }
 
-/// Publishes a file of one byte, or a directory with one empty file, and removes it again.
+/// Publishes a file of one byte, or a directory with one empty file, and removes it again. Then checks that
+/// the existing output can be replaced.
 ///
-/// `derived` are the names that the run will use in the folder. Returns the owner and the permissions that
-/// the folder shows for files of this process.
+/// `derived` are the names that the run will use in the folder. `targets` are the names that it will replace,
+/// the output's first. Returns the owner and the permissions that the folder shows for files of this process.
 pub(super) fn rehearse(
     folder: &Folder,
     what: Rehearsed,
     replaces: bool,
     derived: &[OsString],
+    targets: &[OsString],
     given: &Path,
 ) -> Result<Maker> {
     let play = Play::begin(folder).map_err(|error| cannot_create(given, error))?;
-    let done = play.derived(derived, given).and_then(|()| match what {
+    let played = play.derived(derived, given).and_then(|()| match what {
         Rehearsed::File => play.file(replaces, given),
         Rehearsed::Directory => play.directory(replaces, given),
     });
-    play.end();
-    done.map(|()| play.maker)
+    let done = played.and_then(|()| play.replaced(replaces, targets, given));
+    let ended = play.end().map_err(step(given, "what was made there cannot be removed again"));
+    done.and(ended).map(|()| play.maker)
 }
 
 /// Returns the owner and the permissions that a folder shows for files of this process.
 pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
     let play = Play::begin(folder)?;
-    play.end();
+    play.end()?;
     Ok(play.maker)
 }
 
@@ -53,13 +56,20 @@ struct Play<'a> {
     /// A private folder in `folder`, used as the staging.
     stage: Folder,
     name: String,
-    /// A free name in `folder`, used as the target.
+    /// Free names in `folder`, used as the staging of a file and as the target.
+    staged: String,
     published: String,
     maker: Maker,
 }
 
 impl<'a> Play<'a> {
     fn begin(folder: &'a Folder) -> io::Result<Self> {
+        if folder.is_append_only() {
+            // What is made there would stay for good.
+            let why =
+                "the folder is append-only (chattr +a): nothing in it can be renamed or removed";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
         let name = format!(".overmind-{:08x}", fastrand::u32(..));
         folder.make_private(&name)?;
         let opened = folder.open_folder(&name).and_then(|stage| {
@@ -67,14 +77,15 @@ impl<'a> Play<'a> {
             Ok((stage, maker))
         });
         let (stage, maker) = opened.inspect_err(|_| drop(folder.remove_folder(&name)))?;
-        let published = format!("{name}.new");
-        Ok(Self { folder, stage, name, published, maker })
+        let (staged, published) = (format!("{name}.partial"), format!("{name}.new"));
+        Ok(Self { folder, stage, name, staged, published, maker })
     }
 
     /// Removes everything that the rehearsal created, also after an error.
-    fn end(&self) {
-        drop(self.folder.remove_all(&self.published));
-        drop(self.folder.remove_all(&self.name));
+    fn end(&self) -> io::Result<()> {
+        let names = [&self.staged, &self.published, &self.name];
+        let removed = names.map(|name| self.folder.remove_all(name));
+        removed.into_iter().collect()
     }
 
     fn derived(&self, names: &[OsString], given: &Path) -> Result<()> {
@@ -97,14 +108,14 @@ impl<'a> Play<'a> {
     }
 
     fn file(&self, replaces: bool, given: &Path) -> Result<()> {
-        self.write("first", given)?;
-        self.stage
-            .rename_new("first", self.folder, &self.published)
+        self.write(self.folder, &self.staged, given)?;
+        self.folder
+            .rename_new(&self.staged, self.folder, &self.published)
             .map_err(step(given, "a file there cannot be renamed"))?;
         if replaces {
-            self.write("second", given)?;
-            self.stage
-                .rename("second", self.folder, &self.published)
+            self.write(self.folder, &self.staged, given)?;
+            self.folder
+                .rename(&self.staged, self.folder, &self.published)
                 .map_err(step(given, "a file there cannot be renamed over another"))?;
         }
         self.folder.sync().map_err(step(given, "its folder cannot be synced"))
@@ -115,7 +126,7 @@ impl<'a> Play<'a> {
             self.stage.make(name).map_err(|error| cannot_create(given, error))?;
         }
         let first = self.stage.open_folder("first").map_err(|error| cannot_create(given, error))?;
-        self.write("lock", given)?;
+        self.write(&self.stage, "lock", given)?;
         first.create("part").map_err(|error| cannot_create(given, error))?;
         self.stage
             .rename("first", self.folder, &self.published)
@@ -128,9 +139,46 @@ impl<'a> Play<'a> {
         self.folder.sync().map_err(step(given, "its folder cannot be synced"))
     }
 
-    /// Creates a file in the staging, writes one byte, locks it and syncs it.
-    fn write(&self, name: &str, given: &Path) -> Result<()> {
-        let mut file = self.stage.create(name).map_err(|error| cannot_create(given, error))?;
+    /// Checks that the files and directories of these names can be replaced or moved away.
+    fn replaced(&self, replaces: bool, names: &[OsString], given: &Path) -> Result<()> {
+        let failed = |error| cannot_create(given, error);
+        self.stage.make("full").map_err(failed)?;
+        let full = self.stage.open_folder("full").map_err(failed)?;
+        full.create("file").map_err(failed)?;
+        for (place, name) in names.iter().enumerate() {
+            let Ok(Some(found)) = self.folder.find(name) else { continue };
+            let path = if place == 0 { given.to_owned() } else { given.with_file_name(name) };
+            let refuse = |why: &str, hint, source: Option<io::Error>| {
+                let (why, source) = (why.to_owned(), source.map(Into::into));
+                Err(Error::Output { path: path.clone(), why, hint: Some(hint), source })
+            };
+            if let Some(why) = obstacle(self.folder, name, &found, self.maker) {
+                return refuse(why, "give another path", None);
+            }
+            match self.folder.try_move(name, &self.stage, "full") {
+                Ok(()) => {}
+                // The new export is renamed over an empty directory, which therefore does not move.
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !replaces => {}
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    return refuse(
+                        "lies in a lower layer of an overlay file system, as in a container's image, \
+                         and cannot be replaced in one step there",
+                        "remove it before, give another path, or mount a volume there",
+                        Some(error),
+                    );
+                }
+                Err(error) => {
+                    let hint = "give another path, or look at its attributes with lsattr";
+                    return refuse("cannot be replaced", hint, Some(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a file, writes one byte, locks it and syncs it.
+    fn write(&self, folder: &Folder, name: &str, given: &Path) -> Result<()> {
+        let mut file = folder.create(name).map_err(|error| cannot_create(given, error))?;
         file.write_all(b".").map_err(|error| cannot_create(given, error))?;
         if let Err(std::fs::TryLockError::Error(error)) = file.try_lock() {
             return Err(step(given, "a file there cannot be locked")(error));
@@ -151,7 +199,7 @@ fn step(given: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Why an existing file or directory cannot be replaced although its folder is writable, as a phrase to
 /// print after its name. `None` if it can be replaced.
-pub(super) fn obstacle(
+fn obstacle(
     folder: &Folder,
     name: &OsStr,
     found: &FileStatus,

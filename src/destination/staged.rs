@@ -82,11 +82,22 @@ impl StagedDirectory {
 
     /// Whether the names of the folder and of its lock still refer to the open ones.
     pub(super) fn is_still(&self, parent: &Folder) -> bool {
-        let same = match (self.root.status(), parent.find(&self.name)) {
-            (Ok(open), Ok(Some(named))) => open.identity == named.identity,
-            _ => false,
+        self.root.is_at(parent, &self.name) && disk::is_still(&self.lock, &self.root, LOCK)
+    }
+
+    /// Whether the directories that were opened in it still have their names: parts are written through the
+    /// handles, and published by name.
+    pub(super) fn has_its_folders(&self) -> bool {
+        let folders = [("data", &self.data), ("ids", &self.ids)];
+        let is_there = |(name, folder): (&str, &Option<Folder>)| {
+            folder.as_ref().is_none_or(|folder| folder.is_at(&self.root, name))
         };
-        same && disk::is_still(&self.lock, &self.root, LOCK)
+        folders.into_iter().all(is_there)
+    }
+
+    /// Whether the directory of this name is the one that the parts were written to.
+    pub(super) fn has_published(&self, parent: &Folder, name: &OsStr) -> bool {
+        self.data.as_ref().is_some_and(|data| data.is_at(parent, name))
     }
 
     pub(super) fn data(&self) -> Result<&Folder> {
@@ -171,7 +182,10 @@ impl StagedDirectory {
         }
         let names = data.names().map_err(Error::io("list", data.path()))?;
         let listed = |name: &OsString| manifest.parts.iter().any(|part| *name == *part.path);
-        let stray = |name: &&OsString| !listed(name) && !is_desktop_file(&name.to_string_lossy());
+        let is_file = |name: &OsString| matches!(data.find(name), Ok(Some(found)) if found.kind == FileKind::File);
+        let left_by_desktop =
+            |name: &OsString| is_desktop_file(&name.to_string_lossy()) && is_file(name);
+        let stray = |name: &&OsString| !listed(name) && !left_by_desktop(name);
         match names.iter().find(stray) {
             None => Ok(()),
             Some(name) => {

@@ -54,8 +54,9 @@ impl Error {
             Self::Io { .. }
             | Self::Store { .. }
             | Self::Unpublished { .. }
+            | Self::NotDurable { .. }
             | Self::Unread { .. } => 74,
-            Self::Locked { .. } | Self::LockLost { .. } => 75,
+            Self::Locked { .. } | Self::LockLost { .. } | Self::Overtaken { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
             Self::Encode { .. } | Self::Internal(_) => 70,
@@ -100,6 +101,9 @@ impl Error {
                 "use https, or give --storage-option allow_http=true if you trust the network in between"
             }
             Self::Unpublished { hint, .. } => return Some(Cow::Owned(hint.clone())),
+            Self::NotDurable { .. } => {
+                "the output is complete, but a power failure may undo it: check the disk, then run sync"
+            }
             Self::PartChanged { .. } => {
                 "nothing was published: find the program that changes staged files and stop it, then \
                  run the same command again; intact parts are kept"
@@ -158,6 +162,7 @@ impl Error {
             Self::LockLost { .. } => {
                 "nothing was published: run the same command again when no other run is active"
             }
+            Self::Overtaken { hint, .. } => hint,
             Self::Internal(_) | Self::Encode { .. } => {
                 "this is a bug: please report it with the command and this text"
             }

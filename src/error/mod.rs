@@ -257,6 +257,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The output is published and complete, but it may not survive a power failure.
+    #[error("{} is published, but its folder could not be synced", path.display())]
+    NotDurable {
+        /// The output, as given.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
     /// Another program changed a finished part while the run was active.
     #[error("{} {why}", path.display())]
     PartChanged {
@@ -300,6 +309,16 @@ pub enum Error {
         path: PathBuf,
         /// The reason of the loss.
         why: String,
+    },
+    /// Another program wrote the output during the run. Only a part of the output is from this run.
+    #[error("{} {why}", path.display())]
+    Overtaken {
+        /// The replaced file or object.
+        path: PathBuf,
+        /// The reason, as a predicate of the path.
+        why: String,
+        /// The present state, and the next step.
+        hint: &'static str,
     },
     /// A signal stopped the run.
     #[error("interrupted by {signal}")]

@@ -62,11 +62,18 @@ pub(crate) struct FileStatus {
     pub(crate) owner: u32,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// Names of the file.
+    pub(super) links: u64,
 }
 
 impl FileStatus {
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         system::status(file)
+    }
+
+    /// Whether it is a file that has another name, too: who writes it changes what that other name holds.
+    pub(crate) fn has_other_names(&self) -> bool {
+        self.kind == FileKind::File && self.links > 1
     }
 }
 
@@ -100,6 +107,19 @@ impl Folder {
 
     pub(crate) fn status(&self) -> io::Result<FileStatus> {
         system::status_of_folder(&self.handle)
+    }
+
+    /// Whether two handles belong to the same directory.
+    pub(crate) fn is_same(&self, other: &Self) -> io::Result<bool> {
+        Ok(self.status()?.identity == other.status()?.identity)
+    }
+
+    /// Whether this directory still has this name in `parent`.
+    pub(crate) fn is_at(&self, parent: &Self, name: impl AsRef<OsStr>) -> bool {
+        match (self.status(), parent.find(name)) {
+            (Ok(open), Ok(Some(named))) => open.identity == named.identity,
+            _ => false,
+        }
     }
 
     /// Returns the status of a name, without following a link; `None` if it does not exist.
@@ -197,6 +217,22 @@ impl Folder {
         system::rename(&self.handle, from.as_ref(), &to.handle, name.as_ref())
     }
 
+    /// Checks whether a file or a directory can be moved away or replaced, and moves nothing. `full` is a
+    /// directory in `place` that is not empty.
+    pub(crate) fn try_move(
+        &self,
+        name: impl AsRef<OsStr>,
+        place: &Self,
+        full: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        system::try_move(&self.handle, name.as_ref(), &place.handle, full.as_ref())
+    }
+
+    /// Whether names can be added to the directory, but not be renamed or removed.
+    pub(crate) fn is_append_only(&self) -> bool {
+        system::is_append_only(&self.handle)
+    }
+
     /// Moves a file to a name that must not exist.
     ///
     /// Some file systems support neither such a rename nor links. There, another process can create the name
@@ -244,11 +280,16 @@ impl Folder {
             self.rename(aside, to, name)?;
             return Err(error);
         }
-        self.rename(aside, self, from)
+        self.rename(aside, self, from).inspect_err(|_| {
+            // All or nothing: the caller takes an error for a swap that was not done.
+            drop(to.rename(name, self, from).and_then(|()| self.rename(aside, to, name)));
+        })
     }
 
     /// Makes the names in the directory durable, if the file system supports it.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        tests::fail_in_turn()?;
         system::sync(&self.handle)
     }
 
@@ -276,10 +317,21 @@ fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
+pub(crate) mod tests {
+    use std::{cell::Cell, fs};
 
     use super::*;
+
+    thread_local! {
+        /// Syncs of this thread that succeed before one fails; `None`: none fails.
+        pub(crate) static SYNCS_BEFORE_FAULT: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn fail_in_turn() -> io::Result<()> {
+        let left = SYNCS_BEFORE_FAULT.get();
+        SYNCS_BEFORE_FAULT.set(left.and_then(|left| left.checked_sub(1)));
+        if left == Some(0) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let place = tempfile::tempdir().unwrap();

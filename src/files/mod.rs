@@ -3,7 +3,7 @@
 //! Only regular files are opened, so a run never waits for a FIFO or a device. Whole reads have a size
 //! limit. Folders are accessed through handles.
 
-mod folder;
+pub(crate) mod folder;
 #[cfg(not(unix))]
 mod portable;
 #[cfg(unix)]

@@ -73,6 +73,7 @@ fn translate(found: &fs::Metadata) -> io::Result<FileStatus> {
         modified: (since.as_secs().cast_signed(), since.subsec_nanos().into()),
         owner: 0,
         mode: 0,
+        links: 1,
     })
 }
 
@@ -90,6 +91,14 @@ pub(super) fn remove_folder(folder: &Handle, name: &OsStr) -> io::Result<()> {
 
 pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io::Result<()> {
     fs::rename(from.join(old), to.join(new))
+}
+
+pub(super) fn try_move(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn is_append_only(_: &Handle) -> bool {
+    false
 }
 
 pub(super) fn rename_new(_: &Handle, _: &OsStr, _: &Handle, _: &OsStr) -> Option<io::Result<()>> {

@@ -84,6 +84,7 @@ fn translate(stat: &Stat) -> FileStatus {
         modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
         owner: stat.st_uid,
         mode: stat.st_mode as u32 & 0o7777,
+        links: stat.st_nlink as u64,
     }
 }
 
@@ -109,6 +110,36 @@ pub(super) fn remove_folder(folder: &Handle, name: &OsStr) -> io::Result<()> {
 
 pub(super) fn rename(from: &Handle, old: &OsStr, to: &Handle, new: &OsStr) -> io::Result<()> {
     Ok(fs::renameat(from, old, to, new)?)
+}
+
+/// Fails if a file or a directory cannot be renamed or replaced; nothing moves. The system checks that
+/// before it finds that `full`, a directory that is not empty, cannot be replaced.
+pub(super) fn try_move(
+    from: &Handle,
+    name: &OsStr,
+    place: &Handle,
+    full: &OsStr,
+) -> io::Result<()> {
+    match fs::renameat(from, name, place, full) {
+        // This file system has replaced it: undo that.
+        Ok(()) => rename(place, full, from, name),
+        // Other errors may concern `full`: file systems report it differently.
+        Err(error @ (Errno::XDEV | Errno::PERM | Errno::BUSY | Errno::ROFS)) => Err(error.into()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether names can be added to a directory, but not be renamed or removed.
+#[cfg(target_os = "linux")]
+pub(super) fn is_append_only(folder: &Handle) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags};
+    let found = fs::statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::APPEND))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_append_only(_: &Handle) -> bool {
+    false
 }
 
 /// Renames a file; fails if the new name exists.

@@ -163,11 +163,13 @@ impl Verifying {
     }
 
     fn directory(&mut self, location: &Location) -> Result<()> {
-        let mut names = location.names()?;
+        let entries = location.entries()?;
+        let is_file = |name: &str| entries.iter().any(|it| it.name == name && it.size.is_some());
+        let mut names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
         if names.is_empty() && location.as_local().is_none() {
             return Err(nothing_there(location));
         }
-        names.retain(|name| !is_desktop_file(name));
+        names.retain(|name| !(is_desktop_file(name) && is_file(name)));
         let loaded = FoundManifest::load(&location.child(MANIFEST));
         let Some(loaded) = self.found_damaged(loaded)? else { return Ok(()) };
         let FoundManifest::Ours(manifest) = loaded else {
@@ -177,8 +179,12 @@ impl Verifying {
         self.found.completeness = Some(manifest.completeness);
         let parts = manifest.parts.iter().map(|part| part.path.as_str());
         let expected: BTreeSet<&str> = parts.chain([MANIFEST, SUCCESS]).collect();
-        if !names.iter().any(|name| name == SUCCESS) {
-            self.problem(format!("{SUCCESS} is missing"));
+        if !is_file(SUCCESS) {
+            let other = entries.iter().find(|entry| entry.name == SUCCESS);
+            self.problem(match other {
+                Some(other) => format!("{SUCCESS} is {}, not a regular file", other.kind),
+                None => format!("{SUCCESS} is missing"),
+            });
         }
         for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
             self.problem(match name.as_str() {

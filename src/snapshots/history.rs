@@ -11,7 +11,7 @@ use super::JobResult;
 use crate::{
     config::Job,
     error::{Error, Result},
-    files::open_here,
+    files::{FileStatus, open_here},
     location::{Location, StorageOptions},
 };
 
@@ -39,6 +39,9 @@ pub(crate) fn append(folder: &Location, result: &JobResult) -> Result<()> {
     let write = || {
         let options = OpenOptions::new().read(true).write(true).create(true).clone();
         let mut file = open_here(path, options)?;
+        if FileStatus::of(&file)?.has_other_names() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a hard link"));
+        }
         let end = end_of_lines(&mut file)?;
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;

@@ -1,12 +1,15 @@
 //! Checks the owner of a job's folder and of our files in it. Entries of another user are never trusted,
 //! resumed or deleted.
 
-use crate::{destination::cannot_create, error::Result, location::Location};
+use crate::{
+    destination::{cannot_create, check_way},
+    error::Result,
+    location::Location,
+};
 #[cfg(unix)]
 use crate::{error::Error, record::stamp::Stamp};
 
 /// The file name of the lock in a job's folder.
-#[cfg(unix)]
 const LOCK: &str = ".lock";
 
 /// The kind of entry that a name of ours must have in a job's folder.
@@ -50,6 +53,8 @@ impl Ours {
 /// written.
 pub(super) fn check(folder: &Location) -> Result<()> {
     let Some(path) = folder.as_local() else { return Ok(()) };
+    // With the folder's own name as a step.
+    check_way(path, &path.join(LOCK))?;
     std::fs::create_dir_all(path).map_err(|error| cannot_create(path, error))?;
     #[cfg(unix)]
     {
@@ -88,6 +93,15 @@ pub(super) fn check(folder: &Location) -> Result<()> {
                 // Updating the link fails, with the reason, if this entry is not a link.
                 Ours::Link | Ours::Any => (true, ""),
             };
+            // Runs write both in place; another name of the file may be anybody's.
+            let in_place =
+                [LOCK, super::history::HISTORY].iter().any(|it| entry.file_name() == *it);
+            if in_place && facts.nlink() > 1 {
+                let why = "is a hard link: the file has another name, too".to_owned();
+                let hint = "writing it would change the file of the other name: put a copy of it here \
+                            under this name, or remove it";
+                return refuse(&path, why, hint);
+            }
             if !is_right {
                 let why = format!("is {}, not {right}", crate::files::kind(found));
                 return refuse(&path, why, "move it away: runs of this job use that name");

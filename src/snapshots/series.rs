@@ -45,6 +45,9 @@ const STAGED: [&str; 3] = ["data", "ids", "old"];
 /// The object that marks a snapshot in a store as being deleted.
 const REMOVED: &str = "removed";
 
+/// Marks, in the folder to which a snapshot could not be moved, that it is removed where it is.
+const IN_PLACE: &str = "in-place";
+
 /// A folder of snapshots.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
@@ -159,10 +162,14 @@ impl Series {
         for name in self.folder.names()? {
             if let Some(stamp) = hidden(&name, ".removed") {
                 let aside = folder.join(name);
-                let manifest = Manifest::load(&Location::from(aside.join(MANIFEST)));
-                // Without a manifest no file is known to belong to the snapshot. Only an empty folder can go.
-                let manifest = manifest.ok().flatten();
-                if let Left::Foreign(left) = self.remove_aside(&aside, manifest.as_ref())? {
+                let removed = if aside.join(IN_PLACE).is_file() {
+                    self.remove_in_place(folder, stamp, &aside)?
+                } else {
+                    let manifest = Manifest::load(&Location::from(aside.join(MANIFEST)));
+                    // Without a manifest no file is known to belong to the snapshot. Only an empty folder can go.
+                    self.remove_aside(&aside, manifest.ok().flatten().as_ref())?
+                };
+                if let Left::Foreign(left) = removed {
                     let (path, name) = (aside.display(), left.name);
                     tracing::warn!(
                         "{path} remains of the deleted snapshot {stamp}: it holds {name:?}, {}, which is \
@@ -306,8 +313,20 @@ impl Series {
         if let Some(folder) = self.folder.as_local() {
             let (from, aside) =
                 (folder.join(stamp.folder()), folder.join(format!(".{}.removed", stamp.folder())));
-            fs::rename(&from, &aside).map_err(Error::io("rename", &from))?;
-            return match self.remove_aside(&aside, Some(manifest))? {
+            let left = match fs::rename(&from, &aside) {
+                // On overlayfs a folder of a lower layer cannot be renamed.
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    let mark = aside.join(IN_PLACE);
+                    fs::create_dir(&aside).map_err(Error::io("make", &aside))?;
+                    fs::File::create_new(&mark).map_err(Error::io("write", &mark))?;
+                    self.remove_in_place(folder, stamp, &aside)?
+                }
+                renamed => {
+                    renamed.map_err(Error::io("rename", &from))?;
+                    self.remove_aside(&aside, Some(manifest))?
+                }
+            };
+            return match left {
                 Left::Nothing => Ok(()),
                 Left::Foreign(left) => Err(holds(&aside, &left)),
             };
@@ -316,11 +335,28 @@ impl Series {
         self.take_apart(stamp, Some(manifest))
     }
 
+    /// Deletes a snapshot that cannot be renamed, file by file. Another run that finds the folder `mark` finishes
+    /// the deletion.
+    fn remove_in_place(&self, folder: &Path, stamp: Stamp, mark: &Path) -> Result<Left> {
+        let from = folder.join(stamp.folder());
+        let manifest = Manifest::load(&Location::from(from.join(MANIFEST))).ok().flatten();
+        let left = self.remove_aside(&from, manifest.as_ref())?;
+        if left == Left::Nothing {
+            fs::remove_file(mark.join(IN_PLACE)).map_err(Error::io("remove", mark))?;
+            fs::remove_dir(mark).map_err(Error::io("remove", mark))?;
+        }
+        Ok(left)
+    }
+
     /// Deletes a folder with a hidden name. The manifest goes last, because another run needs it to finish
     /// the deletion.
     fn remove_aside(&self, aside: &Path, manifest: Option<&Manifest>) -> Result<Left> {
         let parts = sizes(manifest);
-        let rank = |name: &str| u8::from(name == MANIFEST);
+        let rank = |name: &str| match name {
+            SUCCESS => 0,
+            MANIFEST => 2,
+            _ => 1,
+        };
         removal::remove_folder(aside, &[], &|entry| is_ours(entry, &parts), &rank)
     }
 

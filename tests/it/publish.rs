@@ -246,6 +246,12 @@ fn unfinished_cleanup_does_not_stop_the_next_run() {
 /// such namespaces.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_mount(world: &World, mount: &str, arguments: &str) -> Option<Ran> {
+    mounted(world, mount, &format!("export {ID} {arguments}"))
+}
+
+/// The same with any command, and what a shell does after it.
+#[cfg(target_os = "linux")]
+pub(crate) fn mounted(world: &World, mount: &str, arguments: &str) -> Option<Ran> {
     let mut unshare = Command::new("unshare");
     let can = unshare.args(["--user", "--map-root-user", "--mount", "true"]).output();
     if !can.is_ok_and(|output| output.status.success()) {
@@ -253,10 +259,8 @@ pub(crate) fn with_mount(world: &World, mount: &str, arguments: &str) -> Option<
         return None;
     }
     let export = world.command();
-    let script = format!(
-        "{mount} && exec {} export {ID} {arguments}",
-        export.get_program().to_str().unwrap()
-    );
+    let program = export.get_program().to_str().unwrap();
+    let script = format!("{mount} && {program} {arguments}");
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
     command.env_clear().current_dir(world.folder.path());

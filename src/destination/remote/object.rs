@@ -11,7 +11,7 @@ use super::{
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{check_object_length, is_upload_name},
     or_lost,
-    put::{Condition, is_same_e_tag, replaced},
+    put::{Condition, is_same_e_tag},
     unusable,
     upload::{Upload, abort_journalled},
     with_hint,
@@ -30,6 +30,10 @@ const UNPUBLISHED: &str = "nothing was published: repair the store or the permis
 const NO_MANIFEST: &str = "the object is complete, but its manifest is missing or belongs to the previous \
                            object: repair the store or the permission, then run the same command again \
                            with --overwrite";
+
+/// What to do when another run has put the manifest meanwhile.
+const OTHER_MANIFEST: &str = "the object is of this run and whole, and the manifest beside it is not: when \
+                              nothing else writes there, run the same command again with --overwrite";
 
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -191,7 +195,11 @@ impl Object {
                     // Another run may have replaced the object as well. Then nothing of this run is
                     // published.
                     self.confirm(lock, upload, sidecar)?;
-                    return Err(with_hint(NO_MANIFEST)(replaced(&place)));
+                    return Err(Error::Overtaken {
+                        path: place.to_string().into(),
+                        why: "was replaced or removed while the export was at work".to_owned(),
+                        hint: OTHER_MANIFEST,
+                    });
                 }
             }
             None if self.seen.describes => {

@@ -62,8 +62,9 @@ impl SeenPrefix {
         let known = |name: &String| {
             let ours = self.manifest.is_some() && [MANIFEST, SUCCESS].contains(&name.as_str());
             let listed = self.is_listed(name) || self.is_ours(name);
-            let part = listed && self.objects.contains_key(name);
-            name == CONTROL || ours || part || is_desktop_file(name)
+            let known = ours || listed || is_desktop_file(name);
+            // A prefix of such a name is nobody's.
+            name == CONTROL || known && self.objects.contains_key(name)
         };
         let foreign = self.names.iter().find(|name| !known(name));
         let is_export = self.manifest.is_some();
@@ -130,7 +131,7 @@ impl SeenPrefix {
     }
 
     pub(super) fn has_success(&self) -> bool {
-        self.names.iter().any(|name| name == SUCCESS)
+        self.objects.contains_key(SUCCESS)
     }
 
     /// Whether the manifest was published by a run that was killed before it wrote `_SUCCESS`.

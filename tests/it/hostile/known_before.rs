@@ -1,6 +1,6 @@
 //! Problems with the output that are found before the first page.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
 use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 
@@ -107,29 +107,69 @@ fn mounted_file_is_refused() {
     assert_eq!(world.server.stats().requests, 0);
 }
 
+/// A folder or a file with an attribute of `chattr`; it goes away with this.
+#[cfg(target_os = "linux")]
+struct Attribute(&'static str, PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Attribute {
+    fn set(name: &'static str, path: PathBuf) -> Option<Self> {
+        let set = Command::new("chattr").arg(format!("+{name}")).arg(&path).output();
+        if !set.is_ok_and(|output| output.status.success()) {
+            eprintln!("SKIPPED: this user or this file system sets no attributes");
+            return None;
+        }
+        Some(Self(name, path))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Attribute {
+    fn drop(&mut self) {
+        drop(Command::new("chattr").arg(format!("-{}", self.0)).arg(&self.1).status());
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
-fn export_in_an_overlay_lower_layer_is_replaced() {
-    // As in a container whose image contains an export.
-    let world = world();
-    for name in ["lower", "upper", "work", "merged"] {
-        fs::create_dir(world.path(name)).unwrap();
-    }
-    world.export(&["-o", "lower/rows"]).ok();
-    let mount =
-        "mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work none merged";
-    let Some(ran) = with_mount(&world, mount, "-o merged/rows --overwrite") else { return };
-    if ran.stderr.contains("mount:") {
-        eprintln!("SKIPPED: this system cannot mount an overlay: {}", ran.stderr);
-        return;
-    }
-    if ran.code != Some(0) {
-        // Some kernels cannot rename a folder of a lower layer. Then the user can finish by hand.
-        assert_eq!(ran.code, Some(74), "{ran:?}");
-        assert!(
-            ran.stderr.contains("the export is complete in merged/.rows.partial/data"),
-            "{ran:?}"
+fn an_append_only_folder_is_refused() {
+    for output in ["folder/rows", "folder/rows.parquet"] {
+        let world = world();
+        fs::create_dir(world.path("folder")).unwrap();
+        let Some(_attribute) = Attribute::set("a", world.path("folder")) else { return };
+        let ran = world.export(&["-o", output]);
+        let told = format!(
+            "exit 73\nerror: {output}: cannot be made\n  cause: the folder is append-only (chattr +a): \
+             nothing in it can be renamed or removed\n  hint: choose a folder that you may write to\n"
         );
+        assert_eq!(ran.told(&world), told);
+        assert_eq!(world.server.stats().requests, 0);
+        assert_eq!(fs::read_dir(world.path("folder")).unwrap().count(), 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_immutable_output_is_refused() {
+    let attribute = "cannot be replaced\n  cause: Operation not permitted (os error 1)\n  hint: give \
+                     another path, or look at its attributes with lsattr\n";
+    let moved = "is a folder that this user cannot write to, so it cannot be moved away\n  hint: give \
+                 another path\n";
+    for (output, fixed, words) in [
+        ("rows", "rows", moved),
+        ("rows.parquet", "rows.parquet", attribute),
+        ("rows.parquet", "rows.parquet.manifest.json", attribute),
+    ] {
+        let world = world();
+        let more = if output == "rows" { None } else { Some("--manifest") };
+        world.export(&[&["-o", output], more.as_slice()].concat()).ok();
+        let Some(_attribute) = Attribute::set("i", world.path(fixed)) else { return };
+        let (before, requests) = (tree(world.folder.path()), world.server.stats().requests);
+        let ran = world.export(&["-o", output, "--overwrite"]);
+        let told = format!("exit 73\nerror: {fixed}: {words}");
+        assert_eq!(ran.told(&world), told);
+        assert_eq!(world.server.stats().requests, requests);
+        assert!(tree(world.folder.path()) == before);
     }
 }
 
@@ -219,7 +259,7 @@ fn part_of_another_user_is_not_called_damaged() {
     let part = world.path("rows/part-00001.parquet");
     fs::set_permissions(&part, fs::Permissions::from_mode(0o000)).unwrap();
     // The administrator may read everything.
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_overmind-export"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
     if rustix::process::geteuid().is_root() {
         std::os::unix::process::CommandExt::uid(&mut command, super::OTHER);
     }

@@ -2,6 +2,9 @@
 //! survives each of them, and touches no files of other users or programs.
 
 mod known_before;
+#[cfg(target_os = "linux")]
+mod layers;
+mod links;
 mod parts;
 mod replaced;
 mod staging;

@@ -81,9 +81,15 @@ fn part_replaced_by_its_copy_is_published() {
 
 #[test]
 fn foreign_file_among_parts_stops_publication() {
-    let (world, ran) = changed(|part| fs::write(part.with_file_name("notes.txt"), "x").unwrap());
-    assert_eq!(ran.code, Some(65), "{ran:?}");
-    let told = "error: ./.rows.partial/data/notes.txt was put there by another program\n";
-    assert!(ran.stderr.contains(told), "{ran:?}");
-    assert_eq!(world.entries(), [".rows.partial"]);
+    for name in ["notes.txt", ".DS_Store"] {
+        let (world, ran) = changed(|part| match name {
+            "notes.txt" => fs::write(part.with_file_name(name), "x").unwrap(),
+            // A desktop leaves files of that name.
+            _ => fs::create_dir(part.with_file_name(name)).unwrap(),
+        });
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+        let told = format!("error: ./.rows.partial/data/{name} was put there by another program\n");
+        assert!(ran.stderr.contains(&told), "{ran:?}");
+        assert_eq!(world.entries(), [".rows.partial"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{fifo, give_away, world};
 use crate::{
-    support::World,
+    support::{ID, Ran, World},
     tree::{content, tree},
 };
 
@@ -82,6 +82,36 @@ fn desktop_metadata_files_do_not_stop_overwrite() {
 }
 
 #[test]
+fn names_of_a_desktop_or_ours_are_of_files_alone() {
+    for name in ["_SUCCESS", ".DS_Store", "Thumbs.db"] {
+        for is_fifo in [false, true] {
+            let world = export(|_| ());
+            let path = world.path("rows").join(name);
+            if name == "_SUCCESS" {
+                fs::remove_file(&path).unwrap();
+            }
+            let kind = if is_fifo { "FIFO" } else { "directory" };
+            if is_fifo {
+                fifo(&path);
+            } else {
+                fs::create_dir(&path).unwrap();
+            }
+            let ran = world.export(&["-o", "rows", "--overwrite"]);
+            assert_eq!(ran.code, Some(73), "{ran:?}");
+            let told = format!("error: rows: holds {name:?}, which is a {kind}\n");
+            assert!(ran.stderr.starts_with(&told), "{ran:?}");
+            let ran = Ran::of(world.command().args(["verify", "rows"]));
+            assert_eq!(ran.code, Some(65), "{ran:?}");
+            let told = match name {
+                "_SUCCESS" => format!("{name} is a {kind}, not a regular file"),
+                _ => format!("{name} is not in the manifest"),
+            };
+            assert!(ran.stdout.contains(&told), "{ran:?}");
+        }
+    }
+}
+
+#[test]
 fn only_regular_files_are_replaced() {
     let world = world();
     fifo(&world.path("fifo.jsonl"));
@@ -145,4 +175,66 @@ fn other_users_link_is_not_followed() {
         assert_eq!(ran.told(&world), told);
         assert_eq!(world.entries(), [to, output]);
     }
+}
+
+#[test]
+fn a_foreign_sidecar_stays() {
+    let name = "rows.parquet.manifest.json";
+    let described = || {
+        let world = world();
+        world.export(&["-o", "rows.parquet", "--manifest"]).ok();
+        world
+    };
+    let overwrite = ["-o", "rows.parquet", "--overwrite"];
+
+    // Notes of a person.
+    let world = world();
+    fs::write(world.path(name), "notes").unwrap();
+    let ran = world.export(&[&overwrite[..], &["--manifest"]].concat());
+    let told = format!(
+        "exit 73\nerror: {name}: is no manifest of an export\n  hint: only what an export wrote is \
+         replaced: move it, or give another path\n"
+    );
+    assert_eq!(ran.told(&world), told);
+    assert_eq!(world.server.stats().requests, 0);
+    world.export(&overwrite).ok();
+    assert_eq!(world.read(name), b"notes");
+
+    // A manifest of another file.
+    let world = described();
+    let manifest = String::from_utf8(world.read(name)).unwrap();
+    let other = manifest.replace("\"rows.parquet\"", "\"other.parquet\"");
+    assert!(other != manifest);
+    fs::write(world.path(name), &other).unwrap();
+    world.export(&overwrite).ok();
+    assert_eq!(world.read(name), other.as_bytes());
+
+    let world = described();
+    world.export(&overwrite).ok();
+    assert_eq!(world.entries(), ["rows.parquet"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_text_share_no_manifest() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let world = world();
+    // What such a name would become in text.
+    let text = "\u{fffd}.parquet";
+    world.export(&["-o", text, "--manifest"]).ok();
+    let manifest = format!("{text}.manifest.json");
+    let before = world.read(&manifest);
+    let export = |more: &[&str]| {
+        let mut command = world.command();
+        command.args(["export", &ID.to_string(), "-o"]).arg(OsStr::from_bytes(b"\xff.parquet"));
+        Ran::of(command.args(more))
+    };
+    let requests = world.server.stats().requests;
+    let ran = export(&["--overwrite", "--manifest"]);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("its name is not UTF-8, so no manifest can give it"), "{ran:?}");
+    assert_eq!(world.server.stats().requests, requests);
+    export(&[]).ok();
+    export(&["--overwrite"]).ok();
+    assert!(world.read(&manifest) == before);
 }

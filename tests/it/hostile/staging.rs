@@ -1,6 +1,11 @@
 //! Staging that another user created, and staging that a run lost to another run.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use overmind_export::demo::{Fault, FaultAttempt, Faults};
 
@@ -10,10 +15,10 @@ use crate::{
     tree::{content, tree},
 };
 
-const PARTS: [&str; 6] = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
+pub(super) const PARTS: [&str; 6] = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
 
 /// A folder of this user with files that no export may change.
-fn victim(world: &World) -> PathBuf {
+pub(super) fn victim(world: &World) -> PathBuf {
     let victim = world.path("victim");
     fs::create_dir(&victim).unwrap();
     for name in ["part-00000.parquet", "lock", "letter.txt"] {
@@ -205,5 +210,69 @@ fn run_that_lost_its_staging_publishes_nothing() {
         assert_eq!(world.entries(), [staging], "the staging of the second run must stay");
         second.kill().unwrap();
         second.wait().unwrap();
+    }
+}
+
+/// A run with parts of 50 rows that waits for its last page, and then what `change` did to its staging.
+fn disturbed(more: &[&str], change: impl Fn(&Path)) -> (World, Ran) {
+    let (world, run) = waiting(9, Duration::from_secs(2), &[&PARTS[..], more].concat());
+    change(&world.path(".rows.partial"));
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    (world, ran)
+}
+
+#[test]
+fn a_replaced_data_folder_is_not_published() {
+    type Change = fn(&Path);
+    let changes: [Change; 4] = [
+        |staging| {
+            fs::rename(staging.join("data"), staging.join("x")).unwrap();
+            fs::create_dir(staging.join("data")).unwrap();
+        },
+        |staging| {
+            fs::rename(staging.join("data"), staging.join("x")).unwrap();
+            symlink(staging.join("x"), staging.join("data")).unwrap();
+        },
+        |staging| fs::rename(staging.join("data"), staging.join("x")).unwrap(),
+        |staging| {
+            fs::rename(staging.join("ids"), staging.join("x")).unwrap();
+            fs::create_dir(staging.join("ids")).unwrap();
+        },
+    ];
+    for change in changes {
+        for more in [&[][..], &["--overwrite"]] {
+            let (world, ran) = disturbed(more, change);
+            assert_eq!(ran.code, Some(75), "{ran:?}");
+            assert!(ran.stderr.contains("rows: the lock was lost: its staging was "), "{ran:?}");
+            assert_eq!(world.entries(), [".rows.partial"]);
+            assert!(world.path(".rows.partial/x").exists());
+        }
+    }
+}
+
+#[test]
+fn a_replaced_staged_manifest_is_not_published() {
+    let arguments = ["-o", "rows.parquet", "--page-size", "25", "--overwrite", "--manifest"];
+    for is_forged in [true, false] {
+        let (world, run) = waiting(9, Duration::from_secs(2), &arguments);
+        let forged = b"{\"format_version\": 1, \"rows\": 7}";
+        fs::write(world.path("rows.parquet"), "old").unwrap();
+        let staged = world.path(".rows.parquet.manifest.json.partial");
+        fs::remove_file(&staged).unwrap();
+        if is_forged {
+            fs::write(&staged, forged).unwrap();
+        }
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        if is_forged {
+            assert_eq!(ran.code, Some(75), "{ran:?}");
+            assert_eq!(world.read("rows.parquet"), b"old");
+            assert_eq!(fs::read(staged).unwrap(), forged);
+            assert!(!world.path("rows.parquet.manifest.json").exists());
+        } else {
+            // It was not written yet, so nothing is lost.
+            ran.ok();
+            Ran::of(world.command().args(["verify", "rows.parquet"])).ok();
+            assert_eq!(world.entries(), ["rows.parquet", "rows.parquet.manifest.json"]);
+        }
     }
 }

@@ -132,6 +132,32 @@ fn object_put_by_another_user_is_not_replaced() {
 }
 
 #[test]
+fn manifest_put_by_another_run_is_not_replaced() {
+    let sidecar = "rows/rows.parquet.manifest.json";
+    for exists in [false, true] {
+        let place = Place::new();
+        let mut arguments = vec!["-o", OBJECT, "--page-size", "25", "--manifest"];
+        if exists {
+            place.export(&arguments).ok();
+            arguments.push("--overwrite");
+        }
+        place.store.rule(&format!("PUT /bucket/{sidecar}"), Fate::HeldAt(1));
+        let run = place.start(&arguments);
+        place.store.wait_until_held();
+        place.store.put(sidecar, b"theirs");
+        place.store.let_go();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(75), "{ran:?}");
+        let told = format!(
+            "error: s3://bucket/{sidecar} was replaced or removed while the export was at work\n  hint: \
+             the object is of this run and whole, "
+        );
+        assert!(ran.stderr.starts_with(&told), "{ran:?}");
+        assert_eq!(place.store.objects()[sidecar], b"theirs");
+    }
+}
+
+#[test]
 fn stores_without_conditional_puts_still_work() {
     for disabled in [false, true] {
         let place = Place::new();

@@ -1,0 +1,87 @@
+//! Publication when the system fails between its steps.
+
+use std::{fs, io::Write, path::Path};
+
+use super::{Directory, Header, SingleFile};
+use crate::{
+    client::Query,
+    error::{Error, Result},
+    files::folder::tests::SYNCS_BEFORE_FAULT,
+    record::manifest::{Completeness, Manifest, Tool},
+    sink::Format,
+};
+
+pub(super) fn empty_export() -> Manifest {
+    Manifest {
+        format_version: 1,
+        tool: Tool::this(),
+        base_url: String::new(),
+        dataset: uuid::Uuid::nil(),
+        query: Query::default(),
+        started_at: String::new(),
+        finished_at: String::new(),
+        completeness: Completeness::Proven,
+        count: 0,
+        pages: 1,
+        rows_per_page: 0,
+        rows: 0,
+        columns: Vec::new(),
+        format: Format::JsonLines,
+        compression: String::new(),
+        digest: String::new(),
+        snapshot: None,
+        parts: Vec::new(),
+    }
+}
+
+fn publish_file(target: &Path, bytes: &[u8], syncs: Option<usize>) -> Result<()> {
+    SYNCS_BEFORE_FAULT.set(None);
+    let mut file = SingleFile::probe(target, true, true, false)?;
+    file.open()?;
+    let part = file.create()?;
+    part.writer().write_all(bytes).unwrap();
+    part.close()?;
+    SYNCS_BEFORE_FAULT.set(syncs);
+    let digest = String::from_utf8_lossy(bytes).into_owned();
+    file.publish(Some(&Manifest { digest, ..empty_export() }))
+}
+
+#[test]
+fn a_failing_sync_parts_no_file_from_its_manifest() {
+    for syncs in 0..2 {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("rows.jsonl");
+        publish_file(&target, b"old", None).unwrap();
+        let error = publish_file(&target, b"new", Some(syncs)).unwrap_err();
+        assert!(matches!(error, Error::NotDurable { .. }), "{error}");
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        let manifest = folder.path().join("rows.jsonl.manifest.json");
+        assert_eq!(Manifest::read(&manifest).unwrap().digest, "new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
+
+fn publish_directory(target: &Path, rows: u64, syncs: Option<usize>) -> Result<()> {
+    SYNCS_BEFORE_FAULT.set(None);
+    let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+    let mut directory = Directory::probe(target, true, false)?;
+    directory.open(&header)?;
+    SYNCS_BEFORE_FAULT.set(syncs);
+    directory.publish(&Manifest { rows, ..empty_export() })
+}
+
+#[test]
+fn a_failing_sync_leaves_no_old_export_behind() {
+    // Two syncs of the staged folder, then the one after the rename.
+    for syncs in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("rows");
+        publish_directory(&target, 1, None).unwrap();
+        let error = publish_directory(&target, 2, Some(syncs)).unwrap_err();
+        let is_published = syncs == 2;
+        assert_eq!(matches!(error, Error::NotDurable { .. }), is_published, "{error}");
+        let manifest = Manifest::read(&target.join("_manifest.json")).unwrap();
+        assert_eq!(manifest.rows, if is_published { 2 } else { 1 });
+        assert_eq!(folder.path().join(".rows.partial").exists(), !is_published);
+    }
+}

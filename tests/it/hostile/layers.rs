@@ -1,0 +1,113 @@
+//! Overlay file systems, as in containers: what lies in a lower layer.
+
+use std::fs;
+
+use overmind_export::demo::Dataset;
+
+use super::world;
+use crate::{
+    publish::{mounted, with_mount},
+    snapshots::Nightly,
+    support::{ID, World, entries},
+};
+
+#[test]
+fn an_export_in_a_lower_layer_is_replaced_or_refused() {
+    // As in a container whose image holds an export.
+    let world = world();
+    for name in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(world.path(name)).unwrap();
+    }
+    world.export(&["-o", "lower/rows"]).ok();
+    let requests = world.server.stats().requests;
+    let mount =
+        "mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work none merged";
+    let Some(ran) = with_mount(&world, mount, "-o merged/rows --overwrite") else { return };
+    if ran.stderr.contains("mount:") {
+        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        return;
+    }
+    if ran.code == Some(0) {
+        let ran = with_mount(&world, mount, "-o merged/rows").unwrap();
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(world.path("upper/rows/_SUCCESS").exists());
+        return;
+    }
+    // A kernel that renames no folder of a lower layer.
+    assert_eq!(
+        ran.told(&world),
+        "exit 73\nerror: merged/rows: lies in a lower layer of an overlay file system, as in a \
+         container's image, and cannot be replaced in one step there\n  cause: Invalid cross-device \
+         link (os error 18)\n  hint: remove it before, give another path, or mount a volume there\n"
+    );
+    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert_eq!(fs::read_dir(world.path("upper")).unwrap().count(), 0);
+}
+
+#[test]
+fn files_of_another_device_are_no_mounts() {
+    // The upper layer is in memory: each layer's files show their own device.
+    let world = world();
+    for name in ["lower", "memory", "merged"] {
+        fs::create_dir(world.path(name)).unwrap();
+    }
+    world.export(&["-o", "lower/rows.parquet"]).ok();
+    let mount = "mount -t tmpfs none memory && mkdir memory/upper memory/work && mount -t overlay -o \
+                 userxattr,xino=off,lowerdir=lower,upperdir=memory/upper,workdir=memory/work none merged";
+    let Some(ran) = with_mount(&world, mount, "-o merged/rows.parquet --overwrite") else { return };
+    if ran.stderr.contains("mount:") {
+        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        return;
+    }
+    ran.ok();
+}
+
+/// A job that keeps its newest snapshot alone.
+fn nightly() -> Nightly {
+    let job = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\nunchanged = \"never\"\n");
+    Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &job)
+}
+
+fn keep_last(world: &World) {
+    let path = world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, format!("{text}keep = {{ last = 1 }}\n")).unwrap();
+}
+
+#[test]
+fn snapshots_in_a_lower_layer_are_removed() {
+    let nightly = nightly();
+    nightly.at("2026-11-23T02:00:00Z");
+    keep_last(&nightly.world);
+    for name in ["upper", "work"] {
+        fs::create_dir(nightly.world.path(name)).unwrap();
+    }
+    let mount =
+        "mount -t overlay -o userxattr,lowerdir=snaps,upperdir=upper,workdir=work none snaps";
+    let command = "snapshot --config snapshots.toml && ls -A snaps/nightly";
+    let Some(ran) = mounted(&nightly.world, mount, command) else { return };
+    if ran.stderr.contains("mount:") {
+        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        return;
+    }
+    let ran = ran.ok();
+    let names = ran.stdout.lines().filter(|line| line.contains("snapshot=") && !line.contains(' '));
+    assert_eq!(names.count(), 1, "{ran:?}");
+    assert!(!ran.stdout.contains("snapshot=20261123T020000Z\n"), "{ran:?}");
+}
+
+#[test]
+fn a_killed_removal_in_place_is_finished() {
+    let nightly = nightly();
+    let first = "snapshot=20261123T020000Z";
+    nightly.at("2026-11-23T02:00:00Z");
+    let folder = nightly.world.path("snaps/nightly");
+    // As the run left it.
+    let mark = folder.join(format!(".{first}.removed"));
+    fs::create_dir(&mark).unwrap();
+    fs::write(mark.join("in-place"), "").unwrap();
+    fs::remove_file(folder.join(first).join("_SUCCESS")).unwrap();
+    nightly.at("2026-11-24T02:00:00Z");
+    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261124T020000Z"];
+    assert_eq!(entries(&folder), names);
+}
