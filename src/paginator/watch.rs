@@ -22,6 +22,8 @@ pub(super) struct Boundary {
 struct PageBefore {
     number: u64,
     count: u64,
+    /// Whether it was the first of the stream.
+    is_first: bool,
     /// Sorted.
     ids: Vec<Uuid>,
 }
@@ -83,25 +85,28 @@ impl PageWatch {
         Ok(!self.proof.violated())
     }
 
-    /// Ends the stream on a page with the rows of the page before, in any order: the API ignores the parameter
-    /// `page`, and all other pages would be the same. If a row was inserted between the requests, `count` changes
-    /// too, so this is no match.
+    /// Looks for a page with the rows of the page before, in any order: the API ignores the parameter `page`. If a
+    /// row was inserted between the requests, `count` changes too, so this is no match.
+    ///
+    /// The second page ends the stream, because all other pages would be the same. A later one ends the pass: a
+    /// cache can mix up two answers once.
     fn check_repetition(&mut self, page: &Page) -> Result<()> {
         let (number, count) = (page.number(), page.count());
         let mut ids: Vec<Uuid> = page.ids().collect();
         ids.sort_unstable();
-        if let Some(before) = self.before.take()
-            && before.number + 1 == number
-            && before.count == count
+        let now = PageBefore { number, count, is_first: !self.proof.has_seen_a_page(), ids };
+        if let Some(PageBefore { number: of, count: before, is_first, ids }) = self.before.take()
+            && of + 1 == number
+            && before == count
             && !ids.is_empty()
-            && before.ids == ids
+            && ids == now.ids
         {
-            return Err(Error::Page {
-                page: number,
-                source: PageError::Repeats { of: before.number },
-            });
+            if is_first {
+                return Err(Error::Page { page: number, source: PageError::Repeats { of } });
+            }
+            self.proof.report(Violation::PageRepeated { page: number, of });
         }
-        self.before = Some(PageBefore { number, count, ids });
+        self.before = Some(now);
         Ok(())
     }
 

@@ -137,6 +137,11 @@ impl Proof {
         !self.violations.is_empty()
     }
 
+    /// Whether the proof has received a page or a kept part.
+    pub(crate) fn has_seen_a_page(&self) -> bool {
+        self.seen.is_some()
+    }
+
     /// Counts the ids and decides. With many millions of rows this takes seconds.
     pub(crate) fn finish(self) -> Result<Proven, ProofError> {
         let Self { scope, ids, mut violations, seen, .. } = self;

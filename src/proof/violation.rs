@@ -69,6 +69,14 @@ pub(crate) enum Violation {
         /// Number of the page.
         page: u64,
     },
+    /// A page has the rows of the page before it.
+    #[error("page {page} has the same rows as page {of}")]
+    PageRepeated {
+        /// Number of the page.
+        page: u64,
+        /// Number of the page before.
+        of: u64,
+    },
     /// The pages were not read to the end, although they were correct.
     #[error("the pages stopped at {page} of {of}")]
     Stopped {

@@ -113,7 +113,7 @@ const ONCE: &[Row] = &[
         |_| Fault::RepeatPage(4),
         [
             Sweeps("25 ids came twice"),
-            Sweeps("230 rows promised, 205 distinct ids came"),
+            Sweeps("page 5 has the same rows as page 4"),
             Sweeps("230 rows promised, 225 distinct ids came"),
         ],
     ),

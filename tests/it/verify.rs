@@ -223,7 +223,7 @@ fn foreign_manifests_are_not_taken_for_ours() {
     b8.jsonl: it can be read to its end, but has no record to compare it with: b8.jsonl.manifest.json was written by another program; export with --manifest to write one
     site: not an export: _manifest.json was written by another program; give the folder of an export, or a single exported file
     error: 2 of 2 paths could not be checked
-      hint: each line above says why, and what to do next
+      hint: each line above gives the reason and the next step
     ");
     // Parts are an export's, whatever has replaced its manifest.
     world.export(&["-o", "out/"]).ok();
@@ -232,7 +232,7 @@ fn foreign_manifests_are_not_taken_for_ours() {
     exit 65
     out: _manifest.json was written by another program, and there are parts of an export
     error: 1 of 1 export is damaged
-      hint: what is named above is wrong: export again
+      hint: the lines above name the damage: export again
     ");
     // Ours that is cut short is damaged.
     world.export(&["-o", "own.jsonl", "--manifest"]).ok();

@@ -68,8 +68,8 @@ fn https_port_that_closes_plain_http_is_told() {
     let server = RawServer::start(|_, is_tls| openssl(is_tls));
     insta::assert_snapshot!(server.told(EXPORT), @r#"
     exit 78
-    error: the base URL "http://API/" cannot be used: the server there does not speak plain http: is it https://, or another port?
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    error: the base URL "http://API/" cannot be used: the server does not speak plain http: use https://, or another port
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
     assert_eq!(server.counts(), (2, 1));
 }
@@ -118,7 +118,7 @@ fn status_counts_whatever_its_body_is() {
         let world = World::generated(Options { faults, ..Options::default() }, 10);
         let told = session(&world, &[EXPORT]);
         assert!(
-            told.contains("exit 69\n") && told.contains("asks to come back in 2 h 0 min"),
+            told.contains("exit 69\n") && told.contains("asks for a pause of 2 h 0 min"),
             "{told}"
         );
         assert_eq!(world.server.stats().requests, 1);
@@ -140,5 +140,5 @@ fn retry_after_sent_twice_counts_the_longest() {
         .header("Retry-After", "Wed, 21 Oct 2015 07:28:07 GMT")
         .header("Retry-After", "Wed, 21 Oct 2015 10:28:00 GMT");
     let told = told_on(1, fault, &[EXPORT]);
-    assert!(told.contains("asks to come back in 3 h 0 min"), "{told}");
+    assert!(told.contains("asks for a pause of 3 h 0 min"), "{told}");
 }

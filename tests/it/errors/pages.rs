@@ -249,11 +249,10 @@ fn repeated_page_is_found_in_any_order() {
     let faults = Faults::none().on(1, Always, page(1, 2)).on(2, Always, page(2, 1));
     let second = told(faults);
     assert!(second.contains("cause: it has the same rows as page 1\n"), "{second}");
-    // A server that does not know later pages.
+    // A server that does not know later pages, or a cache that mixes up two answers once.
     let faults = Faults::none().on(1, Always, page(1, 2)).on(2, Always, page(3, 4));
     let third = told(faults.on(3, Always, page(4, 3)));
-    assert!(third.contains("error: the answer for page 3 is not valid\n"), "{third}");
-    assert!(third.contains("cause: it has the same rows as page 2\n"), "{third}");
+    assert!(third.contains(": page 3 has the same rows as page 2;"), "{third}");
 }
 
 #[test]
