@@ -1,7 +1,7 @@
-"""What an export must hold, worked out from a JSON Lines file's text alone.
+"""Computes the expected content of an export from the text of a JSON Lines file alone.
 
-Scans that text and slices tokens out of it; never asks the command, and never re-encodes a token.
-Also the comparison itself, and rows that are hard to carry unchanged.
+This module scans the text and cuts tokens out of it. It never runs the command and never re-encodes a
+token. It also contains the comparison, and rows that are hard to preserve unchanged.
 """
 
 import json
@@ -17,16 +17,16 @@ Columns = dict[str, list]
 
 
 class Different(Exception):
-    """What was read is not what was served."""
+    """The values that a library read differ from the served values."""
 
 
 class Source:
-    """A served file, as columns: JSON columns as compact text, and as the values they stand for."""
+    """A served file as columns. JSON columns are kept as compact text and as parsed values."""
 
     def __init__(self, path: Path):
         self.path = path
         self.name = path.stem
-        # Not splitlines, which also splits at characters that JSON allows inside a string.
+        # Do not use splitlines: it also splits at characters that JSON allows inside a string.
         rows = [expected_row(line) for line in path.read_bytes().decode().split("\n") if line]
         self.rows = len(rows)
         self.columns = {name: [row[name] for row in rows] for name in COLUMNS}
@@ -34,7 +34,7 @@ class Source:
 
 
 def expected_row(line: str) -> dict:
-    """A row's columns: JSON text token for token, unknown fields gathered into one object."""
+    """Returns the columns of a row. JSON text keeps its tokens. Unknown fields form one object."""
     row, unknown = dict.fromkeys(COLUMNS), []
     for key, text in members(without_white_space(line)):
         if key not in COLUMNS[:-1]:
@@ -49,12 +49,12 @@ def expected_row(line: str) -> dict:
 
 
 def without_white_space(text: str) -> str:
-    """JSON text without the white space outside its strings."""
+    """Returns JSON text without the white space outside its strings."""
     return re.sub(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+', r"\1", text)
 
 
 def members(text: str) -> Iterator[tuple[str, str]]:
-    """The keys of a compact JSON object, each with the text of its value."""
+    """Returns the keys of a compact JSON object, each with the text of its value."""
     decode = json.JSONDecoder().raw_decode
     at = 1
     while text[at] != "}":
@@ -65,7 +65,7 @@ def members(text: str) -> Iterator[tuple[str, str]]:
 
 
 def parsed(columns: Columns) -> Columns:
-    """The same columns, with JSON text replaced by the values that it stands for."""
+    """Returns the same columns with JSON text replaced by parsed values."""
     value = lambda text: None if text is None else json.loads(text)
     return {
         name: [value(text) for text in cells] if name in JSON_COLUMNS else cells
@@ -74,12 +74,12 @@ def parsed(columns: Columns) -> Columns:
 
 
 def canonical(values: list) -> list[str]:
-    """Values as text that differs when a value, a type or an order of keys differs."""
+    """Returns values as text. The text differs if a value, a type or the order of keys differs."""
     return [json.dumps(value) for value in values]
 
 
 def compare(read: Columns, source: Source, json_is_text: bool) -> None:
-    """Raises `Different` at the first value that is not the source's."""
+    """Raises `Different` at the first value that differs from the source."""
     if list(read) != COLUMNS:
         raise Different(f"columns are {list(read)}")
     if json_is_text:
@@ -103,7 +103,7 @@ def same(name: str, read: list, wanted: list) -> None:
 
 
 def hostile_lines() -> Iterator[str]:
-    """Rows that are correct JSON and datapoints, and hard to carry unchanged."""
+    """Returns valid datapoints whose JSON is hard to preserve unchanged."""
     values = [
         "{}", "[]", '""', "0", "true", "false", "null", "-0", "-1.50E+3", "1e400",
         "123456789012345678901234567890", "0.1000000000000000000000000001",

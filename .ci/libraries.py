@@ -1,7 +1,7 @@
-"""The libraries that people open exports with: each way in, and what comes back as Python values.
+"""Reads exports with the libraries that people use, and returns the values as Python objects.
 
-A reader gets what a notebook would give it, and no more; where a library cannot hold a value, the
-table says which and why. Knows nothing of the command or of what the values should be.
+Each reader calls its library as a notebook would. If a library cannot represent a value, the table of
+readers names the dataset and the reason. This module knows neither the command nor the expected values.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ SCHEMA = pa.schema(
     pa.field(name, pa.int64() if name == "order" else pa.string(), nullable=name != "id")
     for name in COLUMNS
 )
-# Left to itself, DuckDB makes one deep type of all the JSON in a column.
+# Without explicit types, DuckDB infers one nested type for all the JSON in a column.
 DUCKDB_COLUMNS = {
     name: "BIGINT" if name == "order" else "JSON" if name in JSON_COLUMNS else "VARCHAR"
     for name in COLUMNS
 }
-# What is not in the wheel is missing, not fetched.
+# Do not download extensions: an extension outside the wheel counts as missing.
 duckdb.execute("SET autoinstall_known_extensions = false")
 
 
 @dataclass(frozen=True)
 class Export:
-    """What a run of the command left behind."""
+    """The output of one run of the command."""
 
     path: Path
     extension: str
@@ -46,7 +46,7 @@ class Export:
 
     @property
     def pattern(self) -> str:
-        """For readers that take a glob in place of a directory."""
+        """Returns a path for readers that take a glob pattern instead of a directory."""
         return str(self.path / f"*.{self.extension}" if self.path.is_dir() else self.path)
 
     def digest(self) -> str:
@@ -59,13 +59,13 @@ class Export:
 
 @dataclass(frozen=True)
 class Reader:
-    """A way to read a format: from an export, or from the pipe that it is written to."""
+    """A way to read a format, from an export or from a pipe."""
 
     format: str
     name: str
     read: Callable[[Export | IO[bytes]], Columns]
     json_is_text: bool = True
-    # The datasets that the library cannot read, or not without a loss, and why.
+    # The datasets that the library cannot read without loss, with the reason.
     cannot: dict[str, str] = field(default_factory=dict)
 
 
@@ -111,21 +111,21 @@ def ipc_table(export: Export) -> pa.Table:
 
 
 def mapped_table(export: Export) -> pa.Table:
-    """Read through memory maps: what is stored uncompressed is not copied."""
+    """Reads the files through memory maps. Uncompressed data must not be copied."""
     before = pa.total_allocated_bytes()
     tables = []
     for file in export.files:
         with pa.memory_map(str(file)) as bytes, pa.ipc.open_file(bytes) as reader:
             tables.append(reader.read_all())
     if export.path.stem == "uncompressed" and pa.total_allocated_bytes() > before:
-        raise Different("an uncompressed file is copied, not mapped")
+        raise Different("an uncompressed file was copied instead of mapped")
     return pa.concat_tables(tables)
 
 
 def lines(text: bytes) -> Columns:
-    """JSON Lines, token by token: the only way in that changes nothing."""
+    """Reads JSON Lines token by token. This is the only reader that changes nothing."""
     if text and not text.endswith(b"\n"):
-        raise Different("the last line does not end")
+        raise Different("the last line has no line break")
     columns = {name: [] for name in COLUMNS}
     for line in text.decode().split("\n")[:-1]:
         fields = list(members(line))
@@ -146,27 +146,27 @@ def decompressed(export: Export) -> bytes:
 
 
 def duckdb_lines(path: str) -> Columns:
-    # It spells numbers in its own way (1e-9 for 1e-09), so they are compared as values.
+    # DuckDB writes numbers in its own way (1e-9 for 1e-09), so compare them as values.
     return parsed(duckdb_values(duckdb.read_json(path, columns=DUCKDB_COLUMNS)))
 
 
 def pandas_lines(lines: Path | IO[bytes]) -> pd.DataFrame:
-    # Its default reading of floating point numbers can miss the nearest one.
+    # Without precise_float, pandas does not always return the nearest floating point number.
     return pd.read_json(lines, lines=True, precise_float=True)
 
 
 def pyarrow_lines(export: Export) -> Columns:
-    # A dataset of JSON knows gzip by the extension, and not zstd.
+    # A JSON dataset of pyarrow detects gzip by the file extension, but not zstd.
     if export.path.is_dir() and export.extension != "jsonl.zst":
         return pa.dataset.dataset(export.path, format="json").to_table().to_pydict()
     return pa.concat_tables(pa.json.read_json(file) for file in export.files).to_pydict()
 
 
 ARROW_TYPES = ("string[pyarrow]", "int64[pyarrow]")
-FLOAT_ORDER = {"hostile": "makes an order that has nulls float64; its Arrow types do not"}
-PARTLY_JSON = {"hostile": "refuses numbers that no double holds, or half a surrogate pair"}
-NO_COLUMNS = {"empty": "a file of no lines has no columns"}
-ONE_TYPE = {"bfcl-core": "wants one type for a key, which has several here"}
+FLOAT_ORDER = {"hostile": "turns an order column with nulls into float64; Arrow types avoid this"}
+PARTLY_JSON = {"hostile": "rejects numbers outside the range of a double, and half a surrogate pair"}
+NO_COLUMNS = {"empty": "a file without lines has no columns"}
+ONE_TYPE = {"bfcl-core": "needs one type per key, but keys of this dataset have several types"}
 
 # fmt: off
 READERS = [

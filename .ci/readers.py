@@ -1,8 +1,8 @@
-"""The readers' check: what the command exports is read back by the libraries people open it with.
+"""The readers' check: reads exports back with the libraries that people use to open them.
 
-The embedded API serves JSON Lines files. Each is exported in every format to a file, to a directory
-of parts and to a pipe, and every value of every row that a library reads is compared with the file
-that was served. A comparison is a line of output; the last line counts them.
+The embedded API serves JSON Lines files. The check exports each one in every format to a file, to a
+directory of parts and to a pipe. It compares every value that a library reads with the served file.
+Each comparison prints one line. The last line contains their number.
 
     python -B -W error .ci/readers.py BINARY [CORPUS.jsonl]...
 """
@@ -23,18 +23,18 @@ from tempfile import TemporaryDirectory
 from expected import Columns, Different, Source, compare, hostile_lines
 from libraries import PIPE_READERS, READERS, Export, Reader
 
-# Small enough that each corpus has several parts, and a multiple of the default page size.
+# Rows per part: small enough for several parts per corpus, and a multiple of the default page size.
 ROWS_PER_FILE = 400
 PAGE_SIZES = (7, 25, 100)
 CONCURRENCIES = (1, 16)
-# How long before something that never ends is a failure.
+# Time limits for a hanging server or export.
 START_SECONDS = 60
 EXPORT_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Form:
-    """A way to export: to a file, or to a directory when the target ends in a slash."""
+    """A way to export: to a file, or to a directory if the target ends with a slash."""
 
     extension: str
     target: str
@@ -122,7 +122,7 @@ def serving(binary: str, sources: list[Source]) -> Iterator[Command]:
 
 
 def announced(lines: Iterator[str], names: set[str]) -> tuple[str, dict[str, str]]:
-    """The base URL and the id of each dataset, from what the server prints when it starts."""
+    """Returns the base URL and the id of each dataset, from the output of the starting server."""
     url, ids = None, {}
     for line in lines:
         if address := re.match(r"serving (http://\S+)", line):
@@ -131,11 +131,11 @@ def announced(lines: Iterator[str], names: set[str]) -> tuple[str, dict[str, str
             ids[row[2]] = row[1]
         if url and names <= ids.keys():
             return url, ids
-    raise SystemExit(f"the server did not start: it announced {url} with {ids}")
+    raise SystemExit(f"the server did not start: it printed {url} with {ids}")
 
 
 class Tally:
-    """Counts comparisons, and prints a line for each."""
+    """Counts the comparisons and prints one line for each."""
 
     def __init__(self):
         self.passed = self.failed = 0
@@ -153,7 +153,7 @@ class Tally:
 
 
 def check_form(tally: Tally, command: Command, source: Source, form: Form) -> None:
-    """One export, through every library that reads its format."""
+    """Checks one export with every library that reads its format."""
     with TemporaryDirectory() as folder:
         export = None
         with tally.comparison(f"{source.name}, {form.name}, number of files", source.rows):
@@ -170,7 +170,7 @@ def check_form(tally: Tally, command: Command, source: Source, form: Form) -> No
 
 
 def check_pipes(tally: Tally, command: Command, source: Source) -> None:
-    """Exports to standard output, read as they come."""
+    """Checks exports to standard output, read through a pipe."""
     for reader in PIPE_READERS:
         if source.name not in reader.cannot:
             what = f"{source.name}, {reader.format} through a pipe, {reader.name}"
@@ -179,7 +179,7 @@ def check_pipes(tally: Tally, command: Command, source: Source) -> None:
 
 
 def check_repeated(tally: Tally, command: Command, source: Source, form: Form, size: int) -> None:
-    """The same bytes at any concurrency, and the source's values at any page size."""
+    """Checks that concurrency does not change the bytes, and that the page size changes no value."""
     reader = next(reader for reader in READERS if reader.format == form.format)
     with tally.comparison(
         f"{source.name}, {form.name}, pages of {size}, concurrency {CONCURRENCIES}", source.rows
@@ -193,11 +193,11 @@ def check_repeated(tally: Tally, command: Command, source: Source, form: Form, s
                     compare(reader.read(export), source, reader.json_is_text)
                     digests.add(digest)
         if len(digests) > 1:
-            raise Different("concurrency changes the bytes, though not the values")
+            raise Different("concurrency changes the bytes, but not the values")
 
 
 def main(binary: str, corpora: list[Path]) -> int:
-    # As an exception, so that the server and the folders go too.
+    # Turn SIGTERM into an exception, so that the server is stopped and the folders are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tally = Tally()
     with TemporaryDirectory() as folder:
@@ -221,7 +221,7 @@ def main(binary: str, corpora: list[Path]) -> int:
                 print(f"not compared: {source.name}, {reader.format}, {reader.name}: {why}")
     for path in corpora:
         if not path.exists():
-            print(f"READERS' CHECK SKIPPED: {path} is not there; its rows were not compared")
+            print(f"READERS' CHECK SKIPPED: {path} does not exist; its rows were not compared")
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed else 0
 

@@ -1,10 +1,10 @@
-"""Exports to servers that are not ours: moto for S3, azurite for Azure Blob Storage.
+"""Exports to store emulators of other projects: moto for S3, azurite for Azure Blob Storage.
 
     stores.py BINARY MOTO_PYTHON AZURITE
 
-Each server is started on a free loopback port and stopped at the end, whatever happens. What was
-exported is verified, read back by another program's own client and compared with a local export of the
-same dataset; the uploads of a run that was killed are listed before and after the next run.
+Each server starts on a free loopback port and is always stopped at the end. The check verifies each
+export, reads it back with an independent client, and compares it with a local export of the same dataset.
+It also lists the uploads of a killed run, before and after the next run.
 """
 
 import base64
@@ -33,7 +33,7 @@ import pyarrow.parquet
 
 ROWS = 20_000
 BUCKET = "exports"
-# The account that azurite has; its key is in the documentation of every Azure emulator.
+# The built-in account of azurite. Its public key is in the documentation of every Azure emulator.
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -52,7 +52,7 @@ def free_port():
 
 @contextlib.contextmanager
 def running(command, port, **options):
-    """A server that is stopped at the end, with all that it has started."""
+    """Runs a server until the block ends, then stops it and its child processes."""
     server = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **options
     )
@@ -77,7 +77,7 @@ def running(command, port, **options):
 
 
 class Tool:
-    """The command against the embedded API and one store."""
+    """Runs the command with the embedded API and one store."""
 
     def __init__(self, binary, api, dataset, folder, variables):
         self.binary, self.api, self.dataset, self.folder = binary, api, dataset, folder
@@ -114,7 +114,7 @@ def same(table, truth, what):
 
 
 def promises(tool, scheme):
-    """What every store has to do, as far as it is seen from outside."""
+    """Checks the promises that hold for every store."""
     prefix = f"{scheme}://{BUCKET}/nightly/"
     tool.export(prefix, "--rows-per-file", "6000")
     assert "ok, 20,000 rows" in tool.run("verify", prefix)
@@ -127,7 +127,7 @@ def promises(tool, scheme):
     tool.export(single, code=73)
     tool.export(single, "--overwrite")
     assert "ok, 20,000 rows" in tool.run("verify", single)
-    # Long enough for several blocks.
+    # The file is large enough for several blocks.
     lines = f"{scheme}://{BUCKET}/single/rows.jsonl"
     tool.export(lines, "--manifest")
     assert "ok, 20,000 rows" in tool.run("verify", lines)
@@ -135,8 +135,10 @@ def promises(tool, scheme):
 
 
 class LateProxy(http.server.ThreadingHTTPServer):
-    """Passes requests on, and delivers the first PUT of a manifest when it is told to, whether its client
-    waits for it or not."""
+    """A proxy that holds back the first PUT of a manifest until `free` is set.
+
+    It then delivers the request even if the client has disconnected. All other requests pass at once.
+    """
 
     daemon_threads = True
 
@@ -162,9 +164,9 @@ class LateHandler(http.server.BaseHTTPRequestHandler):
                 late = not proxy.held.is_set()
                 proxy.held.set()
         if late:
-            assert proxy.free.wait(120), "the late request was never let go"
+            assert proxy.free.wait(120), "the late request was never released"
         store = http.client.HTTPConnection("127.0.0.1", proxy.store, timeout=60)
-        # The signature covers the host that the client has named.
+        # Keep the client's Host header, because the signature covers it.
         store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             store.putheader(name, value)
@@ -189,14 +191,14 @@ class LateHandler(http.server.BaseHTTPRequestHandler):
 
 
 def late(tool, port, scheme, variable):
-    """The manifest of a run that was killed arrives after another run has published."""
+    """Checks a manifest of a killed run that arrives after another run has published."""
     prefix = f"{scheme}://{BUCKET}/late/"
     for more in ([], ["--overwrite"]):
         proxy = LateProxy(port)
         environment = {**tool.environment, variable: f"http://127.0.0.1:{proxy.server_port}"}
         slow = Tool(tool.binary, tool.api, tool.dataset, tool.folder, environment)
         run = slow.start("export", tool.dataset, "-o", prefix, *more)
-        assert proxy.held.wait(60), "no manifest was put"
+        assert proxy.held.wait(60), "no manifest was uploaded"
         run.kill()
         run.communicate()
         tool.export(prefix, "--restart", "--overwrite", "--rows-per-file", "7000")
@@ -206,7 +208,7 @@ def late(tool, port, scheme, variable):
         assert "ok, 20,000 rows" in tool.run("verify", prefix)
         proxy.shutdown()
         proxy.server_close()
-    say(f"{scheme}: a late manifest replaces neither a first export nor one that was overwritten")
+    say(f"{scheme}: a late manifest replaces neither a new nor an overwritten export")
 
 
 def moto(tool, port, truth):
@@ -217,13 +219,13 @@ def moto(tool, port, truth):
     files = pyarrow.fs.S3FileSystem(
         access_key="test", secret_key="test", region="us-east-1", endpoint_override=f"http://127.0.0.1:{port}"
     )
-    # pyarrow skips what begins with an underscore, the manifest among it.
+    # pyarrow skips names that begin with an underscore, so it skips the manifest.
     table = pyarrow.dataset.dataset(f"{BUCKET}/nightly", filesystem=files).to_table()
     same(table, truth, "pyarrow's S3 client, the prefix")
-    # As the readme has it, for who must not see a mix.
+    # The way that the README recommends for readers that must not see a mix of two exports.
     manifest = json.load(files.open_input_stream(f"{BUCKET}/nightly/_manifest.json"))
     names = [f"{BUCKET}/nightly/{part['path']}" for part in manifest["parts"]]
-    same(pyarrow.dataset.dataset(names, filesystem=files).to_table(), truth, "what the manifest lists")
+    same(pyarrow.dataset.dataset(names, filesystem=files).to_table(), truth, "the parts in the manifest")
     table = pyarrow.parquet.read_table(f"{BUCKET}/single/rows.parquet", filesystem=files)
     same(table, truth, "pyarrow's S3 client, the object")
 
@@ -239,7 +241,7 @@ def moto(tool, port, truth):
         more = ["--format", "jsonl"] if output.endswith("/") else []
         run = tool.start("export", tool.dataset, "-o", output, "--rate-limit", "100/s", *more)
         for _ in range(600):
-            # From then on the next run knows of it.
+            # From now on the journal contains the upload, so the next run can find it.
             if journalled():
                 break
             time.sleep(0.05)
@@ -249,16 +251,16 @@ def moto(tool, port, truth):
         assert left == 1, f"{left} uploads after SIGKILL"
         tool.export(output, *more)
         assert uploads() == 0, f"{uploads()} uploads after the next run"
-        say(f"{output}: {left} upload left by SIGKILL, none after the next run")
+        say(f"{output}: {left} upload remained after SIGKILL, none after the next run")
     with urllib.request.urlopen(f"{url}?list-type=2") as answer:
         keys = re.findall("<Key>(.*?)</Key>", answer.read().decode())
     stray = [key for key in keys if "_overmind" in key or ".partial" in key]
-    assert not stray, f"control objects are left: {stray}"
-    say("no upload and no control object is left")
+    assert not stray, f"control objects remain: {stray}"
+    say("no upload and no control object remains")
 
 
 def azure_request(port, method, path, query):
-    """Shared-key requests, as far as the containers need them."""
+    """Sends a request with a shared-key signature. Supports only the requests of this check."""
     date = email.utils.formatdate(usegmt=True)
     headers = {"x-ms-date": date, "x-ms-version": "2023-11-03"}
     resource = f"/{ACCOUNT}/{ACCOUNT}/{path}" + "".join(f"\n{k}:{v}" for k, v in sorted(query.items()))
@@ -278,7 +280,7 @@ def azurite(tool, port, truth):
     listed = azure_request(port, "GET", BUCKET, {"comp": "list", "restype": "container"}).decode()
     names = re.findall("<Name>(.*?)</Name>", listed)
     assert not [name for name in names if "_overmind" in name or ".partial" in name], names
-    # pyarrow's client lists through an interface that azurite does not have: the bytes then.
+    # pyarrow's client lists with an interface that azurite does not support. Download the parts instead.
     parts = sorted(name for name in names if re.match(r"nightly/part-.*\.parquet", name))
     assert len(parts) == 4, names
     tables = [
@@ -335,6 +337,6 @@ def main():
 
 
 if __name__ == "__main__":
-    # A signal unwinds, so that nothing that was started stays.
+    # Turn SIGTERM into an exception, so that all started servers are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()

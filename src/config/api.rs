@@ -1,4 +1,5 @@
-//! `[api]`: how to reach the API. Environment and flags win over all of it.
+//! The table `[api]`: settings for the connection to the API. Environment variables and flags take precedence
+//! over them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::{
     throttle::{Concurrency, InFlight},
 };
 
-/// Reads the table; what it does not say is `None`.
+/// Reads the table. Missing keys are `None`.
 pub(super) fn read(
     mut section: Section<'_>,
     file: &Path,
@@ -38,7 +39,7 @@ pub(super) fn read(
     Ok(api)
 }
 
-/// `"auto"`, or a number with or without quotes.
+/// Parses a concurrency: `"auto"`, or a number with or without quotes.
 fn concurrency(item: &ConfigItem<'_>) -> Checked<Concurrency> {
     let why = format!("give \"auto\" or a number from 1 to {}", InFlight::MAX);
     let text = match item.integer::<u64>() {

@@ -1,4 +1,4 @@
-//! A job, decided: which datasets, where to, when, and what is kept. Touches nothing.
+//! The settings of a job: its datasets, destination, schedule and retention. This module does no work itself.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -24,18 +24,18 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Job {
-    /// Its name: a folder under the root.
+    /// The job's name, which is also a folder under the root.
     pub name: String,
-    /// The line of the file that it begins on, from 1.
+    /// The first line of the job in the file, from 1.
     pub line: usize,
-    /// Which datasets it takes.
+    /// The datasets of the job.
     pub selection: Selection,
     /// The API's filters, and the order of the rows.
     pub query: Query,
-    /// A directory or the URL of a prefix in an object store; a relative path of the file has been
-    /// resolved against the file's folder.
+    /// A directory, or the URL of a prefix in an object store. Relative paths are already resolved against the
+    /// folder of the configuration file.
     pub root: String,
-    /// Settings of the object store of the root; those that are given to a run win over them.
+    /// Settings of the root's object store. The settings of a run take precedence over them.
     pub storage: StorageOptions,
     /// The format; default Parquet.
     pub format: Option<Format>,
@@ -43,98 +43,99 @@ pub struct Job {
     pub compression: Option<Compression>,
     /// The columns; default all.
     pub columns: Option<Vec<Column>>,
-    /// Rows to ask for in a page; default 100, the API's cap.
+    /// Number of rows to request per page; default 100, the API's maximum.
     pub page_size: Option<u32>,
-    /// Rows in a part; default 250,000.
+    /// Number of rows per part; default 250,000.
     pub rows_per_file: Option<u64>,
-    /// Times to read the whole dataset at most, as it may change during the export; default 3.
+    /// Maximum number of passes, because the dataset may change during the export; default 3.
     pub max_passes: Option<u32>,
-    /// Where ids beyond 4 MiB are sorted; default the system's temporary directory.
+    /// The directory for sorting ids that need more than 4 MiB; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,
-    /// When a dataset counts as unchanged; default [`Unchanged::Metadata`].
+    /// How to find out that a dataset is unchanged; default [`Unchanged::Metadata`].
     pub unchanged: Unchanged,
-    /// Which snapshots are kept; default all.
+    /// The counts for retention; default all snapshots stay.
     pub keep: Option<Keep>,
-    /// When it runs; `None` for a job that is only run by hand.
+    /// The schedule; `None` for a job that is only run by hand.
     pub schedule: Option<Schedule>,
-    /// Whose days its schedule and its retention count; default UTC.
+    /// The time zone of the schedule, and of the days, weeks and months of retention; default UTC.
     pub timezone: Tz,
-    /// Whether a run that was missed is made up for, once; default yes.
+    /// Whether one run makes up for missed runs; default yes.
     pub catch_up: bool,
-    /// How much later than scheduled a run may start; default not at all.
+    /// Largest extra delay of a scheduled run; default none.
     pub jitter: Duration,
-    /// A program and its arguments, which get the result of each scheduled run as JSON.
+    /// A program and its arguments. The program gets the result of each scheduled run as JSON.
     pub on_result: Option<Vec<String>>,
 }
 
 impl Job {
-    /// The folder of its snapshots.
+    /// Returns the folder of the job's snapshots.
     pub(crate) fn folder(&self, storage: &StorageOptions) -> crate::Result<Location> {
         Ok(Location::parse(&self.root, &self.storage_with(storage))?.child(&self.name))
     }
 
-    /// Its settings of the object store, with those of a run.
+    /// Returns the job's object store settings, combined with the settings of a run.
     pub(crate) fn storage_with(&self, storage: &StorageOptions) -> StorageOptions {
         self.storage.clone().and(storage)
     }
 }
 
-/// Which datasets a job takes.
+/// The datasets that a job exports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Selection {
-    /// This one.
+    /// The dataset with this id.
     Dataset(Uuid),
-    /// Of those that the filters leave, the one with the highest version, then the newest.
+    /// Of all datasets that match the filters, the one with the highest version, then the newest.
     Latest(DatasetName),
-    /// Each that the filters leave.
+    /// All datasets that match the filters.
     All(DatasetName),
 }
 
-/// A pattern that a dataset's name must match, such as `support-*`; the default matches any.
+/// A pattern for dataset names, such as `support-*`. The default matches every dataset.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DatasetName(pub(super) Option<glob::Pattern>);
 
 impl DatasetName {
-    /// Whether a dataset with this name is meant; one without a name only if any is.
+    /// Returns whether a dataset with this name matches. A dataset without a name matches only the default.
     pub fn matches(&self, name: Option<&str>) -> bool {
         self.0.as_ref().is_none_or(|pattern| name.is_some_and(|name| pattern.matches(name)))
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as written in the file; `None` for the default.
     pub fn as_str(&self) -> Option<&str> {
         self.0.as_ref().map(glob::Pattern::as_str)
     }
 }
 
-/// When a dataset counts as unchanged, so that it is not stored again.
+/// When a dataset counts as unchanged. An unchanged dataset is not stored again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unchanged {
-    /// When its id, row count and metadata in the list of datasets are those of the last snapshot:
-    /// nothing is downloaded.
+    /// Its id, row count and metadata in the list of datasets equal those of the last snapshot. Nothing is
+    /// downloaded.
     #[default]
     Metadata,
-    /// When the digest of its rows is that of the last snapshot: it is downloaded to know.
+    /// The digest of its rows equals that of the last snapshot. The rows are downloaded to compute it.
     Content,
     /// Never: each run stores a snapshot.
     Never,
 }
 
-/// How many snapshots are kept, by each of four counts; one that any of them keeps stays.
+/// The numbers of snapshots that retention keeps, as four counts. A snapshot stays if any count covers it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Keep {
-    /// The newest ones.
+    /// Number of newest snapshots.
     pub last: u32,
-    /// The newest of each of the last days that have one.
+    /// Number of days. Covers the newest snapshot of each day that has one.
     pub daily: u32,
-    /// The newest of each of the last weeks that have one; a week begins on Monday.
+    /// Number of weeks. Covers the newest snapshot of each week that has one. Weeks begin on Monday.
     pub weekly: u32,
-    /// The newest of each of the last months that have one.
+    /// Number of months. Covers the newest snapshot of each month that has one.
     pub monthly: u32,
 }
 
-/// When a job runs: five fields of cron, `minute hour day month weekday`, with names, in the job's time
-/// zone; or `@daily` and the like.
+/// The schedule of a job: five cron fields, `minute hour day month weekday`, in the job's time zone.
+///
+/// Months and weekdays can be names. Shortcuts such as `@daily` are valid too.
 ///
 /// ```
 /// use overmind_export::Schedule;
@@ -150,7 +151,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Reads the fields; the error says what is wrong with them.
+    /// Parses the fields; the error is the reason why they are not valid.
     fn parse(text: &str) -> Result<Self, String> {
         let fields = text.split_whitespace().count();
         if fields != 5 && !text.trim_start().starts_with('@') {
@@ -165,18 +166,19 @@ impl Schedule {
             | CronError::ComponentError(why) => why,
             error => error.to_string(),
         })?;
-        // Leap days come within eight years, so whatever comes at all comes after any one moment.
+        // Two leap days are at most eight years apart. So a schedule that ever matches also matches after any
+        // fixed date.
         let any = Utc.timestamp_opt(1_767_225_600, 0).single().unwrap_or_default();
-        cron.find_next_occurrence(&any, false).map_err(|_| "no such day ever comes".to_owned())?;
+        cron.find_next_occurrence(&any, false).map_err(|_| "no date ever matches it".to_owned())?;
         Ok(Self { text: text.to_owned(), cron })
     }
 
-    /// As it was written.
+    /// Returns the schedule as written in the file.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The parsed pattern.
+    /// Returns the parsed pattern.
     pub(crate) fn cron(&self) -> &Cron {
         &self.cron
     }
@@ -186,7 +188,7 @@ impl FromStr for Schedule {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::Invalid`], with what is wrong.
+    /// [`Error::Invalid`] with the reason why the schedule is not valid.
     fn from_str(text: &str) -> crate::Result<Self> {
         Self::parse(text).map_err(|why| Error::invalid("schedule", text, why))
     }

@@ -1,4 +1,5 @@
-//! The keys of a job, each read and checked by itself; a job's own win over the defaults.
+//! Reads the keys of a job and checks each one on its own. A job's own keys take precedence over the
+//! defaults.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,7 +18,7 @@ use crate::{
     sink::{Compression, Format},
 };
 
-/// Whatever a `[[job]]` or `[defaults]` says; what it does not say is `None`.
+/// The keys of a `[[job]]` or of `[defaults]`. Missing keys are `None`.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Keys {
     pub(super) dataset: Option<Uuid>,
@@ -49,7 +50,7 @@ pub(super) struct Keys {
     pub(super) on_result: Option<Vec<String>>,
 }
 
-/// What `select` says.
+/// The value of `select`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Select {
     Latest,
@@ -57,7 +58,7 @@ pub(super) enum Select {
 }
 
 impl Keys {
-    /// Takes every key of a job but its name.
+    /// Reads every key of a job except its name.
     pub(super) fn read(section: &mut Section<'_>) -> Checked<Self> {
         let id = |item: &ConfigItem<'_>| item.parse(values::id);
         let text = |item: &ConfigItem<'_>| item.text().map(str::to_owned);
@@ -92,15 +93,16 @@ impl Keys {
         };
         if keys.dataset.is_some() && (keys.select.is_some() || keys.dataset_name.is_some()) {
             return Err(section.wrong(
-                "dataset names one dataset, select and dataset_name look for some: give one of both",
+                "dataset cannot be combined with select or dataset_name: use one or the other",
             ));
         }
         Ok(keys)
     }
 
-    /// These keys, and those of the defaults where they say nothing.
+    /// Returns these keys, with missing ones taken from the defaults.
     pub(super) fn or(self, defaults: &Self) -> Self {
-        // One dataset and a choice of datasets exclude each other, so one's own rules out the other.
+        // `dataset` excludes `select` and `dataset_name`. If the job has one of them, ignore the default of
+        // the other.
         let (chooses, names) = (self.select.is_some() || self.dataset_name.is_some(), self.dataset);
         let unless = |no: bool, yes: &Self| if no { Self::default() } else { yes.clone() };
         let dataset = names.or(unless(chooses, defaults).dataset);
@@ -166,12 +168,13 @@ fn timezone(text: &str) -> Checked<Tz, String> {
     })
 }
 
-/// No jitter reaches the next run, and beyond a day a month was mistaken for a minute.
+/// Parses a jitter. The largest value is one day: a larger value is probably `M` (months) written for `m`
+/// (minutes).
 fn jitter(text: &str) -> Checked<Duration, String> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     match values::duration(text)? {
         long if long > DAY => {
-            Err("it is at most a day: 10m is ten minutes, 10M ten months".to_owned())
+            Err("it must be at most a day: 10m is ten minutes, 10M is ten months".to_owned())
         }
         jitter => Ok(jitter),
     }
@@ -189,7 +192,7 @@ fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> Che
     }
 }
 
-/// Settings by name, which are not quoted: some are secrets.
+/// Reads the settings of an object store. Error messages do not quote them, because some are secrets.
 fn storage(item: &ConfigItem<'_>) -> Checked<StorageOptions> {
     item.pairs().map(|pairs| {
         let options = StorageOptions::default();

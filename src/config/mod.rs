@@ -1,8 +1,8 @@
-//! The configuration file of nightly snapshots: read, checked as a whole, its defaults filled in.
+//! Reads the configuration file of nightly snapshots, checks it as a whole, and fills in its defaults.
 //!
-//! It is the file that was named, or the one in the user's configuration directory; never one that
-//! happens to lie in the current directory, which could send a key elsewhere or run a command. What
-//! is wrong in it is named with its line. It never sends, and never touches a snapshot.
+//! The file is the one given by the user, or else the one in the user's configuration directory. It is never
+//! a file in the current directory, because such a file could send the key elsewhere or run a command. Each
+//! error names the line in the file. This module sends no requests and touches no snapshots.
 
 mod api;
 mod job;
@@ -32,10 +32,10 @@ use crate::{
     location::Location,
 };
 
-/// Bytes of a configuration: a job takes a few hundred.
+/// Largest size of a configuration file in bytes. A job takes a few hundred bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// The configuration file, read and checked.
+/// A configuration file that has been read and checked.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -60,17 +60,20 @@ const LARGEST: u64 = 16 << 20;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where it was read.
+    /// Absolute path of the file.
     pub path: PathBuf,
-    /// How to reach the API; relative paths have been resolved. Environment and flags win over all of it.
+    /// Settings for the connection to the API, with relative paths resolved. Environment variables and flags
+    /// take precedence over them.
     pub api: Connection,
     /// The jobs, in the order of the file.
     pub jobs: Vec<Job>,
 }
 
 impl Config {
-    /// Where the file is looked for when none is named: `overmind-export/snapshots.toml` in
-    /// `XDG_CONFIG_HOME`, else in `~/.config`; on Windows in `APPDATA`. `None` without a home.
+    /// Returns the default path of the file: `overmind-export/snapshots.toml` in `XDG_CONFIG_HOME`, or else in
+    /// `~/.config`.
+    ///
+    /// On Windows the file is in `APPDATA`. Returns `None` if the environment names no such directory.
     pub fn default_path() -> Option<PathBuf> {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
         let folder = if cfg!(windows) {
@@ -81,11 +84,11 @@ impl Config {
         Some(folder?.join("overmind-export").join("snapshots.toml"))
     }
 
-    /// Reads the named file, or the user's own if there is one.
+    /// Reads the file at this path. Without a path, reads the file at the default path if it exists.
     ///
     /// # Errors
-    /// [`Error::ConfigurationFile`] when the named file is not there, or when what is there cannot
-    /// be read or used.
+    /// [`Error::ConfigurationFile`] if the given file is missing, or if a file cannot be read or is not
+    /// valid.
     pub fn find(named: Option<&Path>) -> Result<Option<Self>> {
         match named {
             Some(path) => Self::read(path).map(Some),
@@ -96,20 +99,22 @@ impl Config {
         }
     }
 
-    /// Reads a file. A FIFO is read to its end, which blocks until somebody has written it.
+    /// Reads a file. A FIFO is read to its end, which blocks until the writer closes it.
     ///
     /// # Errors
-    /// [`Error::ConfigurationFile`], with the line and the value of what is wrong.
+    /// [`Error::ConfigurationFile`] if the file cannot be read or is not valid. For an invalid file it contains
+    /// the line and the value.
     pub fn read(path: &Path) -> Result<Self> {
         let unusable = |error: io::Error| unusable(path, error);
         let text = read_input_text(path, LARGEST).map_err(unusable)?;
         Self::parse(&text, path)
     }
 
-    /// Reads the text of a file that lies, or would lie, at this path.
+    /// Parses the text of a configuration file. Relative paths in it are relative to the folder of `path`; the
+    /// file need not exist.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The same as for [`read`](Self::read).
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let absolute = std::path::absolute(path).map_err(|error| unusable(path, error))?;
         parse(text, &absolute)
@@ -117,16 +122,16 @@ impl Config {
             .map_err(|wrong| unusable(path, wrong))
     }
 
-    /// The jobs with these names, in the order of the file; all of them if no name is given.
+    /// Returns the jobs with these names, in the order of the file. Without names, returns all jobs.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that no job has, with the nearest one.
+    /// [`Error::Invalid`] if a name is unknown. The error contains the most similar known name.
     pub fn jobs_named(&self, names: &[String]) -> Result<Vec<Job>> {
         let known = || self.jobs.iter().map(|job| job.name.as_str());
         if let Some(unknown) = names.iter().find(|name| !known().any(|known| known == **name)) {
             let why = match nearest(unknown, known()) {
                 "" => format!("{} has no jobs", self.path.display()),
-                nearest => format!("{} has none; the nearest is {nearest:?}", self.path.display()),
+                nearest => format!("{} has no such job; try {nearest:?}", self.path.display()),
             };
             return Err(Error::invalid("job", unknown, why));
         }
@@ -185,7 +190,7 @@ fn job(
     }
     section.rename(format!("[[job]] {name:?}"));
     let own = Keys::read(&mut section)?;
-    // First of all: what is missing may be there under a name with a typing error.
+    // Report unknown keys first: a missing key may be present with a typing error in its name.
     section.finish()?;
     let keys = own.or(defaults);
     let filters = Query {
@@ -205,7 +210,7 @@ fn job(
         (None, Some(Select::All)) => Selection::All(pattern),
         (None, select) if select.is_some() || chooses => Selection::Latest(pattern),
         (None, _) => {
-            let why = "it names no dataset and has no filter to choose one by: give dataset, agent, \
+            let why = "it names no dataset and has no filter to choose one: give dataset, agent, \
                        dataset_name, source, … or select";
             return Err(section.wrong(why));
         }
@@ -227,7 +232,7 @@ fn job(
         crate::sink::Encoding::new(format, compression).map_err(|error| section.wrong(error))?;
     }
     let on_result = keys.on_result.map(|mut command| {
-        // A bare name is looked for in PATH, as a shell does.
+        // A name without a slash is searched in PATH, as in a shell.
         if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
             *program = resolve(program).to_string_lossy().into_owned();
         }
@@ -258,11 +263,15 @@ fn job(
     })
 }
 
-/// A name that is a folder on any system and in any store, and no control file of ours.
+/// Checks a job's name. It must be a valid folder name on every system and in every store, and must not be
+/// the name of one of our control files.
 fn job_name(name: &str) -> section::Checked<String, String> {
     let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !name.chars().all(usual) || name.len() > 100 {
-        return Err("a name is a folder: letters, digits, - _ . and at most 100 of them".to_owned());
+        return Err(
+            "a name is also a folder: use letters, digits, - _ . and at most 100 characters"
+                .to_owned(),
+        );
     }
     if name.starts_with(['.', '_', '-']) {
         return Err("a name begins with a letter or a digit".to_owned());

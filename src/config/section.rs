@@ -1,5 +1,5 @@
-//! One table of the file, read key by key: what is not asked for is unknown. Never decides what a
-//! value means together with others.
+//! Reads one table of the file, key by key. Keys that are never requested are unknown keys. This module does
+//! not check a value together with other values.
 
 use std::{fmt, ops::Range};
 
@@ -8,7 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-/// What is wrong in a file, and where.
+/// An error in the file, with its line.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub(super) struct Wrong {
@@ -25,7 +25,7 @@ impl Wrong {
     }
 }
 
-/// A value and where it was written.
+/// A value and its place in the file.
 #[derive(Debug, Clone)]
 pub(super) struct ConfigItem<'t> {
     text: &'t str,
@@ -35,7 +35,7 @@ pub(super) struct ConfigItem<'t> {
     value: &'t DeValue<'t>,
 }
 
-/// A table whose keys are asked for one after another.
+/// A table whose keys are requested one after another.
 pub(super) struct Section<'t> {
     text: &'t str,
     name: String,
@@ -55,12 +55,12 @@ impl<'t> Section<'t> {
         Self { text, name: name.into(), start, entries, known: Vec::new() }
     }
 
-    /// A better name for messages, once one is known.
+    /// Sets a better name for error messages, once the name is known.
     pub(super) fn rename(&mut self, name: impl Into<String>) {
         self.name = name.into();
     }
 
-    /// Something is wrong with the table as a whole.
+    /// Creates an error about the table as a whole.
     pub(super) fn wrong(&self, what: impl fmt::Display) -> Wrong {
         Wrong::new(self.text, self.start, format!("{}: {what}", self.name))
     }
@@ -88,7 +88,7 @@ impl<'t> Section<'t> {
         self.take(key).map(|item| read(&item)).transpose()
     }
 
-    /// Refuses what nobody asked for.
+    /// Returns an error if the table contains a key that was never requested.
     pub(super) fn finish(&self) -> Checked<()> {
         let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
             return Ok(());
@@ -103,7 +103,7 @@ impl<'t> Section<'t> {
 }
 
 impl<'t> ConfigItem<'t> {
-    /// Why the value is none, after the value as it was written.
+    /// Creates an error about this value. The message contains the value as written in the file, then `why`.
     pub(super) fn wrong(&self, why: impl fmt::Display) -> Wrong {
         let within =
             if self.section.is_empty() { String::new() } else { format!(" in {}", self.section) };
@@ -116,7 +116,7 @@ impl<'t> ConfigItem<'t> {
         Wrong::new(self.text, self.span.start, format!("{key} = {shown}{within}: {why}"))
     }
 
-    /// The number of its line, from 1.
+    /// Returns the number of the value's line, from 1.
     pub(super) fn line(&self) -> usize {
         Wrong::new(self.text, self.span.start, "").line
     }
@@ -133,7 +133,7 @@ impl<'t> ConfigItem<'t> {
         }
     }
 
-    /// A text that something else knows how to read.
+    /// Reads a text and parses it with `parse`.
     pub(super) fn parse<T>(&self, parse: impl FnOnce(&str) -> Checked<T, String>) -> Checked<T> {
         parse(self.text()?).map_err(|why| self.wrong(why))
     }
@@ -157,7 +157,8 @@ impl<'t> ConfigItem<'t> {
         list.iter().map(text).collect::<Option<_>>().ok_or_else(wrong)
     }
 
-    /// A table of texts, by any names; what is wrong with it is said without quoting it.
+    /// Reads a table of texts with arbitrary keys. Error messages do not quote the values, because some are
+    /// secrets.
     pub(super) fn pairs(&self) -> Checked<Vec<(&'t str, &'t str)>> {
         let (key, section) = (self.key, &self.section);
         let why = format!("{key} in {section}: give texts by name, such as {{ region = \"eu\" }}");
@@ -170,7 +171,7 @@ impl<'t> ConfigItem<'t> {
         pairs.map(pair).collect::<Option<_>>().ok_or_else(wrong)
     }
 
-    /// A table inside the table.
+    /// Reads a table inside the table.
     pub(super) fn section(&self) -> Checked<Section<'t>> {
         let table = self.value.as_table().ok_or_else(|| self.wrong("give a table"))?;
         let name = match self.section.as_str() {
@@ -180,10 +181,10 @@ impl<'t> ConfigItem<'t> {
         Ok(Section::new(self.text, name, self.span.start, table))
     }
 
-    /// Tables, each begun with `[[key]]`.
+    /// Reads an array of tables, each beginning with `[[key]]`.
     pub(super) fn sections(&self) -> Checked<Vec<Section<'t>>> {
         let name = format!("[[{}]]", self.key);
-        let wrong = || self.wrong(format!("each begins with {name}"));
+        let wrong = || self.wrong(format!("begin each one with {name}"));
         let tables = self.value.as_array().ok_or_else(wrong)?.iter();
         let section = |value: &'t Spanned<DeValue<'t>>| {
             let table = value.get_ref().as_table()?;
@@ -193,7 +194,7 @@ impl<'t> ConfigItem<'t> {
     }
 }
 
-/// The one that a typing error was most likely meant to be.
+/// Returns the known name that is most similar to a mistyped one, or `""` if there are no known names.
 pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
     let typed = typed.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());

@@ -9,7 +9,7 @@ fn read(text: &str) -> Result<Config> {
     Config::parse(text, Path::new("/etc/overmind/snapshots.toml"))
 }
 
-/// The causes of what is wrong with a file.
+/// Returns the causes of the error for an invalid file.
 #[track_caller]
 fn wrong(text: &str) -> String {
     let error = read(text).unwrap_err();
@@ -20,19 +20,19 @@ fn wrong(text: &str) -> String {
     told.replace("  cause: ", "").replace(ID, "ID")
 }
 
-/// What is wrong with a job that has this line among right ones.
+/// Returns the error for a job with this line in addition to valid lines.
 #[track_caller]
 fn wrong_in_job(line: &str) -> String {
     wrong(&format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\nroot = \"out\"\n{line}\n"))
 }
 
 #[test]
-fn an_empty_file_has_no_jobs() {
+fn empty_file_has_no_jobs() {
     assert_eq!(read("").unwrap().jobs.len(), 0);
 }
 
 #[test]
-fn what_a_job_does_not_say_the_defaults_say() {
+fn defaults_fill_missing_keys() {
     let config = read(&format!(
         "[api]\napi_key_file = \"overmind.key\"\nconcurrency = 4\ntimeout = \"5s\"\nretry_for = \"90\"\n\
          [defaults]\nroot = \"snapshots\"\ntimezone = \"Europe/London\"\nkeep = {{ last = 30 }}\n\
@@ -43,7 +43,7 @@ fn what_a_job_does_not_say_the_defaults_say() {
          on_result = [\"bin/tell\", \"x\"]\nschedule = \"30 2 * * mon-fri\"\n"
     ))
     .unwrap();
-    // As on the command line, a bare number is seconds.
+    // A bare number is in seconds, as on the command line.
     assert_eq!(config.api.timeout, Some(std::time::Duration::from_secs(5)));
     assert_eq!(config.api.retry_for, Some(std::time::Duration::from_secs(90)));
     assert_eq!(
@@ -69,7 +69,7 @@ fn what_a_job_does_not_say_the_defaults_say() {
 }
 
 #[test]
-fn a_job_that_names_a_dataset_does_not_look_for_one_and_the_other_way_round() {
+fn own_dataset_or_choice_overrides_the_default() {
     let defaults = "[defaults]\nroot = \"r\"\nselect = \"all\"\ndataset_name = \"a*\"\n";
     let job = format!("[[job]]\nname = \"a\"\ndataset = \"{ID}\"\n");
     let job = &read(&(defaults.to_owned() + &job)).unwrap().jobs[0];
@@ -83,7 +83,7 @@ fn a_job_that_names_a_dataset_does_not_look_for_one_and_the_other_way_round() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+fn unknown_key_error_names_line_and_nearest_key() {
     let told = [
         wrong("\n[apis]\n"),
         wrong("[api]\nbase-url = \"x\"\n"),
@@ -107,7 +107,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
 }
 
 #[test]
-fn a_value_that_is_none_is_quoted_with_its_line() {
+fn invalid_value_is_quoted_with_its_line() {
     let told = [
         "dataset_name = \"a\"",
         "select = \"newest\"",
@@ -145,7 +145,7 @@ fn a_value_that_is_none_is_quoted_with_its_line() {
     ]
     .map(wrong_in_job);
     insta::assert_snapshot!(told.concat(), @r#"
-    line 1: [[job]] "nightly": dataset names one dataset, select and dataset_name look for some: give one of both
+    line 1: [[job]] "nightly": dataset cannot be combined with select or dataset_name: use one or the other
     line 5: select = "newest" in [[job]] "nightly": use latest or all
     line 5: agent = "me" in [[job]] "nightly": an id is a UUID, such as ID
     line 5: source = "prod" in [[job]] "nightly": use seed, synthetic, augmented or production
@@ -168,21 +168,21 @@ fn a_value_that_is_none_is_quoted_with_its_line() {
     line 5: schedule = "0 0 2 * * *" in [[job]] "nightly": it has 6 fields, not the five: minute, hour, day of the month, month, day of the week
     line 5: schedule = "0 25 * * *" in [[job]] "nightly": Number out of bounds.
     line 5: schedule = "0 2 * * funday" in [[job]] "nightly": CronPattern contains illegal character 'F' in part 'FUNDAY'
-    line 5: schedule = "0 0 30 2 *" in [[job]] "nightly": no such day ever comes
+    line 5: schedule = "0 0 30 2 *" in [[job]] "nightly": no date ever matches it
     line 5: schedule = "@nightly" in [[job]] "nightly": Pattern must have 5 fields when seconds are disallowed.
     line 5: timezone = "Europe/Londn" in [[job]] "nightly": there is no such time zone; the nearest name is "Europe/London"
     line 5: catch_up = "no" in [[job]] "nightly": give true or false
     line 5: jitter = "soon" in [[job]] "nightly": give a number with a unit, such as 50ms, 10s or 2min
     line 5: jitter = 10 in [[job]] "nightly": give a text in quotes
-    line 5: jitter = "10M" in [[job]] "nightly": it is at most a day: 10m is ten minutes, 10M ten months
-    line 5: jitter = "9999999999years" in [[job]] "nightly": it is at most a day: 10m is ten minutes, 10M ten months
+    line 5: jitter = "10M" in [[job]] "nightly": it must be at most a day: 10m is ten minutes, 10M is ten months
+    line 5: jitter = "9999999999years" in [[job]] "nightly": it must be at most a day: 10m is ten minutes, 10M is ten months
     line 5: on_result = "mail me" in [[job]] "nightly": give a list of texts, such as ["a", "b"]
     line 5: on_result = [] in [[job]] "nightly": give a list of texts, such as ["a", "b"]
     "#);
 }
 
 #[test]
-fn a_job_that_is_not_whole_is_named_with_its_line() {
+fn incomplete_job_error_names_its_line() {
     let told = [
         wrong("[[job]]\ndataset = \"x\"\n"),
         wrong("[[job]]\nname = \"a/b\"\n"),
@@ -201,22 +201,22 @@ fn a_job_that_is_not_whole_is_named_with_its_line() {
     ];
     insta::assert_snapshot!(told.concat(), @r#"
     line 1: [[job]]: it has no name
-    line 2: name = "a/b" in [[job]]: a name is a folder: letters, digits, - _ . and at most 100 of them
+    line 2: name = "a/b" in [[job]]: a name is also a folder: use letters, digits, - _ . and at most 100 characters
     line 2: name = ".." in [[job]]: a name begins with a letter or a digit
     line 2: name = "_latest" in [[job]]: a name begins with a letter or a digit
-    line 2: [[job]] "a": it names no dataset and has no filter to choose one by: give dataset, agent, dataset_name, source, … or select
+    line 2: [[job]] "a": it names no dataset and has no filter to choose one: give dataset, agent, dataset_name, source, … or select
     line 1: [[job]] "a": it has no root: give one here or in [defaults]
     line 7: name = "A" in [[job]]: the job on line 5 has that name already
-    line 1: job = [job]: each begins with [[job]]
+    line 1: job = [job]: begin each one with [[job]]
     line 2: string values must be quoted, expected literal string
     line 2: duplicate key
     line 2: concurrency = 65 in [api]: give "auto" or a number from 1 to 64
-    line 2: rate_limit = "fast" in [api]: give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+    line 2: rate_limit = "fast" in [api]: give requests per second, minute or hour, such as 20/s, 600/min or 0.5/s
     "#);
 }
 
 #[test]
-fn jobs_are_found_by_name_and_an_unknown_name_by_its_nearest() {
+fn unknown_job_name_suggests_the_nearest() {
     let config = read(
         "[defaults]\nroot = \"r\"\nselect = \"all\"\n\
          [[job]]\nname = \"triage-eval\"\n[[job]]\nname = \"support\"\n",
@@ -231,7 +231,7 @@ fn jobs_are_found_by_name_and_an_unknown_name_by_its_nearest() {
     assert_eq!(names(&["support", "triage-eval"]).unwrap(), ["triage-eval", "support"]);
     assert_eq!(
         names(&["triage_eval"]).unwrap_err().to_string(),
-        "\"triage_eval\" is not a valid job: /etc/overmind/snapshots.toml has none; the nearest is \
+        "\"triage_eval\" is not a valid job: /etc/overmind/snapshots.toml has no such job; try \
          \"triage-eval\""
     );
 }

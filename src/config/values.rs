@@ -1,5 +1,7 @@
-//! Values as people type them, as arguments and in the configuration file alike, and what is wrong with
-//! them, in words that go after the value. Shared with the command; no part of the library's interface.
+//! Parses values that people type, both as arguments and in the configuration file.
+//!
+//! The error texts are written to follow the value in a message. The command uses these functions too. They
+//! are not part of the library's public interface.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,7 +17,8 @@ use crate::{
     throttle::{Concurrency, InFlight, Rate},
 };
 
-/// A value that the library knows how to read; its own text would say again what clap says already.
+/// Parses a value with its `FromStr`. Keeps only the reason of an error, because the caller's message already
+/// contains the value.
 pub(crate) fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error| match error {
         Error::Invalid { why, .. } => why,
@@ -23,24 +26,26 @@ pub(crate) fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     })
 }
 
-/// An id. The parser's own account counts characters, which helps nobody who pasted a name.
+/// Parses an id. The message of the UUID parser counts characters, which does not help a user who pasted a
+/// name. So this function has its own message.
 pub(crate) fn id(text: &str) -> Result<Uuid, String> {
     let why = "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
     text.trim().parse().map_err(|_| why.to_owned())
 }
 
-/// `auto`, or a number.
+/// Parses a concurrency: `auto` or a number.
 pub(crate) fn concurrency(text: &str) -> Result<Concurrency, String> {
     text.parse().map_err(|_| format!("give auto or a number from 1 to {}", InFlight::MAX))
 }
 
-/// `20/s`, `600/min`.
+/// Parses a rate limit such as `20/s` or `600/min`.
 pub(crate) fn rate(text: &str) -> Result<Rate, String> {
-    let why = "give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s";
+    let why = "give requests per second, minute or hour, such as 20/s, 600/min or 0.5/s";
     text.parse().map_err(|_| why.to_owned())
 }
 
-/// `127.0.0.1:9464`, `[::1]:9464`; a bare port is one of this machine only.
+/// Parses an address such as `127.0.0.1:9464` or `[::1]:9464`. A bare port means an address that only this
+/// machine can reach.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix(':').unwrap_or(text).parse();
     let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -49,7 +54,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     port.map(loopback).or_else(|_| text.parse()).map_err(|_| why.to_owned())
 }
 
-/// A whole number.
+/// Parses a whole number.
 pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: ParseIntError| {
         let why = match error.kind() {
@@ -61,7 +66,7 @@ pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, St
     })
 }
 
-/// A whole number above zero.
+/// Parses a whole number above zero.
 pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match whole(text)? {
         0 => Err("it must be at least 1".to_owned()),
@@ -69,15 +74,15 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A duration in which something has to happen; see [`duration`].
+/// Parses a time limit: a [`duration`] above zero.
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("nothing is done in no time at all".to_owned()),
+        Duration::ZERO => Err("it must be longer than 0 seconds".to_owned()),
         duration => Ok(duration),
     }
 }
 
-/// `50ms`, `10s`, `2min`, `1h 30m`; a bare number is seconds.
+/// Parses a duration such as `50ms`, `10s`, `2min` or `1h 30m`. A bare number is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
     let parsed = match seconds {
@@ -87,7 +92,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "give a number with a unit, such as 50ms, 10s or 2min".to_owned())
 }
 
-/// `64MiB`, `500kB`; a bare number is bytes.
+/// Parses a size such as `64MiB` or `500kB`. A bare number is in bytes.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -112,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_has_a_unit_or_is_seconds() {
+    fn duration_without_unit_is_in_seconds() {
         assert_eq!(duration("50ms"), Ok(Duration::from_millis(50)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2min"), Ok(Duration::from_secs(120)));
@@ -121,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_does_not_fit_is_told_from_text_that_is_no_number() {
+    fn number_out_of_range_differs_from_text() {
         assert_eq!(whole::<u32>("7"), Ok(7));
         assert_eq!(whole::<u32>("4294967296").unwrap_err(), "it is too large");
         assert_eq!(whole::<i64>("-9223372036854775809").unwrap_err(), "it is too small");
@@ -129,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_of_this_machine_unless_it_says_otherwise() {
+    fn address_without_host_is_loopback() {
         let parsed = |text| address(text).map(|address| address.to_string());
         assert_eq!(parsed("9464"), Ok("127.0.0.1:9464".to_owned()));
         assert_eq!(parsed(":9464"), Ok("127.0.0.1:9464".to_owned()));
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_a_unit_or_are_bytes() {
+    fn size_without_unit_is_in_bytes() {
         assert_eq!(bytes("64MiB"), Ok(64 << 20));
         assert_eq!(bytes("5 kb"), Ok(5000));
         assert_eq!(bytes("7"), Ok(7));

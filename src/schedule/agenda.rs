@@ -1,6 +1,6 @@
-//! What is due: a state over jobs and a given time, without a clock, a task or a file of its own.
+//! Decides which jobs are due at a given time. It has no clock, task or file of its own.
 //!
-//! A job never overlaps itself. What was missed, for whatever reason, is made up for by one run.
+//! A job never overlaps itself. One run makes up for all missed runs, whatever the reason was.
 
 use std::collections::BTreeMap;
 
@@ -8,52 +8,52 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Slot, Timetable};
 
-/// How late a run may start and still count as on time, where nothing is caught up.
+/// Largest delay with which a run still counts as on time. It matters for jobs without `catch_up`.
 const LATE: TimeDelta = TimeDelta::minutes(5);
-/// A clock that goes back by more was wrong, and what it said no longer counts; by less, and the runs
-/// of the hours that come again have been.
+/// Largest backward clock change that keeps the record of past runs, so that repeated hours repeat no run.
+/// A larger change means that the old time was wrong. Planning then restarts at the new time.
 const CLOCK_SET_BACK: TimeDelta = TimeDelta::hours(3);
-/// Missed runs that are counted one by one.
+/// Largest number of missed runs to count, because they are counted one by one.
 const COUNTED: usize = 1000;
 
-/// A job and when it runs. `J` is what the runner needs to know of it.
+/// A job and its timetable. `J` is the data that the runner needs for the job.
 #[derive(Debug, Clone)]
 pub struct AgendaEntry<J> {
-    /// Its name, which tells it from the others and is kept across reloads.
+    /// The job's unique name, which identifies it across reloads.
     pub name: String,
-    /// When it runs.
+    /// The job's timetable.
     pub timetable: Timetable,
-    /// Whether one run makes up for those that were missed while nothing ran here.
+    /// Whether one run makes up for the runs that were missed during downtime.
     pub catch_up: bool,
-    /// What the runner gets.
+    /// The runner's data for the job.
     pub job: J,
 }
 
-/// What [`Agenda::due`] has found.
+/// An event that [`Agenda::due`] reports.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum AgendaEvent<J> {
-    /// Start this now; it counts as running until [`Agenda::ended`].
+    /// Start this job now. The job counts as running until [`Agenda::ended`].
     Start { name: String, job: J, slot: Slot, missed: u64 },
-    /// It is due, and its last run has not ended: it will run once after that.
+    /// The job is due, but its last run has not ended. It will run once after that run.
     Busy { name: String, slot: Slot, since: DateTime<Utc> },
-    /// It was due too long ago, and catches nothing up.
+    /// The job was due too long ago and has no `catch_up`. Its runs are skipped.
     Missed { name: String, slot: Slot, missed: u64 },
 }
 
 #[derive(Debug)]
 struct JobLine<J> {
     entry: AgendaEntry<J>,
-    /// What the schedule names up to here has been dealt with.
+    /// All runs scheduled up to this time are done or skipped.
     after: DateTime<Utc>,
     next: Option<Slot>,
-    /// Kept from starting by a run, its own or others: late through no downtime.
+    /// Whether the next run waits for an active run, of this job or of others. Its delay is then no downtime.
     waits: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Agenda<J> {
     lines: Vec<JobLine<J>>,
-    /// By name and not by line: a job may leave the file and come back while it runs.
+    /// Start times by job name. Not part of `lines`, because a reload can drop a running job and add it again.
     running: BTreeMap<String, DateTime<Utc>>,
     side_by_side: usize,
 }
@@ -70,9 +70,9 @@ impl<J> JobLine<J> {
         self.waits = false;
     }
 
-    /// How many runs were due by now, and the last of them.
+    /// Returns the number of runs that are due, and the last of them.
     fn overdue(&self, first: Slot, now: DateTime<Utc>) -> (u64, Slot) {
-        // After a reload the first may be older than the timetable.
+        // After a reload the first run can be older than the timetable.
         let since = first.scheduled.max(self.after);
         let due = self.entry.timetable.after(since).take_while(|slot| slot.starts <= now);
         due.take(COUNTED).fold((1, first), |(count, _), slot| (count + 1, slot))
@@ -88,7 +88,7 @@ impl<J: Clone> Agenda<J> {
         self.lines.iter().any(|line| line.entry.name == name)
     }
 
-    /// Takes these jobs for those it had. `last_runs` has when jobs that are new here last began.
+    /// Replaces the jobs. `last_runs` contains the start of the last run of each new job.
     pub(super) fn replace(
         &mut self,
         entries: Vec<AgendaEntry<J>>,
@@ -104,8 +104,8 @@ impl<J: Clone> Agenda<J> {
                         let waits = line.waits;
                         JobLine { waits, ..JobLine::new(entry, line.after) }
                     }
-                    // The new times begin now: those of them that have passed were never missed. A run
-                    // of the old ones that only waits for its jitter or for a run to end still comes.
+                    // The new timetable begins now, so its past times do not count as missed. A run of the
+                    // old timetable still starts if it only waits for its jitter or for an active run.
                     Some(line) => {
                         let owed = line.next.filter(|slot| slot.scheduled <= now);
                         let new = JobLine::new(entry, line.after.max(now));
@@ -125,7 +125,7 @@ impl<J: Clone> Agenda<J> {
             .collect();
     }
 
-    /// Everything that happens by now, in the order in which it was due.
+    /// Returns the events up to now, in the order of their due times.
     pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<AgendaEvent<J>> {
         let mut events = Vec::new();
         for line in &mut self.lines {
@@ -167,7 +167,7 @@ impl<J: Clone> Agenda<J> {
         self.running.remove(name);
     }
 
-    /// The next start of each job, soonest first.
+    /// Returns the next run of each job, soonest first.
     pub(super) fn upcoming(&self) -> Vec<(&AgendaEntry<J>, Slot)> {
         let mut next: Vec<_> =
             self.lines.iter().filter_map(|line| Some((&line.entry, line.next?))).collect();
@@ -175,7 +175,7 @@ impl<J: Clone> Agenda<J> {
         next
     }
 
-    /// When [`due`](Self::due) may have something new to say; what waits for a run is not it.
+    /// Returns when the next job is due. Jobs that wait for an active run do not count.
     pub(super) fn wakes(&self) -> Option<DateTime<Utc>> {
         let waiting = |line: &&JobLine<J>| !line.waits;
         self.lines.iter().filter(waiting).filter_map(|line| Some(line.next?.starts)).min()

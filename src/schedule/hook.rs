@@ -1,4 +1,5 @@
-//! `on_result`: a program of the user's is told of a run; no shell, a time limit, and never the key.
+//! `on_result`: passes the result of a run to a program of the user. The program runs without a shell, with
+//! a time limit, and without the API key.
 
 use std::{
     fs, io,
@@ -23,7 +24,7 @@ use crate::{
     error::{Error, Result, human},
 };
 
-/// A program and its arguments, as they are given to the system: nothing in them is expanded.
+/// A program and its arguments. They are passed to the system unchanged: no shell expands them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnResult {
     program: PathBuf,
@@ -31,33 +32,34 @@ pub struct OnResult {
     folder: PathBuf,
 }
 
-/// Why the program did not do its work.
+/// The reason why the program failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HookError {
-    /// It did not start.
+    /// The program did not start.
     #[error("cannot start {}", .0.display())]
     Start(PathBuf, #[source] io::Error),
-    /// It could not be given the result, or waited for.
+    /// Writing the result to the program, or waiting for its end, failed.
     #[error("cannot talk to {}", .0.display())]
     Talk(PathBuf, #[source] io::Error),
-    /// It ended otherwise than with 0.
+    /// The program ended with an exit status other than 0.
     #[error("{} ended with {}", .0.display(), .1)]
     Failed(PathBuf, ExitStatus),
-    /// It took too long and was killed, with all that it had started.
+    /// The program took too long and was killed, together with its process group.
     #[error("{} did not end within {} and was killed", .0.display(), human(*.1))]
     TimedOut(PathBuf, Duration),
 }
 
 impl OnResult {
-    /// How long the program may take.
+    /// Time limit for the program.
     pub const LIMIT: Duration = Duration::from_secs(60);
 
-    /// What a job's `on_result` names, if it names anything; it will run in this folder. A program
-    /// without a slash is looked for in `PATH` when it is run.
+    /// Returns the program of a job's `on_result`, if it has one. The program will run in this folder.
+    ///
+    /// A program name without a slash is searched in `PATH` when it is run.
     ///
     /// # Errors
-    /// [`Error::Configuration`] when a program that is a path is no file that can be executed.
+    /// [`Error::Configuration`] if the program is a path and not an executable file.
     pub fn of(job: &Job, folder: &Path) -> Result<Option<Self>> {
         let Some((program, arguments)) = job.on_result.as_ref().and_then(|it| it.split_first())
         else {
@@ -73,12 +75,14 @@ impl OnResult {
         Ok(Some(Self { program, arguments: arguments.to_vec(), folder }))
     }
 
-    /// Runs the program with this on its standard input, for at most this long. What it prints goes to
-    /// standard error. It has a process group of its own, which is killed whole when the time is up or this
-    /// is dropped; what it has moved to another group or session lives on.
+    /// Runs the program with `json` on its standard input, for at most `limit`.
+    ///
+    /// The program's output goes to standard error. The program gets its own process group. The whole group
+    /// is killed when the time is up or when this future is dropped. Processes that have moved to another
+    /// group or session continue.
     ///
     /// # Errors
-    /// [`HookError`]: whatever kept it from ending with 0.
+    /// [`HookError`] if the program does not end with exit status 0.
     pub async fn tell(&self, json: &[u8], limit: Duration) -> Result<(), HookError> {
         let program = || self.program.clone();
         let mut command = Command::new(&self.program);
@@ -88,11 +92,11 @@ impl OnResult {
             .stdin(Stdio::piped())
             .stdout(io::stderr())
             .kill_on_drop(true);
-        // It is told what happened, not how to do it itself.
+        // The program gets the result, but not the API key.
         for name in KEY_VARIABLES {
             command.env_remove(name);
         }
-        // What it starts in turn is ended with it.
+        // Use one process group for the program and its children, so that they are killed together.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn().map_err(|error| HookError::Start(program(), error))?;
@@ -101,7 +105,7 @@ impl OnResult {
         let told = async { tokio::try_join!(feed(stdin, json), child.wait()) };
         let told = timeout(limit, told).await;
         if let Ok(Ok(_)) = told {
-            // It ended by itself: what it left in the background was meant to stay.
+            // The program ended by itself, so its background processes may continue.
             group.leave();
         }
         match told {
@@ -113,7 +117,7 @@ impl OnResult {
     }
 }
 
-/// The process group of a program. Dropping this kills all of it.
+/// The process group of a program. Dropping this value kills the whole group.
 #[cfg(unix)]
 struct Group(Option<Pid>);
 
@@ -136,13 +140,13 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(id) = self.0.take() {
-            // It may have ended a moment ago.
+            // Ignore the error: the group may have ended already.
             let _ = kill_process_group(id, Signal::KILL);
         }
     }
 }
 
-/// Elsewhere tokio ends the program alone.
+/// A placeholder for systems without process groups. There tokio kills only the program itself.
 #[cfg(not(unix))]
 struct Group;
 
@@ -155,7 +159,7 @@ impl Group {
     fn leave(self) {}
 }
 
-/// A program that does not care for its input may close it.
+/// Writes the result to the program's standard input. A program that closes its input is not an error.
 async fn feed(stdin: Option<ChildStdin>, json: &[u8]) -> io::Result<()> {
     let Some(mut stdin) = stdin else { return Ok(()) };
     match stdin.write_all(json).await {
@@ -171,8 +175,8 @@ fn executable(program: &Path) -> Result<(), String> {
     #[cfg(not(unix))]
     let allowed = true;
     match (facts.is_file(), allowed) {
-        (false, _) => Err("is no file".to_owned()),
-        (_, false) => Err("may not be executed: chmod +x".to_owned()),
+        (false, _) => Err("is not a file".to_owned()),
+        (_, false) => Err("is not executable: run chmod +x on it".to_owned()),
         _ => Ok(()),
     }
 }

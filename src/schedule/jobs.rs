@@ -1,5 +1,7 @@
-//! The configuration file's jobs as the scheduler runs them: a snapshot, then its metrics, its log line
-//! and its `on_result`. A result is told, whatever it is; nothing here ends the schedule.
+//! Connects the jobs of the configuration file with the scheduler.
+//!
+//! After each run it updates the metrics, writes a log line and calls `on_result`, whatever the result is.
+//! No failure here ends the schedule.
 
 use std::{path::Path, slice, sync::Arc, time::Duration};
 
@@ -15,10 +17,10 @@ use crate::{
     tasks::blocking,
 };
 
-/// How much later than its jitter a run begins at most that was on time.
+/// Largest delay of a punctual run in addition to its jitter.
 const A_LITTLE_LATE: TimeDelta = TimeDelta::minutes(1);
 
-/// A job with what its runs need.
+/// A scheduled job, with the client and the settings for its runs.
 #[derive(Debug)]
 pub struct Planned {
     job: Job,
@@ -28,12 +30,14 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// The jobs that have a schedule, of those with these names, or of all if none is given. They share
-    /// the client's limit of requests, and reach the object stores of their roots with these options.
+    /// Returns the scheduled jobs with these names. Without names, returns all jobs that have a schedule.
+    ///
+    /// The jobs share the client's request slots. They access the object stores of their roots with the
+    /// options `storage`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that no job has or a job that has no schedule;
-    /// [`Error::Configuration`] when nothing has one, or an `on_result` cannot be run.
+    /// [`Error::Invalid`] if a name is unknown or its job has no schedule. [`Error::Configuration`] if no job
+    /// has a schedule, or if the program of an `on_result` cannot be run.
     pub fn of(
         config: &Config,
         names: &[String],
@@ -64,14 +68,14 @@ impl Planned {
     }
 }
 
-/// Runs [`Planned`] jobs.
+/// The [`Runner`] for [`Planned`] jobs.
 pub struct SnapshotJobs {
     options: RunOptions,
     metrics: Arc<Metrics>,
 }
 
 impl SnapshotJobs {
-    /// A runner that counts here, and of the options goes by the clock.
+    /// Creates a runner that counts in these metrics. Of the options it uses the clock and the observer.
     pub fn new(options: RunOptions, metrics: Arc<Metrics>) -> Self {
         Self { options: RunOptions { jobs: 1, ..options }, metrics }
     }
@@ -116,7 +120,7 @@ impl Runner for SnapshotJobs {
             Ok(runs) => runs,
             Err(error) => {
                 let causes = causes(&error).join(": ");
-                tracing::warn!(job = name, %error, causes, "no history: nothing is caught up");
+                tracing::warn!(job = name, %error, causes, "cannot read the history: missed runs are not caught up");
                 Vec::new()
             }
         };
@@ -130,8 +134,10 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
     text.parse().ok()
 }
 
-/// When the last run began that came to its end. Where all were interrupted, a time before that of the
-/// first of them: it is due still.
+/// Returns the start of the last run that was not interrupted.
+///
+/// If all runs were interrupted, returns a time before the first one's scheduled time. The job is then
+/// still due.
 fn last_run(runs: &[JobResult], jitter: Duration) -> Option<DateTime<Utc>> {
     let begun = |interrupted: bool| {
         let runs = runs.iter().filter(move |run| run.was_interrupted() == interrupted);
@@ -160,7 +166,7 @@ fn log(result: &JobResult, end: RunEnd) {
             tracing::info!(job, snapshot, requests, retries, pruned, seconds, "unchanged");
         }
         (RunEnd::Interrupted, _) => {
-            tracing::warn!(job, requests, seconds, "interrupted: the next run continues it");
+            tracing::warn!(job, requests, seconds, "interrupted: the next run resumes it");
         }
         (RunEnd::Failed, Some(error)) => {
             let causes = error.causes.join(": ");
@@ -179,7 +185,7 @@ async fn tell(hook: &OnResult, result: &JobResult) {
     };
     if let Err(error) = told {
         let causes = causes(&error).join(": ");
-        tracing::error!(job = result.job, %error, causes, "on_result failed; the run stands");
+        tracing::error!(job = result.job, %error, causes, "on_result failed; this does not change the run's result");
     }
 }
 
@@ -199,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn a_job_whose_runs_were_all_interrupted_is_due_since_the_first() {
+    fn job_with_only_interrupted_runs_is_still_due() {
         let last = |runs: &[JobResult]| {
             last_run(runs, Duration::from_secs(600)).map(|time| time.to_rfc3339())
         };
         assert_eq!(last(&[]), None);
         let interrupted = [run("2026-11-22T02:09:00Z", 143), run("2026-11-23T02:00:30Z", 130)];
-        // Before the time that the schedule named for it.
+        // Before the scheduled time of the first run.
         assert_eq!(last(&interrupted).as_deref(), Some("2026-11-22T01:58:00+00:00"));
         let [first, second] = interrupted;
         let runs = [first, run("2026-11-22T03:00:00Z", 69), second];

@@ -1,4 +1,4 @@
-//! What a schedule has done, as Prometheus metrics; never decides anything.
+//! Prometheus metrics of a schedule. They only record and decide nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,19 +23,20 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 
-/// Twice the loop's longest sleep and some: a loop that is silent for longer hangs.
+/// Longest silence of a healthy loop: twice its longest sleep of 30 s, plus a reserve. A loop that is silent
+/// for longer hangs.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// How a run ended.
+/// The result of a run, for the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
-    /// A new snapshot is there.
+    /// The run stored a new snapshot.
     Stored,
-    /// There was nothing new.
+    /// The run found the data unchanged.
     Unchanged,
-    /// An error ended it.
+    /// The run failed with an error.
     Failed,
-    /// It was told to stop; the next run continues it.
+    /// A stop interrupted the run. The next run resumes it.
     Interrupted,
 }
 
@@ -98,11 +99,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Metrics of a schedule that has done nothing yet.
+    /// Creates the metrics of a new schedule, without any runs.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("overmind_export");
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version that runs", info);
+        registry.register("build", "Version of the program", info);
         let shared = Arc::new(MetricsShared::default());
         registry.register_collector(Box::new(shared.clone()));
         let metrics = Self {
@@ -120,23 +121,23 @@ impl Metrics {
             registry: Registry::default(),
         };
         metrics.reload_successful.set(1);
-        registry.register("runs", "Runs that ended, by how", metrics.runs.clone());
-        registry.register("rows", "Rows of snapshots that were stored", metrics.rows.clone());
-        let help = "Bytes of snapshots that were stored, after compression";
+        registry.register("runs", "Ended runs, by result", metrics.runs.clone());
+        registry.register("rows", "Rows of stored snapshots", metrics.rows.clone());
+        let help = "Bytes of stored snapshots, after compression";
         registry.register("bytes", help, metrics.bytes.clone());
-        let help = "How long the last run took";
+        let help = "Duration of the last run";
         registry.register("run_duration_seconds", help, metrics.duration.clone());
-        let help = "When the last run ended, however it ended";
+        let help = "When the last run ended, with any result";
         registry.register("last_run_timestamp_seconds", help, metrics.last_run.clone());
-        let help = "When the last run ended that left _latest as of then";
+        let help = "When the last run ended that was stored or unchanged";
         registry.register("last_success_timestamp_seconds", help, metrics.last_success.clone());
-        registry.register("running", "Whether the job runs now", metrics.running.clone());
-        let help = "Whether the configuration file was good when it was last read";
+        registry.register("running", "Whether the job is running", metrics.running.clone());
+        let help = "Whether the last read of the configuration file succeeded";
         registry.register("reload_successful", help, metrics.reload_successful.clone());
         Self { registry, ..metrics }
     }
 
-    /// Counts what this client sends from now on, beside those before it.
+    /// Adds a client whose requests to count from now on, in addition to the earlier clients.
     pub fn follow(&self, client: &Client) {
         let mut traffic = self.shared.traffic();
         traffic.fold();
@@ -149,10 +150,10 @@ impl Metrics {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names a job before its first run, with what is known from runs of earlier processes.
+    /// Adds a job before its first run. `last_success` is known from the runs of earlier processes.
     pub fn known(&self, job: &str, last_success: Option<DateTime<Utc>>) {
         self.jobs().insert(job.to_owned());
-        // A series that begins with its first failure has no increase to alert on.
+        // Start the counters at 0. A series that first appears with a failure shows no increase to alert on.
         self.running.get_or_create(&label(job)).inc_by(0);
         self.rows.get_or_create(&label(job)).inc_by(0);
         self.bytes.get_or_create(&label(job)).inc_by(0);
@@ -163,7 +164,7 @@ impl Metrics {
         }
     }
 
-    /// Forgets the jobs that are no longer among these: nobody waits for their next success.
+    /// Removes the series of all other jobs, so that no alert waits for their next success.
     pub(super) fn retain(&self, jobs: &BTreeSet<&str>) {
         let mut known = self.jobs();
         for gone in known.iter().filter(|name| !jobs.contains(name.as_str())) {
@@ -181,14 +182,16 @@ impl Metrics {
         known.retain(|name| jobs.contains(name.as_str()));
     }
 
-    /// A run of the job has begun.
+    /// Records that a run of the job has begun.
     pub fn started(&self, job: &str) {
         self.jobs().insert(job.to_owned());
         self.running.get_or_create(&label(job)).set(1);
     }
 
-    /// A run of the job has ended: with these rows and bytes stored, after this many seconds, then. Of a
-    /// job that has left the schedule in the meantime nothing is counted.
+    /// Records that a run of the job has ended at the time `at`, after `seconds`.
+    ///
+    /// `rows` and `bytes` count only if the run stored a snapshot. The call has no effect if the job has left
+    /// the schedule in the meantime.
     pub fn ended(
         &self,
         job: &str,
@@ -198,7 +201,7 @@ impl Metrics {
         seconds: f64,
         at: DateTime<Utc>,
     ) {
-        // Held to the end: a job that is forgotten now is forgotten with this.
+        // Hold the lock to the end, so that `retain` cannot run in between and miss these series.
         let known = self.jobs();
         if !known.contains(job) {
             return;
@@ -217,32 +220,32 @@ impl Metrics {
         }
     }
 
-    /// The configuration file has been read again, and was good or not.
+    /// Records whether the last read of the configuration file succeeded.
     pub fn reloaded(&self, good: bool) {
         self.reload_successful.set(i64::from(good));
     }
 
-    /// When the jobs start next.
+    /// Sets the next start of each job.
     pub(super) fn next<'a>(&self, starts: impl Iterator<Item = (&'a str, DateTime<Utc>)>) {
         let next = starts.map(|(job, time)| (job.to_owned(), time.timestamp())).collect();
         *self.shared.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
-    /// The loop has come round.
+    /// Records that the scheduler's loop is alive.
     pub(super) fn alive(&self) {
         *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Whether the loop has come round lately.
+    /// Returns whether the scheduler's loop was alive within the last 90 s.
     pub fn healthy(&self) -> bool {
         let alive = *self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         alive.elapsed() <= SILENCE
     }
 
-    /// All of it, as a scrape wants it.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = text::encode(&mut text, &self.registry);
         text
     }
@@ -252,14 +255,14 @@ fn label(job: &str) -> JobLabels {
     JobLabels { job: job.to_owned() }
 }
 
-/// What is read at the time of a scrape.
+/// The values that are collected at the time of a scrape.
 #[derive(Debug, Default)]
 struct MetricsShared {
     next: Mutex<BTreeMap<String, i64>>,
     traffic: Mutex<Traffic>,
 }
 
-/// The clients' counters. A reload may bring another client, and counters must not go back.
+/// The counters of all clients. A reload can replace the client, and counters must never decrease.
 #[derive(Debug, Default)]
 struct Traffic {
     clients: Vec<Client>,
@@ -285,7 +288,7 @@ impl Totals {
 }
 
 impl Traffic {
-    /// Keeps the sums of clients that nobody else holds any more.
+    /// Drops the clients without other owners and adds their counters to `before`.
     fn fold(&mut self) {
         let (used, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.clients)
             .into_iter()
@@ -314,14 +317,14 @@ impl Collector for MetricsShared {
         let mut put = |name: &str, help: &str, metric: &dyn EncodeMetric| {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
-        put("retries", "Requests that were sent again.", &ConstCounter::new(totals.retries))?;
-        let help = "Bytes of pages that were received, after decompression.";
+        put("retries", "Repeated requests.", &ConstCounter::new(totals.retries))?;
+        let help = "Bytes of received pages, after decompression.";
         put("received_bytes", help, &ConstCounter::new(totals.received))?;
         let help = "Requests in flight now.";
         put("requests_in_flight", help, &ConstGauge::new(in_flight as u64))?;
 
         let counter = ConstCounter::new(0_u64).metric_type();
-        let help = "Requests that ended, by the status of the answer; none without an answer.";
+        let help = "Ended requests, by status of the answer, or none without an answer.";
         let mut requests = encoder.encode_descriptor("requests", help, None, counter)?;
         for (status, count) in totals.by_status {
             let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
@@ -329,7 +332,7 @@ impl Collector for MetricsShared {
             metric.encode(requests.encode_family(&[("status", status)])?)?;
         }
         let gauge = ConstGauge::new(0_i64).metric_type();
-        let help = "When the job starts next.";
+        let help = "When the next run of the job starts.";
         let mut family =
             encoder.encode_descriptor("next_run_timestamp_seconds", help, None, gauge)?;
         for (job, time) in next {

@@ -1,10 +1,12 @@
-//! Jobs at their times: when each is due, one run of each at once, what a scraper and a program of the
-//! user's are told; never knows what a run does.
+//! Runs jobs at their scheduled times. A job never overlaps itself.
+//!
+//! The schedule exports metrics, and passes the result of each run to the user's `on_result` program. It does
+//! not know what a run does.
 //!
 //! ```text
-//! timetable ─► agenda ─► loop ──► runner ──► on_result
-//! next run     what is    time,    what        a program
-//! in a zone    due now    orders   happens     of the user's
+//! timetable ─► agenda ─► loop ────► runner ──► on_result
+//! next run     jobs      timer,     runs       the user's
+//! in a zone    due now   reload     a job      program
 //!                           └─────► metrics ──► /metrics, /healthz
 //! ```
 

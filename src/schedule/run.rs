@@ -1,8 +1,9 @@
-//! The loop: waits for what is due, starts it, and listens; never knows what a run does.
+//! The scheduler's loop: waits for due jobs, starts them, and handles reloads and stops. It does not know
+//! what a run does.
 //!
 //! ```text
 //! reload, stop ─► ┌──────┐ ◄─ time, in short steps against the wall clock
-//!                 │ loop │ ── starts ─► runner (one task a run) ──┐
+//!                 │ loop │ ── starts ─► runner (one task per run) ┐
 //!                 └──────┘ ◄──────────── ended ───────────────────┘
 //! ```
 
@@ -28,30 +29,33 @@ use crate::{
     tasks::stopped,
 };
 
-/// The longest sleep. A clock that is set, or a machine that was suspended, is noticed after it.
+/// Longest sleep of the loop. After a clock change or a suspension, the loop reacts within this time.
 const STEP: Duration = Duration::from_secs(30);
-/// The shortest, for a timer that fires a moment early by the wall clock.
+/// Shortest sleep of the loop, because a timer can fire slightly early by the wall clock.
 const TICK: Duration = Duration::from_millis(5);
-/// How long dropping runs may take: they have no say in it.
+/// Time limit for aborting runs. Aborting does not wait for their cleanup.
 const DROP: Duration = Duration::from_secs(1);
-/// How long reading a job's history may keep the others waiting.
+/// Time limit for reading a job's history, because all jobs wait for it.
 const HISTORY: Duration = Duration::from_secs(20);
 
-/// What a schedule starts.
+/// Runs the jobs that a [`Scheduler`] starts.
 pub trait Runner: Send + Sync + 'static {
-    /// What it needs to know of a job.
+    /// The data that the runner needs for a job.
     type Job: Clone + Send + Sync + 'static;
 
-    /// Runs the job to its end, whatever that is: it tells of it by itself. Once asked to stop it has a
-    /// few seconds to end in a state that the next run continues.
+    /// Runs the job to its end and reports the result itself.
+    ///
+    /// After a request to stop, the run has a few seconds to end in a state that the next run can resume.
     fn run(&self, job: Self::Job, slot: Slot, stop: Stop) -> impl Future<Output = ()> + Send;
 
-    /// When the job's last run began that came to an end of its own, or a time before the first one if
-    /// none of them did; `None` if there was none. Asked once, when the job is new here.
+    /// Returns the start of the job's last run that was not interrupted.
+    ///
+    /// If all runs were interrupted, returns a time before the first one. If there was no run, returns `None`.
+    /// The scheduler calls this once for each job that is new to it.
     fn last_run(&self, job: &Self::Job) -> impl Future<Output = Option<DateTime<Utc>>> + Send;
 }
 
-/// Jobs that run at their times until told to stop.
+/// Runs jobs at their scheduled times until a stop is requested.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -93,7 +97,7 @@ pub struct Scheduler<R: Runner> {
 }
 
 impl<R: Runner> Scheduler<R> {
-    /// A scheduler that runs up to `side_by_side` jobs at once.
+    /// Creates a scheduler that runs up to `side_by_side` jobs at the same time.
     pub fn new(
         runner: Arc<R>,
         clock: Arc<dyn Clock>,
@@ -105,9 +109,10 @@ impl<R: Runner> Scheduler<R> {
         Self { runner, clock, metrics, agenda, runs, names, stop: Stop::default() }
     }
 
-    /// Runs these jobs, and then those that `reloads` brings, until `stop` is requested: then nothing
-    /// more is started, and what runs may end until `grace` does, which is polled from then on. `false` says that
-    /// something did not, and was dropped.
+    /// Runs these jobs until `stop` is requested. Each message of `reloads` replaces the jobs.
+    ///
+    /// After the request no new run starts, and active runs may end until `grace` completes. `grace` is
+    /// polled only after the request. Returns `false` if runs did not end in time and were aborted.
     pub async fn run(
         mut self,
         entries: Vec<AgendaEntry<R::Job>>,
@@ -139,14 +144,14 @@ impl<R: Runner> Scheduler<R> {
                 Err(_) => {
                     tracing::warn!(
                         job = entry.name,
-                        "its history cannot be read: nothing is caught up"
+                        "reading its history took too long: missed runs are not caught up"
                     );
                     None
                 }
             });
         let last_runs = select! {
             last_runs = join_all(asked) => last_runs.into_iter().flatten().collect(),
-            // Whoever stops it does not wait for a store that does not answer.
+            // A stop must not wait for a store that does not answer.
             _ = self.stop.wait() => return,
         };
         self.metrics.retain(&entries.iter().map(|entry| entry.name.as_str()).collect());
@@ -165,11 +170,11 @@ impl<R: Runner> Scheduler<R> {
                 }
                 AgendaEvent::Busy { name, slot, since } => tracing::warn!(
                     job = name, scheduled = %text(slot.scheduled), running_since = %text(since),
-                    "due, but the last run has not ended: it will run once after that"
+                    "due, but the last run has not ended: the job will run once after its end"
                 ),
                 AgendaEvent::Missed { name, slot, missed } => tracing::warn!(
                     job = name, missed, last = %text(slot.scheduled),
-                    "missed, and not caught up: catch_up is false"
+                    "missed runs are not caught up: catch_up is false"
                 ),
             }
         }
@@ -186,7 +191,11 @@ impl<R: Runner> Scheduler<R> {
         let late = self.clock.now() - slot.starts;
         let late = late.to_std().unwrap_or_default().as_secs();
         if missed > 0 {
-            tracing::warn!(job = name, missed, "earlier runs were missed: this one stands for all");
+            tracing::warn!(
+                job = name,
+                missed,
+                "earlier runs were missed: this run makes up for all of them"
+            );
         }
         tracing::info!(job = name, scheduled = %text(slot.scheduled), late_seconds = late, "run starts");
         let (runner, stop) = (self.runner.clone(), self.stop.clone());
@@ -208,7 +217,7 @@ impl<R: Runner> Scheduler<R> {
         self.announce(Some(&name));
     }
 
-    /// Tells when each job runs next, or one of them. What is due by now is told when it starts.
+    /// Logs the next run of each job, or of one job. Runs that are already due are logged when they start.
     fn announce(&self, only: Option<&str>) {
         let upcoming = self.agenda.upcoming();
         if upcoming.is_empty() {
@@ -224,7 +233,7 @@ impl<R: Runner> Scheduler<R> {
         }
     }
 
-    /// How long until something may be due.
+    /// Returns how long the loop sleeps: until the next job is due, limited by `TICK` and `STEP`.
     fn nap(&self) -> Duration {
         let until = self.agenda.wakes().map(|at| at - self.clock.now());
         until.map_or(STEP, |until| until.to_std().unwrap_or_default()).clamp(TICK, STEP)
@@ -232,15 +241,15 @@ impl<R: Runner> Scheduler<R> {
 
     async fn end(mut self, grace: impl Future<Output = ()>) -> bool {
         if !self.runs.is_empty() {
-            tracing::info!(running = self.runs.len(), "stopping what runs");
+            tracing::info!(running = self.runs.len(), "stopping the active runs");
         }
         let ended = select! {
             () = async { while self.runs.join_next().await.is_some() {} } => true,
             () = grace => self.runs.is_empty(),
         };
         if !ended {
-            tracing::warn!(running = self.runs.len(), "did not end in time: left as if killed");
-            // Programs of the user's go with the runs that started them.
+            tracing::warn!(running = self.runs.len(), "runs did not end in time and were aborted");
+            // This also kills the `on_result` programs of these runs.
             drop(timeout(DROP, self.runs.shutdown()).await);
         }
         ended

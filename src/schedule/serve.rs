@@ -1,4 +1,4 @@
-//! `/metrics` and `/healthz` over HTTP; answers everything else with 404 and never anything secret.
+//! Serves `/metrics` and `/healthz` over HTTP. Other paths get status 404. No answer contains a secret.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,17 +21,17 @@ use crate::{
     net::connections::{Busy, Connections},
 };
 
-/// Enough for every scraper; of more, the oldest idle one gives way.
+/// Largest number of connections, enough for every scraper. A new one beyond it closes the oldest idle one.
 const CONNECTIONS: usize = 32;
-/// How long the head of a request may take.
+/// Time limit for receiving the head of a request.
 const HEAD: Duration = Duration::from_secs(2);
-/// One question and its answer take no longer.
+/// Time limit for one request and its answer.
 const TIME: Duration = Duration::from_secs(10);
-/// Long enough for descriptors to come free when there are none.
+/// Pause after a failed accept, so that file descriptors can become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A listener that answers until it is dropped.
+/// A server for metrics. It answers until it is dropped.
 #[derive(Debug)]
 pub struct MetricsServer {
     addr: SocketAddr,
@@ -39,10 +39,10 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Listens there and answers on the current tokio runtime.
+    /// Listens on this address and answers on the current tokio runtime.
     ///
     /// # Errors
-    /// The system's, when it cannot listen there.
+    /// The system's error if it cannot listen on this address.
     pub async fn start(addr: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Self> {
         clock::check_for_server()?;
         let listener = TcpListener::bind(addr).await?;
@@ -50,7 +50,7 @@ impl MetricsServer {
         Ok(Self { addr, accepting: tokio::spawn(accept(listener, metrics)) })
     }
 
-    /// Where it listens: with the real port, when port 0 was asked for.
+    /// Returns the listening address. If port 0 was requested, it contains the actual port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -71,7 +71,7 @@ async fn accept(listener: TcpListener, metrics: Arc<Metrics>) {
         };
         let metrics = metrics.clone();
         connections.admit(async move |busy| {
-            // Whoever is slower than this has lost its answer; whoever left did so by itself.
+            // Ignore the result: the client was too slow or has disconnected.
             drop(timeout(TIME, serve(stream, &metrics, &busy)).await);
         });
     }
@@ -97,7 +97,7 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
         ("/healthz", _) => {
             (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the schedule hangs\n".to_owned())
         }
-        _ => (StatusCode::NOT_FOUND, "text/plain", "/metrics and /healthz are here\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "use /metrics or /healthz\n".to_owned()),
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;

@@ -1,5 +1,5 @@
-//! When a job runs: five cron fields on the clock of its time zone, each run once across daylight
-//! saving; never looks at the clock itself.
+//! Computes when a job runs, from five cron fields and a time zone. Handles daylight saving time, and never
+//! reads the clock itself.
 
 use std::time::Duration;
 
@@ -13,16 +13,20 @@ use twox_hash::XxHash3_64;
 
 use crate::config::{Job, Schedule};
 
-/// Times of a day up to which a list is taken for fixed times; more of them are an interval.
+/// Largest number of times per day for which a list counts as fixed times. A longer list counts as an
+/// interval.
 const FIXED_TIMES: usize = 48;
-/// The span between two runs that the longest sensible schedule, a leap day, still has.
+/// Longest time to the next run: nine years, because two leap days can be eight years apart.
 const HORIZON: TimeDelta = TimeDelta::days(366 * 9);
 
-/// The times of one job.
+/// The scheduled times of one job.
 ///
-/// Fixed times run once a day whatever the clock does: in spring, a time that the clock leaves out
-/// runs when the clock has moved on; in autumn, a time that comes twice runs the first time. Times
-/// that begin with a star (`*/15 * * * *`, `0 * * * *`) are intervals and follow the hours that pass.
+/// Each fixed time gives one run a day, also when daylight saving time begins or ends. If the clock skips the
+/// time in spring, the job runs right after the skipped hour. If the time occurs twice in autumn, the job
+/// runs at the first occurrence.
+///
+/// A schedule whose minute or hour begins with a star (`*/15 * * * *`, `0 * * * *`) is an interval. Intervals
+/// follow the hours that really pass, not the clock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,7 +42,7 @@ const HORIZON: TimeDelta = TimeDelta::days(366 * 9);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Timetable {
-    /// One, or one for each time of day of a list of fixed times.
+    /// One pattern, or one for each time of day if the schedule lists several fixed times.
     crons: Vec<Cron>,
     text: String,
     zone: Tz,
@@ -50,9 +54,9 @@ pub struct Timetable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Slot {
-    /// The time that the schedule names.
+    /// The time in the schedule, without jitter.
     pub scheduled: DateTime<Utc>,
-    /// When it starts: `scheduled` and the job's share of the jitter.
+    /// The start of the run: `scheduled` plus the jitter of this run.
     pub starts: DateTime<Utc>,
 }
 
@@ -64,9 +68,10 @@ impl PartialEq for Timetable {
 }
 
 impl Timetable {
-    /// The times of the job of this name, on the clock of this zone. Each run starts up to `jitter`
-    /// later: by how much is a function of the job's name and the time, so that a restart neither
-    /// repeats nor moves a run, and it never reaches the next run.
+    /// Creates the times of the job with this name, in this time zone.
+    ///
+    /// Each run starts up to `jitter` later than scheduled. The delay is a hash of the job's name and the
+    /// scheduled time, so that a restart neither repeats nor moves a run. It always ends before the next run.
     pub fn new(job: &str, schedule: &Schedule, zone: Tz, jitter: Duration) -> Self {
         let schedule = schedule.cron();
         let crons = fixed_times(schedule).unwrap_or_else(|| vec![schedule.clone()]);
@@ -75,18 +80,18 @@ impl Timetable {
         Self { crons, text, zone, jitter, seed }
     }
 
-    /// The times of a job of the configuration file; `None` if it is only run by hand.
+    /// Returns the times of a job of the configuration file; `None` for a job without a schedule.
     pub fn of(job: &Job) -> Option<Self> {
         let schedule = job.schedule.as_ref()?;
         Some(Self::new(&job.name, schedule, job.timezone, job.jitter))
     }
 
-    /// The zone whose clock it goes by.
+    /// Returns the time zone of the schedule.
     pub fn zone(&self) -> Tz {
         self.zone
     }
 
-    /// The first run that the schedule names after this time; `None` when there is none in years.
+    /// Returns the first run that is scheduled after this time; `None` if there is none within nine years.
     pub fn next_after(&self, time: DateTime<Utc>) -> Option<Slot> {
         let scheduled = self.scheduled_after(time)?;
         let span = (self.scheduled_after(scheduled))
@@ -100,7 +105,7 @@ impl Timetable {
         Some(Slot { scheduled, starts: scheduled.checked_add_signed(delay)? })
     }
 
-    /// The runs after this time, without end.
+    /// Returns all runs that are scheduled after this time, as an endless iterator.
     pub fn after(&self, time: DateTime<Utc>) -> impl Iterator<Item = Slot> + '_ {
         std::iter::successors(self.next_after(time), |slot| self.next_after(slot.scheduled))
     }
@@ -113,8 +118,10 @@ impl Timetable {
     }
 }
 
-/// The times of day that the schedule lists, each as a schedule of its own: only such a one is moved
-/// over the hour that a clock leaves out, and runs once in the hour that comes twice.
+/// Splits a list of fixed times into one pattern per time of day; `None` for other schedules.
+///
+/// The cron library handles daylight saving time only in a pattern with a single time: it moves a skipped
+/// time, and runs a repeated time once.
 fn fixed_times(cron: &Cron) -> Option<Vec<Cron>> {
     let pattern = &cron.pattern;
     let fields: Vec<&str> = pattern.as_str().split_whitespace().collect();

@@ -1,5 +1,5 @@
-//! `_history.jsonl`: one line a run, and only ever more of them. A last line that was cut short is
-//! ignored, and repaired by the next run.
+//! The history `_history.jsonl`: one line per run, append-only. Readers ignore an incomplete last line,
+//! and the next run removes it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,19 +17,20 @@ use crate::{
 
 pub(super) const HISTORY: &str = "_history.jsonl";
 
-/// Bytes of it that are read, the last ones: a run takes half a kilobyte and some more for each dataset.
+/// Number of bytes to read, from the end of the history. A run takes about 500 bytes, and more for each
+/// dataset, so this covers more than 100,000 runs of one dataset.
 const LARGEST: u64 = 64 << 20;
-/// Bytes that are read at once to find the end of the last whole line.
+/// Number of bytes to read at once when searching for the end of the last complete line.
 const STEP: u64 = 64 << 10;
 
-/// Adds a line. The caller holds the job's lock.
+/// Appends a result as one line. The caller holds the job's lock.
 pub(crate) fn append(folder: &Location, result: &JobResult) -> Result<()> {
     let mut line = serde_json::to_vec(result)
         .map_err(|error| Error::Internal(format!("{HISTORY}: {error}")))?;
     line.push(b'\n');
     let history = folder.child(HISTORY);
     let Some(path) = history.as_local() else {
-        // A store has no appending: what is there is written again with the line.
+        // Stores cannot append, so rewrite the whole history with the new line.
         let mut bytes = history.read()?.unwrap_or_default();
         bytes.truncate(whole(&bytes));
         bytes.extend(line);
@@ -50,7 +51,7 @@ pub(crate) fn append(folder: &Location, result: &JobResult) -> Result<()> {
     write().map_err(Error::io("write", path))
 }
 
-/// Where the last whole line ends.
+/// Returns the offset of the end of the last complete line, in bytes.
 fn end_of_lines(file: &mut File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     while end > 0 {
@@ -66,16 +67,17 @@ fn end_of_lines(file: &mut File) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The runs of a job that its history has, the oldest first; of a very long history (64 MiB, some hundred
-/// thousand runs) the last ones. Blocks.
+/// Returns the results of a job's runs from its history, oldest first. Blocks.
+///
+/// Of a history longer than 64 MiB (more than 100,000 runs of one dataset), only the last 64 MiB are read.
 ///
 /// # Errors
-/// When the history cannot be read, or its store cannot be reached.
+/// [`Error::Io`] if the history cannot be read. [`Error::Store`] if its object store cannot be reached.
 pub fn job_history(job: &Job, storage: &StorageOptions) -> Result<Vec<JobResult>> {
     read(&job.folder(storage)?)
 }
 
-/// The runs, the oldest first; lines that are none are passed over.
+/// Returns the results in a folder's history, oldest first. Skips lines that are not valid.
 pub(crate) fn read(folder: &Location) -> Result<Vec<JobResult>> {
     let history = folder.child(HISTORY);
     let bytes = match history.as_local() {
@@ -86,7 +88,7 @@ pub(crate) fn read(folder: &Location) -> Result<Vec<JobResult>> {
     Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
-/// The last lines of a file, as many as have room in `limit` bytes; none if it is missing.
+/// Returns the last complete lines of a file, at most `limit` bytes. A missing file has no lines.
 fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut file = match open_here(path, OpenOptions::new().read(true).clone()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -97,14 +99,14 @@ fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes)?;
     if start > 0 {
-        // Most likely it begins within a line, which is none then.
+        // The first byte is most likely in the middle of a line. Drop that line.
         let first = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
         bytes.drain(..first);
     }
     Ok(bytes)
 }
 
-/// How much of it is whole lines.
+/// Returns the length of all complete lines in bytes.
 fn whole(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
 }
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_histories_are_read_from_their_end() {
+    fn tail_reads_last_complete_lines() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(HISTORY);
         assert_eq!(tail(&path, 9).unwrap(), b"");
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_whole_line_is_found_from_the_end() {
+    fn end_of_lines_finds_last_complete_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(HISTORY);
         let long = "x".repeat(3 * STEP as usize);

@@ -1,4 +1,4 @@
-//! What is there: the snapshots of a job, and what retention would do with them. Changes nothing.
+//! Lists the snapshots of a job and the decisions of its retention. Changes nothing.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -9,38 +9,39 @@ use super::{
 };
 use crate::{config::Job, error::Result, location::StorageOptions, record::stamp::Stamp};
 
-/// A snapshot as the list shows it.
+/// A snapshot as shown in the list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ListedSnapshot {
     /// The job.
     pub job: String,
-    /// Its stamp, as in the folder's name.
+    /// The stamp in the folder's name.
     pub snapshot: Stamp,
-    /// Its folder, or the folder that it will be, below the job's own.
+    /// The snapshot's path below the job's folder. An incomplete snapshot will be published there.
     pub path: String,
-    /// The dataset; `None` for what is not complete.
+    /// The dataset; `None` unless the snapshot is complete.
     pub dataset: Option<Uuid>,
-    /// Its version, where the list of datasets had one.
+    /// The dataset's version, if the list of datasets contained one.
     pub version: Option<i64>,
-    /// Rows.
+    /// Number of rows; `None` unless the snapshot is complete.
     pub rows: Option<u64>,
-    /// Bytes of its files.
+    /// Size of the snapshot's files in bytes; `None` unless the snapshot is complete.
     pub bytes: Option<u64>,
-    /// Whether it is whole.
+    /// Whether the snapshot is complete.
     pub complete: bool,
-    /// Runs since then that found the data unchanged.
+    /// Number of later runs that found the data unchanged.
     pub unchanged_runs: u64,
-    /// The last of them, RFC 3339, UTC.
+    /// Start of the last of these runs, RFC 3339, UTC.
     pub unchanged_until: Option<String>,
-    /// Why it is none of the job's, if it only looks like one.
+    /// Why the folder is not a snapshot of this job, although its name is that of a snapshot.
     pub problem: Option<String>,
 }
 
-/// The snapshots of a job, those that were interrupted included, the oldest first. Blocks.
+/// Lists the snapshots of a job, interrupted ones included, oldest first. Blocks.
 ///
 /// # Errors
-/// When a folder cannot be read, or its store cannot be reached.
+/// [`Error::Io`](crate::Error::Io) if a folder cannot be read. [`Error::Store`](crate::Error::Store) if its
+/// object store cannot be reached.
 pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedSnapshot>> {
     let folder = job.folder(storage)?;
     let runs = history::read(&folder)?;
@@ -96,10 +97,10 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
     Ok(all)
 }
 
-/// What retention would do now with the snapshots of a job, and why; removes nothing. Blocks.
+/// Returns the retention's decision for each snapshot of a job, with the reason. Deletes nothing. Blocks.
 ///
 /// # Errors
-/// As [`list_snapshots`].
+/// The same as for [`list_snapshots`].
 pub fn plan_retention(job: &Job, storage: &StorageOptions) -> Result<Vec<Verdict>> {
     let folder = job.folder(storage)?;
     let mut all = Vec::new();

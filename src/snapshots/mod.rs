@@ -1,15 +1,16 @@
-//! Runs jobs: which dataset, is it new, store it, say that it is the newest, remove what is too old.
+//! Runs jobs. A run chooses datasets, stores new data as snapshots, and deletes expired snapshots.
 //!
 //! ```text
 //! ROOT/JOB/snapshot=20261123T020000Z/   an export directory; with select = "all" below dataset=ID/
-//!          _latest                      a link to the newest complete one, in a file system
-//!          _latest.json                 the same in words, and as of when
-//!          _history.jsonl               a line a run
+//!          _latest                      a link to the newest complete snapshot, on a file system
+//!          _latest.json                 its path, and when the data was last confirmed
+//!          _history.jsonl               one line per run
 //! ```
 //!
-//! Knows nothing of a terminal, of cron or of the configuration file's text.
+//! This module does not know terminals, cron or the text of the configuration file.
 
 mod history;
+mod link;
 mod list;
 mod place;
 mod prune;
@@ -40,22 +41,22 @@ use crate::{
     location::StorageOptions,
 };
 
-/// How jobs are run.
+/// Options for [`run_jobs`].
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RunOptions {
-    /// Jobs side by side; default 4. They share the client's limit of requests, so more do not ask
-    /// more of the API.
+    /// Number of jobs that run at the same time; default 4. All jobs share the client's request slots,
+    /// so a higher number does not put more load on the API.
     pub jobs: usize,
-    /// What time it is; default the system's clock.
+    /// The source of the current time; default the system's clock.
     pub clock: Arc<dyn Clock>,
-    /// How the object stores of roots are reached, beside the environment; default nothing.
+    /// Settings for the object stores of the roots, in addition to the environment; default none.
     pub storage: StorageOptions,
-    /// Told what happens while it happens; default nobody.
+    /// A callback for events during the run; default none.
     pub observer: Option<Observer>,
 }
 
-/// Is told what happens while jobs run.
+/// A callback that receives each event while jobs run.
 pub type Observer = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 
 impl Default for RunOptions {
@@ -69,26 +70,27 @@ impl Default for RunOptions {
     }
 }
 
-/// What happens while jobs run.
+/// An event during a run of jobs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A dataset's snapshot has begun: its job, the client that counts its requests alone, and the
-    /// counters of its rows.
+    /// The export of a dataset's snapshot has begun.
     Began {
         /// The job.
         job: &'a Job,
-        /// The client that counts its requests alone.
+        /// The client whose counters cover only this job's requests.
         client: &'a Client,
-        /// The counters of its rows.
+        /// The row counters of this snapshot.
         progress: Arc<Progress>,
     },
     /// A job has ended.
     Ended(&'a JobResult),
 }
 
-/// Runs each job once, now, side by side as far as the options allow, and gives their results in
-/// the order of the jobs. A job that fails stops no other. Must run within a tokio runtime.
+/// Runs each job once and returns the results in the order of the jobs.
+///
+/// Up to [`RunOptions::jobs`] jobs run at the same time. A job that fails does not stop the others.
+/// Must run within a tokio runtime.
 ///
 /// ```
 /// # #[tokio::main]
@@ -122,15 +124,15 @@ pub async fn run_jobs(
 ) -> Vec<JobResult> {
     let run = |(place, job)| {
         let client = client.metered();
-        // The clock is looked at when the job begins, not when it was put into the queue.
+        // Read the clock when the job begins, not when it enters the queue.
         async move {
             let started = options.clock.now();
             (place, run::JobRun { client, job, options, stop, started }.run().await)
         }
     };
-    // Collected first: a stream of borrowing closures is no future that can be spawned.
+    // Collect first: a stream over borrowing closures would make this future impossible to spawn.
     let runs: Vec<_> = jobs.iter().enumerate().map(run).collect();
-    // As they end: one that takes long must not hold the place of those that wait behind it.
+    // Unordered, so that a slow job does not block the jobs queued behind it.
     let ended = stream::iter(runs).buffer_unordered(options.jobs.max(1));
     let mut results: Vec<(usize, JobResult)> = ended.collect().await;
     results.sort_by_key(|(place, _)| *place);

@@ -1,4 +1,5 @@
-//! Whose a job's folder is. What another user has put there is never trusted, continued or removed.
+//! Checks the owner of a job's folder and of our files in it. Entries of another user are never trusted,
+//! resumed or deleted.
 
 use crate::{
     destination::{cannot_create, check_way},
@@ -8,10 +9,10 @@ use crate::{
 #[cfg(unix)]
 use crate::{error::Error, record::stamp::Stamp};
 
-/// The lock of a job's folder.
+/// The file name of the lock in a job's folder.
 const LOCK: &str = ".lock";
 
-/// What a name of ours stands for in a job's folder.
+/// The kind of entry that a name of ours must have in a job's folder.
 #[cfg(unix)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ours {
@@ -31,7 +32,7 @@ impl Ours {
         };
         match name {
             LOCK | super::history::HISTORY | super::series::LATEST_JSON => Some(Self::File),
-            super::series::LATEST => Some(Self::Link),
+            super::link::LATEST => Some(Self::Link),
             _ if hidden(".partial") || hidden(".removed") => Some(Self::Folder),
             _ if Stamp::of_folder(name).is_some() || name.starts_with("dataset=") => {
                 Some(Self::Any)
@@ -41,12 +42,14 @@ impl Ours {
     }
 }
 
-/// Makes the folder of a job or of one of its datasets if need be, and looks whether everything in it with
-/// a name of ours was made by this user or by root, and is what it should be. The owner is compared with
-/// that of a new file there: some network file systems map users.
+/// Creates the folder of a job or of one of its datasets if it is missing, and checks its entries.
+///
+/// Every entry with a name of ours must belong to this user or to root, and must have the right kind. The
+/// owner is compared with the owner of a new file in the folder, because some network file systems map
+/// users.
 ///
 /// # Errors
-/// [`Error::Output`] for what belongs to another user or is no regular file, and when the folder cannot be
+/// [`Error::Output`] if an entry belongs to another user or has the wrong kind, or if the folder cannot be
 /// written.
 pub(super) fn check(folder: &Location) -> Result<()> {
     let Some(path) = folder.as_local() else { return Ok(()) };
@@ -65,7 +68,7 @@ pub(super) fn check(folder: &Location) -> Result<()> {
         let this = probe.as_file().metadata().map_err(Error::io("read", path))?.uid();
         let trusted = |uid: u32| uid == this || uid == 0;
         let foreign = |uid: u32| format!("belongs to another user (uid {uid})");
-        let hint = "move it away, or give it to this user with chown if you trust what it holds";
+        let hint = "move it away, or, if you trust its content, give it to this user with chown";
         for facts in [path.symlink_metadata(), path.metadata()] {
             let uid = facts.map_err(Error::io("read", path))?.uid();
             if !trusted(uid) {
@@ -87,10 +90,10 @@ pub(super) fn check(folder: &Location) -> Result<()> {
             let (is_right, right) = match ours {
                 Ours::File => (found.is_file(), "a regular file"),
                 Ours::Folder => (found.is_dir(), "a directory"),
-                // Setting the link refuses what is none, and says why.
+                // Updating the link fails, with the reason, if this entry is not a link.
                 Ours::Link | Ours::Any => (true, ""),
             };
-            // Runs write both in place; another name of the file may be anybody's.
+            // Runs write both in place, and would change what any other name of the file holds.
             let in_place =
                 [LOCK, super::history::HISTORY].iter().any(|it| entry.file_name() == *it);
             if in_place && facts.nlink() > 1 {

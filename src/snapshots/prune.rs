@@ -1,7 +1,7 @@
-//! Removes what the counts of `keep` do not keep, and says why everything else stays.
+//! Deletes expired snapshots, and gives the reason why every other snapshot stays.
 //!
-//! Never the newest complete snapshot, never what is not a snapshot of the job by its own manifest,
-//! and nothing that is not whole.
+//! A snapshot expires when no count of `keep` covers it. The newest complete snapshot never expires.
+//! Incomplete snapshots, and folders whose manifest does not name this job, are never deleted.
 
 use serde::Serialize;
 
@@ -15,39 +15,41 @@ use crate::{
     record::{manifest::Manifest, stamp::Stamp},
 };
 
-/// What retention does with a folder.
+/// The retention's decision for one folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verdict {
     /// The job.
     pub job: String,
-    /// The folder, below the job's own.
+    /// The folder's path below the job's folder.
     pub path: String,
-    /// What is done with it.
+    /// The decision.
     pub fate: Fate,
-    /// Why, in words.
+    /// The reason, as text for people.
     pub why: String,
 }
 
-/// What is done with a folder.
+/// The possible decisions for a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
-    /// It stays because a count keeps it.
+    /// The snapshot stays: a count of `keep` covers it, or the job has no `keep`.
     Keep,
-    /// It is removed.
+    /// The snapshot is expired. The next run deletes it.
     Remove,
-    /// It stays because it is not to be touched.
+    /// The folder stays because retention must not touch it.
     Leave,
 }
 
-/// What the retention of a job would do with the snapshots of a series, the oldest first.
+/// Returns the retention's decisions for the snapshots of a series, oldest first. Deletes nothing.
 pub(crate) fn verdicts(job: &Job, series: &Series) -> Result<Vec<Verdict>> {
     Ok(judge(job, series)?.into_iter().map(|(verdict, _)| verdict).collect())
 }
 
-/// Removes what may go, until told to stop, and what a killed run was removing; gives the paths of what
-/// went, below the job's folder. What is left goes with the next run.
+/// Deletes expired snapshots and returns their paths below the job's folder.
+///
+/// First finishes the deletions that a killed run had begun. Ends early when a stop is requested; the next
+/// run deletes the remaining expired snapshots.
 pub(crate) fn prune(job: &Job, series: &Series, stop: &Stop) -> Result<Vec<String>> {
     series.check()?;
     series.finish_removals()?;
@@ -83,7 +85,10 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(Verdict, Doomed)>> {
             SeriesState::Foreign(why) => return Ok((verdict(Fate::Leave, why), None)),
         };
         let Some(reasons) = &reasons else {
-            return Ok((verdict(Fate::Keep, "there is no keep: all stay".to_owned()), None));
+            return Ok((
+                verdict(Fate::Keep, "the job has no keep: every snapshot stays".to_owned()),
+                None,
+            ));
         };
         let at = stamps.iter().position(|stamp| *stamp == entry.stamp);
         let reasons = at.and_then(|at| reasons.get(at)).filter(|reasons| !reasons.is_empty());

@@ -1,5 +1,7 @@
-//! Removes folders that runs of ours have made, and from them only what is ours: regular files, through
-//! a handle of the folder, so that a link that somebody plants meanwhile leads nowhere.
+//! Deletes folders that our runs have created, and in them only our regular files.
+//!
+//! Files are deleted through an open handle of the folder. A link that another process plants in the
+//! meantime therefore has no effect.
 
 use std::{io, path::Path};
 
@@ -9,17 +11,18 @@ use crate::{
     location::PlaceEntry,
 };
 
-/// What is left of a folder.
+/// The remains of a folder after [`remove_folder`].
 #[derive(Debug, PartialEq)]
 pub(super) enum Left {
-    /// Nothing: it is gone, or was not there.
+    /// Nothing: the folder is deleted, or did not exist.
     Nothing,
-    /// The folder, because it holds this, which is not ours.
+    /// The folder remains, because it contains this entry, which is not ours.
     Foreign(PlaceEntry),
 }
 
-/// Removes the files of a folder that are ours, in the order of `rank`, and then the folder. Folders in it
-/// with one of the names `subfolders` hold files of ours alone and go too.
+/// Deletes our files in a folder, in the order of `rank`, and then the folder.
+///
+/// Subfolders with a name in `subfolders` contain only files of ours. They are deleted too.
 pub(super) fn remove_folder(
     path: &Path,
     subfolders: &[&str],
@@ -59,7 +62,10 @@ pub(super) fn remove_folder(
     }
 }
 
-/// Opens a folder; `None` if it is missing. A link is an error.
+/// Opens a folder; `None` if it is missing.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be opened or is a link.
 fn open(path: &Path) -> Result<Option<Folder>> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     match Folder::open(parent).and_then(|parent| parent.open_folder(name)) {

@@ -1,4 +1,4 @@
-//! What a run of a job came to, as `--json`, `_history.jsonl` and `on_result` tell it.
+//! The result of a job's run, as written by `--json`, `_history.jsonl` and `on_result`.
 
 use std::fmt;
 
@@ -10,91 +10,91 @@ use crate::{
     record::stamp::Stamp,
 };
 
-/// What a run of a job came to.
+/// The result of one run of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobResult {
     /// The job's name.
     pub job: String,
-    /// What came of it, of all its datasets together: failed if any failed, else stored if any was
+    /// The status of all datasets together: failed if any dataset failed, otherwise stored if any was
     /// stored.
     pub status: Status,
-    /// When the run began, RFC 3339, UTC.
+    /// Start of the run, RFC 3339, UTC.
     pub started_at: String,
-    /// When it ended.
+    /// End of the run, RFC 3339, UTC.
     pub finished_at: String,
-    /// How long it took.
+    /// Duration of the run in seconds.
     pub seconds: f64,
-    /// Rows of the snapshots that were stored.
+    /// Number of rows in the stored snapshots.
     pub rows: u64,
-    /// Bytes of their files.
+    /// Size of the stored snapshots' files in bytes.
     pub bytes: u64,
-    /// Requests sent, retries included.
+    /// Number of requests sent, retries included.
     pub requests: u64,
-    /// Requests sent again.
+    /// Number of retries.
     pub retries: u64,
-    /// Each dataset's snapshot; one, unless the job selects all.
+    /// The result of each dataset. There is one unless the job selects all datasets.
     pub snapshots: Vec<SnapshotResult>,
-    /// Snapshots that were removed, by their path below the job's folder.
+    /// Deleted expired snapshots, as paths below the job's folder.
     pub pruned: Vec<String>,
-    /// What ended the run, if it failed.
+    /// The error that ended the run as a whole, if any.
     pub error: Option<Failure>,
-    /// The exit code that goes with it, 0 for a run that did not fail.
+    /// The exit code for this result; 0 if nothing failed.
     pub exit_code: u8,
 }
 
 impl JobResult {
-    /// What the exit code stands for: what ended the run, or else the first of its datasets that
-    /// failed.
+    /// Returns the error that determines the exit code: the run's own error, otherwise that of the first
+    /// failed dataset.
     pub fn failure(&self) -> Option<&Failure> {
         let of_dataset = self.snapshots.iter().find_map(|snapshot| snapshot.error.as_ref());
         self.error.as_ref().or(of_dataset)
     }
 
-    /// Whether it was told to stop: a later run continues it.
+    /// Returns whether a signal interrupted the run. A later run resumes it.
     pub fn was_interrupted(&self) -> bool {
         matches!(self.exit_code, 130 | 143)
     }
 }
 
-/// Whether there is a new snapshot.
+/// Whether a run stored a new snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// There is.
+    /// The run stored a new snapshot.
     Stored,
-    /// The data is that of the last snapshot, which still stands for it.
+    /// The data equals the last snapshot, which remains the newest.
     Unchanged,
-    /// There is not; the last one still stands.
+    /// The run failed and stored nothing. The last snapshot remains the newest.
     Failed,
 }
 
-/// What a run came to for one dataset.
+/// The result of a run for one dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SnapshotResult {
     /// The dataset.
     pub dataset: Uuid,
-    /// Its name, where the list has one.
+    /// The dataset's name, if the list of datasets contains one.
     pub name: Option<String>,
-    /// Its version, likewise.
+    /// The dataset's version, if the list of datasets contains one.
     pub version: Option<i64>,
-    /// What came of it.
+    /// The status of this dataset.
     pub status: Status,
-    /// The stamp of the snapshot that stands for the data now: the stored one, or the one that is
-    /// unchanged; of a failed one the stamp under which the next run continues, if it left anything.
+    /// The stamp of the snapshot that now represents the data: the new or the unchanged snapshot. After a
+    /// failure it is the stamp under which the next run resumes, if the failed run left anything.
     pub snapshot: Option<Stamp>,
     /// The snapshot's path below the job's folder.
     pub path: Option<String>,
-    /// How it is known to be unchanged: `metadata` or `content`.
+    /// The comparison that found the data unchanged: `metadata` or `content`.
     pub unchanged_by: Option<String>,
-    /// Rows of the snapshot.
+    /// Number of rows in the snapshot.
     pub rows: u64,
-    /// Bytes of its files.
+    /// Size of the snapshot's files in bytes.
     pub bytes: u64,
-    /// The digest of its content.
+    /// The digest of the snapshot's content.
     pub digest: Option<String>,
-    /// What ended it, if it failed.
+    /// The error, if this dataset failed.
     pub error: Option<Failure>,
 }
 
@@ -102,17 +102,18 @@ pub struct SnapshotResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
-    /// The error itself.
+    /// The error message.
     pub message: String,
-    /// Its causes, outermost first.
+    /// The causes, outermost first.
     pub causes: Vec<String>,
-    /// What to do about it.
+    /// The recommended next step.
     pub hint: Option<String>,
-    /// The exit code that goes with it.
+    /// The exit code for this error.
     pub exit_code: u8,
 }
 
-/// As the command prints errors, without `error:`: the message, a line for each cause, the hint.
+/// Formats the failure as the command prints errors, without `error:`: the message, one line per cause,
+/// the hint.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&harmless(&self.message))?;

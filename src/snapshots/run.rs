@@ -1,4 +1,5 @@
-//! One job, once: choose, compare, export, point, remove. What fails is told in its result.
+//! Runs one job once: chooses datasets, compares them with the last snapshots, exports changed datasets,
+//! updates `_latest`, and deletes expired snapshots. The job's result contains every failure.
 
 use std::{sync::Arc, time::Instant};
 
@@ -27,7 +28,7 @@ use crate::{
     },
 };
 
-/// How far in the future a snapshot may be: time zones and clocks that are a little off do not reach it.
+/// How far in the future a snapshot's stamp may be. Time zones and small clock errors stay below one day.
 const AHEAD: TimeDelta = TimeDelta::days(1);
 
 /// A run of a job.
@@ -39,7 +40,8 @@ pub(super) struct JobRun<'a> {
     pub(super) started: DateTime<Utc>,
 }
 
-/// A snapshot that stands for the data, and how it came to.
+/// The snapshot that represents the current data. If the run stored nothing, also how it found the data
+/// unchanged.
 struct Standing {
     stamp: Stamp,
     manifest: Box<Manifest>,
@@ -67,10 +69,10 @@ impl JobRun<'_> {
         if let Err(error) = self.locked(&mut result, begun).await {
             match result.failure() {
                 None => self.conclude(&mut result, Some(&error), begun),
-                // What ended the run says more than that this could not be written down.
+                // The first error is more useful than the failure to record it.
                 Some(_) => {
                     let causes = causes(&error).join(": ");
-                    tracing::warn!(job = result.job, %error, causes, "it had failed already, and its history does not say so");
+                    tracing::warn!(job = result.job, %error, causes, "the run failed, and its result could not be added to the history");
                 }
             }
         }
@@ -80,8 +82,10 @@ impl JobRun<'_> {
         result
     }
 
-    /// All that needs the job's lock; the history is a part of it. An error is one that it does not
-    /// tell.
+    /// Does all work that needs the job's lock, and appends the result to the history.
+    ///
+    /// # Errors
+    /// An error that the history does not contain.
     async fn locked(&self, result: &mut JobResult, begun: Instant) -> Result<()> {
         if self.stop.is_requested() {
             return Err(self.stop.wait().await);
@@ -89,7 +93,7 @@ impl JobRun<'_> {
         let folder = self.job.folder(&self.options.storage)?;
         let lock = {
             let folder = folder.clone();
-            // In a store it may take a minute to know whether another machine's run is alive.
+            // In a store it can take a minute to find out whether a run on another machine is alive.
             tokio::select! {
                 lock = blocking(move || {
                     place::check(&folder)?;
@@ -103,13 +107,13 @@ impl JobRun<'_> {
         let line = result.clone();
         blocking(move || {
             let appended = lock.confirm().and_then(|()| history::append(&folder, &line));
-            // Nothing else holds it by now.
+            // This is the last reference to the lock.
             Arc::into_inner(lock).map_or(Ok(()), PlaceLock::release).and(appended)
         })
         .await
     }
 
-    /// Fills in what follows from the rest.
+    /// Computes the totals, the status and the exit code of the result.
     fn conclude(&self, result: &mut JobResult, error: Option<&Error>, begun: Instant) {
         if let Some(error) = error {
             result.error = Some(Failure::new(error));
@@ -144,7 +148,7 @@ impl JobRun<'_> {
             error = self.stop.wait() => return Err(error),
         };
         for chosen in chosen {
-            // What was asked to stop between two datasets has not done what it was to do.
+            // A run that stops between two datasets is interrupted, not complete.
             if self.stop.is_requested() {
                 return Err(self.stop.wait().await);
             }
@@ -211,7 +215,7 @@ impl JobRun<'_> {
         told
     }
 
-    /// Takes a snapshot of a dataset, unless the last one still stands for it.
+    /// Stores a snapshot of a dataset, unless the data equals the last snapshot.
     async fn take(
         &self,
         chosen: &Chosen,
@@ -243,8 +247,8 @@ impl JobRun<'_> {
         let mut stamp = before.left.unwrap_or(fresh);
         let mut outcome = self.export(chosen, series, stamp, digest).await;
         if let (Err(Error::Output { source: None, .. }), Some(left)) = (&outcome, before.left) {
-            // What was left is not what it said, so no later run could continue it either. A disk or
-            // a store that fails is another matter.
+            // The staged data contradicts its journal, so no later run could resume it either. This does
+            // not apply to a failing disk or store, whose errors have a source.
             let series_of_left = series.clone();
             blocking(move || series_of_left.discard(left)).await?;
             stamp = fresh;
@@ -258,7 +262,7 @@ impl JobRun<'_> {
         }
     }
 
-    /// Exports under this stamp, unless the content has this digest; says whether it has.
+    /// Exports under this stamp, unless the content has this digest. Returns whether it has.
     async fn export(
         &self,
         chosen: &Chosen,
@@ -276,7 +280,8 @@ impl JobRun<'_> {
         Ok(same)
     }
 
-    /// Says that this snapshot stands for the data now: a new one, or an old one and how that is known.
+    /// Updates `_latest` to this snapshot. For an old snapshot, `unchanged` contains its manifest and the
+    /// comparison that found the data unchanged.
     async fn stand(
         &self,
         series: &Series,
@@ -318,18 +323,18 @@ impl JobRun<'_> {
     }
 }
 
-/// What is there before a run.
+/// The state of a series before a run.
 struct Before {
-    /// The newest snapshot, if it is one that the plan would make of the same rows.
+    /// The newest snapshot, if the plan would produce the same files from the same rows.
     last: Option<(Stamp, Box<Manifest>)>,
-    /// What was interrupted and can be continued.
+    /// The interrupted snapshot that can be resumed.
     left: Option<Stamp>,
-    /// The newest stamp that anything has.
+    /// The newest stamp of all snapshots, complete or not.
     newest: Option<Stamp>,
 }
 
 impl Before {
-    /// Looks, and tidies up after runs that were killed.
+    /// Reads the state, and cleans up after killed runs.
     fn look(
         series: &Series,
         plan: &ExportPlan,
@@ -341,7 +346,8 @@ impl Before {
         let interrupted = series.interrupted()?;
         let stamps = entries.iter().map(|entry| entry.stamp);
         let newest = stamps.chain(interrupted.iter().map(|(stamp, _)| *stamp)).max();
-        // Every later snapshot would come after it, a second each, and be kept or removed as such.
+        // Otherwise each later snapshot would get a stamp one second after it, and retention would use
+        // these wrong stamps.
         if let Some(stamp) = newest.filter(|stamp| stamp.time() > latest) {
             return Err(Error::Output {
                 path: series.target(stamp).to_path(),
@@ -355,7 +361,7 @@ impl Before {
             SeriesState::Incomplete | SeriesState::Foreign(_) => None,
         });
         if let Some((stamp, manifest)) = &complete {
-            // A run can be killed after it has published and before it has said so.
+            // A run can be killed after it published the snapshot and before it updated `_latest`.
             if series.latest()?.is_none_or(|latest| latest.snapshot != *stamp) {
                 series.set_latest(*stamp, manifest, stamp.time())?;
             }
@@ -369,7 +375,7 @@ impl Before {
                 series.discard(stamp)?;
             }
         }
-        // Somebody may have removed files by hand: what is not there stands for nothing.
+        // Files may have been removed by hand. An incomplete snapshot does not represent the data.
         let whole = match &complete {
             Some((stamp, manifest)) => series.is_whole(*stamp, manifest)?,
             None => false,
@@ -386,7 +392,7 @@ impl Before {
     }
 }
 
-/// Whether the list of datasets says of this dataset what it said of the last snapshot's.
+/// Returns whether the list of datasets has the same facts for this dataset as for the last snapshot.
 fn is_still(last: &Manifest, chosen: &Chosen) -> bool {
     let then = last.snapshot.as_ref().and_then(|snapshot| snapshot.listed.as_ref());
     let (Some(then), Some(now)) = (then, &chosen.listed) else { return false };

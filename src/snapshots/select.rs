@@ -1,4 +1,4 @@
-//! Which datasets a job takes now, by the list of datasets. Never asks for a row.
+//! Chooses the datasets of a job from the API's list of datasets. Never requests rows.
 
 use futures::TryStreamExt;
 use serde_json::value::RawValue;
@@ -11,19 +11,22 @@ use crate::{
     record::manifest::Listed,
 };
 
-/// A dataset that a job takes.
+/// A dataset that the job selects.
 #[derive(Debug, Clone)]
 pub(crate) struct Chosen {
     pub(crate) id: Uuid,
-    /// What the list says of it; `None` where it was not asked, or does not have it.
+    /// The dataset's facts in the list; `None` if the list was not requested or does not contain it.
     pub(crate) listed: Option<Listed>,
-    /// How its rows are asked for.
+    /// The query for the dataset's rows.
     pub(crate) query: Query,
 }
 
-/// The datasets of a job; at least one.
+/// Returns the datasets that the job selects, at least one.
+///
+/// # Errors
+/// [`Error::NoDataset`] if no dataset matches the filters.
 pub(crate) async fn choose(client: &Client, job: &Job) -> Result<Vec<Chosen>> {
-    // Here it would order the datasets.
+    // The job's `ordering` is for rows. In this request it would order the datasets.
     let filters = Query { ordering: None, ..job.query.clone() };
     let named = |name: &DatasetName| {
         let name = name.clone();
@@ -44,7 +47,7 @@ pub(crate) async fn choose(client: &Client, job: &Job) -> Result<Vec<Chosen>> {
     if chosen.is_empty() {
         return Err(Error::NoDataset { filters: filters_of(job) });
     }
-    // The filters have done their work: an id says all.
+    // The id identifies the dataset, so the filters are no longer needed.
     let query = Query { ordering: job.query.ordering.clone(), ..Query::default() };
     let chosen = chosen.into_iter();
     Ok(chosen
@@ -52,18 +55,18 @@ pub(crate) async fn choose(client: &Client, job: &Job) -> Result<Vec<Chosen>> {
         .collect())
 }
 
-/// A dataset that is named: the list is only asked where it can save the download.
+/// Returns the dataset with this id. Requests the list only if the list can save the download.
 async fn one(client: &Client, job: &Job, id: Uuid, filters: Query) -> Result<Chosen> {
     let mut found = None;
     if job.unchanged == Unchanged::Metadata {
         found = match list(client, filters, |dataset| dataset.id == id).await {
             Ok(datasets) => datasets.into_iter().next().map(listed),
-            // A list that does not stand still saves nothing, and stands in nobody's way.
+            // If the list changes while we read it, do without it: the job then downloads the dataset.
             Err(Error::Incomplete { .. }) => None,
             Err(error) => return Err(error),
         };
     }
-    // One that is not listed is asked for all the same: that answer says why.
+    // Also accept an id that is not in the list. The request for its rows then fails with the reason.
     Ok(Chosen { id, listed: found, query: job.query.clone() })
 }
 
@@ -76,7 +79,7 @@ async fn list(
     Ok(datasets.into_iter().filter(wanted).collect())
 }
 
-/// The highest version, then the newest, then any order that is always the same.
+/// Sort key: version, then creation time, then the id to make the order stable.
 fn age(dataset: &DatasetInfo) -> impl Ord {
     let created = dataset.created_at.as_deref();
     let time = created.and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
@@ -93,7 +96,7 @@ fn listed(dataset: DatasetInfo) -> Listed {
     }
 }
 
-/// The filters of a job in words.
+/// Formats the filters of a job for an error message.
 fn filters_of(job: &Job) -> String {
     let query = Query { ordering: None, ..job.query.clone() }.to_string();
     let name = match &job.selection {

@@ -1,5 +1,7 @@
-//! The snapshots of a job, or of one of its datasets, in their folder: what is there, which is the
-//! newest, which was interrupted. Every file of a snapshot that is not its data is touched here.
+//! A series: the snapshots of a job, or of one of its datasets, in one folder.
+//!
+//! This module finds complete and interrupted snapshots, updates `_latest`, and deletes snapshots. All
+//! access to files of a snapshot other than its data is here.
 
 use std::{
     collections::HashMap,
@@ -13,7 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    place,
+    link, place,
     removal::{self, Left},
 };
 use crate::{
@@ -29,21 +31,19 @@ use crate::{
     },
 };
 
-/// The link to the newest snapshot, where links are known.
-pub(super) const LATEST: &str = "_latest";
-/// The same in words.
+/// The newest snapshot as JSON.
 pub(super) const LATEST_JSON: &str = "_latest.json";
 
-/// Bytes of `_latest.json`: it has a few hundred.
+/// Largest accepted size of `_latest.json` in bytes; a real one has a few hundred.
 const LATEST_BYTES: u64 = 1 << 20;
 
-/// The folders in which a run keeps what it has staged.
+/// The folders in which a run keeps its staged files.
 const STAGED: [&str; 3] = ["data", "ids", "old"];
 
-/// Marks, in a store, a snapshot that is being removed.
+/// The object that marks a snapshot in a store as being deleted.
 const REMOVED: &str = "removed";
 
-/// Marks, in the folder to which a snapshot could not be moved, that it is removed where it is.
+/// The file that marks a local snapshot as being deleted in place, because it cannot be renamed.
 const IN_PLACE: &str = "in-place";
 
 /// A folder of snapshots.
@@ -51,11 +51,11 @@ const IN_PLACE: &str = "in-place";
 pub(crate) struct Series {
     job: String,
     folder: Location,
-    /// The folder's name below the job's own, with a slash, or nothing.
+    /// The folder's path below the job's folder, with a trailing slash; empty for the job's folder itself.
     prefix: String,
 }
 
-/// A folder that is named as a snapshot.
+/// A folder with the name of a snapshot.
 #[derive(Debug)]
 pub(crate) struct SeriesEntry {
     pub(crate) stamp: Stamp,
@@ -64,22 +64,22 @@ pub(crate) struct SeriesEntry {
 
 #[derive(Debug)]
 pub(crate) enum SeriesState {
-    /// A whole snapshot of this job.
+    /// A complete snapshot of this job.
     Complete(Box<Manifest>),
-    /// One that was begun and not ended, or one whose removal was.
+    /// A snapshot whose export or deletion has begun and has not ended.
     Incomplete,
-    /// Something else, and why it is taken for that.
+    /// Not a snapshot of this job, with the reason.
     Foreign(String),
 }
 
-/// `_latest.json`: the snapshot that stands for the data, and as of when.
+/// The content of `_latest.json`: the snapshot that represents the data, and when this was confirmed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latest {
     pub(crate) job: String,
     pub(crate) snapshot: Stamp,
-    /// Its folder, beside the file.
+    /// The snapshot's folder, relative to the folder of this file.
     pub(crate) path: String,
-    /// The last time that the data was known to be this, RFC 3339, UTC.
+    /// When a run last confirmed that the snapshot equals the data, RFC 3339, UTC.
     pub(crate) as_of: String,
     pub(crate) dataset: Uuid,
     pub(crate) rows: u64,
@@ -88,18 +88,19 @@ pub(crate) struct Latest {
 }
 
 impl Series {
-    /// The snapshots of a job right below its folder.
+    /// The series of a job whose snapshots lie directly in the job's folder.
     pub(crate) fn of_job(job: &str, folder: Location) -> Self {
         Self { job: job.to_owned(), folder, prefix: String::new() }
     }
 
-    /// Those of one of its datasets.
+    /// The series of one of the job's datasets.
     pub(crate) fn of_dataset(job: &str, folder: &Location, dataset: Uuid) -> Self {
         let name = format!("dataset={dataset}");
         Self { job: job.to_owned(), folder: folder.child(&name), prefix: format!("{name}/") }
     }
 
-    /// All series that a job has on disk or would have: its own, and one for each dataset's folder.
+    /// Returns all series of a job: the series in the job's folder, which may be empty, and one series for
+    /// each dataset's folder.
     pub(crate) fn all_of(job: &Job, folder: &Location) -> Result<Vec<Self>> {
         let mut all = vec![Self::of_job(&job.name, folder.clone())];
         for name in folder.names()? {
@@ -110,40 +111,40 @@ impl Series {
         Ok(all)
     }
 
-    /// The manifest of a snapshot that was just published.
+    /// Reads the manifest of a snapshot that this run has published or completed.
     pub(crate) fn manifest(&self, stamp: Stamp) -> Result<Box<Manifest>> {
         let path = self.target(stamp).child(MANIFEST);
-        let missing = || Error::Damaged { path: path.to_path(), why: "it is not there".to_owned() };
+        let missing = || Error::Damaged { path: path.to_path(), why: "it is missing".to_owned() };
         Manifest::load(&path)?.map(Box::new).ok_or_else(missing)
     }
 
-    /// Where a snapshot lies.
+    /// Returns the location of a snapshot.
     pub(crate) fn target(&self, stamp: Stamp) -> Location {
         self.folder.child(&stamp.folder())
     }
 
-    /// Its path below the job's folder.
+    /// Returns the path of a snapshot below the job's folder.
     pub(crate) fn path(&self, stamp: Stamp) -> String {
         format!("{}{}", self.prefix, stamp.folder())
     }
 
-    /// What an export of it is to be given as its output.
+    /// Returns the output path for the export of a snapshot.
     pub(crate) fn output(&self, stamp: Stamp) -> PathBuf {
         format!("{}/", self.target(stamp)).into()
     }
 
-    /// Makes the folder, where there are folders, and finishes what a killed run was removing.
+    /// Creates the folder if it is local, checks it, and finishes the deletions of killed runs.
     pub(crate) fn prepare(&self) -> Result<()> {
         self.check()?;
         self.finish_removals()
     }
 
-    /// Refuses a folder that holds something of another user.
+    /// Returns an error if the folder contains files of another user.
     pub(crate) fn check(&self) -> Result<()> {
         place::check(&self.folder)
     }
 
-    /// Finishes what a killed run was removing.
+    /// Finishes the deletions that a killed run had begun.
     pub(crate) fn finish_removals(&self) -> Result<()> {
         let Some(folder) = self.folder.as_local() else {
             for name in self.folder.names()? {
@@ -163,14 +164,14 @@ impl Series {
                     self.remove_in_place(folder, stamp, &aside)?
                 } else {
                     let manifest = Manifest::load(&Location::from(aside.join(MANIFEST)));
-                    // Without one nothing is known to be ours but an empty folder.
+                    // Without a manifest no file is known to belong to the snapshot. Only an empty folder can go.
                     self.remove_aside(&aside, manifest.ok().flatten().as_ref())?
                 };
                 if let Left::Foreign(left) = removed {
                     let (path, name) = (aside.display(), left.name);
                     tracing::warn!(
-                        "{path} is left of {stamp}, which was removed: it holds {name:?}, {}, which is \
-                         not ours: move it away",
+                        "{path} remains of the deleted snapshot {stamp}: it holds {name:?}, {}, which is \
+                         not part of the snapshot: move it away",
                         left.kind
                     );
                 }
@@ -179,7 +180,7 @@ impl Series {
         Ok(())
     }
 
-    /// What is there, the oldest first.
+    /// Returns the folders with the name of a snapshot, oldest first.
     pub(crate) fn entries(&self) -> Result<Vec<SeriesEntry>> {
         let names = self.folder.names()?;
         let stamps = names.iter().filter_map(|name| Stamp::of_folder(name));
@@ -192,7 +193,7 @@ impl Series {
     fn state(&self, stamp: Stamp) -> Result<SeriesState> {
         let folder = self.target(stamp);
         if folder.as_local().is_some_and(|folder| !folder.is_dir()) {
-            return Ok(SeriesState::Foreign("is no folder".to_owned()));
+            return Ok(SeriesState::Foreign("is not a folder".to_owned()));
         }
         let manifest = match Manifest::load(&folder.child(MANIFEST)) {
             Ok(Some(manifest)) => manifest,
@@ -217,12 +218,12 @@ impl Series {
         Ok(SeriesState::Complete(Box::new(manifest)))
     }
 
-    /// Runs that were interrupted, the oldest first, each with its plan if it can be continued.
+    /// Returns the stamps of interrupted runs, oldest first. Each has its plan if it can be resumed.
     pub(crate) fn interrupted(&self) -> Result<Vec<(Stamp, Option<Value>)>> {
         let names = self.folder.names()?;
         let mut found = Vec::new();
         for name in &names {
-            // In a store a snapshot grows where it will be.
+            // In a store a snapshot is uploaded directly to its final prefix.
             let stamp = match self.folder.as_local() {
                 Some(_) => hidden(name, ".partial"),
                 None => Stamp::of_folder(name),
@@ -234,8 +235,7 @@ impl Series {
             }
             let begun = destination::interrupted(&target)?;
             if begun.is_some() || self.folder.as_local().is_some() {
-                // Where no part was finished there is nothing to continue, and no reason to give
-                // today's data the stamp of another day.
+                // Without a finished part there is nothing to resume. Today's data then gets today's stamp.
                 let plan = begun.filter(|begun| begun.parts > 0).map(|begun| begun.plan);
                 found.push((stamp, plan));
             }
@@ -244,7 +244,7 @@ impl Series {
         Ok(found)
     }
 
-    /// Drops what an interrupted run left.
+    /// Deletes the staged files of an interrupted run.
     pub(crate) fn discard(&self, stamp: Stamp) -> Result<()> {
         match self.folder.as_local() {
             Some(folder) => {
@@ -259,8 +259,8 @@ impl Series {
         }
     }
 
-    /// Whether the files of a complete snapshot are there, of the recorded sizes; their bytes are for
-    /// `verify`.
+    /// Returns whether all files of a complete snapshot exist with their recorded sizes. Does not read the
+    /// files; `verify` does.
     pub(crate) fn is_whole(&self, stamp: Stamp, manifest: &Manifest) -> Result<bool> {
         let entries = self.target(stamp).entries()?;
         let sizes = entries.iter().map(|entry| (entry.name.as_str(), entry.size));
@@ -269,7 +269,7 @@ impl Series {
         Ok(manifest.parts.iter().all(is_there))
     }
 
-    /// Why a complete snapshot must not be removed, though nothing keeps it.
+    /// Returns why an expired snapshot must not be deleted; `None` if it can be deleted.
     pub(crate) fn obstacle(&self, stamp: Stamp, manifest: &Manifest) -> Result<Option<String>> {
         let target = self.target(stamp);
         if target.as_local().is_some_and(Path::is_symlink) {
@@ -292,7 +292,7 @@ impl Series {
             };
             match listed {
                 Some(_) if !is_part_name(name) => {
-                    Some(format!("holds {name:?}, which is no name of a part"))
+                    Some(format!("holds {name:?}, which is not the name of a part"))
                 }
                 Some(bytes) if *bytes != size => Some(format!(
                     "holds {name:?}, which has {size} bytes where its manifest says {bytes}"
@@ -303,8 +303,10 @@ impl Series {
         Ok(target.entries()?.into_iter().find_map(obstacle))
     }
 
-    /// Removes a snapshot. Locally it is out of sight at once; in a store it is no longer complete at
-    /// once, and is marked, so that a run after a kill can finish the removal.
+    /// Deletes a snapshot.
+    ///
+    /// A local snapshot is first renamed to a hidden name. A snapshot in a store is first marked as being
+    /// deleted, then loses its `_SUCCESS`. If the run is killed, the next run finishes the deletion.
     pub(crate) fn remove(&self, stamp: Stamp, manifest: &Manifest) -> Result<()> {
         if let Some(folder) = self.folder.as_local() {
             let (from, aside) =
@@ -331,8 +333,8 @@ impl Series {
         self.take_apart(stamp, Some(manifest))
     }
 
-    /// Removes a snapshot that cannot be moved out of sight, file by file. `mark` is the folder by which
-    /// another run finishes this.
+    /// Deletes a snapshot that cannot be renamed, file by file. `mark` is the folder that makes another run
+    /// finish the deletion.
     fn remove_in_place(&self, folder: &Path, stamp: Stamp, mark: &Path) -> Result<Left> {
         let from = folder.join(stamp.folder());
         let manifest = Manifest::load(&Location::from(from.join(MANIFEST))).ok().flatten();
@@ -344,8 +346,8 @@ impl Series {
         Ok(left)
     }
 
-    /// Removes a folder, first what makes it complete, and the manifest last: by it another run finishes
-    /// this.
+    /// Deletes a folder. `_SUCCESS` goes first, so that the snapshot is no longer complete. The manifest goes
+    /// last, because another run needs it to finish the deletion.
     fn remove_aside(&self, aside: &Path, manifest: Option<&Manifest>) -> Result<Left> {
         let parts = sizes(manifest);
         let rank = |name: &str| match name {
@@ -356,7 +358,7 @@ impl Series {
         removal::remove_folder(aside, &[], &|entry| is_ours(entry, &parts), &rank)
     }
 
-    /// Removes the objects of a snapshot that is marked as removed, the mark last.
+    /// Deletes the objects of a snapshot that is marked as being deleted. The mark goes last.
     fn take_apart(&self, stamp: Stamp, manifest: Option<&Manifest>) -> Result<()> {
         let target = self.target(stamp);
         target.child(SUCCESS).remove()?;
@@ -370,7 +372,7 @@ impl Series {
         target.child(CONTROL).child(REMOVED).remove()
     }
 
-    /// What `_latest.json` says; `None` if there is none that can be read.
+    /// Reads `_latest.json`; `None` if it is missing or not valid.
     pub(crate) fn latest(&self) -> Result<Option<Latest>> {
         let place = self.folder.child(LATEST_JSON);
         let bytes = match place.as_local() {
@@ -383,7 +385,7 @@ impl Series {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    /// Says that this snapshot stands for the data as of this time.
+    /// Writes `_latest.json` and the link: this snapshot represents the data as of this time.
     pub(crate) fn set_latest(
         &self,
         stamp: Stamp,
@@ -404,30 +406,32 @@ impl Series {
             .map_err(|error| Error::Internal(format!("{LATEST_JSON}: {error}")))?;
         json.push(b'\n');
         if let Some(folder) = self.folder.as_local() {
-            link(folder, &stamp.folder())?;
+            link::point(folder, &stamp.folder())?;
         }
         self.folder.child(LATEST_JSON).write(&json)
     }
 }
 
-/// Bytes of an export's files.
+/// Returns the size of an export's files in bytes.
 pub(crate) fn bytes_of(manifest: &Manifest) -> u64 {
     manifest.parts.iter().map(|part| part.bytes).sum()
 }
 
-/// The stamp in a hidden name, `.snapshot=STAMP.partial`.
+/// Parses the stamp in a hidden name such as `.snapshot=STAMP.partial`.
 fn hidden(name: &str, suffix: &str) -> Option<Stamp> {
     Stamp::of_folder(name.strip_prefix('.')?.strip_suffix(suffix)?)
 }
 
-/// The sizes of the parts that a manifest lists, by their names.
+/// Returns the sizes of the manifest's parts in bytes, by name.
 fn sizes(manifest: Option<&Manifest>) -> HashMap<&str, u64> {
     let parts = manifest.into_iter().flat_map(|manifest| &manifest.parts);
     parts.map(|part| (part.path.as_str(), part.bytes)).collect()
 }
 
-/// Whether retention may remove this: a part of the recorded size, what goes with parts, or what a desktop
-/// has left beside them. Never anything but a file.
+/// Returns whether retention may delete this entry.
+///
+/// It may delete parts with their recorded size, the manifest, `_SUCCESS`, and files that a desktop has
+/// added. It never deletes anything that is not a regular file.
 fn is_ours(entry: &PlaceEntry, parts: &HashMap<&str, u64>) -> bool {
     let name = entry.name.as_str();
     let is_part = || is_part_name(name) && parts.get(name).copied() == entry.size;
@@ -439,57 +443,10 @@ fn holds(folder: &Path, left: &PlaceEntry) -> Error {
     Error::Output {
         path: folder.to_owned(),
         why: format!(
-            "cannot be removed: it holds {:?}, {}, which is not ours",
+            "cannot be removed: it holds {:?}, {}, which is not part of the snapshot",
             left.name, left.kind
         ),
-        hint: Some("move that away; the next run removes the rest"),
+        hint: Some("move that entry away; the next run removes the rest"),
         source: None,
-    }
-}
-
-#[cfg(unix)]
-fn is_unknown(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, Unsupported};
-    matches!(error.kind(), PermissionDenied | Unsupported)
-}
-
-/// Points the link at a folder beside it, in place of what it pointed at. It is relative, so that
-/// the whole root can be moved.
-fn link(folder: &Path, to: &str) -> Result<()> {
-    let path = folder.join(LATEST);
-    #[cfg(unix)]
-    {
-        match fs::symlink_metadata(&path) {
-            Ok(found) if !found.is_symlink() => {
-                return Err(Error::Output {
-                    path,
-                    why: "is not a link, so it cannot point at the newest snapshot".to_owned(),
-                    hint: Some("move it away: that name is the link's"),
-                    source: None,
-                });
-            }
-            Ok(_) if fs::read_link(&path).is_ok_and(|target| target == Path::new(to)) => {
-                return Ok(());
-            }
-            _ => {}
-        }
-        let aside = folder.join(format!(".{LATEST}.{:08x}.new", fastrand::u32(..)));
-        match std::os::unix::fs::symlink(to, &aside) {
-            // Some file systems know no links; `_latest.json` says the same.
-            Err(error) if is_unknown(&error) => {
-                tracing::warn!(path = %path.display(), %error, "no link to the newest snapshot");
-                Ok(())
-            }
-            linked => linked.and_then(|()| fs::rename(&aside, &path)).map_err(|error| {
-                drop(fs::remove_file(&aside));
-                Error::io("write", &path)(error)
-            }),
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        // Links need a privilege there that few have; `_latest.json` says the same.
-        let _ = (path, to);
-        Ok(())
     }
 }

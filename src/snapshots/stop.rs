@@ -1,4 +1,4 @@
-//! Tells runs that they are to stop; never waits for them.
+//! Asks runs to stop, and does not wait for them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 
-/// A request to stop, shared by its clones: once it is made, whoever waits gets the error to end
-/// with.
+/// A request to stop that all clones share. After the request, each waiting task receives the error to
+/// end with.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -26,24 +26,24 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Asks for an end because of this signal; only the first request counts.
+    /// Requests a stop because of this signal. Only the first request has an effect.
     pub fn request(&self, signal: &'static str, number: u8) {
         // A second signal changes nothing.
         let _ = self.signal.set((signal, number));
         self.token.cancel();
     }
 
-    /// Whether an end was asked for.
+    /// Returns whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// The signal that asked for an end, if any did.
+    /// Returns the name and number of the signal that requested the stop, if any.
     pub fn signal(&self) -> Option<(&'static str, u8)> {
         self.signal.get().copied()
     }
 
-    /// Waits for the request, and gives the error that it means.
+    /// Waits for the request and returns [`Error::Interrupted`].
     pub async fn wait(&self) -> Error {
         self.token.cancelled().await;
         let (signal, number) = self.signal.get().copied().unwrap_or(("SIGTERM", 15));

@@ -249,7 +249,7 @@ fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
 
     $ schedule --config snapshots.toml nightli
     exit 2
-    error: "nightli" is not a valid job: FOLDER/snapshots.toml has none; the nearest is "nightly"
+    error: "nightli" is not a valid job: FOLDER/snapshots.toml has no such job; try "nightly"
 
     $ schedule --config snapshots.toml --list 0
     exit 2
@@ -278,7 +278,7 @@ fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
     let world = overdue(Options::default(), ROWS, keys);
     program(&world, "tell", "cat > told.json; { echo \"$1\"; env; } > seen; echo a word; exit 3");
     let service = Service::start(&world, &[]);
-    let log = service.says("on_result failed; the run stands");
+    let log = service.says("on_result failed; this does not change the run's result");
     assert!(log.contains("./tell ended with exit status: 3"), "{log}");
     assert!(log.lines().any(|line| line == "a word"), "{log}");
 
@@ -365,7 +365,7 @@ fn sigterm_interrupts_the_run_and_the_next_start_continues_it() {
     service.signal("TERM");
     let ran = service.ended();
     assert_eq!(ran.code, Some(143), "{ran:?}");
-    assert!(ran.stderr.contains("interrupted: the next run continues it"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("interrupted: the next run resumes it"), "{}", ran.stderr);
     assert!(ran.stderr.ends_with(
         "error: interrupted by SIGTERM\n  hint: start it again: it continues what was interrupted \
          and makes up for what was missed\n"
@@ -402,7 +402,7 @@ fn a_second_signal_does_not_wait_for_what_runs() {
     let service = Service::start(&world, &[]);
     service.says("hanging");
     service.signal("INT");
-    service.says("stopping what runs");
+    service.says("stopping the active runs");
     service.signal("TERM");
     let ran = service.ended();
     // The first one tells the exit code.

@@ -12,7 +12,7 @@ fn entry(name: &str, schedule: &str, catch_up: bool) -> AgendaEntry<()> {
     AgendaEntry { name: name.to_owned(), timetable, catch_up, job: () }
 }
 
-/// An agenda of these jobs that begins now, of which each last ran then.
+/// Creates an agenda of these jobs at the time `now`. Each job last ran at `last_run`.
 fn agenda(entries: Vec<AgendaEntry<()>>, now: &str, last_run: Option<&str>) -> Agenda<()> {
     let mut agenda = Agenda::new(4);
     let last_runs = entries.iter().filter_map(|it| Some((it.name.clone(), at(last_run?))));
@@ -21,7 +21,7 @@ fn agenda(entries: Vec<AgendaEntry<()>>, now: &str, last_run: Option<&str>) -> A
     agenda
 }
 
-/// What happens by now, in short.
+/// Returns the events up to now in short form.
 fn events(agenda: &mut Agenda<()>, now: &str) -> Vec<String> {
     let hour = |slot: Slot| slot.scheduled.format("%dT%H:%M").to_string();
     let text = |event| match event {
@@ -39,7 +39,7 @@ fn events(agenda: &mut Agenda<()>, now: &str) -> Vec<String> {
 const NONE: [&str; 0] = [];
 
 #[test]
-fn a_job_runs_at_its_time_and_not_again_before_the_next() {
+fn job_runs_once_at_its_time() {
     let mut agenda = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-20T12:00:00Z", None);
     assert_eq!(agenda.wakes(), Some(at("2026-11-21T02:00:00Z")));
     assert_eq!(events(&mut agenda, "2026-11-21T01:59:59.999Z"), NONE);
@@ -50,7 +50,7 @@ fn a_job_runs_at_its_time_and_not_again_before_the_next() {
 }
 
 #[test]
-fn downtime_is_made_up_for_by_exactly_one_run() {
+fn downtime_is_caught_up_by_one_run() {
     let jobs = vec![entry("a", "0 2 * * *", true)];
     let mut agenda = agenda(jobs, "2026-11-24T12:00:00Z", Some("2026-11-20T02:00:07Z"));
     assert_eq!(events(&mut agenda, "2026-11-24T12:00:00Z"), ["start a 24T02:00 +3"]);
@@ -60,7 +60,7 @@ fn downtime_is_made_up_for_by_exactly_one_run() {
 }
 
 #[test]
-fn nothing_is_caught_up_unasked_or_by_a_job_that_never_ran() {
+fn no_catch_up_if_disabled_or_never_run() {
     let last = Some("2026-11-20T02:00:07Z");
     let mut unasked = agenda(vec![entry("a", "0 2 * * *", false)], "2026-11-24T12:00:00Z", last);
     assert_eq!(events(&mut unasked, "2026-11-24T12:00:00Z"), NONE);
@@ -70,25 +70,25 @@ fn nothing_is_caught_up_unasked_or_by_a_job_that_never_ran() {
 }
 
 #[test]
-fn a_machine_that_slept_over_the_time_catches_up_or_says_what_it_missed() {
+fn suspended_machine_catches_up_or_reports_misses() {
     let jobs = vec![entry("a", "0 2 * * *", true), entry("b", "30 2 * * *", false)];
     let mut agenda = agenda(jobs, "2026-11-20T12:00:00Z", None);
     assert_eq!(
         events(&mut agenda, "2026-11-23T08:00:00Z"),
         ["start a 23T02:00 +2", "missed b 23T02:30 3"]
     );
-    // A little late is on time.
+    // Four minutes late still counts as on time.
     assert_eq!(events(&mut agenda, "2026-11-24T02:34:00Z")[1..], ["start b 24T02:30 +0"]);
 }
 
 #[test]
-fn a_run_that_takes_longer_than_the_interval_is_followed_by_one() {
+fn run_longer_than_interval_is_followed_by_one_run() {
     for catch_up in [true, false] {
         let jobs = vec![entry("a", "*/10 * * * *", catch_up)];
         let mut agenda = agenda(jobs, "2026-11-20T12:05:00Z", None);
         assert_eq!(events(&mut agenda, "2026-11-20T12:10:00Z"), ["start a 20T12:10 +0"]);
         assert_eq!(events(&mut agenda, "2026-11-20T12:20:00Z"), ["busy a 20T12:20"]);
-        // It says so once, and asks for no wake-up until the run has ended.
+        // The event comes once, and there is no wake-up until the run has ended.
         assert_eq!(events(&mut agenda, "2026-11-20T12:30:00Z"), NONE);
         assert_eq!(agenda.wakes(), None);
         agenda.ended("a");
@@ -100,7 +100,7 @@ fn a_run_that_takes_longer_than_the_interval_is_followed_by_one() {
 }
 
 #[test]
-fn no_more_jobs_than_allowed_run_side_by_side_and_the_others_follow() {
+fn jobs_above_the_limit_wait_for_a_free_place() {
     let jobs = ["a", "b", "c"].map(|name| entry(name, "0 2 * * *", false));
     let mut agenda = agenda(jobs.into(), "2026-11-20T12:00:00Z", None);
     agenda.side_by_side = 2;
@@ -110,17 +110,17 @@ fn no_more_jobs_than_allowed_run_side_by_side_and_the_others_follow() {
     );
     assert_eq!(events(&mut agenda, "2026-11-21T02:30:00Z"), NONE);
     agenda.ended("b");
-    // Hours later it is still not taken for downtime.
+    // Hours later the delay still does not count as downtime.
     assert_eq!(events(&mut agenda, "2026-11-21T06:00:00Z"), ["start c 21T02:00 +0"]);
 }
 
 #[test]
-fn a_reload_keeps_what_has_run_and_what_is_running() {
+fn reload_keeps_past_and_active_runs() {
     let jobs = || vec![entry("a", "0 2 * * *", true), entry("b", "0 2 * * *", true)];
     let mut agenda = agenda(jobs(), "2026-11-20T12:00:00Z", None);
     assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z").len(), 2);
     agenda.ended("a");
-    // `b` leaves the file and comes back while it runs.
+    // Remove `b` from the file and add it again while it runs.
     let long_ago = ["a", "b"].map(|name| (name.to_owned(), at("2026-01-01T00:00:00Z"))).into();
     agenda.replace(vec![entry("a", "0 2 * * *", true)], at("2026-11-21T02:01:00Z"), &long_ago);
     assert_eq!(events(&mut agenda, "2026-11-21T02:02:00Z"), NONE);
@@ -133,7 +133,7 @@ fn a_reload_keeps_what_has_run_and_what_is_running() {
 }
 
 #[test]
-fn a_new_time_that_has_passed_today_is_not_run_today() {
+fn new_schedule_skips_times_already_past() {
     let mut agenda = agenda(vec![entry("a", "0 22 * * *", true)], "2026-11-20T12:00:00Z", None);
     let changed = vec![entry("a", "0 9 * * *", true)];
     agenda.replace(changed, at("2026-11-20T15:00:00Z"), &BTreeMap::new());
@@ -142,14 +142,14 @@ fn a_new_time_that_has_passed_today_is_not_run_today() {
 }
 
 #[test]
-fn a_run_that_is_due_already_comes_under_new_times_too() {
+fn due_run_survives_a_new_schedule() {
     let mut waits = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-20T12:00:00Z", None);
     assert_eq!(events(&mut waits, "2026-11-21T02:00:00Z"), ["start a 21T02:00 +0"]);
     assert_eq!(events(&mut waits, "2026-11-22T02:00:00Z"), ["busy a 22T02:00"]);
     let changed = |schedule| vec![entry("a", schedule, false)];
     waits.replace(changed("*/15 * * * *"), at("2026-11-22T02:20:00Z"), &BTreeMap::new());
     waits.ended("a");
-    // Nothing of the new times was missed.
+    // No run of the new timetable counts as missed.
     assert_eq!(events(&mut waits, "2026-11-22T02:21:00Z"), ["start a 22T02:00 +0"]);
     assert_eq!(waits.wakes(), Some(at("2026-11-22T02:30:00Z")));
 
@@ -170,7 +170,7 @@ fn a_run_that_is_due_already_comes_under_new_times_too() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_neither_repeats_a_run_nor_stops_them_for_years() {
+fn clock_set_back_neither_repeats_nor_blocks_runs() {
     let mut agenda = agenda(vec![entry("a", "0 2 * * *", true)], "2026-11-20T12:00:00Z", None);
     assert_eq!(events(&mut agenda, "2026-11-21T02:00:00Z").len(), 1);
     agenda.ended("a");

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Config;
 
-/// What the job of a configuration with this `on_result` tells, which lies in the folder.
+/// Returns the hook of a job with this `on_result`, in a configuration file in the folder.
 fn hook(folder: &Path, on_result: &str) -> Result<OnResult> {
     let text =
         format!("[[job]]\nname = \"a\"\nroot = \"r\"\nselect = \"all\"\non_result = {on_result}\n");
@@ -16,8 +16,10 @@ fn hook(folder: &Path, on_result: &str) -> Result<OnResult> {
     Ok(OnResult::of(&config.jobs[0], folder)?.unwrap())
 }
 
-/// Another process writes the program: were it open here, what other tests start meanwhile would have it
-/// open for writing until it runs, and nothing can execute a file that is ("text file busy").
+/// Writes the program `tell` with another process.
+///
+/// If this process wrote it, children of other tests could inherit the open file. The system refuses to
+/// execute a file that is open for writing ("text file busy").
 fn script(folder: &Path, text: &str) {
     let source = folder.join("source");
     fs::write(&source, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -27,7 +29,7 @@ fn script(folder: &Path, text: &str) {
 }
 
 #[tokio::test]
-async fn the_program_gets_the_json_and_its_arguments_as_they_are_written() {
+async fn program_gets_json_and_unexpanded_arguments() {
     let folder = TempDir::new().unwrap();
     script(folder.path(), "cat > told; echo \"$#:$1:$2\" >> told");
     let hook = hook(folder.path(), r#"["./tell", "$HOME *; rm -rf x", "b c"]"#).unwrap();
@@ -37,7 +39,7 @@ async fn the_program_gets_the_json_and_its_arguments_as_they_are_written() {
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_read_its_input_is_none_the_worse() {
+async fn program_may_ignore_its_input() {
     let folder = TempDir::new().unwrap();
     script(folder.path(), "exec 0<&-; exit 0");
     let hook = hook(folder.path(), r#"["./tell"]"#).unwrap();
@@ -45,7 +47,7 @@ async fn a_program_that_does_not_read_its_input_is_none_the_worse() {
 }
 
 #[tokio::test]
-async fn a_program_that_fails_or_hangs_or_is_not_there_is_told_of() {
+async fn failing_hanging_or_missing_program_is_an_error() {
     let folder = TempDir::new().unwrap();
     script(folder.path(), "if [ \"$1\" = hang ]; then exec sleep 600; fi; exit 7");
     let told = async |on_result: &str, limit| {
@@ -64,7 +66,7 @@ async fn a_program_that_fails_or_hangs_or_is_not_there_is_told_of() {
 }
 
 #[test]
-fn a_path_that_is_no_program_is_refused_when_the_file_is_read() {
+fn path_without_executable_is_refused() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("notes"), "").unwrap();
     fs::create_dir(folder.path().join("dir")).unwrap();
@@ -75,13 +77,15 @@ fn a_path_that_is_no_program_is_refused_when_the_file_is_read() {
     });
     insta::assert_snapshot!(said.join("\n"), @r#"
     on_result of job "a": FOLDER/./missing: cannot be run: No such file or directory (os error 2)
-    on_result of job "a": FOLDER/./notes: may not be executed: chmod +x
-    on_result of job "a": FOLDER/./dir: is no file
+    on_result of job "a": FOLDER/./notes: is not executable: run chmod +x on it
+    on_result of job "a": FOLDER/./dir: is not a file
     "#);
 }
 
-/// A script's process that starts another, which would write to a FIFO if it lived on; gives what the FIFO
-/// held when the last of both had closed it. `end` gets the program, and what resolves when both run.
+/// Runs a script that starts a child process, and returns the text that both wrote to a FIFO.
+///
+/// The child writes "survived" after 30 s if it is still alive. The function returns when both processes
+/// have closed the FIFO. `end` gets the hook, and a receiver that resolves when both processes run.
 async fn left_behind(end: impl AsyncFnOnce(OnResult, oneshot::Receiver<()>)) -> String {
     let folder = TempDir::new().unwrap();
     let fifo = folder.path().join("fifo");
@@ -106,7 +110,7 @@ async fn left_behind(end: impl AsyncFnOnce(OnResult, oneshot::Receiver<()>)) -> 
 }
 
 #[tokio::test]
-async fn a_timeout_kills_what_the_program_started() {
+async fn timeout_kills_child_processes() {
     let left = left_behind(async |hook, _| {
         let error = hook.tell(b"{}", Duration::from_secs(5)).await.unwrap_err();
         assert!(matches!(error, HookError::TimedOut(..)), "{error}");
@@ -115,7 +119,7 @@ async fn a_timeout_kills_what_the_program_started() {
 }
 
 #[tokio::test]
-async fn a_dropped_run_kills_what_the_program_started() {
+async fn dropped_run_kills_child_processes() {
     let left = left_behind(async |hook, up| {
         tokio::select! {
             told = hook.tell(b"{}", OnResult::LIMIT) => panic!("{told:?}"),

@@ -4,7 +4,7 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// The values, without what explains them.
+/// Returns the sample lines without the comment lines.
 fn values(metrics: &Metrics) -> Vec<String> {
     let text = metrics.text();
     assert!(text.ends_with("# EOF\n"), "{text}");
@@ -12,7 +12,7 @@ fn values(metrics: &Metrics) -> Vec<String> {
 }
 
 #[test]
-fn a_job_that_has_not_run_yet_has_its_series() {
+fn new_job_has_its_series_at_zero() {
     let metrics = Metrics::new();
     metrics.known("new", None);
     metrics.known("old", Some(at("2026-11-23T02:00:09Z")));
@@ -29,7 +29,8 @@ fn a_job_that_has_not_run_yet_has_its_series() {
 }
 
 #[test]
-fn runs_are_counted_by_how_they_ended_and_a_failure_is_no_success() {
+fn runs_are_counted_by_result() {
+    // Failed and interrupted runs do not change the time of the last success.
     let metrics = Metrics::new();
     metrics.started("a");
     assert!(values(&metrics).contains(&"overmind_export_running{job=\"a\"} 1".to_owned()));
@@ -55,7 +56,7 @@ fn runs_are_counted_by_how_they_ended_and_a_failure_is_no_success() {
 }
 
 #[test]
-fn a_job_that_is_gone_has_no_series_that_somebody_could_wait_for() {
+fn removed_job_has_no_series() {
     let metrics = Metrics::new();
     for job in ["stays", "goes"] {
         metrics.known(job, None);
@@ -67,7 +68,7 @@ fn a_job_that_is_gone_has_no_series_that_somebody_could_wait_for() {
 }
 
 #[test]
-fn a_job_that_leaves_while_it_runs_does_not_come_back_with_its_end() {
+fn job_removed_during_its_run_stays_removed() {
     let metrics = Metrics::new();
     metrics.started("a");
     metrics.retain(&BTreeSet::new());
@@ -77,7 +78,7 @@ fn a_job_that_leaves_while_it_runs_does_not_come_back_with_its_end() {
 }
 
 #[test]
-fn every_metric_is_explained_and_has_its_type() {
+fn every_metric_has_help_and_type() {
     let metrics = Metrics::new();
     metrics.known("a", Some(at("2026-11-21T00:00:00Z")));
     metrics.ended("a", RunEnd::Stored, 10, 2000, 1.5, at("2026-11-21T00:00:00Z"));
@@ -114,7 +115,7 @@ fn suffix(rest: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_has_not_come_round_for_long_is_not_healthy() {
+async fn silent_loop_is_not_healthy() {
     let metrics = Metrics::new();
     assert!(metrics.healthy());
     tokio::time::sleep(SILENCE + Duration::from_secs(1)).await;

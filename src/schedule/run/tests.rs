@@ -13,7 +13,7 @@ use crate::schedule::Timetable;
 const GRACE: Duration = Duration::from_secs(8);
 const HOUR: u64 = 3600;
 
-/// The wall clock of a test: tokio's paused time from a moment on, and how far it was set.
+/// The wall clock of a test: a start time, plus tokio's paused time, plus the sum of all clock changes.
 #[derive(Debug)]
 struct Wall {
     from: DateTime<Utc>,
@@ -27,14 +27,14 @@ impl Clock for Wall {
     }
 }
 
-/// Runs that take as long as they are told to, and a record of them.
+/// A runner whose runs take a given time, with a record of these runs.
 struct Script {
     wall: Arc<Wall>,
     takes: BTreeMap<&'static str, Duration>,
     last_run: Option<DateTime<Utc>>,
-    /// Whether it never says when a job last ran.
+    /// Whether `last_run` never returns.
     silent: bool,
-    /// Whether a run minds being told to stop.
+    /// Whether runs ignore a request to stop.
     deaf: bool,
     ran: Mutex<Vec<String>>,
     running: Mutex<BTreeMap<String, u32>>,
@@ -84,7 +84,7 @@ impl Script {
     }
 }
 
-/// A scheduler that runs beside the test.
+/// A scheduler that runs in the background of a test.
 struct World {
     script: Arc<Script>,
     metrics: Arc<Metrics>,
@@ -119,7 +119,7 @@ impl World {
         Self { script, metrics, stop, reloads, ends }
     }
 
-    /// Lets this much time pass and gives what ran in it.
+    /// Lets this time pass and returns the runs that began in it.
     async fn pass(&self, seconds: u64) -> Vec<String> {
         sleep(Duration::from_secs(seconds)).await;
         std::mem::take(&mut *self.script.ran())
@@ -143,14 +143,14 @@ fn job(name: &'static str, schedule: &str, zone: Tz) -> AgendaEntry<&'static str
 const NONE: [&str; 0] = [];
 
 #[tokio::test(start_paused = true)]
-async fn forty_nights_across_both_clock_changes_have_forty_runs_each_at_its_local_time() {
+async fn nightly_job_keeps_local_time_across_clock_changes() {
     for (from, zone, change, gap) in [
         ("2026-10-10T12:00:00Z", Tz::America__New_York, "2026-11-01", false),
         ("2026-10-10T12:00:00Z", Tz::Europe__London, "2026-10-25", false),
         ("2026-03-01T12:00:00Z", Tz::America__New_York, "2026-03-08", true),
         ("2026-03-01T12:00:00Z", Tz::Europe__London, "2026-03-29", true),
     ] {
-        // The hour that London leaves out begins at one, New York's at two.
+        // In spring, London's clock skips the hour from 01:00, New York's the hour from 02:00.
         let hour = if gap && zone == Tz::America__New_York { 2 } else { 1 };
         let world = World::begin(from, vec![job("a", &format!("30 {hour} * * *"), zone)], |_| {});
         let ran = world.pass(40 * 24 * HOUR).await;
@@ -168,7 +168,7 @@ async fn forty_nights_across_both_clock_changes_have_forty_runs_each_at_its_loca
 }
 
 #[tokio::test(start_paused = true)]
-async fn jobs_keep_to_the_clocks_of_their_own_zones() {
+async fn jobs_follow_their_own_time_zones() {
     let jobs = vec![
         job("tokyo", "0 2 * * *", Tz::Asia__Tokyo),
         job("utc", "0 2 * * *", Tz::UTC),
@@ -183,7 +183,7 @@ async fn jobs_keep_to_the_clocks_of_their_own_zones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_longer_than_its_interval_is_followed_by_one_run_and_overlaps_nothing() {
+async fn slow_run_never_overlaps_and_is_followed_by_one() {
     let jobs = vec![job("slow", "*/10 * * * *", Tz::UTC), job("quick", "*/10 * * * *", Tz::UTC)];
     let takes = BTreeMap::from([("slow", Duration::from_secs(34 * 60))]);
     let world = World::begin("2026-11-23T00:05:00Z", jobs, |script| script.takes = takes);
@@ -194,7 +194,7 @@ async fn a_run_longer_than_its_interval_is_followed_by_one_run_and_overlaps_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn downtime_is_made_up_for_once_and_at_once() {
+async fn downtime_is_caught_up_once_immediately() {
     let last = "2026-11-19T02:00:00Z".parse().ok();
     let jobs = || vec![job("a", "0 2 * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T07:00:00Z", jobs(), |script| script.last_run = last);
@@ -206,7 +206,7 @@ async fn downtime_is_made_up_for_once_and_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_jumps_is_noticed_within_a_step() {
+async fn clock_jump_is_noticed_within_one_step() {
     let jobs = vec![job("a", "0 2 * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T00:00:00Z", jobs, |_| {});
     assert_eq!(world.pass(60).await, NONE);
@@ -219,19 +219,19 @@ async fn a_clock_that_jumps_is_noticed_within_a_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_brings_and_takes_jobs_while_the_others_go_on() {
+async fn reload_adds_and_removes_jobs() {
     let takes = BTreeMap::from([("a", Duration::from_secs(3 * HOUR))]);
     let jobs = vec![job("a", "0 2 * * *", Tz::UTC), job("b", "0 6 * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T00:00:00Z", jobs, |script| script.takes = takes);
     assert_eq!(world.pass(3 * HOUR).await, ["a 11-23T02:00"]);
-    // `a` runs on, though it is no longer there.
+    // The run of `a` continues, although the job was removed.
     world.reloads.send(vec![job("c", "0 4 * * *", Tz::UTC)]).unwrap();
     assert_eq!(world.pass(20 * HOUR).await, ["c 11-23T04:00"]);
     assert!(world.end().await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_tells_what_runs_and_starts_nothing_more() {
+async fn stop_ends_active_runs_and_starts_no_more() {
     let takes = BTreeMap::from([("a", Duration::from_secs(HOUR))]);
     let jobs = vec![job("a", "0 2 * * *", Tz::UTC), job("b", "1 2 * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T01:59:59Z", jobs, |script| script.takes = takes);
@@ -243,7 +243,7 @@ async fn a_stop_tells_what_runs_and_starts_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_does_not_wait_for_a_history_that_does_not_come() {
+async fn stop_does_not_wait_for_a_hanging_history() {
     let jobs = || vec![job("a", "0 2 * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T00:00:00Z", jobs(), |script| script.silent = true);
     assert_eq!(world.pass(1).await, NONE);
@@ -256,7 +256,7 @@ async fn a_stop_does_not_wait_for_a_history_that_does_not_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_does_not_stop_is_left_after_the_grace() {
+async fn run_that_ignores_stop_is_aborted_after_grace() {
     let jobs = vec![job("a", "0 2 * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T01:59:59Z", jobs, |script| {
         script.deaf = true;
@@ -269,7 +269,7 @@ async fn a_run_that_does_not_stop_is_left_after_the_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_panics_neither_ends_the_others_nor_stays_running() {
+async fn panicking_run_ends_without_affecting_others() {
     let jobs = vec![job("broken", "0 * * * *", Tz::UTC), job("b", "0 * * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T01:30:00Z", jobs, |_| {});
     let ran = world.pass(2 * HOUR).await;
@@ -278,7 +278,7 @@ async fn a_run_that_panics_neither_ends_the_others_nor_stays_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_metrics_know_the_next_runs_and_that_the_loop_lives() {
+async fn metrics_show_next_runs_and_health() {
     let jobs = vec![job("a", "0 2 * * *", Tz::UTC)];
     let world = World::begin("2026-11-23T00:00:00Z", jobs, |_| {});
     for _ in 0..40 {

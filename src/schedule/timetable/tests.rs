@@ -19,7 +19,7 @@ fn table(schedule: &str, zone: Tz) -> Timetable {
     named("job", schedule, zone, 0)
 }
 
-/// The first runs after a time, on the clock of the zone.
+/// Returns the first runs after a time, in local time.
 fn runs(schedule: &str, zone: Tz, after: &str, count: usize) -> Vec<String> {
     let table = table(schedule, zone);
     let local = |slot: Slot| slot.starts.with_timezone(&table.zone).to_rfc3339();
@@ -27,7 +27,7 @@ fn runs(schedule: &str, zone: Tz, after: &str, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_time_that_the_clock_leaves_out_in_spring_runs_when_it_has_moved_on() {
+fn skipped_spring_time_runs_after_the_gap() {
     assert_eq!(
         runs("30 2 * * *", NEW_YORK, "2026-03-07T12:00:00Z", 3),
         ["2026-03-08T03:00:00-04:00", "2026-03-09T02:30:00-04:00", "2026-03-10T02:30:00-04:00"]
@@ -39,7 +39,7 @@ fn a_time_that_the_clock_leaves_out_in_spring_runs_when_it_has_moved_on() {
 }
 
 #[test]
-fn a_time_that_comes_twice_in_autumn_runs_the_first_time_only() {
+fn repeated_autumn_time_runs_once() {
     assert_eq!(
         runs("30 1 * * *", NEW_YORK, "2026-10-31T12:00:00Z", 2),
         ["2026-11-01T01:30:00-04:00", "2026-11-02T01:30:00-05:00"]
@@ -48,7 +48,7 @@ fn a_time_that_comes_twice_in_autumn_runs_the_first_time_only() {
         runs("30 1 * * *", LONDON, "2026-10-24T12:00:00Z", 2),
         ["2026-10-25T01:30:00+01:00", "2026-10-26T01:30:00+00:00"]
     );
-    // Asked between the two, it has been.
+    // Between the two occurrences, the next run is on the next day.
     assert_eq!(
         runs("30 1 * * *", NEW_YORK, "2026-11-01T06:10:00Z", 1),
         ["2026-11-02T01:30:00-05:00"]
@@ -56,7 +56,7 @@ fn a_time_that_comes_twice_in_autumn_runs_the_first_time_only() {
 }
 
 #[test]
-fn several_fixed_times_are_each_moved_and_each_run_once() {
+fn each_of_several_fixed_times_runs_once() {
     assert_eq!(
         runs("30 2,14 * * *", NEW_YORK, "2026-03-08T05:00:00Z", 2),
         ["2026-03-08T03:00:00-04:00", "2026-03-08T14:30:00-04:00"]
@@ -65,7 +65,7 @@ fn several_fixed_times_are_each_moved_and_each_run_once() {
         runs("0,30 1 * * *", LONDON, "2026-10-24T23:30:00Z", 3),
         ["2026-10-25T01:00:00+01:00", "2026-10-25T01:30:00+01:00", "2026-10-26T01:00:00+00:00"]
     );
-    // Both of these land on the hour that follows the gap: that is one run.
+    // Both times fall on the hour after the gap, which gives one run.
     assert_eq!(
         runs("0 2,3 * * *", NEW_YORK, "2026-03-08T05:00:00Z", 2),
         ["2026-03-08T03:00:00-04:00", "2026-03-09T02:00:00-04:00"]
@@ -73,7 +73,7 @@ fn several_fixed_times_are_each_moved_and_each_run_once() {
 }
 
 #[test]
-fn an_interval_follows_the_hours_that_pass() {
+fn intervals_follow_elapsed_hours() {
     assert_eq!(
         runs("0 * * * *", NEW_YORK, "2026-03-08T05:30:00Z", 3),
         ["2026-03-08T01:00:00-05:00", "2026-03-08T03:00:00-04:00", "2026-03-08T04:00:00-04:00"]
@@ -85,7 +85,7 @@ fn an_interval_follows_the_hours_that_pass() {
 }
 
 #[test]
-fn the_ways_that_people_write_it() {
+fn common_cron_spellings_are_understood() {
     let first = |schedule| runs(schedule, Tz::UTC, "2026-11-24T12:00:00Z", 1).remove(0);
     for (schedule, expected) in [
         ("0 2 * * *", "2026-11-25T02:00:00+00:00"),
@@ -100,7 +100,7 @@ fn the_ways_that_people_write_it() {
         ("*/20 9-17 * * 1-5", "2026-11-24T12:20:00+00:00"),
         ("0 0 L * *", "2026-11-30T00:00:00+00:00"),
         ("0 2 29 2 *", "2028-02-29T02:00:00+00:00"),
-        // A day of the month and a day of the week: either will do, as in every cron.
+        // It is enough if the day of the month or the day of the week matches, as in every cron.
         ("0 2 1 * fri", "2026-11-27T02:00:00+00:00"),
         ("@daily", "2026-11-25T00:00:00+00:00"),
         ("@weekly", "2026-11-29T00:00:00+00:00"),
@@ -110,7 +110,7 @@ fn the_ways_that_people_write_it() {
 }
 
 #[test]
-fn jitter_spreads_jobs_and_nights_and_is_the_same_every_time() {
+fn jitter_varies_by_job_and_night_and_is_stable() {
     let delay = |name: &str, after: &str| {
         let table = named(name, "0 2 * * *", Tz::UTC, 600);
         let slot = table.next_after(at(after)).unwrap();
@@ -122,13 +122,13 @@ fn jitter_spreads_jobs_and_nights_and_is_the_same_every_time() {
     assert!(delays.iter().all(|it| (0..=600).contains(it)), "{delays:?}");
     assert!(delays.first() < Some(&100) && delays.last() > Some(&500), "{delays:?}");
     assert_ne!(delay("job", "2026-11-24T12:00:00Z"), delay("job", "2026-11-25T12:00:00Z"));
-    // A literal: another release must not move the runs of those who restart it.
+    // A fixed number, because a new release must not move the runs of existing users.
     assert_eq!(delay("job", "2026-11-24T12:00:00Z"), 368);
 }
 
 proptest! {
     #[test]
-    fn runs_come_in_order_and_jitter_never_reaches_the_next(
+    fn runs_are_ordered_and_jitter_stays_below_next_run(
         schedule in prop_oneof![
             Just("30 1 * * *"), Just("30 2 * * *"), Just("*/15 * * * *"), Just("0 1-3 * * sun"),
             Just("5,35 1,2 * * *"), Just("0 2 29 2 *"), Just("* * * * *"),
@@ -148,15 +148,15 @@ proptest! {
             prop_assert!((slot.starts - slot.scheduled).num_seconds() <= jitter as i64);
             let next = table.next_after(slot.scheduled).unwrap();
             prop_assert!(slot.starts < next.scheduled);
-            // Asked at any moment until then, the answer is the same.
+            // Until the scheduled time, the answer does not change.
             prop_assert_eq!(table.next_after(slot.scheduled - TimeDelta::seconds(1)), Some(slot));
             time = slot.scheduled;
         }
     }
 
-    /// A year of nights in a zone with daylight saving has as many runs as days.
+    /// A daily job in a zone with daylight saving time runs once on each day of a year.
     #[test]
-    fn every_day_has_its_run(
+    fn every_day_has_one_run(
         hour in 0_u32..24, minute in 0_u32..60, year in 2024_i32..2036,
         zone in prop_oneof![Just(NEW_YORK), Just(LONDON), Just(Tz::Australia__Lord_Howe)],
     ) {

@@ -1,8 +1,9 @@
-//! Which snapshots stay: a function of their stamps alone. Removes nothing.
+//! Decides which snapshots stay, from their stamps alone. Deletes nothing.
 //!
-//! As restic does it: each count goes from the newest to the oldest and takes the newest of each
-//! period that has one, until it is used up; a count that is not used up keeps the oldest as well, so
-//! that a history that has just begun keeps its beginning. What any count takes stays.
+//! The algorithm is that of restic. Each count walks from the newest snapshot to the oldest. It takes the
+//! newest snapshot of each period that has one, until the count is used up. A count that is not used up
+//! also takes the oldest snapshot, so that a short history keeps its first snapshot. A snapshot stays if
+//! any count takes it.
 
 #[cfg(test)]
 mod tests;
@@ -17,14 +18,14 @@ use crate::{config::Keep, record::stamp::Stamp};
 /// Why a snapshot stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// It is the newest, which always stays.
+    /// It is the newest snapshot, which always stays.
     Newest,
-    /// One of the counts takes it.
+    /// A count takes the snapshot.
     Count {
         rule: &'static str,
-        /// Its place in that count, from 1.
+        /// The snapshot's position in that count, from 1.
         place: u32,
-        /// It is not the newest of its period but the oldest of all.
+        /// Whether the count takes it as the oldest of all snapshots, not as the newest of its period.
         oldest: bool,
     },
 }
@@ -39,8 +40,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why each of these snapshots stays, in the order given; one without a reason may go. Days, weeks
-/// and months are those of the time zone.
+/// Returns the reasons why each snapshot stays, in the given order. A snapshot without a reason is expired.
+///
+/// Days, weeks and months are those of the time zone `zone`. Weeks begin on Monday.
 pub(crate) fn decide(stamps: &[Stamp], keep: Keep, zone: Tz) -> Vec<Vec<Reason>> {
     let mut reasons = vec![Vec::new(); stamps.len()];
     let mut newest_first: Vec<usize> = (0..stamps.len()).collect();

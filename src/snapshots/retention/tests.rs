@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The stamps that stay, newest first, with the reasons in words.
+/// Returns the stamps that stay, newest first, each with its reasons as text.
 fn kept(stamps: &[Stamp], keep: Keep, zone: Tz) -> Vec<String> {
     let reasons = decide(stamps, keep, zone);
     let mut kept: Vec<_> = stamps.iter().zip(reasons).filter(|(_, why)| !why.is_empty()).collect();
@@ -18,14 +18,14 @@ fn stamps(texts: &[&str]) -> Vec<Stamp> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// A snapshot every night at two.
+/// Returns one stamp per night at 02:00 UTC.
 fn nights(count: i64) -> Vec<Stamp> {
     let first = chrono_tz::UTC.with_ymd_and_hms(2026, 1, 1, 2, 0, 0).unwrap().to_utc();
     (0..count).map(|night| Stamp::at(first + TimeDelta::days(night))).collect()
 }
 
 #[test]
-fn a_year_of_nights_comes_down_to_days_weeks_and_months() {
+fn counts_thin_out_a_year_of_nights() {
     let keep = Keep { last: 2, daily: 4, weekly: 3, monthly: 4 };
     insta::assert_snapshot!(kept(&nights(365), keep, chrono_tz::UTC).join("\n"), @"
     20261231T020000Z last 1; daily 1; weekly 1; monthly 1
@@ -41,7 +41,7 @@ fn a_year_of_nights_comes_down_to_days_weeks_and_months() {
 }
 
 #[test]
-fn a_history_that_has_just_begun_keeps_its_beginning() {
+fn short_history_keeps_the_oldest() {
     let keep = Keep { monthly: 12, ..Keep::default() };
     insta::assert_snapshot!(kept(&nights(20), keep, chrono_tz::UTC).join("\n"), @"
     20260120T020000Z monthly 1
@@ -50,7 +50,7 @@ fn a_history_that_has_just_begun_keeps_its_beginning() {
 }
 
 #[test]
-fn of_several_in_a_day_the_newest_counts() {
+fn daily_takes_newest_snapshot_of_a_day() {
     let times = ["20261101T020000Z", "20261102T010000Z", "20261102T020000Z", "20261103T020000Z"];
     let keep = Keep { daily: 2, ..Keep::default() };
     let kept = kept(&stamps(&times), keep, chrono_tz::UTC);
@@ -58,8 +58,8 @@ fn of_several_in_a_day_the_newest_counts() {
 }
 
 #[test]
-fn a_day_is_the_time_zones_own() {
-    // 23:30 and 00:30 in New York, on both sides of midnight there and on one day in UTC.
+fn days_follow_the_time_zone() {
+    // 23:30 and 00:30 in New York: two days there, one day in UTC.
     let times = stamps(&["20261103T043000Z", "20261103T053000Z"]);
     let keep = Keep { daily: 1, ..Keep::default() };
     let zone = chrono_tz::America::New_York;
@@ -95,7 +95,7 @@ fn staying(stamps: &[Stamp], keep: Keep, zone: Tz) -> BTreeSet<Stamp> {
 
 proptest! {
     #[test]
-    fn the_newest_and_as_many_as_last_says_always_stay(
+    fn newest_and_last_count_always_stay(
         stamps in some_stamps(), keep in some_keep(), zone in prop::sample::select(&chrono_tz::TZ_VARIANTS[..])
     ) {
         let staying = staying(&stamps, keep, zone);
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn a_larger_count_never_removes_more(
+    fn larger_counts_never_remove_more(
         stamps in some_stamps(), keep in some_keep(), more in some_keep(), zone in prop::sample::select(&chrono_tz::TZ_VARIANTS[..])
     ) {
         let larger = Keep {
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn to_decide_again_about_what_stayed_removes_nothing(
+    fn second_decision_removes_nothing(
         stamps in some_stamps(), keep in some_keep(), zone in prop::sample::select(&chrono_tz::TZ_VARIANTS[..])
     ) {
         let once = staying(&stamps, keep, zone);
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_in_which_they_are_listed_does_not_matter(
+    fn decision_is_independent_of_order(
         stamps in some_stamps(), keep in some_keep()
     ) {
         let backwards: Vec<Stamp> = stamps.iter().rev().copied().collect();

@@ -304,13 +304,13 @@ fn a_number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --rate-limit 20
     exit 2
-    error: invalid value '20' for '--rate-limit <RATE>': give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+    error: invalid value '20' for '--rate-limit <RATE>': give requests per second, minute or hour, such as 20/s, 600/min or 0.5/s
 
     For more information, try '--help'.
 
     $ overmind-export export ID -o rows.parquet --rate-limit 0/s
     exit 2
-    error: invalid value '0/s' for '--rate-limit <RATE>': give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+    error: invalid value '0/s' for '--rate-limit <RATE>': give requests per second, minute or hour, such as 20/s, 600/min or 0.5/s
 
     For more information, try '--help'.
 
@@ -322,7 +322,7 @@ fn a_number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --timeout 0
     exit 2
-    error: invalid value '0' for '--timeout <TIME>': nothing is done in no time at all
+    error: invalid value '0' for '--timeout <TIME>': it must be longer than 0 seconds
 
     For more information, try '--help'.
 
@@ -374,7 +374,7 @@ fn a_number_out_of_range_is_refused() {
 
     $ overmind-export demo --serve --rate-limit fast
     exit 2
-    error: invalid value 'fast' for '--rate-limit <RATE>': give requests in a second, minute or hour, such as 20/s, 600/min or 0.5/s
+    error: invalid value 'fast' for '--rate-limit <RATE>': give requests per second, minute or hour, such as 20/s, 600/min or 0.5/s
 
     For more information, try '--help'.
     "#);

@@ -104,7 +104,7 @@ fn a_stop_kills_what_on_result_started() {
     let reading = thread::spawn(move || fs::read_to_string(path).unwrap());
     service.says("hanging");
     service.signal("TERM");
-    service.says("stopping what runs");
+    service.says("stopping the active runs");
     service.signal("TERM");
     assert_eq!(service.ended().code, Some(143));
     assert_eq!(reading.join().unwrap(), "up\n");

@@ -145,11 +145,11 @@ fn what_is_asked_for_in_vain_is_refused_before_any_request() {
     insta::assert_snapshot!(text, @r#"
     $ overmind-export snapshot nighty
     exit 2
-    error: "nighty" is not a valid job: FOLDER/snapshots.toml has none; the nearest is "nightly"
+    error: "nighty" is not a valid job: FOLDER/snapshots.toml has no such job; try "nightly"
 
     $ overmind-export snapshots night
     exit 2
-    error: "night" is not a valid job: FOLDER/snapshots.toml has none; the nearest is "nightly"
+    error: "night" is not a valid job: FOLDER/snapshots.toml has no such job; try "nightly"
 
     $ overmind-export snapshot --jobs 0
     exit 2

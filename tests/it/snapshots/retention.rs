@@ -133,7 +133,7 @@ fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
      nightly  20260301T000000Z  -            -         -  no: it it is not a manifest:  -
                                                           missing field
                                                           `format_version` at line 1…
-     nightly  20260401T000000Z  -            -         -  no: it is no folder           -
+     nightly  20260401T000000Z  -            -         -  no: it is not a folder        -
      nightly  20261030T060000Z  182bd5e5    10  8.55 KiB  yes                           -
      nightly  20261031T060000Z  -            -         -  no: it is a snapshot of job   -
                                                           "other"
@@ -204,7 +204,7 @@ fn what_only_has_the_name_of_a_part_stays() {
         [
             &*format!("{part} is a directory, not a file"),
             &*format!("{part} is a link, not a file"),
-            r#"holds "thesis", which is no name of a part"#,
+            r#"holds "thesis", which is not the name of a part"#,
             "is a link",
             "last 1",
         ]
@@ -303,15 +303,15 @@ fn what_another_user_owns_is_refused() {
     let told = told.replace(&nightly.world.folder.path().display().to_string(), "FOLDER");
     insta::assert_snapshot!(told, @"
     FOLDER/snaps/nightly/snapshot=20261030T060000Z: belongs to another user (uid 65534)
-      hint: move it away, or give it to this user with chown if you trust what it holds
+      hint: move it away, or, if you trust its content, give it to this user with chown
     FOLDER/snaps/nightly/_history.jsonl: belongs to another user (uid 65534)
-      hint: move it away, or give it to this user with chown if you trust what it holds
+      hint: move it away, or, if you trust its content, give it to this user with chown
     FOLDER/snaps/nightly/_latest.json: belongs to another user (uid 65534)
-      hint: move it away, or give it to this user with chown if you trust what it holds
+      hint: move it away, or, if you trust its content, give it to this user with chown
     FOLDER/snaps/nightly/_latest: belongs to another user (uid 65534)
-      hint: move it away, or give it to this user with chown if you trust what it holds
+      hint: move it away, or, if you trust its content, give it to this user with chown
     FOLDER/snaps/nightly: belongs to another user (uid 65534)
-      hint: move it away, or give it to this user with chown if you trust what it holds
+      hint: move it away, or, if you trust its content, give it to this user with chown
     ");
     assert_eq!(nightly.at("2026-10-31T06:00:00Z")[0].exit_code, 0);
 }
