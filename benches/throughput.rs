@@ -1,8 +1,8 @@
-//! Bytes a second through each stage, with what it competes against beside it.
+//! Throughput of each stage in bytes per second, next to a baseline.
 //!
-//! `cargo bench` runs all of it; `cargo bench -- decode` one stage. Bytes are those of page bodies.
+//! `cargo bench` runs all benchmarks, `cargo bench -- decode` runs one stage. Bytes are the bytes of page bodies.
 
-#![allow(clippy::expect_used, reason = "a bench that cannot run stops and says why")]
+#![allow(clippy::expect_used, reason = "a benchmark that cannot run must stop with a message")]
 
 use std::{
     fmt,
@@ -16,8 +16,7 @@ use arrow_array::RecordBatch;
 use divan::{Bencher, counter::BytesCount};
 use futures::{StreamExt, TryStreamExt, stream};
 use overmind_export::{
-    Client, Column, Encoding, Page, Query, Result, Sink, StreamOptions, Written, demo, schema,
-    write_pages,
+    Client, Column, Encoding, Page, Result, Sink, StreamOptions, Written, demo, schema, write_pages,
 };
 use parquet::{arrow::ArrowWriter, basic::ZstdLevel, file::properties::WriterProperties};
 use tokio::runtime::Runtime;
@@ -26,10 +25,10 @@ fn main() {
     divan::main();
 }
 
-/// Shapes of rows that behave differently.
+/// Shapes of rows with different performance.
 const SHAPES: [&str; 5] = ["small", "chat", "deep", "huge", "unicode"];
 
-/// The bodies of as many full pages as make about four megabytes.
+/// Returns the bodies of full pages, about 4 MB in total.
 fn bodies(shape: &str) -> Vec<Vec<u8>> {
     let chat = demo::Dataset::generated(4_000, 7);
     let row = |index: u64| match shape {
@@ -67,7 +66,7 @@ fn total(bodies: &[Vec<u8>]) -> BytesCount {
     BytesCount::new(bodies.iter().map(Vec::len).sum::<usize>())
 }
 
-/// Page bodies to rows, borrowed.
+/// Decodes page bodies into borrowed rows.
 #[divan::bench(args = SHAPES)]
 fn decode(bencher: Bencher, shape: &str) {
     let bodies = bodies(shape);
@@ -78,7 +77,7 @@ fn decode(bencher: Bencher, shape: &str) {
     });
 }
 
-/// Baseline of `decode`: the same bodies into trees.
+/// Baseline of `decode`: parses the same bodies into `serde_json::Value` trees.
 #[divan::bench(args = SHAPES)]
 fn decode_into_trees(bencher: Bencher, shape: &str) {
     let bodies = bodies(shape);
@@ -89,7 +88,7 @@ fn decode_into_trees(bencher: Bencher, shape: &str) {
     });
 }
 
-/// What the stream of `Datapoint`s costs beside `decode`.
+/// Decodes page bodies into `Datapoint`s. The difference to `decode` is the cost of the stream of `Datapoint`s.
 #[divan::bench(args = SHAPES)]
 fn decode_into_datapoints(bencher: Bencher, shape: &str) {
     let bodies = bodies(shape);
@@ -137,13 +136,13 @@ impl Encoded {
     }
 }
 
-/// Decoded pages through batch builder and sink into nothing, on one encoder thread.
+/// Writes decoded pages through the batch builder and a sink, on one encoder thread. The output is discarded.
 #[divan::bench(args = encodings_and_shapes(), sample_count = 10)]
 fn encode(bencher: Bencher, encoded: &Encoded) {
     write_shape(bencher, &bodies(encoded.shape), encoded.encoding(), 1);
 }
 
-/// How `encode` of chat as Parquet with zstd:3 grows with encoder threads.
+/// Scaling of `encode` with the number of encoder threads, for the shape `chat` as Parquet with zstd:3.
 #[divan::bench(args = [1, 2, 4, 8], sample_count = 10)]
 fn encode_side_by_side(bencher: Bencher, threads: usize) {
     let bodies: Vec<Vec<u8>> = (0..5).flat_map(|_| bodies("chat")).collect();
@@ -166,8 +165,9 @@ fn decoded(bodies: &[Vec<u8>]) -> Vec<Result<Page>> {
     bodies.iter().map(|body| Ok(Page::decode(1, body.clone()).expect("a page"))).collect()
 }
 
-/// Baseline of `encode` for Parquet: the library's own writer, with its defaults but for zstd:3 and
-/// row groups of our size, over batches that are there already.
+/// Baseline of `encode` for Parquet: the writer of the `parquet` crate, over batches that were built before.
+///
+/// It uses the crate's defaults, except for zstd:3 and our row group size.
 #[divan::bench(args = SHAPES, sample_count = 10)]
 fn encode_by_the_library(bencher: Bencher, shape: &str) {
     let bodies = bodies(shape);
@@ -193,7 +193,7 @@ fn encode_by_the_library(bencher: Bencher, shape: &str) {
     });
 }
 
-/// A sink that keeps the batches.
+/// A sink that collects the batches in memory.
 #[derive(Clone, Default)]
 struct Batches(Arc<Mutex<Vec<RecordBatch>>>);
 
@@ -210,11 +210,11 @@ impl Sink for Batches {
     fn abort(self: Box<Self>) {}
 }
 
-/// Milliseconds of latency and requests in flight: 40 pages of 25 rows from the embedded API.
+/// Latency in milliseconds, and number of requests in flight. The embedded API serves 40 pages of 25 rows.
 const NETWORKS: [(u64, &str); 6] =
     [(0, "1"), (0, "16"), (0, "auto"), (20, "1"), (20, "16"), (20, "auto")];
 
-/// Pages over a socket, in order, proven complete.
+/// Reads pages over a socket, in order and with proof of completeness.
 #[divan::bench(args = NETWORKS, sample_count = 10)]
 fn paginate(bencher: Bencher, (latency, concurrency): (u64, &str)) {
     let dataset = demo::Dataset::generated(1_000, 7);
@@ -231,13 +231,13 @@ fn paginate(bencher: Bencher, (latency, concurrency): (u64, &str)) {
             .build()
             .expect("a client");
         let options = StreamOptions { page_size: 25, ..StreamOptions::default() };
-        let pages = client.pages(id, Query::default(), options);
+        let pages = client.dataset(id).options(options).pages();
         let rows = pages.try_fold(0, async |rows, page| Ok(rows + page.len()));
         assert_eq!(runtime.block_on(rows).expect("rows"), 1_000);
     });
 }
 
-/// Baseline of `paginate`: the same pages, downloaded with as many in flight and dropped.
+/// Baseline of `paginate`: downloads the same pages with the same number of requests in flight and drops them.
 #[divan::bench(args = [(0, 1), (0, 16), (20, 1), (20, 16)], sample_count = 10)]
 fn download(bencher: Bencher, (latency, in_flight): (u64, usize)) {
     let dataset = demo::Dataset::generated(1_000, 7);
@@ -247,7 +247,7 @@ fn download(bencher: Bencher, (latency, in_flight): (u64, usize)) {
     let server = demo::serve_in_background(options, vec![dataset]).expect("a server");
     let runtime = Runtime::new().expect("a runtime");
     let url = |page| format!("{}/api/datasets/{id}/datapoints/?page={page}", server.url());
-    // A provider is needed to make a client, though nothing here is encrypted.
+    // A client needs a crypto provider, although this connection is not encrypted.
     drop(rustls::crypto::ring::default_provider().install_default());
     bencher.counter(BytesCount::new(bytes)).bench(|| {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");

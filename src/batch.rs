@@ -1,9 +1,8 @@
-//! Rows to Arrow record batches: the schema, the builder, and where a batch ends.
+//! Converts rows to Arrow record batches: the schema, the builder, and the end of a batch.
 //!
-//! A batch ends after a number of rows or of bytes of values, which makes it a function of the rows
-//! alone: the same rows give the same batches on any machine, with any number of threads. JSON is
-//! copied token for token; only white space between tokens is dropped. Knows nothing of pages,
-//! files or formats.
+//! A batch ends after a number of rows or of bytes of values. It therefore depends only on the rows: the
+//! same rows give the same batches on any machine, with any number of threads. JSON is copied token for
+//! token. Only white space between tokens is dropped. This module does not know pages, files or formats.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -19,21 +18,22 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Where a batch ends: after this many rows or bytes of values, whichever comes first.
+/// The size at which a batch ends: a number of rows or bytes of values, whichever is reached first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchSize {
     pub(crate) rows: usize,
-    /// What bounds memory when rows are large.
+    /// Bytes of values. This bounds memory when rows are large.
     pub(crate) bytes: usize,
 }
 
 impl BatchSize {
-    /// A record batch of an Arrow file, which readers take whole.
+    /// A record batch of an Arrow file: 4,000 rows or 4 MiB. Readers load such a batch as a whole.
     pub(crate) const RECORD_BATCH: Self = Self { rows: 4_000, bytes: 4 << 20 };
-    /// For sinks that need no more at once: little memory, and soon at the reader's.
+    /// For sinks that write rows immediately: 1,000 rows or 1 MiB. It takes little memory, and rows reach the
+    /// reader early.
     pub(crate) const SMALL: Self = Self { rows: 1_000, bytes: 1 << 20 };
-    /// For sinks that gather the values of several batches: little enough to be in a core's second cache
-    /// still when it is looked at again.
+    /// For sinks that collect the values of several batches: 250 rows or 256 KiB. A batch is small enough to
+    /// stay in a core's L2 cache until it is read again.
     pub(crate) const IN_CACHE: Self = Self { rows: 250, bytes: 1 << 18 };
 }
 
@@ -43,7 +43,7 @@ impl BatchSize {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Column {
-    /// The datapoint's UUID, hyphenated, lower case; never null.
+    /// The datapoint's UUID, hyphenated and in lower case; never null.
     Id,
     /// An int64.
     Order,
@@ -55,12 +55,12 @@ pub enum Column {
     Persona,
     /// JSON text.
     Tags,
-    /// JSON text of an object: the fields that this version does not know.
+    /// JSON text of an object with the fields that this version does not know.
     AdditionalProperties,
 }
 
 impl Column {
-    /// All of them, in the order that every format has them in.
+    /// All columns, in the order of every format.
     pub const ALL: [Self; 7] = [
         Self::Id,
         Self::Order,
@@ -71,7 +71,7 @@ impl Column {
         Self::AdditionalProperties,
     ];
 
-    /// The column's name, which is the API's.
+    /// Returns the column's name, which is the same as in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -115,7 +115,7 @@ impl FromStr for Column {
     }
 }
 
-/// The Arrow schema of an export of these columns.
+/// Returns the Arrow schema of an export with these columns.
 pub fn schema(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|column| column.field()).collect::<Vec<_>>()))
 }
@@ -125,7 +125,7 @@ enum ColumnBuilder {
     Text(StringBuilder, TextColumn),
 }
 
-/// The columns that are strings.
+/// The columns with strings.
 #[derive(Clone, Copy)]
 enum TextColumn {
     Id,
@@ -151,8 +151,9 @@ impl ColumnBuilder {
     }
 }
 
-/// Room for as many bytes as the last batch had: growing would copy. Of few sizes, because what is
-/// freed would fit none of the next ones otherwise; and not for a row that is larger than a batch.
+/// Returns the capacity for the next batch in bytes, from the bytes of the last batch. A buffer that grows would
+/// be copied. Capacities are rounded up to a few size classes so that freed buffers can be reused. A row
+/// that is larger than a batch does not raise the capacity beyond twice the batch size.
 fn room(bytes: usize, size: BatchSize) -> usize {
     let step = size.bytes / 8;
     let room = if bytes > step { bytes.next_multiple_of(step) } else { bytes.next_power_of_two() };
@@ -180,7 +181,7 @@ impl BatchBuilder {
         self.schema.clone()
     }
 
-    /// Bytes of values of all rows so far.
+    /// Returns the bytes of values of all rows so far.
     pub(crate) fn pushed_bytes(&self) -> u64 {
         self.pushed_bytes + self.bytes as u64
     }
@@ -220,7 +221,7 @@ impl BatchBuilder {
         self.rows >= self.size.rows || self.bytes >= self.size.bytes
     }
 
-    /// The rows since the last batch; `None` when there are none.
+    /// Returns the rows since the last batch; `None` if there are none.
     pub(crate) fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if self.rows == 0 {
             return Ok(None);
@@ -245,7 +246,7 @@ impl BatchBuilder {
 fn append_compact(builder: &mut StringBuilder, text: &str) {
     let mut rest = text;
     while let Some((token, after)) = split_at_space(rest) {
-        // Writing extends the value that `append_value` then ends; it cannot fail.
+        // Writing extends the value until `append_value` ends it. It cannot fail.
         let _ = fmt::Write::write_str(builder, token);
         rest = after;
     }
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn only_white_space_between_tokens_is_dropped() {
+    fn only_space_between_tokens_is_dropped() {
         let table = [
             (" { \"a b\" : [ 1 ,\t2 ]\r\n}\n", r#"{"a b":[1,2]}"#),
             (r#""\" \\ \\\" ""#, r#""\" \\ \\\" ""#),
@@ -294,7 +295,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn compact_text_is_the_same_value_and_has_no_white_space_to_drop(
+        fn compact_text_keeps_value_without_spaces(
             strings in proptest::collection::vec("[ \\t\"\\\\a-zü\\n]{0,8}", 0..6),
             spaces in "[ \\t\\r\\n]{0,3}",
         ) {
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_by_rows_or_by_bytes_whichever_comes_first() {
+    fn batch_ends_by_rows_or_by_bytes() {
         let mut builder = BatchBuilder::new(&Column::ALL, BatchSize::RECORD_BATCH);
         let long = format!("\"{}\"", "x".repeat(BatchSize::RECORD_BATCH.bytes / 2));
         let row = |input| Row { input, ..EMPTY };
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_batch_has_room_for_what_the_last_one_had_but_not_for_a_huge_row() {
+    fn capacity_follows_last_batch_up_to_a_bound() {
         let mut builder =
             BatchBuilder::new(&[Column::Input], BatchSize { rows: 2, bytes: 1 << 14 });
         let mut room_after = |bytes: usize| {
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_keep_the_order_of_the_schema_and_nulls_stay_null() {
+    fn columns_follow_schema_and_keep_nulls() {
         let mut builder =
             BatchBuilder::new(&[Column::Id, Column::Order, Column::Tags], BatchSize::SMALL);
         builder.push(&Row {

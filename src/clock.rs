@@ -1,10 +1,11 @@
-//! What time it is, so that nights can be simulated. Never measures how long something takes.
+//! The clock for dates and times. Tests replace it, to simulate several nights. Never used to measure
+//! durations.
 
 use std::{fmt, io, time::SystemTime};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
-/// Tells the time of day.
+/// A source of the current date and time.
 ///
 /// ```
 /// use chrono::{DateTime, Utc};
@@ -20,37 +21,79 @@ use chrono::{DateTime, SecondsFormat, Utc};
 /// assert!(SystemClock.now() > Night(DateTime::UNIX_EPOCH).now());
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The system's clock.
+/// The clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        // `Utc::now` panics when the clock is before 1970.
-        SystemTime::now().into()
+        read(SystemTime::now())
     }
 }
 
-/// A time as files and logs have it: RFC 3339, UTC, in whole seconds.
+/// Formats a time for files and logs: RFC 3339, UTC, whole seconds.
 pub(crate) fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Whether the clock is before 1970, which several libraries answer with a panic: it was lost, or never
-/// set.
-pub(crate) fn is_lost() -> bool {
-    SystemTime::now() < SystemTime::UNIX_EPOCH
+/// The clock's time; 1970 for a year without four digits, which dates in files, names and HTTP need.
+fn read(time: SystemTime) -> DateTime<Utc> {
+    // `Utc::now` panics before 1970, and a conversion does where chrono's calendar ends.
+    let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).ok(),
+        Err(before) => i64::try_from(before.duration().as_secs()).ok().map(|before| -before),
+    };
+    let year = seconds.and_then(|it| DateTime::from_timestamp(it, 0)).map(|time| time.year());
+    match year {
+        Some(0..=9999) => time.into(),
+        _ => DateTime::UNIX_EPOCH,
+    }
 }
 
-/// Refuses to serve HTTP then: hyper panics when it keeps the date of its answers.
-pub(crate) fn check_for_server() -> io::Result<()> {
-    if is_lost() {
-        let text = "the clock of this machine is before 1970";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+/// Why the clock must be wrong, if it must: it was lost, or never set. Several libraries panic then.
+pub(crate) fn fault() -> Option<&'static str> {
+    let now = SystemTime::now();
+    if now < SystemTime::UNIX_EPOCH {
+        Some("the clock of this machine is before 1970")
+    } else if read(now) == DateTime::UNIX_EPOCH {
+        Some("the clock of this machine is after the year 9999")
+    } else {
+        None
     }
-    Ok(())
+}
+
+/// Checks that an HTTP server can start: hyper would panic on a clock before 1970, when it computes the
+/// `Date` of its answers.
+///
+/// # Errors
+/// `Unsupported` when the clock is before 1970.
+pub(crate) fn check_for_server() -> io::Result<()> {
+    fault().map_or(Ok(()), |text| Err(io::Error::new(io::ErrorKind::Unsupported, text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn clock_beyond_the_calendar_is_not_set() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        let before =
+            |seconds: u64| SystemTime::UNIX_EPOCH.checked_sub(Duration::from_secs(seconds));
+        let most = i64::MAX.unsigned_abs();
+        for time in [at(most), at(253_402_300_800), before(most), before(1 << 40)] {
+            assert_eq!(read(time.unwrap()), DateTime::UNIX_EPOCH, "{time:?}");
+        }
+        for (time, year) in
+            [(at(253_402_300_799), 9999), (before(200_000_000), 1963), (at(0), 1970)]
+        {
+            assert_eq!(read(time.unwrap()).year(), year);
+        }
+    }
 }

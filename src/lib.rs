@@ -1,7 +1,7 @@
 //! Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
 //!
-//! The only way to read a dataset's datapoints is a page-numbered endpoint. This crate turns it into
-//! an ordered stream with bounded prefetch, and feeds that to sinks that write files:
+//! The API has one way to read a dataset: an endpoint with numbered pages. This crate turns the pages into
+//! an ordered stream with bounded prefetch, and writes the stream to files through sinks:
 //!
 //! ```text
 //!  cli ──► plan ──► client ──► paginator ──► batch ──► sink ──► destination ──► manifest
@@ -10,22 +10,22 @@
 //!                  retry      completeness            jsonl     one step
 //! ```
 //!
-//! Rows flow to the right, and no stage knows the next one: the client knows no paginator, the paginator no
-//! batch, a sink no destination. Only the destination knows the manifest, which it writes last. Of its left
-//! a stage knows what it is given: the paginator asks the client for pages, the others take plain values
-//! (a row, a column, a format). The plan holds values of all of them and is known to none; `export` joins
-//! them. In short:
+//! Rows flow from left to right, and no stage depends on the next one. The client does not know the
+//! paginator, the paginator knows no batches, and a sink knows no destination. Only the destination knows the
+//! manifest, which it writes last. A stage may know its input: the paginator requests pages from the client,
+//! and the other stages take plain values (a row, a column, a format). The plan holds values of all stages,
+//! and no stage knows the plan. `export` connects the stages. The main items are:
 //!
-//! - [`Client`] asks for pages and lists datasets; [`Client::datapoints`] is a
-//!   `Stream<Item = Result<Datapoint>>`, [`Client::pages`] gives whole pages.
+//! - [`Client`] requests pages and lists datasets. [`Client::datapoints`] is a
+//!   `Stream<Item = Result<Datapoint>>`, and [`Client::pages`] is a stream of whole pages.
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, an object store, or standard output.
-//! - [`Sink`] is what formats implement, and what you implement to write somewhere else;
-//!   [`write_pages`] feeds it.
-//! - A [`Location`] is a local path or the URL of an object store; [`Batches`] reads an export from one.
-//! - [`verify()`] holds an export against what was recorded when it was written; [`diff()`] says
-//!   what changed from one export to another.
-//! - [`run_jobs`] takes the snapshots of a [`Config`], [`list_snapshots`] says what is there, and
-//!   [`schedule`] takes them at their times.
+//! - [`Sink`] is the trait of the output formats. Implement it to write somewhere else; [`write_pages`] sends
+//!   pages to it.
+//! - A [`Location`] is a local path or the URL of an object store. [`Batches`] reads an export from one.
+//! - [`verify()`] compares an export with the record that was written with it. [`diff()`] lists the
+//!   differences between two exports.
+//! - [`run_jobs`] takes the snapshots of a [`Config`], [`list_snapshots`] lists the existing snapshots, and
+//!   [`schedule`] takes snapshots at fixed times.
 //!
 //! # Rows as a stream
 //!
@@ -40,7 +40,7 @@
 //! let server = demo::Server::start(demo::Options::default(), vec![dataset]).await?;
 //!
 //! let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
-//! let mut rows = client.datapoints(id, Query::default(), StreamOptions::default());
+//! let mut rows = client.dataset(id).datapoints();
 //! let mut personas = 0;
 //! while let Some(row) = rows.try_next().await? {
 //!     personas += usize::from(row.persona.is_some());
@@ -93,6 +93,8 @@ mod diff;
 mod error;
 mod export;
 mod files;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod location;
 mod net;
 mod output;
@@ -124,7 +126,7 @@ pub use diff::{
 pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, write_pages};
 pub use location::{Location, StorageOptions, Target};
-pub use paginator::{Datapoints, PageRange, Pages, StreamOptions};
+pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
 pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool};
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
@@ -135,14 +137,15 @@ pub use snapshots::{
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 
+/// Dates, in the version that [`Clock`] uses.
 pub use chrono;
-/// Time in the versions that [`Clock`] and [`Job`] speak.
+/// Time zones, in the version that [`Job`] uses.
 #[cfg(feature = "snapshots")]
 pub use chrono_tz;
-/// Arrow in the version that [`Sink`] speaks.
+/// Arrow, in the version that [`Sink`] uses.
 pub use {arrow_array, arrow_schema};
-/// What a [`Datapoint`] is made of ([`RawValue`](serde_json::value::RawValue) holds its JSON, a `Uuid` its
-/// id), and what holds a key, in the versions that the signatures here speak.
+/// The crates in this crate's signatures, in the versions used here. In a [`Datapoint`],
+/// [`RawValue`](serde_json::value::RawValue) holds JSON and `Uuid` an id. `secrecy` holds the key.
 pub use {secrecy, serde_json, uuid};
 
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! The program `overmind-export`; everything that it does is in [`overmind_export::cli`].
+//! The program `overmind-export`. Its code is in [`overmind_export::cli`].
 
 use std::process::ExitCode;
 

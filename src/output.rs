@@ -1,5 +1,5 @@
-//! What the path of an output means: a file, a directory of parts, a prefix or a pipe, and the encoding that
-//! its name asks for. Touches nothing but to look whether an output is a directory already.
+//! The meaning of an output path: a file, a directory of parts, a prefix or a pipe, and the encoding. The
+//! only file access is a check whether the output is an existing directory.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,10 @@ use crate::{
     sink::{Compression, Encoding, Format},
 };
 
-/// What a path given as an output means.
+/// Parses an output path.
+///
+/// # Errors
+/// [`Error::Invalid`] when the path is empty, names no directory, or has an unknown extension.
 pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> {
     let text = output.to_string_lossy();
     let wrong = |why: &str| Err(Error::invalid("output", quotable(&text), why));
@@ -29,7 +32,7 @@ pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> 
     let is_directory = location.as_local().is_some_and(Path::is_dir);
     if text.ends_with('/') || is_directory || name.extension().is_none() {
         return if location.as_local().is_some() && name.as_os_str().is_empty() {
-            wrong("name the directory itself, so that there is one to put in its place")
+            wrong("give the name of the directory itself, because the export replaces it")
         } else {
             Ok(Target::Directory(location))
         };
@@ -43,7 +46,10 @@ pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> 
     Ok(Target::File(location))
 }
 
-/// The encoding for a target, as far as format and codec were asked for.
+/// Returns the encoding for a target, from its name and from the requested format and compression.
+///
+/// # Errors
+/// [`Error::Usage`] when format or compression contradict the target.
 pub(crate) fn encoding(
     target: &Target,
     format: Option<Format>,
@@ -57,7 +63,7 @@ pub(crate) fn encoding(
                         .to_owned(),
                 ));
             }
-            // Bytes in a pipe are for the next program, which gains nothing from a codec.
+            // The default for a pipe is no compression: the next program would only have to undo it.
             format => {
                 let format = format.unwrap_or(Format::JsonLines);
                 return Encoding::new(format, compression.unwrap_or(Compression::None));
@@ -67,7 +73,7 @@ pub(crate) fn encoding(
         Target::File(place) => match (Encoding::of_path(Path::new(&place.name())), format) {
             (Some(named), Some(format)) if named.format() != format => {
                 return Err(Error::Usage(format!(
-                    "{place} is named as {} and --format says {format}: change one of them",
+                    "{place} is named as {} but --format is {format}: change one of them",
                     named.format()
                 )));
             }
@@ -82,14 +88,14 @@ pub(crate) fn encoding(
         (None, None) => Ok(format.into()),
         (named, Some(compression)) => {
             let encoding = Encoding::new(format, compression)?;
-            // The name alone tells readers of JSON Lines whether it is compressed.
+            // Readers of JSON Lines see only by the file name whether it is compressed.
             let expected = encoding.extension();
             if let Some(named) = named.filter(|named| named.extension() != expected) {
                 let stem = target.to_string();
                 let stem = stem.trim_end_matches(".gz").trim_end_matches(".zst");
                 let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
                 return Err(Error::Usage(format!(
-                    "{target} is named as {} and --compression says {compression}: name it \
+                    "{target} is named as {} but --compression is {compression}: name it \
                      {stem}.{expected}, or leave out --compression",
                     named.extension()
                 )));

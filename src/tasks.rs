@@ -1,9 +1,9 @@
-//! Work on other threads. A thread that cannot be started and work that panics are errors here, and
-//! nobody waits forever for either.
+//! Work on other threads. A thread that cannot start, or work that panics, becomes an error. The caller
+//! never waits forever.
 //!
-//! Short work goes to tokio's pool. Work that waits for other tasks gets a thread of its own: where the
-//! system starts no further thread, tokio queues work behind what the pool's threads do now, and what
-//! waits there for queued work would wait forever.
+//! Short work runs on tokio's pool. Work that waits for other tasks gets its own thread. The reason: if the
+//! system refuses new threads, tokio queues work behind the running tasks of its pool. A pool task that
+//! waits for queued work would then wait forever.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,19 +18,22 @@ use tokio::{
 
 use crate::error::{Error, Result, panics::message};
 
-/// Does short work on a thread of tokio's pool. `what` is what it does, for the error of a panic.
+/// Runs short work on a thread of tokio's pool. `what` names the work, for the error message of a panic.
+///
+/// # Errors
+/// [`Error::panicked`] when the work panics, or when tokio cannot start a thread.
 pub(crate) async fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    // Without a thread tokio panics here.
+    // Tokio panics here if it cannot start a thread.
     match catch_unwind(AssertUnwindSafe(|| spawn_blocking(work))) {
         Ok(handle) => handle.await.map_err(|error| stopped(what, error)),
         Err(payload) => Err(Error::panicked(what, message(&*payload))),
     }
 }
 
-/// Work on a thread of its own. Dropping this does not end the work.
+/// Work that runs on its own thread. Dropping the `Worker` does not stop the work.
 #[derive(Debug)]
 pub(crate) struct Worker<T> {
     what: &'static str,
@@ -38,28 +41,31 @@ pub(crate) struct Worker<T> {
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// Starts a thread of this name; `what` is what it does, for the error of a panic.
+    /// Starts a thread with this name. `what` names the work, for the error message of a panic.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system starts no thread.
+    /// [`Error::Io`] when the system cannot start a thread.
     pub(crate) fn start(
         name: &str,
         what: &'static str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Self> {
         let (sender, done) = oneshot::channel();
-        // Timers and the like look for the runtime of the thread that makes them.
+        // Timers and sockets need the tokio runtime of the thread that creates them.
         let runtime = Handle::try_current().ok();
         let run = move || {
             let _entered = runtime.as_ref().map(Handle::enter);
-            // Nobody waits any more when the receiver is gone.
+            // Sending fails if the receiver was dropped. Then the result is not needed.
             drop(sender.send(catch_unwind(AssertUnwindSafe(work))));
         };
         thread::Builder::new().name(name.to_owned()).spawn(run).map_err(Error::no_thread)?;
         Ok(Self { what, done })
     }
 
-    /// Waits for the result. Cancel safe: it can be called again.
+    /// Waits for the result. Cancel safe: the method can be called again.
+    ///
+    /// # Errors
+    /// [`Error::panicked`] when the work panics.
     pub(crate) async fn join(&mut self) -> Result<T> {
         match (&mut self.done).await {
             Ok(Ok(result)) => Ok(result),
@@ -69,7 +75,7 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
-/// The error of a task that did not come to its end.
+/// Creates the error for a task that panicked or was cancelled.
 pub(crate) fn stopped(what: &str, error: JoinError) -> Error {
     match error.try_into_panic() {
         Ok(payload) => Error::panicked(what, message(&*payload)),
@@ -82,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_elsewhere_is_an_error_that_quotes_it() {
+    async fn panic_on_another_thread_becomes_an_error() {
         let panics = || -> u8 { panic!("snap {}", 7) };
         let texts = [
             blocking("counting ids", panics).await.unwrap_err(),
@@ -100,14 +106,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_has_the_runtime_of_its_starter() {
+    async fn worker_uses_the_runtime_of_its_starter() {
         let work = || tokio::time::sleep(std::time::Duration::ZERO);
         Worker::start("timer", "making a timer", work).unwrap().join().await.unwrap().await;
     }
 
     #[test]
-    fn waiting_work_leaves_the_pool_to_others() {
-        // One thread, as where the system allows no more.
+    fn worker_does_not_block_the_pool() {
+        // A pool with one thread, as on a system that allows no more.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {

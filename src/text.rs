@@ -1,9 +1,9 @@
-//! Text as people are shown it: nothing in it steers a terminal, and one row is no "1 rows". Shared
-//! with the command; no part of the library's interface.
+//! Text for people: removes characters that control a terminal, and forms plurals. The command uses this
+//! module too. It is not part of the library's public interface.
 
 use std::fmt::{self, Display, Write};
 
-/// Characters that change how the text around them is shown: directions, and ends of lines.
+/// Whether a character controls a terminal: control characters, text directions and line ends.
 fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}')
@@ -18,13 +18,12 @@ fn neutral(c: char) -> char {
     }
 }
 
-/// The beginning of a text, so many characters, on one line and without anything that a terminal
-/// would obey.
+/// Returns the first `length` characters of a text, on one line and without control characters.
 pub(crate) fn harmless(text: &str, length: usize) -> String {
     text.chars().take(length).map(neutral).collect()
 }
 
-/// A text as [`harmless`] makes it, whole.
+/// Returns the whole text, cleaned like [`harmless`] does it.
 pub(crate) fn line(text: impl Display) -> String {
     struct Neutral(String);
     impl Write for Neutral {
@@ -34,18 +33,25 @@ pub(crate) fn line(text: impl Display) -> String {
         }
     }
     let mut line = Neutral(String::new());
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = write!(line, "{text}");
     line.0
 }
 
-/// JSON text with escapes for what a terminal would obey: the same value. In JSON, such characters are in
-/// strings only; line ends between the values stay.
+/// A text of several lines without anything else that a terminal would obey.
+#[cfg(feature = "cli")]
+pub(crate) fn harmless_lines(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' { c } else { neutral(c) }).collect()
+}
+
+/// Escapes the characters of a JSON text that control a terminal. The JSON value stays the same.
+///
+/// In JSON, such characters occur only inside strings. Line ends between values are kept.
 pub(crate) fn harmless_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if steers(c) && c != '\n' {
-            // Writing to a string does not fail; none of them needs two units.
+            // Writing to a string cannot fail. Each of these characters is one UTF-16 unit.
             let _ = write!(text, "\\u{:04x}", u32::from(c));
         } else {
             text.push(c);
@@ -54,7 +60,7 @@ pub(crate) fn harmless_json(json: &str) -> String {
     text
 }
 
-/// The noun for so many.
+/// Returns the noun in the singular if `count` is 1, and otherwise in the plural.
 pub(crate) fn plural(count: u64, noun: &str) -> String {
     if count == 1 { noun.to_owned() } else { format!("{noun}s") }
 }
@@ -63,12 +69,12 @@ pub(crate) fn plural(count: u64, noun: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Every character that a terminal obeys, and some that it does not.
+    /// Characters that control a terminal or the direction of text.
     const OBEYED: &str = "\0\u{7}\u{1b}\u{7f}\u{9b}\u{61C}\u{200E}\u{200F}\u{202A}\u{202B}\u{202C}\u{202D}\u{202E}\
          \u{2066}\u{2067}\u{2068}\u{2069}";
 
     #[test]
-    fn lines_hold_nothing_a_terminal_obeys() {
+    fn line_replaces_control_characters() {
         let shown = line(format_args!("a{OBEYED}b\n\r\t\u{2028}\u{2029}c é\u{200D}😀"));
         let replaced = "\u{fffd}".repeat(OBEYED.chars().count());
         assert_eq!(shown, format!("a{replaced}b     c é\u{200D}😀"));
@@ -76,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn harmless_json_is_the_same_value() {
+    fn harmless_json_keeps_the_value() {
         let value = serde_json::json!({ OBEYED: format!("\u{2028}é😀{OBEYED}\n") });
         let json = serde_json::to_string(&value).unwrap() + "\n";
         let shown = harmless_json(&json);

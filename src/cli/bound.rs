@@ -1,4 +1,4 @@
-//! `--max-value-bytes`: what every subcommand takes that reads exports back.
+//! `--max-value-bytes`: the size limit for values, for every subcommand that reads exports.
 
 use crate::{Column, ReadOptions};
 use clap::Args;
@@ -7,13 +7,13 @@ use super::values;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Bound {
-    /// The largest value to accept when an export is read, after decompression; 256MiB at most
+    /// Largest value to accept in an export, after decompression; at most 256MiB
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = value_bytes)]
     pub(super) max_value_bytes: usize,
 }
 
 impl Bound {
-    /// With only these columns; of none, all.
+    /// Returns options to read only these columns. An empty slice means all columns.
     pub(super) fn options(&self, columns: &[Column]) -> ReadOptions {
         ReadOptions { columns: columns.to_vec(), max_value_bytes: self.max_value_bytes }
     }
@@ -22,7 +22,7 @@ impl Bound {
 fn value_bytes(text: &str) -> Result<usize, String> {
     let bytes = values::bytes(text)?;
     if bytes > ReadOptions::HIGHEST {
-        return Err("256MiB is the most: a row's values must fit into 2 GiB".to_owned());
+        return Err("use at most 256MiB: the values of a row must fit into 2 GiB".to_owned());
     }
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! `completions`: a script for the shell.
+//! `completions`: prints a completion script for a shell.
 
 use crate::Result;
 use clap::{Args, CommandFactory};
@@ -7,7 +7,7 @@ use clap_complete::Shell;
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell to print the script for
     shell: Shell,
 }
 

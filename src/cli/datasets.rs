@@ -1,4 +1,4 @@
-//! `datasets`: what the key can see.
+//! `datasets`: lists the datasets that the API key can see.
 
 use crate::{DatasetInfo, Result};
 use clap::Args;
@@ -11,12 +11,12 @@ use super::{
     table::{CellText, minute},
 };
 
-/// List the datasets that the key can see
+/// List the datasets that your API key can see
 #[derive(Debug, Args)]
 pub(super) struct DatasetsArgs {
     #[command(flatten)]
     filters: FilterArguments,
-    /// Print one JSON object a line instead of a table
+    /// Print one JSON object per line instead of a table
     #[arg(long)]
     json: bool,
 }

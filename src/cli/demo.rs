@@ -1,4 +1,4 @@
-//! `demo`: the whole tool against an API that needs no account and no network.
+//! `demo`: runs the program against an embedded API that needs no account and no network.
 
 use std::{
     io,
@@ -15,36 +15,36 @@ use clap::Args;
 
 use super::{global::Global, lines::Lines, progress::Screen, values};
 
-/// The generated rows are the same for everyone.
+/// Seed of the generated rows. It is fixed, so that every user gets the same rows.
 const SEED: u64 = 7;
-/// Where the demo writes.
+/// Folder that the demo writes to.
 const FOLDER: &str = "overmind-demo";
 
-/// See it work: export, preview and read a generated dataset; or serve datasets to try things on
+/// Try the program without an account: export and preview a generated dataset, or serve datasets
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// Keep serving on a loopback port instead
+    /// Only serve the datasets on a loopback port, until stopped
     #[arg(long)]
     serve: bool,
-    /// The port to serve on; 0 is any free one
+    /// Port to serve on; 0 means any free port
     #[arg(long, value_name = "PORT", default_value_t = 0, requires = "serve")]
     port: u16,
-    /// Rows of the generated dataset
+    /// Number of rows of the generated dataset
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = values::whole::<u64>)]
     rows: u64,
-    /// Rows on a page when a request does not say
+    /// Rows per page if the request does not give a page size
     #[arg(long, value_name = "N", default_value_t = 25, requires = "serve", value_parser = clap::value_parser!(u32).range(1..))]
     page_size: u32,
-    /// How long each request takes
+    /// Time to wait before each answer
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration, requires = "serve")]
     latency: Duration,
-    /// Answer 429 to more requests than this, such as 20/s
+    /// Answer 429 to requests above this rate, such as 20/s
     #[arg(long, value_name = "RATE", value_parser = values::rate, requires = "serve")]
     rate_limit: Option<Rate>,
-    /// Serve the datapoints of this file too, one a line; may be given more than once
+    /// Also serve the datapoints of this file, one per line; repeatable
     #[arg(long, value_name = "FILE.jsonl", requires = "serve")]
     from: Vec<PathBuf>,
-    /// The only key to accept [default: any]
+    /// Accept only this API key [default: any]
     #[arg(long, value_name = "KEY", requires = "serve")]
     api_key: Option<String>,
 }
@@ -90,7 +90,7 @@ impl DemoArgs {
                  rows.parquet"
             ));
             super::print(&lines.and("stop with Ctrl-C"))?;
-            // Stopping is how this ends well.
+            // A signal to stop is the normal end.
             super::signals::stopped().await;
             server.stop().await;
             Ok(())
@@ -101,8 +101,8 @@ impl DemoArgs {
         let folder = PathBuf::from(FOLDER);
         std::fs::create_dir_all(&folder).map_err(|source| Error::Output {
             path: folder.clone(),
-            why: "cannot be made".to_owned(),
-            hint: Some("run the demo in another folder, one that you may write to"),
+            why: "cannot be created".to_owned(),
+            hint: Some("run the demo in a folder that you may write to"),
             source: Some(source.into()),
         })?;
         let path = folder.join("datapoints.parquet");

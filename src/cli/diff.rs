@@ -1,4 +1,4 @@
-//! `diff`: what changed from one export to another?
+//! `diff`: compares two exports.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,47 +24,45 @@ use super::{
     bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage, values,
 };
 
-/// The exit code of a comparison that found differences.
+/// Exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
-/// How long a comparison may take to end that was told to.
+/// Time that a comparison has to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Say what changed from one export to another, in any two formats
+/// Compare two exports, also of different formats, and print what changed
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The order of the rows alone is no difference. Exit code 0: equal; 1: different.
+Another order of the same rows is not a difference. Exit code: 0 if equal, 1 if different.
 
 Examples:
   overmind-export diff yesterday/ today/
   overmind-export diff v1.parquet v2.jsonl.gz --by order --show 10
   overmind-export diff v1/ v2/ -o changes.parquet")]
 pub(super) struct DiffArgs {
-    /// The first export: a directory of parts, or a file in any format; a path, or a URL such as
+    /// First export: a directory of parts or a file in any format; a path, or a URL such as
     /// s3://bucket/prefix/
     #[arg(value_name = "A")]
     before: String,
-    /// The second
+    /// Second export
     #[arg(value_name = "B")]
     after: String,
-    /// What makes two rows the same row: id, order or input; with order and input, ids are not
-    /// compared
+    /// Pair the rows with the same id, order or input; with order and input, ids are not compared
     #[arg(long, value_name = "KEY", default_value = "id", value_parser = values::value::<DiffBy>)]
     by: DiffBy,
-    /// How many examples to print of rows added, removed and changed each
+    /// Number of added, of removed and of changed rows to print as examples
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::whole::<u64>)]
     show: u64,
-    /// Print the counts as one JSON object instead
+    /// Print the counts as one JSON object instead of text
     #[arg(long)]
     json: bool,
-    /// Write every difference, one row each, to a file or object (.parquet, .arrow, .jsonl, .jsonl.gz,
-    /// .jsonl.zst), or to standard output as JSON Lines with -
+    /// Write each difference as a row to a file or object (.parquet, .arrow, .jsonl, .jsonl.gz,
+    /// .jsonl.zst), or with - to standard output as JSON Lines
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
-    /// Where values of changed rows wait for their other side [default: the system's temporary
-    /// directory]
+    /// Directory to spill values of changed rows to [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -74,7 +72,7 @@ pub(super) struct DiffArgs {
 }
 
 impl DiffArgs {
-    /// Compares on a thread of its own, so that a signal ends it with nothing left behind.
+    /// Compares on a separate thread, so that a signal can stop it and no temporary file stays behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
         let output = self.output.as_ref().map(|path| path.to_string_lossy());
         let places = [&*self.before, &*self.after, output.as_deref().unwrap_or_default()];
@@ -88,11 +86,11 @@ impl DiffArgs {
             };
             let mut comparing = pin!(comparing);
             let compared = tokio::select! {
-                // Signals are caught before anything is staged.
+                // Catch signals before the first file is staged.
                 biased;
                 error = super::signals::interrupted() => {
                     stop.store(true, Ordering::Relaxed);
-                    // A disk that hangs must not hold the process.
+                    // Do not wait longer than this: the disk may hang.
                     drop(tokio::time::timeout(PATIENCE, comparing).await);
                     return Err(error);
                 }
@@ -142,7 +140,7 @@ impl DiffArgs {
                 }
             });
             if let Err(Error::OutputClosed) = told {
-                // Of differences in a pipe: it has all that anybody wants.
+                // The reader of the pipe closed it, because it needs no more differences.
                 return Ok(code);
             }
             told?;
@@ -160,33 +158,33 @@ impl DiffArgs {
         Ok(code)
     }
 
-    /// The file for `-o`: refused, where it must be, before anything is compared.
+    /// Creates the file for `-o`. Does this before the comparison, so that an invalid output is refused first.
     fn file(&self, sides: [&Location; 2], storage: &StorageOptions) -> Result<Option<DiffFile>> {
         let Some(path) = &self.output else {
             if self.overwrite {
                 return Err(Error::Usage(
-                    "--overwrite replaces what -o names: give both or none".to_owned(),
+                    "--overwrite replaces the output of -o: give both or neither".to_owned(),
                 ));
             }
             return Ok(None);
         };
         if path == Path::new("-") && self.json {
             return Err(Error::Usage(
-                "--json and -o - both want standard output: leave one out".to_owned(),
+                "--json and -o - both write to standard output: leave one out".to_owned(),
             ));
         }
         if sides.into_iter().any(|side| is_in(path, side)) {
             return Err(Error::Invalid {
                 what: "output",
                 value: path.display().to_string(),
-                why: "it is one of the exports that are compared, or inside it".to_owned(),
+                why: "it is one of the compared exports, or inside one".to_owned(),
             });
         }
         DiffFile::create(path, self.overwrite, storage).map(Some)
     }
 }
 
-/// Whether an output is an export, or lies directly in it.
+/// Returns whether an output is the export itself or lies directly in it.
 fn is_in(output: &Path, export: &Location) -> bool {
     let Some(export) = export.as_local() else {
         let (output, export) = (output.to_string_lossy(), export.to_string());
@@ -201,7 +199,7 @@ fn is_in(output: &Path, export: &Location) -> bool {
     })
 }
 
-/// The counts, and what has to be known to read them.
+/// Returns the counts, with notes that explain them.
 fn report(summary: &DiffSummary) -> Lines {
     let DiffSummary { before, after, by, .. } = summary;
     let mut lines = Lines::default();
@@ -228,11 +226,11 @@ fn report(summary: &DiffSummary) -> Lines {
         notes(side, *by).into_iter().for_each(&mut line);
     }
     if summary.shared_keys == 0 && before.rows > 0 && after.rows > 0 {
-        line(format!("note: no {by} is in both"));
+        line(format!("note: the two exports share no {by}"));
         if *by == DiffBy::Id {
             line(
-                "hint: a new dataset version may give every datapoint a new id; --by order \
-                 compares rows of the same order, --by input those of the same input"
+                "hint: a new dataset version may give every datapoint a new id: compare rows \
+                 with --by order or --by input instead"
                     .to_owned(),
             );
         }
@@ -249,19 +247,19 @@ fn notes(side: &DiffSide, by: DiffBy) -> Vec<String> {
     }
     if side.without_key > 0 {
         let rows = counted(side.without_key, "row");
-        notes.push(format!("note: {rows} of {path} without {by}: only equal ones are paired"));
+        notes.push(format!("note: {rows} of {path} without {by}: paired only with equal rows"));
     }
     if side.repeated_keys > 0 {
         let rows = counted(side.repeated_keys, "row");
         notes.push(format!(
-            "note: {rows} of {path} whose {by} is there more than once: equal ones are paired \
-             first, and one left on each side is a change"
+            "note: {rows} of {path} with a repeated {by}: equal rows are paired first; if one row \
+             is left on each side, it counts as changed"
         ));
     }
     notes
 }
 
-/// The first differences of each kind, as text that fits the terminal and cannot harm it.
+/// The first differences of each kind, as text that fits the terminal and has no control characters.
 struct Examples {
     by: DiffBy,
     each: u64,
@@ -308,7 +306,7 @@ impl Examples {
         Some(lines)
     }
 
-    /// `column: before → after`, in one line, from shortly before they part.
+    /// Returns `column: before → after` on one line. Long texts begin shortly before their first difference.
     fn change(&self, column: &str, before: &str, after: &str) -> String {
         const ARROW: &str = " → ";
         let head = format!("  {column}: ");
@@ -330,7 +328,8 @@ impl Examples {
     }
 }
 
-/// Where to begin two texts so that what differs is seen: 0, or a little before they part.
+/// Returns the byte offset at which to begin two texts, so that their first difference is visible. This is 12
+/// characters before the difference, or 0 if the difference is near the start.
 fn parting(before: &str, after: &str) -> usize {
     const LEAD: usize = 12;
     let mut same = before.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_shown_from_shortly_before_the_texts_part() {
+    fn change_begins_shortly_before_first_difference() {
         let long =
             |word| format!("{{\"text\":\"{} {word} {}\"}}", "x".repeat(200), "y".repeat(200));
         assert_eq!(
@@ -380,7 +379,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_line_is_wider_than_the_terminal_or_obeyed_by_it(
+        fn change_fits_terminal_without_control_chars(
             before in "[a-zü😀\\u{0}-\\u{1f}\"]{0,200}",
             after in "[a-zü😀\\u{0}-\\u{1f}\"]{0,200}",
             shared in "[a-zü😀]{0,60}",

@@ -1,4 +1,4 @@
-//! `export`: a dataset to a file, a directory of parts, or standard output.
+//! `export`: writes a dataset to a file, a directory of parts, or standard output.
 
 use std::path::PathBuf;
 
@@ -23,65 +23,64 @@ Examples:
   overmind-export export ID -o s3://bucket/datasets/today/
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
 pub(super) struct ExportArgs {
-    /// The dataset's id
+    /// Id of the dataset
     #[arg(value_name = "DATASET_ID", value_parser = values::id)]
     dataset: Uuid,
-    /// A file (.parquet, .arrow, .jsonl, .jsonl.gz, .jsonl.zst), a directory of parts (a path that
-    /// ends in a slash or has no extension), the URL of either (s3://, gs://, az://, abfss://), or -
-    /// for standard output
+    /// A file (.parquet, .arrow, .jsonl, .jsonl.gz, .jsonl.zst), a directory (NAME/ or NAME), the URL
+    /// of either (s3://, gs://, az://, abfss://), or - for standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     output: PathBuf,
-    /// parquet, arrow or jsonl [default: by extension; parquet for a directory, jsonl for -]
+    /// parquet, arrow or jsonl [default: from the extension; parquet for a directory, jsonl for -]
     #[arg(long, value_name = "FORMAT", value_parser = values::value::<Format>, help_heading = "Output")]
     format: Option<Format>,
-    /// none, snappy, lz4, gzip, zstd or zstd:LEVEL, as far as the format takes it [default: zstd:3
-    /// for parquet, zstd:1 for arrow, none for jsonl and -]
+    /// none, snappy, lz4, gzip, zstd or zstd:LEVEL; not all work with each format [default: zstd:3 for
+    /// parquet, zstd:1 for arrow, none for jsonl and -]
     #[arg(long, value_name = "CODEC", value_parser = values::value::<Compression>, help_heading = "Output")]
     compression: Option<Compression>,
-    /// Only these columns
+    /// Export only these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>, help_heading = "Output")]
     columns: Option<Vec<Column>>,
-    /// Rows in a part of a directory [default: 250000]
+    /// Rows in each part of a directory [default: 250000]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Output")]
     rows_per_file: Option<u64>,
     /// Replace a file, an empty directory or an earlier export
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
-    /// Drop what an interrupted run left instead of continuing it
+    /// Discard the files of an interrupted run instead of resuming it
     #[arg(long, help_heading = "Output")]
     restart: bool,
-    /// Write a manifest beside a single file; a directory always has one
+    /// Write a manifest next to a single file; a directory always has one
     #[arg(long, help_heading = "Output")]
     manifest: bool,
-    /// Say what would be done; write nothing
+    /// Print what would be exported; write nothing
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
-    /// Print a summary as one JSON object on standard output
+    /// Print a summary as one JSON object to standard output
     #[arg(long, help_heading = "Output")]
     json: bool,
-    /// Rows to ask for in a page; the API caps it at 100
+    /// Rows to request per page; the API allows at most 100
     #[arg(long, value_name = "N", value_parser = values::whole::<u32>, default_value_t = 100, help_heading = "Rows")]
     page_size: u32,
-    /// Only these pages, such as 3-7, 3- or 3
+    /// Export only these pages, such as 3-7, 3- or 3
     #[arg(long, value_name = "A-B", value_parser = values::value::<PageRange>, default_value_t = PageRange::ALL, hide_default_value = true, help_heading = "Rows")]
     pages: PageRange,
-    /// Only the first rows
+    /// Export only the first N rows
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     limit: Option<u64>,
-    /// Times to read the whole dataset at most, as it may change during the export
+    /// Read the whole dataset at most N times: it is read again if it changed during the export
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 3, help_heading = "Rows")]
     max_passes: u32,
-    /// The former name: passes after the first
+    /// Former form of --max-passes: the number of passes after the first
     #[arg(long, value_name = "N", value_parser = values::whole::<u32>, hide = true, conflicts_with = "max_passes")]
     sweeps: Option<u32>,
-    /// Threads that encode side by side; the bytes are the same for any number [default: one for
-    /// each core, 16 at most]
+    /// Number of encoder threads; the output has the same bytes with any number [default: one per core,
+    /// at most 16]
     #[arg(long, value_name = "N", value_parser = values::whole::<usize>, help_heading = "Resources")]
     encode_threads: Option<usize>,
-    /// Bytes of pages to hold ahead of the encoder
+    /// How many bytes of pages to prefetch for the encoder
     #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = values::bytes, help_heading = "Resources")]
     prefetch_bytes: usize,
-    /// Where ids beyond 4 MiB are sorted [default: the system's temporary directory]
+    /// Directory to sort ids in when they exceed 4 MiB [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", help_heading = "Resources")]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -98,7 +97,7 @@ impl ExportArgs {
         let plan = ExportPlan::new(ExportOptions { storage, ..self.into() })?;
         if json && *plan.target() == Target::Stdout {
             return Err(Error::Usage(
-                "--json and -o - both want standard output: leave one out".to_owned(),
+                "--json and -o - both write to standard output: leave one out".to_owned(),
             ));
         }
         let client = global.client_of(config.as_ref())?;
@@ -120,7 +119,7 @@ impl ExportArgs {
     }
 }
 
-/// Runs a plan with progress and signals, and says what it came to.
+/// Runs a plan, shows its progress, stops it on a signal, and prints a summary.
 pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Result<Summary> {
     let job = Export::new(client.clone(), plan);
     let shown = screen.show(client, job.progress());
@@ -179,7 +178,7 @@ fn announce(would: &DryRun) -> String {
         indicatif::HumanCount(would.count),
         indicatif::HumanCount(would.requests),
         plural(would.requests, "request"),
-        would.page_size,
+        would.rows_per_page,
         would.output,
     )
 }

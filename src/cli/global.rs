@@ -1,4 +1,4 @@
-//! What every subcommand takes: the connection, what is shown, what is logged.
+//! The options of every subcommand: connection, progress and logging.
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
@@ -14,53 +14,53 @@ use super::{progress::Screen, values};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Global {
-    /// The configuration file [default: overmind-export/snapshots.toml in XDG_CONFIG_HOME or
-    /// ~/.config, if it is there]
+    /// Configuration file [default: overmind-export/snapshots.toml in XDG_CONFIG_HOME or
+    /// ~/.config, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the API lives [default: the environment, the configuration file, then
+    /// Base URL of the API [default: from the environment, then from the configuration file, then
     /// https://api.overmindlab.ai]
     #[arg(long, global = true, value_name = "URL")]
     base_url: Option<String>,
-    /// Read the key from the first line of this file
+    /// Read the API key from the first line of this file
     #[arg(long, global = true, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// Trust the certificates in this PEM file besides the system's
+    /// Trust the certificates in this PEM file, in addition to those of the system
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) ca_cert: Option<PathBuf>,
-    /// Allow plain http to another machine: the key crosses the network unencrypted
+    /// Allow plain http to another machine. The API key then crosses the network unencrypted
     #[arg(long, global = true)]
     allow_http: bool,
-    /// Requests in flight at once: auto finds what the API sustains, a number fixes it from the first
-    /// moment on, before it is known how many pages there are [default: auto]
+    /// Requests in flight at the same time: auto adapts to the API; a number applies from the start,
+    /// before the number of pages is known [default: auto]
     #[arg(long, global = true, value_name = "auto|1..64", value_parser = values::concurrency)]
     concurrency: Option<Concurrency>,
-    /// Start no more requests than this, such as 20/s or 600/min [default: as the API allows]
+    /// Maximum rate of requests, such as 20/s or 600/min [default: as many as the API allows]
     #[arg(long, global = true, value_name = "RATE", value_parser = values::rate)]
     rate_limit: Option<Rate>,
-    /// How long one request may take [default: 60s]
+    /// Time limit for one request, body included [default: 60s]
     #[arg(long, global = true, value_name = "TIME", value_parser = values::timeout)]
     timeout: Option<Duration>,
-    /// How long connecting may take [default: 10s]
+    /// Time limit for connecting [default: 10s]
     #[arg(long, global = true, value_name = "TIME", value_parser = values::timeout)]
     connect_timeout: Option<Duration>,
-    /// How often one request is retried [default: 20]
+    /// Maximum number of retries of one request [default: 20]
     #[arg(long, global = true, value_name = "N", value_parser = values::whole::<u64>)]
     max_retries: Option<u64>,
-    /// End the run when the API does nothing but fail for this long [default: 2min, and 15s if it
-    /// never answered]
+    /// Retry time limit: end the run when all requests have failed for this long [default: 2min; 15s if
+    /// the API never answered]
     #[arg(long, global = true, value_name = "TIME", value_parser = values::duration)]
     retry_for: Option<Duration>,
-    /// The largest page to accept, after decompression [default: 64MiB]
+    /// Largest page to accept, after decompression [default: 64MiB]
     #[arg(long, global = true, value_name = "BYTES", value_parser = values::bytes)]
     max_page_bytes: Option<usize>,
-    /// Show nothing but errors
+    /// Show only errors
     #[arg(short, long, global = true, help_heading = "Display")]
     quiet: bool,
-    /// Log what happens; twice for each request, three times for the libraries too
+    /// Log the main events; -vv logs each request too, -vvv also the libraries
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Display")]
     verbose: u8,
-    /// How log lines look
+    /// Format of log lines
     #[arg(
         long,
         global = true,
@@ -69,7 +69,8 @@ pub(crate) struct Global {
         help_heading = "Display"
     )]
     log_format: LogFormat,
-    /// auto: a bar on a terminal, a line every few seconds elsewhere, nothing with --quiet
+    /// When to show progress; auto: a bar on a terminal, a line every 5 seconds elsewhere, nothing
+    /// with --quiet
     #[arg(
         long,
         global = true,
@@ -94,12 +95,16 @@ enum ShowWhen {
 }
 
 impl Global {
-    /// The configuration file: the named one, or the user's own if it is there.
+    /// Reads the configuration file: the named one, or the user's own if it exists.
     pub(super) fn config(&self) -> Result<Option<Config>> {
         Config::find(self.config.as_deref())
     }
 
-    /// The configuration file, for what cannot be done without one.
+    /// Reads the configuration file for a command that needs one.
+    ///
+    /// # Errors
+    ///
+    /// `NoConfiguration` if there is no file.
     pub(super) fn required_config(&self) -> Result<Config> {
         self.config()?.ok_or_else(|| {
             let place = Config::default_path().map_or_else(
@@ -110,18 +115,19 @@ impl Global {
         })
     }
 
-    /// The connection, from flags, then the environment, then the configuration file.
+    /// Creates a client. Each setting comes from the flags, or else from the environment, or else from the
+    /// configuration file.
     pub(super) fn client(&self) -> Result<Client> {
         self.client_of(self.config()?.as_ref())
     }
 
-    /// Likewise, where the configuration has been read already.
+    /// Does the same as [`Self::client`] with a configuration that was already read.
     pub(super) fn client_of(&self, config: Option<&Config>) -> Result<Client> {
         let file = config.map(|config| config.api.clone()).unwrap_or_default();
         self.connection().or(Connection::from_env()).or(file).client()
     }
 
-    /// What the flags say about the connection.
+    /// The connection settings from the flags alone.
     pub(super) fn connection(&self) -> Connection {
         let origin = |path: &PathBuf| format!("the file {} (--api-key-file)", path.display());
         Connection {
@@ -141,7 +147,8 @@ impl Global {
         }
     }
 
-    /// What standard error shows; starts logging, of what happens too where that is the output.
+    /// Creates the output on standard error and starts logging. `logs` raises the level to `INFO` at least, for
+    /// commands whose output is the log.
     pub(super) fn screen(&self, logs: bool) -> Screen {
         let shown = match self.progress {
             ShowWhen::Always => true,
@@ -169,10 +176,10 @@ impl Global {
             .with_writer(screen.writer(json))
             .with_ansi(std::io::stderr().is_terminal());
         let registry = tracing_subscriber::registry().with(filter);
-        // A second start, which only tests could make, keeps the first.
+        // If logging was started before, which only happens in tests, the first start stays in effect.
         drop(match self.log_format {
             LogFormat::Text => {
-                // What a field holds may come from a server or a file: it stays on its line.
+                // The value of a field may come from a server or a file. Escape it so that it stays on one line.
                 let fields = debug_fn(|writer, field, value| match field.name() {
                     "message" => write!(writer, "{}", line(format_args!("{value:?}"))),
                     name => write!(writer, "{name}={}", line(format_args!("{value:?}"))),

@@ -1,21 +1,21 @@
-//! Text for people. Whatever is printed goes through here, so that no name, path or message from outside can
-//! steer the terminal or forge a line: a line is one line, whatever was formatted into it.
+//! Text for people. All printed text goes through this module. It escapes control characters, so that a name,
+//! path or message from outside can neither control the terminal nor add a line of its own.
 
 use std::fmt::Display;
 
 use crate::{Error, text::line};
 
-/// Lines, each of which is harmless.
+/// Lines without control characters.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lines(Vec<String>);
 
 impl Lines {
-    /// One line.
+    /// Creates one line.
     pub(super) fn one(text: impl Display) -> Self {
         Self::default().and(text)
     }
 
-    /// Another line.
+    /// Adds another line and returns all lines.
     pub(super) fn and(mut self, text: impl Display) -> Self {
         self.push(text);
         self
@@ -29,18 +29,18 @@ impl Lines {
         self.0.extend(lines.0);
     }
 
-    /// The lines of a text that is our own. Line ends that came from outside would be taken for ours: format
-    /// nothing of that kind into it.
+    /// Splits a text into lines. Use it only for text of this crate, because a line end in text from outside
+    /// would start a new line.
     pub(super) fn of(text: &str) -> Self {
         Self(text.lines().map(line).collect())
     }
 
-    /// What is said of an error, hint included: its parts are one line each already.
+    /// Returns the report of an error, with its hint. Each part of a report is already one line.
     pub(super) fn report(error: &Error) -> Self {
         Self::of(&error.report().to_string())
     }
 
-    /// As it is printed.
+    /// Returns the text to print.
     pub(super) fn text(&self) -> String {
         self.0.iter().map(|line| line.to_owned() + "\n").collect()
     }

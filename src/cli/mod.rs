@@ -1,4 +1,5 @@
-//! The command line: one file a subcommand, arguments exactly as typed. Decides nothing itself.
+//! The command line, with one file per subcommand. It passes the typed arguments to the library and makes no
+//! decisions of its own.
 
 mod bound;
 mod completions;
@@ -8,6 +9,7 @@ mod diff;
 mod export;
 mod global;
 mod lines;
+mod man;
 mod preview;
 mod progress;
 mod query;
@@ -17,6 +19,7 @@ mod snapshot;
 mod snapshots;
 mod storage;
 mod table;
+mod usage;
 mod verify;
 
 use std::{
@@ -49,19 +52,19 @@ const STYLES: Styles = Styles::styled()
 
 const AFTER: &str = "\
 Environment:
-  OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    the key, unless --api-key-file is given
-  OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   the base URL, unless --base-url is given
+  OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    API key, unless --api-key-file is given
+  OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   base URL, unless --base-url is given
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
   AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
-Exit codes: 0 done · 1 diff found differences · 2 usage · 65 the data is not what it should be ·
-  66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or cannot be
-  made · 74 I/O · 75 another run writes the output · 77 no key, or refused · 78 configuration ·
-  130, 143 interrupted";
+Exit codes: 0 done · 1 diff found differences · 2 usage error · 65 wrong, damaged or incomplete
+  data · 66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or
+  cannot be created · 74 I/O error · 75 another run writes the output · 77 no API key, or the API
+  refused it · 78 configuration error · 130, 143 interrupted";
 
-/// Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
+/// Export Overmind Lab datasets to Parquet, Arrow IPC or JSON Lines, with every row exactly once.
 ///
-/// `overmind-export demo` shows it without an account.
+/// To try it without an account, run `overmind-export demo`.
 #[derive(Debug, Parser)]
 #[command(version, styles = STYLES, after_long_help = AFTER, max_term_width = 100)]
 struct Arguments {
@@ -83,23 +86,27 @@ enum Command {
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
-/// Runs the command with the arguments of this process, as the program `overmind-export` does. A result becomes
-/// a message, a hint and an exit code.
+/// Runs the program `overmind-export` with the arguments of this process. Prints an error as a message with a
+/// hint, and returns the exit code.
 pub fn main() -> ExitCode {
-    let ended = panics::boundary(|| run(Arguments::parse()));
+    let ended = panics::boundary(|| match usage::parse::<Arguments>() {
+        Ok(arguments) => run(arguments),
+        Err(code) => Ok(code),
+    });
     let (code, report) = match ended {
         Ok(code) => (code, String::new()),
-        // Whoever read standard output has had enough: an end, not a failure.
+        // The reader closed the pipe because it needs no more output. This is not a failure.
         Err(Error::OutputClosed) => (0, String::new()),
         Err(error) => (error.exit_code(), error.report().to_string()),
     };
     let mut stderr = anstream::stderr().lock();
-    // Nobody is left to tell if standard error is gone.
+    // If standard error is closed, there is no place to report that failure.
     drop(stderr.write_all(report.as_bytes()));
-    // What the report says already is not repeated, unless there is a backtrace to it; and a limit of
-    // the machine is no bug, though a library panics when it meets one.
+    // Do not repeat a panic that the report already names, unless it has a backtrace. Exit code 74 means that
+    // a limit of the machine was reached: some libraries panic then, but it is not a bug.
     let told = |seen: &panics::Panic| report.contains(&seen.place) && !seen.text.contains('\n');
     let mut all = panics::seen();
     all.dedup_by(|a, b| a.place == b.place);
@@ -109,11 +116,11 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs a subcommand; gives the exit code of one that ended as it should.
+/// Runs a subcommand and returns the exit code of a run without error.
 fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     signals::outlive_file_size_limit()?;
-    // Nobody watches a schedule: what it does is for a log.
+    // A schedule runs unattended, so it logs its actions.
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
@@ -126,23 +133,25 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     }?;
     Ok(0)
 }
 
-/// Files that a command needs open at once for a single request at a time, and some to spare: a runtime
-/// has six, an output with its folder, lock, journal and ids five, a connection one.
+/// Number of files that a command needs open at the same time with one request in flight. A runtime has 6, an
+/// output (with its folder, lock, journal and ids) has 5, and a connection has 1. The rest is reserve.
 const FILES: usize = 16;
-/// The pool of a runtime keeps its threads: where the system starts no further one, work waits for one
-/// that is there.
+/// Idle time after which the runtime ends a thread of its pool: one year, which in practice means never. If the
+/// system refuses to start another thread, work then waits for an existing one.
 const KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Runs a future to its end; what still blocks then does not hold the process up.
+/// Runs a future to its end. Does not wait for blocking tasks that still run then.
 ///
-/// One thread serves all sockets: it moves and parses half a gigabyte a second or more, and a page that is done
-/// where it arrived costs no other thread's waking. Encoding has threads of its own.
+/// One thread serves all sockets. It moves and parses at least half a gigabyte per second, and it parses a page
+/// on the thread that received it, so no other thread has to wake up. Encoding has its own threads.
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    // tokio and libraries on it panic without files or threads, so their absence is found out here.
+    // tokio and the libraries that use it panic if they cannot open files or start threads. Test both here
+    // first.
     let files = (0..FILES).map(|_| File::open(NULL_DEVICE)).collect::<io::Result<Vec<_>>>();
     drop(files.map_err(|source| {
         let path = format!("{FILES} files at once").into();
@@ -155,14 +164,14 @@ fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         .thread_name("blocking")
         .thread_keep_alive(KEPT)
         .build()
-        .map_err(|source| Error::Io { action: "make", path: "an event loop".into(), source })?;
+        .map_err(|source| Error::Io { action: "start", path: "an event loop".into(), source })?;
     let runtime = Ending(Some(runtime));
     let Some(inner) = &runtime.0 else { return Err(Error::Internal("no event loop".to_owned())) };
     inner.spawn_blocking(|| {});
     inner.block_on(future)
 }
 
-/// Ends a runtime without waiting for what blocks, also when a panic passes.
+/// Ends a runtime without waiting for blocking tasks, also during a panic.
 struct Ending(Option<Runtime>);
 
 impl Drop for Ending {
@@ -173,12 +182,12 @@ impl Drop for Ending {
     }
 }
 
-/// Writes to standard output, where data and summaries go.
+/// Writes lines to standard output, which is for data and summaries.
 fn print(lines: &Lines) -> Result<()> {
     print_raw(&lines.text())
 }
 
-/// As [`print`], for text that is a program's: scripts and JSON.
+/// Writes text to standard output without changes, for example a script or JSON. The caller escapes the text.
 fn print_raw(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -192,8 +201,7 @@ fn stdout_failed(source: io::Error) -> Error {
     }
 }
 
-/// What was said to somebody who has closed the pipe: they have heard enough, and what else there is to
-/// do is done all the same.
+/// Ignores a closed standard output, so that the command still does the rest of its work.
 fn heard(said: Result<()>) -> Result<()> {
     match said {
         Err(Error::OutputClosed) => Ok(()),

@@ -1,4 +1,4 @@
-//! `preview`: the first rows, as a table that fits the terminal.
+//! `preview`: prints the first rows as a table that fits the terminal.
 
 use std::io;
 
@@ -16,19 +16,19 @@ use super::{
     table::CellText, values,
 };
 
-/// Print the first rows of a dataset, or of an export
+/// Print the first rows of a dataset or of an export
 #[derive(Debug, Args)]
 pub(super) struct PreviewArgs {
-    /// The dataset's id, or the path or URL of an export
+    /// Id of a dataset, or path or URL of an export
     #[arg(value_name = "DATASET_ID|PATH", value_parser = source)]
     what: PreviewSource,
-    /// How many rows
+    /// Number of rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rows: u32,
-    /// Only these columns
+    /// Print only these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>)]
     columns: Vec<Column>,
-    /// Print one JSON object a line, whole, instead of a table
+    /// Print one JSON object per line, with whole values, instead of a table
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -45,7 +45,7 @@ enum PreviewSource {
     Export(String),
 }
 
-/// An id is a dataset; what looks like a path, or is one, is an export.
+/// Parses the argument. An id means a dataset. Text with a slash or a dot, or an existing path, means an export.
 fn source(text: &str) -> Result<PreviewSource, String> {
     match values::id(text) {
         Ok(id) => Ok(PreviewSource::Dataset(id)),
@@ -82,7 +82,7 @@ impl PreviewArgs {
         let all = self.columns.is_empty();
         let columns = if all { Column::ALL.to_vec() } else { self.columns.clone() };
         let sink = json_lines(schema(&columns))?;
-        let pages = client.pages(dataset, query, options(self.rows));
+        let pages = client.dataset(dataset).query(query).options(options(self.rows)).pages();
         write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
     }
 
@@ -107,7 +107,11 @@ impl PreviewArgs {
     }
 }
 
-/// Visits the first rows of an export, batch after batch; refuses columns that it lacks.
+/// Calls `visit` with the first rows of an export, batch after batch.
+///
+/// # Errors
+///
+/// `Usage` if the export does not have one of the columns.
 fn first_rows(
     batches: Batches,
     rows: u32,
@@ -131,7 +135,8 @@ fn first_rows(
     Ok(())
 }
 
-/// Refuses text that is not JSON where an export has JSON: a line with it would not be JSON either.
+/// Fails with `Damaged` if a JSON column contains text that is not JSON, because the printed line would then
+/// not be JSON either.
 fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Result<()> {
     for column in Column::ALL.into_iter().filter(|column| column.is_json()) {
         let texts = batch.column_by_name(column.name()).and_then(|it| it.as_string_opt::<i32>());
@@ -139,7 +144,7 @@ fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Resul
             let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
             if text.is_some_and(|text| !is_json(text)) {
                 let row = first_row + row + 1;
-                let why = format!("row {row}: its {column} is not JSON, as it is in an export");
+                let why = format!("row {row}: its {column} is not JSON, which an export requires");
                 return Err(Error::Damaged { path: file.to_string().into(), why });
             }
         }
@@ -147,7 +152,7 @@ fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Resul
     Ok(())
 }
 
-/// The first rows of an export as a table; all columns that hold something, or those that are named.
+/// Returns the first rows of an export as a table. Without named columns, it has all columns that are not empty.
 pub(super) fn table_of_export(
     location: &Location,
     rows: u32,
@@ -168,11 +173,12 @@ fn json_lines(schema: SchemaRef) -> Result<Box<dyn Sink>> {
     Encoding::from(Format::JsonLines).streaming_sink(schema, stdout)
 }
 
-/// Rows for a person to look at: the same values, with escapes for what a terminal would obey.
+/// Escapes control characters in JSON Lines, so that they cannot control the terminal. The JSON values stay
+/// the same.
 struct Escaping<W>(W);
 
 impl<W: io::Write> io::Write for Escaping<W> {
-    /// Takes whole lines only, which is what the sink writes.
+    /// Writes whole lines. The sink never writes less than a line.
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(lines) {
             Ok(text) => self.0.write_all(harmless_json(text).as_bytes())?,
@@ -186,7 +192,7 @@ impl<W: io::Write> io::Write for Escaping<W> {
     }
 }
 
-/// A value of an export as text.
+/// Returns a value of an export as text.
 fn cell(batch: &RecordBatch, row: usize, column: Column) -> Option<String> {
     let array = batch.column_by_name(column.name()).filter(|array| array.is_valid(row))?;
     match array.as_primitive_opt::<Int64Type>() {
@@ -195,7 +201,7 @@ fn cell(batch: &RecordBatch, row: usize, column: Column) -> Option<String> {
     }
 }
 
-/// The encoder cannot know that what it writes to is standard output.
+/// Turns an error of the encoder into an error of standard output, because the encoder does not know its target.
 fn unwrap_stdout(error: Error) -> Error {
     match error {
         Error::Encode { format, source } => match source.downcast() {
@@ -210,7 +216,7 @@ fn options(rows: u32) -> StreamOptions {
     StreamOptions { page_size: rows.min(100), limit: Some(rows.into()), ..StreamOptions::default() }
 }
 
-/// The first rows as a table; all columns that hold something, or those that are named.
+/// Returns the first rows of a dataset as a table. Without named columns, it has all columns that are not empty.
 async fn table(
     client: &Client,
     dataset: Uuid,
@@ -218,7 +224,7 @@ async fn table(
     rows: u32,
     columns: &[Column],
 ) -> Result<Lines> {
-    let mut pages = client.pages(dataset, query, options(rows));
+    let mut pages = client.dataset(dataset).query(query).options(options(rows)).pages();
     let mut cells: Vec<Vec<Option<String>>> = Vec::new();
     let mut count = 0;
     while let Some(page) = pages.try_next().await? {
@@ -240,7 +246,7 @@ fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column
         let cell = |&index: &usize| match (&row[index], Column::ALL[index]) {
             (None, _) => CellText::Left("-".to_owned()),
             (Some(text), Column::Order) => CellText::Right(text.clone()),
-            // The rest of the id is for machines.
+            // Eight characters are enough to recognize a row.
             (Some(text), Column::Id) => CellText::Left(text.chars().take(8).collect()),
             (Some(text), _) => CellText::Left(text.clone()),
         };
@@ -266,7 +272,7 @@ fn value(row: &Row<'_>, column: Column) -> Option<String> {
     }
 }
 
-/// Far more than a cell shows; a value can be megabytes.
+/// Returns the first 2000 characters. A cell shows far fewer, but a value can have megabytes.
 fn beginning(text: Option<&str>) -> Option<String> {
     Some(text?.chars().take(2000).collect())
 }

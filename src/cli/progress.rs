@@ -1,4 +1,4 @@
-//! Standard error: a bar on a terminal, a line every few seconds elsewhere, notes and log lines.
+//! Standard error: a progress bar on a terminal or a line every few seconds elsewhere, plus notes and log lines.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -15,12 +15,12 @@ use tokio::task::JoinHandle;
 
 use super::lines::Lines;
 
-/// How often a bar moves.
+/// Time between two updates of a bar.
 const FRAME: Duration = Duration::from_millis(100);
-/// How often a line is written where there is no terminal.
+/// Time between two progress lines if standard error is not a terminal.
 const LINE: Duration = Duration::from_secs(5);
 
-/// What may be shown, and the bars that log lines must not run into.
+/// Standard error, with its display settings and its progress bars. It hides the bars while it prints text.
 #[derive(Debug, Clone)]
 pub(super) struct Screen {
     shown: bool,
@@ -37,37 +37,38 @@ impl Screen {
         self.quiet
     }
 
-    /// Lines for people, unless they asked for quiet.
+    /// Prints lines, unless `--quiet` is given.
     pub(super) fn say(&self, lines: &Lines) {
         if !self.quiet {
             self.lines(lines);
         }
     }
 
-    /// Lines about an error, which are shown in any case.
+    /// Prints lines about an error, also with `--quiet`.
     pub(super) fn complain(&self, lines: &Lines) {
         self.lines(lines);
     }
 
     fn lines(&self, lines: &Lines) {
         self.bars.suspend(|| {
-            // Nobody is left to tell if standard error is gone.
+            // If standard error is closed, there is no place to report that failure.
             drop(io::stderr().lock().write_all(lines.text().as_bytes()));
         });
     }
 
-    /// Where log lines go: as JSON, or as text whose fields are harmless already.
+    /// Returns a function that creates a writer for each log line. Control characters are escaped in JSON here;
+    /// in text, the fields were already escaped.
     pub(super) fn writer(&self, json: bool) -> impl Fn() -> LogLine + Send + Sync + 'static {
         let bars = self.bars.clone();
         move || LogLine { bars: bars.clone(), json, text: Vec::new() }
     }
 
-    /// Shows an export until [`Shown::end`].
+    /// Shows the progress of an export until [`Shown::end`].
     pub(super) fn show(&self, client: Client, progress: Arc<Progress>) -> Shown {
         self.show_as("", client, progress)
     }
 
-    /// Shows one of several exports, by its name.
+    /// Shows the progress of one of several exports, with its name.
     pub(super) fn show_as(&self, name: &str, client: Client, progress: Arc<Progress>) -> Shown {
         let screen = self.clone();
         let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
@@ -83,7 +84,7 @@ impl Screen {
     }
 }
 
-/// An export that is being shown.
+/// The progress display of an export.
 pub(super) struct Shown {
     view: View,
     task: JoinHandle<()>,
@@ -102,7 +103,7 @@ impl Shown {
 #[derive(Clone)]
 struct View {
     screen: Screen,
-    /// What lines begin with.
+    /// Prefix of each line: empty, or the job's name and a colon.
     name: String,
     client: Client,
     progress: Arc<Progress>,
@@ -167,7 +168,7 @@ impl View {
         self.screen.lines(&Lines::one(text));
     }
 
-    /// What the network does: bytes a second, requests in flight, retries.
+    /// Returns the state of the network: bytes per second, requests in flight, retries.
     fn traffic(&self) -> String {
         let meter = self.client.meter();
         let rate = meter.bytes() as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
@@ -191,7 +192,7 @@ fn style() -> ProgressStyle {
     })
 }
 
-/// A log line in the making: written whole, around the bars.
+/// A buffered log line. It is written at once when dropped, with the progress bars hidden for that moment.
 pub(super) struct LogLine {
     bars: MultiProgress,
     json: bool,

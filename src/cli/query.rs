@@ -1,4 +1,4 @@
-//! The filters, under the API's own names.
+//! The options that filter datasets. Their names are those of the API.
 
 use crate::{Query, Source};
 use clap::Args;
@@ -15,10 +15,10 @@ pub(super) struct FilterArguments {
     /// Only a dataset that this model generated
     #[arg(long, value_name = "MODEL")]
     generator_model: Option<String>,
-    /// The field that orders the rows; -FIELD is descending
+    /// Field that orders the rows; -FIELD means descending order
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
     ordering: Option<String>,
-    /// A search term
+    /// Only a dataset that matches this search term
     #[arg(long, value_name = "TERM")]
     search: Option<String>,
     /// Only a dataset from this source: seed, synthetic, augmented or production
@@ -27,10 +27,10 @@ pub(super) struct FilterArguments {
     /// Only this version
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::whole::<i64>)]
     version: Option<i64>,
-    /// Only this version or later ones
+    /// Only this version or a later one
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::whole::<i64>)]
     version_min: Option<i64>,
-    /// Only this version or earlier ones
+    /// Only this version or an earlier one
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::whole::<i64>)]
     version_max: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! `schedule`: the configuration file's jobs at their times, until a signal ends it.
+//! `schedule`: runs the jobs of the configuration file at their times, until a signal stops it.
 
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,39 +27,39 @@ use super::{
     values,
 };
 
-/// What runs has this long to end after a signal; the process is gone within ten seconds.
+/// Time that running jobs have to end after a signal. The process then ends within 10 seconds after the signal.
 const GRACE: Duration = Duration::from_secs(8);
-/// How long reading the configuration again may take.
+/// Time limit for reading the configuration again.
 const PATIENCE: Duration = Duration::from_secs(10);
 const START_AGAIN: &str =
-    "start it again: it continues what was interrupted and makes up for what was missed";
-/// More runs than anyone reads, and few enough to be there at once.
+    "start it again: it resumes interrupted runs and makes up for missed runs";
+/// Maximum of `--list`. It is more than a person reads, and the list still appears immediately.
 const LISTED: u64 = 1000;
 
-/// Run the configured jobs at their times, in the foreground, until stopped
+/// Run the jobs of the configuration file at their times, in the foreground, until stopped
 #[derive(Debug, Args)]
 #[command(after_help = "\
-SIGHUP reads the configuration file again; a wrong one is reported and the old one stays.
-SIGTERM and SIGINT stop it within ten seconds; what they interrupt is continued by the next run.
+SIGHUP reads the configuration file again. If it is invalid, the old configuration stays in use.
+SIGTERM and SIGINT stop the schedule within ten seconds. The next run resumes interrupted jobs.
 
 Examples:
   overmind-export schedule --list 5
   overmind-export schedule --metrics 127.0.0.1:9464")]
 pub(super) struct ScheduleArgs {
-    /// Only these jobs [default: all that have a schedule]
+    /// Names of jobs to run [default: all jobs with a schedule]
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// Print the next runs of each job and end
+    /// Print the next N runs of each job and exit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LISTED))]
     list: Option<u64>,
-    /// List them as JSON, one object a line
+    /// With --list: print one JSON object per line
     #[arg(long, requires = "list")]
     json: bool,
-    /// Jobs side by side; they share the requests in flight
+    /// Number of jobs to run at the same time; they share the requests in flight
     #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive)]
     side_by_side: usize,
-    /// Serve Prometheus metrics at /metrics, and /healthz, on this address; a port alone is one of this
-    /// machine only
+    /// Serve Prometheus metrics at /metrics, and /healthz, on this address; only this machine can reach
+    /// a port without an address
     #[arg(long, value_name = "ADDR", value_parser = values::address)]
     metrics: Option<SocketAddr>,
     #[command(flatten)]
@@ -79,7 +79,7 @@ impl ScheduleArgs {
         let options = RunOptions::default();
         let clock = options.clock.clone();
         let runner = Arc::new(SnapshotJobs::new(options, metrics.clone()));
-        // Before anything else: none of them may find a process that does not listen yet.
+        // Catch signals before anything else, so that no signal arrives before its handler.
         let mut signals = Signals::new()?;
         let stop = Stop::default();
 
@@ -92,7 +92,7 @@ impl ScheduleArgs {
         let (entries, client) = loop {
             tokio::select! {
                 loaded = loading.next() => break loaded?,
-                // Ignored: it is being read.
+                // Ignore SIGHUP: the configuration is already being read.
                 signal = signals.next() => if let Signal::Stop(stopped) = signal {
                     return Err(stopped.error(None));
                 },
@@ -127,7 +127,7 @@ impl ScheduleArgs {
                         Ok((entries, client)) => {
                             metrics.follow(&client);
                             tracing::info!("the configuration file was read again");
-                            // When it is stopping already, it takes no more.
+                            // Sending fails if the scheduler is already stopping. It then needs no new entries.
                             drop(sender.send(entries));
                         }
                         Err(error) => complain(&error),
@@ -144,7 +144,7 @@ impl ScheduleArgs {
                         complain(&error);
                     }
                 }
-                // Whoever asks twice means now.
+                // The second signal ends the grace period.
                 Signal::Stop(..) if ended_by.is_some() => hurry.notify_one(),
                 Signal::Stop(stopped) => {
                     tracing::info!(signal = stopped.name, "stopping");
@@ -182,13 +182,13 @@ impl ScheduleArgs {
 
 fn complain(error: &Error) {
     let error = error.one_line();
-    tracing::error!(%error, "the configuration file is wrong: going on with the old one");
+    tracing::error!(%error, "cannot use the configuration file: the old configuration stays in use");
 }
 
-/// What was read, and the client whose requests the metrics count.
+/// The entries of the agenda, and the client whose requests the metrics count.
 type Entries = (Vec<AgendaEntry<Arc<Planned>>>, Client);
 
-/// What reads the configuration file.
+/// Reads the configuration file.
 #[derive(Clone)]
 struct Loader {
     jobs: Vec<String>,
@@ -197,7 +197,7 @@ struct Loader {
 }
 
 impl Loader {
-    /// Reads the configuration file: its jobs, and a client with what it says and the key as it is now.
+    /// Reads the configuration file. Returns its jobs and a client with its settings and the current API key.
     fn load(&self) -> Result<Entries> {
         let config = self.global.required_config()?;
         let client = self.global.client_of(Some(&config))?;
@@ -207,11 +207,11 @@ impl Loader {
     }
 }
 
-/// The configuration as it is being read, on a thread of its own: the file, the key or a certificate may be
-/// a FIFO that nobody writes, or lie on a server that does not answer.
+/// Reads the configuration on its own thread, because reading can block. The file, the key or a certificate may
+/// be a FIFO without a writer, or may be on a file server that does not answer.
 struct Loading {
     loader: Loader,
-    /// The reading that goes on, and until when it is waited for.
+    /// The current read, and its time limit.
     current: Option<(Worker<Result<Entries>>, Option<Instant>)>,
 }
 
@@ -220,7 +220,7 @@ impl Loading {
         Self { loader, current: None }
     }
 
-    /// Begins to read, in place of a reading that goes on: that may have seen the file as it was before.
+    /// Starts to read. Replaces a read in progress, because that one may have seen the old content of the file.
     fn start(&mut self, patience: Option<Duration>) -> Result<()> {
         let loader = self.loader.clone();
         let work = move || loader.load();
@@ -229,7 +229,7 @@ impl Loading {
         Ok(())
     }
 
-    /// Waits for what is being read, if anything is. Cancel safe.
+    /// Waits for the current read, or forever if there is none. Cancel safe.
     async fn next(&mut self) -> Result<Entries> {
         let Some((worker, until)) = &mut self.current else { return pending().await };
         let loaded = match until {
@@ -247,15 +247,15 @@ impl Loading {
     }
 }
 
-/// A run that is to come.
+/// A future run of a job.
 #[derive(Debug, Serialize)]
 struct Upcoming<'a> {
     job: &'a str,
     timezone: &'static str,
-    /// When it starts, jitter included, on the clock of the time zone and in UTC.
+    /// Start of the run, jitter included, in the time zone of the job. `utc` is the same time in UTC.
     local: String,
     utc: String,
-    /// The time that the schedule names, in UTC.
+    /// Time that the schedule names, without jitter, in UTC.
     scheduled: String,
     #[serde(skip)]
     shown: String,
@@ -264,7 +264,7 @@ struct Upcoming<'a> {
 impl<'a> Upcoming<'a> {
     fn of(job: &'a Job, now: DateTime<Utc>, count: usize) -> Vec<Self> {
         let Some(table) = Timetable::of(job) else { return Vec::new() };
-        // A run that is scheduled already and only waits for its jitter is still to come.
+        // Include a run whose scheduled time has passed but whose jitter has not.
         let jitter = TimeDelta::from_std(job.jitter).unwrap_or_default();
         let since = now.checked_sub_signed(jitter).unwrap_or(now);
         let coming = table.after(since).filter(|slot| slot.starts > now).take(count);

@@ -1,4 +1,4 @@
-//! What the system asks of a process while it runs: to end, or to read its configuration again.
+//! Signals: requests to stop, or to read the configuration again.
 
 #[cfg(unix)]
 use std::sync::{Arc, atomic::AtomicBool};
@@ -7,13 +7,13 @@ use crate::{Error, Result};
 #[cfg(unix)]
 use tokio::signal::unix;
 
-/// What a signal asks for.
+/// The request that a signal makes.
 pub(super) enum Signal {
     Reload,
     Stop(Stopped),
 }
 
-/// Which signal ended it: its name and number.
+/// The name and number of the signal that stopped the process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stopped {
     pub(super) name: &'static str,
@@ -26,9 +26,9 @@ impl Stopped {
     }
 }
 
-/// Lets a write beyond the limit of file sizes fail with an error: by default SIGXFSZ ends the process
-/// without a word. A handler does that and goes with `exec`; ignoring the signal would be inherited by
-/// the programs that this process starts.
+/// Makes a write beyond the file size limit fail with an error. By default, SIGXFSZ ends the process without a
+/// message. This function installs a handler and does not ignore the signal, because programs that this process
+/// starts would inherit an ignored signal. `exec` removes handlers.
 pub(super) fn outlive_file_size_limit() -> Result<()> {
     #[cfg(unix)]
     {
@@ -43,21 +43,21 @@ pub(super) fn outlive_file_size_limit() -> Result<()> {
     Ok(())
 }
 
-/// Ends with the signal that asks the process to end; caught from the first poll on.
+/// Waits for a signal to stop and returns it. Catches signals from the first poll on.
 pub(super) async fn stopped() -> Stopped {
     match Stops::new() {
         Ok(mut stops) => stops.next().await,
-        // Without handlers the signals end the process by themselves.
+        // Without handlers, the signals end the process directly.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Likewise, as the error to end with.
+/// Waits for a signal to stop and returns it as an error.
 pub(super) async fn interrupted() -> Error {
     stopped().await.error(None)
 }
 
-/// All signals that mean something to a service, heard from the moment that this is made.
+/// The signals to a service: SIGINT, SIGTERM and SIGHUP. They are caught from the creation of this value on.
 pub(super) struct Signals {
     stops: Stops,
     #[cfg(unix)]
@@ -87,7 +87,7 @@ impl Signals {
     }
 }
 
-/// The signals that ask for an end.
+/// The signals to stop.
 struct Stops {
     #[cfg(unix)]
     interrupt: unix::Signal,

@@ -1,4 +1,4 @@
-//! `snapshot`: runs jobs of the configuration file once, now.
+//! `snapshot`: runs the jobs of the configuration file once, immediately.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use super::{
     values,
 };
 
-/// Take snapshots, once and now: all jobs of the configuration file, or those that are named
+/// Take snapshots now, once: run all jobs of the configuration file, or only the named ones
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,23 +31,24 @@ Examples:
   overmind-export snapshot triage-eval support-agent --jobs 2
   overmind-export snapshot --prune-dry-run")]
 pub(super) struct SnapshotArgs {
-    /// The names of jobs [default: all]
+    /// Names of jobs [default: all]
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// Jobs to run side by side; they share one limit of requests
+    /// Number of jobs to run at the same time; they share the requests in flight
     #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive)]
     side_by_side: usize,
-    /// Show what retention would remove now, and why the others stay; run and remove nothing
+    /// Print which snapshots retention would remove now and why the others stay; run and remove
+    /// nothing
     #[arg(long)]
     prune_dry_run: bool,
-    /// Print a summary as one JSON object on standard output
+    /// Print a summary as one JSON object to standard output
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     storage: Storage,
 }
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Serialize)]
 struct JobsSummary<'a> {
     exit_code: u8,
@@ -118,7 +119,11 @@ impl SnapshotArgs {
     }
 }
 
-/// The jobs that are named, or all; a file without jobs is a mistake here.
+/// Returns the named jobs, or all jobs if none is named.
+///
+/// # Errors
+///
+/// `Configuration` if the file has no jobs.
 pub(super) fn jobs_of(config: &Config, names: &[String]) -> Result<Vec<Job>> {
     let jobs = config.jobs_named(names)?;
     if jobs.is_empty() {
@@ -128,20 +133,20 @@ pub(super) fn jobs_of(config: &Config, names: &[String]) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// The error that the run as a whole ends with, if any job did.
+/// Returns the error of the whole run if at least one job failed.
 fn ended(results: &[JobResult], stop: &Stop) -> Option<Error> {
     let mut failed = results.iter().filter(|result| result.status == Status::Failed);
     let first = failed.next()?;
     let failed = 1 + failed.count() as u64;
     if let Some((signal, number)) = stop.signal() {
-        let hint = Some("run the same command again to continue where it stopped");
+        let hint = Some("run the same command again to resume where it stopped");
         return Some(Error::Interrupted { signal, number, hint });
     }
     let (of, exit_code) = (results.len() as u64, first.exit_code);
     Some(Error::Jobs { failed, of, exit_code })
 }
 
-/// Shows the exports that run, and says what each job came to.
+/// Shows the progress of the running exports, and prints the result of each job.
 pub(super) struct Running {
     screen: Screen,
     shown: Arc<Mutex<HashMap<String, Shown>>>,
@@ -191,7 +196,7 @@ impl Running {
     }
 }
 
-/// A failure's own lines are harmless each.
+/// Formats the failure of a job. Each line of a [`Failure`] is already escaped.
 fn failed(job: &str, error: &Failure) -> Lines {
     Lines::of(&format!("error: {}: {error}", line(job)))
 }
@@ -205,7 +210,7 @@ fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {
             let seconds = result.seconds;
             format!("{rows} rows ({bytes}) · {seconds:.1} s · complete: every row once")
         }
-        Some(by) => format!("unchanged, by its {by}: {rows} rows ({bytes})"),
+        Some(by) => format!("unchanged, same {by}: {rows} rows ({bytes})"),
     };
     Lines::one(format_args!("{job}: {what}")).and(format_args!("  {path}"))
 }

@@ -1,4 +1,4 @@
-//! `snapshots`: what is there, read from the roots; asks the API for nothing.
+//! `snapshots`: lists the snapshots found in the roots of the jobs. It sends no request to the API.
 
 use crate::{ListedSnapshot, Result, list_snapshots};
 use clap::Args;
@@ -11,13 +11,13 @@ use super::{
     table::{CellText, minute},
 };
 
-/// List the snapshots that are there
+/// List the existing snapshots
 #[derive(Debug, Args)]
 pub(super) struct SnapshotsArgs {
-    /// The names of jobs [default: all]
+    /// Names of jobs [default: all]
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// Print one JSON object a line instead of a table
+    /// Print one JSON object per line instead of a table
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -45,10 +45,11 @@ impl SnapshotsArgs {
 
 fn row(snapshot: &ListedSnapshot) -> Vec<CellText> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    // The rest of the id is for machines.
+    // Eight characters are enough to recognize a dataset.
     let dataset = snapshot.dataset.map(|id| id.to_string().chars().take(8).collect());
     let complete = match (&snapshot.problem, snapshot.complete) {
-        (Some(problem), _) => format!("no: it {problem}"),
+        // Some problems already start with "it". Remove that word, so that "it" is printed once.
+        (Some(problem), _) => format!("no: it {}", problem.strip_prefix("it ").unwrap_or(problem)),
         (None, true) => "yes".to_owned(),
         (None, false) => "no: interrupted".to_owned(),
     };

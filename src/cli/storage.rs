@@ -1,4 +1,4 @@
-//! `--storage-option`: what every subcommand takes that reads or writes places.
+//! `--storage-option`: the settings of object stores, for every subcommand that reads or writes exports.
 
 use crate::{Config, Error, Location, Result, StorageOptions};
 use clap::Args;
@@ -8,9 +8,9 @@ use super::global::Global;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Storage {
-    /// A setting of the object store, such as region=eu-north-1 or endpoint=http://127.0.0.1:9000; may
-    /// be given more than once. Others see arguments: leave secrets to the environment
-    // Taken whole, because what cannot be parsed would be quoted.
+    /// Setting of the object store, such as region=eu-north-1 or endpoint=http://127.0.0.1:9000;
+    /// repeatable. Other processes can see it: put secrets into environment variables
+    // Not parsed by clap, because clap would print a value that it cannot parse.
     #[arg(
         long,
         value_name = "KEY=VALUE",
@@ -21,15 +21,16 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// The settings for these places, with the authority to trust that the connection to the API has:
-    /// the flag's, or the configuration file's, which local paths alone do not need.
+    /// Returns the settings for these places. A certificate that the connection to the API trusts is also
+    /// trusted here: the one of the flag, or else of the configuration file. For local paths alone, the file is
+    /// not read.
     pub(super) fn options(&self, global: &Global, places: &[&str]) -> Result<StorageOptions> {
         let remote = places.iter().any(|place| place.contains("://"));
         let config = if remote && global.ca_cert.is_none() { global.config()? } else { None };
         self.options_with(global, config.as_ref())
     }
 
-    /// Likewise, where the configuration has been read already.
+    /// Does the same as [`Self::options`] with a configuration that was already read.
     pub(super) fn options_with(
         &self,
         global: &Global,
@@ -52,7 +53,7 @@ impl Storage {
         Ok(options)
     }
 
-    /// The place that was typed.
+    /// Parses a path or URL from the command line.
     pub(super) fn location(&self, text: &str, global: &Global) -> Result<Location> {
         Location::parse(text, &self.options(global, &[text])?)
     }

@@ -1,4 +1,4 @@
-//! Tables that fit the terminal, of text that cannot harm it.
+//! Tables that fit the terminal, with control characters escaped.
 
 use crate::text::{harmless, line};
 use comfy_table::{
@@ -8,13 +8,13 @@ use console::Term;
 
 use super::lines::Lines;
 
-/// Lines of a cell; what is longer is shortened.
+/// Maximum number of lines of a cell. Longer text is cut.
 const LINES: usize = 3;
 
 pub(super) enum CellText {
     Left(String),
     Right(String),
-    /// Never broken or shortened: people copy it.
+    /// Text that is neither wrapped nor cut, because people copy it.
     Whole(String),
 }
 
@@ -34,7 +34,7 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<CellTex
             }
         }
         let cells = row.into_iter().map(|text| match text {
-            // Twice the screen is more than can be shown of it.
+            // A cell shows at most `LINES` lines of the screen's width. Twice that is always enough.
             CellText::Left(text) => Cell::new(harmless(&text, usize::from(width) * 2 * LINES)),
             CellText::Whole(text) => Cell::new(harmless(&text, usize::from(width))),
             CellText::Right(text) => Cell::new(line(text)).set_alignment(CellAlignment::Right),
@@ -47,7 +47,7 @@ pub(super) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<CellTex
     if lines.is_empty() { Lines::one("") } else { lines.into_iter().collect() }
 }
 
-/// To the minute is enough for people; `--json` has the whole.
+/// Cuts an RFC 3339 time to the minute, for people. `--json` prints the whole time.
 pub(super) fn minute(time: &str) -> String {
     time.chars().take(16).collect::<String>().replace('T', " ")
 }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_from_the_api_cannot_steer_the_terminal() {
+    fn text_cannot_control_the_terminal() {
         let row = vec![CellText::Left("\u{1b}[2J\u{9b}31m\nx".to_owned())];
         let text = render(&["name"], [row]).text();
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");

@@ -1,4 +1,4 @@
-//! `verify`: is an export still what it was when it was written?
+//! `verify`: checks whether an export has changed since it was written.
 
 use crate::{Check, Error, Result, Verification, verify_with};
 use clap::Args;
@@ -6,13 +6,13 @@ use indicatif::HumanCount;
 
 use super::{bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage};
 
-/// Check that exports are still what they were when they were written; without the API
+/// Check that exports are complete and have not changed since they were written, without the API
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Directories of parts, or single files; paths, or URLs such as s3://bucket/prefix/
+    /// Directories of parts or single files: paths, or URLs such as s3://bucket/prefix/
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
-    /// Print one JSON object a path instead of lines
+    /// Print one JSON object per path instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -23,15 +23,15 @@ pub(super) struct VerifyArgs {
 
 impl VerifyArgs {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
-        let (mut damaged, mut unchecked, mut unread) = (0, 0, None);
+        let (mut damaged, mut unchecked, mut unread, mut failed) = (0, 0, 0, None);
         let locations = self.paths.iter().map(|path| self.storage.location(path, global));
-        // What is typed wrong is told before anything is read.
+        // Parse all locations first, so that a wrong argument is reported before anything is read.
         for location in locations.collect::<Result<Vec<_>>>()? {
             let found = match verify_with(&location, &self.bound.options(&[])) {
                 Ok(found) => found,
-                // The first is the one to end with; none keeps the others from being checked.
-                Err(error) if unread.is_none() => {
-                    unread = Some(error);
+                // The command ends with the first error. It still checks the other paths.
+                Err(error) if failed.is_none() => {
+                    failed = Some(error);
                     continue;
                 }
                 Err(error) => {
@@ -39,8 +39,13 @@ impl VerifyArgs {
                     continue;
                 }
             };
-            damaged += u64::from(!found.problems.is_empty());
-            unchecked += u64::from(found.problems.is_empty() && found.unchecked.is_some());
+            // Damage is more serious than an unread file.
+            match (found.problems.as_slice(), found.unread.as_slice(), &found.unchecked) {
+                ([_, ..], _, _) => damaged += 1,
+                ([], [_, ..], _) => unread += 1,
+                ([], [], Some(_)) => unchecked += 1,
+                ([], [], None) => {}
+            }
             super::heard(match self.json {
                 true => super::print_json(&found),
                 false => self.tell(&found, screen),
@@ -48,14 +53,15 @@ impl VerifyArgs {
         }
         let of = self.paths.len() as u64;
         if damaged == 0 {
-            return match unread {
+            return match failed {
                 Some(error) => Err(error),
+                None if unread > 0 => Err(Error::Unread { unread, of }),
                 None if unchecked > 0 => Err(Error::Unchecked { unchecked, of }),
                 None => Ok(()),
             };
         }
-        // That data is damaged is worse than not to know.
-        if let Some(error) = unread {
+        // Damaged data is more serious than a path that could not be read, so it decides the exit code.
+        if let Some(error) = failed {
             screen.complain(&Lines::report(&error));
         }
         Err(Error::Unverified { damaged, of })
@@ -63,7 +69,7 @@ impl VerifyArgs {
 
     fn tell(&self, found: &Verification, screen: &Screen) -> Result<()> {
         let path = found.path.display();
-        for text in found.problems.iter().chain(&found.unchecked) {
+        for text in found.problems.iter().chain(&found.unread).chain(&found.unchecked) {
             super::print(&Lines::one(format_args!("{path}: {text}")))?;
         }
         if found.is_ok() && !screen.is_quiet() {
@@ -74,7 +80,7 @@ impl VerifyArgs {
     }
 }
 
-/// What was held against what.
+/// Describes the checks that were made.
 fn covered(found: &Verification) -> String {
     let how = [(Check::Sha256, "SHA-256"), (Check::Xxh3, "XXH3")];
     let how = how.into_iter().filter(|(check, _)| found.checked.contains(check));

@@ -1,4 +1,4 @@
-//! Makes an [`ApiError`] of an answer that is final; what it keeps of the answer never holds the key.
+//! Creates an [`ApiError`] from a final error answer. Removes the key from the texts of the answer.
 
 use serde_json::Value;
 use url::Url;

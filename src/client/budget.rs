@@ -1,7 +1,7 @@
-//! Bytes in flight, counted: a [`Hold`] says how many, and gives them back when it is dropped.
+//! A memory budget for pages, in bytes. A [`Hold`] reserves bytes and releases them when it is dropped.
 //!
-//! Who may begin is for the holder of the [`Budget`] to decide. A body that outgrows what it was
-//! expected to be waits in its [`Room`] until there is enough of it, unless its page is due.
+//! The owner of the [`Budget`] decides which requests start. A body that is larger than expected waits in
+//! its [`Room`] until the budget has space. The body of the due page does not wait.
 
 use std::{
     pin::pin,
@@ -13,6 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+/// A memory budget that several tasks share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<BudgetInner>);
 
@@ -20,11 +21,11 @@ pub(crate) struct Budget(Arc<BudgetInner>);
 struct BudgetInner {
     limit: usize,
     used: AtomicUsize,
-    /// For the one that begins pages.
+    /// Wakes the task that starts requests: some bytes were released.
     freed: Notify,
-    /// The page that everything waits for: it may always proceed.
+    /// Number of the due page: the next one in order, which all others wait for. It may exceed the limit.
     due: AtomicU64,
-    /// For bodies that wait: there may be room, or another page is due.
+    /// Wakes waiting bodies: some bytes were released, or another page is due.
     changed: Notify,
 }
 
@@ -39,36 +40,40 @@ impl Budget {
         }))
     }
 
+    /// Whether this many more bytes are within the limit.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
         self.used().saturating_add(bytes) <= self.0.limit
     }
 
+    /// Returns the number of reserved bytes.
     pub(crate) fn used(&self) -> usize {
         self.0.used.load(Ordering::Acquire)
     }
 
+    /// Reserves bytes, even beyond the limit.
     pub(crate) fn hold(&self, bytes: usize) -> Hold {
         self.0.used.fetch_add(bytes, Ordering::AcqRel);
         Hold { budget: self.clone(), bytes }
     }
 
-    /// Room for the body of a page that is expected to take this many bytes.
+    /// Reserves the expected size of a page's body in bytes, even beyond the limit.
     pub(crate) fn room(&self, page: u64, expected: usize) -> Room {
         Room { hold: self.hold(expected), page, expected }
     }
 
-    /// Says which page everything waits for now.
+    /// Sets the due page and wakes waiting bodies.
     pub(crate) fn set_due(&self, page: u64) {
         self.0.due.store(page, Ordering::Release);
         self.0.changed.notify_waiters();
     }
 
-    /// Returns when a hold has shrunk or gone since the last call.
+    /// Waits until a hold shrinks or is dropped. Returns at once if that happened since the last call.
     pub(crate) async fn freed(&self) {
         self.0.freed.notified().await;
     }
 }
 
+/// A reservation in a [`Budget`]. Dropping it releases the bytes.
 #[derive(Debug)]
 pub(crate) struct Hold {
     budget: Budget,
@@ -76,6 +81,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Changes the reservation to this many bytes, even beyond the limit.
     pub(crate) fn resize(&mut self, bytes: usize) {
         let inner = &self.budget.0;
         if bytes >= self.bytes {
@@ -88,7 +94,7 @@ impl Hold {
         self.bytes = bytes;
     }
 
-    /// Grows, if that stays within the limit.
+    /// Grows to this many bytes if the limit allows it. Returns whether it did.
     fn try_grow(&mut self, bytes: usize) -> bool {
         let (inner, more) = (&self.budget.0, bytes - self.bytes);
         let grown = inner.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
@@ -101,7 +107,7 @@ impl Hold {
     }
 }
 
-/// What the body of one page may take while it arrives.
+/// The reservation for the body of one page while it arrives.
 #[derive(Debug)]
 pub(crate) struct Room {
     hold: Hold,
@@ -110,7 +116,9 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Whether a body of this many bytes may be held now; if so, it is counted.
+    /// Grows the reservation to this many bytes if possible. Returns whether it did.
+    ///
+    /// For the due page, this always works.
     pub(crate) fn try_grow(&mut self, bytes: usize) -> bool {
         if bytes <= self.hold.bytes {
             return true;
@@ -122,12 +130,12 @@ impl Room {
         self.hold.try_grow(bytes)
     }
 
-    /// Returns when a body of this many bytes may be held.
+    /// Waits until the reservation can grow to this many bytes, and grows it.
     pub(crate) async fn grow(&mut self, bytes: usize) {
         let budget = self.hold.budget.clone();
         loop {
             let mut changed = pin!(budget.0.changed.notified());
-            // Before looking, so that no change between the look and the wait is missed.
+            // Register before the check. Otherwise a change between the check and the wait would be missed.
             changed.as_mut().enable();
             if self.try_grow(bytes) {
                 return;
@@ -136,12 +144,12 @@ impl Room {
         }
     }
 
-    /// The body is gone and will be asked for again.
+    /// Resets the reservation to the expected size: the body was dropped, and will be requested again.
     pub(crate) fn begin_again(&mut self) {
         self.hold.resize(self.expected);
     }
 
-    /// The body is gone, to make room for others; returns when its page is due.
+    /// Releases the reservation, so that other bodies can use it, and waits until this page is due.
     pub(crate) async fn give_way(&mut self) {
         self.expected = 0;
         self.hold.resize(0);
@@ -160,7 +168,7 @@ impl Room {
         self.hold.budget.0.due.load(Ordering::Acquire) == self.page
     }
 
-    /// What the page holds from now on.
+    /// Turns the reservation into one for the decoded page, with this many bytes.
     pub(crate) fn into_hold(mut self, bytes: usize) -> Hold {
         self.hold.resize(bytes);
         self.hold
@@ -178,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_hold_takes_it_gives_back() {
+    fn dropped_hold_releases_its_bytes() {
         let budget = Budget::new(10);
         let mut hold = budget.hold(6);
         assert!(budget.fits(4) && !budget.fits(5));
@@ -191,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_outgrows_what_was_expected_within_the_limit_unless_its_page_is_due() {
+    fn only_the_due_page_may_exceed_the_limit() {
         let budget = Budget::new(10);
         let (mut due, mut ahead) = (budget.room(1, 4), budget.room(2, 4));
         budget.set_due(1);

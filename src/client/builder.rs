@@ -1,4 +1,4 @@
-//! Options of a client, checked as a whole before anything is sent.
+//! Options of a client. All of them are checked before the first request.
 
 use std::{
     env, io,
@@ -30,9 +30,9 @@ use crate::{
     throttle::{Concurrency, Rate, Throttle},
 };
 
-/// Where the API lives unless told otherwise.
+/// Default base URL of the API.
 pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
-/// The variables of the vendor's tools, the current ones first.
+/// Environment variables of the vendor's tools, the current name first and the older name second.
 pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
 pub(super) const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
 
@@ -87,7 +87,7 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// The defaults, with key and base URL from the environment where it has them.
+    /// Creates a builder with the defaults, and with the key and the base URL from the environment.
     pub fn from_env() -> Self {
         let defaults = Self::default();
         let key = variable(KEY_VARIABLES);
@@ -99,31 +99,31 @@ impl ClientBuilder {
         }
     }
 
-    /// Where the API lives; default `https://api.overmindlab.ai`. A path is kept as a prefix.
+    /// Sets the base URL of the API. Default: `https://api.overmindlab.ai`. A path is kept as a prefix.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
         self
     }
 
-    /// The key, sent as `X-Api-Key` to the base URL's origin only.
+    /// Sets the key. It is sent as `X-Api-Key`, and only to the origin of the base URL.
     pub fn api_key(mut self, key: impl Into<SecretString>) -> Self {
         self.api_key = Some(key.into());
         self.api_key_origin = None;
         self
     }
 
-    /// Where the key comes from, for the hints of errors, such as `the variable MY_KEY`. To be called
-    /// after the key was given.
+    /// Sets the origin of the key for hints, such as `the variable MY_KEY`. Call this after
+    /// [`api_key`](Self::api_key), which resets the origin.
     pub fn api_key_origin(mut self, origin: impl Into<String>) -> Self {
         self.api_key_origin = Some(origin.into().into());
         self
     }
 
-    /// The key, from the first line of a file, without white space around it.
+    /// Reads the key from the first line of a file, without white space around it.
     ///
     /// # Errors
-    /// [`Error::ConfigurationFile`] when the file cannot be read or its first line is empty,
-    /// [`Error::ApiKey`] when that line is no key.
+    /// [`Error::ConfigurationFile`] when the file is unreadable or its first line is empty.
+    /// [`Error::ApiKey`] when the first line is not a key.
     pub fn api_key_file(self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let unusable = |source| Error::ConfigurationFile {
@@ -144,84 +144,86 @@ impl ClientBuilder {
         }
     }
 
-    /// How long a whole request may take, connecting and body included; default 60 s.
+    /// Sets the time limit of a whole request, including connecting and the body. Default: 60 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long connecting may take; default 10 s.
+    /// Sets the time limit for connecting. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long a body may go without a byte; default 30 s.
+    /// Sets the longest time without a new byte of a body. Default: 30 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// A PEM file of certificates to trust besides the system's.
+    /// Sets a PEM file with certificates to trust, in addition to the system's.
     pub fn ca_cert(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_cert = Some(path.into());
         self
     }
 
-    /// Allows plain http to another machine; default no, because the key would cross the network
-    /// unencrypted. Loopback is always allowed.
+    /// Allows plain http to another machine. Default: false, because the key would cross the network
+    /// unencrypted. Loopback addresses are always allowed.
     pub fn allow_http(mut self, allow: bool) -> Self {
         self.allow_http = allow;
         self
     }
 
-    /// Requests in flight at once; default [`Concurrency::Auto`].
+    /// Sets the largest number of requests in flight. Default: [`Concurrency::Auto`].
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// The most requests to start in a given time; default none but what the API asks for.
+    /// Sets the largest number of requests to start in a given time. Default: only the limits that the API
+    /// asks for.
     pub fn rate_limit(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
         self
     }
 
-    /// How often one request is retried; default 20. Time usually ends it first: see
-    /// [`retry_for`](Self::retry_for).
+    /// Sets the largest number of retries of one request. Default: 20. The retry time limit usually ends the
+    /// run earlier: see [`retry_for`](Self::retry_for).
     pub fn max_retries(mut self, retries: u64) -> Self {
         self.retry.max_retries = retries;
         self
     }
 
-    /// How long the API may do nothing but fail before the run ends; default two minutes, and 15
-    /// seconds when it has never answered.
+    /// Sets the retry time limit: the run ends when the API only fails for this long.
+    ///
+    /// Default: 2 minutes, or 15 seconds if the API has never answered.
     pub fn retry_for(mut self, time: Duration) -> Self {
         self.retry.retry_for = Some(time);
         self
     }
 
-    /// The largest page body, after decompression; default 64 MiB, at most 1 GiB.
+    /// Sets the size limit of a page body in bytes, after decompression. Default: 64 MiB, at most 1 GiB.
     pub fn max_page_bytes(mut self, bytes: usize) -> Self {
         self.max_page_bytes = bytes;
         self
     }
 
-    /// Checks everything and makes the client; sends nothing.
+    /// Checks all options and creates the client. Sends no request.
     ///
     /// # Errors
-    /// - [`Error::Invalid`]: the largest page is out of range.
+    /// - [`Error::Invalid`]: the size limit of a page is out of range.
     /// - [`Error::NoKey`]: there is no key.
-    /// - [`Error::ApiKey`]: the key is none: it is in quotes, a placeholder, or has a character that no
-    ///   key has.
-    /// - [`Error::Proxy`]: a proxy of the environment cannot be used.
-    /// - [`Error::NoRoots`]: there is no authority to verify the server by.
-    /// - [`Error::BaseUrl`]: the base URL is none, or holds more than a base URL does.
-    /// - [`Error::PlainHttp`]: the base URL is plain http to another machine, and that was not
-    ///   allowed.
-    /// - [`Error::ConfigurationFile`]: the certificate file cannot be used.
+    /// - [`Error::ApiKey`]: the key is malformed: it is in quotes, is a placeholder, or contains an invalid
+    ///   character.
+    /// - [`Error::Proxy`]: a proxy from the environment is unusable.
+    /// - [`Error::NoRoots`]: the system has no CA certificates.
+    /// - [`Error::BaseUrl`]: the base URL is malformed, or has credentials, a query or a fragment.
+    /// - [`Error::PlainHttp`]: the base URL is plain http to another machine, which is not allowed by
+    ///   default.
+    /// - [`Error::ConfigurationFile`]: the certificate file is unusable.
     pub fn build(self) -> Result<Client> {
-        // A page's rows may end up in one Arrow array, whose offsets have 31 bits.
+        // All rows of a page may go into one Arrow array, whose offsets have 31 bits.
         if !(1..=1 << 30).contains(&self.max_page_bytes) {
             let bytes = self.max_page_bytes.to_string();
             return Err(Error::invalid("largest page", bytes, "use 1 byte to 1 GiB"));
@@ -258,7 +260,7 @@ impl ClientBuilder {
         headers.insert(reqwest::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(reqwest::header::ACCEPT, HeaderValue::from_static("application/json"));
         let origin = base.origin();
-        // The key is a default header, so a redirect to another origin would carry it along.
+        // The key is a default header, so a redirect to another origin would leak it.
         let within_origin = redirect::Policy::custom(move |attempt| {
             if attempt.url().origin() != origin || attempt.previous().len() > 5 {
                 attempt.stop()
@@ -266,15 +268,14 @@ impl ClientBuilder {
                 attempt.follow()
             }
         });
-        // Neither a proxy nor another origin is ever asked then.
+        // In this case no request goes to a proxy or to another origin.
         let plain = base.scheme() == "http" && is_loopback(base) && self.ca_cert.is_none();
         let tls = if plain { tls::unused() } else { tls::config(self.ca_cert.as_deref()) };
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("overmind-export/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .redirect(within_origin)
-            // Retries are made in one place, and not here: reqwest's, which are for HTTP/2, would keep a
-            // copy of each request.
+            // Only `retry.rs` retries. The retries of reqwest are for HTTP/2 and would copy each request.
             .retry(reqwest::retry::never().max_retries_per_request(0))
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
@@ -285,7 +286,7 @@ impl ClientBuilder {
         builder.build().map_err(|error| Error::Configuration(format!("HTTP client: {error}")))
     }
 
-    /// The key, cleaned.
+    /// Returns the cleaned key.
     fn key(&self) -> Result<String> {
         let key = self.api_key.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
         match cleaned(key) {
@@ -307,9 +308,9 @@ fn key_header(key: &str) -> Result<HeaderValue> {
     Ok(header)
 }
 
-/// The whole text of a file that holds a key.
+/// Reads the whole text of a key file.
 fn read_key_file(path: &Path) -> Result<String, Cause> {
-    // A key is a line; a file may be a pipe, as in `--api-key-file <(pass overmind)`.
+    // 64 KiB is plenty for one line. The limit matters for a pipe, as in `--api-key-file <(pass overmind)`.
     const LARGEST: u64 = 64 << 10;
     let bytes = read_input(path, LARGEST).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => "it is larger than 64 KiB, and a key is one line".into(),
@@ -321,9 +322,9 @@ fn read_key_file(path: &Path) -> Result<String, Cause> {
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8".into())
 }
 
-/// The first of these variables that is set and not empty.
+/// Returns the name and the value of the first variable that is set and not empty.
 ///
-/// A value that is not UTF-8 is not overlooked: what stands for its bytes is refused later.
+/// Bytes that are not UTF-8 become replacement characters, which a later check refuses.
 pub(super) fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
     names.into_iter().find_map(|name| {
         let value = env::var_os(name).filter(|value| !value.is_empty())?;
@@ -331,13 +332,13 @@ pub(super) fn variable(names: [&'static str; 2]) -> Option<(&'static str, String
     })
 }
 
-/// How hints call a variable.
+/// Returns the name of a variable as hints show it.
 pub(super) fn variable_origin(name: &str) -> String {
     format!("the variable {name}")
 }
 
 fn base_url(text: &str) -> Result<Url> {
-    // The two variables are easily swapped.
+    // The text can contain the key: users easily swap the variables for the key and the URL.
     let quoted = without_keys(&quotable(text));
     let refuse = |why: &str| Error::BaseUrl { url: quoted.clone(), why: why.to_owned() };
     let scheme = "it must begin with https:// (or http:// for this machine)";
@@ -346,9 +347,7 @@ fn base_url(text: &str) -> Result<Url> {
         error => refuse(&error.to_string()),
     })?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse(
-            "it must not hold a user name or a password: the key is given by itself",
-        ));
+        return Err(refuse("it must not hold a user name or a password: give the key separately"));
     }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refuse(scheme));
@@ -369,7 +368,7 @@ fn warn_if_readable_by_others(path: &Path) {
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
         if mode & 0o077 != 0 {
             let path = path.display();
-            tracing::warn!("{path} can be read by others: chmod 600 {path}");
+            tracing::warn!("other users can read {path}: run chmod 600 {path}");
         }
     }
     #[cfg(not(unix))]
@@ -385,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_this_machine_only_unless_allowed() {
+    fn plain_http_to_another_machine_must_be_allowed() {
         let builder = || Client::builder().api_key("k");
         assert!(builder().base_url("http://127.0.0.1:1").build().is_ok());
         assert!(builder().base_url("http://[::1]:1").build().is_ok());
@@ -398,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_that_is_none_is_quoted_unless_it_holds_a_secret() {
+    fn wrong_base_url_is_quoted_without_secrets() {
         let with = |url: &str| refused(Client::builder().api_key("k").base_url(url));
         let scheme = "it must begin with https:// (or http:// for this machine)";
         assert_eq!(with("api"), format!("the base URL \"api\" cannot be used: {scheme}"));
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_a_header_is_refused_without_quoting_it() {
+    fn key_with_invalid_character_is_not_quoted() {
         let text = refused(Client::builder().api_key("ovr_\u{7}canary"));
         assert_eq!(
             text,
@@ -430,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn debugging_a_builder_shows_no_key() {
+    fn builder_debug_output_hides_the_key() {
         let text = format!("{:?}", Client::builder().api_key("ovr_canary"));
         assert!(!text.contains("canary"), "{text}");
     }

@@ -1,7 +1,7 @@
-//! Content codings: a body as it arrives, decoded within the limit of a page.
+//! Content codings: decodes a body while it arrives, up to the size limit of a page.
 //!
-//! Only gzip is asked for. Its names are case-insensitive, `x-gzip` is another name for it, and its
-//! members may be concatenated (RFC 9110, RFC 1952).
+//! The client requests only gzip. Names of codings are case-insensitive, and `x-gzip` means gzip (RFC 9110).
+//! A body can have several gzip members (RFC 1952).
 
 use std::{
     io::{self, Write},
@@ -11,16 +11,18 @@ use std::{
 use flate2::write::MultiGzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
-/// Compressed bytes to decode at once. Gzip expands at most a thousandfold, so that a step adds at
-/// most 4 MiB before the limits are looked at; JSON expands about tenfold.
+/// Compressed bytes to decode in one step: 4 KiB.
+///
+/// Gzip expands data at most 1000 times, so a step adds at most 4 MiB before the limits are checked. JSON
+/// usually expands about 10 times.
 pub(super) const STEP: usize = 4 << 10;
 
-/// How a body is coded.
+/// The content coding of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Coding {
     Identity,
     Gzip,
-    /// One that was not asked for, by its name.
+    /// A coding that was not requested, with its name.
     Other(String),
 }
 
@@ -43,20 +45,20 @@ impl Coding {
     }
 }
 
-/// Why a body cannot grow.
+/// The reason why a body cannot be decoded further.
 #[derive(Debug)]
 pub(super) enum Unfit {
     TooLarge,
     Damaged(&'static str),
 }
 
-/// A body in the making.
+/// The decoder of a body that is still arriving.
 pub(super) enum Decoder {
     Identity(Bounded),
     Gzip(Box<MultiGzDecoder<Bounded>>),
 }
 
-/// Bytes up to a limit.
+/// A buffer with a size limit.
 #[derive(Default)]
 pub(super) struct Bounded {
     bytes: Vec<u8>,
@@ -65,7 +67,7 @@ pub(super) struct Bounded {
 }
 
 impl Decoder {
-    /// A body of at most `limit` bytes after decoding.
+    /// Creates a decoder. `bytes` is an empty buffer, and `limit` is the largest size after decoding, in bytes.
     pub(super) fn new(gzip: bool, bytes: Vec<u8>, limit: usize) -> Self {
         let body = Bounded { bytes, limit, is_over: false };
         if gzip { Self::Gzip(Box::new(MultiGzDecoder::new(body))) } else { Self::Identity(body) }
@@ -78,12 +80,15 @@ impl Decoder {
         }
     }
 
-    /// Bytes so far, after decoding.
+    /// Returns the number of decoded bytes so far.
     pub(super) fn len(&mut self) -> usize {
         self.bounded().bytes.len()
     }
 
-    /// Takes what has arrived.
+    /// Decodes the next bytes of the body.
+    ///
+    /// # Errors
+    /// [`Unfit`] when the body is too large or damaged.
     pub(super) fn push(&mut self, arrived: &[u8]) -> Result<(), Unfit> {
         let pushed = match self {
             Self::Identity(body) => body.write_all(arrived),
@@ -92,7 +97,10 @@ impl Decoder {
         pushed.map_err(|_| self.unfit("damaged"))
     }
 
-    /// The whole body.
+    /// Returns the whole decoded body.
+    ///
+    /// # Errors
+    /// [`Unfit`] when the body is too large, cut short or damaged.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, Unfit> {
         if let Self::Gzip(decoder) = &mut self
             && decoder.try_finish().is_err()
@@ -102,8 +110,17 @@ impl Decoder {
         Ok(self.take())
     }
 
-    /// What was decoded so far.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    /// What could be decoded, whole or not.
+    pub(super) fn so_far(mut self) -> Vec<u8> {
+        if let Self::Gzip(decoder) = &mut self {
+            // What follows is cut off or damaged.
+            drop(decoder.try_finish());
+        }
+        self.take()
+    }
+
+    /// Takes the bytes that were decoded so far.
+    fn take(&mut self) -> Vec<u8> {
         mem::take(&mut self.bounded().bytes)
     }
 
@@ -145,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn codings_are_known_by_all_their_names() {
+    fn all_names_of_codings_are_recognized() {
         let of = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -167,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_decoded_one_after_another() {
+    fn concatenated_gzip_members_are_decoded() {
         let coded = [gzip(b"one, "), gzip(b""), gzip(b"two")].concat();
         for step in [1, 7, 4096] {
             assert_eq!(decoded(&coded, step, 100).unwrap(), b"one, two");
@@ -175,20 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_that_of_the_decoded_body() {
+    fn limit_applies_to_the_decoded_body() {
         let coded = gzip(&[b'x'; 1 << 20]);
         assert!(coded.len() < 100_000, "{}", coded.len());
         assert_eq!(decoded(&coded, 512, 1 << 20).unwrap().len(), 1 << 20);
         let over = decoded(&coded, 512, (1 << 20) - 1);
         assert!(matches!(over, Err(Unfit::TooLarge)), "{over:?}");
-        // Known before the rest of the body has come.
+        // The limit is noticed before the rest of the body arrives.
         let mut decoder = Decoder::new(true, Vec::new(), 1000);
         let pushed = coded.chunks(512).take(4).try_for_each(|chunk| decoder.push(chunk));
         assert!(matches!(pushed, Err(Unfit::TooLarge)), "{pushed:?}");
     }
 
     #[test]
-    fn a_body_that_is_cut_or_damaged_is_told() {
+    fn cut_or_damaged_body_is_an_error() {
         let coded = gzip(b"a body of some length, and of some more");
         for length in 1..coded.len() {
             let cut = decoded(&coded[..length], 16, 100);

@@ -1,6 +1,6 @@
-//! How to reach the API, as far as each of several places says it: flags, the environment, a file.
+//! The connection settings from each source: flags, the environment, and a file.
 //!
-//! Decides nothing: what nobody says, [`ClientBuilder`] has a default for.
+//! This module has no defaults. [`ClientBuilder`] has a default for each missing setting.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use crate::{
     throttle::{Concurrency, Rate},
 };
 
-/// What one place says about the connection; what it does not say is `None`.
+/// The connection settings from one source. A missing setting is `None`.
 ///
 /// ```
 /// use overmind_export::{ApiKey, Connection};
@@ -35,45 +35,45 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Connection {
-    /// Where the API lives.
+    /// Base URL of the API.
     pub base_url: Option<String>,
-    /// The key, or the file that holds it.
+    /// The key, or the file that contains it.
     pub api_key: Option<ApiKey>,
-    /// Where the key comes from, for the hints of errors, such as `the variable MY_KEY`.
+    /// Origin of the key, for hints, such as `the variable MY_KEY`.
     pub api_key_origin: Option<String>,
-    /// A PEM file of certificates to trust besides the system's.
+    /// Path of a PEM file with certificates to trust, in addition to the system's.
     pub ca_cert: Option<PathBuf>,
     /// Whether plain http to another machine is allowed.
     pub allow_http: Option<bool>,
-    /// Requests in flight at once.
+    /// Largest number of requests in flight.
     pub concurrency: Option<Concurrency>,
-    /// The most requests to start in a given time.
+    /// Largest number of requests to start in a given time.
     pub rate_limit: Option<Rate>,
-    /// How long one request may take.
+    /// Time limit of a whole request, including its body.
     pub timeout: Option<Duration>,
-    /// How long connecting may take.
+    /// Time limit for connecting.
     pub connect_timeout: Option<Duration>,
-    /// How long a body may go without a byte.
+    /// Longest time without a new byte of a body.
     pub idle_timeout: Option<Duration>,
-    /// How often one request is retried.
+    /// Largest number of retries of one request.
     pub max_retries: Option<u64>,
-    /// How long the API may do nothing but fail.
+    /// Retry time limit: the longest time in which the API only fails.
     pub retry_for: Option<Duration>,
-    /// The largest page body, in bytes after decompression.
+    /// Size limit of a page body in bytes, after decompression.
     pub max_page_bytes: Option<usize>,
 }
 
-/// A key, or where it is.
+/// A key, or the file that contains it.
 #[derive(Debug, Clone)]
 pub enum ApiKey {
-    /// The key itself; never printed.
+    /// The key itself. It is never printed.
     Text(SecretString),
     /// A file whose first line is the key.
     File(PathBuf),
 }
 
 impl ApiKey {
-    /// The file, if it is in one.
+    /// Returns the path of the key file, if the key is in a file.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Text(_) => None,
@@ -89,7 +89,7 @@ impl From<&str> for ApiKey {
 }
 
 impl Connection {
-    /// Key and base URL, from the variables that the vendor's tools use.
+    /// Reads the key and the base URL from the environment variables of the vendor's tools.
     pub fn from_env() -> Self {
         let key = variable(KEY_VARIABLES);
         Self {
@@ -100,12 +100,12 @@ impl Connection {
         }
     }
 
-    /// What this says, and what `lower` says where this says nothing.
+    /// Merges two sources: takes each setting from `self`, or from `lower` if it is missing in `self`.
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
         Self {
             base_url: self.base_url.or(lower.base_url),
-            // A key and where it comes from stay together.
+            // A key and its origin come from the same source.
             api_key_origin: match self.api_key {
                 Some(_) => self.api_key_origin,
                 None => lower.api_key_origin,
@@ -124,12 +124,14 @@ impl Connection {
         }
     }
 
-    /// A client that does what this says; sends nothing. Of files with keys only the one that is
-    /// left here is read: one that something else won over need not be there.
+    /// Creates a client with these settings. Sends no request.
+    ///
+    /// Reads a key file only here, after all sources are merged. A key file that another source replaces
+    /// does not need to exist.
     ///
     /// # Errors
-    /// [`Error::ConfigurationFile`](crate::Error::ConfigurationFile) when the key file cannot be
-    /// read; as [`ClientBuilder::build`] otherwise.
+    /// [`Error::ConfigurationFile`](crate::Error::ConfigurationFile) when the key file is unreadable, and
+    /// the errors of [`ClientBuilder::build`].
     pub fn client(self) -> Result<Client> {
         let set = ClientBuilder::default();
         let set = match self.api_key {
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_file_that_something_else_wins_over_need_not_be_there() {
+    fn replaced_key_file_is_not_read() {
         let missing = || Connection {
             api_key: Some(ApiKey::File("missing".into())),
             ..Connection::default()
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn debugging_a_connection_shows_no_key() {
+    fn connection_debug_output_hides_the_key() {
         let text = format!("{:?}", Connection { api_key: Some("canary".into()), ..<_>::default() });
         assert!(!text.contains("canary"), "{text}");
     }

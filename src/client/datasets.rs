@@ -1,6 +1,6 @@
-//! The list of datasets, whole or an error; never reads a datapoint.
+//! The list of datasets: complete, or an error. Never reads a datapoint.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_stream::try_stream;
 use futures::stream::BoxStream;
@@ -18,37 +18,37 @@ use super::{
 use crate::error::{Error, PageError, Resource, Result};
 use crate::tasks::stopped;
 
-/// A dataset as the list shows it. Fields that the API leaves out are `None`.
+/// A dataset in the list of datasets. Fields that the API omits are `None`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DatasetInfo {
-    /// The dataset's id: each version has one of its own.
+    /// Id of the dataset. Each version has its own id.
     pub id: Uuid,
-    /// Its name, as people gave it.
+    /// Name of the dataset, as given by a user.
     #[serde(default)]
     pub name: Option<String>,
-    /// Its version, which the same agent's later datasets raise.
+    /// Version of the dataset. Later datasets of the same agent have higher versions.
     #[serde(default)]
     pub version: Option<i64>,
-    /// Where its datapoints come from; a word that this version does not know is `None`.
+    /// Origin of the datapoints. A source that this version does not know is `None`.
     #[serde(default, deserialize_with = "known_source")]
     pub source: Option<Source>,
-    /// Rows.
+    /// Number of rows.
     #[serde(default)]
     pub num_datapoints: Option<u64>,
-    /// When it was made, RFC 3339.
+    /// Time of creation, RFC 3339.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// The agent that it belongs to.
+    /// Id of the agent that the dataset belongs to.
     #[serde(default)]
     pub agent: Option<Uuid>,
-    /// The model that generated it.
+    /// Model that generated the dataset.
     #[serde(default)]
     pub generator_model: Option<String>,
-    /// Anything: JSON.
+    /// Metadata: any JSON value.
     #[serde(default)]
     pub metadata: Option<Box<RawValue>>,
-    /// The hash of the policy that it was made under.
+    /// Hash of the policy under which the dataset was created.
     #[serde(default)]
     pub policy_hash: Option<String>,
 }
@@ -82,34 +82,38 @@ fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
     }
     let next = list.next.as_deref().map_or(Link::Absent, Link::of);
     let previous = list.previous.as_deref().map(RawValue::get);
-    // Of another type than a string it says nothing.
+    // A `previous` that is not a string is ignored.
     let previous = previous.and_then(|text| serde_json::from_str::<String>(text).ok());
     link::check(page, next, previous.as_deref().map_or(Link::Absent, Link::of))?;
     Ok(list)
 }
 
-/// Times to read the list at most, as it may change meanwhile.
+/// Maximum number of passes over the list, because it may change during a pass.
 const MAX_PASSES: u32 = 3;
 
-/// What reading the list once came to.
+/// The result of one pass over the list.
 enum Read {
     Whole(Vec<DatasetInfo>),
-    /// It moved meanwhile: how that was seen.
+    /// The list changed during the pass. Contains the observed change.
     Moved(String),
 }
 
 impl Client {
-    /// The datasets that the key can see and that meet the filters, in the API's order.
+    /// Lists the datasets that the key can see and that match the filters, in the API's order.
     ///
-    /// The list is read to its end before the first dataset comes, because only the end proves that none
-    /// is missing; a list that moves meanwhile is read again, twice at most. Must be polled within a
-    /// tokio runtime.
+    /// The stream yields the first dataset only after the whole list was read, because only the end of the
+    /// list proves that it is complete. If the list changes during the read, it is read again, at most twice.
+    /// The stream must be polled within a tokio runtime. Dropping it cancels the requests in flight.
     ///
     /// # Errors
-    /// The stream ends with the first of these: [`Error::Invalid`] for a filter that makes no sense,
-    /// [`Error::Api`] for an answer that is final, [`Error::Unavailable`], [`Error::ComeBackLater`] or
-    /// [`Error::Certificate`] when there is no usable one, [`Error::Page`] for one that is no list,
-    /// [`Error::Incomplete`] when the list would not stand still.
+    /// The stream ends with the first of these errors:
+    ///
+    /// - [`Error::Invalid`]: a filter has an invalid value.
+    /// - [`Error::Api`]: the API refused the request.
+    /// - [`Error::Unavailable`], [`Error::ComeBackLater`] or [`Error::Certificate`]: there is no usable
+    ///   answer.
+    /// - [`Error::Page`]: an answer is not a page of the list.
+    /// - [`Error::Incomplete`]: the list changed during each read.
     ///
     /// ```no_run
     /// # async fn list() -> overmind_export::Result<()> {
@@ -126,7 +130,7 @@ impl Client {
     pub fn datasets(&self, query: Query) -> BoxStream<'static, Result<DatasetInfo>> {
         let client = self.clone();
         Box::pin(try_stream! {
-            // A task of its own: no place in flight is held by a stream that nobody polls.
+            // A separate task, so that a stream that is not polled holds no request slot.
             let task = AbortOnDropHandle::new(tokio::spawn(async move { client.list(&query).await }));
             let list = match task.await {
                 Ok(list) => list?,
@@ -153,9 +157,10 @@ impl Client {
         }
     }
 
-    /// Every dataset once: distinct ids = `count` of every page.
+    /// Reads the list once. It is complete if the number of distinct ids equals the `count` of every page.
     async fn read_list(&self, query: &Query) -> Result<Read> {
         let (mut datasets, mut ids, mut count) = (Vec::new(), HashSet::new(), None);
+        let mut before = BTreeSet::new();
         for page in 1.. {
             let list = match self.list_page(query, page).await {
                 Err(Error::Api(error)) if error.is_missing() && page > 1 => {
@@ -171,10 +176,13 @@ impl Client {
                 )));
             }
             let is_empty = list.results.is_empty();
-            let here = list.results.iter().map(|dataset| dataset.id);
-            if page == 2 && !is_empty && here.eq(datasets.iter().map(|it: &DatasetInfo| it.id)) {
-                return Err(Error::Page { page, source: PageError::Repeats { of: 1 } });
+            // An API that ignores the parameter `page` may give its rows in any
+            // order.
+            let here: BTreeSet<Uuid> = list.results.iter().map(|dataset| dataset.id).collect();
+            if !is_empty && here == before {
+                return Err(Error::Page { page, source: PageError::Repeats { of: page - 1 } });
             }
+            before = here;
             for dataset in list.results {
                 if !ids.insert(dataset.id) {
                     return Ok(Read::Moved(format!("dataset {} is listed twice", dataset.id)));
@@ -186,10 +194,10 @@ impl Client {
                 return Ok(if seen == first {
                     Read::Whole(datasets)
                 } else {
-                    Read::Moved(format!("{seen} datasets are listed, and there are {first}"))
+                    Read::Moved(format!("{seen} datasets are listed, but the count is {first}"))
                 });
             }
-            // A list that never ends would be asked for for ever.
+            // Stop here: a list without an end would cause requests forever.
             if is_empty || seen > first {
                 let why = format!("the list of {first} datasets does not end");
                 return Err(Error::Page { page, source: PageError::NotAPage(why) });

@@ -1,21 +1,22 @@
-//! The API key, and its absence from whatever is quoted.
+//! The API key, and its removal from quoted texts.
 //!
-//! What a server said may hold the key: some say it again when they refuse it. Every text that is made
-//! from an answer and meant for a person goes through [`Key::redact`] when it is made.
+//! The text of a server can contain the key: some servers repeat a key when they refuse it. So every text
+//! from an answer that is shown to a person goes through [`Key::redact`] when it is created.
 
 use std::{borrow::Cow, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// How every key of the API begins.
+/// Prefix of every key of the API.
 const PREFIX: &str = "ovr_";
+/// Replacement for a removed key.
 const GONE: &str = "[key]";
 
-/// The key that requests are sent with.
+/// The key that is sent with each request.
 #[derive(Debug, Default)]
 pub(crate) struct Key {
     secret: SecretString,
-    /// Where it comes from, for hints.
+    /// Origin of the key, for hints.
     origin: Option<Arc<str>>,
 }
 
@@ -28,14 +29,16 @@ impl Key {
         self.origin.clone()
     }
 
-    /// The text without the key, without a beginning of it at the end, where the text may have been
-    /// cut, and without anything else that looks like a key.
+    /// Removes the key, and everything else that looks like a key, from a text.
+    ///
+    /// Also removes a beginning of the key (4 characters or more) at the end of the text, because the text
+    /// may have been cut.
     pub(crate) fn redact(&self, text: &str) -> String {
         let key = self.secret.expose_secret().trim();
         let mut text = Cow::Borrowed(text);
-        // A shorter text is no secret, and taking it out would leave gaps in every word.
+        // A shorter key is not a secret, and removing it would leave gaps in many words.
         if key.len() >= 8 {
-            // In the words of a parser, a quoted string is escaped.
+            // Error texts of a parser quote strings with escapes, so the escaped key is removed too.
             for key in [Cow::Borrowed(key), key.escape_debug().to_string().into()] {
                 if text.contains(&*key) {
                     text = text.replace(&*key, GONE).into();
@@ -52,11 +55,12 @@ impl Key {
     }
 }
 
-/// A key as it was given, without white space and invisible characters around it: editors put a byte
-/// order mark before it, web pages zero-width spaces.
+/// Cleans a key: removes white space and invisible characters around it.
+///
+/// Some editors add a byte order mark, and web pages add zero-width spaces. The result can be empty.
 ///
 /// # Errors
-/// Why it is none, without quoting it.
+/// The reason why the text is not a key. The reason does not quote the text.
 pub(super) fn cleaned(key: &str) -> Result<&str, String> {
     let key = key.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
     let begins = |word: &str| key.get(..word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word));
@@ -65,13 +69,13 @@ pub(super) fn cleaned(key: &str) -> Result<&str, String> {
         return Err("it is in quotation marks: give it without them".to_owned());
     }
     if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '…', '<', '*', '$'])) {
-        return Err("it is the placeholder of an example: put the key itself there".to_owned());
+        return Err("it is the placeholder of an example: replace it with the key".to_owned());
     }
     if ["bearer ", "x-api-key:", "authorization:"].into_iter().any(begins) {
-        return Err("it is a whole header: give the key alone".to_owned());
+        return Err("it is a whole header: give only the key".to_owned());
     }
     if begins("overmind_") || begins("export ") {
-        return Err("it is an assignment: give what stands after the = alone".to_owned());
+        return Err("it is an assignment: give only the part after the =".to_owned());
     }
     match key.chars().enumerate().find(|(_, c)| !matches!(c, ' '..='~' | '\t')) {
         Some((index, character)) => {
@@ -85,12 +89,13 @@ pub(super) fn cleaned(key: &str) -> Result<&str, String> {
 
 const QUOTES: [char; 9] = ['"', '\'', '`', '“', '”', '‘', '’', '«', '»'];
 
-/// Byte order mark, zero-width spaces and joiners, directional marks, soft hyphen.
+/// Whether a character is invisible: byte order mark, zero-width space or joiner, directional mark, or soft
+/// hyphen.
 fn is_invisible(character: char) -> bool {
     matches!(character, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{ad}')
 }
 
-/// The text without anything that begins as every key does.
+/// Replaces every word that begins with the prefix of a key by `[key]`.
 pub(crate) fn without_keys(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -113,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_cleaned_or_refused_without_quoting_it() {
+    fn key_is_cleaned_or_refused_without_quoting_it() {
         for key in
             ["ovr_a", "\u{feff}ovr_a", " ovr_a\r\n", "\u{200b}ovr_a\u{2060}\u{200d}", "ovr_a\t"]
         {
@@ -146,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_key_nor_what_looks_like_one_is_quoted() {
+    fn keys_and_similar_words_are_redacted() {
         let key = Key::new(" s3cret\"key \n".into(), None);
         let table = [
             ("s3cret\"key is unknown", "[key] is unknown"),
             (r#"string "s3cret\"key", expected"#, r#"string "[key]", expected"#),
-            // Cut in the middle.
+            // The text was cut in the middle of the key.
             ("<p>s3cret\"", "<p>[key]"),
             ("<p>s3c", "<p>s3c"),
             ("ovr_another-1 and ovr_x.", "[key] and [key]."),

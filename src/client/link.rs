@@ -1,20 +1,21 @@
-//! The page numbers in `next` and `previous`: they say which page an answer really is.
+//! The page numbers in `next` and `previous`. They show which page an answer really is.
 //!
-//! Only the parameter `page` is read. Scheme, host and path can be wrong behind a proxy.
+//! Only the parameter `page` is used, because scheme, host and path can be wrong behind a proxy.
 
 use url::form_urlencoded;
 
 use crate::error::PageError;
 
-/// What `next` or `previous` holds.
+/// The content of `next` or `previous`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Null or missing.
+    /// The link is null or missing.
     #[default]
     Absent,
-    /// A link without a page number: a cursor, or page 1, whose number DRF leaves out.
+    /// A link without a page number: a cursor, or a link to page 1, where Django REST Framework (DRF) omits
+    /// the number.
     Unnumbered,
-    /// A link to this page.
+    /// A link to the page with this number.
     Page(u64),
 }
 
@@ -36,11 +37,12 @@ impl Link {
     }
 }
 
-/// Checks that an answer is the page that was asked for, by its neighbours' numbers.
+/// Checks that an answer is the requested page, by the page numbers in its links.
+///
+/// A link without a page number proves nothing and passes.
 ///
 /// # Errors
-/// [`PageError::AnotherPage`] with the link that leads elsewhere. A link without a number proves
-/// nothing and passes.
+/// [`PageError::AnotherPage`] with the link whose page number is wrong.
 pub(super) fn check(page: u64, next: Link, previous: Link) -> Result<(), PageError> {
     let neighbours =
         [("next", next, page.checked_add(1)), ("previous", previous, page.checked_sub(1))];
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_read_for_its_page_number_alone() {
+    fn only_the_page_number_of_a_link_is_read() {
         let table = [
             ("http://api.example.org/accounts/?page=4", Link::Page(4)),
             ("https://elsewhere.test:8/x?a=1&page=4&b=2#page=9", Link::Page(4)),
@@ -77,11 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_known_by_its_neighbours() {
+    fn page_is_checked_by_its_neighbours() {
         use Link::{Absent, Page, Unnumbered};
         let passes = |page, next, previous| check(page, next, previous).is_ok();
         assert!(passes(1, Page(2), Absent) && passes(1, Absent, Absent));
-        // DRF leaves `page=1` out.
+        // DRF omits `page=1`.
         assert!(passes(2, Page(3), Unnumbered) && passes(2, Page(3), Page(1)));
         assert!(passes(9, Absent, Page(8)) && passes(9, Unnumbered, Unnumbered));
         assert!(!passes(3, Page(3), Unnumbered) && !passes(3, Page(5), Page(3)));

@@ -1,4 +1,4 @@
-//! What a client has done so far, for progress and summaries; never decides anything.
+//! Counts the work of a client, for progress and summaries. The counters influence nothing.
 
 use std::{
     collections::BTreeMap,
@@ -8,39 +8,40 @@ use std::{
     },
 };
 
-/// Counters of a client, read while it works.
+/// Counters of a client. They can be read while the client works.
 #[derive(Debug, Default)]
 pub struct Meter {
     requests: AtomicU64,
     retries: AtomicU64,
     bytes: AtomicU64,
-    /// Counts everything that this one counts.
+    /// The meter of the parent client, which counts everything in this meter too.
     whole: Option<Arc<Meter>>,
     statuses: Mutex<BTreeMap<Option<u16>, u64>>,
 }
 
 impl Meter {
-    /// Requests sent, retries included.
+    /// Returns the number of sent requests, including retries.
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
-    /// Requests sent again.
+    /// Returns the number of retries.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// Bytes of page bodies received, after decompression.
+    /// Returns the size of all received page bodies in bytes, after decompression.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// A meter from zero whose counts are part of this one's.
+    /// Creates a meter that starts from zero and also adds its counts to `whole`.
     pub(crate) fn part(whole: Arc<Self>) -> Self {
         Self { whole: Some(whole), ..Self::default() }
     }
 
-    /// Requests that have ended, by the status of their answer; `None` counts those without one.
+    /// Returns the number of finished requests for each HTTP status. `None` counts requests without an
+    /// answer.
     pub fn by_status(&self) -> BTreeMap<Option<u16>, u64> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,7 +1,7 @@
-//! One call, one page: the endpoint, its filters, its errors, its retries.
+//! The client of the API: requests single pages, with filters, errors and retries.
 //!
-//! Knows nothing of Arrow, of files or of progress bars. The key goes to the base URL's origin and
-//! nowhere else: links in answers are read for facts and never followed.
+//! Does not depend on Arrow, files or progress bars. The key goes only to the origin of the base URL. Links
+//! in answers are read for their page numbers, but never followed.
 
 mod api_error;
 pub(crate) mod budget;
@@ -13,6 +13,7 @@ mod key;
 mod link;
 mod meter;
 mod page;
+mod probe;
 mod query;
 mod retry;
 mod retry_after;
@@ -47,7 +48,7 @@ use crate::{
     throttle::{Permit, Throttle},
 };
 
-/// A connection to the API; cheap to clone, and all clones share one limit of requests in flight.
+/// A client of the API. Cheap to clone. All clones share one limit of requests in flight.
 ///
 /// ```no_run
 /// # async fn rows() -> overmind_export::Result<()> {
@@ -56,7 +57,7 @@ use crate::{
 ///
 /// let client = Client::from_env()?;
 /// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
-/// let mut rows = client.datapoints(dataset, Query::default(), StreamOptions::default());
+/// let mut rows = client.dataset(dataset).datapoints();
 /// while let Some(row) = rows.try_next().await? {
 ///     println!("{} {:?}", row.id, row.input);
 /// }
@@ -74,41 +75,45 @@ pub(crate) struct ClientInner {
     retry: RetryPolicy,
     patience: Arc<Patience>,
     meter: Arc<Meter>,
-    /// What requests go through.
+    /// The proxy for requests, if any.
     proxy: Option<ProxySource>,
 }
 
-/// Where the pages of a dataset are: what all requests for them have in common.
+/// The endpoint of a dataset's pages: the part that all requests for them share.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    /// With the query's parameters.
+    /// URL with the parameters of the query, but without page number and page size.
     url: Url,
     filtered: bool,
     page_size: u32,
 }
 
 impl Client {
-    /// A client with options; see [`ClientBuilder`].
+    /// Returns a [`ClientBuilder`] with the default options.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// A client from the environment: `OVERMIND_LAB_API_KEY` or `OVERMIND_API_KEY`, and
-    /// `OVERMIND_LAB_BASE_URL` or `OVERMIND_API_URL` (default `https://api.overmindlab.ai`).
+    /// Creates a client from the environment.
+    ///
+    /// The key comes from `OVERMIND_LAB_API_KEY` or `OVERMIND_API_KEY`. The base URL comes from
+    /// `OVERMIND_LAB_BASE_URL` or `OVERMIND_API_URL` (default: `https://api.overmindlab.ai`).
     ///
     /// # Errors
-    /// [`Error::NoKey`] when neither variable holds a key; as [`ClientBuilder::build`] otherwise.
+    /// [`Error::NoKey`] when neither variable contains a key, and the errors of [`ClientBuilder::build`].
     pub fn from_env() -> Result<Self> {
         ClientBuilder::from_env().build()
     }
 
-    /// The base URL.
+    /// Returns the base URL.
     pub fn base_url(&self) -> &str {
         self.0.base.as_str()
     }
 
-    /// A client that shares everything with this one but counts its requests from zero; this one
-    /// counts them too. For one of several exports that run side by side.
+    /// Returns a client with its own [`Meter`], which starts from zero.
+    ///
+    /// Everything else is shared with this client, whose meter counts the requests too. Use it for one of
+    /// several exports that run at the same time.
     #[must_use]
     pub fn metered(&self) -> Self {
         let ClientInner { transport, base, key, throttle, retry, patience, meter, proxy } =
@@ -125,40 +130,40 @@ impl Client {
         }))
     }
 
-    /// What this client and its clones have done so far.
+    /// Returns the counters of this client and its clones.
     pub fn meter(&self) -> &Meter {
         &self.0.meter
     }
 
-    /// Requests in flight now.
+    /// Returns the number of requests in flight.
     pub fn in_flight(&self) -> usize {
         self.0.throttle.in_flight()
     }
 
-    /// Requests that may be in flight now: fixed, or what has been learned so far.
+    /// Returns the current limit of requests in flight: the fixed one, or the one learned so far.
     pub fn limit(&self) -> usize {
         self.0.throttle.limit()
     }
 
-    /// Whether the number of requests in flight was fixed.
+    /// Whether the limit of requests in flight is fixed.
     pub(crate) fn is_fixed(&self) -> bool {
         self.0.throttle.is_fixed()
     }
 
-    /// Requests that may start now, where their number was fixed and their pace is of no concern.
+    /// Returns the number of free request slots, if the limit is fixed and no rate limit or pause applies.
     pub(crate) fn free_places(&self) -> Option<usize> {
         self.0.throttle.free_places()
     }
 
-    /// Waits for a place in flight for this page; the lowest number goes first.
+    /// Waits for a request slot for this page. Among waiting requests, the lowest page number goes first.
     ///
     /// # Errors
-    /// [`Error::ComeBackLater`] when the API has asked for a pause beyond patience.
+    /// [`Error::ComeBackLater`] when the API asked for a pause that is longer than the retry time limit.
     pub(crate) async fn acquire(&self, page: u64) -> Result<Permit> {
         self.0.acquire(page, Instant::now()).await
     }
 
-    /// One page by itself: what it says decides how many more there are.
+    /// Requests the first page of a pass. Its `count` decides the number of further pages.
     pub(crate) async fn first_page(
         &self,
         dataset: Uuid,
@@ -170,6 +175,7 @@ impl Client {
         self.page(&endpoint, page, None, None).await
     }
 
+    /// Returns the endpoint for the pages of a dataset.
     pub(crate) fn datapoints_endpoint(
         &self,
         dataset: Uuid,
@@ -181,6 +187,8 @@ impl Client {
         Ok(Endpoint { url, filtered: *query != Query::default(), page_size })
     }
 
+    /// Requests a page and decodes it. `permit` is the request slot of the first attempt, if the caller has
+    /// one.
     pub(crate) async fn page(
         &self,
         endpoint: &Endpoint,
@@ -201,7 +209,7 @@ impl Client {
 
 #[cfg(test)]
 impl Client {
-    /// A client whose answers are scripted.
+    /// Creates a client with scripted answers.
     pub(crate) fn scripted(transport: impl Transport + 'static, throttle: Throttle) -> Self {
         Self(Arc::new(ClientInner {
             transport: Arc::new(transport),

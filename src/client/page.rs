@@ -1,7 +1,7 @@
-//! One page of datapoints, decoded without parsing a JSON value into a tree.
+//! One page of datapoints, decoded without parsing JSON values into a tree.
 //!
-//! A [`Page`] keeps the body that came over the wire and says where in it each value lies, so that
-//! a value is copied once: from there to where it is written. Never changes a token.
+//! A [`Page`] keeps the received body and the position of each value in it. So each value is copied only
+//! once: from the body to the output. Tokens never change.
 
 pub(crate) mod compact;
 mod located;
@@ -22,60 +22,60 @@ use super::link;
 use crate::client::{budget::Hold, compact::compact};
 use crate::error::PageError;
 
-/// Rows whose ids, 16 bytes each, a file can hold: its offsets have 63 bits.
+/// Largest accepted `count`, in rows. A file offset has 63 bits, and each id takes 16 bytes in a file.
 pub(super) const MAX_COUNT: u64 = i64::MAX as u64 / 16;
 
 /// A datapoint as the API sent it.
 ///
-/// JSON values keep every token: numbers of any size, key order, duplicate keys, escapes. `null` and
-/// a missing field are both `None`.
+/// JSON values keep every token: numbers of any size, key order, duplicate keys, escapes. Both `null` and
+/// a missing field are `None`.
 ///
-/// It serializes to what a line of JSON Lines holds: these fields in this order, nulls explicit, JSON
-/// values token for token without the white space between them.
+/// A datapoint serializes to a line of JSON Lines: these fields in this order, with explicit nulls. JSON
+/// values keep their tokens, but not the white space between them.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Datapoint {
-    /// The datapoint's id.
+    /// Id of the datapoint.
     pub id: Uuid,
-    /// Its place in the dataset, where it has one.
+    /// Position of the datapoint in the dataset, if it has one.
     pub order: Option<i64>,
-    /// What the agent is given: any JSON.
+    /// Input of the agent: any JSON value.
     #[serde(serialize_with = "compacted")]
     pub input: Option<Box<RawValue>>,
-    /// What it should answer: any JSON.
+    /// Expected answer of the agent: any JSON value.
     #[serde(serialize_with = "compacted")]
     pub expected_output: Option<Box<RawValue>>,
-    /// Who asks; at most 128 characters, says the API.
+    /// The person who asks. According to the API, at most 128 characters.
     pub persona: Option<String>,
-    /// Labels: any JSON.
+    /// Labels: any JSON value.
     #[serde(serialize_with = "compacted")]
     pub tags: Option<Box<RawValue>>,
-    /// The fields that this version does not know, as one JSON object, in the order they came.
+    /// The fields that this version does not know, as one JSON object in the original order.
     #[serde(serialize_with = "compacted")]
     pub additional_properties: Option<Box<RawValue>>,
 }
 
-/// A row of a [`Page`], borrowed from the body that came over the wire.
+/// A row of a [`Page`], borrowed from the received body.
 ///
-/// The JSON texts are as they were sent, white space included.
+/// The JSON texts are unchanged, including white space.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Row<'a> {
-    /// The datapoint's id.
+    /// Id of the datapoint.
     pub id: Uuid,
-    /// Its place in the dataset.
+    /// Position of the datapoint in the dataset, if it has one.
     pub order: Option<i64>,
-    /// JSON text.
+    /// Input of the agent, as JSON text.
     pub input: Option<&'a str>,
-    /// JSON text.
+    /// Expected answer of the agent, as JSON text.
     pub expected_output: Option<&'a str>,
-    /// The string itself, unescaped.
+    /// The person who asks, as an unescaped string.
     pub persona: Option<&'a str>,
-    /// JSON text.
+    /// Labels, as JSON text.
     pub tags: Option<&'a str>,
-    /// JSON text of an object.
+    /// The fields that this version does not know, as the JSON text of one object.
     pub additional_properties: Option<&'a str>,
-    /// Whether it is known that no JSON text has white space between its tokens.
+    /// Whether the JSON texts are known to have no white space between tokens. False if unknown.
     pub(crate) compact: bool,
 }
 
@@ -83,20 +83,20 @@ pub struct Row<'a> {
 #[derive(Debug)]
 pub struct Page {
     number: u64,
-    /// Whether the stream that the page comes from ends with it.
+    /// Whether this page is the last one of its stream.
     ends_stream: bool,
     body: String,
     decoded: Decoded,
-    /// Released when the page is dropped: it accounts for the memory that the page holds.
+    /// The memory of this page in the budget. Released when the page is dropped.
     hold: Option<Hold>,
 }
 
 impl Page {
-    /// Decodes the body of page `number`, as the API sends it.
+    /// Decodes the body of page `number`, in the API's format.
     ///
     /// # Errors
-    /// A [`PageError`] that says what the body is instead, or which row and field are wrong. Where
-    /// `next` and `previous` carry page numbers, they must be those of the page's neighbours.
+    /// A [`PageError`] that describes the wrong body, or names the wrong row and field. If `next` and
+    /// `previous` have page numbers, these must be the numbers of the neighbouring pages.
     ///
     /// ```
     /// use overmind_export::Page;
@@ -111,7 +111,7 @@ impl Page {
         let body = String::from_utf8(body).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let why = match error.utf8_error().error_len() {
-                None => "they break off within a character".to_owned(),
+                None => "they end in the middle of a character".to_owned(),
                 Some(_) => format!("byte {at} is not UTF-8"),
             };
             let source = serde_json::Error::custom(why);
@@ -133,33 +133,35 @@ impl Page {
         self.ends_stream = true;
     }
 
-    /// Whether no page follows in the stream: what holds rows back for more need not wait until the
-    /// stream has proven that it is complete.
+    /// Whether this page is the last one of its stream.
+    ///
+    /// A consumer that collects rows need not wait for the end of the stream, which comes only after the
+    /// completeness check.
     pub(crate) fn ends_stream(&self) -> bool {
         self.ends_stream
     }
 
-    /// Keeps the first `rows` rows.
+    /// Keeps only the first `rows` rows.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.decoded.rows.truncate(rows);
     }
 
-    /// Its number, from 1.
+    /// Returns the number of the page, from 1.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Rows in the whole dataset, as this page says.
+    /// Returns the number of rows in the whole dataset, according to this page.
     pub fn count(&self) -> u64 {
         self.decoded.count
     }
 
-    /// Whether the page says that another follows.
+    /// Whether the page has a link to a next page.
     pub fn has_next(&self) -> bool {
         self.decoded.next.is_there()
     }
 
-    /// Rows in this page.
+    /// Returns the number of rows in this page.
     pub fn len(&self) -> usize {
         self.decoded.rows.len()
     }
@@ -169,12 +171,12 @@ impl Page {
         self.decoded.rows.is_empty()
     }
 
-    /// Bytes of the body, after decompression.
+    /// Returns the size of the body in bytes, after decompression.
     pub fn bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// Its rows, in order, borrowed from the body.
+    /// Returns the rows of the page in order, borrowed from the body.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         let text = |span: &Option<Span>| span.clone().map(|span| &self.body[span]);
         self.decoded.rows.iter().map(move |row| Row {
@@ -192,23 +194,23 @@ impl Page {
         })
     }
 
-    /// The `order` of its last row.
+    /// Returns the `order` of the last row.
     pub(crate) fn last_order(&self) -> Option<i64> {
         self.decoded.rows.last().and_then(|row| row.order)
     }
 
-    /// The ids of its rows, in order.
+    /// Returns the ids of the rows, in order.
     pub(crate) fn ids(&self) -> impl ExactSizeIterator<Item = Uuid> {
         self.decoded.rows.iter().map(|row| row.id)
     }
 
-    /// Its rows as [`Datapoint`]s, which own what they hold.
+    /// Returns the rows of the page as owned [`Datapoint`]s.
     pub fn datapoints(&self) -> impl ExactSizeIterator<Item = Datapoint> {
         self.rows().map(Datapoint::from)
     }
 }
 
-/// As it was sent, in one line.
+/// Serializes a JSON value without the white space between its tokens.
 fn compacted<S: Serializer>(
     value: &Option<Box<RawValue>>,
     serializer: S,
@@ -225,7 +227,7 @@ fn compacted<S: Serializer>(
 
 impl From<Row<'_>> for Datapoint {
     fn from(row: Row<'_>) -> Self {
-        // The text was accepted as one JSON value when the page was decoded, so this cannot fail.
+        // Decoding the page has checked that each text is one JSON value, so this cannot fail.
         let raw = |text: Option<&str>| RawValue::from_string(text?.to_owned()).ok();
         Self {
             id: row.id,
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_kept_in_order_as_one_object() {
+    fn unknown_fields_become_one_object_in_order() {
         let row = only(&format!(
             r#"{{"ex\"tra":[1, 2],"\u0069d":"{ID}","source_trace_id":"x","\ud800\u0065":null}}"#
         ));
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_persona_is_unescaped_and_a_plain_one_is_borrowed() {
+    fn persona_is_borrowed_unless_it_has_escapes() {
         assert_eq!(
             only(&format!(r#"{{"id":"{ID}","persona":"\u00fc\n"}}"#)).persona.unwrap(),
             "ü\n"
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named_with_its_row() {
+    fn wrong_field_is_reported_with_its_row() {
         let good = format!(r#"{{"id":"{ID}"}}"#);
         let table = [
             (
@@ -323,11 +325,11 @@ mod tests {
             ),
             (
                 format!(r#"{{"id":"{ID}","persona":"\ud800"}}"#),
-                r#"row 1, field "persona": a lone surrogate escape is no character"#,
+                r#"row 1, field "persona": a lone surrogate escape is not a character"#,
             ),
             (
                 format!(r#"{{"\ud800":1,"id":"{ID}","persona":"\udc00\u0020"}}"#),
-                r#"row 1, field "persona": a lone surrogate escape is no character"#,
+                r#"row 1, field "persona": a lone surrogate escape is not a character"#,
             ),
             (
                 format!(r#"{{"id":"{ID}","persona":5}}"#),
@@ -336,7 +338,7 @@ mod tests {
             (r#"{"order":1}"#.to_owned(), "row 1, field \"id\": missing field `id`"),
             (
                 format!(r#"{{"id":"{ID}","tags":1,"tags":2}}"#),
-                r#"row 1, field "tags": field "tags" comes twice"#,
+                r#"row 1, field "tags": field "tags" appears twice"#,
             ),
             ("[]".to_owned(), r#"row 1, field "id": invalid type: sequence, expected a datapoint"#),
         ];
@@ -347,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_page_says_what_it_lacks() {
+    fn non_page_json_is_explained() {
         let error = |body: &str| Page::decode(1, body.as_bytes().to_vec()).unwrap_err().to_string();
         let table = [
             (r#"{"detail":"hello"}"#, "missing field `count`"),
@@ -366,29 +368,29 @@ mod tests {
             ("[]", "not an object"),
         ];
         for (body, why) in table {
-            assert_eq!(error(body), format!("it is JSON but no page: {why}"));
+            assert_eq!(error(body), format!("it is JSON, but not a page: {why}"));
         }
     }
 
     #[test]
-    fn an_answer_that_is_no_json_says_where_it_goes_wrong() {
+    fn malformed_json_is_reported_with_its_position() {
         let error = |body: &[u8]| {
             let error = Page::decode(1, body.to_vec()).unwrap_err();
             format!("{error}: {}", std::error::Error::source(&error).unwrap())
         };
         assert_eq!(
             error(br#"{"count":1,"next":null,"resul"#),
-            "the 29 bytes that came are not JSON: EOF while parsing a string at line 1 column 29"
+            "the 29 bytes received are not JSON: EOF while parsing a string at line 1 column 29"
         );
-        assert_eq!(error(b"{\xff}"), "the 3 bytes that came are not JSON: byte 1 is not UTF-8");
+        assert_eq!(error(b"{\xff}"), "the 3 bytes received are not JSON: byte 1 is not UTF-8");
         assert_eq!(
             error("{\"ü".as_bytes().split_last().unwrap().1),
-            "the 3 bytes that came are not JSON: they break off within a character"
+            "the 3 bytes received are not JSON: they end in the middle of a character"
         );
     }
 
     #[test]
-    fn nesting_without_end_is_an_error_and_not_a_crash() {
+    fn deep_nesting_does_not_overflow_the_stack() {
         let deep = "[".repeat(200_000);
         assert!(page(&format!(r#"{{"id":"{ID}","input":{deep}}}"#)).is_err());
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));

@@ -1,4 +1,4 @@
-//! The filters of the API, typed and checked before any request; knows nothing of HTTP.
+//! The filters of the API, typed and checked before any request. Does not depend on HTTP.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// Where the datapoints of a dataset come from.
+/// The origin of a dataset's datapoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -23,10 +23,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// All of them, in the API's order.
+    /// All sources, in the API's order.
     pub const ALL: [Self; 4] = [Self::Seed, Self::Synthetic, Self::Augmented, Self::Production];
 
-    /// The API's own word.
+    /// Returns the API's name for the source.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Seed => "seed",
@@ -53,10 +53,10 @@ impl FromStr for Source {
     }
 }
 
-/// Which dataset is meant, besides its id: the API's filters and the order of the rows.
+/// The API's filters for a dataset, and the order of its rows.
 ///
-/// The filters select the *dataset*, not its rows: a dataset that does not meet them is answered
-/// with 404, like one that does not exist.
+/// The filters select the *dataset*, not its rows. If a dataset does not match them, the API answers 404, as
+/// for a dataset that does not exist.
 ///
 /// ```
 /// use overmind_export::{Query, Source};
@@ -72,8 +72,7 @@ pub struct Query {
     /// Only a dataset that this model generated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator_model: Option<String>,
-    /// The field that orders the results; `-field` is descending. The API ignores a field that it
-    /// does not know.
+    /// The field that orders the results. `-field` is descending. The API ignores an unknown field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordering: Option<String>,
     /// A search term.
@@ -94,7 +93,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Refuses what cannot match anything.
+    /// Checks the filters: refuses values that cannot match any dataset.
     ///
     /// # Errors
     /// [`Error::Invalid`] when `version_min` is above `version_max`, or a text filter is empty.
@@ -120,7 +119,7 @@ impl Query {
         Ok(())
     }
 
-    /// The parameters that are set, as the API names them.
+    /// Returns the filters that are set, with the API's parameter names.
     pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
         let text = |value: &Option<String>| value.clone();
         let number = |value: Option<i64>| value.map(|number| number.to_string());
@@ -147,7 +146,7 @@ impl Query {
     }
 }
 
-/// As a query string, `a=1&b=2`, percent-encoded; empty when nothing is set.
+/// Formats a percent-encoded query string, such as `a=1&b=2`. It is empty when no filter is set.
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_filter_reaches_the_query_string_under_the_name_of_the_api() {
+    fn query_string_contains_every_filter() {
         let agent = Uuid::from_u128(7);
         let query = Query {
             agent: Some(agent),
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_range_that_is_upside_down_is_refused_with_both_ends() {
+    fn reversed_version_range_is_refused() {
         let query = Query { version_min: Some(5), version_max: Some(2), ..Query::default() };
         assert_eq!(
             query.validate().unwrap_err().to_string(),

@@ -1,13 +1,13 @@
-//! The one place that retries: classify what happened, wait, try again, and know when to stop.
+//! The only module that retries: it classifies the result of an attempt, waits, tries again, and gives up.
 //!
 //! ```text
 //! throttle ── permit ──► transport ──► classify ─┬─ done
-//!     ▲                                          ├─ final: the answer will not change
+//!     ▲                                          ├─ final: a retry would not help
 //!     └──────── backoff, full jitter ◄───────────┘  retry: until the count or the time is used up
 //! ```
 //!
-//! Time is bounded for the whole run: a success starts it anew, so that a flaky API may be flaky for
-//! hours and a dead one is noticed in minutes.
+//! The retry time limit applies to the whole run, and each success resets it. So a flaky API may fail from
+//! time to time for hours, but a dead API is noticed within minutes.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -31,23 +31,28 @@ use crate::{
     throttle::{Outcome, Permit, PushBack},
 };
 
-/// How long an API that has answered before may do nothing but fail.
+/// Default retry time limit if the API has answered before.
 pub(crate) const RETRY_FOR: Duration = Duration::from_secs(120);
-/// How long one that never answered may: a wrong address should not cost two minutes.
+/// Default retry time limit if the API has never answered: a wrong address should not cost two minutes.
 const NEVER_ANSWERED: Duration = Duration::from_secs(15);
-/// An answer that does not decode is rarely the weather: a proxy's page stays a proxy's page.
+/// Retries of an answer that cannot be decoded. Few, because it is rarely temporary: a proxy usually keeps
+/// sending its own page.
 const DECODE_RETRIES: u64 = 3;
+/// Backoff bound of the first retry. It doubles with each further retry.
 const BASE: Duration = Duration::from_millis(500);
+/// Largest backoff bound.
 const CAP: Duration = Duration::from_secs(20);
-/// A pause that is no longer is waited out whatever patience is left: ending for it is not worth it.
+/// Pauses up to 1 s are always waited for, even if the retry time limit is used up: they cost less than a
+/// failed run.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// When to stop trying.
+/// The limits of retrying.
 #[derive(Debug, Clone)]
 pub(crate) struct RetryPolicy {
-    /// Retries for one request.
+    /// Largest number of retries of one request.
     pub(crate) max_retries: u64,
-    /// Nothing but failures for this long ends the run; `None` is the default for each case.
+    /// Retry time limit: the run ends when the API only fails for this long. `None` means the default, which
+    /// depends on whether the API has answered before.
     pub(crate) retry_for: Option<Duration>,
 }
 
@@ -57,29 +62,33 @@ impl Default for RetryPolicy {
     }
 }
 
-/// How long the run has seen nothing but failures.
+/// The state of the retry time limit: how long the API has only failed. All runs of a client share it.
 #[derive(Debug, Default)]
 pub(crate) struct Patience(Mutex<Weather>);
 
+/// The state of the API as seen by all requests.
 #[derive(Debug, Default, Clone, Copy)]
 struct Weather {
+    /// Whether the API has ever answered, even with an error.
     answered: bool,
+    /// Whether a request has ever succeeded.
     succeeded: bool,
-    /// Fetches that have not ended.
+    /// Number of unfinished fetches.
     outstanding: u64,
+    /// Time of the first failure since the last success.
     failing_since: Option<Instant>,
+    /// Time when a run gave up because the retry time limit was used up.
     exhausted_at: Option<Instant>,
 }
 
-/// A fetch that has not ended.
+/// A guard for an unfinished fetch.
 struct Outstanding<'a>(&'a Patience);
 
 impl Drop for Outstanding<'_> {
     fn drop(&mut self) {
         let mut weather = self.0.lock();
         weather.outstanding -= 1;
-        // However the last one ended, nobody goes on waiting: a failure after that is the first of
-        // another run.
+        // After the last fetch, nothing waits any more. A later failure is the first failure of a new run.
         if weather.outstanding == 0 {
             weather.failing_since = None;
         }
@@ -91,25 +100,33 @@ impl Patience {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts a fetch until the returned guard is dropped.
     fn enter(&self) -> Outstanding<'_> {
         self.lock().outstanding += 1;
         Outstanding(self)
     }
 
+    /// Records a success, which resets the retry time limit.
     fn succeeded(&self) {
         let mut weather = self.lock();
         let outstanding = weather.outstanding;
         *weather = Weather { answered: true, succeeded: true, outstanding, ..Weather::default() };
     }
 
-    /// Whether the API has ever given what was asked for: then what is in front of it is at fault when
-    /// something else comes.
+    /// Whether a request has ever succeeded. If so, an answer in another form comes from a proxy, a firewall
+    /// or a cache in front of the API.
     fn has_succeeded(&self) -> bool {
         self.lock().succeeded
     }
 
-    /// Has come to its end, and with it the run: the client's next run begins with new patience.
-    /// One that ended for a reason of its own says nothing about what runs beside it.
+    /// Whether the API, or what is in front of it, has ever answered.
+    fn has_answered(&self) -> bool {
+        self.lock().answered
+    }
+
+    /// Records that a run gave up. The next run of the client starts with the full retry time limit.
+    ///
+    /// Other runs end too if no time is `left`. If the run gave up for another reason, they go on.
     fn exhausted(&self, left: Duration) {
         let mut weather = self.lock();
         weather.failing_since = None;
@@ -118,7 +135,7 @@ impl Patience {
         }
     }
 
-    /// How much patience is left, now that something has failed that was begun at this time.
+    /// Records a failure of a fetch that began at `begun`. Returns the rest of the retry time limit.
     fn failed(&self, begun: Instant, answered: bool, policy: &RetryPolicy) -> Duration {
         let mut weather = self.lock();
         if weather.ended_since(begun) {
@@ -129,21 +146,23 @@ impl Patience {
         weather.left(policy)
     }
 
-    /// The longest pause that something begun at this time may wait out.
+    /// Returns the longest pause that a fetch may wait for, if the fetch began at `begun`.
     fn longest_pause(&self, begun: Instant, policy: &RetryPolicy) -> Duration {
-        // Who asks for a pause has answered, even if that has not been noted yet.
+        // An API that asks for a pause has answered, even if the answer is not recorded yet.
         let weather = Weather { answered: true, ..*self.lock() };
         if weather.ended_since(begun) { SHORT } else { weather.left(policy).max(SHORT) }
     }
 }
 
 impl Weather {
-    /// What runs side by side has waited side by side: no run begins its own patience after another
-    /// has found the API dead.
+    /// Whether the retry time limit was used up after `begun`.
+    ///
+    /// Concurrent runs share the waiting time. If one run finds the API dead, the others do not wait again.
     fn ended_since(&self, begun: Instant) -> bool {
         self.exhausted_at.is_some_and(|at| begun < at)
     }
 
+    /// Returns the rest of the retry time limit.
     fn left(&self, policy: &RetryPolicy) -> Duration {
         let default = if self.answered { RETRY_FOR } else { NEVER_ANSWERED };
         let failing_for = self.failing_since.map(|since| since.elapsed()).unwrap_or_default();
@@ -151,42 +170,51 @@ impl Weather {
     }
 }
 
-/// What a request is for.
+/// A request for a page.
 pub(crate) struct Request<'a> {
     pub(crate) url: Url,
-    /// A retry of an early page goes before a new later one.
+    /// The requested resource. Its page number is the priority: a retry of an earlier page goes before a new
+    /// request for a later one.
     pub(crate) wanted: Resource,
-    /// The place in flight for the first attempt, if the caller has one already.
+    /// The request slot for the first attempt, if the caller already has one.
     pub(crate) permit: Option<Permit>,
-    /// The room for the body, where it is limited.
+    /// The memory for the body. `None` means no limit.
     pub(crate) room: Option<&'a mut Room>,
 }
 
-/// What one attempt came to.
+/// The result of one attempt.
 enum Attempt<T> {
     Done(T),
     Final(Error),
     Retry { cause: Retryable, wait: Option<Duration> },
 }
 
+/// A failure that is worth a retry.
 enum Retryable {
     Failure(TransportFailure),
     Status(Box<ApiError>),
-    /// From a firewall or a cache in front of an API that has never answered.
+    /// A refusal by a firewall or a cache, before any request to the API has succeeded.
     Foreign(Box<ApiError>),
     Decode(PageError),
 }
 
 impl ClientInner {
-    /// Waits for a place in flight, on behalf of what was begun at this time.
+    /// Waits for a request slot, for a fetch that began at `begun`.
+    ///
+    /// # Errors
+    /// [`Error::ComeBackLater`] when a pause is longer than the rest of the retry time limit.
     pub(super) async fn acquire(&self, page: u64, begun: Instant) -> Result<Permit> {
-        // A pause may be one that another run was told of, and gave up for.
+        // The pause can come from an answer to another run, which gave up because of it.
         let patience = || self.patience.longest_pause(begun, &self.retry);
         let permit = self.throttle.acquire(page, patience).await;
         permit.map_err(|wait| Error::ComeBackLater { origin: self.origin(), wait })
     }
 
-    /// Sends the request until it is answered, refused, or patience ends.
+    /// Sends the request until it succeeds, is refused, or a retry limit is reached.
+    ///
+    /// # Errors
+    /// [`Error::Api`] or another final error at once; [`Error::Unavailable`], [`Error::ComeBackLater`] or
+    /// [`Error::Page`] after the retries.
     pub(crate) async fn fetch<T: Send + 'static>(
         &self,
         request: Request<'_>,
@@ -209,8 +237,8 @@ impl ClientInner {
             permit.finish(outcome(&result));
             self.meter.ended(result.as_ref().ok().map(|reply| reply.status.as_u16()));
             if let (Err(TransportFailure::GaveWay), Some(room)) = (&result, room.as_deref_mut()) {
-                tracing::debug!(%url, "gave way to earlier pages");
-                // At most once: what is due gives way to nothing.
+                tracing::debug!(%url, "dropped the body to make room for earlier pages");
+                // At most once for each page: the due page never gives way.
                 room.give_way().await;
                 continue;
             }
@@ -225,6 +253,11 @@ impl ClientInner {
                     if !self.patience.has_succeeded() =>
                 {
                     Attempt::Final(self.wrong_protocol(&failure))
+                }
+                Err(TransportFailure::BeforeHeaders(_))
+                    if attempts == 1 && self.closes_for_https(&url).await =>
+                {
+                    Attempt::Final(self.wrong_protocol(&TransportFailure::NotHttp))
                 }
                 Err(TransportFailure::ProxyCredentials) => Attempt::Final(self.proxy_credentials()),
                 Err(TransportFailure::TooLarge { limit }) => {
@@ -245,7 +278,7 @@ impl ClientInner {
                 room.begin_again();
             }
             tracing::warn!(%url, attempts, cause = %harmless(&cause.text()), "attempt failed");
-            undecodable += u64::from(matches!(cause, Retryable::Decode(_) | Retryable::Foreign(_)));
+            undecodable += u64::from(cause.is_undecodable());
             let left = self.patience.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
                 self.patience.exhausted(left);
@@ -255,12 +288,13 @@ impl ClientInner {
                 self.patience.exhausted(left);
                 return Err(self.give_up(page, attempts, begun.elapsed(), cause));
             }
-            // The last attempt is made at the end of the time, however long its backoff would be.
+            // Cut the backoff, so that the last attempt happens at the end of the retry time limit.
             let backoff = backoff(attempts, fastrand::f64()).min(left);
             sleep(backoff.max(wait.unwrap_or_default())).await;
         }
     }
 
+    /// Classifies an answer and decodes its body.
     async fn judge<T: Send + 'static>(
         &self,
         url: &Url,
@@ -302,10 +336,10 @@ impl ClientInner {
         }
     }
 
-    /// What to do about a refusal, which is final if it is the API's own.
+    /// Classifies a refusal. It is final if it comes from the API itself.
     fn refused<T>(&self, error: Box<ApiError>, wait: Option<Duration>) -> Attempt<T> {
         let cause = match error.status() {
-            // Those depend on the request, whoever gives them.
+            // These two depend on the request, even if a proxy sent them.
             401 | 402 => return Attempt::Final(error.into()),
             304 | 400..=499 if error.is_foreign() && self.patience.has_succeeded() => {
                 Retryable::Status(error)
@@ -316,27 +350,33 @@ impl ClientInner {
         Attempt::Retry { cause, wait }
     }
 
-    /// Https to a server that speaks http, or the other way round.
+    /// Whether a server that has never answered closes plain connections because it wants https.
+    async fn closes_for_https(&self, url: &Url) -> bool {
+        self.base.scheme() == "http"
+            && !self.patience.has_answered()
+            && self.transport.speaks_tls(url).await
+    }
+
+    /// Creates the error for a request over https to an http server, or over http to an https server.
     fn wrong_protocol(&self, failure: &TransportFailure) -> Error {
         if let (TransportFailure::NotTls, Some(ProxySource { name, is_https: true })) =
             (failure, &self.proxy)
         {
-            let why = "it does not speak TLS: write http:// in place of https://".to_owned();
+            let why = "it does not speak TLS: write http:// instead of https://".to_owned();
             return Error::Proxy { name: (*name).to_owned(), why };
         }
         let why = match failure {
             TransportFailure::NotTls => {
-                "the server there does not speak TLS: is it http://, or another port?"
+                "the server does not speak TLS: use http://, or another port"
             }
-            _ => "the server there does not speak plain http: is it https://, or another port?",
+            _ => "the server does not speak plain http: use https://, or another port",
         };
         Error::BaseUrl { url: self.base.to_string(), why: why.to_owned() }
     }
 
     fn proxy_credentials(&self) -> Error {
         let name = self.proxy.as_ref().map_or("this system", |proxy| proxy.name);
-        let why =
-            "it asks for a user name and a password (407), or refuses those that it was given";
+        let why = "it asks for a user name and a password (407), or refuses the given ones";
         Error::Proxy { name: name.to_owned(), why: why.to_owned() }
     }
 
@@ -357,6 +397,12 @@ impl ClientInner {
 }
 
 impl Retryable {
+    /// Whether the answer came and makes no sense, which a later one rarely changes.
+    fn is_undecodable(&self) -> bool {
+        let invalid = matches!(self, Self::Failure(TransportFailure::InvalidHead(_)));
+        invalid || matches!(self, Self::Decode(_) | Self::Foreign(_))
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Failure(failure) => failure.to_string(),
@@ -366,7 +412,9 @@ impl Retryable {
     }
 }
 
-/// A page of a megabyte takes milliseconds to decode: too long for a thread that serves sockets.
+/// Decodes a body, on another thread if it has 1 MiB or more.
+///
+/// Decoding 1 MiB takes milliseconds, which is too long for a thread that serves sockets.
 async fn decode_beside<T: Send + 'static>(
     body: Vec<u8>,
     decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Send + 'static,
@@ -377,7 +425,7 @@ async fn decode_beside<T: Send + 'static>(
     tasks::blocking("decoding a page", move || decode(body)).await
 }
 
-/// What the answer says to the throttle about how much the API can take.
+/// Returns the outcome of a request for the throttle, which adapts the number of requests in flight to it.
 fn outcome(result: &Result<Reply, TransportFailure>) -> Outcome {
     let push_back =
         |kind, reply: Option<&Reply>| Outcome::PushBack { kind, retry_after: reply.and_then(wait) };
@@ -385,7 +433,7 @@ fn outcome(result: &Result<Reply, TransportFailure>) -> Outcome {
         Ok(reply) if reply.status == StatusCode::TOO_MANY_REQUESTS => {
             push_back(PushBack::RateLimited, Some(reply))
         }
-        // A firewall that counts requests refuses them with 403.
+        // A firewall with a rate limit answers 403.
         Ok(reply)
             if reply.status == StatusCode::SERVICE_UNAVAILABLE
                 || reply.status == StatusCode::FORBIDDEN && !reply.is_json() =>
@@ -401,18 +449,22 @@ fn outcome(result: &Result<Reply, TransportFailure>) -> Outcome {
     }
 }
 
-/// Full jitter: anything from nothing to the exponential bound, so that clients spread out.
+/// Returns the backoff before the next attempt: exponential backoff with full jitter.
+///
+/// `random` is between 0 and 1. Full jitter takes any time from zero to the exponential bound, so that the
+/// retries of many clients spread out.
 fn backoff(attempts: u64, random: f64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     BASE.saturating_mul(1 << doublings).min(CAP).mul_f64(random)
 }
 
+/// Returns the pause that the answer asks for.
 fn wait(reply: &Reply) -> Option<Duration> {
-    retry_after(reply.retry_after.as_deref()?, reply.date.as_deref())
+    retry_after(&reply.retry_after, reply.date.as_deref())
 }
 
-/// Whether this is how a server says that plain http came to a port for https: the words are those of
-/// nginx, Apache, Go and Node.js.
+/// Whether a server reports that it got plain http on a port for https. The texts are those of nginx, Apache,
+/// Go and Node.js.
 fn wants_https(reply: &Reply) -> bool {
     let text = String::from_utf8_lossy(&reply.body).to_ascii_lowercase();
     ["http request was sent to https port", "http request to an https server"]

@@ -1,4 +1,4 @@
-//! A transport that gives scripted answers, for tests under paused time.
+//! A transport with scripted answers, for tests under paused time.
 
 use std::{
     collections::VecDeque,
@@ -21,10 +21,10 @@ use crate::{
     throttle::{Concurrency, Throttle},
 };
 
-/// One attempt: how long it takes, and what comes of it.
+/// The outcome of one attempt: its duration and its result.
 pub(super) type Step = (Duration, Result<Reply, TransportFailure>);
 
-/// Gives the answers of a script, then the last one again and again; notes when it was asked.
+/// Returns the answers of a script in order, and then repeats the last one. Records each request.
 #[derive(Clone)]
 pub(super) struct Script(Arc<Mutex<ScriptState>>);
 
@@ -47,12 +47,12 @@ impl Script {
         })))
     }
 
-    /// When each request was sent.
+    /// Returns the time of each request, from the creation of the script.
     pub(super) fn times(&self) -> Vec<Duration> {
         self.0.lock().unwrap().asked.iter().map(|(time, _)| *time).collect()
     }
 
-    /// The URLs that were asked for.
+    /// Returns the requested URLs.
     pub(super) fn asked(&self) -> Vec<String> {
         self.0.lock().unwrap().asked.iter().map(|(_, url)| url.clone()).collect()
     }
@@ -108,7 +108,7 @@ pub(super) fn reply(status: u16, body: &str) -> Reply {
     Reply {
         status: StatusCode::from_u16(status).unwrap(),
         content_type: "application/json".to_owned(),
-        retry_after: None,
+        retry_after: Vec::new(),
         date: None,
         location: None,
         coding: None,
@@ -121,7 +121,7 @@ pub(super) fn answer(status: u16) -> Step {
 }
 
 pub(super) fn come_back(status: u16, retry_after: impl ToString) -> Step {
-    let retry_after = Some(retry_after.to_string());
+    let retry_after = vec![retry_after.to_string()];
     at_once(Ok(Reply { retry_after, ..reply(status, "{}") }))
 }
 

@@ -1,8 +1,9 @@
-//! One GET: a URL in, the whole answer or a [`TransportFailure`] out; never retries and never interprets.
+//! Sends one GET request and returns the whole answer or a [`TransportFailure`]. Never retries and never
+//! interprets the answer.
 
 use std::{error::Error as StdError, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use reqwest::{StatusCode, header};
 use tokio::{
     task::yield_now,
@@ -10,34 +11,38 @@ use tokio::{
 };
 use url::Url;
 
-use super::coding::{Coding, Decoder, STEP, Unfit};
+use super::{
+    coding::{Coding, Decoder, STEP, Unfit},
+    probe::speaks_tls,
+};
 use crate::{
     client::budget::Room,
     net::{proxies::ProxySource, tls},
 };
 
-/// What is read of the body of an answer that is an error: enough for what the API says, and not for
-/// what floods a log.
+/// Size limit of an error answer's body: 64 KiB. Enough for the API's messages, and not enough to flood a
+/// log.
 const MAX_ERROR_BODY: usize = 64 << 10;
-/// How long a body waits for room. Longer, and the server would end it, or what is due waits for the
-/// place in flight that it holds.
+/// Longest time that a body waits for memory in the budget. With a longer wait, the server could close the
+/// connection, or the due page would wait for the request slot of this body.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(10);
 
-/// An answer with its body; that of an error may be cut.
+/// An answer with its body. The body of an error may be cut.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: String,
-    pub(crate) retry_after: Option<String>,
+    /// As many as came: a proxy may add its own.
+    pub(crate) retry_after: Vec<String>,
     pub(crate) date: Option<String>,
     pub(crate) location: Option<String>,
-    /// A content coding that cannot be decoded: the body is empty then.
+    /// A content coding that cannot be decoded. If set, the body is empty.
     pub(crate) coding: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    /// Whether the answer looks like one of the API's own.
+    /// Whether the answer looks like JSON, as all answers of the API do.
     pub(crate) fn is_json(&self) -> bool {
         let begins = self.body.trim_ascii_start().first();
         self.coding.is_none()
@@ -46,20 +51,23 @@ impl Reply {
     }
 }
 
-/// Why there is no answer.
+/// The reason why there is no complete answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TransportFailure {
     #[error("cannot connect: {0}")]
     Connect(String),
     #[error("{0}")]
     Certificate(String),
-    /// Https was tried, and plain text came back.
+    /// The server answered a TLS handshake with plain text.
     #[error("the server does not speak TLS")]
     NotTls,
-    /// Http was tried, and something else came back.
+    /// HTTP came back, with a head that breaks its rules.
+    #[error("the answer is not valid HTTP: {0}")]
+    InvalidHead(&'static str),
+    /// The server answered an HTTP request with something else.
     #[error("the server does not speak HTTP")]
     NotHttp,
-    /// The proxy refuses the connection for good.
+    /// The proxy refuses the connection, and a retry would not help.
     #[error("the proxy asks for a user name and a password")]
     ProxyCredentials,
     #[error("no complete answer within {} s", .0.as_secs_f64())]
@@ -70,23 +78,36 @@ pub(crate) enum TransportFailure {
     BeforeHeaders(String),
     #[error("the body broke off after {bytes} bytes: {why}")]
     Body { bytes: usize, why: String },
-    #[error("the body is no valid gzip: after {bytes} decoded bytes it is {why}")]
+    #[error("the body is not valid gzip: after {bytes} decoded bytes it is {why}")]
     Gzip { bytes: usize, why: &'static str },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
-    /// Not the server's failure: to be asked again when its page is due.
-    #[error("the body gave way to those of earlier pages")]
+    /// Not a failure of the server. The page must be requested again when it is due.
+    #[error("the body was dropped to make room for earlier pages")]
     GaveWay,
 }
 
-/// The seam for tests: everything above it runs against scripted answers under paused time.
+/// Sends requests. Tests replace it by scripted answers under paused time.
 pub(crate) trait Transport: Send + Sync {
-    /// A body waits for its chunks to have room, where that is limited.
+    /// Sends a GET request for `url`. With a `room`, the body waits until its next bytes fit in the budget.
     fn get<'a>(
         &'a self,
         url: Url,
         room: Option<&'a mut Room>,
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>>;
+
+    /// Whether a server that closed a plain connection without an answer speaks TLS on that port.
+    fn speaks_tls<'a>(&'a self, _url: &'a Url) -> BoxFuture<'a, bool> {
+        Box::pin(future::ready(false))
+    }
+}
+
+/// What bounds the body of an answer.
+struct BodyLimits {
+    is_coded: bool,
+    /// Bytes after decoding.
+    max_body: usize,
+    deadline: Instant,
 }
 
 pub(crate) struct HttpTransport {
@@ -94,7 +115,7 @@ pub(crate) struct HttpTransport {
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_body: usize,
-    /// What requests go through.
+    /// The proxy for requests, if any.
     pub(crate) proxy: Option<ProxySource>,
 }
 
@@ -106,29 +127,36 @@ impl Transport for HttpTransport {
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         Box::pin(self.read(url, room))
     }
+
+    fn speaks_tls<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, bool> {
+        // A proxy answers for the server.
+        match self.proxy {
+            None => Box::pin(speaks_tls(url)),
+            Some(_) => Box::pin(future::ready(false)),
+        }
+    }
 }
 
 impl HttpTransport {
     async fn read(&self, url: Url, mut room: Option<&mut Room>) -> Result<Reply, TransportFailure> {
         let late = || TransportFailure::Timeout(self.timeout);
-        let mut deadline = after(self.timeout);
+        let deadline = after(self.timeout);
         let sent = timeout_at(deadline, self.http.get(url).send()).await;
         let mut response =
             sent.map_err(|_| late())?.map_err(|error| self.before_headers(&error))?;
-        let text = |name: header::HeaderName| {
-            // Most headers come once; a proxy may send `Retry-After` twice.
+        let texts = |name: header::HeaderName| {
             let values = response.headers().get_all(name).into_iter();
-            let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
-            (!values.is_empty()).then(|| values.join(", "))
+            values.filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect::<Vec<_>>()
         };
         let status = response.status();
         let coding = Coding::of(response.headers());
         let mut reply = Reply {
             status,
-            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
-            retry_after: text(header::RETRY_AFTER),
-            date: text(header::DATE),
-            location: text(header::LOCATION),
+            content_type: texts(header::CONTENT_TYPE).join(", "),
+            // Not joined: a date holds a comma.
+            retry_after: texts(header::RETRY_AFTER),
+            date: texts(header::DATE).into_iter().next(),
+            location: texts(header::LOCATION).into_iter().next(),
             coding: None,
             body: Vec::new(),
         };
@@ -138,7 +166,7 @@ impl HttpTransport {
         let is_coded = coding == Coding::Gzip;
         let is_error = !status.is_success();
         let max_body = if is_error { MAX_ERROR_BODY } else { self.max_body };
-        // The announced length is only a hint: trusting it would let a header reserve the memory.
+        // The announced length is only a hint. Otherwise a false header could reserve all the memory.
         let announced = response.content_length().unwrap_or(0).min(max_body as u64);
         if !is_error
             && !is_coded
@@ -148,45 +176,24 @@ impl HttpTransport {
         }
         let announced = if is_coded { 0 } else { announced.min(1 << 20) as usize };
         let mut body = Decoder::new(is_coded, Vec::with_capacity(announced), max_body);
-        loop {
-            let idle = after(self.idle_timeout);
-            let chunk = match timeout_at(idle.min(deadline), response.chunk()).await {
-                Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => {
-                    return Err(TransportFailure::Body { bytes: body.len(), why: root(&error) });
-                }
-                Err(_) if deadline <= idle => return Err(late()),
-                Err(_) => return Err(TransportFailure::Stalled(self.idle_timeout)),
-            };
-            let step = if is_coded { STEP } else { chunk.len().max(1) };
-            for part in chunk.chunks(step) {
-                // How much a coded part will be is known only afterwards.
-                let more = if is_coded { 0 } else { part.len() };
-                if let Some(room) = room.as_deref_mut() {
-                    // Not the server's time.
-                    deadline += make_room(room, (body.len() + more).min(max_body)).await?;
-                }
-                match body.push(part) {
-                    Ok(()) => {}
-                    Err(Unfit::TooLarge) if is_error => {
-                        reply.body = body.take();
-                        return Ok(reply);
-                    }
-                    Err(unfit) => return Err(unfit.failure(body.len(), max_body)),
-                }
-            }
-        }
+        let limits = BodyLimits { is_coded, max_body, deadline };
+        let filled = self.fill(&mut response, &mut body, room.as_deref_mut(), limits).await;
         drop(response);
         let bytes = body.len();
-        let mut body = body.finish().map_err(|unfit| unfit.failure(bytes, max_body))?;
-        if let Some(room) = room.filter(|_| is_coded) {
+        let mut body = match filled {
+            // The status decides what to do next, whatever happened to the body.
+            _ if is_error => body.so_far(),
+            Ok(()) => body.finish().map_err(|unfit| unfit.failure(bytes, max_body))?,
+            Err(failure) => return Err(failure),
+        };
+        if let Some(room) = room.filter(|_| is_coded && !is_error) {
             make_room(room, body.len()).await?;
         }
-        // Its connection is free when the tasks that serve it have run, mostly at once: a request that
-        // comes before that opens another one.
+        // The connection becomes reusable after its tasks have run, which usually takes one yield. An earlier
+        // request would open another connection.
         yield_now().await;
-        // A page may wait for long; what a body without a length over-reserved should not.
+        // A page may wait for a long time. A body without an announced length can have much unused capacity,
+        // so free it.
         if body.capacity() - body.len() > body.len() / 4 {
             body.shrink_to_fit();
         }
@@ -194,7 +201,40 @@ impl HttpTransport {
         Ok(reply)
     }
 
-    /// Why no answer began, in words of ours: a library's are for its users.
+    /// Reads a body to its end.
+    async fn fill(
+        &self,
+        response: &mut reqwest::Response,
+        body: &mut Decoder,
+        mut room: Option<&mut Room>,
+        limits: BodyLimits,
+    ) -> Result<(), TransportFailure> {
+        let BodyLimits { is_coded, max_body, mut deadline } = limits;
+        loop {
+            let idle = after(self.idle_timeout);
+            let chunk = match timeout_at(idle.min(deadline), response.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Err(error)) => {
+                    return Err(TransportFailure::Body { bytes: body.len(), why: root(&error) });
+                }
+                Err(_) if deadline <= idle => return Err(TransportFailure::Timeout(self.timeout)),
+                Err(_) => return Err(TransportFailure::Stalled(self.idle_timeout)),
+            };
+            let step = if is_coded { STEP } else { chunk.len().max(1) };
+            for part in chunk.chunks(step) {
+                // The decoded size of a gzip part is known only after decoding.
+                let more = if is_coded { 0 } else { part.len() };
+                if let Some(room) = room.as_deref_mut() {
+                    // The wait is not the server's fault, so it extends the deadline.
+                    deadline += make_room(room, (body.len() + more).min(max_body)).await?;
+                }
+                body.push(part).map_err(|unfit| unfit.failure(body.len(), max_body))?;
+            }
+        }
+    }
+
+    /// Explains why no answer began. Error texts of the libraries are written for their users, not for ours.
     fn before_headers(&self, error: &reqwest::Error) -> TransportFailure {
         if let Some(error) = tls::find::<rustls::Error>(error) {
             return match error {
@@ -205,14 +245,16 @@ impl HttpTransport {
                 error => TransportFailure::Connect(tls::handshake(error)),
             };
         }
-        if self.proxy.is_none()
-            && tls::find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
-        {
-            return TransportFailure::NotHttp;
+        if let Some(error) = tls::find::<hyper::Error>(error).filter(|error| error.is_parse()) {
+            match head(error) {
+                Some(why) => return TransportFailure::InvalidHead(why),
+                None if self.proxy.is_none() => return TransportFailure::NotHttp,
+                None => {}
+            }
         }
         let root = root(error);
         match &self.proxy {
-            // The type of these errors is private to the client.
+            // The HTTP client keeps the type of these errors private, so only the text is left.
             Some(_) if root.contains("proxy authorization required") => {
                 TransportFailure::ProxyCredentials
             }
@@ -233,6 +275,22 @@ impl HttpTransport {
     }
 }
 
+/// What is wrong with the head of an answer; none if it does not begin as HTTP does. Only its text tells.
+fn head(error: &hyper::Error) -> Option<&'static str> {
+    let text = error.to_string();
+    if error.is_parse_too_large() {
+        Some("its headers are too large")
+    } else if text.contains("HTTP header") {
+        Some("a header has a character that is not allowed there")
+    } else if text.contains("content-length") || text.contains("transfer-encoding") {
+        Some("its headers do not say where the body ends")
+    } else if error.is_parse_status() {
+        Some("its status is not a number")
+    } else {
+        None
+    }
+}
+
 impl Unfit {
     fn failure(self, bytes: usize, limit: usize) -> TransportFailure {
         match self {
@@ -242,8 +300,12 @@ impl Unfit {
     }
 }
 
-/// Waits until a body may grow to this many bytes, which the one that is due always may; says how
-/// long that took.
+/// Waits until a body may grow to this many bytes. Returns the time of the wait.
+///
+/// The body of the due page never waits.
+///
+/// # Errors
+/// [`TransportFailure::GaveWay`] after 10 seconds.
 pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration, TransportFailure> {
     if room.try_grow(bytes) {
         return Ok(Duration::ZERO);
@@ -260,7 +322,7 @@ fn after(time: Duration) -> Instant {
     Instant::now() + time.min(FAR)
 }
 
-/// The innermost cause: the layers above it only say that something failed.
+/// Returns the text of the innermost cause. The outer errors only say that something failed.
 fn root(error: &reqwest::Error) -> String {
     let mut cause: &dyn StdError = error;
     while let Some(inner) = cause.source() {

@@ -1,5 +1,4 @@
-//! An answer, from its JSON to the bytes that leave, and the faults that damage it on the way;
-//! never decides what to answer.
+//! An answer, from its JSON to the sent bytes, and the faults that damage it.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -21,16 +20,18 @@ use super::stats::InFlightGuard;
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Bodies shorter than this are not worth compressing; Django draws the line here too.
+/// Minimum size in bytes of a compressed body, the same as in Django. Compression does not pay off for smaller
+/// bodies.
 const COMPRESS_FROM: usize = 200;
 
-/// How long a stalled answer keeps its connection.
+/// Time that a stalled answer keeps its connection.
 const LONGEST_STALL: Duration = Duration::from_secs(120);
 
+// An endless body has 16,384 chunks of 64 KiB, which is 1 GiB.
 const ENDLESS_CHUNK: usize = 1 << 16;
 const ENDLESS_CHUNKS: usize = 1 << 14;
 
-/// A complete answer, and how much of it really gets delivered.
+/// A complete answer, and the part of it that is delivered.
 pub(crate) struct DemoAnswer {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
@@ -68,7 +69,7 @@ impl DemoAnswer {
         self
     }
 
-    /// The answer that stands in for a page, if the fault is of that kind.
+    /// Returns the answer that replaces a page, if the fault is a `Status`.
     pub(crate) fn instead(fault: &Fault) -> Option<DemoAnswer> {
         let Fault::Status { status, headers, body } = fault else { return None };
         let mut answer = match body.starts_with('<') {
@@ -79,7 +80,7 @@ impl DemoAnswer {
         Some(answer)
     }
 
-    /// Applies a fault, if it is one that damages an answer.
+    /// Applies a fault if it damages an answer.
     pub(crate) fn damage(&mut self, fault: &Fault) {
         match fault {
             Fault::TruncatedJson => self.body.truncate(self.body.len() / 2),
@@ -96,7 +97,7 @@ impl DemoAnswer {
         }
     }
 
-    /// The response as hyper sends it. The request counts as in flight until the body is gone.
+    /// Returns the response for hyper. The request counts as in flight until the body is dropped.
     pub(crate) fn into_response(
         mut self,
         gzip: bool,
@@ -154,10 +155,11 @@ fn streamed(
 }
 
 fn cut(part: Bytes) -> impl Stream<Item = io::Result<Bytes>> {
-    // hyper drops what it has not flushed when a body fails, and flushes when a body is pending.
+    // When a body fails, hyper drops the bytes that it has not flushed. It flushes when the body is pending, so
+    // yield once before the failure.
     let failure = async {
         tokio::task::yield_now().await;
-        Err(io::Error::other("the script cuts the body here"))
+        Err(io::Error::other("a fault cuts the body here"))
     };
     stream::iter([Ok(part)]).chain(stream::once(failure))
 }
@@ -165,7 +167,7 @@ fn cut(part: Bytes) -> impl Stream<Item = io::Result<Bytes>> {
 fn stalled(part: Bytes) -> impl Stream<Item = io::Result<Bytes>> {
     let failure = async {
         tokio::time::sleep(LONGEST_STALL).await;
-        Err(io::Error::other("the script stalls no longer than this"))
+        Err(io::Error::other("the time limit of a stall was reached"))
     };
     stream::iter([Ok(part)]).chain(stream::once(failure))
 }
@@ -177,8 +179,8 @@ fn endless() -> impl Stream<Item = io::Result<Bytes>> {
     stream::iter([opening]).chain(stream::repeat(more).take(ENDLESS_CHUNKS)).map(Ok)
 }
 
-/// A body that keeps its request in flight. hyper drops a body before it flushes the last of it,
-/// so a client that has its answer never still counts.
+/// A body that keeps its request in flight. hyper drops a body before it flushes the last bytes. So when a
+/// client has its whole answer, the request is no longer counted.
 pub(crate) struct TrackedBody {
     inner: UnsyncBoxBody<Bytes, io::Error>,
     _in_flight: InFlightGuard,

@@ -1,4 +1,4 @@
-//! A server on a thread of its own, for callers without a runtime; never outlives its handle.
+//! A server on its own thread, for callers without a runtime. It stops when its handle is dropped.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use super::handler::Handler;
 use super::server::Server;
 use super::stats::Stats;
 
-/// A server that runs on its own thread. It stops when it is dropped.
+/// A server that runs on its own thread. Dropping it stops the server.
 pub struct Background {
     addr: SocketAddr,
     handler: Arc<Handler>,
@@ -25,7 +25,11 @@ pub struct Background {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts a server on a thread of its own, with a runtime of its own.
+/// Starts a server on a new thread with its own runtime.
+///
+/// # Errors
+///
+/// The port is in use, the system clock is before 1970, or no runtime or thread can be started.
 pub fn serve_in_background(options: Options, datasets: Vec<Dataset>) -> io::Result<Background> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (started, start) = mpsc::channel();
@@ -34,7 +38,7 @@ pub fn serve_in_background(options: Options, datasets: Vec<Dataset>) -> io::Resu
         runtime.block_on(async {
             match Server::start(options, datasets).await {
                 Ok(server) => {
-                    // Whoever asked can only be gone, and then `stopped` resolves at once.
+                    // Sending fails only if the caller no longer exists. Then `stopped` resolves immediately.
                     let _ = started.send(Ok((server.addr(), server.handler())));
                     let _ = stopped.await;
                     server.stop().await;
@@ -53,28 +57,28 @@ impl Background {
         format!("http://{}", self.addr)
     }
 
-    /// The address that it listens on.
+    /// The address of the server.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What it has seen up to now.
+    /// Returns the statistics since the start of the server.
     pub fn stats(&self) -> Stats {
         self.handler.ledger.snapshot()
     }
 
-    /// Waits until the stats satisfy a condition; false when the time is up before that.
+    /// Waits until the statistics meet a condition. Returns false if `timeout` ends first.
     pub fn wait_until(&self, timeout: Duration, done: impl Fn(&Stats) -> bool) -> bool {
         self.handler.ledger.wait_until(timeout, done)
     }
 
-    /// Serves other datasets from the next request on.
+    /// Replaces the datasets, from the next request on.
     pub fn replace(&self, datasets: Vec<Dataset>) {
         self.handler.replace(datasets);
     }
 
     #[cfg(feature = "faults")]
-    /// Follows another script from the next request on; attempts count from 1 again.
+    /// Replaces the faults, from the next request on. Attempts count from 1 again.
     pub fn set_faults(&self, faults: Faults) {
         self.handler.set_faults(faults);
     }

@@ -1,5 +1,5 @@
-//! A dataset and its rows: generated when asked for, or given and kept byte for byte; never
-//! parses a given row in order to serve it.
+//! A dataset and its rows. Rows are either generated on request, or given and served byte for byte without
+//! parsing.
 
 use std::io;
 use std::ops::Range;
@@ -12,22 +12,22 @@ use uuid::Uuid;
 
 use super::generate;
 
-/// One dataset version: what the list of datasets says of it, and its rows.
+/// A version of a dataset: its entry in the list of datasets, and its rows.
 #[derive(Debug)]
 pub struct Dataset {
     /// The id in the path of its datapoints.
     pub id: Uuid,
-    /// The name, which `search` looks through.
+    /// The name, which `search` compares with the search term.
     pub name: String,
-    /// The agent that it belongs to.
+    /// The agent of the dataset.
     pub agent: Option<Uuid>,
-    /// When it was made, as RFC 3339 text.
+    /// The time of creation, as RFC 3339 text.
     pub created_at: String,
-    /// The model that wrote its rows.
+    /// The model that generated the rows.
     pub generator_model: Option<String>,
-    /// JSON text, sent verbatim.
+    /// The metadata, as JSON text that is sent without changes.
     pub metadata: String,
-    /// The hash of the policy that it was made under.
+    /// The hash of the policy of the dataset.
     pub policy_hash: Option<String>,
     /// One of `seed`, `synthetic`, `augmented` and `production`.
     pub source: String,
@@ -42,7 +42,7 @@ enum DemoRows {
     Given(Given),
 }
 
-/// Rows as text, one buffer for all, and the two orders, each worked out when first asked for.
+/// Rows as text in one buffer. The two sorted orders are computed on first use.
 #[derive(Debug)]
 struct Given {
     text: Vec<u8>,
@@ -51,7 +51,7 @@ struct Given {
     by_id: OnceLock<Vec<usize>>,
 }
 
-/// The order in which rows are served.
+/// The order of the served rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ordering {
     pub(crate) key: OrderingKey,
@@ -60,13 +60,13 @@ pub(crate) struct Ordering {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrderingKey {
-    /// As generated or given.
+    /// The order in which rows are generated or given.
     Natural,
     Order,
     Id,
 }
 
-/// The part of a given line that must hold for the server to serve it.
+/// The part of a given line that is checked: it must be an object with a UUID for `id`.
 #[derive(Deserialize)]
 struct Identified {
     #[serde(rename = "id")]
@@ -74,8 +74,8 @@ struct Identified {
 }
 
 impl Dataset {
-    /// A dataset of `rows` believable datapoints. Each is a function of the seed and its number
-    /// alone and is made when it is asked for, so a million rows cost no memory.
+    /// Creates a dataset of `rows` realistic datapoints. Each row depends only on the seed and its number, and
+    /// is generated on request, so a million rows need no memory.
     pub fn generated(rows: u64, seed: u64) -> Dataset {
         let agent = generate::uuid(seed, u64::MAX);
         let mut dataset =
@@ -84,8 +84,12 @@ impl Dataset {
         dataset.with_agent(agent).with_generator_model("demo-writer-1").with_source("synthetic")
     }
 
-    /// The rows of a JSON Lines file, one datapoint a line, token for token. Empty lines are
-    /// passed over; a line that is no object with a UUID for `id` is an error that names it.
+    /// Reads the rows of a JSON Lines file, with one datapoint per line. The server sends them token for token.
+    /// Empty lines are skipped.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or a line is not an object with a UUID for `id`. The error then names the line.
     pub fn from_jsonl(path: &Path) -> io::Result<Dataset> {
         let text = std::fs::read(path)?;
         let mut spans = Vec::new();
@@ -95,7 +99,7 @@ impl Dataset {
             if !row.is_empty() {
                 serde_json::from_slice::<Identified>(row).map_err(|error| {
                     let why = error.to_string();
-                    // The position counts within the line.
+                    // Remove serde's position, because it counts within the line.
                     let why = why.split(" at line ").next().unwrap_or_default();
                     let what = format!("line {}: {why}", number + 1);
                     io::Error::new(io::ErrorKind::InvalidData, what)
@@ -109,7 +113,8 @@ impl Dataset {
         Ok(Dataset::new(name, DemoRows::Given(Given::new(text, spans))).with_source("production"))
     }
 
-    /// Rows given as JSON texts, served verbatim and not looked at: they may be anything.
+    /// Creates a dataset from JSON texts. They are not checked and are served without changes, so they may be
+    /// invalid.
     pub fn from_rows(name: &str, rows: Vec<String>) -> Dataset {
         let mut text = Vec::with_capacity(rows.iter().map(String::len).sum());
         let mut spans = Vec::with_capacity(rows.len());
@@ -141,7 +146,7 @@ impl Dataset {
         self
     }
 
-    /// Replaces the name, and not the id that was derived from it.
+    /// Replaces the name. The id stays, although it was derived from the old name.
     pub fn with_name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
@@ -153,7 +158,7 @@ impl Dataset {
         self
     }
 
-    /// Replaces the time of creation, RFC 3339 text.
+    /// Replaces the time of creation, which is RFC 3339 text.
     pub fn with_created_at(mut self, created_at: &str) -> Self {
         created_at.clone_into(&mut self.created_at);
         self
@@ -165,7 +170,7 @@ impl Dataset {
         self
     }
 
-    /// Replaces the metadata, JSON text.
+    /// Replaces the metadata, which is JSON text.
     pub fn with_metadata(mut self, json: &str) -> Self {
         json.clone_into(&mut self.metadata);
         self
@@ -189,7 +194,7 @@ impl Dataset {
         self
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> u64 {
         match &self.rows {
             DemoRows::Generated { count, .. } => *count,
@@ -197,12 +202,12 @@ impl Dataset {
         }
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The JSON text of the row at a place in natural order; past the end, nothing.
+    /// Returns the JSON text of a row, by its index in natural order. An index past the end gives empty text.
     pub fn row(&self, index: u64) -> Vec<u8> {
         let mut out = Vec::new();
         let natural = Ordering { key: OrderingKey::Natural, descending: false };
@@ -210,15 +215,14 @@ impl Dataset {
         out
     }
 
-    /// Appends the row that stands at `position` in this order; past the end, nothing.
+    /// Appends the row at `position` in this order. Appends nothing past the end.
     pub(crate) fn push_row(&self, position: u64, ordering: Ordering, out: &mut Vec<u8>) {
         if position >= self.len() {
             return;
         }
         let place = if ordering.descending { self.len() - 1 - position } else { position };
         match &self.rows {
-            // Generated rows stand in their own order, which is what `id` falls back to as well:
-            // sorting by id would mean making them all.
+            // Generated rows always have their natural order, even for `id`: sorting by id would need all rows.
             DemoRows::Generated { seed, .. } => generate::push_row(*seed, place, out),
             DemoRows::Given(given) => {
                 let place = usize::try_from(place).unwrap_or(usize::MAX);
@@ -229,7 +233,7 @@ impl Dataset {
         }
     }
 
-    /// What `GET /api/datasets/` says of this dataset.
+    /// Appends the entry of this dataset in `GET /api/datasets/`.
     pub(crate) fn push_listing(&self, out: &mut Vec<u8>) {
         let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quoted);
         let listing = format!(
@@ -272,7 +276,7 @@ impl Given {
         self.text.get(self.spans.get(index)?.clone())
     }
 
-    /// Rows without an order come last, as the database sorts its nulls.
+    /// Sorts by `order`. Rows without an order come last, as in the database of the API.
     fn sorted_by_order(&self) -> Vec<usize> {
         #[derive(Deserialize)]
         struct DemoRow {
@@ -301,7 +305,7 @@ impl Given {
     }
 }
 
-/// Text as a JSON string.
+/// Returns a text as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

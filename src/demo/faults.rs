@@ -1,22 +1,22 @@
-//! What goes wrong, on which page and at which attempt: a script, decided before it runs; it
-//! never depends on the clock, and chance comes from a seed.
+//! Faults that the server injects, by page and attempt. They do not depend on the clock. Random faults depend
+//! on a seed.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::generate::mix;
 
-/// A script of faults. Rules that match the same request all apply, in the order given.
+/// A list of rules for faults. All rules that match a request apply, in the order of the list.
 ///
 /// ```
 /// use std::time::Duration;
-/// use overmind_export::demo::{Attempt::*, Fault, Faults, Page};
+/// use overmind_export::demo::{Fault, FaultAttempt::*, FaultPage, Faults};
 ///
 /// Faults::none()
 ///     .on(3, First(2), Fault::status(429).header("Retry-After", "1"))
 ///     .on(5..=7, Always, Fault::Delay(Duration::from_millis(20)))
-///     .on(Page::Any, Nth(1), Fault::ResetBeforeHeaders)
-///     .on(Page::List, Always, Fault::status(403));
+///     .on(FaultPage::Any, Nth(1), Fault::ResetBeforeHeaders)
+///     .on(FaultPage::List, Always, Fault::status(403));
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
@@ -33,7 +33,8 @@ struct FaultRule {
 #[derive(Debug, Clone)]
 enum FaultWhen {
     Scripted(FaultAttempt),
-    /// One of `of` equally likely kinds, if chance picks the one at `index`.
+    /// A request fails with this probability. It then has one of `of` equally likely faults. This rule is for
+    /// the one at `index`.
     Random {
         seed: u64,
         probability: f64,
@@ -42,14 +43,14 @@ enum FaultWhen {
     },
 }
 
-/// Which requests a rule is about. A number or a range of numbers converts into it.
+/// The pages of a rule. A page number or a range of page numbers converts into this type.
 #[derive(Debug, Clone)]
 pub enum FaultPage {
     /// Any page of datapoints.
     Any,
     /// These pages of datapoints.
     Numbers(RangeInclusive<u64>),
-    /// The list of datasets, any page of it.
+    /// Any page of the list of datasets.
     List,
 }
 
@@ -65,91 +66,91 @@ impl From<RangeInclusive<u64>> for FaultPage {
     }
 }
 
-/// Which of the requests for a page a rule is about, counted from 1.
+/// The attempts of a rule: which requests for the same page it matches, counted from 1.
 #[derive(Debug, Clone, Copy)]
 pub enum FaultAttempt {
-    /// Only this one.
+    /// Only this attempt.
     Nth(u32),
-    /// This many, from the first.
+    /// The first attempts, up to and including this one.
     First(u32),
-    /// This one and all that follow.
+    /// This attempt and all later ones.
     From(u32),
-    /// All of them.
+    /// All attempts.
     Always,
 }
 
-/// One thing that goes wrong.
+/// A fault that the server injects into an answer.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Another answer in place of the page. See [`Fault::status`] and its kin.
+    /// Sends another answer instead of the page. [`Fault::status`], [`Fault::html`] and others create it.
     Status {
         /// The status.
         status: u16,
-        /// Headers, beside the content type.
+        /// Headers in addition to `Content-Type`.
         headers: Vec<(String, String)>,
-        /// The body: HTML if it begins with `<`, otherwise JSON.
+        /// The body. It is sent as HTML if it begins with `<`, otherwise as JSON.
         body: String,
     },
-    /// The answer comes later.
+    /// Delays the answer.
     Delay(Duration),
-    /// The connection is reset (RST) instead of an answer.
+    /// Resets the connection (RST) instead of sending an answer.
     ResetBeforeHeaders,
 
-    /// Another `count`.
+    /// Replaces `count`.
     Count(u64),
-    /// The rows of another page.
+    /// Sends the rows of another page.
     RepeatPage(u64),
-    /// The whole body of another page, its links included.
+    /// Sends the whole body of another page, including its links.
     SwapPage(u64),
-    /// The last rows of the page are missing.
+    /// Leaves out this many rows at the end of the page.
     ShortPage(usize),
-    /// The page begins this many rows too early, as if rows had been inserted before it: it
-    /// repeats rows of the page before, and as many of its own are lost.
+    /// Starts the page this many rows too early, as if rows had been inserted before it. The page repeats rows
+    /// of the previous page and loses the same number of its own rows.
     ShiftRows(u64),
-    /// `next` is null.
+    /// Sets `next` to null.
     DropNext,
-    /// Another `next`, for instance at a foreign host.
+    /// Replaces `next`, for example with a URL of another host.
     Next(String),
-    /// A field of a row of the page is replaced by this JSON text, or left out.
+    /// Replaces or leaves out a field of one row.
     Field {
-        /// The place of the row on its page, from 0.
+        /// Index of the row on its page, from 0.
         row: usize,
-        /// The name of the field.
+        /// Name of the field.
         field: String,
-        /// The JSON text; without one the field is left out.
+        /// New value as JSON text. `None` leaves out the field.
         json: Option<String>,
     },
 
-    /// A complete answer with the first half of the JSON.
+    /// Sends only the first half of the JSON, as a complete answer.
     TruncatedJson,
-    /// A 200 with a page for people.
+    /// Sends an HTML page with status 200.
     Html,
-    /// Another `Content-Type`.
+    /// Replaces `Content-Type`.
     ContentType(String),
-    /// A `Content-Encoding`, asked for or not. For `gzip` and `x-gzip` the body is compressed, in as
-    /// many members; for others it stays as it is.
+    /// Sets `Content-Encoding`, even if the client does not accept it. For `gzip` and `x-gzip` the body is
+    /// compressed. For other codings it stays as it is.
     Coding {
-        /// The name of the coding, as the header has it.
+        /// Name of the coding in the header.
         name: String,
-        /// Gzip members to make of the body, at least one.
+        /// Number of gzip members, at least 1.
         members: usize,
     },
-    /// The connection closes after this much of the body; `Content-Length` promised all of it.
+    /// Closes the connection after a part of the body. `Content-Length` has the size of the whole body.
     CutBody {
-        /// Bytes sent, of the body as compressed.
+        /// Number of bytes to send, after compression.
         after: usize,
     },
-    /// After this much of the body nothing more comes, for at most two minutes.
+    /// Sends a part of the body, then nothing more. Closes the connection after two minutes.
     Stall {
-        /// Bytes sent, of the body as compressed.
+        /// Number of bytes to send, after compression.
         after: usize,
     },
-    /// A JSON string that goes on and on, until the client leaves or has had 1 GiB.
+    /// Sends a JSON string without end, until the client closes the connection or 1 GiB is sent.
     EndlessBody,
 }
 
 impl Fault {
-    /// An error in the API's form, with a fitting `detail`.
+    /// Creates an error answer in the format of the API, with the usual `detail` for the status.
     pub fn status(status: u16) -> Fault {
         let detail = match status {
             401 => "Invalid API key.",
@@ -164,38 +165,38 @@ impl Fault {
         Fault::Status { status, headers: Vec::new(), body }
     }
 
-    /// An error page, as a load balancer sends it.
+    /// Creates an HTML error page, as a load balancer sends it.
     pub fn html(status: u16) -> Fault {
         let body = format!("<html><head><title>{status}</title></head><body></body></html>\n");
         Fault::Status { status, headers: Vec::new(), body }
     }
 
-    /// The 404 of a page past the end, or of a dataset that has shrunk.
+    /// Creates the 404 answer for a page past the end. A dataset that lost rows also causes it.
     pub fn invalid_page() -> Fault {
         Fault::status(404).body(r#"{"detail":"Invalid page."}"#)
     }
 
-    /// A redirect to another URL.
+    /// Creates a redirect to another URL.
     pub fn redirect(location: &str) -> Fault {
         Fault::status(302).header("Location", location).body("")
     }
 
-    /// A value of the wrong type, or a duplicate, or any other JSON, in a field of a row.
+    /// Replaces a field of a row with any JSON, for example a value of a wrong type or a duplicate.
     pub fn field(row: usize, field: &str, json: &str) -> Fault {
         Fault::Field { row, field: field.to_owned(), json: Some(json.to_owned()) }
     }
 
-    /// A content coding, in one member.
+    /// Sets a content coding with one member.
     pub fn coding(name: &str) -> Fault {
         Fault::Coding { name: name.to_owned(), members: 1 }
     }
 
-    /// A row without this field.
+    /// Leaves out a field of a row.
     pub fn missing_field(row: usize, field: &str) -> Fault {
         Fault::Field { row, field: field.to_owned(), json: None }
     }
 
-    /// Adds a header to a status; any other fault has no headers and stays as it is.
+    /// Adds a header to a [`Fault::Status`]. Other faults stay as they are.
     pub fn header(mut self, name: &str, value: &str) -> Fault {
         if let Fault::Status { headers, .. } = &mut self {
             headers.push((name.to_owned(), value.to_owned()));
@@ -203,7 +204,7 @@ impl Fault {
         self
     }
 
-    /// Replaces the body of a status; any other fault stays as it is.
+    /// Replaces the body of a [`Fault::Status`]. Other faults stay as they are.
     pub fn body(mut self, text: &str) -> Fault {
         if let Fault::Status { body, .. } = &mut self {
             text.clone_into(body);
@@ -213,14 +214,14 @@ impl Fault {
 }
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// Creates an empty list: no faults.
     pub fn none() -> Faults {
         Faults::default()
     }
 
-    /// Each request for datapoints fails with this probability, in one of these ways, as a
-    /// function of the seed, the page and the attempt: the same run fails the same way, and
-    /// a retry has a new chance.
+    /// Creates random faults: each request for datapoints has one of these faults with this probability. The
+    /// choice depends only on the seed, the page and the attempt. So the same run has the same faults, and a
+    /// retry can succeed.
     pub fn random(seed: u64, probability: f64, kinds: impl IntoIterator<Item = Fault>) -> Faults {
         let kinds: Vec<Fault> = kinds.into_iter().collect();
         let of = kinds.len() as u64;
@@ -232,13 +233,13 @@ impl Faults {
         Faults { rules: (0..).zip(kinds).map(rule).collect() }
     }
 
-    /// Adds a fault.
+    /// Adds a rule.
     pub fn on(mut self, page: impl Into<FaultPage>, attempt: FaultAttempt, fault: Fault) -> Faults {
         self.rules.push(FaultRule { page: page.into(), when: FaultWhen::Scripted(attempt), fault });
         self
     }
 
-    /// The faults of one request; `page` is none for the list of datasets.
+    /// Returns the faults of a request. `page` is `None` for the list of datasets.
     pub(crate) fn matching(&self, page: Option<u64>, attempt: u32) -> Vec<Fault> {
         let matching = self.rules.iter().filter(|rule| rule.matches(page, attempt));
         matching.map(|rule| rule.fault.clone()).collect()
@@ -259,10 +260,11 @@ impl FaultRule {
                 FaultWhen::Scripted(FaultAttempt::From(n)) => attempt >= n,
                 FaultWhen::Scripted(FaultAttempt::Always) => true,
                 FaultWhen::Random { seed, probability, index, of } => {
-                    // Seeds and pages are both small numbers: unmixed, they would meet.
+                    // Seeds and pages are small numbers. Mix the seed first, so that different pairs of seed
+                    // and page do not give the same value.
                     let on_page = mix(mix(seed) ^ page.unwrap_or_default());
                     let chance = mix(on_page ^ u64::from(attempt));
-                    // The high half decides whether, the low half how.
+                    // The high half decides whether the request fails. The low half selects the fault.
                     ((chance >> 32) as f64) < probability * 2f64.powi(32)
                         && chance % (1 << 32) % of == index
                 }
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_applies_to_its_pages_and_attempts_alone() {
+    fn rule_applies_only_to_its_pages_and_attempts() {
         let faults = |page: FaultPage, attempt| Faults::none().on(page, attempt, Fault::Html);
         assert_eq!(hits(&faults(3.into(), FaultAttempt::First(2)), Some(3), 5), [1, 2]);
         assert_eq!(hits(&faults(3.into(), FaultAttempt::Nth(2)), Some(3), 5), [2]);
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn random_faults_are_as_frequent_as_asked_and_use_every_kind() {
+    fn random_faults_have_requested_frequency_and_kinds() {
         let kinds = [Fault::Html, Fault::TruncatedJson, Fault::ResetBeforeHeaders];
         let run = |seed| {
             let faults = Faults::random(seed, 0.2, kinds.clone());
@@ -310,7 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn no_two_seeds_tell_the_same_story_on_other_pages() {
+    fn different_seeds_give_different_faults() {
+        // Not even the same faults on other pages: the runs are compared after sorting.
         let run = |seed| {
             let faults = Faults::random(seed, 0.5, [Fault::Html]);
             let mut pages: Vec<_> = (0..16).map(|page| hits(&faults, Some(page), 8)).collect();
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_fails_by_chance_succeeds_when_tried_again() {
+    fn random_fault_does_not_repeat_on_every_retry() {
         let faults = Faults::random(1, 0.5, [Fault::Html]);
         for page in 1..=1000 {
             assert!(hits(&faults, Some(page), 30).len() < 30);

@@ -1,5 +1,7 @@
-//! Writes believable datapoints, each a function of the seed and its number alone; never keeps
-//! one, and never builds a JSON tree: bytes are pushed, so that a bench measures its subject.
+//! Generates realistic datapoints. Each one depends only on the seed and its number.
+//!
+//! The generator appends bytes and builds no JSON tree. This is fast, so a bench measures the exporter and not
+//! the generator.
 
 use uuid::Uuid;
 
@@ -30,13 +32,13 @@ pub(crate) fn push_row(seed: u64, row: u64, out: &mut Vec<u8>) {
     writer.text("}");
 }
 
-/// A UUID of the form of version 4. No two rows of a dataset share one: the lower half is a
-/// permutation of the row number.
+/// Returns a UUID in the form of version 4. The lower half is a permutation of the row number, so all rows of a
+/// dataset have different ids.
 pub(crate) fn uuid(seed: u64, row: u64) -> Uuid {
-    /// What version 4 leaves of the lower half.
+    /// The 62 bits of the lower half that a UUID of version 4 leaves free.
     const FREE: u64 = (1 << 62) - 1;
-    // Each step can be undone within 62 bits: an xor with a right shift of itself, a product
-    // with an odd number.
+    // Each step is invertible in 62 bits: an xor of the value with its own right shift, or a product with an odd
+    // number.
     let mut low = (row ^ mix(seed)) & FREE;
     low ^= low >> 31;
     low = low.wrapping_mul(0xbf58_476d_1ce4_e5b9) & FREE;
@@ -48,7 +50,7 @@ pub(crate) fn uuid(seed: u64, row: u64) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// The finalizer of splitmix64: every bit of the result depends on every bit of the value.
+/// The finalizer of splitmix64. Each bit of the result depends on each bit of the value.
 pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -56,7 +58,7 @@ pub(crate) fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// splitmix64.
+/// The random generator splitmix64.
 struct Random(u64);
 
 impl Random {
@@ -74,7 +76,7 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// An index that is the more likely the lower it is, as words are in a text.
+    /// Returns an index below `len`. Low indexes are more likely, similar to word frequencies in a text.
     fn skewed(&mut self, len: usize) -> usize {
         let fraction = self.next() >> 40;
         let squared = (fraction * fraction) >> 24;
@@ -110,7 +112,7 @@ impl JsonWriter<'_> {
         self.out.extend_from_slice(&digits[start..]);
     }
 
-    /// A number with two decimals, 0 to `whole`.
+    /// Writes a number from 0 to `whole` with two decimals.
     fn decimal(&mut self, whole: u64) {
         let hundredths = self.random.below(whole * 100 + 1);
         self.number(hundredths / 100);
@@ -242,7 +244,7 @@ impl JsonWriter<'_> {
         }
     }
 
-    /// Sentences as a JSON string.
+    /// Writes sentences as a JSON string.
     fn quoted(&mut self, language: &Language, sentences: usize) {
         self.text("\"");
         for sentence in 0..sentences {
@@ -264,7 +266,7 @@ impl JsonWriter<'_> {
             let word = language.words[self.random.skewed(language.words.len())];
             match place {
                 0 => self.capitalized(word),
-                // Numbers are what makes two sentences about the same thing differ.
+                // Insert some numbers, as in real messages, so that similar sentences differ.
                 _ if self.random.one_in(40) => {
                     let number = self.random.below(100_000);
                     self.number(number);
@@ -305,14 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_a_function_of_its_seed_and_number() {
+    fn row_depends_only_on_seed_and_number() {
         assert_eq!(row(7, 41), row(7, 41));
         assert_ne!(row(7, 41), row(7, 42));
         assert_ne!(row(7, 41), row(8, 41));
     }
 
     #[test]
-    fn a_row_is_a_datapoint_and_its_order_is_its_number() {
+    fn row_is_a_datapoint_with_its_number_as_order() {
         for (number, row) in parsed(2_000).enumerate() {
             assert_eq!(row["order"], number);
             assert!(row["input"]["messages"][0]["content"].is_string());

@@ -1,5 +1,5 @@
-//! Turns a request into an answer, in the order in which Django REST Framework decides: route,
-//! key, throttle, method, filters, dataset, page; never sees a socket.
+//! Turns a request into an answer. The checks have the same order as in Django REST Framework: route, API key,
+//! rate limit, method, filters, dataset, page.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ const NO_SUCH_URL: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n  <title
     </head>\n<body>\n  <h1>Not Found</h1><p>The requested resource was not found on this \
     server.</p>\n</body>\n</html>\n";
 
-/// All that the connections of a server share.
+/// The state that all connections of a server share.
 pub(crate) struct Handler {
     addr: SocketAddr,
     options: Options,
@@ -73,7 +73,11 @@ impl Handler {
         self.ledger.forget_attempts();
     }
 
-    /// Answers. An error of the kind `ConnectionReset` says that the connection is to be reset.
+    /// Answers a request.
+    ///
+    /// # Errors
+    ///
+    /// An error of kind `ConnectionReset` asks the caller to reset the connection.
     pub(crate) async fn handle<B>(&self, request: Request<B>) -> io::Result<Response<TrackedBody>> {
         let (head, _) = request.into_parts();
         let received =
@@ -92,7 +96,7 @@ impl Handler {
             return Ok(refusal);
         }
 
-        // The permit is held while the request is served: that is what makes others queue.
+        // Hold the permit while the request is served, so that other requests wait.
         let _permit = match &self.capacity {
             Some(capacity) => capacity.acquire().await.ok(),
             None => None,
@@ -137,7 +141,7 @@ impl Handler {
         }
     }
 
-    /// The answer to a request that gets none from the data.
+    /// Returns the answer to a request that is refused before the datasets are read.
     fn refusal(&self, route: &Route<'_>, head: &Parts) -> Option<DemoAnswer> {
         if matches!(route, Route::Unknown) {
             return Some(DemoAnswer::html(404, NO_SUCH_URL));
@@ -161,7 +165,7 @@ impl Handler {
         None
     }
 
-    /// One page of a dataset, or of the list of datasets, with what the script does to it.
+    /// Returns one page of a dataset or of the list of datasets, with its faults applied.
     async fn page(
         &self,
         query: &DemoQuery,

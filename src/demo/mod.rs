@@ -1,17 +1,16 @@
-//! Serves the datasets API on a loopback port, over generated or given rows, with faults on
-//! demand; never listens beyond this machine, writes a file, or uses the rest of the crate.
+//! A server for the datasets API on a loopback port, with generated or given rows and optional faults.
 //!
-//! One server stands behind `overmind-export demo`, every test and every bench, so what the
-//! command is tested against is what a newcomer tries. It is public because tests and benches
-//! reach it through the library; it promises nothing to other crates.
+//! It is not reachable from other machines, writes no files, and uses little of the rest of the crate.
+//! `overmind-export demo`, all tests and all benches use the same server. It is public because tests and benches
+//! reach it through the library. Its interface is not stable.
 //!
 //! ```
-//! use overmind_export::demo::{Attempt, Dataset, Fault, Faults, Options, serve_in_background};
+//! use overmind_export::demo::{FaultAttempt, Dataset, Fault, Faults, Options, serve_in_background};
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let dataset = Dataset::generated(1_000_000, 7);
 //! let busy = Fault::status(503).header("Retry-After", "1");
-//! let faults = Faults::none().on(3, Attempt::First(2), busy);
+//! let faults = Faults::none().on(3, FaultAttempt::First(2), busy);
 //! let options = Options { faults, ..Options::default() };
 //! let server = serve_in_background(options, vec![dataset])?;
 //! assert!(server.url().starts_with("http://127.0.0.1:"));
@@ -19,8 +18,8 @@
 //! # }
 //! ```
 //!
-//! Only the two listing routes are served. `GET /api/datasets/{id}/`, which embeds every
-//! datapoint in one answer, is left out on purpose: no caller should come to rely on it.
+//! The server has only the two routes that return lists. `GET /api/datasets/{id}/` returns every datapoint in
+//! one answer. It is left out on purpose, so that no caller depends on it.
 
 mod answer;
 mod background;
@@ -53,31 +52,32 @@ pub use faults::{Fault, FaultAttempt, FaultPage, Faults};
 pub use server::Server;
 pub use stats::{Received, Stats};
 
-/// How the server behaves. The default answers at once, accepts any key and has no faults.
+/// The behaviour of the server. By default it answers immediately, accepts any API key and has no faults.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The port to listen on; 0 takes any free one.
+    /// Port to listen on. 0 means any free port.
     pub port: u16,
-    /// Rows on a page when the request does not say.
+    /// Rows per page if the request has no `page_size`.
     pub page_size: u32,
-    /// The most rows a request can have on a page; it is cut to this silently.
+    /// Maximum number of rows per page. A larger `page_size` is reduced to it without an error.
     pub max_page_size: u32,
-    /// Behave as an edition of the API without `page_size`, which ignores it.
+    /// Whether to ignore `page_size`, as an edition of the API without this parameter does.
     pub ignore_page_size: bool,
-    /// Behave as an edition whose `ordering` does not reach the rows.
+    /// Whether to ignore `ordering` for rows, as one edition of the API does.
     pub ignore_ordering: bool,
-    /// The time to serve one request, before its faults.
+    /// Time to serve one request, without the delays of faults.
     pub latency: Duration,
-    /// How many requests are served at once: the others queue, so past this number the latency
-    /// that a client sees rises in proportion and throughput does not.
+    /// Number of requests to serve at the same time. Other requests wait in a queue. With more requests than
+    /// this, the latency for the client rises in proportion and the throughput stays the same.
     pub capacity: Option<usize>,
-    /// Requests a second, with a burst of a tenth of that; past it the answer is 429.
+    /// Maximum rate in requests per second, with a burst of a tenth of a second. Other requests are answered
+    /// with 429.
     pub rate_limit: Option<u32>,
-    /// The only key accepted; without one any key that is not empty will do.
+    /// The only accepted API key. `None` accepts any key that is not empty.
     pub api_key: Option<String>,
-    /// Compress answers for clients that accept gzip.
+    /// Whether to compress answers for clients that accept gzip.
     pub gzip: bool,
-    /// What goes wrong, and when.
+    /// The faults to inject.
     #[cfg(feature = "faults")]
     pub faults: Faults,
 }

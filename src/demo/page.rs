@@ -1,4 +1,4 @@
-//! The JSON of one page, and the faults that change it; never touches a row that no fault names.
+//! The JSON of a page, and the faults that change it. Rows without a fault keep their bytes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::dataset::quoted;
 use super::faults::Fault;
 
-/// A page before it becomes text.
+/// A page before it is rendered as JSON.
 pub(crate) struct PageDraft {
     pub(crate) count: u64,
     pub(crate) next: Option<String>,
@@ -20,7 +20,7 @@ pub(crate) struct PageDraft {
 }
 
 impl PageDraft {
-    /// A page of `total` rows, which are numbered from 1 as the API does.
+    /// Creates a page of a dataset with `total` rows. Page numbers start at 1, as in the API.
     pub(crate) fn new(number: u64, page_size: u64, total: u64) -> PageDraft {
         PageDraft {
             count: total,
@@ -33,7 +33,7 @@ impl PageDraft {
         }
     }
 
-    /// Applies a fault, if it is one that changes what a page says.
+    /// Applies a fault if it changes the content of a page.
     pub(crate) fn edit(&mut self, fault: &Fault) {
         let Range { start, end } = self.rows;
         match fault {
@@ -55,7 +55,7 @@ impl PageDraft {
         }
     }
 
-    /// The text of the page, with each row appended by `push_row`.
+    /// Returns the JSON of the page. `push_row` appends each row.
     pub(crate) fn render(&self, push_row: impl Fn(u64, &mut Vec<u8>)) -> Vec<u8> {
         let link = |url: &Option<String>| url.as_deref().map_or("null".to_owned(), quoted);
         let mut out = format!(
@@ -87,7 +87,7 @@ fn rows_of(number: u64, page_size: u64, total: u64) -> Range<u64> {
     start..start.saturating_add(page_size).min(total)
 }
 
-/// A row with one field replaced or left out; what is no object stays as it is.
+/// Returns a row with one field replaced or left out. A row that is not an object stays as it is.
 fn replace_field(row: &[u8], field: &str, json: Option<&str>) -> Vec<u8> {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(row) else {
         return row.to_vec();

@@ -1,5 +1,5 @@
-//! Reads a query string as Django REST Framework does, and builds its links; never fails on
-//! text that is no query.
+//! Reads a query string in the same way as Django REST Framework, and builds links to other pages. Accepts any
+//! text.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ impl DemoQuery {
         DemoQuery(form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).into_owned().collect())
     }
 
-    /// The last value of a parameter; a blank one counts as none.
+    /// Returns the last value of a parameter. An empty value counts as missing.
     fn get(&self, name: &str) -> Option<&str> {
         let last = self.0.iter().rev().find(|(key, _)| key == name);
         last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The page that is asked for, if there is such a page.
+    /// Returns the number of the requested page, or `None` if there is no such page.
     pub(crate) fn page(&self, last: u64) -> Option<u64> {
         match self.get("page") {
             None => Some(1),
@@ -33,13 +33,14 @@ impl DemoQuery {
         }
     }
 
-    /// The rows a page holds: a size that is no positive number falls back to the default.
+    /// Returns the number of rows per page: at most `cap`, and the default if the parameter is not a positive
+    /// number.
     pub(crate) fn page_size(&self, default: u32, cap: u32) -> u64 {
         let asked = self.get("page_size").and_then(|size| size.trim().parse::<u64>().ok());
         asked.filter(|&size| size > 0).map_or(u64::from(default), |size| size.min(u64::from(cap)))
     }
 
-    /// The order of the rows: the first field that exists, and silence about those that do not.
+    /// Returns the order of the rows: the first known field. Unknown fields are ignored without an error.
     pub(crate) fn row_ordering(&self) -> Ordering {
         let known = self.ordering_terms().find_map(|(field, descending)| match field {
             "order" => Some(Ordering { key: OrderingKey::Order, descending }),
@@ -49,7 +50,7 @@ impl DemoQuery {
         known.unwrap_or(Ordering { key: OrderingKey::Natural, descending: false })
     }
 
-    /// Sorts datasets for the list of datasets, likewise.
+    /// Sorts the list of datasets by the first known field. Unknown fields are ignored without an error.
     pub(crate) fn sort(&self, datasets: &mut [&Dataset]) {
         for (field, descending) in self.ordering_terms() {
             match field {
@@ -72,8 +73,8 @@ impl DemoQuery {
         })
     }
 
-    /// The link to another page: the other parameters stay, sorted by name, and page 1 is
-    /// written as no page at all.
+    /// Returns the link to another page. It keeps the other parameters, sorted by name. Page 1 has no `page`
+    /// parameter.
     pub(crate) fn link(&self, base: &str, page: u64) -> String {
         let mut pairs: Vec<(&str, &str)> = self
             .0
@@ -94,7 +95,7 @@ impl DemoQuery {
     }
 }
 
-/// The conditions that a dataset must meet to be found.
+/// The filters of a request. A dataset that does not meet all of them is not found.
 #[derive(Default)]
 pub(crate) struct DemoFilters {
     agent: Option<Uuid>,
@@ -107,7 +108,11 @@ pub(crate) struct DemoFilters {
 }
 
 impl DemoFilters {
-    /// The filters of a query, or the body of the 400 that says which values are invalid.
+    /// Parses the filters of a query.
+    ///
+    /// # Errors
+    ///
+    /// The body of an answer with status 400, which names the invalid values.
     pub(crate) fn parse(query: &DemoQuery) -> Result<DemoFilters, String> {
         let mut invalid = BTreeMap::new();
         let mut integer = |name: &'static str| {

@@ -1,4 +1,4 @@
-//! Connections on a loopback port; never listens on any other address.
+//! The server and its connections. It listens only on the loopback address.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,14 +26,16 @@ use crate::{
     net::connections::{Busy, Connections},
 };
 
-/// Far more than a client opens; of more, the oldest idle one gives way.
+/// Maximum number of connections, far more than a client opens. A new connection above it closes the oldest
+/// idle one.
 const CONNECTIONS: usize = 512;
-/// How long the head of a request may take, and how long a connection may be idle.
+/// Time limit for the head of a request, and for an idle connection.
 const HEAD: Duration = Duration::from_secs(60);
-/// Long enough for other connections to close when the process has no descriptors left.
+/// Pause after a failed accept. If the process has no file descriptors left, other connections can close
+/// meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A running server. It stops, and its connections close, when it is dropped.
+/// A running server. Dropping it stops the server and closes its connections.
 pub struct Server {
     addr: SocketAddr,
     handler: Arc<Handler>,
@@ -41,7 +43,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and serves on the current tokio runtime.
+    /// Starts a server on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The port is in use, or the system clock is before 1970.
     pub async fn start(options: Options, datasets: Vec<Dataset>) -> io::Result<Server> {
         clock::check_for_server()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
@@ -56,31 +62,31 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
-    /// The address that it listens on.
+    /// The address of the server.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What it has seen up to now.
+    /// Returns the statistics since the start of the server.
     pub fn stats(&self) -> Stats {
         self.handler.ledger.snapshot()
     }
 
-    /// Serves other datasets from the next request on.
+    /// Replaces the datasets, from the next request on.
     pub fn replace(&self, datasets: Vec<Dataset>) {
         self.handler.replace(datasets);
     }
 
-    /// Follows another script from the next request on; attempts count from 1 again.
+    /// Replaces the faults, from the next request on. Attempts count from 1 again.
     #[cfg(feature = "faults")]
     pub fn set_faults(&self, faults: Faults) {
         self.handler.set_faults(faults);
     }
 
-    /// Stops, and returns when the port is free.
+    /// Stops the server. Returns when the port is free.
     pub async fn stop(mut self) {
         self.accepting.abort();
-        // Cancelled is what it was asked to be.
+        // The task ends with an error because it was aborted. That is expected.
         let _ = (&mut self.accepting).await;
     }
 
@@ -95,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-/// Accepts until aborted; the set aborts the connections when it is dropped with this task.
+/// Accepts connections until the task is aborted. Then `Connections` is dropped, which ends all connections.
 async fn accept(listener: TcpListener, handler: Arc<Handler>) {
     let mut connections = Connections::new(CONNECTIONS);
     loop {
@@ -108,7 +114,7 @@ async fn accept(listener: TcpListener, handler: Arc<Handler>) {
 
 async fn serve(stream: TcpStream, handler: Arc<Handler>, busy: Busy) {
     handler.ledger.connected();
-    // A page is written in one go: without this, its tail can wait for an acknowledgement.
+    // Disable Nagle's algorithm. Otherwise the last bytes of a page can wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let wire = Wire { stream, ledger: Arc::clone(&handler.ledger), reset: Arc::clone(&reset) };
@@ -123,13 +129,13 @@ async fn serve(stream: TcpStream, handler: Arc<Handler>, busy: Busy) {
             answer
         }
     });
-    // An error here is a client that left, or a fault doing its work.
+    // Ignore errors: the client closed the connection, or a fault broke it on purpose.
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let _ = http.serve_connection(TokioIo::new(wire), service).await;
 }
 
-/// The socket of a connection: counts what leaves, and closes with RST when told to.
+/// The socket of a connection. It counts the sent bytes. If `reset` is set, it closes with RST.
 struct Wire {
     stream: TcpStream,
     ledger: Arc<Ledger>,

@@ -1,4 +1,4 @@
-//! Counts what the server received and sent; never decides an answer.
+//! Statistics about received requests and sent answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -8,49 +8,49 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use uuid::Uuid;
 
-/// A server that runs for days must not remember every request.
+/// Number of requests to keep in memory. The limit is for servers that run for days.
 const REMEMBERED: usize = 10_000;
 
-/// What a server has seen since it started.
+/// The statistics of a server since its start.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
-    /// Connections accepted.
+    /// Number of accepted connections.
     pub connections: u64,
-    /// Requests received, whatever became of them.
+    /// Number of received requests, answered or not.
     pub requests: u64,
-    /// Answers by status; a connection that was reset has none.
+    /// Number of answers by status. A reset connection has no status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests for each page that exists: by dataset, or none for the list of datasets, and
-    /// page number. They start again when the faults are replaced.
+    /// Number of requests for each existing page. The key is the dataset (`None` for the list of datasets) and
+    /// the page number. Replacing the faults resets these counts.
     pub attempts: BTreeMap<(Option<Uuid>, u64), u32>,
-    /// Requests received and not yet answered.
+    /// Number of requests that are received but not yet answered.
     pub in_flight: usize,
-    /// The most requests that were in flight at once.
+    /// Largest number of requests that were in flight at the same time.
     pub max_in_flight: usize,
-    /// Bytes written to sockets, heads included, as compressed.
+    /// Bytes written to sockets, including headers, after compression.
     pub bytes_sent: u64,
-    /// The latest requests, at most ten thousand, oldest first.
+    /// The latest requests, oldest first, at most 10,000.
     pub received: VecDeque<Received>,
 }
 
 impl Stats {
-    /// How often a page of a dataset was asked for.
+    /// Returns the number of requests for a page of a dataset.
     pub fn attempts(&self, dataset: Uuid, page: u64) -> u32 {
         self.attempts.get(&(Some(dataset), page)).copied().unwrap_or_default()
     }
 
-    /// How many answers had this status.
+    /// Returns the number of answers with this status.
     pub fn answered(&self, status: u16) -> u64 {
         self.statuses.get(&status).copied().unwrap_or_default()
     }
 }
 
-/// One request, as it came in.
+/// A received request.
 #[derive(Clone)]
 pub struct Received {
     /// The method.
     pub method: String,
-    /// The path and query.
+    /// The path and the query.
     pub target: String,
     headers: HeaderMap,
 }
@@ -60,20 +60,20 @@ impl Received {
         Received { method, target, headers }
     }
 
-    /// A header, if it is there and is text.
+    /// Returns a header, if it exists and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Without the headers: they hold the key.
+/// Leaves out the headers, because they contain the API key.
 impl fmt::Debug for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.target)
     }
 }
 
-/// The stats while they change, and a bell for those who wait for a change.
+/// The shared statistics, and a condition variable for waiting threads.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     stats: Mutex<Stats>,
@@ -85,7 +85,7 @@ impl Ledger {
         self.lock().clone()
     }
 
-    /// Waits until the stats satisfy a condition; false when the time is up before that.
+    /// Waits until the statistics meet a condition. Returns false if `timeout` ends first.
     pub(crate) fn wait_until(&self, timeout: Duration, done: impl Fn(&Stats) -> bool) -> bool {
         let waited = self.changed.wait_timeout_while(self.lock(), timeout, |stats| !done(stats));
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
@@ -103,7 +103,7 @@ impl Ledger {
         self.change(|stats| *stats.statuses.entry(status).or_default() += 1);
     }
 
-    /// Counts one more request for a page and says which it is, from 1.
+    /// Counts one more request for a page and returns the new count.
     pub(crate) fn attempt(&self, dataset: Option<Uuid>, page: u64) -> u32 {
         self.change(|stats| {
             let attempts = stats.attempts.entry((dataset, page)).or_default();
@@ -117,7 +117,7 @@ impl Ledger {
         self.change(|stats| stats.attempts.clear());
     }
 
-    /// Counts a request; it is in flight until the guard is dropped.
+    /// Counts a request. The request is in flight until the guard is dropped.
     pub(crate) fn arrived(self: &Arc<Self>, received: Received) -> InFlightGuard {
         self.change(|stats| {
             stats.requests += 1;
@@ -142,7 +142,7 @@ impl Ledger {
     }
 }
 
-/// A request in flight.
+/// Keeps a request in flight until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard(Arc<Ledger>);
 

@@ -1,8 +1,8 @@
-//! Counts requests against a rate; never waits.
+//! A rate limit that refuses requests and never waits.
 
 use std::time::Instant;
 
-/// A token bucket: a steady rate, and a burst of a tenth of a second's worth.
+/// A token bucket with a steady rate. The burst is the number of requests in a tenth of a second, at least 1.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     rate: f64,
@@ -18,7 +18,7 @@ impl TokenBucket {
         TokenBucket { rate, burst, tokens: burst, refilled: now }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token. Returns false if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.refilled);
         self.refilled = now;
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_grants_its_burst_and_then_its_rate() {
+    fn bucket_grants_its_burst_and_then_its_rate() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(50, start);
         let granted = |bucket: &mut TokenBucket, now| (0..100).filter(|_| bucket.take(now)).count();

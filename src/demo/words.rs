@@ -1,18 +1,18 @@
-//! The vocabulary of generated conversations; never a character that JSON would have to escape.
+//! The vocabulary of generated conversations. No word contains a character that JSON must escape.
 
 use std::sync::LazyLock;
 
-/// A language to write in.
+/// The words and punctuation of a language.
 pub(crate) struct Language {
-    /// From frequent to rare.
+    /// Words, sorted from frequent to rare.
     pub(crate) words: Vec<&'static str>,
-    /// What stands between two words.
+    /// Text between two words.
     pub(crate) space: &'static str,
-    /// What ends a sentence: a statement and a question.
+    /// Text at the end of a statement and at the end of a question.
     pub(crate) stops: [&'static str; 2],
 }
 
-/// From frequent to rare: a request is more often English than anything else.
+/// All languages, sorted from frequent to rare. English is the most frequent.
 pub(crate) static LANGUAGES: LazyLock<[Language; 8]> = LazyLock::new(|| {
     let language = |words: &'static str, space, stops| {
         let words = words.split(' ').collect();
@@ -101,7 +101,7 @@ const ARABIC: &str = "\
     المبلغ متى البريد التوصيل تغيير كلمة المرور البطاقة فاتورة أمس مشكلة إلغاء الاشتراك الضمان \
     المساعدة الشحنة تأكيد الموعد";
 
-/// What a system prompt says.
+/// System prompts, already escaped for JSON.
 pub(crate) const INSTRUCTIONS: &[&str] = &[
     "You are a helpful support assistant. Answer in the language of the customer.",
     "Answer from the context alone. If the context does not say, say that you do not know.",
@@ -111,7 +111,7 @@ pub(crate) const INSTRUCTIONS: &[&str] = &[
     "Reply as JSON with the keys \\\"answer\\\" and \\\"citations\\\".",
 ];
 
-/// Who asks.
+/// Personas of the users.
 pub(crate) const PERSONAS: &[&str] = &[
     "frustrated_customer",
     "first-time buyer",
@@ -125,7 +125,7 @@ pub(crate) const PERSONAS: &[&str] = &[
     "adversarial tester",
 ];
 
-/// What a row is tagged with.
+/// Tags of a row.
 pub(crate) const TAGS: &[&str] = &[
     "billing",
     "delivery",
@@ -140,7 +140,7 @@ pub(crate) const TAGS: &[&str] = &[
     "straße",
 ];
 
-/// What an assistant can call.
+/// Tools that an assistant can call, as JSON.
 pub(crate) const TOOLS: &[&str] = &[
     r#"{"type":"function","function":{"name":"lookup_order","parameters":{"type":"object","properties":{"order_id":{"type":"string"}},"required":["order_id"]}}}"#,
     r#"{"type":"function","function":{"name":"issue_refund","parameters":{"type":"object","properties":{"order_id":{"type":"string"},"amount":{"type":"number","minimum":0}}}}}"#,

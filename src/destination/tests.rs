@@ -23,7 +23,7 @@ pub(super) fn empty_export() -> Manifest {
         completeness: Completeness::Proven,
         count: 0,
         pages: 1,
-        page_size: 0,
+        rows_per_page: 0,
         rows: 0,
         columns: Vec::new(),
         format: Format::JsonLines,

@@ -1,4 +1,4 @@
-//! Differences as a file, one row each, published like an export: complete or not at all.
+//! Writes differences to a file, one row each. The file is published like an export: completely or not at all.
 
 use std::{collections::HashMap, fmt, path::Path, sync::Arc};
 
@@ -14,11 +14,11 @@ use crate::{
     sink::{HOLDS_JSON, Sink},
 };
 
-/// Where a batch ends: by rows or by bytes of values, so that memory is bounded.
+/// A batch ends after this many rows or this many bytes of values, so that memory is bounded.
 const BATCH_ROWS: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Names of the columns; whether they hold JSON; whether they can be null.
+/// For each column: its name, whether it contains JSON, whether it is nullable.
 const COLUMNS: [(&str, bool, bool); 7] = [
     ("kind", false, false),
     ("key", false, true),
@@ -29,19 +29,20 @@ const COLUMNS: [(&str, bool, bool); 7] = [
     ("after", true, true),
 ];
 
-/// A file of differences in the making: Parquet, Arrow IPC or JSON Lines by its extension, or `-`
-/// for JSON Lines on standard output.
+/// A writer for a file of differences.
+///
+/// The extension selects Parquet, Arrow IPC or JSON Lines; `-` is JSON Lines on standard output.
 ///
 /// | column | |
 /// |---|---|
 /// | `kind` | `added`, `removed` or `changed` |
-/// | `key` | the id, the order in decimal, or the JSON text of the input; null for a row without one |
-/// | `before_id`, `after_id` | the row's id on either side |
-/// | `columns` | JSON: of a changed row, an array of the names of the columns that differ |
-/// | `before`, `after` | JSON: an object of the row's columns; of a changed row, of those that differ |
+/// | `key` | the id, the order in decimal, or the JSON text of the input; null for a row without a key |
+/// | `before_id`, `after_id` | the row's id in the first and in the second export |
+/// | `columns` | JSON: for a changed row, an array with the names of the columns that differ |
+/// | `before`, `after` | JSON: an object of the row's columns; for a changed row, only the columns that differ |
 ///
-/// All are strings, and all but `kind` can be null. In JSON Lines the JSON columns are the values
-/// themselves.
+/// All columns are strings, and all except `kind` can be null. In JSON Lines, the JSON columns contain the JSON
+/// values themselves.
 ///
 /// ```
 /// use overmind_export::{DiffFile, DiffOptions, StorageOptions, diff};
@@ -62,7 +63,7 @@ const COLUMNS: [(&str, bool, bool); 7] = [
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct DiffFile {
-    /// None once it was published.
+    /// `None` after publication.
     target: Option<Destination>,
     file: PartFile,
     sink: Option<Box<dyn Sink>>,
@@ -70,18 +71,19 @@ pub struct DiffFile {
 }
 
 impl DiffFile {
-    /// Stages a file that will be `output`, a path or the URL of an object; with `overwrite` it
-    /// replaces one that is there.
+    /// Creates a staged file that [`publish`](Self::publish) makes visible as `output`, a path or an object's URL.
+    ///
+    /// With `overwrite`, it replaces an existing file.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it is no file of a known extension, [`Error::Output`] when it exists
-    /// already or cannot be made, [`Error::Locked`] when another run writes it.
+    /// [`Error::Invalid`] when `output` has no known extension or is a directory. [`Error::Output`] when it exists
+    /// already or cannot be created. [`Error::Locked`] when another run is writing it.
     pub fn create(output: &Path, overwrite: bool, storage: &StorageOptions) -> Result<Self> {
         let target = output::target(output, storage)?;
         let encoding = output::encoding(&target, None, None)?;
         if let Target::Directory(location) = &target {
-            let why = "differences go to one file: end it in .parquet, .arrow or .jsonl, or give - \
-                       for standard output";
+            let why = "differences are written to one file: use a name that ends in .parquet, \
+                       .arrow or .jsonl, or - for standard output";
             return Err(Error::invalid("output", location.to_string(), why));
         }
         let batch = Batch::new();
@@ -96,10 +98,10 @@ impl DiffFile {
         Ok(Self { target: Some(destination), file, sink, batch })
     }
 
-    /// Adds a row. Memory does not grow with their number.
+    /// Adds a row. Memory does not grow with the number of rows.
     ///
     /// # Errors
-    /// Whatever keeps it, or one before it, from being written.
+    /// Every error that prevents writing this row or an earlier row.
     pub fn push(&mut self, difference: &Difference) -> Result<()> {
         self.batch.push(difference)?;
         if self.batch.is_full() { self.flush() } else { Ok(()) }
@@ -111,14 +113,14 @@ impl DiffFile {
         sink.write(batch).map_err(|error| self.file.failure().unwrap_or(error))
     }
 
-    /// Makes the file visible, complete, in one step; gives the number of its rows.
+    /// Publishes the complete file in one step and returns the number of its rows.
     ///
     /// # Errors
-    /// Whatever keeps it from being complete; nothing is published then.
+    /// Every error that prevents completing or publishing the file. Nothing is published then.
     pub fn publish(mut self) -> Result<u64> {
         self.flush()?;
         let Some(sink) = self.sink.take() else { return Ok(0) };
-        // What was compared is in nobody's metadata: the same differences give the same bytes.
+        // The metadata does not name the compared exports: the same differences give the same bytes.
         let written = sink.finish(None).map_err(|error| self.file.failure().unwrap_or(error))?;
         self.file.close()?;
         if let Some(target) = self.target.take() {
@@ -135,7 +137,7 @@ impl fmt::Debug for DiffFile {
 }
 
 impl Drop for DiffFile {
-    /// What was not published is removed.
+    /// Removes the staged file if it was not published.
     fn drop(&mut self) {
         if let Some(sink) = self.sink.take() {
             sink.abort();
@@ -205,7 +207,7 @@ impl Batch {
     }
 }
 
-/// The values as one JSON object, token for token.
+/// Returns the row's values as one JSON object. Each value is copied token for token.
 fn object(row: &DifferenceRow) -> String {
     let mut text = String::from("{");
     for (index, (column, value)) in row.values.iter().enumerate() {
@@ -221,10 +223,11 @@ fn object(row: &DifferenceRow) -> String {
 }
 
 impl Diff {
-    /// Writes every difference to a file; see [`DiffFile`] for its columns. Gives their number.
+    /// Writes all differences to a file, publishes it and returns the number of differences. See [`DiffFile`] for
+    /// the columns.
     ///
     /// # Errors
-    /// As [`differences`](Self::differences), [`DiffFile::push`] and [`DiffFile::publish`].
+    /// The same errors as [`differences`](Self::differences), [`DiffFile::push`] and [`DiffFile::publish`].
     pub fn write(self, mut file: DiffFile) -> Result<u64> {
         self.differences(None, |difference| file.push(&difference))?;
         file.publish()

@@ -1,14 +1,14 @@
-//! What changed between two exports: rows added, removed, changed, and in which columns.
+//! Compares two exports: finds added, removed and changed rows, and the columns that changed.
 //!
 //! ```text
 //!  side ──► rows ──► table ──► differences ──► file
-//!  batches  hashes   64 bytes  read again,     as a file
-//!                    a row     values
+//!  batches  hashes   64 bytes  second pass:    output
+//!                    per row   values          file
 //! ```
 //!
-//! Rows are read twice. First for hashes, of which 64 bytes a row are held and which decide
-//! everything; then, if anybody wants to see differences, for the values of rows that differ.
-//! Memory does not grow with their size or number. Never changes what it compares.
+//! Rows are read in up to two passes. The first pass computes hashes, 64 bytes per row in memory; the hashes
+//! decide which rows differ. The second pass reads the values of the rows that differ, if the caller wants them.
+//! The second pass needs no more memory for more or larger differences. Never changes the exports.
 
 mod file;
 mod replay;
@@ -45,24 +45,24 @@ use crate::{
     readback::ReadOptions,
 };
 
-/// The column by which rows of two exports are told to be the same row.
+/// The key: the column that identifies a row in both exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiffBy {
-    /// The datapoint's id: for exports of one dataset version, or versions that keep their ids.
+    /// The datapoint's id. For exports of one dataset version, or of versions that keep the ids.
     #[default]
     Id,
-    /// The datapoint's `order`: for dataset versions whose datapoints have new ids.
+    /// The datapoint's `order`. For dataset versions whose datapoints have new ids.
     Order,
-    /// The datapoint's input: for versions that were put into another order as well.
+    /// The datapoint's input. For dataset versions with new ids and a new order.
     Input,
 }
 
 impl DiffBy {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::Id, Self::Order, Self::Input];
 
-    /// The column.
+    /// Returns the column of the key.
     pub fn column(self) -> Column {
         match self {
             Self::Id => Column::Id,
@@ -89,7 +89,7 @@ impl FromStr for DiffBy {
     }
 }
 
-/// How [`diff`] compares.
+/// Options for [`diff`].
 ///
 /// ```
 /// use overmind_export::{DiffBy, DiffOptions};
@@ -98,14 +98,14 @@ impl FromStr for DiffBy {
 /// ```
 #[derive(Debug, Clone)]
 pub struct DiffOptions {
-    /// What tells rows apart; default [`DiffBy::Id`].
+    /// The key that identifies rows; default [`DiffBy::Id`].
     pub by: DiffBy,
-    /// Where the values of changed rows wait for their other side, in an unnamed file; default the
-    /// system's temporary directory.
+    /// Directory for an unnamed temporary file. It stores the first export's values of changed rows until the
+    /// second export is read. Default: the system's temporary directory.
     pub temp_dir: Option<PathBuf>,
-    /// Set it from another thread to end the comparison soon, with [`Error::Interrupted`].
+    /// Cancellation flag. Set it from another thread to end the comparison soon with [`Error::Interrupted`].
     pub stop: Arc<AtomicBool>,
-    /// Bytes of the [largest value](ReadOptions::max_value_bytes) to accept.
+    /// Size limit of one value in bytes; see [`ReadOptions::max_value_bytes`].
     pub max_value_bytes: usize,
 }
 
@@ -116,62 +116,62 @@ impl Default for DiffOptions {
     }
 }
 
-/// What [`diff`] counted.
+/// The counts of a comparison with [`diff`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DiffSummary {
-    /// Rows of the second export that the first does not have.
+    /// Number of rows that only the second export has.
     pub added: u64,
-    /// Rows of the first that the second does not have.
+    /// Number of rows that only the first export has.
     pub removed: u64,
-    /// Rows that both have and that are not equal.
+    /// Number of rows that both exports have with different values.
     pub changed: u64,
-    /// Rows that are equal.
+    /// Number of equal rows.
     pub unchanged: u64,
-    /// The columns that were compared, each with the number of changed rows that differ in it.
+    /// The compared columns, each with the number of changed rows that differ in it.
     pub columns: BTreeMap<Column, u64>,
-    /// What told rows apart.
+    /// The key that identified rows.
     pub by: DiffBy,
-    /// Keys that both exports have.
+    /// Number of keys that both exports have.
     pub shared_keys: u64,
-    /// The first export.
+    /// Facts about the first export.
     pub before: DiffSide,
-    /// The second.
+    /// Facts about the second export.
     pub after: DiffSide,
 }
 
 impl DiffSummary {
-    /// Whether no row was added, removed or changed.
+    /// Returns whether no row was added, removed or changed.
     pub fn is_equal(&self) -> bool {
         self.added == 0 && self.removed == 0 && self.changed == 0
     }
 }
 
-/// One of the two exports that were compared.
+/// Facts about one of the two compared exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DiffSide {
-    /// Where it is.
+    /// Path or URL of the export.
     pub path: PathBuf,
-    /// Its rows.
+    /// Number of its rows.
     pub rows: u64,
-    /// Rows whose key another of its rows has too.
+    /// Number of rows whose key occurs more than once in this export.
     pub repeated_keys: u64,
-    /// Rows without a key: it is null.
+    /// Number of rows whose key is null.
     pub without_key: u64,
-    /// Columns that the other one does not have, and that were not compared.
+    /// Columns that only this export has. They were not compared.
     pub only_here: Vec<Column>,
 }
 
-/// What became of a row.
+/// The kind of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DifferenceKind {
-    /// The second export has it and the first does not.
+    /// Only the second export has the row.
     Added,
-    /// The first has it and the second does not.
+    /// Only the first export has the row.
     Removed,
-    /// Both have it, and its columns differ.
+    /// Both exports have the row, with different values.
     Changed,
 }
 
@@ -185,32 +185,32 @@ impl fmt::Display for DifferenceKind {
     }
 }
 
-/// A row that differs.
+/// A row that differs between the two exports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// How.
+    /// Whether the row was added, removed or changed.
     pub kind: DifferenceKind,
-    /// Its key: the id, the order in decimal, or the JSON text of the input; none for null.
+    /// The row's key: the id, the order in decimal, or the JSON text of the input. `None` for null.
     pub key: Option<String>,
-    /// The row as the first export has it; none when it was added.
+    /// The row in the first export; `None` for an added row.
     pub before: Option<DifferenceRow>,
-    /// The row as the second export has it; none when it was removed.
+    /// The row in the second export; `None` for a removed row.
     pub after: Option<DifferenceRow>,
 }
 
-/// One side of a [`Difference`].
+/// The row of a [`Difference`] in one of the exports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DifferenceRow {
-    /// Its id, where the export has that column.
+    /// The row's id, if the export has that column.
     pub id: Option<String>,
-    /// Its values as JSON texts, `null` among them: of a changed row those of the columns that
-    /// differ, else of all columns that the export has.
+    /// Values as JSON texts, including `null`. A changed row has the columns that differ; an added or removed row
+    /// has all columns of the export.
     pub values: Vec<(Column, String)>,
 }
 
-/// Two exports that were compared, and how to see what differs.
+/// The result of a comparison: the counts, and access to the differences.
 #[derive(Debug)]
 pub struct Diff {
     summary: DiffSummary,
@@ -221,22 +221,23 @@ pub struct Diff {
     temp_dir: PathBuf,
 }
 
-/// Compares two exports, each a directory with its manifest or a single file, in any two formats, on
-/// disk or in an object store.
+/// Compares two exports: each a directory with its manifest or a single file, in any format, on disk or in an
+/// object store.
 ///
-/// Rows with the same key are one row. Where several rows of a side share a key, equal rows are
-/// paired first; when one is left on each side it is that row, changed, and any others are removed
-/// and added. Rows whose key is null are paired with equal rows only. Columns that one side lacks are
-/// not compared, and neither is `id` when rows are told apart by another column. The order of the
-/// rows alone is no difference.
+/// Rows with the same key are the same row. If a key occurs more than once in an export, equal rows are paired
+/// first. If then one row is left on each side, it is a changed row. All other rows that are left are removed
+/// and added rows. Rows with a null key are paired with equal rows only.
 ///
-/// It holds 64 bytes for each row of both, and reads both to their end. Blocks until then: in async
-/// code, use a thread for blocking work.
+/// Columns that only one export has are not compared. `id` is not compared when another column is the key. The
+/// order of the rows is not compared.
+///
+/// Needs 64 bytes of memory for each row of both exports. Reads both exports completely and blocks until then: in
+/// async code, call it on a thread for blocking work.
 ///
 /// # Errors
-/// [`Error::Damaged`] when an export is incomplete, cannot be read, or is not what was recorded when
-/// it was written; [`Error::Usage`] when one lacks the key's column; [`Error::Io`] or [`Error::Store`]
-/// when a place cannot be looked at.
+/// [`Error::Damaged`] when an export is incomplete, cannot be read, or does not match its record.
+/// [`Error::Usage`] when an export does not have the key's column. [`Error::Io`] or [`Error::Store`] when a
+/// location cannot be accessed.
 ///
 /// ```
 /// use std::fs;
@@ -276,14 +277,16 @@ pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result
     Ok(Diff { summary, before, after, tables, compared, temp_dir })
 }
 
-/// Which columns both have; what an empty JSON Lines file has cannot be known, and does not matter.
+/// Returns the key and the columns that both exports have.
+///
+/// The columns of an empty JSON Lines file are unknown. They do not matter, because it has no rows.
 fn compared(before: &Side, after: &Side, by: DiffBy) -> Result<Compared> {
     let key = by.column();
     for side in [before, after] {
         if let Some(columns) = side.columns().filter(|columns| !columns.contains(&key)) {
             let (place, columns) = (side.place(), names(columns));
             return Err(Error::Usage(format!(
-                "{place} has no column {key} to tell its rows apart by, only {columns}"
+                "{place} has no column {key} to identify its rows by, only {columns}"
             )));
         }
     }
@@ -303,7 +306,7 @@ fn gather(side: &Side, compared: &Compared, table: &mut Table) -> Result<u64> {
         && !table.reserve(rows)
     {
         let path = side.place();
-        return Err(Error::Usage(format!("there is no memory for the {rows} rows of {path}")));
+        return Err(Error::Usage(format!("not enough memory for the {rows} rows of {path}")));
     }
     let mut count = 0;
     side.scan(|rows| {
@@ -351,19 +354,21 @@ fn summary(
 }
 
 impl Diff {
-    /// What was counted.
+    /// Returns the counts.
     pub fn summary(&self) -> &DiffSummary {
         &self.summary
     }
 
-    /// Reads both exports again and shows what differs: removed rows in the first one's order, then
-    /// added and changed rows in the second one's. With a limit, so many of each kind.
+    /// Reads both exports again and calls `visit` for each difference.
     ///
-    /// Values of changed rows wait on disk, in the [temporary directory](DiffOptions::temp_dir). Blocks.
+    /// Removed rows come first, in the order of the first export. Added and changed rows follow, in the order of
+    /// the second export. `limit` is the maximum number of differences of each kind; `None` is no limit.
+    ///
+    /// Values of changed rows are spilled to disk, in the [temporary directory](DiffOptions::temp_dir). Blocks.
     ///
     /// # Errors
-    /// What `visit` returns; as [`diff`]; and [`Error::Damaged`] when an export is not any more what
-    /// it was when it was compared.
+    /// Every error of `visit`, which ends the reading. The same errors as [`diff`]. [`Error::Damaged`] when an
+    /// export has changed since the comparison.
     pub fn differences(
         self,
         limit: Option<u64>,

@@ -1,4 +1,5 @@
-//! Both sides again, for the values of the rows that differ; holds one row of each at a time.
+//! The second pass: reads both sides again for the values of the rows that differ. Keeps one row of each side in
+//! memory.
 
 use std::ops::ControlFlow;
 
@@ -11,12 +12,12 @@ use super::{
 };
 use crate::{batch::Column, error::Result};
 
-/// How many of each kind are to be shown.
+/// Number of differences of each kind to show.
 pub(super) struct WantedRows {
     pub(super) added: u64,
     pub(super) removed: u64,
     pub(super) changed: u64,
-    /// All there are: then both sides are read to their end, and checked.
+    /// Whether all differences are wanted. Then both sides are read completely and checked.
     pub(super) all: bool,
 }
 
@@ -28,14 +29,14 @@ pub(super) struct Replay<Visit> {
     pub(super) visit: Visit,
 }
 
-/// A row in a batch.
+/// A row of a batch, by its index.
 struct At<'a> {
     rows: &'a Rows<'a>,
     row: usize,
 }
 
 impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
-    /// Shows removed rows, and puts aside the values of changed ones.
+    /// Reads the first side: shows removed rows and spills the values of changed rows.
     pub(super) fn first_side(&mut self, side: &Side, mut spill: RowSpill) -> Result<SpillReader> {
         let (mut removed, mut changed) = (0, 0);
         let some = self.wanted.removed + self.wanted.changed > 0;
@@ -64,7 +65,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
         spill.into_reader()
     }
 
-    /// Shows added rows, and changed ones with what was put aside.
+    /// Reads the second side: shows added rows, and changed rows together with their spilled values.
     pub(super) fn second_side(&mut self, side: &Side, mut waiting: SpillReader) -> Result<()> {
         let (mut added, mut changed) = (0, 0);
         let some = self.wanted.added + self.wanted.changed > 0;
@@ -77,7 +78,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
                     replay.show(found.kind, at, None, Some(at.whole()))?;
                 }
                 DifferenceKind::Changed => {
-                    // With a limit, most were not put aside.
+                    // With a limit, the values of most changed rows were not spilled.
                     let Some(offset) = replay.first.recall(entry.key()) else { return Ok(false) };
                     changed += 1;
                     let after = at.changed(&replay.compared, found.columns);
@@ -99,7 +100,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
         }
     }
 
-    /// Reads a side, if `some` of it is wanted, until `each` says that nothing is missing any more.
+    /// Reads a side until `each` returns that all wanted differences were shown. Reads nothing if `some` is false.
     fn scan(
         &mut self,
         some: bool,

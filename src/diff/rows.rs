@@ -1,7 +1,7 @@
-//! The rows of a batch: their values as they are compared, and their hashes.
+//! The rows of a batch: their values in the form in which they are compared, and their hashes.
 //!
-//! JSON is compared token for token: white space between tokens is dropped, as in what an export
-//! writes, and nothing else is.
+//! JSON is compared token for token: white space between tokens is dropped, as in the files of an export. Nothing
+//! else is normalized.
 
 use std::borrow::Cow;
 
@@ -16,14 +16,14 @@ use crate::{
     location::Location,
 };
 
-/// The columns that rows are told apart by, and those that are compared.
+/// The key column, which identifies rows, and the columns that are compared.
 #[derive(Debug, Clone)]
 pub(super) struct Compared {
     pub(super) key: Column,
     pub(super) columns: Vec<Column>,
 }
 
-/// A batch whose columns are those that an export has.
+/// A batch whose columns have the names and types of an export.
 pub(super) struct Rows<'a> {
     columns: [Option<Values<'a>>; Column::ALL.len()],
     len: usize,
@@ -35,7 +35,7 @@ enum Values<'a> {
     Json(&'a StringArray),
 }
 
-/// A value; JSON is compact.
+/// A value of a row. JSON has no white space between tokens.
 #[derive(Debug, Clone)]
 pub(super) enum RowValue<'a> {
     Integer(i64),
@@ -44,7 +44,7 @@ pub(super) enum RowValue<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Looks at a batch of this file.
+    /// Takes a batch of `file` and checks names and types of its columns.
     pub(super) fn new(batch: &'a RecordBatch, file: &Location) -> Result<Self> {
         let damaged = |why| Error::Damaged { path: file.to_path(), why };
         let mut columns = [const { None }; Column::ALL.len()];
@@ -59,7 +59,8 @@ impl<'a> Rows<'a> {
                 _ => array.as_string_opt().map(Values::Text),
             };
             let kind = array.data_type();
-            let wrong = || damaged(format!("its column {name} is {kind}, as in no export"));
+            let wrong =
+                || damaged(format!("its column {name} has the type {kind}, which no export uses"));
             columns[column as usize] = Some(values.ok_or_else(wrong)?);
         }
         Ok(Self { columns, len: batch.num_rows() })
@@ -69,7 +70,7 @@ impl<'a> Rows<'a> {
         self.len
     }
 
-    /// The columns that are there, in order.
+    /// Returns the columns of the batch, in the order of an export.
     pub(super) fn columns(&self) -> impl Iterator<Item = Column> {
         Column::ALL.into_iter().filter(|column| self.columns[*column as usize].is_some())
     }
@@ -78,7 +79,7 @@ impl<'a> Rows<'a> {
         self.columns[column as usize].is_none()
     }
 
-    /// A row's value; none for null, and in a column that is not there.
+    /// Returns a row's value, or `None` if it is null or the batch does not have the column.
     pub(super) fn value(&self, column: Column, row: usize) -> Option<RowValue<'a>> {
         match self.columns[column as usize].as_ref()? {
             Values::Integers(values) => {
@@ -92,7 +93,7 @@ impl<'a> Rows<'a> {
     }
 
     pub(super) fn entry(&self, compared: &Compared, row: usize) -> TableEntry {
-        // A hash that stands for null is no value's.
+        // 0 marks a null: a value whose hash is 0 gets the hash 1.
         let key = self.value(compared.key, row);
         let key =
             key.map_or(NO_KEY, |value| value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1));
@@ -114,7 +115,7 @@ impl RowValue<'_> {
         }
     }
 
-    /// The value itself: JSON columns as their text, the others as people read them.
+    /// Returns the value as plain text: a number in decimal, a text without quotes, JSON as its JSON text.
     pub(super) fn into_text(self) -> String {
         match self {
             Self::Integer(value) => value.to_string(),
@@ -123,7 +124,7 @@ impl RowValue<'_> {
         }
     }
 
-    /// The value as JSON text.
+    /// Returns the value as JSON text.
     pub(super) fn into_json(self) -> String {
         match self {
             Self::Integer(value) => value.to_string(),

@@ -1,8 +1,7 @@
-//! One side of a comparison: a file, or a directory of parts with its manifest. The only place that
-//! knows where inputs lie; never writes.
+//! One side of a comparison: a file, or a directory of parts with its manifest. Never writes.
 //!
-//! What was recorded when an export was written is held against what comes: damage is an error, not
-//! a difference.
+//! Only this module knows the locations of the inputs. It compares each file with the record of its export: damage
+//! is an error, not a difference.
 
 use std::{
     ops::ControlFlow,
@@ -46,7 +45,7 @@ struct DataFile {
     recorded: Option<Recorded>,
 }
 
-/// What a file holds according to its manifest or its own metadata.
+/// The recorded content of a file, from the manifest or from the file's own metadata.
 #[derive(Debug)]
 struct Recorded {
     first_row: u64,
@@ -55,7 +54,7 @@ struct Recorded {
 }
 
 impl Side {
-    /// Looks at an export without reading its rows.
+    /// Opens an export and reads its metadata, but not its rows.
     pub(super) fn open(
         place: &Location,
         stop: Arc<AtomicBool>,
@@ -70,7 +69,7 @@ impl Side {
                 action: "read",
                 url: place.to_string(),
                 hint: None,
-                source: "there is no object and no prefix of this name".into(),
+                source: "no object and no prefix with this name exists".into(),
             });
         }
         if is_directory {
@@ -83,7 +82,7 @@ impl Side {
     fn directory(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
         let names = place.names()?;
         let Some(manifest) = Manifest::load(&place.child(MANIFEST))? else {
-            return Err(damaged(place, format!("it is no export: {MANIFEST} is missing")));
+            return Err(damaged(place, format!("it is not an export: {MANIFEST} is missing")));
         };
         if !names.iter().any(|name| name == SUCCESS) {
             return Err(damaged(
@@ -92,7 +91,7 @@ impl Side {
             ));
         }
         for part in &manifest.parts {
-            // A manifest is a file like any other: what it names must stay in its folder.
+            // Do not trust the manifest: every file that it lists must be in its own folder.
             let own = Path::new(&part.path).file_name();
             if own.is_none_or(|own| own.to_string_lossy() != *part.path) {
                 let why = format!("the manifest lists {:?}, which is not a file's name", part.path);
@@ -126,7 +125,7 @@ impl Side {
                 let batch = RecordBatch::new_empty(schema);
                 Some(Rows::new(&batch, place)?.columns().collect())
             }
-            // JSON Lines name their columns in every line, and in none when there is none.
+            // In JSON Lines only the lines name the columns. Without a line, the columns are unknown.
             None => match reader.batches.next() {
                 Some(batch) => Some(Rows::new(&batch?, place)?.columns().collect()),
                 None => None,
@@ -136,7 +135,7 @@ impl Side {
         Ok(Self { place: place.clone(), files, columns, rows, stop, options })
     }
 
-    /// The files that a manifest lists, which must be as long as it says.
+    /// Opens the files that a manifest lists. Their sizes must be as recorded.
     fn listed(
         place: &Location,
         manifest: Manifest,
@@ -168,20 +167,21 @@ impl Side {
         &self.place
     }
 
-    /// Its columns; none when they cannot be known, because JSON Lines without a row name none.
+    /// Returns the columns, or `None` if they are unknown: JSON Lines without a row name no columns.
     pub(super) fn columns(&self) -> Option<&[Column]> {
         self.columns.as_deref()
     }
 
-    /// How many rows there are to come, where that is known.
+    /// Returns the number of rows, if it is known before reading them.
     pub(super) fn rows(&self) -> Option<u64> {
         self.rows
     }
 
-    /// Reads every row, in order, until `visit` has had enough.
+    /// Reads all rows in order, until `visit` returns [`ControlFlow::Break`].
     ///
     /// # Errors
-    /// [`Error::Damaged`] when a file cannot be read, or does not hold what was recorded.
+    /// [`Error::Damaged`] when a file cannot be read or does not match its record. [`Error::Interrupted`] when the
+    /// caller has set the stop flag. Every error of `visit`.
     pub(super) fn scan(
         &self,
         mut visit: impl FnMut(&Rows<'_>) -> Result<ControlFlow<()>>,
@@ -213,7 +213,7 @@ impl Side {
         Ok(())
     }
 
-    /// The error of a side that is not what it was a moment ago.
+    /// Returns the error of an export that changed between the two passes.
     pub(super) fn moved(&self) -> Error {
         damaged(&self.place, "it changed while it was compared".to_owned())
     }
@@ -232,7 +232,7 @@ impl Recorded {
     }
 }
 
-/// Ends what was told to stop.
+/// Returns [`Error::Interrupted`] if the stop flag is set.
 fn go_on(stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted { signal: "its caller", number: 2, hint: None });

@@ -1,5 +1,7 @@
-//! The values of changed rows until their other side comes: on disk, in an unnamed file that is
-//! gone with the process. Memory does not grow with their number.
+//! Spills the first export's values of changed rows to disk until the second export is read.
+//!
+//! The file has no name, so that the system deletes it when the process ends. Memory does not grow with the number
+//! of changed rows.
 
 use std::{
     fs::File,
@@ -9,10 +11,10 @@ use std::{
 
 use crate::error::{Error, Result};
 
-/// Stands for a text that is not there.
+/// Length that marks a null.
 const NONE: u64 = u64::MAX;
 
-/// Texts by the offset at which they were written.
+/// Writes texts to the spill file. Their offset in the file identifies them.
 pub(super) struct RowSpill {
     folder: PathBuf,
     file: Option<BufWriter<File>>,
@@ -24,7 +26,7 @@ impl RowSpill {
         Self { folder, file: None, end: 0 }
     }
 
-    /// Writes texts; gives their offset, which is never 0.
+    /// Writes texts and returns their offset, which is never 0.
     pub(super) fn write<'a>(
         &mut self,
         texts: impl IntoIterator<Item = Option<&'a str>>,
@@ -40,7 +42,7 @@ impl RowSpill {
             Some(file) => file,
             None => {
                 let mut file = BufWriter::new(tempfile::tempfile_in(&self.folder)?);
-                // Offset 0 stands for nothing.
+                // Offset 0 means "not stored": start with one unused byte.
                 file.write_all(&[0])?;
                 self.end = 1;
                 self.file.insert(file)
@@ -56,7 +58,7 @@ impl RowSpill {
         Ok(start)
     }
 
-    /// Ends writing.
+    /// Ends writing and returns a reader.
     pub(super) fn into_reader(self) -> Result<SpillReader> {
         let failed = Error::io("keep changed rows in", &self.folder);
         let file = self.file.map(BufWriter::into_inner).transpose();
@@ -65,7 +67,7 @@ impl RowSpill {
     }
 }
 
-/// Reads texts back; fast when they come in the order in which they were written.
+/// Reads texts back. This is fast when they are read in the order in which they were written.
 pub(super) struct SpillReader {
     folder: PathBuf,
     file: Option<BufReader<File>>,
@@ -73,7 +75,7 @@ pub(super) struct SpillReader {
 }
 
 impl SpillReader {
-    /// The texts, this many, that were written at an offset.
+    /// Reads `count` texts that were written at an offset.
     pub(super) fn read(&mut self, offset: u64, count: usize) -> Result<Vec<Option<String>>> {
         self.try_read(offset, count).map_err(Error::io("read changed rows in", &self.folder))
     }
@@ -81,7 +83,7 @@ impl SpillReader {
     fn try_read(&mut self, offset: u64, count: usize) -> io::Result<Vec<Option<String>>> {
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         match self.at.take() {
-            // Within the buffer nothing is read again.
+            // A relative seek within the buffer keeps the buffer.
             Some(at) => file.seek_relative(offset.wrapping_sub(at) as i64)?,
             None => drop(file.seek(SeekFrom::Start(offset))?),
         }
@@ -116,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_come_back_in_any_order(
+        fn texts_can_be_read_in_any_order(
             records in prop::collection::vec(
                 prop::collection::vec(prop::option::of(".{0,40}"), 0..4), 0..40),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn missing_folder_is_named_in_error() {
         let error = RowSpill::new("no/such/folder".into()).write([Some("x")]).unwrap_err();
         assert_eq!(error.to_string(), "cannot keep changed rows in no/such/folder");
     }

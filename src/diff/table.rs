@@ -1,9 +1,9 @@
-//! What is held of the rows: one entry of 64 bytes each, hashes only; never a value.
+//! A table of row hashes: one entry of 64 bytes per row, without values.
 //!
-//! Both sides are sorted by key and walked together. Of rows that share a key, equal ones are paired
-//! first; when one is left on each side, it is that row, changed; any others are removed and added,
-//! because nothing says which became which. A row without a key is paired with an equal one only.
-//! The order in which rows came makes no difference.
+//! The tables of both sides are sorted by key and merged. If several rows share a key, equal rows are paired
+//! first. If then one row is left on each side, it is a changed row. All other rows that are left are removed and
+//! added rows, because no data shows which belong together. A row without a key is paired with an equal row only.
+//! The order in which rows are added has no effect.
 
 use std::cmp::Ordering;
 
@@ -11,14 +11,16 @@ use twox_hash::XxHash3_128;
 
 use super::DifferenceKind;
 
-/// Columns that can be compared at most: all but `id` by another key, all but the key by `id`.
+/// Maximum number of compared columns: all 7 columns except `id`. Another key column is not compared either.
 pub(super) const COMPARED: usize = 6;
 
-/// The hash that stands for no key; a key whose hash it is gets another.
+/// The hash that marks a row without a key. A key with this hash gets another hash.
 pub(super) const NO_KEY: u128 = 0;
 
-/// A row. While rows are gathered, `words` are the hashes of its columns; once both sides have been
-/// compared, those of a difference are what is needed to find it again.
+/// The entry of a row.
+///
+/// Before the comparison, `words` are the hashes of the compared columns. After it, only differences are left, and
+/// `words` contain the data to find them again in the second pass: see the constants below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TableEntry {
     key: u128,
@@ -27,7 +29,7 @@ pub(super) struct TableEntry {
 
 const _: () = assert!(size_of::<TableEntry>() == 64);
 
-/// Where a difference's words are.
+/// Indices into the words of a difference.
 const ROW: [usize; 2] = [0, 1];
 const KIND: usize = 2;
 const CHANGED: usize = 3;
@@ -43,7 +45,7 @@ impl TableEntry {
         self.key
     }
 
-    /// One hash for all that is compared.
+    /// Returns one hash over all compared columns.
     fn row_hash(&self) -> u128 {
         let mut bytes = [0; COMPARED * size_of::<u64>()];
         for (to, word) in bytes.chunks_exact_mut(size_of::<u64>()).zip(self.words) {
@@ -66,13 +68,13 @@ impl TableEntry {
         entry
     }
 
-    /// Key and row hash of a difference, by which differences are sorted.
+    /// Returns the sort key of a difference: key hash and row hash.
     fn place(&self) -> (u128, u128) {
         (self.key, u128::from(self.words[ROW[0]]) << 64 | u128::from(self.words[ROW[1]]))
     }
 }
 
-/// Some of the compared columns, by their index.
+/// A set of compared columns, as a bit set of their indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ColumnSet(u64);
 
@@ -87,39 +89,39 @@ impl ColumnSet {
     }
 }
 
-/// What a comparison counts.
+/// The counts of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct DiffTally {
     pub(super) added: u64,
     pub(super) removed: u64,
     pub(super) changed: u64,
     pub(super) unchanged: u64,
-    /// Changed rows in which each compared column differs.
+    /// For each compared column, the number of changed rows that differ in it.
     pub(super) columns: [u64; COMPARED],
-    /// Keys that both sides have.
+    /// Number of keys that both sides have.
     pub(super) shared_keys: u64,
-    /// Rows of each side whose key another row of that side has too.
+    /// For each side, the number of rows whose key occurs more than once on that side.
     pub(super) repeated: [u64; 2],
-    /// Rows of each side without a key.
+    /// For each side, the number of rows without a key.
     pub(super) without_key: [u64; 2],
 }
 
-/// The rows of one side.
+/// The entries of one side's rows.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: Vec<TableEntry>,
 }
 
 impl Table {
-    /// Makes room for this many rows and no more: doubling would take twice the memory.
+    /// Reserves memory for exactly this many rows. Growing by doubling could take twice the memory.
     ///
-    /// Returns whether there is that much memory.
+    /// Returns whether the memory is available.
     pub(super) fn reserve(&mut self, rows: u64) -> bool {
         usize::try_from(rows).is_ok_and(|rows| self.entries.try_reserve_exact(rows).is_ok())
     }
 
     pub(super) fn push(&mut self, entry: TableEntry) {
-        // Only a file that does not know its rows, or is wrong about them, comes here.
+        // The capacity is too small only if a file does not record its row count, or records a wrong one.
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact((self.entries.len() / 16).max(1024));
         }
@@ -131,7 +133,7 @@ impl Table {
         self.entries.capacity() * size_of::<TableEntry>()
     }
 
-    /// Keeps the first entries, which are the differences, so that they can be found.
+    /// Keeps the first entries, which are the differences, and sorts them for binary search.
     fn keep(&mut self, differences: usize) {
         self.entries.truncate(differences);
         self.entries.shrink_to_fit();
@@ -139,7 +141,7 @@ impl Table {
     }
 }
 
-/// Compares two sides, and leaves of each what differs.
+/// Compares two sides and returns the counts. Afterwards each table contains only its differences.
 pub(super) fn compare(before: &mut Table, after: &mut Table) -> DiffTally {
     let (a, b) = (&mut before.entries, &mut after.entries);
     a.sort_unstable();
@@ -215,7 +217,7 @@ impl DiffTally {
     }
 }
 
-/// A difference, found again by its row.
+/// A difference that was found by its row in the second pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FoundRow {
     index: usize,
@@ -224,9 +226,9 @@ pub(super) struct FoundRow {
 }
 
 impl Table {
-    /// What a row is, after a comparison: none when it is unchanged.
+    /// Finds the difference of a row after the comparison. Returns `None` for an unchanged row.
     ///
-    /// Of rows that are equal, as many are found as differ.
+    /// If several rows are equal, each difference is returned once.
     pub(super) fn take(&mut self, row: &TableEntry) -> Option<FoundRow> {
         let place = (row.key, row.row_hash());
         let first = self.entries.partition_point(|entry| entry.place() < place);
@@ -242,14 +244,14 @@ impl Table {
         Some(FoundRow { index, kind, columns: ColumnSet(found.words[CHANGED]) })
     }
 
-    /// Remembers where a changed row's values were put: never at 0.
+    /// Stores the offset of a changed row's values in the spill file. The offset is never 0.
     pub(super) fn remember(&mut self, found: FoundRow, offset: u64) {
         if let Some(entry) = self.entries.get_mut(found.index) {
             entry.words[OFFSET] = offset;
         }
     }
 
-    /// Where the values of the changed row with this key were put, if they were.
+    /// Returns the offset of the values of the changed row with this key, if they were spilled.
     pub(super) fn recall(&self, key: u128) -> Option<u64> {
         let index = self.entries.partition_point(|entry| entry.key < key);
         let entry = self.entries.get(index).filter(|entry| entry.key == key)?;

@@ -1,4 +1,4 @@
-//! What is held, and that both passes see the same.
+//! Tests of memory use, of changes between the two passes, and of cancellation.
 
 use std::{
     fs,
@@ -23,7 +23,8 @@ fn write(path: &Path, text: &str) {
 }
 
 #[test]
-fn no_more_than_64_bytes_a_row_are_held_whatever_differs_and_however_large_it_is() {
+fn table_needs_at_most_64_bytes_per_row() {
+    // This holds for any number of differences and for any size of the values.
     assert!(size_of::<TableEntry>() <= 64);
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
@@ -33,14 +34,14 @@ fn no_more_than_64_bytes_a_row_are_held_whatever_differs_and_however_large_it_is
         let found = by_id(&a, &b);
         let held: usize = found.tables.iter().map(Table::bytes).sum();
         assert!(held as u64 <= 64 * (3001 + rows), "{held}");
-        // What is equal needs not be found again.
+        // Equal rows leave no entry: the second pass does not need them.
         let differences = found.summary.added + found.summary.removed + 2 * found.summary.changed;
         assert!(held as u64 <= 64 * differences, "{held} for {differences}");
     }
 }
 
 #[test]
-fn room_is_made_for_the_rows_there_are_and_no_more() {
+fn table_reserves_memory_for_exactly_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
@@ -55,7 +56,8 @@ fn room_is_made_for_the_rows_there_are_and_no_more() {
 }
 
 #[test]
-fn an_export_that_moves_between_the_passes_is_told_and_not_half_shown_as_whole() {
+fn change_between_passes_is_an_error() {
+    // Without the error, an incomplete list of differences would look complete.
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
     for moved in [&a, &b] {
@@ -73,7 +75,7 @@ fn an_export_that_moves_between_the_passes_is_told_and_not_half_shown_as_whole()
 }
 
 #[test]
-fn what_the_visitor_says_ends_it() {
+fn error_of_visitor_ends_reading() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
     write(&a, &lines(10, "old"));
@@ -85,7 +87,7 @@ fn what_the_visitor_says_ends_it() {
 
 #[cfg(feature = "clouds")]
 #[test]
-fn a_place_in_a_store_is_compared_like_one_on_disk() {
+fn export_in_store_compares_like_one_on_disk() {
     use crate::{Client, Export, ExportOptions, ExportPlan, demo};
     let folder = tempfile::tempdir().unwrap();
     let exported = folder.path().join("out");
@@ -127,7 +129,7 @@ fn a_place_in_a_store_is_compared_like_one_on_disk() {
 }
 
 #[test]
-fn a_comparison_that_is_told_to_stop_ends_in_either_pass() {
+fn stop_flag_ends_either_pass() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     write(&path, &lines(10, "x"));

@@ -1,25 +1,27 @@
-//! The exit code of each error, and the hint: what to do next.
+//! The exit code of each error, and its hint: the next step for the user.
 
 use std::{borrow::Cow, io, path::Path};
 
 use super::{Error, limits};
 
 impl Error {
-    /// The process exit code, after `sysexits.h`. 0 and 1 are no errors: [`diff`](crate::diff()) found
-    /// none and some differences.
+    /// Returns the process exit code, mostly as in `sysexits.h`.
+    ///
+    /// 0 and 1 are not errors. [`diff`](crate::diff()) ends with 0 if it found no difference, and with 1
+    /// if it found some.
     ///
     /// | code | meaning |
     /// |---|---|
-    /// | 2 | usage, also a value that the API refuses with 400 |
-    /// | 65 | the data is not what it should be |
+    /// | 2 | wrong usage, or the API refused a value with 400 |
+    /// | 65 | the data is wrong or damaged |
     /// | 66 | no such dataset, or a filter excludes it |
     /// | 69 | the API stayed unavailable |
-    /// | 70 | a bug of ours |
-    /// | 73 | the output exists or cannot be made |
-    /// | 74 | reading or writing failed, limits of the machine included |
+    /// | 70 | a bug in this program |
+    /// | 73 | the output exists or cannot be created |
+    /// | 74 | reading or writing failed, or a limit of the machine was reached |
     /// | 75 | another run holds the lock, or took it |
-    /// | 77 | no key, or it was refused |
-    /// | 78 | configuration |
+    /// | 77 | no key, or the API refused it |
+    /// | 78 | wrong configuration |
     /// | 130, 143 | interrupted |
     pub fn exit_code(&self) -> u8 {
         if limits::hint(self).is_some() {
@@ -52,6 +54,7 @@ impl Error {
             Self::Io { .. }
             | Self::Store { .. }
             | Self::Unpublished { .. }
+            | Self::Unread { .. }
             | Self::NotDurable { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } | Self::Overtaken { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
@@ -60,7 +63,7 @@ impl Error {
         }
     }
 
-    /// What to do next, where there is something to do.
+    /// Returns the next step for the user, if there is one.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         if let Some(hint) = limits::hint(self) {
             return Some(Cow::Borrowed(hint));
@@ -74,37 +77,36 @@ impl Error {
                 "give one with --config; config/snapshots.toml in the sources is an example to copy"
             }
             Self::NoDataset { .. } => {
-                "`overmind-export datasets` takes the same filters and lists what the key can see"
+                "`overmind-export datasets` takes the same filters and lists the datasets that the key can see"
             }
             Self::BaseUrl { .. } => {
-                "it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like \
+                "set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
                  https://api.overmindlab.ai"
             }
             Self::NoRoots => {
-                "install them (the package is mostly called ca-certificates), point SSL_CERT_FILE to a \
-                 PEM file of them, or give the server's authority with --ca-cert"
+                "install the package ca-certificates (its usual name), set SSL_CERT_FILE to a PEM file \
+                 of CA certificates, or give the server's CA certificate with --ca-cert"
             }
             Self::Proxy { .. } => {
-                "it looks like http://proxy.example.org:3128, with user:password@ before the host \
-                 where the proxy asks for them; NO_PROXY lists the hosts to reach without it"
+                "give it as http://proxy.example.org:3128, with user:password@ before the host if the \
+                 proxy asks for them; list in NO_PROXY the hosts to reach without the proxy"
             }
             Self::ApiKey { origin: Some(origin), .. } => {
                 return Some(format!("it comes from {origin}").into());
             }
             Self::PlainHttp { .. } => {
-                "use https, or give --allow-http if the network between here and there is trusted"
+                "use https, or give --allow-http if you trust the network in between"
             }
             Self::PlainHttpStore { .. } => {
-                "use https, or give --storage-option allow_http=true if the network between here and \
-                 there is trusted"
+                "use https, or give --storage-option allow_http=true if you trust the network in between"
             }
             Self::Unpublished { hint, .. } => return Some(Cow::Owned(hint.clone())),
             Self::NotDurable { .. } => {
                 "the output is complete, but a power failure may undo it: check the disk, then run sync"
             }
             Self::PartChanged { .. } => {
-                "nothing was published: find out which program changes staged files, then run the same \
-                 command again; parts that are whole are kept"
+                "nothing was published: find the program that changes staged files and stop it, then \
+                 run the same command again; intact parts are kept"
             }
             Self::Api(error) => return error.hint(),
             Self::Unavailable { .. } => {
@@ -116,20 +118,20 @@ impl Error {
                  with --ca-cert"
             }
             Self::ComeBackLater { .. } => {
-                "run again then, or raise --retry-for above the time that the API asks for"
+                "run again after that pause, or set --retry-for to a longer time"
             }
             Self::Page { source, .. } => return source.hint().map(Cow::Borrowed),
             Self::Incomplete { delivered: true, .. } => {
-                "the rows that were delivered are not the whole dataset; export again when the dataset \
-                 stands still, or give --ordering id if the API's default order is not stable"
+                "the delivered rows are not the whole dataset; export again when the dataset no longer \
+                 changes, or give --ordering id if the API's default order is not stable"
             }
             Self::Incomplete { delivered: false, .. } => {
-                "nothing was published; export again when the dataset stands still, or give \
+                "nothing was published; export again when the dataset no longer changes, or give \
                  --ordering id if the API's default order is not stable"
             }
             Self::OutOfOrder(_) => {
-                "an ordering that this route does not know is ignored: leave --ordering out, or ask \
-                 for one that it knows"
+                "the API ignores an ordering that it does not support: leave out --ordering, or give \
+                 a supported one"
             }
             Self::Output { hint, .. }
             | Self::Store { hint, .. }
@@ -140,23 +142,25 @@ impl Error {
                 if let Self::Io { action: "keep ids in", .. } = self {
                     "make room there, or give another folder with --temp-dir; nothing was published"
                 } else if path == Path::new("standard output") {
-                    "make room where standard output goes, and run again: what is there is not whole"
+                    "make room where standard output goes, and run again: the output is incomplete"
                 } else {
                     "make room, or write somewhere else; nothing was published"
                 }
             }
-            // The place of ids alone has an option of its own.
+            // Only the folder for ids has its own option.
             Self::Io { action: "keep ids in", .. } => {
-                "give a folder that this user may write with --temp-dir"
+                "give a folder that this user can write to with --temp-dir"
             }
             Self::ValueTooLarge { .. } => {
-                "--max-value-bytes raises the bound, up to 256MiB: only for a file whose writer you trust"
+                "if you trust the writer of the file, raise the limit with --max-value-bytes, up to 256MiB"
             }
-            Self::Unchecked { .. } => "each line above says why, and what to do next",
-            Self::Unverified { .. } => "what is named above is wrong: export again",
+            Self::Unchecked { .. } | Self::Unread { .. } => {
+                "each line above gives the reason and the next step"
+            }
+            Self::Unverified { .. } => "the lines above name the damage: export again",
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::LockLost { .. } => {
-                "nothing was published: run the same command again when no other run is at work"
+                "nothing was published: run the same command again when no other run is active"
             }
             Self::Overtaken { hint, .. } => hint,
             Self::Internal(_) | Self::Encode { .. } => {
@@ -173,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_of_any_number_is_an_exit_code() {
+    fn signal_number_maps_to_exit_code() {
         let code = |number| Error::Interrupted { signal: "X", number, hint: None }.exit_code();
         assert_eq!([2, 15, 127, 200, 255].map(code), [130, 143, 255, 255, 255]);
     }

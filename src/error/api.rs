@@ -1,4 +1,4 @@
-//! An answer of the API that is final: what it said, what it means, what to do; never a key.
+//! A final error answer of the API: its content, its meaning, and a hint. Never contains a key.
 
 use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 
@@ -7,17 +7,17 @@ use url::Url;
 
 use super::{Cause, PageError};
 
-/// What was asked for: a 404 means something else each time.
+/// The requested resource. The meaning of a 404 depends on it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Resource {
     /// A page of the list of datasets.
     Datasets { page: u64 },
-    /// A page of a dataset; a filter can be the reason that it is not found.
+    /// A page of a dataset. If the request has filters, they can be the reason for a 404.
     Datapoints { page: u64, filtered: bool },
 }
 
 impl Resource {
-    /// The page's number, from 1.
+    /// Number of the page, from 1.
     pub(crate) fn page(self) -> u64 {
         match self {
             Self::Datasets { page } | Self::Datapoints { page, .. } => page,
@@ -29,16 +29,16 @@ impl Resource {
     }
 }
 
-/// The API's own word that a request will not be answered as asked.
+/// A final refusal by the API: a retry of the same request would not help.
 #[derive(Debug)]
 pub struct ApiError {
     pub(crate) answer: ApiAnswer,
     pub(crate) wanted: Resource,
-    /// Where the key comes from.
+    /// Origin of the key, for hints.
     pub(crate) key_origin: Option<Arc<str>>,
 }
 
-/// What came back, as the cause of an [`ApiError`].
+/// The refused request and its answer, as the cause of an [`ApiError`].
 #[derive(Debug)]
 pub(crate) struct ApiAnswer {
     pub(crate) status: StatusCode,
@@ -47,37 +47,37 @@ pub(crate) struct ApiAnswer {
     pub(crate) code: Option<String>,
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) location: Option<String>,
-    /// An answer that is not the API's own, but a proxy's or a web page's.
+    /// Set if the answer does not come from the API, but from a proxy or a web server.
     pub(crate) foreign: Option<PageError>,
 }
 
 impl ApiError {
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> u16 {
         self.answer.status.as_u16()
     }
 
-    /// The URL that was asked for.
+    /// Returns the requested URL.
     pub fn url(&self) -> &str {
         &self.answer.url
     }
 
-    /// The API's `detail`, where it gave one.
+    /// Returns the field `detail` of the answer, if present.
     pub fn detail(&self) -> Option<&str> {
         self.answer.detail.as_deref()
     }
 
-    /// The API's `code`, where it gave one.
+    /// Returns the field `code` of the answer, if present.
     pub fn code(&self) -> Option<&str> {
         self.answer.code.as_deref()
     }
 
-    /// The parameters that the API refuses, each with its messages.
+    /// Returns the refused parameters, each with the API's messages about it.
     pub fn fields(&self) -> &[(String, String)] {
         &self.answer.fields
     }
 
-    /// The page that was asked for, from 1.
+    /// Returns the number of the requested page, from 1.
     pub fn page(&self) -> u64 {
         self.wanted.page()
     }
@@ -86,19 +86,19 @@ impl ApiError {
         self.answer.status == StatusCode::NOT_FOUND
     }
 
-    /// There is nothing of the API at the address: its own 404 is JSON, and the list of datasets is
-    /// always there.
+    /// Whether the base URL does not lead to the API. The API's own 404 is JSON, and its list of datasets
+    /// always exists.
     fn is_elsewhere(&self) -> bool {
         let foreign = self.answer.foreign.is_some();
         self.is_missing() && (foreign || matches!(self.wanted, Resource::Datasets { page: 1 }))
     }
 
-    /// Whether something in front of the API gave the answer: a proxy, a firewall or a cache.
+    /// Whether the answer comes from a proxy, a firewall or a cache in front of the API.
     pub(crate) fn is_foreign(&self) -> bool {
         self.answer.foreign.is_some() || self.answer.status == StatusCode::NOT_MODIFIED
     }
 
-    /// Whether a redirect that was not followed leads away, rather than in circles.
+    /// Whether a redirect leads to another origin. Otherwise it was not followed because of its length.
     fn leaves_origin(&self) -> bool {
         let Ok(url) = Url::parse(&self.answer.url) else { return false };
         let to = self.answer.location.as_deref().and_then(|location| url.join(location).ok());
@@ -120,7 +120,7 @@ impl ApiError {
 
     pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = self.static_hint()?;
-        // Several places can hold a key, and people change the one that is not used.
+        // A key can be set in several places, and users often change one that is not in use.
         let of_key = matches!(self.status(), 401..=403) && !self.is_foreign();
         Some(match self.key_origin.as_deref().filter(|_| of_key) {
             Some(origin) => format!("{hint}; the key comes from {origin}").into(),
@@ -131,42 +131,41 @@ impl ApiError {
     fn static_hint(&self) -> Option<&'static str> {
         Some(match self.status() {
             _ if self.is_elsewhere() => {
-                "is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or \
+                "check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or \
                  OVERMIND_API_URL"
             }
             304 => {
-                "a cache on the way to the API answered a question that was not asked: tell those who \
-                 run it"
+                "a cache sent 304 to a request that was not conditional: report this to its operator"
             }
             403 if self.is_foreign() => {
-                "the answer is not the API's: ask those who run the network to let this machine through, \
-                 or ask for less with --rate-limit or --concurrency"
+                "a firewall or a proxy sent this answer: ask the operator of the network to allow this \
+                 machine, or send fewer requests with --rate-limit or --concurrency"
             }
             400..=499 if self.answer.foreign.is_some() => {
-                "the answer is not in the API's form: does a proxy on the way to it refuse the \
-                 request, or is the base URL not the API's?"
+                "the answer does not have the API's format: check the base URL, and whether a proxy \
+                 refuses the request"
             }
-            400 => "see `overmind-export export --help` for what each filter takes",
+            400 => "see `overmind-export export --help` for the values of each filter",
             401 => "the key is unknown, inactive or expired",
             402 => "the account's credits are used up",
             403 => "the key's plan or permissions do not allow this",
             404 if self.wanted.page() > 1 => {
-                "the dataset exists, or existed, but has no such page: see --dry-run for how many \
-                 there are"
+                "the dataset exists or existed, but it has no such page: --dry-run shows the number of \
+                 pages"
             }
             404 if self.wanted.is_filtered() => {
-                "check the id and that the key belongs to its project; a filter that the dataset \
-                 does not meet is answered the same way, so try without filters"
+                "check the id and that the key belongs to its project; the API gives the same answer if \
+                 a filter excludes the dataset, so try without filters"
             }
             404 => {
                 "check the id and that the key belongs to its project: \
-                 `overmind-export datasets` lists what the key can see"
+                 `overmind-export datasets` lists the datasets that the key can see"
             }
-            300..=399 if self.answer.location.is_none() => "is the base URL the API's?",
-            300..=399 if !self.leaves_origin() => "is the base URL the API's?",
+            300..=399 if self.answer.location.is_none() => "check the base URL",
+            300..=399 if !self.leaves_origin() => "check the base URL",
             300..=399 => {
-                "only redirects within the base URL's origin are followed, so that the key goes \
-                 nowhere else: set the base URL to where the API lives now"
+                "redirects to another origin are not followed, because they would leak the key: set the \
+                 base URL to the new address of the API"
             }
             _ => return None,
         })
@@ -177,7 +176,7 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.status() {
             _ if self.is_elsewhere() => "there is no datasets API at the base URL",
-            304 => "a cache answers in place of the API",
+            304 => "a cache answers instead of the API",
             403 if self.is_foreign() => "a firewall or a proxy refuses the request",
             400 => "the API refuses a parameter",
             401 => "the API refuses the key",
@@ -185,9 +184,9 @@ impl fmt::Display for ApiError {
             403 => "the API does not allow this",
             404 if self.wanted.page() > 1 => "there is no such page",
             404 => "no such dataset, or a filter excludes it",
-            300..=399 if self.answer.location.is_none() => "the API redirects to nowhere",
+            300..=399 if self.answer.location.is_none() => "the API redirects without a target",
             300..=399 if self.leaves_origin() => "the API redirects to another origin",
-            300..=399 => "the API redirects without end",
+            300..=399 => "the API redirects too often",
             _ => "the API refuses the request",
         })
     }
@@ -232,12 +231,12 @@ impl ApiAnswer {
 impl StdError for ApiAnswer {}
 
 impl ApiError {
-    /// The answer alone, as the cause of an error that says something else about it.
+    /// Returns the answer alone, as the cause of another error.
     pub(crate) fn into_answer(self) -> Cause {
         Box::new(self.answer)
     }
 
-    /// The answer without the request, for where that is known.
+    /// Returns the text of the answer without the request URL, for a context that already names the URL.
     pub(crate) fn said(&self) -> impl fmt::Display {
         fmt::from_fn(|f| self.answer.say(f))
     }

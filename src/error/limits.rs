@@ -1,28 +1,28 @@
-//! Limits of the machine: which one an error of the system means, and what to do about it.
+//! Limits of the machine: finds the limit behind a system error, and gives the hint for it.
 
 use std::{error::Error as _, io, path::Path};
 
 use crate::error::{Error, panics};
 
-/// What a panic of tokio says that cannot start a thread; it has no error for that.
+/// Beginning of tokio's panic message when it cannot start a thread. Tokio has no error for that case.
 const NO_THREAD: &str = "OS can't spawn worker thread";
 
-const THREADS: &str = "the system starts no more threads: raise the limit of processes and threads \
+const THREADS: &str = "the system refuses to start more threads: raise the limit of processes and threads \
                        (RLIMIT_NPROC, `ulimit -u`; in a container also its limit of PIDs)";
-const REFUSED: &str = "something forbids this process to start threads; old container runtimes refuse \
-                       the system call clone3: update the runtime (Docker to 20.10.10 or later)";
+const REFUSED: &str = "this process is not allowed to start threads; old container runtimes block the \
+                       system call clone3: update the runtime (Docker to 20.10.10 or later)";
 const FILES: &str =
     "raise the limit of open files (RLIMIT_NOFILE), for example with `ulimit -n 1024`";
 const ALL_FILES: &str =
     "the whole system has too many files open: close some, or raise fs.file-max";
-const SIZE: &str = "a file may not grow further: raise the limit of file sizes (RLIMIT_FSIZE, `ulimit \
-                    -f`) or write smaller files with --rows-per-file; nothing was published";
-const SHOWN: &str = "the file that standard output goes to may not grow further: raise the limit of file \
-                     sizes (RLIMIT_FSIZE, `ulimit -f`); what is there is not whole";
+const SIZE: &str = "a file reached the limit of file sizes: raise it (RLIMIT_FSIZE, `ulimit -f`) or \
+                    write smaller files with --rows-per-file; nothing was published";
+const SHOWN: &str = "standard output goes to a file that reached the limit of file sizes: raise it \
+                     (RLIMIT_FSIZE, `ulimit -f`); the output is incomplete";
 const QUOTA: &str =
     "your quota is used up: make room, or write somewhere else; nothing was published";
 
-/// What to do about the limit that this error or one of its causes tells of, if one does.
+/// Returns the hint for a limit of the machine, if this error or one of its causes is due to one.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     if let Error::Io { action: "start", source, .. } = error {
         return Some(match source.kind() {
@@ -42,7 +42,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
 }
 
 fn of_system(error: &io::Error) -> Option<&'static str> {
-    // An error of ours has no number, and what it wraps is the next in the chain.
+    // An error of this crate has no OS error number. The error inside it comes next in the chain.
     error.raw_os_error()?;
     #[cfg(unix)]
     {
@@ -61,13 +61,15 @@ fn of_system(error: &io::Error) -> Option<&'static str> {
 }
 
 impl Error {
-    /// The error for a thread that could not be started.
+    /// Creates the error for a thread that could not be started.
     pub fn no_thread(source: io::Error) -> Self {
         Self::Io { action: "start", path: "a thread".into(), source }
     }
 
-    /// The error for a panic that was caught, from its message: a bug, or a thread that tokio could not
-    /// start. `what` is what was done, such as `"decoding a page"`.
+    /// Creates the error for a caught panic from its message.
+    ///
+    /// The result is a bug ([`Error::Internal`]), or an [`Error::Io`] if tokio could not start a thread.
+    /// `what` names the work that panicked, such as `"decoding a page"`.
     pub fn panicked(what: &str, message: &str) -> Self {
         match message.strip_prefix(NO_THREAD) {
             Some(cause) => Self::no_thread(system_error(cause)),
@@ -79,7 +81,7 @@ impl Error {
     }
 }
 
-/// The error whose text ends like this: `… (os error 11)`.
+/// Restores an OS error from a text that ends in its number, such as `… (os error 11)`.
 fn system_error(text: &str) -> io::Error {
     let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.strip_suffix(')'));
     match number.and_then(|number| number.parse().ok()) {
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_is_named_and_exits_with_74() {
+    fn each_limit_has_a_hint_and_exit_code_74() {
         let output = |errno: Errno| Error::Output {
             path: "x".into(),
             why: "cannot be made".to_owned(),

@@ -1,7 +1,7 @@
-//! What can go wrong, one layer a variant, with the hint and the exit code that go with it.
+//! The errors of this crate, with a hint and an exit code for each.
 //!
-//! An error says what was seen; its `source()` says what caused it and is never repeated in its own
-//! text. Nothing here prints, and nothing here ever holds a key: URLs are stored without credentials.
+//! The text of an error describes the problem. Its `source()` is the cause, which the text does not repeat.
+//! This module prints nothing and never holds a key: URLs are stored without credentials.
 
 mod advice;
 mod api;
@@ -25,56 +25,56 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A boxed cause.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
-/// Everything that can end an export.
+/// An error that ends an export or another command.
 ///
-/// `Display` gives one layer; walk [`source`](StdError::source) for the causes, or use
-/// [`Error::report`] for the whole text that the command prints.
+/// `Display` formats this error without its causes. Walk [`source`](StdError::source) for the causes, or use
+/// [`Error::report`] for the full text that the command prints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value that was asked for makes no sense; found before any request.
+    /// An option has an invalid value. Found before any request.
     #[error("{value:?} is not a valid {what}: {why}")]
     Invalid {
-        /// What the value was for, in the words of the command line.
+        /// Name of the option, in the words of the command line.
         what: &'static str,
         /// The value as given.
         value: String,
-        /// What is wrong with it.
+        /// The problem with the value.
         why: String,
     },
-    /// Options that contradict each other; found before any request.
+    /// Options contradict each other. Found before any request.
     #[error("{0}")]
     Usage(String),
     /// The environment or a file that configures the client is wrong.
     #[error("{0}")]
     Configuration(String),
-    /// What was asked for needs a configuration file, and there is none.
+    /// The command needs a configuration file, and none was found.
     #[error("no configuration file: {why}")]
     NoConfiguration {
-        /// Where it was looked for.
+        /// The places that were searched.
         why: String,
     },
-    /// The base URL is none that can be used.
+    /// The base URL is unusable.
     #[error("the base URL {url:?} cannot be used: {why}")]
     BaseUrl {
-        /// As it was given, but without credentials, query and fragment.
+        /// The URL as given, but without credentials, query and fragment.
         url: String,
-        /// What is wrong with it.
+        /// The problem with the URL.
         why: String,
     },
     /// A file that configures the client cannot be used.
     #[error("cannot use {what} {}", path.display())]
     ConfigurationFile {
-        /// What the file is for.
+        /// Purpose of the file, such as "the key file".
         what: &'static str,
-        /// Where it is.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The problem with the file.
         #[source]
         source: Cause,
     },
-    /// There is no certificate of an authority to verify a server by.
-    #[error("the system has no certificates of authorities")]
+    /// The system has no CA certificates, so that no server can be verified.
+    #[error("the system has no CA certificates")]
     NoRoots,
     /// The base URL is plain http to another machine.
     #[error("{url} is plain http: the API key would cross the network unencrypted")]
@@ -82,51 +82,51 @@ pub enum Error {
         /// The base URL, without credentials.
         url: String,
     },
-    /// An object store is reached over plain http on another machine.
+    /// The URL of an object store is plain http to another machine.
     #[error("{url} is plain http: the data would cross the network unencrypted")]
     PlainHttpStore {
-        /// The store's endpoint.
+        /// Endpoint of the store.
         url: String,
     },
-    /// A proxy cannot be used, or asks for credentials that it was not given.
+    /// A proxy is unusable, or asks for credentials that are missing.
     #[error("the proxy of {name} cannot be used: {why}")]
     Proxy {
-        /// The variable or option that names it. The value is not kept: it can hold a password.
+        /// The variable or option that sets the proxy. Its value is not kept, because it can hold a password.
         name: String,
-        /// What is wrong with it.
+        /// The problem with the proxy.
         why: String,
     },
-    /// An API key that is none.
+    /// The API key is malformed.
     #[error("the API key cannot be used: {why}")]
     ApiKey {
-        /// What is wrong with it; never the key.
+        /// The problem with the key. Never contains the key.
         why: String,
-        /// Where it comes from, if that is known.
+        /// Origin of the key, if known.
         origin: Option<String>,
     },
     /// No API key was given anywhere.
     #[error("no API key")]
     NoKey,
-    /// No dataset meets the filters of a job.
-    #[error("no dataset meets {filters}")]
+    /// No dataset matches the filters of a job.
+    #[error("no dataset matches {filters}")]
     NoDataset {
         /// The filters, as a query string.
         filters: String,
     },
-    /// Jobs failed; each has been told by itself.
+    /// Some jobs failed. The error of each job was already reported.
     #[error("{failed} of {of} {} failed", plural(*of, "job"))]
     Jobs {
-        /// How many.
+        /// Number of failed jobs.
         failed: u64,
-        /// Of how many.
+        /// Number of all jobs.
         of: u64,
-        /// The exit code of the first of them in the order of the file.
+        /// Exit code of the failed job that comes first in the configuration file.
         exit_code: u8,
     },
-    /// The API answered, and the answer is final.
+    /// The API refused the request, and a retry would not help.
     #[error(transparent)]
     Api(#[from] Box<ApiError>),
-    /// The API gave no usable answer for as long as retrying was allowed.
+    /// The API gave no usable answer within the retry limits.
     #[error(
         "the API at {origin} stayed unavailable: {attempts} {} in {}",
         plural(*attempts, "attempt"),
@@ -135,156 +135,164 @@ pub enum Error {
     Unavailable {
         /// Scheme, host and port.
         origin: String,
-        /// Requests sent for the page that gave up.
+        /// Number of requests for the page that failed.
         attempts: u64,
-        /// From its first attempt to its last.
+        /// Time from the first attempt for that page to the last.
         elapsed: Duration,
-        /// What the last attempt saw.
+        /// Failure of the last attempt.
         #[source]
         source: Cause,
     },
-    /// The server's certificate could not be verified; never retried.
-    #[error("the certificate of {origin} does not verify")]
+    /// The certificate of the server could not be verified. Never retried.
+    #[error("cannot verify the certificate of {origin}")]
     Certificate {
         /// Scheme, host and port.
         origin: String,
-        /// What the verifier said.
+        /// Error of the certificate verifier.
         #[source]
         source: Cause,
     },
-    /// The API asked to wait for longer than retrying is allowed.
-    #[error("the API at {origin} asks to come back in {}", human(*wait))]
+    /// The API asked for a pause that is longer than the retry time limit.
+    #[error("the API at {origin} asks for a pause of {}", human(*wait))]
     ComeBackLater {
         /// Scheme, host and port.
         origin: String,
-        /// The `Retry-After` that it sent.
+        /// Requested pause: the `Retry-After` of the answer.
         wait: Duration,
     },
-    /// An answer that should be a page is none.
-    #[error("page {page} is not what it should be")]
+    /// The answer to a request for a page is not a valid page.
+    #[error("the answer for page {page} is not valid")]
     Page {
-        /// Its number, from 1.
+        /// Number of the page, from 1.
         page: u64,
-        /// What it is instead.
+        /// The problem with the answer.
         #[source]
         source: PageError,
     },
-    /// The rows that came are not the whole dataset, each once.
-    #[error("the data moved while it was read: {seen}")]
+    /// The rows are not the whole dataset with each row once, because the dataset changed meanwhile.
+    #[error("the dataset changed during the export: {seen}")]
     Incomplete {
-        /// What was seen.
+        /// The observed change.
         seen: String,
-        /// Whether rows have left already, through a stream or standard output; files have not.
+        /// Whether rows were already delivered, through a stream or standard output. False for files.
         delivered: bool,
     },
-    /// The rows do not come in the order that was asked for.
+    /// The rows do not have the requested order.
     #[error("the API does not apply the ordering: {0}")]
     OutOfOrder(String),
-    /// A file of an export is not what it should be.
+    /// A file of an export is damaged.
     #[error("{}: {why}", path.display())]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with the file.
         why: String,
     },
-    /// A file that is read back holds more at one place than may be held in memory.
-    #[error("{}: {what}, and the bound is {limit}", path.display())]
+    /// A value in a file that is read back is larger than the memory limit for one value.
+    #[error("{}: {what}, and the limit is {limit}", path.display())]
     ValueTooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is too large, and its size.
+        /// The value that is too large, and its size.
         what: String,
-        /// The bound in bytes.
+        /// Limit in bytes.
         limit: u64,
     },
-    /// What was to be verified has nothing that it could be held against.
+    /// Some paths could not be verified, because there is no record to compare them with.
     #[error("{unchecked} of {of} {} could not be checked", plural(*of, "path"))]
     Unchecked {
-        /// How many.
+        /// Number of paths that could not be checked.
         unchecked: u64,
+        /// Number of all paths.
+        of: u64,
+    },
+    /// Files of exports could not be read: nothing is known about them.
+    #[error("{unread} of {of} {} could not be read", plural(*of, "export"))]
+    Unread {
+        /// How many exports.
+        unread: u64,
         /// Of how many.
         of: u64,
     },
-    /// Exports are not what they were when they were written.
+    /// Some exports have changed since they were written.
     #[error("{damaged} of {of} {} damaged", if *of == 1 { "export is" } else { "exports are" })]
     Unverified {
-        /// How many.
+        /// Number of damaged exports.
         damaged: u64,
-        /// Of how many.
+        /// Number of all exports.
         of: u64,
     },
-    /// The output exists already, or cannot be made.
+    /// The output already exists or cannot be created.
     #[error("{}: {why}", path.display())]
     Output {
         /// The output, as given.
         path: PathBuf,
-        /// Why it cannot be made.
+        /// The reason why it cannot be created.
         why: String,
-        /// What to do about it.
+        /// The next step for the user.
         hint: Option<&'static str>,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: Option<Cause>,
     },
     /// Reading or writing failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was being done: "write", "rename", …
+        /// The failed action, as a verb: "write", "rename", …
         action: &'static str,
-        /// To what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// Everything was exported, and could not be given the output's name.
+    /// The export is complete, but it could not be moved to its final name.
     #[error("cannot publish {}", path.display())]
     Unpublished {
         /// The output, as given, or its manifest.
         path: PathBuf,
-        /// Where the finished bytes are, and how to finish by hand.
+        /// The place of the finished files, and how to publish them by hand.
         hint: String,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The output is there and complete, and the system did not say that it outlives a power failure.
+    /// The output is published and complete, but a power failure may undo that: its folder was not synced.
     #[error("{} is published, but its folder could not be synced", path.display())]
     NotDurable {
         /// The output, as given.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A finished part is no longer what was written: another program changed it while the run was at work.
+    /// Another program changed a finished part while the run was active.
     #[error("{} {why}", path.display())]
     PartChanged {
         /// The staged file or object.
         path: PathBuf,
-        /// What it is instead, in words that go after its name.
+        /// The change. The text is a predicate: the message is the path followed by it.
         why: String,
     },
-    /// An object store refused something, or could not be reached.
+    /// An object store refused a request or could not be reached.
     #[error("cannot {action} {url}")]
     Store {
-        /// What was being done: "read", "write", "list", …
+        /// The failed action, as a verb: "read", "write", "list", …
         action: &'static str,
         /// The object or prefix, as given.
         url: String,
-        /// What to do about it.
+        /// The next step for the user.
         hint: Option<&'static str>,
-        /// What the store said.
+        /// Error of the store.
         #[source]
         source: Cause,
     },
-    /// A format's encoder failed.
+    /// The encoder of a format failed.
     #[error("cannot encode {format}")]
     Encode {
-        /// The format.
+        /// Name of the format.
         format: &'static str,
-        /// What the encoder said.
+        /// Error of the encoder.
         #[source]
         source: Cause,
     },
@@ -294,35 +302,35 @@ pub enum Error {
         /// The output, as given.
         path: PathBuf,
     },
-    /// The lock on the output was lost while the run was at work; nothing was published.
+    /// The run lost the lock on its output. Nothing was published.
     #[error("{}: the lock was lost: {why}", path.display())]
     LockLost {
         /// The output, as given.
         path: PathBuf,
-        /// How.
+        /// The reason of the loss.
         why: String,
     },
-    /// Another program wrote the output while the run was at work, and a part of it is of this run.
+    /// Another program replaced the output or its manifest while the run was active.
     #[error("{} {why}", path.display())]
     Overtaken {
-        /// What was replaced.
+        /// The file or object that was replaced.
         path: PathBuf,
-        /// By what, in words that go after its name.
+        /// The reason, as a phrase to print after the path.
         why: String,
         /// What is there now, and what to do.
         hint: &'static str,
     },
-    /// The run was told to stop.
+    /// A signal stopped the run.
     #[error("interrupted by {signal}")]
     Interrupted {
-        /// The signal's name.
+        /// Name of the signal.
         signal: &'static str,
-        /// Its number.
+        /// Number of the signal.
         number: u8,
-        /// What the next run will do with what is there.
+        /// How the next run will use the files of this one.
         hint: Option<&'static str>,
     },
-    /// Whoever reads standard output has closed it: an end, not a failure.
+    /// The reader of standard output closed it. This ends the run, but is not a failure (exit code 0).
     #[error("standard output was closed")]
     OutputClosed,
     /// A bug in this crate.
@@ -339,7 +347,7 @@ impl Error {
         Self::Invalid { what, value: value.into(), why: why.into() }
     }
 
-    /// The same, with a better name for where the key comes from.
+    /// Replaces the origin of the key in [`Error::ApiKey`] by `better`. Other errors stay as they are.
     pub(crate) fn with_key_origin(mut self, better: Option<&str>) -> Self {
         if let (Self::ApiKey { origin, .. }, Some(better)) = (&mut self, better) {
             *origin = Some(better.to_owned());

@@ -1,77 +1,77 @@
-//! Why an answer is no page, in words for whoever asked for one.
+//! The reasons why an answer is not a page, with text for the user.
 
-/// Why an answer is not a page.
+/// The reason why an answer is not a page.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
-    /// Something else than JSON, usually a load balancer's HTML.
+    /// The answer is not JSON, but for example the HTML page of a load balancer.
     #[error("expected JSON, got {content_type} that begins {beginning:?}")]
     NotJson {
-        /// The answer's content type.
+        /// Content type of the answer.
         content_type: String,
-        /// Its first characters.
+        /// First characters of the answer.
         beginning: String,
     },
-    /// JSON that breaks off or is malformed.
-    #[error("the {bytes} bytes that came are not JSON")]
+    /// The answer is JSON that is cut short or malformed.
+    #[error("the {bytes} bytes received are not JSON")]
     Malformed {
-        /// How many.
+        /// Size of the body in bytes.
         bytes: usize,
-        /// What the parser said.
+        /// Error of the parser.
         #[source]
         source: serde_json::Error,
     },
-    /// JSON, but no page: `count`, `next` or `results` missing or of a wrong type.
-    #[error("it is JSON but no page: {0}")]
+    /// The answer is JSON, but not a page: `count`, `next` or `results` is missing or has a wrong type.
+    #[error("it is JSON, but not a page: {0}")]
     NotAPage(String),
-    /// A row with a field of a wrong type.
+    /// A row has a field of a wrong type.
     #[error("row {row}, field {field:?}: {why}")]
     Row {
-        /// Its index in the page, from 0.
+        /// Index of the row in the page, from 0.
         row: usize,
-        /// The field's name.
+        /// Name of the field.
         field: String,
-        /// What is wrong with it.
+        /// The problem with the field.
         why: String,
     },
-    /// Another page of the list than the one that was asked for.
+    /// The answer is a different page than the requested one.
     #[error("it is another page: its `{link}` is page {found} and should be page {expected}")]
     AnotherPage {
-        /// The link that says so, `next` or `previous`.
+        /// The link with the wrong page number: `next` or `previous`.
         link: &'static str,
-        /// The page that it leads to.
+        /// Page number in that link.
         found: u64,
-        /// The neighbour of the page that was asked for.
+        /// Expected page number: the neighbour of the requested page.
         expected: u64,
     },
-    /// The rows of the page before it, although `count` is the same.
+    /// The page has the rows of the page before it, although `count` is the same.
     #[error("it has the same rows as page {of}")]
     Repeats {
-        /// That page.
+        /// Number of the page with the same rows.
         of: u64,
     },
-    /// A content coding that was not asked for.
-    #[error("it is coded as {coding:?}, and only gzip was asked for")]
+    /// The answer has a content coding that was not requested.
+    #[error("its content coding is {coding:?}, but only gzip was requested")]
     Coding {
-        /// What `Content-Encoding` says.
+        /// Value of `Content-Encoding`.
         coding: String,
     },
-    /// More rows than ids can be counted for.
-    #[error("its count is {count}, and no dataset has so many rows")]
+    /// The count is too large: there cannot be that many ids.
+    #[error("its count is {count}, which is more rows than a dataset can have")]
     Count {
-        /// What it says.
+        /// The count in the answer.
         count: u64,
     },
-    /// The body is larger than allowed.
+    /// The body is larger than the limit.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
-        /// The limit, after decompression.
+        /// Limit in bytes, after decompression.
         limit: usize,
     },
 }
 
 impl PageError {
-    /// Whether asking again is of no use.
+    /// Whether a retry would not help.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Count { .. })
     }
@@ -79,28 +79,28 @@ impl PageError {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotJson { .. } => {
-                "is the base URL the API's? a proxy or a sign-in page on the way may have answered \
-                 instead"
+                "check the base URL; a proxy or a sign-in page may have answered instead of the API"
             }
-            Self::NotAPage(_) => "is the base URL the API's?",
+            Self::NotAPage(_) => "check the base URL",
             Self::Coding { .. } => {
-                "a proxy or a cache on the way compresses answers for other clients: tell those who run it"
+                "a proxy or a cache compresses answers in a way that was not requested: report this to \
+                 its operator"
             }
-            Self::Count { .. } => "tell those who run the API",
+            Self::Count { .. } => "report this to the operator of the API",
             Self::AnotherPage { .. } | Self::Repeats { .. } => {
                 "the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: \
-                 tell those who run it"
+                 report this to its operator"
             }
             Self::TooLarge { .. } => {
-                "ask for fewer rows a page with --page-size, or raise --max-page-bytes"
+                "request fewer rows per page with --page-size, or raise --max-page-bytes"
             }
             Self::Malformed { .. } => {
-                "the answer was cut short or damaged, here or on its way: run again, and tell those \
-                 who run the API if it stays so"
+                "the answer was cut short or damaged: run again, and report it to the operator of the \
+                 API if it happens again"
             }
             Self::Row { .. } => {
-                "the API sent a row that is no datapoint: tell those who run it; the rows of a page \
-                 count from 0"
+                "the API sent a row that is not a datapoint: report this to its operator; the rows of a \
+                 page are numbered from 0"
             }
         })
     }

@@ -1,5 +1,5 @@
-//! The panic boundary of a program. A panic on any thread is remembered instead of printed, and told once,
-//! by the error that it becomes.
+//! The panic boundary of a program. A panic on any thread is recorded, not printed. The error made from it
+//! reports it once.
 
 use std::{
     any::Any,
@@ -12,25 +12,26 @@ use std::{
 
 use crate::error::{Error, Result, harmless};
 
-/// Panics that are remembered, the last ones.
+/// Number of recorded panics. Older ones are dropped, so that a loop of panics cannot fill the memory.
 const MOST: usize = 8;
 
 static SEEN: Mutex<VecDeque<Panic>> = Mutex::new(VecDeque::new());
 
-/// A panic that was seen.
+/// A recorded panic.
 #[derive(Debug, Clone)]
 pub(crate) struct Panic {
-    /// File and line.
+    /// File and line, as `FILE:LINE`.
     pub(crate) place: String,
-    /// The thread and what it said; with `RUST_BACKTRACE=1` the backtrace.
+    /// Thread, place and message. With `RUST_BACKTRACE=1` also the backtrace.
     pub(crate) text: String,
     message: String,
 }
 
-/// Runs a whole program; a panic becomes an error. Panics of all threads are remembered from then on.
+/// Runs a whole program and turns a panic into an error. From this call on, panics of all threads are
+/// recorded.
 ///
 /// # Errors
-/// Those of the program, and [`Error::panicked`].
+/// The errors of the program, and [`Error::panicked`].
 pub(crate) fn boundary<T>(program: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::set_hook(Box::new(remember));
     match panic::catch_unwind(AssertUnwindSafe(program)) {
@@ -39,23 +40,23 @@ pub(crate) fn boundary<T>(program: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-/// The panics that were seen on any thread, the oldest first.
+/// Returns the recorded panics of all threads, the oldest first.
 pub(crate) fn seen() -> Vec<Panic> {
     lock().iter().cloned().collect()
 }
 
-/// Where a panic with this message was seen.
+/// Returns the place of the latest panic with this message.
 pub(crate) fn place_of(message: &str) -> Option<String> {
     lock().iter().rev().find(|seen| seen.message == message).map(|seen| seen.place.clone())
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
-/// Writes nothing: what panicked may hold the lock of the terminal.
+/// Records a panic. Prints nothing, because the panicking thread may hold the lock of the terminal.
 fn remember(info: &PanicHookInfo<'_>) {
     let current = thread::current();
     let name = current.name().unwrap_or("without a name");
@@ -73,7 +74,8 @@ fn remember(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Of a library's file the part that does not depend on where it was built.
+/// Returns `FILE:LINE`. For a library's file, the path is shortened to the part that is the same on every
+/// build machine.
 fn place(at: &Location<'_>) -> String {
     let file = at.file();
     let library = file.rsplit_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
@@ -89,8 +91,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_exit_70_with_place_and_text() {
-        // The tests beside this one need their hook back.
+    fn panic_becomes_error_with_place_and_exit_code_70() {
+        // The other tests in this process need the original hook.
         let hook = panic::take_hook();
         let error = boundary(|| -> Result<()> { panic!("boom {}", 7) }).unwrap_err();
         panic::set_hook(hook);

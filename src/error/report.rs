@@ -1,5 +1,5 @@
-//! The text of an error: its causes, the hint, and durations as people say them. Nothing in it steers a
-//! terminal.
+//! The text of an error: its causes, its hint, and durations in readable form. Control characters are
+//! removed, so that the text cannot control a terminal.
 
 use std::{error::Error as StdError, fmt, iter, time::Duration};
 
@@ -7,7 +7,7 @@ use super::Error;
 use crate::text;
 
 impl Error {
-    /// The error and its causes on one line, without the hint: for a log or a list.
+    /// Returns the error and its causes on one line, without the hint. For logs and lists.
     ///
     /// ```
     /// assert_eq!(overmind_export::Error::NoKey.one_line(), "no API key");
@@ -17,7 +17,7 @@ impl Error {
         harmless(&texts.collect::<Vec<_>>().join(": "))
     }
 
-    /// The whole text that the command prints: the error, its causes, the hint.
+    /// Returns the full text that the command prints: the error, its causes and the hint.
     ///
     /// ```
     /// let error = overmind_export::Error::NoKey;
@@ -28,7 +28,7 @@ impl Error {
     }
 }
 
-/// [`Error::report`]: `error:`, one line for each cause, and the hint.
+/// The text of [`Error::report`]: a line `error:`, a line for each cause, and a line with the hint.
 #[derive(Debug)]
 pub struct Report<'a>(&'a Error);
 
@@ -39,14 +39,16 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "  cause: {}", harmless(&cause))?;
         }
         if let Some(hint) = self.0.hint() {
-            writeln!(f, "  hint: {hint}")?;
+            // Whole: it can be a command to copy.
+            writeln!(f, "  hint: {}", text::line(hint))?;
         }
         Ok(())
     }
 }
 
-/// Part of it comes from the other end of a wire: no more than a screen of it, on one line, and
-/// nothing that a terminal would obey.
+/// Makes a text safe to print: one line without control characters, at most 2000 characters.
+///
+/// Part of the text can come from a server. The limit is about one screen, so that it cannot flood a log.
 pub(crate) fn harmless(text: &str) -> String {
     const LENGTH: usize = 2000;
     let mut shown = text::harmless(text, LENGTH);
@@ -56,7 +58,7 @@ pub(crate) fn harmless(text: &str) -> String {
     shown
 }
 
-/// The texts of the causes, outermost first, without those that only repeat the one before.
+/// Returns the texts of the causes, the outermost first. Skips a text that the one before it contains.
 pub(crate) fn causes(error: &dyn StdError) -> Vec<String> {
     let mut texts = Vec::new();
     let mut before = error.to_string();
@@ -72,7 +74,7 @@ pub(crate) fn causes(error: &dyn StdError) -> Vec<String> {
     texts
 }
 
-/// A duration as people say it: `0.4 s`, `12 s`, `2 min 5 s`, `3 h 0 min`.
+/// Formats a duration for people: `0.4 s`, `12 s`, `2 min 5 s`, `3 h 0 min`.
 pub(crate) fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_the_error_already_says_is_not_repeated() {
+    fn cause_contained_in_the_error_is_not_repeated() {
         #[derive(Debug, thiserror::Error)]
         #[error("outer: inner")]
         struct Outer(#[source] Inner);
@@ -98,14 +100,27 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_said_cannot_steer_the_terminal_or_flood_it() {
+    fn server_text_is_cleaned_and_cut() {
+        // The text of a server must not control or flood the terminal.
         let text = Error::Usage(format!("\u{1b}[2J\n{}", "x".repeat(9999))).report().to_string();
         assert!(text.starts_with("error: \u{fffd}[2J xxx") && text.ends_with("x…\n"), "{text}");
         assert_eq!(text.chars().count(), "error: ".len() + 2000 + "…\n".chars().count());
     }
 
     #[test]
-    fn durations_read_as_people_say_them() {
+    fn hints_are_harmless_and_whole() {
+        let hint = format!("all rows are in \u{1b}[2J\nerror: \u{202e}{}", "x".repeat(9999));
+        let source = std::io::ErrorKind::AlreadyExists.into();
+        let error = Error::Unpublished { path: "rows".into(), hint, source };
+        let text = error.report().to_string();
+        let hint = text.lines().last().unwrap_or_default();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(hint.starts_with("  hint: all rows are in \u{fffd}[2J error: \u{fffd}x"), "{text}");
+        assert!(hint.ends_with(&"x".repeat(9999)), "{text}");
+    }
+
+    #[test]
+    fn durations_are_readable() {
         let texts = [400, 12_000, 125_000, 10_800_000].map(|ms| human(Duration::from_millis(ms)));
         assert_eq!(texts, ["0.4 s", "12 s", "2 min 5 s", "3 h 0 min"]);
     }

@@ -1,6 +1,6 @@
-//! Pages from the stream to the writer, by the handful, so that the writer is not woken for each
-//! page. What was gathered when the stream ends or errs is handed over, however busy the writer is;
-//! an interruption waits for nobody, and hands it over if the writer has room.
+//! Passes pages from the stream to the writer in page batches, so that each page need not wake the writer.
+//! When the stream ends or fails, the collected pages are passed on, even if this must wait for the
+//! writer. An interruption does not wait: it passes them on only if the writer has room.
 
 use std::{mem, pin::pin, time::Duration};
 
@@ -10,16 +10,16 @@ use tokio::{select, sync::mpsc, time::sleep};
 use super::writer::WriterMessage;
 use crate::{client::Page, error::Result};
 
-/// Handfuls that wait for the writer beside the pages that the paginator holds.
+/// Number of page batches that wait for the writer: 1. The paginator holds further pages.
 pub(super) const HANDOVER: usize = 1;
-/// Bytes of pages that are handed over at once.
+/// Bytes of pages in a full page batch: 1 MiB.
 const HANDFUL_BYTES: usize = 1 << 20;
-/// How long a page waits for others to be handed over with: a fast API sends megabytes in this time,
-/// and whoever reads from a pipe does not notice it.
+/// How long a page waits for others before it is passed on: 5 ms. A fast API sends megabytes in this time,
+/// and the reader of a pipe does not notice the delay.
 const HANDFUL_TIME: Duration = Duration::from_millis(5);
 
-/// Hands pages to the writer; ends with the stream. A writer that is gone has an error of its own,
-/// and that one tells why.
+/// Passes pages to the writer until the stream ends. If the writer has ended, this returns without an
+/// error, because the writer reports the cause itself.
 pub(super) async fn pump(
     pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
     sender: mpsc::Sender<WriterMessage>,
@@ -36,12 +36,12 @@ pub(super) async fn pump(
             Err(error) => return Err(error),
         }
     }
-    // Without this message the writer takes the end of the channel for an interruption.
+    // Without this message the writer would take the end of the channel for an interruption.
     drop(handful.sender.send(WriterMessage::End).await);
     Ok(())
 }
 
-/// Takes pages as long as they come soon; says whether the stream may have more.
+/// Collects pages for at most 5 ms after the first. Returns whether the stream may have more.
 async fn gather(
     pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
     handful: &mut Handful,
@@ -74,12 +74,12 @@ impl Handful {
         self.pages.push(page);
     }
 
-    /// No page is worth waiting for after the last.
+    /// Whether the page batch must be passed on now. The last page of the stream also makes it full.
     fn is_full(&self) -> bool {
         self.bytes >= HANDFUL_BYTES || self.pages.last().is_some_and(Page::ends_stream)
     }
 
-    /// Whether the writer is still there to take it, if there is anything.
+    /// Passes the pages on, if there are any. Returns whether the writer is still running.
     async fn hand_over(&mut self) -> bool {
         if self.pages.is_empty() {
             return true;
@@ -90,11 +90,11 @@ impl Handful {
 }
 
 impl Drop for Handful {
-    /// An interruption, which waits for nobody: the part that these pages complete is one that the next
-    /// run need not fetch.
+    /// Handles an interruption without waiting. If these pages complete a part, the next run need not
+    /// fetch them.
     fn drop(&mut self) {
         if !self.pages.is_empty() {
-            // A writer that is busy has enough to finish.
+            // If the writer is busy, the pages are dropped.
             drop(self.sender.try_send(WriterMessage::Pages(mem::take(&mut self.pages))));
         }
     }
@@ -125,26 +125,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_gathered_is_handed_over_when_the_stream_errs_however_busy_the_writer_is() {
+    async fn failed_stream_still_delivers_collected_pages() {
         let (sender, mut receiver) = mpsc::channel(1);
         sender.send(WriterMessage::Pages(vec![page(7)])).await.unwrap();
         let mut pages = stream::iter([Ok(page(8)), Ok(page(9)), broken()]);
         let mut pump = Box::pin(pump(&mut pages, sender));
-        // The channel is full for as long as anything here could wait.
+        // The channel stays full for longer than any wait in this module.
         tokio::select! {
-            _ = &mut pump => panic!("nobody took the pages"),
+            _ = &mut pump => panic!("no reader took the pages"),
             () = sleep(Duration::from_secs(60)) => {}
         }
         assert_eq!(numbers(receiver.recv().await), [7]);
         assert_eq!(pump.await.unwrap_err().to_string(), "broken");
         assert_eq!(numbers(receiver.recv().await), [8, 9]);
-        assert!(receiver.recv().await.is_none(), "an end that is none");
+        assert!(receiver.recv().await.is_none(), "an end message after an error");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_ends_is_told_after_its_last_pages() {
+    async fn end_message_follows_last_pages() {
         let (sender, mut receiver) = mpsc::channel(4);
-        // The second comes later than a page waits for others.
+        // The second page comes after the time that a page waits for others.
         let mut pages = Box::pin(stream::iter([1, 2, 3]).then(async |number| {
             if number == 2 {
                 sleep(2 * HANDFUL_TIME).await;
@@ -158,14 +158,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_interruption_hands_over_what_was_gathered_if_there_is_room_and_waits_for_nobody() {
+    async fn interruption_delivers_pages_without_waiting() {
         for room in [true, false] {
             let (sender, mut receiver) = mpsc::channel(1);
             if !room {
                 sender.send(WriterMessage::Pages(vec![page(7)])).await.unwrap();
             }
             let mut pages = stream::iter([Ok(page(8))]).chain(stream::pending());
-            // Interrupted while it gathers.
+            // The interruption comes while pages are collected.
             let pumping = Box::pin(pump(&mut pages, sender)).now_or_never();
             assert!(pumping.is_none());
             assert_eq!(numbers(receiver.recv().await), [if room { 8 } else { 7 }]);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_writer_that_is_gone_tells_why_itself() {
+    async fn ended_writer_reports_its_own_error() {
         let (sender, receiver) = mpsc::channel(1);
         drop(receiver);
         pump(&mut stream::iter([Ok(page(1)), broken()]), sender).await.unwrap();

@@ -1,4 +1,4 @@
-//! A stream of pages into one sink, without a plan: for formats and places of one's own.
+//! Writes a stream of pages into one sink, without a plan. This serves custom formats and outputs.
 
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -15,22 +15,22 @@ use crate::{
     sink::{Sink, Written},
 };
 
-/// Writes the rows of a stream of pages into a sink, which may be one of your own.
+/// Writes the rows of a stream of pages into a sink, which may be your own implementation.
 ///
-/// The sink gets batches of 4,000 rows or 4 MiB of values. What a file holds does not depend on
-/// them, but its bytes can: they need not be those that [`Export`](crate::Export) gives equal rows.
-/// A file says nothing of an export in its own metadata.
+/// The sink receives batches of 4,000 rows or 4 MiB of values. The content of a file does not depend on the
+/// batches, but its bytes can: they may differ from the bytes that [`Export`](crate::Export) writes for
+/// equal rows. The file's own metadata contains no facts about an export.
 ///
 /// # Errors
-/// The first error of the stream or of the sink, which is aborted then, once, unless it was its
-/// [`finish`](Sink::finish) that failed.
+/// The first error of the stream or of the sink. The sink is then aborted once, unless its
+/// [`finish`](Sink::finish) failed.
 ///
 /// ```no_run
 /// # async fn write() -> overmind_export::Result<()> {
 /// use overmind_export::{Client, Column, Encoding, Format, Query, StreamOptions, schema, write_pages};
 ///
 /// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
-/// let pages = Client::from_env()?.pages(dataset, Query::default(), StreamOptions::default());
+/// let pages = Client::from_env()?.dataset(dataset).pages();
 /// let encoding = Encoding::from(Format::JsonLines);
 /// let sink = encoding.sink(schema(&Column::ALL), Box::new(std::io::sink()), 1)?;
 /// let written = write_pages(pages, &Column::ALL, sink).await?;
@@ -62,7 +62,7 @@ pub async fn write_pages(
             Err(Error::Internal("the stream ended early".to_owned()))
         };
         match write() {
-            // No export is told of: the pages may be of any.
+            // There are no facts of an export: the pages may come from anywhere.
             Ok(()) => sink.finish(None),
             Err(error) => {
                 sink.abort();

@@ -1,7 +1,7 @@
-//! An export, decided: what to fetch, how to encode it, where to put it. Checked as a whole.
+//! The plan of an export: what to fetch, how to encode it, where to write it. It is checked as a whole.
 //!
-//! Knows nothing of a command line or a config file, and touches nothing but to look whether an
-//! output is a directory already.
+//! This module does not know a command line or a config file. The only thing that it accesses is the output
+//! path, to see whether it is an existing directory.
 
 use std::{path::PathBuf, thread};
 
@@ -24,12 +24,12 @@ use crate::{
     sink::{Compression, Encoding, Format},
 };
 
-/// Rows in a part of a directory, unless told otherwise.
+/// Default number of rows in a part of a directory.
 pub(crate) const ROWS_PER_FILE: u64 = 250_000;
-/// Bytes of values in a part: what bounds it when rows are large.
+/// Maximum bytes of values in a part: 512 MiB. This bounds a part when rows are large.
 pub(crate) const BYTES_PER_FILE: u64 = 512 << 20;
 
-/// What an export is asked for; [`ExportPlan::new`] decides the rest.
+/// The options of an export. [`ExportPlan::new`] decides everything else.
 ///
 /// ```
 /// use overmind_export::{ExportOptions, ExportPlan, Format};
@@ -44,45 +44,45 @@ pub struct ExportOptions {
     pub dataset: Uuid,
     /// Its filters and the order of its rows.
     pub query: Query,
-    /// Where to: a file, a directory, the URL of either in an object store, or `-` for standard
+    /// The output: a file, a directory, the URL of either in an object store, or `-` for standard
     /// output. See [`Target`].
     pub output: PathBuf,
     /// Settings of the object store, if the output is in one.
     pub storage: StorageOptions,
-    /// The format; default what the output's extension says, and Parquet for a directory.
+    /// The format; default from the output's extension, and Parquet for a directory.
     pub format: Option<Format>,
-    /// The codec; default what the extension says, or the format's own default.
+    /// The codec; default from the extension, or else the format's own default.
     pub compression: Option<Compression>,
     /// The columns; default all.
     pub columns: Option<Vec<Column>>,
-    /// Rows to ask for in a page; default 100, the API's cap.
+    /// Number of rows to request in a page; default 100, the API's maximum.
     pub page_size: u32,
     /// The pages; default all.
     pub pages: PageRange,
-    /// The first rows only; default all.
+    /// Maximum number of rows, counted from the first; default all.
     pub limit: Option<u64>,
-    /// Rows in a part; default 250,000. For directories only.
+    /// Number of rows in a part; default 250,000. Only for directories.
     pub rows_per_file: Option<u64>,
-    /// Replace an output that exists; default no.
+    /// Whether to replace an existing output; default no.
     pub overwrite: bool,
-    /// Drop what an interrupted run left instead of continuing it; default no.
+    /// Whether to drop the parts of an interrupted run instead of resuming it; default no.
     pub restart: bool,
-    /// Write a manifest beside a single file; default no. A directory always has one.
+    /// Whether to write a manifest next to a single file; default no. A directory always has one.
     pub manifest: bool,
-    /// Times to read the whole dataset at most, as it may change during the export; default 3. To standard
+    /// Maximum number of passes, because the dataset may change during the export; default 3. To standard
     /// output it is always 1.
     pub max_passes: u32,
-    /// Threads that encode side by side, from 1 to 256; default one for each core, but 16 at most. Any
-    /// number gives the same bytes.
+    /// Number of encoder threads, from 1 to 256; default one for each core, but at most 16. Any number gives
+    /// the same bytes.
     pub encode_threads: Option<usize>,
-    /// Bytes of pages held ahead of the encoder; default 8 MiB.
+    /// Maximum bytes of prefetched pages; default 8 MiB.
     pub prefetch_bytes: usize,
-    /// Where ids beyond 4 MiB are sorted; default the system's temporary directory.
+    /// Folder where ids beyond 4 MiB are sorted; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,
 }
 
 impl ExportOptions {
-    /// The defaults for exporting this dataset to this output, a path or a URL.
+    /// Returns the default options for this dataset and this output, which is a path or a URL.
     pub fn new(dataset: Uuid, output: impl Into<PathBuf>) -> Self {
         let stream = StreamOptions::default();
         Self {
@@ -108,7 +108,7 @@ impl ExportOptions {
     }
 }
 
-/// An export, decided and checked.
+/// The checked plan of an export.
 #[derive(Debug, Clone)]
 pub struct ExportPlan {
     pub(crate) options: ExportOptions,
@@ -117,16 +117,16 @@ pub struct ExportPlan {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows_per_file: u64,
     pub(crate) encode_threads: usize,
-    /// Which snapshot it will be; goes to the manifest.
+    /// The snapshot that the export creates, for the manifest.
     pub(crate) snapshot: Option<SnapshotOf>,
 }
 
 impl ExportPlan {
-    /// Decides and checks; looks at the output's path, and sends nothing.
+    /// Makes a plan and checks it. Looks at the output's path, and sends nothing.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Usage`], with the offending value, for whatever makes no
-    /// sense by itself or together.
+    /// [`Error::Invalid`] or [`Error::Usage`], with the wrong value, if an option is not valid by itself or
+    /// together with others.
     pub fn new(options: ExportOptions) -> Result<Self> {
         options.query.validate()?;
         let target = output::target(&options.output, &options.storage)?;
@@ -154,7 +154,9 @@ impl ExportPlan {
             )));
         }
         if options.manifest && target == Target::Stdout {
-            return Err(Error::Usage("--manifest needs a file to lie beside".to_owned()));
+            return Err(Error::Usage(
+                "--manifest needs an output file: the manifest is written next to it".to_owned(),
+            ));
         }
         let columns = columns(options.columns.as_deref())?;
         Ok(Self {
@@ -168,33 +170,33 @@ impl ExportPlan {
         })
     }
 
-    /// Where the export goes.
+    /// Returns the output of the export.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// How it is encoded.
+    /// Returns the format and the compression.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// Its columns, in the order that every format has them in.
+    /// Returns the columns, in the order of every format.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// What can be claimed once every page has come.
+    /// Returns the completeness that the export can claim after every page has come.
     pub(crate) fn completeness(&self) -> Completeness {
         let whole = self.options.pages == PageRange::ALL && self.options.limit.is_none();
         if whole { Completeness::Proven } else { Completeness::Partial }
     }
 
-    /// Whether what was written is recorded in a manifest.
+    /// Whether the export writes a manifest.
     pub(crate) fn has_manifest(&self) -> bool {
         self.options.manifest || matches!(self.target, Target::Directory(_))
     }
 
-    /// What a file says about itself, which holds these rows of the export.
+    /// Returns the facts for the metadata of a file with these rows of the export.
     pub(crate) fn facts(&self, count: u64, first_row: u64, rows: u64, digest: Digest) -> Facts {
         Facts {
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -208,7 +210,7 @@ impl ExportPlan {
         }
     }
 
-    /// What a destination has to know.
+    /// Returns the options for the destination.
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted {
             target: self.target.clone(),
@@ -222,8 +224,9 @@ impl ExportPlan {
         self.options.temp_dir.clone().unwrap_or_else(std::env::temp_dir)
     }
 
-    /// What must be the same for an interrupted run to be continued: all that decides the bytes. Of a
-    /// snapshot that is also what the list of datasets says, by which its data counts as the same.
+    /// Returns the fingerprint: everything that decides the bytes. A run can resume an interrupted run only if
+    /// it has the same fingerprint. For a snapshot it includes the facts in the list of datasets, which decide
+    /// whether its data counts as unchanged.
     pub(crate) fn fingerprint(&self, base_url: &str) -> Value {
         let listed = self.snapshot.as_ref().and_then(|snapshot| snapshot.listed.as_ref());
         json!({
@@ -263,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_decides_between_a_file_a_directory_and_a_pipe() {
+    fn path_decides_file_directory_or_stdout() {
         let target = |output| plan(output, |_| ()).unwrap().target;
         assert_eq!(target("a/b.parquet"), Target::File("a/b.parquet".into()));
         assert_eq!(target("a/b"), Target::Directory("a/b".into()));
@@ -274,14 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_offending_value() {
+    fn invalid_options_are_refused_with_their_value() {
         let refused =
             |output, change: fn(&mut ExportOptions)| plan(output, change).unwrap_err().to_string();
         assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: the known"));
         assert_eq!(refused("", |_| ()), "\"\" is not a valid output: it is empty");
-        assert!(
-            refused("..", |_| ()).starts_with("\"..\" is not a valid output: name the directory")
-        );
+        assert!(refused("..", |_| ()).starts_with("\"..\" is not a valid output: give the name"));
         assert!(
             refused("a.jsonl", |it| it.page_size = 0).starts_with("\"0\" is not a valid page size")
         );
@@ -294,11 +295,11 @@ mod tests {
         );
         assert!(
             refused("a.jsonl", |it| it.format = Some(Format::Arrow))
-                .starts_with("a.jsonl is named as jsonl and --format says arrow")
+                .starts_with("a.jsonl is named as jsonl but --format is arrow")
         );
         assert!(
             refused("a.jsonl.gz", |it| it.compression = Some(Compression::Zstd(3)))
-                .starts_with("a.jsonl.gz is named as jsonl.gz and --compression says zstd:3")
+                .starts_with("a.jsonl.gz is named as jsonl.gz but --compression is zstd:3")
         );
         let hint = |output, codec| {
             let refused = plan(output, |it| it.compression = Some(codec)).unwrap_err().to_string();
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_codec_that_the_name_does_not_tell_of_is_no_matter_where_the_file_tells_it() {
+    fn codec_may_be_missing_from_a_file_name() {
         for (output, codec) in [
             ("a.parquet", Compression::Snappy),
             ("a.feather", Compression::None),
@@ -330,14 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn what_another_api_sent_is_not_continued() {
+    fn fingerprint_depends_on_the_api() {
         let plan = plan("a", |_| ()).unwrap();
         assert_eq!(plan.fingerprint("https://a.example/"), plan.fingerprint("https://a.example/"));
         assert_ne!(plan.fingerprint("https://a.example/"), plan.fingerprint("https://b.example/"));
     }
 
     #[test]
-    fn columns_come_in_the_order_of_the_schema() {
+    fn columns_follow_schema_order() {
         let columns = Some(vec![Column::Tags, Column::Id, Column::Tags]);
         let plan = plan("a", |it| it.columns = columns).unwrap();
         assert_eq!(plan.columns, [Column::Id, Column::Tags]);

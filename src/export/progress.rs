@@ -1,11 +1,11 @@
-//! Counters of a running export, for whoever shows them; never shows anything itself.
+//! Counters of a running export. Callers can show them; this module shows nothing itself.
 
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// How far an export is. Written by the export, read by anyone.
+/// The progress of an export. The export writes it, and any thread can read it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -23,28 +23,28 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Rows taken so far, those of kept parts included.
+    /// Returns the number of rows so far, including the rows of kept parts.
     pub fn rows(&self) -> u64 {
         self.rows.load(Relaxed)
     }
 
-    /// Rows of parts that an interrupted run had finished.
+    /// Returns the number of rows of parts that an interrupted run had finished.
     pub fn kept(&self) -> u64 {
         self.kept.load(Relaxed)
     }
 
-    /// Rows that the export will have; `None` until the first page has come.
+    /// Returns the number of rows that the export will have; `None` until the first page has come.
     pub fn total(&self) -> Option<u64> {
-        // Stored one higher, so that zero means unknown.
+        // The stored value is one higher, so that zero means unknown.
         self.total.load(Relaxed).checked_sub(1)
     }
 
-    /// Files finished.
+    /// Returns the number of finished files.
     pub fn files(&self) -> u64 {
         self.files.load(Relaxed)
     }
 
-    /// Sentences that a person should see, since the last call: "continuing: …".
+    /// Returns the messages for users since the last call, such as "resuming: …".
     pub fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,13 +1,13 @@
-//! Looks for room once the first page has told how many rows there are: for the ids that do not fit in
-//! memory, and for the output. A folder that cannot be written ends the run; too little space is a warning,
-//! because it is held against an estimate.
+//! Checks the free space after the first page has shown the number of rows. The output needs space, and so do
+//! ids that do not fit in memory. An unwritable folder for ids ends the run. Too little space only causes a
+//! warning, because the needed space is an estimate.
 
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use super::{Export, blocking, rows_of};
+use super::{Export, blocking, summary::rows_of};
 use crate::{
     client::Page,
     destination::{Destination, Kept, free_bytes},
@@ -16,18 +16,18 @@ use crate::{
     sink::{Compression, Encoding},
 };
 
-/// What an export is going to take.
+/// The space that an export needs.
 struct Need {
-    /// Rows whose ids are compared.
+    /// Number of rows whose ids are compared.
     rows: u64,
-    /// Bytes of JSON that are still to come, by the first page's rows.
+    /// Bytes of JSON still to fetch, estimated from the rows of the first page.
     json_bytes: u64,
     encoding: Encoding,
     temp_dir: PathBuf,
 }
 
 impl Export {
-    /// Ends the run if there is certainly no room for it, and says so if there may be none.
+    /// Ends the run if ids cannot be spilled, and warns if there may be too little space.
     pub(super) async fn look_for_room(
         &self,
         destination: &mut Destination,
@@ -58,10 +58,10 @@ impl Export {
     }
 }
 
-/// What the run should say before it goes on.
+/// Returns the warnings that the run should print before it fetches more pages.
 ///
 /// # Errors
-/// [`Error::Io`] when ids will be sorted on disk and the folder for them cannot be written.
+/// [`Error::Io`] when ids must be spilled to disk and the folder for them is unwritable.
 fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let id_bytes = need.rows.saturating_mul(ID_BYTES as u64);
@@ -70,7 +70,7 @@ fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
         try_temp_dir(place).map_err(Error::io("keep ids in", place))?;
         if let Some(free) = free_bytes(place).filter(|free| *free < id_bytes) {
             notes.push(format!(
-                "{} has {} free, and the ids of all rows take {}: another folder can be given with \
+                "{} has {} free, but the ids of all rows need {}: name another folder with \
                  --temp-dir",
                 place.display(),
                 megabytes(free),
@@ -81,7 +81,7 @@ fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
     let output_bytes = need.json_bytes / compression_ratio(need.encoding.compression());
     if let Some(free) = destination.free_bytes().filter(|free| *free < output_bytes) {
         notes.push(format!(
-            "the output may take about {}, by its first page, and {} are free there",
+            "the output may take about {} (estimated from the first page), but only {} are free there",
             megabytes(output_bytes),
             megabytes(free)
         ));
@@ -93,8 +93,8 @@ fn try_temp_dir(folder: &Path) -> io::Result<()> {
     tempfile::tempfile_in(folder)?.write_all(b".")
 }
 
-/// How much smaller than its JSON an export usually is: the codecs' own range on evaluation sets, at its
-/// lower end, so that a warning means something.
+/// Returns the usual ratio of JSON size to export size, to estimate the output. It is the lower end of the
+/// codecs' range on evaluation sets, so that a warning is meaningful.
 fn compression_ratio(compression: Compression) -> u64 {
     match compression {
         Compression::None => 1,

@@ -1,7 +1,7 @@
-//! Pages in, files out: the blocking half of an export, on a thread of its own.
+//! The blocking half of an export: it writes pages to files, on its own thread.
 //!
-//! Parts end on page boundaries, by rows and by bytes of values, so that a part is a function of its
-//! pages. Never publishes.
+//! Parts end on page boundaries, by rows and by bytes of values. A part therefore depends only on its
+//! pages. This module never publishes.
 
 use std::{hint, io::Write, sync::Arc};
 
@@ -24,13 +24,13 @@ use crate::{
 };
 
 pub(super) enum WriterMessage {
-    /// The next ones, in order.
+    /// The next pages, in order.
     Pages(Vec<Page>),
-    /// The stream has ended, complete.
+    /// The stream is complete.
     End,
 }
 
-/// What the writer staged.
+/// The staged output.
 pub(super) struct Finished {
     pub(super) rows: u64,
     pub(super) pages: u64,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     builder: BatchBuilder,
     open: Option<OpenPart>,
     parts: Vec<Part>,
-    /// Rows of finished parts and of the open one's batches.
+    /// Number of rows of the finished parts, and of the open part's batches.
     rows: u64,
     digest: Digest,
     progress: Arc<Progress>,
@@ -60,13 +60,13 @@ struct OpenPart {
     last_page: u64,
     has_next: bool,
     last_order: Option<i64>,
-    /// Rows and bytes of values, those still in the builder included.
+    /// Rows and bytes of values, including those still in the builder.
     rows: u64,
     bytes: u64,
     digest: Digest,
 }
 
-/// A function of the format alone, because it decides the bytes.
+/// Returns the batch size. It depends only on the format, because it decides the bytes of a file.
 fn batch_size(format: Format) -> BatchSize {
     match format {
         Format::Arrow => BatchSize::RECORD_BATCH,
@@ -75,13 +75,15 @@ fn batch_size(format: Format) -> BatchSize {
     }
 }
 
-/// Has glibc keep some 8 MiB of freed memory at the end of each heap for what comes next, instead of giving
-/// it back at once: encoders free batches by the handful, and every page that was given back is faulted in
-/// again. The bound is twice the largest block that was ever mapped by itself and freed, says mallopt(3) of
-/// `M_MMAP_THRESHOLD`; it holds for the whole process. The block is never touched; other allocators only
-/// give it and take it back.
+/// Makes glibc keep about 8 MiB of freed memory at the end of each heap, instead of returning it immediately.
+/// Encoders free several batches at a time, and every returned memory page causes a page fault when it is
+/// used again.
+///
+/// According to mallopt(3), `M_MMAP_THRESHOLD`, the bound is twice the largest block that was ever mapped
+/// separately and freed. It holds for the whole process. This block is never touched. Other allocators
+/// only allocate and free it.
 fn keep_freed_memory() {
-    // Smaller than what the codecs keep: their buffers are mapped by themselves still.
+    // 8 KiB less than 4 MiB: smaller than the codecs' buffers, which are still mapped separately.
     const BLOCK: usize = (4 << 20) - (8 << 10);
     drop(hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
 }
@@ -97,7 +99,7 @@ impl Writer {
         let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();
         let mut total = Digest::default();
         for part in &parts {
-            // A part whose digest does not parse was not kept.
+            // A kept part always has a valid digest.
             total += part.digest.parse().unwrap_or_default();
         }
         Self {
@@ -117,7 +119,7 @@ impl Writer {
         self.destination
     }
 
-    /// Writes what comes until the end, or until the channel closes without one.
+    /// Writes the pages until the end message. If the channel closes without it, returns an error.
     pub(super) fn run(&mut self, mut messages: mpsc::Receiver<WriterMessage>) -> Result<Finished> {
         keep_freed_memory();
         let result = self.write(&mut messages);
@@ -163,7 +165,7 @@ impl Writer {
         let Some(part) = &mut self.open else { return Ok(()) };
         if let Some(file) = &mut part.ids {
             let ids: Vec<u8> = page.ids().flat_map(Uuid::into_bytes).collect();
-            // What went wrong comes to light when the file is closed.
+            // Closing the file reports the error.
             drop(file.write_all(&ids));
         }
         part.last_page = page.number();
@@ -172,7 +174,7 @@ impl Writer {
         part.rows += page.len() as u64;
         part.bytes += pushed;
         let full = part.rows >= self.plan.rows_per_file || part.bytes >= BYTES_PER_FILE;
-        // The last part is closed while the ids are counted.
+        // Close the last part now, while the ids are counted.
         if full && matches!(self.plan.target, Target::Directory(_)) || page.ends_stream() {
             self.close_part()?;
         }
@@ -180,7 +182,7 @@ impl Writer {
     }
 
     fn finish(&mut self) -> Result<Finished> {
-        // A dataset without rows has a file all the same, with the schema.
+        // A dataset without rows also gets a file, with the schema.
         if self.open.is_none() && self.parts.is_empty() {
             self.open_part(self.plan.options.pages.first())?;
         }
@@ -220,7 +222,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Hands the builder's rows to the sink.
+    /// Passes the builder's rows to the sink.
     fn flush(&mut self) -> Result<()> {
         let (Some(batch), Some(part)) = (self.builder.finish()?, &mut self.open) else {
             return Ok(());
@@ -238,7 +240,7 @@ impl Writer {
         let finished = part.sink.finish(Some(&facts.to_json()?));
         let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
         if finished.rows != rows {
-            let text = format!("the sink wrote {} rows of {rows}", finished.rows);
+            let text = format!("the sink wrote {} of {rows} rows", finished.rows);
             return Err(Error::Internal(text));
         }
         let closed = part.file.close()?;
@@ -252,11 +254,11 @@ impl Writer {
             last_page: part.last_page,
             rows,
             bytes: closed.bytes,
-            // Without a manifest nobody reads the record.
+            // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),
             digest: part.digest.to_string(),
         };
-        // A page that the limit has cut would look like a short one to the proof of a later run.
+        // A page that the limit has cut would look short to the proof of a later run.
         if self.plan.options.limit.is_none_or(|limit| self.rows < limit) {
             self.destination.keep(&record, part.has_next, part.last_order)?;
         }

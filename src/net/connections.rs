@@ -1,4 +1,4 @@
-//! The connections of a small server: a bounded number, of which the oldest idle one gives way.
+//! The connections of a small server. Their number is limited: a new one replaces the oldest idle one.
 
 use std::{
     collections::VecDeque,
@@ -10,16 +10,16 @@ use std::{
 
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Connections of a server. They end when this is dropped.
+/// The open connections of a server. Dropping this closes them.
 #[derive(Debug)]
 pub(crate) struct Connections {
     most: usize,
     tasks: JoinSet<()>,
-    /// The oldest first.
+    /// Open connections, the oldest first.
     open: VecDeque<(AbortHandle, Busy)>,
 }
 
-/// Whether a connection answers a request; one that only waits for a request is idle.
+/// Whether a connection is busy with a request. A connection that waits for a request is idle.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Busy(Arc<AtomicBool>);
 
@@ -30,12 +30,13 @@ impl Busy {
 }
 
 impl Connections {
-    /// At most this many at once.
+    /// Creates an empty set for at most `most` connections at once.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, tasks: JoinSet::new(), open: VecDeque::new() }
     }
 
-    /// Serves one more. If there are too many, the oldest idle one ends, or the oldest one if none is idle.
+    /// Serves one more connection. At the limit, closes the oldest idle connection, or the oldest connection
+    /// if none is idle.
     pub(crate) fn admit<F>(&mut self, serve: impl FnOnce(Busy) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -61,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// Says its number when it ends.
+    /// Sends its number when it is dropped.
     struct Ends(u8, mpsc::UnboundedSender<u8>);
 
     impl Drop for Ends {
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_idle_connection_gives_way() {
+    async fn new_connection_closes_the_oldest_idle_one() {
         let (sender, mut ended) = mpsc::unbounded_channel();
         let mut connections = Connections::new(3);
         let mut admit = |number, is_busy| {
@@ -88,7 +89,7 @@ mod tests {
         }
         admit(3, true);
         assert_eq!(ended.recv().await, Some(1));
-        // All are busy now.
+        // Now all connections are busy.
         admit(4, true);
         assert_eq!(ended.recv().await, Some(0));
     }

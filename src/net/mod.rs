@@ -1,4 +1,5 @@
-//! What clients and servers share: TLS, proxies, URLs, and a server's connections. Knows no API.
+//! Network code that clients and servers share: TLS, proxies, URLs, and the connections of a server. Does
+//! not depend on the API.
 
 #[cfg(feature = "server")]
 pub(crate) mod connections;

@@ -1,6 +1,7 @@
-//! TLS: the system's roots, a private authority beside them, one crypto provider for everything.
+//! TLS configuration: the root certificates of the system, an optional private authority, and one crypto
+//! provider for all connections.
 //!
-//! Never skips verification: there is no option for it.
+//! Verification is always on: there is no option to skip it.
 
 use std::{error::Error as StdError, io, path::Path, sync::Arc, time::SystemTime};
 
@@ -22,18 +23,22 @@ use crate::{
     files::read_input,
 };
 
-/// Bytes of a certificate file: all public authorities take a quarter of a megabyte.
+/// Size limit of a certificate file: 16 MiB. A file with all public authorities has about 0.25 MB.
 const LARGEST: u64 = 16 << 20;
 
-/// The configuration, with the certificates of `ca_cert` (PEM) trusted besides the system's.
+/// Creates the TLS configuration. Trusts the roots of the system, and the certificates in the PEM file
+/// `ca_cert`.
+///
+/// # Errors
+/// [`Error::ConfigurationFile`] for an unusable PEM file, [`Error::NoRoots`] when the system has no roots.
 pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
-    // Given explicitly: a process-wide default provider is the application's to choose.
+    // Set explicitly, because only the application may choose a process-wide default provider.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|source| Error::Configuration(format!("TLS: {source}")))?;
     let given = ca_cert.map_or_else(|| Ok(Vec::new()), roots)?;
-    // What was given has been tried already, so that only the system's certificates can be at fault.
+    // `roots` has already checked the given certificates, so this error is about the roots of the system.
     let system = Verifier::new_with_extra_roots(given.iter().cloned(), provider)
         .map_err(|_| Error::NoRoots)?;
     let verifier: Arc<dyn ServerCertVerifier> = match &given[..] {
@@ -47,8 +52,9 @@ pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
     Ok(config)
 }
 
-/// A configuration that trusts nobody, for connections that are never encrypted: to read the system's
-/// roots takes longer than to ask a server on this machine.
+/// Creates a TLS configuration without any root, for connections that never use TLS.
+///
+/// It saves time: reading the roots of the system takes longer than a request to a server on this machine.
 pub(crate) fn unused() -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -57,7 +63,7 @@ pub(crate) fn unused() -> Result<ClientConfig> {
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-/// The time for checking certificates. That of rustls panics before 1970.
+/// The clock for checking certificates. The clock of rustls panics before 1970.
 #[derive(Debug)]
 struct Time;
 
@@ -68,28 +74,27 @@ impl TimeProvider for Time {
     }
 }
 
-/// The certificates of a PEM file, each of which can be a root.
+/// Reads the certificates of a PEM file. Checks that each one can be a root.
 fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let text = read_input(path, LARGEST).map_err(|error| unusable(path, error.into()))?;
     let (mut roots, mut store) = (Vec::new(), RootCertStore::empty());
     for (index, root) in CertificateDer::pem_slice_iter(&text).enumerate() {
         let wrong = |why| unusable(path, format!("its certificate {} {why}", index + 1).into());
         let root = root.map_err(|_| wrong("is not valid PEM: is the file complete?"))?;
-        store.add(root.clone()).map_err(|_| wrong("is no X.509 certificate"))?;
+        store.add(root.clone()).map_err(|_| wrong("is not an X.509 certificate"))?;
         roots.push(root);
     }
     if roots.is_empty() {
-        return Err(unusable(path, "it holds no PEM certificate".into()));
+        return Err(unusable(path, "it contains no PEM certificate".into()));
     }
     Ok(roots)
 }
 
-/// Trusts what the system's verifier trusts, and a certificate that was given and that the server
-/// itself presents.
+/// A verifier that also accepts a given certificate if the server presents exactly that certificate.
 ///
-/// A self-signed certificate that is marked as an authority's (`CA:TRUE`, as `openssl req -x509`
-/// makes it) may not be a server's by the rules of WebPKI. Whoever gives exactly that one means it.
-/// Its name and dates are checked as always.
+/// For all other certificates, the verifier of the system decides. By the rules of WebPKI, a server may not
+/// use a self-signed CA certificate (`CA:TRUE`, the default of `openssl req -x509`). A user who gives exactly
+/// this certificate wants to trust it. Its name and dates are still checked.
 #[derive(Debug)]
 struct Exactly {
     given: Vec<CertificateDer<'static>>,
@@ -113,7 +118,7 @@ impl ServerCertVerifier for Exactly {
             now,
         );
         match verified {
-            // Found after the dates were checked, and before the name is.
+            // The verifier reports this after it checked the dates, but before it checks the name.
             Err(rustls::Error::InvalidCertificate(why))
                 if is_authority(&why) && self.given.iter().any(|given| given == end_entity) =>
             {
@@ -147,17 +152,17 @@ impl ServerCertVerifier for Exactly {
     }
 }
 
-/// Whether a server presents a certificate that is marked as an authority's.
+/// Whether the error means that a server presents a CA certificate as its own.
 fn is_authority(why: &CertificateError) -> bool {
     let CertificateError::Other(other) = why else { return false };
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-/// Why a certificate does not verify. The verifier's own words hold the names of its types.
+/// Explains in plain words why a certificate was refused. The verifier's own text contains type names.
 pub(crate) fn explain(why: &CertificateError) -> String {
     use CertificateError::*;
     let text = match why {
-        BadEncoding => "it is no X.509 certificate",
+        BadEncoding => "it is not an X.509 certificate",
         Expired | ExpiredContext { .. } => "it has expired, or the clock of this machine is wrong",
         NotValidYet | NotValidYetContext { .. } => {
             "it is not valid yet, or the clock of this machine is wrong"
@@ -165,18 +170,17 @@ pub(crate) fn explain(why: &CertificateError) -> String {
         Revoked => "it has been revoked",
         UnknownIssuer => "its issuer is not among the authorities that this machine trusts",
         BadSignature => {
-            "its signature is not that of its issuer: another authority of the same name may have \
-             signed it"
+            "its issuer did not sign it: another authority with the same name may have signed it"
         }
         NotValidForNameContext { expected, presented } => {
-            // As `DnsName("api.example.test")` or `IpAddress(127.0.0.1)`.
+            // The text has the form `DnsName("api.example.test")` or `IpAddress(127.0.0.1)`.
             let name = |text: &str| {
                 let name = text.split_once('(').map_or(text, |(_, name)| name);
                 name.trim_end_matches(')').trim_matches('"').to_owned()
             };
             let names: Vec<_> = presented.iter().map(|text| name(text)).collect();
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
-            return format!("it is for {names}, and not for {}", expected.to_str());
+            return format!("it is for {names}, not for {}", expected.to_str());
         }
         NotValidForName => "it is for another name",
         InvalidPurpose | InvalidPurposeContext { .. } => "it is not meant for servers",
@@ -185,19 +189,20 @@ pub(crate) fn explain(why: &CertificateError) -> String {
             "it is signed with an algorithm that is not supported, such as SHA-1"
         }
         why if is_authority(why) => {
-            "it is an authority's certificate (CA:TRUE), which may not be a server's unless exactly \
-             this one is given with --ca-cert"
+            "it is a CA certificate (CA:TRUE): a server may use it only if you give exactly this \
+             certificate with --ca-cert"
         }
         Other(other) if other.0.downcast_ref() == Some(&webpki::Error::UnsupportedCertVersion) => {
             "it is an X.509 certificate of an old version; only version 3 is supported"
         }
-        _ => "it breaks a rule that certificates of servers have to follow",
+        _ => "it breaks a rule for server certificates",
     };
     text.to_owned()
 }
 
-/// An error of this type among the causes. One of TLS hides inside an `io::Error`, whose `source`
-/// skips it.
+/// Finds an error of type `E` among the causes of an error.
+///
+/// Also looks inside each `io::Error`, which can contain a TLS error that its `source` skips.
 pub(crate) fn find<'e, E: StdError + 'static>(
     error: &'e (dyn StdError + 'static),
 ) -> Option<&'e E> {
@@ -214,22 +219,22 @@ pub(crate) fn find<'e, E: StdError + 'static>(
     None
 }
 
-/// Why there is no TLS connection, where no certificate is the reason.
+/// Explains why a TLS handshake failed for a reason other than a certificate.
 pub(crate) fn handshake(error: &rustls::Error) -> String {
     let text = match error {
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
         | rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)
         | rustls::Error::PeerIncompatible(_) => {
-            "the server takes none of the TLS versions and ciphers that are safe today"
+            "the server supports none of today's safe TLS versions and ciphers"
         }
         rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
-            "the server knows no site of this name"
+            "the server has no site with this name"
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server asks for a certificate of the client, which is not supported"
+            "the server asks for a client certificate, which is not supported"
         }
-        rustls::Error::AlertReceived(_) => "the server ends the TLS handshake",
-        _ => "the TLS handshake fails",
+        rustls::Error::AlertReceived(_) => "the server ended the TLS handshake",
+        _ => "the TLS handshake failed",
     };
     text.to_owned()
 }

@@ -1,8 +1,10 @@
-//! What every part that takes URLs knows of them: what may be quoted, and which machine is this one.
+//! Helpers for all code that takes URLs: removes secrets before a URL is quoted, and recognizes this machine.
 
 use url::{Host, Url};
 
-/// What was typed, without the places where people put secrets; it need not be a URL.
+/// Returns a text without the parts of a URL that can hold secrets: credentials, query and fragment.
+///
+/// The text does not need to be a valid URL.
 pub(crate) fn quotable(text: &str) -> String {
     let (place, rest) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
     let rest = rest.chars().next().map(|mark| format!("{mark}…")).unwrap_or_default();

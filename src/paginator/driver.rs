@@ -1,4 +1,4 @@
-//! The task behind a stream of pages: starts requests, keeps their order, hands pages on.
+//! The task behind a stream of pages: it starts requests, restores their order and passes pages on.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ use super::{
     kept::KeptPages,
     options::{Ids, StreamOptions},
     watch::PageWatch,
+    window::{Prefetched, Window},
 };
 use crate::{
     client::{Client, Page, Query},
@@ -22,17 +23,10 @@ use crate::{
     throttle::Permit,
 };
 
-/// Pages ahead for each that may be in flight: one on its way, one that waits, and one for when the two
-/// are not even. From nearby more would only be memory, the first touch of which takes time.
-const WINDOWS: usize = 3;
-/// With fewer in flight, a consumer that takes many at once would still find too few. While as many pages
-/// wait for it, more are no use, unless their number was fixed.
-const LEAST_LIMIT: usize = 16;
-
-/// What is there when a stream begins.
+/// The data that exists when a stream begins.
 #[derive(Debug, Default)]
 pub(crate) struct Begin {
-    /// The first page of the range, fetched already.
+    /// The first page of the range, if it was fetched already.
     pub(crate) first: Option<First>,
     pub(crate) ids: Ids,
     /// Parts of an interrupted run, in order.
@@ -46,21 +40,19 @@ pub(super) struct Driver {
     begin: Begin,
 }
 
-/// Pages on their way: started, fetched, and waiting for those before them.
+/// The pages between request and consumer: in flight, or fetched and waiting for earlier pages.
 struct Flight {
-    /// The next page to ask for.
+    /// Number of the next page to request.
     next: u64,
-    /// The next page to hand on.
+    /// Number of the next page to pass on.
     due: u64,
     last: u64,
     tasks: Tasks,
     ready: BTreeMap<u64, Page>,
-    /// What a page is expected to hold, from those that came.
+    /// Expected memory of a page in bytes, learned from the pages that came.
     estimate: usize,
-    /// Rows to hand on still.
+    /// Number of rows that may still be passed on.
     left: u64,
-    /// Whether requests start until there is no place left, in flight or ahead.
-    fills_up: bool,
 }
 
 impl Driver {
@@ -78,7 +70,7 @@ impl Driver {
         Ok(Self { fetch, query, options, begin })
     }
 
-    /// Sends every page in order; returns when the last was taken and the proof holds.
+    /// Sends every page in order. Returns when the consumer has taken the last page and the proof holds.
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;
@@ -93,22 +85,22 @@ impl Driver {
         }
         let count = first.page.count();
         let mut flight = self.flight(first, kept_pages, watch.boundary.is_some());
+        let mut window = Window::new(self.options.prefetch_pages);
         let (client, budget) = (&self.fetch.client, &self.fetch.budget);
         budget.set_due(flight.due);
         while flight.due <= flight.last {
-            // Some may have come beside the first page before they could be ended.
+            // Some of these pages may have come together with the first page, before they could be cancelled.
             while flight.ready.contains_key(&flight.next) {
                 flight.next += 1;
             }
-            let ahead = flight.next - flight.due;
+            let prefetched = flight.prefetched();
             // The next page in order may always proceed, whatever the bounds.
-            let is_behind = flight.is_consumer_behind();
-            let limit = if is_behind && !client.is_fixed() { 0 } else { client.limit() };
-            let limit = limit.max(LEAST_LIMIT);
-            let most = self.options.prefetch_pages.min(WINDOWS * limit);
-            let within = ahead == 0 || flight.has_place(limit, most, is_behind);
-            let wanted = flight.next <= flight.last && within;
-            let fits = ahead == 0 || budget.fits(flight.estimate);
+            let is_due = prefetched.pages == 0;
+            if !is_due {
+                window.update(prefetched, client.limit(), client.is_fixed());
+            }
+            let wanted = flight.next <= flight.last && (is_due || window.is_open());
+            let fits = is_due || budget.fits(flight.estimate);
             select! {
                 biased;
                 Some(fetched) = flight.tasks.join_next() => match flight.land(fetched)? {
@@ -133,14 +125,14 @@ impl Driver {
                     self.start(&mut flight, permit?);
                 }
                 () = budget.freed(), if wanted && !fits => {}
-                else => return Err(Error::Internal("no page is on its way".to_owned())),
+                else => return Err(Error::Internal("no page is in flight".to_owned())),
             }
         }
         drop(flight);
         watch.finish().await
     }
 
-    /// The plan of the flight, from the first page: how many pages there are tells only the API.
+    /// Plans the flight from the first page: only the API knows how many pages there are.
     fn flight(&self, first: First, kept_pages: u64, look_back: bool) -> Flight {
         let First { page, ahead, handles, .. } = first;
         let first = page.number();
@@ -153,7 +145,7 @@ impl Driver {
             last = last.min(first.saturating_add(limit.div_ceil(rows) - 1));
         }
         let kept_rows = self.begin.kept.iter().map(|kept| kept.rows).sum();
-        // The last kept page comes again, to be compared.
+        // The last kept page is fetched again, to be compared.
         let due = first.max(kept_pages + u64::from(!look_back));
         let mut flight = Flight {
             next: due,
@@ -163,11 +155,10 @@ impl Driver {
             ready: BTreeMap::new(),
             estimate: held(&page),
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
-            fills_up: true,
         };
         if due == first {
             flight.next += 1;
-            // As many as there are, and as there is room for now that it is known what a page holds.
+            // Keep the requests for pages that exist and fit. The size of a page is known from now on.
             let room = (self.options.prefetch_bytes / flight.estimate.max(1)) as u64;
             let end = last.saturating_add(1).min(first.saturating_add(room.max(1)));
             for (number, task) in handles {
@@ -192,49 +183,42 @@ impl Driver {
     }
 }
 
-/// What a fetched page turned out to be.
+/// The result of a fetch.
 enum Landed {
     Page,
-    /// 404, though an earlier page promised it.
+    /// The API answered 404, although an earlier page promised this page.
     Gone(u64),
 }
 
 impl Flight {
     fn land(&mut self, fetched: Fetched) -> Result<Landed> {
         if fetched.as_ref().is_err_and(JoinError::is_cancelled) {
-            // Asked for before it was known that there are no more, or no room.
+            // The request started before it was known that the page does not exist or does not fit.
             return Ok(Landed::Page);
         }
         let (number, page) = fetched.map_err(|error| stopped("fetching a page", error))?;
         if number > self.last || number < self.due {
-            // It was there before it could be ended.
+            // The page came before its request could be cancelled.
             return Ok(Landed::Page);
         }
         let page = match page {
             Err(Error::Api(error)) if error.is_missing() => return Ok(Landed::Gone(number)),
             page => page?,
         };
-        // Up at once and down by and by: a page that takes more than was expected may have to wait for
-        // room, one that takes less does not.
+        // Rises immediately and decays slowly (EWMA, weight 1/8). A page that is larger than expected may
+        // have to wait for room; a smaller page does not.
         self.estimate = held(&page).max((7 * self.estimate + held(&page)) / 8);
         self.ready.insert(number, page);
         Ok(Landed::Page)
     }
 
-    /// Whether the consumer has pages to take for longer than the next ones need to come.
-    fn is_consumer_behind(&self) -> bool {
-        self.ready.contains_key(&self.due) && self.ready.len() >= LEAST_LIMIT
-    }
-
-    /// Whether another request may start, of so many in flight and pages ahead; its bytes are for the
-    /// budget. While the consumer is behind several start together, as soon as a sixth of the pages ahead,
-    /// which is half of those in flight, have places: one by one, each would wake the server, and its
-    /// answer this process.
-    fn has_place(&mut self, limit: usize, most: usize, is_behind: bool) -> bool {
-        let ahead = usize::try_from(self.next - self.due).unwrap_or(usize::MAX);
-        let free = limit.saturating_sub(self.tasks.len()).min(most.saturating_sub(ahead));
-        self.fills_up = !is_behind || free >= most / (2 * WINDOWS) || self.fills_up && free > 0;
-        self.fills_up && free > 0
+    fn prefetched(&self) -> Prefetched {
+        let has_due = self.ready.contains_key(&self.due);
+        Prefetched {
+            in_flight: self.tasks.len(),
+            pages: usize::try_from(self.next - self.due).unwrap_or(usize::MAX),
+            waiting: if has_due { self.ready.len() } else { 0 },
+        }
     }
 
     fn take_due(&mut self) -> Option<Page> {

@@ -1,8 +1,8 @@
-//! What an interrupted run kept, shown to the proof without being fetched again.
+//! Passes the parts of an interrupted run to the proof without fetching them again.
 //!
-//! Kept pages count as they were, so it must be known that the rows have not moved since: the first
-//! kept page and the last are fetched again and compared. A row that was removed or put in before
-//! the end of what was kept shifts the last one.
+//! Kept pages count with the facts that the interrupted run recorded. This is valid only if the rows are
+//! still the same. Therefore the first and the last kept page are fetched again and compared. A row that
+//! was removed or inserted before the end of the kept parts shifts the rows of the last page.
 
 use std::{fs::File, io::Read, path::PathBuf};
 
@@ -16,16 +16,16 @@ use crate::{
     tasks,
 };
 
-/// Ids that are read at once: a megabyte, a few milliseconds.
+/// Ids to read at once: 65,536 ids are 1 MiB and take a few milliseconds to read.
 const CHUNK: u64 = 64 << 10;
 
-/// A part of an interrupted run that need not be fetched again: what its pages said, and the file
-/// that holds its ids, 16 bytes each.
+/// A part of an interrupted run that need not be fetched again: the facts of its pages, and the file
+/// with its ids, 16 bytes each.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptPages {
     pub(crate) facts: PageFacts,
     pub(crate) rows: u64,
-    /// The `order` of the last row.
+    /// The `order` of the part's last row.
     pub(crate) last_order: Option<i64>,
     pub(crate) ids: PathBuf,
 }
@@ -33,18 +33,18 @@ pub(crate) struct KeptPages {
 /// A part whose ids are being read.
 struct Open<'a> {
     part: &'a KeptPages,
-    /// Its ids that belong to the first page of all, which is there already.
+    /// Number of its ids that belong to the first page of the stream, which was fetched again.
     head: u64,
-    /// The index of its first id that belongs to the last page of all.
+    /// Index of its first id that belongs to the last kept page.
     tail: u64,
 }
 
 impl PageWatch {
-    /// Takes the parts of an interrupted run, of whose pages the first was fetched again; returns
-    /// the number of their last page.
+    /// Takes the parts of an interrupted run and returns the number of their last page. `first` is the
+    /// first page, fetched again.
     ///
-    /// Reads chunk by chunk, off the threads that serve sockets: a part can have a billion ids, and
-    /// when the stream is dropped no more than a chunk is read still.
+    /// Reads the ids in chunks, on a blocking thread: a part can have a billion ids. After the stream is
+    /// dropped, at most one more chunk is read.
     pub(super) async fn keep(mut self, parts: &[KeptPages], first: &Page) -> Result<(Self, u64)> {
         let (Some(head), Some(tail)) = (parts.first(), parts.last()) else { return Ok((self, 0)) };
         let (start, end) = (first.number(), *tail.facts.pages.end());
@@ -52,7 +52,7 @@ impl PageWatch {
         let mut first_ids = Vec::new();
         let mut last_ids = Vec::new();
         for (index, part) in parts.iter().enumerate() {
-            // Parts end on page boundaries, so that each of the two pages lies in one part.
+            // Parts end on page boundaries, so each of the two pages lies in one part.
             let before = (end - *part.facts.pages.start()).saturating_mul(full);
             let open = Open {
                 part,

@@ -1,25 +1,27 @@
-//! The ordered, bounded stream of pages: every page once, in the API's order, or one error.
+//! The ordered, bounded stream of pages. It yields every page once, in the API's order, or one error.
 //!
 //! ```text
-//! page 1 ─► count, rows a page ─► pages 2…N side by side ─► in order ─► proof ─► consumer
-//!                                   ▲ throttle: how many      ▲ budget: how many bytes
+//! page 1 ─► count, rows a page ─► pages 2…N concurrently ─► in order ─► proof ─► consumer
+//!                                   ▲ throttle: request slots  ▲ budget: bytes
 //! ```
 //!
-//! - Pages come in order whatever the concurrency; one error ends the stream.
+//! - Pages arrive in order at any concurrency. One error ends the stream.
 //! - Dropping the stream cancels the requests in flight.
-//! - What is fetched ahead is bounded in bytes and in pages. The next page in order may always
-//!   proceed, so that a page larger than the budget is slow and not a deadlock.
+//! - Prefetch is bounded in bytes and in pages. The next page in order may always proceed. A page
+//!   that is larger than the budget is therefore slow, but it causes no deadlock.
 //! - A stream that ends without an error has proven that every row came once.
 //!
-//! Knows nothing of Arrow, of files or of progress bars.
+//! This module does not know Arrow, files or progress bars.
 
 mod ahead;
 mod driver;
 mod kept;
 mod options;
+mod reader;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod window;
 
 use std::{pin::Pin, task};
 
@@ -31,8 +33,11 @@ use uuid::Uuid;
 
 use self::driver::Driver;
 pub(crate) use self::options::check_sizes;
-pub use self::options::{PageRange, StreamOptions};
 pub(crate) use self::{ahead::First, driver::Begin, kept::KeptPages, options::Ids};
+pub use self::{
+    options::{PageRange, StreamOptions},
+    reader::DatasetReader,
+};
 use crate::{
     client::{Client, Datapoint, Page, Query},
     error::Result,
@@ -40,49 +45,7 @@ use crate::{
 };
 
 impl Client {
-    /// The rows of a dataset, in the API's order.
-    ///
-    /// Pages are fetched ahead, side by side, within the bounds of `options`. The first error ends
-    /// the stream; dropping the stream cancels the requests in flight. A stream that ends without
-    /// error has delivered every row once: the ids are counted, in memory, at 16 bytes a row and
-    /// a megabyte.
-    ///
-    /// Must be polled within a tokio runtime.
-    ///
-    /// # Errors
-    /// The stream ends with the first of these:
-    /// - [`Error::Invalid`](crate::Error::Invalid): a filter or an option makes no sense; nothing was sent.
-    /// - [`Error::Api`](crate::Error::Api): the API's answer is final: no such dataset, the key is refused, a filter is
-    ///   invalid, or a page is gone.
-    /// - [`Error::Unavailable`](crate::Error::Unavailable), [`Error::ComeBackLater`](crate::Error::ComeBackLater), [`Error::Certificate`](crate::Error::Certificate): it gave no usable
-    ///   answer for as long as retrying is allowed.
-    /// - [`Error::Page`](crate::Error::Page): an answer is no page.
-    /// - [`Error::Incomplete`](crate::Error::Incomplete), [`Error::OutOfOrder`](crate::Error::OutOfOrder): the pages do not hold every row once, or not in
-    ///   the order that was asked for.
-    /// - [`Error::Io`](crate::Error::Io): ids that do not fit in memory could not be kept on disk; of exports only.
-    /// - [`Error::Internal`](crate::Error::Internal): a bug.
-    pub fn datapoints(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Datapoints {
-        let mut pages = self.pages(dataset, query, options);
-        Datapoints(Box::pin(try_stream! {
-            while let Some(page) = pages.next().await.transpose()? {
-                for datapoint in page.datapoints() {
-                    yield datapoint;
-                }
-            }
-        }))
-    }
-
-    /// The pages of a dataset, whole, in order; otherwise as [`datapoints`](Self::datapoints).
-    ///
-    /// A page counts against the prefetch bound until it is dropped.
-    ///
-    /// # Errors
-    /// As [`datapoints`](Self::datapoints).
-    pub fn pages(&self, dataset: Uuid, query: Query, options: StreamOptions) -> Pages {
-        Pages::new(Driver::new(self.clone(), dataset, query, options, Begin::default()))
-    }
-
-    /// As [`pages`](Self::pages), when something is there already.
+    /// Like [`DatasetReader::pages`], but uses the pages and parts in `begin` instead of fetching them.
     pub(crate) fn pages_after(
         &self,
         begin: Begin,
@@ -99,8 +62,8 @@ impl Pages {
         Self(Box::pin(try_stream! {
             let driver = driver?;
             let (sender, mut receiver) = mpsc::channel(1);
-            // A task of its own: requests go on while the consumer is busy, and no place in the
-            // throttle's queue is held by a stream that nobody polls.
+            // A separate task lets requests continue while the consumer is busy. It also keeps a stream
+            // that is not polled from occupying a place in the throttle's queue.
             let task = AbortOnDropHandle::new(tokio::spawn(driver.run(sender)));
             while let Some(page) = receiver.recv().await {
                 yield page;
@@ -113,11 +76,11 @@ impl Pages {
     }
 }
 
-/// The stream that [`Client::datapoints`] gives.
+/// The stream that [`DatasetReader::datapoints`] returns.
 #[must_use = "streams do nothing unless polled"]
 pub struct Datapoints(BoxStream<'static, Result<Datapoint>>);
 
-/// The stream that [`Client::pages`] gives.
+/// The stream that [`DatasetReader::pages`] returns.
 #[must_use = "streams do nothing unless polled"]
 pub struct Pages(BoxStream<'static, Result<Page>>);
 

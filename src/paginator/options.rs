@@ -1,4 +1,4 @@
-//! What a stream of pages is asked for, and within which bounds.
+//! The options of a stream of pages: which rows it fetches, and its bounds.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -7,7 +7,7 @@ use crate::{
     proof::IdSet,
 };
 
-/// A range of pages, both ends included; an open end is the dataset's last page.
+/// A range of pages, both ends included. An open end means the dataset's last page.
 ///
 /// ```
 /// use overmind_export::PageRange;
@@ -26,17 +26,17 @@ impl PageRange {
     /// Every page.
     pub const ALL: Self = Self { first: 1, last: None };
 
-    /// Pages `first` to `last`.
+    /// Makes a range of the pages `first` to `last`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `first` is 0, above `last`, or the largest number that there is.
+    /// [`Error::Invalid`] when `first` is 0, greater than `last`, or `u64::MAX`.
     pub fn new(first: u64, last: Option<u64>) -> Result<Self> {
         let range = Self { first, last };
         if first == 0 {
             return Err(Error::invalid("page range", range.to_string(), "pages count from 1"));
         }
         if first == u64::MAX {
-            let why = "no dataset has so many pages";
+            let why = "no dataset has that many pages";
             return Err(Error::invalid("page range", range.to_string(), why));
         }
         if last.is_some_and(|last| last < first) {
@@ -49,17 +49,17 @@ impl PageRange {
         Ok(range)
     }
 
-    /// The first page, from 1.
+    /// Returns the number of the first page, counted from 1.
     pub fn first(self) -> u64 {
         self.first
     }
 
-    /// The last page; `None` is the dataset's last.
+    /// Returns the number of the last page. `None` means the dataset's last page.
     pub fn last(self) -> Option<u64> {
         self.last
     }
 
-    /// The number of its last page in a dataset of `pages` pages.
+    /// Returns the number of the range's last page in a dataset of `pages` pages.
     pub(crate) fn end(self, pages: u64) -> u64 {
         self.last.map_or(pages, |last| last.min(pages))
     }
@@ -89,8 +89,8 @@ impl FromStr for PageRange {
     }
 }
 
-/// What [`Client::pages`](crate::Client::pages) and
-/// [`Client::datapoints`](crate::Client::datapoints) fetch, and within which bounds.
+/// The rows that [`Client::pages`](crate::Client::pages) and
+/// [`Client::datapoints`](crate::Client::datapoints) fetch, and the bounds of the prefetch.
 ///
 /// ```
 /// use overmind_export::StreamOptions;
@@ -99,26 +99,28 @@ impl FromStr for PageRange {
 /// ```
 #[derive(Debug, Clone)]
 pub struct StreamOptions {
-    /// Rows to ask for in a page; default 100, the API's cap. What comes back is what page 1 holds.
+    /// Rows to request in a page; default 100, the API's maximum. The rows of page 1 show the real page size.
     pub page_size: u32,
-    /// The pages to fetch; default all.
+    /// Pages to fetch; default all.
     pub pages: PageRange,
-    /// The first rows only; default all. Only the pages that hold them are fetched.
+    /// Maximum number of rows; default all. Only the pages that contain these first rows are fetched.
     pub limit: Option<u64>,
-    /// Bytes of page bodies held at once, in flight and waiting; default 8 MiB, which with a round trip
-    /// of 100 ms is 80 MB/s.
+    /// Maximum bytes of page bodies in memory, in flight and waiting; default 8 MiB. With a round trip of
+    /// 100 ms, 8 MiB allow 80 MB/s.
     ///
-    /// A request begins when a page as large as those before it has room, but for those beside the first. A body that turns out
-    /// larger is read on only as far as there is room; after 10 s without any it gives way, and is
-    /// asked for once more when its page is the next in order. So no sizes of pages take more than
-    /// this bound, except for the pages that may always proceed, whatever their size: the next one in
-    /// order, the one before it if it still waits to be taken, and what the consumer keeps. Not
-    /// counted is what each connection has read ahead of its body, which does not depend on the size of
-    /// the page, nor the slack of a body that came compressed and so grows by doubling. A page that is
-    /// there counts with 160 bytes for each row besides its body.
+    /// A request starts when the budget has room for a page of the expected size, which is learned from
+    /// earlier pages. Requests sent together with the first page are exempt. If a body is larger than
+    /// expected, the client reads only as much of it as fits. After 10 s without room, it drops the body.
+    /// It requests the page once more when the page is the next in order.
+    ///
+    /// The bound therefore holds for pages of any size, with three exceptions that may always proceed: the
+    /// next page in order, the page before it while that waits for the consumer, and the pages that the
+    /// consumer keeps. Two things are not counted. One is the read buffer of each connection, which does
+    /// not depend on the page size. The other is unused capacity of a compressed body, which grows by
+    /// doubling. A complete page counts with its body plus 160 bytes for each row.
     pub prefetch_bytes: usize,
-    /// Pages held at once, in flight and waiting; default 256. No more than three for each request that
-    /// may be in flight, or 48 if that is more: the next ones would only wait.
+    /// Maximum number of pages in memory, in flight and waiting; default 256. At most three pages for each
+    /// request slot, or 48 if that is more, are prefetched: further pages would only wait.
     pub prefetch_pages: usize,
 }
 
@@ -135,7 +137,7 @@ impl Default for StreamOptions {
 }
 
 impl StreamOptions {
-    /// Whether the whole dataset is asked for.
+    /// Whether the stream covers the whole dataset.
     pub(crate) fn is_whole(&self) -> bool {
         self.pages == PageRange::ALL && self.limit.is_none()
     }
@@ -156,7 +158,7 @@ pub(crate) fn check_sizes(page_size: u32, limit: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Where the ids that prove completeness are kept.
+/// The place of the ids that prove completeness.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Ids {
     #[default]
@@ -183,14 +185,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_range_that_makes_no_sense_is_refused_as_it_was_typed() {
+    fn invalid_page_range_error_quotes_input() {
         let error = |text: &str| text.parse::<PageRange>().unwrap_err().to_string();
         assert_eq!(error("0-3"), "\"0-3\" is not a valid page range: pages count from 1");
         assert_eq!(error("7-3"), "\"7-3\" is not a valid page range: it ends before it begins");
         assert_eq!(error("a"), "\"a\" is not a valid page range: use A-B, A- or a single page");
         assert_eq!(
             error("18446744073709551615-"),
-            "\"18446744073709551615-\" is not a valid page range: no dataset has so many pages"
+            "\"18446744073709551615-\" is not a valid page range: no dataset has that many pages"
         );
         assert_eq!("4".parse::<PageRange>().unwrap().to_string(), "4-4");
     }

@@ -1,4 +1,4 @@
-//! How far a stream runs ahead, in requests and in bytes: scripted answers under paused time.
+//! Tests of the prefetch, in requests and in bytes, with scripted answers under paused time.
 
 mod ahead;
 mod kept;
@@ -30,26 +30,26 @@ use crate::{
     throttle::Throttle,
 };
 
-/// Longer than anything takes that is not stuck.
+/// A time limit: one hour is longer than any step takes, unless it is stuck.
 const LONG: Duration = Duration::from_secs(3600);
 const CHUNK: usize = 1000;
 
-/// An API of pages with one row each, whose bodies come chunk by chunk.
+/// An API of pages with one row each, which sends their bodies in chunks.
 #[derive(Clone)]
 struct Api(Arc<Inner>);
 
 struct Inner {
-    /// The bytes of each page's body, roughly.
+    /// Approximate size of each page's body in bytes.
     sizes: Vec<usize>,
     /// Pages whose first body breaks off in the middle.
     broken: Mutex<BTreeSet<usize>>,
     asked: Mutex<Vec<u64>>,
-    /// Bytes of bodies that came and that nobody has dropped.
+    /// Bytes of bodies that arrived and were not dropped yet.
     held: AtomicUsize,
     peak: AtomicUsize,
 }
 
-/// Counts the bytes of a body that is given up again.
+/// Subtracts the bytes of a body that is given up.
 struct Arriving(Arc<Inner>, usize);
 
 impl Drop for Arriving {
@@ -77,7 +77,7 @@ impl Api {
     fn pages(&self, concurrency: impl ToString, options: StreamOptions) -> Pages {
         let concurrency = concurrency.to_string().parse().unwrap();
         let client = Client::scripted(self.clone(), Throttle::new(concurrency, None));
-        client.pages(Uuid::nil(), Query::default(), options)
+        client.dataset(Uuid::nil()).options(options).pages()
     }
 
     fn requests(&self) -> usize {
@@ -163,7 +163,7 @@ fn reply(status: StatusCode, body: Vec<u8>) -> Reply {
     Reply {
         status,
         content_type,
-        retry_after: None,
+        retry_after: Vec::new(),
         date: None,
         location: None,
         coding: None,
@@ -175,7 +175,7 @@ fn options(prefetch_bytes: usize) -> StreamOptions {
     StreamOptions { page_size: 1, prefetch_bytes, ..StreamOptions::default() }
 }
 
-/// Until nothing moves any more: under paused time that costs nothing.
+/// Waits until every task waits. Under paused time this takes no real time.
 async fn come_to_rest() {
     sleep(LONG).await;
 }
@@ -185,7 +185,7 @@ async fn take(pages: &mut Pages) -> Page {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_for_before_the_stream_is_polled() {
+async fn no_request_before_first_poll() {
     let api = Api::new([100; 10]);
     let pages = api.pages(4, options(1 << 20));
     come_to_rest().await;
@@ -194,29 +194,29 @@ async fn nothing_is_asked_for_before_the_stream_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_pages() {
+async fn idle_consumer_stops_requests_at_page_bound() {
     for prefetch_pages in [1, 3, 10] {
         let api = Api::new([100; 40]);
         let mut pages = api.pages(16, StreamOptions { prefetch_pages, ..options(16 << 20) });
         for taken in 1..=3 {
             take(&mut pages).await;
             come_to_rest().await;
-            // That is taken, one in the channel, and those ahead of it.
+            // The taken pages, one in the channel, and the prefetched pages.
             assert_eq!(api.requests(), taken + 1 + prefetch_pages);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_bytes() {
+async fn idle_consumer_stops_requests_at_byte_bound() {
     let api = Api::new([20_000; 60]);
-    // A number that was fixed is made use of before the size of a page is known.
+    // A fixed concurrency would prefetch before the size of a page is known.
     let mut pages = api.pages("auto", options(250_000));
     let first = take(&mut pages).await;
     come_to_rest().await;
-    // A page is a little more than 20,000 bytes with its envelope, so 12 fit and 13 do not.
+    // A page with its envelope is slightly larger than 20,000 bytes, so 12 fit and 13 do not.
     assert_eq!(api.requests(), 12);
-    // A page that is kept still counts: taking another one makes no room.
+    // A page that the consumer keeps still counts: taking another one makes no room.
     let second = take(&mut pages).await;
     come_to_rest().await;
     assert_eq!(api.requests(), 12);
@@ -226,9 +226,9 @@ async fn a_consumer_that_takes_nothing_stops_the_requests_at_the_bound_of_bytes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consumer_that_is_behind_is_run_ahead_of_by_a_few_and_one_that_waits_by_all_it_can_get() {
-    // By as many as were in flight when it fell behind, or three times 16; where the number was fixed, by
-    // three times that. Less those that start with the next.
+async fn slow_consumer_limits_prefetch() {
+    // With `auto`: the pages in flight when the consumer fell behind, or 3 × 16. With a fixed concurrency:
+    // 3 × the concurrency. Requests that wait to start together are missing from the count.
     for (concurrency, ahead) in [("auto", 41..=64), ("64", 161..=192)] {
         let api = Api::new([100; 1000]);
         let options = StreamOptions { prefetch_pages: 1000, ..options(16 << 20) };
@@ -237,20 +237,20 @@ async fn a_consumer_that_is_behind_is_run_ahead_of_by_a_few_and_one_that_waits_b
             take(&mut pages).await;
         }
         come_to_rest().await;
-        // One is in the channel.
+        // One page is in the channel.
         let seen = api.requests() - 300 - 1;
-        assert!(ahead.contains(&seen), "{seen} ahead at {concurrency}");
+        assert!(ahead.contains(&seen), "{seen} pages prefetched at {concurrency}");
         let begun = Instant::now();
         for _ in 0..600 {
             take(&mut pages).await;
         }
-        // With 16 in flight it would be three quarters of a second.
+        // With 16 requests in flight it would be 750 ms.
         assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_leave_together_while_the_consumer_is_behind() {
+async fn slow_consumer_starts_requests_in_batches() {
     for concurrency in ["auto", "16"] {
         let api = Api::new([100; 1000]);
         let mut pages = api.pages(concurrency, options(16 << 20));
@@ -265,16 +265,16 @@ async fn requests_leave_together_while_the_consumer_is_behind() {
             come_to_rest().await;
             left.push(api.requests() - before);
         }
-        // At first there may be more ahead than are any use. Then one for each page that was taken, but
-        // half as many at a time as may be in flight.
+        // At first more pages than useful may be prefetched. Then one request starts for each page that was
+        // taken, in batches of half the request slots.
         left.retain(|requests| *requests > 0);
         assert!(left.len() >= 4 && left.iter().all(|requests| *requests == 8), "{left:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_far_larger_than_those_before_them_stay_within_the_bound_of_bytes() {
-    // What was seen when the requests began says nothing of what they bring.
+async fn growing_pages_stay_within_byte_bound() {
+    // The page sizes before a request do not predict the sizes that it receives.
     let small_first = [vec![50; 1], vec![100_000; 99]].concat();
     let small_for_long = [vec![50; 150], vec![100_000; 90]].concat();
     for (sizes, taken) in [(small_first, 1), (small_for_long, 130)] {
@@ -284,10 +284,10 @@ async fn pages_far_larger_than_those_before_them_stay_within_the_bound_of_bytes(
             let page = take(&mut pages).await;
             api.drop_page(page);
         }
-        // Longer than any body waits.
+        // This is longer than any body waits for room.
         come_to_rest().await;
         assert!(api.requests() >= taken + 20, "{} requests", api.requests());
-        // Beyond the bound: what waits to be taken, and what is due after it.
+        // Two pages may exceed the bound: the page that waits for the consumer, and the next one in order.
         let bound = budget + 2 * api.largest();
         assert!(api.peak() <= bound, "{} bytes held", api.peak());
         let mut left = api.0.sizes.len() - taken;
@@ -298,29 +298,29 @@ async fn pages_far_larger_than_those_before_them_stay_within_the_bound_of_bytes(
         assert_eq!(left, 0);
         assert!(api.peak() <= bound, "{} bytes held", api.peak());
         assert_eq!(api.held(), 0);
-        // One that gave way is asked for once more, and no oftener.
+        // A page that gave up its room is requested exactly once more.
         assert!(api.requests() <= 2 * api.0.sizes.len());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_many_pages_fit_follows_from_those_that_came() {
+async fn prefetch_follows_observed_page_size() {
     for (first, later) in [(50, 10_000), (100_000, 10_000)] {
         let api = Api::new([vec![first], vec![later; 199]].concat());
-        // A number that was fixed asks for some beside the first page, and for those without room again.
+        // A fixed concurrency would request some pages together with the first, and some of them again.
         let mut pages = api.pages("auto", options(105_000));
         for _ in 0..100 {
             let page = take(&mut pages).await;
             api.drop_page(page);
         }
         come_to_rest().await;
-        // A page is 10,000 bytes, its envelope, and what its row takes.
+        // A page takes 10,000 bytes, its envelope, and the memory of its row.
         assert_eq!(api.requests(), 110, "first {first}, then {later}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_wait_for_a_moment_are_not_asked_for_again() {
+async fn briefly_waiting_bodies_are_not_refetched() {
     let api = Api::new([vec![50; 1], vec![100_000; 19]].concat());
     let mut pages = api.pages(16, options(80_000));
     while let Some(page) = timeout(LONG, pages.next()).await.expect("it is stuck") {
@@ -331,8 +331,8 @@ async fn bodies_that_wait_for_a_moment_are_not_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_wait_give_their_place_in_flight_to_the_page_that_is_due() {
-    // Page 2 breaks off and must be asked for again, when later pages have both places.
+async fn waiting_bodies_yield_slot_to_next_page() {
+    // Page 2 breaks off and must be requested again, while later pages use both request slots.
     let api = Api::new([vec![50], vec![100_000; 6]].concat()).breaking([2]);
     let mut pages = api.pages(2, options(20_500));
     for _ in 1..=7 {
@@ -346,8 +346,8 @@ async fn bodies_that_wait_give_their_place_in_flight_to_the_page_that_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_large_page_does_not_hold_up_small_ones_for_long() {
-    // After the large one, many small pages are on their way again at once.
+async fn large_page_does_not_delay_small_pages() {
+    // After the large page, many small pages are in flight again immediately.
     let api = Api::new([vec![500; 20], vec![40_000], vec![500; 200]].concat());
     let mut pages = api.pages(16, options(50_000));
     for _ in 0..60 {
@@ -359,7 +359,7 @@ async fn one_large_page_does_not_hold_up_small_ones_for_long() {
         let page = take(&mut pages).await;
         api.drop_page(page);
     }
-    // One after the other, each would take its twenty milliseconds.
+    // One after the other, each page would take 20 ms.
     assert!(begun.elapsed() < Duration::from_millis(150 * 5), "{:?}", begun.elapsed());
 }
 
@@ -370,7 +370,7 @@ struct Case {
     concurrency: usize,
     prefetch_pages: usize,
     broken: Vec<usize>,
-    /// Seconds for which the consumer keeps each page, in turn.
+    /// Time for which the consumer keeps each page, in seconds, used in turn.
     naps: Vec<u64>,
 }
 
@@ -394,7 +394,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_sizes_of_pages_get_a_stream_stuck_or_beyond_its_bound(case in cases()) {
+    fn any_page_sizes_finish_within_bound(case in cases()) {
         let Case { sizes, budget, concurrency, prefetch_pages, broken, naps } = case;
         let (count, api) = (sizes.len(), Api::new(sizes).breaking(broken));
         let options = StreamOptions { prefetch_pages, ..options(budget) };
@@ -411,10 +411,10 @@ proptest! {
             prop_assert!(end.is_none());
             Ok(())
         })?;
-        // Beyond the bound: what the consumer has, what waits for it, and what is due after that.
+        // Three pages may exceed the bound: the consumer's page, the page that waits for it, and the next one.
         prop_assert!(api.peak() <= budget + 3 * api.largest(), "{} bytes held", api.peak());
         prop_assert_eq!(api.held(), 0);
-        // Beside the first page, some may be asked for in vain.
+        // Requests sent together with the first page may be for pages that do not exist.
         prop_assert!(api.requests() <= 3 * count + concurrency);
     }
 }

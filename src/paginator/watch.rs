@@ -1,6 +1,6 @@
-//! Looks at every page before it is handed on: completeness and, where it was asked for, order.
+//! Checks every page before it is passed on: completeness and, if an order was requested, the order.
 //!
-//! Never changes a page.
+//! This module never changes a page.
 
 use uuid::Uuid;
 
@@ -12,20 +12,28 @@ use crate::{
     tasks,
 };
 
-/// The last page of what was kept, and the ids that it must have still.
+/// The last kept page, and the ids that it must still contain.
 pub(super) struct Boundary {
     pub(super) page: u64,
     pub(super) ids: Vec<Uuid>,
+}
+
+/// What a page must not be again.
+struct PageBefore {
+    number: u64,
+    count: u64,
+    /// Sorted.
+    ids: Vec<Uuid>,
 }
 
 pub(super) struct PageWatch {
     pub(super) proof: Proof,
     pub(super) order: Option<OrderCheck>,
     ids: Ids,
-    /// The last page that was kept, until it has come again.
+    /// The last kept page, until it has been fetched again.
     pub(super) boundary: Option<Boundary>,
-    /// The number, `count` and ids of the page before, for the second page alone.
-    before: Option<(u64, u64, Vec<Uuid>)>,
+    /// The page before.
+    before: Option<PageBefore>,
 }
 
 impl PageWatch {
@@ -40,8 +48,8 @@ impl PageWatch {
         }
     }
 
-    /// Whether the page is one that was kept and only shows whether the rows have moved since: it is
-    /// not handed on. Sees the pages in order.
+    /// Whether the page is the last kept page. Such a page is compared with the kept ids and not passed on.
+    /// Must be called for every page, in order.
     pub(super) fn is_kept(&mut self, page: &Page) -> bool {
         let Some(boundary) = self.boundary.take_if(|kept| kept.page == page.number()) else {
             return false;
@@ -52,12 +60,12 @@ impl PageWatch {
         true
     }
 
-    /// Whether it is certain already that there will be no proof.
+    /// Whether the proof has already failed.
     pub(super) fn violated(&self) -> bool {
         self.proof.violated()
     }
 
-    /// Whether the page may be handed on; if not, [`finish`](Self::finish) says why.
+    /// Whether the page may be passed on. If not, [`finish`](Self::finish) returns the reason.
     pub(super) fn page(&mut self, page: &Page) -> Result<bool> {
         let number = page.number();
         self.check_repetition(page)?;
@@ -75,19 +83,25 @@ impl PageWatch {
         Ok(!self.proof.violated())
     }
 
-    /// Ends the stream on its second page if the API ignores the parameter `page`: the other pages
-    /// would be the same. A row that was inserted meanwhile changes `count` too.
+    /// Ends the stream on a page with the rows of the page before, in any order: the API ignores the parameter
+    /// `page`, and all other pages would be the same. If a row was inserted between the requests, `count` changes
+    /// too, so this is no match.
     fn check_repetition(&mut self, page: &Page) -> Result<()> {
         let (number, count) = (page.number(), page.count());
-        let Some((of, before, ids)) = self.before.take() else {
-            if !self.proof.has_seen_a_page() {
-                self.before = Some((number, count, page.ids().collect()));
-            }
-            return Ok(());
-        };
-        if of + 1 == number && before == count && !ids.is_empty() && page.ids().eq(ids) {
-            return Err(Error::Page { page: number, source: PageError::Repeats { of } });
+        let mut ids: Vec<Uuid> = page.ids().collect();
+        ids.sort_unstable();
+        if let Some(before) = self.before.take()
+            && before.number + 1 == number
+            && before.count == count
+            && !ids.is_empty()
+            && before.ids == ids
+        {
+            return Err(Error::Page {
+                page: number,
+                source: PageError::Repeats { of: before.number },
+            });
         }
+        self.before = Some(PageBefore { number, count, ids });
         Ok(())
     }
 
@@ -96,7 +110,7 @@ impl PageWatch {
         self.finish().await
     }
 
-    /// Counts the ids, off the threads that serve sockets.
+    /// Counts the ids, on a blocking thread.
     pub(super) async fn finish(self) -> Result<()> {
         tasks::blocking("counting ids", || self.conclude()).await?
     }
@@ -127,7 +141,7 @@ fn cannot_keep(ids: &Ids, error: std::io::Error) -> Error {
     Error::io("keep ids in", path)(error)
 }
 
-/// Only these two are known to be comparable as they arrive.
+/// The check for an ordering. Only `order` and `id` have a known order that can be checked.
 fn order_check(ordering: &str) -> Option<OrderCheck> {
     let (descending, name) = match ordering.strip_prefix('-') {
         Some(name) => (true, name),

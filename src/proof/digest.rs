@@ -1,19 +1,19 @@
-//! A digest of the rows' content that is the same however the rows were cut into parts and
-//! whatever format holds them; it never looks at a file's bytes.
+//! A digest of the rows' content. It does not depend on how the rows are split into parts, or on the file
+//! format. It never reads a file's bytes.
 //!
 //! # How to compute it
 //!
-//! The digest is the sum, modulo 2¹²⁸, of one XXH3 128-bit hash (seed 0, the default secret) for
-//! each row. No rows: zero. What is hashed for a row is this, one after the other:
+//! The digest is the sum, modulo 2¹²⁸, of one XXH3 128-bit hash (seed 0, the default secret) for each row.
+//! Without rows it is zero. The hash of a row covers these bytes, one after the other:
 //!
 //! 1. the row's number, counted from 0 at the first row of the export, in 8 bytes;
 //! 2. for each column in the order of the schema: for null, the byte `00`; for a value, the byte
 //!    `01`, then its length in bytes, in 8 bytes, then its bytes.
 //!
-//! Numbers are unsigned and little-endian. A string is its UTF-8 bytes, a JSON column the UTF-8
-//! bytes of its compact text, an int64 its 8 bytes, little-endian in two's complement. The digest
-//! is written as `xxh3-128-sum:` and 32 lower-case hexadecimal digits, the most significant first.
-//! In Python:
+//! Numbers are unsigned and little-endian. The bytes of a string are its UTF-8 bytes. The bytes of a JSON
+//! column are the UTF-8 bytes of its compact text. The bytes of an int64 are its 8 bytes, little-endian in
+//! two's complement. The text form is `xxh3-128-sum:` and 32 lower-case hexadecimal digits, the most
+//! significant digit first. In Python:
 //!
 //! ```text
 //! import xxhash
@@ -28,16 +28,17 @@
 //!     return f"xxh3-128-sum:{total % 2**128:032x}"
 //! ```
 //!
-//! # What it is good for
+//! # Use and limits
 //!
-//! A sum can be taken over parts in any order and added up, which is what makes the digest of a
-//! resumed export, or of one cut into other parts, the same. The number inside every hash makes
-//! the order of the rows count; the markers and lengths keep null, the empty string and the
-//! borders between columns apart. A row that is lost, doubled, moved or changed by accident
-//! replaces a term by one that is as good as random, so it goes unnoticed with a probability of
-//! about 2⁻¹²⁸. It is no defence against somebody who looks for rows with a chosen sum: XXH3 is
-//! not a cryptographic hash, and sums make such a search easier still. The SHA-256 of a file is
-//! there for that.
+//! Sums of parts can be computed in any order and added. The digest is therefore the same for a resumed
+//! export, or for an export that is split into other parts. The row number in every hash makes the order of
+//! the rows count. The markers and lengths distinguish null, the empty string and the borders between
+//! columns.
+//!
+//! An accidental loss, repetition, move or change of a row replaces a term of the sum by a practically random
+//! one. It goes unnoticed with a probability of about 2⁻¹²⁸. The digest does not protect against an attacker
+//! who searches for rows with a chosen sum: XXH3 is not a cryptographic hash, and a sum makes such a search
+//! even easier. The SHA-256 of a file serves that purpose.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::AddAssign;
@@ -45,18 +46,18 @@ use std::str::FromStr;
 
 use twox_hash::XxHash3_128;
 
-/// Bytes of a row that are gathered to be hashed at once, which takes three fifths of the time that it
-/// takes value by value.
+/// Number of bytes of a row to collect and hash in one call: 16 KiB. This takes three fifths of the time of
+/// hashing value by value.
 const AT_ONCE: usize = 16 << 10;
 const PREFIX: &str = "xxh3-128-sum:";
 const HEX_DIGITS: usize = 32;
 
-/// The digest of some rows: of one, of a part, or of a whole export.
+/// The digest of some rows: one row, a part, or a whole export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Digest(u128);
 
 impl AddAssign for Digest {
-    /// Joins the digests of two sets of rows that have no row number in common.
+    /// Adds the digest of other rows. The two sets must not share a row number.
     fn add_assign(&mut self, other: Self) {
         self.0 = self.0.wrapping_add(other.0);
     }
@@ -68,9 +69,9 @@ impl Display for Digest {
     }
 }
 
-/// The text is not one that a [`Digest`] is written as.
+/// The error for a text that is not the text form of a [`Digest`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no content digest: expected {PREFIX} and {HEX_DIGITS} hexadecimal digits")]
+#[error("{0:?} is not a content digest: expected {PREFIX} and {HEX_DIGITS} hexadecimal digits")]
 pub(crate) struct ParseDigestError(String);
 
 impl FromStr for Digest {
@@ -78,7 +79,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.strip_prefix(PREFIX)
-            // `from_str_radix` alone takes a sign and fewer digits.
+            // `from_str_radix` alone would accept a sign and fewer digits.
             .filter(|hex| hex.len() == HEX_DIGITS && hex.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|hex| u128::from_str_radix(hex, 16).ok())
             .map(Self)
@@ -86,22 +87,22 @@ impl FromStr for Digest {
     }
 }
 
-/// Hashes rows one at a time: `start`, every column in order, `end`. What it holds of a row does not
-/// grow with the row: what is more than a little goes straight into the hash.
+/// Hashes rows one at a time: call `start`, a field method for every column in order, then `end`. Its memory
+/// does not grow with the row: it passes bytes beyond 16 KiB directly to the hash.
 #[derive(Default)]
 pub(crate) struct RowHasher {
     gathered: Vec<u8>,
-    /// Of a row that is too large to be hashed at once.
+    /// State of the hash of a row that is too large for one call.
     state: Option<XxHash3_128>,
 }
 
 impl RowHasher {
-    /// A hasher for any number of rows.
+    /// Makes a hasher for any number of rows.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Begins a row; `row_number` counts from 0 at the first row of the export.
+    /// Starts a row. `row_number` counts from 0 at the first row of the export.
     pub(crate) fn start(&mut self, row_number: u64) {
         self.gathered.clear();
         self.state = None;
@@ -134,12 +135,12 @@ impl RowHasher {
         }
     }
 
-    /// Adds the next column's value, an int64.
+    /// Adds the next column's value, which is an int64.
     pub(crate) fn int_field(&mut self, value: Option<i64>) {
         self.field(value.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
     }
 
-    /// The row's own digest, to be added to that of its part.
+    /// Ends the row and returns its digest, which the caller adds to the digest of the part.
     pub(crate) fn end(&mut self) -> Digest {
         Digest(match self.state.take() {
             Some(state) => state.finish_128(),
@@ -173,7 +174,7 @@ mod tests {
         digest
     }
 
-    /// The definition, read literally.
+    /// Computes the digest literally as defined above.
     fn by_definition(rows: &[Row]) -> Digest {
         let mut total = 0_u128;
         for (number, row) in (0_u64..).zip(rows) {
@@ -195,7 +196,7 @@ mod tests {
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         let short = prop::collection::vec(any::<u8>(), 0..300);
-        // Rows that are hashed at once, just so, and no longer.
+        // Rows that fit into one call, just fit, and do not fit.
         let long = (any::<u8>(), 0..AT_ONCE + 100).prop_map(|(byte, length)| vec![byte; length]);
         let value = prop::option::of(prop_oneof![30 => short, 1 => long]);
         prop::collection::vec(prop::collection::vec(value, 4), 2..30)
@@ -203,7 +204,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_partition_of_the_rows_has_the_same_digest(
+        fn digest_is_the_same_for_any_partition(
             (rows, cuts) in rows().prop_flat_map(|rows| {
                 let cuts = prop::collection::btree_set(0..rows.len(), 0..6);
                 (Just(rows), cuts)
@@ -216,7 +217,7 @@ mod tests {
                 .map(|(start, end)| digest_from(start as u64, &rows[start..end]))
                 .collect();
             let mut joined = Digest::default();
-            // Parts are finished in any order.
+            // Parts finish in any order.
             for part in parts.into_iter().rev() {
                 joined += part;
             }
@@ -225,7 +226,7 @@ mod tests {
         }
 
         #[test]
-        fn two_rows_that_change_places_change_the_digest(
+        fn swapped_rows_change_the_digest(
             rows in rows(), i in any::<prop::sample::Index>(), j in any::<prop::sample::Index>(),
         ) {
             let (i, j) = (i.index(rows.len()), j.index(rows.len()));
@@ -236,7 +237,7 @@ mod tests {
         }
 
         #[test]
-        fn a_byte_that_changes_anywhere_changes_the_digest(
+        fn any_changed_byte_changes_the_digest(
             rows in rows(), row in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(),
         ) {
             let row = row.index(rows.len());
@@ -250,13 +251,13 @@ mod tests {
         }
 
         #[test]
-        fn a_digest_is_read_back_from_its_text(sum in any::<u128>()) {
+        fn digest_parses_from_its_text(sum in any::<u128>()) {
             prop_assert_eq!(Digest(sum).to_string().parse(), Ok(Digest(sum)));
         }
     }
 
     #[test]
-    fn null_and_empty_and_the_borders_between_columns_are_told_apart() {
+    fn null_empty_and_column_borders_differ() {
         let rows: [Row; 6] = [
             vec![None, None],
             vec![Some(vec![]), None],
@@ -271,15 +272,15 @@ mod tests {
     }
 
     #[test]
-    fn equal_rows_do_not_cancel() {
+    fn equal_rows_do_not_cancel_out() {
         let row: Row = vec![Some(b"same".to_vec())];
         let counts = (0..5).map(|n| digest_from(0, &vec![row.clone(); n]).to_string());
         assert_eq!(counts.collect::<std::collections::BTreeSet<_>>().len(), 5);
     }
 
-    /// The expected text was computed by the Python program above with another XXH3.
+    /// The Python program above computed the expected text, with another XXH3 implementation.
     #[test]
-    fn the_digest_of_known_rows_is_known() {
+    fn digest_of_known_rows_matches() {
         let mut hasher = RowHasher::new();
         let mut digest = Digest::default();
 
@@ -306,7 +307,7 @@ mod tests {
 
         assert_eq!(digest.to_string(), "xxh3-128-sum:addfe0082e269aa4af414af31af4dc95");
 
-        // Too large to be hashed at once.
+        // This row is too large for one call.
         hasher.start(2);
         hasher.field(Some(b"00000000-0000-0000-0000-000000000002"));
         hasher.int_field(None);
@@ -320,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn no_rows_have_the_digest_zero() {
+    fn digest_of_no_rows_is_zero() {
         let zero = Digest::default().to_string();
         assert_eq!(zero, "xxh3-128-sum:00000000000000000000000000000000");
     }
 
     #[test]
-    fn other_texts_are_no_digest() {
+    fn other_texts_are_refused() {
         let hex = "0123456789abcdef0123456789abcdef";
         for text in [
             "".to_owned(),
@@ -339,7 +340,7 @@ mod tests {
         ] {
             let error = text.parse::<Digest>().unwrap_err().to_string();
             let expected = "expected xxh3-128-sum: and 32 hexadecimal digits";
-            assert_eq!(error, format!("{text:?} is no content digest: {expected}"));
+            assert_eq!(error, format!("{text:?} is not a content digest: {expected}"));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Counts distinct row ids exactly, in bounded memory at any number of rows; it never leaves a
-//! named file behind.
+//! Counts distinct row ids exactly, in bounded memory for any number of rows (external merge sort). It never
+//! leaves a named file behind.
 //!
-//! Ids gather in one buffer. A full buffer is sorted and appended, as a run, to one unnamed
-//! temporary file, and the runs are merged at the end, so that equal ids meet. At most
-//! [`FAN_IN`] runs are read at a time, each through a small block: neither memory nor file
-//! descriptors grow with the number of runs.
+//! Ids are collected in one buffer. A full buffer is sorted and spilled: it is appended as a run to one
+//! unnamed temporary file. At the end the runs are merged, so that equal ids become neighbours. A merge reads
+//! at most [`FAN_IN`] runs at a time, each through a small block. Neither memory nor file descriptors grow
+//! with the number of runs.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,58 +19,62 @@ use std::vec;
 
 use uuid::Uuid;
 
-/// The memory for ids that an export uses: a quarter of a million ids. Small, so that an export of a
-/// million rows takes little more memory than one of a hundred thousand; sorting on disk is cheap.
+/// Memory for the ids of an export: 4 MiB, which is 262,144 ids. It is small, so that an export of a million
+/// rows takes little more memory than one of 100,000 rows. Sorting on disk is cheap.
 pub(crate) const DEFAULT_LIMIT_BYTES: usize = 4 << 20;
 
-/// Bytes of an id.
+/// Size of an id in bytes.
 pub(crate) const ID_BYTES: usize = size_of::<u128>();
-/// The buffer doubles from here, so that the last doubling lands on the default limit.
+/// Initial capacity of the buffer: 1,024 ids. It doubles from here, so the last doubling reaches the
+/// default limit exactly.
 const FIRST_IDS: usize = 1024;
-/// What is kept in memory alone grows by so many ids, a megabyte: doubling all of it would take up to
-/// twice its size, and more while it is copied.
+/// Growth of a set without a file: 65,536 ids, which are 1 MiB. Doubling would take up to twice the size of
+/// all ids, and even more during the copy.
 const CHUNK_IDS: usize = 64 << 10;
+/// Maximum number of runs that a merge reads at a time: 64 blocks take 4 MiB, like the default limit.
 const FAN_IN: usize = 64;
+/// Size of the block that a merge reads from a run at a time: 64 KiB.
 const BLOCK_BYTES: usize = 64 << 10;
+/// Maximum number of repeated ids in an error message.
 const EXAMPLES: usize = 5;
 
-/// The ids seen so far, repeated ones included.
+/// The ids so far, including repeated ones.
 #[derive(Debug)]
 pub(crate) struct IdSet {
     buffer: Vec<u128>,
-    /// Full buffers, each sorted, where there is no file for them.
+    /// Full sorted buffers, if the set has no file.
     full: Vec<Vec<u128>>,
     spill: Option<IdSpill>,
 }
 
-/// What a finished [`IdSet`] knows.
+/// The counts of a finished [`IdSet`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Distinct {
-    /// Ids inserted.
+    /// Number of inserted ids.
     pub(crate) rows: u64,
-    /// Different ids among them.
+    /// Number of distinct ids among them.
     pub(crate) distinct: u64,
-    /// Ids that were inserted more than once, each counted once.
+    /// Number of distinct ids that were inserted more than once.
     pub(crate) repeated_ids: u64,
     /// The smallest of the repeated ids, at most five.
     pub(crate) examples: Vec<Uuid>,
 }
 
 impl IdSet {
-    /// Keeps every id in memory: 16 bytes a row and at most a megabyte, without a limit.
+    /// Makes a set that keeps every id in memory, without a limit. It takes 16 bytes a row plus at most 1 MiB.
     pub(crate) fn in_memory() -> Self {
         Self { buffer: Vec::new(), full: Vec::new(), spill: None }
     }
 
-    /// Keeps `limit_bytes` of ids in memory and the others in a file in `temp_dir`, which is
-    /// made when it is first needed and disappears with the process, however that ends.
+    /// Makes a set that keeps `limit_bytes` of ids in memory and spills the others to a file in `temp_dir`.
+    /// The file is created when it is first needed, and disappears however the process ends.
     pub(crate) fn spilling(limit_bytes: usize, temp_dir: PathBuf) -> Self {
         let limit = (limit_bytes / ID_BYTES).max(1);
         let spill = Some(IdSpill { limit, temp_dir, runs: None });
         Self { buffer: Vec::new(), full: Vec::new(), spill }
     }
 
-    /// Adds the id of one row. After an error the set is of no use.
+    /// Adds the id of one row. After an error the set is unusable.
     pub(crate) fn insert(&mut self, id: Uuid) -> io::Result<()> {
         if self.buffer.len() == self.buffer.capacity() {
             self.make_room()?;
@@ -79,13 +83,13 @@ impl IdSet {
         Ok(())
     }
 
-    /// Counts. It reads back what was spilled, so it can take seconds after many millions of rows.
+    /// Counts the ids. It reads spilled ids again, which takes seconds for many millions of rows.
     pub(crate) fn finish(self) -> io::Result<Distinct> {
         let Self { mut buffer, mut full, spill } = self;
         match spill {
             Some(mut spill) if spill.runs.is_some() => {
                 spill.write(&mut buffer)?;
-                // The merge's blocks take its place, not room beside it.
+                // Free the buffer first, so that the merge's blocks do not need additional memory.
                 drop(buffer);
                 spill.count()
             }
@@ -112,7 +116,7 @@ impl IdSet {
     }
 }
 
-/// The ids of sorted runs in memory, in order.
+/// Merges sorted runs in memory and returns their ids in order.
 fn merged(runs: Vec<Vec<u128>>) -> impl Iterator<Item = u128> {
     let mut runs: Vec<_> = runs.into_iter().map(Vec::into_iter).collect();
     let first =
@@ -157,7 +161,7 @@ impl Distinct {
 
 #[derive(Debug)]
 struct IdSpill {
-    /// Ids, not bytes.
+    /// Maximum number of ids in memory.
     limit: usize,
     temp_dir: PathBuf,
     runs: Option<RunFile>,
@@ -182,7 +186,7 @@ impl IdSpill {
     }
 }
 
-/// A full disk is the likely cause, and the directory is what one can change about it.
+/// Adds the directory to the error: a full disk is the likely cause, and users can choose the directory.
 fn in_dir(dir: &Path, error: &io::Error) -> io::Error {
     io::Error::new(
         error.kind(),
@@ -190,11 +194,11 @@ fn in_dir(dir: &Path, error: &io::Error) -> io::Error {
     )
 }
 
-/// Sorted runs one after the other in one file: one descriptor, however many there are.
+/// Sorted runs in one file, one after the other. It needs one file descriptor for any number of runs.
 #[derive(Debug)]
 struct RunFile {
     file: File,
-    /// Where each run is, in bytes.
+    /// The byte range of each run.
     runs: Vec<Range<u64>>,
 }
 
@@ -216,7 +220,7 @@ impl RunFile {
         Ok(())
     }
 
-    /// The same ids in few enough runs to be merged at once.
+    /// Merges the runs until at most [`FAN_IN`] are left.
     fn merged(mut self, dir: &Path) -> io::Result<Self> {
         while self.runs.len() > FAN_IN {
             let mut fewer = Self::create(dir)?;
@@ -229,11 +233,11 @@ impl RunFile {
     }
 }
 
-/// The ids of several runs in order. It reads at offsets of one shared file, one block at a time.
+/// Yields the ids of several runs in order. It reads the shared file at offsets, one block at a time.
 struct Merge<'a> {
     file: &'a File,
     readers: Vec<RunReader>,
-    /// The next id of every run that has one, and the run's index.
+    /// The next id of every unfinished run, and the run's index.
     heads: BinaryHeap<Reverse<(u128, usize)>>,
 }
 
@@ -327,7 +331,7 @@ mod tests {
         }
     }
 
-    /// Ids in no order, from a linear congruential generator.
+    /// Returns ids in random order, from a linear congruential generator.
     fn scattered(count: usize) -> Vec<u128> {
         let mut state = 1_u128;
         let next = || {
@@ -339,7 +343,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_ids_under_any_limit_are_counted_as_a_hash_map_counts_them(
+        fn counts_match_a_hash_map_under_any_limit(
             ids in prop::collection::vec(prop_oneof![0_u128..40, any::<u128>()], 0..400),
             limit in 1_usize..50,
         ) {
@@ -351,10 +355,10 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_runs_are_merged_in_passes() {
+    fn many_runs_are_merged_in_several_passes() {
         let dir = tempfile::tempdir().unwrap();
         let mut ids = scattered(FAN_IN * FAN_IN + 1);
-        // In the first run and in the last: they meet only if every pass keeps them both.
+        // The same id is in the first and the last run. The two meet only if every merge pass keeps both.
         ids.push(ids[0]);
         let seen = counted(spilling(1, &dir), &ids);
         assert_eq!(seen, model(&ids));
@@ -362,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn no_merge_reads_more_runs_than_its_memory_allows() {
+    fn merge_never_reads_more_than_fan_in_runs() {
         let dir = tempfile::tempdir().unwrap();
         for count in [1, FAN_IN, FAN_IN + 1, FAN_IN * FAN_IN + 1] {
             let mut runs = RunFile::create(dir.path()).unwrap();
@@ -374,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_longer_than_a_block_are_read_to_their_end() {
+    fn runs_longer_than_a_block_are_read_fully() {
         let dir = tempfile::tempdir().unwrap();
         let mut ids = scattered(3 * BLOCK_BYTES / ID_BYTES + 5);
         ids.extend_from_within(..7);
@@ -382,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_never_grows_past_its_limit() {
+    fn buffer_never_exceeds_its_limit() {
         let dir = tempfile::tempdir().unwrap();
         for limit in [1, 1000, FIRST_IDS, 3 * FIRST_IDS, 4 * FIRST_IDS + 1] {
             let mut set = spilling(limit, &dir);
@@ -395,13 +399,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_touches_the_disk_below_the_limit() {
+    fn ids_below_limit_never_touch_the_disk() {
         let set = IdSet::spilling(DEFAULT_LIMIT_BYTES, PathBuf::from("/nonexistent"));
         assert_eq!(counted(set, &scattered(5000)).distinct, 5000);
     }
 
     #[test]
-    fn the_temporary_file_has_no_name() {
+    fn temporary_file_has_no_name() {
         let dir = tempfile::tempdir().unwrap();
         let mut set = spilling(2, &dir);
         for id in scattered(10) {
@@ -412,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_hold_the_ids_is_named() {
+    fn unwritable_directory_is_in_the_error() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing");
         let mut set = IdSet::spilling(ID_BYTES, missing.clone());
@@ -423,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_in_memory_take_sixteen_bytes_a_row_and_a_megabyte() {
+    fn in_memory_set_takes_16_bytes_a_row_plus_1_mib() {
         let ids = scattered(3 * CHUNK_IDS + 7);
         let twice = [&ids[..], &ids[5..8]].concat();
         let mut set = IdSet::in_memory();
@@ -436,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn no_ids_are_no_rows() {
+    fn empty_set_has_no_rows() {
         assert_eq!(IdSet::in_memory().finish().unwrap(), Distinct::default());
     }
 }

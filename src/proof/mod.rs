@@ -1,10 +1,10 @@
-//! The proof of completeness: every row of a dataset came exactly once. It sees what pages say
-//! and the ids they hold, and never fetches, writes or repairs anything.
+//! The proof of completeness: every row of a dataset came exactly once. The proof reads the facts of pages
+//! and the ids in them. It never fetches, writes or repairs anything.
 //!
-//! The number of rows alone proves nothing: pages that shift under an unstable ordering repeat
-//! some rows and lose as many others. So the ids are counted too, and must be as many as the
-//! first page promised and the last page still promises. The single pages are checked as they
-//! come, because they tell *where* something went wrong.
+//! The number of rows alone proves nothing. Pages that shift under an unstable ordering repeat some rows
+//! and lose the same number of others. Therefore the distinct ids are counted too. Their number must equal
+//! the `count` of the first page and of the last page. Single pages are checked as they arrive, because
+//! they show *where* something went wrong.
 
 mod digest;
 mod ids;
@@ -21,72 +21,72 @@ pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, ID_BYTES, IdSet};
 pub(crate) use order::{Field, OrderCheck};
 pub(crate) use violation::{Violation, Violations};
 
-/// What the pages are meant to hold together.
+/// The rows that the pages should contain together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Every row of the dataset.
     Whole,
-    /// Some of its pages. Nothing is claimed about the rows outside, but the pages must still
-    /// agree with one another, and no row may come twice.
+    /// Some pages of the dataset. The proof claims nothing about other rows. The pages must still agree
+    /// with one another, and no row may come twice.
     Part,
 }
 
-/// What one page said about the dataset, or the last page of a part that an interrupted run left.
+/// The facts that one page contains about the dataset, or the last page of an interrupted run's part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PageFacts {
-    /// The pages that the ids come from: for a single page, `n..=n`.
+    /// The pages that contain the ids: `n..=n` for a single page.
     pub(crate) pages: RangeInclusive<u64>,
-    /// `count`.
+    /// The page's `count`: the number of rows of the dataset.
     pub(crate) count: u64,
-    /// Whether `next` is not null.
+    /// Whether the page's `next` is not null.
     pub(crate) has_next: bool,
 }
 
-/// Why there is no proof.
+/// The reason why the proof failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProofError {
-    /// The pages do not hold every row once.
+    /// The pages do not contain every row once.
     #[error(transparent)]
     Violated(#[from] Violations),
-    /// The ids could not be kept in a temporary file.
+    /// The ids could not be stored in a temporary file.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What has been proven.
+/// The result of a proof that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proven {
-    /// Rows of the dataset, as every page said.
+    /// Number of rows of the dataset, the same on every page.
     pub(crate) count: u64,
-    /// Rows that came.
+    /// Number of rows that came.
     pub(crate) rows: u64,
-    /// Different ids among them: the same number.
+    /// Number of distinct ids among them, equal to `rows`.
     pub(crate) distinct: u64,
-    /// Pages that came.
+    /// Number of pages that came.
     pub(crate) pages: u64,
 }
 
-/// A proof in the making, to be shown every page in order.
+/// An unfinished proof. It must receive every page, in order.
 #[derive(Debug)]
 pub(crate) struct Proof {
     scope: Scope,
     ids: IdSet,
     violations: Violations,
     seen: Option<SeenPages>,
-    /// Ids that came ahead of what is said of their pages.
+    /// Number of ids that came before the facts of their pages.
     pending: u64,
 }
 
-/// What the pages so far have in common.
+/// The facts about the pages so far.
 #[derive(Debug)]
 struct SeenPages {
     first_count: u64,
     last_count: u64,
-    /// Rows of a full page.
+    /// Number of rows of a full page.
     page_rows: Option<u64>,
     pages: u64,
     last_page: u64,
-    /// The number of the dataset's last page, as far as it is known.
+    /// Number of the dataset's last page, if it is known.
     of: Option<u64>,
     has_next: bool,
 }
@@ -98,14 +98,14 @@ impl SeenPages {
 }
 
 impl Proof {
-    /// A proof that has seen nothing yet; `ids` decides how much memory it takes.
+    /// Makes an empty proof. `ids` decides how much memory it takes.
     pub(crate) fn new(ids: IdSet, scope: Scope) -> Self {
         Self { scope, ids, violations: Violations::default(), seen: None, pending: 0 }
     }
 
-    /// Takes the next page, or the pages of the next part that was kept from an interrupted run,
-    /// with the ids of all its rows, also of rows that a limit then drops. Whatever is wrong is
-    /// told by [`violated`](Self::violated) and, in full, by [`finish`](Self::finish).
+    /// Takes the next page, or the pages of the next kept part of an interrupted run. `ids` are the ids of
+    /// all rows, including rows that a limit drops later. [`violated`](Self::violated) says whether
+    /// something is wrong, and [`finish`](Self::finish) returns the details.
     pub(crate) fn page(
         &mut self,
         facts: PageFacts,
@@ -117,8 +117,8 @@ impl Proof {
         Ok(())
     }
 
-    /// Takes some of the ids that belong to the next call of [`page`](Self::page): a kept part can
-    /// have more of them than should be in memory, or be sorted, at once.
+    /// Takes some of the ids that belong to the next call of [`page`](Self::page). A kept part can have
+    /// too many ids to load or to sort at once.
     pub(crate) fn ids(&mut self, ids: impl IntoIterator<Item = Uuid>) -> io::Result<()> {
         for id in ids {
             self.ids.insert(id)?;
@@ -127,22 +127,17 @@ impl Proof {
         Ok(())
     }
 
-    /// Adds what only the caller can see: a page that is gone, rows out of order.
+    /// Adds a violation that only the caller can see: a page that is gone, or rows out of order.
     pub(crate) fn report(&mut self, violation: Violation) {
         self.violations.push(violation);
     }
 
-    /// Whether it is certain already that there will be no proof, so that reading on is in vain.
+    /// Whether the proof has already failed. Further reading is then useless.
     pub(crate) fn violated(&self) -> bool {
         !self.violations.is_empty()
     }
 
-    /// Whether a page, or a part that was kept, has been shown already.
-    pub(crate) fn has_seen_a_page(&self) -> bool {
-        self.seen.is_some()
-    }
-
-    /// Counts the ids and decides. After many millions of rows that takes seconds.
+    /// Counts the ids and decides. With many millions of rows this takes seconds.
     pub(crate) fn finish(self) -> Result<Proven, ProofError> {
         let Self { scope, ids, mut violations, seen, .. } = self;
         let Distinct { rows, distinct, repeated_ids, examples } = ids.finish()?;
@@ -161,7 +156,7 @@ impl Proof {
                     violations.push(Violation::Incomplete { count, distinct });
                 }
             } else if violations.is_empty() {
-                // After a violation it was right to stop, and a total would say nothing.
+                // After a violation the caller stops early, so a total would show nothing.
                 let of = seen.of.unwrap_or(seen.last_page + 1);
                 violations.push(Violation::Stopped { page: seen.last_page, of });
             }
@@ -195,11 +190,11 @@ impl Proof {
             self.violations.push_page(Violation::Empty { page: first });
         }
 
-        // A last page does not tell what a full one holds, unless there is no other.
+        // A last page does not show the size of a full page, unless it is the only page.
         if seen.page_rows.is_none() && rows > 0 && (has_next || first == 1) {
             seen.page_rows = Some(rows.div_ceil(pages));
         }
-        // By this page's own count: that it differs from the others' has been said already.
+        // Use this page's own count. A difference from the other counts is already reported.
         seen.of = match seen.page_rows {
             Some(page_rows) => Some(count.div_ceil(page_rows).max(1)),
             None => (count == 0).then_some(1),

@@ -1,6 +1,6 @@
-//! Checks that rows come in the order that was asked for; it never sorts.
+//! Checks that rows come in the requested order. It never sorts.
 //!
-//! A server ignores an ordering that it does not know, so only the rows show whether it obeyed.
+//! A server ignores an unknown ordering, so only the rows show whether it applied the ordering.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Violation;
 
-/// A field that rows can be ordered by, and whose order can be seen in them.
+/// A field by which rows can be ordered, and whose order the rows show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     /// The datapoint's `order`.
@@ -30,9 +30,9 @@ impl Display for Field {
 /// A row's value of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OrderKey {
-    /// Of `order`, which can be null.
+    /// The value of `order`, which can be null.
     Order(Option<i64>),
-    /// Of `id`.
+    /// The value of `id`.
     Id(Uuid),
 }
 
@@ -48,7 +48,7 @@ impl OrderKey {
         self == Self::Order(None)
     }
 
-    /// Nothing for two keys that have no order: a null, or keys of two fields.
+    /// Returns `None` for keys without an order: a null, or keys of two fields.
     fn compare(self, other: Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Order(Some(a)), Self::Order(Some(b))) => Some(a.cmp(&b)),
@@ -68,8 +68,8 @@ impl Display for OrderKey {
     }
 }
 
-/// Looks at every row in turn. Equal values are in order. Nulls may come first or last, which
-/// differs from database to database, but not at both ends, nor in between.
+/// Checks every row in turn. Equal values are in order. Nulls may come first or last, because databases
+/// differ. They must not come at both ends or in between.
 #[derive(Debug)]
 pub(crate) struct OrderCheck {
     field: Field,
@@ -79,12 +79,12 @@ pub(crate) struct OrderCheck {
 }
 
 impl OrderCheck {
-    /// A check of rows from the first one on.
+    /// Makes a check that starts with the first row.
     pub(crate) fn new(field: Field, descending: bool) -> Self {
         Self { field, descending, nulls_first: false, last: None }
     }
 
-    /// Takes the rows from `first` to `last` for granted: an earlier run has looked at them.
+    /// Accepts the rows from `first` to `last` unchecked, because an earlier run has checked them.
     pub(crate) fn skip(&mut self, first: (Option<i64>, Uuid), last: (Option<i64>, Uuid)) {
         self.nulls_first = self.key(first.0, first.1).is_null();
         self.last = Some(self.key(last.0, last.1));
@@ -97,7 +97,7 @@ impl OrderCheck {
         }
     }
 
-    /// Compares a row with the one before: `index` is its place in the page's `results`, from 0.
+    /// Compares a row with the row before. `index` is its position in the page's `results`, from 0.
     pub(crate) fn row(
         &mut self,
         page: u64,
@@ -112,7 +112,7 @@ impl OrderCheck {
         };
         let in_order = match (before.is_null(), key.is_null()) {
             (true, true) => true,
-            // Nulls have ended, so they must be the ones that came first, or they have begun.
+            // Nulls end here, so they must have come first. In the other case they begin here.
             (true, false) => self.nulls_first,
             (false, true) => !self.nulls_first,
             (false, false) => before.compare(key).is_none_or(|ordering| match self.descending {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_may_come_at_either_end() {
+    fn nulls_may_come_first_or_last() {
         for descending in [false, true] {
             let (low, high) = if descending { (9, 1) } else { (1, 9) };
             let (low, high) = (Some(low), Some(high));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_at_both_ends_or_between_are_out_of_order() {
+    fn nulls_at_both_ends_or_between_are_refused() {
         let both = orders(false, &[None, Some(1), Some(2), None]);
         assert_eq!(both, out_of_order(3, None, Some(2)));
         let between = orders(false, &[Some(1), None, Some(2)]);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_compared_with_the_last_one_of_the_page_before() {
+    fn first_row_is_compared_with_previous_page() {
         let mut check = OrderCheck::new(Field::Id, true);
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         assert_eq!(check.row(1, 0, None, one), Ok(()));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_taken_for_granted_count_for_what_follows() {
+    fn skipped_rows_still_constrain_later_rows() {
         let row = |order| (order, Uuid::nil());
         let after = |first, last, order| {
             let mut check = OrderCheck::new(Field::Order, false);
@@ -197,7 +197,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_pass_exactly_if_they_are_sorted(values in prop::collection::vec(-3..3_i64, 0..8)) {
+        fn only_sorted_rows_pass(values in prop::collection::vec(-3..3_i64, 0..8)) {
             let rows: Vec<_> = values.iter().copied().map(Some).collect();
             let ids: Vec<_> = values.iter().map(|v| Uuid::from_u128((v + 3) as u128)).collect();
             for descending in [false, true] {

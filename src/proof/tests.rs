@@ -1,4 +1,4 @@
-//! Datasets in pages, whole and damaged, and what the proof says of them.
+//! Tests of the proof with complete and damaged datasets.
 
 use std::ops::Range;
 
@@ -10,14 +10,14 @@ fn ids(rows: Range<u64>) -> Vec<Uuid> {
     rows.map(|row| Uuid::from_u128(row.into())).collect()
 }
 
-/// One page as a server answers it.
+/// One page of a server's answer.
 #[derive(Clone, Debug)]
 struct Page {
     facts: PageFacts,
     ids: Vec<Uuid>,
 }
 
-/// A sound dataset: its rows' ids are 0, 1, 2, …
+/// Returns a correct dataset whose ids are 0, 1, 2, …
 fn dataset(count: u64, page_rows: u64) -> Vec<Page> {
     let of = count.div_ceil(page_rows).max(1);
     (1..=of)
@@ -28,7 +28,7 @@ fn dataset(count: u64, page_rows: u64) -> Vec<Page> {
         .collect()
 }
 
-/// What an interrupted run keeps of these pages.
+/// Returns the part that an interrupted run keeps of these pages.
 fn kept(pages: &[Page]) -> Page {
     let (first, last) = (&pages[0].facts, &pages[pages.len() - 1].facts);
     Page {
@@ -45,7 +45,7 @@ fn shown(scope: Scope, pages: impl IntoIterator<Item = Page>) -> Proof {
     proof
 }
 
-/// The error's text, which is all that a user sees.
+/// Returns the error's text. Users see only this text.
 fn refusal(proof: Proof) -> String {
     match proof.finish() {
         Err(ProofError::Violated(violations)) => violations.to_string(),
@@ -59,7 +59,7 @@ fn whole(pages: impl IntoIterator<Item = Page>) -> String {
 
 proptest! {
     #[test]
-    fn a_sound_dataset_is_proven(
+    fn correct_dataset_is_proven(
         count in 0_u64..120,
         page_rows in 1_u64..30,
         cuts in prop::collection::vec(1_usize..6, 0..4),
@@ -68,7 +68,7 @@ proptest! {
         let proven = Proven { count, rows: count, distinct: count, pages: pages.len() as u64 };
         prop_assert_eq!(shown(Scope::Whole, pages.clone()).finish().unwrap(), proven.clone());
 
-        // The same with parts of any size kept from an interrupted run.
+        // The same, with kept parts of any size from an interrupted run.
         let mut rest = pages.as_slice();
         let mut resumed = Vec::new();
         for cut in cuts {
@@ -83,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn a_row_that_takes_the_place_of_another_is_never_proven(
+    fn replaced_row_is_never_proven(
         count in 2_u64..120,
         page_rows in 1_u64..30,
         from in any::<prop::sample::Index>(),
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn a_next_that_is_wrong_on_any_page_is_named(
+    fn wrong_next_on_any_page_is_reported(
         count in 1_u64..120,
         page_rows in 1_u64..30,
         wrong in any::<prop::sample::Index>(),
@@ -121,13 +121,13 @@ proptest! {
         } else {
             format!("page {page} says there is a next page but the last is page {of}")
         };
-        // Whether a caller believes the page and stops there, or reads on.
+        // The text is the same whether the caller stops at this page or reads on.
         prop_assert_eq!(whole(pages[..page].to_vec()), &*text);
         prop_assert_eq!(whole(pages), text);
     }
 
     #[test]
-    fn some_pages_of_a_sound_dataset_are_proven_as_a_part(
+    fn some_pages_are_proven_as_part(
         count in 1_u64..120,
         page_rows in 1_u64..30,
         first in any::<prop::sample::Index>(),
@@ -144,20 +144,20 @@ proptest! {
 }
 
 #[test]
-fn an_empty_dataset_is_proven_by_its_first_page() {
+fn empty_dataset_is_proven_by_first_page() {
     let proven = Proven { count: 0, rows: 0, distinct: 0, pages: 1 };
     assert_eq!(shown(Scope::Whole, dataset(0, 25)).finish().unwrap(), proven);
     assert_eq!(shown(Scope::Part, dataset(0, 25)).finish().unwrap(), proven);
 }
 
 #[test]
-fn no_page_proves_nothing() {
+fn proof_without_pages_fails() {
     assert_eq!(whole([]), "no page came");
     assert_eq!(refusal(shown(Scope::Part, [])), "no page came");
 }
 
 #[test]
-fn a_count_that_grows_is_told_once_and_then_only_if_it_changes_again() {
+fn each_change_of_count_is_reported_once() {
     let mut pages = dataset(1000, 25);
     for page in &mut pages[6..] {
         page.facts.count = 1003;
@@ -173,7 +173,7 @@ fn a_count_that_grows_is_told_once_and_then_only_if_it_changes_again() {
 }
 
 #[test]
-fn a_count_that_shrinks_and_a_page_that_is_gone_are_told_together() {
+fn shrinking_count_and_missing_page_are_reported() {
     let mut pages = dataset(100, 25);
     pages.pop();
     for page in &mut pages[1..] {
@@ -191,7 +191,7 @@ fn a_count_that_shrinks_and_a_page_that_is_gone_are_told_together() {
 }
 
 #[test]
-fn a_page_that_is_gone_is_told_without_a_total_that_was_never_reached() {
+fn missing_page_is_reported_without_total() {
     let mut proof = shown(Scope::Whole, dataset(1000, 25).into_iter().take(37));
     assert!(!proof.violated());
     proof.report(Violation::PageGone { page: 38, count: 1000 });
@@ -200,9 +200,9 @@ fn a_page_that_is_gone_is_told_without_a_total_that_was_never_reached() {
 }
 
 #[test]
-fn rows_that_shift_between_pages_are_found_although_their_number_is_right() {
+fn shifted_rows_are_found_despite_correct_total() {
     let mut pages = dataset(1000, 25);
-    // Three rows of page 2 come again on page 3, in the place of three others.
+    // Three rows of page 2 come again on page 3 and replace three others.
     pages[2].ids[..3].copy_from_slice(&ids(25..28));
     assert_eq!(
         whole(pages),
@@ -213,14 +213,14 @@ fn rows_that_shift_between_pages_are_found_although_their_number_is_right() {
 }
 
 #[test]
-fn a_row_that_came_twice_is_told_even_if_none_is_lost() {
+fn repeated_row_is_reported_if_none_is_lost() {
     let mut pages = dataset(8, 5);
     pages[1].ids.extend(ids(0..1));
     assert_eq!(whole(pages), "1 id came twice (00000000-0000-0000-0000-000000000000)");
 }
 
 #[test]
-fn a_repeated_row_is_refused_in_a_part_too() {
+fn repeated_row_in_part_is_refused() {
     let mut pages = dataset(1000, 25);
     pages[5].ids[0] = Uuid::from_u128(100);
     assert_eq!(
@@ -230,7 +230,7 @@ fn a_repeated_row_is_refused_in_a_part_too() {
 }
 
 #[test]
-fn a_page_in_the_middle_that_is_short_or_long_is_named() {
+fn short_or_long_middle_page_is_reported() {
     let mut pages = dataset(1000, 25);
     pages[3].ids.truncate(20);
     pages[5].ids.extend(ids(2000..2005));
@@ -242,7 +242,7 @@ fn a_page_in_the_middle_that_is_short_or_long_is_named() {
 }
 
 #[test]
-fn a_last_page_may_be_short_but_not_long_or_empty() {
+fn last_page_may_be_short_but_not_long_or_empty() {
     let mut long = dataset(40, 25);
     long[1].ids = ids(25..51);
     assert_eq!(
@@ -255,14 +255,14 @@ fn a_last_page_may_be_short_but_not_long_or_empty() {
 }
 
 #[test]
-fn an_empty_page_in_the_middle_is_called_empty_and_not_short_as_well() {
+fn empty_middle_page_is_not_also_called_short() {
     let mut pages = dataset(1000, 25);
     pages[3].ids.clear();
     assert_eq!(whole(pages), "page 4 is empty; 1000 rows promised, 975 distinct ids came");
 }
 
 #[test]
-fn a_first_page_without_the_promised_rows_is_told() {
+fn empty_first_page_is_reported() {
     let page = |count, has_next| Page {
         facts: PageFacts { pages: 1..=1, count, has_next },
         ids: Vec::new(),
@@ -273,21 +273,21 @@ fn a_first_page_without_the_promised_rows_is_told() {
 }
 
 #[test]
-fn pages_that_were_not_read_to_the_end_prove_nothing() {
+fn unfinished_read_proves_nothing() {
     let pages = dataset(1000, 25);
     assert_eq!(whole(pages[..39].to_vec()), "the pages stopped at 39 of 40");
     assert_eq!(whole([kept(&pages[..39])]), "the pages stopped at 39 of 40");
 }
 
 #[test]
-fn a_page_that_was_left_out_shows_in_the_total() {
+fn skipped_page_shows_in_total() {
     let mut pages = dataset(1000, 25);
     pages.remove(20);
     assert_eq!(whole(pages), "1000 rows promised, 975 distinct ids came");
 }
 
 #[test]
-fn a_kept_part_must_fit_the_pages_that_are_fetched_after_it() {
+fn kept_part_must_match_later_pages() {
     let pages = dataset(1000, 25);
     let mut short = kept(&pages[4..8]);
     short.ids.pop();
@@ -308,7 +308,7 @@ fn a_kept_part_must_fit_the_pages_that_are_fetched_after_it() {
 }
 
 #[test]
-fn a_dataset_that_drifts_on_every_page_gets_a_message_of_bounded_length() {
+fn changing_dataset_gets_a_bounded_message() {
     let mut pages = dataset(1000, 25);
     for page in &mut pages[1..] {
         page.ids.truncate(24);
@@ -318,12 +318,12 @@ fn a_dataset_that_drifts_on_every_page_gets_a_message_of_bounded_length() {
         "page 2 is short: 24 rows where the others have 25; \
          page 3 is short: 24 rows where the others have 25; \
          page 4 is short: 24 rows where the others have 25; \
-         1000 rows promised, 961 distinct ids came; and 35 more of the kind"
+         1000 rows promised, 961 distinct ids came; and 35 more of this kind"
     );
 }
 
 #[test]
-fn ids_that_cannot_be_kept_are_an_io_error() {
+fn unwritable_temp_dir_is_an_io_error() {
     let dir = tempfile::tempdir().unwrap();
     let ids_missing = IdSet::spilling(16, dir.path().join("missing"));
     let mut proof = Proof::new(ids_missing, Scope::Whole);

@@ -1,5 +1,5 @@
-//! What can be wrong with the pages of a dataset, in words that say what was seen; it never says
-//! why, since from outside nobody knows.
+//! The possible faults of a dataset's pages. Their texts say what was seen and never why, because the
+//! cause is not visible from outside.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -8,108 +8,108 @@ use uuid::Uuid;
 use super::order::OrderKey;
 use crate::text::plural;
 
-/// One way in which the pages do not hold every row once.
+/// One way in which the pages fail to contain every row once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
-    /// Two pages disagree about the dataset's rows.
+    /// Two pages disagree about the number of rows.
     #[error("count changed from {from} to {to} (page {page})")]
     CountChanged {
-        /// What the page before said.
+        /// `count` of the page before.
         from: u64,
-        /// What this page said.
+        /// `count` of this page.
         to: u64,
-        /// The page.
+        /// Number of the page.
         page: u64,
     },
-    /// Pages hold fewer or more rows than full pages do.
+    /// Pages contain fewer or more rows than full pages.
     #[error("{}", uneven(*first, *last, *rows, *full))]
     Uneven {
-        /// The first of the pages.
+        /// Number of the first of these pages.
         first: u64,
-        /// The last of the pages: the same one, unless they are a part's.
+        /// Number of the last of these pages. It differs from `first` only for the pages of a part.
         last: u64,
-        /// What they hold.
+        /// Number of rows that they contain.
         rows: u64,
-        /// What that many full pages hold.
+        /// Number of rows of the same number of full pages.
         full: u64,
     },
-    /// A page without rows, where count promises some.
+    /// A page has no rows, although `count` promises some.
     #[error("page {page} is empty")]
     Empty {
-        /// The page.
+        /// Number of the page.
         page: u64,
     },
     /// `next` is null too early.
     #[error("page {page} says there is no next page but is not the last (of {of})")]
     NextMissing {
-        /// The page.
+        /// Number of the page.
         page: u64,
-        /// Pages that hold `count` rows.
+        /// Number of pages that `count` rows need.
         of: u64,
     },
     /// `next` is not null at the end.
     #[error("page {page} says there is a next page but the last is page {of}")]
     NextPastEnd {
-        /// The page.
+        /// Number of the page.
         page: u64,
-        /// Pages that hold `count` rows.
+        /// Number of pages that `count` rows need.
         of: u64,
     },
     /// A page after the first answered 404.
     #[error("page {page} is gone (404), where count was {count}")]
     PageGone {
-        /// The page.
+        /// Number of the page.
         page: u64,
-        /// The first page's count.
+        /// `count` of the first page.
         count: u64,
     },
-    /// A page that was kept from an interrupted run, fetched again, has other rows now.
+    /// A kept page of an interrupted run has other rows when it is fetched again.
     #[error("page {page} no longer has the rows that the interrupted run found there")]
     Moved {
-        /// The page.
+        /// Number of the page.
         page: u64,
     },
-    /// The pages were not read to their end, although nothing was wrong with them.
+    /// The pages were not read to the end, although they were correct.
     #[error("the pages stopped at {page} of {of}")]
     Stopped {
         /// The last page seen.
         page: u64,
-        /// Pages that hold `count` rows.
+        /// Number of pages that `count` rows need.
         of: u64,
     },
-    /// Not even an empty first page.
+    /// No page came, not even an empty first page.
     #[error("no page came")]
     NoPage,
     /// Rows came more than once.
     #[error("{}", repeated(*ids, *surplus, examples))]
     Repeated {
-        /// Ids that came more than once.
+        /// Number of ids that came more than once.
         ids: u64,
-        /// Rows beyond the first of each id.
+        /// Number of rows in excess of one for each id.
         surplus: u64,
-        /// A few of the ids.
+        /// Some of these ids.
         examples: Vec<Uuid>,
     },
-    /// Rows were lost, or are too many.
+    /// Rows are missing, or there are too many.
     #[error("{} promised, {} came", counted(*count, "row"), counted(*distinct, "distinct id"))]
     Incomplete {
-        /// The first page's count.
+        /// `count` of the first page.
         count: u64,
-        /// Different ids that came.
+        /// Number of distinct ids that came.
         distinct: u64,
     },
-    /// Two rows that follow one another are not in the order that was asked for.
+    /// Two consecutive rows are not in the requested order.
     #[error("{}", out_of_order(*page, *index, *key, *before, *descending))]
     OutOfOrder {
-        /// The page of the second row.
+        /// Number of the second row's page.
         page: u64,
-        /// Its place in the page's `results`, from 0.
+        /// Index of the second row in the page's `results`, from 0.
         index: usize,
         /// The second row's value.
         key: OrderKey,
         /// The first row's value.
         before: OrderKey,
-        /// The order that was asked for.
+        /// Whether descending order was requested.
         descending: bool,
     },
 }
@@ -150,7 +150,7 @@ fn counted(n: u64, noun: &str) -> String {
     format!("{n} {}", plural(n, noun))
 }
 
-/// Everything that is wrong, the first few by name and the others as a number.
+/// All violations: the first few as texts, the others as a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Violations {
     named: Vec<Violation>,
@@ -158,19 +158,20 @@ pub(crate) struct Violations {
 }
 
 impl Violations {
-    /// Violations of single pages that are named: a dataset that drifts can have one on every page.
+    /// Maximum number of violations of single pages in the text: 3. A dataset that changes can have one
+    /// on every page.
     const NAMED_PAGES: usize = 3;
 
     pub(super) fn is_empty(&self) -> bool {
         self.named.is_empty()
     }
 
-    /// Names it.
+    /// Adds a violation that is always in the text.
     pub(super) fn push(&mut self, violation: Violation) {
         self.named.push(violation);
     }
 
-    /// Names it, unless enough others have been named.
+    /// Adds a violation of a single page. Only the first three are in the text.
     pub(super) fn push_page(&mut self, violation: Violation) {
         if self.named.len() < Self::NAMED_PAGES {
             self.named.push(violation);
@@ -193,7 +194,7 @@ impl Display for Violations {
             write!(f, "{separator}{violation}")?;
         }
         if self.unnamed > 0 {
-            write!(f, "; and {} more of the kind", self.unnamed)?;
+            write!(f, "; and {} more of this kind", self.unnamed)?;
         }
         Ok(())
     }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_violation_says_what_was_seen() {
+    fn each_violation_text_shows_observed_values() {
         let cases = [
             (
                 Violation::CountChanged { from: 1000, to: 1003, page: 7 },
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_after_the_first_few_is_counted_and_what_else_is_wrong_is_still_named() {
+    fn later_page_violations_are_only_counted() {
         let mut violations = Violations::default();
         assert!(violations.is_empty());
         for page in 4..10 {
@@ -313,7 +314,7 @@ mod tests {
         assert_eq!(
             violations.to_string(),
             "page 4 is empty; page 5 is empty; page 6 is empty; \
-             250 rows promised, 100 distinct ids came; and 3 more of the kind"
+             250 rows promised, 100 distinct ids came; and 3 more of this kind"
         );
     }
 }

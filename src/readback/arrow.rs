@@ -1,4 +1,4 @@
-//! Arrow IPC files, one record batch after the other; of a batch, only the columns that are asked for.
+//! Reads Arrow IPC files: one record batch after the other, and only the requested columns of each.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, damaged, guarded, parse_facts,
-    window::ReadWindow,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded, parse_facts,
+    shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::{Cause, Result},
@@ -17,7 +17,7 @@ use crate::{
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum},
 };
 
-/// The last bytes: the footer's length and the magic bytes.
+/// Size of the end of a file in bytes: 4 for the footer's length, 6 for the magic bytes.
 const TAIL: u64 = 10;
 const MAGIC: &[u8] = b"ARROW1";
 
@@ -27,18 +27,20 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
 
 fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
     let wrong = |why: &str| damaged(path, why.into());
+    let file = SharedFile::new(file);
     let length = file.len();
     let end = length.checked_sub(TAIL).ok_or_else(|| wrong("it is too short"))?;
     let tail = bytes(path, &file, end, TAIL)?;
     let size = tail.first_chunk().map_or(-1, |size| i32::from_le_bytes(*size));
     let start = u64::try_from(size).ok().and_then(|size| end.checked_sub(size));
     let (true, Some(start)) = (tail.ends_with(MAGIC), start) else {
-        return Err(wrong("it does not end as an Arrow file does"));
+        return Err(wrong("it does not end like an Arrow file"));
     };
+    check_footer(path, end - start)?;
     let footer_data = bytes(path, &file, start, end - start)?;
-    let footer = root_as_footer(&footer_data).map_err(|_| wrong("its footer is not whole"))?;
+    let footer = root_as_footer(&footer_data).map_err(|_| wrong("its footer is invalid"))?;
     let (Some(schema), Some(blocks)) = (footer.schema(), footer.recordBatches()) else {
-        return Err(wrong("its footer is not whole"));
+        return Err(wrong("its footer is invalid"));
     };
     let failed = |error: ArrowError| damaged(path, error.into());
     let found = Arc::new(arrow_ipc::convert::try_fb_to_schema(schema).map_err(failed)?);
@@ -50,7 +52,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });
     let columns = ColumnChoice::of(&found, &options.columns);
     let decoder = FileDecoder::new(found.clone(), footer.version());
-    let batches = Batches {
+    let batches = ArrowBatches {
         path: path.clone(),
         file,
         decoder: decoder.with_projection(columns.indices.clone()),
@@ -72,14 +74,14 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     })
 }
 
-fn bytes(path: &Location, file: &Opened, start: u64, length: u64) -> Result<bytes::Bytes> {
+fn bytes(path: &Location, file: &SharedFile, start: u64, length: u64) -> Result<bytes::Bytes> {
     let length = usize::try_from(length).map_err(|error| damaged(path, error.into()))?;
-    file.get_bytes(start, length).map_err(|error| damaged(path, error.into()))
+    file.get_bytes(start, length).map_err(|error| file.error(path, error.into()))
 }
 
-struct Batches {
+struct ArrowBatches {
     path: Location,
-    file: Opened,
+    file: SharedFile,
     decoder: FileDecoder,
     /// The file's own schema.
     found: SchemaRef,
@@ -90,7 +92,7 @@ struct Batches {
     window: Option<ReadWindow>,
 }
 
-impl Batches {
+impl ArrowBatches {
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(window) = &mut self.window
@@ -110,23 +112,25 @@ impl Batches {
         let (Ok(start), Ok(head), Ok(body)) =
             (u64::try_from(sizes.0), u64::try_from(sizes.1), u64::try_from(sizes.2))
         else {
-            return Err(wrong("a batch lies at a negative place"));
+            return Err(wrong("a batch has a negative offset or size"));
         };
         let end = start.checked_add(head).and_then(|at| at.checked_add(body));
         if end.is_none_or(|end| end > self.file.len()) {
-            return Err(wrong("a batch lies beyond the file's end"));
+            return Err(wrong("a batch ends after the end of the file"));
         }
-        self.options.check_unit(&self.path, "the head of a batch has", head)?;
+        self.options.check_unit(&self.path, "the header of a batch has", head)?;
         let message = bytes(&self.path, &self.file, start, head)?;
         let failed = |error: Cause| damaged(&self.path, error);
         let skipped = if message.starts_with(&[0xFF; 4]) { 8 } else { 4 };
-        let flat = message.get(skipped..).ok_or_else(|| wrong("a batch has no head"))?;
-        let flat = root_as_message(flat).map_err(|_| wrong("the head of a batch is not whole"))?;
+        let flat = message.get(skipped..).ok_or_else(|| wrong("a batch has no header"))?;
+        let flat = root_as_message(flat).map_err(|_| wrong("the header of a batch is invalid"))?;
         let compressed = flat.header_as_record_batch().is_some_and(|it| it.compression().is_some());
         let ranges = self.ranges(flat, body)?;
         let mut total = ranges.iter().map(|(_, length)| length).sum();
         self.options.check_unit(&self.path, "a batch has", total)?;
-        // What is not asked for stays zeros that were never touched, and takes no memory.
+        // Buffers of other columns stay zero. The system allocates no memory for zero pages that nothing touches.
+        // They take addresses, though: a file with holes can declare more of them than there are.
+        self.options.check_unit(&self.path, "a batch with its other columns has", head + body)?;
         let size = usize::try_from(head + body).map_err(|error| failed(error.into()))?;
         let mut whole = vec![0_u8; size];
         whole[..message.len()].copy_from_slice(&message);
@@ -144,11 +148,11 @@ impl Batches {
         batch.map_err(|error| failed(error.into()))
     }
 
-    /// Where the buffers of the wanted columns lie in a batch's body: refused when they would take too much.
+    /// Returns offset and length in bytes of the wanted columns' buffers in a batch's body.
     fn ranges(&self, message: Message<'_>, body: u64) -> Result<Vec<(u64, u64)>> {
         let wrong = |why: &str| damaged(&self.path, why.into());
         let Some(batch) = message.header_as_record_batch() else {
-            return Err(wrong("a batch is none"));
+            return Err(wrong("a block is not a record batch"));
         };
         let buffers = batch.buffers().ok_or_else(|| wrong("a batch has no buffers"))?;
         let mut places = Vec::with_capacity(buffers.len());
@@ -156,17 +160,17 @@ impl Batches {
             let (Ok(at), Ok(length)) =
                 (u64::try_from(buffer.offset()), u64::try_from(buffer.length()))
             else {
-                return Err(wrong("a buffer lies at a negative place"));
+                return Err(wrong("a buffer has a negative offset or size"));
             };
             if at.checked_add(length).is_none_or(|end| end > body) {
-                return Err(wrong("a buffer lies beyond its batch's end"));
+                return Err(wrong("a buffer ends after the end of its batch"));
             }
             places.push((at, length));
         }
         let mut variadic = batch.variadicBufferCounts().into_iter().flatten();
         let (mut wanted, mut start) = (Vec::new(), 0);
         for (index, field) in self.found.fields().iter().enumerate() {
-            // Where it cannot be told which buffers are a column's, all of them are read.
+            // Read all buffers if the number of buffers of a column is unknown.
             let Some(count) = buffer_count(field.data_type(), &mut variadic) else {
                 return Ok(places);
             };
@@ -180,21 +184,21 @@ impl Batches {
     }
 }
 
-impl Iterator for Batches {
+impl Iterator for ArrowBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let path = self.path.clone();
         let batch = guarded(&path, || self.batch());
         if batch.is_err() {
-            // After an error there is nothing more.
+            // After an error the iterator returns no more batches.
             (self.blocks, self.window) = (Vec::new().into_iter(), None);
         }
         batch.transpose()
     }
 }
 
-/// How many buffers a column of this type has; none where that depends on more than its type.
+/// Returns the number of buffers of a column of this type, or `None` if the type alone does not determine it.
 fn buffer_count(kind: &DataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use DataType as T;
     let mut inner = |field: &arrow_schema::Field| buffer_count(field.data_type(), variadic);

@@ -1,6 +1,6 @@
-//! The rows of an export, in order, wherever it lies: the manifest's parts, or a single file.
+//! Reads the rows of an export in order: from the manifest's parts or from a single file, on disk or in a store.
 //!
-//! Reads and never checks: that is what `verify` is for.
+//! Checks no checksums or digests; `verify` does that.
 
 use std::{collections::VecDeque, path::Path};
 
@@ -13,10 +13,11 @@ use crate::{
     record::manifest::{MANIFEST, Manifest},
 };
 
-/// The rows of an export as record batches, in the order of the export: at most 1,000 rows each, and no more
-/// than a megabyte of values and a row. Texts are `Utf8`, whatever the file has.
+/// Iterator over the rows of an export as record batches, in the order of the export.
 ///
-/// Memory is bounded whatever the export's size, and whatever a file declares. After an error it ends.
+/// A batch ends after 1,000 rows, or with the row that reaches 1 MiB of values. Texts are always `Utf8`, even if
+/// the file uses another text type. Memory is bounded, independent of the export's size and of the sizes that a
+/// file declares. After an error the iterator returns no more batches.
 ///
 /// ```no_run
 /// use overmind_export::{Batches, Location, StorageOptions};
@@ -38,13 +39,14 @@ impl Batches {
     /// Opens an export: a directory with a manifest, or a single file. Blocks.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Store`] when it cannot be read or is not there, [`Error::Damaged`]
-    /// when it is no export.
+    /// [`Error::Io`] or [`Error::Store`] when it does not exist or cannot be read, [`Error::Damaged`] when it is
+    /// not an export.
     pub fn open(location: &Location) -> Result<Self> {
         Self::open_with(location, &ReadOptions::default())
     }
 
-    /// As [`open`](Self::open), with only some columns, or with another bound for a value.
+    /// Opens an export like [`open`](Self::open), with a choice of columns or another limit for the size of a
+    /// value.
     ///
     /// ```no_run
     /// use overmind_export::{Batches, Column, Location, ReadOptions};
@@ -58,7 +60,7 @@ impl Batches {
     /// ```
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same errors as [`open`](Self::open).
     pub fn open_with(location: &Location, options: &ReadOptions) -> Result<Self> {
         let options = options.clone();
         if readback::is_single_file(location)? {
@@ -71,7 +73,7 @@ impl Batches {
             let (path, why) = (location.to_path(), format!("there is no {MANIFEST} in it"));
             return Err(Error::Damaged { path, why });
         };
-        // A manifest is a file like any other: what it names must stay in its folder.
+        // Do not trust the manifest: every file that it lists must be in its own folder.
         let stays = |name: &str| Path::new(name).file_name().is_some_and(|own| own == name);
         if let Some(part) = manifest.parts.iter().find(|part| !stays(&part.path)) {
             let why = format!("it lists {:?}, which is not a file's name", part.path);
@@ -87,7 +89,7 @@ impl Batches {
         Ok(reader)
     }
 
-    /// Rows of the export, if it says so: JSON Lines without a manifest do not.
+    /// Returns the recorded number of rows of the export. `None` for JSON Lines without a manifest.
     pub fn rows(&self) -> Option<u64> {
         self.rows
     }

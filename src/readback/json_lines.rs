@@ -1,4 +1,4 @@
-//! JSON Lines, plain or compressed: line by line, no line longer than allowed.
+//! Reads JSON Lines, plain or compressed, line by line. The length of a line is bounded.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Foreign, ReadOptions, Reader, damaged,
+    shared::{ReadFailure, Watched},
     window::{BATCH_BYTES, BATCH_ROWS},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     sink::{Compression, Encoding, Format},
 };
 
-/// Bytes of a line besides its largest value.
+/// Bytes that a line may have in addition to one value of the largest size: 4 MiB for names and other values.
 const BESIDE: usize = 4 << 20;
 
 pub(super) fn open(
@@ -34,14 +35,15 @@ pub(super) fn open(
     compression: Compression,
     options: &ReadOptions,
 ) -> Result<Reader> {
-    let mut lines = text(path, file, compression)?;
+    let failure = ReadFailure::default();
+    let mut lines = text(path, Watched::new(file, failure.clone()), compression)?;
     let (path, options) = (path.clone(), options.clone());
     let (mut columns, mut failed) = (None, false);
     let batches = std::iter::from_fn(move || {
         if failed {
             return None;
         }
-        let batch = read_lines(&path, &mut lines, &mut columns, &options);
+        let batch = read_lines(&path, (&mut lines, &failure), &mut columns, &options);
         failed = batch.is_err();
         batch.transpose()
     });
@@ -58,7 +60,7 @@ pub(super) fn open(
 
 type LineReader = BufReader<Box<dyn Read>>;
 
-fn text(path: &Location, file: Opened, compression: Compression) -> Result<LineReader> {
+fn text(path: &Location, file: Watched<Opened>, compression: Compression) -> Result<LineReader> {
     let input: Box<dyn Read> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
         Compression::Zstd(_) => {
@@ -69,17 +71,22 @@ fn text(path: &Location, file: Opened, compression: Compression) -> Result<LineR
     Ok(BufReader::with_capacity(1 << 18, input))
 }
 
-/// Counts the rows of JSON Lines without looking into them; none for other formats. An error of
-/// `go_on` ends it.
+/// Counts the rows of a JSON Lines file without parsing them. Returns `None` for other formats.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Damaged`] when the file cannot be read, and any error of `go_on`, which is called
+/// before each block of bytes and can cancel the count.
 pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Result<Option<u64>> {
     let encoding = Encoding::of_path(Path::new(&path.name()));
     let encoding = encoding.filter(|it| it.format() == Format::JsonLines);
     let Some(encoding) = encoding else { return Ok(None) };
-    let mut lines = text(path, path.open()?, encoding.compression())?;
+    let failure = ReadFailure::default();
+    let file = Watched::new(path.open()?, failure.clone());
+    let mut lines = text(path, file, encoding.compression())?;
     let (mut count, mut open) = (0, false);
     loop {
         go_on()?;
-        let bytes = lines.fill_buf().map_err(|error| damaged(path, error.into()))?;
+        let bytes = lines.fill_buf().map_err(|error| failure.error(path, error.into()))?;
         let Some(last) = bytes.last() else { return Ok(Some(count + u64::from(open))) };
         open = *last != b'\n';
         count += memchr::memchr_iter(b'\n', bytes).count() as u64;
@@ -88,7 +95,7 @@ pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Re
     }
 }
 
-/// A line of an export as JSON Lines; a column that was left out is missing in every line.
+/// One line of a JSON Lines export. A column that the export does not have is missing in every line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonLine<'a> {
@@ -108,7 +115,7 @@ struct JsonLine<'a> {
     additional_properties: Option<&'a RawValue>,
 }
 
-/// Keeps an explicit null apart from a missing field.
+/// Distinguishes an explicit null from a missing field.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
@@ -164,29 +171,29 @@ impl JsonColumnBuilder {
     }
 }
 
-/// Reads a line, which may end with the file; gives its length, 0 at the end.
+/// Reads a line and returns its length in bytes, 0 at the end of the file. The last line needs no line feed.
 fn read_line(
     path: &Location,
-    lines: &mut impl BufRead,
+    (lines, failure): (&mut impl BufRead, &ReadFailure),
     line: &mut Vec<u8>,
     options: &ReadOptions,
 ) -> Result<usize> {
     let limit = options.max_value_bytes.saturating_add(BESIDE);
     line.clear();
     let mut some = lines.take(limit as u64 + 1);
-    some.read_until(b'\n', line).map_err(|error| damaged(path, error.into()))?;
+    some.read_until(b'\n', line).map_err(|error| failure.error(path, error.into()))?;
     if line.len() > limit {
-        let what = format!("a line of it has more than {limit} bytes");
+        let what = format!("a line has more than {limit} bytes");
         let limit = options.max_value_bytes as u64;
         return Err(Error::ValueTooLarge { path: path.to_path(), what, limit });
     }
     Ok(line.len())
 }
 
-/// The next batch; `columns` are those of the first line, which all others must have.
+/// Reads the next batch. `columns` are the columns of the first line; all other lines must have the same.
 fn read_lines(
     path: &Location,
-    lines: &mut impl BufRead,
+    (lines, failure): (&mut impl BufRead, &ReadFailure),
     columns: &mut Option<Vec<Column>>,
     options: &ReadOptions,
 ) -> Result<Option<RecordBatch>> {
@@ -194,7 +201,7 @@ fn read_lines(
     let mut builders: Vec<(Column, JsonColumnBuilder)> = Vec::new();
     let (mut text, mut rows, mut bytes) = (Vec::new(), 0, 0);
     while rows < BATCH_ROWS && bytes < BATCH_BYTES {
-        let length = read_line(path, lines, &mut text, options)?;
+        let length = read_line(path, (&mut *lines, failure), &mut text, options)?;
         if length == 0 {
             break;
         }

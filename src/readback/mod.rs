@@ -1,14 +1,18 @@
-//! The files of an export back into batches, in the order they were written; never writes.
+//! Reads the files of an export back into record batches, in the order in which they were written. Never writes.
 //!
-//! Files may come from anywhere. Memory is bounded in bytes: a batch ends after 1,000 rows or a megabyte of
-//! values, and what must be decoded as a whole is refused when it declares too much. Only the columns that are
-//! asked for are decoded.
+//! Files can come from any source and are not trusted. Memory is bounded in bytes: a batch ends after 1,000 rows
+//! or 1 MiB of values. Units that must be decoded as a whole (a Parquet page, an Arrow batch) are refused when
+//! they declare too many bytes. Only the requested columns are decoded.
 
 mod arrow;
 pub(crate) mod batches;
+mod footer;
 mod json_lines;
 mod pages;
 mod parquet;
+mod recorded;
+mod shared;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub(crate) mod verify;
@@ -34,10 +38,10 @@ use crate::{
     files::require_regular,
     location::Location,
     record::facts::Facts,
-    sink::{Encoding, Format},
+    sink::{Encoding, Format, MAX_FOOTER},
 };
 
-/// How exports are read back.
+/// Options for reading exports back.
 ///
 /// ```
 /// use overmind_export::{Column, ReadOptions};
@@ -49,22 +53,23 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// The columns to decode, in the export's order; default all. What is left out is not decoded, and of
-    /// Parquet and Arrow files not read.
+    /// The columns to decode, in the export's order; default: all. Other columns are not decoded, and in Parquet
+    /// and Arrow files not even read.
     pub columns: Vec<Column>,
-    /// Bytes of the largest value to accept, decompressed; default [`MAX_VALUE_BYTES`](Self::MAX_VALUE_BYTES), at
-    /// most [`HIGHEST`](Self::HIGHEST). What is decoded as a whole, a page of Parquet or a batch of Arrow, may have
-    /// four times as many. A larger one is [`Error::ValueTooLarge`].
+    /// Size limit of one value in bytes, after decompression; default
+    /// [`MAX_VALUE_BYTES`](Self::MAX_VALUE_BYTES), at most [`HIGHEST`](Self::HIGHEST). The limit of a Parquet page
+    /// or an Arrow batch, which is decoded as a whole, is four times this value. Larger values, pages and batches
+    /// end in [`Error::ValueTooLarge`].
     pub max_value_bytes: usize,
 }
 
 impl ReadOptions {
-    /// As many as a page of the API may have.
+    /// Default limit: 64 MiB, the same as the limit of an API page.
     pub const MAX_VALUE_BYTES: usize = 64 << 20;
-    /// The most that can be allowed: a row's values must fit into 2 GiB together.
+    /// Highest possible limit: 256 MiB. All values of a row together must fit into 2 GiB.
     pub const HIGHEST: usize = 256 << 20;
 
-    /// Likewise, with a bound within what is possible.
+    /// Returns the same options, with the limit reduced to [`HIGHEST`](Self::HIGHEST) if it is larger.
     fn within_bounds(&self) -> Self {
         Self { max_value_bytes: self.max_value_bytes.min(Self::HIGHEST), ..self.clone() }
     }
@@ -76,45 +81,46 @@ impl Default for ReadOptions {
     }
 }
 
-/// Batches of a file, and what the file says about itself.
+/// The record batches of a file, and its metadata.
 pub(crate) struct Reader {
-    /// What the file's own metadata says; JSON Lines have none.
+    /// The facts in the file's own metadata; `None` for JSON Lines.
     pub(crate) facts: Option<Facts>,
-    /// The checksum in its own metadata, if it has one.
+    /// The checksum in the file's own metadata.
     pub(crate) checksum: Option<FileChecksum>,
-    /// What wrote it, if it says so.
+    /// The program that wrote the file, if the metadata names it.
     pub(crate) writer: Option<String>,
-    /// The columns of its batches, rows or not; JSON Lines name them in their rows.
+    /// The columns of the batches, known even for a file without rows. `None` for JSON Lines, where only the rows
+    /// name the columns.
     pub(crate) schema: Option<SchemaRef>,
-    /// What no export has.
+    /// Columns that no export has.
     pub(crate) foreign: Foreign,
-    /// Its rows, where they need not be read to be counted.
+    /// Number of rows, if it is known without reading them.
     pub(crate) rows: Option<u64>,
-    /// Of the columns that an export has, no more.
+    /// The batches, reduced to the columns that an export has.
     pub(crate) batches: Box<dyn Iterator<Item = Result<RecordBatch>>>,
 }
 
-/// The checksum that a file carries.
+/// The checksum in a file's footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileChecksum {
     pub(crate) value: String,
-    /// Bytes of the footer, at the end of the file.
+    /// Size in bytes of the footer, which ends the file.
     pub(crate) footer: u64,
 }
 
 /// Columns of a file that no export has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Foreign {
-    /// Why one with the name of an export's column cannot be one.
+    /// The first error about a column that has an export's column name but a wrong type, or occurs twice.
     types: Option<String>,
-    /// What is wrong with the first that has another name.
+    /// The error about the first column with an unknown name.
     names: Option<String>,
-    /// Whether there is nothing else.
+    /// Whether the file has no column of an export at all.
     only: bool,
 }
 
 impl Reader {
-    /// Refuses columns that no export has, whatever their names.
+    /// Refuses every column that no export has: unknown names and wrong types.
     pub(crate) fn require_export(&self, path: &Location) -> Result<()> {
         let Foreign { types, names, .. } = &self.foreign;
         match types.as_ref().or(names.as_ref()) {
@@ -123,7 +129,8 @@ impl Reader {
         }
     }
 
-    /// Refuses columns that have an export's names and not their types; and a file that has no others.
+    /// Refuses export columns of a wrong type, and files without any export column. Columns with unknown names are
+    /// allowed.
     pub(crate) fn require_columns(&self, path: &Location) -> Result<()> {
         let Foreign { types, names, only } = &self.foreign;
         match types.as_ref().or(names.as_ref().filter(|_| *only)) {
@@ -133,16 +140,16 @@ impl Reader {
     }
 }
 
-/// The columns of a file that are read.
+/// The columns of a file to read.
 struct ColumnChoice {
     schema: SchemaRef,
-    /// Their places in the file.
+    /// Their positions in the file's schema.
     indices: Vec<usize>,
     foreign: Foreign,
 }
 
 impl ColumnChoice {
-    /// Those of a file's columns that an export has and that are wanted; of none, all are.
+    /// Selects the wanted columns of an export from a file's schema. An empty `wanted` selects all.
     fn of(found: &Schema, wanted: &[Column]) -> Self {
         let (mut fields, mut indices, mut foreign) = (Vec::new(), Vec::new(), Foreign::default());
         let mut known = false;
@@ -164,7 +171,7 @@ impl ColumnChoice {
             let chosen = wanted.is_empty() || wanted.contains(&column);
             if !fits {
                 let kind = field.data_type();
-                let why = || format!("its column {name} is {kind}, as in no export");
+                let why = || format!("its column {name} has the type {kind}, which no export uses");
                 if chosen {
                     foreign.types.get_or_insert_with(why);
                 }
@@ -173,7 +180,7 @@ impl ColumnChoice {
             known = true;
             let again = fields.iter().any(|field: &arrow_schema::Field| field.name() == name);
             if again {
-                foreign.types.get_or_insert_with(|| format!("it has its column {name} twice"));
+                foreign.types.get_or_insert_with(|| format!("it has the column {name} twice"));
             } else if chosen {
                 let nullable = field.is_nullable();
                 fields.push(arrow_schema::Field::new(name, column.data_type(), nullable));
@@ -185,8 +192,10 @@ impl ColumnChoice {
     }
 }
 
-/// Whether an export is a single file rather than a directory of parts. In a store, where a prefix is
-/// nothing by itself, the name decides, as it does when it is written.
+/// Returns whether an export is a single file instead of a directory of parts.
+///
+/// In an object store the name decides, as it does when the export is written: a prefix is not an object that
+/// could be looked up.
 pub(crate) fn is_single_file(location: &Location) -> Result<bool> {
     match location.as_local() {
         Some(path) => {
@@ -203,10 +212,10 @@ pub(crate) fn is_single_file(location: &Location) -> Result<bool> {
     }
 }
 
-/// Opens a file of an export, by its extension.
+/// Opens a file of an export. The extension selects the decoder.
 pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
     let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
-        return Err(damaged(path, "its extension is none that an export has".into()));
+        return Err(damaged(path, "its extension is unknown".into()));
     };
     let (file, options) = (path.open()?, options.within_bounds());
     match encoding.format() {
@@ -220,13 +229,23 @@ fn parse_facts(path: &Location, json: &str) -> Result<Facts> {
     serde_json::from_str(json).map_err(|error| damaged(path, error.into()))
 }
 
+/// Refuses a footer that is too large to be read: a file with holes can declare any size.
+fn check_footer(path: &Location, bytes: u64) -> Result<()> {
+    if bytes <= MAX_FOOTER {
+        return Ok(());
+    }
+    let why = format!("its footer has {bytes} bytes, and the limit is {MAX_FOOTER}");
+    Err(Error::Damaged { path: path.to_path(), why })
+}
+
 fn damaged(path: &Location, cause: Cause) -> Error {
     Error::Damaged { path: path.to_path(), why: format!("it cannot be read: {cause}") }
 }
 
-/// Runs a decoder of another crate. Some of them panic on bytes that were changed: such a file is damaged, and
-/// that is no bug of the program.
+/// Runs a decoder of another crate and turns a panic into [`Error::Damaged`].
+///
+/// Some decoders panic on damaged bytes. That is a fault of the file, not a bug of this program.
 fn guarded<T>(path: &Location, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let wrong = |_| Err(damaged(path, "its bytes make no sense to the decoder".into()));
+    let wrong = |_| Err(damaged(path, "the decoder cannot parse its bytes".into()));
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(wrong)
 }

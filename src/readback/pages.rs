@@ -1,33 +1,34 @@
-//! The page headers of a Parquet column, read before any page is: how much memory its pages would take.
+//! Reads the page headers of a Parquet column before its pages, to compute the memory that the pages need.
 //!
-//! A file of a few KB can declare pages of gigabytes. The library allocates what a header declares, and
-//! never more: so headers are looked at first.
+//! A file of a few KB can declare pages of several GB. The `parquet` crate allocates the declared size and never
+//! more. So we check the headers first.
 
 use std::io::{self, Read};
 
 use parquet::{errors::ParquetError, file::reader::ChunkReader};
 
-/// The pages of a column chunk.
+/// Memory that the pages of a column chunk need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageSizes {
-    /// Bytes of the largest data page and of the dictionary, decompressed.
+    /// Size of the largest data page plus the dictionary page in bytes, after decompression.
     pub(super) bytes: u64,
-    /// How many rows to decode at once, so that few pages are held at a time.
+    /// Number of rows to decode at once, so that few pages are in memory at a time.
     pub(super) rows: usize,
 }
 
-/// Bytes of pages that the rows decoded at once lie in, besides the first and the last page.
+/// Bytes of pages that one decoding step may span, in addition to its first and last page.
 const WINDOW: u64 = 4 << 20;
-/// Bytes that values may take which are put together from the values before them.
+/// Bytes that one decoding step may produce from values that repeat bytes of earlier values.
 const COPIED: u64 = 64 << 20;
-/// Rows to decode at once, at most.
+/// Maximum number of rows to decode at once.
 const ROWS: u64 = 1000;
-/// A value is the value before it with other bytes at its end: small pages can hold large values.
+/// Thrift number of the encoding in which each value is a prefix of the previous value plus new bytes. Small pages
+/// can hold large values in it.
 const DELTA_BYTE_ARRAY: i64 = 7;
-/// Structures in a header lie in one another less deep than this.
+/// Maximum nesting depth of structures in a header. Real headers are less deep.
 const DEPTH: u32 = 16;
 
-/// Walks over the pages of a column chunk, which lies at `start` and has `length` bytes.
+/// Reads all page headers of a column chunk that starts at the offset `start` and has `length` bytes.
 pub(super) fn page_sizes<F: ChunkReader>(
     file: &F,
     start: u64,
@@ -37,7 +38,7 @@ pub(super) fn page_sizes<F: ChunkReader>(
     let (mut at, end) = (start, start.saturating_add(length));
     let (mut data, mut dictionary, mut rows) = (0, 0, ROWS);
     while at < end {
-        let mut header = Compact { input: file.get_read(at)?.take(end - at), bytes: 0 };
+        let mut header = Compact::new(file.get_read(at)?.take(end - at));
         let page = header.page().map_err(|error| wrong(&format!("cannot be read: {error}")))?;
         at = at.saturating_add(header.bytes).saturating_add(page.compressed);
         if at > end {
@@ -57,7 +58,7 @@ pub(super) fn page_sizes<F: ChunkReader>(
     Ok(PageSizes { bytes: data.saturating_add(dictionary), rows: rows as usize })
 }
 
-/// What a header says.
+/// The fields of a page header.
 #[derive(Debug, Default)]
 struct PageHeader {
     is_dictionary: bool,
@@ -67,16 +68,24 @@ struct PageHeader {
     encoding: i64,
 }
 
-/// Thrift's compact protocol, as far as headers need it.
-struct Compact<R> {
+/// Reads Thrift's compact protocol, reduced to the types in page headers and footers.
+pub(super) struct Compact<R> {
     input: R,
-    bytes: u64,
+    /// Bytes that were read.
+    pub(super) bytes: u64,
 }
 
-const I32: u8 = 5;
-const STRUCT: u8 = 12;
+pub(super) const BYTE: u8 = 3;
+pub(super) const I32: u8 = 5;
+pub(super) const BINARY: u8 = 8;
+pub(super) const LIST: u8 = 9;
+pub(super) const STRUCT: u8 = 12;
 
 impl<R: Read> Compact<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, bytes: 0 }
+    }
+
     fn page(&mut self) -> io::Result<PageHeader> {
         const DICTIONARY_PAGE: i64 = 2;
         let mut page = PageHeader::default();
@@ -88,13 +97,15 @@ impl<R: Read> Compact<R> {
                 (3, I32) => page.compressed = self.size()?,
                 (5, STRUCT) => self.data_page(2, &mut page)?,
                 (8, STRUCT) => self.data_page(4, &mut page)?,
+                // The library reads these whatever their type is.
+                (1..=3 | 5 | 8, _) => return Err(io::ErrorKind::InvalidData.into()),
                 (_, kind) => self.skip(kind, 0)?,
             }
         }
         Ok(page)
     }
 
-    /// The header of a data page, whose encoding is in this field.
+    /// Reads the header of a data page; `encoding` is the number of the field with the encoding.
     fn data_page(&mut self, encoding: i64, page: &mut PageHeader) -> io::Result<()> {
         let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
@@ -107,17 +118,30 @@ impl<R: Read> Compact<R> {
         Ok(())
     }
 
-    /// The type of the next field, whose number follows from the one before; none at the end.
-    fn field(&mut self, number: &mut i64) -> io::Result<Option<u8>> {
+    /// Returns the type of the next field, or `None` at the end of the structure.
+    ///
+    /// Updates `number`: a field stores the difference to the previous field's number.
+    pub(super) fn field(&mut self, number: &mut i64) -> io::Result<Option<u8>> {
         let byte = self.byte()?;
-        if byte == 0 {
+        if byte & 0xF == 0 {
             return Ok(None);
         }
         *number = match byte >> 4 {
             0 => self.integer()?,
             step => number.wrapping_add(i64::from(step)),
         };
+        // The library keeps 16 bits of a number: a larger one would be another field there.
+        if i16::try_from(*number).is_err() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         Ok(Some(byte & 0xF))
+    }
+
+    /// The number of a list's elements, and their type.
+    pub(super) fn list(&mut self) -> io::Result<(u64, u8)> {
+        let byte = self.byte()?;
+        let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
+        Ok((count, byte & 0xF))
     }
 
     fn byte(&mut self) -> io::Result<u8> {
@@ -139,12 +163,12 @@ impl<R: Read> Compact<R> {
         Err(io::ErrorKind::InvalidData.into())
     }
 
-    fn integer(&mut self) -> io::Result<i64> {
+    pub(super) fn integer(&mut self) -> io::Result<i64> {
         let value = self.varint()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    fn size(&mut self) -> io::Result<u64> {
+    pub(super) fn size(&mut self) -> io::Result<u64> {
         u64::try_from(self.integer()?).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
@@ -154,24 +178,23 @@ impl<R: Read> Compact<R> {
         if skipped == count { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    fn skip(&mut self, kind: u8, depth: u32) -> io::Result<()> {
+    pub(super) fn skip(&mut self, kind: u8, depth: u32) -> io::Result<()> {
         if depth > DEPTH {
             return Err(io::ErrorKind::InvalidData.into());
         }
         match kind {
-            // A field's type is its value.
+            // Booleans: the field's type is its value.
             1 | 2 => Ok(()),
-            3 => self.skip_bytes(1),
+            BYTE => self.skip_bytes(1),
             4..=6 => self.varint().map(drop),
             7 => self.skip_bytes(8),
-            8 => {
+            BINARY => {
                 let length = self.varint()?;
                 self.skip_bytes(length)
             }
-            9 | 10 => {
-                let byte = self.byte()?;
-                let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
-                let kind = if matches!(byte & 0xF, 1 | 2) { 3 } else { byte & 0xF };
+            LIST | 10 => {
+                let (count, kind) = self.list()?;
+                let kind = if matches!(kind, 1 | 2) { BYTE } else { kind };
                 (0..count).try_for_each(|_| self.skip(kind, depth + 1))
             }
             STRUCT => {

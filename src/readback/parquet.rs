@@ -1,4 +1,4 @@
-//! Parquet, one row group after the other, a few rows at a time.
+//! Reads Parquet files: one row group after the other, a few rows at a time.
 
 use std::sync::Arc;
 
@@ -14,13 +14,16 @@ use parquet::{
         },
     },
     basic::Compression,
-    errors::Result as ParquetResult,
-    file::reader::{ChunkReader, Length},
+    errors::ParquetError,
+    file::{
+        metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader},
+        reader::{ChunkReader, Length},
+    },
 };
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, damaged, guarded, pages::page_sizes,
-    parse_facts, window::ReadWindow,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, footer::schema_of,
+    guarded, pages::page_sizes, parse_facts, shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::Result,
@@ -28,34 +31,19 @@ use crate::{
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
 };
 
-/// A file that several readers read.
-#[derive(Clone)]
-struct SharedFile(Arc<Opened>);
-
-impl Length for SharedFile {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-}
-
-impl ChunkReader for SharedFile {
-    type T = <Opened as ChunkReader>::T;
-
-    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        self.0.get_read(start)
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        self.0.get_bytes(start, length)
-    }
-}
+/// The last bytes: the length of the metadata and the magic bytes.
+const TAIL: usize = 8;
 
 pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Reader> {
-    let file = SharedFile(Arc::new(file));
-    let failed = |error: parquet::errors::ParquetError| damaged(path, error.into());
-    // Another writer's Arrow schema would ask for its own types.
+    let file = SharedFile::new(file);
+    let failed = |error: ParquetError| file.error(path, error.into());
+    // An Arrow schema of another writer could change the types of the decoded columns.
     let how = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = guarded(path, || ArrowReaderMetadata::load(&file, how.clone()).map_err(failed))?;
+    let end = footer(path, &file)?;
+    let metadata = guarded(path, || {
+        let metadata = decode(path, &end)?;
+        ArrowReaderMetadata::try_new(Arc::new(metadata), how.clone()).map_err(failed)
+    })?;
     let found = metadata.schema().clone();
     let columns = ColumnChoice::of(&found, &options.columns);
     let described = metadata.metadata().file_metadata();
@@ -63,20 +51,11 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     let pairs = || described.key_value_metadata().into_iter().flatten();
     let value = |key: &str| pairs().find(|pair| pair.key == key)?.value.clone();
     let facts = value(METADATA_KEY).map(|json| parse_facts(path, &json)).transpose()?;
-    let end = |length: usize| {
-        let start = file.len().checked_sub(length as u64);
-        let bytes = start.map(|start| file.get_bytes(start, length).map_err(failed));
-        bytes.unwrap_or_else(|| Err(damaged(path, "it is too short".into())))
-    };
-    let footer = footer_bytes(&end(8)?).unwrap_or_default();
-    let checksum = match value(CHECKSUM_KEY) {
-        None => find_checksum(&end(footer)?),
-        found => found,
-    };
-    let checksum = checksum.map(|value| FileChecksum { value, footer: footer as u64 });
+    let checksum = value(CHECKSUM_KEY).or_else(|| find_checksum(&end));
+    let checksum = checksum.map(|value| FileChecksum { value, footer: end.len() as u64 });
     let writer = described.created_by().map(str::to_owned);
     let schema = columns.schema.clone();
-    // Texts are decoded as places in a page: nothing is copied that is not asked for.
+    // Decode texts as views into the page, so that only requested values are copied.
     let views = Arc::new(Schema::new(found.fields().iter().map(as_view).collect::<Vec<_>>()));
     let parquet_metadata = metadata.metadata().clone();
     let metadata = guarded(path, || {
@@ -105,6 +84,33 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     })
 }
 
+/// The end of a file: its metadata, their length and the magic bytes.
+fn footer(path: &Location, file: &SharedFile) -> Result<Bytes> {
+    let failed = |error: ParquetError| file.error(path, error.into());
+    let tail = |length: usize| {
+        let start = file.len().checked_sub(length as u64);
+        let start = start.ok_or_else(|| damaged(path, "it is too short".into()))?;
+        file.get_bytes(start, length).map_err(failed)
+    };
+    let length = footer_bytes(&tail(TAIL)?);
+    let length =
+        length.ok_or_else(|| damaged(path, "it does not end as a Parquet file does".into()))?;
+    check_footer(path, length as u64)?;
+    tail(length)
+}
+
+/// What a footer says. The library gets the schema apart, once it is known to be harmless, and skips the one in
+/// the footer.
+fn decode(path: &Location, footer: &[u8]) -> Result<ParquetMetaData> {
+    let failed = |error: ParquetError| damaged(path, error.into());
+    let footer = footer.get(..footer.len().saturating_sub(TAIL)).unwrap_or_default();
+    let schema =
+        schema_of(footer).map_err(|why| damaged(path, format!("its footer {why}").into()))?;
+    let schema = ParquetMetaDataReader::decode_schema(&schema).map_err(failed)?;
+    let options = ParquetMetaDataOptions::new().with_schema(schema);
+    ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options)).map_err(failed)
+}
+
 fn as_view(field: &Arc<Field>) -> Arc<Field> {
     match field.data_type() {
         DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
@@ -112,20 +118,20 @@ fn as_view(field: &Arc<Field>) -> Arc<Field> {
     }
 }
 
-/// The batches of a file.
+/// Iterator over the batches of a file, row group by row group.
 struct Groups {
     path: Location,
     file: SharedFile,
     metadata: ArrowReaderMetadata,
     schema: SchemaRef,
-    /// The columns to decode, by their place in the file.
+    /// The columns to decode, as positions in the file's schema.
     roots: Vec<usize>,
     options: ReadOptions,
-    /// The row group to open next.
+    /// Index of the next row group to open.
     next: usize,
     open: Option<ParquetRecordBatchReader>,
     window: Option<ReadWindow>,
-    /// Rows that are still to come, as the footer says.
+    /// Number of rows not read yet, according to the footer.
     left: u64,
 }
 
@@ -136,14 +142,16 @@ impl Groups {
                 && let Some(batch) = window.next(&self.path, &self.options)?
             {
                 let rows = batch.num_rows() as u64;
-                let more = || damaged(&self.path, "it has more rows than it says".into());
+                let more =
+                    || damaged(&self.path, "it has more rows than its footer declares".into());
                 self.left = self.left.checked_sub(rows).ok_or_else(more)?;
                 return Ok(Some(batch));
             }
             self.window = None;
             match self.open.as_mut().and_then(Iterator::next) {
                 Some(decoded) => {
-                    let decoded = decoded.map_err(|error| damaged(&self.path, error.into()))?;
+                    let decoded =
+                        decoded.map_err(|error| self.file.error(&self.path, error.into()))?;
                     self.window = Some(ReadWindow::new(self.schema.clone(), &decoded));
                 }
                 None if self.next < self.metadata.metadata().num_row_groups() => {
@@ -159,9 +167,9 @@ impl Groups {
         }
     }
 
-    /// A reader of one row group, once it is known that its pages fit into memory.
+    /// Opens a reader of one row group, after checking that its pages fit into memory.
     fn row_group(&self, index: usize) -> Result<ParquetRecordBatchReader> {
-        let failed = |error: parquet::errors::ParquetError| damaged(&self.path, error.into());
+        let failed = |error: ParquetError| self.file.error(&self.path, error.into());
         let metadata = self.metadata.metadata();
         let descriptor = metadata.file_metadata().schema_descr();
         let (mut bytes, mut rows) = (0, usize::MAX);
@@ -170,19 +178,19 @@ impl Groups {
                 continue;
             }
             let codec = chunk.compression();
-            // The only one whose decoder can give more than a page header declares.
+            // Only the decoder of this codec can return more bytes than the page header declares.
             if matches!(codec, Compression::LZ4) {
-                let why = "it is compressed with LZ4 in Hadoop's framing, which is not read";
+                let why = "it uses the codec LZ4 with Hadoop framing, which is not supported";
                 return Err(damaged(&self.path, why.into()));
             }
             let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
             let (Ok(start), Ok(length)) =
                 (u64::try_from(start), u64::try_from(chunk.compressed_size()))
             else {
-                return Err(damaged(&self.path, "a column lies at a negative place".into()));
+                return Err(damaged(&self.path, "a column has a negative offset or size".into()));
             };
             if start.checked_add(length).is_none_or(|end| end > self.file.len()) {
-                return Err(damaged(&self.path, "a column lies beyond the file's end".into()));
+                return Err(damaged(&self.path, "a column ends after the end of the file".into()));
             }
             let pages = page_sizes(&self.file, start, length).map_err(failed)?;
             bytes = pages.bytes.saturating_add(bytes);
@@ -206,7 +214,7 @@ impl Iterator for Groups {
         let path = self.path.clone();
         let batch = guarded(&path, || self.batch());
         if batch.is_err() {
-            // After an error there is nothing more.
+            // After an error the iterator returns no more batches.
             (self.open, self.window) = (None, None);
             (self.next, self.left) = (usize::MAX, 0);
         }

@@ -1,4 +1,4 @@
-//! Files that are not what they should be end in a clear error, within bounded memory.
+//! Damaged and hostile files end in a clear error, within bounded memory.
 
 use std::{fs::File, sync::Arc};
 
@@ -23,7 +23,7 @@ fn options(max_value_bytes: usize) -> ReadOptions {
     ReadOptions { max_value_bytes, ..ReadOptions::default() }
 }
 
-/// Ids, and an input that repeats one text of this many bytes.
+/// A batch of ids, and inputs that all repeat one text of `bytes` bytes.
 fn repeated(rows: usize, bytes: usize) -> RecordBatch {
     let id = |row: usize| uuid::Uuid::from_u128(row as u128).to_string();
     let ids: StringArray = (0..rows).map(|row| Some(id(row))).collect();
@@ -53,7 +53,7 @@ fn zstd() -> ::parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()))
 }
 
-/// All batches of a file; how many bytes of values the largest has.
+/// Reads all batches of a file. Returns its rows, and the bytes of values in the largest batch.
 fn read_all(path: &Path, options: &ReadOptions) -> Result<(usize, usize)> {
     let reader = open(&path.into(), options)?;
     let (mut rows, mut most) = (0, 0);
@@ -68,13 +68,13 @@ fn read_all(path: &Path, options: &ReadOptions) -> Result<(usize, usize)> {
 }
 
 #[test]
-fn repeated_texts_are_not_multiplied() {
+fn repeated_texts_do_not_multiply_memory() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("small.parquet");
-    // 200 MB of values in a file of a few KB: a batch of 1,000 rows would have a third of them.
+    // 200 MB of values in a file of a few KB: a batch of 1,000 rows would have a third of the values.
     let batch = repeated(3000, 1 << 16);
     for encoding in [None, Some(PageEncoding::DELTA_BYTE_ARRAY)] {
-        // Each value of a page of the other encoding is the one before it, once more.
+        // With DELTA_BYTE_ARRAY, each value of a page repeats the previous value.
         let (properties, rows) = match encoding {
             None => (zstd().set_dictionary_page_size_limit(4 << 20), 3000),
             Some(encoding) => (zstd().set_dictionary_enabled(false).set_encoding(encoding), 300),
@@ -88,7 +88,7 @@ fn repeated_texts_are_not_multiplied() {
 }
 
 #[test]
-fn too_large_values_are_refused_by_name() {
+fn too_large_values_are_refused_with_column_name() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     let batch = repeated(2, 1 << 20);
@@ -109,16 +109,16 @@ fn too_large_values_are_refused_by_name() {
         };
         assert_eq!(
             text((1 << 20) - 1),
-            "FILE: a value of its column input has 1048576 bytes, and the bound is 1048575"
+            "FILE: a value of its column input has 1048576 bytes, and the limit is 1048575"
         );
         assert!(read_all(&path(name), &options(1 << 20)).is_ok(), "{name}");
         if name != "a.jsonl" {
-            // What a page or a batch declares is refused before it is decompressed.
+            // A page or batch that declares too many bytes is refused before decompression.
             let text = text(100_000);
-            assert!(text.contains("when decompressed, and the bound is 400000"), "{text}");
+            assert!(text.contains("when decompressed, and the limit is 400000"), "{text}");
         }
     }
-    // Of the other columns nothing is decompressed.
+    // Other columns are not decompressed.
     let only_ids = ReadOptions { columns: vec![Column::Id], max_value_bytes: 1000 };
     for name in ["a.parquet", "a.arrow"] {
         assert_eq!(read_all(&path(name), &only_ids).unwrap(), (2, 72), "{name}");
@@ -140,9 +140,7 @@ fn compressed_lines_without_end_are_refused() {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let error = read_all(&path, &options(1 << 20)).unwrap_err().to_string();
-        assert!(
-            error.ends_with("a line of it has more than 5242880 bytes, and the bound is 1048576")
-        );
+        assert!(error.ends_with("a line has more than 5242880 bytes, and the limit is 1048576"));
     }
 }
 
@@ -176,7 +174,7 @@ fn texts_of_other_writers_are_read() {
     );
 }
 
-/// A file that an export of three rows has written, with its facts.
+/// The bytes of a file with facts, as an export of three rows writes it.
 fn exported(format: Format) -> Vec<u8> {
     let rows = 3;
     let ids: StringArray =
@@ -207,7 +205,7 @@ fn every_flipped_bit_is_found_without_manifest() {
         std::fs::write(&path, &bytes).unwrap();
         let found = verify(&path.as_path().into()).unwrap();
         assert!(found.is_ok() && found.covers_every_byte(), "{found:?}");
-        // Three bits of every byte, which are not the same from byte to byte: all of them take a minute.
+        // Three bits of every byte, at positions that vary from byte to byte. All bits would take a minute.
         let places = (0..bytes.len()).flat_map(|at| [0, 3, 5].map(|bit| at * 8 + (at + bit) % 8));
         for bit in places {
             let mut flipped = bytes.clone();
@@ -225,7 +223,7 @@ fn every_flipped_bit_is_found_without_manifest() {
 }
 
 #[test]
-fn files_of_former_versions_still_verify() {
+fn files_of_earlier_versions_still_verify() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.parquet");
     std::fs::write(&path, exported(Format::Parquet)).unwrap();
@@ -241,7 +239,7 @@ fn files_of_former_versions_still_verify() {
     };
     let found = write(None);
     assert!(found.is_ok() && !found.covers_every_byte(), "{found:?}");
-    // Another program wrote the rows again and kept the metadata: the checksum is not this file's.
+    // Another program has rewritten the rows and kept the metadata: the checksum belongs to the old file.
     let stale = "xxh3:0123456789abcdef:0123456789abcdef".to_owned();
     let found = write(Some(KeyValue::new(crate::sink::CHECKSUM_KEY.to_owned(), stale)));
     assert!(found.is_ok() && !found.covers_every_byte(), "{found:?}");

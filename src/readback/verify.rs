@@ -1,5 +1,4 @@
-//! Re-reads an export and holds it against what was recorded when it was written, offline; names each thing
-//! that is wrong, and nothing else.
+//! Reads an export again and compares it with its record, offline. Reports every problem found.
 //!
 //! Never repairs and never changes anything.
 
@@ -9,20 +8,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow_array::cast::AsArray;
 use parquet::file::reader::Length;
 use serde::Serialize;
-use uuid::Uuid;
 
+use super::{recorded::FoundManifest, tally::VerifyTally};
 use crate::{
-    batch::Column,
     destination::{CONTROL, examine, sidecar_name},
     error::{Error, Result},
     location::Location,
-    proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
+    proof::Digest,
     readback::{self, ReadOptions, Reader},
     record::{
-        facts::digest,
         manifest::{
             Completeness, MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name,
         },
@@ -31,51 +27,53 @@ use crate::{
     sink::{self, Encoding, Format, Sealed},
 };
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// The export.
+    /// Path or URL of the export.
     pub path: PathBuf,
-    /// Files that were read.
+    /// Number of files read.
     pub files: u64,
-    /// Rows in them.
+    /// Number of rows in these files.
     pub rows: u64,
-    /// Whether the export claims to hold every row of its dataset.
+    /// The recorded completeness: whether the export contains every row of its dataset. `None` if not recorded.
     pub completeness: Option<Completeness>,
-    /// What all its files were held against.
+    /// The checks that were made on every file.
     pub checked: BTreeSet<Check>,
-    /// Why there is nothing to hold it against, and what to do next: it is no export, or nothing was recorded.
+    /// Why the export could not be checked, and what to do next: it is not an export, or it has no record.
     pub unchecked: Option<String>,
-    /// Each thing that is wrong.
+    /// The problems found, one line each.
     pub problems: Vec<String>,
+    /// Each file that could not be read, and why: nothing is known about it.
+    pub unread: Vec<String>,
 }
 
-/// What a file can be held against.
+/// A check that [`verify`] can make on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Check {
-    /// The SHA-256 in the manifest: covers every byte.
+    /// SHA-256 in the manifest. Covers every byte.
     Sha256,
-    /// The XXH3 in the file's own metadata: covers every byte.
+    /// XXH3 checksum in the file's own metadata. Covers every byte.
     Xxh3,
-    /// The number of its rows and the digest of their content.
+    /// Number of rows and digest of their content.
     Rows,
 }
 
 impl Verification {
-    /// Whether it was checked and nothing is wrong: the export is what it was when it was written.
+    /// Returns whether the export was checked and has no problem: it is unchanged since it was written.
     pub fn is_ok(&self) -> bool {
-        self.problems.is_empty() && self.unchecked.is_none()
+        self.problems.is_empty() && self.unread.is_empty() && self.unchecked.is_none()
     }
 
-    /// Whether every byte of every file was checked.
+    /// Returns whether every byte of every file was checked.
     pub fn covers_every_byte(&self) -> bool {
         [Check::Sha256, Check::Xxh3].iter().any(|check| self.checked.contains(check))
     }
 
-    /// Remembers what a file was held against; at the end it is what all of them were.
+    /// Records the checks made on a file. `checked` keeps the checks that all files had.
     fn add(&mut self, checked: BTreeSet<Check>) {
         match self.files {
             0 => self.checked = checked,
@@ -85,15 +83,15 @@ impl Verification {
     }
 }
 
-/// Reads an export, a directory or a single file, and holds it against what was recorded when it
-/// was written: bytes and SHA-256 of each file, the checksum in its footer, its rows, distinct ids, the content
-/// digest.
+/// Reads an export, a directory or a single file, and compares it with its record.
 ///
-/// Blocks for as long as reading takes: in async code, use a thread for blocking work.
+/// Compares size and SHA-256 of each file, the checksum in its footer, the number of rows and of distinct ids, and
+/// the content digest. Blocks until everything is read: in async code, call it on a thread for blocking work.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Store`] when the place itself cannot be looked at, [`Error::ValueTooLarge`] when it
-/// holds more at one place than may be held in memory. What is wrong with the export is not an error but a
+/// [`Error::Io`] or [`Error::Store`] when the location, its manifest or a single file cannot be read.
+/// [`Error::ValueTooLarge`] when a value, page or batch is larger than the memory limit. Damage to the export is
+/// not an error but a
 /// [problem](Verification::problems).
 ///
 /// ```no_run
@@ -107,11 +105,11 @@ pub fn verify(location: &Location) -> Result<Verification> {
     verify_with(location, &ReadOptions::default())
 }
 
-/// As [`verify`], with a bound of its own for the [largest value](ReadOptions::max_value_bytes). All columns are
-/// read.
+/// Verifies an export like [`verify`], with another limit for the
+/// [size of a value](ReadOptions::max_value_bytes). All columns are read.
 ///
 /// # Errors
-/// As [`verify`].
+/// The same errors as [`verify`].
 pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verification> {
     let single = readback::is_single_file(location)?;
     if single && !location.is_file()? {
@@ -125,60 +123,22 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
         checked: BTreeSet::new(),
         unchecked: None,
         problems: Vec::new(),
+        unread: Vec::new(),
     };
     let options = ReadOptions { columns: Vec::new(), ..options.clone() };
-    let mut verifying = Verifying { found, options, tally: VerifyTally::new() };
+    let tally = VerifyTally::new();
+    let mut verifying = Verifying { found, options, tally, sidecar: FoundManifest::Missing };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
     Ok(verifying.found)
 }
 
-/// What the rows of some files add up to.
-struct VerifyTally {
-    rows: u64,
-    ids: IdSet,
-    has_ids: bool,
-}
-
-impl VerifyTally {
-    fn new() -> Self {
-        let ids = IdSet::spilling(DEFAULT_LIMIT_BYTES, std::env::temp_dir());
-        Self { rows: 0, ids, has_ids: false }
-    }
-
-    /// Adds the rows of a file, whose first has this number in the export; gives the file's own rows and digest.
-    fn add(&mut self, reader: Reader, first_row: u64) -> Result<(u64, Digest)> {
-        let (mut rows, mut sum) = (0, Digest::default());
-        for batch in reader.batches {
-            let batch = batch?;
-            sum += digest(&batch, first_row.wrapping_add(rows))?;
-            rows += batch.num_rows() as u64;
-            let ids = batch.column_by_name(Column::Id.name());
-            let Some(ids) = ids.and_then(|ids| ids.as_string_opt::<i32>()) else { continue };
-            self.has_ids = true;
-            for id in ids.iter().flatten() {
-                // A text that is no id is a change, which the digest shows.
-                let id = Uuid::try_parse(id).unwrap_or_default();
-                self.ids.insert(id).map_err(Error::io("sort ids in", std::env::temp_dir()))?;
-            }
-        }
-        self.rows += rows;
-        Ok((rows, sum))
-    }
-
-    fn repeated(self) -> Result<Option<String>> {
-        let distinct = self.ids.finish();
-        let distinct = distinct.map_err(Error::io("sort ids in", std::env::temp_dir()))?.distinct;
-        let lost = self.rows - distinct.min(self.rows);
-        Ok((self.has_ids && lost > 0)
-            .then(|| format!("{} rows have only {distinct} distinct ids", self.rows)))
-    }
-}
-
-/// A check at work.
+/// A verification in progress.
 struct Verifying {
     found: Verification,
     options: ReadOptions,
     tally: VerifyTally,
+    /// Beside a single file; ours is held apart.
+    sidecar: FoundManifest,
 }
 
 impl Verifying {
@@ -186,12 +146,12 @@ impl Verifying {
         self.found.problems.push(text.into());
     }
 
-    /// What is wrong with a file is a problem; that it cannot be looked at, or not be held, is an error.
+    /// Turns [`Error::Damaged`] into a problem and returns `None`. All other errors stay errors.
     fn found_damaged<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(Error::Damaged { path, why }) => {
-                // Each line begins with what is verified.
+                // The command starts each line with the path of the export: name the file only if it differs.
                 match path.file_name().filter(|_| path != self.found.path) {
                     Some(name) => self.problem(format!("{}: {why}", name.display())),
                     None => self.problem(why),
@@ -210,10 +170,10 @@ impl Verifying {
             return Err(nothing_there(location));
         }
         names.retain(|name| !(is_desktop_file(name) && is_file(name)));
-        let loaded = Manifest::load(&location.child(MANIFEST));
+        let loaded = FoundManifest::load(&location.child(MANIFEST));
         let Some(loaded) = self.found_damaged(loaded)? else { return Ok(()) };
-        let Some(manifest) = loaded else {
-            self.without_manifest(location, &names);
+        let FoundManifest::Ours(manifest) = loaded else {
+            self.without_manifest(location, &names, &loaded);
             return Ok(());
         };
         self.found.completeness = Some(manifest.completeness);
@@ -235,32 +195,47 @@ impl Verifying {
         let mut first_row = 0;
         for part in &manifest.parts {
             let name = &part.path;
-            // A manifest is a file like any other: what it names must stay in its folder.
+            // Do not trust the manifest: every file that it lists must be in its own folder.
             if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
                 self.problem(format!("the manifest lists {name:?}, which is not a file's name"));
             } else {
                 self.part(&location.child(name), name, part, first_row)?;
             }
-            // Rows after a part that is missing or damaged keep the numbers that their digests were made with.
+            // Each part would wait for a store that does not answer.
+            if location.as_local().is_none() && !self.found.unread.is_empty() {
+                self.found.unread.push("the parts after it were not looked at".to_owned());
+                break;
+            }
+            // After a missing or damaged part, keep the row numbers with which the digests were computed.
             first_row = first_row.wrapping_add(part.rows);
         }
         self.totals(&manifest)
     }
 
-    /// A folder without a manifest is a damaged export only if an export wrote into it.
-    fn without_manifest(&mut self, location: &Location, names: &[String]) {
+    /// Judges a folder without a manifest.
+    ///
+    /// It is a damaged export if it contains parts or a control folder. Otherwise it is not an export.
+    fn without_manifest(&mut self, location: &Location, names: &[String], found: &FoundManifest) {
+        let lacks = match found {
+            FoundManifest::Foreign => format!("{MANIFEST} was written by another program"),
+            _ => format!("{MANIFEST} is missing"),
+        };
         let any = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
         if any(|name| name == CONTROL) {
-            self.problem(format!("{MANIFEST} is missing"));
+            self.problem(lacks);
             self.problem(control());
         } else if any(is_part_name) {
-            self.problem(format!("{MANIFEST} is missing, and there are parts of an export"));
+            self.problem(format!("{lacks}, and there are parts of an export"));
         } else if any(|name| Stamp::of_folder(name).is_some()) {
             let hint = format!("verify each of them, such as {location}/{}", Self::last_of(names));
             self.unchecked(format!("not an export, but the folder of a job's snapshots: {hint}"));
         } else {
-            let hint = "give the folder that an export was written to, or a file of its own";
-            self.unchecked(format!("not an export: there is no {MANIFEST} in it; {hint}"));
+            let hint = "give the folder of an export, or a single exported file";
+            let why = match found {
+                FoundManifest::Foreign => lacks,
+                _ => format!("there is no {MANIFEST} in it"),
+            };
+            self.unchecked(format!("not an export: {why}; {hint}"));
         }
     }
 
@@ -275,9 +250,9 @@ impl Verifying {
 
     fn single_file(&mut self, location: &Location) -> Result<()> {
         let name = location.name();
-        let loaded = Manifest::load(&location.sibling(&sidecar_name(&name)));
+        let loaded = FoundManifest::load(&location.sibling(&sidecar_name(&name)));
         let damaged_manifest = match self.found_damaged(loaded)? {
-            Some(Some(manifest)) => {
+            Some(FoundManifest::Ours(manifest)) => {
                 self.found.completeness = Some(manifest.completeness);
                 match manifest.parts.as_slice() {
                     [part] => self.part(location, &name, part, 0)?,
@@ -288,12 +263,16 @@ impl Verifying {
                 }
                 return self.totals(&manifest);
             }
-            Some(None) => false,
+            Some(sidecar) => {
+                self.sidecar = sidecar;
+                false
+            }
             None => true,
         };
         if Encoding::of_path(Path::new(&name)).is_none() {
             if !damaged_manifest {
-                let why = "not an export: its name has no extension of one, such as .parquet";
+                let why = "not an export: its extension is unknown; exports end in .parquet, \
+                           .arrow or .jsonl";
                 self.unchecked(why.to_owned());
             }
             return Ok(());
@@ -304,7 +283,7 @@ impl Verifying {
             return self.without_facts(location, &name, reader);
         };
         self.found.completeness = match facts.completeness {
-            // One of several files.
+            // This file is one of several parts.
             Completeness::Proven if facts.rows < facts.count => Some(Completeness::Partial),
             completeness => Some(completeness),
         };
@@ -324,7 +303,7 @@ impl Verifying {
         self.repeated()
     }
 
-    /// A file that does not say which export it is.
+    /// Checks a file without facts about its export.
     fn without_facts(&mut self, location: &Location, name: &str, reader: Reader) -> Result<()> {
         let mut checked = BTreeSet::new();
         if !self.checksum(location, name, &reader, &mut checked)? {
@@ -341,7 +320,7 @@ impl Verifying {
         let is_sealed = !checked.is_empty();
         let rows = match rows.filter(|_| is_sealed) {
             Some(rows) => rows,
-            // That it can be read to its end is worth to know.
+            // Without a checksum, check at least that the file can be read to its end.
             None => {
                 let added = self.tally.add(reader, 0);
                 let Some((rows, _)) = self.found_damaged(added)? else { return Ok(()) };
@@ -352,15 +331,19 @@ impl Verifying {
         self.found.add(checked);
         if !is_sealed {
             let sidecar = sidecar_name(name);
+            let lacks = match self.sidecar {
+                FoundManifest::Foreign => format!("{sidecar} was written by another program"),
+                _ => format!("{sidecar} does not exist"),
+            };
             self.unchecked(format!(
-                "it can be read to its end, and nothing is recorded to check it against: there is no {sidecar} \
-                 beside it; export with --manifest to have one"
+                "it can be read to its end, but has no record to compare it with: {lacks}; export with --manifest \
+                 to write one"
             ));
         }
         Ok(())
     }
 
-    /// Holds a file against the checksum in its footer; whether it makes sense to look further.
+    /// Compares a file with the checksum in its footer. Returns whether further checks make sense.
     fn checksum(
         &mut self,
         place: &Location,
@@ -376,14 +359,16 @@ impl Verifying {
         let ours = reader.writer.as_deref().is_none_or(|it| it.starts_with(sink::WRITER));
         match sealed {
             Sealed::Whole => drop(checked.insert(Check::Xxh3)),
-            // Another program read the file and wrote its own, with the metadata of the old one.
+            // Another program has rewritten the file and copied the metadata: the checksum is not valid for it.
             Sealed::Both if !ours => {}
             Sealed::Footer => {
-                self.problem(format!("{name}: its footer is not what was written (XXH3)"));
+                self.problem(format!("{name}: its footer has changed since it was written (XXH3)"));
                 return Ok(false);
             }
             Sealed::Body | Sealed::Both => {
-                self.problem(format!("{name}: its bytes are not those that were written (XXH3)"));
+                self.problem(format!(
+                    "{name}: its bytes have changed since they were written (XXH3)"
+                ));
                 return Ok(false);
             }
         }
@@ -391,6 +376,23 @@ impl Verifying {
     }
 
     fn part(&mut self, place: &Location, name: &str, part: &Part, first_row: u64) -> Result<()> {
+        match self.try_part(place, name, part, first_row) {
+            Err(error) if is_of(&error, place) => {
+                let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                self.found.unread.push(format!("{}{hint}", error.one_line()));
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    fn try_part(
+        &mut self,
+        place: &Location,
+        name: &str,
+        part: &Part,
+        first_row: u64,
+    ) -> Result<()> {
         if place.as_local().is_none() && !place.is_file()? {
             self.problem(format!("{name} is missing"));
             return Ok(());
@@ -404,18 +406,19 @@ impl Verifying {
                 self.problem(format!("{name} is missing"));
                 return Ok(());
             }
-            Err(error) => {
-                let why = crate::error::causes(&error).join(": ");
-                self.problem(format!("{name} cannot be read: {why}"));
+            // Of ours, not of the system: it is no regular file.
+            Err(Error::Io { source, .. }) if source.get_ref().is_some() => {
+                self.problem(format!("{name} cannot be read: {source}"));
                 return Ok(());
             }
+            Err(error) => return Err(error),
         };
         let mut checked = BTreeSet::from([Check::Sha256]);
         let mut same = self.compare(name, "bytes", part.bytes, file.bytes);
         same = same && self.compare(name, "SHA-256", &part.sha256, &file.sha256);
         let encoding = Encoding::of_path(Path::new(name)).map(Encoding::format);
         if !same && encoding != Some(Format::JsonLines) {
-            // Nothing more is to be learnt from a decoder; of lines, how many there are.
+            // The bytes differ already, and a decoder would add nothing. Lines can at least be counted.
             return Ok(());
         }
         let opened = readback::open(place, &self.options).and_then(|reader| {
@@ -450,7 +453,7 @@ impl Verifying {
         self.repeated()
     }
 
-    /// Counts distinct ids where nothing is wrong that would explain them.
+    /// Checks for repeated ids, unless another problem already explains them.
     fn repeated(&mut self) -> Result<()> {
         if self.found.is_ok() {
             let tally = std::mem::replace(&mut self.tally, VerifyTally::new());
@@ -474,18 +477,27 @@ impl Verifying {
     }
 }
 
+/// Whether an error means that this file could not be read.
+fn is_of(error: &Error, place: &Location) -> bool {
+    match error {
+        Error::Io { path, .. } => *path == place.to_path(),
+        Error::Store { url, .. } => *url == place.to_string(),
+        _ => false,
+    }
+}
+
 fn nothing_there(location: &Location) -> Error {
     Error::Store {
         action: "read",
         url: location.to_string(),
         hint: None,
-        source: "there is nothing of this name".into(),
+        source: "no object and no prefix with this name exists".into(),
     }
 }
 
-/// What a run keeps beside the parts while it is at work.
+/// The problem text for a control folder beside the parts. It exists while a run is in progress.
 fn control() -> String {
     format!(
-        "{CONTROL} is there: a run is at work, or was interrupted and the next one will tidy up"
+        "{CONTROL} exists: a run is in progress, or was interrupted and the next run will clean up"
     )
 }

@@ -1,4 +1,4 @@
-//! What a decoder gave, in batches that are bounded in bytes: columns of texts and numbers, cut by rows.
+//! Cuts decoded columns of texts and numbers into batches that are bounded in rows and in bytes.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::{
     location::Location,
 };
 
-/// Where a batch ends: after this many rows, or with the row that reaches this many bytes of values.
+/// A batch ends after `BATCH_ROWS` rows, or with the row that reaches `BATCH_BYTES` bytes of values.
 pub(super) const BATCH_ROWS: usize = 1000;
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
-/// Rows that are decoded and not yet given.
+/// Decoded rows that have not been returned yet.
 pub(super) struct ReadWindow {
     schema: SchemaRef,
     columns: Vec<ArrayRef>,
@@ -26,7 +26,7 @@ pub(super) struct ReadWindow {
     rows: usize,
 }
 
-/// Texts in any of Arrow's types for them.
+/// An array of texts in any of Arrow's text types.
 enum Texts<'a> {
     Small(&'a StringArray),
     Large(&'a LargeStringArray),
@@ -53,12 +53,12 @@ impl<'a> Texts<'a> {
 }
 
 impl ReadWindow {
-    /// Decoded columns, which have the schema's order but may have other types for texts.
+    /// Takes decoded columns. They have the schema's order, but can have other text types.
     pub(super) fn new(schema: SchemaRef, decoded: &RecordBatch) -> Self {
         Self { schema, columns: decoded.columns().to_vec(), next: 0, rows: decoded.num_rows() }
     }
 
-    /// The next batch; none when all rows were given.
+    /// Returns the next batch, or `None` after the last row.
     pub(super) fn next(
         &mut self,
         path: &Location,
@@ -95,7 +95,7 @@ impl ReadWindow {
 }
 
 impl ReadOptions {
-    /// Refuses a value that is larger than allowed.
+    /// Refuses a value larger than the limit.
     pub(super) fn check_value(&self, path: &Location, column: &str, size: usize) -> Result<()> {
         if size <= self.max_value_bytes {
             return Ok(());
@@ -104,7 +104,8 @@ impl ReadOptions {
         Err(Error::ValueTooLarge { path: path.to_path(), what, limit: self.max_value_bytes as u64 })
     }
 
-    /// Refuses what is decoded as a whole and can hold several values: pages, Arrow batches.
+    /// Refuses a Parquet page or an Arrow batch larger than four times the limit. It is decoded as a whole and can
+    /// hold several values.
     pub(super) fn check_unit(&self, path: &Location, what: &str, size: u64) -> Result<()> {
         let limit = self.max_value_bytes as u64 * 4;
         if size <= limit {

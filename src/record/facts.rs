@@ -1,6 +1,6 @@
-//! What a data file says about itself in its own metadata, and the digest of a batch.
+//! The facts in a data file's own metadata, and the digest of a record batch.
 //!
-//! Never a clock, a host or anything random: the same rows give the same bytes.
+//! Facts contain no time, host name or random value: the same rows give the same bytes.
 
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use arrow_schema::DataType;
@@ -21,11 +21,11 @@ pub(crate) struct Facts {
     pub(crate) dataset: Uuid,
     pub(crate) query: Query,
     pub(crate) completeness: Completeness,
-    /// Rows of the dataset.
+    /// Number of rows of the dataset.
     pub(crate) count: u64,
-    /// The number of the file's first row in the export, from 0.
+    /// Number of the file's first row in the export, from 0.
     pub(crate) first_row: u64,
-    /// Rows of the file.
+    /// Number of rows of the file.
     pub(crate) rows: u64,
     /// The file's share of the content digest.
     pub(crate) digest: String,
@@ -37,7 +37,7 @@ impl Facts {
     }
 }
 
-/// The digest of a batch whose first row has this number in the export.
+/// Returns the digest of a batch. `first_row` is the number of its first row in the export, from 0.
 pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
     let mut hasher = RowHasher::new();
     let mut sum = Digest::default();

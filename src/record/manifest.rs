@@ -1,7 +1,7 @@
-//! The record of an export: what was asked for, what came, and what each file must be.
+//! The manifest, which is the record of an export: the request, the result, and size and digests of each file.
 //!
-//! It is written last, so that its presence means that what it lists is there. It holds what data
-//! files must not: times and the base URL. Never a secret.
+//! It is written last: if it exists, all files that it lists exist. It contains the facts that data files must not
+//! contain, times and the base URL, but never a secret.
 
 use std::path::Path;
 
@@ -17,22 +17,24 @@ use crate::{
     sink::Format,
 };
 
-/// The manifest's name in a directory.
+/// The manifest's file name in a directory.
 pub(crate) const MANIFEST: &str = "_manifest.json";
-/// An empty file that says that the directory is complete.
+/// Name of an empty file that marks the directory as complete.
 pub(crate) const SUCCESS: &str = "_SUCCESS";
 
-/// Files that a desktop leaves in the folders that it shows. They are nobody's data: they neither keep an
-/// export from being replaced nor make it damaged.
+/// Files that desktop programs create in the folders that they show. They contain no user data: an export that
+/// contains one is not damaged and can be replaced.
 const DESKTOP: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
 
-/// Whether a desktop, not a person, has left the file of this name.
+/// Returns whether a file of this name was created by a desktop program, not by a user.
 pub(crate) fn is_desktop_file(name: &str) -> bool {
     DESKTOP.contains(&name)
 }
 
-/// Whether an export gives its parts names like this: `part-00000.parquet`, or in a store
-/// `part-00000-5f3a9c.parquet`. A manifest that lists any other was not written by us, or was changed.
+/// Returns whether a name has the form of a part name: `part-00000.parquet`, or in a store
+/// `part-00000-5f3a9c.parquet`.
+///
+/// If a manifest lists any other name, another program wrote or changed it.
 pub(crate) fn is_part_name(name: &str) -> bool {
     let Some((stem, extension)) = name.split_once('.') else { return false };
     let Some(rest) = stem.strip_prefix("part-") else { return false };
@@ -45,84 +47,86 @@ pub(crate) fn is_part_name(name: &str) -> bool {
         && ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst"].contains(&extension)
 }
 
-/// What an export holds and how it came about; `_manifest.json`.
+/// The content of `_manifest.json`: what an export contains and how it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// The version of this layout: 1.
+    /// Version of the manifest's layout: 1.
     pub format_version: u32,
-    /// What wrote it.
+    /// The program that wrote the export.
     pub tool: Tool,
-    /// Where the API lives.
+    /// Base URL of the API.
     pub base_url: String,
-    /// The dataset.
+    /// Id of the dataset.
     pub dataset: Uuid,
-    /// Its filters and the order of its rows.
+    /// The filters and the order of the rows.
     pub query: Query,
-    /// When the first request was sent, RFC 3339, UTC.
+    /// Time of the first request, RFC 3339, UTC.
     pub started_at: String,
-    /// When the last row was written, RFC 3339, UTC.
+    /// Time at which the last row was written, RFC 3339, UTC.
     pub finished_at: String,
-    /// Whether every row of the dataset is here, each once: proven, or not claimed.
+    /// Whether the export is proven to contain every row of the dataset exactly once.
     pub completeness: Completeness,
-    /// Rows of the dataset, as the API says.
+    /// Number of rows of the dataset, according to the API.
     pub count: u64,
-    /// Pages that were read.
+    /// Number of pages read.
     pub pages: u64,
-    /// Rows of a full page, as the API gave them.
-    pub page_size: u64,
-    /// Rows that were written.
+    /// Number of rows of a full page, as returned by the API.
+    pub rows_per_page: u64,
+    /// Number of rows written.
     pub rows: u64,
     /// The columns, in order.
     pub columns: Vec<Column>,
     /// The format of the parts.
     pub format: Format,
-    /// Their codec.
+    /// The codec of the parts.
     pub compression: String,
-    /// A digest of the rows' content, equal for equal content in any format and part size.
+    /// Digest of the rows' content. It does not depend on the format or the size of the parts.
     pub digest: String,
-    /// Which snapshot of which job it is, if it is one.
+    /// Job and time of the snapshot, if the export is a snapshot of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotOf>,
     /// The files, in the order of their rows.
     pub parts: Vec<Part>,
 }
 
-/// What makes an export a snapshot of a job.
+/// Identifies an export as a snapshot of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SnapshotOf {
     /// The job's name.
     pub job: String,
-    /// When it was begun, as its folder says it.
+    /// Time at which the snapshot was started, as in its folder's name.
     pub stamp: Stamp,
-    /// What the list of datasets said of the dataset then, if it was asked.
+    /// The dataset's entry in the API's list of datasets at that time, if the list was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed: Option<Listed>,
 }
 
-/// What the list of datasets says of one, as far as it tells whether it is still the same.
+/// A dataset's entry in the API's list of datasets.
+///
+/// Contains only the fields that show whether the dataset has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Listed {
-    /// Its name.
+    /// Name of the dataset.
     pub name: Option<String>,
-    /// Its version.
+    /// Version of the dataset.
     pub version: Option<i64>,
-    /// When it was made.
+    /// Time at which the dataset was created, as text from the API.
     pub created_at: Option<String>,
-    /// Its rows.
+    /// Number of rows of the dataset.
     pub num_datapoints: Option<u64>,
-    /// Its metadata, as JSON text.
+    /// Metadata of the dataset, as JSON text.
     pub metadata: Option<String>,
 }
 
-/// What wrote an export.
+/// The program that wrote an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
-    /// `overmind-export`.
+    /// Name of the program: `overmind-export`.
     pub name: String,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
 }
 
@@ -135,13 +139,13 @@ impl Tool {
     }
 }
 
-/// What is known about the rows that are not there.
+/// Whether an export is proven to contain all rows of its dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Completeness {
-    /// Every row of the dataset came once.
+    /// The export contains every row of the dataset exactly once.
     Proven,
-    /// A range of pages or a number of rows was asked for: nothing is claimed about the others.
+    /// Only a range of pages or a number of rows was requested. Nothing is known about the other rows.
     Partial,
 }
 
@@ -149,15 +153,15 @@ pub enum Completeness {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Part {
-    /// Relative to the manifest.
+    /// Path of the file, relative to the manifest.
     pub path: String,
-    /// The first page that it holds.
+    /// Number of the first page in the file, from 1.
     pub first_page: u64,
-    /// The last.
+    /// Number of the last page in the file.
     pub last_page: u64,
-    /// Rows.
+    /// Number of rows of the file.
     pub rows: u64,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
@@ -169,20 +173,20 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::Damaged`] when it is not a manifest of a
-    /// version that this one knows.
+    /// [`Error::Io`] when the file cannot be read, [`Error::Damaged`] when it is not a manifest or has an unknown
+    /// layout version.
     pub fn read(path: &Path) -> Result<Self> {
         let location = path.into();
         let missing = || Error::io("read", path)(std::io::ErrorKind::NotFound.into());
         Self::load(&location)?.ok_or_else(missing)
     }
 
-    /// As [`read`](Self::read), from anywhere; `None` if there is none.
+    /// Reads a manifest like [`read`](Self::read), from disk or a store; `None` if it does not exist.
     pub(crate) fn load(location: &Location) -> Result<Option<Self>> {
         location.read()?.map(|bytes| Self::parse(&bytes, location)).transpose()
     }
 
-    /// As [`load`](Self::load), of bytes that were read from there.
+    /// Parses a manifest from its bytes. `location` is named in errors.
     pub(crate) fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
         let damaged = |why: String| Error::Damaged { path: location.to_path(), why };
         let manifest: Self = serde_json::from_slice(bytes)
@@ -190,7 +194,7 @@ impl Manifest {
         if manifest.format_version != 1 || manifest.tool.name != env!("CARGO_PKG_NAME") {
             let Tool { name, version } = &manifest.tool;
             return Err(damaged(format!(
-                "it was written by {name} {version}, layout {}",
+                "it has an unknown layout: it was written by {name} {version}, layout {}",
                 manifest.format_version
             )));
         }
@@ -210,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_an_export_gives_are_part_names() {
+    fn part_names_have_number_and_known_extension() {
         for name in ["part-00000.parquet", "part-123456.jsonl.zst", "part-00007-0a1b2c.arrow"] {
             assert!(is_part_name(name), "{name}");
         }

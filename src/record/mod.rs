@@ -1,5 +1,5 @@
-//! What an export says about itself: the manifest beside its files, the facts inside them, the time of a
-//! snapshot. Reads and writes no file.
+//! The record of an export: the manifest beside its files, the facts inside each file, the time of a snapshot.
+//! Writes no files.
 
 pub(crate) mod facts;
 pub(crate) mod manifest;

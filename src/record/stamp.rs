@@ -1,4 +1,4 @@
-//! When a snapshot was begun, as its folder says it. To the second, in UTC.
+//! The time at which a snapshot was started, as in its folder's name: to the second, in UTC.
 
 use std::{fmt, str::FromStr};
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{Error, Result};
 
 const FORMAT: &str = "%Y%m%dT%H%M%SZ";
-/// Hive's way to write a column's value into a folder's name.
+/// Start of the folder's name, in the Hive convention `column=value`.
 const PREFIX: &str = "snapshot=";
 
-/// The stamp of a snapshot, `20261123T020000Z`.
+/// The time stamp of a snapshot, such as `20261123T020000Z`: to the second, in UTC.
 ///
 /// ```
 /// use overmind_export::Stamp;
@@ -24,27 +24,27 @@ const PREFIX: &str = "snapshot=";
 pub struct Stamp(DateTime<Utc>);
 
 impl Stamp {
-    /// The stamp of this moment.
+    /// Returns the stamp of this time, rounded down to the second.
     pub fn at(time: DateTime<Utc>) -> Self {
         Self(DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time))
     }
 
-    /// The moment.
+    /// Returns the time.
     pub fn time(self) -> DateTime<Utc> {
         self.0
     }
 
-    /// The name of the snapshot's folder.
+    /// Returns the name of the snapshot's folder.
     pub fn folder(self) -> String {
         format!("{PREFIX}{self}")
     }
 
-    /// The stamp in a folder's name, if it is one of a snapshot.
+    /// Returns the stamp in a folder's name, or `None` if it is not a snapshot's folder.
     pub fn of_folder(name: &str) -> Option<Self> {
         name.strip_prefix(PREFIX)?.parse().ok()
     }
 
-    /// The next one.
+    /// Returns the stamp one second later.
     pub(crate) fn next(self) -> Self {
         Self(self.0.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(self.0))
     }
@@ -62,10 +62,10 @@ impl FromStr for Stamp {
     fn from_str(text: &str) -> Result<Self> {
         let parsed =
             NaiveDateTime::parse_from_str(text, FORMAT).ok().map(|it| Self::at(it.and_utc()));
-        // Anything but the one way to write it would be another folder.
+        // Accept one spelling only: another spelling would be another folder.
         parsed
             .filter(|stamp| stamp.to_string() == text)
-            .ok_or_else(|| Error::invalid("stamp", text, "it looks like 20261123T020000Z"))
+            .ok_or_else(|| Error::invalid("stamp", text, "a stamp looks like 20261123T020000Z"))
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_has_one_spelling() {
+    fn stamp_has_exactly_one_spelling() {
         for text in ["20261123T020000Z", "20240229T235959Z"] {
             assert_eq!(text.parse::<Stamp>().unwrap().to_string(), text);
         }

@@ -61,7 +61,7 @@ pub trait Runner: Send + Sync + 'static {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use std::{sync::Arc, time::Duration};
-/// use overmind_export::schedule::{Entry, Metrics, Runner, Scheduler, Slot, Timetable};
+/// use overmind_export::schedule::{AgendaEntry, Metrics, Runner, Scheduler, Slot, Timetable};
 /// use overmind_export::{Stop, SystemClock, chrono::{DateTime, Utc}, chrono_tz::UTC};
 ///
 /// struct Hello;
@@ -77,7 +77,7 @@ pub trait Runner: Send + Sync + 'static {
 ///
 /// let cron = "0 2 * * *".parse().expect("a schedule");
 /// let timetable = Timetable::new("night", &cron, UTC, Duration::ZERO);
-/// let entry = Entry { name: "night".to_owned(), timetable, catch_up: true, job: "night" };
+/// let entry = AgendaEntry { name: "night".to_owned(), timetable, catch_up: true, job: "night" };
 /// let (_reloads, receiver) = tokio::sync::mpsc::unbounded_channel();
 /// let stop = Stop::default();
 /// stop.request("SIGTERM", 15);

@@ -1,5 +1,5 @@
-//! What every format relies on, checked in one place: which schemas can be written, that each batch
-//! has the schema of its sink, and that a sink which failed is never finished.
+//! The checks that all formats share: the schema can be written, each batch has the schema of its sink, and a
+//! failed sink is never finished.
 
 use std::{collections::HashSet, fmt::Write, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// A sink that gets batches of its schema alone, and none after a failure.
+/// Wraps a sink, so that it gets only batches of its schema, and no batches after a failure.
 pub(super) struct Checked<S> {
     sink: S,
     format: Format,
@@ -26,7 +26,7 @@ impl<S> Checked<S> {
     }
 
     fn refuse(&self) -> Error {
-        let source = "it failed before, and what it was given then is lost".into();
+        let source = "an earlier write failed, and its rows are lost".into();
         Error::Encode { format: self.format.title(), source }
     }
 }
@@ -36,7 +36,7 @@ impl<S: Sink> Sink for Checked<S> {
         if self.failed {
             return Err(self.refuse());
         }
-        // Until it is known to have worked: a panic is a failure too.
+        // Assume failure until the write succeeds: a panic is a failure too.
         self.failed = true;
         check_batch(&self.schema, batch.schema_ref())?;
         self.sink.write(batch)?;
@@ -58,8 +58,10 @@ impl<S: Sink> Sink for Checked<S> {
     }
 }
 
-/// Whether every format can write the schema: at least one column, no name twice, strings and
-/// int64 only, and an export's own columns as what they are in an export.
+/// Checks that every format can write the schema.
+///
+/// It needs at least one column and unique names. Types are strings and int64 only. A column with the name of an
+/// export's column must have that column's type.
 pub(super) fn check_schema(schema: &Schema) -> Result<()> {
     let wrong = |name: &str, why: String| Err(Error::invalid("column of a sink", name, why));
     if schema.fields().is_empty() {
@@ -78,13 +80,13 @@ pub(super) fn check_schema(schema: &Schema) -> Result<()> {
             return wrong(name, format!("it is {data_type}; in an export it is {expected}"));
         }
         if !names.insert(name) {
-            return wrong(name, "it is there twice".to_owned());
+            return wrong(name, "the name occurs twice".to_owned());
         }
     }
     Ok(())
 }
 
-/// Whether a batch has the columns of its sink: names, types, and what can be null. Metadata may differ.
+/// Checks that a batch has the columns of its sink: names, types and nullability. Metadata may differ.
 fn check_batch(expected: &SchemaRef, schema: &SchemaRef) -> Result<()> {
     let fields = || expected.fields().iter().zip(schema.fields());
     let same = Arc::ptr_eq(expected, schema)
@@ -102,7 +104,7 @@ fn check_batch(expected: &SchemaRef, schema: &SchemaRef) -> Result<()> {
     Err(Error::invalid("batch", columns(schema), why))
 }
 
-/// Such as `id Utf8 not null, order Int64`.
+/// Formats the columns of a schema, such as `id Utf8 not null, order Int64`.
 fn columns(schema: &Schema) -> String {
     schema.fields().iter().fold(String::new(), |mut text, field| {
         let comma = if text.is_empty() { "" } else { ", " };

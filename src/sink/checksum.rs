@@ -1,9 +1,10 @@
-//! The checksum that a file carries in its own footer: XXH3 of every byte, so that a single flipped bit shows
-//! without a manifest. It detects accidents, not forgery.
+//! The checksum in a file's own footer: XXH3 over every byte.
 //!
-//! The value is `xxh3:BODY:FOOTER`, each 16 hexadecimal digits. `BODY` is the hash of all bytes before the
-//! footer. `FOOTER` is the hash of the footer to the end of the file, where the digits of this value are
-//! taken as zeros: its width is fixed, so it is filled in after everything else is known.
+//! It detects a single flipped bit without a manifest. It detects accidents, not forgery.
+//!
+//! The value is `xxh3:BODY:FOOTER`, with 16 hexadecimal digits each. `BODY` is the hash of all bytes before the
+//! footer. `FOOTER` is the hash of all bytes from the start of the footer to the end of the file. For `FOOTER`,
+//! the digits of the value itself count as zeros. The width is fixed, so that the value can be filled in last.
 
 use std::{
     fmt,
@@ -16,12 +17,15 @@ use twox_hash::XxHash3_64;
 use super::Counted;
 use crate::error::{Error, Result};
 
-/// The key in a file's own metadata under which its checksum is.
+/// Key of the checksum in a file's own metadata.
 pub(crate) const CHECKSUM_KEY: &str = "overmind_export:xxh3";
-/// The value before the hashes are known, and as it is hashed.
+/// Placeholder for the value: written before the hashes are known, and used when hashing the footer.
 pub(super) const BLANK: &str = "xxh3:0000000000000000:0000000000000000";
 
-/// Hashes what passes through; holds back the tail of the file until its checksum is filled in.
+/// Bytes of a footer that is read, at most. A row group or a batch takes 2 KB of it or less.
+pub(crate) const MAX_FOOTER: u64 = 64 << 20;
+
+/// A writer that hashes all bytes. It buffers the tail of the file until the checksum is filled in.
 pub(super) struct Sealing {
     output: Counted,
     body: XxHash3_64,
@@ -33,17 +37,18 @@ impl Sealing {
         Self { output, body: XxHash3_64::new(), tail: None }
     }
 
-    /// Bytes that have been written.
+    /// Returns the number of bytes written.
     pub(super) fn bytes(&self) -> u64 {
         self.output.bytes
     }
 
-    /// From now on bytes are held until [`seal`](Self::seal).
+    /// Starts buffering: all following bytes are kept in memory until [`seal`](Self::seal).
     pub(super) fn hold(&mut self) {
         self.tail = Some(Vec::new());
     }
 
-    /// Fills in the checksum and writes what was held; the last `footer` bytes of it are the footer.
+    /// Fills in the checksum and writes the buffered bytes. `footer` returns the size of the footer, with which
+    /// the buffered bytes end.
     pub(super) fn seal(&mut self, footer: impl FnOnce(&[u8]) -> Option<usize>) -> Result<()> {
         let lost = || Error::Internal("the footer has no place for its checksum".to_owned());
         let mut tail = self.tail.take().unwrap_or_default();
@@ -84,20 +89,21 @@ impl fmt::Debug for Sealing {
     }
 }
 
-/// What a file's bytes say about its checksum.
+/// The result of comparing a file with its checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sealed {
-    /// Every byte is as it was written.
+    /// No byte has changed.
     Whole,
-    /// Bytes before the footer changed.
+    /// Only bytes before the footer have changed.
     Body,
-    /// Bytes of the footer changed, and none before it.
+    /// Only bytes of the footer have changed.
     Footer,
-    /// The footer changed, and bytes before it.
+    /// Bytes before the footer and in the footer have changed.
     Both,
 }
 
-/// The last text in a footer that looks like a checksum: damage can hit its key, too, and what is around it.
+/// Returns the last text in a footer that looks like a checksum. It does not use the key, because the key and the
+/// bytes around the value can be damaged too.
 pub(crate) fn find_checksum(footer: &[u8]) -> Option<String> {
     let shape = |(byte, blank): (&u8, u8)| match blank {
         b'0' => byte.is_ascii_hexdigit(),
@@ -108,9 +114,13 @@ pub(crate) fn find_checksum(footer: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
-/// Holds a file against the checksum in its footer: its last `footer` bytes.
+/// Compares a file with the checksum in its footer, which is the last `footer` bytes of the file.
 pub(crate) fn check(file: impl Read, length: u64, footer: u64, value: &str) -> io::Result<Sealed> {
     let start = length.checked_sub(footer).ok_or(io::ErrorKind::InvalidData)?;
+    if footer > MAX_FOOTER {
+        let text = format!("its footer has {footer} bytes, and the limit is {MAX_FOOTER}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
     let mut body = Hashing(XxHash3_64::new());
     let mut file = file;
     let copied = io::copy(&mut file.by_ref().take(start), &mut body)?;
@@ -147,7 +157,7 @@ impl Write for Hashing {
     }
 }
 
-/// The value's place: its last, because it is written after all that could hold the same text.
+/// Returns the last position of the value. The value is written after all other texts that could contain it.
 fn find(bytes: &[u8], value: &str) -> Option<usize> {
     memchr::memmem::rfind(bytes, value.as_bytes()).filter(|_| value.len() == BLANK.len())
 }

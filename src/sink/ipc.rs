@@ -1,7 +1,7 @@
-//! Arrow IPC: one record batch a batch, as a file that can be mapped or as a stream for a pipe.
+//! Writes Arrow IPC: a file that can be memory-mapped, or a stream for a pipe.
 //!
-//! Batches of a file are encoded and compressed side by side and written in order: a batch's bytes
-//! are a function of its rows alone. A stream is for a reader who waits: batch after batch.
+//! The batches of a file are encoded and compressed in parallel and written in order. A batch's bytes are a
+//! function of its rows only. A stream is written batch by batch, because its reader waits for each batch.
 
 use std::io::Write;
 
@@ -26,14 +26,14 @@ use super::{
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8] = b"ARROW1";
-/// The magic bytes with what brings the first message to a multiple of 64 bytes, as all that follow
-/// are: bodies that are mapped into memory lie where vector instructions want them.
+/// The magic bytes, padded to 64 bytes. Every message then starts at a multiple of 64 bytes, so that the bodies
+/// of a memory-mapped file are aligned for vector instructions.
 const HEADER: [u8; 64] = {
     let mut header = [0; 64];
     header.split_at_mut(MAGIC.len()).0.copy_from_slice(MAGIC);
     header
 };
-/// A message without a length: nothing follows but the footer.
+/// The end-of-stream marker: a message of length 0. Only the footer follows.
 const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
 
 pub(super) struct FileSink {
@@ -45,7 +45,7 @@ pub(super) struct FileSink {
     rows: u64,
 }
 
-/// A batch as it goes into the file.
+/// An encoded batch, ready to be appended to the file.
 struct EncodedMessage {
     bytes: Vec<u8>,
     header: usize,
@@ -71,7 +71,7 @@ impl FileSink {
             output,
             schema,
             options,
-            // As many again may be done and wait for one before them.
+            // Two batches per thread: one being encoded, one waiting for an earlier batch.
             encoding: Ordered::new(threads, 2)?,
             blocks: Vec::new(),
             rows: 0,
@@ -86,10 +86,10 @@ impl FileSink {
         Ok(())
     }
 
-    /// Where each batch lies, and what the file says about itself.
+    /// Builds the footer: the position of each batch, and the file's own metadata.
     fn footer(&self, facts: Option<&str>) -> Vec<u8> {
         let mut buffer = FlatBufferBuilder::new();
-        // What is built first lies at the end: there no other text can be taken for it.
+        // Build the checksum first: it is then the last text in the buffer, where the reader looks for it.
         let checksum = pair(&mut buffer, CHECKSUM_KEY, BLANK);
         let dictionaries = buffer.create_vector::<Block>(&[]);
         let batches = buffer.create_vector(&self.blocks);
@@ -180,7 +180,7 @@ impl Sink for StreamSink {
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         self.writer.write(&batch).map_err(failed)?;
-        // A reader at the other end of a pipe gets each batch when it is complete.
+        // Flush, so that the reader of a pipe gets each batch as soon as it is complete.
         self.writer.get_mut().flush().map_err(unwritten)
     }
 

@@ -1,9 +1,9 @@
-//! JSON Lines: one compact object a row, JSON values token for token, nulls explicit.
+//! Writes JSON Lines: one compact object per row, JSON values token for token, nulls explicit.
 //!
-//! Batches become lines side by side and are written in order. gzip is made of members, one a batch,
-//! which every reader joins: its bytes depend on where batches end, which in an export the rows alone
-//! decide. zstd is one frame, because some readers stop after the first. Neither depends on the number
-//! of threads.
+//! Encoder threads turn batches into lines in parallel; the lines are written in order. A gzip file has one
+//! member per batch, and every reader joins the members. So its bytes depend on where batches end. In an
+//! export, only the rows decide where batches end. A zstd file is one frame, because some readers stop after
+//! the first frame. Neither format depends on the number of threads.
 
 use std::io::{self, Write};
 
@@ -17,22 +17,14 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Bytes of lines that a thread compresses at a time: what zstd allows, so that little is held. It
-/// takes more when the part of the window that a job repeats is larger: 8 MiB at level 19.
+/// Size of a zstd job in bytes, before compression: allowed by zstd, and small so that each thread buffers
+/// little. zstd enlarges it if the overlap, the part of the window that a job repeats, is larger: 8 MiB at
+/// level 19.
 const ZSTD_JOB_BYTES: u32 = 1 << 20;
-/// The levels above this one search longer, in windows and tables of its size: their own, up to
-/// 128 MiB and 700 MiB, are held by every thread.
-const ZSTD_LARGEST: i32 = 19;
-const ZSTD_WINDOW_LOG: u32 = 23;
-const ZSTD_CHAIN_LOG: u32 = 24;
-const ZSTD_HASH_LOG: u32 = 22;
-/// A job repeats the whole window, as at this level.
-const ZSTD_OVERLAP_LOG: u32 = 9;
-
 pub(super) struct JsonLinesSink {
     output: Encoder,
     compression: Compression,
-    /// None when nothing may wait.
+    /// `None` when every batch must be written immediately.
     encoding: Option<Ordered<(), Vec<u8>>>,
     rows: u64,
 }
@@ -43,8 +35,8 @@ enum Encoder {
 }
 
 impl JsonLinesSink {
-    /// With no threads, each batch's lines are at the reader's before the next; but zstd, which has a
-    /// thread of its own then, gathers a job's.
+    /// Creates a sink. With 0 threads, the lines of each batch are flushed before the next batch is taken. The
+    /// exception is zstd: it still has one thread of its own, and collects lines until a job is full.
     pub(super) fn new(compression: Compression, output: Counted, threads: usize) -> Result<Self> {
         let output = match compression {
             Compression::None | Compression::Gzip => Encoder::Plain(output),
@@ -82,7 +74,7 @@ impl Sink for JsonLinesSink {
         while let Some(lines) = self.encoding.as_mut().and_then(Ordered::oldest) {
             self.output.write_all(&lines?).map_err(failed)?;
         }
-        // No rows are a file all the same, and one that is gzip.
+        // Without rows, write an empty gzip member: an empty file would not be valid gzip.
         if self.compression == Compression::Gzip && self.rows == 0 {
             self.output.write_all(&compress(&[]).map_err(failed)?).map_err(failed)?;
         }
@@ -97,33 +89,24 @@ impl Sink for JsonLinesSink {
     fn abort(self: Box<Self>) {}
 }
 
-/// A frame is cut into jobs in the same places at any number of threads, but not at none: one
-/// thread beside the caller's is the least.
+/// Creates a zstd encoder with at least one thread in addition to the caller's.
+///
+/// zstd cuts a frame into jobs at the same positions for any number of threads, but not for 0 threads.
 fn zstd_encoder(
     level: i32,
     output: Counted,
     threads: usize,
 ) -> Result<zstd::Encoder<'static, Counted>> {
     let mut encoder = zstd::Encoder::new(output, level).map_err(failed)?;
-    // More would hold a job each and wait for lines.
+    // At most 64: more threads would only wait for lines and allocate a job each.
     let threads = threads.clamp(1, 64) as u32;
     encoder.multithread(threads).map_err(failed)?;
     encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES)).map_err(failed)?;
-    if level > ZSTD_LARGEST {
-        for parameter in [
-            CParameter::WindowLog(ZSTD_WINDOW_LOG),
-            CParameter::ChainLog(ZSTD_CHAIN_LOG),
-            CParameter::HashLog(ZSTD_HASH_LOG),
-            CParameter::OverlapSizeLog(ZSTD_OVERLAP_LOG),
-        ] {
-            encoder.set_parameter(parameter).map_err(failed)?;
-        }
-    }
     Ok(encoder)
 }
 
 fn compress(lines: &[u8]) -> io::Result<Vec<u8>> {
-    // The header has neither a time nor a name: the same rows give the same bytes.
+    // The header contains no time and no name: the same rows give the same bytes.
     let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 3), Level::new(6));
     encoder.write_all(lines)?;
     encoder.finish()
@@ -180,7 +163,7 @@ impl TypedArray<'_> {
     }
 }
 
-/// What comes before each column's value in a line, and the values.
+/// Returns for each column the bytes before its value in a line (brace or comma, name, colon) and the values.
 fn columns(batch: &RecordBatch) -> Result<Vec<(Vec<u8>, TypedArray<'_>)>> {
     let fields = batch.schema_ref().fields();
     let columns = fields.iter().zip(batch.columns()).enumerate();
@@ -194,7 +177,8 @@ fn columns(batch: &RecordBatch) -> Result<Vec<(Vec<u8>, TypedArray<'_>)>> {
             let integers = || array.as_primitive_opt::<Int64Type>().map(TypedArray::Integers);
             let values = array.as_string_opt().map(text).or_else(integers);
             let name = field.name().as_str();
-            let unexpected = || Error::Internal(format!("{name} came as {}", array.data_type()));
+            let unexpected =
+                || Error::Internal(format!("{name} has the unexpected type {}", array.data_type()));
             let mut before = vec![if index == 0 { b'{' } else { b',' }];
             serde_json::to_writer(&mut before, name).map_err(|error| failed(error.into()))?;
             before.push(b':');

@@ -1,7 +1,7 @@
-//! Where batches become bytes: the [`Sink`] trait, the formats, and the codecs they take.
+//! Encodes record batches: the [`Sink`] trait, the formats and their codecs.
 //!
-//! A sink knows nothing of HTTP, pages or manifests: it gets batches and gives back what it wrote.
-//! It never opens a file: bytes go into a writer that it is given.
+//! A sink knows nothing about HTTP, pages or manifests. It takes batches and returns the number of rows and bytes
+//! written. It never opens a file: it writes into the [`Output`] that the caller passes.
 
 mod checked;
 mod checksum;
@@ -20,30 +20,30 @@ use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::SchemaRef;
 
 use self::checked::{Checked, check_schema};
-pub(crate) use self::checksum::{CHECKSUM_KEY, Sealed, check, find_checksum};
+pub(crate) use self::checksum::{CHECKSUM_KEY, MAX_FOOTER, Sealed, check, find_checksum};
 pub use self::options::{Compression, Encoding, Format};
 pub(crate) use self::parquet::footer_bytes;
 use crate::error::{Error, Result};
 
-/// The key under which a file's own metadata holds the facts of the export, as JSON.
+/// Key of the export's facts, a JSON object, in a file's own metadata.
 pub(crate) const METADATA_KEY: &str = "overmind_export";
 
-/// What a Parquet file's `created_by` begins with.
+/// Start of the `created_by` field of our Parquet files.
 pub(crate) const WRITER: &str = "overmind-export ";
 
-/// The key in the metadata of a field, other than an export's columns, whose text is JSON.
+/// Key in a field's metadata that marks a text column as JSON. Needed only for columns other than an export's.
 pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
 
-/// Something that batches are written to, one after the other.
+/// A writer of record batches.
 ///
-/// Implement it to send rows somewhere else: [`write_pages`](crate::write_pages)
-/// takes any sink. Calls may block; they are made off the threads that serve sockets.
+/// Implement it to send rows somewhere else: [`write_pages`](crate::write_pages) takes any sink. The methods may
+/// block: they are not called on the threads that serve sockets.
 ///
 /// ```
 /// use arrow_array::RecordBatch;
 /// use overmind_export::{Result, Sink, Written};
 ///
-/// /// Counts rows and keeps none.
+/// /// Counts rows and discards them.
 /// #[derive(Default)]
 /// struct Count(u64);
 ///
@@ -63,47 +63,49 @@ pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
 /// # Ok::<(), overmind_export::Error>(())
 /// ```
 pub trait Sink: Send {
-    /// Takes the next batch. It may be written later, but in order.
+    /// Takes the next batch. The sink can write it later, but in order.
     ///
     /// # Errors
-    /// Whatever keeps the batch, or one before it, from being written. The sink is of no use then
-    /// but to be aborted; those of [`Encoding`] refuse to be finished. They return [`Error::Invalid`]
-    /// for a batch whose columns differ from theirs in name, type or whether they can be null.
+    /// Every error that prevents writing this batch or an earlier batch. After an error, the caller can only abort
+    /// the sink. The sinks of [`Encoding`] then refuse to finish. They return [`Error::Invalid`] for a batch whose
+    /// columns have other names, types or nullability than the sink's columns.
     fn write(&mut self, batch: RecordBatch) -> Result<()>;
 
-    /// Writes what is left and ends the output; `facts`, a JSON object about the export, goes into
-    /// the output's own metadata where the format has any. Without an export to tell of there are none.
+    /// Writes the remaining rows and ends the output.
+    ///
+    /// `facts` is a JSON object about the export. It is written into the output's own metadata, if the format has
+    /// metadata. It is `None` if the rows do not come from an export.
     ///
     /// # Errors
-    /// Whatever keeps the output from being complete. Nothing is left to be aborted then.
+    /// Every error that prevents completing the output. The caller does not abort the sink then.
     fn finish(self: Box<Self>, facts: Option<&str>) -> Result<Written>;
 
-    /// Gives up: what was written so far will not be used.
+    /// Discards the sink. The caller does not use the output written so far.
     fn abort(self: Box<Self>);
 }
 
-/// What a sink wrote.
+/// Number of rows and bytes that a sink wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Bytes, after compression.
+    /// Number of bytes, after compression.
     pub bytes: u64,
 }
 
-/// Where a sink's bytes go.
+/// The writer that takes a sink's bytes.
 pub type Output = Box<dyn Write + Send>;
 
 impl Encoding {
-    /// A sink that writes this encoding into `output`.
+    /// Returns a sink that writes this encoding into `output`.
     ///
-    /// `threads` is how many threads encode side by side where the format allows it; the bytes are
-    /// the same for any number. Columns are strings ([`Utf8`](arrow_schema::DataType::Utf8)) or
-    /// int64; those named as an export's must have its types.
+    /// `threads` is the number of encoder threads, if the format allows parallel encoding. The bytes are the
+    /// same for any number. Columns must be strings ([`Utf8`](arrow_schema::DataType::Utf8)) or int64. A column
+    /// with the name of an export's column must have that column's type.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the schema has another type, a name twice, or no column;
-    /// [`Error::Io`] when no thread can be started; or when the format's header cannot be written.
+    /// [`Error::Invalid`] when the schema has another type, a repeated name, or no column. [`Error::Io`] when no
+    /// thread can be started. [`Error::Encode`] when the format's header cannot be written.
     pub fn sink(self, schema: SchemaRef, output: Output, threads: usize) -> Result<Box<dyn Sink>> {
         check_schema(&schema)?;
         let (output, threads) = (Counted { output, bytes: 0 }, threads.max(1));
@@ -123,12 +125,14 @@ impl Encoding {
         })
     }
 
-    /// As [`sink`](Self::sink), for a reader that cannot seek: Arrow becomes the IPC stream format.
-    /// Each batch is at the reader's before the next, but for zstd, which holds back what is not a
-    /// block yet.
+    /// Returns a sink like [`sink`](Self::sink), for a reader that cannot seek. Arrow uses the IPC stream format.
+    ///
+    /// Each batch is flushed to the reader before the next batch is taken. Only zstd holds bytes back until a
+    /// block is complete.
     ///
     /// # Errors
-    /// [`Error::Usage`] for Parquet, which cannot be read from a pipe; else as [`sink`](Self::sink).
+    /// [`Error::Usage`] for Parquet, which cannot be read from a pipe. Otherwise the same errors as
+    /// [`sink`](Self::sink).
     pub fn streaming_sink(self, schema: SchemaRef, output: Output) -> Result<Box<dyn Sink>> {
         check_schema(&schema)?;
         let (output, compression) = (Counted { output, bytes: 0 }, self.compression());
@@ -151,7 +155,7 @@ impl Encoding {
     }
 }
 
-/// Bytes of the values in a batch, as the rows alone decide them.
+/// Returns the size of a batch's values in bytes. It depends on the rows only, not on the capacity of buffers.
 fn value_bytes(batch: &RecordBatch) -> usize {
     let column = |array: &ArrayRef| match array.as_string_opt::<i32>() {
         Some(text) => {

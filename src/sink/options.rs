@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// Highest zstd level of JSON Lines: 19. Above it every encoder thread allocates a window of up to 128 MiB and
+/// tables of up to 700 MiB.
+const JSON_LINES_LEVELS: i32 = 19;
+
 /// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,7 +57,8 @@ impl Format {
     fn takes(self, compression: Compression) -> bool {
         use Compression::{Gzip, Lz4, None, Snappy, Zstd};
         match compression {
-            None | Zstd(_) => true,
+            None => true,
+            Zstd(level) => self != Self::JsonLines || level <= JSON_LINES_LEVELS,
             Snappy => self == Self::Parquet,
             Lz4 => self != Self::JsonLines,
             Gzip => self == Self::JsonLines,
@@ -64,7 +69,7 @@ impl Format {
         match self {
             Self::Parquet => "none, snappy, lz4, zstd or zstd:LEVEL",
             Self::Arrow => "none, lz4, zstd or zstd:LEVEL",
-            Self::JsonLines => "none, gzip, zstd or zstd:LEVEL",
+            Self::JsonLines => "none, gzip, zstd or zstd:LEVEL up to 19",
         }
     }
 }
@@ -97,7 +102,8 @@ pub enum Compression {
     Lz4,
     /// gzip: JSON Lines only.
     Gzip,
-    /// Zstandard at a level from 1 to 22.
+    /// Zstandard at its own level from 1 to 22; in JSON Lines up to 19. In Parquet the column `id` is always
+    /// compressed at level 1, because its random digits do not compress further.
     Zstd(i32),
 }
 
@@ -242,7 +248,8 @@ mod tests {
             "\"gzip\" is not a valid compression: parquet takes none, snappy, lz4, zstd or zstd:LEVEL"
         );
         assert!(
-            text(Format::JsonLines, "lz4").ends_with("jsonl takes none, gzip, zstd or zstd:LEVEL")
+            text(Format::JsonLines, "lz4")
+                .ends_with("jsonl takes none, gzip, zstd or zstd:LEVEL up to 19")
         );
         assert_eq!(
             "zstd:23".parse::<Compression>().unwrap_err().to_string(),

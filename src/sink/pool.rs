@@ -1,8 +1,8 @@
-//! Threads that encode side by side: jobs go in, each gives a [`PoolTicket`], results are taken in order.
+//! A pool of encoder threads. Each submitted job returns a [`PoolTicket`], and results are taken in order.
 //!
-//! Whoever submits waits while the jobs that wait or run hold the budget's bytes: what is held is
-//! bounded, and there is work for a thread that becomes free. The threads give way to those that feed
-//! them. Never reorders results: a ticket is its job's.
+//! Back-pressure: submitting blocks while queued and running jobs use the whole byte budget. So memory is
+//! bounded, and a free thread still finds a queued job. The encoder threads have a lower priority than the
+//! threads that feed them. Results are never reordered: a ticket belongs to one job.
 
 use std::{
     collections::VecDeque,
@@ -14,37 +14,39 @@ use std::{
 
 use crate::error::{Error, Result, panics::message};
 
-/// Bytes of jobs that wait or run, for each thread: one and a half of the largest that are usual, an
-/// Arrow batch of 4 MiB, so that every thread has one and half of them the next.
+/// Budget per thread for queued and running jobs, in bytes. 6 MiB is 1.5 times the largest usual job, an Arrow
+/// batch of 4 MiB: every thread has a running job, and half of the threads have a queued one.
 const THREAD_BYTES: usize = 6 << 20;
-/// The same of all threads, at least: five Parquet pages, which are smaller. With less, threads ran dry
-/// whenever whoever submits, or reads from the network for it, had to wait for a processor; with
-/// more nothing changes.
+/// Minimum budget of all threads together, in bytes. 12 MiB is about five Parquet pages, which are smaller than
+/// Arrow batches. With less, encoder threads ran out of jobs whenever the submitting thread, or the thread that
+/// reads the network for it, had to wait for a processor. More has no effect.
 const LEAST_BYTES: usize = 12 << 20;
 
-/// Bytes of jobs whose results wait for one before them, at least; no less than may wait or run.
+/// Minimum limit for results that wait for an earlier result, in bytes of their jobs. The limit is also never
+/// below the pool's budget.
 const LEAST_RESULTS: usize = 64 << 20;
 
-/// What an encoder's thread adds to its niceness: it gets a third of the time of a thread that it
-/// competes with. More changes nothing, and gives way further to other processes.
+/// Niceness that an encoder thread adds to its own. It then gets a third of the processor time of a competing
+/// thread with normal niceness. A higher value gains nothing and yields more time to other processes.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
-/// A pool whose threads each keep a `W`: what jobs can use again, such as a codec's tables.
+/// A pool of threads. Each thread has a workspace `W` that jobs reuse, such as a codec's tables.
 pub(super) struct Pool<W> {
     shared: Arc<PoolShared<W>>,
     threads: Vec<thread::JoinHandle<()>>,
-    /// Bytes that may wait or run.
+    /// Budget for queued and running jobs, in bytes.
     budget: usize,
 }
 
-/// The result of a job, once it is there.
+/// The future result of a job.
 pub(super) struct PoolTicket<T>(mpsc::Receiver<Result<T>>);
 
-/// A pool whose results are taken in the order of their jobs, as soon as too many of them wait.
+/// A pool whose results are taken in the order of the jobs. Results are overdue when too many of them wait.
 pub(super) struct Ordered<W, T> {
     pool: Pool<W>,
-    /// With what the jobs cost, which their results are taken to hold.
+    /// The tickets with the cost of their jobs in bytes. The size of a result is assumed to be the cost of its
+    /// job.
     tickets: VecDeque<(usize, PoolTicket<T>)>,
     bytes: usize,
     most: usize,
@@ -57,18 +59,18 @@ struct PoolJob<W> {
 
 struct PoolShared<W> {
     queue: Mutex<Queue<W>>,
-    /// For the threads: a job came, or the end.
+    /// Wakes an encoder thread: a job was queued, or the pool is closed.
     filled: Condvar,
-    /// For whoever submits: a job is done.
+    /// Wakes a submitting thread: a job is done.
     drained: Condvar,
 }
 
 struct Queue<W> {
     jobs: VecDeque<PoolJob<W>>,
-    /// What the jobs that wait or run cost.
+    /// Cost of the queued and running jobs, in bytes.
     in_flight: usize,
     closed: bool,
-    /// How many wait to submit.
+    /// Number of threads that wait to submit.
     #[cfg(test)]
     waiting: usize,
 }
@@ -86,7 +88,7 @@ impl<W> Default for Queue<W> {
 }
 
 impl<W: Default + Send + 'static> Pool<W> {
-    /// A pool of so many threads, or of as many as the system allows.
+    /// Starts a pool of this many threads, or of fewer if the system allows no more.
     pub(super) fn new(threads: usize) -> Result<Self> {
         Self::with(threads, |serve| thread::Builder::new().name("encode".to_owned()).spawn(serve))
     }
@@ -102,16 +104,18 @@ impl<W: Default + Send + 'static> Pool<W> {
             let shared = pool.shared.clone();
             match start(Box::new(move || shared.serve())) {
                 Ok(thread) => pool.threads.push(thread),
-                // The bytes are the same with fewer.
+                // Fewer threads give the same bytes.
                 Err(_) if !pool.threads.is_empty() => break,
-                Err(error) => return Err(Error::io("start", "a thread to encode on")(error)),
+                Err(error) => return Err(Error::io("start", "an encoder thread")(error)),
             }
         }
         pool.budget = LEAST_BYTES.max(THREAD_BYTES * pool.threads.len());
         Ok(pool)
     }
 
-    /// Takes a job that holds `cost` bytes. The last one may exceed the budget: a job of any size runs.
+    /// Queues a job that uses `cost` bytes, and blocks while the budget is used up.
+    ///
+    /// One job may exceed the budget, so that a job of any size runs.
     pub(super) fn submit<T: Send + 'static>(
         &self,
         cost: usize,
@@ -127,9 +131,9 @@ impl<W: Default + Send + 'static> Pool<W> {
                     (Err(error), Some(payload))
                 }
             };
-            // Nobody waits for a result after a failure elsewhere.
+            // Sending fails if the caller has dropped the ticket after another failure.
             drop(sender.send(result));
-            // The thread makes its workspace anew.
+            // Let the thread replace its workspace.
             if let Some(payload) = panicked {
                 resume_unwind(payload);
             }
@@ -155,21 +159,22 @@ impl<W: Default + Send + 'static> Pool<W> {
 }
 
 impl<T> PoolTicket<T> {
-    /// Waits for the job and gives its result.
+    /// Waits for the job and returns its result.
     pub(super) fn wait(self) -> Result<T> {
         self.0.recv().map_err(|_| Error::Internal("an encoder stopped".to_owned()))?
     }
 }
 
 impl<W: Default + Send + 'static, T: Send + 'static> Ordered<W, T> {
-    /// Of so many threads; up to `most` results for each may wait for one before them.
+    /// Starts a pool of this many threads. Per thread, up to `most` jobs can be unfinished or wait for an earlier
+    /// result.
     pub(super) fn new(threads: usize, most: usize) -> Result<Self> {
         let pool = Pool::new(threads)?;
         let most = most * pool.threads.len();
         Ok(Self { pool, tickets: VecDeque::new(), bytes: 0, most })
     }
 
-    /// As [`Pool::submit`].
+    /// Queues a job like [`Pool::submit`] and keeps its ticket.
     pub(super) fn submit(
         &mut self,
         cost: usize,
@@ -179,14 +184,15 @@ impl<W: Default + Send + 'static, T: Send + 'static> Ordered<W, T> {
         self.bytes += cost;
     }
 
-    /// The oldest result, if more or larger ones are held than should be.
+    /// Waits for the oldest result and returns it, if the number or the bytes of the kept results exceed the
+    /// limits.
     pub(super) fn overdue(&mut self) -> Option<Result<T>> {
         let most_bytes = self.pool.budget.max(LEAST_RESULTS);
         let overdue = self.tickets.len() > self.most || self.bytes > most_bytes;
         if overdue { self.oldest() } else { None }
     }
 
-    /// The oldest result, if there is any.
+    /// Waits for the oldest result and returns it. `None` if there are no more jobs.
     pub(super) fn oldest(&mut self) -> Option<Result<T>> {
         let (cost, ticket) = self.tickets.pop_front()?;
         self.bytes -= cost;
@@ -202,7 +208,7 @@ impl<W: Default> PoolShared<W> {
         loop {
             if let Some(PoolJob { work, cost }) = queue.jobs.pop_front() {
                 drop(queue);
-                // A panic is told by the ticket; the thread is needed for the jobs that follow.
+                // The ticket reports a panic. Keep the thread for the following jobs.
                 if catch_unwind(AssertUnwindSafe(|| work(&mut workspace))).is_err() {
                     workspace = W::default();
                 }
@@ -218,17 +224,19 @@ impl<W: Default> PoolShared<W> {
     }
 }
 
-/// Lets the threads that feed the encoders go first, where a thread has a priority of its own: with
-/// too few processors for all, encoders that went first would only run dry sooner.
+/// Lowers the priority of this thread, on systems where a thread has its own priority.
+///
+/// The threads that feed the encoders go first: if they had to wait for a processor, the encoders would run out of
+/// jobs.
 fn give_way() {
     #[cfg(target_os = "linux")]
-    // If it is refused, the work is the same and takes a little longer.
+    // If the system refuses, the result is the same and takes a little longer.
     let _ = rustix::process::nice(NICE);
 }
 
 impl<W> PoolShared<W> {
     fn queue(&self) -> MutexGuard<'_, Queue<W>> {
-        // Jobs run outside the lock, so none can leave the queue half changed.
+        // Jobs run without the lock, so a panicking job cannot leave the queue in an invalid state.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -237,12 +245,12 @@ impl<W> Drop for Pool<W> {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         queue.closed = true;
-        // Whoever drops the pool early wants no results.
+        // If the pool is dropped early, the caller does not want the remaining results.
         queue.jobs.clear();
         drop(queue);
         self.shared.filled.notify_all();
         for thread in self.threads.drain(..) {
-            // Jobs that panic do not end a thread.
+            // A panic in a job does not end its thread, so joining cannot fail.
             drop(thread.join());
         }
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, causes, harmless},
     record::stamp::Stamp,
+    text,
 };
 
 /// The result of one run of a job.
@@ -121,7 +122,7 @@ impl fmt::Display for Failure {
             write!(f, "\n  cause: {}", harmless(cause))?;
         }
         match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
+            Some(hint) => write!(f, "\n  hint: {}", text::line(hint)),
             None => Ok(()),
         }
     }

@@ -1,122 +1,40 @@
-//! How many requests may be in flight: a number the user fixed, or one learned from the server.
-//! Pure: it is told the time, and never waits, locks or reads a clock.
+//! The limit of requests in flight: a fixed number, or one learned from the server. The code is pure: the
+//! caller passes the time, and the code never waits, locks or reads a clock.
 //!
-//! The learned limit moves once a *round* (about one round trip), never by a single sample:
-//! pages differ in size. It multiplies each round while that brings more (slow start), then climbs
-//! by an eighth as long as nothing queues. Refusals cut it in proportion to their share of the
-//! round, so a lost request in a hundred costs little and a server that refuses everything is left
-//! alone.
+//! # Learning
 //!
-//! Rising latency has two causes that look alike: our requests queue at the server, or the server
-//! became slower for a reason of its own. A *trial* tells them apart: half the load for a moment.
-//! If throughput holds, the other half only stood in a queue, and half of the half is tried. If
-//! throughput falls with the load, the latency was not ours, and the limit comes back at once.
-
-use std::fmt;
-use std::num::NonZeroU8;
-use std::str::FromStr;
-use std::time::Duration;
+//! The learned limit changes once a *round* (about one round trip). A single sample never changes it,
+//! because pages differ in size.
+//!
+//! - **Slow start**: the limit multiplies each round, up to four times, while throughput grows with it.
+//! - **Increase**: after slow start the limit grows by an eighth a round, as long as nothing queues. That
+//!   is at least one request, so below a limit of 16 it is an additive increase.
+//! - **Multiplicative decrease**: refusals cut the limit in proportion to their share of the round, by up
+//!   to one half. One refused request in a hundred costs little. A server that refuses everything gets
+//!   almost no requests.
+//!
+//! # Trials
+//!
+//! Rising latency has two causes that look the same: our requests queue at the server, or the server
+//! became slower for another reason. A *trial* distinguishes them by halving the load for a moment. If
+//! throughput holds, the other half of the requests only queued, and the trial halves the load again. If
+//! throughput falls with the load, our requests did not cause the latency. The limit then returns to its
+//! old value immediately.
 
 use tokio::time::Instant;
 
-use super::seen::{JITTER, SeenAnswers, Sums};
+use super::concurrency::{Concurrency, InFlight};
+use super::seen::{SeenAnswers, Sums};
+use super::tuning::{
+    FIRST_LIMIT, HEADROOM, JITTER, NO_QUEUE, NO_WAIT, PATIENCE, QUICK, ROOM, ROUNDS_BETWEEN_TRIALS,
+    ROUNDS_WITHOUT_TRIAL, SHORTEST_ROUND,
+};
 
-/// How many requests may be in flight at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Concurrency {
-    /// As many as the server sustains, found while requests run; none beyond 16 start while as many
-    /// pages wait for the consumer.
-    #[default]
-    Auto,
-    /// Exactly this many, from the first moment on: beside a first page that takes longer than 25 ms the
-    /// next ones are asked for before it is known whether they exist, unless a rate was given. A dataset
-    /// with fewer pages answers the others with 404, which is no error.
-    Fixed(InFlight),
-}
-
-/// A number of requests in flight, from 1 to [`InFlight::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InFlight(NonZeroU8);
-
-/// A text or number that is no [`Concurrency`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no concurrency: give `auto` or a number from 1 to {max}", max = InFlight::MAX)]
-pub struct InvalidConcurrency(String);
-
-impl InFlight {
-    /// The most requests that one throttle keeps in flight.
-    pub const MAX: usize = 64;
-
-    /// The number as a plain integer.
-    pub fn get(self) -> usize {
-        self.0.get().into()
-    }
-}
-
-impl TryFrom<usize> for InFlight {
-    type Error = InvalidConcurrency;
-
-    fn try_from(number: usize) -> Result<Self, Self::Error> {
-        u8::try_from(number)
-            .ok()
-            .and_then(NonZeroU8::new)
-            .map(Self)
-            .filter(|it| it.get() <= Self::MAX)
-            .ok_or_else(|| InvalidConcurrency(number.to_string()))
-    }
-}
-
-impl FromStr for Concurrency {
-    type Err = InvalidConcurrency;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        let number: usize = text.parse().map_err(|_| InvalidConcurrency(text.to_owned()))?;
-        InFlight::try_from(number).map(Self::Fixed)
-    }
-}
-
-impl fmt::Display for Concurrency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Fixed(number) => number.get().fmt(f),
-        }
-    }
-}
-
-/// Where slow start begins. From less, a dataset of a hundred pages is half over before the limit has
-/// grown. A server that queues so few already shows it in the trial that ends slow start.
-const FIRST_LIMIT: usize = 16;
-/// In slow start, an answer that takes no longer than this times the quickest says that there is no
-/// queue yet: a request that opens a connection takes two round trips, and a little more by chance.
-const QUICK: f64 = 2.5;
-/// For how many more requests such an answer makes room; others make room for one.
-const ROOM: usize = 3;
-/// After slow start a round is no shorter, however many requests it saw: in less, one thread that was
-/// kept from running for a moment looks like a queue, or like none.
-const SHORTEST_ROUND: Duration = Duration::from_millis(10);
-/// Where answers take less, the limit stays: 16 in flight are 6,400 requests a second or more by then,
-/// and to ask for more at once was no faster and made the caches colder.
-const NO_WAIT: f64 = 0.0025;
-/// So few in flight are no queue worth a trial.
-const NO_QUEUE: f64 = 4.0;
-/// What the limit keeps above the load that fills the server exactly.
-const HEADROOM: f64 = 1.25;
-/// A trial halves the load, so trials on a merely noisy server must be rare...
-const ROUNDS_BETWEEN_TRIALS: u32 = 8;
-/// ...yet one comes now and then, because a base latency measured under load hides a queue...
-const ROUNDS_WITHOUT_TRIAL: u32 = 64;
-/// ...and one that waits this many rounds for a single request is given up.
-const PATIENCE: u32 = 32;
-
-/// The number in flight and the rule that bounds it.
+/// The number of requests in flight and the rule that bounds it.
 #[derive(Debug)]
 pub(super) struct Limit {
     in_flight: usize,
-    /// Request-seconds spent in flight so far: the integral of `in_flight` over time.
+    /// Request-seconds in flight so far: the integral of `in_flight` over time.
     work: f64,
     work_until: Instant,
     rule: LimitRule,
@@ -128,21 +46,21 @@ enum LimitRule {
     Adaptive(Box<Adaptive>),
 }
 
-/// What a request carries from its start to its finish.
+/// The measurements of a request's start, kept until it finishes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Started {
     pub(super) at: Instant,
     work: f64,
-    /// The number of the cohort that it belongs to.
+    /// Number of the request's cohort, if it belongs to one.
     cohort: Option<u32>,
 }
 
-/// How a request finished, as far as the limit is concerned.
+/// The result of a request, as the limit sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finish {
     Success,
     PushedBack,
-    /// It says nothing about the server's load.
+    /// The result does not show the server's load.
     Unmeasured,
 }
 
@@ -191,7 +109,7 @@ impl Limit {
         let LimitRule::Adaptive(adaptive) = &mut self.rule else {
             return;
         };
-        // One round trip: a request that started in this round is back.
+        // A round lasts one round trip: it ends when a request that started in it has finished.
         let is_long = adaptive.is_slow_start || now - adaptive.round.opened >= SHORTEST_ROUND;
         if adaptive.round.is_complete() && is_long && started.at >= adaptive.round.opened {
             adaptive.end_round(in_flight, now);
@@ -200,7 +118,7 @@ impl Limit {
         let load = (self.work - started.work) / latency;
         adaptive.watch(started, finish, load, latency);
         adaptive.finish(started, finish, load, latency);
-        // A whole round of refusals is no time to wait for the round trip.
+        // If all requests of a round are refused, the cut must not wait for the round trip.
         if adaptive.round.pushed_back >= adaptive.round.wanted() {
             adaptive.end_round(self.in_flight, now);
         }
@@ -216,14 +134,14 @@ impl Limit {
 struct Adaptive {
     limit: usize,
     is_slow_start: bool,
-    /// The round with the most throughput, of those that said something about the limit.
+    /// The round with the highest throughput, of the rounds in which the limit was used.
     best: Option<SeenAnswers>,
     round: Round,
-    /// The latency of a request that does not queue.
+    /// Estimated latency of a request that does not queue, in seconds.
     base: Option<f64>,
-    /// The least latency of any request.
+    /// Lowest latency of any request, in seconds.
     quickest: f64,
-    /// Refusals of requests that started before the last cut were part of its cause.
+    /// Time of the last cut. Refusals of requests that started earlier are part of its cause.
     cut_at: Option<Instant>,
     trial: Option<Trial>,
     cohorts: u32,
@@ -233,28 +151,28 @@ struct Adaptive {
 #[derive(Debug)]
 struct Round {
     opened: Instant,
-    /// The limit at that time.
+    /// Limit at the time when the round began.
     limit: usize,
     successes: Sums,
     pushed_back: usize,
-    /// The most that were in flight: a limit that was not reached proves nothing.
+    /// Maximum number of requests in flight: a limit that was not reached proves nothing.
     peak: usize,
 }
 
-/// A comparison of the throughput at the present load with that at half of it, and of that with
-/// half of the half, until it falls.
+/// A comparison of throughput at the present load and at half of it. It continues with half of the half,
+/// until throughput falls.
 #[derive(Debug)]
 struct Trial {
-    /// The lowest limit known to be high enough.
+    /// The lowest limit that is known to be high enough.
     sufficient: usize,
-    /// What was seen at that limit.
+    /// The measurements at that limit.
     reference: Option<SeenAnswers>,
     was_queueing: bool,
     cohort: Cohort,
 }
 
-/// Requests that started one after the other, awaited to the last one: counting those that finish
-/// first would favour small pages, and mistake them for a shorter queue.
+/// Consecutive requests that are all awaited, down to the last one. If the trial counted the first finished
+/// requests instead, it would favour small pages and take them for a shorter queue.
 #[derive(Debug)]
 struct Cohort {
     to_start: usize,
@@ -277,12 +195,12 @@ impl Round {
         self.successes.count + self.pushed_back
     }
 
-    /// Whether the limit was reached, or nearly.
+    /// Whether more than half of the limit was used.
     fn is_in_use(&self) -> bool {
         self.limit < 2 * self.peak
     }
 
-    /// How many requests must have finished for the round to be over.
+    /// Number of requests that must finish before the round can end.
     fn wanted(&self) -> usize {
         self.limit.clamp(4, 32)
     }
@@ -333,10 +251,10 @@ impl Adaptive {
         }
     }
 
-    /// For how many more requests an answer in slow start makes room.
+    /// By how much an answer in slow start raises the limit, in requests.
     fn room_after(&self, latency: f64) -> usize {
         if latency < JITTER {
-            // There is next to no waiting that more requests could fill.
+            // The latency is so low that more requests in flight would hardly help.
             0
         } else if latency <= QUICK * self.quickest {
             ROOM
@@ -362,8 +280,8 @@ impl Adaptive {
         self.limit = ((self.limit as f64 * (1.0 - share / 2.0)) as usize).max(1);
         self.cut_at = Some(now);
         self.trial = None;
-        // A round without one success is an outage. It says nothing about the load that the
-        // server takes when it is back, so that is found afresh.
+        // A round without one success is an outage. It does not show the load that the server can take
+        // after the outage, so slow start begins again.
         self.is_slow_start = self.round.successes.count == 0;
         self.best = None;
     }
@@ -376,7 +294,7 @@ impl Adaptive {
         if self.is_slow_start && self.round.is_in_use() && self.is_enough(seen) {
             return;
         }
-        // In slow start the load multiplies: there is no time to lose.
+        // In slow start the load multiplies, so a trial must start immediately.
         let may_try = self.is_slow_start || self.rounds_since_trial >= ROUNDS_BETWEEN_TRIALS;
         let is_overdue = self.rounds_since_trial >= ROUNDS_WITHOUT_TRIAL
             && seen.latency >= 2.0 * JITTER
@@ -392,8 +310,8 @@ impl Adaptive {
         }
     }
 
-    /// Whether slow start is over, because this round brought no more than one before with less in
-    /// flight, or because there is little to wait for.
+    /// Whether slow start is over. It is over if this round brought no more throughput than a round with
+    /// fewer requests in flight, or if the latency is too low for more requests to help.
     fn is_enough(&mut self, seen: SeenAnswers) -> bool {
         if seen.latency < JITTER {
             self.is_slow_start = false;
@@ -404,7 +322,7 @@ impl Adaptive {
             Some(best) if !seen.gains_on(best) => {
                 self.is_slow_start = false;
                 self.limit = self.limit.min((best.load * HEADROOM).ceil() as usize);
-                // What was best may have been a queue already.
+                // The best round may already have had a queue.
                 self.begin_trial();
                 true
             }
@@ -415,8 +333,9 @@ impl Adaptive {
         }
     }
 
-    /// Whether what is in flight now is worth it, if it is so little work for the server that its
-    /// latency hardly tells: what takes longer may then be this process, which is busy otherwise.
+    /// Whether the requests in flight pay off. At low latencies the server has so little work that its
+    /// latency shows little: an increase may come from this process, which is busy itself. Therefore
+    /// throughput must grow there.
     fn pays(&mut self, seen: SeenAnswers) -> bool {
         let is_better = self.best.is_none_or(|best| seen.gains_on(best));
         if is_better {
@@ -425,7 +344,7 @@ impl Adaptive {
         seen.latency >= JITTER || is_better && seen.latency >= NO_WAIT
     }
 
-    /// The base follows lower latencies. Higher ones raise it only after a trial.
+    /// Moves the base latency towards lower latencies (EWMA, weight 1/4). Only a trial raises it.
     fn lower_base(&mut self, seen: SeenAnswers) -> f64 {
         let base = self.base.get_or_insert(seen.latency);
         *base += (seen.latency + seen.error - *base).min(0.0) / 4.0;
@@ -467,7 +386,7 @@ impl Adaptive {
         }
     }
 
-    /// The next, lower load of a trial, or its end.
+    /// Starts the next step of a trial, at a lower load, or ends the trial.
     fn go_on(&mut self, mut trial: Trial, seen: Option<SeenAnswers>) -> Option<Trial> {
         self.rounds_since_trial = 0;
         let Some(seen) = seen else {

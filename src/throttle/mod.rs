@@ -1,9 +1,10 @@
-//! Decides when another request may start: how many are in flight, at what pace, and the pauses
-//! that the server asked for. It never sends, repeats or interprets a request.
+//! Decides when another request may start. Three things count: the requests in flight, the rate, and the
+//! pauses that the server asked for. This module never sends, repeats or interprets a request.
 //!
 //! A request waits in [`Throttle::acquire`] and holds the [`Permit`] until its answer is complete.
-//! [`Permit::finish`] says how it went, and that is all the throttle learns from.
+//! [`Permit::finish`] reports the outcome. The throttle learns from these outcomes only.
 
+mod concurrency;
 mod limit;
 mod pace;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod scenarios;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -20,47 +22,44 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-pub use limit::{Concurrency, InFlight, InvalidConcurrency};
+pub use concurrency::{Concurrency, InFlight, InvalidConcurrency};
 use limit::{Finish, Limit, Started};
 use pace::Pace;
 pub use pace::{InvalidRate, Rate};
+use tuning::LONGEST_PAUSE;
 
-/// The longest pause that one answer can impose. Whether to wait that long at all is up to the
-/// caller, who sees `Retry-After` first.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// One for each API: clones share their limit, pace, pauses and queue.
+/// The throttle of one API. Clones share the limit, the rate, the pauses and the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
     state: Arc<Mutex<ThrottleState>>,
     fixed: Option<usize>,
 }
 
-/// How a request went.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The server did its work; the time it took is a measure of its load.
+    /// The server did its work. The latency is a measure of its load.
     Success,
-    /// The server, or its silence, asks for less.
+    /// The server asks for fewer requests, or did not answer in time.
     PushBack { kind: PushBack, retry_after: Option<Duration> },
-    /// A failure that says nothing about load: connection refused, an answer that cannot be read.
+    /// A failure that does not depend on load: connection refused, or an unreadable answer.
     Neutral,
 }
 
-/// Why the server wants less.
+/// The reason for fewer requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushBack {
-    /// 429: too many requests in a time, or too many at once.
+    /// 429: too many requests per unit of time, or too many at once.
     RateLimited,
-    /// 503: overloaded or down.
+    /// 503: the server is overloaded or down.
     Unavailable,
-    /// No answer in time.
+    /// The server did not answer in time.
     TimedOut,
 }
 
 impl PushBack {
-    /// The pause when the server names none. What is in flight when a quota is overdrawn should be
-    /// back before the next attempt, or one breach counts as many.
+    /// The default pause when the answer has no `Retry-After`. After a 429 it is 100 ms, so that the requests
+    /// in flight finish before the next attempt. Otherwise one exceeded quota would count several times.
     fn unsaid_pause(self) -> Duration {
         match self {
             Self::RateLimited => Duration::from_millis(100),
@@ -74,12 +73,12 @@ struct ThrottleState {
     limit: Limit,
     pace: Pace,
     paused_until: Option<Instant>,
-    /// Those who wait, the most urgent first.
+    /// The waiting requests, the most urgent first.
     queue: BTreeMap<QueuePlace, Waker>,
     next_ticket: u64,
 }
 
-/// A place in the queue: first by priority, then by arrival.
+/// A place in the queue, ordered by priority, then by arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct QueuePlace {
     priority: u64,
@@ -89,9 +88,9 @@ struct QueuePlace {
 /// Whether the next request may start.
 enum Gate {
     Open,
-    /// By time alone.
+    /// The gate opens at this time, whether or not another request finishes.
     OpensAt(Instant),
-    /// Not before another request finishes.
+    /// All request slots are in use until another request finishes.
     Full,
 }
 
@@ -114,15 +113,15 @@ impl Throttle {
         }
     }
 
-    /// Waits until a request may start. The lowest `priority` goes first (a page number: an early
-    /// page that is tried again must not wait behind later ones), equal ones in order of arrival.
+    /// Waits until a request may start. The lowest `priority` goes first, and equal ones go in order of
+    /// arrival. The priority is a page number: an early page that is retried must not wait behind later ones.
     ///
-    /// Dropping the future leaves the queue. A future that is kept must be polled: the first in
+    /// Dropping the future leaves the queue. A future that is kept must be polled: the first future in
     /// the queue holds up the others.
     ///
     /// # Errors
-    /// What is left of a pause that the server asked for, if that is more than `patience` says when
-    /// it comes to it: whether the pause is there already or comes while the request waits.
+    /// The rest of a pause that the server asked for, if it is longer than `patience` returns at that time.
+    /// The pause may exist already or begin while the request waits.
     pub(crate) async fn acquire(
         &self,
         priority: u64,
@@ -131,7 +130,7 @@ impl Throttle {
         Acquire { throttle: self, priority, patience, place: None, timer: None }.await
     }
 
-    /// A turn for one who waits out whatever pause there is.
+    /// Waits until a request may start, through a pause of any length.
     #[cfg(test)]
     pub(crate) async fn turn(&self, priority: u64) -> Permit {
         let Ok(permit) = self.acquire(priority, || Duration::MAX).await else {
@@ -140,30 +139,30 @@ impl Throttle {
         permit
     }
 
-    /// How many requests hold a permit.
+    /// Returns the number of requests that hold a permit.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().limit.in_flight()
     }
 
-    /// Whether the number in flight was fixed.
+    /// Whether the concurrency is fixed.
     pub(crate) fn is_fixed(&self) -> bool {
         self.lock().limit.is_fixed()
     }
 
-    /// How many requests may start now: of a number that was fixed, while no pace was given or learned
-    /// and no pause is on.
+    /// Returns the number of requests that may start now. `None` unless the concurrency is fixed, no rate was
+    /// given or learned, and there is no pause.
     pub(crate) fn free_places(&self) -> Option<usize> {
         let state = self.lock();
         let at_will = !state.pace.is_learned() && state.pause(Instant::now()).is_zero();
         self.fixed.filter(|_| at_will).map(|fixed| fixed.saturating_sub(state.limit.in_flight()))
     }
 
-    /// How many may hold one at present.
+    /// Returns the number of requests that may hold a permit at present.
     pub(crate) fn limit(&self) -> usize {
         self.lock().limit.get()
     }
 
-    /// How long nothing starts because the server asked for a pause.
+    /// Returns the rest of the pause that the server asked for.
     #[cfg(test)]
     pub(crate) fn paused_for(&self) -> Option<Duration> {
         let left = self.lock().pause(Instant::now());
@@ -171,13 +170,13 @@ impl Throttle {
     }
 
     fn lock(&self) -> MutexGuard<'_, ThrottleState> {
-        // Nothing panics under the lock, and no half-made change could be observed if it did.
+        // Nothing panics while it holds the lock. A panic would leave no half-made change either.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ThrottleState {
-    /// What is left of the pause that the server asked for.
+    /// Returns the rest of the pause that the server asked for; zero if there is none.
     fn pause(&self, now: Instant) -> Duration {
         self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
@@ -207,8 +206,8 @@ impl ThrottleState {
                 match kind {
                     PushBack::RateLimited => {
                         self.pace.refuse(started.at, pause, now);
-                        // Once there is a rate to correct, a 429 is about the rate: cutting the
-                        // number in flight as well would starve a slow server with a quota.
+                        // Once a rate was learned, a 429 corrects this rate only. A lower limit of requests in
+                        // flight as well would starve a slow server with a quota.
                         if is_paced { Finish::Unmeasured } else { Finish::PushedBack }
                     }
                     PushBack::Unavailable | PushBack::TimedOut => Finish::PushedBack,
@@ -219,7 +218,7 @@ impl ThrottleState {
         self.limit.finish(started, finish, now);
     }
 
-    /// The one to wake: who is first must look at the gate again, and set the timer if it has to.
+    /// Returns the task to wake. The first in the queue must check the gate again and may set the timer.
     fn first_in_line(&self) -> Option<Waker> {
         let (_, waker) = self.queue.first_key_value()?;
         (!self.limit.is_reached()).then(|| waker.clone())
@@ -232,7 +231,7 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// A request's wait for its turn.
+/// The future of a request that waits for its start.
 struct Acquire<'a, P> {
     throttle: &'a Throttle,
     priority: u64,
@@ -241,7 +240,7 @@ struct Acquire<'a, P> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-// Nothing in it is pinned: the timer has a place of its own.
+// No field is pinned structurally: the timer has its own allocation.
 impl<P> Unpin for Acquire<'_, P> {}
 
 impl<P: Fn() -> Duration> Future for Acquire<'_, P> {
@@ -259,7 +258,7 @@ impl<P: Fn() -> Duration> Future for Acquire<'_, P> {
             let now = Instant::now();
             let pause = state.pause(now);
             if !pause.is_zero() && pause > (this.patience)() {
-                // Dropping this wakes who is next, who has a pause to look at too.
+                // Dropping this future wakes the next task, which must check the pause too.
                 return Poll::Ready(Err(pause));
             }
             let is_first = state.queue.keys().next().is_none_or(|it| *it >= place);
@@ -311,15 +310,16 @@ impl<P> Drop for Acquire<'_, P> {
     }
 }
 
-/// The right to have one request in flight. Dropped without [`finish`](Permit::finish), the
-/// request counts as cancelled: its place is free again, and nothing is learned from it.
+/// The right to have one request in flight: one request slot. If it is dropped without
+/// [`finish`](Permit::finish), the request counts as cancelled. The slot is free again, and the throttle
+/// learns nothing.
 #[derive(Debug)]
 pub(crate) struct Permit {
     throttle: Throttle,
     ticket: Option<QueueTicket>,
 }
 
-/// What is remembered of a request in flight.
+/// The facts about a request in flight that its finish needs.
 #[derive(Clone, Copy, Debug)]
 struct QueueTicket {
     started: Started,
@@ -327,7 +327,7 @@ struct QueueTicket {
 }
 
 impl Permit {
-    /// Gives the place back and says how the request went.
+    /// Frees the request slot and reports the outcome.
     pub(crate) fn finish(mut self, outcome: Outcome) {
         self.release(outcome);
     }

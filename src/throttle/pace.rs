@@ -1,23 +1,29 @@
-//! How many requests may start in a second: what the user allows, and what 429s taught.
-//! Pure: it is told the time, and never waits, locks or reads a clock.
+//! The rate at which requests may start: the user's rate limit, and the rate learned from 429 answers. The
+//! code is pure: the caller passes the time, and the code never waits, locks or reads a clock.
 //!
-//! Against a server that answers in 5 ms and allows 20 requests a second, one request in flight
-//! is ten times too fast: no number in flight is right, only a rate is. Nobody tells that rate,
-//! but it lies between two numbers that are known when a 429 comes: what was asked for at that
-//! moment (too much), and what came through over the whole time since the last pause (never more
-//! than the quota gives). The next ceiling is their geometric mean.
+//! # Why a rate
 //!
-//! Below the ceiling the rate follows the cubic curve of TCP CUBIC: quickly back near the
-//! ceiling, long in its neighbourhood, and then upward ever faster, because a quota that does not
-//! answer with 429 any more has changed.
+//! A server that answers in 5 ms and allows 20 requests a second is overloaded tenfold by one request in
+//! flight. No concurrency fits such a server, only a rate does. Servers do not publish this rate, and they
+//! usually enforce it with a token bucket.
+//!
+//! # Learning
+//!
+//! When a 429 comes, the rate lies between two known numbers. The requested rate at that moment was too
+//! high. The admitted rate over the whole time since the last pause never exceeds the quota. The new
+//! ceiling is the geometric mean of the two (multiplicative decrease).
+//!
+//! Below the ceiling the rate follows the cubic curve of TCP CUBIC. It returns quickly to near the ceiling
+//! and stays there for long. Then it rises ever faster, because a quota without further 429s has changed.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::tuning::{CATCH_UP, EVIDENCE, SLOWEST, SOON, STEP_BACK};
 use tokio::time::Instant;
 
-/// A number of requests in a unit of time, as in `20/s` or `600/min`.
+/// A number of requests per unit of time, such as `20/s` or `600/min`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     requests: f64,
@@ -31,10 +37,10 @@ enum Unit {
     Hour,
 }
 
-/// A text that is no [`Rate`].
+/// The error for a text that is not a [`Rate`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no rate: give requests per second, minute or hour, as in `20/s`, `600/min`, `0.5/s`"
+    "`{0}` is not a rate: give requests per second, minute or hour, such as `20/s`, `600/min` or `0.5/s`"
 )]
 pub struct InvalidRate(String);
 
@@ -59,7 +65,7 @@ impl Unit {
 }
 
 impl Rate {
-    /// Requests per second.
+    /// Returns the rate in requests per second.
     pub fn per_second(self) -> f64 {
         self.requests / self.per.seconds()
     }
@@ -74,7 +80,7 @@ impl FromStr for Rate {
             let per = Unit::ALL.into_iter().find(|it| it.name() == unit)?;
             let requests = requests.parse().ok()?;
             let rate = Self { requests, per };
-            // Slower than one an hour is a mistake, and not a finite wait for the float's extremes.
+            // A rate below one request an hour is a mistake. This also excludes waits that overflow.
             let is_sane = requests.is_finite() && rate.per_second() >= 1.0 / 3600.0;
             is_sane.then_some(rate)
         };
@@ -88,32 +94,20 @@ impl fmt::Display for Rate {
     }
 }
 
-/// A start that comes late may be made up for by this much, or the timer's granularity of a
-/// millisecond would eat into the rate. It is also the largest burst, as time.
-const CATCH_UP: Duration = Duration::from_millis(5);
-/// Fewer requests than this between two 429s say little about a quota.
-const EVIDENCE: u32 = 10;
-/// What is left of a learned rate that was refused before there was evidence.
-const SOON: f64 = 0.7;
-/// The slowest rate learned, per second.
-const SLOWEST: f64 = 0.1;
-/// How far below the ceiling the rate begins after a 429.
-const STEP_BACK: f64 = 0.1;
-
-/// The schedule of starts and what was learned about the server's quota.
+/// The schedule of request starts, and the rate learned from the server.
 #[derive(Debug)]
 pub(super) struct Pace {
     cap: Option<f64>,
     learned: Option<Ceiling>,
-    /// Nothing starts before this.
+    /// Earliest time of the next start.
     next: Option<Instant>,
     window: PaceWindow,
     refusal: Option<Refusal>,
-    /// Whether a 429 among the first few requests was put down to chance.
+    /// Whether a 429 among the first few requests was ignored as random.
     forgiven: bool,
 }
 
-/// What happened since the last refusal was over.
+/// Counters since the end of the last refusal.
 #[derive(Debug)]
 struct PaceWindow {
     opened: Instant,
@@ -121,7 +115,7 @@ struct PaceWindow {
     refused: u32,
 }
 
-/// The 429s that belong together: from the first one until a request starts again.
+/// A group of 429s, from the first one until a request starts again.
 #[derive(Debug)]
 struct Refusal {
     at: Instant,
@@ -131,14 +125,14 @@ struct Refusal {
 #[derive(Debug)]
 struct Ceiling {
     rate: f64,
-    /// Seconds for which the rate was used up. One that nobody needs proves nothing.
+    /// Time in seconds for which the rate was fully used: an unused rate proves nothing.
     tested: f64,
 }
 
 impl Ceiling {
-    /// The rate to use now.
+    /// Returns the current rate in requests per second.
     fn current(&self) -> f64 {
-        // At least a hundred requests between two probes keeps 429s rare at any rate.
+        // At least 100 requests between two probes keep 429s rare at any rate.
         let plateau = (100.0 / self.rate).clamp(5.0, 60.0);
         let scale = plateau / STEP_BACK.cbrt();
         self.rate * (1.0 + ((self.tested - plateau) / scale).powi(3))
@@ -157,12 +151,12 @@ impl Pace {
         }
     }
 
-    /// When the next request may start, if that is not at once.
+    /// Returns the earliest time of the next start; `None` means immediately.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Whether a 429 has taught a rate.
+    /// Whether a rate was learned from a 429.
     pub(super) fn is_learned(&self) -> bool {
         self.learned.is_some()
     }
@@ -194,7 +188,7 @@ impl Pace {
     }
 
     pub(super) fn refuse(&mut self, started: Instant, retry_after: Duration, now: Instant) {
-        // A straggler from before the last pause: that refusal has been learned from.
+        // This request started before the last pause, and that refusal has already lowered the rate.
         if self.refusal.is_none() && started < self.window.opened {
             return;
         }
@@ -207,27 +201,27 @@ impl Pace {
     fn learn(&mut self, refusal: &Refusal) {
         let fresh = PaceWindow { opened: refusal.resume, starts: 0, refused: 0 };
         let PaceWindow { opened, starts, refused } = std::mem::replace(&mut self.window, fresh);
-        // One 429 among the first few requests may be anybody's doing: the pause is obeyed. A second
-        // one is a quota's.
+        // One 429 among the first few requests may have another cause: the pause is obeyed, nothing more.
+        // A second 429 shows a quota.
         if self.learned.is_none() && starts < EVIDENCE && !self.forgiven {
             self.forgiven = true;
             return;
         }
-        // Those still in flight count as let through: a quota refuses at once, and an estimate
-        // that is too high costs one more 429, one that is too low costs many seconds.
+        // Requests still in flight count as admitted: a quota refuses immediately. A too high estimate
+        // costs one more 429, a too low one costs many seconds.
         let admitted = starts.saturating_sub(refused);
         let per_second = |count: u32, until: Instant| {
             f64::from(count) / (until - opened).as_secs_f64().max(0.001)
         };
-        // The pause is part of the time: what a quota refuses now, it gives after the pause.
+        // The pause is part of the time, because a quota refills during the pause.
         let came_through = per_second(admitted, refusal.resume);
         let asked_for = match &self.learned {
             Some(ceiling) => ceiling.current(),
             None => per_second(starts, refusal.at),
         };
         let rate = if self.learned.is_some() && admitted < EVIDENCE {
-            // Refused soon: a small bucket, or a rate that is far too high. What came through over
-            // a pause that refills little says less than the rate itself.
+            // An early refusal: a small token bucket, or a rate that is far too high. The admitted rate
+            // over a pause that refills few tokens is less reliable than the learned rate itself.
             came_through.max(asked_for * SOON)
         } else {
             (came_through * asked_for).sqrt()

@@ -1,5 +1,5 @@
-//! The throttle against simulated servers, under paused time: each file in `tests/data/throttle`
-//! is a server, a number of pages and what must come of it, for several seeds of noise.
+//! Tests of the throttle with simulated servers, under paused time. Each file in `tests/data/throttle`
+//! describes a server, a number of pages and the expected results, which must hold for several seeds.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,18 +14,18 @@ use super::{Concurrency, InFlight, Outcome, PushBack, Throttle};
 
 const SEEDS: [u64; 3] = [1, 20, 300];
 const FIXED: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
-/// Pages that may be unfinished at once, as a paginator's window bounds them.
+/// Maximum number of unfinished pages, like a paginator's prefetch bound.
 const WINDOW: usize = 128;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scenario {
-    /// What a reader should know about the case.
+    /// A description of the case for readers.
     #[serde(rename = "about")]
     _about: String,
     server: Model,
     pages: u64,
-    /// Everything but the total time is judged from here on.
+    /// Time in seconds from which everything except the total time is measured.
     settled_s: f64,
     expect: Expect,
 }
@@ -34,15 +34,15 @@ struct Scenario {
 #[serde(deny_unknown_fields)]
 struct Model {
     latency_ms: f64,
-    /// Requests beyond this many share the throughput of this many.
+    /// Number of workers: more requests share the throughput of this number.
     workers: Option<f64>,
-    /// Requests beyond this many at once are refused with a bare 429.
+    /// Maximum number of requests at once: the server refuses more with a bare 429.
     most_at_once: Option<usize>,
     quota: Option<Quota>,
     outage: Option<Outage>,
     slower: Option<Slower>,
     big_pages: Option<BigPages>,
-    /// The share of requests that get a 503 for no reason.
+    /// The share of requests that get a 503 at random.
     #[serde(default)]
     flaky: f64,
 }
@@ -90,14 +90,14 @@ struct BigPages {
 struct Expect {
     /// The mean limit after settling.
     limit: [f64; 2],
-    /// Throughput after settling, as a share of the best fixed number's.
+    /// Minimum throughput after settling, as a share of the throughput with the best fixed concurrency.
     of_best: f64,
     per_s: Option<f64>,
-    /// Total time, as a multiple of the best fixed number's...
+    /// Maximum total time, as a multiple of the total time with the best fixed concurrency...
     times_best: f64,
-    /// ...plus so many seconds to get going.
+    /// ...plus this number of seconds to start.
     plus_s: f64,
-    /// 429s per request after settling.
+    /// Maximum share of 429 answers after settling.
     limited_share: f64,
 }
 
@@ -133,7 +133,7 @@ impl ScenarioServer {
         self.opened.elapsed().as_secs_f64()
     }
 
-    /// From 0 to 1, the same for the same attempt at the same page.
+    /// Returns a random number from 0 to 1, the same for the same attempt at the same page.
     fn noise(&self, page: u64, attempt: u64, of: u64) -> f64 {
         let mut x = (self.seed << 40) ^ (page << 12) ^ (attempt << 4) ^ of;
         for _ in 0..3 {
@@ -218,13 +218,13 @@ struct ScenarioReport {
     pages: f64,
     requests: f64,
     limited: f64,
-    /// Summed up over pages.
+    /// The sum over all pages.
     limit: f64,
     per_s: f64,
 }
 
-/// Fetches every page as a paginator does: one waits for its turn at a time, an unlucky one
-/// gets back in line under its own number.
+/// Fetches every page as a paginator does. One request waits for its start at a time. A page that failed
+/// joins the queue again under its own number.
 async fn run(scenario: &Scenario, concurrency: Concurrency, seed: u64) -> ScenarioReport {
     let throttle = Throttle::new(concurrency, None);
     let server = Arc::new(ScenarioServer::new(&scenario.server, seed));

@@ -1,22 +1,12 @@
-//! What some requests showed about the server's load: means, and whether they are bad news.
-//! It never takes chance for a trend, and never decides what follows.
-
-/// Latency differences below this are noise, and never shrink the limit.
-pub(super) const JITTER: f64 = 0.005;
-/// Below this multiple of the base latency nothing queues: the limit may grow.
-const CALM: f64 = 1.2;
-/// Above this multiple of the base latency requests may be queueing: a trial tells.
-const CROWDED: f64 = 1.5;
-/// So many queued requests (as the latency suggests) are too few to matter, whatever the multiple.
-const SHORT_QUEUE: f64 = 3.0;
-/// Only a longer queue than this is worth a trial.
-const LONG_QUEUE: f64 = 6.0;
+//! Measurements of some requests: means, and whether they show that the server is overloaded. This module
+//! does not take random variation for a trend, and does not decide what follows.
+use super::tuning::{CALM, CROWDED, JITTER, LONG_QUEUE, SHORT_QUEUE};
 
 /// Sums over successful requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {
     pub(super) count: usize,
-    /// The mean number of requests that were in flight beside each one.
+    /// Sum over the requests of the mean number in flight while each one ran.
     load: f64,
     latency: f64,
     latency_squared: f64,
@@ -42,32 +32,32 @@ impl Sums {
     }
 }
 
-/// The mean of some requests.
+/// Means over some successful requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeenAnswers {
     pub(super) load: f64,
     pub(super) latency: f64,
-    /// The standard error of `latency`: pages differ in size, so a mean may be off by chance.
+    /// Standard error of `latency` in seconds: pages differ in size, so a mean varies randomly.
     pub(super) error: f64,
 }
 
 impl SeenAnswers {
-    /// Requests a second, by Little's law.
+    /// Returns the throughput in requests per second, by Little's law.
     pub(super) fn throughput(self) -> f64 {
         self.load / self.latency
     }
 
-    /// The latency less what may be chance.
+    /// Returns the lower bound of the latency in seconds: the mean minus two standard errors.
     fn surely(self) -> f64 {
         self.latency - 2.0 * self.error
     }
 
-    /// How many of the requests in flight only wait, if one alone would take `base`.
+    /// Estimates how many of the requests in flight only queue, if a single request takes `base` seconds.
     fn queue(self, base: f64) -> f64 {
         self.load * (1.0 - base / self.surely())
     }
 
-    /// Whether less load shortened a queue and cost no throughput.
+    /// Whether a lower load shortened a queue without a loss of throughput.
     pub(super) fn relieves(self, before: Self) -> bool {
         let kept = self.throughput() / before.throughput();
         let load = self.load / before.load;
@@ -75,8 +65,8 @@ impl SeenAnswers {
         kept >= (1.0 + load) / 2.0 && before.latency - self.latency >= JITTER.max(chance)
     }
 
-    /// Whether what there is more of in load brought at least half as much in throughput, give or
-    /// take chance.
+    /// Whether an increase in load brought at least half of that increase in throughput, within the
+    /// statistical error.
     pub(super) fn gains_on(self, before: Self) -> bool {
         let load = self.load / before.load;
         let throughput = self.load / self.surely().max(f64::EPSILON);

@@ -1,4 +1,4 @@
-//! What the throttle promises, one promise a test, under paused time.
+//! Tests of the throttle's promises, one promise a test, under paused time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,14 +27,14 @@ fn push_back(kind: PushBack, retry_after: Option<u64>) -> Outcome {
     Outcome::PushBack { kind, retry_after: retry_after.map(Duration::from_secs) }
 }
 
-/// Lets every task run that can.
+/// Lets every ready task run.
 async fn settle() {
     for _ in 0..100 {
         yield_now().await;
     }
 }
 
-/// Starts waiting with each priority, in the given order; the list fills in order of grants.
+/// Starts a waiting task for each priority, in the given order. The list fills in the order of grants.
 async fn wait_with(throttle: &Throttle, priorities: &[u64]) -> Arc<Mutex<Vec<(u64, usize)>>> {
     let granted = Arc::new(Mutex::new(Vec::new()));
     for (arrival, priority) in priorities.iter().copied().enumerate() {
@@ -51,7 +51,7 @@ async fn wait_with(throttle: &Throttle, priorities: &[u64]) -> Arc<Mutex<Vec<(u6
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fixed_number_is_exact() {
+async fn fixed_limit_is_exact() {
     for number in [1, 2, 7, 64] {
         let throttle = fixed(number);
         let mut permits = Vec::new();
@@ -68,7 +68,7 @@ async fn a_fixed_number_is_exact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lowest_page_goes_first_and_equals_go_in_order_of_arrival() {
+async fn lowest_page_goes_first_then_arrival_order() {
     let throttle = fixed(1);
     let held = throttle.turn(0).await;
     let granted = wait_with(&throttle, &[9, 3, 7, 3, 1]).await;
@@ -79,7 +79,7 @@ async fn the_lowest_page_goes_first_and_equals_go_in_order_of_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_beyond_patience_sends_everybody_away_who_waits_or_comes() {
+async fn pause_beyond_patience_rejects_all_waiters() {
     let throttle = fixed(1);
     let patience = || Duration::from_secs(60);
     let held = throttle.turn(0).await;
@@ -97,13 +97,13 @@ async fn a_pause_beyond_patience_sends_everybody_away_who_waits_or_comes() {
     }
     assert_eq!(throttle.acquire(1, patience).await.map(drop), Err(hour));
     assert_eq!(throttle.lock().queue.len(), 0);
-    // What is left of it counts.
+    // Only the rest of the pause counts.
     sleep(Duration::from_secs(3541)).await;
     assert!(throttle.acquire(1, patience).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_early_page_overtakes_one_that_waits_for_the_pace() {
+async fn early_page_overtakes_page_that_waits_for_rate() {
     let throttle = throttle(8, Some("1/s"));
     throttle.turn(0).await.finish(Outcome::Success);
     let granted = wait_with(&throttle, &[5, 2]).await;
@@ -114,7 +114,7 @@ async fn an_early_page_overtakes_one_that_waits_for_the_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_wait_leaves_the_queue_and_lets_the_next_one_go() {
+async fn dropped_wait_leaves_queue_and_wakes_next() {
     let throttle = fixed(1);
     let held = throttle.turn(0).await;
     let first = tokio::spawn({
@@ -123,7 +123,7 @@ async fn a_dropped_wait_leaves_the_queue_and_lets_the_next_one_go() {
     });
     settle().await;
     let granted = wait_with(&throttle, &[2]).await;
-    // The place is free and the first one woken, but it goes away without taking its turn.
+    // The slot is free and the first task is woken, but it is aborted before it takes its turn.
     held.finish(Outcome::Success);
     first.abort();
     settle().await;
@@ -132,7 +132,7 @@ async fn a_dropped_wait_leaves_the_queue_and_lets_the_next_one_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_permit_frees_its_place_and_teaches_nothing() {
+async fn dropped_permit_frees_slot_and_teaches_nothing() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     for _ in 0..1000 {
         drop(throttle.turn(1).await);
@@ -141,7 +141,7 @@ async fn a_dropped_permit_frees_its_place_and_teaches_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_pauses_every_request_until_it_is_over() {
+async fn retry_after_pauses_every_request() {
     for kind in [PushBack::RateLimited, PushBack::Unavailable] {
         let throttle = fixed(8);
         let other = throttle.clone();
@@ -159,10 +159,10 @@ async fn retry_after_pauses_every_request_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_429_among_the_first_few_requests_slows_no_later_ones() {
+async fn early_429_does_not_lower_the_rate() {
     let throttle = fixed(1);
     let slow = throttle.turn(1).await;
-    // A backoff or a slow first page: two requests in a second are no sign of a quota.
+    // A backoff or a slow first page: two requests in a second do not show a quota.
     sleep(Duration::from_secs(1)).await;
     slow.finish(Outcome::Neutral);
     throttle.turn(1).await.finish(push_back(PushBack::RateLimited, Some(1)));
@@ -175,7 +175,7 @@ async fn a_429_among_the_first_few_requests_slows_no_later_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_holds_back_one_that_already_waits_for_the_pace() {
+async fn retry_after_delays_request_waiting_for_rate() {
     let throttle = throttle(8, Some("1/s"));
     let started = Instant::now();
     let permit = throttle.turn(1).await;
@@ -189,7 +189,7 @@ async fn retry_after_holds_back_one_that_already_waits_for_the_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_absurd_retry_after_is_a_day_and_no_overflow() {
+async fn huge_retry_after_is_capped_at_one_day() {
     let throttle = fixed(1);
     let permit = throttle.turn(1).await;
     permit.finish(Outcome::PushBack {
@@ -200,7 +200,7 @@ async fn an_absurd_retry_after_is_a_day_and_no_overflow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_limit_paces_evenly_from_the_first_request() {
+async fn rate_limit_spaces_requests_evenly() {
     for (rate, interval_ms) in [("20/s", 50.0), ("600/min", 100.0), ("1000/s", 1.0)] {
         let throttle = throttle(64, Some(rate));
         let mut starts = Vec::new();
@@ -217,7 +217,7 @@ async fn a_rate_limit_paces_evenly_from_the_first_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_limit_is_not_saved_up_while_nothing_starts() {
+async fn idle_time_does_not_accumulate_rate() {
     let throttle = throttle(64, Some("20/s"));
     throttle.turn(0).await.finish(Outcome::Success);
     advance(Duration::from_secs(60)).await;
@@ -228,7 +228,7 @@ async fn a_rate_limit_is_not_saved_up_while_nothing_starts() {
     assert!(begin.elapsed() >= Duration::from_millis(19 * 50 - 6));
 }
 
-/// Runs `rounds` round trips with everything in flight that the limit allows.
+/// Runs `rounds` round trips with as many requests in flight as the limit allows.
 async fn run(throttle: &Throttle, rounds: usize, latency: impl Fn(usize) -> Duration) {
     for round in 0..rounds {
         let mut tasks: Vec<JoinHandle<()>> = Vec::new();
@@ -247,7 +247,7 @@ async fn run(throttle: &Throttle, rounds: usize, latency: impl Fn(usize) -> Dura
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_start_makes_four_of_one_each_round_trip() {
+async fn slow_start_quadruples_limit_per_round_trip() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     for limit in [16, 64, 64] {
         assert_eq!(throttle.limit(), limit);
@@ -256,7 +256,7 @@ async fn slow_start_makes_four_of_one_each_round_trip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_slow_start_a_quick_answer_makes_room_for_three_and_a_slow_one_for_one() {
+async fn slow_start_adds_three_if_quick_and_one_if_slow() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     let mut permits = Vec::new();
     for page in 0..16 {
@@ -270,9 +270,9 @@ async fn in_slow_start_a_quick_answer_makes_room_for_three_and_a_slow_one_for_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_start_ends_where_more_in_flight_brings_no_more() {
+async fn slow_start_ends_when_throughput_stops_growing() {
     let throttle = Throttle::new(Concurrency::Auto, None);
-    // A server that does 160 a second, however many it is asked for at once.
+    // A server that answers 160 requests a second at any concurrency.
     run(&throttle, 1, |_| Duration::from_millis(100)).await;
     assert_eq!(throttle.limit(), 64);
     run(&throttle, 2, |_| Duration::from_millis(400)).await;
@@ -280,7 +280,7 @@ async fn slow_start_ends_where_more_in_flight_brings_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_there_is_little_to_wait_for_the_limit_climbs_an_eighth_at_a_time() {
+async fn at_low_latency_limit_grows_by_an_eighth() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     for limit in [16, 16, 18, 20, 22] {
         assert_eq!(throttle.limit(), limit);
@@ -289,18 +289,18 @@ async fn where_there_is_little_to_wait_for_the_limit_climbs_an_eighth_at_a_time(
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_there_is_next_to_nothing_to_wait_for_the_limit_stays() {
+async fn at_minimal_latency_limit_stays() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     run(&throttle, 200, |_| Duration::from_millis(2)).await;
     assert_eq!(throttle.limit(), 16);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_milliseconds_more_never_shrink_the_limit() {
+async fn few_extra_milliseconds_never_lower_limit() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     run(&throttle, 200, |_| Duration::from_millis(3)).await;
     for round in 0..100 {
-        // Up to more than twice the base latency, and yet nothing.
+        // The latency rises to more than twice the base latency, but only by 4 ms.
         let time = Duration::from_millis(3 + round % 5);
         run(&throttle, 1, |_| time).await;
         assert_eq!(throttle.limit(), 64);
@@ -308,7 +308,7 @@ async fn a_few_milliseconds_more_never_shrink_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_is_not_reached_does_not_grow() {
+async fn unreached_limit_does_not_grow() {
     let throttle = Throttle::new(Concurrency::Auto, None);
     for page in 0..1000 {
         let permit = throttle.turn(page).await;
@@ -319,7 +319,7 @@ async fn a_limit_that_is_not_reached_does_not_grow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_round_of_refusals_halves_the_limit_once() {
+async fn round_of_refusals_halves_limit_once() {
     for kind in [PushBack::RateLimited, PushBack::Unavailable, PushBack::TimedOut] {
         let throttle = Throttle::new(Concurrency::Auto, None);
         run(&throttle, 5, |_| Duration::from_millis(50)).await;
@@ -336,7 +336,7 @@ async fn one_round_of_refusals_halves_the_limit_once() {
 }
 
 #[test]
-fn settings_are_read_as_they_are_shown() {
+fn settings_parse_from_their_display_form() {
     for text in ["auto", "1", "8", "64"] {
         assert_eq!(text.parse::<Concurrency>().unwrap().to_string(), text);
     }
@@ -347,7 +347,7 @@ fn settings_are_read_as_they_are_shown() {
 }
 
 #[test]
-fn a_refused_setting_is_named_in_the_error() {
+fn invalid_setting_error_quotes_input() {
     for text in ["", "0", "65", "-1", "Auto", "1.5", "300", "18446744073709551616"] {
         let error = text.parse::<Concurrency>().unwrap_err().to_string();
         assert!(error.contains(&format!("`{text}`")), "{error}");
@@ -401,7 +401,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn never_more_in_flight_than_the_limit_and_no_place_or_turn_is_lost(
+    fn limit_holds_and_no_slot_or_turn_is_lost(
         (number, rate) in any_throttle(),
         steps in vec(any_step(), 1..200),
     ) {
@@ -452,7 +452,7 @@ async fn play(throttle: &Throttle, steps: Vec<Step>) {
         settle().await;
         assert_eq!(throttle.in_flight(), held.lock().unwrap().len());
     }
-    // Whoever still waits gets a turn: each pass frees every place and outlasts any pause.
+    // Every waiting task gets its turn: each iteration frees every slot and outlasts any pause.
     let turns = waiting.len() + 1;
     for _ in 0..turns {
         for permit in std::mem::take(&mut *held.lock().unwrap()) {

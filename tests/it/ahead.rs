@@ -1,4 +1,4 @@
-//! A number in flight that was fixed, and a first page that takes its time.
+//! A fixed concurrency prefetches pages together with a slow first page.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::support::{ID, World};
 
-/// Longer than a first page is waited for by itself, even if this machine is quick.
+/// Options with a latency of 80 ms. The client waits only 25 ms for the first page before it prefetches others.
 fn far() -> Options {
     Options { latency: Duration::from_millis(80), ..Options::default() }
 }
 
 #[test]
-fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() {
-    // A busy machine may have no time for all of those beside the first page.
+fn prefetch_past_the_last_page_is_harmless() {
+    // Pages 4 to 8 do not exist. On a busy machine the first page may come before all of them are requested.
     for (concurrency, requests) in [("auto", 3..=3), ("2", 3..=3), ("8", 4..=8)] {
         let world = World::generated(far(), 75);
         let arguments = ["-o", "rows.jsonl", "--page-size", "25", "--json", "-q"];
@@ -31,7 +31,7 @@ fn a_small_dataset_answers_some_requests_in_vain_and_is_exported_all_the_same() 
 }
 
 #[test]
-fn a_refused_key_and_a_dataset_that_is_not_there_are_told_as_without_them() {
+fn prefetch_does_not_change_http_errors() {
     for (status, code) in [(401, 77), (404, 66)] {
         let faults = Faults::none().on(1..=8, FaultAttempt::Always, Fault::status(status));
         let told = |concurrency| {

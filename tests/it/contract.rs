@@ -1,4 +1,4 @@
-//! What every sink does and refuses, whoever feeds it: one table of encodings, fed by hand and by
+//! The contract of all sinks. One table of encodings; the rows come from hand-made batches and from
 //! `write_pages`.
 
 use std::{
@@ -8,8 +8,8 @@ use std::{
 
 use futures::{TryStreamExt, stream};
 use overmind_export::{
-    Batches, Client, Column, Compression, Encoding, Error, Format, Output, Page, Query, Result,
-    Sink, StreamOptions, Written,
+    Batches, Client, Column, Compression, Encoding, Error, Format, Output, Page, Result, Sink,
+    Written,
     arrow_array::{
         Array, ArrayRef, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
         types::Int32Type,
@@ -38,7 +38,7 @@ fn encodings() -> Vec<Encoding> {
     ]
 }
 
-/// Every encoding, as a file and as a stream where there is one.
+/// The sinks of every encoding: for a file, and for a stream if the format supports streams.
 fn sinks(schema: &SchemaRef, output: impl Fn() -> Output) -> Vec<(String, Result<Box<dyn Sink>>)> {
     let mut sinks = Vec::new();
     for encoding in encodings() {
@@ -52,7 +52,7 @@ fn sinks(schema: &SchemaRef, output: impl Fn() -> Output) -> Vec<(String, Result
     sinks
 }
 
-/// What is written to it, kept.
+/// A writer that keeps the written bytes in memory.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 
@@ -73,7 +73,7 @@ impl Write for Memory {
     }
 }
 
-/// A disk with so much room.
+/// A disk with this number of free bytes.
 struct Disk(usize);
 
 impl Write for Disk {
@@ -115,7 +115,7 @@ fn batch(schema: &SchemaRef, rows: usize) -> RecordBatch {
 }
 
 #[test]
-fn a_schema_that_a_format_cannot_hold_is_refused_before_anything_is_written() {
+fn unsupported_schema_is_refused_before_writing() {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let id = ("id", DataType::Utf8, false);
     let table = [
@@ -136,7 +136,7 @@ fn a_schema_that_a_format_cannot_hold_is_refused_before_anything_is_written() {
             of(&[("tags", DataType::Int64, true)]),
             "\"tags\" is not a valid column of a sink: it is Int64; in an export it is Utf8",
         ),
-        (of(&[id.clone(), id]), "\"id\" is not a valid column of a sink: it is there twice"),
+        (of(&[id.clone(), id]), "\"id\" is not a valid column of a sink: the name occurs twice"),
         (of(&[]), "\"\" is not a valid schema of a sink: it has no column"),
     ];
     for (schema, expected) in table {
@@ -151,7 +151,7 @@ fn a_schema_that_a_format_cannot_hold_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_batch_that_is_not_of_the_sinks_schema_is_refused_and_the_sink_with_it() {
+fn batch_with_another_schema_fails_the_sink() {
     let all = schema(&Column::ALL);
     let nullable = of(&[("id", DataType::Utf8, true)]);
     let table = [
@@ -190,14 +190,15 @@ fn a_batch_that_is_not_of_the_sinks_schema_is_refused_and_the_sink_with_it() {
             let error = sink.write(wrong.clone()).unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{name}");
             assert_eq!(error.to_string(), expected, "{name}");
-            assert!(sink.write(batch(&schema, 5)).is_err(), "{name} goes on");
-            assert!(sink.finish(None).is_err(), "{name} is finished");
+            assert!(sink.write(batch(&schema, 5)).is_err(), "{name}: wrote after the error");
+            assert!(sink.finish(None).is_err(), "{name}: finished after the error");
         }
     }
 }
 
 #[test]
-fn a_batch_whose_schema_is_equal_and_not_the_same_is_taken() {
+fn batch_with_an_equal_schema_is_accepted() {
+    // The schemas are equal, but they are not the same object.
     let one = of(&[("id", DataType::Utf8, false), ("my \"own\"\n", DataType::Int64, true)]);
     let fields = one.fields().iter().map(|field| Field::clone(field)).collect::<Vec<_>>();
     let other = Arc::new(Schema::new(fields));
@@ -210,7 +211,7 @@ fn a_batch_whose_schema_is_equal_and_not_the_same_is_taken() {
 }
 
 #[test]
-fn names_of_json_lines_are_json_whatever_is_in_them() {
+fn json_lines_escapes_column_names() {
     let schema = of(&[("my \"own\"\n", DataType::Int64, true), ("größe", DataType::Utf8, true)]);
     let memory = Memory::default();
     let encoding = Encoding::from(Format::JsonLines);
@@ -224,11 +225,11 @@ fn names_of_json_lines_are_json_whatever_is_in_them() {
 }
 
 #[test]
-fn a_sink_that_failed_cannot_be_finished() {
+fn failed_sink_cannot_be_finished() {
     let schema = schema(&Column::ALL);
     for (name, sink) in sinks(&schema, || Box::new(Disk(2_000))) {
-        let Ok(mut sink) = sink else { panic!("{name} needs more for its header") };
-        // Text that no codec makes small, until the disk is full.
+        let Ok(mut sink) = sink else { panic!("{name}: the header does not fit on the disk") };
+        // Write incompressible text until the disk is full.
         let failed = (0..5_000).find_map(|number| {
             let mut random = fastrand::Rng::with_seed(number);
             let id: StringArray = [Some("a")].into_iter().collect();
@@ -243,12 +244,12 @@ fn a_sink_that_failed_cannot_be_finished() {
         assert!(matches!(failed, Error::Encode { .. }), "{name}: {failed:?}");
         let error = sink.finish(None).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert_eq!(cause, "it failed before, and what it was given then is lost", "{name}");
+        assert_eq!(cause, "an earlier write failed, and its rows are lost", "{name}");
     }
 }
 
 #[test]
-fn parquet_is_not_streamed() {
+fn parquet_cannot_be_streamed() {
     let encoding = Encoding::from(Format::Parquet);
     let error = encoding.streaming_sink(schema(&[Column::Id]), Box::new(io::sink())).err().unwrap();
     assert!(matches!(error, Error::Usage(_)));
@@ -257,9 +258,9 @@ fn parquet_is_not_streamed() {
 }
 
 #[test]
-fn the_bytes_are_the_same_with_any_number_of_threads_over_many_batches() {
+fn bytes_do_not_depend_on_the_thread_count() {
     let schema = schema(&Column::ALL);
-    // Several batches a thread, several jobs of zstd, several row groups.
+    // Enough rows for several batches per thread, several zstd jobs and several row groups.
     let batches: Vec<_> = (0..60).map(|size| batch(&schema, 1_000 - size)).collect();
     for encoding in encodings() {
         let file = |threads| {
@@ -284,17 +285,18 @@ fn the_bytes_are_the_same_with_any_number_of_threads_over_many_batches() {
                 Compression::Zstd(_) => unzstd(&one),
                 _ => one,
             };
-            assert!(lines.len() > 5 << 20, "several jobs of zstd");
+            assert!(lines.len() > 5 << 20, "too few bytes for several zstd jobs");
             assert_eq!(Table::of_json_lines(&lines).rows.len(), 58_230);
         }
     }
 }
 
 #[test]
-fn every_level_of_zstd_json_lines_is_read_back_and_the_highest_need_no_larger_windows() {
+fn every_zstd_level_keeps_the_window_within_8_mib() {
     let schema = schema(&[Column::Id, Column::Input]);
     let batch = batch(&schema, 2_000);
-    for level in 1..=22 {
+    assert!(Encoding::new(Format::JsonLines, Compression::Zstd(20)).is_err());
+    for level in 1..=19 {
         let memory = Memory::default();
         let encoding = Encoding::new(Format::JsonLines, Compression::Zstd(level)).unwrap();
         let mut sink = encoding.sink(schema.clone(), Box::new(memory.clone()), 2).unwrap();
@@ -302,13 +304,14 @@ fn every_level_of_zstd_json_lines_is_read_back_and_the_highest_need_no_larger_wi
         sink.finish(None).unwrap();
         let bytes = memory.bytes();
         assert_eq!(unzstd(&bytes).iter().filter(|byte| **byte == b'\n').count(), 2_000);
-        // Magic number, frame descriptor, window descriptor: an exponent above 10, and eighths.
+        // Byte 5 of a frame is the window descriptor, after the magic number and the frame descriptor. Its upper
+        // five bits are the exponent minus 10, so 13 means 2^23 bytes (8 MiB).
         let window = bytes[5];
-        assert!(window >> 3 <= 23 - 10, "level {level} has a window of {}", window >> 3);
+        assert!(window >> 3 <= 23 - 10, "level {level}: window descriptor {}", window >> 3);
     }
 }
 
-/// Fails at a call, and says how it ended.
+/// A sink that fails at one call and records whether it was finished or aborted.
 struct Failing {
     writes: usize,
     fails_at: Option<usize>,
@@ -342,13 +345,13 @@ impl Sink for Failing {
 
 fn pages(world: &World, runtime: &Runtime) -> Vec<Page> {
     let client = Client::builder().base_url(world.server.url()).api_key(KEY).build().unwrap();
-    let pages = client.pages(ID, Query::default(), StreamOptions::default());
+    let pages = client.dataset(ID).pages();
     runtime.block_on(pages.try_collect()).unwrap()
 }
 
 #[test]
-fn a_sink_that_fails_is_aborted_once_at_whichever_call() {
-    // Two whole batches of 4,000 rows, and one that is the rest.
+fn write_pages_ends_a_failed_sink_exactly_once() {
+    // 9,000 rows give two full batches of 4,000 rows and one batch of 1,000.
     let world = World::with_rows(Default::default(), rows::wire(&rows::small(9_000)));
     let runtime = Runtime::new().unwrap();
     let run = |fails_at, fails_to_finish, breaks: bool| {
@@ -370,7 +373,7 @@ fn a_sink_that_fails_is_aborted_once_at_whichever_call() {
 }
 
 #[test]
-fn what_write_pages_wrote_is_read_as_any_file_is() {
+fn files_of_write_pages_are_read_like_exports() {
     let source = rows::small(9_000);
     let world = World::with_rows(Default::default(), rows::wire(&source));
     let runtime = Runtime::new().unwrap();
@@ -398,7 +401,7 @@ fn what_write_pages_wrote_is_read_as_any_file_is() {
         assert!(preview.status.success(), "{}", String::from_utf8_lossy(&preview.stderr));
         let found = verify(&path.into()).unwrap();
         assert_eq!((found.problems, found.rows), (vec![], 9_000), "{name}");
-        // Of no export, but with the checksum that a sink writes; lines have nothing to be held against.
+        // The file belongs to no export, but the sink wrote a checksum. Only JSON Lines files have no checksum.
         let lines = name.contains(".jsonl");
         assert_eq!((found.unchecked.is_some(), found.checked.is_empty()), (lines, lines), "{name}");
     }

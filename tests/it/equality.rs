@@ -1,4 +1,4 @@
-//! The same rows give the same bytes; the same values whatever the pages and the parts.
+//! Equal rows give equal bytes. The values do not depend on the sizes of pages and parts.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use crate::{
 
 const FORMATS: [&str; 3] = ["parquet", "arrow", "jsonl"];
 
-/// Exports quietly; gives the summary.
+/// Exports with `-q` and returns the summary.
 #[track_caller]
 fn export(world: &World, arguments: &[&str]) -> Value {
     let ran = world.export(&[&["--json", "-q"], arguments].concat()).ok();
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
-/// The parts of a directory, in order, by name.
+/// The names and bytes of a directory's parts, sorted by name.
 fn parts(world: &World, name: &str) -> Vec<(String, Vec<u8>)> {
     let names = entries(&world.path(name)).into_iter().filter(|name| name.starts_with("part-"));
     names.map(|part| (part.clone(), world.read(&format!("{name}/{part}")))).collect()
@@ -45,8 +45,8 @@ fn manifest(world: &World, name: &str) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn the_bytes_are_the_same_at_any_concurrency_and_with_any_number_of_encode_threads() {
-    // Several row groups, record batches, and jobs of zstd.
+fn files_do_not_depend_on_concurrency_or_threads() {
+    // Enough rows for several row groups, record batches and zstd jobs.
     let world = World::with_rows(Options::default(), rows::wire(&rows::small(25_000)));
     for format in ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst"] {
         let mut first = None;
@@ -61,7 +61,7 @@ fn the_bytes_are_the_same_at_any_concurrency_and_with_any_number_of_encode_threa
 }
 
 #[test]
-fn parts_are_the_same_at_any_concurrency_and_with_any_number_of_encode_threads() {
+fn parts_do_not_depend_on_concurrency_or_threads() {
     let world = World::generated(Options::default(), 500);
     for format in FORMATS {
         let mut first = None;
@@ -78,7 +78,7 @@ fn parts_are_the_same_at_any_concurrency_and_with_any_number_of_encode_threads()
 }
 
 #[test]
-fn two_runs_give_the_same_files_and_a_manifest_that_differs_in_its_times_alone() {
+fn two_runs_differ_only_in_the_manifest_times() {
     let world = World::generated(Options::default(), 500);
     for format in FORMATS {
         let run = |name: &str| {
@@ -98,7 +98,8 @@ fn two_runs_give_the_same_files_and_a_manifest_that_differs_in_its_times_alone()
 }
 
 #[test]
-fn the_values_are_the_same_at_any_page_size_even_if_the_api_ignores_it() {
+fn values_do_not_depend_on_the_page_size() {
+    // The second API ignores the requested page size and always sends 13 rows.
     let ignoring = Options { ignore_page_size: true, page_size: 13, ..Options::default() };
     for options in [Options::default(), ignoring] {
         let world = World::generated(options, 311);
@@ -114,7 +115,7 @@ fn the_values_are_the_same_at_any_page_size_even_if_the_api_ignores_it() {
 }
 
 #[test]
-fn the_digest_is_the_same_in_every_format_and_part_size_and_page_size() {
+fn digest_does_not_depend_on_format_or_sizes() {
     let world = World::generated(Options::default(), 311);
     let digest = |summary: Value| summary["digest"].as_str().unwrap().to_owned();
     let expected = digest(export(&world, &["-o", "rows.parquet"]));
@@ -130,7 +131,7 @@ fn the_digest_is_the_same_in_every_format_and_part_size_and_page_size() {
             assert_eq!(manifest(&world, &directory)["digest"], *expected, "{directory}");
         }
     }
-    // And another one for other content: a column less, a row less, the other order.
+    // Other content gives another digest: fewer columns, fewer rows, the reverse order.
     for arguments in [&["--columns", "id"][..], &["--limit", "310"], &["--ordering", "-order"]] {
         let arguments = [&["-o", "other.jsonl", "--overwrite"], arguments].concat();
         assert_ne!(digest(export(&world, &arguments)), expected, "{arguments:?}");
@@ -138,7 +139,7 @@ fn the_digest_is_the_same_in_every_format_and_part_size_and_page_size() {
 }
 
 #[test]
-fn a_part_holds_whole_pages_and_is_a_function_of_them() {
+fn part_contains_exactly_its_whole_pages() {
     let world = World::generated(Options::default(), 500);
     let what = ["--page-size", "50", "--rows-per-file", "120", "--format"];
     for format in FORMATS {
@@ -162,7 +163,7 @@ fn a_part_holds_whole_pages_and_is_a_function_of_them() {
             expected.rows.truncate(rows as usize);
             table.assert_equals(&expected, path);
 
-            // The pages by themselves give the same lines.
+            // An export of only these pages gives the same lines.
             if format == "jsonl" {
                 let range = format!("{first}-{last}");
                 let arguments = ["-o", "-", "-q", "--page-size", "50", "--pages", &range];
@@ -174,7 +175,7 @@ fn a_part_holds_whole_pages_and_is_a_function_of_them() {
 }
 
 #[test]
-fn columns_limit_and_pages_give_exactly_what_they_say() {
+fn columns_limit_and_pages_select_exact_rows() {
     let world = World::generated(Options::default(), 311);
     let all = &Column::ALL[..];
     let table: &[(&[&str], &[Column], std::ops::Range<usize>)] = &[
@@ -219,7 +220,7 @@ fn columns_limit_and_pages_give_exactly_what_they_say() {
 }
 
 #[test]
-fn only_the_pages_that_hold_the_rows_are_asked_for() {
+fn only_pages_with_wanted_rows_are_requested() {
     for (arguments, pages) in [
         (&["--limit", "101"][..], 1..=3),
         (&["--limit", "100"], 1..=2),
@@ -235,7 +236,7 @@ fn only_the_pages_that_hold_the_rows_are_asked_for() {
 }
 
 #[test]
-fn an_empty_dataset_gives_a_complete_export_of_no_rows() {
+fn empty_dataset_gives_a_complete_export() {
     let world = World::with_rows(Options::default(), Vec::new());
     for format in FORMATS {
         let summary = export(&world, &["-o", &format!("rows.{format}")]);
@@ -258,7 +259,7 @@ fn an_empty_dataset_gives_a_complete_export_of_no_rows() {
 }
 
 #[test]
-fn compression_on_the_wire_changes_nothing() {
+fn gzip_responses_do_not_change_the_output() {
     let plain = World::generated(Options::default(), 500);
     let gzip = World::generated(Options { gzip: true, ..Options::default() }, 500);
     for format in FORMATS {
@@ -271,11 +272,12 @@ fn compression_on_the_wire_changes_nothing() {
     assert!(2 * sent(&gzip) < sent(&plain));
 }
 
-/// The rows of [`World::generated`], as a file must hold them.
+/// The expected content of a file with all rows and columns of [`World::generated`].
 fn generated(count: u64) -> Table {
     generated_columns(count, &Column::ALL, 0..count as usize)
 }
 
+/// The expected content of a file with a range of the rows of [`World::generated`], in these columns.
 fn generated_columns(count: u64, columns: &[Column], range: std::ops::Range<usize>) -> Table {
     let dataset = Dataset::generated(count, 7);
     let rows: Vec<_> =

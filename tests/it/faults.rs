@@ -1,4 +1,4 @@
-//! Every fault by itself, on the first page, in the middle and on the last: what must come of it.
+//! Every fault alone, on the first page, on a middle page and on the last page, with the expected result.
 
 use std::{
     sync::{LazyLock, Mutex},
@@ -7,7 +7,7 @@ use std::{
 
 use futures::TryStreamExt;
 use overmind_export::{
-    Client, Export, ExportOptions, ExportPlan, Query, StreamOptions,
+    Client, Export, ExportOptions, ExportPlan, StreamOptions,
     demo::{Fault, FaultAttempt, Faults, Options},
 };
 use serde_json::Value;
@@ -18,11 +18,11 @@ use crate::{
     tree::{Tree, content},
 };
 
-/// Ten pages, the last of them short.
+/// Number of rows: ten pages of 25, the last page with 5 rows.
 pub(crate) const ROWS: u64 = 230;
 const PAGES: [u64; 3] = [1, 5, 10];
 
-/// Where an export goes, with its arguments; a directory has five parts of two pages.
+/// The outputs, each with its arguments. A directory has five parts of two pages.
 pub(crate) const OUTPUTS: [(&str, &[&str]); 6] = [
     ("rows.jsonl", &[]),
     ("parquet", &["--rows-per-file", "50"]),
@@ -32,7 +32,7 @@ pub(crate) const OUTPUTS: [(&str, &[&str]); 6] = [
     ("jsonl", &["--format", "jsonl", "--rows-per-file", "50"]),
 ];
 
-/// What an undisturbed run leaves at each of them.
+/// The content of each output after a run without faults.
 pub(crate) static TRUTH: LazyLock<[Tree; OUTPUTS.len()]> = LazyLock::new(|| {
     let world = World::generated(Options::default(), ROWS);
     OUTPUTS.map(|(output, arguments)| {
@@ -41,24 +41,24 @@ pub(crate) static TRUTH: LazyLock<[Tree; OUTPUTS.len()]> = LazyLock::new(|| {
     })
 });
 
-/// What must come of a fault.
+/// The expected result of a fault. The expected output is [`TRUTH`].
 #[derive(Debug, Clone, Copy)]
 enum Then {
-    /// The truth, as if there had been no fault.
+    /// The expected output, without a retry.
     Same,
-    /// The truth, after this many retries.
+    /// The expected output, after this number of retries.
     Retries(u64),
-    /// The truth, from a second sweep, after a line that says this.
+    /// The expected output from a second pass, after a log line that contains this text.
     Sweeps(&'static str),
-    /// Nothing, with this exit code and a message that says this; what is finished may be kept.
+    /// No output, this exit code and a message that contains this text. Finished parts may be kept.
     Ends(i32, &'static str),
-    /// As [`Ends`], and nothing is kept: it would be of no use.
+    /// Like [`Ends`], but no part is kept, because the next run could not use it.
     Refuses(i32, &'static str),
 }
 
 type Row = (&'static str, fn(u64) -> Fault, [Then; 3]);
 
-/// Faults of the first attempt alone.
+/// Faults of the first attempt only.
 const ONCE: &[Row] = &[
     ("408", |_| Fault::status(408), [Retries(1); 3]),
     ("409", |_| Fault::status(409), [Retries(1); 3]),
@@ -121,8 +121,8 @@ const ONCE: &[Row] = &[
         "short page",
         |_| Fault::ShortPage(3),
         [
-            // Page 2 is long then, or page 11 is gone: whichever is seen first.
-            Sweeps("moved while it was read: page"),
+            // Then page 2 is too long and page 11 is missing. The message names whichever is seen first.
+            Sweeps("changed during the export: page"),
             Sweeps("page 5 is short: 22 rows where the others have 25"),
             Sweeps("230 rows promised, 227 distinct ids came"),
         ],
@@ -176,7 +176,7 @@ const ONCE: &[Row] = &[
 const ALWAYS: &[Row] = &[
     ("408", |_| Fault::status(408), [Ends(69, "answered 408"); 3]),
     ("429", |_| Fault::status(429), [Ends(69, "answered 429"); 3]),
-    ("429, back in an hour", in_an_hour, [Ends(69, "asks to come back in 1 h 0 min"); 3]),
+    ("429, back in an hour", in_an_hour, [Ends(69, "asks for a pause of 1 h 0 min"); 3]),
     ("500", |_| Fault::status(500), [Ends(69, "stayed unavailable: 2 attempts in"); 3]),
     ("502, HTML", |_| Fault::status(502), [Ends(69, "answered 502 Bad Gateway"); 3]),
     ("503", |_| Fault::status(503), [Ends(69, "answered 503 Service Unavailable"); 3]),
@@ -200,7 +200,7 @@ const ALWAYS: &[Row] = &[
         |_| Fault::Stall { after: 100 },
         [Ends(69, "no complete answer within 2 s"); 3],
     ),
-    ("truncated JSON", |_| Fault::TruncatedJson, [Ends(65, "bytes that came are not JSON"); 3]),
+    ("truncated JSON", |_| Fault::TruncatedJson, [Ends(65, "bytes received are not JSON"); 3]),
     ("200 with HTML", |_| Fault::Html, [Ends(65, "expected JSON, got text/html"); 3]),
     (
         "wrong type in a row",
@@ -209,14 +209,14 @@ const ALWAYS: &[Row] = &[
     ),
     ("row without id", |_| Fault::missing_field(2, "id"), [Ends(65, "missing field `id`"); 3]),
     ("redirect to another origin", away, [Ends(78, "redirects to another origin"); 3]),
-    ("redirect without end", again, [Ends(78, "the API redirects without end"); 3]),
+    ("redirect without end", again, [Ends(78, "the API redirects too often"); 3]),
     ("count differs", |_| Fault::Count(ROWS + 3), [Refuses(65, "count changed from"); 3]),
     ("another page's rows", |_| Fault::RepeatPage(4), [Refuses(65, "25 ids came twice"); 3]),
     (
         "short page",
         |_| Fault::ShortPage(3),
         [
-            Refuses(65, "the data moved while it was read: page"),
+            Refuses(65, "the dataset changed during the export: page"),
             Refuses(65, "page 5 is short: 22 rows"),
             Refuses(65, "230 rows promised, 227 distinct ids came"),
         ],
@@ -279,16 +279,17 @@ fn in_an_hour(_: u64) -> Fault {
 }
 
 #[test]
-fn a_fault_that_happens_once_costs_a_retry_or_a_sweep_or_ends_the_run_cleanly() {
+fn transient_faults_are_retried_or_fail_cleanly() {
+    // Each fault costs a retry or another pass, or ends the run without an output.
     run_table("once", ONCE, FaultAttempt::First(1));
 }
 
 #[test]
-fn a_fault_that_stays_ends_the_run_cleanly_and_the_next_run_gets_everything() {
+fn permanent_faults_fail_and_the_next_run_completes() {
     run_table("always", ALWAYS, FaultAttempt::Always);
 }
 
-/// Runs every row on every page, to outputs in turn; the table of what happened is printed.
+/// Runs every row of the table on every page, alternates between the outputs, and prints a table of the results.
 fn run_table(when: &str, rows: &[Row], attempt: FaultAttempt) {
     let lines = Mutex::new(Vec::new());
     let cases = rows.iter().enumerate().flat_map(|row| [0, 1, 2].map(|place| (row, place)));
@@ -318,12 +319,12 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
     let arguments = [&common, &["--max-page-bytes", "1MiB"][..], more].concat();
     let ran =
         world.export(&[&arguments, &["--max-retries", "1", "--max-passes", "2"][..]].concat());
-    let moved = "the data moved while it was read";
+    let moved = "the dataset changed during the export";
     match then {
         Same | Retries(_) | Sweeps(_) => {
             assert_eq!(ran.code, Some(0), "{what}: {ran:?}");
             assert_eq!(world.entries(), [name], "{what}");
-            assert!(content(&world.path(name)) == TRUTH[output], "{what}: it differs");
+            assert!(content(&world.path(name)) == TRUTH[output], "{what}: the output differs");
             let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
             let retries = summary["retries"].as_u64().unwrap();
             match then {
@@ -333,7 +334,7 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
             }
             let swept = ran.stderr.contains(moved);
             assert_eq!(swept, matches!(then, Sweeps(_)), "{what}: {ran:?}");
-            let swept = if swept { "the truth, second sweep" } else { "the truth" };
+            let swept = if swept { "whole output, second pass" } else { "whole output" };
             format!("{swept} | {retries} | 0")
         }
         Ends(code, words) | Refuses(code, words) => {
@@ -348,22 +349,26 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
 
             world.server.set_faults(Faults::none());
             let next = world.export(&arguments).ok();
-            assert_eq!(next.stderr.contains("continuing: "), kept, "{what}: {next:?}");
+            assert_eq!(next.stderr.contains("resuming: "), kept, "{what}: {next:?}");
             assert_eq!(world.entries(), [name], "{what}");
-            assert!(content(&world.path(name)) == TRUTH[output], "{what}: the next run differs");
-            let nothing = if kept { "nothing; finished parts kept" } else { "nothing" };
+            assert!(
+                content(&world.path(name)) == TRUTH[output],
+                "{what}: the output of the next run differs"
+            );
+            let nothing = if kept { "no output; finished parts kept" } else { "no output" };
             format!("{nothing}: “{words}” | {} | {code}", retries_before(&ran.stderr))
         }
     }
 }
 
-/// Every attempt that may be repeated is logged when it fails, the last one too.
+/// The number of retries before the run failed. Each failed attempt that may be repeated logs one line, also the
+/// last attempt.
 fn retries_before(stderr: &str) -> usize {
     stderr.matches("WARN attempt failed").count().saturating_sub(1)
 }
 
 #[test]
-fn another_origin_never_hears_of_a_run() {
+fn other_origins_get_no_connection() {
     let elsewhere = World::generated(Options::default(), ROWS);
     let url = format!("{}/api/datasets/{ID}/datapoints/?page=6", elsewhere.server.url());
     let next = (1..=9).fold(Faults::none(), |faults, page| {
@@ -380,7 +385,7 @@ fn another_origin_never_hears_of_a_run() {
 }
 
 #[test]
-fn a_body_without_a_byte_for_the_idle_time_is_asked_for_again() {
+fn stalled_body_is_requested_again() {
     let faults = Faults::none().on(5, FaultAttempt::First(1), Fault::Stall { after: 100 });
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
     let client = Client::builder()
@@ -392,14 +397,14 @@ fn a_body_without_a_byte_for_the_idle_time_is_asked_for_again() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pages = runtime.block_on(async {
         let options = StreamOptions { page_size: 25, ..StreamOptions::default() };
-        client.pages(ID, Query::default(), options).try_collect::<Vec<_>>().await.unwrap()
+        client.dataset(ID).options(options).pages().try_collect::<Vec<_>>().await.unwrap()
     });
     assert_eq!(pages.len(), 10);
     assert_eq!(client.meter().retries(), 1);
 }
 
 #[test]
-fn each_export_of_a_client_counts_its_own_requests() {
+fn each_export_counts_its_own_requests() {
     let faults = Faults::none().on(2, FaultAttempt::Nth(1), Fault::status(503));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
     let client = Client::builder().base_url(world.server.url()).api_key("k").build().unwrap();
@@ -415,7 +420,7 @@ fn each_export_of_a_client_counts_its_own_requests() {
     assert_eq!((counts[0].0, counts[0].1), (pages + 1, 1));
     assert_eq!((counts[1].0, counts[1].1), (pages, 0));
     assert_eq!(counts[0].2, counts[1].2);
-    // The client has done both.
+    // The client's meter counts both exports.
     assert_eq!(client.meter().requests(), 2 * pages + 1);
     assert_eq!(client.meter().bytes(), 2 * counts[0].2);
 }

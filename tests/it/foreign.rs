@@ -1,5 +1,4 @@
-//! Files of others, and files that others made to do harm, where an export is expected: each command ends
-//! with a clear answer.
+//! Foreign and malicious files in place of an export: each command ends with a clear answer.
 
 use std::{fs, fs::File, path::Path, sync::Arc};
 
@@ -21,7 +20,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Ran {
     Ran::of(command(folder).args(arguments))
 }
 
-/// Three values of a type of one's own choice; the texts are no JSON.
+/// A column of three values. `kind` selects the type; most texts are not JSON.
 fn column(kind: usize) -> ArrayRef {
     let texts = [Some("a"), None, Some("\u{1b}[2J")];
     match kind {
@@ -62,7 +61,8 @@ fn foreign_schemas_get_a_clear_answer() {
     let facts = metadata.unwrap().into_iter().find(|pair| pair.key == "overmind_export").unwrap();
     let mut random = fastrand::Rng::with_seed(9);
     let names = ["id", "order", "input", "tags", "persona", "other", "\u{202e}name"];
-    // First those that were found by hand: an id of another type, in a file with our metadata.
+    // The first two cases were found by hand: an id of type Int64 in a file with our metadata, and an
+    // `input` that is not JSON.
     let mut files = vec![(vec![("id", 3)], true), (vec![("id", 9), ("input", 0)], false)];
     for _ in 0..40 {
         let some: Vec<_> = names.iter().filter(|_| random.bool()).copied().collect();
@@ -102,18 +102,18 @@ fn foreign_schemas_get_a_clear_answer() {
     let told = |arguments: &[&str]| run(world.folder.path(), arguments).told(&world);
     insta::assert_snapshot!(told(&["verify", "0.parquet"]), @"
     exit 65
-    0.parquet: its column id is Int64, as in no export
+    0.parquet: its column id has the type Int64, which no export uses
     error: 1 of 1 export is damaged
-      hint: what is named above is wrong: export again
+      hint: the lines above name the damage: export again
     ");
     insta::assert_snapshot!(told(&["preview", "--json", "1.parquet"]), @"
     exit 65
-    error: 1.parquet: row 1: its input is not JSON, as it is in an export
+    error: 1.parquet: row 1: its input is not JSON, which an export requires
     ");
 }
 
 #[test]
-fn what_is_no_export_is_not_called_damaged() {
+fn unrelated_files_are_not_called_damaged() {
     let world = World::generated(Options::default(), 3);
     let folder = world.folder.path();
     world.export(&["-o", "rows.jsonl"]).ok();
@@ -126,19 +126,19 @@ fn what_is_no_export_is_not_called_damaged() {
         run(folder, &["verify", "rows.jsonl", "notes.txt", "job", "empty", "prices.parquet"]);
     insta::assert_snapshot!(told.told(&world), @r#"
     exit 2
-    rows.jsonl: it can be read to its end, and nothing is recorded to check it against: there is no rows.jsonl.manifest.json beside it; export with --manifest to have one
-    notes.txt: not an export: its name has no extension of one, such as .parquet
+    rows.jsonl: it can be read to its end, but has no record to compare it with: rows.jsonl.manifest.json does not exist; export with --manifest to write one
+    notes.txt: not an export: its extension is unknown; exports end in .parquet, .arrow or .jsonl
     job: not an export, but the folder of a job's snapshots: verify each of them, such as job/snapshot=20261123T020000Z
-    empty: not an export: there is no _manifest.json in it; give the folder that an export was written to, or a file of its own
+    empty: not an export: there is no _manifest.json in it; give the folder of an export, or a single exported file
     prices.parquet: not an export: it has a column "price", which no export has
     error: 5 of 5 paths could not be checked
-      hint: each line above says why, and what to do next
+      hint: each line above gives the reason and the next step
     "#);
 }
 
 #[cfg(unix)]
 #[test]
-fn special_files_are_named_and_not_waited_for() {
+fn special_files_are_named_without_waiting() {
     let world = World::generated(Options::default(), 900);
     let folder = world.folder.path();
     let fifo = |path: &str| {
@@ -163,7 +163,7 @@ fn special_files_are_named_and_not_waited_for() {
     error: cannot read manifest/_manifest.json
       cause: it is a device, not a regular file
     error: 1 of 3 exports are damaged
-      hint: what is named above is wrong: export again
+      hint: the lines above name the damage: export again
     ");
     for path in ["part", "manifest", "fifo.parquet"] {
         for arguments in [vec!["preview", "-n", "900", path], vec!["diff", path, "sound.parquet"]] {
@@ -175,7 +175,7 @@ fn special_files_are_named_and_not_waited_for() {
 }
 
 #[test]
-fn names_and_manifests_forge_no_lines() {
+fn names_and_manifests_cannot_forge_output_lines() {
     let world = World::generated(Options::default(), 3);
     world.export(&["-o", "out/"]).ok();
     fs::write(world.path("out/\u{1b}[2J\nout: ok, 3 rows"), "").unwrap();

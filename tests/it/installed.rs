@@ -1,5 +1,5 @@
-//! What people install from `config/`, as far as a parser can tell: what it starts is what the command
-//! takes, and what it names fits together.
+//! The files that users install from `config/`, as far as a parser can check them: the command accepts their
+//! arguments, and their names and paths match each other.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -17,14 +17,14 @@ const CRON_JOB: &str = include_str!("../../config/kubernetes-cronjob.yaml");
 const CONTAINER: &str = include_str!("../../config/Containerfile");
 const PROGRAM: &str = "/usr/local/bin/overmind-export";
 
-/// The command takes these arguments: an option that it does not have ends it before `--help`.
+/// Asserts that the command accepts these arguments. An unknown option is an error before `--help` takes effect.
 #[track_caller]
 fn takes(arguments: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     Ran::of(command(folder.path()).args(arguments).arg("--help")).ok();
 }
 
-/// The settings of a unit, each with its section.
+/// The settings of a systemd unit: section, key and value.
 fn settings(unit: &str) -> Vec<(String, String, String)> {
     let mut section = String::new();
     let mut found = Vec::new();
@@ -40,7 +40,7 @@ fn settings(unit: &str) -> Vec<(String, String, String)> {
     found
 }
 
-/// The one value of a setting.
+/// The value of a setting. Panics unless the unit has exactly one such setting.
 #[track_caller]
 fn setting(unit: &str, section: &str, key: &str) -> String {
     let found = settings(unit).into_iter().filter(|(s, k, _)| s == section && k == key);
@@ -49,32 +49,32 @@ fn setting(unit: &str, section: &str, key: &str) -> String {
     values[0].clone()
 }
 
-/// The two units in a folder, started with the binary that is tested.
+/// Writes both units to a folder. The service starts the tested binary.
 fn units(folder: &Path) {
     let service = SERVICE.replace(PROGRAM, env!("CARGO_BIN_EXE_overmind-export"));
     fs::write(folder.join("overmind-export.service"), service).unwrap();
     fs::write(folder.join("overmind-export.timer"), TIMER).unwrap();
 }
 
-/// Runs `systemd-analyze` in a folder with the units; `None` where there is none.
+/// Runs `systemd-analyze` in a folder with both units. Returns `None` if the machine has no `systemd-analyze`.
 fn systemd_analyze(arguments: &[&str]) -> Option<Ran> {
     let folder = tempfile::tempdir().unwrap();
     units(folder.path());
     let mut analyze = Command::new("systemd-analyze");
     let output = analyze.args(arguments).current_dir(folder.path()).output();
     if output.is_err() {
-        println!("skipped: there is no systemd-analyze here");
+        println!("skipped: this machine has no systemd-analyze");
     }
     output.ok().map(Ran::from)
 }
 
 #[test]
-fn the_service_starts_what_the_command_takes_and_lets_it_end() {
+fn service_starts_a_valid_command() {
     let start = setting(SERVICE, "Service", "ExecStart");
     let words: Vec<&str> = start.split(' ').collect();
     assert_eq!(words[..2], [PROGRAM, "snapshot"]);
     takes(&words[1..]);
-    // The key that it is given is the one that the service is lent.
+    // `--api-key-file` names the credential that systemd passes to the service.
     let credential = setting(SERVICE, "Service", "LoadCredential");
     let name = credential.split_once(':').unwrap().0;
     assert!(start.contains(&format!("--api-key-file %d/{name} ")), "{start}");
@@ -83,29 +83,29 @@ fn the_service_starts_what_the_command_takes_and_lets_it_end() {
 }
 
 #[test]
-fn the_timer_runs_nightly_and_makes_up_for_a_missed_night() {
+fn timer_runs_nightly_and_repeats_missed_nights() {
     assert_eq!(setting(TIMER, "Timer", "Persistent"), "true");
     assert_eq!(setting(TIMER, "Timer", "OnCalendar"), "*-*-* 02:00:00");
     assert_eq!(setting(TIMER, "Install", "WantedBy"), "timers.target");
 }
 
 #[test]
-fn systemd_takes_the_units_without_a_word() {
+fn systemd_accepts_the_units_without_warnings() {
     let units = ["verify", "./overmind-export.service", "./overmind-export.timer"];
     let Some(ran) = systemd_analyze(&units) else { return };
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 }
 
 #[test]
-fn the_service_is_hardened() {
-    // In tenths: 0 is a service that can do nothing, 100 one that can do everything.
+fn service_is_hardened() {
+    // The exposure in tenths: 0 is a service without any rights, 100 a service without any restriction.
     let arguments = ["security", "--offline=true", "--threshold=20", "./overmind-export.service"];
     let Some(ran) = systemd_analyze(&arguments) else { return };
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
 #[test]
-fn the_crontab_line_is_five_fields_and_a_command_that_exists() {
+fn crontab_line_has_five_fields_and_a_valid_command() {
     let lines: Vec<&str> = CRONTAB.lines().filter(|line| !line.starts_with('#')).collect();
     let [path, line] = lines[..] else { panic!("{lines:?}") };
     assert!(path.starts_with("PATH=/"), "{path}");
@@ -117,11 +117,11 @@ fn the_crontab_line_is_five_fields_and_a_command_that_exists() {
     assert_eq!(next.scheduled.to_rfc3339(), "2026-11-24T02:00:00+00:00");
     assert_eq!(words[5..7], ["overmind-export", "snapshot"]);
     takes(&words[6..]);
-    // cron takes it for a line break.
+    // cron treats % as a line break.
     assert!(!line.contains('%'), "{line}");
 }
 
-/// The document of this kind.
+/// The only document of this kind.
 fn document<'a, 'b>(documents: &'a [Yaml<'b>], kind: &str) -> &'a Yaml<'b> {
     let mut of_kind = documents.iter().filter(|it| it["kind"].as_str() == Some(kind));
     let found = of_kind.next().unwrap_or_else(|| panic!("no {kind}"));
@@ -134,7 +134,7 @@ fn strings(list: &Yaml) -> Vec<String> {
 }
 
 #[test]
-fn the_cron_job_never_runs_twice_at_once_and_gives_up_where_trying_again_is_vain() {
+fn cron_job_forbids_overlap_and_useless_retries() {
     let documents = Yaml::load_from_str(CRON_JOB).unwrap();
     let cron_job = document(&documents, "CronJob");
     assert_eq!(cron_job["apiVersion"].as_str(), Some("batch/v1"));
@@ -144,7 +144,7 @@ fn the_cron_job_never_runs_twice_at_once_and_gives_up_where_trying_again_is_vain
     let zone = spec["timeZone"].as_str().unwrap();
     assert!(zone.parse::<Tz>().is_ok(), "{zone}");
     let pod = &spec["jobTemplate"]["spec"]["template"]["spec"];
-    // A policy of exit codes is taken with no other.
+    // Kubernetes accepts a podFailurePolicy only with restartPolicy: Never.
     assert_eq!(pod["restartPolicy"].as_str(), Some("Never"));
     let rule = &spec["jobTemplate"]["spec"]["podFailurePolicy"]["rules"][0];
     assert_eq!(rule["action"].as_str(), Some("FailJob"));
@@ -159,7 +159,7 @@ fn the_cron_job_never_runs_twice_at_once_and_gives_up_where_trying_again_is_vain
 }
 
 #[test]
-fn the_cron_job_is_given_what_the_other_documents_hold() {
+fn cron_job_references_match_the_other_documents() {
     let documents = Yaml::load_from_str(CRON_JOB).unwrap();
     let name = |kind| document(&documents, kind)["metadata"]["name"].as_str().unwrap().to_owned();
     let spec = &document(&documents, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
@@ -190,7 +190,7 @@ fn the_cron_job_is_given_what_the_other_documents_hold() {
     let path = Path::new("/etc/overmind-export/snapshots.toml");
     assert!(arguments.contains(&path.display().to_string()));
     let config = Config::parse(files["snapshots.toml"].as_str().unwrap(), path).unwrap();
-    // The snapshots lie on the volume that stays.
+    // The snapshots are on the persistent volume.
     for job in &config.jobs {
         let claim = &mounted(&job.root)["persistentVolumeClaim"]["claimName"];
         assert_eq!(claim.as_str().unwrap(), name("PersistentVolumeClaim"));
@@ -198,7 +198,8 @@ fn the_cron_job_is_given_what_the_other_documents_hold() {
 }
 
 #[test]
-fn the_image_is_built_from_what_is_there_with_the_rust_that_the_project_asks_for() {
+fn container_file_copies_existing_paths() {
+    // It also uses the Rust version that Cargo.toml requires.
     assert!(CONTAINER.contains(&format!("rust:{}-slim", env!("CARGO_PKG_RUST_VERSION"))));
     assert!(CONTAINER.contains(PROGRAM) && CONTAINER.contains("ca-certificates"));
     let copied = CONTAINER.lines().filter_map(|line| line.strip_prefix("COPY "));

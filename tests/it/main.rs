@@ -1,4 +1,4 @@
-//! The real binary over real sockets and real files; one test binary, because linking is slow.
+//! Tests of the real binary with real sockets and real files. One test binary, because linking is slow.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,12 +6,14 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "clippy allows these in test functions only, and helpers of tests fail the same way"
+    reason = "clippy allows these only in test functions, but test helpers may fail in the same way"
 )]
 
 mod ahead;
 mod architecture;
 mod contract;
+#[cfg(unix)]
+mod crafted;
 mod diff;
 mod equality;
 mod errors;

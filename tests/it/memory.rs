@@ -1,5 +1,5 @@
-//! How much memory an export takes: bounded in bytes whatever a row's size, and not by how many
-//! rows there are. Each export runs in a process of its own, which tells its peak.
+//! Peak memory of exports and readers. It is bounded in bytes for rows of any size and does not grow with the
+//! number of rows. Each export runs in its own process, which prints its peak.
 
 use std::{env, process::Command};
 
@@ -21,7 +21,7 @@ const THREADS: &str = "OVERMIND_EXPORT_TEST_THREADS";
 const PEAK: &str = "peak KiB: ";
 
 #[test]
-#[ignore = "a process that other tests start to see how large it becomes"]
+#[ignore = "other tests start it in a child process to measure its memory"]
 fn one_export() {
     let (Ok(url), Ok(output), Ok(page_size), Ok(threads)) =
         (env::var(URL), env::var(OUTPUT), env::var(PAGE_SIZE), env::var(THREADS))
@@ -42,13 +42,13 @@ fn one_export() {
     println!("{PEAK}{}", peak.trim().trim_end_matches(" kB"));
 }
 
-/// Peak memory in MiB of exporting so many rows of so many bytes with two threads.
+/// Peak memory in MiB of an export with two threads. `bytes` is the size of a row.
 fn peak(rows: usize, bytes: usize, page_size: usize, output: &str) -> usize {
     peak_with(2, rows, bytes, page_size, output)
 }
 
 fn peak_with(threads: usize, rows: usize, bytes: usize, page_size: usize, output: &str) -> usize {
-    // Text that a codec cannot make nothing of.
+    // Incompressible text.
     let mut random = fastrand::Rng::with_seed(5);
     let text: String = (0..bytes).map(|_| random.alphanumeric()).collect();
     let row = |number: usize| {
@@ -70,9 +70,9 @@ fn peak_with(threads: usize, rows: usize, bytes: usize, page_size: usize, output
 }
 
 #[test]
-fn rows_of_any_size_fit_into_bounded_memory() {
+fn export_memory_is_bounded_for_any_row_size() {
     for output in ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst"] {
-        // Twice the pages that are fetched ahead, in each case; the test's own process is in it.
+        // Each case has twice the pages that are prefetched. The limits include the test process itself.
         let small = peak(30_000, 1_000, 100, output);
         let large = peak(400, 100_000, 25, output);
         let huge = peak(10, 5_000_000, 1, output);
@@ -82,22 +82,22 @@ fn rows_of_any_size_fit_into_bounded_memory() {
 }
 
 #[test]
-fn many_threads_hold_no_more_large_rows_than_their_budget() {
+fn many_threads_stay_within_the_row_budget() {
     for output in ["rows.parquet", "rows.arrow", "rows.jsonl.gz", "rows.jsonl.zst"] {
-        // More than twice what the budget lets in.
+        // The rows are more than twice as large as the budget.
         let huge = peak_with(16, 45, 5_000_000, 1, output);
         println!("{output}: {huge} MiB at 5 MB a row with 16 threads");
-        // Measured: 240 to 310.
+        // Measured: 240 to 310 MiB.
         assert!(huge <= 380, "{output}: {huge}");
     }
 }
 
 #[test]
-fn memory_does_not_grow_with_the_number_of_rows() {
+fn export_memory_does_not_grow_with_the_row_count() {
     for output in ["rows.parquet", "rows/"] {
         let (some, more) = (peak(25_000, 500, 100, output), peak(100_000, 500, 100, output));
         println!("{output}: {some} MiB for 25,000 rows, {more} for 100,000");
-        // The ids of 100,000 rows are 1.6 MB; the allocator's holes are the rest.
+        // The ids of 100,000 rows take 1.6 MB. The rest of the 24 MiB is fragmentation in the allocator.
         assert!(more <= some + 24, "{output}: {some} MiB, then {more}");
     }
 }
@@ -105,7 +105,7 @@ fn memory_does_not_grow_with_the_number_of_rows() {
 const READ: &str = "OVERMIND_EXPORT_TEST_READ";
 
 #[test]
-#[ignore = "a process that other tests start to see how large it becomes"]
+#[ignore = "other tests start it in a child process to measure its memory"]
 fn one_reading() {
     let (Ok(path), Ok(how)) = (env::var(OUTPUT), env::var(READ)) else { return };
     let place = Path::new(&path).into();
@@ -129,7 +129,7 @@ fn one_reading() {
     println!("{PEAK}{}", peak.trim().trim_end_matches(" kB"));
 }
 
-/// Peak memory in MiB of reading a file in this way.
+/// Peak memory in MiB of reading a file. `how` selects the reader in [`one_reading`].
 fn reading(path: &Path, how: &str) -> usize {
     let ran = Command::new(env::current_exe().unwrap())
         .args(["--exact", "memory::one_reading", "--ignored", "--nocapture"])
@@ -145,7 +145,7 @@ fn reading(path: &Path, how: &str) -> usize {
     peak
 }
 
-/// A row whose input is one text of this many bytes, so many times.
+/// Writes a Parquet file in which all rows have the same `input` of this number of bytes.
 fn repeated(path: &Path, rows: usize, bytes: usize) {
     let ids = (0..rows).map(|row| Some(crate::rows::id(row as u64).to_string()));
     let ids: StringArray = ids.collect();
@@ -167,10 +167,10 @@ fn repeated(path: &Path, rows: usize, bytes: usize) {
 }
 
 #[test]
-fn reading_back_is_bounded_in_bytes() {
+fn reading_memory_is_bounded_in_bytes() {
     let world = World::generated(Options::default(), 1);
     let path = |name: &str| world.path(name);
-    // A dictionary with one large text: a batch of 1,000 rows of it would have more than an offset can say.
+    // A dictionary with one large text. A batch of 1,000 such rows would exceed the 2 GiB of a 32-bit offset.
     repeated(&path("crafted.parquet"), 1200, 2_200_000);
     for how in ["first", "ids"] {
         assert!(reading(&path("crafted.parquet"), how) <= 64, "{how}");
@@ -182,18 +182,18 @@ fn reading_back_is_bounded_in_bytes() {
     repeated(&path("page.parquet"), 1, 400 << 20);
     assert!(reading(&path("page.parquet"), "ids") <= 40);
     assert!(reading(&path("page.parquet"), "refused") <= 40);
-    // A line without an end.
+    // A line without a line break, of 1 GiB.
     let part = vec![b'x'; 16 << 20];
     let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut member, &part).unwrap();
     std::fs::write(path("line.jsonl.gz"), member.finish().unwrap().repeat(64)).unwrap();
     let peak = reading(&path("line.jsonl.gz"), "refused");
-    // Twice the bound, while the buffer grows.
+    // The buffer takes twice the size limit of a line while it grows.
     assert!(peak <= 230, "{peak}");
 }
 
 #[test]
-fn own_rows_of_a_megabyte_are_read_in_little_memory() {
+fn exported_megabyte_rows_are_read_in_80_mib() {
     let mut random = fastrand::Rng::with_seed(5);
     let text: String = (0..1_000_000).map(|_| random.alphanumeric()).collect();
     let row = |number: u64| {

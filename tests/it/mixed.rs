@@ -1,4 +1,4 @@
-//! Faults of every kind at random, from a seed: the truth or nothing, and never a third thing.
+//! Random faults of every kind, from a seed. The output is either whole or does not exist.
 
 use std::{ops::Range, sync::Mutex, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     tree::content,
 };
 
-/// What passes by itself when it is tried again.
+/// Faults that a retry overcomes.
 fn weather() -> Vec<Fault> {
     vec![
         Fault::status(408),
@@ -27,7 +27,7 @@ fn weather() -> Vec<Fault> {
     ]
 }
 
-/// What takes another sweep, or ends the run.
+/// Faults that need another pass or end the run.
 fn worse() -> Vec<Fault> {
     vec![
         Fault::Count(ROWS + 1),
@@ -42,18 +42,18 @@ fn worse() -> Vec<Fault> {
 }
 
 #[test]
-fn under_any_weather_the_output_is_the_truth() {
+fn retryable_faults_do_not_change_the_output() {
     let codes = run_seeds(0..10, |seed| Faults::random(seed, 0.15, weather()));
     assert!(codes.iter().all(|code| *code == 0), "{codes:?}");
 }
 
 #[test]
-fn under_faults_of_any_kind_the_output_is_the_truth_or_nothing_is_there() {
+fn mixed_faults_give_the_whole_output_or_nothing() {
     let kinds = [weather(), worse()].concat();
     let codes = run_seeds(10..20, |seed| Faults::random(seed, 0.15, kinds.clone()));
     let truths = codes.iter().filter(|code| **code == 0).count();
-    println!("{truths} of {} runs gave the truth; exit codes {codes:?}", codes.len());
-    assert!((10..55).contains(&truths), "the faults are too rare or too many: {truths}");
+    println!("{truths} of {} runs gave the whole output; exit codes {codes:?}", codes.len());
+    assert!((10..55).contains(&truths), "too few or too many faults: {truths} whole outputs");
 }
 
 /// Runs every seed to every output and returns the exit codes.
@@ -61,7 +61,7 @@ fn run_seeds(seeds: Range<u64>, faults: impl Fn(u64) -> Faults + Sync) -> Vec<i3
     let codes = Mutex::new(Vec::new());
     let cases = seeds.flat_map(|seed| (0..OUTPUTS.len()).map(move |output| (seed, output)));
     side_by_side(cases, |(seed, output)| {
-        // Another seed for each output, or they would all tell the same story.
+        // Each output gets its own seed. Otherwise all outputs would see the same faults.
         let faults = faults(seed * OUTPUTS.len() as u64 + output as u64);
         codes.lock().unwrap().push(run_seed(seed, output, faults));
     });
@@ -77,19 +77,22 @@ fn run_seed(seed: u64, output: usize, faults: Faults) -> i32 {
     let last_words: &[&str] = match ran.code {
         Some(0) => {
             assert_eq!(world.entries(), [name], "{what}");
-            assert!(content(&world.path(name)) == TRUTH[output], "it differs: {what}");
+            assert!(content(&world.path(name)) == TRUTH[output], "the output differs: {what}");
             return 0;
         }
-        Some(65) => &["the data moved while it was read", "the body is larger than"],
+        Some(65) => &["the dataset changed during the export", "the body is larger than"],
         Some(66) => &["no such dataset"],
         Some(77) => &["the API refuses the key"],
-        _ => panic!("an exit code that no fault here has: {what}"),
+        _ => panic!("no fault here gives this exit code: {what}"),
     };
     let message = ran.stderr.split("error: ").nth(1).unwrap_or_default();
     assert!(last_words.iter().any(|words| message.contains(words)), "{what}");
     let left = world.entries();
     let staging = format!(".{name}.partial");
     let resumable = left == [staging.as_str()] && world.path(&staging).join("data").is_dir();
-    assert!(left.is_empty() || resumable && !message.contains("moved"), "{left:?}: {what}");
+    assert!(
+        left.is_empty() || resumable && !message.contains("changed during the export"),
+        "{left:?}: {what}"
+    );
     ran.code.unwrap_or(-1)
 }

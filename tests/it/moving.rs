@@ -1,4 +1,5 @@
-//! Data that moves while it is read, and servers that ignore an ordering: proven, or refused.
+//! Datasets that change during the export, and servers that ignore an ordering. Each export is proven
+//! complete or fails.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::{
     tree::content,
 };
 
-/// The longest that a server takes to notice a request on a busy machine.
+/// Time limit for a request to reach the server on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
 fn faults(page: u64, attempt: FaultAttempt, fault: Fault) -> Options {
@@ -22,7 +23,7 @@ fn manifest(world: &World, path: &str) -> Value {
     serde_json::from_slice(&world.read(path)).unwrap()
 }
 
-/// 230 rows with random ids; the `order` of each is what the function says, null for none.
+/// 230 rows with shuffled ids. The function returns the `order` of each row; `None` gives null.
 fn rows(order: impl Fn(u64) -> Option<u64>) -> Vec<String> {
     let row = |number: u64| {
         let order = order(number).map_or("null".to_owned(), |order| order.to_string());
@@ -33,8 +34,9 @@ fn rows(order: impl Fn(u64) -> Option<u64>) -> Vec<String> {
 }
 
 #[test]
-fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth() {
-    // Page 6 is held back, so that there is time to replace what later pages are made of.
+fn change_in_the_first_pass_exports_the_new_version() {
+    // The first pass sees the change; the second pass finds a stable dataset. The delay of page 6 leaves
+    // time to replace the dataset before the later pages are read.
     let slow = Fault::Delay(Duration::from_secs(1));
     let world = World::generated(faults(6, FaultAttempt::First(1), slow), 230);
     let arguments = ["-o", "rows", "--rows-per-file", "50", "--page-size", "25"];
@@ -44,13 +46,13 @@ fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth(
     let ran = Ran::from(run.wait_with_output().unwrap()).ok();
     assert!(
         ran.stderr.contains(
-            "the data moved while it was read: count changed from 230 to 260 (page 7); starting \
+            "the dataset changed during the export: count changed from 230 to 260 (page 7); starting \
              again from page 1"
         ),
         "{}",
         ran.stderr
     );
-    assert!(!ran.stderr.contains("continuing"), "parts of two versions: {}", ran.stderr);
+    assert!(!ran.stderr.contains("resuming"), "kept parts of the old version: {}", ran.stderr);
     assert_eq!(world.entries(), ["rows"]);
     let again = World::with(Options::default(), Dataset::generated(260, 8).with_id(ID));
     again.export(&arguments).ok();
@@ -58,7 +60,8 @@ fn data_that_moves_in_the_first_sweep_and_then_stands_still_gives_the_new_truth(
 }
 
 #[test]
-fn rows_that_shift_under_an_unchanged_count_are_noticed_and_read_again() {
+fn shifted_rows_are_noticed_and_read_again() {
+    // The count stays the same.
     let world = World::generated(faults(5, FaultAttempt::First(1), Fault::ShiftRows(1)), 230);
     let ran = world.export(&["-o", "rows.jsonl", "--page-size", "25"]).ok();
     assert!(ran.stderr.contains("1 id came twice"), "{}", ran.stderr);
@@ -68,16 +71,16 @@ fn rows_that_shift_under_an_unchanged_count_are_noticed_and_read_again() {
 }
 
 #[test]
-fn data_that_never_stands_still_ends_after_the_sweeps_and_leaves_nothing() {
+fn changes_in_every_pass_fail_and_leave_nothing() {
     let world = World::generated(faults(9, FaultAttempt::Always, Fault::Count(231)), 230);
     let arguments = ["-o", "rows/", "--rows-per-file", "50", "--page-size", "25"];
     let ran = world.export(&[&arguments[..], &["--max-passes", "3", "-q"]].concat());
     insta::assert_snapshot!(ran.told(&world), @r"
     exit 65
-    error: the data moved while it was read: count changed from 230 to 231 (page 9)
-      hint: nothing was published; export again when the dataset stands still, or give --ordering id if the API's default order is not stable
+    error: the dataset changed during the export: count changed from 230 to 231 (page 9)
+      hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
-    assert_eq!(world.server.stats().attempts(ID, 1), 3, "a sweep begins with page 1");
+    assert_eq!(world.server.stats().attempts(ID, 1), 3, "each pass begins with page 1");
     assert_eq!(world.entries(), Vec::<String>::new());
 
     let ran = world.export(&[&arguments[..], &["--sweeps", "0"]].concat());
@@ -86,21 +89,21 @@ fn data_that_never_stands_still_ends_after_the_sweeps_and_leaves_nothing() {
 }
 
 #[test]
-fn on_standard_output_data_that_moves_ends_the_run_at_once() {
+fn change_during_a_stdout_export_fails_at_once() {
     let world = World::generated(faults(9, FaultAttempt::First(1), Fault::Count(231)), 230);
     let ran = world.export(&["-o", "-", "--page-size", "25"]);
     assert_eq!(ran.code, Some(65), "{}", ran.stderr);
     assert!(ran.stderr.contains("count changed from 230 to 231 (page 9)"), "{}", ran.stderr);
-    assert_eq!(world.server.stats().attempts(ID, 1), 1, "rows are gone: no second sweep");
+    assert_eq!(world.server.stats().attempts(ID, 1), 1, "a second pass after delivered rows");
     assert!(ran.stdout.lines().count() < 230);
-    let hint = "hint: the rows that were delivered are not the whole dataset; export again when ";
+    let hint = "hint: the delivered rows are not the whole dataset; export again when ";
     assert!(ran.stderr.contains(hint), "{}", ran.stderr);
 }
 
 #[test]
-fn an_ordering_that_the_api_ignores_ends_the_run_at_once() {
+fn ignored_ordering_fails_at_once() {
     let options = || Options { ignore_ordering: true, ..Options::default() };
-    // In the middle, so that parts are finished by then.
+    // Row 120 is out of order. Some parts are finished by then.
     let swapped = |number| Some(if number == 120 { 500 } else { number });
     let table = [
         ("order", rows(swapped)),
@@ -111,20 +114,20 @@ fn an_ordering_that_the_api_ignores_ends_the_run_at_once() {
     ];
     for (ordering, rows) in table {
         let world = World::with_rows(options(), rows);
-        // One argument, because an ordering may begin with a hyphen.
+        // One argument, because a descending ordering begins with a hyphen.
         let ordering = format!("--ordering={ordering}");
         let arguments = ["-o", "rows/", "--rows-per-file", "25", "--page-size", "25", &ordering];
         let ran = world.export(&arguments);
         assert_eq!(ran.code, Some(65), "{ordering}: {ran:?}");
         let words = "error: the API does not apply the ordering: page ";
         assert!(ran.stderr.contains(words), "{ordering}: {}", ran.stderr);
-        assert_eq!(world.server.stats().attempts(ID, 1), 1, "{ordering}: a second sweep");
+        assert_eq!(world.server.stats().attempts(ID, 1), 1, "{ordering}: a second pass");
         assert_eq!(world.entries(), Vec::<String>::new(), "{ordering}");
     }
 }
 
 #[test]
-fn rows_that_come_in_order_pass_with_nulls_at_either_end() {
+fn ordered_rows_may_have_nulls_at_either_end() {
     let options = || Options { ignore_ordering: true, ..Options::default() };
     let table = [
         ("order", rows(Some)),
@@ -147,7 +150,7 @@ fn rows_that_come_in_order_pass_with_nulls_at_either_end() {
 }
 
 #[test]
-fn only_a_whole_export_claims_to_be_proven() {
+fn only_a_whole_export_is_proven() {
     let world = World::generated(Options::default(), 230);
     let table: [(&str, &[&str]); 4] = [
         ("proven", &[]),

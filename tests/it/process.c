@@ -1,4 +1,4 @@
-/* Stands between the command and the C library, and fails in the way that the environment asks for. */
+/* Replaces functions of the C library. Environment variables select how they fail. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-/* FAULT_CLOCK: seconds that the clock is slow. */
+/* FAULT_CLOCK: number of seconds that the clock is slow. */
 int clock_gettime(clockid_t id, struct timespec *time) {
     int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(id, time);
@@ -17,7 +17,7 @@ int clock_gettime(clockid_t id, struct timespec *time) {
     return result;
 }
 
-/* FAULT_THREADS: threads that can be started, and FAULT_ERRNO: how starting others fails. */
+/* FAULT_THREADS: number of threads that can be started. FAULT_ERRNO: the error code for further threads. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
     static atomic_int started;
     int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
@@ -26,7 +26,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     return real(thread, attributes, start, argument);
 }
 
-/* FAULT_RANDOM: the system gives no random bytes, which the standard library answers with a panic. */
+/* FAULT_RANDOM: if set, the system gives no random bytes. The standard library panics then. */
 ssize_t getrandom(void *bytes, size_t length, unsigned flags) {
     ssize_t (*real)(void *, size_t, unsigned) = dlsym(RTLD_NEXT, "getrandom");
     if (getenv("FAULT_RANDOM")) {

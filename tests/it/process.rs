@@ -1,5 +1,5 @@
-//! What the machine can do to a process: limits, a lost clock, a panic. None of it ends without a word,
-//! hangs, or publishes what is not whole.
+//! Faults of the machine: resource limits, a wrong clock, a panic. Each gives a clear message. No command
+//! hangs or publishes an incomplete export.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use overmind_export::demo::Options;
 
 use crate::support::{ID, Ran, World};
 
-/// The command in a shell that first sets a limit. It is ended when it hangs.
+/// Runs the command in a shell that first sets a limit. A command that hangs is killed after 60 seconds.
 fn limited(world: &World, limit: &str, arguments: &str) -> Ran {
     let script = format!("ulimit {limit}; exec timeout 60 \"$0\" {arguments}");
     let mut shell = world.command();
@@ -24,7 +24,8 @@ fn limited(world: &World, limit: &str, arguments: &str) -> Ran {
     Ran::of(command.arg("-c").arg(script.replace("ID", &ID.to_string())).arg(program))
 }
 
-/// The library that fails as the environment asks for; none where the command cannot be given one.
+/// The path of the `LD_PRELOAD` library from `process.c`, which is compiled on first use. `None` if this system
+/// cannot compile or load it.
 fn faults() -> Option<&'static Path> {
     static BUILT: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
@@ -40,7 +41,7 @@ fn faults() -> Option<&'static Path> {
         match compile.status() {
             Ok(status) if status.success() => Some((folder, library)),
             ended => {
-                println!("skipped: cc makes no library: {ended:?}");
+                println!("skipped: cc cannot compile the library: {ended:?}");
                 None
             }
         }
@@ -48,7 +49,8 @@ fn faults() -> Option<&'static Path> {
     built.as_ref().map(|(_, library)| library.as_path())
 }
 
-/// The command with this fault, or nothing where it cannot be had. It is ended when it hangs.
+/// Runs the command with this fault. A command that hangs is killed after 60 seconds. `None` if this
+/// system cannot compile or load the library.
 fn faulty(world: &World, fault: &[(&str, &str)], arguments: &[&str]) -> Option<Ran> {
     let library = faults()?;
     let plain = world.command();
@@ -62,7 +64,7 @@ fn faulty(world: &World, fault: &[(&str, &str)], arguments: &[&str]) -> Option<R
     Some(Ran::of(&mut command))
 }
 
-/// Asserts that a run ended well, or named the limit and left nothing at the target.
+/// Asserts that a run succeeded, or that it named the limit and left nothing at the target.
 #[track_caller]
 fn names_limit(world: &World, ran: &Ran, limit: &str, target: &str) {
     match ran.code {
@@ -85,7 +87,7 @@ fn file_size_limit_is_named_and_nothing_published() {
         ("parts", "export ID -o parts/"),
         ("small", "export ID -o small/ --rows-per-file 10 --page-size 10 --limit 100"),
     ] {
-        // 32 or 64 KiB, as the shell counts blocks.
+        // The limit is 32 or 64 KiB: the size of a block depends on the shell.
         let ran = limited(&world, "-f 64", arguments);
         names_limit(&world, &ran, "RLIMIT_FSIZE", target);
         assert_eq!(ran.code == Some(0), target == "small", "{ran:?}");
@@ -94,11 +96,11 @@ fn file_size_limit_is_named_and_nothing_published() {
     let ran = limited(&world, "-f 0", "preview whole.jsonl > shown");
     assert_eq!(ran.code, Some(74), "{ran:?}");
     assert!(ran.stderr.contains("RLIMIT_FSIZE"), "{ran:?}");
-    assert!(ran.stderr.contains("what is there is not whole"), "{ran:?}");
+    assert!(ran.stderr.contains("the output is incomplete"), "{ran:?}");
 }
 
 #[test]
-fn too_few_open_files_are_named() {
+fn open_file_limit_is_named() {
     let world = World::generated(Options::default(), 2000);
     for most in [4, 6, 8, 10, 12, 16, 20, 24, 32, 48] {
         let target = format!("parts-{most}");
@@ -114,6 +116,37 @@ fn too_few_open_files_are_named() {
       cause: Too many open files (os error 24)
       hint: raise the limit of open files (RLIMIT_NOFILE), for example with `ulimit -n 1024`
     ");
+}
+
+#[test]
+fn unread_files_are_not_called_damaged() {
+    let world = World::generated(Options::default(), 900);
+    for format in ["parquet", "arrow"] {
+        let arguments =
+            ["-o", &*format!("{format}/"), "--format", format, "--rows-per-file", "300"];
+        world.export(&arguments).ok();
+    }
+    // Standard streams take three, a part that is hashed one, a part that is read two or more.
+    for path in ["parquet", "arrow"] {
+        for command in ["verify", "preview"] {
+            let ran = limited(&world, "-n 4", &format!("{command} {path}"));
+            assert_eq!(ran.code, Some(74), "{command} {path}: {ran:?}");
+            let told = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(told.contains("RLIMIT_NOFILE") && told.contains(path), "{told}");
+            assert!(!told.contains("damaged"), "{told}");
+        }
+    }
+    let ran = limited(&world, "-n 4", "verify parquet");
+    assert_eq!(ran.stdout.matches("parquet: cannot read parquet/part-0000").count(), 3, "{ran:?}");
+    // Damage is worse, and both are named.
+    fs::write(world.path("parquet/part-00001.parquet"), "PAR1").unwrap();
+    let ran = limited(&world, "-n 4", "verify parquet");
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(ran.stdout.contains("part-00001.parquet: bytes 4, recorded"), "{ran:?}");
+    assert!(ran.stdout.contains("cannot read parquet/part-00002.parquet"), "{ran:?}");
+    let ran = limited(&world, "-n 4", "verify arrow parquet");
+    assert!(ran.stdout.contains("arrow: cannot read arrow/part-00000.arrow: "), "{ran:?}");
+    assert!(ran.stderr.starts_with("error: 1 of 2 exports are damaged\n"), "{ran:?}");
 }
 
 #[test]
@@ -136,13 +169,13 @@ fn process_limit_of_another_user_is_named() {
     exit 74
     error: cannot start a thread
       cause: Resource temporarily unavailable (os error 11)
-      hint: the system starts no more threads: raise the limit of processes and threads (RLIMIT_NPROC, `ulimit -u`; in a container also its limit of PIDs)
+      hint: the system refuses to start more threads: raise the limit of processes and threads (RLIMIT_NPROC, `ulimit -u`; in a container also its limit of PIDs)
     ");
 }
 
 #[test]
-fn any_number_of_threads_suffices_or_is_named() {
-    // Pages of more than a megabyte, which are decoded on threads of their own.
+fn any_thread_limit_suffices_or_is_named() {
+    // Pages above one megabyte are decoded on separate threads.
     let world = World::generated(Options::default(), 6000);
     for (errno, named) in [("11", "RLIMIT_NPROC"), ("1", "clone3")] {
         for most in 0..8 {
@@ -161,14 +194,14 @@ fn any_number_of_threads_suffices_or_is_named() {
 }
 
 #[test]
-fn clock_before_1970_is_no_panic() {
+fn clock_before_1970_does_not_panic() {
     let world = World::generated(Options::default(), 100);
     let text = format!(
         "[[job]]\nname = \"a\"\nroot = \"snapshots\"\ndataset = \"{ID}\"\nkeep = {{ last = 2 }}\n\
          schedule = \"0 2 * * *\"\n"
     );
     fs::write(world.path("snapshots.toml"), text).unwrap();
-    // 1963.
+    // The clock shows the year 1963.
     let fault = [("FAULT_CLOCK", "2000000000")];
     for arguments in [
         "export ID -o parts/",
@@ -191,7 +224,7 @@ fn clock_before_1970_is_no_panic() {
       cause: the clock of this machine is before 1970
       hint: set the clock
     ");
-    // No certificate is valid then, and no signature.
+    // With such a clock, no certificate is valid, and no signed request to a store.
     let arguments = ["datasets", "--base-url", "https://127.0.0.1:9", "--retry-for", "0s"];
     let ran = faulty(&world, &fault, &arguments).unwrap();
     assert_eq!(ran.code, Some(69), "{ran:?}");
@@ -204,7 +237,7 @@ fn clock_before_1970_is_no_panic() {
 }
 
 #[test]
-fn a_panic_exits_with_70_and_its_place() {
+fn panic_exits_with_70_and_its_location() {
     let world = World::generated(Options::default(), 10);
     let arguments = ["export", "ID", "-o", "rows.jsonl"];
     let Some(ran) = faulty(&world, &[("FAULT_RANDOM", "1")], &arguments) else { return };
@@ -213,4 +246,23 @@ fn a_panic_exits_with_70_and_its_place() {
     assert!(ran.stderr.contains(" panicked at "), "{ran:?}");
     assert!(ran.stderr.contains("hint: this is a bug: please report it"), "{ran:?}");
     assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn clock_beyond_the_calendar_is_no_panic() {
+    let world = World::generated(Options::default(), 100);
+    // As far ahead and as far behind as the system can say.
+    for (number, slow) in ["-9223372034000000000", "9223372036854775807"].iter().enumerate() {
+        let output = format!("parts-{number}/");
+        for arguments in [&["export", "ID", "-o", &output][..], &["verify", &output], &["datasets"]]
+        {
+            let Some(ran) = faulty(&world, &[("FAULT_CLOCK", slow)], arguments) else { return };
+            ran.ok();
+        }
+        let manifest = String::from_utf8(world.read(&format!("{output}_manifest.json"))).unwrap();
+        assert!(manifest.contains("\"started_at\": \"1970-01-01T"), "{manifest}");
+        let ran = faulty(&world, &[("FAULT_CLOCK", slow)], &["demo", "--rows", "10"]).unwrap();
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(ran.stderr.contains("the clock of this machine is "), "{ran:?}");
+    }
 }

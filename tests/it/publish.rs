@@ -1,4 +1,4 @@
-//! Publication: all or nothing, one run at a time, and nothing that is not ours is ever touched.
+//! Publication is all or nothing, allows one run at a time and never touches foreign files.
 
 use std::{
     collections::BTreeSet,
@@ -22,21 +22,21 @@ fn world() -> World {
     World::generated(Options::default(), 230)
 }
 
-/// A world whose third page does not come before a hundred seconds have passed.
+/// A world whose page 3 takes 100 seconds.
 fn stuck() -> World {
     let faults = Faults::none().on(3, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     World::generated(Options { faults, ..Options::default() }, 230)
 }
 
 #[test]
-fn a_second_run_on_the_same_target_ends_at_once() {
+fn second_run_on_the_same_target_fails_at_once() {
     for output in ["rows", "rows/", "rows.parquet"] {
         let world = stuck();
-        // One request at a time, so that the first run sends no more of them.
+        // With one request at a time, the first run sends no request after page 3.
         let arguments = ["-o", output, "--page-size", "25", "--concurrency", "1"];
         let mut run = world.start(&arguments);
         assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 3) == 1));
-        // The two pages before it are written a moment later, and nothing comes after them.
+        // Wait until pages 1 and 2 are written. No later page arrives.
         assert!(!world.server.wait_until(MOMENT, |stats| stats.attempts(ID, 4) > 0));
         let requests = world.server.stats().requests;
         let before = tree(world.folder.path());
@@ -48,10 +48,10 @@ fn a_second_run_on_the_same_target_ends_at_once() {
             );
             assert_eq!(ran.told(&world), told);
         }
-        assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+        assert_eq!(world.server.stats().requests, requests, "an unexpected request");
         assert_eq!(tree(world.folder.path()), before);
 
-        // The lock of a dead process blocks nobody.
+        // The lock of a killed process does not block the next run.
         run.kill().unwrap();
         run.wait().unwrap();
         world.server.set_faults(Faults::none());
@@ -61,7 +61,7 @@ fn a_second_run_on_the_same_target_ends_at_once() {
 }
 
 #[test]
-fn two_runs_that_start_together_leave_one_whole_export() {
+fn simultaneous_runs_leave_one_whole_export() {
     for output in ["rows", "rows.parquet"] {
         let world = world();
         let arguments = ["-o", output, "--page-size", "25"];
@@ -70,8 +70,7 @@ fn two_runs_that_start_together_leave_one_whole_export() {
         let codes: Vec<_> = ran.iter().map(|ran| ran.code.unwrap()).collect();
         assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{ran:#?}");
         assert!(codes.iter().all(|code| [0, 73, 75].contains(code)), "{ran:#?}");
-        // One that got the lock when the first had published finds the target taken, and keeps what
-        // it fetched.
+        // A run that gets the lock after the publication finds the target occupied. It keeps its fetched parts.
         let staging = format!(".{output}.partial");
         let left = [staging.as_str(), output];
         let late = codes.contains(&73) && output == "rows";
@@ -83,7 +82,7 @@ fn two_runs_that_start_together_leave_one_whole_export() {
 }
 
 #[test]
-fn without_overwrite_what_is_there_stays() {
+fn existing_targets_stay_without_overwrite() {
     let world = world();
     world.export(&["-o", "rows"]).ok();
     world.export(&["-o", "rows.parquet", "--manifest"]).ok();
@@ -94,19 +93,19 @@ fn without_overwrite_what_is_there_stays() {
         assert_eq!(ran.code, Some(73), "{ran:?}");
         assert!(ran.stderr.contains("hint: give --overwrite to replace"), "{ran:?}");
     }
-    // The manifest of a file that is gone may belong to a copy of it.
+    // The file of this manifest was removed, but the manifest may belong to a copy of the file.
     fs::remove_file(world.path("rows.parquet")).unwrap();
     let ran = world.export(&["-o", "rows.parquet", "--manifest"]);
     assert_eq!(ran.code, Some(73), "{ran:?}");
     assert!(ran.stderr.contains("rows.parquet.manifest.json: exists already"), "{ran:?}");
-    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert_eq!(world.server.stats().requests, requests, "an unexpected request");
     let mut expected = before;
     expected.remove("rows.parquet");
     assert!(tree(world.folder.path()) == expected);
 }
 
 #[test]
-fn a_new_file_never_keeps_the_manifest_of_an_old_one() {
+fn new_file_never_keeps_an_old_manifest() {
     let world = world();
     world.export(&["-o", "rows.jsonl", "--manifest"]).ok();
     world.server.replace(vec![Dataset::generated(300, 8).with_id(ID)]);
@@ -118,7 +117,7 @@ fn a_new_file_never_keeps_the_manifest_of_an_old_one() {
 }
 
 #[test]
-fn while_a_directory_is_overwritten_a_reader_always_finds_a_whole_export() {
+fn reader_sees_a_whole_export_during_overwrite() {
     let world = world();
     let arguments = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50", "--overwrite"];
     world.export(&arguments).ok();
@@ -126,9 +125,9 @@ fn while_a_directory_is_overwritten_a_reader_always_finds_a_whole_export() {
     for rows in [330, 430, 530] {
         world.server.replace(vec![Dataset::generated(rows, 8).with_id(ID)]);
         let mut run = world.start(&arguments);
-        // Bounded, although it ends with the run.
+        // The loop ends with the run. The bound only guards against an endless loop.
         for _ in 0..10_000_000 {
-            assert!(world.path("rows/_SUCCESS").exists(), "an export that is not complete");
+            assert!(world.path("rows/_SUCCESS").exists(), "an incomplete export");
             let manifest: Value =
                 serde_json::from_slice(&world.read("rows/_manifest.json")).unwrap();
             seen.insert(manifest["rows"].as_u64().unwrap());
@@ -146,7 +145,7 @@ fn while_a_directory_is_overwritten_a_reader_always_finds_a_whole_export() {
 }
 
 #[test]
-fn overwriting_a_directory_that_is_no_export_of_ours_changes_nothing() {
+fn overwrite_refuses_foreign_directories() {
     let world = world();
     world.export(&["-o", "export", "--page-size", "25", "--rows-per-file", "50"]).ok();
     let file = |path: &str, text: &str| {
@@ -171,21 +170,25 @@ fn overwriting_a_directory_that_is_no_export_of_ours_changes_nothing() {
         ("nested", "is not an export: it has no valid manifest"),
         ("export", "holds \"notes.txt\", which its manifest does not list"),
         ("plain/", "is not a directory"),
-        (".", "name the directory itself"),
-        ("documents/..", "name the directory itself"),
+        (".", "give the name of the directory itself"),
+        ("documents/..", "give the name of the directory itself"),
     ];
     let requests = world.server.stats().requests;
     for (output, words) in table {
         let ran = world.export(&["-o", output, "--overwrite", "--restart"]);
-        assert_eq!(ran.code, Some(if words.starts_with("name") { 2 } else { 73 }), "{ran:?}");
+        assert_eq!(
+            ran.code,
+            Some(if words.starts_with("give the name") { 2 } else { 73 }),
+            "{ran:?}"
+        );
         assert!(ran.stderr.contains(words), "{output}: {}", ran.stderr);
         assert!(tree(world.folder.path()) == before, "{output}: something changed");
     }
-    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert_eq!(world.server.stats().requests, requests, "an unexpected request");
 }
 
 #[test]
-fn a_file_that_appears_in_an_export_while_it_is_replaced_stays() {
+fn file_added_during_an_overwrite_stays() {
     let world = world();
     let arguments = ["-o", "rows", "--page-size", "25", "--overwrite"];
     world.export(&arguments).ok();
@@ -202,7 +205,7 @@ fn a_file_that_appears_in_an_export_while_it_is_replaced_stays() {
 }
 
 #[test]
-fn an_empty_directory_is_taken_and_a_link_to_an_export_stays_a_link() {
+fn empty_directory_and_link_are_valid_targets() {
     let world = world();
     fs::create_dir(world.path("rows")).unwrap();
     world.export(&["-o", "rows"]).ok();
@@ -220,11 +223,11 @@ fn an_empty_directory_is_taken_and_a_link_to_an_export_stays_a_link() {
 }
 
 #[test]
-fn what_a_published_run_had_no_time_to_remove_does_not_stop_the_next() {
+fn unfinished_cleanup_does_not_stop_the_next_run() {
     let world = world();
     let arguments = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50", "--overwrite"];
     world.export(&arguments).ok();
-    // As after a kill between the swap and the end: the lock, and the old parts as data.
+    // The state after a kill between the publication and the cleanup: the lock, and the old parts in `data`.
     fs::create_dir(world.path(".rows.partial")).unwrap();
     fs::write(world.path(".rows.partial/lock"), "").unwrap();
     fs::create_dir(world.path(".rows.partial/ids")).unwrap();
@@ -239,8 +242,8 @@ fn what_a_published_run_had_no_time_to_remove_does_not_stop_the_next() {
     assert_eq!(world.entries(), ["rows"]);
 }
 
-/// Runs a script as root of a namespace of its own, in which it may mount; none where the system
-/// allows none.
+/// Runs an export in a user and mount namespace after the command `mount`. `None` if the system does not allow
+/// such namespaces.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_mount(world: &World, mount: &str, arguments: &str) -> Option<Ran> {
     mounted(world, mount, &format!("export {ID} {arguments}"))
@@ -252,7 +255,7 @@ pub(crate) fn mounted(world: &World, mount: &str, arguments: &str) -> Option<Ran
     let mut unshare = Command::new("unshare");
     let can = unshare.args(["--user", "--map-root-user", "--mount", "true"]).output();
     if !can.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: this system lets nobody mount in a namespace of their own");
+        eprintln!("SKIPPED: this system does not allow mounts in a user namespace");
         return None;
     }
     let export = world.command();
@@ -267,7 +270,7 @@ pub(crate) fn mounted(world: &World, mount: &str, arguments: &str) -> Option<Ran
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_mount_point_is_refused_before_any_request() {
+fn mount_point_is_refused_before_any_request() {
     let mounts = ["mount -t tmpfs none rows", "mount --bind elsewhere rows"];
     for mount in mounts {
         let world = world();
@@ -285,7 +288,7 @@ fn a_mount_point_is_refused_before_any_request() {
 }
 
 #[test]
-fn a_lock_file_that_nobody_holds_blocks_nobody() {
+fn lock_file_without_a_holder_does_not_block() {
     let world = world();
     fs::create_dir(world.path(".rows.partial")).unwrap();
     OpenOptions::new().create(true).append(true).open(world.path(".rows.partial/lock")).unwrap();

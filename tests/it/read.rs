@@ -1,4 +1,4 @@
-//! Reads what an export wrote, each format with the crate that others read it with.
+//! Reads exported files. Each format is read with the crate that users would read it with.
 
 use std::io::{Cursor, Read};
 
@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::rows::{Fields, Source, compact};
 
-/// The rows of a file: a text for each value, none for null.
+/// The rows of a file. Each value is a text; `None` is null.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Table {
     pub(crate) columns: Vec<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// What a file of these rows must hold, in these columns.
+    /// The expected content of a file with these rows and columns.
     pub(crate) fn of(rows: &[Source], columns: &[Column]) -> Self {
         let places: Vec<_> = columns
             .iter()
@@ -35,7 +35,7 @@ impl Table {
         }
     }
 
-    /// Reads a file by the extension of its name.
+    /// Reads a file. The extension of its name gives the format and the compression.
     #[track_caller]
     pub(crate) fn read(name: &str, bytes: Vec<u8>) -> Self {
         match name.split_once('.').unwrap().1 {
@@ -64,7 +64,7 @@ impl Table {
         Self::of_batches(&reader.schema(), reader.map(Result::unwrap))
     }
 
-    /// Checks the schema on the way: it is the same for every file of these columns.
+    /// Collects the rows and checks the schema, which depends only on the columns.
     fn of_batches(schema: &SchemaRef, batches: impl Iterator<Item = RecordBatch>) -> Self {
         let columns: Vec<String> =
             schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -88,7 +88,7 @@ impl Table {
         Self { columns, rows }
     }
 
-    /// Checks on the way that each line has the same names, and no white space between tokens.
+    /// Reads JSON Lines. Checks that all lines have the same names and no white space between tokens.
     pub(crate) fn of_json_lines(bytes: &[u8]) -> Self {
         let text = str::from_utf8(bytes).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'));
@@ -112,10 +112,11 @@ impl Table {
         table
     }
 
-    /// Asserts that both hold the same, and says where not: a value can be megabytes long.
+    /// Asserts that both tables are equal. The message shows only the first difference, because a value can be
+    /// megabytes long.
     #[track_caller]
     pub(crate) fn assert_equals(&self, expected: &Self, what: &str) {
-        // JSON Lines without rows name no columns.
+        // JSON Lines without rows contain no column names.
         if !self.columns.is_empty() || !self.rows.is_empty() {
             assert_eq!(self.columns, expected.columns, "{what}");
         }

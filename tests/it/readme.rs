@@ -1,76 +1,100 @@
-//! The readme says what the command has.
+//! The README and the guide match the command: options, subcommands, metrics, variables and configuration.
+
+use std::fs;
 
 use overmind_export::Config;
 
 use crate::support::{Ran, command};
 
 const README: &str = include_str!("../../README.md");
+const EXPORTING: &str = include_str!("../../src/guide/exporting.md");
+const SNAPSHOTS: &str = include_str!("../../src/guide/snapshots.md");
+const SCHEDULE: &str = include_str!("../../src/guide/schedule.md");
 
-/// The lines of the readme from the one that holds the first text to the one that holds the second.
-fn between(from: &str, to: &str) -> Vec<&'static str> {
-    let lines = README.lines().skip_while(|line| !line.contains(from)).skip(1);
-    lines.take_while(|line| !line.contains(to)).collect()
+/// The folder of the guide.
+fn guide() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide")
 }
 
-/// The options of these lines of a table: those that a row begins with, or names as its own.
-fn rows(lines: &[&'static str]) -> Vec<&'static str> {
-    let cells = lines.iter().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
-    cells
-        .flat_map(|cell| cell.split(['`', ' ']).filter_map(|word| word.strip_prefix("--")))
-        .collect()
+/// The names and the texts of the guide's pages.
+fn pages() -> Vec<(String, String)> {
+    let entries = fs::read_dir(guide()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut pages: Vec<_> =
+        paths.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect();
+    pages.sort();
+    pages
 }
 
-/// The options that work with every subcommand.
-fn global() -> Vec<&'static str> {
-    rows(&between("| *Connection* |", "### Environment"))
+/// The names of the subcommands in the help of the command.
+fn subcommands() -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let help = Ran::of(command(folder.path()).arg("--help")).ok().stdout;
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let lines = commands.lines().filter_map(|line| line.strip_prefix("  "));
+    // A description that wraps is indented further.
+    let lines = lines.filter(|line| !line.starts_with(' '));
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// The options in the help of a subcommand that are not among these rows.
-fn missing(subcommand: &str, rows: &[&str]) -> Vec<String> {
+/// The long options in the help of a subcommand.
+fn options(subcommand: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let help = Ran::of(command(folder.path()).args([subcommand, "--help"])).ok().stdout;
     // Descriptions name options too; an option's own line begins with it.
     let own = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let names = own.filter_map(|line| line.split_once("--")?.1.split([' ', '.', ',']).next());
-    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
-    assert!(names.len() > 10, "{help}");
-    names.into_iter().filter(|name| !rows.contains(name)).map(str::to_owned).collect()
+    let names: Vec<_> = names.filter(|name| *name != "help").map(str::to_owned).collect();
+    assert!(names.len() > 3, "{help}");
+    names
+}
+
+/// Whether a text names this option, and not only a longer one that begins with it.
+fn names(text: &str, option: &str) -> bool {
+    let named = format!("--{option}");
+    let mut after = text.split(&named).skip(1);
+    after.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
 }
 
 #[test]
-fn every_option_of_export_is_in_its_rows() {
-    let own = rows(&between("| `-o`, `--output PATH` | required", "| *Snapshots* |"));
-    let rows = [own, vec!["output"], global()].concat();
-    assert_eq!(missing("export", &rows), Vec::<String>::new());
-}
-
-#[test]
-fn every_option_of_diff_is_in_its_table() {
-    let own = rows(&between("| option of `diff` |", "## Every night"));
-    assert_eq!(missing("diff", &[own, storage("diff"), global()].concat()), Vec::<String>::new());
-}
-
-#[test]
-fn every_option_of_the_snapshot_commands_is_in_their_rows() {
-    let snapshots = rows(&between("| *Snapshots* |", "| *Schedule* |"));
-    let schedule = [rows(&between("| *Schedule* |", "| *Connection* |")), vec!["jobs", "json"]];
-    for (name, own) in
-        [("snapshot", &snapshots), ("snapshots", &snapshots), ("schedule", &schedule.concat())]
-    {
-        let rows = [own.clone(), storage(name), global()].concat();
-        assert_eq!(missing(name, &rows), Vec::<String>::new(), "{name}");
+fn guide_names_every_option() {
+    let text: String = pages().into_iter().map(|(_, text)| text).collect();
+    for subcommand in subcommands() {
+        let missing: Vec<String> =
+            options(&subcommand).into_iter().filter(|option| !names(&text, option)).collect();
+        assert_eq!(missing, Vec::<String>::new(), "{subcommand}");
     }
 }
 
-/// The option whose row names the other subcommands that take it.
-fn storage(subcommand: &str) -> Vec<&'static str> {
-    let row = README.lines().find(|line| line.starts_with("| `--storage-option ")).unwrap();
-    assert!(row.contains(&format!("`{subcommand}`")), "{subcommand}: {row}");
-    vec!["storage-option"]
+#[test]
+fn readme_and_module_have_every_guide_page() {
+    let module = include_str!("../../src/guide/mod.rs");
+    let pages = pages();
+    assert!(pages.len() > 5);
+    for (name, _) in pages {
+        assert!(README.contains(&format!("](src/guide/{name})")), "README: {name}");
+        assert!(module.contains(&format!("include_str!(\"{name}\")")), "mod.rs: {name}");
+    }
 }
 
 #[test]
-fn the_example_configuration_is_read_and_so_is_every_key_that_it_only_mentions() {
+fn guide_links_lead_to_pages() {
+    // rustdoc checks the paths in mod.rs; these are the files that other viewers follow.
+    for (name, text) in pages() {
+        let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+        for (label, file) in definitions {
+            assert!(guide().join(file).is_file(), "{name}: [{label}]: {file}");
+        }
+        assert!(!text.contains("](crate::"), "{name}: use a reference, as contributing.md says");
+    }
+}
+
+#[test]
+fn example_configuration_is_valid() {
+    // With and without the keys that are only in comments.
     let example = include_str!("../../config/snapshots.toml");
     let path = std::path::Path::new("/etc/snapshots.toml");
     let config = Config::parse(example, path).unwrap();
@@ -90,18 +114,19 @@ fn the_example_configuration_is_read_and_so_is_every_key_that_it_only_mentions()
 }
 
 #[test]
-fn the_configuration_in_the_readme_is_the_example_without_most_of_its_comments() {
+fn guide_configuration_is_the_example() {
+    // The guide has fewer comments.
     let of = |text: &str| {
         let lines = text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    let shown = README.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let shown = SNAPSHOTS.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(of(shown), of(include_str!("../../config/snapshots.toml")));
 }
 
 #[test]
-fn every_metric_is_in_the_table() {
+fn guide_has_every_metric() {
     let text = overmind_export::schedule::Metrics::new().text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE overmind_export_"));
     for (name, kind) in types.filter_map(|line| line.split_once(' ')) {
@@ -110,30 +135,26 @@ fn every_metric_is_in_the_table() {
             "info" => "_info",
             _ => "",
         };
-        assert!(README.contains(&format!("`{name}{suffix}`")), "{name}");
+        assert!(SCHEDULE.contains(&format!("`{name}{suffix}`")), "{name}");
     }
 }
 
 #[test]
-fn every_subcommand_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let help = Ran::of(command(folder.path()).arg("--help")).ok().stdout;
-    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let names = commands.lines().filter_map(|line| line.strip_prefix("  "));
-    // A description that wraps is indented further.
-    let names = names.filter(|line| !line.starts_with(' '));
-    for name in names.filter_map(|line| line.split_whitespace().next()) {
-        assert!(
-            name == "help"
-                || README.contains(&format!("overmind-export {name}"))
-                || README.contains(&format!("-- {name}")),
-            "{name}"
-        );
+fn readme_names_every_subcommand() {
+    for name in subcommands() {
+        assert!(README.contains(&format!("overmind-export {name}")), "{name}");
     }
 }
 
 #[test]
-fn the_example_environment_is_what_the_command_reads() {
+fn readme_configuration_is_valid() {
+    let shown = README.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let config = Config::parse(shown, std::path::Path::new("/etc/snapshots.toml")).unwrap();
+    assert!(config.jobs.iter().all(|job| job.schedule.is_some() && job.keep.is_some()));
+}
+
+#[test]
+fn example_environment_is_read_and_documented() {
     let folder = tempfile::tempdir().unwrap();
     let example = include_str!("../../config/environment.example");
     let variables = example.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -141,13 +162,49 @@ fn the_example_environment_is_what_the_command_reads() {
     let export = export.args(["export", "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e", "-o", "a.jsonl"]);
     let variables = variables.map(|line| line.split_once('=').unwrap());
     export.envs(variables.clone()).arg("--max-retries").arg("0");
-    // The key of the example is taken, and is none; a base URL that leads nowhere ends the next run.
+    // The key of the example is read, and refused as a placeholder. An unreachable base URL ends the next run.
     let ran = Ran::of(export);
     assert!(ran.code == Some(78) && ran.stderr.contains("is the placeholder"), "{ran:?}");
     export.env("OVERMIND_LAB_API_KEY", "ovr_x").env("OVERMIND_LAB_BASE_URL", "http://127.0.0.1:9");
     let ran = Ran::of(export);
     assert_eq!(ran.code, Some(69), "{ran:?}");
     for (name, _) in variables {
-        assert!(README.contains(&format!("`{name}`")), "{name}");
+        assert!(EXPORTING.contains(&format!("`{name}`")), "{name}");
     }
+}
+
+/// To renew the page: `cargo run -- man --format markdown > src/guide/options.md`.
+#[test]
+fn options_page_is_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = Ran::of(command(folder.path()).args(["man", "--format", "markdown"])).ok();
+    assert!(ran.stdout == include_str!("../../src/guide/options.md"), "renew src/guide/options.md");
+}
+
+#[test]
+fn man_pages_describe_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    Ran::of(command(folder.path()).args(["man", "--dir", "pages"])).ok();
+    let mut names: Vec<_> = fs::read_dir(folder.path().join("pages"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.contains(&"overmind-export.1".to_owned()), "{names:?}");
+    let program = fs::read_to_string(folder.path().join("pages/overmind-export.1")).unwrap();
+    for name in &names {
+        let page = fs::read_to_string(folder.path().join("pages").join(name)).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
+        // The program's page refers to the page of each command.
+        let escaped = name.trim_end_matches(".1").replace('-', "\\-");
+        assert!(program.contains(&escaped), "{name} is not in the program's page");
+    }
+    let export = Ran::of(command(folder.path()).args(["man", "export"])).ok().stdout;
+    assert_eq!(
+        export,
+        fs::read_to_string(folder.path().join("pages/overmind-export-export.1")).unwrap()
+    );
+    let ran = Ran::of(command(folder.path()).args(["man", "exprt"]));
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.starts_with("error: \"exprt\" is not a valid command: use one of export,"));
 }

@@ -1,5 +1,4 @@
-//! Runs that are killed or interrupted, and the run after them: the same bytes, and only what is
-//! missing is fetched.
+//! Resumed runs after a kill or an interruption. They give the same bytes and fetch only the missing pages.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +17,11 @@ use crate::{
     tree::{Tree, content},
 };
 
-/// Eighty pages, ten parts of eight.
+/// Number of rows: 80 pages of 25 rows, in ten parts of eight pages.
 const ROWS: u64 = 2000;
 const PAGES: u64 = 80;
 const PAGES_OF_PART: u64 = 8;
-/// Little is fetched ahead of what is written, as little as in an export that takes hours.
+/// The prefetch is as small, compared with the export, as in an export that takes hours.
 const ARGUMENTS: [&str; 10] = [
     "-o",
     "rows",
@@ -37,7 +36,7 @@ const ARGUMENTS: [&str; 10] = [
 ];
 const SOON: Duration = Duration::from_secs(30);
 
-/// What an undisturbed run leaves.
+/// The content of the output after a run without interruption.
 static TRUTH: LazyLock<Tree> = LazyLock::new(|| {
     let world = World::generated(Options::default(), ROWS);
     world.export(&ARGUMENTS).ok();
@@ -49,7 +48,7 @@ fn slow() -> World {
     World::generated(options, ROWS)
 }
 
-/// A world in which a run has ended at page 30, with three parts finished.
+/// A world in which a run failed at page 30 and left three finished parts.
 fn interrupted() -> World {
     let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
@@ -66,14 +65,14 @@ fn staging(world: &World) -> PathBuf {
     world.path(".rows.partial")
 }
 
-/// Finished parts that the journal of an interrupted run has, whole lines alone.
+/// Number of finished parts in the journal of an interrupted run. A torn last line does not count.
 fn journaled(world: &World) -> u64 {
     let journal = fs::read_to_string(staging(world).join("journal.jsonl")).unwrap_or_default();
     (journal.matches('\n').count() as u64).saturating_sub(1)
 }
 
-/// Runs the export again to its end and checks that it continues with this many parts, fetches only
-/// the pages of the others, page 1 and the last kept page, and leaves what an undisturbed run leaves.
+/// Runs the export again and asserts that it resumes with `parts` kept parts. It must fetch only page 1, the last
+/// kept page and the pages of the other parts. Its output must equal [`TRUTH`].
 #[track_caller]
 fn continues_with(world: &World, parts: u64) -> Ran {
     let before = world.server.stats().requests;
@@ -81,18 +80,18 @@ fn continues_with(world: &World, parts: u64) -> Ran {
     let noun = if parts == 1 { "part" } else { "parts" };
     let (rows, page) = (200 * parts, PAGES_OF_PART * parts);
     let line = format!(
-        "continuing: {parts} finished {noun} kept ({rows} of {ROWS} rows, up to page {page})\n"
+        "resuming: {parts} finished {noun} kept ({rows} of {ROWS} rows, up to page {page})\n"
     );
     assert_eq!(ran.stderr.contains(&line), parts > 0, "{}", ran.stderr);
     let fetched = world.server.stats().requests - before;
-    // The first and the last kept page show whether the rows have moved since.
+    // A resumed run fetches the first and the last kept page again to compare their rows.
     assert_eq!(fetched, PAGES - page + if parts > 0 { 2 } else { 0 });
     assert_eq!(world.entries(), ["rows"]);
-    assert!(content(&world.path("rows")) == *TRUTH, "it differs from an undisturbed run");
+    assert!(content(&world.path("rows")) == *TRUTH, "differs from an uninterrupted run");
     ran
 }
 
-/// Kills the run with SIGKILL as soon as the server has had this many requests in all.
+/// Starts a run and kills it with SIGKILL when the server has seen `requests` requests in total.
 fn kill_after(world: &World, requests: u64) {
     let mut run = world.start(&ARGUMENTS);
     assert!(world.server.wait_until(SOON, |stats| stats.requests >= requests));
@@ -101,17 +100,18 @@ fn kill_after(world: &World, requests: u64) {
 }
 
 #[test]
-fn thirty_exports_killed_once_each_continue_to_the_same_bytes() {
+fn exports_killed_once_resume_to_the_same_bytes() {
+    // Thirty exports, each killed after a random number of requests.
     let fetched = Mutex::new(BTreeMap::new());
     side_by_side(0..30, |seed| {
         let world = slow();
         let moment = fastrand::Rng::with_seed(seed).u64(1..=PAGES);
         kill_after(&world, moment);
         let parts = journaled(&world);
-        // It may have been killed when it had published and only had to tidy up.
+        // The kill may have come after the publication, during the cleanup.
         if !world.path("rows").exists() {
             let ran = world.export(&ARGUMENTS).ok();
-            let line = format!("continuing: {parts} finished part");
+            let line = format!("resuming: {parts} finished part");
             assert_eq!(ran.stderr.contains(&line), parts > 0, "{moment}: {}", ran.stderr);
             assert_eq!(world.entries(), ["rows"]);
         }
@@ -127,13 +127,13 @@ fn thirty_exports_killed_once_each_continue_to_the_same_bytes() {
     println!("{PAGES} pages needed; fetched {:.1} on average, {worst} at worst", sum as f64 / 30.0);
     for ((moment, _), (parts, requests)) in fetched {
         println!(
-            "| killed at request {moment} | {parts} parts kept | {requests} requests in all |"
+            "| killed at request {moment} | {parts} parts kept | {requests} requests in total |"
         );
     }
 }
 
 #[test]
-fn an_export_killed_ten_times_continues_to_the_same_bytes() {
+fn export_killed_ten_times_resumes_to_the_same_bytes() {
     let world = slow();
     let mut random = fastrand::Rng::with_seed(10);
     for _ in 0..10 {
@@ -146,10 +146,10 @@ fn an_export_killed_ten_times_continues_to_the_same_bytes() {
     assert_eq!(world.entries(), ["rows"]);
     assert!(content(&world.path("rows")) == *TRUTH);
     let all = world.server.stats().requests;
-    println!("ten kills: {kept} parts kept, {before} requests before the last run, {all} in all");
+    println!("ten kills: {kept} parts kept, {before} requests before the last run, {all} in total");
 }
 
-/// A run that waits for a page that does not come, with three parts finished.
+/// A run that waits for page 30, which takes 100 seconds. Three parts are finished or about to be.
 fn waiting(arguments: &[&str]) -> (World, Child) {
     let faults =
         Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
@@ -159,7 +159,7 @@ fn waiting(arguments: &[&str]) -> (World, Child) {
     (world, run)
 }
 
-/// Sends a signal and returns how the run ended, which must be within two seconds.
+/// Sends a signal and returns the ended run. Asserts that it ends within two seconds.
 fn end_with(signal: &str, run: Child) -> Ran {
     let kill = format!("kill -{signal} {}", run.id());
     let sent = Instant::now();
@@ -170,10 +170,10 @@ fn end_with(signal: &str, run: Child) -> Ran {
 }
 
 #[test]
-fn sigint_and_sigterm_end_a_directory_export_at_once_and_it_continues() {
+fn sigint_and_sigterm_leave_a_resumable_export() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let (world, run) = waiting(&ARGUMENTS);
-        // What was fetched is on its way to the writer when page 30 is asked for.
+        // When page 30 is requested, the earlier pages may not be written yet.
         let begun = Instant::now();
         while journaled(&world) < 3 {
             assert!(begun.elapsed() < SOON, "{} parts", journaled(&world));
@@ -194,7 +194,7 @@ fn sigint_and_sigterm_end_a_directory_export_at_once_and_it_continues() {
 }
 
 #[test]
-fn sigint_before_anything_is_finished_leaves_nothing() {
+fn sigint_before_the_first_part_leaves_nothing() {
     let faults = Faults::none().on(3, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     for output in ["rows", "rows.parquet"] {
         let options = Options { faults: faults.clone(), ..Options::default() };
@@ -203,15 +203,15 @@ fn sigint_before_anything_is_finished_leaves_nothing() {
         assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 3) == 1));
         let ran = end_with("INT", run);
         assert_eq!(ran.code, Some(130), "{ran:?}");
-        assert!(ran.stderr.contains("hint: nothing "), "{ran:?}");
+        assert!(ran.stderr.contains("hint: no"), "{ran:?}");
         assert_eq!(world.entries(), Vec::<String>::new(), "{output}");
     }
 }
 
 #[test]
-fn sigint_ends_a_run_that_is_still_checking_what_it_kept() {
+fn sigint_interrupts_the_check_of_kept_parts() {
     let world = interrupted();
-    // A part of a terabyte: to read it takes longer than anybody waits.
+    // Make the part one terabyte large, so that its check cannot finish during the test.
     let part = staging(&world).join("data/part-00000.parquet");
     let length = 1 << 40;
     let journal = staging(&world).join("journal.jsonl");
@@ -220,7 +220,7 @@ fn sigint_ends_a_run_that_is_still_checking_what_it_kept() {
     assert!(text.contains(&bytes));
     fs::write(&journal, text.replacen(&bytes, &format!("\"bytes\":{length}"), 1)).unwrap();
     if OpenOptions::new().write(true).open(&part).unwrap().set_len(length).is_err() {
-        eprintln!("SKIPPED: the file system takes no sparse file of a terabyte");
+        eprintln!("SKIPPED: the file system cannot store a sparse file of one terabyte");
         return;
     }
     let before = world.server.stats().answered(200);
@@ -231,27 +231,27 @@ fn sigint_ends_a_run_that_is_still_checking_what_it_kept() {
 }
 
 #[test]
-fn a_single_file_that_is_interrupted_leaves_its_target_untouched() {
+fn interrupted_file_export_keeps_the_old_target() {
     let arguments =
         ["-o", "rows.parquet", "--page-size", "25", "--overwrite", "--concurrency", "2"];
     let faults =
         Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     let world = World::generated(Options { faults, ..Options::default() }, ROWS);
-    fs::write(world.path("rows.parquet"), "what was there before").unwrap();
+    fs::write(world.path("rows.parquet"), "the old content").unwrap();
     let run = world.start(&arguments);
     assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
     assert_eq!(world.entries(), [".rows.parquet.partial", "rows.parquet"]);
     assert_eq!(end_with("TERM", run).code, Some(143));
     assert_eq!(world.entries(), ["rows.parquet"]);
-    assert_eq!(world.read("rows.parquet"), b"what was there before");
+    assert_eq!(world.read("rows.parquet"), b"the old content");
 
-    // Killed, it cannot tidy up: one hidden file stays, and the next run takes it over.
+    // A killed run cannot clean up: one hidden file stays, and the next run replaces it.
     let mut run = world.start(&arguments);
     assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 2));
     run.kill().unwrap();
     run.wait().unwrap();
     assert_eq!(world.entries(), [".rows.parquet.partial", "rows.parquet"]);
-    assert_eq!(world.read("rows.parquet"), b"what was there before");
+    assert_eq!(world.read("rows.parquet"), b"the old content");
     world.server.set_faults(Faults::none());
     world.export(&arguments).ok();
     assert_eq!(world.entries(), ["rows.parquet"]);
@@ -261,12 +261,12 @@ fn a_single_file_that_is_interrupted_leaves_its_target_untouched() {
 }
 
 #[test]
-fn an_interrupted_export_continues_with_all_its_finished_parts() {
+fn interrupted_export_resumes_with_all_parts() {
     continues_with(&interrupted(), 3);
 }
 
 #[test]
-fn nothing_that_was_kept_is_asked_for_beside_a_first_page_that_takes_its_time() {
+fn slow_first_page_does_not_refetch_kept_pages() {
     let world = interrupted();
     let slow = Fault::Delay(Duration::from_millis(80));
     world.server.set_faults(Faults::none().on(1, FaultAttempt::Always, slow));
@@ -274,7 +274,7 @@ fn nothing_that_was_kept_is_asked_for_beside_a_first_page_that_takes_its_time() 
 }
 
 #[test]
-fn what_a_crash_tore_is_fetched_again_from_there() {
+fn damage_in_the_staging_is_fetched_again() {
     let flip = |path: PathBuf| {
         let mut bytes = fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
@@ -287,19 +287,19 @@ fn what_a_crash_tore_is_fetched_again_from_there() {
     };
     type Damage<'a> = (&'a str, u64, &'a dyn Fn(&Path));
     let table: [Damage<'_>; 11] = [
-        ("half a line more in the journal", 3, &|root| {
+        ("half a line appended to the journal", 3, &|root| {
             let mut file =
                 OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
             file.write_all(b"{\"part\":{\"path\":\"part-0").unwrap();
         }),
-        ("the journal's last line cut", 2, &|root| truncate(root.join("journal.jsonl"), 9)),
-        ("the journal's last newline cut", 2, &|root| truncate(root.join("journal.jsonl"), 1)),
-        ("bytes that are no text after the journal's last line", 3, &|root| {
+        ("torn last line in the journal", 2, &|root| truncate(root.join("journal.jsonl"), 9)),
+        ("no newline after the journal", 2, &|root| truncate(root.join("journal.jsonl"), 1)),
+        ("binary bytes after the journal's last line", 3, &|root| {
             let mut file =
                 OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
             file.write_all(&[0, 0xff, 0xfe]).unwrap();
         }),
-        ("a digest in the journal that is none", 2, &|root| {
+        ("an invalid checksum in the journal", 2, &|root| {
             let path = root.join("journal.jsonl");
             let text = fs::read_to_string(&path).unwrap();
             let at = text.rfind("xxh3").unwrap();
@@ -308,11 +308,11 @@ fn what_a_crash_tore_is_fetched_again_from_there() {
         ("an empty journal", 0, &|root| fs::write(root.join("journal.jsonl"), "").unwrap()),
         ("a truncated part", 1, &|root| truncate(root.join("data/part-00001.parquet"), 100)),
         ("a flipped bit in a part", 2, &|root| flip(root.join("data/part-00002.parquet"))),
-        ("a part that is gone", 0, &|root| {
+        ("a missing part", 0, &|root| {
             fs::remove_file(root.join("data/part-00000.parquet")).unwrap();
         }),
-        ("ids that are gone", 1, &|root| fs::remove_file(root.join("ids/1")).unwrap()),
-        ("ids cut short", 2, &|root| truncate(root.join("ids/2"), 16)),
+        ("a missing file of ids", 1, &|root| fs::remove_file(root.join("ids/1")).unwrap()),
+        ("a truncated file of ids", 2, &|root| truncate(root.join("ids/2"), 16)),
     ];
     for (damage, parts, apply) in table {
         println!("{damage}");
@@ -323,7 +323,7 @@ fn what_a_crash_tore_is_fetched_again_from_there() {
 }
 
 #[test]
-fn a_run_with_another_plan_is_refused_and_restart_drops_what_was_kept() {
+fn another_plan_is_refused_until_restart() {
     let world = interrupted();
     let before = staging(&world).join("journal.jsonl");
     let journal = fs::read(&before).unwrap();
@@ -333,7 +333,7 @@ fn a_run_with_another_plan_is_refused_and_restart_drops_what_was_kept() {
     error: rows: an interrupted export to it cannot be resumed: its columns was ["id","order","input","expected_output","persona","tags","additional_properties"], now it is ["id","input"]
       hint: give --restart to delete its parts and start over
     "#);
-    assert_eq!(fs::read(&before).unwrap(), journal, "what was kept has changed");
+    assert_eq!(fs::read(&before).unwrap(), journal, "the journal has changed");
     assert_eq!(entries(&staging(&world).join("data")).len(), 4);
 
     world.export(&[&ARGUMENTS[..], &["--columns", "id,input", "--restart"]].concat()).ok();
@@ -341,7 +341,7 @@ fn a_run_with_another_plan_is_refused_and_restart_drops_what_was_kept() {
 }
 
 #[test]
-fn a_dataset_with_another_count_is_refused_and_restart_drops_what_was_kept() {
+fn another_row_count_is_refused_until_restart() {
     let world = interrupted();
     world.server.replace(vec![Dataset::generated(ROWS + 25, 7).with_id(ID)]);
     let ran = world.export(&ARGUMENTS);
@@ -355,17 +355,17 @@ fn a_dataset_with_another_count_is_refused_and_restart_drops_what_was_kept() {
 }
 
 #[test]
-fn parts_of_a_dataset_that_changed_without_a_change_of_count_are_dropped() {
+fn changed_rows_with_the_same_count_start_over() {
     let world = interrupted();
-    // The kept rows come again on later pages, as after a new version that is sorted otherwise.
+    // The kept rows appear on later pages, as in a new version with another sort order.
     let rows = Dataset::generated(ROWS, 7);
     let text = |number| String::from_utf8(rows.row((number + 400) % ROWS)).unwrap();
     let moved: Vec<String> = (0..ROWS).map(text).collect();
     world.server.replace(vec![Dataset::from_rows("moved", moved.clone()).with_id(ID)]);
     let ran = world.export(&ARGUMENTS).ok();
-    assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("resuming: 3 finished parts kept"), "{}", ran.stderr);
     let told =
-        "moved while it was read: page 1 no longer has the rows that the interrupted run found";
+        "changed during the export: page 1 no longer has the rows that the interrupted run found";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
     assert!(ran.stderr.contains("starting again from page 1"), "{}", ran.stderr);
     let calm = World::with_rows(Options::default(), moved);
@@ -374,8 +374,9 @@ fn parts_of_a_dataset_that_changed_without_a_change_of_count_are_dropped() {
 }
 
 #[test]
-fn a_row_that_is_removed_from_what_was_kept_drops_it_though_another_keeps_the_count() {
-    // Of page 1, of a page in between and of the last kept one; the count stays, and no id comes twice.
+fn row_removed_from_the_kept_pages_starts_over() {
+    // The rows are on page 1, on a page in between and on the last kept page. A new row at the end keeps
+    // the count, and no id occurs twice.
     for (removed, page) in [(3, 1), (310, 24), (599, 24)] {
         let moved = |number: u64| {
             let rows = Dataset::generated(ROWS + 1, 7);
@@ -388,13 +389,13 @@ fn a_row_that_is_removed_from_what_was_kept_drops_it_though_another_keeps_the_co
         let world = interrupted();
         world.server.replace(vec![Dataset::from_rows("moved", moved(removed)).with_id(ID)]);
         let ran = world.export(&ARGUMENTS).ok();
-        assert!(ran.stderr.contains("continuing: 3 finished parts kept"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("resuming: 3 finished parts kept"), "{}", ran.stderr);
         let told =
             format!("page {page} no longer has the rows that the interrupted run found there");
         assert!(ran.stderr.contains(&told), "{removed}: {}", ran.stderr);
         assert!(content(&world.path("rows")) == content(&calm.path("rows")), "{removed}");
 
-        // Where no second sweep is wanted, it is an error, and the next run starts afresh.
+        // With --max-passes 1 it is an error, and no part is kept.
         let world = interrupted();
         world.server.replace(vec![Dataset::from_rows("moved", moved(removed)).with_id(ID)]);
         let ran = world.export(&[&ARGUMENTS[..], &["--max-passes", "1"]].concat());
@@ -405,8 +406,8 @@ fn a_row_that_is_removed_from_what_was_kept_drops_it_though_another_keeps_the_co
 }
 
 #[test]
-fn the_order_is_checked_across_the_end_of_what_was_kept() {
-    // In order before the kept parts' end and after it, but not across it.
+fn ordering_is_checked_across_the_resume_point() {
+    // The rows are in order before and after the end of the kept parts, but not across it.
     let row = |number: u64, order: u64| {
         format!(r#"{{"id":"00000000-0000-4000-8000-{number:012}","order":{order}}}"#)
     };
@@ -433,8 +434,9 @@ fn the_order_is_checked_across_the_end_of_what_was_kept() {
 }
 
 #[test]
-fn a_run_that_only_had_to_publish_publishes() {
-    // A directory at the target gets in the way of publishing; a limit cuts the last page.
+fn failed_publication_is_completed_by_the_next_run() {
+    // A directory that appears at the target makes the publication fail. In the second case, a limit cuts
+    // the last page.
     for (limit, last) in [(None, 20), (Some("--limit=130"), 6)] {
         let late = Fault::Delay(Duration::from_secs(1));
         let faults = Faults::none().on(last, FaultAttempt::First(1), late);
@@ -452,7 +454,7 @@ fn a_run_that_only_had_to_publish_publishes() {
 
         fs::remove_dir_all(world.path("rows")).unwrap();
         let ran = world.export(&arguments).ok();
-        assert!(ran.stderr.contains("continuing: "), "{}", ran.stderr);
+        assert!(ran.stderr.contains("resuming: "), "{}", ran.stderr);
         assert!(!ran.stderr.contains("starting again"), "{}", ran.stderr);
         let calm = World::generated(Options::default(), 500);
         calm.export(&arguments).ok();

@@ -1,6 +1,6 @@
-//! Datapoints that are hard to keep: each as the API sends it, and what must come out of a file.
+//! Datapoints that are hard to preserve: the JSON from the API, and the expected values in a file.
 //!
-//! What must come out is worked out here, by other means than the program's.
+//! This module computes the expected values independently of the program.
 
 use overmind_export::Column;
 use serde::{
@@ -10,16 +10,16 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// A datapoint on both sides of an export.
+/// A datapoint before and after an export.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     /// The JSON text that the API sends.
     pub(crate) wire: String,
-    /// The columns, in the order of [`Column::ALL`]; a JSON column is its text.
+    /// The expected values, in the order of [`Column::ALL`]. A JSON column contains JSON text.
     pub(crate) columns: [Option<String>; 7],
 }
 
-/// JSON texts that a tree, a float or a string type would change; none is a missing field.
+/// JSON texts that a JSON tree, a float or a string type would change. `None` is a missing field.
 const VALUES: &[Option<&str>] = &[
     None,
     Some("null"),
@@ -64,7 +64,7 @@ const PERSONAS: &[Option<&str>] = &[
 const ORDERS: &[Option<&str>] =
     &[None, Some("null"), Some("0"), Some("9223372036854775807"), Some("-1"), Some("7")];
 
-/// Fields that no version knows: name and value, as JSON texts.
+/// Unknown fields: name and value, as JSON texts.
 const UNKNOWN: &[&[(&str, &str)]] = &[
     &[],
     &[(r#""source_trace_id""#, r#""0af7651916cd43dd""#)],
@@ -76,7 +76,7 @@ const UNKNOWN: &[&[(&str, &str)]] = &[
     &[(r#""""#, r#""""#)],
 ];
 
-/// Rows that together hold every case in every column.
+/// Rows that together contain every case in every column.
 pub(crate) fn hard() -> Vec<Source> {
     let persona = format!("\"{}\"", "😀".repeat(128));
     let personas = PERSONAS.iter().copied().chain([Some(&*persona)]);
@@ -88,7 +88,7 @@ pub(crate) fn hard() -> Vec<Source> {
     let mut unknown = UNKNOWN.iter().copied().cycle();
     (0..values.len())
         .map(|index| {
-            // Only one column has the long text, or a page would outgrow what a body may be.
+            // Only one column has the long text. Otherwise a page would exceed the size limit of a body.
             let at = |shift: usize| match values[(index + shift) % values.len()] {
                 Some(text) if text.len() > 1 << 20 => Some("\"short\""),
                 value => value,
@@ -116,7 +116,7 @@ pub(crate) fn small(count: u64) -> Vec<Source> {
         .collect()
 }
 
-/// The texts that the API sends for these rows.
+/// The JSON texts of these rows, as the API sends them.
 pub(crate) fn wire(rows: &[Source]) -> Vec<String> {
     rows.iter().map(|row| row.wire.clone()).collect()
 }
@@ -126,7 +126,7 @@ pub(crate) fn id(number: u64) -> Uuid {
     Uuid::from_u128(0x0123_4567_89ab_4cde_8000_0000_0000_0000 | u128::from(number))
 }
 
-/// A JSON text without the white space outside its strings, one character after the other.
+/// A JSON text without the white space outside its strings. Works character by character, without a parser.
 pub(crate) fn compact(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     json.chars()
@@ -163,7 +163,7 @@ fn row(
         .into_iter()
         .filter_map(|(column, text)| Some((format!("\"{column}\""), text?)))
         .collect();
-    // Unknown fields stand among the others, in their own order.
+    // Unknown fields are placed between the known fields and keep their order.
     for (place, (name, text)) in unknown.iter().enumerate() {
         fields.insert(2 * place, ((*name).to_owned(), text));
     }
@@ -186,7 +186,7 @@ fn row(
     }
 }
 
-/// A row of which only the text is known.
+/// The expected values of a row, computed from its JSON text.
 pub(crate) fn parsed(wire: String) -> Source {
     let fields: Fields = serde_json::from_str(&wire).unwrap();
     let text = |column: Column| {
@@ -213,7 +213,7 @@ pub(crate) fn parsed(wire: String) -> Source {
     Source { wire, columns }
 }
 
-/// The fields of an object in their order, values as they are written.
+/// The fields of a JSON object in their order. Values are unchanged JSON texts.
 pub(crate) struct Fields(pub(crate) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Fields {

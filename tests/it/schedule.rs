@@ -1,5 +1,5 @@
-//! `schedule` as a process: what it lists, what it runs, what it tells scrapers and programs, and how
-//! it takes signals. A run that has to happen now is one that was missed: no test waits for a time.
+//! `schedule` as a process: the list, the runs, the metrics, the `on_result` program and the signals.
+//! No test waits for a scheduled time: a missed run starts immediately.
 
 mod process;
 
@@ -22,11 +22,11 @@ use serde_json::{Value, json};
 
 use crate::support::{ID, KEY, Ran, World, command};
 
-/// Long enough for any machine; nothing waits that long that goes well.
+/// Time limit of waits. A successful test never reaches it, even on a slow machine.
 const SOON: Duration = Duration::from_secs(60);
 const ROWS: u64 = 500;
 
-/// A job of [`ID`] with these further keys, and the head of its file.
+/// A configuration file with one job for [`ID`] and these further keys.
 fn configuration(keys: &str) -> String {
     format!(
         "[defaults]\nroot = \"snapshots\"\n\n[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n\
@@ -34,7 +34,7 @@ fn configuration(keys: &str) -> String {
     )
 }
 
-/// A world with a configuration file whose job last ran long ago, so that it is due now.
+/// A world with a configuration file whose job last ran long ago. The job is due now.
 fn overdue(options: Options, rows: u64, keys: &str) -> World {
     let world = World::generated(options, rows);
     fs::write(world.path("snapshots.toml"), configuration(keys)).unwrap();
@@ -49,7 +49,7 @@ fn overdue(options: Options, rows: u64, keys: &str) -> World {
     world
 }
 
-/// A `schedule` that runs beside the test.
+/// A running `schedule` process and its log.
 struct Service {
     child: Child,
     log: Arc<(Mutex<String>, Condvar)>,
@@ -57,12 +57,12 @@ struct Service {
 }
 
 impl Service {
-    /// Starts it with metrics on a free port and these further arguments.
+    /// Starts `schedule` with metrics on a free port and these further arguments.
     fn start(world: &World, arguments: &[&str]) -> Self {
         Self::start_as(world.command(), arguments)
     }
 
-    /// Starts it as this command.
+    /// Like [`Service::start`], with this command.
     fn start_as(mut command: Command, arguments: &[&str]) -> Self {
         command.args(["schedule", "--config", "snapshots.toml", "--metrics", "127.0.0.1:0"]);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -85,17 +85,17 @@ impl Service {
         self.log.0.lock().unwrap().clone()
     }
 
-    /// Waits until its log holds this, and gives the log.
+    /// Waits until the log contains this text and returns the log.
     #[track_caller]
     fn says(&self, text: &str) -> String {
         let (log, more) = &*self.log;
         let missing = |log: &mut String| !log.contains(text);
         let (log, waited) = more.wait_timeout_while(log.lock().unwrap(), SOON, missing).unwrap();
-        assert!(!waited.timed_out(), "no {text:?} in\n{log}");
+        assert!(!waited.timed_out(), "no {text:?} in the log:\n{log}");
         log.clone()
     }
 
-    /// The answer to a request of its metrics' address: status line, head and body.
+    /// Sends a request to the metrics address and returns the response: status line, headers and body.
     fn get(&self, request: &str) -> String {
         let log = self.says("serving metrics");
         let address = log.split("metrics=http://").nth(1).unwrap().split('/').next().unwrap();
@@ -107,11 +107,12 @@ impl Service {
         answer
     }
 
-    /// Scrapes once and gives the whole: a line that the log has told of already must be there.
+    /// Scrapes once, asserts that the metrics contain this line, and returns the metrics. There is no
+    /// retry: the metrics must already contain every result that the log contains.
     #[track_caller]
     fn scrape(&self, line: &str) -> String {
         let metrics = self.get("GET /metrics");
-        assert!(metrics.lines().any(|it| it == line), "no {line} in\n{metrics}");
+        assert!(metrics.lines().any(|it| it == line), "no {line} in the metrics:\n{metrics}");
         metrics
     }
 
@@ -120,16 +121,17 @@ impl Service {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process and asserts that its output does not contain the key.
     fn ended(mut self) -> Ran {
         let status = self.child.wait().unwrap();
         let mut stdout = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         self.reader.take().unwrap().join().unwrap();
-        assert!(!self.log().contains(KEY) && !stdout.contains(KEY), "the key is in the log");
+        assert!(!self.log().contains(KEY) && !stdout.contains(KEY), "the output contains the key");
         Ran { code: status.code(), stdout, stderr: self.log() }
     }
 
+    /// Stops the process with SIGTERM.
     fn stop(self) -> Ran {
         self.signal("TERM");
         let ran = self.ended();
@@ -140,13 +142,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // A test that failed leaves nothing running.
+        // A failed test leaves no process running.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// The folders of snapshots that are there.
+/// The folders of the existing snapshots.
 fn snapshots(world: &World) -> Vec<PathBuf> {
     let entries = fs::read_dir(world.path("snapshots/nightly")).unwrap().map(Result::unwrap);
     let snapshot = |name: &str| name.starts_with("snapshot=");
@@ -159,7 +161,7 @@ fn history(world: &World) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A program of the user's, which does this.
+/// Writes a shell script for `on_result`. `does` is its body.
 fn program(world: &World, name: &str, does: &str) {
     let path = world.path(name);
     fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
@@ -167,7 +169,7 @@ fn program(world: &World, name: &str, does: &str) {
 }
 
 #[test]
-fn the_list_has_the_next_runs_of_each_job_in_its_time_zone_and_in_utc() {
+fn list_shows_next_runs_in_local_time_and_utc() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "{}timezone = \"America/New_York\"\njitter = \"10m\"\n[[job]]\nname = \"by-hand\"\n\
@@ -208,7 +210,7 @@ fn the_list_has_the_next_runs_of_each_job_in_its_time_zone_and_in_utc() {
 }
 
 #[test]
-fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
+fn invalid_schedules_are_refused_before_the_start() {
     let world = World::generated(Options::default(), 1);
     fs::write(
         world.path("snapshots.toml"),
@@ -273,7 +275,8 @@ fn what_cannot_be_scheduled_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
+fn missed_run_is_repeated_once_and_reported() {
+    // The run is reported in the metrics and to the `on_result` program.
     let keys = "on_result = [\"./tell\", \"$HOME\"]\n";
     let world = overdue(Options::default(), ROWS, keys);
     program(&world, "tell", "cat > told.json; { echo \"$1\"; env; } > seen; echo a word; exit 3");
@@ -296,11 +299,11 @@ fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
     let requests = metrics.lines().find_map(|line| line.strip_prefix(ok)).unwrap();
     assert_eq!(requests.parse::<u64>().unwrap(), world.server.stats().requests);
 
-    // It got the line of the history, without the key, and its arguments as they are written.
+    // The program gets the history line and unexpanded arguments. Its environment does not contain the key.
     let mut told: Value = serde_json::from_slice(&world.read("told.json")).unwrap();
     let mut runs = history(&world);
     assert_eq!(runs.len(), 2);
-    // Writing the history takes its time too.
+    // The durations differ slightly, because writing the history also takes time.
     for run in [&mut told, &mut runs[1]] {
         assert!(run["seconds"].take().as_f64() > Some(0.0));
     }
@@ -312,7 +315,7 @@ fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
     let ran = service.stop();
     assert_eq!(ran.stdout, "");
     assert_eq!(snapshots(&world).len(), 1);
-    // It has run: another start makes up for nothing.
+    // The run is in the history now, so a second start does not repeat it.
     let service = Service::start(&world, &[]);
     service.says("next run");
     let metrics = service.scrape("overmind_export_running{job=\"nightly\"} 0");
@@ -322,7 +325,7 @@ fn a_missed_run_is_made_up_for_once_and_told_to_the_scraper_and_the_program() {
 }
 
 #[test]
-fn only_metrics_and_health_are_served_and_only_to_be_read() {
+fn only_metrics_and_health_are_served_read_only() {
     let world = World::generated(Options::default(), 1);
     fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
     let service = Service::start(&world, &[]);
@@ -343,7 +346,7 @@ fn only_metrics_and_health_are_served_and_only_to_be_read() {
 }
 
 #[test]
-fn a_failed_run_is_logged_with_its_hint_and_the_schedule_goes_on() {
+fn failed_run_is_logged_and_the_schedule_continues() {
     let faults = Faults::none().on(1, FaultAttempt::Always, Fault::status(503));
     let world = overdue(Options { faults, ..Options::default() }, ROWS, "");
     let service = Service::start(&world, &["--max-retries", "0"]);
@@ -356,7 +359,7 @@ fn a_failed_run_is_logged_with_its_hint_and_the_schedule_goes_on() {
 }
 
 #[test]
-fn sigterm_interrupts_the_run_and_the_next_start_continues_it() {
+fn next_start_resumes_a_run_stopped_by_sigterm() {
     let options = Options { latency: Duration::from_millis(30), ..Options::default() };
     let keys = "page_size = 25\nrows_per_file = 50\n";
     let world = overdue(options, 4000, keys);
@@ -367,8 +370,8 @@ fn sigterm_interrupts_the_run_and_the_next_start_continues_it() {
     assert_eq!(ran.code, Some(143), "{ran:?}");
     assert!(ran.stderr.contains("interrupted: the next run resumes it"), "{}", ran.stderr);
     assert!(ran.stderr.ends_with(
-        "error: interrupted by SIGTERM\n  hint: start it again: it continues what was interrupted \
-         and makes up for what was missed\n"
+        "error: interrupted by SIGTERM\n  hint: start it again: it resumes interrupted runs and makes \
+         up for missed runs\n"
     ));
     assert_eq!(snapshots(&world), Vec::<PathBuf>::new());
 
@@ -378,12 +381,12 @@ fn sigterm_interrupts_the_run_and_the_next_start_continues_it() {
     service.scrape("overmind_export_runs_total{job=\"nightly\",result=\"stored\"} 1");
     service.stop();
     let after = world.server.stats().requests - before;
-    assert!(after < 160, "{after} requests: it began again");
+    assert!(after < 160, "{after} requests: the run started over");
     assert_eq!(snapshots(&world).len(), 1);
 }
 
 #[test]
-fn a_first_run_that_was_interrupted_is_continued_by_the_next_start() {
+fn next_start_resumes_an_interrupted_first_run() {
     let world = overdue(Options::default(), ROWS, "");
     let path = world.path("snapshots/nightly/_history.jsonl");
     let mut run = history(&world).remove(0);
@@ -396,7 +399,7 @@ fn a_first_run_that_was_interrupted_is_continued_by_the_next_start() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_what_runs() {
+fn second_signal_does_not_wait_for_active_runs() {
     let world = overdue(Options::default(), 10, "on_result = [\"./hang\"]\n");
     program(&world, "hang", "echo hanging; exec sleep 300");
     let service = Service::start(&world, &[]);
@@ -405,12 +408,12 @@ fn a_second_signal_does_not_wait_for_what_runs() {
     service.says("stopping the active runs");
     service.signal("TERM");
     let ran = service.ended();
-    // The first one tells the exit code.
+    // The first signal determines the exit code.
     assert_eq!(ran.code, Some(130), "{ran:?}");
 }
 
 #[test]
-fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
+fn sighup_applies_only_a_valid_configuration() {
     let world = World::generated(Options::default(), 1);
     let good = configuration("");
     fs::write(world.path("snapshots.toml"), &good).unwrap();
@@ -430,7 +433,7 @@ fn sighup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
         service.signal("HUP");
         let log = service.says(why);
         assert!(
-            log.contains("the configuration file is wrong: going on with the old one"),
+            log.contains("cannot use the configuration file: the old configuration stays in use"),
             "{log}"
         );
         let metrics = service.scrape("overmind_export_reload_successful 0");

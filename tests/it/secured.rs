@@ -1,4 +1,4 @@
-//! TLS in front of a server, with a certificate by an authority of its own.
+//! A TLS proxy in front of a server, with a certificate from its own authority.
 
 use std::{
     net::SocketAddr,
@@ -24,6 +24,7 @@ use tokio_rustls::{
     },
 };
 
+/// A TLS proxy that stops when it is dropped.
 pub(crate) struct Tls {
     addr: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -31,8 +32,8 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// In front of this address, with a certificate for this name; the authority's own is
-    /// `authority.pem` in the folder.
+    /// Starts a proxy in front of this address, with a certificate for this name. Writes the certificate of the
+    /// authority to `authority.pem` in the folder.
     pub(crate) fn before(server: SocketAddr, name: &str, folder: &Path) -> Self {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -47,7 +48,7 @@ impl Tls {
         Self::serve(server, leaf.der().clone(), key)
     }
 
-    /// Likewise, with a self-signed certificate that is marked as an authority's.
+    /// Like [`Tls::before`], but with a self-signed certificate that is marked as an authority.
     pub(crate) fn self_signed(server: SocketAddr, name: &str, folder: &Path) -> Self {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -80,7 +81,7 @@ impl Tls {
                 accepted.fetch_add(1, Ordering::Relaxed);
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A client that does not trust us hangs up: that is its right.
+                    // A client that does not trust the certificate closes the connection.
                     let mut stream = acceptor.accept(stream).await.ok()?;
                     let mut server = TcpStream::connect(server).await.ok()?;
                     copy_bidirectional(&mut stream, &mut server).await.ok()
@@ -94,7 +95,7 @@ impl Tls {
         self.addr.port()
     }
 
-    /// How often somebody has connected.
+    /// Number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Every encoding holds every value token for token; one table of encodings, one set of hard rows.
+//! Every encoding preserves every value token by token. One table of encodings, one set of hard rows.
 
 use std::{collections::BTreeMap, io::Cursor};
 
@@ -20,7 +20,7 @@ use crate::{
     support::{ID, KEY, World},
 };
 
-/// Files: a name, and what else is asked for.
+/// The exported files: the name, and further arguments.
 const FILES: &[(&str, &[&str])] = &[
     ("none.parquet", &["--compression", "none"]),
     ("snappy.parquet", &["--compression", "snappy"]),
@@ -35,7 +35,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("zstd.jsonl.zst", &[]),
 ];
 
-/// Standard output: format and codec.
+/// The exports to standard output: format and codec.
 const STREAMS: &[(&str, &str)] = &[
     ("arrow", "none"),
     ("arrow", "lz4"),
@@ -80,22 +80,22 @@ fn assert_files_hold_the_hard_rows(format: &str) {
 }
 
 #[test]
-fn every_parquet_codec_holds_every_value_token_for_token() {
+fn parquet_codecs_preserve_every_token() {
     assert_files_hold_the_hard_rows(".parquet");
 }
 
 #[test]
-fn every_arrow_codec_holds_every_value_token_for_token() {
+fn arrow_codecs_preserve_every_token() {
     assert_files_hold_the_hard_rows(".arrow");
 }
 
 #[test]
-fn every_json_lines_codec_holds_every_value_token_for_token() {
+fn json_lines_codecs_preserve_every_token() {
     assert_files_hold_the_hard_rows(".jsonl");
 }
 
 #[test]
-fn standard_output_holds_every_value_token_for_token() {
+fn standard_output_preserves_every_token() {
     let rows = rows::hard();
     let (world, expected) = (serve(&rows), Table::of(&rows, &Column::ALL));
     for (format, codec) in STREAMS {
@@ -105,7 +105,7 @@ fn standard_output_holds_every_value_token_for_token() {
 }
 
 #[test]
-fn no_rows_give_a_file_with_the_whole_schema() {
+fn empty_dataset_gives_a_file_with_the_full_schema() {
     let (world, expected) = (serve(&[]), Table::of(&[], &Column::ALL));
     for (name, arguments) in FILES {
         let table = Table::read(name, export_file(&world, name, arguments));
@@ -119,22 +119,22 @@ fn no_rows_give_a_file_with_the_whole_schema() {
 }
 
 #[test]
-fn a_persona_with_a_lone_surrogate_is_an_error_that_names_the_row() {
+fn lone_surrogate_in_persona_fails_naming_the_row() {
     let mut rows = rows::wire(&rows::small(5));
     rows[3] = format!(r#"{{"id":"{}","input":"\ud800","persona":"a \ud800"}}"#, rows::id(3));
     let world = World::with_rows(Options::default(), rows);
     let ran = world.export(&["-q", "-o", "rows.parquet", "--max-retries", "0"]);
     insta::assert_snapshot!(ran.told(&world), @r#"
     exit 65
-    error: page 1 is not what it should be
-      cause: row 3, field "persona": a lone surrogate escape is no character
-      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    error: the answer for page 1 is not valid
+      cause: row 3, field "persona": a lone surrogate escape is not a character
+      hint: the API sent a row that is not a datapoint: report this to its operator; the rows of a page are numbered from 0
     "#);
     assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]
-fn a_codec_that_was_asked_for_is_the_codec_that_is_used() {
+fn requested_codec_is_used() {
     let rows = rows::small(500);
     let world = serve(&rows);
     let file = |wanted: &str| {
@@ -165,7 +165,8 @@ fn a_codec_that_was_asked_for_is_the_codec_that_is_used() {
 }
 
 #[test]
-fn parquet_has_strings_row_groups_statistics_and_a_page_index_and_claims_no_order() {
+fn parquet_has_the_documented_layout() {
+    // String columns, row groups, statistics and a page index. The file does not claim that it is sorted.
     let rows = rows::small(25_000);
     let world = serve(&rows);
     let metadata = parquet_metadata(export_file(&world, "rows.parquet", &[]));
@@ -176,7 +177,7 @@ fn parquet_has_strings_row_groups_statistics_and_a_page_index_and_claims_no_orde
         let is_order = expected == Column::Order;
         let physical = if is_order { Type::INT64 } else { Type::BYTE_ARRAY };
         assert_eq!(column.physical_type(), physical, "{expected}");
-        // Readers disagree about the JSON and UUID types; every one takes a string.
+        // Readers disagree about the JSON and UUID types, but all support strings.
         let logical = (!is_order).then_some(LogicalType::String);
         assert_eq!(column.logical_type_ref(), logical.as_ref(), "{expected}");
         let repetition = match expected {
@@ -199,7 +200,7 @@ fn parquet_has_strings_row_groups_statistics_and_a_page_index_and_claims_no_orde
                 _ => 0,
             };
             assert_eq!(statistics.null_count_opt(), Some(nulls), "{name}");
-            // The first and last of ids and JSON texts lead nobody to a page.
+            // The minimum and maximum of ids and JSON texts do not help a reader to find a page.
             let is_ordered = !matches!(name.as_str(), "id" | "input" | "expected_output");
             assert_eq!(column.column_index_range().is_some(), is_ordered, "{name}");
             assert!(column.offset_index_range().is_some(), "{name}");
@@ -216,7 +217,7 @@ fn parquet_has_strings_row_groups_statistics_and_a_page_index_and_claims_no_orde
 }
 
 #[test]
-fn row_groups_also_end_by_bytes() {
+fn row_groups_are_also_limited_in_bytes() {
     let row = |number, length| {
         let (id, text) = (rows::id(number), "x".repeat(length));
         format!(r#"{{"id":"{id}","input":"{text}"}}"#)
@@ -229,7 +230,7 @@ fn row_groups_also_end_by_bytes() {
 }
 
 #[test]
-fn a_file_says_what_it_holds_in_its_own_metadata_and_nothing_else() {
+fn file_metadata_describes_only_the_export() {
     let rows = rows::small(120);
     let world = serve(&rows);
     let arguments = ["--json", "-q", "--source", "seed", "--ordering", "order", "--limit", "110"];
@@ -251,10 +252,10 @@ fn a_file_says_what_it_holds_in_its_own_metadata_and_nothing_else() {
         let facts: Value =
             serde_json::from_str(&metadata.remove("overmind_export").unwrap()).unwrap();
         assert_eq!(facts, expected, "{name}");
-        // The checksum of its bytes.
+        // The checksum of the file's bytes.
         let checksum = metadata.remove("overmind_export:xxh3").unwrap();
         assert!(checksum.starts_with("xxh3:") && !checksum.ends_with(":0000000000000000"));
-        // The schema that the Arrow reader of Parquet looks for.
+        // The Arrow schema for readers of Parquet.
         metadata.remove("ARROW:schema");
         assert_eq!(metadata, BTreeMap::new(), "{name}");
     }
@@ -264,7 +265,7 @@ fn a_file_says_what_it_holds_in_its_own_metadata_and_nothing_else() {
 }
 
 #[test]
-fn nothing_of_the_host_the_time_or_the_key_is_in_a_data_file() {
+fn data_files_contain_no_host_time_or_key() {
     let rows = rows::small(300);
     let (world, other) = (serve(&rows), serve(&rows));
     let today = chrono::Utc::now().format("%Y-%m-%d").to_string();
@@ -274,9 +275,9 @@ fn nothing_of_the_host_the_time_or_the_key_is_in_a_data_file() {
         let bytes = export_file(&world, name, arguments);
         for secret in [KEY, &address, &folder, &today, "127.0.0.1"] {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{name} holds {secret}");
+            assert!(!found, "{name} contains {secret}");
         }
-        // Another port, another folder, another key: the same bytes.
+        // Another port, folder, key and time zone give the same bytes.
         let id = ID.to_string();
         let output = other
             .command()
@@ -289,7 +290,7 @@ fn nothing_of_the_host_the_time_or_the_key_is_in_a_data_file() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(other.read(name) == bytes, "{name} differs");
     }
-    // A gzip header has a place for a time, and flags for a name and a comment.
+    // The gzip header contains no time, no file name and no comment.
     assert_eq!(world.read("gzip.jsonl.gz")[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
 }
 

@@ -1,11 +1,11 @@
-//! The shortest way through: one command, one file.
+//! The simplest export: one command, one file.
 
 use overmind_export::demo::Options;
 
 use crate::support::World;
 
 #[test]
-fn an_export_leaves_one_complete_file_and_nothing_else() {
+fn export_leaves_exactly_one_complete_file() {
     let world = World::generated(Options::default(), 1234);
     let ran = world.export(&["-o", "rows.jsonl"]).ok();
     assert!(ran.stderr.contains("1,234 rows in 1 file"), "{}", ran.stderr);

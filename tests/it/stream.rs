@@ -1,5 +1,5 @@
-//! The stream's promises, over a real server: every row in order, bounds that hold, one error and
-//! then the end.
+//! The promises of the stream, checked with a real server: every row in order, limits that hold, at most one
+//! error, then the end.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::{
     support::{ID, KEY},
 };
 
-/// Far longer than anything takes: only a failure waits for it.
+/// Time limit of waits. It is far longer than any successful step takes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A server with a runtime of its own, and a client that is given no second chance.
+/// A server with its own runtime, and a client without retries.
 fn serve(options: Options, rows: Vec<String>, concurrency: &str) -> (Background, Client) {
     let dataset = Dataset::from_rows("rows", rows).with_id(ID);
     let server = serve_in_background(options, vec![dataset]).unwrap();
@@ -37,7 +37,7 @@ fn serve(options: Options, rows: Vec<String>, concurrency: &str) -> (Background,
     (server, client)
 }
 
-/// Rows whose order is their number.
+/// Rows whose `order` is their number, from 0.
 fn plain(count: u64) -> Vec<String> {
     (0..count).map(|row| format!(r#"{{"id":"{}","order":{row}}}"#, rows::id(row))).collect()
 }
@@ -46,23 +46,24 @@ fn numbers(rows: &[Datapoint]) -> Vec<i64> {
     rows.iter().map(|row| row.order.unwrap()).collect()
 }
 
+/// Options that delay these pages.
 fn delayed(page: impl Into<FaultPage>, delay: Duration) -> Options {
     let faults = Faults::none().on(page, FaultAttempt::Always, Fault::Delay(delay));
     Options { faults, ..Options::default() }
 }
 
-/// What one run of the property test is like.
+/// The parameters of one case of the property test.
 #[derive(Debug, Clone)]
 struct Case {
     rows: u64,
     page_size: u32,
-    /// What the server does with the page size: caps it, or ignores it in favour of its own.
+    /// The server's maximum page size. It is also the page size of a server that ignores the requested one.
     cap: u32,
     ignores: bool,
     concurrency: u64,
     prefetch_pages: usize,
     prefetch_bytes: usize,
-    /// Milliseconds by which some pages come later.
+    /// Delayed pages: the page number and the delay in milliseconds.
     delays: Vec<(u64, u64)>,
 }
 
@@ -85,7 +86,7 @@ proptest! {
     })]
 
     #[test]
-    fn every_row_comes_once_and_in_order_within_every_bound(case in cases()) {
+    fn rows_come_once_in_order_within_all_bounds(case in cases()) {
         let faults = case.delays.iter().fold(Faults::none(), |faults, (page, milliseconds)| {
             let delay = Fault::Delay(Duration::from_millis(*milliseconds));
             faults.on(*page, FaultAttempt::Always, delay)
@@ -107,15 +108,18 @@ proptest! {
             ..StreamOptions::default()
         };
         Runtime::new().unwrap().block_on(async {
-            let mut pages = client.pages(ID, Query::default(), stream);
+            let mut pages = client.dataset(ID).options(stream).pages();
             let (mut taken, mut rows) = (0, Vec::new());
             while let Some(page) = pages.next().await.transpose().unwrap() {
                 taken += 1;
                 prop_assert_eq!(page.number(), taken);
                 rows.extend(page.datapoints());
-                // One page waits in the channel beside those that are fetched ahead of it.
+                // One page may wait in the channel, in addition to the prefetched pages.
                 let ahead = server.stats().requests - taken;
-                prop_assert!(ahead <= 1 + case.prefetch_pages.max(1) as u64, "{ahead} ahead");
+                prop_assert!(
+                    ahead <= 1 + case.prefetch_pages.max(1) as u64,
+                    "{ahead} prefetched pages"
+                );
             }
             prop_assert_eq!(numbers(&rows), (0..case.rows as i64).collect::<Vec<_>>());
             prop_assert!(rows.iter().enumerate().all(|(row, it)| it.id == rows::id(row as u64)));
@@ -124,20 +128,21 @@ proptest! {
         let stats = server.stats();
         prop_assert!(stats.max_in_flight as u64 <= case.concurrency);
         prop_assert_eq!(stats.attempts.len() as u64, expected_pages);
-        // If the first page took long, some that do not exist were asked for beside it.
+        // Pages that do not exist may be requested together with a slow first page.
         prop_assert!(stats.requests < expected_pages + case.concurrency);
         prop_assert!(stats.attempts.values().all(|attempts| *attempts == 1));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn as_many_requests_are_in_flight_as_may_be_and_no_more_for_all_clones_together() {
+async fn clones_of_a_client_share_the_request_slots() {
+    // Two streams together use all six slots, and never more.
     let latency = Duration::from_millis(20);
     let options = Options { latency, ..Options::default() };
     let (server, client) = serve(options, plain(60), "6");
     let one = StreamOptions { page_size: 1, ..StreamOptions::default() };
-    let first = client.datapoints(ID, Query::default(), one.clone());
-    let second = client.clone().datapoints(ID, Query::default(), one);
+    let first = client.dataset(ID).options(one.clone()).datapoints();
+    let second = client.clone().dataset(ID).options(one).datapoints();
     let (first, second) =
         futures::join!(first.try_collect::<Vec<_>>(), second.try_collect::<Vec<_>>());
     assert_eq!(numbers(&first.unwrap()), (0..60).collect::<Vec<_>>());
@@ -146,19 +151,20 @@ async fn as_many_requests_are_in_flight_as_may_be_and_no_more_for_all_clones_tog
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_that_are_larger_than_the_bound_pass_one_after_the_other() {
+async fn pages_above_the_byte_limit_come_one_by_one() {
     let row =
         |number| format!(r#"{{"id":"{}","input":"{}"}}"#, rows::id(number), "x".repeat(100_000));
     let (server, client) = serve(Options::default(), (0..6).map(row).collect(), "16");
     let options = StreamOptions { page_size: 1, prefetch_bytes: 1, ..StreamOptions::default() };
-    let rows = client.datapoints(ID, Query::default(), options);
+    let rows = client.dataset(ID).options(options).datapoints();
     assert_eq!(rows.try_collect::<Vec<_>>().await.unwrap().len(), 6);
     assert_eq!(server.stats().max_in_flight, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_of_any_size_pass_when_the_bound_is_smaller_than_those_in_flight() {
-    // Bodies wait for room on real connections; small pages say nothing of the large ones to come.
+async fn pages_of_any_size_pass_a_small_byte_limit() {
+    // The limit is smaller than the pages in flight, so bodies wait on their connections until the budget
+    // has room. The size estimate from small pages is too low for the large pages.
     let row = |number: u64| {
         let bytes = if number.is_multiple_of(3) { 10 } else { 300_000 };
         format!(r#"{{"id":"{}","input":"{}"}}"#, rows::id(number), "x".repeat(bytes))
@@ -166,7 +172,7 @@ async fn pages_of_any_size_pass_when_the_bound_is_smaller_than_those_in_flight()
     let (server, client) = serve(Options::default(), (0..40).map(row).collect(), "16");
     let options =
         StreamOptions { page_size: 1, prefetch_bytes: 100_000, ..StreamOptions::default() };
-    let mut pages = client.pages(ID, Query::default(), options);
+    let mut pages = client.dataset(ID).options(options).pages();
     let mut rows = Vec::new();
     while let Some(page) = pages.next().await.transpose().unwrap() {
         rows.extend(page.datapoints().map(|row| row.id));
@@ -176,7 +182,7 @@ async fn pages_of_any_size_pass_when_the_bound_is_smaller_than_those_in_flight()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_error_ends_the_stream_and_nothing_comes_after_it() {
+async fn stream_ends_after_the_first_error() {
     let table = [
         (Fault::status(403), 77),
         (Fault::status(500), 69),
@@ -195,10 +201,10 @@ async fn one_error_ends_the_stream_and_nothing_comes_after_it() {
         let options = Options { faults, ..Options::default() };
         let (server, client) = serve(options, plain(100), "8");
         let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
-        let mut rows = client.datapoints(ID, Query::default(), options);
+        let mut rows = client.dataset(ID).options(options).datapoints();
         let (mut seen, mut error) = (Vec::new(), None);
         while let Some(row) = rows.next().await {
-            assert!(error.is_none(), "{fault:?}: something came after the error");
+            assert!(error.is_none(), "{fault:?}: an item after the error");
             match row {
                 Ok(row) => seen.push(row),
                 Err(it) => error = Some(it),
@@ -208,48 +214,48 @@ async fn one_error_ends_the_stream_and_nothing_comes_after_it() {
         assert!(seen.len() <= 20, "{fault:?}: {} rows", seen.len());
         assert_eq!(numbers(&seen), (0..seen.len() as i64).collect::<Vec<_>>(), "{fault:?}");
         for _ in 0..3 {
-            assert!(rows.next().await.is_none(), "{fault:?}: it went on");
+            assert!(rows.next().await.is_none(), "{fault:?}: an item after the end");
         }
-        // The end cancels what was fetched ahead, though the stream is still there.
+        // The end cancels the prefetch, even before the stream is dropped.
         assert!(server.wait_until(LONG / 2, |stats| stats.in_flight == 0), "{fault:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropping_the_stream_cancels_the_requests_in_flight() {
+async fn dropping_the_stream_cancels_its_requests() {
     let (server, client) = serve(delayed(2..=99, LONG), plain(100), "5");
     let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
-    let mut rows = client.datapoints(ID, Query::default(), options);
+    let mut rows = client.dataset(ID).options(options).datapoints();
     assert_eq!(rows.next().await.unwrap().unwrap().order, Some(0));
     assert!(server.wait_until(LONG, |stats| stats.in_flight == 5));
     drop(rows);
     assert!(server.wait_until(LONG / 2, |stats| stats.in_flight == 0));
     assert_eq!(server.stats().requests, 6);
-    // What was cancelled holds no place: the client goes on.
+    // Cancelled requests free their slots: the client can be used again.
     server.set_faults(Faults::none());
-    let all = client.datapoints(ID, Query::default(), StreamOptions::default());
+    let all = client.dataset(ID).datapoints();
     assert_eq!(all.try_collect::<Vec<_>>().await.unwrap().len(), 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_ignores_the_page_size_is_read_as_it_answers() {
+async fn ignored_page_size_is_accepted() {
     let options = Options { ignore_page_size: true, page_size: 7, ..Options::default() };
     let (server, client) = serve(options, plain(40), "4");
     let options = StreamOptions { page_size: 100, ..StreamOptions::default() };
-    let pages: Vec<_> = client.pages(ID, Query::default(), options).try_collect().await.unwrap();
+    let pages: Vec<_> = client.dataset(ID).options(options).pages().try_collect().await.unwrap();
     let sizes: Vec<_> = pages.iter().map(|page| page.len()).collect();
     assert_eq!(sizes, [7, 7, 7, 7, 7, 5]);
     assert_eq!(server.stats().requests, 6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_and_a_range_of_pages_give_those_rows() {
+async fn limit_and_page_range_select_exact_rows() {
     let (_server, client) = serve(Options::default(), plain(100), "4");
     let rows = async |pages: &str, limit| {
         let pages: PageRange = pages.parse().unwrap();
         let options = StreamOptions { page_size: 10, pages, limit, ..StreamOptions::default() };
         let rows: Result<Vec<_>> =
-            client.datapoints(ID, Query::default(), options).try_collect().await;
+            client.dataset(ID).options(options).datapoints().try_collect().await;
         rows.map(|rows| numbers(&rows))
     };
     assert_eq!(rows("3-4", None).await.unwrap(), (20..40).collect::<Vec<_>>());
@@ -260,7 +266,7 @@ async fn a_limit_and_a_range_of_pages_give_those_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn options_that_make_no_sense_are_refused_before_any_request() {
+async fn invalid_options_are_refused_before_any_request() {
     let (server, client) = serve(Options::default(), plain(3), "4");
     let query = Query { version_min: Some(5), version_max: Some(2), ..Query::default() };
     let default = StreamOptions::default;
@@ -269,7 +275,7 @@ async fn options_that_make_no_sense_are_refused_before_any_request() {
         (Query::default(), StreamOptions { limit: Some(0), ..default() }),
         (query, default()),
     ] {
-        let mut rows = client.datapoints(ID, query, options);
+        let mut rows = client.dataset(ID).query(query).options(options).datapoints();
         assert_eq!(rows.next().await.unwrap().unwrap_err().exit_code(), 2);
         assert!(rows.next().await.is_none());
     }
@@ -277,7 +283,7 @@ async fn options_that_make_no_sense_are_refused_before_any_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_datapoint_has_every_value_as_it_was_sent() {
+async fn datapoints_keep_every_value() {
     let mut expected = rows::hard();
     let spaced =
         r#"{"id":"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e","input": [ 1 ,{ "a":2 } ] ,"x": [ 3]}"#;
@@ -285,7 +291,7 @@ async fn a_datapoint_has_every_value_as_it_was_sent() {
     let (_server, client) = serve(Options::default(), rows::wire(&expected), "4");
     let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
     let rows: Vec<_> =
-        client.datapoints(ID, Query::default(), options).try_collect().await.unwrap();
+        client.dataset(ID).options(options).datapoints().try_collect().await.unwrap();
     assert_eq!(rows.len(), expected.len());
     let json = |value: &Option<Box<RawValue>>| value.as_ref().map(|it| rows::compact(it.get()));
     for (number, (row, expected)) in rows.iter().zip(&expected).enumerate() {
@@ -300,14 +306,14 @@ async fn a_datapoint_has_every_value_as_it_was_sent() {
         ];
         assert!(columns == expected.columns, "row {number}");
     }
-    // A stream changes nothing at all; only files drop white space.
+    // A stream changes nothing. Only files drop white space.
     let last = rows.last().unwrap();
     assert_eq!(last.input.as_ref().unwrap().get(), r#"[ 1 ,{ "a":2 } ]"#);
     assert_eq!(last.additional_properties.as_ref().unwrap().get(), r#"{"x":[ 3]}"#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_datapoint_serializes_to_what_its_line_of_json_lines_holds() {
+async fn datapoint_serializes_to_its_json_line() {
     let mut sent = rows::wire(&rows::hard());
     sent.push(
         "{\"id\":\"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e\",\"input\": [ 1 ,{ \"a b\":2 } ] ,\n\"x\": [\n 3]}"
@@ -315,11 +321,7 @@ async fn a_datapoint_serializes_to_what_its_line_of_json_lines_holds() {
     );
     let count = sent.len();
     let (_server, client) = serve(Options::default(), sent, "4");
-    let datapoints: Vec<Datapoint> = client
-        .datapoints(ID, Query::default(), StreamOptions::default())
-        .try_collect()
-        .await
-        .unwrap();
+    let datapoints: Vec<Datapoint> = client.dataset(ID).datapoints().try_collect().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.jsonl");
     let plan = ExportPlan::new(ExportOptions::new(ID, &path)).unwrap();
@@ -333,12 +335,12 @@ async fn a_datapoint_serializes_to_what_its_line_of_json_lines_holds() {
 }
 
 #[test]
-fn a_connection_that_has_brought_a_page_is_used_for_the_next_one() {
+fn connection_is_reused_for_the_next_page() {
     let row = |row| format!(r#"{{"id":"{}","input":"{}"}}"#, rows::id(row), "x".repeat(5000));
     let (server, client) = serve(Options::default(), (0..500).map(row).collect(), "1");
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let options = StreamOptions { page_size: 5, ..StreamOptions::default() };
-    let pages = client.pages(ID, Query::default(), options);
+    let pages = client.dataset(ID).options(options).pages();
     assert_eq!(runtime.block_on(pages.try_collect::<Vec<_>>()).unwrap().len(), 100);
     assert_eq!(server.stats().connections, 1);
 }

@@ -1,4 +1,4 @@
-//! What every test needs: the binary in a clean environment, an embedded API, a folder of its own.
+//! Common parts of all tests: the binary in a clean environment, an embedded API and a temporary folder.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,12 +11,12 @@ use overmind_export::demo::{Background, Dataset, Options, serve_in_background};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// The key that tests use; no output may ever hold it.
+/// The API key of the tests. It must never appear in any output.
 pub(crate) const KEY: &str = "ovr_canary_5f3c9b";
 /// The dataset that most tests export.
 pub(crate) const ID: Uuid = Uuid::from_u128(0x182b_d5e5_6e1a_4fe4_a799_aa6d_9a6a_b26e);
 
-/// An embedded API and a folder, both gone at the end of the test.
+/// An embedded API and a temporary folder. Both are removed when the value is dropped.
 pub(crate) struct World {
     pub(crate) server: Background,
     pub(crate) folder: TempDir,
@@ -33,12 +33,13 @@ impl World {
         Self::with(options, Dataset::generated(rows, 7).with_id(ID))
     }
 
+    /// An API that serves this dataset.
     pub(crate) fn with(options: Options, dataset: Dataset) -> Self {
         let server = serve_in_background(options, vec![dataset]).unwrap();
         Self { server, folder: TempDir::new().unwrap() }
     }
 
-    /// The command, run in the folder against the API, with [`KEY`].
+    /// The command, in the folder, with the API's URL and [`KEY`] in its environment.
     pub(crate) fn command(&self) -> Command {
         let mut command = command(self.folder.path());
         command.env("OVERMIND_LAB_BASE_URL", self.server.url()).env("OVERMIND_LAB_API_KEY", KEY);
@@ -50,7 +51,7 @@ impl World {
         Ran::of(self.command().args(["export", &ID.to_string()]).args(arguments))
     }
 
-    /// Starts `export ID` with these arguments and does not wait for it.
+    /// Starts `export ID` with these arguments, without waiting for its end.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command();
         command.args(["export", &ID.to_string()]).args(arguments);
@@ -65,12 +66,13 @@ impl World {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    /// Everything in the folder, hidden files included, sorted.
+    /// The sorted names of all entries in the folder, hidden entries included.
     pub(crate) fn entries(&self) -> Vec<String> {
         entries(self.folder.path())
     }
 }
 
+/// The sorted names of all entries in a folder, hidden entries included.
 pub(crate) fn entries(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
@@ -78,14 +80,14 @@ pub(crate) fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The command in an environment that holds nothing of the machine's.
+/// The command, in this folder, with an environment that contains only `PATH`.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
     command.env_clear().current_dir(folder).env("PATH", std::env::var_os("PATH").unwrap());
     command
 }
 
-/// A command that has ended.
+/// The result of a command that has ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -98,14 +100,15 @@ impl Ran {
         Self::from(command.output().unwrap())
     }
 
-    /// Asserts that it went well.
+    /// Asserts that the exit code is 0.
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
         self
     }
 
-    /// What a snapshot holds: the exit code and all that was said, without what differs by run.
+    /// The text for a snapshot test: exit code, standard output and standard error. The API's address and
+    /// the folder are replaced by fixed words.
     pub(crate) fn told(&self, world: &World) -> String {
         let text = format!("exit {}\n{}{}", self.code.unwrap_or(-1), self.stdout, self.stderr);
         text.replace(&world.server.url(), "http://API")
@@ -124,14 +127,15 @@ impl From<Output> for Ran {
     }
 }
 
-/// Does all of these with a few threads: runs that wait for a backoff leave the processor idle.
+/// Processes all items with eight threads. Runs that wait for a backoff leave the processor idle, so more threads
+/// than cores are useful.
 pub(crate) fn side_by_side<T: Send>(items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
     let queue = Mutex::new(items.into_iter().collect::<Vec<_>>());
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 loop {
-                    // The guard must not live through the work.
+                    // Drop the lock's guard before the work starts.
                     let item = queue.lock().unwrap().pop();
                     match item {
                         Some(item) => work(item),

@@ -1,13 +1,13 @@
-//! What lies under a path, so that two states of it can be compared.
+//! Reads everything under a path, so that tests can compare two states.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
 
-/// Files with their bytes and directories without, by their path below the folder.
+/// Maps each path below the folder to the bytes of the file, or to `None` for a directory.
 pub(crate) type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
-/// Everything under a folder, hidden files included.
+/// Reads everything under a folder, hidden files included.
 pub(crate) fn tree(folder: &Path) -> Tree {
     let mut found = Tree::new();
     collect(folder, "", &mut found);
@@ -26,8 +26,8 @@ fn collect(folder: &Path, prefix: &str, found: &mut Tree) {
     }
 }
 
-/// An export, a file or a directory, without what differs from run to run: the manifest's times
-/// and the port of the API.
+/// Reads an export, which is a file or a directory. Removes the fields of the manifest that differ
+/// between runs: the times and the base URL.
 pub(crate) fn content(path: &Path) -> Tree {
     if !path.is_dir() {
         return Tree::from([(String::new(), Some(fs::read(path).unwrap()))]);

@@ -1,4 +1,4 @@
-//! `verify`: each thing that can be wrong with an export is named, and nothing else is.
+//! `verify` names every problem of an export and nothing else.
 
 use std::{fs, path::Path};
 
@@ -24,7 +24,7 @@ fn flip_byte(path: &Path, at: usize) {
 }
 
 #[test]
-fn an_untouched_export_is_ok_in_every_format() {
+fn untouched_export_is_ok_in_every_format() {
     for format in ["parquet", "arrow", "jsonl"] {
         let world = exported(format);
         let ran = verify(&world, &["out"]).ok();
@@ -102,7 +102,7 @@ fn edit(out: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn parts_that_swapped_places_are_noticed_though_each_is_whole() {
+fn swapped_whole_parts_are_noticed() {
     let world = exported("jsonl");
     let path = |name: &str| world.path("out").join(name);
     fs::rename(path("part-00000.jsonl"), path("x")).unwrap();
@@ -114,7 +114,7 @@ fn parts_that_swapped_places_are_noticed_though_each_is_whole() {
 }
 
 #[test]
-fn a_single_file_is_checked_against_its_own_facts_or_the_manifest_beside_it() {
+fn single_file_is_checked_by_footer_or_manifest() {
     let world = World::generated(Options::default(), 500);
     for name in ["a.parquet", "a.arrow"] {
         world.export(&["-o", name]).ok();
@@ -138,7 +138,7 @@ fn a_single_file_is_checked_against_its_own_facts_or_the_manifest_beside_it() {
 }
 
 #[test]
-fn every_path_is_looked_at_and_json_says_what_was_found() {
+fn json_lists_the_result_for_every_path() {
     let world = exported("parquet");
     fs::remove_file(world.path("out").join("_SUCCESS")).unwrap();
     world.export(&["-o", "one.parquet"]).ok();
@@ -152,7 +152,7 @@ fn every_path_is_looked_at_and_json_says_what_was_found() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_an_error_of_its_own() {
+fn missing_path_is_a_read_error() {
     let world = World::generated(Options::default(), 1);
     let ran = verify(&world, &["nothing"]);
     assert_eq!(ran.code, Some(74));
@@ -160,7 +160,7 @@ fn a_path_that_is_not_there_is_an_error_of_its_own() {
 }
 
 #[test]
-fn one_path_that_cannot_be_read_does_not_keep_the_others_from_being_checked() {
+fn unreadable_path_does_not_stop_the_others() {
     let world = exported("parquet");
     world.export(&["-o", "one.parquet"]).ok();
     let ran = verify(&world, &["nothing", "out", "nowhere", "one.parquet"]);
@@ -172,7 +172,7 @@ fn one_path_that_cannot_be_read_does_not_keep_the_others_from_being_checked() {
     for path in ["nothing", "nowhere"] {
         assert!(ran.stderr.contains(&format!("error: cannot read {path}\n")), "{ran:?}");
     }
-    // That data is damaged is worse than not to know.
+    // The exit code of damage (65) takes precedence over the exit code of an unreadable path (74).
     fs::remove_file(world.path("out").join("_SUCCESS")).unwrap();
     let ran = verify(&world, &["nothing", "out", "one.parquet"]);
     assert_eq!(ran.code, Some(65), "{ran:?}");
@@ -200,4 +200,45 @@ fn sha256sum_agrees_with_the_manifest() {
     command.args(["-c", "../sums"]).current_dir(world.path("out"));
     let ran = Ran::of(&mut command);
     assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn foreign_manifests_are_not_taken_for_ours() {
+    let world = World::generated(Options::default(), 500);
+    let foreign = r#"{"my":"json"}"#;
+    for name in ["b8.parquet", "b8.arrow", "b8.jsonl"] {
+        world.export(&["-o", name]).ok();
+        fs::write(world.path(&format!("{name}.manifest.json")), foreign).unwrap();
+    }
+    for name in ["b8.parquet", "b8.arrow"] {
+        let told = format!("{name}: ok, 500 rows; every byte was checked (XXH3)\n");
+        assert_eq!(verify(&world, &[name]).ok().stdout, told);
+    }
+    flip_byte(&world.path("b8.parquet"), 3000);
+    assert_eq!(verify(&world, &["b8.parquet"]).code, Some(65));
+    fs::create_dir(world.path("site")).unwrap();
+    fs::write(world.path("site/_manifest.json"), r#"{"hello":1}"#).unwrap();
+    insta::assert_snapshot!(verify(&world, &["b8.jsonl", "site"]).told(&world), @"
+    exit 2
+    b8.jsonl: it can be read to its end, but has no record to compare it with: b8.jsonl.manifest.json was written by another program; export with --manifest to write one
+    site: not an export: _manifest.json was written by another program; give the folder of an export, or a single exported file
+    error: 2 of 2 paths could not be checked
+      hint: each line above says why, and what to do next
+    ");
+    // Parts are an export's, whatever has replaced its manifest.
+    world.export(&["-o", "out/"]).ok();
+    fs::write(world.path("out/_manifest.json"), foreign).unwrap();
+    insta::assert_snapshot!(verify(&world, &["out"]).told(&world), @"
+    exit 65
+    out: _manifest.json was written by another program, and there are parts of an export
+    error: 1 of 1 export is damaged
+      hint: what is named above is wrong: export again
+    ");
+    // Ours that is cut short is damaged.
+    world.export(&["-o", "own.jsonl", "--manifest"]).ok();
+    let manifest = world.read("own.jsonl.manifest.json");
+    fs::write(world.path("own.jsonl.manifest.json"), &manifest[..manifest.len() / 2]).unwrap();
+    let ran = verify(&world, &["own.jsonl"]);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(ran.stdout.contains("it is not a manifest"), "{ran:?}");
 }

@@ -1,4 +1,4 @@
-//! The list is whole or an error: a scripted transport under paused time.
+//! Tests for the list of datasets, with a scripted transport under paused time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     throttle::Throttle,
 };
 
-/// A page of the list: its `count`, whether another follows, and the datasets.
+/// Creates a page of the list with this `count`, a next link if `more`, and these datasets.
 fn list(count: u64, more: bool, datasets: impl IntoIterator<Item = u128>) -> Step {
     let next = if more { "\"http://elsewhere.example/\"" } else { "null" };
     let results: Vec<_> = datasets
@@ -31,18 +31,18 @@ async fn read(steps: impl IntoIterator<Item = Step>) -> (Script, Result<Vec<u128
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_moves_is_read_again_and_comes_whole() {
+async fn changed_list_is_read_again() {
     let moved = [
-        // One was deleted between the pages: a third slips onto the page before, and is lost.
+        // A dataset was deleted between two pages: another one moves to the previous page and is missed.
         vec![list(4, true, [1, 2]), list(3, false, [4])],
-        // The same, and the server says nothing of it.
+        // The same deletion, but the server does not update `count`.
         vec![list(4, true, [1, 2]), list(4, false, [4])],
-        // One was made, at the front.
+        // A dataset was created at the front.
         vec![list(3, true, [1, 2]), list(4, true, [2, 3])],
         vec![list(3, true, [1, 2]), list(3, false, [2, 3])],
-        // The last page is empty now, and gone.
+        // The last page became empty, so the server answers 404.
         vec![list(3, true, [1, 2]), answer(404)],
-        // More than there are.
+        // The pages have more datasets than `count`.
         vec![list(2, false, [1, 2, 3])],
         vec![list(3, false, [1, 2])],
     ];
@@ -62,37 +62,43 @@ async fn a_list_that_moves_is_read_again_and_comes_whole() {
         read([list(4, true, [1, 2]), list(3, false, [4])].into_iter().cycle().take(6)).await;
     assert_eq!(
         ids.unwrap_err().to_string(),
-        "the data moved while it was read: the number of datasets changed from 4 to 3"
+        "the dataset changed during the export: the number of datasets changed from 4 to 3"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_without_end_is_asked_for_no_more_than_it_says() {
+async fn endless_list_stops_at_its_count() {
     for (steps, attempts) in [
-        // Nothing more comes, and still there is a next page.
+        // An empty page has a link to a next page.
         (vec![list(3, true, [1, 2]), list(3, true, [])], 2),
-        // More than there are.
+        // The pages have more datasets than `count`, and a link to a next page.
         (vec![list(3, true, [1, 2]), list(3, true, [3, 4])], 2),
     ] {
         let (script, ids) = read(steps).await;
         assert_eq!(
             ids.unwrap_err().report().to_string().lines().nth(1),
-            Some("  cause: it is JSON but no page: the list of 3 datasets does not end")
+            Some("  cause: it is JSON, but not a page: the list of 3 datasets does not end")
         );
         assert_eq!(script.attempts(), attempts);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_ignores_page_ends_on_page_2() {
-    let (script, ids) = read([list(3, true, [1, 2])]).await;
+async fn server_that_ignores_page_is_detected_on_page_2() {
+    for rows in [[1, 2], [2, 1]] {
+        let (script, ids) = read([list(5, true, [1, 2]), list(5, true, rows)]).await;
+        let report = ids.unwrap_err().report().to_string();
+        assert_eq!(report.lines().nth(1), Some("  cause: it has the same rows as page 1"));
+        assert_eq!(script.attempts(), 2);
+    }
+    let (script, ids) = read([list(5, true, [1, 2]), list(5, true, [3, 4])]).await;
     let report = ids.unwrap_err().report().to_string();
-    assert_eq!(report.lines().nth(1), Some("  cause: it has the same rows as page 1"));
-    assert_eq!(script.attempts(), 2);
+    assert_eq!(report.lines().nth(1), Some("  cause: it has the same rows as page 2"));
+    assert_eq!(script.attempts(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_page_that_is_another_is_asked_for_again() {
+async fn wrong_list_page_is_requested_again() {
     let page = |next: &str, previous: &str, id: u128| {
         let id = Uuid::from_u128(id);
         let body = format!(
@@ -115,7 +121,7 @@ async fn a_list_page_that_is_another_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_nobody_polls_holds_nobody_up() {
+async fn unpolled_list_does_not_block_others() {
     let second = Duration::from_secs(1);
     let page = r#"{"count":0,"next":null,"results":[]}"#;
     let script = Script::of([
@@ -128,17 +134,17 @@ async fn a_list_that_nobody_polls_holds_nobody_up() {
         ..ClientInner::scripted(&script, RetryPolicy::default())
     }));
     let mut datasets = client.datasets(Query::default());
-    // Begun, and then left alone with the only place in flight.
+    // Start the list, which takes the only request slot, and do not poll it any more.
     assert!(futures::poll!(datasets.next()).is_pending());
     tokio::task::yield_now().await;
     assert_eq!(client.in_flight(), 1);
     let query = Query::default();
     let page = client.first_page(Uuid::nil(), &query, 3, 100);
     let asked = tokio::time::timeout(60 * second, page).await;
-    assert!(asked.is_ok(), "the list holds the only place");
+    assert!(asked.is_ok(), "the list holds the only request slot");
     assert_eq!(datasets.try_collect::<Vec<_>>().await.unwrap().len(), 2);
 
-    // Dropped, it lets go.
+    // A dropped list releases its request slot.
     let script = Script::of([(60 * second, list(0, false, []).1)]);
     let client = crate::client::script::client(&script, RetryPolicy::default());
     let mut datasets = client.datasets(Query::default());

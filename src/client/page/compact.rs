@@ -1,10 +1,11 @@
-//! JSON text without white space between its tokens. Never changes a token, and never parses one.
+//! Removes the white space between the tokens of a JSON text. Never changes or parses a token.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// JSON text without the white space between its tokens; mostly there is none.
+/// Returns a JSON text without the white space between its tokens. Borrows the text in the usual case that
+/// it has no such white space.
 pub(crate) fn compact(text: &str) -> Cow<'_, str> {
     let Some((token, mut rest)) = split_at_space(text) else { return Cow::Borrowed(text) };
     let mut compact = token.to_owned();
@@ -16,7 +17,7 @@ pub(crate) fn compact(text: &str) -> Cow<'_, str> {
     Cow::Owned(compact)
 }
 
-/// What comes before the first white space outside a string, and what comes after it.
+/// Splits a text at the first white space outside a string. The white space character is in neither half.
 pub(crate) fn split_at_space(text: &str) -> Option<(&str, &str)> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -30,7 +31,7 @@ pub(crate) fn split_at_space(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The index after the quote that ends the string whose content begins at `at`.
+/// Returns the index after the closing quote of a string. The content of the string begins at `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;

@@ -1,4 +1,4 @@
-//! Where the values of a page lie in its body, whoever found them.
+//! The positions of a page's values in its body. Both the scanner and the parser produce them.
 
 use std::ops::Range;
 
@@ -8,18 +8,18 @@ use crate::client::link::Link;
 
 pub(super) type Span = Range<usize>;
 
-/// What a body says, and where.
+/// A decoded page: its own fields, and the positions of its rows' values in the body.
 #[derive(Debug, PartialEq)]
 pub(super) struct Decoded {
     pub(super) count: u64,
     pub(super) next: Link,
     pub(super) previous: Link,
     pub(super) rows: Vec<Located>,
-    /// Whether it is known that there is no white space between tokens.
+    /// Whether the body is known to have no white space between tokens. False if unknown.
     pub(super) compact: bool,
 }
 
-/// Where a row's values lie.
+/// The positions of a row's values in the body.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Located {
     pub(super) id: Uuid,
@@ -31,22 +31,22 @@ pub(super) struct Located {
     pub(super) additional_properties: Option<Box<str>>,
 }
 
-/// A string that needed unescaping cannot be borrowed from the body.
+/// A string value. An owned copy is needed only if the string had escapes.
 #[derive(Debug, PartialEq)]
 pub(super) enum JsonText {
     Borrowed(Span),
     Owned(Box<str>),
 }
 
-/// The fields of a row that have a place of their own; the others are kept as one object.
+/// The known fields of a row. The other fields are kept together in one JSON object.
 pub(super) const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
 
-/// An object in the making, of the fields that have no place of their own.
+/// Builds the JSON object of a row's unknown fields.
 #[derive(Default)]
 pub(super) struct Unknown(String);
 
 impl Unknown {
-    /// Adds a field by its name, quoted as it came, and its value.
+    /// Adds a field. `name` is the name as in the JSON text, with quotes.
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
         self.0.push_str(name);
@@ -54,7 +54,7 @@ impl Unknown {
         self.0.push_str(value);
     }
 
-    /// The object, unless there was no field.
+    /// Returns the object, or `None` if there was no field.
     pub(super) fn finish(mut self) -> Option<Box<str>> {
         if self.0.is_empty() {
             return None;

@@ -1,6 +1,6 @@
-//! `NaN` and `Infinity`: numbers that some encoders write and JSON does not have.
+//! Finds `NaN` and `Infinity`: some encoders write these numbers, but they are not valid JSON.
 //!
-//! Runs only when a body is no JSON, to name the row and the field.
+//! Runs only when a body is not JSON, to name the row and the field in the error.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -8,10 +8,12 @@ use serde_json::value::RawValue;
 
 use crate::error::PageError;
 
-/// The words, longest first.
+/// The invalid words, the longest first, so that `-Infinity` is matched as a whole.
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// The error that names the first such number, if replacing them all makes the body JSON.
+/// Returns an error that names the first such number.
+///
+/// Returns `None` if the body has no such number, or is still not JSON when all of them are replaced.
 pub(in crate::client) fn explain(body: &str) -> Option<PageError> {
     let mut valid = body.as_bytes().to_vec();
     let (mut first, mut in_string, mut at) = (None, false, 0);
@@ -23,7 +25,7 @@ pub(in crate::client) fn explain(body: &str) -> Option<PageError> {
                 let rest = &body.as_bytes()[at..];
                 if let Some(word) = WORDS.into_iter().find(|it| rest.starts_with(it.as_bytes())) {
                     first.get_or_insert((at, word));
-                    // Of the same length, so that places stay what they are.
+                    // The replacement has the same length, so that positions do not change.
                     valid[at..at + word.len()].fill(b' ');
                     valid[at] = b'0';
                     at += word.len() - 1;
@@ -41,7 +43,7 @@ pub(in crate::client) fn explain(body: &str) -> Option<PageError> {
         (start..start + value.get().len()).contains(&at)
     };
     let (name, value) = fields.into_iter().find(|(_, value)| holds(value))?;
-    let why = format!("{word}, which JSON does not have");
+    let why = format!("{word}, which is not valid JSON");
     let rows: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).ok();
     let found = rows.into_iter().flatten().enumerate().find(|(_, row)| holds(row));
     let Some((row, text)) = found.filter(|_| name == "results") else {
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn row_and_field_of_a_number_that_is_none_are_named() {
+    fn invalid_number_is_reported_with_row_and_field() {
         let table = [
             (r#"{"id":"b","input":NaN}"#, r#"row 1, field "input": NaN"#),
             (
@@ -72,14 +74,14 @@ mod tests {
         ];
         for (row, expected) in table {
             let error = explain(&page(row)).unwrap().to_string();
-            assert_eq!(error, format!("{expected}, which JSON does not have"), "{row}");
+            assert_eq!(error, format!("{expected}, which is not valid JSON"), "{row}");
         }
         let error = explain(r#"{"count":NaN,"results":[]}"#).unwrap().to_string();
-        assert!(error.ends_with(r#"field "count": NaN, which JSON does not have"#), "{error}");
+        assert!(error.ends_with(r#"field "count": NaN, which is not valid JSON"#), "{error}");
     }
 
     #[test]
-    fn what_is_wrong_otherwise_is_left_to_others() {
+    fn other_errors_are_not_explained() {
         for row in [r#"{"id":"NaN"}"#, r#"{"id":NaN"#, r#"{"id":NaN,"input":nope}"#, "NaN]"] {
             assert!(explain(&page(row)).is_none(), "{row}");
         }

@@ -1,4 +1,4 @@
-//! Whatever bytes come, a page or an error comes of them: no panic, no time without end.
+//! Property tests: any bytes decode to a page or to an error, without a panic and in bounded time.
 
 use std::error::Error as _;
 
@@ -11,7 +11,7 @@ use crate::error::PageError;
 
 const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
 
-/// Decodes, and looks at all that comes of it as an export would.
+/// Decodes a body, and reads everything in the result as an export would.
 fn decode(body: Vec<u8>) -> Result<Page, PageError> {
     let length = body.len();
     if let Ok(text) = str::from_utf8(&body) {
@@ -44,8 +44,8 @@ fn decode(body: Vec<u8>) -> Result<Page, PageError> {
     result
 }
 
-/// What the scanner takes, the parser takes, and locates alike; what is between tokens is white space
-/// that it has seen. Says whether it was taken.
+/// Checks the scanner against the parser: if the scanner accepts a body, the parser accepts it too and finds
+/// the same values. Also checks the scanner's result about white space. Returns whether the scanner accepted.
 fn assert_scanned_as_parsed(body: &str) -> bool {
     let Some(scanned) = scan(body) else { return false };
     let parsed = wire::decode(body).unwrap();
@@ -103,7 +103,7 @@ fn page() -> impl Strategy<Value = String> {
     })
 }
 
-/// One thing done to the bytes of a page.
+/// A change to the bytes of a page.
 #[derive(Debug, Clone)]
 enum Mutation {
     Flip(Index, u8),
@@ -148,7 +148,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
 
 impl Mutation {
     fn apply(&self, bytes: &mut Vec<u8>) {
-        // One place more than there are bytes: the end is a place too.
+        // There is one place more than there are bytes, because the end is a place too.
         let place = |index: &Index| index.index(bytes.len() + 1);
         let range = |from: &Index, to: &Index| {
             let (from, to) = (place(from), place(to));
@@ -194,9 +194,9 @@ proptest! {
         drop(decode(body));
     }
 
-    // The places of quotes and backslashes relative to the scanner's blocks are what it may get wrong.
+    // The scanner works in blocks. An error would depend on the places of quotes and backslashes in a block.
     #[test]
-    fn strings_end_where_they_end_wherever_blocks_do(
+    fn string_ends_are_found_at_any_block_offset(
         strings in vec("([\\\\\"a{,: ]|[x-z]{5}|\\\\{1,70}|ü){0,40}", 1..6),
         shift in 0..70_usize,
         quoted: bool,
@@ -214,9 +214,9 @@ proptest! {
     }
 }
 
-/// What the scanner must not take, and what it should.
+/// Values that the scanner must accept, and values that it must leave to the parser.
 #[test]
-fn what_is_scanned_is_json_and_what_is_json_is_scanned() {
+fn scanner_accepts_valid_and_leaves_invalid_json() {
     let taken = [
         "0",
         "-1",
@@ -283,9 +283,9 @@ fn what_is_scanned_is_json_and_what_is_json_is_scanned() {
     }
 }
 
-/// Valid, but for the parser: what is rare is not worth a way of its own.
+/// The scanner rejects some rare but valid pages, because a special case for them is not worth it.
 #[test]
-fn what_the_scanner_leaves_is_parsed() {
+fn parser_handles_pages_the_scanner_rejects() {
     let deep = format!("{}{}", "[".repeat(66), "]".repeat(66));
     let row = |fields: &str| format!(r#"{{"id":"{ID}",{fields}}}"#);
     let page = |row: &str| format!(r#"{{"count":1,"next":null,"results":[{row}]}}"#);
@@ -307,13 +307,13 @@ fn what_the_scanner_leaves_is_parsed() {
 }
 
 #[test]
-fn a_row_of_a_million_fields_is_explained_in_linear_time() {
-    // Unknown fields, and then a known one again and again: compared with all before it, each would
-    // cost as much as the whole row.
+fn row_with_a_million_fields_fails_in_linear_time() {
+    // Unknown fields, followed by many copies of a known field. A comparison of each field with all fields
+    // before it would take quadratic time.
     let unknown: String = (0..500_000).map(|index| format!("\"x{index}\":0,")).collect();
     let known = "\"tags\":0,".repeat(500_000);
     let row = format!("{{{unknown}{known}\"id\":\"{ID}\"}}");
     let body = format!(r#"{{"count":1,"next":null,"results":[{row}]}}"#);
     let error = decode(body.into_bytes()).unwrap_err().to_string();
-    assert_eq!(error, "row 0, field \"tags\": field \"tags\" comes twice");
+    assert_eq!(error, "row 0, field \"tags\": field \"tags\" appears twice");
 }

@@ -1,4 +1,4 @@
-//! Makes a [`PageError`] of an answer that does not even look like JSON; nothing in it holds the key.
+//! Creates a [`PageError`] from an answer that does not look like JSON. The error never contains the key.
 
 use crate::{
     client::{key::Key, transport::Reply},
@@ -6,7 +6,9 @@ use crate::{
 };
 
 impl PageError {
-    /// Something that does not even look like JSON, described by its beginning.
+    /// Returns an error if the answer has an unknown content coding or does not look like JSON.
+    ///
+    /// The error quotes at most 40 characters of the answer.
     pub(crate) fn not_json(reply: &Reply, key: &Key) -> Option<Self> {
         if let Some(coding) = &reply.coding {
             return Some(Self::Coding { coding: key.redact(coding) });
@@ -26,7 +28,7 @@ impl PageError {
         Some(Self::NotJson { content_type, beginning })
     }
 
-    /// The same without the key, which a value that is quoted may hold.
+    /// Removes the key from the error. A quoted value can contain it.
     pub(crate) fn redacted(mut self, key: &Key) -> Self {
         match &mut self {
             Self::NotJson { content_type: text, beginning: more }
@@ -35,7 +37,7 @@ impl PageError {
                 *more = key.redact(more);
             }
             Self::NotAPage(text) | Self::Coding { coding: text } => *text = key.redact(text),
-            // A parser says where, and never what.
+            // These errors quote no value.
             Self::Malformed { .. }
             | Self::AnotherPage { .. }
             | Self::Repeats { .. }

@@ -1,7 +1,7 @@
-//! Finds the rows of what is plainly a page, several times as fast as a parser that takes byte by byte.
+//! A fast path for valid pages: several times as fast as a parser that reads byte by byte.
 //!
-//! Gives what [`wire`](super::wire) would, or nothing: whatever is malformed, of a wrong type or
-//! nested deeply is left to it, to take or to explain. Never copies a value.
+//! Returns the same result as [`wire`](super::wire), or nothing. The parser in `wire` then handles the body
+//! if it is malformed, has a wrong type or is deeply nested. Never copies a value.
 
 use std::mem;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::client::link::Link;
 
-/// A bit each; nobody's data is nested like this.
+/// Nesting limit of the scanner: one bit of a `u64` for each level. Real data is not nested that deeply.
 const MAX_DEPTH: u32 = u64::BITS;
 
 struct Scan<'a> {
@@ -22,7 +22,7 @@ struct Scan<'a> {
     tokens: Tokens<'a>,
 }
 
-/// What the body says, if it is a page beyond doubt.
+/// Decodes the body of a page. Returns `None` if the parser has to decide.
 pub(super) fn scan(body: &str) -> Option<Decoded> {
     let mut scan = Scan { body, tokens: Tokens::new(body) };
     let (mut count, mut next, mut previous, mut rows) = (None, None, None, None);
@@ -32,7 +32,7 @@ pub(super) fn scan(body: &str) -> Option<Decoded> {
         match &body[name] {
             r#""count""# => once(&mut count, scan.text()?.parse().ok()?)?,
             r#""next""# => once(&mut next, link(scan.text()?)?)?,
-            // Of another type it says nothing.
+            // A `previous` of another type is ignored.
             r#""previous""# => once(&mut previous, link(scan.text()?).unwrap_or_default())?,
             r#""results""# => once(&mut rows, scan.rows()?)?,
             name if name.contains('\\') => return None,
@@ -49,12 +49,12 @@ pub(super) fn scan(body: &str) -> Option<Decoded> {
     Some(Decoded { count: count?, next, previous, rows: rows?, compact })
 }
 
-/// A field that comes twice is an error, and not for here.
+/// Sets a field. Returns `None` if it was already set: the parser reports duplicate fields.
 fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
     field.replace(value).is_none().then_some(())
 }
 
-/// `None` if the value is neither a string nor null.
+/// Parses the value of `next` or `previous`. Returns `None` if it is neither a string nor null.
 fn link(value: &str) -> Option<Link> {
     match value {
         "null" => Some(Link::Absent),
@@ -65,12 +65,12 @@ fn link(value: &str) -> Option<Link> {
     }
 }
 
-/// A string without its quotes.
+/// Returns a string without its quotes.
 fn content(value: &str) -> Option<&str> {
     value.strip_prefix('"')?.strip_suffix('"')
 }
 
-/// A string without its quotes if it has no escapes, and otherwise what they stand for.
+/// Returns the value of a string: borrowed (`Ok`) if it has no escapes, or an unescaped copy (`Err`).
 fn unescaped(value: &str) -> Option<Result<&str, String>> {
     let content = content(value)?;
     if content.contains('\\') {
@@ -91,7 +91,7 @@ impl<'a> Scan<'a> {
         (self.byte(at) == token).then_some(at)
     }
 
-    /// Whether the object or array goes on, or ends with this.
+    /// Reads a comma or the closing `end`. Returns true for a comma: another item follows.
     #[inline]
     fn another(&mut self, end: u8) -> Option<bool> {
         let at = self.tokens.next()?;
@@ -102,7 +102,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The end of what stands before the next token.
+    /// Returns the end of the previous value: the position of the next token, minus white space.
     #[inline]
     fn end(&mut self) -> Option<usize> {
         let mut end = self.tokens.peek()?;
@@ -112,7 +112,7 @@ impl<'a> Scan<'a> {
         Some(end)
     }
 
-    /// A field's name, quoted, and the colon after it.
+    /// Reads the name of a field and its colon. The span includes the quotes.
     #[inline]
     fn name(&mut self) -> Option<Span> {
         let start = self.token(b'"')?;
@@ -126,7 +126,7 @@ impl<'a> Scan<'a> {
     }
 
     fn rows(&mut self) -> Option<Vec<Located>> {
-        // Growing would copy what is there again and again; a page has rows of a kilobyte, mostly.
+        // Typical rows have 1 KiB. A good first capacity avoids copies when the vector grows.
         let mut rows = Vec::with_capacity((self.body.len() / 1024 + 1).min(128));
         self.token(b'[')?;
         let next = self.tokens.peek()?;
@@ -159,7 +159,7 @@ impl<'a> Scan<'a> {
             }
             let span = (text != "null").then_some(span);
             match known {
-                // No id has a backslash in it.
+                // An id with an escape is not a valid UUID text, so the parser handles it.
                 Some(0) => row.id = Uuid::try_parse(content(text)?).ok()?,
                 Some(1) => row.order = if span.is_some() { Some(integer(text)?) } else { None },
                 Some(2) => row.input = span,
@@ -179,9 +179,9 @@ impl<'a> Scan<'a> {
         seen[0].then_some(row)
     }
 
-    /// A value of any kind, from its first byte to its last.
+    /// Reads a value of any type. Returns its span.
     fn value(&mut self) -> Option<Span> {
-        // Which of the containers that are open are objects, the innermost last.
+        // One bit for each open container: 1 for an object, 0 for an array. The lowest bit is the innermost.
         let (mut objects, mut depth) = (0_u64, 0);
         let bytes = self.body.as_bytes();
         let mut tokens = self.tokens.at_hand();
@@ -192,7 +192,7 @@ impl<'a> Scan<'a> {
                 b'"' => {}
                 open @ (b'{' | b'[') => {
                     let next = tokens.peek()?;
-                    // In ASCII, what closes is two after what opens.
+                    // In ASCII, the code of a closing bracket is that of the opening one plus 2.
                     if bytes[next] == open + 2 {
                         tokens.next();
                     } else {
@@ -233,7 +233,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// A name within a value, and the colon after it.
+/// Reads the name of a field inside a value, and its colon.
 #[inline(always)]
 fn key(bytes: &[u8], tokens: &mut AtHand<'_, '_>) -> Option<()> {
     let (quote, colon) = (tokens.next()?, tokens.next()?);
@@ -247,12 +247,12 @@ fn string(text: &str, span: Span) -> Option<JsonText> {
     })
 }
 
-/// An integer, but not one that JSON has and `i64` has not.
+/// Parses an integer. Returns `None` for `-0`, which an `i64` cannot represent.
 fn integer(text: &str) -> Option<i64> {
     if text == "-0" { None } else { text.parse().ok() }
 }
 
-/// Whether the bytes begin with a number or a word of JSON, and something that ends it.
+/// Whether the bytes begin with a JSON number or word that is followed by a delimiter or the end.
 fn is_scalar(bytes: &[u8]) -> bool {
     let rest = match bytes {
         [b't', b'r', b'u', b'e', rest @ ..] => rest,

@@ -1,49 +1,52 @@
-//! Where the tokens of a JSON text begin, found 64 bytes at a time.
+//! Finds the beginnings of the tokens in a JSON text, 64 bytes at a time with SIMD.
 //!
-//! The bit masks are those of Langdale and Lemire, “Parsing Gigabytes of JSON per Second”
-//! (<https://arxiv.org/abs/1902.08318>), with the widest instructions that the processor has. What a
-//! string contains is checked here; that tokens follow each other as they may, and what a number or
-//! a word is, is for whoever asks. Never looks back.
+//! The bit masks are from Langdale and Lemire, “Parsing Gigabytes of JSON per Second”
+//! (<https://arxiv.org/abs/1902.08318>). The code uses the widest instructions of the processor.
+//!
+//! This module checks the content of strings. The caller checks the order of tokens, and the syntax of
+//! numbers and words. The text is read once, without going back.
 
 use fearless_simd::{Level, dispatch, prelude::*, u8x64};
 
-/// Bytes that are looked at together: a bit of a word each.
+/// Block size in bytes: one bit of a 64-bit word for each byte.
 const BLOCK: usize = 64;
-/// Blocks that are looked at in one go: 4 KiB of text, which a processor's first cache still holds
-/// when their tokens are taken.
+/// Number of blocks in a batch: 4 KiB of text. They are still in the L1 cache when the caller reads the
+/// tokens.
 const AHEAD: usize = 64;
 
-/// The places where tokens begin, in order: of each of `{}[]:,` and string and number and word.
+/// An iterator over the positions of tokens: each of `{}[]:,`, each string, number and word.
 pub(super) struct Tokens<'a> {
     text: &'a [u8],
     level: Level,
-    /// Where tokens begin in each block that was looked at.
+    /// For each block of the batch, a bit mask of token beginnings.
     ahead: [u64; AHEAD],
-    /// The next of these blocks, and how many there are.
+    /// Index of the next block in the batch.
     next: usize,
+    /// Number of blocks in the batch.
     looked_at: usize,
-    /// Where the block begins whose tokens are being given, and those of it that were not given yet.
+    /// Offset of the current block in the text.
     block: usize,
+    /// Tokens of the current block that were not returned yet, as a bit mask.
     tokens: u64,
-    /// Where the text begins that was not looked at.
+    /// Offset after the batch: the beginning of the text that was not scanned yet.
     after: usize,
     carried: Carried,
 }
 
-/// What one block says to the next, and what was seen so far.
+/// The state that is carried from one block to the next.
 #[derive(Clone, Copy, Default)]
 struct Carried {
-    /// All ones if the block before ended within a string.
+    /// All ones if the previous block ended inside a string, otherwise zero.
     in_string: u64,
-    /// One if the block before ended with a backslash that escapes.
+    /// One if the previous block ended with a backslash that escapes the next byte.
     escape: u64,
-    /// One if the block before ended within a number or a word.
+    /// One if the previous block ended inside a number or a word.
     scalar: u64,
     spaces: bool,
     malformed: bool,
 }
 
-/// Which bytes of a block are what, wherever they stand.
+/// The character classes of a block as bit masks, both inside and outside of strings.
 struct Classes {
     quote: u64,
     backslash: u64,
@@ -57,7 +60,7 @@ impl Classes {
     fn of<S: Simd>(simd: S, block: &[u8; BLOCK]) -> Self {
         let bytes = u8x64::from_slice(simd, block);
         let is = |byte| bytes.simd_eq(byte);
-        // This bit is all that tells brackets from braces.
+        // Brackets and braces differ only in this bit.
         let braces = bytes | (b'[' ^ b'{');
         let brace = |byte| braces.simd_eq(byte);
         Self {
@@ -85,7 +88,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Where the next token begins, without taking it.
+    /// Returns the position of the next token without consuming it.
     #[inline]
     pub(super) fn peek(&mut self) -> Option<usize> {
         while self.tokens == 0 {
@@ -96,14 +99,15 @@ impl<'a> Tokens<'a> {
         Some(self.block + self.tokens.trailing_zeros() as usize)
     }
 
-    /// Takes the tokens of the block at hand, for whoever takes many in a row.
+    /// Returns a faster iterator for reading many tokens in a row.
     #[inline]
     pub(super) fn at_hand(&mut self) -> AtHand<'_, 'a> {
         AtHand { bits: self.tokens, block: self.block, tokens: self }
     }
 
-    /// At the end of the text: whether all strings were well formed, and what stood between tokens
-    /// was white space; and whether there was any of that.
+    /// Ends the iteration. Returns whether the text has white space between tokens.
+    ///
+    /// Returns `None` if tokens are left, a string is malformed, or there is an invalid control character.
     pub(super) fn end(mut self) -> Option<bool> {
         let ended = self.peek().is_none() && self.carried.in_string == 0;
         (ended && !self.carried.malformed).then_some(self.carried.spaces)
@@ -121,7 +125,7 @@ impl<'a> Tokens<'a> {
         true
     }
 
-    /// Looks at more blocks, if there are any.
+    /// Scans the next batch of blocks. Returns false at the end of the text.
     #[inline(never)]
     fn look_ahead(&mut self) -> bool {
         let text = self.text.get(self.after..).unwrap_or_default();
@@ -129,13 +133,13 @@ impl<'a> Tokens<'a> {
         self.carried = dispatch!(self.level, simd => look(simd, text, ahead, carried));
         self.next = 0;
         self.looked_at = text.len().div_ceil(BLOCK).min(AHEAD);
-        // Beyond the text's end, after a block that it does not fill.
+        // If the last block is partly filled, this is beyond the end of the text.
         self.after += BLOCK * self.looked_at;
         self.looked_at > 0
     }
 }
 
-/// Where tokens begin in the blocks that the text begins with, as many as there is room for.
+/// Scans blocks at the beginning of the text, until `ahead` is full or the text ends.
 #[inline(always)]
 fn look<S: Simd>(simd: S, text: &[u8], ahead: &mut [u64; AHEAD], mut carried: Carried) -> Carried {
     let (blocks, end) = text.as_chunks();
@@ -154,13 +158,14 @@ fn look<S: Simd>(simd: S, text: &[u8], ahead: &mut [u64; AHEAD], mut carried: Ca
 }
 
 impl Carried {
-    /// Where tokens begin in a block, with which `text` begins and of which the bits of `real` are
-    /// text.
+    /// Returns the beginnings of tokens in a block as a bit mask.
+    ///
+    /// `text` begins with this block. `real` has a bit for each byte of the block that belongs to the text.
     #[inline(always)]
     fn tokens(&mut self, classes: Classes, text: &[u8], real: u64) -> u64 {
         let escaped = self.escaped(classes.backslash);
         let quote = classes.quote & !escaped;
-        // From each opening quote to before the closing one.
+        // Ones from each opening quote up to the byte before the closing quote.
         let in_string = prefix_xor(quote) ^ self.in_string;
         self.in_string = ((in_string as i64) >> (u64::BITS - 1)) as u64;
         let mut space = classes.space;
@@ -181,14 +186,14 @@ impl Carried {
         (operator | quote & in_string | starts) & real
     }
 
-    /// The bytes after a backslash that is not itself escaped.
+    /// Returns the escaped bytes: those after a backslash that is not escaped itself.
     #[inline(always)]
     fn escaped(&mut self, backslash: u64) -> u64 {
         const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
         if backslash == 0 {
             return std::mem::take(&mut self.escape);
         }
-        // A run of backslashes begins at an even or an odd place; subtracting carries through it.
+        // A run of backslashes begins at an even or an odd position. The subtraction carries through the run.
         let begins = backslash & !self.escape;
         let codes = (begins << 1 | ODD).wrapping_sub(begins) ^ ODD;
         let escaped = codes ^ (backslash | self.escape);
@@ -197,7 +202,7 @@ impl Carried {
     }
 }
 
-/// [`Tokens`] whose place is held by value, so that it can stay in registers from token to token.
+/// An iterator over [`Tokens`] that keeps its state by value, so that the compiler can hold it in registers.
 pub(super) struct AtHand<'t, 'a> {
     tokens: &'t mut Tokens<'a>,
     bits: u64,
@@ -223,7 +228,7 @@ impl AtHand<'_, '_> {
         Some(at)
     }
 
-    /// Gives back those that were not taken.
+    /// Returns the unread tokens of the block to [`Tokens`].
     #[inline]
     pub(super) fn put_back(self) {
         self.tokens.tokens = self.bits;
@@ -241,7 +246,7 @@ impl Iterator for Tokens<'_> {
     }
 }
 
-/// Each bit, added without carry to all below it.
+/// Returns the prefix XOR: each bit of the result is the XOR of this bit and all lower bits.
 #[inline(always)]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
@@ -259,7 +264,7 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Whether the text may follow a backslash.
+/// Whether the text begins with the rest of a valid escape sequence, after its backslash.
 fn is_escape(text: &[u8]) -> bool {
     match text {
         [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => true,
@@ -276,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    /// What the processor has, each also without what is wider.
+    /// The SIMD levels of this processor: the best one and all narrower ones.
     fn levels() -> Vec<Level> {
         let best = Level::new();
         #[cfg(target_arch = "x86_64")]
@@ -286,14 +291,14 @@ mod tests {
         [best, Level::baseline()].into_iter().chain(narrower.into_iter().flatten()).collect()
     }
 
-    /// The places, and what the end says.
+    /// Returns the token positions and the result of `end`.
     fn found(text: &str, level: Level) -> (Vec<usize>, Option<bool>) {
         let mut tokens = Tokens { level, ..Tokens::new(text) };
         let places = tokens.by_ref().collect();
         (places, tokens.end())
     }
 
-    /// The same, byte by byte.
+    /// Reference implementation of `found`, byte by byte.
     fn by_definition(text: &str) -> (Vec<usize>, Option<bool>) {
         let (mut places, mut spaces, mut malformed) = (Vec::new(), false, false);
         let (mut in_string, mut in_scalar, mut escapes) = (false, false, false);
@@ -322,7 +327,7 @@ mod tests {
         (places, (!malformed && !in_string).then_some(spaces))
     }
 
-    /// A string with all that may and may not be in one, or what stands between strings.
+    /// A string with valid and invalid content, or tokens and white space between strings.
     fn piece() -> impl Strategy<Value = String> {
         let within = vec![
             "x", "ü", "注文", "🙏", " ", "{", ",", r"\n", r"\\", r#"\""#, r"\u00e9", r"\u0", r"\q",
@@ -341,13 +346,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_are_where_they_are_byte_by_byte_whatever_the_processor_has(
+        fn all_simd_levels_match_byte_by_byte_scan(
             pieces in prop::collection::vec(piece(), 0..8),
             before in 0..2 * BLOCK * AHEAD,
             cut in any::<bool>(),
         ) {
-            // After a string whose length lets what follows fall to any place of a block and of those that
-            // are looked at in one go.
+            // The text begins with a string of random length, so that the pieces start at any offset of a
+            // block and of a batch.
             let mut text = format!("\"{}\"{}", "x".repeat(before), pieces.concat());
             if cut {
                 text.pop();

@@ -1,7 +1,6 @@
-//! What a page is on the wire, by the parser that decides: located in its body, or explained when it
-//! is something else.
+//! The reference parser for pages. It locates the values in a body, or explains why the body is not a page.
 //!
-//! Never copies a value, and never looks inside one.
+//! Never copies a value, and never parses the inside of one.
 
 use std::{borrow::Cow, collections::BTreeMap, mem};
 
@@ -41,14 +40,17 @@ struct WireRow<'a> {
     additional_properties: Option<Box<str>>,
 }
 
-/// What a body says, and where.
+/// Parses the body of a page and locates its values.
+///
+/// # Errors
+/// A [`PageError`] that names the wrong row and field, as far as they are known.
 pub(super) fn decode(body: &str) -> Result<Decoded, PageError> {
     let envelope: Envelope<'_> =
         serde_json::from_str(body).map_err(|error| explain(body, error))?;
     Ok(Decoded {
         count: envelope.count,
         next: envelope.next.map_or(Link::Absent, |url| Link::of(&url)),
-        // Of another type it says nothing.
+        // A `previous` of another type is ignored.
         previous: match envelope
             .previous
             .map(|value| serde_json::from_str::<Cow<'_, str>>(value.get()))
@@ -83,7 +85,7 @@ impl WireRow<'_> {
     }
 }
 
-// By hand: `#[serde(flatten)]` would collect the unknown fields but breaks `RawValue`.
+// Written by hand: `#[serde(flatten)]` could collect the unknown fields, but does not work with `RawValue`.
 impl<'de: 'a, 'a> Deserialize<'de> for WireRow<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(RowVisitor)
@@ -109,7 +111,7 @@ impl<'de> Visitor<'de> for RowVisitor {
                 && mem::replace(&mut seen[index], true)
             {
                 let name = FIELDS[index];
-                return Err(A::Error::custom(format_args!("field {name:?} comes twice")));
+                return Err(A::Error::custom(format_args!("field {name:?} appears twice")));
             }
             match known {
                 Some(0) => row.id = map.next_value()?,
@@ -126,8 +128,10 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 }
 
-/// Which of [`FIELDS`] a name is, quoted as it came, escapes or not. A name that no `String` can hold
-/// is none of them.
+/// Returns the index of a field in [`FIELDS`], or `None` for another field.
+///
+/// `quoted` is the name as in the JSON text, with quotes and escapes. A name that is not valid Unicode (a
+/// lone surrogate) is not in the list.
 pub(super) fn known_field(quoted: &str) -> Option<usize> {
     let is = |name: &str| FIELDS.iter().position(|field| *field == name);
     let known = is(quoted.get(1..quoted.len() - 1)?);
@@ -138,7 +142,8 @@ pub(super) fn known_field(quoted: &str) -> Option<usize> {
     known
 }
 
-/// A string, borrowed where it has no escapes: `Cow<str>` inside an `Option` would always copy.
+/// A string that is borrowed if it has no escapes. Needed because serde always copies a `Cow<str>` inside an
+/// `Option`.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -160,7 +165,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-/// Says which layer of the page is wrong: decoding is repeated more slowly, once it has failed.
+/// Finds the part of the page that is wrong. Decodes the failed body again, layer by layer and more slowly.
 fn explain(body: &str, error: serde_json::Error) -> PageError {
     #[derive(Deserialize)]
     struct Loose<'a> {
@@ -188,7 +193,7 @@ fn explain(body: &str, error: serde_json::Error) -> PageError {
     not_a_page(body, &error)
 }
 
-/// Names the field of the page that is wrong, if it is one.
+/// Creates the error for a body that is not a page. Names the wrong field if there is one.
 fn not_a_page(body: &str, error: &serde_json::Error) -> PageError {
     fn fits<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<serde_json::Error> {
         serde_json::from_str::<T>(value.get()).err()
@@ -206,7 +211,7 @@ fn not_a_page(body: &str, error: &serde_json::Error) -> PageError {
     PageError::NotAPage(wrong.unwrap_or_else(|| plain(error)))
 }
 
-/// The first field that makes a row fail by itself.
+/// Returns the first field that makes the row invalid: it has a wrong type or appears a second time.
 fn culprit(row: &str) -> Option<String> {
     struct Fields(Option<String>);
     impl<'de> Deserialize<'de> for Fields {
@@ -245,12 +250,12 @@ fn culprit(row: &str) -> Option<String> {
     serde_json::from_str::<Fields>(row).ok()?.0
 }
 
-/// An error's text without serde_json's position, which counts within a fragment.
+/// Returns the text of an error without serde_json's position, which is relative to a fragment.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if text.contains("hex escape") {
-        // In JSON that was accepted as a whole there is no other reason, whatever it is called.
-        return "a lone surrogate escape is no character".to_owned();
+        // The whole text was accepted as JSON, so a lone surrogate is the only possible reason.
+        return "a lone surrogate escape is not a character".to_owned();
     }
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }

@@ -1,4 +1,4 @@
-//! What is retried, for how long, and how it ends: a scripted transport under paused time.
+//! Tests for retries and their limits, with a scripted transport under paused time.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     client::{Client, Page, Query, script::*},
-    paginator::StreamOptions,
     throttle::Throttle,
 };
 
@@ -31,7 +30,7 @@ async fn run_with(
     (script, page)
 }
 
-/// Ends by time alone.
+/// A policy without a limit on the number of retries. Only the retry time limit ends a run.
 fn patient() -> RetryPolicy {
     RetryPolicy { max_retries: u64::MAX, retry_for: None }
 }
@@ -45,7 +44,7 @@ fn report(result: Result<Page>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_pass_is_retried_and_what_will_not_is_final() {
+async fn only_temporary_failures_are_retried() {
     let retried = |status| (answer(status), 2, None);
     let refused_with = |status, code| (answer(status), 1, Some(code));
     let failed = |failure| (at_once(Err(failure)), 2, None);
@@ -87,7 +86,7 @@ async fn what_may_pass_is_retried_and_what_will_not_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_never_answered_is_given_fifteen_seconds() {
+async fn unreachable_api_ends_the_run_after_15_seconds() {
     let (script, result) = run_with(patient(), [refused()]).await;
     assert_eq!(script.times().last(), Some(&NEVER_ANSWERED));
     let told = report(result).replace(&format!("{} attempts", script.attempts()), "N attempts");
@@ -99,12 +98,13 @@ async fn an_api_that_never_answered_is_given_fifteen_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_has_answered_is_given_two_minutes_of_nothing_but_failures() {
+async fn failing_api_ends_the_run_after_2_minutes() {
+    // The limit of 2 minutes applies if the API has answered before.
     let (script, result) = run_with(patient(), [refused(), answer(500), refused()]).await;
     assert_eq!(script.times().last(), Some(&RETRY_FOR));
     assert!(matches!(result, Err(Error::Unavailable { .. })), "{result:?}");
 
-    // The answer may have been to another request.
+    // The earlier answer can belong to another request.
     let script = Script::of([page(), answer(502)]);
     let client = client(&script, patient());
     fetch(&client, 1).await.unwrap();
@@ -119,7 +119,7 @@ async fn an_api_that_has_answered_is_given_two_minutes_of_nothing_but_failures()
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_for_replaces_both_times() {
+async fn retry_for_replaces_both_default_limits() {
     for first in [refused(), answer(500)] {
         for seconds in [1, 60, 600] {
             let (script, result) = run_with(retry_for(seconds), [first.clone(), refused()]).await;
@@ -132,13 +132,13 @@ async fn retry_for_replaces_both_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_starts_the_time_anew() {
+async fn success_resets_the_retry_time_limit() {
     let minute = Duration::from_secs(60);
     let slow_failure = (minute, Err(TransportFailure::Timeout(minute)));
     let round = [page(), slow_failure.clone(), slow_failure];
     let script = Script::of(round.into_iter().cycle().take(60).chain([page()]));
     let client = client(&script, RetryPolicy::default());
-    // Forty minutes of failures in all, never more than two of them in a row.
+    // There are 40 minutes of failures in total, but never more than two failures in a row.
     for number in 1..=21 {
         fetch(&client, number).await.unwrap();
     }
@@ -146,7 +146,7 @@ async fn a_success_starts_the_time_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_request_is_retried_no_more_than_it_may_be() {
+async fn max_retries_limits_each_request() {
     for max_retries in [0, 1, 7] {
         let policy = RetryPolicy { max_retries, ..retry_for(1_000_000) };
         let (script, result) = run_with(policy, [answer(500)]).await;
@@ -156,7 +156,7 @@ async fn one_request_is_retried_no_more_than_it_may_be() {
             Err(Error::Unavailable { attempts, .. }) if attempts == max_retries + 1
         ));
     }
-    // Others that succeed do not change that: their successes start the time anew for ever.
+    // The limit is per request: many requests with one retry each do not reach it.
     let policy = RetryPolicy { max_retries: 5, ..retry_for(10) };
     let steps = [page(), answer(500)].into_iter().cycle().take(100);
     let script = Script::of(steps.chain([page()]));
@@ -167,7 +167,7 @@ async fn one_request_is_retried_no_more_than_it_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_page_is_retried_three_times() {
+async fn undecodable_answer_is_retried_three_times() {
     let html = || {
         at_once(Ok(Reply {
             content_type: "text/html".to_owned(),
@@ -177,9 +177,9 @@ async fn an_answer_that_is_no_page_is_retried_three_times() {
     let (script, result) = run([html()]).await;
     assert_eq!(script.attempts(), 4);
     insta::assert_snapshot!(report(result), @r#"
-    error: page 1 is not what it should be
+    error: the answer for page 1 is not valid
       cause: expected JSON, got text/html that begins "<!doctype html><title>Sign in</title>"
-      hint: is the base URL the API's? a proxy or a sign-in page on the way may have answered instead
+      hint: check the base URL; a proxy or a sign-in page may have answered instead of the API
     "#);
 
     let broken = || at_once(Ok(reply(200, r#"{"count":1,"next":null,"res"#)));
@@ -192,14 +192,14 @@ async fn an_answer_that_is_no_page_is_retried_three_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_holds_every_request_back_until_it_is_over() {
+async fn retry_after_delays_every_request() {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(50));
     for (retry_after, at_least) in [("50".to_owned(), 50), (date, 48)] {
         for status in [429, 503] {
             let script = Script::of([come_back(status, &retry_after), page()]);
             let client = client(&script, RetryPolicy::default());
             let (asked_first, asked_second) = futures::join!(fetch(&client, 1), async {
-                // Comes along in the middle of the pause.
+                // The second request starts during the pause.
                 sleep(Duration::from_secs(10)).await;
                 fetch(&client, 2).await
             });
@@ -213,7 +213,7 @@ async fn retry_after_holds_every_request_back_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_of_any_status_is_waited_for() {
+async fn retry_after_of_any_status_is_respected() {
     for status in [408, 409, 425, 500, 502, 504] {
         let (script, result) = run([come_back(status, 50), page()]).await;
         assert!(result.is_ok(), "{status}");
@@ -222,21 +222,21 @@ async fn a_retry_after_of_any_status_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_after_one_that_gave_up_begins_with_new_patience() {
+async fn run_after_a_failed_run_has_the_full_time_limit() {
     let three = [answer(500), answer(500), answer(500)];
     for (steps, retries) in [(three.to_vec(), 2), (vec![come_back(429, 3600)], 2)] {
         let script = Script::of(steps.into_iter().chain([answer(500), page()]));
         let policy = RetryPolicy { max_retries: retries, retry_for: None };
         let client = client(&script, policy);
         assert_eq!(fetch(&client, 1).await.unwrap_err().exit_code(), 69);
-        // The next night: a failure then is the first of that night.
+        // In the next night, a failure is the first one of that run.
         sleep(Duration::from_secs(24 * 60 * 60)).await;
         assert!(fetch(&client, 1).await.is_ok());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_one_run_gave_up_for_ends_the_others_too() {
+async fn too_long_pause_ends_all_concurrent_runs() {
     let minute = Duration::from_secs(60);
     let script = Script::of([(minute, come_back(429, 3600).1), page()]);
     let client = Client(Arc::new(ClientInner {
@@ -251,20 +251,20 @@ async fn a_pause_that_one_run_gave_up_for_ends_the_others_too() {
     let begun = Instant::now();
     let (asked, queued) = futures::join!(fetch(&one, 1), fetch(&other, 2));
     assert_eq!((wait(asked), wait(queued), begun.elapsed()), (3600, 3600, minute));
-    // One that comes while the pause lasts asks for nothing, and a stream is no exception.
+    // A run that starts during the pause sends no request. The same holds for a stream.
     sleep(10 * minute).await;
     assert_eq!(wait(fetch(&client, 1).await), 3000);
-    let stream = client.pages(Uuid::nil(), Query::default(), StreamOptions::default());
+    let stream = client.dataset(Uuid::nil()).pages();
     assert_eq!(wait(stream.try_collect::<Vec<_>>().await.map(|mut pages| pages.remove(0))), 3000);
     assert_eq!(script.attempts(), 1);
-    // The end of it is worth waiting for.
+    // The rest of the pause is now short enough to wait for.
     sleep(49 * minute).await;
     assert!(fetch(&client, 1).await.is_ok());
     assert_eq!(script.times()[1], minute + Duration::from_secs(3600));
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_a_run_ends_the_next_one_begins_with_new_patience() {
+async fn next_run_always_has_the_full_time_limit() {
     let night = Duration::from_secs(24 * 60 * 60);
     let steps = [answer(500), answer(401), answer(503), page()];
     let script = Script::of(steps);
@@ -275,14 +275,14 @@ async fn however_a_run_ends_the_next_one_begins_with_new_patience() {
 
     let script = Script::of([answer(500), (night, refused().1), answer(503), page()]);
     let one = client(&script, RetryPolicy::default());
-    // Whoever wanted the page is gone before the second answer.
+    // The caller drops the request before the second answer.
     assert!(timeout(Duration::from_secs(60), fetch(&one, 1)).await.is_err());
     sleep(night).await;
     assert!(fetch(&one, 1).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_side_by_side_share_their_patience_and_end_together() {
+async fn concurrent_runs_share_the_time_limit() {
     let script = Script::of([answer(500)]);
     let client = client(&script, retry_for(100));
     let begun = Instant::now();
@@ -292,14 +292,14 @@ async fn runs_side_by_side_share_their_patience_and_end_together() {
     });
     assert_eq!(futures::future::join_all(runs).await, [69; 8]);
     assert!(begun.elapsed() <= Duration::from_secs(101), "{:?}", begun.elapsed());
-    // Whatever comes after them has patience of its own.
+    // A later run has the full retry time limit.
     let begun = Instant::now();
     assert!(fetch(&client, 1).await.is_err());
     assert!(begun.elapsed() >= Duration::from_secs(99), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_metered_client_counts_from_zero_and_for_the_whole() {
+async fn metered_client_has_its_own_counters() {
     let script = Script::of([answer(500), page()]);
     let client = client(&script, patient());
     let (first, second) = (client.metered(), client.metered());
@@ -311,7 +311,7 @@ async fn a_metered_client_counts_from_zero_and_for_the_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_that_has_passed_or_means_nothing_is_a_plain_failure() {
+async fn past_or_invalid_retry_after_is_ignored() {
     for retry_after in ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1"] {
         let (script, result) = run([come_back(503, retry_after), page()]).await;
         assert!(result.is_ok(), "{retry_after}");
@@ -320,13 +320,13 @@ async fn a_retry_after_that_has_passed_or_means_nothing_is_a_plain_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_beyond_the_time_ends_the_run_at_once() {
+async fn retry_after_beyond_the_time_limit_ends_the_run() {
     let (script, result) = run([come_back(429, 3600), page()]).await;
     assert_eq!(script.times(), [Duration::ZERO]);
     assert_eq!(result.as_ref().unwrap_err().exit_code(), 69);
     insta::assert_snapshot!(report(result), @"
-    error: the API at http://api.example asks to come back in 1 h 0 min
-      hint: run again then, or raise --retry-for above the time that the API asks for
+    error: the API at http://api.example asks for a pause of 1 h 0 min
+      hint: run again after that pause, or set --retry-for to a longer time
     ");
 
     let (_, result) = run([come_back(503, 120), page()]).await;
@@ -339,19 +339,19 @@ async fn a_retry_after_beyond_the_time_ends_the_run_at_once() {
     let (script, result) = run([come_back(503, month), page()]).await;
     assert_eq!(script.attempts(), 1);
     assert!(matches!(result, Err(Error::ComeBackLater { .. })));
-    // Nobody means that.
+    // A pause of more than 31 days is a mistake of the server, so it is ignored.
     let (script, result) = run([come_back(503, month + 1), page()]).await;
     assert!(result.is_ok() && script.attempts() == 2);
     let (_, result) = run_with(retry_for(u64::MAX), [come_back(503, 7200), page()]).await;
     assert!(result.is_ok());
-    // What counts is the time that is left.
+    // The pause is compared with the rest of the retry time limit.
     let (script, result) = run([come_back(503, 90), come_back(503, 90), page()]).await;
     assert_eq!(script.attempts(), 2);
     assert!(matches!(result, Err(Error::ComeBackLater { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_cause_is_the_one_that_is_told() {
+async fn error_reports_the_last_cause() {
     let policy = RetryPolicy { max_retries: 2, retry_for: None };
     let (_, result) = run_with(policy, [refused(), answer(500), answer(503)]).await;
     let told = report(result);
@@ -360,7 +360,7 @@ async fn the_last_cause_is_the_one_that_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_asks_for_the_same_and_is_counted() {
+async fn every_attempt_repeats_the_url_and_is_counted() {
     let script = Script::of([refused(), answer(500), page()]);
     let client = client(&script, RetryPolicy::default());
     fetch(&client, 1).await.unwrap();
@@ -376,7 +376,7 @@ async fn every_attempt_asks_for_the_same_and_is_counted() {
 }
 
 #[test]
-fn backoff_doubles_up_to_its_cap_and_jitter_reaches_down_to_nothing() {
+fn backoff_doubles_to_its_cap_with_full_jitter() {
     let seconds = |attempts| backoff(attempts, 1.0).as_secs_f64();
     assert_eq!([1, 2, 3, 6, 7, 99].map(seconds), [0.5, 1.0, 2.0, 16.0, 20.0, 20.0]);
     assert_eq!(backoff(5, 0.0), Duration::ZERO);
@@ -388,14 +388,14 @@ fn firewall() -> Step {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_firewall_is_waited_out_like_a_503() {
-    // Before the API has ever answered: a few times.
+async fn firewall_answer_is_retried_like_a_503() {
+    // Before any success, it is retried 3 times.
     let (script, result) = run([firewall(), firewall(), firewall(), page()]).await;
     assert!(result.is_ok() && script.attempts() == 4);
     let (script, result) = run([firewall()]).await;
     assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (4, 69));
 
-    // On one page of many: for as long as a 503.
+    // After a success, it is retried as long as a 503.
     let blocked = (0..8).map(|_| firewall());
     let script = Script::of([page()].into_iter().chain(blocked).chain([page()]));
     let client = client(&script, RetryPolicy::default());
@@ -403,7 +403,7 @@ async fn a_firewall_is_waited_out_like_a_503() {
     fetch(&client, 2).await.unwrap();
     assert_eq!(script.attempts(), 10);
 
-    // The API's own refusal is final.
+    // A refusal by the API itself is final.
     let script = Script::of([page(), answer(403), page()]);
     let client = crate::client::script::client(&script, RetryPolicy::default());
     fetch(&client, 1).await.unwrap();
@@ -412,7 +412,7 @@ async fn a_firewall_is_waited_out_like_a_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn not_modified_is_asked_again_a_few_times() {
+async fn not_modified_is_retried_three_times() {
     let not_modified = || at_once(Ok(Reply { content_type: String::new(), ..reply(304, "") }));
     let (script, result) = run([not_modified(), page()]).await;
     assert!(result.is_ok() && script.attempts() == 2);
@@ -421,14 +421,14 @@ async fn not_modified_is_asked_again_a_few_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_count_beyond_all_ids_ends_at_once() {
+async fn impossible_count_is_final() {
     let body = format!(r#"{{"count":{},"next":null,"results":[]}}"#, u64::MAX);
     let (script, result) = run([at_once(Ok(reply(200, &body)))]).await;
     assert_eq!((script.attempts(), result.unwrap_err().exit_code()), (1, 65));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wrong_protocol_ends_at_once_until_the_api_has_answered() {
+async fn wrong_protocol_is_final_before_any_success() {
     for failure in [TransportFailure::NotTls, TransportFailure::NotHttp] {
         let wrong = || at_once(Err(failure.clone()));
         let (script, result) = run([wrong(), page()]).await;

@@ -1,4 +1,4 @@
-//! The behaviour of the API itself.
+//! Tests that the server behaves as the API does.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ fn filtered() -> Background {
 }
 
 #[test]
-fn pages_hold_every_row_once_and_link_to_each_other() {
+fn linked_pages_have_every_row_once() {
     let server = serve_rows(60, Options::default());
     let mut client = Client::connect(&server);
     let mut target = datapoints("");
@@ -40,7 +40,8 @@ fn pages_hold_every_row_once_and_link_to_each_other() {
 }
 
 #[test]
-fn links_are_absolute_keep_the_query_and_name_no_page_1() {
+fn links_are_absolute_and_keep_the_query() {
+    // A link to page 1 has no `page` parameter.
     let server = serve_rows(30, Options::default());
     let page = |query| get(&server, &datapoints(query)).json();
     let url = |query| json!(format!("{}{}", server.url(), datapoints(query)));
@@ -56,7 +57,7 @@ fn links_are_absolute_keep_the_query_and_name_no_page_1() {
 }
 
 #[test]
-fn links_name_the_host_that_the_client_asked_for() {
+fn links_use_the_requested_host() {
     let server = serve_rows(30, Options::default());
     let mut client = Client::connect(&server);
     let headers = [("X-Api-Key", "k"), ("Host", "proxy.example:8443")];
@@ -78,14 +79,14 @@ fn page_size_is_capped_and_falls_back_to_the_default() {
 }
 
 #[test]
-fn an_edition_without_page_size_ignores_it() {
+fn page_size_can_be_ignored() {
     let options = Options { ignore_page_size: true, page_size: 20, ..Options::default() };
     let server = serve_rows(300, options);
     assert_eq!(orders(&get(&server, &datapoints("?page_size=50"))).len(), 20);
 }
 
 #[test]
-fn the_last_page_has_a_name_and_beyond_it_is_no_page() {
+fn page_last_exists_and_pages_past_it_are_404() {
     let server = serve_rows(60, Options::default());
     let mut client = Client::connect(&server);
     assert_eq!(orders(&client.get(&datapoints("?page=last"))), (50..60).collect::<Vec<_>>());
@@ -98,7 +99,7 @@ fn the_last_page_has_a_name_and_beyond_it_is_no_page() {
 }
 
 #[test]
-fn an_empty_dataset_has_an_empty_page_1() {
+fn empty_dataset_has_an_empty_page_1() {
     let server = serve_rows(0, Options::default());
     let empty = r#"{"count":0,"next":null,"previous":null,"results":[]}"#;
     assert_eq!(get(&server, &datapoints("")).text(), empty);
@@ -107,14 +108,14 @@ fn an_empty_dataset_has_an_empty_page_1() {
 }
 
 #[test]
-fn a_million_rows_are_made_when_asked_for() {
+fn a_million_rows_are_generated_on_request() {
     let server = serve_rows(1_000_000, Options::default());
     let reply = get(&server, &datapoints("?page=last&page_size=2"));
     assert_eq!(orders(&reply), [999_998, 999_999]);
 }
 
 #[test]
-fn without_its_trailing_slash_a_route_redirects_before_it_asks_for_a_key() {
+fn missing_slash_redirects_without_a_key() {
     let server = serve_rows(1, Options::default());
     for path in [format!("/api/datasets/{ID}/datapoints"), "/api/datasets".to_owned()] {
         let mut client = Client::connect(&server);
@@ -126,7 +127,7 @@ fn without_its_trailing_slash_a_route_redirects_before_it_asks_for_a_key() {
 }
 
 #[test]
-fn a_filter_that_the_dataset_meets_changes_nothing() {
+fn matching_filter_changes_nothing() {
     let server = filtered();
     let queries = [
         "?agent=00000000-0000-0000-0000-000000000005",
@@ -147,7 +148,7 @@ fn a_filter_that_the_dataset_meets_changes_nothing() {
 }
 
 #[test]
-fn a_filter_that_excludes_the_dataset_answers_like_an_unknown_id() {
+fn excluding_filter_answers_like_an_unknown_id() {
     let server = filtered();
     let mut targets: Vec<String> = [
         "?agent=00000000-0000-0000-0000-000000000006",
@@ -169,7 +170,7 @@ fn a_filter_that_excludes_the_dataset_answers_like_an_unknown_id() {
 }
 
 #[test]
-fn an_invalid_filter_value_is_a_400_that_names_the_field() {
+fn invalid_filter_is_a_400_with_field_name() {
     let server = filtered();
     let source = "Select a valid choice. prod \"x\" is not one of the available choices.";
     let cases = [
@@ -190,13 +191,13 @@ fn an_invalid_filter_value_is_a_400_that_names_the_field() {
 }
 
 #[test]
-fn an_id_that_is_no_uuid_is_not_found() {
+fn id_that_is_not_a_uuid_is_not_found() {
     let reply = get(&filtered(), "/api/datasets/mine/datapoints/");
     assert_eq!((reply.status, reply.text()), (404, r#"{"detail":"Not found."}"#));
 }
 
 #[test]
-fn a_path_that_is_no_route_answers_with_a_page_for_people() {
+fn unknown_path_answers_with_an_html_page() {
     let server = filtered();
     let mut targets = ["/", "/api/", "/v2/api/datasets/", "/api/datasetsx/"].map(String::from);
     targets[0] = format!("/api/datasets/{ID}/");
@@ -208,7 +209,7 @@ fn a_path_that_is_no_route_answers_with_a_page_for_people() {
 }
 
 #[test]
-fn a_key_is_needed_and_any_will_do_unless_one_is_set() {
+fn any_key_is_accepted_unless_one_is_set() {
     let any = serve_rows(1, Options::default());
     let options = Options { api_key: Some("ovr_right".to_owned()), ..Options::default() };
     let one = serve_rows(1, options);
@@ -250,7 +251,7 @@ fn only_get_is_allowed() {
 }
 
 #[test]
-fn generated_rows_can_be_asked_for_in_descending_order() {
+fn generated_rows_can_be_in_descending_order() {
     let server = serve_rows(10, Options::default());
     let page = |query| orders(&get(&server, &datapoints(query)));
     assert_eq!(page("?ordering=-order&page_size=3"), [9, 8, 7]);
@@ -278,7 +279,7 @@ fn given_rows_keep_their_order_and_can_be_sorted() {
 }
 
 #[test]
-fn an_edition_can_ignore_ordering_on_the_rows() {
+fn ordering_of_rows_can_be_ignored() {
     let server = serve_rows(10, Options { ignore_ordering: true, ..Options::default() });
     assert_eq!(orders(&get(&server, &datapoints("?ordering=-order")))[..2], [0, 1]);
 }
@@ -294,7 +295,7 @@ fn given_rows_are_served_token_for_token() {
 }
 
 #[test]
-fn the_list_has_one_entry_a_dataset_with_the_documented_fields() {
+fn list_entries_have_the_documented_fields() {
     let dataset = Dataset::generated(1_000, 7)
         .with_id(ID)
         .with_name("Überblick \"1\"")
@@ -318,7 +319,7 @@ fn the_list_has_one_entry_a_dataset_with_the_documented_fields() {
 }
 
 #[test]
-fn the_list_has_pages_filters_and_an_ordering() {
+fn list_has_pages_filters_and_ordering() {
     let dataset =
         |version| Dataset::generated(1, version as u64).with_name("chat").with_version(version);
     let server = serve(Options::default(), (1..=30).map(dataset).collect());

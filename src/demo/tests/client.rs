@@ -1,11 +1,11 @@
-//! An HTTP client that shows a test what really came over the wire.
+//! An HTTP client that shows the received bytes to a test.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::{Background, PATIENCE};
 
-/// One connection.
+/// A client with one connection.
 pub(super) struct Client {
     reader: BufReader<TcpStream>,
     addr: SocketAddr,
@@ -26,12 +26,12 @@ impl Client {
         Client { reader: BufReader::new(stream), addr: server.addr() }
     }
 
-    /// Sends a request with a key.
+    /// Sends a GET request with an API key.
     pub(super) fn send(&mut self, target: &str) {
         self.send_with("GET", target, &[("X-Api-Key", "ovr_test")]);
     }
 
-    /// Sends a request with these headers alone, and a `Host` if there is none among them.
+    /// Sends a request with only these headers. Adds `Host` if it is not one of them.
     pub(super) fn send_with(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) {
         let mut request = format!("{method} {target} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| *name == "Host") {
@@ -49,7 +49,7 @@ impl Client {
         self.reply().unwrap()
     }
 
-    /// Reads an answer with a length.
+    /// Reads an answer that has a `Content-Length`.
     pub(super) fn reply(&mut self) -> io::Result<Reply> {
         let mut reply = self.head()?;
         reply.body = vec![0; reply.header("content-length").unwrap_or("0").parse().unwrap()];
@@ -57,7 +57,7 @@ impl Client {
         Ok(reply)
     }
 
-    /// Reads an answer up to its body.
+    /// Reads the status and headers of an answer.
     pub(super) fn head(&mut self) -> io::Result<Reply> {
         let status = self.line()?;
         let status = status.split(' ').nth(1).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -70,7 +70,7 @@ impl Client {
         Ok(Reply { status: status.parse().unwrap(), headers, body: Vec::new() })
     }
 
-    /// Reads exactly this much of a body.
+    /// Reads exactly `length` bytes of a body.
     pub(super) fn read(&mut self, length: usize) -> Vec<u8> {
         let mut body = vec![0; length];
         self.reader.read_exact(&mut body).unwrap();
@@ -105,7 +105,7 @@ impl Reply {
     }
 }
 
-/// One request with a key, on a connection of its own.
+/// Sends one request with an API key on a new connection.
 pub(super) fn get(server: &Background, target: &str) -> Reply {
     Client::connect(server).get(target)
 }

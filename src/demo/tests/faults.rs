@@ -1,4 +1,4 @@
-//! Each fault, as it comes over the wire.
+//! Tests of each fault, as a client receives it.
 
 use std::io::ErrorKind;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-/// 60 rows on 3 pages, and a fault on every request for page 2.
+/// Starts a server with 60 rows on 3 pages, and with a fault on every request for page 2.
 fn with_fault(fault: Fault) -> Background {
     scripted(Faults::none().on(2, FaultAttempt::Always, fault))
 }
@@ -20,7 +20,7 @@ fn page_2(server: &Background) -> Reply {
 }
 
 #[test]
-fn a_fault_strikes_its_page_and_attempt_and_no_other() {
+fn fault_applies_only_to_its_page_and_attempt() {
     let server = scripted(Faults::none().on(2, FaultAttempt::First(2), Fault::status(503)));
     let mut client = Client::connect(&server);
     let mut status = |page| client.get(&datapoints(&format!("?page={page}"))).status;
@@ -32,13 +32,13 @@ fn a_fault_strikes_its_page_and_attempt_and_no_other() {
 }
 
 #[test]
-fn the_last_page_is_struck_under_its_name_as_well() {
+fn fault_applies_to_page_requested_as_last() {
     let server = scripted(Faults::none().on(3, FaultAttempt::Always, Fault::status(500)));
     assert_eq!(get(&server, &datapoints("?page=last")).status, 500);
 }
 
 #[test]
-fn the_list_of_datasets_has_faults_of_its_own() {
+fn list_of_datasets_has_its_own_faults() {
     let server =
         scripted(Faults::none().on(FaultPage::List, FaultAttempt::Always, Fault::status(403)));
     assert_eq!(get(&server, "/api/datasets/").status, 403);
@@ -46,7 +46,7 @@ fn the_list_of_datasets_has_faults_of_its_own() {
 }
 
 #[test]
-fn a_status_has_the_headers_and_body_of_the_script() {
+fn status_fault_has_its_headers_and_body() {
     let fault = Fault::status(429).header("Retry-After", "7").body(r#"{"detail":"slow"}"#);
     let reply = page_2(&with_fault(fault));
     assert_eq!((reply.status, reply.text()), (429, r#"{"detail":"slow"}"#));
@@ -62,17 +62,17 @@ fn a_status_has_the_headers_and_body_of_the_script() {
 }
 
 #[test]
-fn a_delayed_answer_comes_after_its_delay() {
+fn delayed_answer_comes_after_its_delay() {
     let delay = Duration::from_millis(40);
     let server = with_fault(Fault::Delay(delay));
     let started = std::time::Instant::now();
     assert_eq!(orders(&page_2(&server))[0], 25);
-    // A lower bound holds on a slow machine as well.
+    // A slow machine only takes longer.
     assert!(started.elapsed() >= delay);
 }
 
 #[test]
-fn other_requests_pass_a_delayed_one_which_ends_when_its_client_leaves() {
+fn delayed_request_blocks_no_other_request() {
     let server = with_fault(Fault::Delay(Duration::from_secs(3600)));
     let mut delayed = Client::connect(&server);
     delayed.send(&datapoints("?page=2"));
@@ -84,7 +84,7 @@ fn other_requests_pass_a_delayed_one_which_ends_when_its_client_leaves() {
 }
 
 #[test]
-fn a_reset_comes_instead_of_an_answer() {
+fn reset_replaces_the_answer() {
     let server = with_fault(Fault::ResetBeforeHeaders);
     let mut client = Client::connect(&server);
     client.send(&datapoints("?page=2"));
@@ -93,7 +93,7 @@ fn a_reset_comes_instead_of_an_answer() {
 }
 
 #[test]
-fn a_cut_body_is_shorter_than_its_length() {
+fn cut_body_is_shorter_than_its_length() {
     for after in [0, 1, 5_000] {
         let server = with_fault(Fault::CutBody { after });
         let mut client = Client::connect(&server);
@@ -113,7 +113,7 @@ fn truncated_json_is_a_complete_answer_with_half_a_page() {
 }
 
 #[test]
-fn html_and_another_content_type_come_with_a_200() {
+fn html_and_content_type_faults_keep_status_200() {
     let reply = page_2(&with_fault(Fault::Html));
     assert_eq!((reply.status, &reply.body[..9]), (200, &b"<!doctype"[..]));
     assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
@@ -124,7 +124,7 @@ fn html_and_another_content_type_come_with_a_200() {
 }
 
 #[test]
-fn fields_of_a_row_are_replaced_or_missing() {
+fn field_faults_replace_or_remove_fields() {
     let faults = Faults::none()
         .on(2, FaultAttempt::Nth(2), Fault::field(3, "order", "\"three\""))
         .on(2, FaultAttempt::Nth(2), Fault::field(3, "surprise", "[1]"))
@@ -138,7 +138,7 @@ fn fields_of_a_row_are_replaced_or_missing() {
 }
 
 #[test]
-fn a_page_can_claim_another_count_or_next() {
+fn faults_replace_count_and_next() {
     assert_eq!(page_2(&with_fault(Fault::Count(61))).json()["count"], 61);
     assert_eq!(page_2(&with_fault(Fault::DropNext)).json()["next"], json!(null));
     let foreign = "https://elsewhere.example/?page=3";
@@ -146,7 +146,7 @@ fn a_page_can_claim_another_count_or_next() {
 }
 
 #[test]
-fn a_page_can_hold_the_rows_of_another_or_too_few_or_shifted_ones() {
+fn faults_repeat_cut_and_shift_rows() {
     let rows = |fault| orders(&page_2(&with_fault(fault)));
     assert_eq!(rows(Fault::RepeatPage(1)), (0..25).collect::<Vec<_>>());
     assert_eq!(rows(Fault::RepeatPage(3)), (50..60).collect::<Vec<_>>());
@@ -157,7 +157,7 @@ fn a_page_can_hold_the_rows_of_another_or_too_few_or_shifted_ones() {
 }
 
 #[test]
-fn rules_on_the_same_page_all_apply() {
+fn all_rules_for_a_page_apply() {
     let faults = Faults::none().on(1..=2, FaultAttempt::Always, Fault::Count(7)).on(
         FaultPage::Any,
         FaultAttempt::Always,
@@ -169,7 +169,7 @@ fn rules_on_the_same_page_all_apply() {
 }
 
 #[test]
-fn an_endless_body_goes_on_until_the_client_leaves() {
+fn endless_body_lasts_until_client_disconnects() {
     let server = with_fault(Fault::EndlessBody);
     let mut client = Client::connect(&server);
     client.send(&datapoints("?page=2"));
@@ -181,7 +181,7 @@ fn an_endless_body_goes_on_until_the_client_leaves() {
 }
 
 #[test]
-fn a_stalled_body_stops_and_its_connection_stays_until_the_client_leaves() {
+fn stalled_body_keeps_its_connection_open() {
     for after in [0, 100] {
         let server = with_fault(Fault::Stall { after });
         let mut client = Client::connect(&server);
@@ -196,7 +196,7 @@ fn a_stalled_body_stops_and_its_connection_stays_until_the_client_leaves() {
 }
 
 #[test]
-fn random_faults_strike_the_same_requests_in_every_run() {
+fn random_faults_are_the_same_in_every_run() {
     let run = || {
         let faults = Faults::random(3, 0.4, [Fault::status(503), Fault::Html]);
         let server = scripted(faults);

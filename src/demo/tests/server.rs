@@ -1,4 +1,4 @@
-//! Load, compression, counting and the life of a server.
+//! Tests of load, compression, statistics, and start and stop of a server.
 
 use std::io::{Read, Write};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn past_the_rate_the_answer_is_a_429_that_says_when_to_come_back() {
+fn above_rate_limit_answers_429_with_retry_after() {
     let server = serve_rows(1, Options { rate_limit: Some(1), ..Options::default() });
     let mut client = Client::connect(&server);
     let replies: Vec<Reply> = (0..20).map(|_| client.get(&datapoints(""))).collect();
@@ -20,7 +20,7 @@ fn past_the_rate_the_answer_is_a_429_that_says_when_to_come_back() {
 }
 
 #[test]
-fn requests_past_the_capacity_queue_and_are_all_served() {
+fn requests_above_capacity_wait_and_are_served() {
     let latency = Duration::from_millis(5);
     let options = Options { capacity: Some(2), latency, ..Options::default() };
     let server = serve_rows(100, options);
@@ -30,12 +30,12 @@ fn requests_past_the_capacity_queue_and_are_all_served() {
     for client in &mut clients {
         assert_eq!(client.reply().unwrap().status, 200);
     }
-    // A lower bound holds on a slow machine as well: five rounds of two.
+    // Ten requests, two at a time, take at least five times the latency. A slow machine only takes longer.
     assert!(started.elapsed() >= 5 * latency);
 }
 
 #[test]
-fn a_client_that_accepts_gzip_gets_it_if_the_server_has_it() {
+fn gzip_needs_the_option_and_an_accepting_client() {
     let gzip = serve_rows(100, Options { gzip: true, ..Options::default() });
     let plain = serve_rows(100, Options::default());
     let ask = |server: &Background, accepted: &str| {
@@ -59,7 +59,7 @@ fn a_client_that_accepts_gzip_gets_it_if_the_server_has_it() {
 }
 
 #[test]
-fn stats_say_what_came_in_and_what_went_out() {
+fn stats_count_requests_and_answers() {
     let server = serve_rows(60, Options::default());
     let mut client = Client::connect(&server);
     let page = client.get(&datapoints("?page=2"));
@@ -83,7 +83,7 @@ fn stats_say_what_came_in_and_what_went_out() {
 }
 
 #[test]
-fn the_most_requests_in_flight_are_remembered() {
+fn stats_keep_maximum_of_requests_in_flight() {
     let faults = Faults::none().on(1, FaultAttempt::Always, Fault::Stall { after: 0 });
     let server = serve_rows(60, Options { faults, ..Options::default() });
     let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&server)).collect();
@@ -95,13 +95,13 @@ fn the_most_requests_in_flight_are_remembered() {
 }
 
 #[test]
-fn waiting_for_what_does_not_happen_ends() {
+fn wait_until_ends_after_its_timeout() {
     let server = serve_rows(1, Options::default());
     assert!(!server.wait_until(Duration::from_millis(1), |stats| stats.requests > 0));
 }
 
 #[test]
-fn the_data_can_change_between_requests() {
+fn datasets_can_be_replaced_between_requests() {
     let server = serve_rows(60, Options::default());
     let mut client = Client::connect(&server);
     assert_eq!(client.get(&datapoints("")).json()["count"], 60);
@@ -112,7 +112,7 @@ fn the_data_can_change_between_requests() {
 }
 
 #[test]
-fn a_dropped_server_closes_its_connections_and_frees_its_port() {
+fn dropped_server_closes_connections_and_frees_port() {
     let server = serve_rows(60, Options::default());
     let addr = server.addr();
     let mut client = Client::connect(&server);
@@ -123,7 +123,7 @@ fn a_dropped_server_closes_its_connections_and_frees_its_port() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error() {
+fn port_in_use_is_an_error() {
     let server = serve_rows(1, Options::default());
     let options = Options { port: server.addr().port(), ..Options::default() };
     let error = serve_in_background(options, Vec::new()).err().unwrap();
@@ -131,7 +131,7 @@ fn a_port_that_is_taken_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_server_runs_on_the_callers_runtime_and_stops_when_told() {
+async fn server_runs_and_stops_on_callers_runtime() {
     let dataset = Dataset::generated(60, 7).with_id(ID);
     let server = Server::start(Options::default(), vec![dataset]).await.unwrap();
     let addr = server.addr();
@@ -148,7 +148,7 @@ async fn a_server_runs_on_the_callers_runtime_and_stops_when_told() {
 }
 
 #[test]
-fn a_file_of_rows_is_served_token_for_token() {
+fn file_of_rows_is_served_token_for_token() {
     let first = format!(r#"{{"id": "{ID}", "input": 1e400}}"#);
     let second = r#"{"order":2,"id":"00000000-0000-0000-0000-000000000002","tags":"\ud800"}"#;
     let mut file = tempfile::Builder::new().prefix("rows-").suffix(".jsonl").tempfile().unwrap();
@@ -165,7 +165,7 @@ fn a_file_of_rows_is_served_token_for_token() {
 }
 
 #[test]
-fn a_line_that_is_no_datapoint_is_an_error_that_names_it() {
+fn invalid_line_is_an_error_with_its_number() {
     let row = r#"{"id":"00000000-0000-0000-0000-000000000001"}"#;
     for bad in ["{\"id\":\"7\"}", "{}", "[1]", "{\"id\"", "null"] {
         let mut file = tempfile::NamedTempFile::new().unwrap();

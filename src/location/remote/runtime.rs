@@ -30,9 +30,9 @@ pub(crate) fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<JoinHandle<T>> {
     // The store library panics if it signs a request with such a clock.
-    if clock::is_lost() {
-        let text = "the clock of this machine is before 1970: set it, or stores refuse requests";
-        return Err(Error::Configuration(text.to_owned()));
+    if let Some(fault) = clock::fault() {
+        let text = format!("{fault}: set it, or stores refuse requests");
+        return Err(Error::Configuration(text));
     }
     match RUNTIME.get_or_init(start) {
         Ok(runtime) => Ok(runtime.spawn(future)),

@@ -1,9 +1,9 @@
-//! What is asked for beside a first page that takes its time, and what becomes of it.
+//! Tests of the prefetch while a slow first page is in flight.
 
 use super::*;
 use crate::throttle::{Concurrency, Rate};
 
-/// Bodies that take 60 ms.
+/// An API whose bodies take 60 ms each.
 fn slow(pages: usize) -> Api {
     Api::new(vec![40_000; pages])
 }
@@ -11,10 +11,10 @@ fn slow(pages: usize) -> Api {
 fn pages(api: &Api, concurrency: &str, rate: Option<Rate>, options: StreamOptions) -> Pages {
     let concurrency: Concurrency = concurrency.parse().unwrap();
     let client = Client::scripted(api.clone(), Throttle::new(concurrency, rate));
-    client.pages(Uuid::nil(), Query::default(), options)
+    client.dataset(Uuid::nil()).options(options).pages()
 }
 
-/// What has been asked for while the first page is on its way, and the numbers of the pages that come.
+/// Returns the pages requested while the first page was in flight, and the numbers of all pages that came.
 async fn run(api: &Api, mut pages: Pages) -> (Vec<u64>, Vec<u64>) {
     assert!(timeout(Duration::from_millis(40), pages.next()).await.is_err());
     let beside = api.0.asked.lock().unwrap().clone();
@@ -23,19 +23,19 @@ async fn run(api: &Api, mut pages: Pages) -> (Vec<u64>, Vec<u64>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fixed_number_is_made_use_of_before_the_first_page_is_there() {
+async fn fixed_concurrency_prefetches_before_first_page() {
     for concurrency in [1, 4, 64] {
         let api = slow(80);
         let stream = pages(&api, &concurrency.to_string(), None, options(16 << 20));
         let (asked, came) = run(&api, stream).await;
         assert_eq!(asked, (1..=concurrency).collect::<Vec<_>>());
         assert_eq!(came, (1..=80).collect::<Vec<_>>());
-        assert_eq!(api.requests(), 80, "a page was asked for twice");
+        assert_eq!(api.requests(), 80, "a page was requested twice");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_number_or_a_pace_that_is_still_to_be_found_is_not_guessed() {
+async fn auto_or_rate_limit_waits_for_first_page() {
     let rate: Rate = "100/s".parse().unwrap();
     for (concurrency, rate) in [("auto", None), ("16", Some(rate))] {
         let api = slow(4);
@@ -45,7 +45,7 @@ async fn a_number_or_a_pace_that_is_still_to_be_found_is_not_guessed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_comes_at_once_comes_alone() {
+async fn quick_first_page_prevents_early_prefetch() {
     let api = Api::new([100; 3]);
     let stream = pages(&api, "16", None, options(16 << 20));
     assert_eq!(stream.collect::<Vec<_>>().await.len(), 3);
@@ -53,7 +53,7 @@ async fn a_page_that_comes_at_once_comes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_that_turn_out_not_to_be_there_are_forgotten() {
+async fn prefetched_pages_past_end_are_ignored() {
     for there in [1, 2, 15, 16] {
         let api = slow(there);
         let stream = pages(&api, "16", None, options(16 << 20));
@@ -65,7 +65,7 @@ async fn pages_that_turn_out_not_to_be_there_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_page_is_asked_for_that_the_options_leave_out() {
+async fn early_prefetch_respects_options() {
     let range = |text: &str| text.parse().unwrap();
     let table = [
         (StreamOptions { limit: Some(3), ..options(16 << 20) }, vec![1, 2, 3]),
@@ -81,7 +81,7 @@ async fn no_page_is_asked_for_that_the_options_leave_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_beside_the_first_page_stay_within_the_bound_of_bytes() {
+async fn early_bodies_stay_within_byte_bound() {
     let api = Api::new([200_000; 40]);
     let mut stream = pages(&api, "16", None, options(500_000));
     let mut came = 0;

@@ -1,4 +1,4 @@
-//! What an interrupted run kept: parts of many ids, read beside the runtime and compared.
+//! Tests of resumed runs: parts with many ids, read on a blocking thread and compared.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ use crate::{
     proof::PageFacts,
 };
 
-/// Pages of one row each, whose ids count from 1, as a part in a folder.
+/// Writes a part of pages with one row each to a folder. The ids count from 1.
 fn part(folder: &Path, pages: std::ops::RangeInclusive<u64>, count: u64) -> KeptPages {
     let path = folder.join(pages.start().to_string());
     let ids: Vec<u8> = pages.clone().flat_map(|id| u128::from(id).to_be_bytes()).collect();
@@ -30,7 +30,7 @@ fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {
 }
 
 #[tokio::test(start_paused = true)]
-async fn parts_of_more_ids_than_are_read_at_once_are_kept_and_their_two_ends_compared() {
+async fn large_kept_parts_compare_first_and_last_page() {
     let folder = tempfile::tempdir().unwrap();
     let count = 140_002;
     let api = Api::new(vec![1; count as usize]);
@@ -42,7 +42,7 @@ async fn parts_of_more_ids_than_are_read_at_once_are_kept_and_their_two_ends_com
     assert_eq!(numbers, [140_001, 140_002]);
     assert_eq!(*api.0.asked.lock().unwrap(), [1, 140_000, 140_001, 140_002]);
 
-    // Kept otherwise than they come again: the first id, and the last.
+    // A changed id: the first kept one, or the last.
     for (row, page, requests) in [(1, 1, 1), (140_000, 140_000, 2)] {
         let api = Api::new(vec![1; count as usize]);
         let kept = kept();
@@ -61,7 +61,7 @@ async fn parts_of_more_ids_than_are_read_at_once_are_kept_and_their_two_ends_com
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_kept_page_is_compared_with_the_first_page_and_not_fetched_twice() {
+async fn single_kept_page_is_fetched_only_once() {
     let folder = tempfile::tempdir().unwrap();
     let api = Api::new([1; 3]);
     let kept = vec![part(folder.path(), 1..=1, 3)];
@@ -71,7 +71,7 @@ async fn a_single_kept_page_is_compared_with_the_first_page_and_not_fetched_twic
 
 #[cfg(unix)]
 #[test]
-fn while_kept_ids_are_read_the_runtime_does_other_things() {
+fn reading_kept_ids_does_not_block_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let kept = part(folder.path(), 1..=2, 4);
     let (pipe, ids) = (kept.ids.clone(), fs::read(&kept.ids).unwrap());
@@ -85,7 +85,7 @@ fn while_kept_ids_are_read_the_runtime_does_other_things() {
             let first = Page::decode(1, api.body(1)).unwrap();
             let pages = continued(&api, vec![kept], Some(first));
             let write = async {
-                // Long after the ids were asked for: whoever waits for them on this thread waits forever.
+                // This is long after the read began. A read that blocks this thread would wait forever.
                 for _ in 0..1000 {
                     tokio::task::yield_now().await;
                 }

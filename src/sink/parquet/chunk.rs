@@ -104,7 +104,7 @@ impl OpenChunk {
         };
         match column.name().parse() {
             Ok(Column::Id) => text(column, Content::Ids),
-            Ok(Column::Input | Column::ExpectedOutput) => text(column, Content::Text),
+            Ok(Column::Input | Column::ExpectedOutput) => text(column, Content::Other),
             _ => {
                 let laid_out = LaidOut::default();
                 let nullable = column.max_def_level() > 0;

@@ -1,57 +1,52 @@
-//! Compresses the pages of column chunks, with tables that are made once a thread.
+//! Compresses the pages of column chunks. Each thread allocates the tables of a codec once, and reuses them.
 //!
-//! A page is compressed by itself from its bytes alone: which thread does it, and what that thread
-//! did before, does not show. zstd's tables are not made anew for each column chunk.
+//! The compressed bytes of a page depend on the bytes of the page alone. They do not depend on the thread, or on
+//! what the thread compressed before.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use zstd::{
-    bulk::Compressor,
-    zstd_safe::{CParameter, Strategy},
-};
+use zstd::bulk::Compressor;
 
 use crate::{
     error::{Error, Result},
     sink::Compression,
 };
 
-/// What a page needs at most, unless one of its rows is larger than a page should be. Pages have
-/// as much from the start: what is not used is not touched.
+/// Capacity of a page buffer: 4 MiB, enough for every page, unless one row alone is larger. The buffer has
+/// this capacity from the start. Memory that is not used is not touched.
 const SCRATCH_PAGE: usize = 4 << 20;
-/// What such a page can come to compressed: Snappy's bound, which is the highest.
+/// Maximum size of such a page after compression: the bound of Snappy, which is the highest of all codecs.
 const SCRATCH: usize = SCRATCH_PAGE + SCRATCH_PAGE / 6 + 32;
 
-/// What a thread keeps between pages.
+/// The buffers and codec states that a thread reuses.
 #[derive(Default)]
 pub(super) struct Workspace {
-    /// A page that is laid out here before it is compressed.
+    /// The uncompressed page.
     page: Vec<u8>,
-    /// The level is the file's.
+    /// One compressor per content. The level is the same for the whole file.
     zstd: BTreeMap<Content, Compressor<'static>>,
     snappy: Option<snap::raw::Encoder>,
     scratch: Vec<u8>,
 }
 
-/// What a page holds, as far as a codec can make use of it.
+/// The content of a page, as far as it matters for the level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Content {
-    /// Text in which long stretches repeat.
-    Text,
-    /// Hexadecimal digits without a pattern: only how often each comes can be made use of.
+    /// Hexadecimal digits without a pattern. A codec can only use how often each digit occurs.
     Ids,
     Other,
 }
 
-/// A page's bytes as they go into the file.
+/// The bytes of a page as they are written to the file.
 pub(super) struct Encoded {
     pub(super) bytes: Bytes,
-    /// How many there were before compression.
+    /// Number of bytes before compression.
     pub(super) uncompressed: usize,
 }
 
 impl Workspace {
-    /// Lays a page out and compresses it.
+    /// Writes a page to the buffer and compresses it.
     pub(super) fn encode(
         &mut self,
         compression: Compression,
@@ -70,8 +65,8 @@ impl Workspace {
         Ok(Encoded { bytes: bytes?, uncompressed })
     }
 
-    /// The page's bytes, compressed. Exactly as large as they are: a column chunk's pages are held
-    /// until the last is ready.
+    /// Returns the compressed page in a buffer of exactly its size, because all pages of a column chunk are kept
+    /// until the last one is ready.
     pub(super) fn compress(
         &mut self,
         compression: Compression,
@@ -87,7 +82,7 @@ impl Workspace {
                         free.insert(compressor(level, content).map_err(failed)?)
                     }
                 };
-                // Without zeros: what the bound is beyond what comes is memory that nobody touches.
+                // Reserve without writing zeros: the unused rest of the buffer is never touched.
                 self.scratch.clear();
                 let bound = zstd::zstd_safe::compress_bound(page.len());
                 self.scratch.reserve_exact(bound.max(SCRATCH));
@@ -115,26 +110,13 @@ impl Workspace {
     }
 }
 
-/// The level's own parameters, but for those that cost more time here than they gain in size.
+/// A compressor at the level's own parameters.
 fn compressor(level: i32, content: Content) -> std::io::Result<Compressor<'static>> {
-    let mut compressor = Compressor::new(level)?;
     match content {
-        // Long stretches repeat, and short ones do so by chance: one look at each place for matches of seven
-        // bytes, in a table of a quarter of a megabyte that leaves a second cache room for the text, and no
-        // further back than a megabyte. The level's own two tables, five bytes and two megabytes make
-        // files 4 to 6 % smaller and compressing a third slower.
-        Content::Text if level == 3 => {
-            compressor.set_parameter(CParameter::Strategy(Strategy::ZSTD_fast))?;
-            compressor.set_parameter(CParameter::MinMatch(7))?;
-            compressor.set_parameter(CParameter::HashLog(16))?;
-            compressor.set_parameter(CParameter::WindowLog(20))?;
-        }
-        Content::Ids => {
-            compressor.set_parameter(CParameter::CompressionLevel(1))?;
-        }
-        Content::Text | Content::Other => {}
+        // Hexadecimal digits at random: every level writes the same size, and level 1 is the fastest.
+        Content::Ids => Compressor::new(1),
+        Content::Other => Compressor::new(level),
     }
-    Ok(compressor)
 }
 
 fn room(scratch: &mut Vec<u8>, bytes: usize) -> &mut [u8] {

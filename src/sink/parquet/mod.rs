@@ -1,12 +1,20 @@
-//! Parquet: pages are cut in order by one thread, compressed side by side, appended in order.
+//! Writes Parquet. One thread cuts pages in order, the pool compresses them in parallel, and the sink appends
+//! them in order.
 //!
-//! A page of text is a function of its rows alone, and no byte depends on how many threads there are.
-//! The library's column writer, which takes the columns that are small or repeat, looks at its page's
-//! size after so many values of a batch: those pages depend on the batches. An export's are a
-//! function of a part's rows, so the same rows give the same bytes; `write_pages` has larger ones.
-//! Held are the pages being compressed, and what the open row group and the one before it have come
-//! to; a chunk once more while it is appended; the batches that a dictionary's values lie in, until
-//! its row group is closed; and for the footer some KB for each row group. Claims no sort order.
+//! A text page is a function of its rows only. No byte depends on the number of threads. Columns that are small
+//! or repeat values use the column writer of the `parquet` crate. It checks the page size only once per group
+//! of values in a batch, so these pages also depend on the batches. The batches of an export are a function of
+//! the part's rows, so the same rows give the same bytes. The batches of `write_pages` are larger.
+//!
+//! Memory in use:
+//!
+//! - the pages that are being compressed,
+//! - the compressed pages of the open row group and of the one before it,
+//! - a second copy of a column chunk while it is appended,
+//! - the batches that contain a dictionary's values, until their row group is closed,
+//! - some KB per row group for the footer.
+//!
+//! The metadata declares no sort order.
 
 mod chunk;
 mod codec;
@@ -45,16 +53,16 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Rows in a row group: 0.2 % larger files than with 100,000, at a tenth of the memory.
+/// Maximum number of rows in a row group. Compared with 100,000, files are 0.2 % larger and memory is a tenth.
 const ROW_GROUP_ROWS: usize = 10_000;
-/// Bytes of values in a row group: what bounds memory when rows are large.
+/// Bytes of values after which a row group ends. Bounds memory when rows are large.
 const ROW_GROUP_BYTES: usize = 16 << 20;
-/// Bytes of values after which a page of text ends, with the row that reaches them; and where the
-/// library ends its pages, which it looks at after so many values. Two and a half times the usual megabyte:
-/// 4 % smaller files in the same time, and a reader still takes little at once unless a row is large.
+/// Page size limit in bytes of values: 2.5 MiB. A text page ends with the row that reaches it. The column
+/// writer of the `parquet` crate checks it once per group of values. 2.5 times the usual 1 MiB makes files 4 %
+/// smaller in the same time. A reader still needs little memory at once, unless a row is large.
 const PAGE_BYTES: usize = 5 << 19;
 
-/// The last bytes of a file, and its first.
+/// The first and the last bytes of a file.
 const MAGIC: &[u8; 4] = b"PAR1";
 
 pub(super) struct ParquetSink {
@@ -62,15 +70,15 @@ pub(super) struct ParquetSink {
     layout: Layout,
     codec: Codec,
     properties: WriterPropertiesPtr,
-    /// The row group that batches still go to.
+    /// The row group to which batches are added.
     open: Option<RowGroup<OpenChunk>>,
-    /// The one before it, whose last pages may still be with the pool.
+    /// The row group before it. The pool can still be compressing its last pages.
     closed: Option<RowGroup<ClosedChunk>>,
     pool: Pool<Workspace>,
     rows: u64,
 }
 
-/// How pages are made.
+/// Codec and page size limit, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     compression: Compression,
@@ -102,7 +110,7 @@ impl ParquetSink {
             writer,
             layout,
             codec,
-            // Pages are compressed after they were laid out, by the pool.
+            // The column writer does not compress: the pool compresses its pages later.
             properties: Arc::new(properties(Codec::UNCOMPRESSED)),
             open: None,
             closed: None,
@@ -119,7 +127,8 @@ impl ParquetSink {
         RowGroup { chunks: columns.iter().map(chunk).collect(), rows: 0, bytes: 0 }
     }
 
-    /// Ends the open row group and appends the one before it, whose pages had time to come back.
+    /// Ends the open row group and appends the one before it to the file. The pool has had time to compress
+    /// that one.
     fn close(&mut self) -> Result<()> {
         let Some(RowGroup { chunks, rows, bytes }) = self.open.take() else { return Ok(()) };
         let pool = &self.pool;
@@ -170,7 +179,7 @@ impl Sink for ParquetSink {
             let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
             self.writer.append_key_value_metadata(facts);
         }
-        // Last, so that no other text of the footer is taken for it.
+        // Append the checksum last: the last matching text in the footer is taken for the checksum.
         let checksum = KeyValue::new(CHECKSUM_KEY.to_owned(), BLANK.to_owned());
         self.writer.append_key_value_metadata(checksum);
         self.writer.flush().map_err(|error| failed(error.into()))?;
@@ -183,7 +192,8 @@ impl Sink for ParquetSink {
     fn abort(self: Box<Self>) {}
 }
 
-/// Bytes of the footer at the end of a file: the metadata, its length and the magic bytes.
+/// Returns the size of a file's footer in bytes: the metadata, its length and the magic bytes. `end` is the end
+/// of the file. `None` if it does not end like a Parquet file.
 pub(crate) fn footer_bytes(end: &[u8]) -> Option<usize> {
     let (_, tail) = end.split_last_chunk::<{ MAGIC.len() + size_of::<u32>() }>()?;
     let (length, magic) = tail.split_first_chunk()?;
@@ -191,8 +201,11 @@ pub(crate) fn footer_bytes(end: &[u8]) -> Option<usize> {
     (magic == MAGIC).then_some(length)?.checked_add(tail.len())
 }
 
-/// The batch without what lies in null slots, which Arrow allows and no value has: pages and row
-/// groups are cut by bytes, and a page's bytes are copied as they lie.
+/// Returns the batch without the bytes in null slots of text columns. Arrow allows such bytes, but they belong
+/// to no value.
+///
+/// They would change the output: pages and row groups end by bytes, and a page copies the bytes of the buffer
+/// as they are.
 fn without_hidden_bytes(batch: RecordBatch) -> Result<RecordBatch> {
     let hides = |array: &StringArray| {
         let offsets = array.value_offsets();
@@ -232,7 +245,7 @@ fn properties(codec: Codec, page_bytes: usize) -> WriterProperties {
         .set_data_page_size_limit(page_bytes)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_encoding(path(Column::Order), PageEncoding::DELTA_BINARY_PACKED);
-    // A number differs from the one before it by one, mostly: a dictionary is built in vain.
+    // Most numbers differ from the previous number by one, so a dictionary would only cost time.
     properties = properties.set_column_dictionary_enabled(path(Column::Order), false);
     properties.build()
 }

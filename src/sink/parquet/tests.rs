@@ -1,4 +1,4 @@
-//! What a file holds, read back by the library's reader, and that nothing but the rows decides it.
+//! Tests that the reader of the `parquet` crate reads the written rows, and that a file depends on its rows only.
 
 use std::{
     io::Write,
@@ -43,7 +43,7 @@ impl Write for Shared {
 }
 
 const COLUMNS: [Column; 4] = [Column::Id, Column::Order, Column::Input, Column::Tags];
-/// Those whose pages do not depend on batches.
+/// The columns whose pages do not depend on batches.
 const TEXTS: &[Column] = &[Column::Id, Column::Input];
 
 #[derive(Debug, Clone)]
@@ -153,9 +153,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn what_is_read_is_what_was_written_and_batches_and_threads_do_not_show_in_pages_of_text(
+    fn read_rows_equal_written_rows(
         rows in rows(), size in 1_usize..300, threads in 1_usize..5, page_bytes in 1_usize..9_000,
     ) {
+        // Text pages also depend on neither the batch size nor the number of threads.
         let file = |size, threads| {
             let batches = rows.chunks(size).map(|rows| texts(&batch(rows)));
             written_as(TEXTS, batches, Compression::Zstd(3), page_bytes, threads)
@@ -167,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_in_null_slots_are_no_ones_and_change_nothing(
+    fn bytes_in_null_slots_change_nothing(
         rows in rows(), size in 1_usize..300, page_bytes in 1_usize..9_000,
     ) {
         let written = |batch: fn(&[Row]) -> RecordBatch| {
@@ -179,7 +180,7 @@ proptest! {
     }
 }
 
-/// The same values as [`batch`], where each null slot of a text has bytes.
+/// Returns the same values as [`batch`], with bytes in each null slot of a text column.
 fn hiding(rows: &[Row]) -> RecordBatch {
     let batch = batch(rows);
     let hide = |array: &ArrayRef| match array.as_string_opt::<i32>() {
@@ -223,7 +224,7 @@ fn every_codec_is_read_back() {
 }
 
 #[test]
-fn the_page_index_finds_rows_in_the_middle_of_a_row_group() {
+fn page_index_finds_rows_inside_row_group() {
     let rows = long_rows(12_345, 1000);
     let file = file(rows.chunks(1000), Compression::Zstd(3), 3);
     let metadata = ArrowReaderMetadata::load(
@@ -244,11 +245,11 @@ fn the_page_index_finds_rows_in_the_middle_of_a_row_group() {
 }
 
 #[test]
-fn a_row_larger_than_a_page_ends_its_page_and_one_larger_than_a_row_group_its_row_group() {
+fn oversized_row_ends_its_page_or_row_group() {
     let mut rows = long_rows(5, 64);
     rows[0].input = Some("x".repeat(PAGE_BYTES + 1));
     rows[2].input = Some("y".repeat(ROW_GROUP_BYTES + 1));
-    // A batch is never cut by bytes: the row group ends with the one that fills it.
+    // A batch is never cut by bytes: the row group ends with the batch that reaches its size limit.
     let file = file(rows.chunks(3), Compression::Zstd(3), 2);
     let options = ArrowReaderOptions::new().with_page_index_policy(true.into());
     let metadata = ArrowReaderMetadata::load(&file, options).unwrap();
@@ -257,20 +258,20 @@ fn a_row_larger_than_a_page_ends_its_page_and_one_larger_than_a_row_group_its_ro
     assert_eq!(rows_of, [3, 2]);
     let index = metadata.page_index_for_row_group(0);
     let locations = index.offset_index(2).unwrap().page_locations();
-    // Rows 1 and 2 are one page: the second fills what the first has begun.
+    // Rows 1 and 2 share a page: row 1 starts it, row 2 reaches its size limit.
     assert_eq!(locations.iter().map(|it| it.first_row_index).collect::<Vec<_>>(), [0, 1]);
     assert!(same(&read(file, None), &rows));
 }
 
 #[test]
-fn no_rows_are_a_file_with_the_whole_schema() {
+fn empty_file_has_complete_schema() {
     let empty = file([], Compression::Zstd(3), 2);
     let metadata = ArrowReaderMetadata::load(&empty, Default::default()).unwrap();
     assert_eq!(metadata.schema().fields(), schema(&COLUMNS).fields());
     assert!(read(empty, None).is_empty());
 }
 
-/// A page as it lies in a file.
+/// A page in a file, with the sizes of its header and its data in bytes.
 struct Seen {
     page: Page,
     header: i64,
@@ -278,11 +279,12 @@ struct Seen {
     compressed: i64,
 }
 
-/// The first fields of a page's header, in Thrift's compact protocol: type and sizes.
+/// Parses the first three fields of a page header in Thrift's compact protocol: type, uncompressed size,
+/// compressed size.
 fn page_header(bytes: &[u8]) -> [i64; 3] {
     let mut bytes = bytes.iter();
     [(); 3].map(|()| {
-        // The next field, an i32.
+        // 0x15: the next field is an i32.
         assert_eq!(bytes.next(), Some(&0x15));
         let (mut value, mut shift) = (0_u64, 0);
         for byte in bytes.by_ref() {
@@ -296,7 +298,7 @@ fn page_header(bytes: &[u8]) -> [i64; 3] {
     })
 }
 
-/// The pages of a chunk, which follow one another as the offset index says.
+/// Reads the pages of a column chunk, which must be contiguous and match the offset index.
 fn pages(file: &Bytes, column: &ColumnChunkMetaData, locations: &[PageLocation]) -> Vec<Seen> {
     let reader = Arc::new(file.clone());
     let (start, length) = column.byte_range();
@@ -321,7 +323,7 @@ fn pages(file: &Bytes, column: &ColumnChunkMetaData, locations: &[PageLocation])
 }
 
 #[test]
-fn what_the_footer_says_of_pages_is_what_the_pages_are() {
+fn footer_metadata_matches_pages() {
     let rows = long_rows(12_345, 1_000);
     for compression in [Compression::None, Compression::Zstd(3)] {
         let file = file(rows.chunks(1_000), compression, 3);
@@ -379,7 +381,7 @@ fn what_the_footer_says_of_pages_is_what_the_pages_are() {
 }
 
 #[test]
-fn a_batch_of_another_schema_is_refused_and_does_not_panic() {
+fn batch_of_other_schema_is_refused_without_panic() {
     let output = Counted { output: Box::new(std::io::sink()) as Output, bytes: 0 };
     let mut sink =
         ParquetSink::new(Compression::None, schema(&[Column::Id, Column::Order]), output, 1)

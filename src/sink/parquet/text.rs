@@ -1,16 +1,17 @@
-//! The layout of a page of texts: levels, then all lengths, then all bytes as they lie in the batches.
+//! Lays out a page of texts: levels, then all lengths, then all bytes as they are in the batches.
 //!
-//! `DELTA_LENGTH_BYTE_ARRAY` as <https://parquet.apache.org/docs/file-format/data-pages/encodings/>
-//! defines it. The library's writer takes text by text and copies each more than once; here a
-//! batch's bytes are copied at once, on the thread that then compresses them.
+//! The encoding is `DELTA_LENGTH_BYTE_ARRAY`, see
+//! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>. The writer of the `parquet` crate
+//! handles texts one by one and copies each text more than once. This module copies a batch's bytes in one
+//! step, on the thread that then compresses them.
 
 use arrow_array::{Array, StringArray};
 
-/// Deltas in a block, and in each of its miniblocks: the smallest that the format allows.
+/// Number of deltas in a block and in a miniblock: the smallest numbers that the format allows.
 const BLOCK: usize = 128;
 const MINIBLOCK: usize = 32;
 
-/// Rows of a page: slices of the batches that they came in.
+/// The rows of a page, as slices of their batches.
 #[derive(Default)]
 pub(super) struct TextRows {
     slices: Vec<StringArray>,
@@ -23,11 +24,11 @@ impl TextRows {
         self.rows
     }
 
-    /// Takes rows until the page is full; gives back those that are left.
+    /// Takes rows until the page is full and returns the remaining rows.
     pub(super) fn fill(&mut self, array: StringArray, page_bytes: usize) -> Option<StringArray> {
         let offsets = array.value_offsets();
         let size = |row: usize| (offsets[row] - offsets[0]) as usize;
-        // The row that fills the page is its last, whatever its size: a page has at least one.
+        // The row that reaches the limit is the last row of the page, of any size: a page has at least one row.
         let room = page_bytes.saturating_sub(self.bytes).max(1);
         let ends = offsets[1..].partition_point(|end| ((end - offsets[0]) as usize) < room);
         let taken = (ends + 1).min(array.len());
@@ -42,9 +43,9 @@ impl TextRows {
         self.bytes
     }
 
-    /// The page's bytes before compression.
+    /// Appends the page's bytes to `page`, before compression.
     pub(super) fn lay_out(&self, nullable: bool, page: &mut Vec<u8>) {
-        // Doubling would outgrow what is kept between pages.
+        // Growing by doubling could exceed the buffer size that a thread keeps between pages.
         page.reserve_exact(self.bytes + 5 * self.rows + 64);
         if nullable {
             self.levels(page);
@@ -57,7 +58,7 @@ impl TextRows {
         }
     }
 
-    /// One bit a row, in the hybrid of runs and packed bits, after their length.
+    /// Appends the length of the definition levels and the levels, one bit per row, in the RLE/bit-packing hybrid.
     fn levels(&self, page: &mut Vec<u8>) {
         let start = page.len();
         page.extend_from_slice(&[0; 4]);
@@ -83,7 +84,7 @@ impl TextRows {
         page[start..start + 4].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// The lengths of the values that are there, as differences, packed with as few bits as will do.
+    /// Appends the lengths of the non-null values as deltas, packed with the minimum number of bits.
     fn lengths(&self, page: &mut Vec<u8>) {
         let nulls: usize = self.slices.iter().map(Array::null_count).sum();
         let mut lengths = self.slices.iter().flat_map(|slice| {
@@ -113,7 +114,7 @@ impl TextRows {
     }
 }
 
-/// Up to a block of deltas; miniblocks without any are left out, a partial one is padded.
+/// Appends a block of up to `BLOCK` deltas. Empty miniblocks are omitted, and a partial miniblock is padded.
 fn block(deltas: &[i64], page: &mut Vec<u8>) {
     let least = deltas.iter().copied().min().unwrap_or_default();
     zigzag(least, page);

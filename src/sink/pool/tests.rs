@@ -1,4 +1,4 @@
-//! Order, bounds and failures of the pool, with gates in place of time.
+//! Tests of the pool's order, limits and failures. They use gates instead of timers.
 
 use super::*;
 
@@ -11,7 +11,8 @@ fn gated(gate: &Arc<Mutex<()>>) -> impl FnOnce(&mut ()) -> Result<()> + Send + '
     }
 }
 
-/// Submits from another thread while a gate is closed; whether it has to wait. Opens the gate then.
+/// Submits a job from another thread while the gate is closed, then opens the gate. Returns whether the submitting
+/// thread had to wait.
 fn waits(pool: &Pool<()>, gate: &Arc<Mutex<()>>, held: MutexGuard<'_, ()>, cost: usize) -> bool {
     let in_flight = pool.shared.queue().in_flight;
     let jobs = pool.shared.queue().jobs.len();
@@ -32,7 +33,7 @@ fn waits(pool: &Pool<()>, gate: &Arc<Mutex<()>>, held: MutexGuard<'_, ()>, cost:
 }
 
 #[test]
-fn results_are_their_jobs_at_any_number_of_threads() {
+fn results_keep_job_order_at_any_thread_count() {
     for threads in [1, 2, 3, 8] {
         let mut ordered = Ordered::<u64, u64>::new(threads, 2).unwrap();
         let mut seen = Vec::new();
@@ -50,7 +51,7 @@ fn results_are_their_jobs_at_any_number_of_threads() {
 }
 
 #[test]
-fn results_are_taken_by_their_bytes_before_there_are_too_many_of_them() {
+fn results_are_overdue_when_bytes_exceed_limit() {
     let mut ordered = Ordered::<(), ()>::new(16, 2).unwrap();
     let budget = ordered.pool.budget;
     assert_eq!(budget, 16 * THREAD_BYTES);
@@ -66,13 +67,13 @@ fn results_are_taken_by_their_bytes_before_there_are_too_many_of_them() {
 }
 
 #[test]
-fn no_more_bytes_wait_and_run_than_the_budget_and_the_last_job() {
+fn only_last_job_can_exceed_budget() {
     for (threads, budget) in [(1, LEAST_BYTES), (2, LEAST_BYTES), (3, 3 * THREAD_BYTES)] {
         let pool = Pool::<()>::new(threads).unwrap();
         assert_eq!(pool.budget, budget);
         let gate = Arc::new(Mutex::new(()));
         let held = gate.lock().unwrap();
-        // One byte is left, which lets a job of any size in, whether a thread is free or not.
+        // One byte of the budget is left: a job of any size is accepted, even if no thread is free.
         let mut jobs = vec![pool.submit(budget - 1, gated(&gate))];
         jobs.push(pool.submit(budget, gated(&gate)));
         assert_eq!(pool.shared.queue().in_flight, 2 * budget - 1);
@@ -85,7 +86,7 @@ fn no_more_bytes_wait_and_run_than_the_budget_and_the_last_job() {
 }
 
 #[test]
-fn any_number_of_small_jobs_waits_for_a_thread() {
+fn number_of_small_jobs_is_not_limited() {
     let pool = Pool::<()>::new(1).unwrap();
     let gate = Arc::new(Mutex::new(()));
     let held = gate.lock().unwrap();
@@ -97,8 +98,8 @@ fn any_number_of_small_jobs_waits_for_a_thread() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn encoders_give_way_and_whoever_starts_them_does_not() {
-    // The nineteenth field, counted from after the name, which may hold anything.
+fn only_encoder_threads_lower_their_priority() {
+    // Niceness is field 19. Count after the name's closing parenthesis, because the name can contain spaces.
     let niceness = || {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         let fields = stat.rsplit(')').next().unwrap();
@@ -111,11 +112,12 @@ fn encoders_give_way_and_whoever_starts_them_does_not() {
 }
 
 #[test]
-fn a_job_that_fails_or_panics_is_told_and_gives_back_its_bytes_and_the_others_go_on() {
+fn failed_or_panicked_job_frees_its_bytes() {
+    // The ticket returns the error, and later jobs still run.
     let pool = Pool::<()>::new(1).unwrap();
     let all = pool.budget;
     let failed = pool.submit(all, |()| Err::<(), _>(Error::Internal("no room".to_owned())));
-    let panicked = pool.submit(all, |()| -> Result<()> { panic!("told, not hidden") });
+    let panicked = pool.submit(all, |()| -> Result<()> { panic!("reported, not hidden") });
     let fine = pool.submit(all, |()| Ok(7));
     assert!(failed.wait().unwrap_err().to_string().contains("no room"));
     assert!(panicked.wait().unwrap_err().to_string().contains("an encoder panicked"));
@@ -123,7 +125,7 @@ fn a_job_that_fails_or_panics_is_told_and_gives_back_its_bytes_and_the_others_go
 }
 
 #[test]
-fn a_pool_that_is_dropped_early_leaves_no_thread_behind() {
+fn pool_dropped_early_leaves_no_thread() {
     let pool = Pool::<()>::new(4).unwrap();
     let shared = Arc::downgrade(&pool.shared);
     for _ in 0..50 {
@@ -134,7 +136,8 @@ fn a_pool_that_is_dropped_early_leaves_no_thread_behind() {
 }
 
 #[test]
-fn a_system_that_starts_fewer_threads_slows_the_pool_and_only_none_is_an_error() {
+fn pool_runs_with_fewer_threads_than_requested() {
+    // Only a system that starts no thread at all is an error.
     let allowing = |most: usize| {
         let mut started = 0;
         Pool::<()>::with(5, move |serve| {
@@ -147,6 +150,6 @@ fn a_system_that_starts_fewer_threads_slows_the_pool_and_only_none_is_an_error()
     assert_eq!(pool.threads.len(), 2);
     assert_eq!(pool.submit(1, |()| Ok(7)).wait().unwrap(), 7);
     let error = allowing(0).err().unwrap();
-    assert_eq!(error.to_string(), "cannot start a thread to encode on");
+    assert_eq!(error.to_string(), "cannot start an encoder thread");
     assert_eq!(error.exit_code(), 74);
 }

@@ -1,4 +1,4 @@
-//! What can be compared with what, and what is refused.
+//! Valid and invalid inputs of a comparison.
 
 use std::{fs, path::Path};
 
@@ -12,9 +12,9 @@ fn diff(world: &World, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn the_same_rows_are_equal_in_any_two_formats_and_part_sizes() {
+fn same_rows_are_equal_across_formats_and_parts() {
     let rows = crate::rows::hard();
-    // The largest value alone would make this a test of patience.
+    // Without the largest row, which would make this test slow.
     let rows: Vec<_> = rows.into_iter().filter(|row| row.wire.len() < 1 << 20).collect();
     let count = rows.len();
     let world = World::with_rows(Options::default(), crate::rows::wire(&rows));
@@ -35,7 +35,7 @@ fn the_same_rows_are_equal_in_any_two_formats_and_part_sizes() {
         assert_eq!(ran.code, Some(0), "{name} {other}: {ran:?}");
         assert!(ran.stdout.ends_with(&format!("equal: {count} rows\n")), "{ran:?}");
     }
-    // Every value is part of what is compared: one that is not there any more is missed.
+    // Every value is compared: one changed token is a difference.
     let lines = String::from_utf8(world.read("a.jsonl")).unwrap();
     fs::write(world.path("b.jsonl"), lines.replacen("1.50", "1.5", 1)).unwrap();
     let ran = diff(&world, &["parts", "b.jsonl", "--show", "0"]);
@@ -44,7 +44,7 @@ fn the_same_rows_are_equal_in_any_two_formats_and_part_sizes() {
 }
 
 #[test]
-fn a_directory_is_equal_to_itself() {
+fn directory_is_equal_to_itself() {
     let world = World::generated(Options::default(), 1000);
     world.export(&["-o", "out/", "--rows-per-file", "300"]).ok();
     for by in ["id", "order", "input"] {
@@ -55,7 +55,8 @@ fn a_directory_is_equal_to_itself() {
 }
 
 #[test]
-fn exports_without_rows_are_equal_and_against_others_all_rows_are_added_or_removed() {
+fn empty_exports_are_equal_in_every_format() {
+    // Compared with other exports, all rows are added or removed.
     let world = World::generated(Options::default(), 0);
     let empty = ["e.parquet", "e.arrow", "e.jsonl", "e.jsonl.gz", "e/"];
     for name in empty {
@@ -80,7 +81,7 @@ fn exports_without_rows_are_equal_and_against_others_all_rows_are_added_or_remov
 }
 
 #[test]
-fn only_columns_that_both_have_are_compared() {
+fn only_shared_columns_are_compared() {
     let exports = Exports::of(
         &[r#"{"id":"a","order":1,"tags":[1]}"#],
         &[r#"{"id":"a","input":2,"tags":[1]}"#],
@@ -94,7 +95,7 @@ fn only_columns_that_both_have_are_compared() {
     ");
     insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
     exit 2
-    error: new.jsonl has no column order to tell its rows apart by, only id, input, tags
+    error: new.jsonl has no column order to identify its rows by, only id, input, tags
     ");
     exports.write("ids.jsonl", &[r#"{"id":"a"}"#]);
     insta::assert_snapshot!(exports.told(&["ids.jsonl", "new.jsonl"]), @"
@@ -108,7 +109,7 @@ fn only_columns_that_both_have_are_compared() {
 }
 
 #[test]
-fn damage_is_an_error_and_no_difference() {
+fn damage_is_an_error_not_a_difference() {
     type Damage = fn(&Path);
     let table: [(Damage, &str); 9] = [
         (
@@ -117,7 +118,7 @@ fn damage_is_an_error_and_no_difference() {
         ),
         (
             |out| fs::remove_file(out.join("_manifest.json")).unwrap(),
-            "out: it is no export: _manifest.json is missing",
+            "out: it is not an export: _manifest.json is missing",
         ),
         (
             |out| fs::write(out.join("_manifest.json"), "{}").unwrap(),
@@ -168,7 +169,7 @@ fn edit(out: &Path, name: &str, from: &str, to: &str) {
 }
 
 #[test]
-fn a_damaged_file_is_an_error_too() {
+fn damaged_single_file_is_an_error() {
     let world = World::generated(Options::default(), 500);
     for name in ["a.parquet", "a.arrow", "a.jsonl.gz", "a.jsonl"] {
         world.export(&["-o", name, "--manifest"]).ok();
@@ -186,7 +187,8 @@ fn a_damaged_file_is_an_error_too() {
 }
 
 #[test]
-fn files_that_say_less_than_an_export_are_refused_by_name() {
+fn invalid_files_are_refused_by_name() {
+    // Files with wrong columns or values, a missing file, and a file with an unknown extension.
     let exports = Exports::of(&[r#"{"id":"a","order":1}"#], &[r#"{"id":"a","order":1}"#]);
     let table: [(&str, &[&str]); 6] = [
         ("unknown.jsonl", &[r#"{"id":"a","extra":1}"#]),
@@ -223,12 +225,12 @@ fn files_that_say_less_than_an_export_are_refused_by_name() {
     exports.write("old.csv", &["id"]);
     insta::assert_snapshot!(exports.told(&["old.jsonl", "old.csv"]), @"
     exit 65
-    error: old.csv: it cannot be read: its extension is none that an export has
+    error: old.csv: it cannot be read: its extension is unknown
     ");
 }
 
 #[test]
-fn one_part_of_a_directory_can_be_compared_with_another() {
+fn single_part_can_be_compared() {
     let world = World::generated(Options::default(), 600);
     world.export(&["-o", "out/", "--rows-per-file", "300"]).ok();
     let ran = diff(&world, &["out", "out/part-00001.parquet", "--show", "0"]);

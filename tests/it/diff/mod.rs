@@ -1,4 +1,4 @@
-//! `diff`: what changed is counted, shown and written, and damage is never called a change.
+//! `diff` counts, shows and writes differences. It never reports damage as a difference.
 
 mod inputs;
 mod model;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{Ran, command};
 
-/// A folder of exports that were written by hand.
+/// A temporary folder with handwritten exports.
 struct Exports(TempDir);
 
 impl Exports {
@@ -18,7 +18,7 @@ impl Exports {
         Self(TempDir::new().unwrap())
     }
 
-    /// Two files of JSON Lines, `old.jsonl` and `new.jsonl`.
+    /// Two JSON Lines files, `old.jsonl` and `new.jsonl`, with these lines.
     fn of(old: &[impl AsRef<str>], new: &[impl AsRef<str>]) -> Self {
         let exports = Self::new();
         exports.write("old.jsonl", old);
@@ -39,20 +39,21 @@ impl Exports {
         Ran::of(command(self.path()).arg("diff").args(arguments))
     }
 
-    /// The exit code and all that is said.
+    /// The exit code, standard output and standard error of `diff` as one text.
     fn told(&self, arguments: &[&str]) -> String {
         let Ran { code, stdout, stderr } = self.diff(arguments);
         format!("exit {}\n{stdout}{stderr}", code.unwrap_or(-1))
     }
 }
 
-/// A row with every column.
+/// A row with every column, as JSON text.
 fn row(id: u32, order: &str, input: &str, output: &str, persona: &str) -> String {
     format!(
         r#"{{"id":"00000000-0000-4000-8000-{id:012}","order":{order},"input":{input},"expected_output":{output},"persona":{persona},"tags":null,"additional_properties":null}}"#
     )
 }
 
+/// Two exports of four rows each: one row is added, one removed, two changed, one equal.
 fn support_chat() -> Exports {
     let question =
         |words: &str| format!(r#"{{"messages":[{{"role":"user","content":"{words}"}}]}}"#);
@@ -75,7 +76,8 @@ fn support_chat() -> Exports {
 }
 
 #[test]
-fn counts_come_first_and_then_examples_from_where_values_part() {
+fn output_shows_counts_then_examples() {
+    // A long value is shortened to the part around the first difference.
     let exports = support_chat();
     insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl"]), @r#"
     exit 1
@@ -103,7 +105,8 @@ fn counts_come_first_and_then_examples_from_where_values_part() {
 }
 
 #[test]
-fn equal_exports_are_told_in_two_lines_and_quiet_says_nothing_at_all() {
+fn equal_exports_print_two_lines_or_none_if_quiet() {
+    // -q prints nothing for different exports either.
     let exports = support_chat();
     insta::assert_snapshot!(exports.told(&["old.jsonl", "old.jsonl"]), @"
     exit 0
@@ -115,7 +118,7 @@ fn equal_exports_are_told_in_two_lines_and_quiet_says_nothing_at_all() {
 }
 
 #[test]
-fn the_number_of_examples_is_of_each_kind() {
+fn show_limits_the_examples_of_each_kind() {
     let exports = support_chat();
     let none = exports.diff(&["old.jsonl", "new.jsonl", "--show", "0"]);
     assert_eq!(none.stdout.lines().count(), 3, "{none:?}");
@@ -125,7 +128,7 @@ fn the_number_of_examples_is_of_each_kind() {
 }
 
 #[test]
-fn json_has_every_number_and_every_column_that_was_compared() {
+fn json_has_all_counts_and_compared_columns() {
     let exports = support_chat();
     let ran = exports.diff(&["old.jsonl", "new.jsonl", "--json"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
@@ -133,7 +136,7 @@ fn json_has_every_number_and_every_column_that_was_compared() {
 }
 
 #[test]
-fn the_order_of_rows_alone_is_no_difference() {
+fn row_order_is_not_a_difference() {
     let (one, two) = (row(1, "0", "1", "null", "null"), row(2, "1", "2", "null", "null"));
     let exports = Exports::of(&[&one, &two], &[&two, &one]);
     for by in ["id", "order", "input"] {
@@ -142,7 +145,8 @@ fn the_order_of_rows_alone_is_no_difference() {
 }
 
 #[test]
-fn json_is_compared_token_for_token_and_white_space_is_no_token() {
+fn json_is_compared_token_by_token() {
+    // White space between tokens is not a difference.
     let row = |input: &str| format!(r#"{{"id":"a","input":{input}}}"#);
     let compact = row(r#"{"a b":[1.50,"x  y"],"c":null}"#);
     let spaced = row("{ \"a b\" : [ 1.50,\t\"x  y\" ] , \"c\" : null }");
@@ -163,7 +167,7 @@ fn json_is_compared_token_for_token_and_white_space_is_no_token() {
 }
 
 #[test]
-fn new_ids_are_told_with_a_hint_and_by_order_they_are_not_compared() {
+fn new_ids_give_a_hint_to_compare_by_another_key() {
     let exports = Exports::of(
         &[&row(1, "0", "1", "1", "null"), &row(2, "1", "2", "2", "null")],
         &[&row(8, "1", "2", "22", "null"), &row(9, "0", "1", "1", "null")],
@@ -172,8 +176,8 @@ fn new_ids_are_told_with_a_hint_and_by_order_they_are_not_compared() {
     exit 1
     old.jsonl → new.jsonl, by id
     2 added · 2 removed · 0 changed · 0 unchanged
-    note: no id is in both
-    hint: a new dataset version may give every datapoint a new id; --by order compares rows of the same order, --by input those of the same input
+    note: the two exports share no id
+    hint: a new dataset version may give every datapoint a new id: compare rows with --by order or --by input instead
     ");
     insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl", "--by", "order"]), @"
     exit 1
@@ -196,7 +200,8 @@ fn new_ids_are_told_with_a_hint_and_by_order_they_are_not_compared() {
 }
 
 #[test]
-fn rows_that_share_a_key_are_paired_when_equal_and_one_left_on_each_side_is_a_change() {
+fn rows_with_a_shared_key_are_paired_if_equal() {
+    // If exactly one row per side remains, it counts as changed.
     let rows = |inputs: &[(u32, &str)]| -> Vec<String> {
         inputs.iter().map(|(id, output)| row(*id, "7", "1", output, "null")).collect()
     };
@@ -209,17 +214,17 @@ fn rows_that_share_a_key_are_paired_when_equal_and_one_left_on_each_side_is_a_ch
         let repeated = ["before", "after"].map(|side| number(&json[side]["repeated_keys"]));
         (counts, repeated)
     };
-    // One is equal, and the other can only have changed.
+    // One row is equal, so the other row must have changed.
     assert_eq!(counts(&[(1, "1"), (2, "2")], &[(3, "3"), (4, "1")]), ([0, 0, 1, 1], [2, 2]));
-    // Nothing says which became which.
+    // The pairing is ambiguous, so the rows count as removed and added.
     assert_eq!(counts(&[(1, "1"), (2, "2")], &[(3, "3"), (4, "4")]), ([2, 2, 0, 0], [2, 2]));
     assert_eq!(counts(&[(1, "1")], &[(3, "3"), (4, "4")]), ([2, 1, 0, 0], [0, 2]));
-    // As many equal rows as both have are unchanged.
+    // Each side can pair an equal row only once.
     assert_eq!(counts(&[(1, "1"), (2, "1"), (3, "1")], &[(4, "1")]), ([0, 2, 0, 1], [3, 0]));
 }
 
 #[test]
-fn repeated_and_missing_keys_are_told() {
+fn repeated_and_missing_keys_are_reported() {
     let exports = Exports::of(
         &[
             &row(1, "null", "1", "1", "null"),
@@ -239,10 +244,10 @@ fn repeated_and_missing_keys_are_told() {
     old.jsonl → new.jsonl, by order
     1 added · 1 removed · 1 changed · 2 unchanged
     changed: expected_output in 1
-    note: 2 rows of old.jsonl without order: only equal ones are paired
-    note: 2 rows of old.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
-    note: 2 rows of new.jsonl without order: only equal ones are paired
-    note: 2 rows of new.jsonl whose order is there more than once: equal ones are paired first, and one left on each side is a change
+    note: 2 rows of old.jsonl without order: paired only with equal rows
+    note: 2 rows of old.jsonl with a repeated order: equal rows are paired first; if one row is left on each side, it counts as changed
+    note: 2 rows of new.jsonl without order: paired only with equal rows
+    note: 2 rows of new.jsonl with a repeated order: equal rows are paired first; if one row is left on each side, it counts as changed
 
     removed (no order)
       id: "00000000-0000-4000-8000-000000000001"

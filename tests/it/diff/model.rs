@@ -1,4 +1,4 @@
-//! Over small random exports, a comparison agrees with one that holds everything in maps.
+//! For small random exports, `diff` gives the same result as a simple model that keeps all rows in maps.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 const COLUMNS: [Column; 4] = [Column::Id, Column::Order, Column::Input, Column::Persona];
 
-/// JSON texts, in the order of [`COLUMNS`].
+/// A row: JSON texts in the order of [`COLUMNS`].
 type Row = [String; 4];
 
-/// Few values, so that keys collide within a side and across both.
+/// Random rows. They have few distinct values, so that keys repeat within a side and across both sides.
 fn row() -> impl Strategy<Value = Row> {
     let order = prop_oneof![Just("null".to_owned()), (0..4_u8).prop_map(|it| it.to_string())];
     let input = prop_oneof![Just("null".to_owned()), (0..3_u8).prop_map(|it| format!("[{it}]"))];
@@ -27,9 +27,11 @@ fn write(path: &Path, rows: &[Row]) {
     fs::write(path, rows.iter().map(line).collect::<String>()).unwrap();
 }
 
-/// Kind, key, and the compared values of either side; sorted, since a model knows no order.
+/// A difference: its kind, its key, and the compared values before and after. Lists of them are sorted for the
+/// comparison, because the model has no order of rows.
 type Seen = (DifferenceKind, String, Option<Vec<String>>, Option<Vec<String>>);
 
+/// Compares two exports in memory. Returns the number of unchanged rows and the sorted differences.
 fn model(old: &[Row], new: &[Row], by: DiffBy) -> (u64, Vec<Seen>) {
     let place = COLUMNS.iter().position(|it| *it == by.column()).unwrap();
     let compared = |row: &Row| -> Vec<String> {
@@ -87,7 +89,7 @@ fn seen(difference: Difference, by: DiffBy) -> Seen {
 
 proptest! {
     #[test]
-    fn a_comparison_agrees_with_a_model(
+    fn diff_agrees_with_the_model(
         old in prop::collection::vec(row(), 0..14),
         mut new in prop::collection::vec(row(), 0..8),
         kept in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
@@ -115,11 +117,11 @@ proptest! {
             prop_assert_eq!([summary.added, summary.removed, summary.changed], kinds.map(count));
             prop_assert_eq!(summary.unchanged, unchanged);
             prop_assert_eq!(summary.is_equal(), expected.is_empty());
-            // No row is dropped.
+            // Every row is counted exactly once.
             prop_assert_eq!(summary.removed + summary.changed + unchanged, old.len() as u64);
             prop_assert_eq!(summary.added + summary.changed + unchanged, new.len() as u64);
 
-            // With a limit, so many of each kind, each of them one of all.
+            // With a limit, at most `limit` differences of each kind come, all of them from the full list.
             let mut few = Vec::new();
             let found = diff(&a, &b, options).unwrap();
             found.differences(Some(limit), |it| { few.push(seen(it, by)); Ok(()) }).unwrap();

@@ -1,4 +1,4 @@
-//! Differences as a file: what it holds, and that it is published like an export.
+//! The file of differences: its content, and its publication, which works like that of an export.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn rows(batches: impl Iterator<Item = RecordBatch>) -> Vec<Vec<Option<String>>> 
 }
 
 #[test]
-fn json_lines_have_the_values_themselves() {
+fn json_lines_contain_plain_json_values() {
     let exports = support_chat();
     let ran = exports.diff(&["old.jsonl", "new.jsonl", "-o", "d.jsonl", "--show", "0"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -42,7 +42,7 @@ fn json_lines_have_the_values_themselves() {
 }
 
 #[test]
-fn every_format_has_the_same_rows() {
+fn all_formats_have_the_same_rows() {
     let exports = support_chat();
     for name in ["d.jsonl", "d.jsonl.gz", "d.jsonl.zst", "d.parquet", "d.arrow"] {
         let ran = exports.diff(&["old.jsonl", "new.jsonl", "-o", name, "-q"]);
@@ -59,7 +59,7 @@ fn every_format_has_the_same_rows() {
     let arrow = FileReader::try_new(std::io::Cursor::new(read("d.arrow")), None).unwrap();
     assert_eq!(parquet, rows(arrow.map(Result::unwrap)));
 
-    // The values of the lines, text for text.
+    // The texts in the columns equal the JSON texts in the lines.
     let lines: Vec<Vec<Option<String>>> = str::from_utf8(&lines)
         .unwrap()
         .lines()
@@ -77,7 +77,7 @@ fn every_format_has_the_same_rows() {
 }
 
 #[test]
-fn standard_output_gets_the_rows_and_standard_error_what_is_for_people() {
+fn rows_go_to_stdout_and_the_summary_to_stderr() {
     let exports = support_chat();
     exports.diff(&["old.jsonl", "new.jsonl", "-o", "d.jsonl", "-q"]);
     let ran = exports.diff(&["old.jsonl", "new.jsonl", "-o", "-"]);
@@ -100,7 +100,7 @@ fn no_difference_gives_a_file_without_rows() {
 }
 
 #[test]
-fn an_output_that_cannot_be_is_refused_before_anything_is_read() {
+fn invalid_output_is_refused_before_reading() {
     let exports = support_chat();
     exports.write("there.jsonl", &["precious"]);
     fs::create_dir(exports.path().join("folder")).unwrap();
@@ -130,15 +130,15 @@ fn an_output_that_cannot_be_is_refused_before_anything_is_read() {
 
     $ diff old.jsonl new.jsonl -o old.jsonl --overwrite
     exit 2
-    error: "old.jsonl" is not a valid output: it is one of the exports that are compared, or inside it
+    error: "old.jsonl" is not a valid output: it is one of the compared exports, or inside one
 
     $ diff old.jsonl new.jsonl -o ./new.jsonl --overwrite
     exit 2
-    error: "./new.jsonl" is not a valid output: it is one of the exports that are compared, or inside it
+    error: "./new.jsonl" is not a valid output: it is one of the compared exports, or inside one
 
     $ diff old.jsonl new.jsonl -o folder
     exit 2
-    error: "folder" is not a valid output: differences go to one file: end it in .parquet, .arrow or .jsonl, or give - for standard output
+    error: "folder" is not a valid output: differences are written to one file: use a name that ends in .parquet, .arrow or .jsonl, or - for standard output
 
     $ diff old.jsonl new.jsonl -o d.csv
     exit 2
@@ -151,11 +151,11 @@ fn an_output_that_cannot_be_is_refused_before_anything_is_read() {
 
     $ diff old.jsonl new.jsonl -o - --json
     exit 2
-    error: --json and -o - both want standard output: leave one out
+    error: --json and -o - both write to standard output: leave one out
 
     $ diff old.jsonl new.jsonl --overwrite
     exit 2
-    error: --overwrite replaces what -o names: give both or none
+    error: --overwrite replaces the output of -o: give both or neither
 
     $ diff old.jsonl new.jsonl --by persona
     exit 2
@@ -181,7 +181,7 @@ fn an_output_that_cannot_be_is_refused_before_anything_is_read() {
 }
 
 #[test]
-fn a_folder_for_changed_rows_that_is_not_there_is_named_and_nothing_is_published() {
+fn missing_temp_dir_is_named_and_nothing_published() {
     let exports = support_chat();
     let arguments = ["old.jsonl", "new.jsonl", "-o", "d.jsonl", "--temp-dir", "nowhere", "-q"];
     insta::assert_snapshot!(exports.told(&arguments), @"
@@ -193,7 +193,7 @@ fn a_folder_for_changed_rows_that_is_not_there_is_named_and_nothing_is_published
 }
 
 #[test]
-fn thousands_of_changes_in_another_order_find_their_other_side() {
+fn thousands_of_reordered_changes_are_paired() {
     let lines = |output: &str, ids: &mut dyn Iterator<Item = u32>| -> Vec<String> {
         ids.map(|id| row(id, "1", "2", &format!("\"{id} {output}\""), "null")).collect()
     };
@@ -213,7 +213,7 @@ fn thousands_of_changes_in_another_order_find_their_other_side() {
 }
 
 #[test]
-fn a_closed_pipe_changes_neither_the_verdict_nor_the_file() {
+fn closed_pipe_keeps_the_exit_code_and_the_file() {
     let exports = support_chat();
     let table: [&[&str]; 5] = [
         &["-o", "d.jsonl"],
@@ -239,7 +239,7 @@ fn a_closed_pipe_changes_neither_the_verdict_nor_the_file() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_comparison_leaves_nothing_behind() {
+fn interrupted_diff_leaves_no_files() {
     use std::{
         io::Write,
         process::{Command, Stdio},
@@ -247,7 +247,7 @@ fn an_interrupted_comparison_leaves_nothing_behind() {
         time::Duration,
     };
     let exports = support_chat();
-    // Four GB of rows in a small file: nobody waits for its end.
+    // A small file with 4 GB of rows: the comparison cannot end before the signal.
     let text = format!("\"{}\"", "x".repeat(100_000));
     let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     for number in 0..20 {

@@ -1,5 +1,5 @@
-//! Refusals, failures and redirects: what the API answers in place of a page, and what a user is
-//! told about it.
+//! Refusals, failures and redirects that the API answers instead of a page, and the messages that a
+//! user sees.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{ID, World};
 const EXPORT: &str = "export ID -o rows.jsonl";
 
 #[test]
-fn a_refused_key_is_told_from_a_missing_one() {
+fn refused_key_is_reported_without_retry() {
     let options = Options { api_key: Some("another".to_owned()), ..Options::default() };
     let world = World::generated(options, 3);
     let told = session(&world, &[EXPORT, "datasets", "preview ID"]);
@@ -38,7 +38,8 @@ fn a_refused_key_is_told_from_a_missing_one() {
 }
 
 #[test]
-fn an_unknown_dataset_may_be_a_filter_that_excludes_it() {
+fn unknown_dataset_error_mentions_filters() {
+    // The API answers 404 when the dataset does not exist and also when a filter excludes it.
     let world = World::generated(Options::default(), 3);
     let other = "export 00000000-0000-4000-8000-000000000000 -o rows.jsonl";
     let told = session(&world, &[other, "export ID -o rows.jsonl --source seed --version-min 2"]);
@@ -47,19 +48,19 @@ fn an_unknown_dataset_may_be_a_filter_that_excludes_it() {
     exit 66
     error: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/00000000-0000-4000-8000-000000000000/datapoints/?page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists the datasets that the key can see
 
     $ overmind-export export ID -o rows.jsonl --source seed --version-min 2
     exit 66
     error: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/ID/datapoints/?source=seed&version_min=2&page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project; a filter that the dataset does not meet is answered the same way, so try without filters
+      hint: check the id and that the key belongs to its project; the API gives the same answer if a filter excludes the dataset, so try without filters
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]
-fn an_unknown_dataset_is_the_same_to_every_command_and_option() {
+fn unknown_dataset_error_is_same_for_all_commands() {
     let world = World::with(
         Options::default(),
         Dataset::generated(3, 7).with_id("00000000-0000-4000-8000-000000000000".parse().unwrap()),
@@ -70,7 +71,7 @@ fn an_unknown_dataset_is_the_same_to_every_command_and_option() {
     exit 66
     error: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=5 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists the datasets that the key can see
     ");
     let (_, same) = told.split_once("exit 66").unwrap();
     let same = same.split("page_size").next().unwrap();
@@ -91,7 +92,7 @@ fn an_unknown_dataset_is_the_same_to_every_command_and_option() {
 }
 
 #[test]
-fn a_filter_that_the_api_refuses_is_named_with_the_reason() {
+fn refused_filter_error_quotes_api_reason() {
     let body = r#"{"generator_model":["Ensure this value has at most 20 characters."],"search":["Too short.","Try again."]}"#;
     let line = "export ID -o rows.jsonl --search support --generator-model demo-writer-1";
     insta::assert_snapshot!(told_on(1, Fault::status(400).body(body), &[line]), @"
@@ -99,12 +100,12 @@ fn a_filter_that_the_api_refuses_is_named_with_the_reason() {
     exit 2
     error: the API refuses a parameter
       cause: GET http://API/api/datasets/ID/datapoints/?generator_model=demo-writer-1&search=support&page=1&page_size=100 answered 400 Bad Request: generator_model: Ensure this value has at most 20 characters.; search: Too short. Try again.
-      hint: see `overmind-export export --help` for what each filter takes
+      hint: see `overmind-export export --help` for the values of each filter
     ");
 }
 
 #[test]
-fn refusals_say_what_to_ask_for() {
+fn each_refusal_status_has_its_own_error() {
     let body = r#"{"detail":"Credits are used up.","code":"payment_required"}"#;
     insta::assert_snapshot!(told_on(1, Fault::status(402).body(body), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
@@ -129,7 +130,8 @@ fn refusals_say_what_to_ask_for() {
 }
 
 #[test]
-fn a_refusal_in_another_form_is_not_taken_for_the_api() {
+fn html_refusal_is_not_attributed_to_the_api() {
+    // The API always refuses with JSON. A refusal with an HTML body is not from the API.
     let world = World::generated(Options::default(), 3);
     let told = session_with(&world, &[EXPORT], |it| {
         it.env("OVERMIND_LAB_BASE_URL", format!("{}/v2", world.server.url()));
@@ -139,7 +141,7 @@ fn a_refusal_in_another_form_is_not_taken_for_the_api() {
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/v2/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
-      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
     "#);
     insta::assert_snapshot!(told_on(1, Fault::html(403), &[EXPORT]), @r#"
     $ overmind-export export ID -o rows.jsonl
@@ -150,12 +152,12 @@ fn a_refusal_in_another_form_is_not_taken_for_the_api() {
     TIME  WARN attempt failed url=http://API/api/datasets/ID/datapoints/?page=1&page_size=100 attempts=4 cause=answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
     error: a firewall or a proxy refuses the request
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
-      hint: the answer is not the API's: ask those who run the network to let this machine through, or ask for less with --rate-limit or --concurrency
+      hint: a firewall or a proxy sent this answer: ask the operator of the network to allow this machine, or send fewer requests with --rate-limit or --concurrency
     "#);
 }
 
 #[test]
-fn what_a_server_says_cannot_steer_the_terminal() {
+fn server_text_cannot_control_the_terminal() {
     let body = r#"{"detail":"\u001b[2Jgone\nexit 0"}"#;
     insta::assert_snapshot!(told_on(1, Fault::status(403).body(body), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
@@ -167,7 +169,8 @@ fn what_a_server_says_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn a_page_past_the_end_is_no_missing_dataset() {
+fn page_past_the_end_is_not_a_missing_dataset() {
+    // Both are answered with 404. The detail "Invalid page." is the difference.
     let world = World::generated(Options::default(), 1000);
     let told = session(&world, &["export ID -o rows.jsonl --pages 11-12"]);
     insta::assert_snapshot!(told, @"
@@ -175,13 +178,13 @@ fn a_page_past_the_end_is_no_missing_dataset() {
     exit 66
     error: there is no such page
       cause: GET http://API/api/datasets/ID/datapoints/?page=11&page_size=100 answered 404 Not Found: Invalid page.
-      hint: the dataset exists, or existed, but has no such page: see --dry-run for how many there are
+      hint: the dataset exists or existed, but it has no such page: --dry-run shows the number of pages
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]
-fn an_api_that_stays_unavailable_ends_with_its_last_answer() {
+fn unavailable_api_error_quotes_last_answer() {
     let line = "export ID -o rows.jsonl --max-retries 1";
     insta::assert_snapshot!(told_on(1, Fault::status(503), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 1
@@ -202,7 +205,7 @@ fn an_api_that_stays_unavailable_ends_with_its_last_answer() {
 }
 
 #[test]
-fn what_a_server_says_can_neither_break_nor_flood_the_log() {
+fn server_text_cannot_break_or_flood_the_log() {
     let body = format!(r#"{{"detail":"one\n\u001b[2Jtwo {}"}}"#, "x".repeat(9_000));
     let line = "export ID -o rows.jsonl --max-retries 1";
     let told = told_on(1, Fault::status(503).body(&body), &[line]);
@@ -213,7 +216,7 @@ fn what_a_server_says_can_neither_break_nor_flood_the_log() {
         assert!(line.len() < 2_500, "{}", line.len());
     }
     assert!(!told.contains('\u{1b}'));
-    // More than anybody reads is not even received.
+    // A very long error body is not read to its end, so the message does not quote it.
     let body = format!(r#"{{"detail":"{}"}}"#, "x".repeat(8 << 20));
     insta::assert_snapshot!(told_on(1, Fault::status(403).body(&body), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 1
@@ -225,7 +228,7 @@ fn what_a_server_says_can_neither_break_nor_flood_the_log() {
 }
 
 #[test]
-fn a_run_that_may_not_retry_for_any_time_ends_at_the_first_failure() {
+fn zero_retry_time_limit_fails_on_first_error() {
     let line = "export ID -o rows.jsonl --retry-for 0 -q";
     insta::assert_snapshot!(told_on(1, Fault::status(500), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --retry-for 0 -q
@@ -237,18 +240,19 @@ fn a_run_that_may_not_retry_for_any_time_ends_at_the_first_failure() {
 }
 
 #[test]
-fn a_wait_beyond_patience_ends_the_run_at_once_and_says_when_to_come_back() {
+fn retry_after_beyond_time_limit_ends_the_run() {
+    // The message says when to run again.
     let fault = Fault::status(429).header("Retry-After", "3600");
     insta::assert_snapshot!(told_on(1, fault, &["export ID -o rows.jsonl -q"]), @"
     $ overmind-export export ID -o rows.jsonl -q
     exit 69
-    error: the API at http://API asks to come back in 1 h 0 min
-      hint: run again then, or raise --retry-for above the time that the API asks for
+    error: the API at http://API asks for a pause of 1 h 0 min
+      hint: run again after that pause, or set --retry-for to a longer time
     ");
 }
 
 #[test]
-fn nobody_listens() {
+fn refused_connection_is_reported() {
     let world = World::generated(Options::default(), 3);
     let nobody = nobody().to_string();
     let told = session_with(&world, &["export ID -o rows.jsonl --max-retries 0 -q"], |it| {
@@ -265,7 +269,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn a_connection_that_breaks_or_hangs_says_where() {
+fn broken_or_hanging_connection_is_described() {
     let line = "export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms";
     let told = |fault| told_on(1, fault, &[line]);
     insta::assert_snapshot!(told(Fault::ResetBeforeHeaders), @"
@@ -299,7 +303,7 @@ fn a_connection_that_breaks_or_hangs_says_where() {
 }
 
 #[test]
-fn a_redirect_to_another_origin_is_not_followed() {
+fn redirect_to_another_origin_is_not_followed() {
     let other = World::generated(Options::default(), 1000);
     let to = format!("{}/api/datasets/{ID}/datapoints/", other.server.url());
     let told = told_on(1, Fault::redirect(&to), &[EXPORT]);
@@ -308,20 +312,20 @@ fn a_redirect_to_another_origin_is_not_followed() {
     exit 78
     error: the API redirects to another origin
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found to http://OTHER/api/datasets/ID/datapoints/
-      hint: only redirects within the base URL's origin are followed, so that the key goes nowhere else: set the base URL to where the API lives now
+      hint: redirects to another origin are not followed, because they would leak the key: set the base URL to the new address of the API
     ");
     assert_eq!(other.server.stats().connections, 0);
 }
 
 #[test]
-fn a_redirect_within_the_origin_is_followed_but_not_for_ever() {
+fn same_origin_redirects_are_followed_up_to_a_limit() {
     let to = format!("/api/datasets/{ID}/datapoints/?page=1&page_size=100");
     insta::assert_snapshot!(told_on(1, Fault::redirect(&to), &[EXPORT]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 78
-    error: the API redirects without end
+    error: the API redirects too often
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found to /api/datasets/ID/datapoints/?page=1&page_size=100
-      hint: is the base URL the API's?
+      hint: check the base URL
     ");
     let faults = Faults::none().on(1, Nth(1), Fault::redirect(&to));
     let world = World::generated(Options { faults, ..Options::default() }, 1000);

@@ -1,11 +1,11 @@
-//! Arguments that make no sense: refused before any request, with what would make sense.
+//! Invalid arguments are refused before any request. The message names the valid values.
 
 use overmind_export::demo::Options;
 
 use super::{session, session_with};
 use crate::support::World;
 
-/// What these commands say, none of which may reach the server or the folder.
+/// The transcript of these commands. Panics if one of them connects to the server or writes to the folder.
 #[track_caller]
 fn refused(lines: &[&str]) -> String {
     let world = World::generated(Options::default(), 300);
@@ -16,7 +16,7 @@ fn refused(lines: &[&str]) -> String {
 }
 
 #[test]
-fn an_id_or_a_filter_that_cannot_match_is_refused() {
+fn invalid_id_or_filter_is_refused() {
     let told = refused(&[
         "export my-dataset -o rows.parquet",
         "preview 182bd5e5-6e1a",
@@ -92,7 +92,7 @@ fn an_id_or_a_filter_that_cannot_match_is_refused() {
 }
 
 #[test]
-fn an_output_or_format_that_cannot_be_is_refused() {
+fn invalid_output_or_format_is_refused() {
     let told = refused(&[
         "export ID",
         "export ID -o rows.csv",
@@ -137,7 +137,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o .
     exit 2
-    error: "." is not a valid output: name the directory itself, so that there is one to put in its place
+    error: "." is not a valid output: give the name of the directory itself, because the export replaces it
 
     $ overmind-export export ID -o=
     exit 2
@@ -153,7 +153,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --format jsonl
     exit 2
-    error: rows.parquet is named as parquet and --format says jsonl: change one of them
+    error: rows.parquet is named as parquet but --format is jsonl: change one of them
 
     $ overmind-export export ID -o - --format parquet
     exit 2
@@ -181,15 +181,15 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 
     $ overmind-export export ID -o rows.jsonl --compression lz4
     exit 2
-    error: "lz4" is not a valid compression: jsonl takes none, gzip, zstd or zstd:LEVEL
+    error: "lz4" is not a valid compression: jsonl takes none, gzip, zstd or zstd:LEVEL up to 19
 
     $ overmind-export export ID -o rows.jsonl.gz --compression zstd
     exit 2
-    error: rows.jsonl.gz is named as jsonl.gz and --compression says zstd:3: name it rows.jsonl.zst, or leave out --compression
+    error: rows.jsonl.gz is named as jsonl.gz but --compression is zstd:3: name it rows.jsonl.zst, or leave out --compression
 
     $ overmind-export export ID -o rows.jsonl --compression gzip
     exit 2
-    error: rows.jsonl is named as jsonl and --compression says gzip: name it rows.jsonl.gz, or leave out --compression
+    error: rows.jsonl is named as jsonl but --compression is gzip: name it rows.jsonl.gz, or leave out --compression
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2
@@ -206,7 +206,7 @@ fn an_output_or_format_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_number_out_of_range_is_refused() {
+fn number_out_of_range_is_refused() {
     let told = refused(&[
         "export ID -o rows.parquet --page-size 0",
         "export ID -o rows.parquet --page-size 1e3",
@@ -381,7 +381,7 @@ fn a_number_out_of_range_is_refused() {
 }
 
 #[test]
-fn options_that_contradict_each_other_are_refused() {
+fn conflicting_options_are_refused() {
     let told = refused(&[
         "export ID -o - --json",
         "export ID -o - --json --dry-run",
@@ -393,11 +393,11 @@ fn options_that_contradict_each_other_are_refused() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o - --json
     exit 2
-    error: --json and -o - both want standard output: leave one out
+    error: --json and -o - both write to standard output: leave one out
 
     $ overmind-export export ID -o - --json --dry-run
     exit 2
-    error: --json and -o - both want standard output: leave one out
+    error: --json and -o - both write to standard output: leave one out
 
     $ overmind-export export ID -o rows.parquet --rows-per-file 1000
     exit 2
@@ -409,7 +409,7 @@ fn options_that_contradict_each_other_are_refused() {
 
     $ overmind-export export ID -o - --manifest
     exit 2
-    error: --manifest needs a file to lie beside
+    error: --manifest needs an output file: the manifest is written next to it
 
     $ overmind-export demo --port 8080
     exit 2
@@ -423,7 +423,7 @@ fn options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_refused() {
+fn unknown_command_or_option_is_refused() {
     let told =
         refused(&["exprot ID", "completions powerbash", "export ID -o rows.parquet --quite"]);
     insta::assert_snapshot!(told, @"
@@ -459,7 +459,7 @@ fn a_command_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn arguments_are_checked_before_the_key_is_looked_for() {
+fn arguments_are_checked_before_the_key() {
     let world = World::generated(Options::default(), 300);
     let told = session_with(&world, &["export ID -o rows.csv", "export ID -o rows.jsonl"], |it| {
         it.env_remove("OVERMIND_LAB_API_KEY");

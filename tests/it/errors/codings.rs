@@ -1,4 +1,4 @@
-//! How bodies are coded, and what stands in front of an API and answers in its place.
+//! Content codings of bodies, and answers from caches and firewalls in front of the API.
 
 use overmind_export::demo::{Fault, FaultAttempt::*, FaultPage, Faults, Options};
 
@@ -12,7 +12,8 @@ use crate::{
 const LINE: &str = "export ID -o rows.jsonl --max-retries 0 -q";
 
 #[test]
-fn gzip_comes_under_all_its_names_and_in_members() {
+fn gzip_aliases_and_several_members_are_decoded() {
+    // The coding is called "gzip" or "x-gzip", in any case. A body may consist of several gzip members.
     let (output, _) = OUTPUTS[0];
     for (name, members) in [("GZIP", 1), ("x-gzip", 1), ("X-Gzip", 3), ("gzip", 7)] {
         let fault = Fault::Coding { name: name.to_owned(), members };
@@ -24,32 +25,32 @@ fn gzip_comes_under_all_its_names_and_in_members() {
 }
 
 #[test]
-fn a_coding_that_was_not_asked_for_is_named() {
+fn unrequested_coding_is_named() {
     insta::assert_snapshot!(told_on(1, Fault::coding("br"), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
-    error: page 1 is not what it should be
-      cause: it is coded as "br", and only gzip was asked for
-      hint: a proxy or a cache on the way compresses answers for other clients: tell those who run it
+    error: the answer for page 1 is not valid
+      cause: its content coding is "br", but only gzip was requested
+      hint: a proxy or a cache compresses answers in a way that was not requested: report this to its operator
     "#);
     insta::assert_snapshot!(told_on(FaultPage::List, Fault::coding("Zstd, gzip"), &["datasets -q --max-retries 0"]), @r#"
     $ overmind-export datasets -q --max-retries 0
     exit 65
-    error: page 1 is not what it should be
-      cause: it is coded as "Zstd, gzip", and only gzip was asked for
-      hint: a proxy or a cache on the way compresses answers for other clients: tell those who run it
+    error: the answer for page 1 is not valid
+      cause: its content coding is "Zstd, gzip", but only gzip was requested
+      hint: a proxy or a cache compresses answers in a way that was not requested: report this to its operator
     "#);
 }
 
 #[test]
-fn gzip_that_is_damaged_is_asked_for_again() {
-    // Said to be gzip, and is not.
+fn damaged_gzip_is_retried() {
+    // The header announces gzip, but the body is plain text.
     let plain = Fault::status(200).header("Content-Encoding", "gzip").body(r#"{"count":0}"#);
     insta::assert_snapshot!(told_on(2, plain.clone(), &[LINE]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
-      cause: the body is no valid gzip: after 0 decoded bytes it is damaged
+      cause: the body is not valid gzip: after 0 decoded bytes it is damaged
       hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
     ");
     let faults = Faults::none().on(2, Nth(1), plain);
@@ -58,7 +59,7 @@ fn gzip_that_is_damaged_is_asked_for_again() {
 }
 
 #[test]
-fn a_page_is_limited_after_decompression() {
+fn page_byte_limit_applies_after_decompression() {
     let faults = Faults::none().on(
         1,
         Always,
@@ -69,22 +70,24 @@ fn a_page_is_limited_after_decompression() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl -q --max-page-bytes 2MiB
     exit 65
-    error: page 1 is not what it should be
+    error: the answer for page 1 is not valid
       cause: the body is larger than 2097152 bytes
-      hint: ask for fewer rows a page with --page-size, or raise --max-page-bytes
+      hint: request fewer rows per page with --page-size, or raise --max-page-bytes
     ");
     world.export(&["-o", "rows.jsonl", "--max-page-bytes", "8MiB"]).ok();
 }
 
 #[test]
-fn a_firewall_in_front_of_the_api_is_told_from_it() {
+fn firewall_answer_is_not_attributed_to_the_api() {
+    // Before the first answer of the API, a 403 with HTML is reported as a refusal by a firewall or a proxy.
+    // After it, the same answer is reported as an outage of the API.
     let told = told_on(1, Fault::html(403), &["export ID -o rows.jsonl -q"]);
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export ID -o rows.jsonl -q
     exit 69
     error: a firewall or a proxy refuses the request
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 403 Forbidden: expected JSON, got text/html; charset=utf-8 that begins "<html><head><title>403</title></head><bo"
-      hint: the answer is not the API's: ask those who run the network to let this machine through, or ask for less with --rate-limit or --concurrency
+      hint: a firewall or a proxy sent this answer: ask the operator of the network to allow this machine, or send fewer requests with --rate-limit or --concurrency
     "#);
     insta::assert_snapshot!(told_on(3, Fault::html(403), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
@@ -96,32 +99,32 @@ fn a_firewall_in_front_of_the_api_is_told_from_it() {
 }
 
 #[test]
-fn not_modified_is_no_redirect() {
+fn not_modified_is_not_a_redirect() {
     let told = told_on(1, Fault::status(304).body(""), &["export ID -o rows.jsonl -q"]);
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl -q
     exit 69
-    error: a cache answers in place of the API
+    error: a cache answers instead of the API
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 304 Not Modified
-      hint: a cache on the way to the API answered a question that was not asked: tell those who run it
+      hint: a cache sent 304 to a request that was not conditional: report this to its operator
     ");
     insta::assert_snapshot!(told_on(1, Fault::status(302).body(""), &[LINE]), @"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 78
-    error: the API redirects to nowhere
+    error: the API redirects without a target
       cause: GET http://API/api/datasets/ID/datapoints/?page=1&page_size=100 answered 302 Found
-      hint: is the base URL the API's?
+      hint: check the base URL
     ");
 }
 
 #[test]
-fn a_number_that_json_lacks_is_named_with_its_row() {
+fn non_json_number_error_names_row_and_field() {
     insta::assert_snapshot!(told_on(2, Fault::field(7, "tags", r#"{"score":NaN}"#), &[LINE]), @r#"
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
-    error: page 2 is not what it should be
-      cause: row 7, field "tags": NaN, which JSON does not have
-      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    error: the answer for page 2 is not valid
+      cause: row 7, field "tags": NaN, which is not valid JSON
+      hint: the API sent a row that is not a datapoint: report this to its operator; the rows of a page are numbered from 0
     "#);
     let told = told_on(
         FaultPage::List,
@@ -131,22 +134,22 @@ fn a_number_that_json_lacks_is_named_with_its_row() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export datasets -q --max-retries 0
     exit 65
-    error: page 1 is not what it should be
-      cause: row 0, field "metadata": -Infinity, which JSON does not have
-      hint: the API sent a row that is no datapoint: tell those who run it; the rows of a page count from 0
+    error: the answer for page 1 is not valid
+      cause: row 0, field "metadata": -Infinity, which is not valid JSON
+      hint: the API sent a row that is not a datapoint: report this to its operator; the rows of a page are numbered from 0
     "#);
 }
 
 #[test]
-fn a_count_that_no_dataset_has_ends_the_run_at_once() {
+fn impossible_count_ends_the_run_at_once() {
     let faults = Faults::none().on(FaultPage::Any, Always, Fault::Count(u64::MAX));
     let world = World::generated(Options { faults, ..Options::default() }, 1000);
     insta::assert_snapshot!(session(&world, &["export ID -o rows.jsonl"]), @"
     $ overmind-export export ID -o rows.jsonl
     exit 65
-    error: page 1 is not what it should be
-      cause: its count is 18446744073709551615, and no dataset has so many rows
-      hint: tell those who run the API
+    error: the answer for page 1 is not valid
+      cause: its count is 18446744073709551615, which is more rows than a dataset can have
+      hint: report this to the operator of the API
     ");
     assert_eq!(world.server.stats().requests, 1);
 }

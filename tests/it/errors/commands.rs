@@ -1,4 +1,4 @@
-//! What commands say when all goes well, and where they say it.
+//! The output of successful commands, on standard output and standard error.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use overmind_export::demo::{
 use serde_json::Value;
 
 use super::{session, steady};
-use crate::support::{Ran, World, command};
+use crate::support::{ID, Ran, World, command};
 
 const TEXT: &str =
     "Where is my order? I have waited for two weeks and nobody answers the telephone.";
@@ -25,7 +25,7 @@ fn world() -> World {
 }
 
 #[test]
-fn a_summary_is_for_people_on_standard_error() {
+fn summary_goes_to_standard_error() {
     let told = session(
         &world(),
         &[
@@ -69,7 +69,7 @@ fn a_summary_is_for_people_on_standard_error() {
 }
 
 #[test]
-fn a_summary_for_programs_is_one_object_on_standard_output() {
+fn json_summary_is_one_object_on_standard_output() {
     let world = world();
     let ran = world.export(&["-o", "rows.jsonl", "--json", "-q"]).ok();
     assert_eq!((ran.stderr.as_str(), ran.stdout.lines().count()), ("", 1));
@@ -96,7 +96,7 @@ fn a_summary_for_programs_is_one_object_on_standard_output() {
 }
 
 #[test]
-fn a_dry_run_asks_for_one_page_and_writes_nothing() {
+fn dry_run_requests_one_page_and_writes_nothing() {
     let world = world();
     let lines = [
         "export ID -o rows.parquet --dry-run",
@@ -129,14 +129,14 @@ fn a_dry_run_asks_for_one_page_and_writes_nothing() {
 
     $ overmind-export export ID -o parts/ --dry-run --json
     exit 0
-    {"dataset":"ID","output":"parts/","count":250,"rows":250,"page_size":100,"requests":3}
+    {"dataset":"ID","output":"parts/","count":250,"rows":250,"rows_per_page":100,"requests":3}
     "#);
     assert_eq!(world.server.stats().requests, lines.len() as u64);
     assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]
-fn a_preview_fits_and_cannot_steer_the_terminal() {
+fn preview_fits_and_cannot_control_the_terminal() {
     let told = session(
         &world(),
         &[
@@ -171,7 +171,7 @@ fn a_preview_fits_and_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn an_empty_dataset_is_exported_and_previewed() {
+fn empty_dataset_is_exported_and_previewed() {
     let world = World::with_rows(Options::default(), Vec::new());
     let told = session(
         &world,
@@ -198,14 +198,14 @@ fn an_empty_dataset_is_exported_and_previewed() {
     assert_eq!(world.read("rows.jsonl"), b"");
 }
 
-/// A key that sees these datasets.
+/// A world whose API serves these datasets.
 fn datasets(datasets: Vec<Dataset>) -> World {
     let server: Background = serve_in_background(Options::default(), datasets).unwrap();
     World { server, folder: tempfile::TempDir::new().unwrap() }
 }
 
 #[test]
-fn datasets_are_listed_as_a_table_or_as_json() {
+fn datasets_are_listed_as_table_or_json() {
     let world = datasets(vec![
         Dataset::generated(1_234_567, 7).with_version(12),
         Dataset::from_rows("rows", Vec::new())
@@ -254,7 +254,7 @@ fn datasets_are_listed_as_a_table_or_as_json() {
 }
 
 #[test]
-fn a_list_of_datasets_is_read_to_its_end() {
+fn dataset_list_is_read_to_the_end() {
     let dataset =
         |number| Dataset::from_rows("rows", Vec::new()).with_id(uuid::Uuid::from_u128(number));
     let world = datasets((0..60).map(dataset).collect());
@@ -265,7 +265,7 @@ fn a_list_of_datasets_is_read_to_its_end() {
 }
 
 #[test]
-fn a_base_url_without_the_api_is_not_taken_for_a_dataset_that_is_missing() {
+fn datasets_404_is_reported_as_wrong_base_url() {
     let world = World::generated(Options::default(), 3);
     world.server.set_faults(Faults::none().on(FaultPage::List, Always, Fault::status(404)));
     insta::assert_snapshot!(session(&world, &["datasets"]), @"
@@ -273,17 +273,17 @@ fn a_base_url_without_the_api_is_not_taken_for_a_dataset_that_is_missing() {
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/api/datasets/ answered 404 Not Found: No Dataset matches the given query.
-      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
     ");
 }
 
 #[test]
-fn completions_need_no_key_and_name_every_command() {
+fn completions_need_no_key_and_name_all_commands() {
     let folder = tempfile::TempDir::new().unwrap();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ran = Ran::of(command(folder.path()).args(["completions", shell])).ok();
         for name in ["export", "datasets", "preview", "demo", "rows-per-file"] {
-            assert!(ran.stdout.contains(name), "{shell} does not complete {name}");
+            assert!(ran.stdout.contains(name), "the completions for {shell} do not contain {name}");
         }
         assert_eq!(ran.stderr, "");
     }
@@ -317,7 +317,7 @@ fn help_goes_to_standard_output_and_fits() {
 }
 
 #[test]
-fn the_demo_exports_previews_and_says_how_to_open_it() {
+fn demo_exports_previews_and_shows_how_to_open() {
     let folder = tempfile::TempDir::new().unwrap();
     let ran = Ran::of(command(folder.path()).args(["demo", "--rows", "120"])).ok();
     let (address, _) =
@@ -359,7 +359,7 @@ fn the_demo_exports_previews_and_says_how_to_open_it() {
 }
 
 #[test]
-fn log_lines_go_to_standard_error_in_the_format_that_was_asked_for() {
+fn logs_go_to_standard_error_in_chosen_format() {
     let world = world();
     let text = world.export(&["-o", "a.jsonl", "-vv"]).ok();
     assert!(text.stderr.contains(" DEBUG request url=http://127.0.0.1:"), "{}", text.stderr);
@@ -371,4 +371,23 @@ fn log_lines_go_to_standard_error_in_the_format_that_was_asked_for() {
     let logs: Vec<Value> =
         logs.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert!(logs.iter().any(|log| log["fields"]["message"] == "request"), "{logs:?}");
+}
+
+#[test]
+fn wrong_arguments_are_quoted_harmlessly() {
+    let world = World::generated(Options::default(), 1);
+    let evil = "\u{202e}x\u{1b}[2J\u{9b}\nerror: forged";
+    for arguments in [
+        vec![evil],
+        vec!["export", evil],
+        vec!["export", "--format", evil],
+        vec!["datasets", evil],
+        vec!["preview", &ID.to_string(), "-n", evil],
+    ] {
+        let ran = Ran::of(world.command().env("CLICOLOR_FORCE", "1").args(&arguments));
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(!ran.stderr.contains(['\u{202e}', '\u{9b}']), "{ran:?}");
+        assert!(!ran.stderr.contains("\u{1b}[2J"), "{ran:?}");
+        assert!(!ran.stderr.lines().any(|line| line.starts_with("error: forged")), "{ran:?}");
+    }
 }

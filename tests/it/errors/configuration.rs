@@ -1,4 +1,4 @@
-//! Keys, base URLs and certificates: where they come from, and what is wrong with them.
+//! Keys, base URLs and certificates: their sources, and the messages about invalid ones.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -20,7 +20,7 @@ fn key_file(world: &World, name: &str, text: &str) {
 }
 
 #[test]
-fn without_a_key_nothing_is_sent_and_the_ways_to_give_one_are_named() {
+fn missing_key_sends_nothing_and_lists_key_sources() {
     let world = world();
     let told = session_with(&world, &[EXPORT, "datasets", "preview ID"], |it| {
         it.env("OVERMIND_LAB_API_KEY", "");
@@ -45,7 +45,7 @@ fn without_a_key_nothing_is_sent_and_the_ways_to_give_one_are_named() {
 }
 
 #[test]
-fn a_key_that_no_header_can_carry_is_refused_without_showing_it() {
+fn key_with_control_character_is_not_shown() {
     let told = session_with(&world(), &[EXPORT], |it| {
         it.env("OVERMIND_LAB_API_KEY", format!("{KEY}\u{7}"));
     });
@@ -59,7 +59,7 @@ fn a_key_that_no_header_can_carry_is_refused_without_showing_it() {
 }
 
 #[test]
-fn a_key_file_that_cannot_be_used_is_named() {
+fn unusable_key_file_is_named() {
     let world = world();
     key_file(&world, "empty", "\n\novr_in_the_third_line\n");
     fs::create_dir(world.path("folder")).unwrap();
@@ -91,7 +91,7 @@ fn a_key_file_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_key_file_that_others_can_read_is_used_with_a_warning() {
+fn key_file_readable_by_others_causes_a_warning() {
     let world = world();
     key_file(&world, "key", KEY);
     let quiet = "export ID -o quiet.jsonl --api-key-file key -q";
@@ -107,7 +107,7 @@ fn a_key_file_that_others_can_read_is_used_with_a_warning() {
         @"
     $ overmind-export export ID -o open.jsonl --api-key-file key
     exit 0
-    TIME  WARN key can be read by others: chmod 600 key
+    TIME  WARN other users can read key: run chmod 600 key
     3 rows in 1 file (3.67 KiB) · T s · N rows/s · complete: every row once
       open.jsonl
 
@@ -117,14 +117,15 @@ fn a_key_file_that_others_can_read_is_used_with_a_warning() {
     );
 }
 
-/// The keys that the server was given, in order.
+/// The keys that the server received, in order.
 fn keys(world: &World) -> Vec<String> {
     let received = world.server.stats().received;
     received.iter().map(|request| request.header("x-api-key").unwrap().to_owned()).collect()
 }
 
 #[test]
-fn a_key_comes_from_the_file_then_the_current_variable_then_the_older_one() {
+fn key_file_wins_over_current_and_older_variable() {
+    // The order is: --api-key-file, OVERMIND_LAB_API_KEY, OVERMIND_API_KEY. An empty variable is ignored.
     let world = world();
     key_file(&world, "key", "  ovr_file \nnot this line\n");
     let run = |command: &mut std::process::Command| drop(Ran::of(command).ok());
@@ -142,7 +143,8 @@ fn a_key_comes_from_the_file_then_the_current_variable_then_the_older_one() {
 }
 
 #[test]
-fn the_base_url_comes_from_the_flag_then_the_current_variable_then_the_older_one() {
+fn base_url_flag_wins_over_both_variables() {
+    // The order is: --base-url, OVERMIND_LAB_BASE_URL, OVERMIND_API_URL.
     let (flag, lab, older) = (world(), world(), world());
     let all = || {
         let mut command = flag.command();
@@ -161,7 +163,7 @@ fn the_base_url_comes_from_the_flag_then_the_current_variable_then_the_older_one
 }
 
 #[test]
-fn a_base_url_that_cannot_be_is_quoted_without_the_secrets_in_it() {
+fn invalid_base_url_is_quoted_without_secrets() {
     let world = world();
     let told = session(
         &world,
@@ -180,37 +182,37 @@ fn a_base_url_that_cannot_be_is_quoted_without_the_secrets_in_it() {
     $ overmind-export datasets --base-url api.overmindlab.ai
     exit 78
     error: the base URL "api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url ftp://api.overmindlab.ai
     exit 78
     error: the base URL "ftp://api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https://
     exit 78
     error: the base URL "https://" cannot be used: empty host
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https://api.overmindlab.ai/?key=hunter2
     exit 78
     error: the base URL "https://api.overmindlab.ai/?…" cannot be used: it must not have a query or a fragment
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https://me:hunter2@api.overmindlab.ai
     exit 78
-    error: the base URL "https://…@api.overmindlab.ai" cannot be used: it must not hold a user name or a password: the key is given by itself
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    error: the base URL "https://…@api.overmindlab.ai" cannot be used: it must not hold a user name or a password: give the key separately
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
 
     $ overmind-export datasets --base-url https//me:hunter2@api.overmindlab.ai
     exit 78
     error: the base URL "https//…@api.overmindlab.ai" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
 }
 
 #[test]
-fn a_base_url_of_the_environment_is_checked_likewise() {
+fn base_url_from_environment_is_checked_too() {
     let told = session_with(&world(), &["datasets"], |it| {
         it.env("OVERMIND_LAB_BASE_URL", "localhost:8080");
     });
@@ -218,7 +220,7 @@ fn a_base_url_of_the_environment_is_checked_likewise() {
     $ overmind-export datasets
     exit 78
     error: the base URL "localhost:8080" cannot be used: it must begin with https:// (or http:// for this machine)
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
 }
 
@@ -229,12 +231,12 @@ fn plain_http_to_another_machine_is_refused() {
     $ overmind-export export ID -o rows.jsonl --base-url http://api.overmindlab.ai
     exit 78
     error: http://api.overmindlab.ai/ is plain http: the API key would cross the network unencrypted
-      hint: use https, or give --allow-http if the network between here and there is trusted
+      hint: use https, or give --allow-http if you trust the network in between
     ");
 }
 
 #[test]
-fn a_certificate_file_that_cannot_be_used_is_named() {
+fn unusable_certificate_file_is_named() {
     let world = world();
     fs::write(world.path("text.pem"), "not a certificate\n").unwrap();
     let broken = "-----BEGIN CERTIFICATE-----\nMIIB!!\n-----END CERTIFICATE-----\n";
@@ -258,7 +260,7 @@ fn a_certificate_file_that_cannot_be_used_is_named() {
     $ overmind-export datasets --ca-cert text.pem
     exit 78
     error: cannot use the certificate file text.pem
-      cause: it holds no PEM certificate
+      cause: it contains no PEM certificate
 
     $ overmind-export datasets --ca-cert broken.pem
     exit 78
@@ -268,13 +270,13 @@ fn a_certificate_file_that_cannot_be_used_is_named() {
     $ overmind-export datasets --ca-cert other.pem
     exit 78
     error: cannot use the certificate file other.pem
-      cause: its certificate 1 is no X.509 certificate
+      cause: its certificate 1 is not an X.509 certificate
     ");
     assert_eq!(world.server.stats().connections, 0);
 }
 
 #[test]
-fn a_prefix_of_the_base_url_is_kept() {
+fn path_of_the_base_url_is_kept() {
     let world = World::with(Options::default(), Dataset::generated(3, 7).with_id(ID));
     let told = session_with(&world, &[EXPORT], |it| {
         it.env("OVERMIND_LAB_BASE_URL", format!("{}/gateway", world.server.url()));
@@ -284,6 +286,6 @@ fn a_prefix_of_the_base_url_is_kept() {
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/gateway/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
-      hint: is the base URL the API's? it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
     "#);
 }

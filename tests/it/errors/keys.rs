@@ -1,4 +1,4 @@
-//! Keys as people paste them, and which of several places a key came from.
+//! Malformed keys, as users paste them, and the source of a key in messages.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -7,7 +7,7 @@ use overmind_export::demo::Options;
 use super::{session, session_with};
 use crate::support::{KEY, World};
 
-/// An API that takes [`KEY`] alone.
+/// A world whose API accepts only [`KEY`].
 fn world() -> World {
     let options = Options { api_key: Some(KEY.to_owned()), ..Options::default() };
     World::generated(options, 3)
@@ -19,7 +19,7 @@ fn key_file(world: &World, name: &str, text: impl AsRef<[u8]>) {
 }
 
 #[test]
-fn invisible_characters_around_a_key_are_dropped() {
+fn invisible_characters_around_key_are_dropped() {
     let world = world();
     for key in [format!("\u{feff}{KEY}\r\n"), format!("\u{200b}{KEY}\u{2060} ")] {
         let told = session_with(&world, &["datasets -q"], |it| {
@@ -33,7 +33,7 @@ fn invisible_characters_around_a_key_are_dropped() {
 }
 
 #[test]
-fn a_key_that_is_none_is_refused_with_its_place() {
+fn malformed_key_error_names_defect_and_source() {
     let world = world();
     let told = |key: &str| {
         let told = session_with(&world, &["datasets"], |it| {
@@ -51,7 +51,7 @@ fn a_key_that_is_none_is_refused_with_its_place() {
     insta::assert_snapshot!(told("ovr_…"), @"
     $ overmind-export datasets
     exit 78
-    error: the API key cannot be used: it is the placeholder of an example: put the key itself there
+    error: the API key cannot be used: it is the placeholder of an example: replace it with the key
       hint: it comes from the variable OVERMIND_LAB_API_KEY
     ");
     insta::assert_snapshot!(told(&format!("ovr_\u{200b}{KEY}")), @"
@@ -66,7 +66,7 @@ fn a_key_that_is_none_is_refused_with_its_place() {
     insta::assert_snapshot!(session(&world, &files), @"
     $ overmind-export datasets --api-key-file a.key
     exit 78
-    error: the API key cannot be used: it is an assignment: give what stands after the = alone
+    error: the API key cannot be used: it is an assignment: give only the part after the =
       hint: it comes from the file a.key (--api-key-file)
 
     $ overmind-export datasets --api-key-file 16.key
@@ -78,7 +78,7 @@ fn a_key_that_is_none_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_refusal_names_where_the_key_came_from() {
+fn refused_key_error_names_its_source() {
     let world = world();
     key_file(&world, "wrong.key", "ovr_wrong_5f3c9b\n");
     let config = "[api]\n# Of the team.\napi_key_file = \"wrong.key\"\n";
@@ -93,7 +93,7 @@ fn a_refusal_names_where_the_key_came_from() {
       cause: GET http://API/api/datasets/ answered 401 Unauthorized: Invalid API key. (invalid_api_key)
       hint: the key is unknown, inactive or expired; the key comes from the variable OVERMIND_API_KEY
     ");
-    // A flag wins over a variable.
+    // The flag wins over the variable.
     insta::assert_snapshot!(session(&world, &["datasets --api-key-file wrong.key"]), @"
     $ overmind-export datasets --api-key-file wrong.key
     exit 77
@@ -111,7 +111,7 @@ fn a_refusal_names_where_the_key_came_from() {
       cause: GET http://API/api/datasets/ answered 401 Unauthorized: Invalid API key. (invalid_api_key)
       hint: the key is unknown, inactive or expired; the key comes from the file FOLDER/wrong.key (api_key_file in line 3 of FOLDER/snapshots.toml)
     ");
-    // A variable wins over the configuration.
+    // The variable wins over the configuration file.
     let told = session(&world, &["datasets --config snapshots.toml -q"]);
     assert!(told.contains("exit 0"), "{told}");
 }

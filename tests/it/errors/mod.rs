@@ -1,7 +1,8 @@
-//! Every message that a user can meet, whole, as the real binary prints it.
+//! Snapshots of whole messages, as the real binary prints them to users.
 
 mod answers;
 mod arguments;
+mod broken;
 mod codings;
 mod commands;
 mod configuration;
@@ -23,7 +24,7 @@ use overmind_export::demo::{Fault, FaultAttempt::Always, FaultPage, Faults, Opti
 
 use crate::support::{ID, Ran, World};
 
-/// Runs each line as a command of its own and tells it all, as a terminal would show it.
+/// Runs each line as a separate command and returns the transcript, as a terminal would show it.
 fn session(world: &World, lines: &[&str]) -> String {
     session_with(world, lines, |_| {})
 }
@@ -39,14 +40,14 @@ fn session_with(world: &World, lines: &[&str], prepare: impl Fn(&mut Command)) -
     told
 }
 
-/// What a command said, without what differs by run.
+/// The output of a command, without the values that differ from run to run.
 fn tell(world: &World, ran: &Ran) -> String {
     let told = ran.told(world).replace(&ID.to_string(), "ID");
     told.lines().map(|line| steady(line) + "\n").collect()
 }
 
-/// What the commands say when requests for this page always go wrong in this way; nothing may be
-/// left in the folder.
+/// The transcript of the commands when every request for this page fails with this fault. Panics if
+/// the commands leave anything in the folder.
 #[track_caller]
 fn told_on(page: impl Into<FaultPage>, fault: Fault, lines: &[&str]) -> String {
     let faults = Faults::none().on(page, Always, fault);
@@ -56,12 +57,12 @@ fn told_on(page: impl Into<FaultPage>, fault: Fault, lines: &[&str]) -> String {
     told
 }
 
-/// Every line without what differs by run.
+/// All lines of a transcript, each treated by [`steady`].
 fn steadily(told: &str) -> String {
     told.lines().map(|line| steady(line) + "\n").collect()
 }
 
-/// A line without times and rates: `2 attempts in T s`, `· T s · N rows/s`.
+/// Replaces times and rates in a line by placeholders: `2 attempts in T s`, `· T s · N rows/s`.
 fn steady(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let word = |index: usize| words.get(index).copied().unwrap_or_default();
@@ -78,7 +79,7 @@ fn steady(line: &str) -> String {
     steady.collect::<Vec<_>>().join(" ")
 }
 
-/// An address on which nobody listens.
+/// An address on which no server listens.
 fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

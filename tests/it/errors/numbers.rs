@@ -1,15 +1,15 @@
-//! Numbers that no dataset and no user means are answered, and never overflow or keep anybody busy.
+//! Extreme counts and limits. They cause no overflow and no endless work.
 
 use overmind_export::demo::{Fault, FaultAttempt::Always, FaultPage, Faults, Options};
 
 use crate::support::World;
 
-/// The most that is accepted: a file of ids, 16 bytes each, can be no larger.
+/// The largest accepted count. A file of ids has 16 bytes per row and at most `i64::MAX` bytes.
 const HUGE: u64 = i64::MAX as u64 / 16;
 
-/// The count that every page gives, the arguments, the exit code, and what is said.
+/// The count in every page, the arguments, the exit code, and a part of the output.
 const TABLE: [(u64, &str, i32, &str); 13] = [
-    // Fewer rows than lie before the page that was asked for.
+    // The requested pages begin after the last row.
     (230, "--dry-run --pages 5-", 0, "would export 0 of 230 rows in 1 request"),
     (230, "--dry-run --pages 5-6", 0, "would export 0 of 230 rows in 1 request"),
     (1000, "--dry-run --pages 5-", 0, "would export 600 of 1,000 rows in 6 requests"),
@@ -19,14 +19,14 @@ const TABLE: [(u64, &str, i32, &str); 13] = [
     (HUGE, "--dry-run", 0, "would export 576,460,752,303,423,487 of"),
     (HUGE, "--dry-run --pages 2-18446744073709551615", 0, "576,460,752,303,423,387 of"),
     (HUGE, "--page-size 1 --pages 1-2", 0, "2 rows in 1 file"),
-    (HUGE + 1, "--dry-run", 65, "no dataset has so many rows"),
-    (HUGE, "", 65, "the data moved"),
-    (230, "--pages 5-", 65, "the data moved"),
+    (HUGE + 1, "--dry-run", 65, "more rows than a dataset can have"),
+    (HUGE, "", 65, "the dataset changed"),
+    (230, "--pages 5-", 65, "the dataset changed"),
     (1000, "--limit 18446744073709551615 --page-size 1", 0, "1,000 rows in 1 file"),
 ];
 
 #[test]
-fn absurd_counts_and_limits_are_taken_at_their_word() {
+fn extreme_counts_and_limits_never_overflow() {
     for (count, arguments, code, said) in TABLE {
         let faults = Faults::none().on(FaultPage::Any, Always, Fault::Count(count));
         let world = World::generated(Options { faults, ..Options::default() }, 1000);

@@ -1,4 +1,4 @@
-//! Files and pipes: what is in the way of an export, and what stays untouched.
+//! Files and pipes as outputs: obstacles to an export, and files that it must not touch.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ fn world() -> World {
 }
 
 #[test]
-fn an_output_that_exists_is_not_touched() {
+fn existing_output_is_not_touched() {
     let world = world();
     fs::write(world.path("rows.parquet"), "mine").unwrap();
     fs::write(world.path("rows.jsonl.manifest.json"), "mine").unwrap();
@@ -68,7 +68,7 @@ fn an_output_that_exists_is_not_touched() {
 }
 
 #[test]
-fn a_folder_that_is_missing_is_not_made() {
+fn missing_folder_is_not_created() {
     let world = world();
     fs::write(world.path("file"), "").unwrap();
     let told = session(
@@ -100,7 +100,7 @@ fn a_folder_that_is_missing_is_not_made() {
 }
 
 #[test]
-fn overwriting_is_harmless_to_what_is_not_an_export() {
+fn overwrite_refuses_folders_with_foreign_files() {
     let world = world();
     fs::create_dir(world.path("Documents")).unwrap();
     fs::write(world.path("Documents/thesis.txt"), "years").unwrap();
@@ -125,7 +125,7 @@ fn overwriting_is_harmless_to_what_is_not_an_export() {
 }
 
 #[test]
-fn an_empty_directory_and_an_earlier_export_are_replaced() {
+fn empty_directory_and_old_export_are_replaced() {
     let world = world();
     fs::create_dir(world.path("parts")).unwrap();
     let told = session(
@@ -150,7 +150,8 @@ fn an_empty_directory_and_an_earlier_export_are_replaced() {
     ");
 }
 
-/// Runs a script with a file system of `size` mounted on `small`, or says loudly that it cannot.
+/// Runs a script with a file system of `size` mounted on `small`. Prints a notice and returns `None`
+/// if it cannot be mounted.
 fn on_small_disk(world: &World, size: &str, script: &str) -> Option<Ran> {
     fs::create_dir(world.path("small")).unwrap();
     let mount = format!("mount -t tmpfs -o size={size} tmpfs small");
@@ -162,7 +163,7 @@ fn on_small_disk(world: &World, size: &str, script: &str) -> Option<Ran> {
         unshared.output().map(Ran::from)
     };
     if !unshare(&mount).is_ok_and(|ran| ran.code == Some(0)) {
-        // Not by a macro, whose text a test that passes does not show.
+        // Not with `eprintln!`: the test harness hides its output when the test passes.
         let skipped = "\nSKIPPED: no small file system can be mounted here (unshare -rm)\n";
         io::stderr().write_all(skipped.as_bytes()).unwrap();
         return None;
@@ -173,12 +174,12 @@ fn on_small_disk(world: &World, size: &str, script: &str) -> Option<Ran> {
 }
 
 #[test]
-fn a_full_disk_leaves_nothing_behind() {
+fn full_disk_leaves_nothing_behind() {
     let world = world();
     let script = "EXPORT -o small/rows.jsonl; echo exit $?; EXPORT -o small/parts/ --format jsonl; \
                   echo exit $?; EXPORT -o small/rows.parquet --compression none; echo exit $?; ls -A small";
     let Some(ran) = on_small_disk(&world, "64k", script) else { return };
-    // Which runs are warned depends on what the file system says is free.
+    // The free space that the file system reports decides which runs print the warning.
     let told = tell(&world, &ran);
     let told = told.lines().filter(|line| !line.starts_with("the output may take about "));
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
@@ -199,7 +200,7 @@ fn a_full_disk_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_mount_point_is_not_replaced() {
+fn mount_point_is_not_replaced() {
     let world = world();
     let Some(ran) = on_small_disk(&world, "16m", "EXPORT -o small --overwrite") else { return };
     insta::assert_snapshot!(tell(&world, &ran), @"
@@ -210,7 +211,7 @@ fn a_mount_point_is_not_replaced() {
 }
 
 #[test]
-fn standard_output_that_is_full_is_an_error() {
+fn full_standard_output_is_an_error() {
     let world = world();
     let to_full = |line: &str| {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
@@ -224,7 +225,7 @@ fn standard_output_that_is_full_is_an_error() {
     exit 74
     error: cannot write standard output
       cause: No space left on device (os error 28)
-      hint: make room where standard output goes, and run again: what is there is not whole
+      hint: make room where standard output goes, and run again: the output is incomplete
     ");
     for line in [
         "export ID -o - --format arrow",
@@ -238,7 +239,7 @@ fn standard_output_that_is_full_is_an_error() {
 }
 
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn closed_pipe_ends_quietly() {
     let world = World::generated(Options::default(), 5000);
     for line in ["export ID -o -", "export ID -o - --format arrow", "preview ID --json --rows 5000"]
     {
@@ -252,7 +253,7 @@ fn a_closed_pipe_ends_quietly() {
     }
 }
 
-/// A process that is killed when it is dropped, also by a test that fails.
+/// A process that is killed on drop, also when the test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -263,7 +264,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_second_run_on_the_same_output_is_refused_until_the_first_is_gone() {
+fn second_run_is_refused_while_the_first_runs() {
     for output in ["rows.jsonl", "parts/"] {
         let faults = Faults::none().on(2, Always, Fault::Delay(PATIENCE));
         let world = World::generated(Options { faults, ..Options::default() }, 1000);
@@ -291,7 +292,7 @@ fn a_second_run_on_the_same_output_is_refused_until_the_first_is_gone() {
 }
 
 #[test]
-fn an_interrupted_export_with_another_plan_is_not_continued() {
+fn changed_plan_does_not_resume_the_export() {
     let faults = Faults::none().on(5, Always, Fault::status(403));
     let world = World::generated(Options { faults, ..Options::default() }, 1000);
     let told = session(
@@ -324,7 +325,7 @@ fn an_interrupted_export_with_another_plan_is_not_continued() {
 }
 
 #[test]
-fn the_demo_says_when_it_cannot_write_or_listen() {
+fn demo_reports_when_it_cannot_write_or_listen() {
     let world = world();
     fs::write(world.path("overmind-demo"), "a file").unwrap();
     fs::write(world.path("rows.jsonl"), "{\"id\":\"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e\"}\n{}\n")
@@ -336,9 +337,9 @@ fn the_demo_says_when_it_cannot_write_or_listen() {
     };
     insta::assert_snapshot!(run("demo"), @"
     exit 73
-    error: overmind-demo: cannot be made
+    error: overmind-demo: cannot be created
       cause: File exists (os error 17)
-      hint: run the demo in another folder, one that you may write to
+      hint: run the demo in a folder that you may write to
     ");
     insta::assert_snapshot!(run(&format!("demo --serve --port {port}")), @"
     exit 73

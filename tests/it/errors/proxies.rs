@@ -1,4 +1,4 @@
-//! Proxies: which are used, which are refused, and what is said of those that refuse.
+//! Proxies: when they are used, which settings are refused, and messages about failing proxies.
 
 use std::{
     io::{BufRead, BufReader, Read, Write, copy},
@@ -20,7 +20,7 @@ const NO_DATASETS: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n
     Content-Length: 52\r\nConnection: close\r\n\r\n\
     {\"count\":0,\"next\":null,\"previous\":null,\"results\":[]}";
 
-/// Gives one request this answer, and gives back the head of the request.
+/// Starts a proxy that answers one request with `answer`. The thread returns the head of the request.
 fn proxy_once(answer: &'static str) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -35,7 +35,7 @@ fn proxy_once(answer: &'static str) -> (String, thread::JoinHandle<Vec<String>>)
 }
 
 #[test]
-fn a_proxy_is_used_for_another_machine() {
+fn proxy_is_used_for_another_machine() {
     let (proxy, serving) = proxy_once(NO_DATASETS);
     let world = world();
     let mut command = world.command();
@@ -48,7 +48,7 @@ fn a_proxy_is_used_for_another_machine() {
 }
 
 #[test]
-fn a_proxy_on_the_way_to_https_is_asked_for_a_tunnel_and_never_sees_the_key() {
+fn https_proxy_opens_tunnel_and_never_sees_the_key() {
     let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
     let (proxy, serving) = proxy_once(refusal);
     let told = session_with(&world(), &["export ID -o rows.jsonl"], |it| {
@@ -57,8 +57,8 @@ fn a_proxy_on_the_way_to_https_is_asked_for_a_tunnel_and_never_sees_the_key() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o rows.jsonl
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it asks for a user name and a password (407), or refuses those that it was given
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: it asks for a user name and a password (407), or refuses the given ones
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     let head = serving.join().unwrap();
     assert_eq!(head[0], "CONNECT api.example.test:443 HTTP/1.1");
@@ -66,7 +66,7 @@ fn a_proxy_on_the_way_to_https_is_asked_for_a_tunnel_and_never_sees_the_key() {
 }
 
 #[test]
-fn a_proxy_is_not_used_for_this_machine() {
+fn proxy_is_not_used_for_this_machine() {
     let world = world();
     let mut command = world.command();
     let proxy = format!("http://{}", super::nobody());
@@ -75,7 +75,7 @@ fn a_proxy_is_not_used_for_this_machine() {
 }
 
 #[test]
-fn a_proxy_variable_that_cannot_be_used_is_named() {
+fn unusable_proxy_variable_is_named() {
     let world = world();
     let told = |value: &str| {
         let line = "datasets --base-url https://api.example.test";
@@ -88,32 +88,32 @@ fn a_proxy_variable_that_cannot_be_used_is_named() {
     insta::assert_snapshot!(told("http://me:hunter2@proxy.test:3128\r"), @r"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it ends with a line break (\r or \n), as lines of Windows files do
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: it ends with a line break (\r or \n), like a line of a Windows file
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("\"http://me:hunter2@proxy.test:3128\""), @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
     error: the proxy of HTTPS_PROXY cannot be used: it is in quotation marks
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("http://me:hunter#2@proxy.test:3128"), @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: its user name or password holds '#': write %23 instead
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: its user name or password contains '#': write %23 instead
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     insta::assert_snapshot!(told("ftp://proxy.test:3128"), @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it begins with none of http, https, socks4, socks4a, socks5 and socks5h
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: its scheme is none of http, https, socks4, socks4a, socks5 and socks5h
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     assert_eq!(world.server.stats().connections, 0);
 }
 
 #[test]
-fn a_proxy_of_a_store_is_checked_as_well() {
+fn proxy_of_a_store_is_checked_too() {
     let world = world();
     let line = "export ID -o s3://bucket/rows.parquet --storage-option region=x";
     let with = |line: &str| {
@@ -130,7 +130,7 @@ fn a_proxy_of_a_store_is_checked_as_well() {
 }
 
 #[test]
-fn a_proxy_gets_its_credentials_decoded() {
+fn proxy_receives_decoded_credentials() {
     let (proxy, serving) = proxy_once(NO_DATASETS);
     let world = world();
     let mut command = world.command();
@@ -138,12 +138,12 @@ fn a_proxy_gets_its_credentials_decoded() {
     let proxy = proxy.replace("http://", "http://me:p%23ss@");
     Ran::of(command.env("http_proxy", proxy)).ok();
     let head = serving.join().unwrap();
-    // As `printf 'me:p#ss' | base64` says.
+    // The output of `printf 'me:p#ss' | base64`.
     assert!(head.contains(&"proxy-authorization: Basic bWU6cCNzcw==".to_owned()), "{head:?}");
 }
 
 #[test]
-fn a_proxy_that_wants_credentials_ends_the_run() {
+fn proxy_requiring_credentials_ends_the_run() {
     let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
     let (proxy, serving) = proxy_once(refusal);
     let line = "datasets --allow-http --base-url http://api.example.test";
@@ -153,14 +153,14 @@ fn a_proxy_that_wants_credentials_ends_the_run() {
     insta::assert_snapshot!(told, @"
     $ overmind-export datasets --allow-http --base-url http://api.example.test
     exit 78
-    error: the proxy of ALL_PROXY cannot be used: it asks for a user name and a password (407), or refuses those that it was given
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of ALL_PROXY cannot be used: it asks for a user name and a password (407), or refuses the given ones
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     serving.join().unwrap();
 }
 
 #[test]
-fn a_proxy_that_refuses_the_tunnel_is_named() {
+fn proxy_refusing_the_tunnel_is_named() {
     let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     let (proxy, serving) = proxy_once(refusal);
     let line = "datasets --base-url https://api.example.test -q --max-retries 0";
@@ -178,12 +178,12 @@ fn a_proxy_that_refuses_the_tunnel_is_named() {
 }
 
 #[test]
-fn a_proxy_without_tls_is_told_from_the_api() {
+fn https_proxy_without_tls_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = format!("https://{}", listener.local_addr().unwrap());
     let serving = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // The client's greeting is no text.
+        // The ClientHello of TLS is binary, so it is read but not parsed.
         let _ = stream.read(&mut [0; 4096]).unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
@@ -193,14 +193,14 @@ fn a_proxy_without_tls_is_told_from_the_api() {
     insta::assert_snapshot!(told, @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the proxy of HTTPS_PROXY cannot be used: it does not speak TLS: write http:// in place of https://
-      hint: it looks like http://proxy.example.org:3128, with user:password@ before the host where the proxy asks for them; NO_PROXY lists the hosts to reach without it
+    error: the proxy of HTTPS_PROXY cannot be used: it does not speak TLS: write http:// instead of https://
+      hint: give it as http://proxy.example.org:3128, with user:password@ before the host if the proxy asks for them; list in NO_PROXY the hosts to reach without the proxy
     ");
     serving.join().unwrap();
 }
 
-/// A SOCKS 5 proxy without authentication that takes one connection to this server, and says which
-/// host was asked for.
+/// A SOCKS 5 proxy without authentication that forwards one connection to this server. The thread
+/// returns the requested host.
 fn socks_once(server: SocketAddr) -> (SocketAddr, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -219,7 +219,7 @@ fn socks_once(server: SocketAddr) -> (SocketAddr, thread::JoinHandle<String>) {
             client.read_exact(&mut bytes).unwrap();
             bytes
         };
-        // Version 5, connect, reserved, a name and its length.
+        // Version 5, command "connect", a reserved byte, address type "host name", length of the name.
         let request = bytes(5);
         assert_eq!(request[..4], [5, 1, 0, 3]);
         let host = String::from_utf8(bytes(request[4].into())).unwrap();
@@ -228,7 +228,7 @@ fn socks_once(server: SocketAddr) -> (SocketAddr, thread::JoinHandle<String>) {
         let mut upstream = TcpStream::connect(server).unwrap();
         let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
         thread::spawn(move || copy(&mut from, &mut to));
-        // Ends when the client, and then the server, hangs up.
+        // Ends when the client and then the server close the connection.
         let _ = copy(&mut upstream, &mut client);
         host
     });
@@ -236,7 +236,7 @@ fn socks_once(server: SocketAddr) -> (SocketAddr, thread::JoinHandle<String>) {
 }
 
 #[test]
-fn a_socks_proxy_is_used() {
+fn socks_proxy_is_used() {
     let world = world();
     let (proxy, serving) = socks_once(world.server.addr());
     let mut command = world.command();

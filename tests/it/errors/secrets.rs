@@ -1,4 +1,4 @@
-//! The key is in no message, no log line at any level and no file, however a run ends.
+//! The key appears in no message, no log line at any level and no file, whatever the outcome of a run.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use overmind_export::demo::{Fault, FaultAttempt::*, FaultPage, Faults, Options};
 use super::nobody;
 use crate::support::{ID, KEY, Ran, World};
 
-/// Whether any file below a folder holds the key.
+/// Returns whether any file below a folder contains the key.
 fn holds_key(folder: &Path) -> bool {
     fs::read_dir(folder).unwrap().any(|entry| {
         let path = entry.unwrap().path();
@@ -16,7 +16,7 @@ fn holds_key(folder: &Path) -> bool {
     })
 }
 
-/// Runs the command with every log line there is, in both formats.
+/// Runs the command at the highest log level, in both log formats. Panics if the key appears anywhere.
 #[track_caller]
 fn keeps_the_secret(world: &World, expected: i32, line: &str, variables: &[(&str, &str)]) {
     for format in ["text", "json"] {
@@ -30,7 +30,7 @@ fn keeps_the_secret(world: &World, expected: i32, line: &str, variables: &[(&str
             let around = text.lines().find(|line| line.contains(KEY));
             assert_eq!(around, None, "{line}: {name}");
         }
-        assert!(!holds_key(world.folder.path()), "{line}: a file");
+        assert!(!holds_key(world.folder.path()), "{line}: a file contains the key");
     }
 }
 
@@ -39,7 +39,7 @@ fn with(faults: Faults) -> World {
 }
 
 #[test]
-fn a_run_that_goes_well_keeps_the_secret() {
+fn successful_run_keeps_the_secret() {
     let world = with(Faults::none().on(2, Nth(1), Fault::status(503)));
     let lines = [
         "export ID -o FORMAT.parquet --manifest",
@@ -57,7 +57,7 @@ fn a_run_that_goes_well_keeps_the_secret() {
 }
 
 #[test]
-fn a_run_that_fails_keeps_the_secret() {
+fn failed_run_keeps_the_secret() {
     let other = World::generated(Options::default(), 3);
     let elsewhere = format!("{}/api/datasets/", other.server.url());
     let echo = format!(r#"{{"detail":"{KEY} is not a key.","code":"bad {KEY}"}}"#);
@@ -74,7 +74,7 @@ fn a_run_that_fails_keeps_the_secret() {
         (65, Fault::Html),
         (65, Fault::TruncatedJson),
         (65, Fault::field(3, "order", "[]")),
-        // Answers that are taken for pages, and are none.
+        // Malformed pages that contain the key, and refusals that contain it escaped or nested.
         (65, Fault::field(3, "order", &format!("\"{KEY}\""))),
         (65, Fault::status(200).body(&format!("\"{KEY} is unknown\""))),
         (65, Fault::status(200).body(&format!("<p>whose key is this one? {KEY}"))),
@@ -92,7 +92,7 @@ fn a_run_that_fails_keeps_the_secret() {
     assert_eq!(other.server.stats().connections, 0);
 }
 
-/// A page of which one field is this string.
+/// A page in which the value of `field` is this string.
 fn page_with(field: &str, text: &str) -> String {
     let fields = [("count", "1"), ("next", "null"), ("results", "[]")];
     let fields = fields.map(|(name, json)| match name == field {
@@ -103,14 +103,14 @@ fn page_with(field: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_content_type_that_holds_the_key_is_not_quoted_with_it() {
+fn content_type_with_key_keeps_the_secret() {
     let faults = Faults::none().on(1, Always, Fault::TruncatedJson);
     let world = with(faults.on(1, Always, Fault::ContentType(format!("text/{KEY}"))));
     keeps_the_secret(&world, 65, "export ID -o rows.jsonl --max-retries 0", &[]);
 }
 
 #[test]
-fn variables_that_were_swapped_give_nothing_away() {
+fn swapped_variables_keep_the_secret() {
     let world = with(Faults::none());
     for url in [KEY.to_owned(), format!("https//{KEY}"), format!("http://{KEY}")] {
         let mut command = world.command();
@@ -122,7 +122,7 @@ fn variables_that_were_swapped_give_nothing_away() {
 }
 
 #[test]
-fn parts_that_are_kept_for_the_next_run_keep_the_secret() {
+fn kept_parts_keep_the_secret() {
     let world = with(Faults::none().on(9, Always, Fault::status(403)));
     let line = "export ID -o FORMAT/ --rows-per-file 100 --concurrency 1";
     keeps_the_secret(&world, 77, line, &[]);
@@ -130,7 +130,7 @@ fn parts_that_are_kept_for_the_next_run_keep_the_secret() {
 }
 
 #[test]
-fn a_list_of_datasets_that_fails_keeps_the_secret() {
+fn failed_dataset_list_keeps_the_secret() {
     let world = with(Faults::none().on(FaultPage::List, Always, Fault::status(401)));
     keeps_the_secret(&world, 77, "datasets", &[]);
     for field in ["count", "results"] {
@@ -141,7 +141,7 @@ fn a_list_of_datasets_that_fails_keeps_the_secret() {
 }
 
 #[test]
-fn connecting_in_vain_keeps_the_secret() {
+fn failed_connection_keeps_the_secret() {
     let world = with(Faults::none());
     let nobody = nobody();
     let line = "export ID -o rows.jsonl --max-retries 0 --allow-http";

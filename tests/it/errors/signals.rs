@@ -1,4 +1,4 @@
-//! A run that is told to stop: how it ends, and what it says about continuing.
+//! Runs that receive SIGINT or SIGTERM: the exit code, and the hint about resuming.
 
 use std::{
     process::{Command, Stdio},
@@ -12,13 +12,13 @@ use crate::support::{ID, World};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An API on which page 8 never comes.
+/// A world whose API never answers requests for page 8.
 fn world() -> World {
     let faults = Faults::none().on(8, Always, Fault::Delay(2 * PATIENCE));
     World::generated(Options { faults, ..Options::default() }, 1000)
 }
 
-/// What an export says that gets this signal while it waits for page 8.
+/// The output of an export that receives this signal while it waits for page 8.
 fn stopped(world: &World, signal: &str, arguments: &str) -> String {
     let mut command = world.command();
     command.args(["export", &ID.to_string(), "--concurrency", "1"]).args(arguments.split(' '));
@@ -30,45 +30,45 @@ fn stopped(world: &World, signal: &str, arguments: &str) -> String {
 }
 
 #[test]
-fn an_interrupted_file_starts_over_and_leaves_nothing() {
+fn interrupted_file_export_leaves_nothing() {
     let world = world();
     insta::assert_snapshot!(stopped(&world, "-INT", "-o rows.jsonl"), @"
     exit 130
     error: interrupted by SIGINT
-      hint: nothing was written: a single file starts over; export to a directory (a path that ends in a slash) to be able to continue
+      hint: nothing was written: run the same command again, or export to a directory (a path that ends in a slash), which can be resumed
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]
-fn a_terminated_directory_without_a_finished_part_leaves_nothing() {
+fn terminated_run_without_parts_leaves_nothing() {
     let world = world();
     insta::assert_snapshot!(stopped(&world, "-TERM", "-o parts/"), @"
     exit 143
     error: interrupted by SIGTERM
-      hint: nothing new was finished: run the same command again
+      hint: no new part was finished: run the same command again
     ");
     assert_eq!(world.entries(), [""; 0]);
 }
 
 #[test]
-fn a_terminated_directory_with_finished_parts_is_continued() {
+fn terminated_run_with_parts_is_resumed() {
     let world = world();
     let arguments = "-o parts/ --rows-per-file 100";
     insta::assert_snapshot!(stopped(&world, "-TERM", arguments), @"
     exit 143
     error: interrupted by SIGTERM
-      hint: run the same command again to continue where it stopped
+      hint: run the same command again to resume where it stopped
     ");
     assert_eq!(world.entries(), [".parts.partial"]);
     world.server.set_faults(Faults::none());
     let ran = world.export(&arguments.split(' ').collect::<Vec<_>>()).ok();
-    assert!(ran.stderr.starts_with("continuing: "), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("resuming: "), "{}", ran.stderr);
     assert_eq!(world.entries(), ["parts"]);
 }
 
 #[test]
-fn interrupted_standard_output_is_not_complete() {
+fn interrupted_standard_output_is_incomplete() {
     insta::assert_snapshot!(stopped(&world(), "-INT", "-o -"), @"
     exit 130
     error: interrupted by SIGINT

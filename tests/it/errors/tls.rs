@@ -1,4 +1,4 @@
-//! Certificates: which are trusted, and what is said of those that are not.
+//! Certificates: which are trusted, and the messages about untrusted ones.
 
 use overmind_export::demo::{Fault, Options};
 
@@ -10,14 +10,14 @@ use crate::{
 
 const EXPORT: &str = "export ID -o rows.jsonl";
 
-/// TLS in front of an embedded API, with a certificate for one name by an authority of its own.
+/// An embedded API behind TLS. A private authority signs its certificate for one host name.
 struct Secured {
     world: World,
     tls: Tls,
 }
 
 impl Secured {
-    /// The authority's certificate is `authority.pem` in the folder.
+    /// Writes the certificate of the authority to `authority.pem` in the folder.
     fn for_name(name: &str) -> Self {
         let world = World::generated(Options::default(), 300);
         let tls = Tls::before(world.server.addr(), name, world.folder.path());
@@ -34,12 +34,12 @@ impl Secured {
 }
 
 #[test]
-fn a_certificate_of_an_unknown_authority_is_refused_and_not_tried_again() {
+fn unknown_authority_is_refused_without_retry() {
     let secured = Secured::for_name("localhost");
     insta::assert_snapshot!(secured.told(EXPORT), @"
     $ overmind-export export ID -o rows.jsonl
     exit 69
-    error: the certificate of https://localhost:PORT does not verify
+    error: cannot verify the certificate of https://localhost:PORT
       cause: its issuer is not among the authorities that this machine trusts
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     ");
@@ -49,7 +49,7 @@ fn a_certificate_of_an_unknown_authority_is_refused_and_not_tried_again() {
 }
 
 #[test]
-fn a_private_authority_is_trusted_when_it_is_given() {
+fn private_authority_is_trusted_when_given() {
     let secured = Secured::for_name("localhost");
     insta::assert_snapshot!(secured.told("export ID -o rows.jsonl --ca-cert authority.pem"), @"
     $ overmind-export export ID -o rows.jsonl --ca-cert authority.pem
@@ -60,20 +60,20 @@ fn a_private_authority_is_trusted_when_it_is_given() {
 }
 
 #[test]
-fn a_certificate_for_another_name_is_refused() {
+fn certificate_for_another_name_is_refused() {
     let secured = Secured::for_name("api.example.test");
     insta::assert_snapshot!(secured.told("export ID -o rows.jsonl --ca-cert authority.pem"), @"
     $ overmind-export export ID -o rows.jsonl --ca-cert authority.pem
     exit 69
-    error: the certificate of https://localhost:PORT does not verify
-      cause: it is for api.example.test, and not for localhost
+    error: cannot verify the certificate of https://localhost:PORT
+      cause: it is for api.example.test, not for localhost
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     ");
     assert_eq!(secured.tls.connections(), 1);
 }
 
 #[test]
-fn no_log_line_of_a_run_over_tls_holds_the_key() {
+fn key_is_not_logged_over_tls() {
     let secured = Secured::for_name("localhost");
     for (trust, expected) in [("", "exit 69"), (" --ca-cert authority.pem", "exit 0")] {
         let told = secured.told(&format!("export ID -o rows.jsonl -vvv{trust}"));
@@ -83,7 +83,7 @@ fn no_log_line_of_a_run_over_tls_holds_the_key() {
 }
 
 #[test]
-fn a_self_signed_authority_is_trusted_as_itself() {
+fn self_signed_certificate_is_trusted_when_given() {
     for (name, line) in [("localhost", "datasets"), ("api.example.test", "datasets -q")] {
         let world = World::generated(Options::default(), 3);
         let tls = Tls::self_signed(world.server.addr(), name, world.folder.path());
@@ -93,7 +93,7 @@ fn a_self_signed_authority_is_trusted_as_itself() {
         let trusted = secured.told(&format!("{line} --ca-cert authority.pem"));
         if name == "localhost" {
             assert!(trusted.contains("exit 0"), "{trusted}");
-            // Another one of the same name is another one.
+            // Another certificate for the same name is not trusted.
             let other = World::generated(Options::default(), 3);
             drop(Tls::self_signed(other.server.addr(), name, secured.world.folder.path()));
             let told = secured.told(&format!("{line} --ca-cert authority.pem"));
@@ -102,8 +102,8 @@ fn a_self_signed_authority_is_trusted_as_itself() {
             insta::assert_snapshot!(trusted, @"
             $ overmind-export datasets -q --ca-cert authority.pem
             exit 69
-            error: the certificate of https://localhost:PORT does not verify
-              cause: it is for api.example.test, and not for localhost
+            error: cannot verify the certificate of https://localhost:PORT
+              cause: it is for api.example.test, not for localhost
               hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
             ");
         }
@@ -111,21 +111,21 @@ fn a_self_signed_authority_is_trusted_as_itself() {
 }
 
 #[test]
-fn https_to_a_port_for_http_is_told_at_once() {
+fn https_to_an_http_port_fails_at_once() {
     let world = World::generated(Options::default(), 3);
     let mut command = world.command();
     command.env("OVERMIND_LAB_BASE_URL", format!("https://{}", world.server.addr()));
     command.args(["export", &ID.to_string(), "-o", "rows.jsonl"]);
     insta::assert_snapshot!(tell(&world, &Ran::of(&mut command)), @r#"
     exit 78
-    error: the base URL "https://API/" cannot be used: the server there does not speak TLS: is it http://, or another port?
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    error: the base URL "https://API/" cannot be used: the server does not speak TLS: use http://, or another port
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
     assert_eq!(world.server.stats().connections, 1);
 }
 
 #[test]
-fn http_to_a_port_for_https_is_told_at_once() {
+fn http_to_an_https_port_fails_at_once() {
     let secured = Secured::for_name("localhost");
     let mut command = secured.world.command();
     let address = format!("localhost:{}", secured.tls.port());
@@ -133,11 +133,11 @@ fn http_to_a_port_for_https_is_told_at_once() {
     let ran = Ran::of(command.args(["export", &ID.to_string(), "-o", "rows.jsonl"]));
     insta::assert_snapshot!(tell(&secured.world, &ran).replace(&address, "API"), @r#"
     exit 78
-    error: the base URL "http://API/" cannot be used: the server there does not speak plain http: is it https://, or another port?
-      hint: it comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL, and looks like https://api.overmindlab.ai
+    error: the base URL "http://API/" cannot be used: the server does not speak plain http: use https://, or another port
+      hint: set it with --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is https://api.overmindlab.ai
     "#);
     assert_eq!(secured.tls.connections(), 1);
-    // What nginx, Apache, Go and Node.js answer.
+    // Answers of servers such as nginx, Apache, Go and Node.js.
     for body in [
         "<title>400 The plain HTTP request was sent to HTTPS port</title>",
         "<p>You're speaking plain HTTP to an SSL-enabled server port.</p>",
@@ -149,7 +149,7 @@ fn http_to_a_port_for_https_is_told_at_once() {
 }
 
 #[test]
-fn a_system_without_authorities_is_told() {
+fn system_without_authorities_is_reported() {
     let world = World::generated(Options::default(), 3);
     std::fs::write(world.path("none.pem"), "").unwrap();
     let told = session_with(&world, &["datasets --base-url https://api.example.test"], |it| {
@@ -158,10 +158,10 @@ fn a_system_without_authorities_is_told() {
     insta::assert_snapshot!(told, @"
     $ overmind-export datasets --base-url https://api.example.test
     exit 78
-    error: the system has no certificates of authorities
-      hint: install them (the package is mostly called ca-certificates), point SSL_CERT_FILE to a PEM file of them, or give the server's authority with --ca-cert
+    error: the system has no CA certificates
+      hint: install the package ca-certificates (its usual name), set SSL_CERT_FILE to a PEM file of CA certificates, or give the server's CA certificate with --ca-cert
     ");
-    // An authority of one's own is enough.
+    // The authority given with --ca-cert is enough.
     let secured = Secured::for_name("localhost");
     let port = secured.tls.port();
     let told = session_with(&secured.world, &["datasets --ca-cert authority.pem"], |it| {

@@ -1,10 +1,10 @@
-//! What can be known before the first page is known then.
+//! Problems with the output that are found before the first page.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
 use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 
-use super::{SOON, as_other, shared, world};
+use super::{SOON, as_other, shared, waiting, world};
 use crate::{
     publish::with_mount,
     support::{ID, Ran, World},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn a_name_too_long_for_its_derived_names_is_refused() {
+fn name_too_long_for_derived_names_is_refused() {
     let world = world();
     for (length, more) in [(233, Some("--manifest")), (246, Some("--manifest")), (247, None)] {
         let name = format!("{}.parquet", "x".repeat(length - 8));
@@ -29,7 +29,8 @@ fn a_name_too_long_for_its_derived_names_is_refused() {
 }
 
 #[test]
-fn a_probe_leaves_nothing_behind() {
+fn rehearsal_leaves_nothing_behind() {
+    // Page 1 is not found, so the run ends after the rehearsal.
     let world = world();
     world.server.set_faults(Faults::none().on(1, FaultAttempt::Always, Fault::status(404)));
     for output in ["rows", "rows.parquet"] {
@@ -42,21 +43,21 @@ fn a_probe_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_dry_run_writes_nothing() {
+fn dry_run_writes_nothing() {
     let world = world();
     fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
     world.export(&["-o", "rows", "--dry-run"]).ok();
 }
 
 #[test]
-fn ids_that_cannot_be_kept_end_the_run_at_once() {
+fn unwritable_temp_dir_ends_the_run_early() {
     let world = World::generated(Options::default(), 300_000);
     fs::write(world.path("file"), "").unwrap();
     let ran = world.export(&["-o", "rows", "--temp-dir", "file/deeper"]);
     assert_eq!(
         ran.told(&world),
         "exit 74\nerror: cannot keep ids in file/deeper\n  cause: Not a directory (os error 20)\n  \
-         hint: give a folder that this user may write with --temp-dir\n"
+         hint: give a folder that this user can write to with --temp-dir\n"
     );
     assert!(world.server.stats().requests < 40);
     assert_eq!(world.entries(), ["file"]);
@@ -64,7 +65,7 @@ fn ids_that_cannot_be_kept_end_the_run_at_once() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn too_few_inodes_are_known_before_the_first_page() {
+fn too_few_inodes_are_found_before_page_1() {
     let world = world();
     fs::create_dir(world.path("disk")).unwrap();
     let mount = "mount -t tmpfs -o nr_inodes=2 none disk";
@@ -79,7 +80,7 @@ fn too_few_inodes_are_known_before_the_first_page() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn little_space_is_a_warning() {
+fn low_disk_space_causes_a_warning() {
     let world = World::generated(Options::default(), 30_000);
     fs::create_dir(world.path("disk")).unwrap();
     let mount = "mount -t tmpfs -o size=1m none disk";
@@ -91,7 +92,7 @@ fn little_space_is_a_warning() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_is_mounted_is_refused() {
+fn mounted_file_is_refused() {
     let world = world();
     for name in ["rows.parquet", "elsewhere"] {
         fs::write(world.path(name), "mine").unwrap();
@@ -173,7 +174,7 @@ fn an_immutable_output_is_refused() {
 }
 
 #[test]
-fn a_file_of_another_user_in_a_shared_folder_is_refused() {
+fn other_users_file_in_shared_folder_is_refused() {
     let world = world();
     let shared = shared(&world, 0o1777);
     for name in ["rows.parquet", ".left.parquet.partial"] {
@@ -188,8 +189,8 @@ fn a_file_of_another_user_in_a_shared_folder_is_refused() {
         ),
         (
             "shared/left.parquet",
-            "shared/left.parquet: its staging shared/.left.parquet.partial belongs to another user, of \
-             the number 0",
+            "shared/left.parquet: its staging shared/.left.parquet.partial belongs to another user \
+             (user id 0)",
         ),
     ];
     for (output, words) in table {
@@ -203,7 +204,7 @@ fn a_file_of_another_user_in_a_shared_folder_is_refused() {
 }
 
 #[test]
-fn a_failed_publication_says_where_the_rows_are() {
+fn failed_publication_says_where_the_rows_are() {
     let late = Fault::Delay(Duration::from_secs(1));
     for (output, words) in [
         (
@@ -229,10 +230,47 @@ fn a_failed_publication_says_where_the_rows_are() {
         );
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(74), told.as_str()));
 
-        // By hand, as the hint says.
+        // Finish by hand, as the hint describes.
         let staged =
             if output == "shared/rows" { ".rows.partial/data" } else { ".rows.parquet.partial" };
         fs::rename(shared.join(staged), world.path(output)).unwrap();
         Ran::of(world.command().args(["verify", output])).ok();
     }
+}
+
+#[test]
+fn hostile_output_name_steers_no_terminal() {
+    let output = "\u{1b}[2J\u{202e}\nerror: forged.jsonl";
+    let (world, run) = waiting(2, Duration::from_secs(2), &["-o", output]);
+    // Taken while the run is at work: the hint says where the rows are.
+    fs::write(world.path(output), "mine").unwrap();
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+    assert!(ran.stderr.contains("hint: all rows are in "), "{ran:?}");
+    assert!(!ran.stderr.contains(['\u{1b}', '\u{202e}']), "{ran:?}");
+    assert!(!ran.stderr.lines().any(|line| line.starts_with("error: forged")), "{ran:?}");
+}
+
+#[test]
+fn part_of_another_user_is_not_called_damaged() {
+    let world = world();
+    world.export(&["-o", "rows", "--rows-per-file", "100"]).ok();
+    shared(&world, 0o755);
+    let part = world.path("rows/part-00001.parquet");
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o000)).unwrap();
+    // The administrator may read everything.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::process::CommandExt::uid(&mut command, super::OTHER);
+    }
+    command.env_clear().current_dir(world.folder.path()).args(["verify", "rows"]);
+    let Ok(output) = command.output() else {
+        return eprintln!("SKIPPED: another user cannot run the command here");
+    };
+    insta::assert_snapshot!(Ran::from(output).told(&world), @"
+    exit 74
+    rows: cannot open rows/part-00001.parquet: Permission denied (os error 13)
+    error: 1 of 1 export could not be read
+      hint: each line above says why, and what to do next
+    ");
 }

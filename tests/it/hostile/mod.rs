@@ -1,5 +1,5 @@
-//! What other users and programs put in the way of an export, and what file systems lack: each is refused
-//! or survived, and nothing of anybody else's is touched.
+//! Obstacles from other users and programs, and file systems with missing features. An export refuses or
+//! survives each of them, and touches no files of other users or programs.
 
 mod known_before;
 #[cfg(target_os = "linux")]
@@ -22,14 +22,14 @@ use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
 use crate::support::{ID, World};
 
 const SOON: Duration = Duration::from_secs(30);
-/// A user who is not this one.
+/// Id of a user and a group other than those of the test.
 const OTHER: u32 = 65534;
 
 fn world() -> World {
     World::generated(Options::default(), 230)
 }
 
-/// A world whose page of this number comes late the first time, with a run that waits for it.
+/// A world in which the first answer for `page` is delayed by `late`, and a run that waits for it.
 fn waiting(page: u64, late: Duration, arguments: &[&str]) -> (World, Child) {
     let faults = Faults::none().on(page, FaultAttempt::First(1), Fault::Delay(late));
     let world = World::generated(Options { faults, ..Options::default() }, 230);
@@ -38,10 +38,11 @@ fn waiting(page: u64, late: Duration, arguments: &[&str]) -> (World, Child) {
     (world, run)
 }
 
-/// Gives a file or a folder with all that is in it to another user; only the administrator can.
+/// Gives a file, or a folder with its whole content, to another user. Returns `false` if the test does not
+/// run as root.
 fn give_away(path: &Path) -> bool {
     if std::os::unix::fs::lchown(path, Some(OTHER), Some(OTHER)).is_err() {
-        eprintln!("SKIPPED: only the administrator can make files of another user");
+        eprintln!("SKIPPED: only root can create files of another user");
         return false;
     }
     if path.is_dir() && !path.is_symlink() {
@@ -52,7 +53,7 @@ fn give_away(path: &Path) -> bool {
     true
 }
 
-/// The command as another user; `None` where this one cannot become that user.
+/// Starts the command as another user. Returns `None` if the test may not switch to that user.
 fn as_other(world: &World, arguments: &[&str]) -> Option<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
     command.args(["export", &ID.to_string()]).args(arguments);
@@ -60,12 +61,12 @@ fn as_other(world: &World, arguments: &[&str]) -> Option<Child> {
     command.current_dir(world.folder.path()).uid(OTHER).gid(OTHER);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok();
     if child.is_none() {
-        eprintln!("SKIPPED: this user cannot become another, or the other cannot run the command");
+        eprintln!("SKIPPED: cannot switch to another user, or that user cannot run the command");
     }
     child
 }
 
-/// A folder in the world's own that everybody may enter and write, with these permissions.
+/// Creates the folder `shared` with these permissions. Other users can reach it.
 fn shared(world: &World, mode: u32) -> PathBuf {
     let shared = world.path("shared");
     fs::set_permissions(world.folder.path(), Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! Finished parts that another program changes before they are published.
+//! Finished parts that another program changes before publication.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -11,11 +11,12 @@ use crate::{
 const PARTS: [&str; 8] =
     ["-o", "rows", "--page-size", "25", "--rows-per-file", "50", "--concurrency", "1"];
 
-/// A run that has finished two parts at least, and then what `change` did to the first of them.
+/// Applies `change` to the first part while the run is at work and at least two parts are finished. Returns
+/// the finished run.
 fn changed(change: impl Fn(&Path)) -> (World, Ran) {
     let (world, run) = waiting(7, Duration::from_secs(2), &PARTS);
     let journal = world.path(".rows.partial/journal.jsonl");
-    // A moment until the writer has finished the part of the pages that came.
+    // The writer needs a moment to finish the parts of the received pages.
     assert!(world.server.wait_until(super::SOON, |_| {
         fs::read_to_string(&journal).is_ok_and(|text| text.lines().count() > 2)
     }));
@@ -25,7 +26,7 @@ fn changed(change: impl Fn(&Path)) -> (World, Ran) {
 }
 
 #[test]
-fn a_part_that_changed_is_not_published() {
+fn changed_part_is_not_published() {
     let other = |path: &Path| {
         let mut bytes = fs::read(path).unwrap();
         bytes[100] ^= 1;
@@ -49,16 +50,16 @@ fn a_part_that_changed_is_not_published() {
         assert_eq!(ran.code, Some(65), "{words}: {ran:?}");
         let told = format!("error: ./.rows.partial/data/part-00000.parquet {words}");
         assert!(ran.stderr.contains(&told), "{words}: {ran:?}");
-        assert!(ran.stderr.contains("hint: nothing was published: find out"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: nothing was published: find the program"), "{ran:?}");
         assert_eq!(world.entries(), [".rows.partial"]);
 
         let part = world.path(".rows.partial/data/part-00000.parquet");
         if part.is_dir() {
-            // Nothing of ours: the next run does not touch it.
+            // No export created this directory, so the next run does not touch it.
             assert_eq!(world.export(&PARTS).code, Some(73));
             fs::remove_dir(part).unwrap();
         }
-        // The next run keeps what is whole, and nothing else.
+        // The next run keeps the undamaged parts only.
         world.export(&PARTS).ok();
         let alone = super::world();
         alone.export(&PARTS).ok();
@@ -67,7 +68,7 @@ fn a_part_that_changed_is_not_published() {
 }
 
 #[test]
-fn a_part_that_was_copied_back_is_published() {
+fn part_replaced_by_its_copy_is_published() {
     let (world, ran) = changed(|path| {
         let bytes = fs::read(path).unwrap();
         fs::remove_file(path).unwrap();
@@ -79,7 +80,7 @@ fn a_part_that_was_copied_back_is_published() {
 }
 
 #[test]
-fn a_file_beside_the_parts_is_not_published() {
+fn foreign_file_among_parts_stops_publication() {
     for name in ["notes.txt", ".DS_Store"] {
         let (world, ran) = changed(|part| match name {
             "notes.txt" => fs::write(part.with_file_name(name), "x").unwrap(),

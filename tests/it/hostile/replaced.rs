@@ -1,4 +1,4 @@
-//! What `--overwrite` may replace, and outputs that are no regular files.
+//! Outputs that `--overwrite` may replace, and outputs that are not regular files.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use crate::{
     tree::{content, tree},
 };
 
-/// An export in two parts, whose manifest says what `edit` made of it.
+/// An export in two parts with a manifest changed by `edit`.
 fn export(edit: impl Fn(&mut serde_json::Value)) -> World {
     let world = world();
     world.export(&["-o", "rows", "--page-size", "25", "--rows-per-file", "150"]).ok();
@@ -38,12 +38,12 @@ fn refused(world: &World, words: &str) {
     let ran = world.export(&["-o", "rows", "--overwrite"]);
     assert_eq!(ran.code, Some(73), "{ran:?}");
     assert!(ran.stderr.starts_with(&format!("error: rows: holds {words}\n")), "{ran:?}");
-    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert_eq!(world.server.stats().requests, requests, "an unnecessary request was sent");
     assert!(tree(world.folder.path()) == before);
 }
 
 #[test]
-fn what_only_the_manifest_calls_a_part_stays() {
+fn foreign_entry_listed_in_manifest_is_kept() {
     let world = export(list("notes.txt", 4));
     fs::write(world.path("rows/notes.txt"), "mine").unwrap();
     refused(&world, "\"notes.txt\", which is not named like a part");
@@ -69,7 +69,7 @@ fn what_only_the_manifest_calls_a_part_stays() {
 }
 
 #[test]
-fn files_of_a_desktop_are_nobodys_data() {
+fn desktop_metadata_files_do_not_stop_overwrite() {
     let world = export(|_| ());
     for name in [".DS_Store", "Thumbs.db", "desktop.ini"] {
         fs::write(world.path("rows").join(name), "x").unwrap();
@@ -140,7 +140,7 @@ fn only_regular_files_are_replaced() {
 }
 
 #[test]
-fn a_link_of_this_user_is_followed() {
+fn own_link_is_followed() {
     let world = world();
     fs::create_dir(world.path("data")).unwrap();
     fs::write(world.path("data/rows.parquet"), "old").unwrap();
@@ -155,7 +155,7 @@ fn a_link_of_this_user_is_followed() {
 }
 
 #[test]
-fn a_link_of_another_user_is_not_followed() {
+fn other_users_link_is_not_followed() {
     for (output, to) in [("rows.parquet", "mine.parquet"), ("rows", "mine")] {
         let world = world();
         if output == "rows" {

@@ -1,4 +1,4 @@
-//! Staging that this user did not make, and staging that was lost to another run.
+//! Staging that another user created, and staging that a run lost to another run.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) const PARTS: [&str; 6] = ["-o", "rows", "--page-size", "25", "--rows-per-file", "50"];
 
-/// A folder of this user's that nothing may change.
+/// A folder of this user with files that no export may change.
 pub(super) fn victim(world: &World) -> PathBuf {
     let victim = world.path("victim");
     fs::create_dir(&victim).unwrap();
@@ -28,7 +28,7 @@ pub(super) fn victim(world: &World) -> PathBuf {
 }
 
 #[test]
-fn staging_of_another_user_is_refused() {
+fn other_users_staging_is_refused() {
     for (output, staging) in [("rows", ".rows.partial"), ("rows.parquet", ".rows.parquet.partial")]
     {
         let world = world();
@@ -56,7 +56,7 @@ fn staging_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_link_planted_in_staging_is_refused() {
+fn link_inside_staging_is_refused() {
     for name in ["data", "ids", "old", "journal.jsonl", "lock", "data/part-00000.parquet", "ids/0"]
     {
         let world = world();
@@ -78,7 +78,7 @@ fn a_link_planted_in_staging_is_refused() {
 }
 
 #[test]
-fn staging_that_is_itself_a_link_is_refused() {
+fn staging_that_is_a_link_is_refused() {
     for output in ["rows", "rows.parquet", "rows.jsonl"] {
         let world = world();
         let victim = victim(&world);
@@ -101,7 +101,7 @@ fn staging_that_is_itself_a_link_is_refused() {
 }
 
 #[test]
-fn a_fifo_in_staging_is_refused_and_not_waited_for() {
+fn fifo_in_staging_is_refused_without_waiting() {
     for (name, output) in [
         (".rows.partial", "rows"),
         (".rows.partial/lock", "rows"),
@@ -119,7 +119,7 @@ fn a_fifo_in_staging_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn staging_that_others_may_write_is_refused() {
+fn staging_writable_by_others_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let world = world();
     fs::create_dir(world.path(".rows.partial")).unwrap();
@@ -146,8 +146,8 @@ fn only_the_staging_folder_is_private() {
 }
 
 #[test]
-fn a_forged_journal_of_another_user_is_refused() {
-    // An honest export of other rows, staged as if it had been interrupted here.
+fn other_users_forged_journal_is_refused() {
+    // The staging of an interrupted run is valid, but it belongs to another user.
     let (world, mut run) = waiting(7, Duration::from_secs(100), &PARTS);
     run.kill().unwrap();
     run.wait().unwrap();
@@ -162,7 +162,7 @@ fn a_forged_journal_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_link_planted_while_a_run_works_is_not_followed() {
+fn link_planted_during_a_run_is_not_followed() {
     let (world, run) = waiting(2, Duration::from_secs(1), &PARTS);
     let victim = victim(&world);
     let before = tree(&victim);
@@ -177,17 +177,17 @@ fn a_link_planted_while_a_run_works_is_not_followed() {
 }
 
 #[test]
-fn a_run_that_lost_its_staging_publishes_nothing() {
+fn run_that_lost_its_staging_publishes_nothing() {
     for (output, staging) in [("rows", ".rows.partial"), ("rows.parquet", ".rows.parquet.partial")]
     {
         let plain = ["-o", output, "--page-size", "25", "--timeout", "100s"];
-        // One request at a time: what comes before page 7 has come when page 7 is asked for.
+        // One request at a time: when page 7 is requested, all earlier pages have been received.
         let first = ["-o", output, "--page-size", "25", "--timeout", "2s", "--concurrency", "1"];
         let parts = ["--rows-per-file", "50"];
         let first = [&first[..], if output == "rows" { &parts } else { &[] }].concat();
         let (world, first) = waiting(7, Duration::from_secs(100), &first);
         signal("STOP", &first);
-        // Somebody takes the stopped run for a dead one, and starts another.
+        // A user believes that the stopped run is dead, removes its staging and starts another run.
         if output == "rows" {
             fs::remove_dir_all(world.path(staging)).unwrap();
         } else {
@@ -203,11 +203,11 @@ fn a_run_that_lost_its_staging_publishes_nothing() {
         let told = format!(
             "error: {output}: the lock was lost: its staging was removed or replaced during the \
              run\n  hint: nothing was published: run the same command again when no other \
-             run is at work\n"
+             run is active\n"
         );
         assert_eq!(ran.code, Some(75), "{ran:?}");
         assert!(ran.stderr.ends_with(&told), "{ran:?}");
-        assert_eq!(world.entries(), [staging], "the second run's staging stays");
+        assert_eq!(world.entries(), [staging], "the staging of the second run must stay");
         second.kill().unwrap();
         second.wait().unwrap();
     }

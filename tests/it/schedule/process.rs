@@ -1,5 +1,5 @@
-//! `schedule` as a process among others: FIFOs in place of its files, idle connections, programs that
-//! outlive their parent.
+//! `schedule` and other processes: FIFOs in place of its files, idle connections, and programs that outlive their
+//! parent.
 
 use std::{
     fs,
@@ -30,15 +30,19 @@ fn sighup_does_not_wait_for_a_fifo() {
     fs::remove_file(&path).unwrap();
     fifo(&path);
     service.signal("HUP");
-    // It answers while nobody writes the FIFO, says so, and reads the next file.
+    // While no process writes to the FIFO, `schedule` still answers requests. It logs an error after 10 s
+    // and reads the next file.
     assert!(service.get("GET /healthz").contains("200 OK"));
     let log = service.says("could not be read within 10 s: is one of them a FIFO?");
-    assert!(log.contains("the configuration file is wrong: going on with the old one"), "{log}");
+    assert!(
+        log.contains("cannot use the configuration file: the old configuration stays in use"),
+        "{log}"
+    );
     fs::remove_file(&path).unwrap();
     fs::write(&path, configuration("")).unwrap();
     service.signal("HUP");
     service.says("the configuration file was read again");
-    // While it waits for one, it can be stopped.
+    // `schedule` can be stopped while it waits for a FIFO.
     fs::remove_file(&path).unwrap();
     fifo(&path);
     service.signal("HUP");
@@ -46,7 +50,7 @@ fn sighup_does_not_wait_for_a_fifo() {
 }
 
 #[test]
-fn a_first_start_reads_fifos_and_can_be_stopped() {
+fn start_reads_fifos_and_can_be_stopped() {
     let world = World::generated(Options::default(), 1);
     for name in ["snapshots.toml", "key"] {
         fifo(&world.path(name));
@@ -54,21 +58,21 @@ fn a_first_start_reads_fifos_and_can_be_stopped() {
     let mut command = world.command();
     command.env_remove("OVERMIND_LAB_API_KEY");
     let service = Service::start_as(command, &["--api-key-file", "key"]);
-    // Opening it to write waits until it is open to be read.
+    // Opening a FIFO for writing blocks until `schedule` opens it for reading.
     fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
     fs::write(world.path("key"), format!("{KEY}\n")).unwrap();
     service.says("next run job=\"nightly\"");
     service.stop();
 
     let service = Service::start(&world, &[]);
-    // Open, and not written: it waits for the end.
+    // The FIFO is open for writing but empty, so `schedule` waits for its end.
     let writer = fs::OpenOptions::new().write(true).open(world.path("snapshots.toml")).unwrap();
     service.stop();
     drop(writer);
 }
 
 #[test]
-fn idle_connections_do_not_keep_scrapers_out() {
+fn idle_connections_do_not_block_scrapers() {
     let world = World::generated(Options::default(), 1);
     fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
     let service = Service::start(&world, &[]);
@@ -78,7 +82,7 @@ fn idle_connections_do_not_keep_scrapers_out() {
     for request in ["GET /healthz", "GET /metrics"] {
         assert!(service.get(request).starts_with("HTTP/1.1 200 OK"));
     }
-    // Those that did not have to give way are closed when their request does not come.
+    // The server closes idle connections to make room. It closes the others when no request comes in time.
     for socket in &mut idle {
         socket.set_read_timeout(Some(SOON)).unwrap();
         let mut answer = Vec::new();
@@ -91,7 +95,7 @@ fn idle_connections_do_not_keep_scrapers_out() {
 }
 
 #[test]
-fn a_stop_kills_what_on_result_started() {
+fn stop_kills_processes_started_by_on_result() {
     let world = overdue(Options::default(), 10, "on_result = [\"./hang\"]\n");
     fifo(&world.path("fifo"));
     program(
@@ -115,7 +119,7 @@ fn a_stop_kills_what_on_result_started() {
 fn process_1_reaps_orphans() {
     let world = overdue(Options::default(), 10, "on_result = [\"./leave\"]\n");
     fifo(&world.path("fifo"));
-    // Orphans end when the FIFO does; the pipe of `cat` tells the test so.
+    // The orphans end when the FIFO is closed.
     program(
         &world,
         "leave",
@@ -128,7 +132,7 @@ fn process_1_reaps_orphans() {
     let inside = ["--pid", "--fork", "--mount-proc", "--kill-child"];
     let probe = Command::new("unshare").args(inside).arg("true").output();
     if !probe.is_ok_and(|ran| ran.status.success()) {
-        return println!("skipped: no process namespace can be made here");
+        return println!("skipped: this system does not allow process namespaces");
     }
     command.args(inside).arg(plain.get_program());
     let service = Service::start_as(command, &[]);
@@ -140,7 +144,7 @@ fn process_1_reaps_orphans() {
     assert!(!orphans.is_empty());
     writer.write_all(b"end\n").unwrap();
     drop(writer);
-    // Whichever of them was not in time for the end has another one.
+    // An orphan that opened the FIFO after this end needs another end. So the FIFO is opened and closed again.
     let deadline = Instant::now() + SOON;
     while !children(main).is_empty() {
         assert!(Instant::now() < deadline, "{:?}", children(main));
@@ -151,7 +155,7 @@ fn process_1_reaps_orphans() {
     assert_eq!(service.ended().code, Some(143));
 }
 
-/// The children of a process: their ids and states.
+/// The ids and states of a process's children.
 #[cfg(target_os = "linux")]
 fn children(parent: u32) -> Vec<(u32, String)> {
     let mut found = Vec::new();

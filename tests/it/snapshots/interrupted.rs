@@ -1,4 +1,4 @@
-//! Runs that are killed, stopped or get in each other's way, and the run after them.
+//! Runs that are killed, stopped or blocked by each other, and the runs after them.
 
 use std::{
     fs,
@@ -18,14 +18,15 @@ use crate::support::{ID, Ran};
 
 const SOON: Duration = Duration::from_secs(30);
 const LINES: &str = "page_size = 25\nrows_per_file = 100\nunchanged = \"never\"";
-/// Little is fetched ahead of what is written.
+/// Keeps the prefetch small.
 const SLOWLY: [&str; 2] = ["--concurrency", "1"];
 
-/// A job of 40 pages in parts of four, whose page 30 never comes.
+/// A job of 40 pages in parts of four pages. Page 30 takes 100 seconds.
 fn stuck(lines: &str) -> Nightly {
     stuck_choosing(&format!("dataset = \"{ID}\""), lines)
 }
 
+/// Like [`stuck`]. `choice` is the line that selects the dataset.
 fn stuck_choosing(choice: &str, lines: &str) -> Nightly {
     let faults =
         Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
@@ -35,11 +36,11 @@ fn stuck_choosing(choice: &str, lines: &str) -> Nightly {
     Nightly::with(options, vec![dataset], &jobs)
 }
 
-/// A run of such a job that was killed at page 30, and the stamp that it had.
+/// Runs such a job, kills it at page 30 and returns the stamp of the interrupted run.
 fn killed(nightly: Nightly) -> (Nightly, String) {
     let mut run = nightly.start(&SLOWLY);
     assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
-    // Pages before it have come; a part of them is finished soon.
+    // The earlier pages have arrived. Wait until parts of them are finished.
     let journaled = || {
         let partial = nightly.names("nightly").pop().unwrap_or_default();
         let journal = nightly.job("nightly").join(partial).join("journal.jsonl");
@@ -60,6 +61,7 @@ fn killed(nightly: Nightly) -> (Nightly, String) {
     (nightly, stamp.unwrap().to_owned())
 }
 
+/// Sends a signal and waits for the end of the run.
 pub(super) fn end_with(signal: &str, run: std::process::Child) -> Ran {
     let pid = run.id().to_string();
     assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
@@ -67,7 +69,7 @@ pub(super) fn end_with(signal: &str, run: std::process::Child) -> Ran {
 }
 
 #[test]
-fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
+fn killed_snapshot_resumes_under_its_own_stamp() {
     let (nightly, stamp) = killed(stuck(""));
     let ran = nightly.run(&["snapshots", "--json"]).ok();
     let listed: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -78,9 +80,9 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
 
     let before = nightly.datapoints();
     let ran = nightly.snapshot(&["--json"]).ok();
-    let kept = ran.stderr.strip_prefix("nightly: continuing: ").expect(&ran.stderr);
+    let kept = ran.stderr.strip_prefix("nightly: resuming: ").expect(&ran.stderr);
     let kept: u32 = kept.split(' ').next().unwrap().parse().unwrap();
-    // Page 1 and the last kept page, which are compared, and those that no part has.
+    // The run fetches page 1 and the last kept page for the comparison, and all pages that are in no part.
     assert_eq!(nightly.datapoints() - before, 2 + 40 - 4 * kept);
     let told = result(&ran);
     assert_eq!(told["snapshots"][0]["snapshot"], stamp.as_str());
@@ -89,13 +91,13 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp() {
     assert_eq!(nightly.names("nightly"), names);
     let path = nightly.job("nightly").join("_latest");
     Ran::of(nightly.world.command().arg("verify").arg(path)).ok();
-    // The next one is its own again.
+    // The next run has its own stamp again.
     nightly.snapshot(&[]).ok();
     assert_eq!(nightly.stamps("nightly").len(), 2);
 }
 
 #[test]
-fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
+fn unusable_interrupted_run_is_dropped() {
     type Change<'a> = (&'a str, fn(&Nightly));
     let table: [Change<'_>; 4] = [
         ("another plan", |it| {
@@ -106,7 +108,7 @@ fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
         ("another count", |it| {
             it.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
         }),
-        ("as many rows, and other metadata", |it| {
+        ("the same count, but other metadata", |it| {
             let other = Dataset::generated(1000, 8).with_id(ID).with_metadata("{\"edition\":2}");
             it.world.server.replace(vec![other]);
         }),
@@ -116,19 +118,19 @@ fn what_was_interrupted_is_dropped_when_it_is_of_no_use() {
         }),
     ];
     for (what, change) in table {
-        // So that the list is looked at.
+        // With `select`, the run reads the list of datasets and sees the metadata.
         let (nightly, stamp) = killed(stuck_choosing("select = \"latest\"", ""));
         change(&nightly);
         let ran = nightly.snapshot(&["--json"]).ok();
         let names = nightly.names("nightly");
         assert_eq!(names.len(), 4, "{what}: {names:?}");
-        // In the second of the kill the next stamp is one later.
+        // A run in the same second as the kill gets a stamp one second later.
         assert_ne!(result(&ran)["snapshots"][0]["snapshot"], stamp.as_str(), "{what}");
     }
 }
 
 #[test]
-fn what_was_interrupted_is_dropped_once_the_data_turns_out_to_be_unchanged() {
+fn unchanged_data_drops_the_interrupted_run() {
     let nightly = Nightly::one(100, "");
     nightly.at("2026-11-23T02:00:00Z");
     let partial = nightly.job("nightly").join(".snapshot=20261124T020000Z.partial");
@@ -140,7 +142,7 @@ fn what_was_interrupted_is_dropped_once_the_data_turns_out_to_be_unchanged() {
 }
 
 #[test]
-fn a_signal_ends_every_job_with_its_code_and_the_next_run_continues() {
+fn signal_ends_all_jobs_and_the_next_run_resumes() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let more = format!("[[job]]\nname = \"other\"\ndataset = \"{ID}\"\n{LINES}\n");
         let nightly = stuck(&more);
@@ -153,7 +155,7 @@ fn a_signal_ends_every_job_with_its_code_and_the_next_run_continues() {
         assert_eq!(summary["exit_code"], code);
         assert_eq!(summary["jobs"][1]["exit_code"], code);
         let stamp = summary["jobs"][0]["snapshots"][0]["snapshot"].as_str().unwrap();
-        // What had not begun has left nothing.
+        // The job that had not started has left nothing.
         assert!(!nightly.job("other").exists());
         assert_eq!(nightly.history("nightly")[0]["exit_code"], code);
 
@@ -163,7 +165,7 @@ fn a_signal_ends_every_job_with_its_code_and_the_next_run_continues() {
     }
 }
 
-/// Runs the jobs, and stops them when this has come to hold.
+/// Runs the jobs and requests a stop as soon as `holds` returns true.
 fn stopped_when(nightly: &Nightly, holds: impl Fn() -> bool) -> Vec<JobResult> {
     let (jobs, url, stop) = (nightly.config().jobs, nightly.world.server.url(), Stop::default());
     std::thread::scope(|scope| {
@@ -176,11 +178,11 @@ fn stopped_when(nightly: &Nightly, holds: impl Fn() -> bool) -> Vec<JobResult> {
     })
 }
 
-/// Attempts at stopping a run in the middle: on a busy machine it can be over by then.
+/// Attempts to stop a run in the middle. On a busy machine, a run can end before the stop arrives.
 const ATTEMPTS: u32 = 25;
 
 #[test]
-fn a_stop_between_two_datasets_is_no_success() {
+fn stop_between_two_datasets_is_not_a_success() {
     let jobs = "[[job]]\nname = \"all\"\nselect = \"all\"\n";
     let nightly = Nightly::new((1..=8).map(|it| version(it, it as u64)).collect(), jobs);
     nightly.at("2026-10-23T02:00:00Z");
@@ -202,7 +204,7 @@ fn a_stop_between_two_datasets_is_no_success() {
 }
 
 #[test]
-fn retention_removes_nothing_more_once_it_is_told_to_stop() {
+fn retention_ends_at_a_stop_request() {
     let nightly = Nightly::one(10, "# keep = { last = 1 }");
     for rows in 1..9 {
         nightly.world.server.replace(vec![Dataset::generated(rows, 7).with_id(ID)]);
@@ -221,23 +223,23 @@ fn retention_removes_nothing_more_once_it_is_told_to_stop() {
         let left = nightly.stamps("nightly").len();
         if left > 1 {
             assert_eq!((results[0].exit_code, results[0].pruned.len()), (0, 8 - left));
-            // The next run makes up for it.
+            // The next run removes the rest.
             assert_eq!(nightly.at("2026-11-26T02:00:00Z")[0].pruned.len(), left - 1);
             return;
         }
         fs::remove_dir_all(&job).unwrap();
         copy(&saved, &job);
     }
-    panic!("no run was stopped while it removed");
+    panic!("no run was stopped during retention");
 }
 
 #[test]
-fn a_job_that_is_stuck_keeps_no_other_from_its_turn() {
+fn stuck_job_does_not_block_other_jobs() {
     let job = |number| {
         let id = version_id(number);
         format!("[[job]]\nname = \"job-{number}\"\ndataset = \"{id}\"\n{LINES}\n")
     };
-    // Only the first has a second page.
+    // Only the first dataset has a second page.
     let faults = Faults::none().on(2, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
     let options = Options { faults, ..Options::default() };
     let datasets = vec![version(1, 1000), version(2, 10), version(3, 10)];
@@ -247,7 +249,7 @@ fn a_job_that_is_stuck_keeps_no_other_from_its_turn() {
     while !fs::read_to_string(&history).is_ok_and(|text| text.ends_with('\n')) {
         if begun.elapsed() >= SOON {
             run.kill().unwrap();
-            panic!("the third has not had its turn");
+            panic!("the third job did not finish");
         }
         std::thread::yield_now();
     }
@@ -256,7 +258,7 @@ fn a_job_that_is_stuck_keeps_no_other_from_its_turn() {
     let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
     let jobs = summary["jobs"].as_array().unwrap();
     let told: Vec<_> = jobs.iter().map(|it| [&it["job"], &it["status"]]).collect();
-    // In the order of the file, not in that of their ends.
+    // The jobs are listed in the order of the file, not in the order in which they end.
     assert_eq!(told, [["job-1", "failed"], ["job-2", "stored"], ["job-3", "stored"]]);
 }
 
@@ -270,7 +272,7 @@ fn two_processes_do_not_run_one_job() {
     assert_eq!(ran.code, Some(75), "{ran:?}");
     assert_eq!(result(&ran)["error"]["exit_code"], 75);
     assert_eq!(nightly.world.server.stats().requests, requests);
-    // It says nothing in the history, which is the other's.
+    // The refused run does not write to the history of the active run.
     assert!(!nightly.job("nightly").join("_history.jsonl").exists());
     assert_eq!(end_with("TERM", run).code, Some(143));
     nightly.world.server.set_faults(Faults::none());

@@ -1,4 +1,4 @@
-//! What a person sees of snapshots, whole.
+//! The complete output of the snapshot commands.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use overmind_export::demo::{Dataset, Fault, FaultAttempt, FaultPage, Faults, Opt
 use super::{AGENT, Nightly, version, version_id};
 use crate::support::{ID, Ran};
 
-/// What was said, without stamps, times, sizes and the order in which jobs end.
+/// The exit code and the output, without stamps and durations.
 fn told(nightly: &Nightly, ran: &Ran) -> String {
     let text = ran.told(&nightly.world);
     let steady = |word: &str| {
@@ -21,7 +21,7 @@ fn told(nightly: &Nightly, ran: &Ran) -> String {
     let line = |line: &str| {
         let words: Vec<String> = line.split(' ').map(steady).collect();
         let line = words.join(" ");
-        // `· 0.1 s ·`
+        // Replaces a duration such as `· 0.1 s ·`.
         match (line.find(" · "), line.find(" s · ")) {
             (Some(from), Some(to)) if from < to => format!("{} · T{}", &line[..from], &line[to..]),
             _ => line,
@@ -31,7 +31,8 @@ fn told(nightly: &Nightly, ran: &Ran) -> String {
 }
 
 #[test]
-fn a_night_and_the_next_one_as_a_terminal_shows_them() {
+fn terminal_output_of_consecutive_nights() {
+    // A first snapshot, an unchanged dataset, then a new snapshot that replaces the first one.
     let nightly = Nightly::one(1234, "keep = { last = 1 }");
     let first = told(&nightly, &nightly.snapshot(&[]));
     let second = told(&nightly, &nightly.snapshot(&[]));
@@ -42,7 +43,7 @@ fn a_night_and_the_next_one_as_a_terminal_shows_them() {
     nightly: 1,234 rows (328.01 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
-    nightly: unchanged, by its metadata: 1,234 rows (328.01 KiB)
+    nightly: unchanged, same metadata: 1,234 rows (328.01 KiB)
       snapshot=STAMP
     exit 0
     nightly: 1,300 rows (345.11 KiB) · T s · complete: every row once
@@ -52,7 +53,7 @@ fn a_night_and_the_next_one_as_a_terminal_shows_them() {
 }
 
 #[test]
-fn the_list_of_snapshots() {
+fn list_of_snapshots() {
     let jobs = format!(
         "[[job]]\nname = \"chat\"\nagent = \"{AGENT}\"\n\
          [[job]]\nname = \"all\"\nselect = \"all\"\nunchanged = \"content\"\n\
@@ -88,7 +89,7 @@ fn the_list_of_snapshots() {
 }
 
 #[test]
-fn failures_of_jobs_are_told_with_their_hints_and_counted() {
+fn failed_jobs_are_listed_with_hints_and_counted() {
     let jobs = format!(
         "[[job]]\nname = \"gone\"\ndataset = \"{}\"\n\
          [[job]]\nname = \"nobody\"\nagent = \"{}\"\ndataset_name = \"support-*\"\n",
@@ -100,9 +101,9 @@ fn failures_of_jobs_are_told_with_their_hints_and_counted() {
     exit 66
     error: gone: no such dataset, or a filter excludes it
       cause: GET http://API/api/datasets/a0000000-0000-4000-8000-000000000063/datapoints/?page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
-      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists what the key can see
-    error: nobody: no dataset meets agent=a0000000-0000-4000-8000-000000000062&dataset_name=support-*
-      hint: `overmind-export datasets` takes the same filters and lists what the key can see
+      hint: check the id and that the key belongs to its project: `overmind-export datasets` lists the datasets that the key can see
+    error: nobody: no dataset matches agent=a0000000-0000-4000-8000-000000000062&dataset_name=support-*
+      hint: `overmind-export datasets` takes the same filters and lists the datasets that the key can see
     error: 2 of 2 jobs failed
     ");
     let faults = Faults::none().on(FaultPage::List, FaultAttempt::Always, Fault::status(503));
@@ -119,7 +120,7 @@ fn failures_of_jobs_are_told_with_their_hints_and_counted() {
 }
 
 #[test]
-fn what_is_asked_for_in_vain_is_refused_before_any_request() {
+fn invalid_arguments_are_refused_before_any_request() {
     let nightly = Nightly::one(10, "");
     let mut text = String::new();
     for arguments in [
@@ -180,7 +181,7 @@ fn what_is_asked_for_in_vain_is_refused_before_any_request() {
 }
 
 #[test]
-fn a_wrong_file_is_told_with_file_line_and_value() {
+fn invalid_file_is_reported_with_line_and_value() {
     let nightly = Nightly::new(Vec::new(), "");
     let right = fs::read_to_string(nightly.world.path("snapshots.toml")).unwrap();
     let mut text = String::new();
@@ -246,7 +247,7 @@ fn a_wrong_file_is_told_with_file_line_and_value() {
     select = "all"
     exit 78
     error: http://example.org/ is plain http: the API key would cross the network unencrypted
-      hint: use https, or give --allow-http if the network between here and there is trusted
+      hint: use https, or give --allow-http if you trust the network in between
 
     [api]
     api_key_file = "missing.key"
@@ -260,7 +261,7 @@ fn a_wrong_file_is_told_with_file_line_and_value() {
 }
 
 #[test]
-fn a_list_of_datasets_that_is_slow_does_not_hold_up_a_signal() {
+fn signal_interrupts_a_slow_dataset_list() {
     let late = Fault::Delay(std::time::Duration::from_secs(100));
     let faults = Faults::none().on(FaultPage::List, FaultAttempt::Always, late);
     let jobs = "[[job]]\nname = \"all\"\nselect = \"all\"\n";
@@ -275,6 +276,6 @@ fn a_list_of_datasets_that_is_slow_does_not_hold_up_a_signal() {
     exit 143
     error: all: interrupted by SIGTERM
     error: interrupted by SIGTERM
-      hint: run the same command again to continue where it stopped
+      hint: run the same command again to resume where it stopped
     ");
 }

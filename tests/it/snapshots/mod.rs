@@ -1,4 +1,4 @@
-//! Nightly snapshots: the command with a configuration file, and nights under a clock of our own.
+//! Nightly snapshots: the command with a configuration file, and runs in this process with a fake clock.
 
 mod interrupted;
 mod messages;
@@ -27,12 +27,12 @@ use crate::support::{ID, KEY, Ran, World};
 /// An agent with several datasets.
 const AGENT: Uuid = Uuid::from_u128(0x0d3f_0b52_7d5c_4c39_9a49_1f6a_5d3a_8f01);
 
-/// The id of a version.
+/// The dataset id of a version.
 fn version_id(version: u128) -> Uuid {
     Uuid::from_u128(0xa000_0000_0000_4000_8000_0000_0000_0000 + version)
 }
 
-/// A version of what an agent has, with this many rows.
+/// A version of the dataset `support-chat` of [`AGENT`], with this number of rows.
 fn version(version: u128, rows: u64) -> Dataset {
     Dataset::generated(rows, version as u64)
         .with_id(version_id(version))
@@ -41,13 +41,13 @@ fn version(version: u128, rows: u64) -> Dataset {
         .with_version(version as i64)
 }
 
-/// An API with a configuration file in its folder.
+/// An API, a folder with a configuration file, and a fake clock.
 pub(crate) struct Nightly {
     pub(crate) world: World,
     clock: Arc<Hands>,
 }
 
-/// A clock that stands where it was put.
+/// A fake clock. It returns the time that a test has set.
 #[derive(Debug)]
 pub(crate) struct Hands(Mutex<DateTime<Utc>>);
 
@@ -58,11 +58,12 @@ impl Clock for Hands {
 }
 
 impl Nightly {
-    /// A file with `root = "snaps"` for all, and these jobs.
+    /// Writes a configuration file with `root = "snaps"` as default and with these jobs.
     pub(crate) fn new(datasets: Vec<Dataset>, jobs: &str) -> Self {
         Self::with(Options::default(), datasets, jobs)
     }
 
+    /// Like [`Nightly::new`], with these options of the API.
     pub(crate) fn with(options: Options, datasets: Vec<Dataset>, jobs: &str) -> Self {
         let world = World::generated(options, 1);
         world.server.replace(datasets);
@@ -72,7 +73,7 @@ impl Nightly {
         Self { world, clock }
     }
 
-    /// One job that takes the dataset [`ID`], with these lines beside.
+    /// One job, `nightly`, that stores the dataset [`ID`]. `lines` are further lines of its table.
     fn one(rows: u64, lines: &str) -> Self {
         let dataset = Dataset::generated(rows, 7).with_id(ID);
         Self::new(
@@ -81,7 +82,7 @@ impl Nightly {
         )
     }
 
-    /// Runs a subcommand with the file.
+    /// Runs a subcommand with the configuration file.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.world.command().args(arguments).args(["--config", "snapshots.toml"]))
     }
@@ -90,6 +91,7 @@ impl Nightly {
         self.run(&[&["snapshot"], arguments].concat())
     }
 
+    /// Starts `snapshot` with these arguments, without waiting for its end.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.world.command();
         command.args(["snapshot", "--config", "snapshots.toml"]).args(arguments);
@@ -121,12 +123,12 @@ impl Nightly {
         self.world.path("snaps").join(name)
     }
 
-    /// The names in a job's folder, hidden ones included.
+    /// The sorted names in a job's folder, hidden entries included.
     fn names(&self, job: &str) -> Vec<String> {
         crate::support::entries(&self.job(job))
     }
 
-    /// The stamps of the snapshots that are there.
+    /// The stamps of the existing snapshots.
     fn stamps(&self, job: &str) -> Vec<String> {
         let names = self.names(job).into_iter();
         names.filter_map(|name| Some(name.strip_prefix("snapshot=")?.to_owned())).collect()
@@ -141,7 +143,7 @@ impl Nightly {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Requests for datapoints so far.
+    /// Number of requests for datapoints so far.
     pub(crate) fn datapoints(&self) -> u32 {
         let stats = self.world.server.stats();
         stats.attempts.iter().filter(|((id, _), _)| id.is_some()).map(|(_, count)| count).sum()
@@ -154,11 +156,12 @@ fn result(ran: &Ran) -> Value {
     summary["jobs"][0].clone()
 }
 
-/// Runs jobs in this process against an API.
+/// Runs jobs in this process.
 fn run(jobs: &[Job], url: &str, clock: Arc<Hands>) -> Vec<JobResult> {
     run_until(jobs, url, clock, &Stop::default())
 }
 
+/// Like [`run`], but a stop can be requested.
 fn run_until(jobs: &[Job], url: &str, clock: Arc<Hands>, stop: &Stop) -> Vec<JobResult> {
     let client = Client::builder().base_url(url).api_key(KEY).max_retries(1).build().unwrap();
     let mut options = RunOptions::default();

@@ -1,5 +1,5 @@
-//! Thirty nights of two jobs under a clock of our own: data that changes, outages, a kill, and the end
-//! of summer time on both sides of the Atlantic. Each morning is held against a model of its own.
+//! Thirty nights of two jobs with a fake clock: changing data, outages, a kill, and the end of daylight
+//! saving time in Europe and America. Each morning the test compares the snapshots with a model.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ name = "support"
 agent = "0d3f0b52-7d5c-4c39-9a49-1f6a5d3a8f01"
 page_size = 25
 rows_per_file = 50
-# In the night in which the clocks go back there are two half past ones.
+# 01:30 occurs twice in the night in which the clocks go back.
 schedule = "30 1 * * *"
 timezone = "Europe/London"
 keep = { last = 3, daily = 5, weekly = 3, monthly = 2 }
@@ -45,7 +45,7 @@ timezone = "America/New_York"
 keep = { last = 2, weekly = 4 }
 "#;
 
-/// The rows of a dataset: their numbers, and how often each was changed.
+/// The rows of a dataset: the number of each row, and how often it was changed.
 type Rows = BTreeMap<u64, u32>;
 
 fn dataset(rows: &Rows) -> Dataset {
@@ -57,7 +57,7 @@ fn dataset(rows: &Rows) -> Dataset {
     Dataset::from_rows("support-chat", rows.iter().map(row).collect())
 }
 
-/// Some rows change, some go, some come.
+/// Changes, removes and adds some rows.
 fn change(rows: &mut Rows, night: usize) {
     let night = night as u64;
     for number in (night..300).step_by(29) {
@@ -69,7 +69,7 @@ fn change(rows: &mut Rows, night: usize) {
     rows.extend((0..night % 4).map(|more| (1000 + 10 * night + more, 0)));
 }
 
-/// What `diff` has to find.
+/// The expected counts of `diff`: added, removed, changed, unchanged.
 fn difference(before: &Rows, after: &Rows) -> [u64; 4] {
     let added = after.keys().filter(|number| !before.contains_key(number)).count();
     let removed = before.keys().filter(|number| !after.contains_key(number)).count();
@@ -78,8 +78,9 @@ fn difference(before: &Rows, after: &Rows) -> [u64; 4] {
     [added, removed, changed, both.count() - changed].map(|count| count as u64)
 }
 
-/// What retention has to leave: for each count the newest of the last periods, by looking the other
-/// way round than the command does.
+/// The expected snapshots after retention: for each count, the newest snapshot of each of the last
+/// periods. The command walks from the newest snapshot to the oldest; this model from the oldest to the
+/// newest.
 fn retained(stamps: &BTreeSet<Stamp>, keep: Keep, zone: Tz) -> BTreeSet<Stamp> {
     let monday = |day: NaiveDate| {
         day.checked_sub_days(Days::new(day.weekday().days_since(Weekday::Mon).into())).unwrap()
@@ -104,21 +105,26 @@ fn retained(stamps: &BTreeSet<Stamp>, keep: Keep, zone: Tz) -> BTreeSet<Stamp> {
     kept
 }
 
-/// A job as it has to be.
+/// The expected state of a job.
 struct Model {
     name: &'static str,
     keep: Keep,
     zone: Tz,
+    /// The scheduled times, one per night.
     times: Vec<DateTime<Utc>>,
-    /// The rows that the API has.
+    /// The rows in the API.
     rows: Rows,
-    /// Those of the standing snapshot.
+    /// The newest snapshot: its stamp and its rows.
     stored: Option<(Stamp, Rows)>,
-    /// The stamp under which an interrupted run is to be continued.
+    /// The stamp of an interrupted run, which the next run resumes.
     begun: Option<Stamp>,
+    /// The time of the last successful run.
     as_of: Option<DateTime<Utc>>,
+    /// The stamps of all existing snapshots.
     there: BTreeSet<Stamp>,
+    /// Number of runs in the history.
     runs: usize,
+    /// Number of snapshots that were compared with the one before.
     differences: usize,
 }
 
@@ -142,7 +148,7 @@ impl Model {
         }
     }
 
-    /// A night, and the morning after it.
+    /// Runs the job at the scheduled time of a night and checks the result.
     fn night(&mut self, nightly: &Nightly, night: usize, outage: bool) {
         let now = self.times[night];
         let result = nightly.job_at(&[self.name], &now.to_rfc3339()).remove(0);
@@ -174,7 +180,8 @@ impl Model {
         nightly.job(self.name).join(stamp.folder())
     }
 
-    /// The one before is there still: at least two of the last stay.
+    /// Compares a new snapshot with the previous one. That one still exists, because `keep` retains at
+    /// least the last two.
     fn compare(&mut self, nightly: &Nightly, (before, old): (Stamp, &Rows), after: Stamp) {
         let ran = Ran::of(
             nightly
@@ -192,13 +199,13 @@ impl Model {
         self.differences += 1;
     }
 
-    /// What the notebook finds.
+    /// Checks the job's folder as a notebook would read it in the morning.
     fn morning(&self, nightly: &Nightly, night: usize) {
         let context = format!("{} in the morning after night {night}", self.name);
         let there: BTreeSet<Stamp> =
             nightly.stamps(self.name).iter().map(|stamp| stamp.parse().unwrap()).collect();
         assert_eq!(there, self.there, "{context}");
-        let (stamp, rows) = self.stored.as_ref().expect("a first night that went well");
+        let (stamp, rows) = self.stored.as_ref().expect("the first night succeeds");
         let job = nightly.job(self.name);
         assert_eq!(
             fs::read_link(job.join("_latest")).unwrap(),
@@ -216,7 +223,7 @@ impl Model {
 }
 
 #[test]
-fn after_thirty_nights_what_should_be_there_is_there_and_whole() {
+fn thirty_nights_match_the_model() {
     let nightly = Nightly::with(Options::default(), Vec::new(), JOBS);
     let (mut support, mut triage) =
         (Model::new(&nightly, "support"), Model::new(&nightly, "triage"));
@@ -224,7 +231,7 @@ fn after_thirty_nights_what_should_be_there_is_there_and_whole() {
         let hours = |pair: &[DateTime<Utc>]| (pair[1] - pair[0]).num_hours();
         let mut nights: Vec<i64> = job.times.windows(2).map(hours).collect();
         nights.sort_unstable();
-        // One night is longer, and none is missing or doubled.
+        // One night has 25 hours, and no night is missing or repeated.
         assert_eq!((nights[0], nights[27], nights[28]), (24, 24, 25), "{}", job.name);
     }
     let mut version = 0;
@@ -246,7 +253,7 @@ fn after_thirty_nights_what_should_be_there_is_there_and_whole() {
         let outage = matches!(night, 6 | 7 | 14 | 20);
         let faults = |page| Faults::none().on(page, FaultAttempt::Always, Fault::status(503));
         nightly.world.server.set_faults(match night {
-            // The list fails, or the rows in the middle of them.
+            // Outages: all requests fail, or only the list and pages 2 to 4.
             6 | 14 => {
                 faults(FaultPage::List).on(FaultPage::Any, FaultAttempt::Always, Fault::status(503))
             }
@@ -292,13 +299,14 @@ fn after_thirty_nights_what_should_be_there_is_there_and_whole() {
     }
 }
 
-/// Kills the night's run in the middle, with SIGKILL: it has no word in anything.
+/// Starts the night's run in a child process and kills it with SIGKILL after its first part. Such a run changes
+/// neither the history nor the snapshots.
 fn kill(nightly: &Nightly, job: &mut Model, night: usize) {
     let late = Fault::Delay(Duration::from_secs(100));
     nightly.world.server.set_faults(Faults::none().on(10, FaultAttempt::Always, late));
     let mut command = Command::new(env::current_exe().unwrap());
     command
-        .args(["--exact", "snapshots::nights::a_night_in_a_process_of_its_own", "--ignored"])
+        .args(["--exact", "snapshots::nights::one_night", "--ignored"])
         .env("NIGHT_FILE", nightly.world.path("snapshots.toml"))
         .env("NIGHT_API", nightly.world.server.url())
         .env("NIGHT_JOB", job.name)
@@ -322,8 +330,8 @@ fn kill(nightly: &Nightly, job: &mut Model, night: usize) {
 }
 
 #[test]
-#[ignore = "a process that another test starts in order to kill it"]
-fn a_night_in_a_process_of_its_own() {
+#[ignore = "another test starts it in a child process and kills it"]
+fn one_night() {
     let text = |name| env::var(name).ok();
     let Some(file) = text("NIGHT_FILE") else { return };
     let config = Config::read(file.as_ref()).unwrap();

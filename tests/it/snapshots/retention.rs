@@ -1,4 +1,4 @@
-//! What retention removes, and what it never touches.
+//! Retention: which snapshots it removes, and which files it never touches.
 
 use std::fs;
 
@@ -10,7 +10,8 @@ use crate::support::World;
 
 const NEVER: &str = "unchanged = \"never\"\ntimezone = \"America/New_York\"\n";
 
-/// Five nights at two in New York, the clocks going back in the middle, and one noon.
+/// Five snapshots: four nights at 02:00 in New York and one noon. The clocks go back in the third night.
+/// Afterwards `keep` is added to the job.
 fn five(keep: &str) -> Nightly {
     let nightly = Nightly::one(10, NEVER);
     for time in [
@@ -29,7 +30,7 @@ fn five(keep: &str) -> Nightly {
 }
 
 #[test]
-fn a_dry_run_says_what_goes_and_why_the_others_stay_and_removes_nothing() {
+fn dry_run_explains_each_verdict_and_removes_none() {
     let nightly = five("keep = { last = 1, daily = 2, monthly = 2 }");
     let before = nightly.names("nightly");
     let job = nightly.job("nightly");
@@ -57,7 +58,7 @@ fn a_dry_run_says_what_goes_and_why_the_others_stay_and_removes_nothing() {
 }
 
 #[test]
-fn a_run_that_went_well_removes_what_no_count_keeps() {
+fn successful_run_removes_expired_snapshots() {
     let nightly = five("keep = { last = 1, daily = 2 }");
     let results = nightly.at("2026-11-03T07:00:00Z");
     let gone = ["20261030T060000Z", "20261031T060000Z", "20261101T070000Z", "20261101T170000Z"];
@@ -68,7 +69,7 @@ fn a_run_that_went_well_removes_what_no_count_keeps() {
 }
 
 #[test]
-fn a_run_that_found_nothing_new_removes_too() {
+fn unchanged_run_removes_expired_snapshots() {
     let nightly = five("keep = { last = 2 }");
     let path = nightly.world.path("snapshots.toml");
     let text = fs::read_to_string(&path).unwrap().replace("\"never\"", "\"content\"");
@@ -78,7 +79,7 @@ fn a_run_that_found_nothing_new_removes_too() {
 }
 
 #[test]
-fn a_run_that_failed_removes_nothing() {
+fn failed_run_removes_nothing() {
     let nightly = five("keep = { last = 1 }");
     nightly.world.server.set_faults(Faults::none().on(
         FaultPage::Any,
@@ -91,19 +92,19 @@ fn a_run_that_failed_removes_nothing() {
 }
 
 #[test]
-fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
+fn only_snapshots_of_the_job_are_removed() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     let of = |stamp: &str| job.join(format!("snapshot={stamp}"));
-    // Somebody's own files in a snapshot.
+    // A foreign file in a snapshot.
     fs::write(of("20261030T060000Z").join("notes.txt"), "mine").unwrap();
-    // An export that is none of a job, and one of another.
+    // An export that belongs to no job, and a snapshot of another job.
     let world: &World = &nightly.world;
     world.export(&["-o", &format!("{}/", of("20260101T000000Z").display())]);
     let path = of("20261031T060000Z").join("_manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"nightly\"", "\"other\"")).unwrap();
-    // A snapshot under another stamp, one without its last word, one whose manifest is none.
+    // A snapshot under another stamp, one without _SUCCESS, an invalid manifest, a file and an invalid stamp.
     fs::rename(of("20261101T070000Z"), of("20260201T000000Z")).unwrap();
     fs::remove_file(of("20261101T170000Z").join("_SUCCESS")).unwrap();
     fs::create_dir(of("20260301T000000Z")).unwrap();
@@ -113,7 +114,7 @@ fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
     let before = nightly.names("nightly");
 
     let results = nightly.at("2026-11-03T07:00:00Z");
-    // The snapshot of the night before is the only one that goes.
+    // Only the snapshot of the previous night is removed.
     assert_eq!(results[0].pruned, ["snapshot=20261102T070000Z"]);
     let mut after: Vec<String> = nightly.names("nightly");
     after.retain(|name| name != "snapshot=20261103T070000Z");
@@ -130,7 +131,7 @@ fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
      nightly  20260201T000000Z  -            -         -  no: it is the snapshot        -
                                                           20261101T070000Z under
                                                           another name
-     nightly  20260301T000000Z  -            -         -  no: it it is not a manifest:  -
+     nightly  20260301T000000Z  -            -         -  no: it is not a manifest:     -
                                                           missing field
                                                           `format_version` at line 1…
      nightly  20260401T000000Z  -            -         -  no: it is not a folder        -
@@ -143,7 +144,8 @@ fn nothing_is_removed_that_is_not_a_snapshot_of_the_job_by_its_manifest() {
 }
 
 #[test]
-fn a_removal_that_was_killed_is_finished_by_the_next_run_and_was_never_seen() {
+fn next_run_finishes_a_killed_removal() {
+    // The list of snapshots does not show a snapshot whose removal has begun.
     let nightly = five("");
     let job = nightly.job("nightly");
     let aside = job.join(".snapshot=20261030T060000Z.removed");
@@ -157,7 +159,7 @@ fn a_removal_that_was_killed_is_finished_by_the_next_run_and_was_never_seen() {
 }
 
 #[test]
-fn desktop_files_go_with_their_snapshot() {
+fn desktop_files_are_removed_with_their_snapshot() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     for name in [".DS_Store", "Thumbs.db", "desktop.ini"] {
@@ -171,14 +173,15 @@ fn desktop_files_go_with_their_snapshot() {
 
 #[cfg(unix)]
 #[test]
-fn what_only_has_the_name_of_a_part_stays() {
+fn foreign_entries_with_expected_names_stay() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     let part = |stamp: &str| job.join(format!("snapshot={stamp}/part-00000.parquet"));
     let elsewhere = nightly.world.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::write(elsewhere.join("mine"), "mine").unwrap();
-    // A directory, a link, other bytes, a listed name that is none of ours, a linked snapshot.
+    // In place of a part: a directory, a link, other bytes. Also a listed name that is not the name of a
+    // part, and a link in place of a snapshot.
     fs::remove_file(part("20261030T060000Z")).unwrap();
     fs::create_dir(part("20261030T060000Z")).unwrap();
     fs::write(part("20261030T060000Z").join("mine"), "mine").unwrap();
@@ -213,7 +216,7 @@ fn what_only_has_the_name_of_a_part_stays() {
 
 #[cfg(unix)]
 #[test]
-fn a_removal_that_was_killed_takes_only_ours() {
+fn finishing_a_removal_keeps_foreign_entries() {
     let nightly = five("keep = { last = 1 }");
     let job = nightly.job("nightly");
     let aside = job.join(".snapshot=20261030T060000Z.removed");
@@ -284,7 +287,7 @@ fn planted_control_files_are_refused() {
 
 #[cfg(unix)]
 #[test]
-fn what_another_user_owns_is_refused() {
+fn entries_of_another_user_are_refused() {
     let nightly = Nightly::one(10, NEVER);
     let job = nightly.job("nightly");
     assert_eq!(nightly.at("2026-10-30T06:00:00Z")[0].exit_code, 0);
@@ -293,7 +296,7 @@ fn what_another_user_owns_is_refused() {
         let path = job.join(name);
         let uid = |uid| std::os::unix::fs::lchown(path.components().as_path(), Some(uid), None);
         if uid(65534).is_err() {
-            return println!("skipped: only root can give files to others");
+            return println!("skipped: only root can give files to another user");
         }
         let results = nightly.at("2026-10-31T06:00:00Z");
         assert_eq!(results[0].exit_code, 73, "{results:?}");

@@ -1,4 +1,4 @@
-//! What a run leaves: the layout, the link, the history; and what it does not store twice.
+//! The results of a run: the layout, the link and the history. Unchanged data is not stored again.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use super::{AGENT, Nightly, result, version, version_id};
 use crate::support::{ID, KEY, Ran, entries};
 
 #[test]
-fn a_snapshot_is_an_export_that_the_link_points_at_and_the_history_tells() {
+fn snapshot_is_an_export_with_link_and_history() {
     let nightly = Nightly::one(250, "columns = [\"id\", \"input\"]\nrows_per_file = 100");
     let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
     assert_eq!((told.rows, told.exit_code), (250, 0));
@@ -52,7 +52,7 @@ fn a_snapshot_is_an_export_that_the_link_points_at_and_the_history_tells() {
 }
 
 #[test]
-fn a_dataset_whose_entry_in_the_list_is_the_same_is_not_downloaded_again() {
+fn same_metadata_is_not_downloaded_again() {
     let nightly = Nightly::one(250, "");
     nightly.at("2026-11-23T02:00:00Z");
     let before = nightly.datapoints();
@@ -72,7 +72,7 @@ fn a_dataset_whose_entry_in_the_list_is_the_same_is_not_downloaded_again() {
 }
 
 #[test]
-fn whatever_the_list_says_otherwise_or_the_file_asks_otherwise_is_stored() {
+fn changed_data_options_or_files_are_stored_anew() {
     let dataset = || Dataset::generated(250, 7).with_id(ID);
     type Change<'a> = (&'a str, Box<dyn Fn(&Nightly)>);
     let file = |from: &'static str, to: &'static str| {
@@ -113,11 +113,11 @@ fn whatever_the_list_says_otherwise_or_the_file_asks_otherwise_is_stored() {
 }
 
 #[test]
-fn by_content_the_rows_are_downloaded_and_stored_only_if_they_are_others() {
+fn unchanged_content_is_downloaded_but_not_stored() {
     let nightly = Nightly::one(250, "unchanged = \"content\"");
     nightly.at("2026-11-23T02:00:00Z");
     let before = nightly.datapoints();
-    // The list would say that everything is new.
+    // The metadata in the list of datasets has changed, but the rows have not.
     let same = Dataset::generated(250, 7).with_id(ID).with_metadata("{\"seen\":2}");
     nightly.world.server.replace(vec![same]);
     let results = nightly.at("2026-11-24T02:00:00Z");
@@ -127,7 +127,7 @@ fn by_content_the_rows_are_downloaded_and_stored_only_if_they_are_others() {
     assert_eq!(nightly.names("nightly"), names);
     assert_eq!(nightly.latest("nightly")["as_of"], "2026-11-24T02:00:00Z");
 
-    // As many rows, and others.
+    // The same number of rows, but other rows.
     nightly.world.server.replace(vec![Dataset::generated(250, 8).with_id(ID)]);
     nightly.at("2026-11-25T02:00:00Z");
     assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261125T020000Z"]);
@@ -135,20 +135,22 @@ fn by_content_the_rows_are_downloaded_and_stored_only_if_they_are_others() {
 }
 
 #[test]
-fn with_never_each_run_stores_and_stamps_of_one_second_do_not_collide() {
+fn stamps_in_the_same_second_do_not_collide() {
+    // With `unchanged = "never"`, every run stores a snapshot.
     let nightly = Nightly::one(10, "unchanged = \"never\"");
     for _ in 0..3 {
         nightly.at("2026-11-23T02:00:00.9Z");
     }
     let stamps = ["20261123T020000Z", "20261123T020001Z", "20261123T020002Z"];
     assert_eq!(nightly.stamps("nightly"), stamps);
-    // A clock that was set back does not make the old the newest.
+    // After the clock was set back, a new snapshot still gets the highest stamp.
     nightly.at("2026-11-22T12:00:00Z");
     assert_eq!(nightly.latest("nightly")["snapshot"], "20261123T020003Z");
 }
 
 #[test]
-fn one_stamp_of_a_clock_that_was_wrong_does_not_make_retention_remove_the_others() {
+fn stamp_in_the_future_fails_the_run() {
+    // Otherwise retention would remove the snapshots with correct stamps.
     let nightly = Nightly::one(10, "unchanged = \"never\"\nkeep = { last = 2 }");
     nightly.at("2026-11-22T02:00:00Z");
     nightly.at("2036-11-23T02:00:00Z");
@@ -166,7 +168,8 @@ fn one_stamp_of_a_clock_that_was_wrong_does_not_make_retention_remove_the_others
 }
 
 #[test]
-fn latest_is_the_highest_version_and_then_the_newest_of_those_whose_name_matches() {
+fn latest_is_the_highest_version_then_the_newest() {
+    // Only datasets that match the job's filters count.
     let jobs = format!(
         "[[job]]\nname = \"any\"\nagent = \"{AGENT}\"\n\
          [[job]]\nname = \"chat\"\nagent = \"{AGENT}\"\ndataset_name = \"support-*\"\n\
@@ -187,7 +190,7 @@ fn latest_is_the_highest_version_and_then_the_newest_of_those_whose_name_matches
     let results = nightly.at("2026-11-23T02:00:00Z");
     let taken: Vec<_> = results.iter().map(|it| (it.rows, it.snapshots[0].version)).collect();
     assert_eq!(taken, [(50, Some(5)), (40, Some(4)), (20, Some(2))]);
-    // A new version comes.
+    // A new version appears.
     nightly.world.server.replace(vec![version(6, 60)]);
     let results = nightly.at("2026-11-24T02:00:00Z");
     let taken: Vec<_> = results.iter().map(|it| (it.rows, it.exit_code)).collect();
@@ -195,7 +198,7 @@ fn latest_is_the_highest_version_and_then_the_newest_of_those_whose_name_matches
 }
 
 #[test]
-fn all_takes_each_dataset_into_a_folder_of_its_own() {
+fn all_gives_each_dataset_its_own_folder() {
     let jobs = format!(
         "[[job]]\nname = \"all\"\nselect = \"all\"\nagent = \"{AGENT}\"\nkeep = {{ last = 1 }}\n"
     );
@@ -209,10 +212,10 @@ fn all_takes_each_dataset_into_a_folder_of_its_own() {
     assert_eq!(entries(&one), ["_latest", "_latest.json", "snapshot=20261123T020000Z"]);
     assert!(verify(&one.join("_latest").as_path().into()).unwrap().is_ok());
 
-    // A killed run was removing a snapshot of one that is not taken any more.
+    // A killed run had begun to remove a snapshot of a dataset that no longer exists.
     let removed = nightly.job("all").join(folder(1)).join(".snapshot=20261120T020000Z.removed");
     fs::create_dir(&removed).unwrap();
-    // One is new, one has changed, one is gone: what there is of it stays.
+    // One dataset is new, one has changed, one is gone. The snapshots of the last one stay.
     nightly.world.server.replace(vec![
         version(2, 20),
         version(3, 30).with_metadata("{\"reviewed\":true}"),
@@ -229,7 +232,8 @@ fn all_takes_each_dataset_into_a_folder_of_its_own() {
 }
 
 #[test]
-fn of_all_datasets_one_that_fails_stops_no_other_and_keeps_retention_away() {
+fn failed_dataset_stops_only_retention() {
+    // The other datasets of the job are stored.
     let jobs =
         "[[job]]\nname = \"all\"\nselect = \"all\"\nunchanged = \"never\"\nkeep = { last = 1 }\n";
     let nightly = Nightly::new(vec![version(1, 10), version(2, 20)], jobs);
@@ -246,7 +250,8 @@ fn of_all_datasets_one_that_fails_stops_no_other_and_keeps_retention_away() {
 }
 
 #[test]
-fn a_job_that_fails_stops_no_other_and_the_first_in_the_file_gives_the_exit_code() {
+fn failed_job_does_not_stop_the_others() {
+    // The exit code is that of the first failed job in the file.
     let jobs = format!(
         "[[job]]\nname = \"gone\"\ndataset = \"{}\"\n\
          [[job]]\nname = \"good\"\ndataset = \"{ID}\"\n\
@@ -274,7 +279,7 @@ fn a_job_that_fails_stops_no_other_and_the_first_in_the_file_gives_the_exit_code
 }
 
 #[test]
-fn a_job_that_fails_fails_the_command_whoever_reads_its_summary() {
+fn closed_pipe_does_not_hide_a_failed_job() {
     let id = version_id(99);
     let nightly =
         Nightly::new(Vec::new(), &format!("[[job]]\nname = \"gone\"\ndataset = \"{id}\"\n"));
@@ -286,8 +291,9 @@ fn a_job_that_fails_fails_the_command_whoever_reads_its_summary() {
 }
 
 #[test]
-fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
-    // What is in its place before a run refuses that; this comes while the API takes its time.
+fn unwritable_history_does_not_hide_the_failure() {
+    // A directory in place of the history makes a run fail at its start. So this one appears during the run,
+    // while the API is slow.
     let options = Options { latency: std::time::Duration::from_millis(500), ..Options::default() };
     let jobs = "[[job]]\nname = \"nightly\"\nselect = \"latest\"\n";
     let dataset = Dataset::generated(10, 7).with_id(ID);
@@ -306,14 +312,14 @@ fn a_history_that_cannot_be_written_does_not_hide_why_the_run_failed() {
             code
         })
     };
-    // Before it exports it looks at the folder again, and refuses it.
+    // The run checks the folder again before it exports, and fails.
     assert_eq!(run("2026-11-23T02:00:00Z"), 73);
     nightly.world.server.replace(Vec::new());
     assert_eq!(run("2026-11-24T02:00:00Z"), 66);
 }
 
 #[test]
-fn jobs_side_by_side_share_one_limit_of_requests() {
+fn concurrent_jobs_share_the_request_slots() {
     let jobs: String = (1..=6)
         .map(|number| {
             format!("[[job]]\nname = \"job-{number}\"\ndataset = \"{}\"\n", version_id(number))
@@ -325,12 +331,12 @@ fn jobs_side_by_side_share_one_limit_of_requests() {
     nightly.snapshot(&["--concurrency", "3", "--jobs", "6"]).ok();
     let stats = nightly.world.server.stats();
     assert_eq!((stats.max_in_flight, stats.requests), (3, 6 * 21));
-    // Each tells its own requests.
+    // Each job counts only its own requests.
     assert_eq!(nightly.history("job-1")[0]["requests"], 21);
 }
 
 #[test]
-fn a_last_line_of_the_history_that_was_torn_is_repaired() {
+fn torn_last_history_line_is_repaired() {
     let nightly = Nightly::one(10, "");
     nightly.at("2026-11-23T02:00:00Z");
     let path = nightly.job("nightly").join("_history.jsonl");
@@ -346,17 +352,17 @@ fn a_last_line_of_the_history_that_was_torn_is_repaired() {
 }
 
 #[test]
-fn what_stood_in_the_way_of_the_link_after_publication_is_made_up_for() {
+fn next_run_repairs_the_latest_link() {
     let nightly = Nightly::one(10, "unchanged = \"never\"");
     nightly.at("2026-11-23T02:00:00Z");
     let job = nightly.job("nightly");
     let (link, json) = (job.join("_latest"), fs::read(job.join("_latest.json")).unwrap());
     nightly.at("2026-11-24T02:00:00Z");
-    // As after a kill between the two.
+    // The state after a kill between publishing the snapshot and updating the link.
     fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink("snapshot=20261123T020000Z", &link).unwrap();
     fs::write(job.join("_latest.json"), json).unwrap();
-    // Even a run that fails sets it right.
+    // Even a run that fails repairs the link.
     let faults = Faults::none().on(FaultPage::Any, FaultAttempt::Always, Fault::status(403));
     nightly.world.server.set_faults(faults);
     let results = nightly.at("2026-11-25T02:00:00Z");
@@ -368,7 +374,7 @@ fn what_stood_in_the_way_of_the_link_after_publication_is_made_up_for() {
 }
 
 #[test]
-fn the_key_of_the_file_is_used_unless_the_environment_or_a_flag_has_one() {
+fn environment_and_flag_override_the_files_key() {
     let nightly = Nightly::one(10, "");
     let text = fs::read_to_string(nightly.world.path("snapshots.toml")).unwrap();
     fs::create_dir_all(nightly.world.path("etc")).unwrap();
@@ -390,15 +396,16 @@ fn the_key_of_the_file_is_used_unless_the_environment_or_a_flag_has_one() {
     assert_eq!(seen(None, &[]), "of-the-file");
     assert_eq!(seen(Some(KEY), &[]), KEY);
     assert_eq!(seen(Some(KEY), &["--api-key-file", "flag.key"]), "of-the-flag");
-    // What the environment has makes the file's key needless.
+    // With a key in the environment, the file's key is not needed.
     fs::remove_file(nightly.world.path("etc/a.key")).unwrap();
     assert_eq!(seen(Some(KEY), &[]), KEY);
-    // The root of a relative path is beside the file.
+    // A relative root is resolved from the folder of the configuration file.
     assert!(nightly.world.path("etc/snaps/nightly/_latest.json").exists());
 }
 
 #[test]
-fn the_users_own_file_is_found_and_one_in_the_current_directory_is_not() {
+fn only_the_users_configuration_is_found() {
+    // A file in the current directory is not used.
     let nightly = Nightly::one(10, "");
     let ran = Ran::of(nightly.world.command().arg("snapshot"));
     assert_eq!(ran.code, Some(78), "{ran:?}");
@@ -409,7 +416,7 @@ fn the_users_own_file_is_found_and_one_in_the_current_directory_is_not() {
     let ran = Ran::of(nightly.world.command().args(["snapshot", "--json"]).env("HOME", &home)).ok();
     assert_eq!(result(&ran)["status"], "stored");
     assert!(home.join(".config/overmind-export/snaps/nightly/_latest").exists());
-    // A relative one is to be ignored.
+    // A relative XDG_CONFIG_HOME is ignored.
     let mut command = nightly.world.command();
     command.arg("snapshot").env("HOME", &home).env("XDG_CONFIG_HOME", "home/.config");
     Ran::of(&mut command).ok();
@@ -419,7 +426,8 @@ fn the_users_own_file_is_found_and_one_in_the_current_directory_is_not() {
 }
 
 #[test]
-fn the_connection_of_the_file_is_every_commands_and_flags_win() {
+fn flags_override_the_files_connection() {
+    // Every command uses the connection settings of the configuration file.
     let options = Options { latency: std::time::Duration::from_millis(5), ..Options::default() };
     let datasets = vec![Dataset::generated(3000, 7).with_id(ID)];
     let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");

@@ -1,4 +1,4 @@
-//! What every destination promises: one suite, which local paths and S3 pass alike.
+//! The promises of every destination: one test suite for local paths and S3.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 const SOON: Duration = Duration::from_secs(30);
-/// Twenty pages, five parts of a directory.
+/// 20 pages of 25 rows. A directory has 5 parts of 100 rows.
 const ROWS: u64 = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,14 +37,15 @@ impl Kind {
     }
 }
 
-/// A place of one kind, an API, and a store whether it is used or not.
+/// A destination of one kind, an API, and a store. Local destinations do not use the store.
 struct Place {
     kind: Kind,
     world: World,
     store: Store,
 }
 
-/// Objects or files by name; parts by their number, since a run in a store gives them names of its own.
+/// Objects or files by name. Parts are named by their number only, because names in a store contain a token
+/// of the run.
 type Content = BTreeMap<String, Vec<u8>>;
 
 impl Place {
@@ -87,7 +88,7 @@ impl Place {
         Ran::of(self.store.command(&self.world).args(["verify", &self.output()]))
     }
 
-    /// Everything, control files and uploads included.
+    /// All files and objects, including control files and control objects.
     fn everything(&self) -> BTreeMap<String, Option<Vec<u8>>> {
         let mut all = tree(self.world.folder.path());
         all.extend(self.store.objects().into_iter().map(|(key, bytes)| (key, Some(bytes))));
@@ -103,7 +104,7 @@ impl Place {
         })
     }
 
-    /// What a reader finds, without what differs from run to run. There must be nothing else.
+    /// All files and objects, without the values that differ from run to run. Panics if an upload is open.
     #[track_caller]
     fn content(&self) -> Content {
         assert_eq!(self.store.open_uploads(), 0);
@@ -137,7 +138,7 @@ fn anonymous(name: &str) -> String {
     }
 }
 
-/// What an undisturbed run leaves.
+/// The content after an undisturbed run.
 fn truth(kind: Kind) -> Content {
     let place = Place::new(kind, Faults::none());
     place.export(&[]).ok();
@@ -149,7 +150,7 @@ fn each_kind(test: impl Fn(Kind) + Sync) {
 }
 
 #[test]
-fn the_same_rows_are_the_same_bytes_everywhere() {
+fn same_rows_give_same_bytes_everywhere() {
     let directory = truth(LocalDirectory);
     let names: Vec<_> = directory.keys().map(String::as_str).collect();
     let parts = [0, 1, 2, 3, 4].map(|part| format!("part-0000{part}.parquet"));
@@ -162,7 +163,7 @@ fn the_same_rows_are_the_same_bytes_everywhere() {
 }
 
 #[test]
-fn what_is_there_stays_unless_it_is_to_be_overwritten() {
+fn existing_export_is_replaced_only_on_request() {
     each_kind(|kind| {
         let place = Place::new(kind, Faults::none());
         place.export(&[]).ok();
@@ -174,7 +175,7 @@ fn what_is_there_stays_unless_it_is_to_be_overwritten() {
         assert_eq!(
             place.world.server.stats().requests,
             requests,
-            "{kind:?}: a request for nothing"
+            "{kind:?}: an unnecessary request was sent"
         );
         assert!(place.everything() == before, "{kind:?}");
 
@@ -183,19 +184,20 @@ fn what_is_there_stays_unless_it_is_to_be_overwritten() {
         place.export(&["--overwrite"]).ok();
         assert!(place.verify().ok().stdout.contains("ok, 300 rows; every byte"));
         let expected = if kind.is_directory() { 3 + 2 } else { 1 };
-        assert_eq!(place.content().len(), expected, "{kind:?}: something of the old one is left");
+        assert_eq!(place.content().len(), expected, "{kind:?}: parts of the old export are left");
     });
 }
 
 #[test]
-fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_been() {
+fn failed_run_publishes_nothing_and_next_succeeds() {
+    // The next run leaves the same content as an undisturbed run.
     each_kind(|kind| {
         let faults = Faults::none().on(15, FaultAttempt::Always, Fault::status(503));
         let place = Place::new(kind, faults);
         let ran = place.export(&["--max-retries", "0"]);
         assert_eq!(ran.code, Some(69), "{kind:?}: {ran:?}");
         let everything = place.everything();
-        // Finished parts of a prefix have a record each, those of a folder a line of its journal.
+        // A finished part has a record in a prefix, or a line in the journal of a folder.
         let kept: u64 = everything
             .iter()
             .map(|(name, bytes)| match bytes {
@@ -212,7 +214,7 @@ fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_be
             assert_eq!(names, Vec::<String>::new(), "{kind:?}");
         }
 
-        // A run that does not come to its first page leaves what is there for the one after it.
+        // A run that fails before its first page keeps the finished parts for the next run.
         let refused = Faults::none().on(1, FaultAttempt::Always, Fault::status(401));
         place.world.server.set_faults(refused);
         assert_eq!(place.export(&[]).code, Some(77), "{kind:?}");
@@ -221,15 +223,15 @@ fn a_run_that_failed_publishes_nothing_and_the_next_one_ends_as_if_it_had_not_be
         let before = place.world.server.stats().requests;
         place.export(&[]).ok();
         assert!(place.content() == truth(kind), "{kind:?}");
-        // No page of a kept part is fetched again but page 1 and the last of them.
+        // Of the pages of kept parts, only page 1 and the last page are fetched again.
         let fetched = place.world.server.stats().requests - before;
         let expected = if kept > 0 { 22 - 4 * kept } else { 20 };
-        assert!(fetched <= expected, "{kind:?}: {fetched} requests, {kept} parts were kept");
+        assert!(fetched <= expected, "{kind:?}: {fetched} requests with {kept} kept parts");
     });
 }
 
 #[test]
-fn a_second_run_ends_at_once_and_a_dead_one_blocks_nobody() {
+fn live_run_blocks_others_and_dead_run_does_not() {
     each_kind(|kind| {
         let late = Fault::Delay(Duration::from_secs(100));
         let place = Place::new(kind, Faults::none().on(7, FaultAttempt::Always, late));
@@ -242,7 +244,11 @@ fn a_second_run_ends_at_once_and_a_dead_one_blocks_nobody() {
             let told = format!("error: another run is writing {}\n", place.output());
             assert!(ran.stderr.starts_with(&told), "{ran:?}");
         }
-        assert_eq!(place.world.server.stats().requests, requests, "a request for nothing");
+        assert_eq!(
+            place.world.server.stats().requests,
+            requests,
+            "an unnecessary request was sent"
+        );
 
         run.kill().unwrap();
         run.wait().unwrap();
@@ -253,7 +259,7 @@ fn a_second_run_ends_at_once_and_a_dead_one_blocks_nobody() {
 }
 
 #[test]
-fn runs_that_start_together_leave_one_whole_export() {
+fn concurrent_runs_leave_one_whole_export() {
     each_kind(|kind| {
         let place = Place::new(kind, Faults::none());
         let runs = [0; 3].map(|_| place.start());
@@ -262,7 +268,7 @@ fn runs_that_start_together_leave_one_whole_export() {
         assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{kind:?}: {ran:#?}");
         assert!(codes.iter().all(|code| [0, 73, 75].contains(code)), "{kind:?}: {ran:#?}");
         let left = place.everything().into_keys().any(|name| name.contains(".partial"));
-        // Locally, one that finds the target taken keeps what it fetched.
+        // A local run that finds the target already published keeps its staging.
         if !(left && kind == LocalDirectory) {
             assert!(place.content() == truth(kind), "{kind:?}");
         }
@@ -271,23 +277,23 @@ fn runs_that_start_together_leave_one_whole_export() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_a_run_which_tidies_up_after_itself() {
+fn signal_ends_the_run_and_it_cleans_up() {
     each_kind(|kind| {
         let late = Fault::Delay(Duration::from_secs(100));
         let place = Place::new(kind, Faults::none().on(7, FaultAttempt::Always, late));
         let run = place.start();
         assert!(place.world.server.wait_until(SOON, |stats| stats.attempts(ID, 7) == 1));
-        // A part is finished once it is written down; what is on its way then is given up.
+        // A part is finished when its record exists. The signal cancels unfinished parts.
         let until = Instant::now() + SOON;
         while kind.is_directory() && !place.has_finished_a_part() {
-            assert!(Instant::now() < until, "no part is finished");
+            assert!(Instant::now() < until, "no part was finished in time");
         }
         let kill = format!("kill -TERM {}", run.id());
         assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         let ran = Ran::from(run.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(143), "{kind:?}: {ran:?}");
         assert_eq!(place.store.open_uploads(), 0, "{kind:?}");
-        let told = if kind.is_directory() { "continue where it stopped" } else { "starts over" };
+        let told = if kind.is_directory() { "resume where it stopped" } else { "can be resumed" };
         assert!(ran.stderr.contains(told), "{kind:?}: {ran:?}");
         place.world.server.set_faults(Faults::none());
         place.export(&[]).ok();
@@ -296,7 +302,8 @@ fn a_signal_ends_a_run_which_tidies_up_after_itself() {
 }
 
 #[test]
-fn data_that_moved_is_read_again_and_nothing_of_the_first_sweep_stays() {
+fn changed_dataset_leaves_nothing_of_first_pass() {
+    // A short page shows that the dataset changed. The run starts again from page 1.
     each_kind(|kind| {
         let faults = Faults::none().on(15, FaultAttempt::First(1), Fault::ShortPage(3));
         let place = Place::new(kind, faults);
@@ -307,7 +314,7 @@ fn data_that_moved_is_read_again_and_nothing_of_the_first_sweep_stays() {
 }
 
 #[test]
-fn a_dry_run_writes_nothing_and_an_empty_dataset_something() {
+fn empty_dataset_is_exported_but_dry_run_is_not() {
     each_kind(|kind| {
         let place = Place::new(kind, Faults::none());
         place.export(&["--dry-run"]).ok();
@@ -319,7 +326,7 @@ fn a_dry_run_writes_nothing_and_an_empty_dataset_something() {
 }
 
 #[test]
-fn another_plan_is_refused_until_it_is_told_to_start_again() {
+fn changed_plan_is_refused_without_restart() {
     for kind in [LocalDirectory, S3Prefix] {
         let faults = Faults::none().on(15, FaultAttempt::Always, Fault::status(503));
         let place = Place::new(kind, faults);
@@ -330,12 +337,12 @@ fn another_plan_is_refused_until_it_is_told_to_start_again() {
         assert!(ran.stderr.contains("cannot be resumed: its columns was"), "{ran:?}");
         place.export(&["--columns", "id", "--restart"]).ok();
         assert!(place.verify().ok().stdout.contains("ok, 500 rows; every byte"));
-        assert_eq!(place.content().len(), 5 + 2, "{kind:?}: something of the first is left");
+        assert_eq!(place.content().len(), 5 + 2, "{kind:?}: parts of the first export are left");
     }
 }
 
 #[test]
-fn a_manifest_beside_a_single_file_never_outlives_what_it_describes() {
+fn overwriting_a_file_removes_its_old_manifest() {
     for kind in [LocalFile, S3Object] {
         let place = Place::new(kind, Faults::none());
         place.export(&["--manifest"]).ok();
@@ -346,9 +353,9 @@ fn a_manifest_beside_a_single_file_never_outlives_what_it_describes() {
     }
 }
 
-/// The kill test of local directories, in fewer rounds: each moment costs a few hundred requests.
+/// Like the kill test of local directories, but with ten rounds only: a round costs a few hundred requests.
 #[test]
-fn ten_exports_to_a_prefix_killed_once_each_continue_to_the_same_bytes() {
+fn killed_prefix_exports_resume_to_same_bytes() {
     let truth = truth(S3Prefix);
     side_by_side(0..10, |seed| {
         let place = Place::new(S3Prefix, Faults::none());
@@ -359,7 +366,7 @@ fn ten_exports_to_a_prefix_killed_once_each_continue_to_the_same_bytes() {
         run.wait().unwrap();
         let published = place.store.path("some/out/_SUCCESS").exists();
         place.export(if published { &["--overwrite"] } else { &[] }).ok();
-        assert!(place.content() == truth, "killed after {moment} requests: it differs");
+        assert!(place.content() == truth, "killed after {moment} requests: the content differs");
         place.verify().ok();
     });
 }

@@ -1,5 +1,5 @@
-//! Runs that are killed at each step of an export to a store: what is there then, what `verify` says,
-//! and what the next run does.
+//! Runs that are killed at each step of an export to a store. The tests check the remaining objects, the
+//! output of `verify`, and the next run.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::server::{Fate, Store};
 use crate::support::{ID, Ran, World};
 
-/// Twelve pages, three parts.
+/// 12 pages of 25 rows, 3 parts of 100 rows.
 const ROWS: u64 = 300;
 pub(super) const OUTPUT: &str = "s3://bucket/rows/";
 pub(super) const ARGUMENTS: [&str; 6] =
@@ -40,7 +40,7 @@ impl Place {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Kills a run with SIGKILL when a request would be the n-th of its kind; it is not served.
+    /// Kills a run with SIGKILL when it sends the n-th request of this kind. That request is not served.
     pub(super) fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
         self.store.rule(request, Fate::HeldAt(nth));
         let mut run = self.start(arguments);
@@ -54,7 +54,7 @@ impl Place {
         Ran::of(self.store.command(&self.world).args(["verify", OUTPUT]))
     }
 
-    /// The names at the prefix, control objects as one, without the runs' tokens.
+    /// The names below the prefix, without the tokens of the runs. All control objects count as one name.
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for key in self.store.keys() {
@@ -71,7 +71,8 @@ impl Place {
         names
     }
 
-    /// The rows that a reader finds who goes by the manifest; each part must be what it says.
+    /// Number of rows in the manifest, or `None` without one. Panics if a listed part is missing or has
+    /// another size.
     fn rows_by_manifest(&self) -> Option<u64> {
         let objects = self.store.objects();
         let manifest: Value = serde_json::from_slice(objects.get("rows/_manifest.json")?).unwrap();
@@ -90,23 +91,23 @@ impl Place {
     }
 }
 
-/// A point at which a run is killed, and all that follows from it.
+/// A point at which a run is killed, and the expected consequences.
 struct Point {
     name: &'static str,
-    /// The first (or n-th) request of this kind is not served.
+    /// The request that is not served: a part of its line, and its number among such requests, from 1.
     request: (&'static str, u32),
     names: &'static [&'static str],
     rows: Option<u64>,
-    /// All that `verify` says, line by line, in part.
+    /// The beginning of each line that `verify` prints.
     problems: &'static [&'static str],
-    /// Pages that the next run asks for.
+    /// Number of pages that the next run requests.
     fetched: u64,
 }
 
-const CONTROL: &str = "_overmind is there: a run is at work, or was interrupted";
+const CONTROL: &str = "_overmind exists: a run is in progress, or was interrupted";
 
 #[test]
-fn a_first_export_that_is_killed_at_any_step_is_continued() {
+fn first_export_killed_at_any_step_is_resumed() {
     let three = &["_overmind/", "part-00000", "part-00001", "part-00002"];
     let table = [
         Point {
@@ -126,7 +127,7 @@ fn a_first_export_that_is_killed_at_any_step_is_continued() {
             fetched: 10,
         },
         Point {
-            name: "after a part that is not written down",
+            name: "after a part without a record",
             request: ("PUT /bucket/rows/_overmind/part-00001-", 1),
             names: &["_overmind/", "part-00000", "part-00001"],
             rows: None,
@@ -162,7 +163,8 @@ fn a_first_export_that_is_killed_at_any_step_is_continued() {
         assert_eq!(said.code, Some(65), "{said:?}");
         tells(&said, point.problems);
 
-        // Besides what is missing, page 1 and the last kept page: they show whether the rows moved.
+        // The next run fetches the missing pages, and again page 1 and the last kept page. Those two
+        // show whether the rows changed.
         let before = place.world.server.stats().requests;
         place.export(&ARGUMENTS).ok();
         let fetched = place.world.server.stats().requests - before;
@@ -191,7 +193,8 @@ pub(super) fn is_whole(place: &Place) {
 }
 
 #[test]
-fn an_export_that_is_killed_after_success_is_there_and_only_needs_tidying_up() {
+fn export_killed_after_success_only_needs_cleanup() {
+    // After _SUCCESS is written, the export is complete. Only control objects are left to remove.
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/", 7);
     assert_eq!(place.rows_by_manifest(), Some(ROWS));
@@ -203,7 +206,8 @@ fn an_export_that_is_killed_after_success_is_there_and_only_needs_tidying_up() {
 }
 
 #[test]
-fn while_an_export_is_overwritten_who_goes_by_the_manifest_sees_the_old_one_or_the_new_one() {
+fn manifest_readers_see_the_old_or_new_export() {
+    // An overwriting run is killed at each step. A reader that follows the manifest never sees a mixture.
     let new_parts = &["part-00000", "part-00000", "part-00001", "part-00001", "part-00002"];
     let table = [
         Point {
@@ -266,7 +270,7 @@ fn while_an_export_is_overwritten_who_goes_by_the_manifest_sees_the_old_one_or_t
             "_SUCCESS" => point.names.to_vec(),
             _ => [&["_SUCCESS", "_manifest.json", "_overmind/"], point.names].concat(),
         };
-        // The first removal of two may or may not have been served: they are sent side by side.
+        // Two removals are sent at the same time, so the other one may already have been served.
         let racing = point.request.0.starts_with("DELETE");
         if !racing {
             assert_eq!(place.names(), names, "{}", point.name);
@@ -287,7 +291,8 @@ fn while_an_export_is_overwritten_who_goes_by_the_manifest_sees_the_old_one_or_t
 }
 
 #[test]
-fn an_overwriting_run_that_is_killed_leaves_the_old_export_to_who_does_not_overwrite() {
+fn killed_overwrite_leaves_the_old_export() {
+    // A later run without --overwrite is refused, and the old export stays readable.
     let place = Place::new();
     place.export(&ARGUMENTS).ok();
     let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
@@ -295,13 +300,14 @@ fn an_overwriting_run_that_is_killed_leaves_the_old_export_to_who_does_not_overw
     let ran = place.export(&ARGUMENTS);
     assert_eq!(ran.code, Some(73), "{ran:?}");
     assert_eq!(place.rows_by_manifest(), Some(ROWS));
-    // Another plan drops what the killed run left, and nothing of the old export before its time.
+    // A run with another plan drops the leftovers of the killed run. It removes the old export only after
+    // the new one is published.
     place.export(&[&overwrite[..], &["--restart", "--columns", "id,order"]].concat()).ok();
     is_whole(&place);
 }
 
 #[test]
-fn a_published_export_whose_run_was_killed_does_not_stand_in_the_way_of_another_plan() {
+fn killed_published_run_does_not_block_other_plan() {
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/header.json", 1);
     place.world.server.replace(vec![Dataset::generated(ROWS, 8).with_id(ID)]);
@@ -310,9 +316,9 @@ fn a_published_export_whose_run_was_killed_does_not_stand_in_the_way_of_another_
 }
 
 #[test]
-fn what_was_published_is_not_published_again_as_what_is_there_today() {
+fn published_parts_are_not_kept_for_changed_rows() {
     let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
-    // The same plan and the same number of rows, and other rows.
+    // The plan and the number of rows stay the same, but the rows are different.
     for (again, request) in [
         (false, "DELETE /bucket/rows/_overmind/header.json"),
         (true, "DELETE /bucket/rows/_overmind/part-"),
@@ -338,7 +344,7 @@ fn what_was_published_is_not_published_again_as_what_is_there_today() {
 }
 
 #[test]
-fn what_cannot_be_tidied_up_does_not_undo_an_export() {
+fn failed_cleanup_does_not_undo_an_export() {
     let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
     let place = Place::new();
     place.export(&ARGUMENTS).ok();
@@ -349,17 +355,21 @@ fn what_cannot_be_tidied_up_does_not_undo_an_export() {
         "{ran:?}"
     );
     assert_eq!(place.rows_by_manifest(), Some(ROWS));
-    assert!(!place.store.keys().iter().any(|key| key.contains("lock-")), "it is locked");
+    assert!(
+        !place.store.keys().iter().any(|key| key.contains("lock-")),
+        "the lock was not removed"
+    );
     place.store.no_rules();
     place.export(&overwrite).ok();
     is_whole(&place);
 }
 
 #[test]
-fn what_a_killed_run_published_can_be_finished_after_one_that_finished_nothing() {
+fn killed_publication_is_finished_by_a_later_run() {
+    // A run in between with --restart fails before it finishes a part.
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/_SUCCESS", 1);
-    // It begins anew, and ends before its first part.
+    // The second run starts again and fails before its first part.
     place.store.rule("PUT /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
     let restart = [&ARGUMENTS[..], &["--restart"]].concat();
     let ran = place.export(&restart);
@@ -370,7 +380,7 @@ fn what_a_killed_run_published_can_be_finished_after_one_that_finished_nothing()
 }
 
 #[test]
-fn a_store_that_fails_now_and_then_is_asked_again() {
+fn transient_store_failures_are_retried() {
     let place = Place::new();
     place.store.rule("PUT /bucket/rows/part-00001", Fate::FailsFirst(2, 503));
     place.store.rule("PUT /bucket/rows/_manifest.json", Fate::FailsFirst(1, 500));
@@ -380,10 +390,10 @@ fn a_store_that_fails_now_and_then_is_asked_again() {
 }
 
 #[test]
-fn kept_parts_whose_rows_have_shifted_since_are_dropped() {
+fn kept_parts_with_shifted_rows_are_dropped() {
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
-    // One row of page 3 is gone, another one has come at the end: the count is the same.
+    // A row of page 3 was deleted and a row was added at the end, so the count is the same.
     let rows = Dataset::generated(ROWS + 1, 7);
     let text = |number| String::from_utf8(rows.row(number)).unwrap();
     let moved: Vec<String> = (0..=ROWS).filter(|number| *number != 60).map(text).collect();
@@ -399,7 +409,7 @@ fn kept_parts_whose_rows_have_shifted_since_are_dropped() {
 }
 
 #[test]
-fn what_a_kept_part_was_is_compared_before_it_is_kept() {
+fn damaged_kept_parts_are_fetched_again() {
     type Damage<'a> = &'a dyn Fn(&Place, &str);
     let named = |place: &Place, start: &str| {
         let keys = place.store.keys();
@@ -407,13 +417,13 @@ fn what_a_kept_part_was_is_compared_before_it_is_kept() {
     };
     let table: [(&str, u64, Damage<'_>); 4] = [
         ("nothing", 6, &|_, _| ()),
-        ("a part that is gone", 10, &|place, _| {
+        ("a missing part", 10, &|place, _| {
             fs::remove_file(named(place, "rows/part-00001")).unwrap();
         }),
-        ("ids that are gone", 10, &|place, _| {
+        ("missing ids", 10, &|place, _| {
             fs::remove_file(named(place, "rows/_overmind/ids-00001")).unwrap();
         }),
-        ("a record that is torn", 10, &|place, _| {
+        ("a truncated record", 10, &|place, _| {
             fs::write(named(place, "rows/_overmind/part-00001"), "{\"half").unwrap();
         }),
     ];

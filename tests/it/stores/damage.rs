@@ -1,4 +1,4 @@
-//! Finished parts and objects that something else removes, cuts or replaces before they are published.
+//! Finished parts and objects that another program removes, truncates or replaces before publication.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::support::Ran;
 
-/// A run that is held when it sends its third part, while something happens to the first.
+/// Holds a run when it sends its third part, and calls `damage` with the key of the first part.
 fn export_while(place: &Place, damage: impl FnOnce(&str)) -> Ran {
     place.store.rule("PUT /bucket/rows/part-00002-", Fate::HeldAt(1));
     let run = place.start(&ARGUMENTS);
@@ -56,7 +56,7 @@ fn parts_changed_during_the_run_are_not_published() {
 }
 
 #[test]
-fn parts_with_another_etag_are_hashed_again() {
+fn parts_with_a_new_etag_are_hashed_again() {
     let place = large();
     let arguments = ["-o", OUTPUT, "--page-size", "10", "--format", "jsonl"];
     place.store.rule("PUT /bucket/rows/_overmind/part-00000-", Fate::HeldAt(1));
@@ -66,14 +66,18 @@ fn parts_with_another_etag_are_hashed_again() {
     place.store.forget_e_tags();
     place.store.let_go();
     Ran::from(run.wait_with_output().unwrap()).ok();
-    assert!(place.store.seen("GET /bucket/rows/part-00000-") > reads, "it was not read");
+    assert!(
+        place.store.seen("GET /bucket/rows/part-00000-") > reads,
+        "the part was not read again"
+    );
 }
 
 #[test]
-fn object_replaced_right_after_its_completion_is_told() {
+fn object_replaced_after_completion_is_reported() {
     let place = large();
     let arguments = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10", "--manifest"];
-    // Four before the first page, with its manifest; two before it completes; the first one after.
+    // Four HEAD requests come before the first page, for the object and its manifest. Two come before the
+    // completion. The seventh is the first one after it.
     place.store.rule("HEAD /bucket/rows/x.jsonl", Fate::HeldAt(7));
     let run = place.start(&arguments);
     place.store.wait_until_held();

@@ -1,4 +1,4 @@
-//! `diff` takes URLs on either side, and for its output.
+//! `diff` accepts URLs on both sides and for its output.
 
 use overmind_export::demo::{Dataset, Options};
 
@@ -10,7 +10,7 @@ fn run(store: &Store, world: &World, arguments: &str) -> Ran {
 }
 
 #[test]
-fn exports_in_a_store_are_compared_and_differences_are_written_there() {
+fn diff_reads_from_and_writes_to_stores() {
     let (store, world) = (Store::start(), World::generated(Options::default(), 300));
     let export = format!("export {ID} --rows-per-file 100 -q -o s3://{BUCKET}/monday/");
     run(&store, &world, &export).ok();
@@ -41,7 +41,8 @@ fn exports_in_a_store_are_compared_and_differences_are_written_there() {
 }
 
 #[test]
-fn what_a_store_does_not_have_or_refuses_is_an_error_and_no_difference() {
+fn missing_or_refused_object_is_an_error() {
+    // It must not count as a difference (exit code 1).
     let (store, world) = (Store::start(), World::generated(Options::default(), 30));
     run(&store, &world, &format!("export {ID} -q -o a.jsonl")).ok();
     run(&store, &world, &format!("export {ID} -q -o s3://{BUCKET}/a.parquet")).ok();
@@ -49,7 +50,7 @@ fn what_a_store_does_not_have_or_refuses_is_an_error_and_no_difference() {
     insta::assert_snapshot!(missing.told(&world), @"
     exit 74
     error: cannot read s3://bucket/nothing
-      cause: there is no object and no prefix of this name
+      cause: no object and no prefix with this name exists
     ");
     store.rule("GET /bucket/a.parquet", Fate::Refused(403, "AccessDenied"));
     let refused = run(&store, &world, &format!("diff a.jsonl s3://{BUCKET}/a.parquet"));

@@ -1,5 +1,5 @@
-//! Objects that somebody else put where runs read: names in them decide nothing about other objects, and
-//! their size does not matter.
+//! Objects of other users in places that runs read. Names inside such objects never affect other objects,
+//! and their size causes no harm.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::support::{ID, Ran, World};
 
-/// Changes the manifest at the prefix.
+/// Changes the manifest below the prefix.
 fn edit_manifest(store: &Store, change: impl FnOnce(&mut Value)) {
     let path = store.path("rows/_manifest.json");
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -23,7 +23,7 @@ fn edit_manifest(store: &Store, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
-fn overwrite_refuses_what_no_export_wrote() {
+fn overwrite_refuses_objects_of_other_programs() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     let line = "export ID -o s3://bucket/rows/ --overwrite";
@@ -77,7 +77,7 @@ fn overwrite_refuses_what_no_export_wrote() {
       hint: only objects of an earlier export are replaced: move the object, or give another URL
     "#);
     assert_eq!(fs::read(store.path(&format!("rows/{part}"))).unwrap(), b"mine");
-    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert_eq!(world.server.stats().requests, requests, "an unnecessary request was sent");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn forged_control_objects_remove_nothing_else() {
 }
 
 #[test]
-fn forged_records_bring_no_foreign_object_in() {
+fn forged_records_add_no_foreign_object() {
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
     let name = |start: &str| {
@@ -137,7 +137,7 @@ fn forged_records_bring_no_foreign_object_in() {
         let dry = Ran::of(place.store.command(&place.world).args(["verify", OUTPUT]));
         assert_eq!(dry.code, Some(65), "{dry:?}");
     }
-    // The last of them is there still, and the part is fetched again.
+    // The last forged record still exists, so its part is fetched again.
     let before = place.world.server.stats().requests;
     place.export(&ARGUMENTS).ok();
     assert_eq!(place.world.server.stats().requests - before, 12);
@@ -161,7 +161,7 @@ fn journals_abort_no_upload_elsewhere() {
     let small = ["--pages", "1-2", "--page-size", "10", "--format", "jsonl"];
     place.export(&[&["-o", "s3://bucket/other/"], &small[..]].concat()).ok();
     place.export(&[&["-o", "s3://bucket/y.jsonl"], &small[..]].concat()).ok();
-    assert_eq!(place.store.open_uploads(), 1, "somebody else's upload was aborted");
+    assert_eq!(place.store.open_uploads(), 1, "an upload of another export was aborted");
 }
 
 #[cfg(target_os = "linux")]
@@ -171,11 +171,11 @@ fn huge_control_objects_are_not_read() {
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
     let control = |key: &String| key.contains("/_overmind/") && !key.contains("/ids-");
     for key in place.store.keys().into_iter().filter(control) {
-        // Sparse: it takes no room. The server keeps the ETag that it had.
+        // The file is sparse and takes no space on the disk. The server keeps the old ETag.
         let file = fs::File::create(place.store.path(&key)).unwrap();
         file.set_len(5 << 30).unwrap();
     }
-    // With less memory than any of them has.
+    // The run may use about 4 GB of memory, which is less than the size of each object (5 GiB).
     let binary = env!("CARGO_BIN_EXE_overmind-export");
     let mut command = place.store.command(&place.world);
     let environment: Vec<_> = command
@@ -190,7 +190,7 @@ fn huge_control_objects_are_not_read() {
 }
 
 #[test]
-fn what_stops_publication_is_known_before_page_1() {
+fn publication_obstacles_are_found_before_page_1() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     store.rule("DELETE /bucket/", Fate::Refused(403, "AccessDenied"));
@@ -222,12 +222,12 @@ fn what_stops_publication_is_known_before_page_1() {
     error: s3://bucket/LONG/rows.parquet: is too long: a name that the export needs there has 1042 bytes, and stores allow 1024
       hint: give a shorter URL
     ");
-    assert_eq!(store.seen(""), requests, "a request for nothing");
+    assert_eq!(store.seen(""), requests, "an unnecessary request was sent");
     assert_eq!(world.server.stats().requests, 0);
 }
 
 #[test]
-fn failed_publication_says_what_is_there() {
+fn failed_publication_says_what_was_written() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     let export = |request: &str, line: &str| {
@@ -245,7 +245,7 @@ fn failed_publication_says_what_is_there() {
     ");
     insta::assert_snapshot!(export("PUT /bucket/rows/_SUCCESS", rows), @"
     exit 74
-    continuing: 1 finished part kept (10 of 10 rows, up to page 1)
+    resuming: 1 finished part kept (10 of 10 rows, up to page 1)
     error: cannot write s3://bucket/rows/_SUCCESS
       cause: AccessDenied: as scripted
       hint: the manifest and every part are uploaded, only _SUCCESS is missing: repair the store or the permission, then run the same command again to write it
@@ -265,7 +265,7 @@ fn failed_publication_says_what_is_there() {
       hint: the object is complete, but its manifest is missing or belongs to the previous object: repair the store or the permission, then run the same command again with --overwrite
     ");
     assert!(store.keys().contains(&"x.jsonl".to_owned()));
-    // What the hints say helps.
+    // Following the hints repairs the exports.
     for line in [
         "export ID -o s3://bucket/rows/",
         "export ID -o s3://bucket/x.jsonl --manifest --overwrite",

@@ -1,5 +1,5 @@
-//! Requests that are delivered long after the run that sent them lost its lock, as by a proxy with a
-//! queue, and stores that know no conditional puts.
+//! Requests that reach the store long after their run lost its lock, for example through a proxy with a
+//! queue. Also stores without conditional puts.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use crate::support::{ID, Ran};
 
 const OBJECT: &str = "s3://bucket/rows/rows.parquet";
 
-/// From now on the holder of the lock is of another machine, and its lease is half a second.
+/// Changes the lock as if a run on another machine held it, with a lease of 0.5 s.
 fn forget_holder(place: &Place) {
     let keys = place.store.keys();
     let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
@@ -27,13 +27,13 @@ fn forget_holder(place: &Place) {
 }
 
 #[test]
-fn late_puts_replace_no_newer_export() {
+fn late_puts_do_not_replace_a_newer_export() {
     let manifest = "PUT /bucket/rows/_manifest.json";
     let sidecar = "PUT /bucket/rows/rows.parquet.manifest.json";
     let prefix: &[&str] = &["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
     let object: &[&str] = &["-o", OBJECT, "--page-size", "25"];
     let both: &[&str] = &["-o", OBJECT, "--page-size", "25", "--manifest"];
-    // Whether an export is there before, what is written, and the request that is late.
+    // Whether an export exists before, the arguments, and the late request.
     let table = [
         (false, prefix, manifest),
         (true, prefix, manifest),
@@ -70,8 +70,9 @@ fn late_puts_replace_no_newer_export() {
 }
 
 #[test]
-fn late_completion_replaces_no_newer_object() {
-    // The condition cannot be given: the run that takes over aborts the upload.
+fn late_completion_does_not_replace_newer_object() {
+    // The request that completes an upload has no condition. Instead, the run that takes the lock over
+    // aborts the upload.
     let arguments = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
     let place = large();
     place.store.rule("POST /bucket/rows/x.jsonl?uploadId", Fate::Late);
@@ -88,8 +89,8 @@ fn late_completion_replaces_no_newer_object() {
 }
 
 #[test]
-fn completion_whose_answer_was_lost_is_known() {
-    // The server refuses to complete it twice.
+fn completion_with_a_lost_answer_is_recognized() {
+    // The server refuses to complete an upload twice.
     let object: &[&str] = &["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10", "--manifest"];
     let prefix: &[&str] = &["-o", OUTPUT, "--page-size", "10", "--format", "jsonl"];
     for (arguments, request) in
@@ -98,14 +99,14 @@ fn completion_whose_answer_was_lost_is_known() {
         let place = large();
         place.store.rule(request, Fate::AnswerLost);
         place.export(arguments).ok();
-        assert!(place.store.seen("?uploadId") > 1, "it was not sent again");
+        assert!(place.store.seen("?uploadId") > 1, "the completion was not sent again");
         let mut verify = place.store.command(&place.world);
         Ran::of(verify.args(["verify", arguments[1]])).ok();
     }
 }
 
 #[test]
-fn object_put_by_a_stranger_is_not_replaced() {
+fn object_put_by_another_user_is_not_replaced() {
     for exists in [false, true] {
         let place = large();
         let mut arguments = vec!["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
@@ -182,11 +183,12 @@ fn stores_without_conditional_puts_still_work() {
 }
 
 #[test]
-fn plain_put_looks_for_a_newer_export_first() {
+fn plain_put_checks_for_a_newer_object_first() {
     let place = Place::new();
     let object = ["-o", OBJECT, "--page-size", "25"];
     place.store.rule("PUT /bucket/", Fate::NoConditions);
-    // Four before the first page, with its manifest; the next one is right before the put.
+    // Four HEAD requests come before the first page, for the object and its manifest. The fifth comes right
+    // before the put.
     place.store.rule("HEAD /bucket/rows/rows.parquet", Fate::HeldAt(5));
     let run = place.start(&object);
     place.store.wait_until_held();

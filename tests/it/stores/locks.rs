@@ -1,4 +1,4 @@
-//! Runs that meet another one, or a signal, while they take, hold and release the lock of a place.
+//! Runs that take, hold and release the lock of an output while another run or a signal interferes.
 
 use std::{fs, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::{ID, Ran};
 
-/// Another run takes the lock over.
+/// Takes the lock over, as another run does.
 fn take_over(place: &Place) {
     let keys = place.store.keys();
     let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
@@ -23,12 +23,12 @@ fn take_over(place: &Place) {
 }
 
 #[test]
-fn a_run_that_may_not_write_after_all_leaves_no_lock() {
+fn run_that_finds_a_new_export_leaves_no_lock() {
     for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
         let place = Place::new();
         place.store.rule("PUT /bucket/rows/", Fate::HeldAt(3));
         let arguments = ["-o", output, "--page-size", "25"];
-        // It has put its lease, twice, and is about to put its lock, when another one comes to its end.
+        // The run has written its lease twice and is about to write its lock. Then another run finishes.
         let late = place.start(&arguments);
         place.store.wait_until_held();
         place.store.no_rules();
@@ -43,7 +43,7 @@ fn a_run_that_may_not_write_after_all_leaves_no_lock() {
 }
 
 #[test]
-fn a_run_that_another_one_has_taken_over_publishes_nothing() {
+fn run_that_lost_its_lock_publishes_nothing() {
     for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
         let place = Place::new();
         let late = Fault::Delay(Duration::from_secs(1));
@@ -66,7 +66,7 @@ fn a_run_that_another_one_has_taken_over_publishes_nothing() {
 }
 
 #[test]
-fn a_run_that_another_one_has_taken_over_leaves_the_manifest_beside_an_object() {
+fn run_that_lost_its_lock_leaves_the_old_object() {
     let place = Place::new();
     let arguments = ["-o", "s3://bucket/rows/rows.parquet", "--manifest", "--page-size", "25"];
     place.export(&arguments).ok();
@@ -86,7 +86,8 @@ fn a_run_that_another_one_has_taken_over_leaves_the_manifest_beside_an_object() 
 }
 
 #[test]
-fn a_run_whose_conditional_puts_are_answered_the_second_time_knows_its_own() {
+fn conditional_put_with_lost_answer_is_recognized() {
+    // The store serves the put but answers 503. The retry fails its condition, because the object exists.
     for (output, request) in [
         (OUTPUT, "PUT /bucket/rows/_overmind/lock-"),
         (OUTPUT, "PUT /bucket/rows/_manifest.json"),
@@ -101,7 +102,8 @@ fn a_run_whose_conditional_puts_are_answered_the_second_time_knows_its_own() {
 }
 
 #[test]
-fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_ends() {
+fn lock_of_another_machine_expires_with_its_lease() {
+    // A run cannot tell whether a process on another machine is alive. It waits for the end of the lease.
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
     let lock = place.store.path("rows/_overmind/lock-00001.json");
@@ -113,16 +115,16 @@ fn a_run_of_which_nothing_is_known_is_waited_for_and_taken_over_when_its_lease_e
     let told =
         "is locked by a run on another machine: waiting for 0.5 s to see whether it is alive";
     assert!(ran.stderr.contains(told), "{ran:?}");
-    assert!(ran.stderr.contains("continuing: 2 finished parts kept"), "{ran:?}");
+    assert!(ran.stderr.contains("resuming: 2 finished parts kept"), "{ran:?}");
     is_whole(&place);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
+fn hanging_store_does_not_delay_an_interrupt() {
     let prefix = ["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
     let object = ["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"];
-    // In the middle of an upload, which is given up at once, and of something else, which is not.
+    // The signal arrives during an upload, which is cancelled at once, or during a put, which is not.
     type Case<'a> = (fn() -> Place, &'a [&'a str], &'a str);
     let table: [Case<'_>; 4] = [
         (large, &object, "partNumber=2"),
@@ -148,7 +150,7 @@ fn a_store_that_does_not_answer_keeps_nobody_who_wants_to_go() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_while_a_run_takes_its_place_leaves_no_lock() {
+fn signal_while_locking_leaves_no_lock() {
     for (page, request) in
         [(1, "PUT /bucket/rows/_overmind/lock-"), (2, "PUT /bucket/rows/_overmind/run-")]
     {

@@ -1,11 +1,12 @@
-//! What people are told about stores, whole texts, and what nobody is told: secrets.
+//! Snapshots of whole messages about stores. No output contains a secret of a store.
 
 use overmind_export::demo::Options;
 
 use super::server::{Fate, SECRET, Store};
 use crate::support::{ID, KEY, Ran, World};
 
-/// Runs a command line in which ID is the dataset; what differs by run is replaced.
+/// The output of a command line. `ID` in it means the dataset. Values that differ from run to run are
+/// replaced.
 pub(super) fn told(world: &World, store: &Store, line: &str, variables: &[(&str, &str)]) -> String {
     let mut command = store.command(world);
     command.args(line.replace("ID", &ID.to_string()).split_whitespace());
@@ -14,7 +15,7 @@ pub(super) fn told(world: &World, store: &Store, line: &str, variables: &[(&str,
 }
 
 #[test]
-fn an_endpoint_that_is_given_wins_over_the_environments() {
+fn endpoint_option_wins_over_environment() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     for (name, variable) in
@@ -28,7 +29,7 @@ fn an_endpoint_that_is_given_wins_over_the_environments() {
 }
 
 #[test]
-fn a_store_that_cannot_be_used_is_told_before_any_page() {
+fn unusable_store_is_reported_before_page_1() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     let export = |url: &str, variables: &[(&str, &str)]| {
@@ -67,7 +68,7 @@ fn a_store_that_cannot_be_used_is_told_before_any_page() {
     ");
     let mut command = store.command(&world);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-    // Where a machine in the cloud has what knows its role.
+    // This address replaces the metadata service, which gives credentials to machines in a cloud.
     command.env("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9");
     command.args(["export", &ID.to_string(), "-o", "s3://bucket/rows/"]);
     insta::assert_snapshot!(Ran::of(&mut command).told(&world), @"
@@ -80,7 +81,7 @@ fn a_store_that_cannot_be_used_is_told_before_any_page() {
     insta::assert_snapshot!(export("s3://bucket/rows/", &plain), @"
     exit 78
     error: http://store.example.test:9000 is plain http: the data would cross the network unencrypted
-      hint: use https, or give --storage-option allow_http=true if the network between here and there is trusted
+      hint: use https, or give --storage-option allow_http=true if you trust the network in between
     ");
     insta::assert_snapshot!(export("gs://bucket/rows/", &[("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")]), @"
     exit 78
@@ -90,12 +91,12 @@ fn a_store_that_cannot_be_used_is_told_before_any_page() {
     exit 78
     error: az://container cannot be used: Account must be specified
     ");
-    assert_eq!(world.server.stats().requests, 0, "a request for nothing");
+    assert_eq!(world.server.stats().requests, 0, "an unnecessary request was sent");
     assert_eq!(store.keys(), Vec::<String>::new());
 }
 
 #[test]
-fn who_may_read_and_not_write_is_told_before_any_page() {
+fn missing_write_permission_is_found_before_page_1() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     store.rule("PUT /bucket/", Fate::Refused(403, "AccessDenied"));
@@ -109,7 +110,7 @@ fn who_may_read_and_not_write_is_told_before_any_page() {
 }
 
 #[test]
-fn what_cannot_be_a_place_is_refused() {
+fn invalid_location_is_refused() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     let tell = |line: &str| told(&world, &store, line, &[]);
@@ -136,17 +137,17 @@ fn what_cannot_be_a_place_is_refused() {
     insta::assert_snapshot!(tell("verify s3://bucket/rows/"), @"
     exit 74
     error: cannot read s3://bucket/rows/
-      cause: there is nothing of this name
+      cause: no object and no prefix with this name exists
     ");
     insta::assert_snapshot!(tell("verify s3://bucket/rows.parquet"), @"
     exit 74
     error: cannot read s3://bucket/rows.parquet
-      cause: there is nothing of this name
+      cause: no object and no prefix with this name exists
     ");
 }
 
 #[test]
-fn a_prefix_with_anything_else_in_it_is_left_alone() {
+fn prefix_with_foreign_objects_is_left_alone() {
     let world = World::generated(Options::default(), 10);
     let store = Store::start();
     std::fs::create_dir_all(store.path("rows/deeper")).unwrap();
@@ -160,7 +161,7 @@ fn a_prefix_with_anything_else_in_it_is_left_alone() {
     assert_eq!(store.keys(), ["rows/deeper/letter.txt"]);
     told(&world, &store, "export ID -o s3://bucket/out/", &[]);
     std::fs::write(store.path("out/notes.txt"), "mine").unwrap();
-    // What looks like a part of ours and is none.
+    // This object has the name of a part, but no export wrote it.
     std::fs::write(store.path("out/part-00007-0badcafe.parquet"), "mine").unwrap();
     let before = store.objects();
     let line = "export ID -o s3://bucket/out/ --overwrite --restart";
@@ -173,7 +174,7 @@ fn a_prefix_with_anything_else_in_it_is_left_alone() {
 }
 
 #[test]
-fn no_secret_of_a_store_is_printed_or_written_however_a_run_ends() {
+fn store_secrets_are_never_printed_or_written() {
     type Case<'a> = (i32, Option<(&'a str, Fate)>, &'a [&'a str]);
     let table: [Case<'_>; 6] = [
         (0, None, &[]),

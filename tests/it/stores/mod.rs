@@ -1,4 +1,4 @@
-//! Exports to object stores, against a real S3 server in this process over real sockets.
+//! Exports to object stores. The tests use a real S3 server in this process, over real sockets.
 
 mod conformance;
 mod crash;

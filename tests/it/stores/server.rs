@@ -1,4 +1,4 @@
-//! A real S3 server over a folder, with a layer in front that counts requests, fails them or holds them.
+//! A real S3 server over a folder. A layer in front of it counts, fails, delays or holds requests.
 
 use std::{
     collections::BTreeMap,
@@ -25,25 +25,25 @@ use tokio::{
 
 use crate::support::World;
 
-/// The secret key that tests use; no output may ever hold it.
+/// The secret key of the tests. No output may contain it.
 pub(super) const SECRET: &str = "wJalrCanarySecret5f3c9bK7MDENG";
 pub(super) const BUCKET: &str = "bucket";
 
-/// What happens to a request whose method, path and query contain a text.
+/// The treatment of requests whose line (method, path and query) contains the text of a rule.
 #[derive(Clone, PartialEq)]
 pub(super) enum Fate {
-    /// The n-th (from 1) is held until the server is gone, or lets go.
+    /// The n-th request, from 1, is held until [`Store::let_go`] or the end of the server.
     HeldAt(u32),
-    /// All are answered with this status and code.
+    /// All requests are answered with this status and error code.
     Refused(u16, &'static str),
-    /// The first ones are answered with this status.
+    /// This number of requests, from the first, is answered with this status.
     FailsFirst(u32, u16),
-    /// The first one is served, and answered as if it were not.
+    /// The first request is served, but its answer is replaced by a 503.
     AnswerLost,
-    /// The first one is taken whole and delivered when the server lets go, as by a proxy with a queue:
-    /// whether the client waits for it or not.
+    /// The first request is received completely and delivered on [`Store::let_go`], as by a proxy with a
+    /// queue. It is delivered even if the client no longer waits.
     Late,
-    /// Those with a condition are answered as by a store that does not know conditions.
+    /// Conditional requests are answered with 501, as by a store without conditional puts.
     NoConditions,
 }
 
@@ -91,21 +91,22 @@ impl Store {
                     let (service, desk, turn) = (service.clone(), desk.clone(), turn.clone());
                     async move {
                         if let Some(answer) = desk.judge(&request).await {
-                            // All of it is taken, as by a server that has a queue to put it in.
+                            // The whole body is received before the answer, as by a server with a queue.
                             drop(request.into_body().collect().await);
                             return Ok(answer);
                         }
                         let lost = desk.is_first(&request, &Fate::AnswerLost);
                         let late = desk.is_first(&request, &Fate::Late);
                         let conditional = is_conditional(&request);
-                        // A task of its own: it goes on when the client has gone.
+                        // A separate task: it finishes even if the client disconnects.
                         let served = tokio::spawn(async move {
                             let request = if late {
                                 desk.deliver_late(request).await
                             } else {
                                 request.map(Body::from)
                             };
-                            // The server looks and then writes: two conditional puts take turns.
+                            // The server checks the condition and then writes, which is not atomic. The mutex
+                            // makes each conditional put atomic.
                             let _turn = if conditional { Some(turn.lock().await) } else { None };
                             service.call(request).await
                         });
@@ -135,7 +136,7 @@ impl Store {
         format!("http://{}", self.addr)
     }
 
-    /// The environment that the ecosystem has for it.
+    /// Sets the usual AWS variables for this store.
     pub(super) fn environment(&self, command: &mut Command) {
         command
             .env("AWS_ACCESS_KEY_ID", "AKIATEST")
@@ -144,7 +145,7 @@ impl Store {
             .env("AWS_ENDPOINT_URL", self.url());
     }
 
-    /// The command, against an API and this store.
+    /// The command, configured for the API of `world` and for this store.
     pub(super) fn command(&self, world: &World) -> Command {
         let mut command = world.command();
         self.environment(&mut command);
@@ -161,12 +162,12 @@ impl Store {
         script.held = false;
     }
 
-    /// Serves the requests that are held.
+    /// Serves the held and late requests.
     pub(super) fn let_go(&self) {
         self.desk.free.notify_waiters();
     }
 
-    /// Waits until a request is held.
+    /// Waits until a request is held, for at most 120 s. Panics after that time.
     pub(super) fn wait_until_held(&self) {
         let until = Instant::now() + Duration::from_secs(120);
         let mut script = self.desk.script.lock().unwrap();
@@ -176,7 +177,7 @@ impl Store {
         }
     }
 
-    /// Requests seen so far that contain a text.
+    /// Number of requests so far whose line contains a text.
     pub(super) fn seen(&self, request: &str) -> usize {
         let script = self.desk.script.lock().unwrap();
         script.seen.iter().filter(|seen| seen.contains(request)).count()
@@ -186,7 +187,7 @@ impl Store {
         self.root.path().join(BUCKET).join(key)
     }
 
-    /// Puts an object as a stranger does: its ETag is the MD5 of its bytes.
+    /// Puts an object, as another user does. Its ETag is the MD5 of its bytes.
     pub(super) fn put(&self, key: &str, bytes: &[u8]) {
         let path = self.path(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -194,7 +195,7 @@ impl Store {
         self.forget_e_tags();
     }
 
-    /// From now on the ETags of objects that were uploaded in several blocks are others.
+    /// Changes the ETags of all objects that were uploaded in several blocks.
     pub(super) fn forget_e_tags(&self) {
         for entry in fs::read_dir(self.root.path()).unwrap().map(Result::unwrap) {
             if entry.file_name().to_string_lossy().ends_with(".internal.json") {
@@ -215,7 +216,7 @@ impl Store {
         found
     }
 
-    /// Multipart uploads that are neither complete nor aborted.
+    /// Number of multipart uploads that are neither complete nor aborted.
     pub(super) fn open_uploads(&self) -> usize {
         let names = fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().starts_with(".upload-")).count()
@@ -253,7 +254,8 @@ fn refused(status: u16, code: &str) -> Response<Body> {
 }
 
 impl Desk {
-    /// Whether this request, which has been judged, is the first one of a rule with this fate.
+    /// Returns whether this request is the first one of a rule with this fate. Call it after [`Desk::judge`],
+    /// which counts the request.
     fn is_first(&self, request: &Request<Incoming>, fate: &Fate) -> bool {
         let line = format!("{} {}", request.method(), request.uri());
         let script = self.script.lock().unwrap();

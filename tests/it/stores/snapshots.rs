@@ -1,4 +1,4 @@
-//! Nightly snapshots whose root is in a store: the same layout without links, the same rules.
+//! Nightly snapshots with a root in a store. The layout and the rules are those of folders, without links.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A store, and a job whose root is in it.
+/// A store, and a job with its root in the store.
 fn nightly(lines: &str) -> (Store, Nightly) {
     let store = Store::start();
     let url = store.url();
@@ -27,7 +27,7 @@ fn nightly(lines: &str) -> (Store, Nightly) {
     (store, nightly)
 }
 
-/// The names in the job's folder, the first of each path alone.
+/// The first component of each key below the folder of the job, without repetitions.
 fn names(store: &Store) -> Vec<String> {
     let keys = store.keys();
     let below = keys.iter().filter_map(|key| key.strip_prefix("nights/nightly/"));
@@ -43,7 +43,7 @@ fn json(store: &Store, name: &str) -> Vec<Value> {
 }
 
 #[test]
-fn nights_in_a_store_are_as_in_a_folder_but_for_the_link() {
+fn snapshots_in_a_store_follow_the_folder_rules() {
     let (store, nightly) = nightly("keep = { last = 1 }");
     for time in ["2026-11-23T02:00:00Z", "2026-11-24T02:00:00Z"] {
         let results = nightly.at(time);
@@ -74,7 +74,7 @@ fn nights_in_a_store_are_as_in_a_folder_but_for_the_link() {
 }
 
 #[test]
-fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() {
+fn killed_snapshot_is_resumed_under_its_own_stamp() {
     let (store, nightly) = nightly("unchanged = \"never\"");
     let faults =
         Faults::none().on(30, FaultAttempt::Always, Fault::Delay(Duration::from_secs(100)));
@@ -87,7 +87,7 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() 
     };
     let begun = Instant::now();
     while finished() < 2 {
-        assert!(begun.elapsed() < SOON, "no part was finished");
+        assert!(begun.elapsed() < SOON, "no part was finished in time");
         std::thread::yield_now();
     }
     // Another process finds the job locked.
@@ -101,7 +101,7 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() 
     assert!(ran.stdout.contains("\"complete\":false"), "{}", ran.stdout);
 
     let ran = nightly.snapshot(&[]).ok();
-    assert!(ran.stderr.contains("nightly: continuing: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nightly: resuming: "), "{}", ran.stderr);
     assert_eq!(names(&store), ["_history.jsonl", "_latest.json", &folder]);
     assert_eq!(store.open_uploads(), 0);
     let path = format!("s3://bucket/nights/nightly/{folder}");
@@ -109,14 +109,14 @@ fn a_snapshot_that_was_killed_is_continued_under_its_own_stamp_in_a_store_too() 
 }
 
 #[test]
-fn what_was_interrupted_in_a_store_is_dropped_when_it_is_of_no_use() {
+fn interrupted_snapshot_of_old_rows_is_dropped() {
     let (store, nightly) = nightly("unchanged = \"never\"");
     let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(500));
     nightly.world.server.set_faults(faults);
     let results = nightly.at("2026-11-23T02:00:00Z");
     assert_eq!(results[0].exit_code, 69);
     assert!(names(&store).contains(&"snapshot=20261123T020000Z".to_owned()));
-    // The data is other data now.
+    // The dataset has other rows now.
     nightly.world.server.set_faults(Faults::none());
     nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
     let results = nightly.at("2026-11-24T02:00:00Z");
@@ -126,7 +126,7 @@ fn what_was_interrupted_in_a_store_is_dropped_when_it_is_of_no_use() {
 }
 
 #[test]
-fn what_was_published_without_coming_to_the_end_is_dropped_too() {
+fn half_published_snapshot_of_old_rows_is_dropped() {
     let (store, nightly) = nightly("unchanged = \"never\"");
     store.rule("_SUCCESS", Fate::Refused(403, "AccessDenied"));
     let results = nightly.at("2026-11-23T02:00:00Z");
@@ -142,17 +142,17 @@ fn what_was_published_without_coming_to_the_end_is_dropped_too() {
 }
 
 #[test]
-fn a_removal_in_a_store_that_was_broken_off_is_finished_by_the_next_run() {
+fn interrupted_removal_is_finished_by_next_run() {
     let (store, nightly) = nightly("unchanged = \"never\"\nkeep = { last = 1 }");
     nightly.at("2026-11-23T02:00:00Z");
-    // As after a kill in the middle of it: no longer complete at once, and the manifest goes last.
+    // The state after a killed removal. _SUCCESS is removed first, and the manifest last.
     let key = |name: &str| store.path(&format!("nights/nightly/snapshot=20261123T020000Z/{name}"));
     std::fs::remove_file(key("_SUCCESS")).unwrap();
     let part = store.keys().into_iter().find(|key| key.contains("/part-00003")).unwrap();
     std::fs::remove_file(store.path(&part)).unwrap();
     let ran = nightly.run(&["snapshots", "--json"]).ok();
     assert!(ran.stdout.contains("\"complete\":false"), "{}", ran.stdout);
-    // Without the mark of a removal it is nobody's to remove.
+    // A later run does not remove it without the mark of a removal (_overmind/removed).
     nightly.at("2026-11-24T02:00:00Z");
     assert_eq!(names(&store).len(), 4);
     std::fs::create_dir_all(key("_overmind")).unwrap();
@@ -163,7 +163,7 @@ fn a_removal_in_a_store_that_was_broken_off_is_finished_by_the_next_run() {
 }
 
 #[test]
-fn a_store_that_refuses_fails_its_job_and_no_secret_is_told() {
+fn refused_access_fails_job_and_leaks_no_secret() {
     let (store, nightly) = nightly("");
     store.rule("/bucket", Fate::Refused(403, "AccessDenied"));
     let ran = nightly.snapshot(&["-q", "--json"]);

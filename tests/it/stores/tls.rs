@@ -1,4 +1,4 @@
-//! A store behind TLS: the same roots and the same private authority as for the API.
+//! A store behind TLS. It uses the same root certificates and --ca-cert option as the API.
 
 use overmind_export::demo::Options;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_store_over_https_is_trusted_by_the_authority_that_is_given() {
+fn store_over_https_trusts_the_given_authority() {
     let world = World::generated(Options::default(), 300);
     let store = Store::start();
     let secured = Tls::before(store.addr(), "localhost", world.folder.path());
@@ -29,7 +29,7 @@ fn a_store_over_https_is_trusted_by_the_authority_that_is_given() {
     assert_eq!(store.keys(), Vec::<String>::new());
     export(&["--ca-cert", "authority.pem"]).ok();
     assert_eq!(store.keys(), ["rows.parquet"]);
-    // The configuration file names it as well as the flag, for whatever reads or writes there.
+    // The authority can also be set in the configuration file, for every command that uses the store.
     let config = world.path("authority.toml");
     std::fs::write(&config, "[api]\nca_cert = \"authority.pem\"\n").unwrap();
     for line in [

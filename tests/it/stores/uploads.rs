@@ -1,5 +1,5 @@
-//! Objects of many blocks: how their uploads go, and that none stays open behind a run that failed or
-//! was killed.
+//! Multipart uploads of large objects. A failed run aborts its uploads. The next run aborts the uploads of a
+//! killed run.
 
 use std::fs;
 
@@ -16,7 +16,8 @@ const OBJECT: &[&str] = &["-o", "s3://bucket/rows/x.jsonl", "--page-size", "10"]
 const PREFIX: &[&str] = &["-o", "s3://bucket/rows/", "--page-size", "10", "--format", "jsonl"];
 
 #[test]
-fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
+fn upload_record_stays_until_upload_is_aborted() {
+    // The store refuses a block, and it also refuses to abort the upload. The next run aborts it.
     for arguments in [OBJECT, PREFIX] {
         let place = large();
         place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));
@@ -35,7 +36,7 @@ fn what_is_known_of_an_upload_stays_until_it_is_aborted() {
     }
 }
 
-/// A million bytes that no codec makes smaller, on each of forty pages.
+/// 400 rows of 100 kB of random text: 40 pages of 10 rows and 1 MB each.
 pub(super) fn large() -> Place {
     let mut random = fastrand::Rng::with_seed(5);
     let row = |number: u64| {
@@ -48,7 +49,8 @@ pub(super) fn large() -> Place {
 }
 
 #[test]
-fn large_objects_are_uploaded_in_blocks_and_appear_at_once() {
+fn large_objects_are_uploaded_in_blocks() {
+    // The object becomes visible as a whole, with the same bytes as a local file.
     let place = large();
     let local = place.export(&["-o", "rows.jsonl", "--page-size", "10", "--json"]).ok();
     let remote =
@@ -65,19 +67,19 @@ fn large_objects_are_uploaded_in_blocks_and_appear_at_once() {
 }
 
 #[test]
-fn uploads_that_a_killed_run_left_are_aborted_by_the_next() {
+fn open_uploads_of_a_killed_run_are_aborted() {
     for arguments in [OBJECT, PREFIX] {
         let place = large();
         place.kill_at(arguments, "partNumber=3", 1);
         assert_eq!(place.store.open_uploads(), 1);
         let data = |key: &String| key.ends_with(".jsonl") && !key.contains("upload-");
-        assert!(!place.store.keys().iter().any(data), "a part of it is seen");
+        assert!(!place.store.keys().iter().any(data), "an incomplete object is visible");
         place.export(arguments).ok();
         assert_eq!(place.store.open_uploads(), 0);
         let left: Vec<_> = place.store.keys();
         assert!(left.iter().all(|key| !key.contains("upload-")), "{left:?}");
     }
-    // So are those of a run that ends in order: here the store fails for good.
+    // A run that fails aborts its own uploads. Here the store refuses a block permanently.
     for arguments in [OBJECT, PREFIX] {
         let place = large();
         place.store.rule("partNumber=3", Fate::Refused(403, "AccessDenied"));

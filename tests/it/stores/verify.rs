@@ -15,7 +15,7 @@ struct Place {
 }
 
 impl Place {
-    /// A thousand rows in four parts.
+    /// An export of 1,000 rows in 4 parts.
     fn exported(format: &str) -> Self {
         let place =
             Self { world: World::generated(Options::default(), 1000), store: Store::start() };
@@ -52,7 +52,7 @@ impl Place {
 }
 
 #[test]
-fn an_untouched_export_in_a_store_is_ok_in_every_format() {
+fn untouched_export_is_ok_in_every_format() {
     for format in ["parquet", "arrow", "jsonl"] {
         let place = Place::exported(format);
         let ran = place.run(&["verify", OUTPUT]).ok();
@@ -66,7 +66,7 @@ fn an_untouched_export_in_a_store_is_ok_in_every_format() {
 }
 
 #[test]
-fn each_kind_of_damage_in_a_store_is_named() {
+fn each_kind_of_damage_is_named() {
     type Damage<'a> = &'a dyn Fn(&Place);
     let table: [(Damage<'_>, &str); 7] = [
         (&|place| fs::remove_file(place.store.path(&place.part(2))).unwrap(), " is missing"),
@@ -97,7 +97,7 @@ fn each_kind_of_damage_in_a_store_is_named() {
                 fs::create_dir_all(place.store.path("out/_overmind")).unwrap();
                 fs::write(place.store.path("out/_overmind/header.json"), "{}").unwrap();
             },
-            "_overmind is there: a run is at work, or was interrupted",
+            "_overmind exists: a run is in progress, or was interrupted",
         ),
     ];
     for (damage, problem) in table {
@@ -110,7 +110,7 @@ fn each_kind_of_damage_in_a_store_is_named() {
 }
 
 #[test]
-fn an_export_is_previewed_wherever_it_is() {
+fn exports_are_previewed_from_every_location() {
     let place = Place::exported("parquet");
     let id = ID.to_string();
     place.run(&["export", &id, "-o", "out", "--rows-per-file", "300"]).ok();
@@ -118,7 +118,7 @@ fn an_export_is_previewed_wherever_it_is() {
     let api = place.run(&["preview", &id, "-n", "3"]).ok();
     for export in ["out", "rows.jsonl.gz", OUTPUT] {
         let told = place.run(&["preview", export, "-n", "3"]).ok();
-        // JSON Lines do not say how many rows there are.
+        // A JSON Lines file does not contain its number of rows.
         let told = told.stdout.replace("the first 3 rows", "3 of 1,000 rows");
         assert_eq!(told, api.stdout, "{export}");
     }

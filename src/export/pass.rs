@@ -1,0 +1,179 @@
+//! One pass: reads the whole dataset once, stages it, and describes it in a manifest. Never publishes.
+
+use std::{pin::Pin, time::Duration};
+
+use tokio::{select, sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Export, GRACE,
+    handover::{HANDOVER, pump},
+    now,
+    summary::full_page,
+    writer::{Finished, Writer},
+};
+use crate::{
+    destination::{Destination, Header, Kept},
+    error::{Error, Result},
+    paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions},
+    proof::{DEFAULT_LIMIT_BYTES, PageFacts},
+    record::manifest::{Manifest, Tool},
+    tasks::{Worker, stopped},
+};
+
+impl Export {
+    /// Runs one pass: reads everything once and stages it. The caller publishes.
+    pub(super) async fn pass(
+        &self,
+        destination: &mut Destination,
+        started_at: &str,
+        mut stop: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<(Manifest, u64)> {
+        let options = &self.plan.options;
+        let (stream, fresh) = (self.stream_options(), destination.is_fresh());
+        let first = self.client.first_of(options.dataset, &options.query, &stream, fresh);
+        let first = select! {
+            first = first => first?,
+            error = stop.as_mut() => return Err(error),
+        };
+        let plan = self.plan.fingerprint(self.client.base_url());
+        let count = first.page().count();
+        let header = Header { plan, count, started_at: started_at.to_owned() };
+        let kept = self.open(destination, &header, stop.as_mut()).await?;
+        self.announce(first.page(), &kept);
+        self.look_for_room(destination, first.page(), &kept).await?;
+
+        let rows_per_page = full_page(first.page());
+        let pages = self.pages(first, &kept, stream);
+        let finished = self.write(destination, count, pages, kept, stop).await?;
+        let bytes = finished.parts.iter().map(|part| part.bytes).sum();
+        let manifest = Manifest {
+            format_version: 1,
+            tool: Tool::this(),
+            base_url: self.client.base_url().to_owned(),
+            dataset: options.dataset,
+            query: options.query.clone(),
+            started_at: header.started_at,
+            finished_at: now(),
+            completeness: self.plan.completeness(),
+            count,
+            pages: finished.pages,
+            rows_per_page,
+            rows: finished.rows,
+            columns: self.plan.columns.clone(),
+            format: self.plan.encoding.format(),
+            compression: self.plan.encoding.compression().to_string(),
+            digest: finished.digest.to_string(),
+            snapshot: self.plan.snapshot.clone(),
+            parts: finished.parts,
+        };
+        Ok((manifest, bytes))
+    }
+
+    /// Writes all pages on a thread of its own, while this task waits for them.
+    async fn write(
+        &self,
+        destination: &mut Destination,
+        count: u64,
+        mut pages: Pages,
+        kept: Vec<Kept>,
+        stop: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Finished> {
+        let (sender, receiver) = mpsc::channel(HANDOVER);
+        let (stopper, staged) = (destination.stopper(), destination.take());
+        let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
+        let mut writing = Worker::start("writer", "the writer", move || {
+            let result = writer.run(receiver);
+            (writer.into_destination(), result)
+        })?;
+        // Pump in a separate task. This future may be part of the future that the runtime runs directly
+        // (`block_on`). Waking that future would need another thread or a poll of all sockets, for every
+        // page.
+        let mut pumping =
+            AbortOnDropHandle::new(tokio::spawn(async move { pump(&mut pages, sender).await }));
+        let work = async {
+            let pumped = (&mut pumping).await;
+            let pumped = pumped.unwrap_or_else(|error| Err(stopped("the hand-over", error)));
+            (pumped, writing.join().await)
+        };
+        let ended = select! {
+            done = work => Ok(done),
+            error = stop => {
+                stopper.stop();
+                Err(error)
+            }
+            error = stopper.lost() => Err(error),
+        };
+        drop(pumping);
+        let (pumped, written) = match ended {
+            Ok(done) => done,
+            Err(error) => match timeout(GRACE, writing.join()).await {
+                Ok(written) => (Err(error), written),
+                // Do not wait for a store that does not answer: the next run tidies up.
+                Err(_) => return Err(error),
+            },
+        };
+        let (staged, written) = written?;
+        *destination = staged;
+        pumped.and(written)
+    }
+
+    /// Takes the lock and the parts of an interrupted run. Reading these parts can take long.
+    async fn open(
+        &self,
+        destination: &mut Destination,
+        header: &Header,
+        stop: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Vec<Kept>> {
+        let patience = if destination.stopper().has_lock() { GRACE } else { Duration::ZERO };
+        let (mut staged, header) = (destination.take(), header.clone());
+        let restart = self.plan.options.restart;
+        let mut opening = Worker::start("opener", "opening the output", move || {
+            let kept = staged.resume(&header, restart);
+            let kept = kept.and_then(|kept| staged.open(&header).map(|()| kept));
+            (staged, kept)
+        })?;
+        let (opened, stopped) = select! {
+            opened = opening.join() => (opened, None),
+            error = stop => match timeout(patience, opening.join()).await {
+                Ok(opened) => (opened, Some(error)),
+                Err(_) => return Err(error),
+            },
+        };
+        let (staged, kept) = opened?;
+        *destination = staged;
+        stopped.map_or(kept, Err)
+    }
+
+    fn stream_options(&self) -> StreamOptions {
+        let options = &self.plan.options;
+        StreamOptions {
+            page_size: options.page_size,
+            pages: options.pages,
+            limit: options.limit,
+            prefetch_bytes: options.prefetch_bytes,
+            ..StreamOptions::default()
+        }
+    }
+
+    fn pages(&self, first: First, kept: &[Kept], stream: StreamOptions) -> Pages {
+        let options = &self.plan.options;
+        let kept = kept
+            .iter()
+            .map(|kept| KeptPages {
+                facts: PageFacts {
+                    pages: kept.part.first_page..=kept.part.last_page,
+                    count: first.page().count(),
+                    has_next: kept.has_next,
+                },
+                rows: kept.part.rows,
+                last_order: kept.last_order,
+                ids: kept.ids.clone(),
+            })
+            .collect();
+        let temp_dir = self.plan.temp_dir();
+        let ids = Ids::Spilling { limit_bytes: DEFAULT_LIMIT_BYTES, temp_dir };
+        let begin = Begin { first: Some(first), ids, kept };
+        self.client.pages_after(begin, options.dataset, options.query.clone(), stream)
+    }
+}

@@ -1,0 +1,144 @@
+//! What an export reports: at its start, at its end, and when it fails. Writes nothing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Export, plan::ExportOptions};
+use crate::{
+    client::Page,
+    destination::Kept,
+    error::Error,
+    location::Target,
+    record::manifest::{Completeness, Manifest},
+    text::plural,
+};
+
+/// The result of an export.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The dataset.
+    pub dataset: uuid::Uuid,
+    /// The output, as given in the options.
+    pub output: String,
+    /// Rows of the dataset, as the API says.
+    pub count: u64,
+    /// Number of rows written.
+    pub rows: u64,
+    /// Number of files written.
+    pub files: u64,
+    /// Number of bytes written, after compression.
+    pub bytes: u64,
+    /// Whether the output is proven to contain every row of the dataset once.
+    pub completeness: Completeness,
+    /// A digest of the rows' content. Equal content has an equal digest in any format.
+    pub digest: String,
+    /// Number of pages read, including the pages of kept parts.
+    pub pages: u64,
+    /// Number of requests sent for this export, including retries.
+    pub requests: u64,
+    /// Number of retried requests.
+    pub retries: u64,
+    /// Number of bytes of pages received for this export, after decompression.
+    pub received_bytes: u64,
+    /// Time from the first request to the publication, in seconds.
+    pub seconds: f64,
+}
+
+/// The result of a dry run.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct DryRun {
+    /// The dataset.
+    pub dataset: uuid::Uuid,
+    /// The output.
+    pub output: String,
+    /// Rows of the dataset, as the API says.
+    pub count: u64,
+    /// Number of rows that would be written.
+    pub rows: u64,
+    /// Number of rows that a page really contains.
+    pub rows_per_page: u64,
+    /// Number of requests that the export would need if none fails.
+    pub requests: u64,
+}
+
+impl Export {
+    pub(super) fn announce(&self, first: &Page, kept: &[Kept]) {
+        let options = &self.plan.options;
+        let rows = rows_of(options, first);
+        let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
+        self.progress.begin(rows.min(options.limit.unwrap_or(u64::MAX)), kept_rows);
+        if let Some(last) = kept.last() {
+            self.progress.note(format!(
+                "resuming: {} finished {} kept ({} of {} rows, up to page {})",
+                kept.len(),
+                plural(kept.len() as u64, "part"),
+                kept_rows,
+                first.count(),
+                last.part.last_page,
+            ));
+        }
+    }
+
+    pub(super) fn summary(&self, manifest: &Manifest, bytes: u64, elapsed: Duration) -> Summary {
+        let meter = self.client.meter();
+        Summary {
+            dataset: manifest.dataset,
+            output: self.plan.target.to_string(),
+            count: manifest.count,
+            rows: manifest.rows,
+            files: manifest.parts.len() as u64,
+            bytes,
+            completeness: manifest.completeness,
+            digest: manifest.digest.clone(),
+            pages: manifest.pages,
+            requests: meter.requests(),
+            retries: meter.retries(),
+            received_bytes: meter.bytes(),
+            seconds: elapsed.as_secs_f64(),
+        }
+    }
+}
+
+impl Error {
+    /// Adds a hint about the next run, and whether rows were already delivered.
+    pub(super) fn with_kept_parts(self, kept: usize, target: &Target) -> Self {
+        match self {
+            Self::Interrupted { signal, number, .. } => {
+                let hint = match target {
+                    _ if kept > 0 => "run the same command again to resume where it stopped",
+                    Target::Stdout => "the output is not complete: run the same command again",
+                    Target::File(_) => {
+                        "nothing was written: run the same command again, or export to a directory \
+                         (a path that ends in a slash), which can be resumed"
+                    }
+                    Target::Directory(_) => "no new part was finished: run the same command again",
+                };
+                Self::Interrupted { signal, number, hint: Some(hint) }
+            }
+            Self::Incomplete { seen, .. } => {
+                Self::Incomplete { seen, delivered: matches!(target, Target::Stdout) }
+            }
+            error => error,
+        }
+    }
+}
+
+/// Returns the number of rows on the requested pages, estimated from the first of these pages.
+pub(super) fn rows_of(options: &ExportOptions, first: &Page) -> u64 {
+    let page_rows = full_page(first);
+    let skipped = (first.number() - 1).saturating_mul(page_rows);
+    let end = options.pages.last().map_or(u64::MAX, |last| last.saturating_mul(page_rows));
+    first.count().min(end).saturating_sub(skipped)
+}
+
+/// Returns the number of rows of a full page, from a page that may be the last and short.
+pub(super) fn full_page(page: &Page) -> u64 {
+    let (rows, before) = (page.len() as u64, page.number() - 1);
+    match page.count().saturating_sub(rows).checked_div(before) {
+        Some(full) if !page.has_next() => full,
+        _ => rows,
+    }
+}

@@ -1,0 +1,63 @@
+//! The guide: one page a topic.
+//!
+//! The pages are Markdown files in `src/guide/`. They are modules only so that rustdoc shows them, checks their
+//! links and compiles their examples.
+
+/// What the references between pages lead to in rustdoc.
+///
+/// A page defines the same references as files at its end, for other viewers. The first definition of a
+/// reference wins, so these go before the page.
+macro_rules! links {
+    () => {
+        "[architecture]: crate::guide::architecture\n\
+         [contributing]: crate::guide::contributing\n\
+         [diff-and-verify]: crate::guide::diff_and_verify\n\
+         [exporting]: crate::guide::exporting\n\
+         [notebooks]: crate::guide::notebooks\n\
+         [object-stores]: crate::guide::object_stores\n\
+         [options]: crate::guide::options\n\
+         [performance]: crate::guide::performance\n\
+         [schedule]: crate::guide::schedule\n\
+         [snapshots]: crate::guide::snapshots\n\n"
+    };
+}
+
+#[doc = links!()]
+#[doc = include_str!("exporting.md")]
+pub mod exporting {}
+
+#[doc = links!()]
+#[doc = include_str!("notebooks.md")]
+pub mod notebooks {}
+
+#[doc = links!()]
+#[doc = include_str!("object_stores.md")]
+pub mod object_stores {}
+
+#[doc = links!()]
+#[doc = include_str!("snapshots.md")]
+pub mod snapshots {}
+
+#[doc = links!()]
+#[doc = include_str!("schedule.md")]
+pub mod schedule {}
+
+#[doc = links!()]
+#[doc = include_str!("diff_and_verify.md")]
+pub mod diff_and_verify {}
+
+#[doc = links!()]
+#[doc = include_str!("options.md")]
+pub mod options {}
+
+#[doc = links!()]
+#[doc = include_str!("performance.md")]
+pub mod performance {}
+
+#[doc = links!()]
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[doc = links!()]
+#[doc = include_str!("contributing.md")]
+pub mod contributing {}

@@ -1,0 +1,53 @@
+//! The manifest that an export is verified against. Other programs write files of the same names.
+
+use crate::{
+    error::{Error, Result},
+    location::Location,
+    record::manifest::Manifest,
+};
+
+/// What lies where a manifest would.
+pub(super) enum FoundManifest {
+    Missing,
+    /// A file of another program.
+    Foreign,
+    Ours(Box<Manifest>),
+}
+
+impl FoundManifest {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for a manifest of ours that is damaged or has an unknown layout; those of reading.
+    pub(super) fn load(location: &Location) -> Result<Self> {
+        let Some(bytes) = location.read()? else { return Ok(Self::Missing) };
+        match Manifest::parse(&bytes, location) {
+            Ok(manifest) => Ok(Self::Ours(Box::new(manifest))),
+            Err(Error::Damaged { .. }) if !is_ours(&bytes) => Ok(Self::Foreign),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether this was a manifest of ours before anything damaged it. Damage can hit one of the places.
+fn is_ours(bytes: &[u8]) -> bool {
+    let has = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+    has(concat!("\"", env!("CARGO_PKG_NAME"), "\""))
+        || has("\"format_version\"") && has("\"parts\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_manifest_is_told_from_foreign_file() {
+        let ours = [
+            r#"{"format_version":1,"tool":{"name":"overmind-export","version":"1"},"par"#,
+            r#"{"format_version":2,"tool":{"name":"overmind-export"},"parts":[]}"#,
+        ];
+        assert!(ours.iter().all(|text| is_ours(text.as_bytes())));
+        let foreign = ["", "{}", r#"{"hello":1}"#, r#"{"format_version":2}"#, "\u{0}\u{1}"];
+        assert!(!foreign.iter().any(|text| is_ours(text.as_bytes())));
+    }
+}

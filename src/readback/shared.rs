@@ -1,0 +1,142 @@
+//! An opened file that remembers why it could not be read.
+//!
+//! A file that could not be read is not damaged: another user may read it, or the same user with more open files.
+//! Decoders turn the system's error into text, so it is noted where it happens.
+
+use std::{
+    error::Error as StdError,
+    io::{self, Read},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use parquet::{
+    errors::{ParquetError, Result as ParquetResult},
+    file::reader::{ChunkReader, Length},
+};
+
+use super::damaged;
+use crate::{
+    error::{Cause, Error},
+    location::{Location, Opened},
+};
+
+/// The first error of the system or the store, if there was one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ReadFailure(Arc<Mutex<Option<io::Error>>>);
+
+impl ReadFailure {
+    fn note(&self, error: &io::Error) {
+        // The end of the file is a fact about the file.
+        if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted) {
+            return;
+        }
+        // The system's error cannot be cloned; its number can.
+        let copy = match error.raw_os_error() {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(copy);
+    }
+
+    /// The error for a decoder that gave up: the file could not be read, or it is damaged.
+    pub(super) fn error(&self, path: &Location, cause: Cause) -> Error {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(source) => Error::Io { action: "read", path: path.to_path(), source },
+            None => damaged(path, cause),
+        }
+    }
+}
+
+/// Reads on, and notes errors.
+#[derive(Debug)]
+pub(super) struct Watched<R> {
+    input: R,
+    failure: ReadFailure,
+}
+
+impl<R: Read> Watched<R> {
+    pub(super) fn new(input: R, failure: ReadFailure) -> Self {
+        Self { input, failure }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.input.read(buffer).inspect_err(|error| self.failure.note(error))
+    }
+}
+
+/// A file that several readers read.
+#[derive(Debug, Clone)]
+pub(super) struct SharedFile {
+    file: Arc<Opened>,
+    failure: ReadFailure,
+}
+
+impl SharedFile {
+    pub(super) fn new(file: Opened) -> Self {
+        Self { file: Arc::new(file), failure: ReadFailure::default() }
+    }
+
+    /// See [`ReadFailure::error`].
+    pub(super) fn error(&self, path: &Location, cause: Cause) -> Error {
+        self.failure.error(path, cause)
+    }
+
+    fn note(&self, error: &ParquetError) {
+        let mut next = error.source();
+        while let Some(cause) = next {
+            if let Some(error) = cause.downcast_ref() {
+                return self.failure.note(error);
+            }
+            next = cause.source();
+        }
+    }
+}
+
+impl Length for SharedFile {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+}
+
+impl ChunkReader for SharedFile {
+    type T = Watched<Box<dyn Read>>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        let input = self.file.get_read(start).inspect_err(|error| self.note(error))?;
+        Ok(Watched::new(input, self.failure.clone()))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        self.file.get_bytes(start, length).inspect_err(|error| self.note(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Failing(io::ErrorKind);
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn error_of_the_system_is_no_damage() {
+        let of = |kind| {
+            let failure = ReadFailure::default();
+            // The decoder gives up, and does not say why.
+            assert!(Watched::new(Failing(kind), failure.clone()).read(&mut [0]).is_err());
+            failure.error(&"rows.parquet".into(), "no page".into())
+        };
+        let unread = of(io::ErrorKind::PermissionDenied);
+        assert_eq!(unread.one_line(), "cannot read rows.parquet: permission denied");
+        assert_eq!(unread.exit_code(), 74);
+        assert_eq!(of(io::ErrorKind::UnexpectedEof).exit_code(), 65);
+    }
+}

@@ -1,0 +1,56 @@
+//! What the rows of the files of an export add up to.
+
+use arrow_array::cast::AsArray;
+use uuid::Uuid;
+
+use super::Reader;
+use crate::{
+    batch::Column,
+    error::{Error, Result},
+    proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
+    record::facts::digest,
+};
+
+/// Rows and distinct ids of all files read so far.
+pub(super) struct VerifyTally {
+    rows: u64,
+    ids: IdSet,
+    has_ids: bool,
+}
+
+impl VerifyTally {
+    pub(super) fn new() -> Self {
+        let ids = IdSet::spilling(DEFAULT_LIMIT_BYTES, std::env::temp_dir());
+        Self { rows: 0, ids, has_ids: false }
+    }
+
+    /// Adds the rows of a file and returns the file's own row count and digest.
+    ///
+    /// `first_row` is the number of the file's first row in the export, from 0.
+    pub(super) fn add(&mut self, reader: Reader, first_row: u64) -> Result<(u64, Digest)> {
+        let (mut rows, mut sum) = (0, Digest::default());
+        for batch in reader.batches {
+            let batch = batch?;
+            sum += digest(&batch, first_row.wrapping_add(rows))?;
+            rows += batch.num_rows() as u64;
+            let ids = batch.column_by_name(Column::Id.name());
+            let Some(ids) = ids.and_then(|ids| ids.as_string_opt::<i32>()) else { continue };
+            self.has_ids = true;
+            for id in ids.iter().flatten() {
+                // The digest detects a text that is not a UUID: count it as the nil UUID here.
+                let id = Uuid::try_parse(id).unwrap_or_default();
+                self.ids.insert(id).map_err(Error::io("sort ids in", std::env::temp_dir()))?;
+            }
+        }
+        self.rows += rows;
+        Ok((rows, sum))
+    }
+
+    pub(super) fn repeated(self) -> Result<Option<String>> {
+        let distinct = self.ids.finish();
+        let distinct = distinct.map_err(Error::io("sort ids in", std::env::temp_dir()))?.distinct;
+        let lost = self.rows - distinct.min(self.rows);
+        Ok((self.has_ids && lost > 0)
+            .then(|| format!("{} rows have only {distinct} distinct ids", self.rows)))
+    }
+}
