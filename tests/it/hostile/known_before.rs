@@ -153,7 +153,7 @@ fn an_append_only_folder_is_refused() {
 fn an_immutable_output_is_refused() {
     let attribute = "cannot be replaced\n  cause: Operation not permitted (os error 1)\n  hint: give \
                      another path, or look at its attributes with lsattr\n";
-    let moved = "is a folder that this user may not write, so it cannot be moved away\n  hint: give \
+    let moved = "is a folder that this user cannot write to, so it cannot be moved away\n  hint: give \
                  another path\n";
     for (output, fixed, words) in [
         ("rows", "rows", moved),
