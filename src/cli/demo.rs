@@ -146,7 +146,9 @@ impl DemoArgs {
 fn require_own(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => drop(found.map_err(Error::io("look at", path))?),
+        found => {
+            found.map_err(Error::io("look at", path))?;
+        }
     }
     let reader = readback::open(&Location::from(path), &ReadOptions::default());
     let facts = reader.ok().and_then(|reader| reader.facts);

@@ -54,8 +54,8 @@ impl Error {
             Self::Io { .. }
             | Self::Store { .. }
             | Self::Unpublished { .. }
-            | Self::Unread { .. }
-            | Self::NotDurable { .. } => 74,
+            | Self::NotDurable { .. }
+            | Self::Unread { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } | Self::Overtaken { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,

@@ -257,12 +257,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The output is published and complete, but a power failure may undo that: its folder was not synced.
+    /// The output is published and complete, but it may not survive a power failure.
     #[error("{} is published, but its folder could not be synced", path.display())]
     NotDurable {
         /// The output, as given.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -310,14 +310,14 @@ pub enum Error {
         /// The reason of the loss.
         why: String,
     },
-    /// Another program replaced the output or its manifest while the run was active.
+    /// Another program wrote the output during the run. Only a part of the output is from this run.
     #[error("{} {why}", path.display())]
     Overtaken {
-        /// The file or object that was replaced.
+        /// The replaced file or object.
         path: PathBuf,
-        /// The reason, as a phrase to print after the path.
+        /// The reason, as a predicate of the path.
         why: String,
-        /// What is there now, and what to do.
+        /// The present state, and the next step.
         hint: &'static str,
     },
     /// A signal stopped the run.

@@ -333,8 +333,8 @@ impl Series {
         self.take_apart(stamp, Some(manifest))
     }
 
-    /// Deletes a snapshot that cannot be renamed, file by file. `mark` is the folder that makes another run
-    /// finish the deletion.
+    /// Deletes a snapshot that cannot be renamed, file by file. Another run that finds the folder `mark` finishes
+    /// the deletion.
     fn remove_in_place(&self, folder: &Path, stamp: Stamp, mark: &Path) -> Result<Left> {
         let from = folder.join(stamp.folder());
         let manifest = Manifest::load(&Location::from(from.join(MANIFEST))).ok().flatten();
