@@ -23,7 +23,7 @@ use super::{
     parent,
     rehearsal::{self, Rehearsed},
     staged::{StagedDirectory, WrittenPart},
-    tidied,
+    tidied, way,
 };
 use crate::{
     error::{Error, Result},
@@ -73,9 +73,9 @@ pub(super) fn discard(target: &Path) -> Result<()> {
 impl Directory {
     pub(super) fn probe(given: &Path, overwrite: bool, only_look: bool) -> Result<Self> {
         // A link to a directory is followed: the directory is replaced, not the link.
-        let target = ours::resolve(given)?;
+        let target = way::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
-        let parent = ours::open_parent(given, &target)?;
+        let parent = way::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut directory =
             Self { given, target, parent, name, overwrite, maker: None, staged: None };

@@ -14,6 +14,7 @@ use super::{
     rehearsal::{self, Rehearsed},
     sidecar_name,
     staged::check_unchanged,
+    way,
 };
 use crate::{
     error::{Error, Result},
@@ -62,7 +63,7 @@ impl SingleFile {
         sidecar: bool,
         only_look: bool,
     ) -> Result<Self> {
-        let target = ours::resolve(given)?;
+        let target = way::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
         if sidecar && name.to_str().is_none() {
             return Err(Error::Output {
@@ -72,7 +73,7 @@ impl SingleFile {
                 source: None,
             });
         }
-        let parent = ours::open_parent(given, &target)?;
+        let parent = way::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut file = Self { given, parent, name, overwrite, sidecar, maker: None, staged: None };
         file.check_targets(&target)?;

@@ -21,6 +21,7 @@ mod staged;
 mod synced;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::{
     ffi::OsStr,
@@ -35,8 +36,8 @@ pub(crate) use self::{
     file::SingleFile,
     fs::cannot_create,
     journal::{Header, Kept},
-    ours::check_way,
     part::{PartFile, examine},
+    way::check_way,
 };
 use crate::{
     error::{Error, Result, causes},

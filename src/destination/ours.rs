@@ -1,33 +1,25 @@
-//! Ownership checks: which staging this user made, which links may be followed, and which files of an
-//! earlier export may be replaced.
+//! Ownership checks: which staging this user made, and which files of an earlier export may be replaced.
 //!
 //! No name is trusted: another user who can write to the folder can put anything under any name.
 
 use std::{
-    collections::VecDeque,
     ffi::{OsStr, OsString},
-    fs::{self, File},
+    fs::File,
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use super::parent;
 use crate::{
     error::{Error, Result},
-    files::{FileKind, FileStatus, Folder, kind, read_bounded},
+    files::{FileKind, FileStatus, Folder, read_bounded},
     location::Location,
     record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
-/// Longest chain of links that is followed. Linux has the same limit.
-const LINKS: usize = 40;
 /// Largest manifest that is read, in bytes: 128 MiB.
 const MANIFEST_BYTES: u64 = 128 << 20;
 /// Mode bits that let the group or other users write.
-const OTHERS_WRITE: u32 = 0o022;
-/// Who may write a folder may not remove there what others made.
-#[cfg(unix)]
-const STICKY: u32 = 0o1000;
+pub(super) const OTHERS_WRITE: u32 = 0o022;
 
 /// The owner and the permissions that a folder shows for files which this process creates there.
 ///
@@ -135,133 +127,6 @@ pub(super) fn check_only_name(file: &File, name: &Path, given: &Path) -> Result<
         Ok(found) if found.has_other_names() => Err(refused(given, name, HAS_OTHER_NAMES)),
         _ => Ok(()),
     }
-}
-
-/// Resolves links in the last component of an output's path. A link is followed only if this user or the
-/// administrator made it.
-pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
-    // Drop a slash at the end: with it, the system would follow a link before it is checked.
-    let mut path: PathBuf = given.components().collect();
-    if let Ok(found) = fs::metadata(&path)
-        && !found.is_dir()
-        && !found.is_file()
-    {
-        // /dev/stdout ends up here too.
-        return Err(Error::Output {
-            path: given.to_owned(),
-            why: format!("is {}, not a regular file or a directory", kind(found.file_type())),
-            hint: Some("use -o - to write to standard output, and so to a pipe or a device"),
-            source: None,
-        });
-    }
-    for _ in 0..LINKS {
-        check_way(given, &path)?;
-        match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_symlink() => {}
-            // A path that ends in `..` has no name of its own.
-            _ if path.file_name().is_none() => {
-                return Ok(path.canonicalize().unwrap_or(path));
-            }
-            _ => return Ok(path),
-        }
-        if !is_trusted_link(&path) {
-            return Err(foreign_link(given, &path));
-        }
-        let to = fs::read_link(&path).map_err(Error::io("read", &path))?;
-        path = parent(&path).join(to).components().collect();
-    }
-    let source = io::Error::new(io::ErrorKind::InvalidInput, "it starts a chain of too many links");
-    Err(Error::io("follow", given)(source))
-}
-
-/// Refuses a way to an output that goes through a link of another user in a folder where others may make
-/// links. In other folders such a link is as good as the folder. Gives the way without links, as far as
-/// there are folders.
-pub(crate) fn check_way(given: &Path, path: &Path) -> Result<PathBuf> {
-    let mut left: VecDeque<PathBuf> = steps(parent(path));
-    let (mut at, mut links) = (PathBuf::new(), 0);
-    while let Some(step) = left.pop_front() {
-        let next = at.join(step);
-        match fs::symlink_metadata(&next) {
-            Ok(found) if found.is_symlink() && links < LINKS => {
-                if is_shared(parent(&next)) && !is_trusted_link(&next) {
-                    return Err(foreign_link(given, &next));
-                }
-                let to = fs::read_link(&next).map_err(Error::io("read", &next))?;
-                links += 1;
-                for step in steps(&to).into_iter().rev() {
-                    left.push_front(step);
-                }
-            }
-            // Opening the folder says what is wrong with the rest.
-            Ok(found) if found.is_symlink() => break,
-            Err(_) => break,
-            Ok(_) => at = next,
-        }
-    }
-    Ok(at)
-}
-
-fn steps(path: &Path) -> VecDeque<PathBuf> {
-    path.components().map(|component| component.as_os_str().into()).collect()
-}
-
-/// Opens the folder that a target lies in, as long as the way there is one that [`resolve`] has allowed.
-pub(super) fn open_parent(given: &Path, target: &Path) -> Result<Folder> {
-    let folder = super::fs::open_parent(target)?;
-    // After it was opened: a folder on the way can be replaced by a link at any time.
-    let way = check_way(given, target)?;
-    let again = Folder::open(if way.as_os_str().is_empty() { Path::new(".") } else { &way });
-    let is_same = |again: io::Result<Folder>| again?.is_same(&folder);
-    match is_same(again) {
-        Ok(true) => Ok(folder),
-        _ => Err(Error::Output {
-            path: given.to_owned(),
-            why: "its folder was replaced by another while the run looked at it".to_owned(),
-            hint: Some("look at what is there, then run the same command again"),
-            source: None,
-        }),
-    }
-}
-
-/// Whether other users may make links in a folder.
-#[cfg(unix)]
-fn is_shared(folder: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(folder).is_ok_and(|found| found.mode() & (OTHERS_WRITE | STICKY) != 0)
-}
-
-#[cfg(not(unix))]
-fn is_shared(_: &Path) -> bool {
-    false
-}
-
-fn foreign_link(given: &Path, link: &Path) -> Error {
-    Error::Output {
-        path: given.to_owned(),
-        why: format!("{} is a link that another user made", link.display()),
-        hint: Some("if you trust that link, give the path of its target instead"),
-        source: None,
-    }
-}
-
-/// Whether this user or the administrator made a link.
-#[cfg(unix)]
-fn is_trusted_link(path: &Path) -> bool {
-    let (Ok(folder), Some(name)) = (Folder::open(parent(path)), path.file_name()) else {
-        return false;
-    };
-    let Ok(Some(link)) = folder.find(name) else { return false };
-    if link.owner == 0 || link.owner == rustix::process::geteuid().as_raw() {
-        return true;
-    }
-    // A file system that maps users shows another owner for the links of this user.
-    super::rehearsal::maker(&folder).is_ok_and(|maker| maker.owner() == link.owner)
-}
-
-#[cfg(not(unix))]
-fn is_trusted_link(_: &Path) -> bool {
-    true
 }
 
 /// Reads and parses the manifest of this name in a folder.

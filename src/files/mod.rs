@@ -6,6 +6,7 @@
 pub(crate) mod folder;
 #[cfg(not(unix))]
 mod portable;
+mod status;
 #[cfg(unix)]
 mod unix;
 
@@ -15,7 +16,10 @@ use std::{
     path::Path,
 };
 
-pub(crate) use self::folder::{FileKind, FileStatus, Folder};
+pub(crate) use self::{
+    folder::Folder,
+    status::{FileKind, FileStatus},
+};
 
 /// Opens a regular file to read it. Links are followed; a FIFO, socket, device or directory is an error.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::folder::{FileKind, FileStatus, Identity};
+use super::status::{FileKind, FileStatus, Identity};
 
 pub(super) type Handle = PathBuf;
 

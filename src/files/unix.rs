@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::folder::{FileKind, FileStatus, Identity};
+use super::status::{FileKind, FileStatus, Identity};
 
 pub(super) type Handle = File;
 

@@ -165,7 +165,7 @@ impl Verifying {
     fn directory(&mut self, location: &Location) -> Result<()> {
         let entries = location.entries()?;
         let is_file = |name: &str| entries.iter().any(|it| it.name == name && it.size.is_some());
-        let mut names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+        let mut names: Vec<String> = entries.iter().map(|it| it.name.clone()).collect();
         if names.is_empty() && location.as_local().is_none() {
             return Err(nothing_there(location));
         }
@@ -180,11 +180,8 @@ impl Verifying {
         let parts = manifest.parts.iter().map(|part| part.path.as_str());
         let expected: BTreeSet<&str> = parts.chain([MANIFEST, SUCCESS]).collect();
         if !is_file(SUCCESS) {
-            let other = entries.iter().find(|entry| entry.name == SUCCESS);
-            self.problem(match other {
-                Some(other) => format!("{SUCCESS} is {}, not a regular file", other.kind),
-                None => format!("{SUCCESS} is missing"),
-            });
+            let what = entries.iter().find(|it| it.name == SUCCESS).map_or("missing", |it| it.kind);
+            self.problem(format!("{SUCCESS} is {what}"));
         }
         for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
             self.problem(match name.as_str() {

@@ -10,6 +10,7 @@
 //! This module does not know terminals, cron or the text of the configuration file.
 
 mod history;
+mod link;
 mod list;
 mod place;
 mod prune;

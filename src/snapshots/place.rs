@@ -32,7 +32,7 @@ impl Ours {
         };
         match name {
             LOCK | super::history::HISTORY | super::series::LATEST_JSON => Some(Self::File),
-            super::series::LATEST => Some(Self::Link),
+            super::link::LATEST => Some(Self::Link),
             _ if hidden(".partial") || hidden(".removed") => Some(Self::Folder),
             _ if Stamp::of_folder(name).is_some() || name.starts_with("dataset=") => {
                 Some(Self::Any)
@@ -93,7 +93,7 @@ pub(super) fn check(folder: &Location) -> Result<()> {
                 // Updating the link fails, with the reason, if this entry is not a link.
                 Ours::Link | Ours::Any => (true, ""),
             };
-            // Runs write both in place; another name of the file may be anybody's.
+            // Runs write both in place, and would change what any other name of the file holds.
             let in_place =
                 [LOCK, super::history::HISTORY].iter().any(|it| entry.file_name() == *it);
             if in_place && facts.nlink() > 1 {

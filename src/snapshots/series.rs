@@ -15,7 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    place,
+    link, place,
     removal::{self, Left},
 };
 use crate::{
@@ -31,9 +31,7 @@ use crate::{
     },
 };
 
-/// The link to the newest snapshot, on file systems that support links.
-pub(super) const LATEST: &str = "_latest";
-/// The same information as JSON.
+/// The newest snapshot as JSON.
 pub(super) const LATEST_JSON: &str = "_latest.json";
 
 /// Largest accepted size of `_latest.json` in bytes; a real one has a few hundred.
@@ -45,7 +43,7 @@ const STAGED: [&str; 3] = ["data", "ids", "old"];
 /// The object that marks a snapshot in a store as being deleted.
 const REMOVED: &str = "removed";
 
-/// Marks, in the folder to which a snapshot could not be moved, that it is removed where it is.
+/// The file that marks a local snapshot as being deleted in place, because it cannot be renamed.
 const IN_PLACE: &str = "in-place";
 
 /// A folder of snapshots.
@@ -348,8 +346,8 @@ impl Series {
         Ok(left)
     }
 
-    /// Deletes a folder with a hidden name. The manifest goes last, because another run needs it to finish
-    /// the deletion.
+    /// Deletes a folder. `_SUCCESS` goes first, so that the snapshot is no longer complete. The manifest goes
+    /// last, because another run needs it to finish the deletion.
     fn remove_aside(&self, aside: &Path, manifest: Option<&Manifest>) -> Result<Left> {
         let parts = sizes(manifest);
         let rank = |name: &str| match name {
@@ -408,7 +406,7 @@ impl Series {
             .map_err(|error| Error::Internal(format!("{LATEST_JSON}: {error}")))?;
         json.push(b'\n');
         if let Some(folder) = self.folder.as_local() {
-            link(folder, &stamp.folder())?;
+            link::point(folder, &stamp.folder())?;
         }
         self.folder.child(LATEST_JSON).write(&json)
     }
@@ -450,53 +448,5 @@ fn holds(folder: &Path, left: &PlaceEntry) -> Error {
         ),
         hint: Some("move that entry away; the next run removes the rest"),
         source: None,
-    }
-}
-
-#[cfg(unix)]
-fn is_unknown(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, Unsupported};
-    matches!(error.kind(), PermissionDenied | Unsupported)
-}
-
-/// Replaces the link `_latest` by a link to another folder in the same directory. The link is relative, so
-/// that users can move the whole root.
-fn link(folder: &Path, to: &str) -> Result<()> {
-    let path = folder.join(LATEST);
-    #[cfg(unix)]
-    {
-        match fs::symlink_metadata(&path) {
-            Ok(found) if !found.is_symlink() => {
-                return Err(Error::Output {
-                    path,
-                    why: "is not a link, so it cannot point at the newest snapshot".to_owned(),
-                    hint: Some("move it away: the link to the newest snapshot needs that name"),
-                    source: None,
-                });
-            }
-            Ok(_) if fs::read_link(&path).is_ok_and(|target| target == Path::new(to)) => {
-                return Ok(());
-            }
-            _ => {}
-        }
-        let aside = folder.join(format!(".{LATEST}.{:08x}.new", fastrand::u32(..)));
-        match std::os::unix::fs::symlink(to, &aside) {
-            // Some file systems do not support links. `_latest.json` has the same information.
-            Err(error) if is_unknown(&error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot create the link to the newest snapshot");
-                Ok(())
-            }
-            linked => linked.and_then(|()| fs::rename(&aside, &path)).map_err(|error| {
-                drop(fs::remove_file(&aside));
-                Error::io("write", &path)(error)
-            }),
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        // On these systems a link needs a privilege that few users have. `_latest.json` has the same
-        // information.
-        let _ = (path, to);
-        Ok(())
     }
 }

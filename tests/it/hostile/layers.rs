@@ -12,8 +12,8 @@ use crate::{
 };
 
 #[test]
-fn an_export_in_a_lower_layer_is_replaced_or_refused() {
-    // As in a container whose image holds an export.
+fn export_in_lower_layer_is_replaced_or_refused() {
+    // As in a container whose image contains an export.
     let world = world();
     for name in ["lower", "upper", "work", "merged"] {
         fs::create_dir(world.path(name)).unwrap();
@@ -24,7 +24,7 @@ fn an_export_in_a_lower_layer_is_replaced_or_refused() {
         "mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work none merged";
     let Some(ran) = with_mount(&world, mount, "-o merged/rows --overwrite") else { return };
     if ran.stderr.contains("mount:") {
-        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        eprintln!("SKIPPED: this system cannot mount an overlay: {}", ran.stderr);
         return;
     }
     if ran.code == Some(0) {
@@ -33,7 +33,7 @@ fn an_export_in_a_lower_layer_is_replaced_or_refused() {
         assert!(world.path("upper/rows/_SUCCESS").exists());
         return;
     }
-    // A kernel that renames no folder of a lower layer.
+    // Some kernels cannot rename a folder of a lower layer.
     assert_eq!(
         ran.told(&world),
         "exit 73\nerror: merged/rows: lies in a lower layer of an overlay file system, as in a \
@@ -45,8 +45,8 @@ fn an_export_in_a_lower_layer_is_replaced_or_refused() {
 }
 
 #[test]
-fn files_of_another_device_are_no_mounts() {
-    // The upper layer is in memory: each layer's files show their own device.
+fn file_of_another_device_is_no_mount_point() {
+    // The upper layer is in memory, so the layers have different device numbers.
     let world = world();
     for name in ["lower", "memory", "merged"] {
         fs::create_dir(world.path(name)).unwrap();
@@ -56,7 +56,7 @@ fn files_of_another_device_are_no_mounts() {
                  userxattr,xino=off,lowerdir=lower,upperdir=memory/upper,workdir=memory/work none merged";
     let Some(ran) = with_mount(&world, mount, "-o merged/rows.parquet --overwrite") else { return };
     if ran.stderr.contains("mount:") {
-        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        eprintln!("SKIPPED: this system cannot mount an overlay: {}", ran.stderr);
         return;
     }
     ran.ok();
@@ -87,7 +87,7 @@ fn snapshots_in_a_lower_layer_are_removed() {
     let command = "snapshot --config snapshots.toml && ls -A snaps/nightly";
     let Some(ran) = mounted(&nightly.world, mount, command) else { return };
     if ran.stderr.contains("mount:") {
-        eprintln!("SKIPPED: this system mounts no layers: {}", ran.stderr);
+        eprintln!("SKIPPED: this system cannot mount an overlay: {}", ran.stderr);
         return;
     }
     let ran = ran.ok();
@@ -97,7 +97,7 @@ fn snapshots_in_a_lower_layer_are_removed() {
 }
 
 #[test]
-fn a_killed_removal_in_place_is_finished() {
+fn killed_removal_in_place_is_finished() {
     let nightly = nightly();
     let first = "snapshot=20261123T020000Z";
     nightly.at("2026-11-23T02:00:00Z");

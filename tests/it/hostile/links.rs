@@ -108,8 +108,8 @@ fn a_way_through_a_link_of_another_user_is_refused() {
             assert_eq!(
                 ran.told(&world),
                 format!(
-                    "exit 73\nerror: {output}: shared/dd is a link that another user made\n  hint: give \
-                     the path that it leads to, if that is the one you mean\n"
+                    "exit 73\nerror: {output}: shared/dd is a link that another user made\n  hint: if you \
+                     trust that link, give the path of its target instead\n"
                 )
             );
             assert_eq!(world.read("rows.parquet"), b"mine");
