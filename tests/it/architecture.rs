@@ -25,13 +25,24 @@ const RESERVED: [(&[&str], &[&str]); 4] = [
     ),
     (
         &["arrow_array", "arrow_schema", "arrow_ipc", "parquet"],
-        &["batch", "sink", "readback", "destination", "record", "export", "diff", "cli", "lib"],
+        &[
+            "batch",
+            "sink",
+            "readback",
+            "destination",
+            "record",
+            "location",
+            "export",
+            "diff",
+            "cli",
+            "lib",
+        ],
     ),
     (
         &["reqwest", "rustls", "rustls_platform_verifier", "hyper_util"],
         &["client", "net", "error", "location", "demo", "schedule"],
     ),
-    (&["object_store"], &["location"]),
+    (&["object_store"], &["location", "destination"]),
 ];
 
 /// Modules that a module must not use.
