@@ -16,8 +16,9 @@
 //! and the other stages take plain values (a row, a column, a format). The plan holds values of all stages,
 //! and no stage knows the plan. `export` connects the stages. The main items are:
 //!
-//! - [`Client`] requests pages and lists datasets. [`Client::datapoints`] is a
-//!   `Stream<Item = Result<Datapoint>>`, and [`Client::pages`] is a stream of whole pages.
+//! - [`Client`] requests pages and lists datasets. [`Client::dataset`] gives a reader:
+//!   [`DatasetReader::datapoints`] is a `Stream<Item = Result<Datapoint>>`, and [`DatasetReader::pages`] is a stream of
+//!   whole pages.
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, an object store, or standard output.
 //! - [`Sink`] is the trait of the output formats. Implement it to write somewhere else; [`write_pages`] sends
 //!   pages to it.

@@ -111,7 +111,7 @@ impl Export {
     ///
     /// # Errors
     /// After an error nothing is published.
-    /// - The errors of [`Client::datapoints`]: the API, its pages, or the proof failed.
+    /// - The errors of [`DatasetReader::datapoints`](crate::DatasetReader::datapoints): the API, its pages, or the proof failed.
     /// - [`Error::Output`]: the output exists, or cannot be created.
     /// - [`Error::Locked`], [`Error::LockLost`]: another run writes the output, or took its lock.
     /// - [`Error::Io`], [`Error::Store`]: reading or writing failed.

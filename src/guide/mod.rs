@@ -48,6 +48,7 @@ pub mod diff_and_verify {}
 
 #[doc = links!()]
 #[doc = include_str!("options.md")]
+#[allow(rustdoc::bare_urls, reason = "the page is made of the texts of --help")]
 pub mod options {}
 
 #[doc = links!()]

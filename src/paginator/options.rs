@@ -89,8 +89,8 @@ impl FromStr for PageRange {
     }
 }
 
-/// The rows that [`Client::pages`](crate::Client::pages) and
-/// [`Client::datapoints`](crate::Client::datapoints) fetch, and the bounds of the prefetch.
+/// The rows that [`DatasetReader::pages`](crate::DatasetReader::pages) and
+/// [`DatasetReader::datapoints`](crate::DatasetReader::datapoints) fetch, and the bounds of the prefetch.
 ///
 /// ```
 /// use overmind_export::StreamOptions;
