@@ -13,7 +13,7 @@ mod wire;
 
 use std::borrow::Cow;
 
-use serde::{Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -31,8 +31,24 @@ pub(super) const MAX_COUNT: u64 = i64::MAX as u64 / 16;
 /// a missing field are `None`.
 ///
 /// A datapoint serializes to a line of JSON Lines: these fields in this order, with explicit nulls. JSON
-/// values keep their tokens, but not the white space between them.
-#[derive(Debug, Clone, Serialize)]
+/// values keep their tokens, but not the white space between them. Such a line deserializes to a datapoint, with
+/// [`serde_json`] only.
+///
+/// ```
+/// use overmind_export::Datapoint;
+///
+/// let line = r#"{"id":"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e","input":{"question":"why?"}}"#;
+/// let row: Datapoint = serde_json::from_str(line)?;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Input {
+///     question: String,
+/// }
+/// assert_eq!(row.input_as::<Input>()?.unwrap().question, "why?");
+/// assert_eq!(row.tags_as::<Vec<String>>()?, None);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Datapoint {
     /// Id of the datapoint.
@@ -53,6 +69,36 @@ pub struct Datapoint {
     /// The fields that this version does not know, as one JSON object in the original order.
     #[serde(serialize_with = "compacted")]
     pub additional_properties: Option<Box<RawValue>>,
+}
+
+impl Datapoint {
+    /// Parses the input into a type of yours. Returns `None` if the datapoint has no input.
+    ///
+    /// # Errors
+    /// The error of the parser, if the input does not have that type.
+    pub fn input_as<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<Option<T>> {
+        typed(self.input.as_deref())
+    }
+
+    /// Parses the expected answer into a type of yours. Returns `None` if the datapoint has none.
+    ///
+    /// # Errors
+    /// The error of the parser, if the answer does not have that type.
+    pub fn expected_output_as<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<Option<T>> {
+        typed(self.expected_output.as_deref())
+    }
+
+    /// Parses the labels into a type of yours. Returns `None` if the datapoint has none.
+    ///
+    /// # Errors
+    /// The error of the parser, if the labels do not have that type.
+    pub fn tags_as<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<Option<T>> {
+        typed(self.tags.as_deref())
+    }
+}
+
+fn typed<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> serde_json::Result<Option<T>> {
+    json.map(|json| serde_json::from_str(json.get())).transpose()
 }
 
 /// A row of a [`Page`], borrowed from the received body.

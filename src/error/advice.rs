@@ -55,6 +55,7 @@ impl Error {
             | Self::Store { .. }
             | Self::Unpublished { .. }
             | Self::NotDurable { .. }
+            | Self::Sink { .. }
             | Self::Unread { .. } => 74,
             Self::Locked { .. } | Self::LockLost { .. } | Self::Overtaken { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),

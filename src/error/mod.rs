@@ -333,6 +333,13 @@ pub enum Error {
     /// The reader of standard output closed it. This ends the run, but is not a failure (exit code 0).
     #[error("standard output was closed")]
     OutputClosed,
+    /// A [`Sink`](crate::Sink) of another crate failed.
+    #[error("the sink failed")]
+    Sink {
+        /// The error of the sink.
+        #[source]
+        source: Cause,
+    },
     /// A bug in this crate.
     #[error("internal error: {0}")]
     Internal(String),
@@ -355,11 +362,29 @@ impl Error {
         self
     }
 
+    /// Wraps the error of a [`Sink`](crate::Sink) of yours.
+    ///
+    /// ```
+    /// let error = overmind_export::Error::sink("the table is read-only");
+    /// assert_eq!(error.one_line(), "the sink failed: the table is read-only");
+    /// assert_eq!(error.exit_code(), 74);
+    /// ```
+    pub fn sink(cause: impl Into<Cause>) -> Self {
+        Self::Sink { source: cause.into() }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// For `?` in a [`Sink`](crate::Sink) of yours: the error becomes [`Error::Sink`].
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Self::sink(source)
     }
 }

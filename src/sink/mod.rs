@@ -37,7 +37,8 @@ pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
 /// A writer of record batches.
 ///
 /// Implement it to send rows somewhere else: [`write_pages`](crate::write_pages) takes any sink. The methods may
-/// block: they are not called on the threads that serve sockets.
+/// block: they are not called on the threads that serve sockets. [`Error::sink`](crate::Error::sink) wraps an error of
+/// yours, and `?` an [`io::Error`](std::io::Error).
 ///
 /// ```
 /// use arrow_array::RecordBatch;
