@@ -10,6 +10,9 @@ use crate::error::Result;
 
 /// The link to the newest snapshot, on file systems that support links.
 pub(super) const LATEST: &str = "_latest";
+/// The newest snapshot as JSON.
+pub(super) const LATEST_JSON: &str = "_latest.json";
+
 #[cfg(unix)]
 fn is_unknown(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, Unsupported};

@@ -31,7 +31,7 @@ impl Ours {
             name.is_some_and(|name| Stamp::of_folder(name).is_some())
         };
         match name {
-            LOCK | super::history::HISTORY | super::series::LATEST_JSON => Some(Self::File),
+            LOCK | super::history::HISTORY | super::link::LATEST_JSON => Some(Self::File),
             super::link::LATEST => Some(Self::Link),
             _ if hidden(".partial") || hidden(".removed") => Some(Self::Folder),
             _ if Stamp::of_folder(name).is_some() || name.starts_with("dataset=") => {

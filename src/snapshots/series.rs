@@ -15,7 +15,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    link, place,
+    link::{self, LATEST_JSON},
+    place,
     removal::{self, Left},
 };
 use crate::{
@@ -30,9 +31,6 @@ use crate::{
         stamp::Stamp,
     },
 };
-
-/// The newest snapshot as JSON.
-pub(super) const LATEST_JSON: &str = "_latest.json";
 
 /// Largest accepted size of `_latest.json` in bytes; a real one has a few hundred.
 const LATEST_BYTES: u64 = 1 << 20;

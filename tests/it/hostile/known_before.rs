@@ -271,6 +271,6 @@ fn part_of_another_user_is_not_called_damaged() {
     exit 74
     rows: cannot open rows/part-00001.parquet: Permission denied (os error 13)
     error: 1 of 1 export could not be read
-      hint: each line above says why, and what to do next
+      hint: each line above gives the reason and the next step
     ");
 }
