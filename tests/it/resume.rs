@@ -182,7 +182,7 @@ fn sigint_and_sigterm_leave_a_resumable_export() {
         let ran = end_with(signal, run);
         assert_eq!(ran.code, Some(code), "{ran:?}");
         let told = format!(
-            "error: interrupted by SIG{signal}\n  hint: run the same command again to continue \
+            "error: interrupted by SIG{signal}\n  hint: run the same command again to resume \
              where it stopped\n"
         );
         assert_eq!(ran.stderr, told);

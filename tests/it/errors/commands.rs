@@ -328,7 +328,7 @@ fn demo_exports_previews_and_shows_how_to_open() {
     An embedded API serves 120 generated datapoints on http://127.0.0.1:PORT.
 
     $ overmind-export export ea168d6e-076c-43a1-b272-dddfe8d574e3 -o overmind-demo/datapoints.parquet
-    120 rows in 1 file (42.23 KiB) · T s · N rows/s · complete: every row once
+    120 rows in 1 file (38.88 KiB) · T s · N rows/s · complete: every row once
       overmind-demo/datapoints.parquet
 
     $ overmind-export preview overmind-demo/datapoints.parquet

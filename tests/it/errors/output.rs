@@ -319,7 +319,7 @@ fn changed_plan_does_not_resume_the_export() {
     insta::assert_snapshot!(told, @"
     $ overmind-export export ID -o parts/ --rows-per-file 200 --restart
     exit 0
-    1,000 rows in 5 files (318.95 KiB) · T s · N rows/s · complete: every row once
+    1,000 rows in 5 files (294.21 KiB) · T s · N rows/s · complete: every row once
       parts/
     ");
 }

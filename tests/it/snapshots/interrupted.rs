@@ -150,7 +150,7 @@ fn signal_ends_all_jobs_and_the_next_run_resumes() {
         assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
         let ran = end_with(signal, run);
         assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert!(ran.stderr.contains("run the same command again to continue"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("run the same command again to resume"), "{}", ran.stderr);
         let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(summary["exit_code"], code);
         assert_eq!(summary["jobs"][1]["exit_code"], code);

@@ -40,13 +40,13 @@ fn terminal_output_of_consecutive_nights() {
     let third = told(&nightly, &nightly.snapshot(&[]));
     insta::assert_snapshot!(format!("{first}{second}{third}"), @"
     exit 0
-    nightly: 1,234 rows (328.01 KiB) · T s · complete: every row once
+    nightly: 1,234 rows (305.90 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
-    nightly: unchanged, same metadata: 1,234 rows (328.01 KiB)
+    nightly: unchanged, same metadata: 1,234 rows (305.90 KiB)
       snapshot=STAMP
     exit 0
-    nightly: 1,300 rows (345.11 KiB) · T s · complete: every row once
+    nightly: 1,300 rows (321.64 KiB) · T s · complete: every row once
       snapshot=STAMP
     nightly: removed 1: snapshot=STAMP
     ");
@@ -73,11 +73,11 @@ fn list_of_snapshots() {
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
      JOB   SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE         UNCHANGED SINCE
-     chat  20261123T020000Z  a0000000     20   10.19 KiB  yes              as of 2026-11-24 02:00
-     chat  20261125T020000Z  a0000000     33   14.51 KiB  yes              -
-     all   20261123T020000Z  a0000000  1,000  265.62 KiB  yes              as of 2026-11-24 02:00
-     all   20261123T020000Z  a0000000     20   10.19 KiB  yes              as of 2026-11-24 02:00
-     all   20261125T020000Z  a0000000     33   14.51 KiB  yes              -
+     chat  20261123T020000Z  a0000000     20    9.58 KiB  yes              as of 2026-11-24 02:00
+     chat  20261125T020000Z  a0000000     33   13.39 KiB  yes              -
+     all   20261123T020000Z  a0000000  1,000  247.40 KiB  yes              as of 2026-11-24 02:00
+     all   20261123T020000Z  a0000000     20    9.58 KiB  yes              as of 2026-11-24 02:00
+     all   20261125T020000Z  a0000000     33   13.39 KiB  yes              -
      new   20261125T020000Z  -             -           -  no: interrupted  -
     ");
     let ran = nightly.run(&["snapshots", "chat", "--json"]).ok();

@@ -282,16 +282,16 @@ fn thirty_nights_match_the_model() {
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
      JOB      SNAPSHOT          DATASET   ROWS  BYTES      COMPLETE  UNCHANGED SINCE
-     support  20261024T003000Z  a0000000   299  14.67 KiB  yes       -
-     support  20261030T013000Z  a0000000   303  16.92 KiB  yes       as of 2026-11-01 01:30
-     support  20261102T013000Z  a0000000   304  17.00 KiB  yes       -
-     support  20261103T013000Z  a0000000   306  17.03 KiB  yes       as of 2026-11-05 01:30
-     support  20261106T013000Z  a0000000   307  17.08 KiB  yes       as of 2026-11-07 01:30
-     support  20261108T013000Z  a0000000   306  17.07 KiB  yes       as of 2026-11-09 01:30
+     support  20261024T003000Z  a0000000   299  14.66 KiB  yes       -
+     support  20261030T013000Z  a0000000   303  16.91 KiB  yes       as of 2026-11-01 01:30
+     support  20261102T013000Z  a0000000   304  16.99 KiB  yes       -
+     support  20261103T013000Z  a0000000   306  17.01 KiB  yes       as of 2026-11-05 01:30
+     support  20261106T013000Z  a0000000   307  17.07 KiB  yes       as of 2026-11-07 01:30
+     support  20261108T013000Z  a0000000   306  17.06 KiB  yes       as of 2026-11-09 01:30
      triage   20261013T060000Z  182bd5e5   301   2.97 KiB  yes       as of 2026-10-21 06:00
      triage   20261022T060000Z  182bd5e5   303   3.01 KiB  yes       as of 2026-10-30 06:00
      triage   20261101T070000Z  182bd5e5   302   3.06 KiB  yes       as of 2026-11-03 07:00
-     triage   20261104T070000Z  182bd5e5   301   3.02 KiB  yes       as of 2026-11-09 07:00
+     triage   20261104T070000Z  182bd5e5   301   3.09 KiB  yes       as of 2026-11-09 07:00
     ");
     for name in ["support", "triage"] {
         let names = nightly.names(name);

@@ -135,11 +135,11 @@ fn only_snapshots_of_the_job_are_removed() {
                                                           missing field
                                                           `format_version` at line 1…
      nightly  20260401T000000Z  -            -         -  no: it is not a folder        -
-     nightly  20261030T060000Z  182bd5e5    10  8.55 KiB  yes                           -
+     nightly  20261030T060000Z  182bd5e5    10  8.00 KiB  yes                           -
      nightly  20261031T060000Z  -            -         -  no: it is a snapshot of job   -
                                                           "other"
      nightly  20261101T170000Z  -            -         -  no: interrupted               -
-     nightly  20261103T070000Z  182bd5e5    10  8.55 KiB  yes                           -
+     nightly  20261103T070000Z  182bd5e5    10  8.00 KiB  yes                           -
     "#);
 }
 

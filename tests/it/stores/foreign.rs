@@ -73,7 +73,7 @@ fn overwrite_refuses_objects_of_other_programs() {
     let told = told(&world, &store, line, &[]);
     insta::assert_snapshot!(told.replace(part, "PART"), @r#"
     exit 73
-    error: s3://bucket/rows/: holds "PART" with 4 bytes, but its manifest records 8757
+    error: s3://bucket/rows/: holds "PART" with 4 bytes, but its manifest records 8191
       hint: only objects of an earlier export are replaced: move the object, or give another URL
     "#);
     assert_eq!(fs::read(store.path(&format!("rows/{part}"))).unwrap(), b"mine");

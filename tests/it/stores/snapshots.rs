@@ -69,7 +69,7 @@ fn snapshots_in_a_store_follow_the_folder_rules() {
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
      JOB      SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE  UNCHANGED SINCE
-     nightly  20261125T020000Z  182bd5e5  1,025  373.79 KiB  yes       -
+     nightly  20261125T020000Z  182bd5e5  1,025  345.47 KiB  yes       -
     ");
 }
 
