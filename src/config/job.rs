@@ -62,7 +62,7 @@ pub struct Job {
     pub timezone: Tz,
     /// Whether one run makes up for missed runs; default yes.
     pub catch_up: bool,
-    /// Largest random delay of a scheduled run; default zero.
+    /// Maximum jitter, which is an extra delay of a scheduled run; default zero.
     pub jitter: Duration,
     /// A program and its arguments. The program gets the result of each scheduled run as JSON.
     pub on_result: Option<Vec<String>>,

@@ -192,7 +192,7 @@ fn foreign_sidecar_manifest_is_kept() {
     fs::write(world.path(name), "notes").unwrap();
     let ran = world.export(&[&overwrite[..], &["--manifest"]].concat());
     let told = format!(
-        "exit 73\nerror: {name}: is no manifest of an export\n  hint: only what an export wrote is \
+        "exit 73\nerror: {name}: is not the manifest of an export\n  hint: only files of an export are \
          replaced: move it, or give another path\n"
     );
     assert_eq!(ran.told(&world), told);
@@ -232,7 +232,10 @@ fn non_utf8_name_cannot_have_a_manifest() {
     let requests = world.server.stats().requests;
     let ran = export(&["--overwrite", "--manifest"]);
     assert_eq!(ran.code, Some(73), "{ran:?}");
-    assert!(ran.stderr.contains("its name is not UTF-8, so no manifest can give it"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("its name is not UTF-8, so a manifest cannot contain it"),
+        "{ran:?}"
+    );
     assert_eq!(world.server.stats().requests, requests);
     export(&[]).ok();
     export(&["--overwrite"]).ok();
