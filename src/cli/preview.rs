@@ -107,11 +107,11 @@ impl PreviewArgs {
     }
 }
 
-/// Calls `visit` with the first rows of an export, batch after batch.
+/// Calls `visit` with the first rows of an export, batch by batch.
 ///
 /// # Errors
 ///
-/// `Usage` if the export does not have one of the columns.
+/// `Usage` if at least one of the columns is missing in the export.
 fn first_rows(
     batches: Batches,
     rows: u32,
@@ -135,8 +135,8 @@ fn first_rows(
     Ok(())
 }
 
-/// Fails with `Damaged` if a JSON column contains text that is not JSON, because the printed line would then
-/// not be JSON either.
+/// Fails with `Damaged` if a JSON column contains text that is not JSON. Otherwise the printed line would not
+/// be valid JSON.
 fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Result<()> {
     for column in Column::ALL.into_iter().filter(|column| column.is_json()) {
         let texts = batch.column_by_name(column.name()).and_then(|it| it.as_string_opt::<i32>());
@@ -152,7 +152,8 @@ fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Resul
     Ok(())
 }
 
-/// Returns the first rows of an export as a table. Without named columns, it has all columns that are not empty.
+/// Returns the first rows of an export as a table. If no columns are named, the table has every column that
+/// is not empty.
 pub(super) fn table_of_export(
     location: &Location,
     rows: u32,
@@ -201,7 +202,8 @@ fn cell(batch: &RecordBatch, row: usize, column: Column) -> Option<String> {
     }
 }
 
-/// Turns an error of the encoder into an error of standard output, because the encoder does not know its target.
+/// Turns an error of the encoder into an error of standard output. The encoder cannot name standard output,
+/// because it does not know its target.
 fn unwrap_stdout(error: Error) -> Error {
     match error {
         Error::Encode { format, source } => match source.downcast() {
@@ -216,7 +218,8 @@ fn options(rows: u32) -> StreamOptions {
     StreamOptions { page_size: rows.min(100), limit: Some(rows.into()), ..StreamOptions::default() }
 }
 
-/// Returns the first rows of a dataset as a table. Without named columns, it has all columns that are not empty.
+/// Returns the first rows of a dataset as a table. If no columns are named, the table has every column that
+/// is not empty.
 async fn table(
     client: &Client,
     dataset: Uuid,
@@ -272,7 +275,7 @@ fn value(row: &Row<'_>, column: Column) -> Option<String> {
     }
 }
 
-/// Returns the first 2000 characters. A cell shows far fewer, but a value can have megabytes.
+/// Returns the first 2000 characters. A cell shows far fewer, but a value can be megabytes long.
 fn beginning(text: Option<&str>) -> Option<String> {
     Some(text?.chars().take(2000).collect())
 }

@@ -1,4 +1,4 @@
-//! `schedule`: runs the jobs of the configuration file at their times, until a signal stops it.
+//! `schedule`: runs the jobs of the configuration file at their scheduled times, until a signal stops it.
 
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,13 +27,15 @@ use super::{
     values,
 };
 
-/// Time that running jobs have to end after a signal. The process then ends within 10 seconds after the signal.
+/// Time limit for running jobs to end after a signal. It leaves 2 of the 10 seconds within which the process
+/// must end.
 const GRACE: Duration = Duration::from_secs(8);
 /// Time limit for reading the configuration again.
 const PATIENCE: Duration = Duration::from_secs(10);
 const START_AGAIN: &str =
     "start it again: it resumes interrupted runs and makes up for missed runs";
-/// Maximum of `--list`. It is more than a person reads, and the list still appears immediately.
+/// Maximum of `--list`, in runs per job. A person does not read more, and a list of this size appears
+/// immediately.
 const LISTED: u64 = 1000;
 
 /// Run the jobs of the configuration file at their times, in the foreground, until stopped
@@ -58,8 +60,8 @@ pub(super) struct ScheduleArgs {
     /// Number of jobs to run at the same time; they share the requests in flight
     #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive)]
     side_by_side: usize,
-    /// Serve Prometheus metrics at /metrics, and /healthz, on this address; only this machine can reach
-    /// a port without an address
+    /// Serve /metrics (for Prometheus) and /healthz on this address; if only a port is given, only this
+    /// machine can reach it
     #[arg(long, value_name = "ADDR", value_parser = values::address)]
     metrics: Option<SocketAddr>,
     #[command(flatten)]
@@ -255,7 +257,7 @@ struct Upcoming<'a> {
     /// Start of the run, jitter included, in the time zone of the job. `utc` is the same time in UTC.
     local: String,
     utc: String,
-    /// Time that the schedule names, without jitter, in UTC.
+    /// Scheduled time of the run, without jitter, in UTC.
     scheduled: String,
     #[serde(skip)]
     shown: String,
@@ -264,7 +266,7 @@ struct Upcoming<'a> {
 impl<'a> Upcoming<'a> {
     fn of(job: &'a Job, now: DateTime<Utc>, count: usize) -> Vec<Self> {
         let Some(table) = Timetable::of(job) else { return Vec::new() };
-        // Include a run whose scheduled time has passed but whose jitter has not.
+        // Include a run that is already due and still waits for its jitter.
         let jitter = TimeDelta::from_std(job.jitter).unwrap_or_default();
         let since = now.checked_sub_signed(jitter).unwrap_or(now);
         let coming = table.after(since).filter(|slot| slot.starts > now).take(count);

@@ -1,7 +1,7 @@
-//! Asks a server that closed a plain connection without an answer whether it speaks TLS.
+//! Finds out whether a server speaks TLS, after it closed a plain http connection without an answer.
 //!
-//! Servers on OpenSSL do not answer plain http on a port for https: they close the connection. Retrying would
-//! take until the time is up, for an address that is one letter short.
+//! A server that uses OpenSSL closes a plain http connection to its https port without an answer. The cause is
+//! a URL with `http` instead of `https`. Without this probe, the client would retry until the retry time limit.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use url::{Host, Url};
 
 use crate::net::tls;
 
-/// A server that speaks TLS answers a greeting at once.
+/// Time limit for the probe. A server that speaks TLS answers a ClientHello at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether TLS is spoken at the host and port of this URL. Sends a greeting and nothing else.
+/// Returns whether a server speaks TLS at the host and port of this URL. Sends only a ClientHello.
 pub(super) async fn speaks_tls(url: &Url) -> bool {
     matches!(timeout(PATIENCE, greet(url)).await, Ok(Ok(true)))
 }
@@ -34,11 +34,12 @@ async fn greet(url: &Url) -> io::Result<bool> {
     stream.write_all(&greeting(url).ok_or_else(unusable)?).await?;
     let mut begins = [0; 2];
     stream.read_exact(&mut begins).await?;
-    // A record with an alert or a handshake message, of SSL 3 or any version of TLS.
+    // The start of a TLS record: its type, alert (0x15) or handshake (0x16), then the major version, which is
+    // 3 for SSL 3 and every version of TLS.
     Ok(matches!(begins, [0x15 | 0x16, 3]))
 }
 
-/// The first message of a TLS connection.
+/// Returns the ClientHello, the first message of a TLS connection.
 fn greeting(url: &Url) -> Option<Vec<u8>> {
     let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(host).ok()?;

@@ -1,4 +1,4 @@
-//! The filters of the API, typed and checked before any request. Does not depend on HTTP.
+//! The filters of the API, with types. They are checked before any request. This module does not depend on HTTP.
 
 use std::{fmt, str::FromStr};
 
@@ -55,8 +55,8 @@ impl FromStr for Source {
 
 /// The API's filters for a dataset, and the order of its rows.
 ///
-/// The filters select the *dataset*, not its rows. If a dataset does not match them, the API answers 404, as
-/// for a dataset that does not exist.
+/// The filters select the *dataset*, not its rows. If the dataset does not match them, the API
+/// answers 404, as if the dataset did not exist.
 ///
 /// ```
 /// use overmind_export::{Query, Source};

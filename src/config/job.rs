@@ -1,4 +1,4 @@
-//! The settings of a job: its datasets, destination, schedule and retention. This module does no work itself.
+//! The settings of a job: its datasets, destination, schedule and retention. This module does not run jobs.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
 pub struct Job {
     /// The job's name, which is also a folder under the root.
     pub name: String,
-    /// The first line of the job in the file, from 1.
+    /// Number of the job's first line in the configuration file, from 1.
     pub line: usize,
     /// The datasets of the job.
     pub selection: Selection,
@@ -39,7 +39,7 @@ pub struct Job {
     pub storage: StorageOptions,
     /// The format; default Parquet.
     pub format: Option<Format>,
-    /// The codec; default the format's own.
+    /// The compression codec. The default depends on the format.
     pub compression: Option<Compression>,
     /// The columns; default all.
     pub columns: Option<Vec<Column>>,
@@ -47,13 +47,14 @@ pub struct Job {
     pub page_size: Option<u32>,
     /// Number of rows per part; default 250,000.
     pub rows_per_file: Option<u64>,
-    /// Maximum number of passes, because the dataset may change during the export; default 3.
+    /// Maximum number of passes; default 3. If the dataset changes during a pass, the export needs another one.
     pub max_passes: Option<u32>,
-    /// The directory for sorting ids that need more than 4 MiB; default the system's temporary directory.
+    /// The directory for the external merge sort of ids that need more than 4 MiB; default the system's
+    /// temporary directory.
     pub temp_dir: Option<PathBuf>,
     /// How to find out that a dataset is unchanged; default [`Unchanged::Metadata`].
     pub unchanged: Unchanged,
-    /// The counts for retention; default all snapshots stay.
+    /// The counts for retention. By default, all snapshots are kept.
     pub keep: Option<Keep>,
     /// The schedule; `None` for a job that is only run by hand.
     pub schedule: Option<Schedule>,
@@ -61,7 +62,7 @@ pub struct Job {
     pub timezone: Tz,
     /// Whether one run makes up for missed runs; default yes.
     pub catch_up: bool,
-    /// Largest extra delay of a scheduled run; default none.
+    /// Maximum jitter, which is an extra delay of a scheduled run; default zero.
     pub jitter: Duration,
     /// A program and its arguments. The program gets the result of each scheduled run as JSON.
     pub on_result: Option<Vec<String>>,
@@ -84,7 +85,8 @@ impl Job {
 pub enum Selection {
     /// The dataset with this id.
     Dataset(Uuid),
-    /// Of all datasets that match the filters, the one with the highest version, then the newest.
+    /// The dataset with the highest version among those that match the filters. If several datasets have this
+    /// version, the newest of them.
     Latest(DatasetName),
     /// All datasets that match the filters.
     All(DatasetName),
@@ -106,7 +108,7 @@ impl DatasetName {
     }
 }
 
-/// When a dataset counts as unchanged. An unchanged dataset is not stored again.
+/// The rule that decides whether a dataset is unchanged. An unchanged dataset is not stored again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unchanged {
@@ -120,16 +122,17 @@ pub enum Unchanged {
     Never,
 }
 
-/// The numbers of snapshots that retention keeps, as four counts. A snapshot stays if any count covers it.
+/// The four counts of retention. A snapshot is kept if at least one count covers it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Keep {
     /// Number of newest snapshots.
     pub last: u32,
-    /// Number of days. Covers the newest snapshot of each day that has one.
+    /// Number of days. A day without a snapshot does not count. Covers the newest snapshot of each day.
     pub daily: u32,
-    /// Number of weeks. Covers the newest snapshot of each week that has one. Weeks begin on Monday.
+    /// Number of weeks. A week without a snapshot does not count. Covers the newest snapshot of each week.
+    /// Weeks begin on Monday.
     pub weekly: u32,
-    /// Number of months. Covers the newest snapshot of each month that has one.
+    /// Number of months. A month without a snapshot does not count. Covers the newest snapshot of each month.
     pub monthly: u32,
 }
 

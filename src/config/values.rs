@@ -1,7 +1,7 @@
 //! Parses values that people type, both as arguments and in the configuration file.
 //!
-//! The error texts are written to follow the value in a message. The command uses these functions too. They
-//! are not part of the library's public interface.
+//! In a message, the error text follows the value. The command uses these functions too. They are not part of
+//! the library's public interface.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -44,8 +44,8 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     text.parse().map_err(|_| why.to_owned())
 }
 
-/// Parses an address such as `127.0.0.1:9464` or `[::1]:9464`. A bare port means an address that only this
-/// machine can reach.
+/// Parses an address such as `127.0.0.1:9464` or `[::1]:9464`. A bare port means the loopback
+/// address, which only this machine can reach.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix(':').unwrap_or(text).parse();
     let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -68,7 +68,7 @@ impl SingleFile {
         if sidecar && name.to_str().is_none() {
             return Err(Error::Output {
                 path: given.to_owned(),
-                why: "its name is not UTF-8, so no manifest can give it".to_owned(),
+                why: "its name is not UTF-8, so a manifest cannot contain it".to_owned(),
                 hint: Some("give another name, or leave --manifest out"),
                 source: None,
             });
@@ -104,8 +104,8 @@ impl SingleFile {
             }
             if *name == manifest && ours::manifest(&self.parent, name).is_err() {
                 return refuse(
-                    "is no manifest of an export".to_owned(),
-                    "only what an export wrote is replaced: move it, or give another path",
+                    "is not the manifest of an export".to_owned(),
+                    "only files of an export are replaced: move it, or give another path",
                 );
             }
             if disk::is_mount_point(&target.with_file_name(name)) {

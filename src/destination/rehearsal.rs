@@ -1,6 +1,6 @@
 //! The rehearsal: publishes files of one byte in the output's folder before page 1.
 //!
-//! A folder where publication would fail is found before any page is requested.
+//! If publication would fail in this folder, the export ends before it requests a page.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -24,8 +24,9 @@ pub(super) enum Rehearsed {
 /// Publishes a file of one byte, or a directory with one empty file, and removes it again. Then checks that
 /// the existing output can be replaced.
 ///
-/// `derived` are the names that the run will use in the folder. `targets` are the names that it will replace,
-/// the output's first. Returns the owner and the permissions that the folder shows for files of this process.
+/// `derived` are the names that the run will use in the folder. `targets` are the names that it will replace;
+/// the first one is the output's. Returns the owner and the permissions that new files of this process have in
+/// the folder.
 pub(super) fn rehearse(
     folder: &Folder,
     what: Rehearsed,
@@ -40,11 +41,11 @@ pub(super) fn rehearse(
         Rehearsed::Directory => play.directory(replaces, given),
     });
     let done = played.and_then(|()| play.replaced(replaces, targets, given));
-    let ended = play.end().map_err(step(given, "what was made there cannot be removed again"));
+    let ended = play.end().map_err(step(given, "the test files there cannot be removed"));
     done.and(ended).map(|()| play.maker)
 }
 
-/// Returns the owner and the permissions that a folder shows for files of this process.
+/// Returns the owner and the permissions that new files of this process have in a folder.
 pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
     let play = Play::begin(folder)?;
     play.end()?;
@@ -56,7 +57,7 @@ struct Play<'a> {
     /// A private folder in `folder`, used as the staging.
     stage: Folder,
     name: String,
-    /// Free names in `folder`, used as the staging of a file and as the target.
+    /// An unused name in `folder`, for the staged file. `published` is another one, for the published output.
     staged: String,
     published: String,
     maker: Maker,
@@ -65,7 +66,7 @@ struct Play<'a> {
 impl<'a> Play<'a> {
     fn begin(folder: &'a Folder) -> io::Result<Self> {
         if folder.is_append_only() {
-            // What is made there would stay for good.
+            // The rehearsal could not remove its own files from this folder.
             let why =
                 "the folder is append-only (chattr +a): nothing in it can be renamed or removed";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -157,13 +158,14 @@ impl<'a> Play<'a> {
             }
             match self.folder.try_move(name, &self.stage, "full") {
                 Ok(()) => {}
-                // The new export is renamed over an empty directory, which therefore does not move.
+                // Without `replaces`, the directory is empty. The new export is renamed over it, so
+                // it need not move.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !replaces => {}
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                     return refuse(
                         "lies in a lower layer of an overlay file system, as in a container's image, \
                          and cannot be replaced in one step there",
-                        "remove it before, give another path, or mount a volume there",
+                        "remove it first, give another path, or mount a volume there",
                         Some(error),
                     );
                 }
@@ -197,8 +199,8 @@ fn step(given: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Error {
     }
 }
 
-/// Why an existing file or directory cannot be replaced although its folder is writable, as a phrase to
-/// print after its name. `None` if it can be replaced.
+/// Returns the reason why an existing file or directory cannot be replaced, although its folder is writable.
+/// In the message, the reason follows the name. `None` if the file or directory can be replaced.
 fn obstacle(
     folder: &Folder,
     name: &OsStr,

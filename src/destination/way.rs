@@ -1,7 +1,7 @@
-//! The path to an output: which links on it may be followed.
+//! Checks the links on the path to an output. Decides which links an export may follow.
 //!
-//! No link is trusted that another user made where several users can create links: it can lead to a folder of
-//! this user.
+//! In a folder where several users can create links, a link of another user is not trusted. It could lead to a
+//! folder of this user.
 
 use std::{
     collections::VecDeque,
@@ -17,22 +17,23 @@ use crate::{
     files::{Folder, kind},
 };
 
-/// Longest chain of links that is followed. Linux has the same limit.
+/// Maximum number of links to follow on one path. Linux has the same limit.
 const LINKS: usize = 40;
-/// The mode bit of a folder in which only the owner of a file can remove it. Several users can write there.
+/// The sticky bit of a folder's mode. Several users can write to such a folder, but only the owner of a file
+/// can remove the file.
 #[cfg(unix)]
 const STICKY: u32 = 0o1000;
 
 /// Resolves links in the last component of an output's path. A link is followed only if this user or the
 /// administrator made it.
 pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
-    // Drop a slash at the end: with it, the system would follow a link before it is checked.
+    // Remove a trailing slash. Otherwise the system would follow a link before this function checks it.
     let mut path: PathBuf = given.components().collect();
     if let Ok(found) = fs::metadata(&path)
         && !found.is_dir()
         && !found.is_file()
     {
-        // /dev/stdout ends up here too.
+        // This includes /dev/stdout when it is a pipe or a device.
         return Err(Error::Output {
             path: given.to_owned(),
             why: format!("is {}, not a regular file or a directory", kind(found.file_type())),
@@ -44,7 +45,7 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
         check_way(given, &path)?;
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {}
-            // A path that ends in `..` has no name of its own.
+            // A path that ends in `..` has no file name.
             _ if path.file_name().is_none() => {
                 return Ok(path.canonicalize().unwrap_or(path));
             }
@@ -60,9 +61,10 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
     Err(Error::io("follow", given)(source))
 }
 
-/// Refuses a path to an output with a link of another user in a folder where other users can create links. In
-/// all other folders a link is trusted as much as its folder. Returns the path without links, as far as it
-/// exists.
+/// Resolves the links in the folder part of `path`. Returns the existing folders of the path, without links.
+///
+/// Refuses a link of another user in a folder where other users can create links. In all other folders, a link
+/// is as trustworthy as its folder.
 pub(crate) fn check_way(given: &Path, path: &Path) -> Result<PathBuf> {
     let mut left: VecDeque<PathBuf> = steps(parent(path));
     let (mut at, mut links) = (PathBuf::new(), 0);
@@ -79,7 +81,7 @@ pub(crate) fn check_way(given: &Path, path: &Path) -> Result<PathBuf> {
                     left.push_front(step);
                 }
             }
-            // Opening the folder reports the reason.
+            // Too many links, or an error. The reason is reported when the folder is opened.
             Ok(found) if found.is_symlink() => break,
             Err(_) => break,
             Ok(_) => at = next,
@@ -95,7 +97,7 @@ fn steps(path: &Path) -> VecDeque<PathBuf> {
 /// Opens the folder of a target. Fails if the path to it leads through a link that must not be followed.
 pub(super) fn open_parent(given: &Path, target: &Path) -> Result<Folder> {
     let folder = disk::open_parent(target)?;
-    // Check again after opening: another user can replace a folder on the path by a link at any time.
+    // Check again after opening: another user can replace a folder on the path with a link at any time.
     let way = check_way(given, target)?;
     let again = Folder::open(if way.as_os_str().is_empty() { Path::new(".") } else { &way });
     let is_same = |again: io::Result<Folder>| again?.is_same(&folder);
@@ -103,8 +105,8 @@ pub(super) fn open_parent(given: &Path, target: &Path) -> Result<Folder> {
         Ok(true) => Ok(folder),
         _ => Err(Error::Output {
             path: given.to_owned(),
-            why: "its folder was replaced by another while the run looked at it".to_owned(),
-            hint: Some("look at what is there, then run the same command again"),
+            why: "its folder was replaced by another folder while the run checked it".to_owned(),
+            hint: Some("check the folder, then run the same command again"),
             source: None,
         }),
     }
@@ -141,7 +143,8 @@ fn is_trusted_link(path: &Path) -> bool {
     if link.owner == 0 || link.owner == rustix::process::geteuid().as_raw() {
         return true;
     }
-    // A file system that maps users shows another owner for the links of this user.
+    // On a file system that maps user ids, the links of this user show another owner. So compare with the
+    // owner of a new folder.
     rehearsal::maker(&folder).is_ok_and(|maker| maker.owner() == link.owner)
 }
 

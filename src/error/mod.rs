@@ -1,6 +1,6 @@
 //! The errors of this crate, with a hint and an exit code for each.
 //!
-//! The text of an error describes the problem. Its `source()` is the cause, which the text does not repeat.
+//! The text of an error describes the problem. `source()` returns the cause. The text does not repeat the cause.
 //! This module prints nothing and never holds a key: URLs are stored without credentials.
 
 mod advice;
@@ -45,7 +45,7 @@ pub enum Error {
     /// Options contradict each other. Found before any request.
     #[error("{0}")]
     Usage(String),
-    /// The environment or a file that configures the client is wrong.
+    /// An environment variable or a configuration file of the client is not valid.
     #[error("{0}")]
     Configuration(String),
     /// The command needs a configuration file, and none was found.
@@ -73,7 +73,7 @@ pub enum Error {
         #[source]
         source: Cause,
     },
-    /// The system has no CA certificates, so that no server can be verified.
+    /// The system has no CA certificates, so no server can be verified.
     #[error("the system has no CA certificates")]
     NoRoots,
     /// The base URL is plain http to another machine.
@@ -91,7 +91,7 @@ pub enum Error {
     /// A proxy is unusable, or asks for credentials that are missing.
     #[error("the proxy of {name} cannot be used: {why}")]
     Proxy {
-        /// The variable or option that sets the proxy. Its value is not kept, because it can hold a password.
+        /// The variable or option that sets the proxy. Its value is not kept, because it can contain a password.
         name: String,
         /// The problem with the proxy.
         why: String,
@@ -169,7 +169,7 @@ pub enum Error {
         #[source]
         source: PageError,
     },
-    /// The rows are not the whole dataset with each row once, because the dataset changed meanwhile.
+    /// Rows are missing or repeated, because the dataset changed during the export.
     #[error("the dataset changed during the export: {seen}")]
     Incomplete {
         /// The observed change.
@@ -188,7 +188,7 @@ pub enum Error {
         /// The problem with the file.
         why: String,
     },
-    /// A value in a file that is read back is larger than the memory limit for one value.
+    /// A value in an existing file exceeds the memory limit for one value.
     #[error("{}: {what}, and the limit is {limit}", path.display())]
     ValueTooLarge {
         /// Path of the file.
@@ -206,12 +206,12 @@ pub enum Error {
         /// Number of all paths.
         of: u64,
     },
-    /// Files of exports could not be read: nothing is known about them.
+    /// Some exports could not be read, so it is unknown whether they are damaged.
     #[error("{unread} of {of} {} could not be read", plural(*of, "export"))]
     Unread {
-        /// How many exports.
+        /// Number of exports that could not be read.
         unread: u64,
-        /// Of how many.
+        /// Number of all exports.
         of: u64,
     },
     /// Some exports have changed since they were written.
@@ -262,7 +262,7 @@ pub enum Error {
     NotDurable {
         /// The output, as given.
         path: PathBuf,
-        /// The error of the system.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -271,7 +271,7 @@ pub enum Error {
     PartChanged {
         /// The staged file or object.
         path: PathBuf,
-        /// The change. The text is a predicate: the message is the path followed by it.
+        /// The change, as a predicate. In the message, it follows the path.
         why: String,
     },
     /// An object store refused a request or could not be reached.
@@ -307,7 +307,7 @@ pub enum Error {
     LockLost {
         /// The output, as given.
         path: PathBuf,
-        /// The reason of the loss.
+        /// The reason for the loss.
         why: String,
     },
     /// Another program wrote the output during the run. Only a part of the output is from this run.
@@ -315,7 +315,7 @@ pub enum Error {
     Overtaken {
         /// The replaced file or object.
         path: PathBuf,
-        /// The reason, as a predicate of the path.
+        /// The reason, as a predicate. In the message, it follows the path.
         why: String,
         /// The present state, and the next step.
         hint: &'static str,
@@ -333,7 +333,7 @@ pub enum Error {
     /// The reader of standard output closed it. This ends the run, but is not a failure (exit code 0).
     #[error("standard output was closed")]
     OutputClosed,
-    /// A [`Sink`](crate::Sink) of another crate failed.
+    /// A [`Sink`](crate::Sink) that another crate implements failed.
     #[error("the sink failed")]
     Sink {
         /// The error of the sink.
@@ -354,7 +354,7 @@ impl Error {
         Self::Invalid { what, value: value.into(), why: why.into() }
     }
 
-    /// Replaces the origin of the key in [`Error::ApiKey`] by `better`. Other errors stay as they are.
+    /// Replaces the origin of the key in [`Error::ApiKey`] with `better`. Other errors stay as they are.
     pub(crate) fn with_key_origin(mut self, better: Option<&str>) -> Self {
         if let (Self::ApiKey { origin, .. }, Some(better)) = (&mut self, better) {
             *origin = Some(better.to_owned());
@@ -362,7 +362,7 @@ impl Error {
         self
     }
 
-    /// Wraps the error of a [`Sink`](crate::Sink) of yours.
+    /// Wraps an error of your own [`Sink`](crate::Sink).
     ///
     /// ```
     /// let error = overmind_export::Error::sink("the table is read-only");
@@ -382,7 +382,7 @@ impl Error {
     }
 }
 
-/// For `?` in a [`Sink`](crate::Sink) of yours: the error becomes [`Error::Sink`].
+/// Allows `?` in your own [`Sink`](crate::Sink). The error becomes [`Error::Sink`].
 impl From<io::Error> for Error {
     fn from(source: io::Error) -> Self {
         Self::sink(source)

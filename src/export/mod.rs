@@ -5,7 +5,8 @@
 //!                                          └────── changed? another pass ◄──────┘
 //! ```
 //!
-//! Nothing is published before the proof holds. This module does not know arguments or terminals.
+//! The proof checks that each row of the dataset was read exactly once. Nothing is published until the proof
+//! succeeds. This module does not depend on command-line arguments or terminals.
 
 mod handover;
 mod into_sink;
@@ -41,7 +42,7 @@ use crate::{
     tasks,
 };
 
-/// How long an interrupted run waits for its current work: 5 s for the writer, and 5 s more to tidy up.
+/// How long an interrupted run waits for its current work: 5 s for the writer, then 5 s for the cleanup.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// An export that is ready to run.
@@ -65,9 +66,10 @@ pub struct Export {
 }
 
 impl Export {
-    /// Makes an export of this plan through this client.
+    /// Creates an export with this client and this plan.
     pub fn new(client: Client, plan: ExportPlan) -> Self {
-        // Other work may use the same client before and during this export.
+        // A separate meter counts only the requests of this export. Other work may use the same client before
+        // and during the export.
         Self { client: client.metered(), plan, progress: Arc::default() }
     }
 
@@ -79,7 +81,7 @@ impl Export {
     /// Requests one page and reports what the export would do. Writes nothing.
     ///
     /// # Errors
-    /// The same as [`run`](Self::run), as far as the dry run goes.
+    /// The errors of [`run`](Self::run) that can occur until page 1 has been received.
     pub async fn dry_run(&self) -> Result<DryRun> {
         let wanted = self.plan.wanted();
         blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
@@ -106,8 +108,8 @@ impl Export {
 
     /// Runs the export to its end.
     ///
-    /// Must run within a tokio runtime. If the future is dropped, the export ends and releases its lock
-    /// when the runtime runs next.
+    /// Must run within a tokio runtime. If the caller drops the future, the export ends. It releases its lock
+    /// the next time that the runtime runs.
     ///
     /// # Errors
     /// After an error nothing is published.
@@ -125,17 +127,18 @@ impl Export {
     /// error. Finished parts are kept for a run that resumes this one.
     ///
     /// # Errors
-    /// The error of `stop`, or the same as [`run`](Self::run). Nothing is published then, with one
-    /// exception: `stop` comes during the publication, and the publication takes more than 5 s longer,
-    /// because a store does not answer. In this case the method returns without waiting. A thread
-    /// continues to publish and holds the lock until it finishes or the process ends. If the process
-    /// ends first, the output is as after a kill.
+    /// The error of `stop`, or the same as [`run`](Self::run). After an error nothing is published, with one
+    /// exception: `stop` resolves during the publication, and the publication does not finish within 5 s,
+    /// because a store does not answer. In this case the method returns without waiting any longer. A thread
+    /// continues to publish. It holds the lock until it finishes or the process ends. If the process ends
+    /// first, the output is in the same state as after a kill.
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
         self.run_unless(|_| false, stop).await.map(|(summary, _)| summary)
     }
 
-    /// Like [`run_until`](Self::run_until), but publishes and keeps nothing if `known` returns true for
-    /// the digest of the content. The second value is true in this case.
+    /// Like [`run_until`](Self::run_until), but calls `known` with the digest of the content. If `known`
+    /// returns true, the run publishes nothing and deletes its staged files. The second returned value is
+    /// the result of `known`.
     pub(crate) async fn run_unless(
         self,
         known: impl Fn(&str) -> bool,
@@ -175,7 +178,7 @@ impl Export {
         Err(Error::Internal("no pass ended".to_owned()))
     }
 
-    /// Finds out before page 1 whether the output can be written, so that an unwritable one costs no request.
+    /// Checks before page 1 whether the output can be written. If it cannot, the export sends no request.
     async fn probe(&self, stop: Pin<&mut impl Future<Output = Error>>) -> Result<Destination> {
         let wanted = self.plan.wanted();
         let mut probing = pin!(blocking(move || Destination::probe(&wanted, false)));
@@ -209,7 +212,7 @@ impl Export {
     }
 
     /// Keeps the finished parts for a later run. Returns the error that ended this run, with a hint about
-    /// that run.
+    /// the later run.
     async fn give_up(&self, destination: Destination, error: Error) -> Result<Error> {
         let kept = blocking(move || Ok(destination.abandon()));
         let kept = match error {
@@ -226,14 +229,14 @@ impl Export {
     }
 }
 
-/// Removes what was staged, and gives the destination up.
+/// Deletes the staged files and releases the destination.
 fn discard(mut destination: Destination) -> Result<()> {
     let forgotten = destination.forget();
     destination.abandon();
     forgotten
 }
 
-/// Removes what was staged, for another pass. Gives the destination up if that fails.
+/// Deletes the staged files before another pass. If this fails, releases the destination.
 fn forget(mut destination: Destination) -> Result<Destination> {
     match destination.forget() {
         Ok(()) => Ok(destination),

@@ -1,30 +1,32 @@
-//! The schema in a Parquet footer, checked before the library builds its tree.
+//! Checks the schema in a Parquet footer before the Parquet library reads it.
 //!
-//! The library builds the tree by recursion and reserves memory for as many children as an element declares: a
-//! footer of a few KB can exhaust the stack or the memory, and neither can be caught. The library also reads some
-//! fields whatever their declared type is. So the types are checked here as well, or the two would disagree about
-//! where the next field begins.
+//! The library builds the schema tree by recursion. It also allocates memory for the number of children that an
+//! element declares. So a footer of a few KB can overflow the stack or exhaust the memory, and the process cannot
+//! recover from either.
+//!
+//! The library reads some fields without a check of their declared type. So this module checks the types too.
+//! Otherwise it and the library could disagree about the start of the next field.
 
 use std::io;
 
 use super::pages::{BINARY, BYTE, Compact, I32, LIST, STRUCT};
 
-/// Columns and groups of a schema, at most. An export has seven columns.
+/// Maximum number of columns and groups in a schema. An export has seven columns.
 const ELEMENTS: u64 = 10_000;
-/// Groups that lie in one another, at most. Writers of JSON and Avro nest a few dozen.
+/// Maximum nesting depth of groups. Writers of JSON and Avro nest a few dozen groups.
 const DEPTH: usize = 64;
-/// A boolean field, whose value is its type: 1 or 2.
+/// Type code of a boolean field. The code is also the value: 1 is true, 2 is false.
 const BOOL: u8 = 1;
 
-/// Checks the schema of a footer; gives a footer that holds nothing else.
+/// Checks the schema of a footer. Returns a footer that contains only this schema.
 ///
 /// # Errors
-/// What is wrong, in words that go after "its footer".
+/// The problem, as a predicate. In the message, it follows the words "its footer".
 pub(super) fn schema_of(footer: &[u8]) -> Result<Vec<u8>, String> {
-    // An error with a text is one of those below.
+    // Only the errors of `wrong` have a text. All others are errors of the decoder.
     find_schema(footer).map_err(|error| match error.get_ref() {
         Some(why) => why.to_string(),
-        None => "is cut short, or makes no sense".to_owned(),
+        None => "is cut short or malformed".to_owned(),
     })
 }
 
@@ -54,7 +56,7 @@ fn wrong(why: impl Into<String>) -> io::Error {
 }
 
 impl Compact<&[u8]> {
-    /// The list of a tree's elements, each group before its children.
+    /// Reads the schema: the list of the tree's elements, in which each group precedes its children.
     fn schema(&mut self) -> io::Result<()> {
         let (count, kind) = self.list()?;
         if kind != STRUCT {
@@ -65,7 +67,7 @@ impl Compact<&[u8]> {
                 "declares {count} columns and groups, and the limit is {ELEMENTS}"
             )));
         }
-        // Children that are still to come, of each group that is open.
+        // For each open group, the number of its children that have not been read yet.
         let mut open: Vec<u64> = Vec::new();
         for index in 0..count {
             match open.last_mut() {
@@ -76,7 +78,7 @@ impl Compact<&[u8]> {
             let (children, rest) = (self.element()?, count - index - 1);
             if children > rest {
                 return Err(wrong(format!(
-                    "declares a group of {children} children, and {rest} elements follow"
+                    "declares a group of {children} children, but only {rest} elements follow"
                 )));
             }
             if children > 0 {
@@ -90,7 +92,7 @@ impl Compact<&[u8]> {
         if open.is_empty() { Ok(()) } else { Err(wrong("has a schema that is cut short")) }
     }
 
-    /// An element of the schema; gives how many children it has.
+    /// Reads an element of the schema. Returns the number of its children.
     fn element(&mut self) -> io::Result<u64> {
         let (mut field, mut children) = (0, 0);
         while let Some(kind) = self.field(&mut field)? {
@@ -106,7 +108,8 @@ impl Compact<&[u8]> {
         Ok(children)
     }
 
-    /// A union: the type's number, and a structure with its parameters.
+    /// Reads a logical type. It is a union: the field number is the type, and the value is a structure with the
+    /// type's parameters.
     fn logical_type(&mut self) -> io::Result<()> {
         let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
@@ -126,12 +129,12 @@ impl Compact<&[u8]> {
         Ok(())
     }
 
-    /// A structure whose first fields have these types.
+    /// Reads a structure, and compares the types of its first fields with `kinds`.
     fn parameters(&mut self, kinds: &[u8]) -> io::Result<()> {
         let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
             let expected = usize::try_from(field - 1).ok().and_then(|at| kinds.get(at));
-            // Both booleans are one type.
+            // True (1) and false (2) are values of the same type.
             let found = if kind == 2 { BOOL } else { kind };
             if expected.is_some_and(|expected| *expected != found) {
                 return Err(wrong("has a schema with a field of a wrong type"));
@@ -146,7 +149,7 @@ impl Compact<&[u8]> {
 mod tests {
     use super::*;
 
-    /// An element without a name. Numbers are written twice as large (zigzag).
+    /// Returns an element with an empty name. The zigzag encoding doubles a positive number.
     fn element(children: u8) -> Vec<u8> {
         let count: &[u8] = if children > 0 { &[0x15, children * 2] } else { &[] };
         [&[0x35, 2, 0x18, 0], count, &[0]].concat()
@@ -169,7 +172,10 @@ mod tests {
         };
         assert_eq!(tree(&[&two, &leaf, &leaf]), "ok");
         assert_eq!(tree(&[&two, &one, &leaf, &leaf]), "ok");
-        assert_eq!(tree(&[&two, &leaf]), "declares a group of 2 children, and 1 elements follow");
+        assert_eq!(
+            tree(&[&two, &leaf]),
+            "declares a group of 2 children, but only 1 elements follow"
+        );
         assert_eq!(tree(&[&two, &one, &leaf]), "has a schema that is cut short");
         assert_eq!(tree(&[&one, &leaf, &leaf]), "has columns outside of its schema");
         let deep = |groups: usize| {
@@ -182,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_another_type_are_refused() {
-        // Children as a text; the library would read its length.
+    fn field_with_wrong_type_is_refused() {
+        // The number of children is a text here. The library would read the length of the text as this number.
         let element = vec![0x48, 0, 0x18, 1, 9, 0];
         assert_eq!(told(&[element]), "has a schema with a field of a wrong type");
     }

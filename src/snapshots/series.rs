@@ -1,7 +1,7 @@
 //! A series: the snapshots of a job, or of one of its datasets, in one folder.
 //!
-//! This module finds complete and interrupted snapshots, updates `_latest`, and deletes snapshots. All
-//! access to files of a snapshot other than its data is here.
+//! This module finds complete and interrupted snapshots, updates `_latest`, and deletes snapshots. No other
+//! module accesses a snapshot's files, except for its data.
 
 use std::{
     collections::HashMap,
@@ -70,14 +70,14 @@ pub(crate) enum SeriesState {
     Foreign(String),
 }
 
-/// The content of `_latest.json`: the snapshot that represents the data, and when this was confirmed.
+/// The content of `_latest.json`: the snapshot that equals the data, and the time of the last confirmation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latest {
     pub(crate) job: String,
     pub(crate) snapshot: Stamp,
     /// The snapshot's folder, relative to the folder of this file.
     pub(crate) path: String,
-    /// When a run last confirmed that the snapshot equals the data, RFC 3339, UTC.
+    /// Time when a run last confirmed that the snapshot equals the data, in RFC 3339, UTC.
     pub(crate) as_of: String,
     pub(crate) dataset: Uuid,
     pub(crate) rows: u64,
@@ -86,12 +86,12 @@ pub(crate) struct Latest {
 }
 
 impl Series {
-    /// The series of a job whose snapshots lie directly in the job's folder.
+    /// Returns the series of a job whose snapshots are directly in the job's folder.
     pub(crate) fn of_job(job: &str, folder: Location) -> Self {
         Self { job: job.to_owned(), folder, prefix: String::new() }
     }
 
-    /// The series of one of the job's datasets.
+    /// Returns the series of one of the job's datasets.
     pub(crate) fn of_dataset(job: &str, folder: &Location, dataset: Uuid) -> Self {
         let name = format!("dataset={dataset}");
         Self { job: job.to_owned(), folder: folder.child(&name), prefix: format!("{name}/") }
@@ -162,7 +162,8 @@ impl Series {
                     self.remove_in_place(folder, stamp, &aside)?
                 } else {
                     let manifest = Manifest::load(&Location::from(aside.join(MANIFEST)));
-                    // Without a manifest no file is known to belong to the snapshot. Only an empty folder can go.
+                    // Without a manifest, no file provably belongs to the snapshot. So only an empty
+                    // folder is deleted.
                     self.remove_aside(&aside, manifest.ok().flatten().as_ref())?
                 };
                 if let Left::Foreign(left) = removed {
@@ -201,7 +202,7 @@ impl Series {
         };
         let foreign = |why: String| Ok(SeriesState::Foreign(why));
         match &manifest.snapshot {
-            None => return foreign("is an export, but no snapshot of a job".to_owned()),
+            None => return foreign("is an export, but not a snapshot of a job".to_owned()),
             Some(of) if of.job != self.job => {
                 return foreign(format!("is a snapshot of job {:?}", of.job));
             }
@@ -216,7 +217,8 @@ impl Series {
         Ok(SeriesState::Complete(Box::new(manifest)))
     }
 
-    /// Returns the stamps of interrupted runs, oldest first. Each has its plan if it can be resumed.
+    /// Returns the stamps of interrupted runs, oldest first. If a run can be resumed, its stamp comes
+    /// with its plan.
     pub(crate) fn interrupted(&self) -> Result<Vec<(Stamp, Option<Value>)>> {
         let names = self.folder.names()?;
         let mut found = Vec::new();
@@ -233,7 +235,8 @@ impl Series {
             }
             let begun = destination::interrupted(&target)?;
             if begun.is_some() || self.folder.as_local().is_some() {
-                // Without a finished part there is nothing to resume. Today's data then gets today's stamp.
+                // Without a finished part there is nothing to resume. The next run then exports the current data
+                // under a new stamp.
                 let plan = begun.filter(|begun| begun.parts > 0).map(|begun| begun.plan);
                 found.push((stamp, plan));
             }
@@ -293,7 +296,7 @@ impl Series {
                     Some(format!("holds {name:?}, which is not the name of a part"))
                 }
                 Some(bytes) if *bytes != size => Some(format!(
-                    "holds {name:?}, which has {size} bytes where its manifest says {bytes}"
+                    "holds {name:?}, which has {size} bytes, but its manifest records {bytes}"
                 )),
                 _ => None,
             }
@@ -331,8 +334,8 @@ impl Series {
         self.take_apart(stamp, Some(manifest))
     }
 
-    /// Deletes a snapshot that cannot be renamed, file by file. Another run that finds the folder `mark` finishes
-    /// the deletion.
+    /// Deletes a snapshot that cannot be renamed, file by file. If this run is killed, another run finds the
+    /// folder `mark` and finishes the deletion.
     fn remove_in_place(&self, folder: &Path, stamp: Stamp, mark: &Path) -> Result<Left> {
         let from = folder.join(stamp.folder());
         let manifest = Manifest::load(&Location::from(from.join(MANIFEST))).ok().flatten();
@@ -344,8 +347,8 @@ impl Series {
         Ok(left)
     }
 
-    /// Deletes a folder. `_SUCCESS` goes first, so that the snapshot is no longer complete. The manifest goes
-    /// last, because another run needs it to finish the deletion.
+    /// Deletes a folder. Deletes `_SUCCESS` first, so that the snapshot is no longer complete. Deletes the
+    /// manifest last, because another run needs it to finish the deletion.
     fn remove_aside(&self, aside: &Path, manifest: Option<&Manifest>) -> Result<Left> {
         let parts = sizes(manifest);
         let rank = |name: &str| match name {
@@ -356,7 +359,7 @@ impl Series {
         removal::remove_folder(aside, &[], &|entry| is_ours(entry, &parts), &rank)
     }
 
-    /// Deletes the objects of a snapshot that is marked as being deleted. The mark goes last.
+    /// Deletes the objects of a snapshot that is marked as being deleted. Deletes the mark last.
     fn take_apart(&self, stamp: Stamp, manifest: Option<&Manifest>) -> Result<()> {
         let target = self.target(stamp);
         target.child(SUCCESS).remove()?;
@@ -383,7 +386,7 @@ impl Series {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    /// Writes `_latest.json` and the link: this snapshot represents the data as of this time.
+    /// Writes `_latest.json` and the link. They record that this snapshot equals the data at the time `as_of`.
     pub(crate) fn set_latest(
         &self,
         stamp: Stamp,
@@ -428,8 +431,8 @@ fn sizes(manifest: Option<&Manifest>) -> HashMap<&str, u64> {
 
 /// Returns whether retention may delete this entry.
 ///
-/// It may delete parts with their recorded size, the manifest, `_SUCCESS`, and files that a desktop has
-/// added. It never deletes anything that is not a regular file.
+/// It may delete parts with their recorded size, the manifest, `_SUCCESS`, and files that a desktop
+/// environment has added. It never deletes anything that is not a regular file.
 fn is_ours(entry: &PlaceEntry, parts: &HashMap<&str, u64>) -> bool {
     let name = entry.name.as_str();
     let is_part = || is_part_name(name) && parts.get(name).copied() == entry.size;

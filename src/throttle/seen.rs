@@ -1,12 +1,14 @@
-//! Measurements of some requests: means, and whether they show that the server is overloaded. This module
-//! does not take random variation for a trend, and does not decide what follows.
+//! Statistics of a group of requests: their means, and whether these show that the server is overloaded.
+//!
+//! The comparisons allow for random variation. This module only measures. The caller decides about the
+//! concurrency.
 use super::tuning::{CALM, CROWDED, JITTER, LONG_QUEUE, SHORT_QUEUE};
 
 /// Sums over successful requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {
     pub(super) count: usize,
-    /// Sum over the requests of the mean number in flight while each one ran.
+    /// Sum of the loads. The load of a request is the mean number of requests in flight while it ran.
     load: f64,
     latency: f64,
     latency_squared: f64,
@@ -37,7 +39,7 @@ impl Sums {
 pub(super) struct SeenAnswers {
     pub(super) load: f64,
     pub(super) latency: f64,
-    /// Standard error of `latency` in seconds: pages differ in size, so a mean varies randomly.
+    /// Standard error of `latency` in seconds. Pages differ in size, so the mean latency varies randomly.
     pub(super) error: f64,
 }
 
@@ -52,12 +54,14 @@ impl SeenAnswers {
         self.latency - 2.0 * self.error
     }
 
-    /// Estimates how many of the requests in flight only queue, if a single request takes `base` seconds.
+    /// Estimates the number of requests in flight that wait in the server's queue. `base` is the latency of a
+    /// request without a queue, in seconds.
     fn queue(self, base: f64) -> f64 {
         self.load * (1.0 - base / self.surely())
     }
 
-    /// Whether a lower load shortened a queue without a loss of throughput.
+    /// Returns whether the load, which is lower than in `before`, shortened the server's queue and kept the
+    /// throughput.
     pub(super) fn relieves(self, before: Self) -> bool {
         let kept = self.throughput() / before.throughput();
         let load = self.load / before.load;
@@ -65,8 +69,7 @@ impl SeenAnswers {
         kept >= (1.0 + load) / 2.0 && before.latency - self.latency >= JITTER.max(chance)
     }
 
-    /// Whether an increase in load brought at least half of that increase in throughput, within the
-    /// statistical error.
+    /// Returns whether the throughput grew at least half as much as the load, within the statistical error.
     pub(super) fn gains_on(self, before: Self) -> bool {
         let load = self.load / before.load;
         let throughput = self.load / self.surely().max(f64::EPSILON);

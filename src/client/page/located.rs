@@ -31,7 +31,7 @@ pub(super) struct Located {
     pub(super) additional_properties: Option<Box<str>>,
 }
 
-/// A string value. An owned copy is needed only if the string had escapes.
+/// A string value. An owned copy is needed only if the string contains escapes.
 #[derive(Debug, PartialEq)]
 pub(super) enum JsonText {
     Borrowed(Span),
@@ -46,7 +46,7 @@ pub(super) const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output",
 pub(super) struct Unknown(String);
 
 impl Unknown {
-    /// Adds a field. `name` is the name as in the JSON text, with quotes.
+    /// Adds a field. `name` is copied from the JSON text and includes the quotes.
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
         self.0.push_str(name);

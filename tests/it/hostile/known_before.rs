@@ -107,7 +107,7 @@ fn mounted_file_is_refused() {
     assert_eq!(world.server.stats().requests, 0);
 }
 
-/// A folder or a file with an attribute of `chattr`; it goes away with this.
+/// An attribute that `chattr` has set on a folder or a file. Dropping this value clears the attribute.
 #[cfg(target_os = "linux")]
 struct Attribute(&'static str, PathBuf);
 
@@ -116,7 +116,7 @@ impl Attribute {
     fn set(name: &'static str, path: PathBuf) -> Option<Self> {
         let set = Command::new("chattr").arg(format!("+{name}")).arg(&path).output();
         if !set.is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: this user or this file system sets no attributes");
+            eprintln!("SKIPPED: chattr failed: it needs root and a file system with attributes");
             return None;
         }
         Some(Self(name, path))
@@ -132,7 +132,7 @@ impl Drop for Attribute {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_append_only_folder_is_refused() {
+fn append_only_folder_is_refused() {
     for output in ["folder/rows", "folder/rows.parquet"] {
         let world = world();
         fs::create_dir(world.path("folder")).unwrap();
@@ -150,7 +150,7 @@ fn an_append_only_folder_is_refused() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_immutable_output_is_refused() {
+fn immutable_output_is_refused() {
     let attribute = "cannot be replaced\n  cause: Operation not permitted (os error 1)\n  hint: give \
                      another path, or look at its attributes with lsattr\n";
     let moved = "is a folder that this user cannot write to, so it cannot be moved away\n  hint: give \
@@ -239,10 +239,10 @@ fn failed_publication_says_where_the_rows_are() {
 }
 
 #[test]
-fn hostile_output_name_steers_no_terminal() {
+fn output_name_cannot_control_the_terminal() {
     let output = "\u{1b}[2J\u{202e}\nerror: forged.jsonl";
     let (world, run) = waiting(2, Duration::from_secs(2), &["-o", output]);
-    // Taken while the run is at work: the hint says where the rows are.
+    // Another file takes the name during the run. The hint then contains the output's name.
     fs::write(world.path(output), "mine").unwrap();
     let ran = Ran::from(run.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(74), "{ran:?}");
@@ -252,13 +252,13 @@ fn hostile_output_name_steers_no_terminal() {
 }
 
 #[test]
-fn part_of_another_user_is_not_called_damaged() {
+fn unreadable_part_is_not_reported_as_damaged() {
     let world = world();
     world.export(&["-o", "rows", "--rows-per-file", "100"]).ok();
     shared(&world, 0o755);
     let part = world.path("rows/part-00001.parquet");
     fs::set_permissions(&part, fs::Permissions::from_mode(0o000)).unwrap();
-    // The administrator may read everything.
+    // Root can read every file, so another user runs the command.
     let mut command = Command::new(env!("CARGO_BIN_EXE_overmind-export"));
     if rustix::process::geteuid().is_root() {
         std::os::unix::process::CommandExt::uid(&mut command, super::OTHER);

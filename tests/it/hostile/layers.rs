@@ -1,4 +1,4 @@
-//! Overlay file systems, as in containers: what lies in a lower layer.
+//! Exports and snapshots in a lower layer of an overlay file system, as in containers.
 
 use std::fs;
 
@@ -38,14 +38,14 @@ fn export_in_lower_layer_is_replaced_or_refused() {
         ran.told(&world),
         "exit 73\nerror: merged/rows: lies in a lower layer of an overlay file system, as in a \
          container's image, and cannot be replaced in one step there\n  cause: Invalid cross-device \
-         link (os error 18)\n  hint: remove it before, give another path, or mount a volume there\n"
+         link (os error 18)\n  hint: remove it first, give another path, or mount a volume there\n"
     );
-    assert_eq!(world.server.stats().requests, requests, "a request for nothing");
+    assert_eq!(world.server.stats().requests, requests, "an unnecessary request was sent");
     assert_eq!(fs::read_dir(world.path("upper")).unwrap().count(), 0);
 }
 
 #[test]
-fn file_of_another_device_is_no_mount_point() {
+fn file_on_another_device_is_not_a_mount_point() {
     // The upper layer is in memory, so the layers have different device numbers.
     let world = world();
     for name in ["lower", "memory", "merged"] {
@@ -62,7 +62,7 @@ fn file_of_another_device_is_no_mount_point() {
     ran.ok();
 }
 
-/// A job that keeps its newest snapshot alone.
+/// A job that stores a snapshot in each run. It keeps all snapshots until `keep_last` changes this.
 fn nightly() -> Nightly {
     let job = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\nunchanged = \"never\"\n");
     Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &job)
@@ -75,7 +75,7 @@ fn keep_last(world: &World) {
 }
 
 #[test]
-fn snapshots_in_a_lower_layer_are_removed() {
+fn expired_snapshot_in_lower_layer_is_deleted() {
     let nightly = nightly();
     nightly.at("2026-11-23T02:00:00Z");
     keep_last(&nightly.world);
@@ -97,12 +97,12 @@ fn snapshots_in_a_lower_layer_are_removed() {
 }
 
 #[test]
-fn killed_removal_in_place_is_finished() {
+fn next_run_finishes_killed_deletion_in_place() {
     let nightly = nightly();
     let first = "snapshot=20261123T020000Z";
     nightly.at("2026-11-23T02:00:00Z");
     let folder = nightly.world.path("snaps/nightly");
-    // As the run left it.
+    // The state after a run was killed while it deleted the snapshot in place.
     let mark = folder.join(format!(".{first}.removed"));
     fs::create_dir(&mark).unwrap();
     fs::write(mark.join("in-place"), "").unwrap();

@@ -1,4 +1,4 @@
-//! Names that are links: to files of this user, and along the way to an output.
+//! Hard links to files of this user, and symbolic links on the path to an output.
 
 use std::{fs, os::unix::fs::symlink, process::Command, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn a_hard_link_as_staging_is_refused() {
+fn hard_link_in_staging_is_refused() {
     for (name, output) in [
         (".rows.parquet.partial", "rows.parquet"),
         (".rows.jsonl.manifest.json.partial", "rows.jsonl"),
@@ -44,7 +44,7 @@ fn a_hard_link_as_staging_is_refused() {
 }
 
 #[test]
-fn a_linked_backup_of_an_interrupted_run_stays() {
+fn hard_linked_backup_of_staging_stays_unchanged() {
     let (world, mut run) = waiting(7, Duration::from_secs(100), &PARTS);
     run.kill().unwrap();
     run.wait().unwrap();
@@ -54,7 +54,7 @@ fn a_linked_backup_of_an_interrupted_run_stays() {
         copied.is_ok_and(|status| status.success())
     };
     if !copy(".rows.partial", "backup") {
-        eprintln!("SKIPPED: cp makes no links here");
+        eprintln!("SKIPPED: cp cannot create hard links here");
         return;
     }
     let before = tree(&world.path("backup"));
@@ -67,7 +67,7 @@ fn a_linked_backup_of_an_interrupted_run_stays() {
 }
 
 #[test]
-fn a_hard_link_as_history_is_refused() {
+fn hard_link_as_history_or_lock_is_refused() {
     for name in ["_history.jsonl", ".lock"] {
         let job = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
         let nightly = Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &job);
@@ -87,7 +87,7 @@ fn a_hard_link_as_history_is_refused() {
 }
 
 #[test]
-fn a_way_through_a_link_of_another_user_is_refused() {
+fn path_through_other_users_link_is_refused() {
     for mode in [0o1777, 0o777, 0o770, 0o1755, 0o755] {
         let world = world();
         let shared = shared(&world, mode);
@@ -96,12 +96,12 @@ fn a_way_through_a_link_of_another_user_is_refused() {
         if !give_away(&shared.join("dd")) {
             return;
         }
-        // Also by way of a link of this user.
+        // A link of this user that leads through the other user's link.
         symlink("shared/dd", world.path("mine")).unwrap();
         for output in ["shared/dd/rows.parquet", "mine/rows.parquet"] {
             let ran = world.export(&["-o", output, "--overwrite"]);
             if mode == 0o755 {
-                // Only who owns the folder can have made or allowed the link.
+                // Only the owner of the folder can have made or allowed the link.
                 ran.ok();
                 continue;
             }
@@ -119,7 +119,7 @@ fn a_way_through_a_link_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_job_behind_a_link_of_another_user_is_refused() {
+fn job_folder_behind_other_users_link_is_refused() {
     let job = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
     let nightly = Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &job);
     let world = &nightly.world;
@@ -139,7 +139,7 @@ fn a_job_behind_a_link_of_another_user_is_refused() {
 }
 
 #[test]
-fn the_demo_replaces_only_what_it_wrote() {
+fn demo_replaces_only_its_own_files() {
     let world = world();
     let demo = || Ran::of(world.command().args(["demo", "--rows", "10"]));
     let name = "overmind-demo/datapoints.parquet";
@@ -152,7 +152,7 @@ fn the_demo_replaces_only_what_it_wrote() {
     };
     refused(demo());
     assert_eq!(world.read(name), b"mine");
-    // An export of this user's own.
+    // The demo does not replace an export of this user either.
     world.export(&["-o", name, "--overwrite"]).ok();
     let mine = world.read(name);
     refused(demo());

@@ -1,5 +1,5 @@
-//! Obstacles from other users and programs, and file systems with missing features. An export refuses or
-//! survives each of them, and touches no files of other users or programs.
+//! Obstacles from other users and programs, and file systems with missing features. In each case an export
+//! succeeds or ends with an error. It never touches files of other users or programs.
 
 mod known_before;
 #[cfg(target_os = "linux")]
@@ -29,7 +29,8 @@ fn world() -> World {
     World::generated(Options::default(), 230)
 }
 
-/// A world in which the first answer for `page` is delayed by `late`, and a run that waits for it.
+/// Creates a world that delays the first answer for `page` by `late`, and starts a run. Returns both when the
+/// run has requested this page.
 fn waiting(page: u64, late: Duration, arguments: &[&str]) -> (World, Child) {
     let faults = Faults::none().on(page, FaultAttempt::First(1), Fault::Delay(late));
     let world = World::generated(Options { faults, ..Options::default() }, 230);

@@ -11,7 +11,7 @@ use crate::{
 const PARTS: [&str; 8] =
     ["-o", "rows", "--page-size", "25", "--rows-per-file", "50", "--concurrency", "1"];
 
-/// Applies `change` to the first part while the run is at work and at least two parts are finished. Returns
+/// Applies `change` to the first part during the run, when at least two parts are finished. Returns
 /// the finished run.
 fn changed(change: impl Fn(&Path)) -> (World, Ran) {
     let (world, run) = waiting(7, Duration::from_secs(2), &PARTS);
@@ -59,7 +59,7 @@ fn changed_part_is_not_published() {
             assert_eq!(world.export(&PARTS).code, Some(73));
             fs::remove_dir(part).unwrap();
         }
-        // The next run keeps the undamaged parts only.
+        // The next run keeps only the undamaged parts.
         world.export(&PARTS).ok();
         let alone = super::world();
         alone.export(&PARTS).ok();
@@ -84,7 +84,7 @@ fn foreign_file_among_parts_stops_publication() {
     for name in ["notes.txt", ".DS_Store"] {
         let (world, ran) = changed(|part| match name {
             "notes.txt" => fs::write(part.with_file_name(name), "x").unwrap(),
-            // A desktop leaves files of that name.
+            // A desktop environment creates only files with this name, so a directory is foreign.
             _ => fs::create_dir(part.with_file_name(name)).unwrap(),
         });
         assert_eq!(ran.code, Some(65), "{ran:?}");

@@ -11,7 +11,7 @@ use crate::{
     tree::{content, tree},
 };
 
-/// An export in two parts with a manifest changed by `edit`.
+/// Exports two parts, then changes the manifest with `edit`.
 fn export(edit: impl Fn(&mut serde_json::Value)) -> World {
     let world = world();
     world.export(&["-o", "rows", "--page-size", "25", "--rows-per-file", "150"]).ok();
@@ -82,7 +82,7 @@ fn desktop_metadata_files_do_not_stop_overwrite() {
 }
 
 #[test]
-fn names_of_a_desktop_or_ours_are_of_files_alone() {
+fn reserved_names_must_be_regular_files() {
     for name in ["_SUCCESS", ".DS_Store", "Thumbs.db"] {
         for is_fifo in [false, true] {
             let world = export(|_| ());
@@ -178,7 +178,7 @@ fn other_users_link_is_not_followed() {
 }
 
 #[test]
-fn a_foreign_sidecar_stays() {
+fn foreign_sidecar_manifest_is_kept() {
     let name = "rows.parquet.manifest.json";
     let described = || {
         let world = world();
@@ -187,12 +187,12 @@ fn a_foreign_sidecar_stays() {
     };
     let overwrite = ["-o", "rows.parquet", "--overwrite"];
 
-    // Notes of a person.
+    // A text file of the user has the manifest's name.
     let world = world();
     fs::write(world.path(name), "notes").unwrap();
     let ran = world.export(&[&overwrite[..], &["--manifest"]].concat());
     let told = format!(
-        "exit 73\nerror: {name}: is no manifest of an export\n  hint: only what an export wrote is \
+        "exit 73\nerror: {name}: is not the manifest of an export\n  hint: only files of an export are \
          replaced: move it, or give another path\n"
     );
     assert_eq!(ran.told(&world), told);
@@ -200,7 +200,7 @@ fn a_foreign_sidecar_stays() {
     world.export(&overwrite).ok();
     assert_eq!(world.read(name), b"notes");
 
-    // A manifest of another file.
+    // The manifest describes another file.
     let world = described();
     let manifest = String::from_utf8(world.read(name)).unwrap();
     let other = manifest.replace("\"rows.parquet\"", "\"other.parquet\"");
@@ -216,10 +216,10 @@ fn a_foreign_sidecar_stays() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn names_that_are_not_text_share_no_manifest() {
+fn non_utf8_name_cannot_have_a_manifest() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
     let world = world();
-    // What such a name would become in text.
+    // A lossy conversion of the name `\xff.parquet` to UTF-8 gives this text.
     let text = "\u{fffd}.parquet";
     world.export(&["-o", text, "--manifest"]).ok();
     let manifest = format!("{text}.manifest.json");
@@ -232,7 +232,10 @@ fn names_that_are_not_text_share_no_manifest() {
     let requests = world.server.stats().requests;
     let ran = export(&["--overwrite", "--manifest"]);
     assert_eq!(ran.code, Some(73), "{ran:?}");
-    assert!(ran.stderr.contains("its name is not UTF-8, so no manifest can give it"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("its name is not UTF-8, so a manifest cannot contain it"),
+        "{ran:?}"
+    );
     assert_eq!(world.server.stats().requests, requests);
     export(&[]).ok();
     export(&["--overwrite"]).ok();

@@ -213,7 +213,8 @@ fn run_that_lost_its_staging_publishes_nothing() {
     }
 }
 
-/// A run with parts of 50 rows that waits for its last page, and then what `change` did to its staging.
+/// Starts a run with parts of 50 rows, and applies `change` to its staging while page 9 is delayed. Returns
+/// the finished run.
 fn disturbed(more: &[&str], change: impl Fn(&Path)) -> (World, Ran) {
     let (world, run) = waiting(9, Duration::from_secs(2), &[&PARTS[..], more].concat());
     change(&world.path(".rows.partial"));
@@ -222,7 +223,7 @@ fn disturbed(more: &[&str], change: impl Fn(&Path)) -> (World, Ran) {
 }
 
 #[test]
-fn a_replaced_data_folder_is_not_published() {
+fn replaced_data_folder_is_not_published() {
     type Change = fn(&Path);
     let changes: [Change; 4] = [
         |staging| {
@@ -251,7 +252,7 @@ fn a_replaced_data_folder_is_not_published() {
 }
 
 #[test]
-fn a_replaced_staged_manifest_is_not_published() {
+fn replaced_staged_manifest_is_not_published() {
     let arguments = ["-o", "rows.parquet", "--page-size", "25", "--overwrite", "--manifest"];
     for is_forged in [true, false] {
         let (world, run) = waiting(9, Duration::from_secs(2), &arguments);
@@ -269,7 +270,7 @@ fn a_replaced_staged_manifest_is_not_published() {
             assert_eq!(fs::read(staged).unwrap(), forged);
             assert!(!world.path("rows.parquet.manifest.json").exists());
         } else {
-            // It was not written yet, so nothing is lost.
+            // The run had not written the manifest yet, so it loses nothing.
             ran.ok();
             Ran::of(world.command().args(["verify", "rows.parquet"])).ok();
             assert_eq!(world.entries(), ["rows.parquet", "rows.parquet.manifest.json"]);

@@ -201,7 +201,7 @@ fn foreign_entries_with_expected_names_stay() {
     let verdicts = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let whys: Vec<String> = verdicts.map(|it| it["why"].as_str().unwrap().to_owned()).collect();
     let part = r#"holds "part-00000.parquet", which"#;
-    assert!(whys[2].starts_with(&format!("{part} has 4 bytes where its manifest says ")));
+    assert!(whys[2].starts_with(&format!("{part} has 4 bytes, but its manifest records ")));
     assert_eq!(
         [&whys[0], &whys[1], &whys[3], &whys[4], &whys[5]],
         [
