@@ -126,8 +126,8 @@ fn only_snapshots_of_the_job_are_removed() {
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
      JOB      SNAPSHOT          DATASET   ROWS  BYTES     COMPLETE                      UNCHANGED SINCE
-     nightly  20260101T000000Z  -            -         -  no: it is an export, but no   -
-                                                          snapshot of a job
+     nightly  20260101T000000Z  -            -         -  no: it is an export, but not  -
+                                                          a snapshot of a job
      nightly  20260201T000000Z  -            -         -  no: it is the snapshot        -
                                                           20261101T070000Z under
                                                           another name
