@@ -428,7 +428,7 @@ fn only_the_users_configuration_is_found() {
 #[test]
 fn flags_override_the_files_connection() {
     // Every command uses the connection settings of the configuration file.
-    let options = Options { latency: std::time::Duration::from_millis(5), ..Options::default() };
+    let options = Options { latency: std::time::Duration::from_millis(40), ..Options::default() };
     let datasets = vec![Dataset::generated(3000, 7).with_id(ID)];
     let jobs = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
     let nightly = Nightly::with(options, datasets, &jobs);
