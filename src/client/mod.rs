@@ -1,6 +1,6 @@
 //! The client of the API: requests single pages, with filters, errors and retries.
 //!
-//! Does not depend on Arrow, files or progress bars. The key goes only to the origin of the base URL. Links
+//! Does not depend on Arrow, outputs or progress bars. The key goes only to the origin of the base URL. Links
 //! in answers are read for their page numbers, but never followed.
 
 mod api_error;

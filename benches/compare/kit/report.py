@@ -1,4 +1,4 @@
-"""Prints tables: one for each call in full, and the short one of the project's README."""
+"""Prints tables: one for each call in full, and the short one for the guide's page on performance."""
 
 import json
 import os
