@@ -9,10 +9,9 @@ use std::{
 };
 
 use super::{
-    PartFile, fs as disk,
+    PartFile, SIDECAR, fs as disk,
     ours::{self, Maker},
     rehearsal::{self, Rehearsed},
-    sidecar_name,
     staged::check_unchanged,
     way,
 };
@@ -44,7 +43,7 @@ struct StagedFile {
     part: Option<PartFile>,
     /// The staged manifest. Created before the first page, so that a failure is known early.
     manifest: Option<File>,
-    /// The manifest is written.
+    /// Whether the manifest has been written to the staged file.
     is_described: bool,
 }
 
@@ -145,9 +144,9 @@ impl SingleFile {
     }
 
     fn manifest_name(&self) -> OsString {
-        // Not by way of text: all names that are not UTF-8 would share one.
+        // Append bytes, not text: a lossy conversion would give all names that are not UTF-8 the same manifest.
         let mut name = self.name.clone();
-        name.push(sidecar_name(""));
+        name.push(SIDECAR);
         name
     }
 
@@ -266,12 +265,12 @@ impl SingleFile {
         check_unchanged(&self.parent, &staged.name, &closed.ok_or_else(disk::not_open)?)?;
         let target = self.parent.path().join(&self.name);
         self.check_targets(&target).map_err(|error| self.left(error, staged))?;
-        // To read the file again can take minutes.
+        // Check again: hashing the file can take minutes.
         self.confirm()?;
         self.rename(&staged.name, &self.name)
             .map_err(|error| self.unpublished(&staged.name, &self.name, error))?;
-        // The file before its manifest, which must never lie beside an older one. A sync that fails is told
-        // at the end: both names belong together.
+        // Rename the data first: a new manifest must never describe old data. If the folder sync fails, continue
+        // and report it at the end, because the data and its manifest must both be published.
         let synced = disk::sync_published(&self.parent, &self.given);
         self.confirm_published(&staged.file, &self.name)?;
         let name = self.manifest_name();
@@ -295,7 +294,7 @@ impl SingleFile {
         }
     }
 
-    /// Whether this is a manifest of this very file. Any other is left alone.
+    /// Whether a manifest describes the output file. Other manifests are neither replaced nor removed.
     fn is_described_by(&self, manifest: &OsStr) -> bool {
         let manifest = ours::manifest(&self.parent, manifest);
         let parts = manifest.map(|manifest| manifest.parts).unwrap_or_default();

@@ -426,9 +426,12 @@ impl Stopper {
 /// Name of the folder below a prefix where a run keeps its control objects. They are no part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
+/// Suffix of the manifest of a single file.
+const SIDECAR: &str = ".manifest.json";
+
 /// The name of the manifest of a single file. It lies next to the file.
 pub(crate) fn sidecar_name(name: &str) -> String {
-    format!("{name}.manifest.json")
+    format!("{name}{SIDECAR}")
 }
 
 /// Reports a failed cleanup as a warning: it does not change the result of the run.

@@ -13,7 +13,7 @@ use std::{
 use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 
 use crate::{
-    support::{ID, Ran, World, entries, side_by_side},
+    support::{ID, Ran, World, entries, side_by_side, wait_until},
     tree::{Tree, content},
 };
 
@@ -174,11 +174,7 @@ fn sigint_and_sigterm_leave_a_resumable_export() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let (world, run) = waiting(&ARGUMENTS);
         // When page 30 is requested, the earlier pages may not be written yet.
-        let begun = Instant::now();
-        while journaled(&world) < 3 {
-            assert!(begun.elapsed() < SOON, "{} parts", journaled(&world));
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until(|| journaled(&world) >= 3);
         let ran = end_with(signal, run);
         assert_eq!(ran.code, Some(code), "{ran:?}");
         let told = format!(

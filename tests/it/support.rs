@@ -5,6 +5,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::Mutex,
     thread,
+    time::{Duration, Instant},
 };
 
 use overmind_export::demo::{Background, Dataset, Options, serve_in_background};
@@ -145,4 +146,15 @@ pub(crate) fn side_by_side<T: Send>(items: impl IntoIterator<Item = T>, work: im
             });
         }
     });
+}
+
+/// Waits for a state that only the file system shows: another process reaches it, and a paused clock does not
+/// exist there. Fails after 30 s.
+#[track_caller]
+pub(crate) fn wait_until(mut reached: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the state was not reached");
+        thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -17,7 +17,7 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{PartFile, sidecar_name, tidied},
+    destination::{PartFile, fs::not_open, sidecar_name, tidied},
     error::{Error, Result},
     location::{Location, Remote, version},
     record::manifest::Manifest,
@@ -274,8 +274,4 @@ fn exists(target: &Remote) -> Error {
         hint: Some("give --overwrite to replace it, or another URL"),
         source: None,
     }
-}
-
-fn not_open() -> Error {
-    Error::Internal("the output was not opened".to_owned())
 }

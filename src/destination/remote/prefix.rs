@@ -33,7 +33,7 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{CONTROL, Header, Kept, PartFile, tidied},
+    destination::{CONTROL, Header, Kept, PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
@@ -439,8 +439,4 @@ impl Prefix {
     fn staged(&mut self) -> Result<&mut StagedPrefix> {
         self.staged.as_mut().ok_or_else(not_open)
     }
-}
-
-fn not_open() -> Error {
-    Error::Internal("the output was not opened".to_owned())
 }

@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::{Exports, row, support_chat};
 use crate::{
     read::{gunzip, unzstd},
-    support::entries,
+    support::{entries, wait_until},
 };
 
 fn rows(batches: impl Iterator<Item = RecordBatch>) -> Vec<Vec<Option<String>>> {
@@ -243,8 +243,6 @@ fn interrupted_diff_leaves_no_files() {
     use std::{
         io::Write,
         process::{Command, Stdio},
-        thread,
-        time::Duration,
     };
     let exports = support_chat();
     // A small file with 4 GB of rows: the comparison cannot end before the signal.
@@ -258,10 +256,10 @@ fn interrupted_diff_leaves_no_files() {
     let mut diff = crate::support::command(exports.path());
     diff.args(["diff", "old.jsonl", "endless.jsonl.gz", "-o", "d.jsonl"]);
     let mut child = diff.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while !entries(exports.path()).contains(&".d.jsonl.partial".to_owned()) {
+    wait_until(|| {
         assert!(child.try_wait().unwrap().is_none());
-        thread::sleep(Duration::from_millis(1));
-    }
+        entries(exports.path()).contains(&".d.jsonl.partial".to_owned())
+    });
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.unwrap().success());
     let ran = crate::support::Ran::from(child.wait_with_output().unwrap());
