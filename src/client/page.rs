@@ -61,7 +61,7 @@ pub struct Datapoint {
     /// Expected answer of the agent: any JSON value.
     #[serde(serialize_with = "compacted")]
     pub expected_output: Option<Box<RawValue>>,
-    /// The person who asks. According to the API, at most 128 characters.
+    /// Persona of the user in the conversation, at most 128 characters according to the API.
     pub persona: Option<String>,
     /// Labels: any JSON value.
     #[serde(serialize_with = "compacted")]
@@ -115,7 +115,7 @@ pub struct Row<'a> {
     pub input: Option<&'a str>,
     /// Expected answer of the agent, as JSON text.
     pub expected_output: Option<&'a str>,
-    /// The person who asks, as an unescaped string.
+    /// Persona of the user in the conversation, as an unescaped string.
     pub persona: Option<&'a str>,
     /// Labels, as JSON text.
     pub tags: Option<&'a str>,

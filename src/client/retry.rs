@@ -119,7 +119,7 @@ impl Patience {
         self.lock().succeeded
     }
 
-    /// Whether the API, or what is in front of it, has ever answered.
+    /// Whether the API, or a proxy, firewall or cache in front of it, has ever answered.
     fn has_answered(&self) -> bool {
         self.lock().answered
     }

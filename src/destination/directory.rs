@@ -282,7 +282,7 @@ impl Directory {
             Err(error) if is_not_empty(&error) => return Err(exists(self.given.clone())),
             Err(error) => return Err(self.unpublished(&staged, error)),
         };
-        // The new export is there: a failing sync must leave neither the old one nor the journal behind.
+        // The new export is published. If the folder sync fails, still remove the old export and the journal.
         let synced = disk::sync_published(&self.parent, &self.given);
         // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
         drop(staged.root.remove(Journal::NAME));

@@ -32,7 +32,7 @@ pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File>
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             opened => opened.map_err(|error| cannot_create(target, error))?,
         };
-        // Whoever gets the lock writes the file.
+        // The owner of the lock writes to this file, so another name of the file must not exist.
         ours::check_only_name(&file, &path, target)?;
         match file.try_lock() {
             Ok(()) => {}

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
-    /// The answer is not JSON, but for example the HTML page of a load balancer.
+    /// The answer is not JSON. An example is the HTML page of a load balancer.
     #[error("expected JSON, got {content_type} that begins {beginning:?}")]
     NotJson {
         /// Content type of the answer.

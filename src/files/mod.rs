@@ -68,7 +68,7 @@ pub(crate) fn read_input(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_bounded(&mut options.open(path)?, limit)
 }
 
-/// Like [`read_input`], but for UTF-8 text.
+/// Reads a file as [`read_input`] does, and requires UTF-8 text.
 pub(crate) fn read_input_text(path: &Path, limit: u64) -> io::Result<String> {
     let text = String::from_utf8(read_input(path, limit)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text: it is not UTF-8"))

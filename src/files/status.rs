@@ -1,4 +1,4 @@
-//! What the file system says of a file.
+//! The status of a file: kind, identity, size, owner and permissions.
 
 /// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +45,13 @@ pub(crate) struct FileStatus {
     pub(crate) owner: u32,
     /// Permission bits.
     pub(crate) mode: u32,
-    /// Names of the file.
+    /// Number of hard links.
     pub(super) links: u64,
 }
 
 impl FileStatus {
-    /// Whether it is a file that has another name, too: who writes it changes what that other name holds.
+    /// Whether a regular file has more than one hard link. Writing to it would change the file under its other
+    /// names, too.
     pub(crate) fn has_other_names(&self) -> bool {
         self.kind == FileKind::File && self.links > 1
     }

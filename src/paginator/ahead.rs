@@ -83,9 +83,9 @@ impl Fetch {
         }
     }
 
-    /// Fetches the first page that the options ask for. If `beside` is set and the page takes longer than
-    /// 25 ms, requests other pages too.
-    pub(super) async fn first(self, options: &StreamOptions, beside: bool) -> Result<First> {
+    /// Fetches the first page of the range in the options. If `may_prefetch` is set and the page takes longer
+    /// than 25 ms, this requests the next pages at the same time.
+    pub(super) async fn first(self, options: &StreamOptions, may_prefetch: bool) -> Result<First> {
         let number = options.pages.first();
         self.budget.set_due(number);
         // The time to wait for a request slot does not count as the page's latency.
@@ -95,7 +95,7 @@ impl Fetch {
         let first = select! {
             biased;
             page = &mut page => Some(page?),
-            () = sleep(SOON), if beside => None,
+            () = sleep(SOON), if may_prefetch => None,
         };
         let next = if first.is_some() { number + 1 } else { self.end(options) };
         let spawn = |number| {
@@ -125,15 +125,15 @@ impl Fetch {
 
 impl Client {
     /// Fetches the first page of a stream with these options, for [`pages_after`](Self::pages_after). If
-    /// `beside` is set, other pages may be requested together with it. A resumed run does not set it.
+    /// `may_prefetch` is set, this may request the next pages at the same time. A resumed run does not set it.
     pub(crate) async fn first_of(
         &self,
         dataset: Uuid,
         query: &Query,
         options: &StreamOptions,
-        beside: bool,
+        may_prefetch: bool,
     ) -> Result<First> {
-        Fetch::new(self.clone(), dataset, query, options)?.first(options, beside).await
+        Fetch::new(self.clone(), dataset, query, options)?.first(options, may_prefetch).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The manifest that an export is verified against. Other programs write files of the same names.
+//! Finds the manifest to compare an export with. Other programs may write files with the same names.
 
 use crate::{
     error::{Error, Result},
@@ -6,7 +6,7 @@ use crate::{
     record::manifest::Manifest,
 };
 
-/// What lies where a manifest would.
+/// The content of the file with a manifest's name.
 pub(super) enum FoundManifest {
     Missing,
     /// A file of another program.
@@ -15,10 +15,11 @@ pub(super) enum FoundManifest {
 }
 
 impl FoundManifest {
-    /// Reads it.
+    /// Reads the file.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for a manifest of ours that is damaged or has an unknown layout; those of reading.
+    /// [`Error::Damaged`] for our manifest that is damaged or has an unknown layout. [`Error::Io`] and
+    /// [`Error::Store`] when reading fails.
     pub(super) fn load(location: &Location) -> Result<Self> {
         let Some(bytes) = location.read()? else { return Ok(Self::Missing) };
         match Manifest::parse(&bytes, location) {
@@ -29,7 +30,7 @@ impl FoundManifest {
     }
 }
 
-/// Whether this was a manifest of ours before anything damaged it. Damage can hit one of the places.
+/// Whether an unreadable manifest is ours. Damage may have changed one of the texts, so either one is enough.
 fn is_ours(bytes: &[u8]) -> bool {
     let has = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
     has(concat!("\"", env!("CARGO_PKG_NAME"), "\""))

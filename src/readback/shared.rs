@@ -1,7 +1,7 @@
-//! An opened file that remembers why it could not be read.
+//! An opened file that records the first I/O error.
 //!
-//! A file that could not be read is not damaged: another user may read it, or the same user with more open files.
-//! Decoders turn the system's error into text, so it is noted where it happens.
+//! An unreadable file is not a damaged file: the permission may be missing, or the limit of open files may be
+//! reached. Decoders turn I/O errors into text, so this module records each error where it occurs.
 
 use std::{
     error::Error as StdError,
@@ -21,17 +21,17 @@ use crate::{
     location::{Location, Opened},
 };
 
-/// The first error of the system or the store, if there was one.
+/// The first I/O error of the system or the store, if any.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReadFailure(Arc<Mutex<Option<io::Error>>>);
 
 impl ReadFailure {
     fn note(&self, error: &io::Error) {
-        // The end of the file is a fact about the file.
+        // A file that ends too early is damaged.
         if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted) {
             return;
         }
-        // The system's error cannot be cloned; its number can.
+        // An `io::Error` cannot be cloned, but its number can be copied.
         let copy = match error.raw_os_error() {
             Some(number) => io::Error::from_raw_os_error(number),
             None => io::Error::new(error.kind(), error.to_string()),
@@ -39,7 +39,7 @@ impl ReadFailure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(copy);
     }
 
-    /// The error for a decoder that gave up: the file could not be read, or it is damaged.
+    /// Returns the error for a failed decoder: [`Error::Io`] if reading failed, otherwise [`Error::Damaged`].
     pub(super) fn error(&self, path: &Location, cause: Cause) -> Error {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(source) => Error::Io { action: "read", path: path.to_path(), source },
@@ -48,7 +48,7 @@ impl ReadFailure {
     }
 }
 
-/// Reads on, and notes errors.
+/// A reader that records I/O errors.
 #[derive(Debug)]
 pub(super) struct Watched<R> {
     input: R,
@@ -67,7 +67,7 @@ impl<R: Read> Read for Watched<R> {
     }
 }
 
-/// A file that several readers read.
+/// A file for several readers.
 #[derive(Debug, Clone)]
 pub(super) struct SharedFile {
     file: Arc<Opened>,
@@ -79,7 +79,7 @@ impl SharedFile {
         Self { file: Arc::new(file), failure: ReadFailure::default() }
     }
 
-    /// See [`ReadFailure::error`].
+    /// Returns the error for a failed decoder. See [`ReadFailure::error`].
     pub(super) fn error(&self, path: &Location, cause: Cause) -> Error {
         self.failure.error(path, cause)
     }

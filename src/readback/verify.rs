@@ -137,7 +137,7 @@ struct Verifying {
     found: Verification,
     options: ReadOptions,
     tally: VerifyTally,
-    /// Beside a single file; ours is held apart.
+    /// The manifest next to a single file.
     sidecar: FoundManifest,
 }
 
@@ -492,7 +492,7 @@ fn nothing_there(location: &Location) -> Error {
     }
 }
 
-/// The problem text for a control folder beside the parts. It exists while a run is in progress.
+/// Returns the problem text for a control folder in the same prefix as the parts. A run in progress has one.
 fn control() -> String {
     format!(
         "{CONTROL} exists: a run is in progress, or was interrupted and the next run will clean up"

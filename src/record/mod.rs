@@ -1,4 +1,4 @@
-//! The record of an export: the manifest beside its files, the facts inside each file, the time of a snapshot.
+//! The record of an export: its manifest, the facts in the metadata of each file, the time of a snapshot.
 //! Writes no files.
 
 pub(crate) mod facts;

@@ -225,7 +225,7 @@ fn modules() -> Vec<Module> {
     modules
 }
 
-/// Reads a file and the files of the modules that it declares, but for those of tests.
+/// Reads a file and the modules that it declares, except test modules.
 fn read(folder: &Path, path: &Path, names: Vec<String>, modules: &mut Vec<Module>) {
     let text = fs::read_to_string(path).unwrap();
     let file: File = syn::parse_file(&text).unwrap();

@@ -1,4 +1,4 @@
-//! Servers that do not speak HTTP, or not as they should: what they are, said at once.
+//! Errors for servers that do not speak HTTP, or speak it incorrectly. The command reports them at once.
 
 use std::{
     io::{Read, Write},
