@@ -1,6 +1,7 @@
-//! Throughput of each stage in bytes per second, next to a baseline.
+//! Throughput of the stages in bytes per second. `decode`, `encode` (Parquet) and `paginate` have a baseline.
 //!
-//! `cargo bench` runs all benchmarks, `cargo bench -- decode` runs one stage. Bytes are the bytes of page bodies.
+//! `cargo bench` runs all benchmarks, `cargo bench -- decode` runs one stage. `decode` and `encode` count bytes of
+//! page bodies. `paginate` and `download` count bytes of rows.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot run must stop with a message")]
 
@@ -25,10 +26,10 @@ fn main() {
     divan::main();
 }
 
-/// Shapes of rows with different performance.
+/// Shapes of rows: short values, generated chats, deep nesting, one string of 480 KB per page, and non-ASCII text.
 const SHAPES: [&str; 5] = ["small", "chat", "deep", "huge", "unicode"];
 
-/// Returns the bodies of full pages, about 4 MB in total.
+/// Returns page bodies of 4 to 5 MB in total.
 fn bodies(shape: &str) -> Vec<Vec<u8>> {
     let chat = demo::Dataset::generated(4_000, 7);
     let row = |index: u64| match shape {
@@ -88,7 +89,7 @@ fn decode_into_trees(bencher: Bencher, shape: &str) {
     });
 }
 
-/// Decodes page bodies into `Datapoint`s. The difference to `decode` is the cost of the stream of `Datapoint`s.
+/// Decodes page bodies into `Datapoint`s. Subtract `decode` to get the cost of creating `Datapoint`s.
 #[divan::bench(args = SHAPES)]
 fn decode_into_datapoints(bencher: Bencher, shape: &str) {
     let bodies = bodies(shape);
@@ -132,7 +133,8 @@ impl fmt::Display for Encoded {
 impl Encoded {
     fn encoding(&self) -> Encoding {
         let format = self.format.parse().expect("a format");
-        Encoding::new(format, self.codec.parse().expect("a codec")).expect("they fit")
+        Encoding::new(format, self.codec.parse().expect("a codec"))
+            .expect("the format supports the codec")
     }
 }
 
@@ -144,7 +146,9 @@ fn encode(bencher: Bencher, encoded: &Encoded) {
 
 /// Scaling of `encode` with the number of encoder threads, for the shape `chat` as Parquet with zstd:3.
 #[divan::bench(args = [1, 2, 4, 8], sample_count = 10)]
-fn encode_side_by_side(bencher: Bencher, threads: usize) {
+fn encode_parallel(bencher: Bencher, threads: usize) {
+    // Five copies have 20,000 rows, about 22 MB. They fill two row groups: one is compressed while the next one is
+    // built.
     let bodies: Vec<Vec<u8>> = (0..5).flat_map(|_| bodies("chat")).collect();
     let parquet = Encoded { format: "parquet", codec: "zstd:3", shape: "chat" };
     write_shape(bencher, &bodies, parquet.encoding(), threads);
@@ -165,11 +169,11 @@ fn decoded(bodies: &[Vec<u8>]) -> Vec<Result<Page>> {
     bodies.iter().map(|body| Ok(Page::decode(1, body.clone()).expect("a page"))).collect()
 }
 
-/// Baseline of `encode` for Parquet: the writer of the `parquet` crate, over batches that were built before.
+/// Baseline of `encode` for Parquet: `ArrowWriter` of the `parquet` crate writes prepared batches.
 ///
 /// It uses the crate's defaults, except for zstd:3 and our row group size.
 #[divan::bench(args = SHAPES, sample_count = 10)]
-fn encode_by_the_library(bencher: Bencher, shape: &str) {
+fn encode_with_arrow_writer(bencher: Bencher, shape: &str) {
     let bodies = bodies(shape);
     let batches = Batches::default();
     let runtime = Runtime::new().expect("a runtime");

@@ -133,8 +133,9 @@ pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool};
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
-    Event, Failure, Fate, JobResult, ListedSnapshot, Observer, RunOptions, SnapshotResult, Status,
-    Stop, Verdict, job_history, list_snapshots, plan_retention, run_jobs,
+    Event, Failure, JobResult, ListedSnapshot, Observer, RetentionAction, RetentionDecision,
+    RunOptions, SnapshotResult, Status, Stop, job_history, list_snapshots, plan_retention,
+    run_jobs,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 

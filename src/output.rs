@@ -59,7 +59,7 @@ pub(crate) fn encoding(
         Target::Stdout => match format {
             Some(Format::Parquet) => {
                 return Err(Error::Usage(
-                    "Parquet cannot be read from a pipe: use --format jsonl or arrow with -o -"
+                    "Parquet cannot be read from a pipe: use `format jsonl` or `format arrow` for standard output"
                         .to_owned(),
                 ));
             }
@@ -73,7 +73,7 @@ pub(crate) fn encoding(
         Target::File(place) => match (Encoding::of_path(Path::new(&place.name())), format) {
             (Some(named), Some(format)) if named.format() != format => {
                 return Err(Error::Usage(format!(
-                    "{place} is named as {} but --format is {format}: change one of them",
+                    "{place} is named as {} but `format` is {format}: change one of them",
                     named.format()
                 )));
             }
@@ -95,8 +95,8 @@ pub(crate) fn encoding(
                 let stem = stem.trim_end_matches(".gz").trim_end_matches(".zst");
                 let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
                 return Err(Error::Usage(format!(
-                    "{target} is named as {} but --compression is {compression}: name it \
-                     {stem}.{expected}, or leave out --compression",
+                    "{target} is named as {} but `compression` is {compression}: name it \
+                     {stem}.{expected}, or leave out `compression`",
                     named.extension()
                 )));
             }

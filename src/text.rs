@@ -1,26 +1,26 @@
-//! Text for people: removes characters that control a terminal, and forms plurals. The command uses this
+//! Text for people: replaces characters that control a terminal, and forms plurals. The command uses this
 //! module too. It is not part of the library's public interface.
 
 use std::fmt::{self, Display, Write};
 
 /// Whether a character controls a terminal: control characters, text directions and line ends.
-fn steers(c: char) -> bool {
+fn controls_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}')
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-fn neutral(c: char) -> char {
+fn replace_control(c: char) -> char {
     match c {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        c if steers(c) => char::REPLACEMENT_CHARACTER,
+        c if controls_terminal(c) => char::REPLACEMENT_CHARACTER,
         c => c,
     }
 }
 
 /// Returns the first `length` characters of a text, on one line and without control characters.
 pub(crate) fn harmless(text: &str, length: usize) -> String {
-    text.chars().take(length).map(neutral).collect()
+    text.chars().take(length).map(replace_control).collect()
 }
 
 /// Returns the whole text, cleaned like [`harmless`] does it.
@@ -28,7 +28,7 @@ pub(crate) fn line(text: impl Display) -> String {
     struct Neutral(String);
     impl Write for Neutral {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0.extend(text.chars().map(neutral));
+            self.0.extend(text.chars().map(replace_control));
             Ok(())
         }
     }
@@ -38,10 +38,10 @@ pub(crate) fn line(text: impl Display) -> String {
     line.0
 }
 
-/// A text of several lines without anything else that a terminal would obey.
+/// Returns the whole text, cleaned like [`harmless`] does it, but with its line ends.
 #[cfg(feature = "cli")]
 pub(crate) fn harmless_lines(text: &str) -> String {
-    text.chars().map(|c| if c == '\n' { c } else { neutral(c) }).collect()
+    text.chars().map(|c| if c == '\n' { c } else { replace_control(c) }).collect()
 }
 
 /// Escapes the characters of a JSON text that control a terminal. The JSON value stays the same.
@@ -50,7 +50,7 @@ pub(crate) fn harmless_lines(text: &str) -> String {
 pub(crate) fn harmless_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if steers(c) && c != '\n' {
+        if controls_terminal(c) && c != '\n' {
             // Writing to a string cannot fail. Each of these characters is one UTF-16 unit.
             let _ = write!(text, "\\u{:04x}", u32::from(c));
         } else {
@@ -87,6 +87,6 @@ mod tests {
         let json = serde_json::to_string(&value).unwrap() + "\n";
         let shown = harmless_json(&json);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
-        assert!(!shown.trim_end_matches('\n').chars().any(steers), "{shown:?}");
+        assert!(!shown.trim_end_matches('\n').chars().any(controls_terminal), "{shown:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `demo`: runs the program against an embedded API that needs no account and no network.
+//! `demo`: exports a generated dataset from an embedded API on a loopback port, or only serves that API.
 
 use std::{
     io,
@@ -38,7 +38,7 @@ pub(super) struct DemoArgs {
     /// Time to wait before each answer
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration, requires = "serve")]
     latency: Duration,
-    /// Answer 429 to requests above this rate, such as 20/s
+    /// Answer 429 to requests above this rate, rounded up to whole requests per second, such as 20/s
     #[arg(long, value_name = "RATE", value_parser = values::rate, requires = "serve")]
     rate_limit: Option<Rate>,
     /// Also serve the datapoints of this file, one per line; repeatable
@@ -58,7 +58,7 @@ impl DemoArgs {
         let mut datasets = Vec::new();
         for path in &self.from {
             let unreadable = |error: io::Error| Error::ConfigurationFile {
-                what: "the datapoints of",
+                what: "the datapoints file",
                 path: path.clone(),
                 source: error.into(),
             };
@@ -90,7 +90,7 @@ impl DemoArgs {
                  rows.parquet"
             ));
             super::print(&lines.and("stop with Ctrl-C"))?;
-            // A signal to stop is the normal end.
+            // A signal ends `--serve`. This is not an error.
             super::signals::stopped().await;
             server.stop().await;
             Ok(())
@@ -142,7 +142,7 @@ impl DemoArgs {
     }
 }
 
-/// Refuses to replace anything but what a demo wrote.
+/// Refuses to replace a file that no demo wrote.
 fn require_own(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -167,9 +167,9 @@ async fn start(options: Options, datasets: Vec<Dataset>) -> Result<Server> {
     let port = options.port;
     Server::start(options, datasets).await.map_err(|source| Error::Output {
         path: format!("127.0.0.1:{port}").into(),
-        why: "cannot listen there".to_owned(),
+        why: "cannot start the server".to_owned(),
         hint: Some(match source.kind() {
-            io::ErrorKind::Unsupported => "set the clock",
+            io::ErrorKind::Unsupported => "set the system clock: it is before 1970",
             _ => "choose another --port, or 0 for any free one",
         }),
         source: Some(source.into()),

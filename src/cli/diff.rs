@@ -21,13 +21,14 @@ use console::{Term, measure_text_width, truncate_str};
 use indicatif::HumanCount;
 
 use super::{
-    bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage, values,
+    global::Global, lines::Lines, progress::Screen, storage::Storage, value_limit::ValueLimit,
+    values,
 };
 
 /// Exit code of a comparison that found differences.
 const DIFFERENT: u8 = 1;
 /// Time that a comparison has to end after a signal.
-const PATIENCE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Compare two exports, also of different formats, and print what changed
 #[derive(Debug, Args)]
@@ -66,7 +67,7 @@ pub(super) struct DiffArgs {
     #[arg(long, value_name = "DIR")]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
-    bound: Bound,
+    value_limit: ValueLimit,
     #[command(flatten)]
     storage: Storage,
 }
@@ -91,7 +92,7 @@ impl DiffArgs {
                 error = super::signals::interrupted() => {
                     stop.store(true, Ordering::Relaxed);
                     // Do not wait longer than this: the disk may hang.
-                    drop(tokio::time::timeout(PATIENCE, comparing).await);
+                    drop(tokio::time::timeout(GRACE, comparing).await);
                     return Err(error);
                 }
                 compared = comparing.as_mut() => compared,
@@ -110,7 +111,7 @@ impl DiffArgs {
         let after = Location::parse(&self.after, storage)?;
         let mut file = self.file([&before, &after], storage)?;
         let to_stdout = self.output.as_deref() == Some(Path::new("-"));
-        let max_value_bytes = self.bound.max_value_bytes;
+        let max_value_bytes = self.value_limit.max_value_bytes;
         let options = DiffOptions { by: self.by, temp_dir: self.temp_dir, stop, max_value_bytes };
         let found = diff(&before, &after, options)?;
         let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
@@ -119,11 +120,11 @@ impl DiffArgs {
                 screen.say(lines);
                 Ok(())
             }
-            false => super::heard(super::print(lines)),
+            false => super::ignore_closed_stdout(super::print(lines)),
         };
         let silent = self.json || screen.is_quiet();
         if self.json {
-            super::heard(super::print_json(found.summary()))?;
+            super::ignore_closed_stdout(super::print_json(found.summary()))?;
         } else if !silent {
             tell(&report(found.summary()))?;
         }
@@ -312,7 +313,7 @@ impl Examples {
         let head = format!("  {column}: ");
         let room = self.width.saturating_sub(head.len() + measure_text_width(ARROW));
         let fits = before.len() + after.len() <= room;
-        let from = if fits { 0 } else { parting(before, after) };
+        let from = if fits { 0 } else { context_start(before, after) };
         let [before, after] = [before, after].map(|text| match from {
             0 => beginning(text, room),
             from => format!("…{}", beginning(&text[from..], room)),
@@ -330,7 +331,7 @@ impl Examples {
 
 /// Returns the byte offset at which to begin two texts, so that their first difference is visible. This is 12
 /// characters before the difference, or 0 if the difference is near the start.
-fn parting(before: &str, after: &str) -> usize {
+fn context_start(before: &str, after: &str) -> usize {
     const LEAD: usize = 12;
     let mut same = before.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
     while !before.is_char_boundary(same) {

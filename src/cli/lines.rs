@@ -1,8 +1,9 @@
-//! Text for people. All printed text goes through this module. It escapes control characters, so that a name,
+//! Text for people. All printed text goes through this module. It replaces control characters, so that a name,
 //! path or message from outside can neither control the terminal nor add a line of its own.
 
 use std::fmt::Display;
 
+use super::flags::with_flags;
 use crate::{Error, text::line};
 
 /// Lines without control characters.
@@ -37,7 +38,7 @@ impl Lines {
 
     /// Returns the report of an error, with its hint. Each part of a report is already one line.
     pub(super) fn report(error: &Error) -> Self {
-        Self::of(&error.report().to_string())
+        Self::of(&with_flags(&error.report().to_string()))
     }
 
     /// Returns the text to print.

@@ -1,12 +1,12 @@
 //! The command line, with one file per subcommand. It passes the typed arguments to the library and makes no
 //! decisions of its own.
 
-mod bound;
 mod completions;
 mod datasets;
 mod demo;
 mod diff;
 mod export;
+mod flags;
 mod global;
 mod lines;
 mod man;
@@ -20,6 +20,7 @@ mod snapshots;
 mod storage;
 mod table;
 mod usage;
+mod value_limit;
 mod verify;
 
 use std::{
@@ -30,7 +31,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, Result, config::values, error::panics, text::harmless_json};
+use crate::{
+    Error, Result,
+    config::values,
+    error::{limits, panics},
+    text::harmless_json,
+};
 use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
@@ -50,7 +56,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-const AFTER: &str = "\
+const AFTER_HELP: &str = "\
 Environment:
   OVERMIND_LAB_API_KEY, OVERMIND_API_KEY    API key, unless --api-key-file is given
   OVERMIND_LAB_BASE_URL, OVERMIND_API_URL   base URL, unless --base-url is given
@@ -59,14 +65,14 @@ Environment:
 
 Exit codes: 0 done · 1 diff found differences · 2 usage error · 65 wrong, damaged or incomplete
   data · 66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or
-  cannot be created · 74 I/O error · 75 another run writes the output · 77 no API key, or the API
-  refused it · 78 configuration error · 130, 143 interrupted";
+  cannot be created · 74 I/O error or machine limit · 75 another run writes the output or took its
+  lock · 77 no API key, or the API refused it · 78 configuration error · 130, 143 interrupted";
 
 /// Export Overmind Lab datasets to Parquet, Arrow IPC or JSON Lines, with every row exactly once.
 ///
 /// To try it without an account, run `overmind-export demo`.
 #[derive(Debug, Parser)]
-#[command(version, styles = STYLES, after_long_help = AFTER, max_term_width = 100)]
+#[command(version, styles = STYLES, after_long_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -96,31 +102,34 @@ pub fn main() -> ExitCode {
         Ok(arguments) => run(arguments),
         Err(code) => Ok(code),
     });
-    let (code, report) = match ended {
-        Ok(code) => (code, String::new()),
+    let (code, is_limit, report) = match ended {
+        Ok(code) => (code, false, String::new()),
         // The reader closed the pipe because it needs no more output. This is not a failure.
-        Err(Error::OutputClosed) => (0, String::new()),
-        Err(error) => (error.exit_code(), error.report().to_string()),
+        Err(Error::OutputClosed) => (0, false, String::new()),
+        Err(error) => {
+            let report = flags::with_flags(&error.report().to_string()).into_owned();
+            (error.exit_code(), limits::hint(&error).is_some(), report)
+        }
     };
     let mut stderr = anstream::stderr().lock();
-    // If standard error is closed, there is no place to report that failure.
+    // Ignore a write error: standard error is closed, so the error cannot be shown.
     drop(stderr.write_all(report.as_bytes()));
-    // Do not repeat a panic that the report already names, unless it has a backtrace. Exit code 74 means that
-    // a limit of the machine was reached: some libraries panic then, but it is not a bug.
+    // Do not repeat a panic that the report already names, unless it has a backtrace. Show no panic if a limit of
+    // the machine was reached: some libraries panic when a file or thread cannot be created, which is not a bug.
     let told = |seen: &panics::Panic| report.contains(&seen.place) && !seen.text.contains('\n');
     let mut all = panics::seen();
     all.dedup_by(|a, b| a.place == b.place);
-    for seen in all.iter().filter(|seen| code != 74 && !told(seen)) {
+    for seen in all.iter().filter(|seen| !is_limit && !told(seen)) {
         drop(writeln!(stderr, "warning: {}\n  hint: this is a bug: please report it", seen.text));
     }
     ExitCode::from(code)
 }
 
-/// Runs a subcommand and returns the exit code of a run without error.
+/// Runs a subcommand. On success, returns the exit code: 0, or 1 if `diff` found differences.
 fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     signals::outlive_file_size_limit()?;
-    // A schedule runs unattended, so it logs its actions.
+    // Only `schedule` logs by default, because it runs unattended.
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
@@ -138,23 +147,23 @@ fn run(arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// Number of files that a command needs open at the same time with one request in flight. A runtime has 6, an
-/// output (with its folder, lock, journal and ids) has 5, and a connection has 1. The rest is reserve.
-const FILES: usize = 16;
-/// Idle time after which the runtime ends a thread of its pool: one year, which in practice means never. If the
-/// system refuses to start another thread, work then waits for an existing one.
-const KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Number of files that a command opens with one request in flight: 6 for the runtime, 5 for an output (with its
+/// folder, lock, journal and ids), 1 for a connection, and 4 in reserve.
+const OPEN_FILES: usize = 16;
+/// Idle time after which the runtime ends a thread of its pool: one year, which in practice means never. Work can
+/// then wait for an existing thread, even if the system refuses to start a new one.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Runs a future to its end. Does not wait for blocking tasks that still run then.
+/// Runs a future to its end. Does not wait for blocking tasks that are still running.
 ///
-/// One thread serves all sockets. It moves and parses at least half a gigabyte per second, and it parses a page
-/// on the thread that received it, so no other thread has to wake up. Encoding has its own threads.
+/// One thread serves all sockets and parses pages below 1 MiB, so no other thread has to wake up for a page. It
+/// handles at least 0.5 GB per second. Larger pages are parsed on the blocking pool. Encoding has its own threads.
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     // tokio and the libraries that use it panic if they cannot open files or start threads. Test both here
     // first.
-    let files = (0..FILES).map(|_| File::open(NULL_DEVICE)).collect::<io::Result<Vec<_>>>();
+    let files = (0..OPEN_FILES).map(|_| File::open(NULL_DEVICE)).collect::<io::Result<Vec<_>>>();
     drop(files.map_err(|source| {
-        let path = format!("{FILES} files at once").into();
+        let path = format!("{OPEN_FILES} files at once").into();
         Error::Io { action: "open", path, source }
     })?);
     let started = thread::Builder::new().name("probe".to_owned()).spawn(|| {});
@@ -162,19 +171,20 @@ fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .thread_name("blocking")
-        .thread_keep_alive(KEPT)
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(|source| Error::Io { action: "start", path: "an event loop".into(), source })?;
-    let runtime = Ending(Some(runtime));
+    let runtime = BackgroundShutdown(Some(runtime));
     let Some(inner) = &runtime.0 else { return Err(Error::Internal("no event loop".to_owned())) };
+    // Start the first thread of the pool now, while threads can still be started.
     inner.spawn_blocking(|| {});
     inner.block_on(future)
 }
 
 /// Ends a runtime without waiting for blocking tasks, also during a panic.
-struct Ending(Option<Runtime>);
+struct BackgroundShutdown(Option<Runtime>);
 
-impl Drop for Ending {
+impl Drop for BackgroundShutdown {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
@@ -197,12 +207,12 @@ fn print_raw(text: &str) -> Result<()> {
 fn stdout_failed(source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::BrokenPipe => Error::OutputClosed,
-        _ => Error::Io { action: "write", path: "standard output".into(), source },
+        _ => Error::Stdout { source },
     }
 }
 
 /// Ignores a closed standard output, so that the command still does the rest of its work.
-fn heard(said: Result<()>) -> Result<()> {
+fn ignore_closed_stdout(said: Result<()>) -> Result<()> {
     match said {
         Err(Error::OutputClosed) => Ok(()),
         said => said,

@@ -12,8 +12,8 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{
-    bound::Bound, global::Global, lines::Lines, query::FilterArguments, storage::Storage,
-    table::CellText, values,
+    global::Global, lines::Lines, query::FilterArguments, storage::Storage, table::CellText,
+    value_limit::ValueLimit, values,
 };
 
 /// Print the first rows of a dataset or of an export
@@ -32,7 +32,7 @@ pub(super) struct PreviewArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    bound: Bound,
+    value_limit: ValueLimit,
     #[command(flatten)]
     filters: FilterArguments,
     #[command(flatten)]
@@ -88,7 +88,7 @@ impl PreviewArgs {
 
     fn export(&self, text: &str, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
-        let options = self.bound.options(&self.columns);
+        let options = self.value_limit.options(&self.columns);
         if !self.json {
             return super::print(&table_of_export(&location, self.rows, &options)?);
         }

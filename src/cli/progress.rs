@@ -13,7 +13,7 @@ use crate::{
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use super::lines::Lines;
+use super::{flags::with_flags, lines::Lines};
 
 /// Time between two updates of a bar.
 const FRAME: Duration = Duration::from_millis(100);
@@ -45,19 +45,19 @@ impl Screen {
     }
 
     /// Prints lines about an error, also with `--quiet`.
-    pub(super) fn complain(&self, lines: &Lines) {
+    pub(super) fn print_error(&self, lines: &Lines) {
         self.lines(lines);
     }
 
     fn lines(&self, lines: &Lines) {
         self.bars.suspend(|| {
-            // If standard error is closed, there is no place to report that failure.
+            // Ignore a write error: standard error is closed, so the error cannot be shown.
             drop(io::stderr().lock().write_all(lines.text().as_bytes()));
         });
     }
 
     /// Returns a function that creates a writer for each log line. Control characters are escaped in JSON here;
-    /// in text, the fields were already escaped.
+    /// in text, they were already replaced in the fields.
     pub(super) fn writer(&self, json: bool) -> impl Fn() -> LogLine + Send + Sync + 'static {
         let bars = self.bars.clone();
         move || LogLine { bars: bars.clone(), json, text: Vec::new() }
@@ -128,6 +128,7 @@ impl View {
 
     fn notes(&self) {
         for note in self.progress.take_notes() {
+            let note = with_flags(&note);
             self.screen.say(&Lines::one(format_args!("{}{note}", self.name)));
         }
     }

@@ -31,7 +31,7 @@ use super::{
 /// must end.
 const GRACE: Duration = Duration::from_secs(8);
 /// Time limit for reading the configuration again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 const START_AGAIN: &str =
     "start it again: it resumes interrupted runs and makes up for missed runs";
 /// Maximum of `--list`, in runs per job. A person does not read more, and a list of this size appears
@@ -132,7 +132,7 @@ impl ScheduleArgs {
                             // Sending fails if the scheduler is already stopping. It then needs no new entries.
                             drop(sender.send(entries));
                         }
-                        Err(error) => complain(&error),
+                        Err(error) => print_error(&error),
                     }
                     continue;
                 }
@@ -141,9 +141,9 @@ impl ScheduleArgs {
             };
             match signal {
                 Signal::Reload => {
-                    if let Err(error) = loading.start(Some(PATIENCE)) {
+                    if let Err(error) = loading.start(Some(RELOAD_LIMIT)) {
                         metrics.reloaded(false);
-                        complain(&error);
+                        print_error(&error);
                     }
                 }
                 // The second signal ends the grace period.
@@ -182,7 +182,7 @@ impl ScheduleArgs {
     }
 }
 
-fn complain(error: &Error) {
+fn print_error(error: &Error) {
     let error = error.one_line();
     tracing::error!(%error, "cannot use the configuration file: the old configuration stays in use");
 }
@@ -223,11 +223,11 @@ impl Loading {
     }
 
     /// Starts to read. Replaces a read in progress, because that one may have seen the old content of the file.
-    fn start(&mut self, patience: Option<Duration>) -> Result<()> {
+    fn start(&mut self, limit: Option<Duration>) -> Result<()> {
         let loader = self.loader.clone();
         let work = move || loader.load();
         let worker = Worker::start("config", "reading the configuration", work)?;
-        self.current = Some((worker, patience.map(|patience| Instant::now() + patience)));
+        self.current = Some((worker, limit.map(|limit| Instant::now() + limit)));
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Loading {
         let loaded = match until {
             None => worker.join().await,
             Some(until) => timeout_at(*until, worker.join()).await.unwrap_or_else(|_| {
-                let seconds = PATIENCE.as_secs();
+                let seconds = RELOAD_LIMIT.as_secs();
                 Err(Error::Configuration(format!(
                     "the configuration, or a file that it names, could not be read within {seconds} s: is \
                      one of them a FIFO?"
@@ -297,9 +297,9 @@ async fn serve_metrics(addr: SocketAddr, metrics: &Arc<Metrics>) -> Result<Metri
     let server = MetricsServer::start(addr, metrics.clone()).await;
     let server = server.map_err(|source| Error::Output {
         path: addr.to_string().into(),
-        why: "cannot listen there".to_owned(),
+        why: "cannot start the metrics server".to_owned(),
         hint: Some(match source.kind() {
-            io::ErrorKind::Unsupported => "set the clock",
+            io::ErrorKind::Unsupported => "set the system clock: it is before 1970",
             _ => "choose another --metrics address, or port 0 for any free one",
         }),
         source: Some(source.into()),

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Config, Error, Event, Failure, Fate, Job, JobResult, Result, RunOptions, SnapshotResult,
-    Status, Stop, StorageOptions, Verdict, plan_retention, run_jobs, text::line,
+    Config, Error, Event, Failure, Job, JobResult, Result, RetentionAction, RetentionDecision,
+    RunOptions, SnapshotResult, Status, Stop, StorageOptions, plan_retention, run_jobs, text::line,
 };
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
@@ -85,37 +85,40 @@ impl SnapshotArgs {
         let ended = ended(&results, &stop);
         if self.json {
             let exit_code = ended.as_ref().map_or(0, Error::exit_code);
-            super::heard(super::print_json(&JobsSummary { exit_code, jobs: &results }))?;
+            super::ignore_closed_stdout(super::print_json(&JobsSummary {
+                exit_code,
+                jobs: &results,
+            }))?;
         }
         ended.map_or(Ok(()), Err)
     }
 
     fn show_retention(&self, jobs: &[Job], storage: &StorageOptions) -> Result<()> {
-        let mut verdicts = Vec::new();
+        let mut decisions = Vec::new();
         for job in jobs {
-            verdicts.extend(plan_retention(job, storage)?);
+            decisions.extend(plan_retention(job, storage)?);
         }
         if self.json {
-            return verdicts.iter().try_for_each(super::print_json);
+            return decisions.iter().try_for_each(super::print_json);
         }
-        if verdicts.is_empty() {
+        if decisions.is_empty() {
             return super::print(&Lines::one("no snapshots"));
         }
-        let row = |verdict: &Verdict| {
-            let fate = match verdict.fate {
-                Fate::Keep => "stays",
-                Fate::Remove => "goes",
-                Fate::Leave => "is left",
+        let row = |decision: &RetentionDecision| {
+            let action = match decision.action {
+                RetentionAction::Keep => "stays",
+                RetentionAction::Remove => "goes",
+                RetentionAction::Leave => "is left",
             };
             vec![
-                CellText::Whole(verdict.job.clone()),
-                CellText::Whole(verdict.path.clone()),
-                CellText::Whole(fate.to_owned()),
-                CellText::Left(verdict.why.clone()),
+                CellText::Whole(decision.job.clone()),
+                CellText::Whole(decision.path.clone()),
+                CellText::Whole(action.to_owned()),
+                CellText::Left(decision.why.clone()),
             ]
         };
-        let header = ["job", "snapshot", "fate", "why"];
-        super::print(&super::table::render(&header, verdicts.iter().map(row)))
+        let header = ["job", "snapshot", "action", "why"];
+        super::print(&super::table::render(&header, decisions.iter().map(row)))
     }
 }
 
@@ -181,12 +184,12 @@ impl Running {
         let job = &result.job;
         for snapshot in &result.snapshots {
             match &snapshot.error {
-                Some(error) => self.screen.complain(&failed(job, error)),
+                Some(error) => self.screen.print_error(&failed(job, error)),
                 None => self.screen.say(&stored(snapshot, result)),
             }
         }
         if let Some(error) = &result.error {
-            self.screen.complain(&failed(job, error));
+            self.screen.print_error(&failed(job, error));
         }
         if !result.pruned.is_empty() {
             let gone = result.pruned.join(" ");
@@ -196,7 +199,7 @@ impl Running {
     }
 }
 
-/// Formats the failure of a job. Each line of a [`Failure`] is already escaped.
+/// Formats the failure of a job. The lines of a [`Failure`] have no control characters.
 fn failed(job: &str, error: &Failure) -> Lines {
     Lines::of(&format!("error: {}: {error}", line(job)))
 }

@@ -48,8 +48,7 @@ fn row(snapshot: &ListedSnapshot) -> Vec<CellText> {
     // Eight characters are enough to recognize a dataset.
     let dataset = snapshot.dataset.map(|id| id.to_string().chars().take(8).collect());
     let complete = match (&snapshot.problem, snapshot.complete) {
-        // Some problems already start with "it". Remove that word, so that "it" is printed once.
-        (Some(problem), _) => format!("no: it {}", problem.strip_prefix("it ").unwrap_or(problem)),
+        (Some(problem), _) => format!("no: it {problem}"),
         (None, true) => "yes".to_owned(),
         (None, false) => "no: interrupted".to_owned(),
     };

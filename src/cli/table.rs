@@ -1,4 +1,4 @@
-//! Tables that fit the terminal, with control characters escaped.
+//! Tables that fit the terminal. Control characters are replaced.
 
 use crate::text::{harmless, line};
 use comfy_table::{

@@ -4,7 +4,10 @@ use crate::{Check, Error, Result, Verification, verify_with};
 use clap::Args;
 use indicatif::HumanCount;
 
-use super::{bound::Bound, global::Global, lines::Lines, progress::Screen, storage::Storage};
+use super::{
+    flags::with_flags, global::Global, lines::Lines, progress::Screen, storage::Storage,
+    value_limit::ValueLimit,
+};
 
 /// Check that exports are complete and have not changed since they were written, without the API
 #[derive(Debug, Args)]
@@ -16,7 +19,7 @@ pub(super) struct VerifyArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    bound: Bound,
+    value_limit: ValueLimit,
     #[command(flatten)]
     storage: Storage,
 }
@@ -27,7 +30,7 @@ impl VerifyArgs {
         let locations = self.paths.iter().map(|path| self.storage.location(path, global));
         // Parse all locations first, so that a wrong argument is reported before anything is read.
         for location in locations.collect::<Result<Vec<_>>>()? {
-            let found = match verify_with(&location, &self.bound.options(&[])) {
+            let mut found = match verify_with(&location, &self.value_limit.options(&[])) {
                 Ok(found) => found,
                 // The command ends with the first error. It still checks the other paths.
                 Err(error) if failed.is_none() => {
@@ -35,10 +38,11 @@ impl VerifyArgs {
                     continue;
                 }
                 Err(error) => {
-                    screen.complain(&Lines::report(&error));
+                    screen.print_error(&Lines::report(&error));
                     continue;
                 }
             };
+            found.unchecked = found.unchecked.map(|why| with_flags(&why).into_owned());
             // Damage is more serious than an unread file.
             match (found.problems.as_slice(), found.unread.as_slice(), &found.unchecked) {
                 ([_, ..], _, _) => damaged += 1,
@@ -46,7 +50,7 @@ impl VerifyArgs {
                 ([], [], Some(_)) => unchecked += 1,
                 ([], [], None) => {}
             }
-            super::heard(match self.json {
+            super::ignore_closed_stdout(match self.json {
                 true => super::print_json(&found),
                 false => self.tell(&found, screen),
             })?;
@@ -62,7 +66,7 @@ impl VerifyArgs {
         }
         // Damaged data is more serious than a path that could not be read, so it decides the exit code.
         if let Some(error) = failed {
-            screen.complain(&Lines::report(&error));
+            screen.print_error(&Lines::report(&error));
         }
         Err(Error::Unverified { damaged, of })
     }

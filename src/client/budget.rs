@@ -1,7 +1,7 @@
 //! A memory budget for pages, in bytes. A [`Hold`] reserves bytes and releases them when it is dropped.
 //!
 //! The owner of the [`Budget`] decides which requests start. A body that is larger than expected waits in
-//! its [`Room`] until the budget has space. The body of the due page does not wait.
+//! its [`BodyReservation`] until the budget has space. The body of the due page does not wait.
 
 use std::{
     pin::pin,
@@ -57,8 +57,8 @@ impl Budget {
     }
 
     /// Reserves the expected size of a page's body in bytes, even beyond the limit.
-    pub(crate) fn room(&self, page: u64, expected: usize) -> Room {
-        Room { hold: self.hold(expected), page, expected }
+    pub(crate) fn room(&self, page: u64, expected: usize) -> BodyReservation {
+        BodyReservation { hold: self.hold(expected), page, expected }
     }
 
     /// Sets the due page and wakes waiting bodies.
@@ -109,13 +109,13 @@ impl Hold {
 
 /// The reservation for the body of one page while it arrives.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct BodyReservation {
     hold: Hold,
     page: u64,
     expected: usize,
 }
 
-impl Room {
+impl BodyReservation {
     /// Grows the reservation to this many bytes if possible. Returns whether it did.
     ///
     /// For the due page, this always works.

@@ -1,7 +1,7 @@
-//! Options of a client. All of them are checked before the first request.
+//! Builds a client: the default of each setting, and a check of all settings before the first request.
 
 use std::{
-    env, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,6 +16,7 @@ use url::Url;
 
 use super::{
     Client, ClientInner,
+    connection::{ApiKey, Connection},
     key::{Key, cleaned, without_keys},
     retry::RetryPolicy,
     transport::HttpTransport,
@@ -31,10 +32,15 @@ use crate::{
 };
 
 /// Default base URL of the API.
-pub(crate) const BASE_URL: &str = "https://api.overmindlab.ai";
-/// Environment variables of the vendor's tools, the current name first and the older name second.
-pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
-pub(super) const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
+const BASE_URL: &str = "https://api.overmindlab.ai";
+/// Default time limit of a whole request.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Default time limit for connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default longest time without a new byte of a body.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Default size limit of a page body: 64 MiB.
+const MAX_PAGE_BYTES: usize = 64 << 20;
 
 /// Options of a [`Client`].
 ///
@@ -51,71 +57,34 @@ pub(super) const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_
 /// assert_eq!(client.limit(), 8);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClientBuilder {
-    base_url: String,
-    api_key: Option<SecretString>,
-    api_key_origin: Option<Arc<str>>,
-    timeout: Duration,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
-    ca_cert: Option<PathBuf>,
-    allow_http: bool,
-    concurrency: Concurrency,
-    rate: Option<Rate>,
-    retry: RetryPolicy,
-    max_page_bytes: usize,
-}
-
-impl Default for ClientBuilder {
-    fn default() -> Self {
-        Self {
-            base_url: BASE_URL.to_owned(),
-            api_key: None,
-            api_key_origin: None,
-            timeout: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(30),
-            ca_cert: None,
-            allow_http: false,
-            concurrency: Concurrency::Auto,
-            rate: None,
-            retry: RetryPolicy::default(),
-            max_page_bytes: 64 << 20,
-        }
-    }
+    settings: Connection,
 }
 
 impl ClientBuilder {
     /// Creates a builder with the defaults, and with the key and the base URL from the environment.
     pub fn from_env() -> Self {
-        let defaults = Self::default();
-        let key = variable(KEY_VARIABLES);
-        Self {
-            api_key_origin: key.as_ref().map(|(name, _)| variable_origin(name).into()),
-            api_key: key.map(|(_, key)| key.into()),
-            base_url: variable(URL_VARIABLES).map_or(defaults.base_url, |(_, url)| url),
-            ..defaults
-        }
+        Self { settings: Connection::from_env() }
     }
 
     /// Sets the base URL of the API. Default: `https://api.overmindlab.ai`. A path is kept as a prefix.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
-        self.base_url = url.into();
+        self.settings.base_url = Some(url.into());
         self
     }
 
     /// Sets the key. It is sent as `X-Api-Key`, and only to the origin of the base URL.
     pub fn api_key(mut self, key: impl Into<SecretString>) -> Self {
-        self.api_key = Some(key.into());
-        self.api_key_origin = None;
+        self.settings.api_key = Some(ApiKey::Text(key.into()));
+        self.settings.api_key_origin = None;
         self
     }
 
     /// Sets the origin of the key for hints, such as `the variable MY_KEY`. Call this after
     /// [`api_key`](Self::api_key), which resets the origin.
     pub fn api_key_origin(mut self, origin: impl Into<String>) -> Self {
-        self.api_key_origin = Some(origin.into().into());
+        self.settings.api_key_origin = Some(origin.into());
         self
     }
 
@@ -146,52 +115,52 @@ impl ClientBuilder {
 
     /// Sets the time limit of a whole request, including connecting and the body. Default: 60 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.settings.timeout = Some(timeout);
         self
     }
 
     /// Sets the time limit for connecting. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.settings.connect_timeout = Some(timeout);
         self
     }
 
     /// Sets the longest time without a new byte of a body. Default: 30 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.settings.idle_timeout = Some(timeout);
         self
     }
 
     /// Sets a PEM file with certificates to trust, in addition to the system's.
     pub fn ca_cert(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca_cert = Some(path.into());
+        self.settings.ca_cert = Some(path.into());
         self
     }
 
     /// Allows plain http to another machine. Default: false, because the key would cross the network
     /// unencrypted. Loopback addresses are always allowed.
     pub fn allow_http(mut self, allow: bool) -> Self {
-        self.allow_http = allow;
+        self.settings.allow_http = Some(allow);
         self
     }
 
     /// Sets the largest number of requests in flight. Default: [`Concurrency::Auto`].
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
-        self.concurrency = concurrency;
+        self.settings.concurrency = Some(concurrency);
         self
     }
 
     /// Sets the largest number of requests to start in a given time. Default: only the limits that the API
     /// asks for.
     pub fn rate_limit(mut self, rate: Rate) -> Self {
-        self.rate = Some(rate);
+        self.settings.rate_limit = Some(rate);
         self
     }
 
     /// Sets the largest number of retries of one request. Default: 20. The retry time limit usually ends the
     /// run earlier: see [`retry_for`](Self::retry_for).
     pub fn max_retries(mut self, retries: u64) -> Self {
-        self.retry.max_retries = retries;
+        self.settings.max_retries = Some(retries);
         self
     }
 
@@ -199,13 +168,13 @@ impl ClientBuilder {
     ///
     /// Default: 2 minutes, or 15 seconds if the API has never answered.
     pub fn retry_for(mut self, time: Duration) -> Self {
-        self.retry.retry_for = Some(time);
+        self.settings.retry_for = Some(time);
         self
     }
 
     /// Sets the size limit of a page body in bytes, after decompression. Default: 64 MiB, at most 1 GiB.
     pub fn max_page_bytes(mut self, bytes: usize) -> Self {
-        self.max_page_bytes = bytes;
+        self.settings.max_page_bytes = Some(bytes);
         self
     }
 
@@ -223,79 +192,112 @@ impl ClientBuilder {
     ///   default.
     /// - [`Error::ConfigurationFile`]: the certificate file is unusable.
     pub fn build(self) -> Result<Client> {
+        let settings = self.settings;
+        let max_body = settings.max_page_bytes.unwrap_or(MAX_PAGE_BYTES);
         // All rows of a page may go into one Arrow array, whose offsets have 31 bits.
-        if !(1..=1 << 30).contains(&self.max_page_bytes) {
-            let bytes = self.max_page_bytes.to_string();
+        if !(1..=1 << 30).contains(&max_body) {
+            let bytes = max_body.to_string();
             return Err(Error::invalid("largest page", bytes, "use 1 byte to 1 GiB"));
         }
-        let base = base_url(&self.base_url)?;
-        if base.scheme() == "http" && !self.allow_http && !is_loopback(&base) {
+        let base = base_url(settings.base_url.as_deref().unwrap_or(BASE_URL))?;
+        let allow_http = settings.allow_http.unwrap_or(false);
+        if base.scheme() == "http" && !allow_http && !is_loopback(&base) {
             return Err(Error::PlainHttp { url: without_keys(base.as_str()) });
         }
-        let key = self.key()?;
+        let key = key(&settings)?;
         let proxy = if is_loopback(&base) { None } else { proxies::for_url(&base)? };
-        let http = self.http(&base, &key)?;
         let transport = HttpTransport {
-            http,
-            timeout: self.timeout,
-            idle_timeout: self.idle_timeout,
-            max_body: self.max_page_bytes,
+            http: http(&settings, &base, &key)?,
+            timeout: settings.timeout.unwrap_or(TIMEOUT),
+            idle_timeout: settings.idle_timeout.unwrap_or(IDLE_TIMEOUT),
+            max_body,
             proxy: proxy.clone(),
         };
+        let concurrency = settings.concurrency.unwrap_or(Concurrency::Auto);
+        let default = RetryPolicy::default();
         Ok(Client(Arc::new(ClientInner {
             transport: Arc::new(transport),
             base,
-            key: Arc::new(Key::new(key.into(), self.api_key_origin)),
+            key: Arc::new(Key::new(key.into(), settings.api_key_origin.map(Into::into))),
             proxy,
-            throttle: Throttle::new(self.concurrency, self.rate),
-            retry: self.retry,
-            patience: Arc::default(),
+            throttle: Throttle::new(concurrency, settings.rate_limit),
+            retry: RetryPolicy {
+                max_retries: settings.max_retries.unwrap_or(default.max_retries),
+                retry_for: settings.retry_for,
+            },
+            timer: Arc::default(),
             meter: Arc::default(),
         })))
     }
+}
 
-    fn http(&self, base: &Url, key: &str) -> Result<reqwest::Client> {
-        let mut headers = HeaderMap::new();
-        headers.insert(HeaderName::from_static("x-api-key"), key_header(key)?);
-        headers.insert(reqwest::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(reqwest::header::ACCEPT, HeaderValue::from_static("application/json"));
-        let origin = base.origin();
-        // The key is a default header, so a redirect to another origin would leak it.
-        let within_origin = redirect::Policy::custom(move |attempt| {
-            if attempt.url().origin() != origin || attempt.previous().len() > 5 {
-                attempt.stop()
-            } else {
-                attempt.follow()
-            }
-        });
-        // In this case no request goes to a proxy or to another origin.
-        let plain = base.scheme() == "http" && is_loopback(base) && self.ca_cert.is_none();
-        let tls = if plain { tls::unused() } else { tls::config(self.ca_cert.as_deref()) };
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("overmind-export/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .redirect(within_origin)
-            // Only `retry.rs` retries. The retries of reqwest are for HTTP/2 and would copy each request.
-            .retry(reqwest::retry::never().max_retries_per_request(0))
-            .connect_timeout(self.connect_timeout)
-            .tcp_nodelay(true)
-            .tls_backend_preconfigured(tls?);
-        if is_loopback(base) {
-            builder = builder.no_proxy();
+/// Returns the cleaned key.
+fn key(settings: &Connection) -> Result<String> {
+    let key = match &settings.api_key {
+        Some(ApiKey::Text(key)) => key.expose_secret(),
+        Some(ApiKey::File(_)) | None => "",
+    };
+    match cleaned(key) {
+        Ok("") => Err(Error::NoKey),
+        Ok(key) => Ok(key.to_owned()),
+        Err(why) => {
+            let origin = settings.api_key_origin.clone();
+            Err(Error::ApiKey { why, origin })
         }
-        builder.build().map_err(|error| Error::Configuration(format!("HTTP client: {error}")))
     }
+}
 
-    /// Returns the cleaned key.
-    fn key(&self) -> Result<String> {
-        let key = self.api_key.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
-        match cleaned(key) {
-            Ok("") => Err(Error::NoKey),
-            Ok(key) => Ok(key.to_owned()),
-            Err(why) => {
-                let origin = self.api_key_origin.as_deref().map(str::to_owned);
-                Err(Error::ApiKey { why, origin })
-            }
+fn http(settings: &Connection, base: &Url, key: &str) -> Result<reqwest::Client> {
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static("x-api-key"), key_header(key)?);
+    headers.insert(reqwest::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(reqwest::header::ACCEPT, HeaderValue::from_static("application/json"));
+    let origin = base.origin();
+    // The key is a default header, so a redirect to another origin would leak it.
+    let within_origin = redirect::Policy::custom(move |attempt| {
+        if attempt.url().origin() != origin || attempt.previous().len() > 5 {
+            attempt.stop()
+        } else {
+            attempt.follow()
+        }
+    });
+    // In this case no request goes to a proxy or to another origin.
+    let plain = base.scheme() == "http" && is_loopback(base) && settings.ca_cert.is_none();
+    let tls = if plain { tls::unused() } else { tls::config(settings.ca_cert.as_deref()) };
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("overmind-export/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .redirect(within_origin)
+        // Only `retry.rs` retries. The retries of reqwest are for HTTP/2 and would copy each request.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
+        .connect_timeout(settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT))
+        .tcp_nodelay(true)
+        .tls_backend_preconfigured(tls?);
+    if is_loopback(base) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| Error::Configuration(format!("HTTP client: {error}")))
+}
+
+impl Connection {
+    /// Creates a client with these settings. Sends no request.
+    ///
+    /// Reads a key file only here, after all sources are merged. A key file that another source replaces
+    /// does not need to exist.
+    ///
+    /// # Errors
+    /// [`Error::ConfigurationFile`] when the key file is unreadable, and the errors of
+    /// [`ClientBuilder::build`].
+    pub fn client(self) -> Result<Client> {
+        let Some(ApiKey::File(path)) = &self.api_key else {
+            return ClientBuilder { settings: self }.build();
+        };
+        let (path, origin) = (path.clone(), self.api_key_origin.clone());
+        let builder = ClientBuilder { settings: self }.api_key_file(path);
+        let builder = builder.map_err(|error| error.with_key_origin(origin.as_deref()))?;
+        match origin {
+            Some(origin) => builder.api_key_origin(origin).build(),
+            None => builder.build(),
         }
     }
 }
@@ -320,21 +322,6 @@ fn read_key_file(path: &Path) -> Result<String, Cause> {
         return Err("it is UTF-16, as PowerShell writes it: save it as UTF-8".into());
     }
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8".into())
-}
-
-/// Returns the name and the value of the first variable that is set and not empty.
-///
-/// Bytes that are not UTF-8 become replacement characters, which a later check refuses.
-pub(super) fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
-    names.into_iter().find_map(|name| {
-        let value = env::var_os(name).filter(|value| !value.is_empty())?;
-        Some((name, value.to_string_lossy().into_owned()))
-    })
-}
-
-/// Returns the name of a variable as hints show it.
-pub(super) fn variable_origin(name: &str) -> String {
-    format!("the variable {name}")
 }
 
 fn base_url(text: &str) -> Result<Url> {

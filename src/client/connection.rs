@@ -1,22 +1,21 @@
 //! The connection settings from each source: flags, the environment, and a file.
 //!
-//! This module has no defaults. [`ClientBuilder`] has a default for each missing setting.
+//! This is the only list of settings. It has no defaults: [`ClientBuilder`](crate::ClientBuilder) has one for
+//! each missing setting.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use secrecy::SecretString;
 
-use super::{
-    Client,
-    builder::{ClientBuilder, KEY_VARIABLES, URL_VARIABLES, variable, variable_origin},
-};
-use crate::{
-    error::Result,
-    throttle::{Concurrency, Rate},
-};
+use crate::throttle::{Concurrency, Rate};
+
+/// Environment variables of the vendor's tools, the current name first and the older name second.
+pub(crate) const KEY_VARIABLES: [&str; 2] = ["OVERMIND_LAB_API_KEY", "OVERMIND_API_KEY"];
+const URL_VARIABLES: [&str; 2] = ["OVERMIND_LAB_BASE_URL", "OVERMIND_API_URL"];
 
 /// The connection settings from one source. A missing setting is `None`.
 ///
@@ -123,50 +122,21 @@ impl Connection {
             max_page_bytes: self.max_page_bytes.or(lower.max_page_bytes),
         }
     }
-
-    /// Creates a client with these settings. Sends no request.
-    ///
-    /// Reads a key file only here, after all sources are merged. A key file that another source replaces
-    /// does not need to exist.
-    ///
-    /// # Errors
-    /// [`Error::ConfigurationFile`](crate::Error::ConfigurationFile) when the key file is unreadable, and
-    /// the errors of [`ClientBuilder::build`].
-    pub fn client(self) -> Result<Client> {
-        let set = ClientBuilder::default();
-        let set = match self.api_key {
-            Some(ApiKey::File(path)) => {
-                let set = set.api_key_file(path);
-                set.map_err(|error| error.with_key_origin(self.api_key_origin.as_deref()))?
-            }
-            Some(ApiKey::Text(key)) => set.api_key(key),
-            None => set,
-        };
-        let set = given(set, self.api_key_origin, ClientBuilder::api_key_origin);
-        let set = given(set, self.base_url, ClientBuilder::base_url);
-        let set = given(set, self.ca_cert, ClientBuilder::ca_cert);
-        let set = given(set, self.allow_http, ClientBuilder::allow_http);
-        let set = given(set, self.concurrency, ClientBuilder::concurrency);
-        let set = given(set, self.rate_limit, ClientBuilder::rate_limit);
-        let set = given(set, self.timeout, ClientBuilder::timeout);
-        let set = given(set, self.connect_timeout, ClientBuilder::connect_timeout);
-        let set = given(set, self.idle_timeout, ClientBuilder::idle_timeout);
-        let set = given(set, self.max_retries, ClientBuilder::max_retries);
-        let set = given(set, self.retry_for, ClientBuilder::retry_for);
-        let set = given(set, self.max_page_bytes, ClientBuilder::max_page_bytes);
-        set.build()
-    }
 }
 
-fn given<T>(
-    builder: ClientBuilder,
-    value: Option<T>,
-    set: impl FnOnce(ClientBuilder, T) -> ClientBuilder,
-) -> ClientBuilder {
-    match value {
-        Some(value) => set(builder, value),
-        None => builder,
-    }
+/// Returns the name and the value of the first variable that is set and not empty.
+///
+/// Bytes that are not UTF-8 become replacement characters, which a later check refuses.
+fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    names.into_iter().find_map(|name| {
+        let value = env::var_os(name).filter(|value| !value.is_empty())?;
+        Some((name, value.to_string_lossy().into_owned()))
+    })
+}
+
+/// Returns the name of a variable as hints show it.
+fn variable_origin(name: &str) -> String {
+    format!("the variable {name}")
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ const MAX_PASSES: u32 = 3;
 enum Read {
     Whole(Vec<DatasetInfo>),
     /// The list changed during the pass. Contains the observed change.
-    Moved(String),
+    Changed(String),
 }
 
 impl Client {
@@ -110,10 +110,10 @@ impl Client {
     ///
     /// - [`Error::Invalid`]: a filter has an invalid value.
     /// - [`Error::Api`]: the API refused the request.
-    /// - [`Error::Unavailable`], [`Error::ComeBackLater`] or [`Error::Certificate`]: there is no usable
+    /// - [`Error::Unavailable`], [`Error::LongPause`] or [`Error::Certificate`]: there is no usable
     ///   answer.
     /// - [`Error::Page`]: an answer is not a page of the list.
-    /// - [`Error::Incomplete`]: the list changed during each read.
+    /// - [`Error::ListChanged`]: the list changed during each read.
     ///
     /// ```no_run
     /// # async fn list() -> overmind_export::Result<()> {
@@ -148,10 +148,10 @@ impl Client {
         loop {
             match self.read_list(query).await? {
                 Read::Whole(list) => return Ok(list),
-                Read::Moved(why) if pass == MAX_PASSES => {
-                    return Err(Error::Incomplete { seen: why, delivered: false });
+                Read::Changed(why) if pass == MAX_PASSES => {
+                    return Err(Error::ListChanged { seen: why });
                 }
-                Read::Moved(why) => tracing::info!("{why}; listing again"),
+                Read::Changed(why) => tracing::info!("{why}; listing again"),
             }
             pass += 1;
         }
@@ -163,14 +163,16 @@ impl Client {
         for page in 1.. {
             let list = match self.list_page(query, page).await {
                 Err(Error::Api(error)) if error.is_missing() && page > 1 => {
-                    return Ok(Read::Moved(format!("page {page} of the list of datasets is gone")));
+                    return Ok(Read::Changed(format!(
+                        "page {page} of the list of datasets is gone"
+                    )));
                 }
                 list => list?,
             };
             let first = *count.get_or_insert(list.count);
             if list.count != first {
                 let now = list.count;
-                return Ok(Read::Moved(format!(
+                return Ok(Read::Changed(format!(
                     "the number of datasets changed from {first} to {now}"
                 )));
             }
@@ -182,7 +184,7 @@ impl Client {
             }
             for dataset in list.results {
                 if !ids.insert(dataset.id) {
-                    return Ok(Read::Moved(format!("dataset {} is listed twice", dataset.id)));
+                    return Ok(Read::Changed(format!("dataset {} is listed twice", dataset.id)));
                 }
                 datasets.push(dataset);
             }
@@ -191,7 +193,7 @@ impl Client {
                 return Ok(if seen == first {
                     Read::Whole(datasets)
                 } else {
-                    Read::Moved(format!("{seen} datasets are listed, but the count is {first}"))
+                    Read::Changed(format!("{seen} datasets are listed, but the count is {first}"))
                 });
             }
             // Stop here: a list without an end would cause requests forever.

@@ -17,6 +17,7 @@ mod probe;
 mod query;
 mod retry;
 mod retry_after;
+mod retry_timer;
 #[cfg(test)]
 mod script;
 pub(crate) mod transport;
@@ -35,14 +36,15 @@ pub use self::{
     page::{Datapoint, Page, Row},
     query::{Query, Source},
 };
-pub(crate) use self::{builder::KEY_VARIABLES, page::compact};
+pub(crate) use self::{connection::KEY_VARIABLES, page::compact};
 use self::{
     key::Key,
-    retry::{Patience, Request, RetryPolicy},
+    retry::{Request, RetryPolicy},
+    retry_timer::RetryTimer,
     transport::Transport,
 };
 use crate::{
-    client::budget::Room,
+    client::budget::BodyReservation,
     error::{Error, Resource, Result},
     net::proxies::ProxySource,
     throttle::{Permit, Throttle},
@@ -73,7 +75,7 @@ pub(crate) struct ClientInner {
     key: Arc<Key>,
     throttle: Throttle,
     retry: RetryPolicy,
-    patience: Arc<Patience>,
+    timer: Arc<RetryTimer>,
     meter: Arc<Meter>,
     /// The proxy for requests, if any.
     proxy: Option<ProxySource>,
@@ -116,15 +118,14 @@ impl Client {
     /// several exports that run at the same time.
     #[must_use]
     pub fn metered(&self) -> Self {
-        let ClientInner { transport, base, key, throttle, retry, patience, meter, proxy } =
-            &*self.0;
+        let ClientInner { transport, base, key, throttle, retry, timer, meter, proxy } = &*self.0;
         Self(Arc::new(ClientInner {
             transport: transport.clone(),
             base: base.clone(),
             key: key.clone(),
             throttle: throttle.clone(),
             retry: retry.clone(),
-            patience: patience.clone(),
+            timer: timer.clone(),
             meter: Arc::new(Meter::part(meter.clone())),
             proxy: proxy.clone(),
         }))
@@ -158,7 +159,7 @@ impl Client {
     /// Waits for a request slot for this page. Among waiting requests, the lowest page number goes first.
     ///
     /// # Errors
-    /// [`Error::ComeBackLater`] when the API asked for a pause that is longer than the retry time limit.
+    /// [`Error::LongPause`] when the API asked for a pause that is longer than the retry time limit.
     pub(crate) async fn acquire(&self, page: u64) -> Result<Permit> {
         self.0.acquire(page, Instant::now()).await
     }
@@ -194,7 +195,7 @@ impl Client {
         endpoint: &Endpoint,
         page: u64,
         permit: Option<Permit>,
-        room: Option<&mut Room>,
+        room: Option<&mut BodyReservation>,
     ) -> Result<Page> {
         let Endpoint { filtered, page_size, .. } = *endpoint;
         let mut url = endpoint.url.clone();
@@ -217,7 +218,7 @@ impl Client {
             key: Arc::default(),
             throttle,
             retry: RetryPolicy::default(),
-            patience: Arc::default(),
+            timer: Arc::default(),
             meter: Arc::default(),
             proxy: None,
         }))

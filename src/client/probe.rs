@@ -16,11 +16,11 @@ use url::{Host, Url};
 use crate::net::tls;
 
 /// Time limit for the probe. A server that speaks TLS answers a ClientHello at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// Returns whether a server speaks TLS at the host and port of this URL. Sends only a ClientHello.
 pub(super) async fn speaks_tls(url: &Url) -> bool {
-    matches!(timeout(PATIENCE, greet(url)).await, Ok(Ok(true)))
+    matches!(timeout(TIME_LIMIT, greet(url)).await, Ok(Ok(true)))
 }
 
 async fn greet(url: &Url) -> io::Result<bool> {

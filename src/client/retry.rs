@@ -9,10 +9,7 @@
 //! The retry time limit applies to the whole run, and each success resets it. So a flaky API may fail from
 //! time to time for hours, but a dead API is noticed within minutes.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use tokio::time::{Instant, sleep};
@@ -24,17 +21,13 @@ use super::{
     transport::{Reply, TransportFailure},
 };
 use crate::{
-    client::budget::Room,
+    client::budget::BodyReservation,
     error::{ApiError, Error, PageError, Resource, Result, harmless},
     net::proxies::ProxySource,
     tasks,
     throttle::{Outcome, Permit, PushBack},
 };
 
-/// Default retry time limit if the API has answered before.
-pub(crate) const RETRY_FOR: Duration = Duration::from_secs(120);
-/// Default retry time limit if the API has never answered: a wrong address should not cost two minutes.
-const NEVER_ANSWERED: Duration = Duration::from_secs(15);
 /// Retries of an answer that cannot be decoded. Few, because it is rarely temporary: a proxy usually keeps
 /// sending its own page.
 const DECODE_RETRIES: u64 = 3;
@@ -42,9 +35,6 @@ const DECODE_RETRIES: u64 = 3;
 const BASE: Duration = Duration::from_millis(500);
 /// Largest backoff bound.
 const CAP: Duration = Duration::from_secs(20);
-/// Pauses up to 1 s are always waited for, even if the retry time limit is used up: they cost less than a
-/// failed run.
-const SHORT: Duration = Duration::from_secs(1);
 
 /// The limits of retrying.
 #[derive(Debug, Clone)]
@@ -62,114 +52,6 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The state of the retry time limit: how long the API has only failed. All runs of a client share it.
-#[derive(Debug, Default)]
-pub(crate) struct Patience(Mutex<Weather>);
-
-/// The state of the API as seen by all requests.
-#[derive(Debug, Default, Clone, Copy)]
-struct Weather {
-    /// Whether the API has ever answered, even with an error.
-    answered: bool,
-    /// Whether a request has ever succeeded.
-    succeeded: bool,
-    /// Number of unfinished fetches.
-    outstanding: u64,
-    /// Time of the first failure since the last success.
-    failing_since: Option<Instant>,
-    /// Time when a run gave up because the retry time limit was used up.
-    exhausted_at: Option<Instant>,
-}
-
-/// A guard for an unfinished fetch.
-struct Outstanding<'a>(&'a Patience);
-
-impl Drop for Outstanding<'_> {
-    fn drop(&mut self) {
-        let mut weather = self.0.lock();
-        weather.outstanding -= 1;
-        // After the last fetch, nothing waits any more. A later failure is the first failure of a new run.
-        if weather.outstanding == 0 {
-            weather.failing_since = None;
-        }
-    }
-}
-
-impl Patience {
-    fn lock(&self) -> MutexGuard<'_, Weather> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a fetch until the returned guard is dropped.
-    fn enter(&self) -> Outstanding<'_> {
-        self.lock().outstanding += 1;
-        Outstanding(self)
-    }
-
-    /// Records a success, which resets the retry time limit.
-    fn succeeded(&self) {
-        let mut weather = self.lock();
-        let outstanding = weather.outstanding;
-        *weather = Weather { answered: true, succeeded: true, outstanding, ..Weather::default() };
-    }
-
-    /// Whether a request has ever succeeded. If so, an answer in another form comes from a proxy, a firewall
-    /// or a cache in front of the API.
-    fn has_succeeded(&self) -> bool {
-        self.lock().succeeded
-    }
-
-    /// Whether the API, or a proxy, firewall or cache in front of it, has ever answered.
-    fn has_answered(&self) -> bool {
-        self.lock().answered
-    }
-
-    /// Records that a run gave up. The next run of the client starts with the full retry time limit.
-    ///
-    /// Other runs end too if no time is `left`. If the run gave up for another reason, they go on.
-    fn exhausted(&self, left: Duration) {
-        let mut weather = self.lock();
-        weather.failing_since = None;
-        if left.is_zero() {
-            weather.exhausted_at = Some(Instant::now());
-        }
-    }
-
-    /// Records a failure of a fetch that began at `begun`. Returns the rest of the retry time limit.
-    fn failed(&self, begun: Instant, answered: bool, policy: &RetryPolicy) -> Duration {
-        let mut weather = self.lock();
-        if weather.ended_since(begun) {
-            return Duration::ZERO;
-        }
-        weather.answered |= answered;
-        weather.failing_since.get_or_insert_with(Instant::now);
-        weather.left(policy)
-    }
-
-    /// Returns the longest pause that a fetch may wait for, if the fetch began at `begun`.
-    fn longest_pause(&self, begun: Instant, policy: &RetryPolicy) -> Duration {
-        // An API that asks for a pause has answered, even if the answer is not recorded yet.
-        let weather = Weather { answered: true, ..*self.lock() };
-        if weather.ended_since(begun) { SHORT } else { weather.left(policy).max(SHORT) }
-    }
-}
-
-impl Weather {
-    /// Whether the retry time limit was used up after `begun`.
-    ///
-    /// Concurrent runs share the waiting time. If one run finds the API dead, the others do not wait again.
-    fn ended_since(&self, begun: Instant) -> bool {
-        self.exhausted_at.is_some_and(|at| begun < at)
-    }
-
-    /// Returns the rest of the retry time limit.
-    fn left(&self, policy: &RetryPolicy) -> Duration {
-        let default = if self.answered { RETRY_FOR } else { NEVER_ANSWERED };
-        let failing_for = self.failing_since.map(|since| since.elapsed()).unwrap_or_default();
-        policy.retry_for.unwrap_or(default).saturating_sub(failing_for)
-    }
-}
-
 /// A request for a page.
 pub(crate) struct Request<'a> {
     pub(crate) url: Url,
@@ -179,7 +61,7 @@ pub(crate) struct Request<'a> {
     /// The request slot for the first attempt, if the caller already has one.
     pub(crate) permit: Option<Permit>,
     /// The memory for the body. `None` means no limit.
-    pub(crate) room: Option<&'a mut Room>,
+    pub(crate) room: Option<&'a mut BodyReservation>,
 }
 
 /// The result of one attempt.
@@ -202,18 +84,18 @@ impl ClientInner {
     /// Waits for a request slot, for a fetch that began at `begun`.
     ///
     /// # Errors
-    /// [`Error::ComeBackLater`] when a pause is longer than the rest of the retry time limit.
+    /// [`Error::LongPause`] when a pause is longer than the rest of the retry time limit.
     pub(super) async fn acquire(&self, page: u64, begun: Instant) -> Result<Permit> {
         // The pause can come from an answer to another run, which gave up because of it.
-        let patience = || self.patience.longest_pause(begun, &self.retry);
-        let permit = self.throttle.acquire(page, patience).await;
-        permit.map_err(|wait| Error::ComeBackLater { origin: self.origin(), wait })
+        let longest = || self.timer.longest_pause(begun, &self.retry);
+        let permit = self.throttle.acquire(page, longest).await;
+        permit.map_err(|wait| Error::LongPause { origin: self.origin(), wait })
     }
 
     /// Sends the request until it succeeds, is refused, or a retry limit is reached.
     ///
     /// # Errors
-    /// [`Error::Api`] or another final error at once; [`Error::Unavailable`], [`Error::ComeBackLater`] or
+    /// [`Error::Api`] or another final error at once; [`Error::Unavailable`], [`Error::LongPause`] or
     /// [`Error::Page`] after the retries.
     pub(crate) async fn fetch<T: Send + 'static>(
         &self,
@@ -223,7 +105,7 @@ impl ClientInner {
         let Request { url, wanted, mut permit, mut room } = request;
         let page = wanted.page();
         let begun = Instant::now();
-        let _outstanding = self.patience.enter();
+        let _running = self.timer.enter();
         let (mut attempts, mut undecodable) = (0, 0);
         loop {
             let permit = match permit.take() {
@@ -250,7 +132,7 @@ impl ClientInner {
                     Attempt::Final(Error::Certificate { origin, source: why.into() })
                 }
                 Err(failure @ (TransportFailure::NotTls | TransportFailure::NotHttp))
-                    if !self.patience.has_succeeded() =>
+                    if !self.timer.has_succeeded() =>
                 {
                     Attempt::Final(self.wrong_protocol(&failure))
                 }
@@ -268,7 +150,7 @@ impl ClientInner {
             };
             let (cause, wait) = match attempt {
                 Attempt::Done(value) => {
-                    self.patience.succeeded();
+                    self.timer.succeeded();
                     return Ok(value);
                 }
                 Attempt::Final(error) => return Err(error),
@@ -279,13 +161,13 @@ impl ClientInner {
             }
             tracing::warn!(%url, attempts, cause = %harmless(&cause.text()), "attempt failed");
             undecodable += u64::from(cause.is_undecodable());
-            let left = self.patience.failed(begun, answered, &self.retry);
+            let left = self.timer.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
-                self.patience.exhausted(left);
-                return Err(Error::ComeBackLater { origin: self.origin(), wait });
+                self.timer.exhausted(left);
+                return Err(Error::LongPause { origin: self.origin(), wait });
             }
             if attempts > self.retry.max_retries || undecodable > DECODE_RETRIES || left.is_zero() {
-                self.patience.exhausted(left);
+                self.timer.exhausted(left);
                 return Err(self.give_up(page, attempts, begun.elapsed(), cause));
             }
             // Cut the backoff, so that the last attempt happens at the end of the retry time limit.
@@ -341,7 +223,7 @@ impl ClientInner {
         let cause = match error.status() {
             // These two depend on the request, even if a proxy sent them.
             401 | 402 => return Attempt::Final(error.into()),
-            304 | 400..=499 if error.is_foreign() && self.patience.has_succeeded() => {
+            304 | 400..=499 if error.is_foreign() && self.timer.has_succeeded() => {
                 Retryable::Status(error)
             }
             304 | 403 if error.is_foreign() => Retryable::Foreign(error),
@@ -350,10 +232,12 @@ impl ClientInner {
         Attempt::Retry { cause, wait }
     }
 
-    /// Whether a server that has never answered closes plain connections because it wants https.
+    /// Whether a server that has never answered closes plain connections because it wants https. Behind a
+    /// proxy this is unknown: the server may be reachable through the proxy only.
     async fn closes_for_https(&self, url: &Url) -> bool {
         self.base.scheme() == "http"
-            && !self.patience.has_answered()
+            && self.proxy.is_none()
+            && !self.timer.has_answered()
             && self.transport.speaks_tls(url).await
     }
 

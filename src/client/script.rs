@@ -17,7 +17,7 @@ use super::{
     transport::{Reply, Transport, TransportFailure},
 };
 use crate::{
-    client::budget::Room,
+    client::budget::BodyReservation,
     throttle::{Concurrency, Throttle},
 };
 
@@ -66,7 +66,7 @@ impl Transport for Script {
     fn get<'a>(
         &'a self,
         url: Url,
-        _room: Option<&'a mut Room>,
+        _room: Option<&'a mut BodyReservation>,
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         let (takes, result) = {
             let mut state = self.0.lock().unwrap();
@@ -89,7 +89,7 @@ impl ClientInner {
             key: Arc::default(),
             throttle: Throttle::new(Concurrency::Auto, None),
             retry,
-            patience: Arc::default(),
+            timer: Arc::default(),
             meter: Arc::default(),
             proxy: None,
         }
@@ -120,7 +120,7 @@ pub(super) fn answer(status: u16) -> Step {
     at_once(Ok(reply(status, r#"{"detail":"so it is"}"#)))
 }
 
-pub(super) fn come_back(status: u16, retry_after: impl ToString) -> Step {
+pub(super) fn retry_after_reply(status: u16, retry_after: impl ToString) -> Step {
     let retry_after = vec![retry_after.to_string()];
     at_once(Ok(Reply { retry_after, ..reply(status, "{}") }))
 }

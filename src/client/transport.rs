@@ -16,7 +16,7 @@ use super::{
     probe::speaks_tls,
 };
 use crate::{
-    client::budget::Room,
+    client::budget::BodyReservation,
     net::{proxies::ProxySource, tls},
 };
 
@@ -93,7 +93,7 @@ pub(crate) trait Transport: Send + Sync {
     fn get<'a>(
         &'a self,
         url: Url,
-        room: Option<&'a mut Room>,
+        room: Option<&'a mut BodyReservation>,
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>>;
 
     /// Whether a server that closed a plain connection without an answer speaks TLS on that port.
@@ -123,7 +123,7 @@ impl Transport for HttpTransport {
     fn get<'a>(
         &'a self,
         url: Url,
-        room: Option<&'a mut Room>,
+        room: Option<&'a mut BodyReservation>,
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         Box::pin(self.read(url, room))
     }
@@ -138,7 +138,11 @@ impl Transport for HttpTransport {
 }
 
 impl HttpTransport {
-    async fn read(&self, url: Url, mut room: Option<&mut Room>) -> Result<Reply, TransportFailure> {
+    async fn read(
+        &self,
+        url: Url,
+        mut room: Option<&mut BodyReservation>,
+    ) -> Result<Reply, TransportFailure> {
         let late = || TransportFailure::Timeout(self.timeout);
         let deadline = after(self.timeout);
         let sent = timeout_at(deadline, self.http.get(url).send()).await;
@@ -206,7 +210,7 @@ impl HttpTransport {
         &self,
         response: &mut reqwest::Response,
         body: &mut Decoder,
-        mut room: Option<&mut Room>,
+        mut room: Option<&mut BodyReservation>,
         limits: BodyLimits,
     ) -> Result<(), TransportFailure> {
         let BodyLimits { is_coded, max_body, mut deadline } = limits;
@@ -306,7 +310,10 @@ impl Unfit {
 ///
 /// # Errors
 /// [`TransportFailure::GaveWay`] after 10 seconds.
-pub(crate) async fn make_room(room: &mut Room, bytes: usize) -> Result<Duration, TransportFailure> {
+pub(crate) async fn make_room(
+    room: &mut BodyReservation,
+    bytes: usize,
+) -> Result<Duration, TransportFailure> {
     if room.try_grow(bytes) {
         return Ok(Duration::ZERO);
     }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::section::{Checked, ConfigItem, Section};
+use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     client::{ApiKey, Connection},
     config::values,
@@ -15,7 +15,7 @@ pub(super) fn read(
     mut section: Section<'_>,
     file: &Path,
     resolve: impl Fn(&str) -> PathBuf,
-) -> Checked<Connection> {
+) -> ConfigResult<Connection> {
     let path = |item: &ConfigItem<'_>| item.text().map(&resolve);
     let key = section.read("api_key_file", |item| Ok((path(item)?, item.line())))?;
     let api = Connection {
@@ -40,7 +40,7 @@ pub(super) fn read(
 }
 
 /// Parses a concurrency: `"auto"`, or a number with or without quotes.
-fn concurrency(item: &ConfigItem<'_>) -> Checked<Concurrency> {
+fn concurrency(item: &ConfigItem<'_>) -> ConfigResult<Concurrency> {
     let why = format!("give \"auto\" or a number from 1 to {}", InFlight::MAX);
     let text = match item.integer::<u64>() {
         Ok(number) => number.to_string(),

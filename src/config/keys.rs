@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Keep, Schedule, Unchanged,
-    section::{Checked, ConfigItem, Section, nearest},
+    section::{ConfigItem, ConfigResult, Section, nearest},
 };
 use crate::{
     batch::Column,
@@ -59,7 +59,7 @@ pub(super) enum Select {
 
 impl Keys {
     /// Reads every key of a job except its name.
-    pub(super) fn read(section: &mut Section<'_>) -> Checked<Self> {
+    pub(super) fn read(section: &mut Section<'_>) -> ConfigResult<Self> {
         let id = |item: &ConfigItem<'_>| item.parse(values::id);
         let text = |item: &ConfigItem<'_>| item.text().map(str::to_owned);
         let keys = Self {
@@ -140,7 +140,7 @@ impl Keys {
     }
 }
 
-fn select(text: &str) -> Checked<Select, String> {
+fn select(text: &str) -> ConfigResult<Select, String> {
     match text {
         "latest" => Ok(Select::Latest),
         "all" => Ok(Select::All),
@@ -148,7 +148,7 @@ fn select(text: &str) -> Checked<Select, String> {
     }
 }
 
-fn unchanged(text: &str) -> Checked<Unchanged, String> {
+fn unchanged(text: &str) -> ConfigResult<Unchanged, String> {
     match text {
         "metadata" => Ok(Unchanged::Metadata),
         "content" => Ok(Unchanged::Content),
@@ -157,11 +157,11 @@ fn unchanged(text: &str) -> Checked<Unchanged, String> {
     }
 }
 
-fn pattern(text: &str) -> Checked<glob::Pattern, String> {
+fn pattern(text: &str) -> ConfigResult<glob::Pattern, String> {
     glob::Pattern::new(text).map_err(|error| error.msg.to_owned())
 }
 
-fn timezone(text: &str) -> Checked<Tz, String> {
+fn timezone(text: &str) -> ConfigResult<Tz, String> {
     text.parse().map_err(|_| {
         let nearest = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
         format!("there is no such time zone; the nearest name is {nearest:?}")
@@ -170,7 +170,7 @@ fn timezone(text: &str) -> Checked<Tz, String> {
 
 /// Parses a jitter. The largest value is one day: a larger value is probably `M` (months) written for `m`
 /// (minutes).
-fn jitter(text: &str) -> Checked<Duration, String> {
+fn jitter(text: &str) -> ConfigResult<Duration, String> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     match values::duration(text)? {
         long if long > DAY => {
@@ -180,12 +180,12 @@ fn jitter(text: &str) -> Checked<Duration, String> {
     }
 }
 
-fn columns(item: &ConfigItem<'_>) -> Checked<Vec<Column>> {
+fn columns(item: &ConfigItem<'_>) -> ConfigResult<Vec<Column>> {
     let columns = item.texts()?.into_iter().map(|name| values::value(&name));
-    columns.collect::<Checked<_, String>>().map_err(|why| item.wrong(why))
+    columns.collect::<ConfigResult<_, String>>().map_err(|why| item.wrong(why))
 }
 
-fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> Checked<T> {
+fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> ConfigResult<T> {
     match item.integer()? {
         zero if zero == T::default() => Err(item.wrong("it must be at least 1")),
         number => Ok(number),
@@ -193,14 +193,14 @@ fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> Che
 }
 
 /// Reads the settings of an object store. Error messages do not quote them, because some are secrets.
-fn storage(item: &ConfigItem<'_>) -> Checked<StorageOptions> {
+fn storage(item: &ConfigItem<'_>) -> ConfigResult<StorageOptions> {
     item.pairs().map(|pairs| {
         let options = StorageOptions::default();
         pairs.into_iter().fold(options, |options, (key, value)| options.with(key, value))
     })
 }
 
-fn keep(item: &ConfigItem<'_>) -> Checked<Keep> {
+fn keep(item: &ConfigItem<'_>) -> ConfigResult<Keep> {
     let mut section = item
         .section()
         .map_err(|_| item.wrong("give counts, such as { last = 30, monthly = 12 }"))?;

@@ -23,7 +23,7 @@ pub use self::job::{DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub(crate) use self::section::nearest;
 use self::{
     keys::{Keys, Select},
-    section::{Section, Wrong},
+    section::{ConfigMistake, Section},
 };
 use crate::{
     client::{Connection, Query},
@@ -145,10 +145,10 @@ fn unusable(path: &Path, error: impl Into<crate::error::Cause>) -> Error {
     Error::ConfigurationFile { what: "the configuration", path: path.to_owned(), source }
 }
 
-fn parse(text: &str, path: &Path) -> section::Checked<(Connection, Vec<Job>)> {
+fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>)> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        Wrong::new(text, at, error.message().replace('\n', ", "))
+        ConfigMistake::new(text, at, error.message().replace('\n', ", "))
     })?;
     let mut file = Section::new(text, "", 0, document.get_ref());
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -179,7 +179,7 @@ fn job(
     defaults: &Keys,
     before: &[Job],
     resolve: impl Fn(&str) -> PathBuf,
-) -> section::Checked<Job> {
+) -> section::ConfigResult<Job> {
     let Some(name_item) = section.take("name") else {
         return Err(section.wrong("it has no name"));
     };
@@ -265,7 +265,7 @@ fn job(
 
 /// Checks a job's name. It must be a valid folder name on every system and in every store, and must not be
 /// the name of one of our control files.
-fn job_name(name: &str) -> section::Checked<String, String> {
+fn job_name(name: &str) -> section::ConfigResult<String, String> {
     let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !name.chars().all(usual) || name.len() > 100 {
         return Err(

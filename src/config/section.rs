@@ -11,14 +11,14 @@ use toml::{
 /// An error in the file, with its line.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {what}")]
-pub(super) struct Wrong {
+pub(super) struct ConfigMistake {
     line: usize,
     what: String,
 }
 
-pub(super) type Checked<T, E = Wrong> = Result<T, E>;
+pub(super) type ConfigResult<T, E = ConfigMistake> = Result<T, E>;
 
-impl Wrong {
+impl ConfigMistake {
     pub(super) fn new(text: &str, at: usize, what: impl Into<String>) -> Self {
         let line = 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
         Self { line, what: what.into() }
@@ -61,8 +61,8 @@ impl<'t> Section<'t> {
     }
 
     /// Creates an error about the table as a whole.
-    pub(super) fn wrong(&self, what: impl fmt::Display) -> Wrong {
-        Wrong::new(self.text, self.start, format!("{}: {what}", self.name))
+    pub(super) fn wrong(&self, what: impl fmt::Display) -> ConfigMistake {
+        ConfigMistake::new(self.text, self.start, format!("{}: {what}", self.name))
     }
 
     pub(super) fn take(&mut self, key: &'static str) -> Option<ConfigItem<'t>> {
@@ -83,13 +83,13 @@ impl<'t> Section<'t> {
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&ConfigItem<'t>) -> Checked<T>,
-    ) -> Checked<Option<T>> {
+        read: impl FnOnce(&ConfigItem<'t>) -> ConfigResult<T>,
+    ) -> ConfigResult<Option<T>> {
         self.take(key).map(|item| read(&item)).transpose()
     }
 
     /// Returns an error if the table contains a key that was never requested.
-    pub(super) fn finish(&self) -> Checked<()> {
+    pub(super) fn finish(&self) -> ConfigResult<()> {
         let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
             return Ok(());
         };
@@ -98,13 +98,13 @@ impl<'t> Section<'t> {
             if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
         let nearest = nearest(name, self.known.iter().copied());
         let what = format!("unknown key {name:?}{within}; the nearest known key is {nearest:?}");
-        Err(Wrong::new(self.text, key.span().start, what))
+        Err(ConfigMistake::new(self.text, key.span().start, what))
     }
 }
 
 impl<'t> ConfigItem<'t> {
     /// Creates an error about this value. The message contains the value as written in the file, then `why`.
-    pub(super) fn wrong(&self, why: impl fmt::Display) -> Wrong {
+    pub(super) fn wrong(&self, why: impl fmt::Display) -> ConfigMistake {
         let within =
             if self.section.is_empty() { String::new() } else { format!(" in {}", self.section) };
         let value = self.text.get(self.span.clone()).unwrap_or_default();
@@ -113,19 +113,19 @@ impl<'t> ConfigItem<'t> {
             shown.push('…');
         }
         let key = self.key;
-        Wrong::new(self.text, self.span.start, format!("{key} = {shown}{within}: {why}"))
+        ConfigMistake::new(self.text, self.span.start, format!("{key} = {shown}{within}: {why}"))
     }
 
     /// Returns the number of the value's line, from 1.
     pub(super) fn line(&self) -> usize {
-        Wrong::new(self.text, self.span.start, "").line
+        ConfigMistake::new(self.text, self.span.start, "").line
     }
 
     pub(super) fn start(&self) -> usize {
         self.span.start
     }
 
-    pub(super) fn text(&self) -> Checked<&'t str> {
+    pub(super) fn text(&self) -> ConfigResult<&'t str> {
         match self.value.as_str() {
             Some(text) if text.trim().is_empty() => Err(self.wrong("it is empty")),
             Some(text) => Ok(text),
@@ -134,15 +134,18 @@ impl<'t> ConfigItem<'t> {
     }
 
     /// Reads a text and parses it with `parse`.
-    pub(super) fn parse<T>(&self, parse: impl FnOnce(&str) -> Checked<T, String>) -> Checked<T> {
+    pub(super) fn parse<T>(
+        &self,
+        parse: impl FnOnce(&str) -> ConfigResult<T, String>,
+    ) -> ConfigResult<T> {
         parse(self.text()?).map_err(|why| self.wrong(why))
     }
 
-    pub(super) fn flag(&self) -> Checked<bool> {
+    pub(super) fn flag(&self) -> ConfigResult<bool> {
         self.value.as_bool().ok_or_else(|| self.wrong("give true or false"))
     }
 
-    pub(super) fn integer<T: TryFrom<i64>>(&self) -> Checked<T> {
+    pub(super) fn integer<T: TryFrom<i64>>(&self) -> ConfigResult<T> {
         let integer = self.value.as_integer().ok_or_else(|| self.wrong("give a whole number"))?;
         i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix())
             .ok()
@@ -150,7 +153,7 @@ impl<'t> ConfigItem<'t> {
             .ok_or_else(|| self.wrong("the number is out of range"))
     }
 
-    pub(super) fn texts(&self) -> Checked<Vec<String>> {
+    pub(super) fn texts(&self) -> ConfigResult<Vec<String>> {
         let wrong = || self.wrong("give a list of texts, such as [\"a\", \"b\"]");
         let list = self.value.as_array().filter(|list| !list.is_empty()).ok_or_else(wrong)?;
         let text = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
@@ -159,10 +162,10 @@ impl<'t> ConfigItem<'t> {
 
     /// Reads a table of texts with arbitrary keys. Error messages do not quote the values, because some are
     /// secrets.
-    pub(super) fn pairs(&self) -> Checked<Vec<(&'t str, &'t str)>> {
+    pub(super) fn pairs(&self) -> ConfigResult<Vec<(&'t str, &'t str)>> {
         let (key, section) = (self.key, &self.section);
         let why = format!("{key} in {section}: give texts by name, such as {{ region = \"eu\" }}");
-        let wrong = || Wrong::new(self.text, self.span.start, why.clone());
+        let wrong = || ConfigMistake::new(self.text, self.span.start, why.clone());
         let pairs = self.value.as_table().ok_or_else(wrong)?.iter();
         let pair = |(name, value): (&'t Spanned<_>, &'t Spanned<DeValue<'t>>)| {
             let name: &'t std::borrow::Cow<'t, str> = name.get_ref();
@@ -172,7 +175,7 @@ impl<'t> ConfigItem<'t> {
     }
 
     /// Reads a table inside the table.
-    pub(super) fn section(&self) -> Checked<Section<'t>> {
+    pub(super) fn section(&self) -> ConfigResult<Section<'t>> {
         let table = self.value.as_table().ok_or_else(|| self.wrong("give a table"))?;
         let name = match self.section.as_str() {
             "" => format!("[{}]", self.key),
@@ -182,7 +185,7 @@ impl<'t> ConfigItem<'t> {
     }
 
     /// Reads an array of tables, each beginning with `[[key]]`.
-    pub(super) fn sections(&self) -> Checked<Vec<Section<'t>>> {
+    pub(super) fn sections(&self) -> ConfigResult<Vec<Section<'t>>> {
         let name = format!("[[{}]]", self.key);
         let wrong = || self.wrong(format!("begin each one with {name}"));
         let tables = self.value.as_array().ok_or_else(wrong)?.iter();

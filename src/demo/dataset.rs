@@ -279,11 +279,11 @@ impl Given {
     /// Sorts by `order`. Rows without an order come last, as in the database of the API.
     fn sorted_by_order(&self) -> Vec<usize> {
         #[derive(Deserialize)]
-        struct DemoRow {
+        struct RowOrder {
             order: Option<i64>,
         }
         self.sorted_by(|row| {
-            serde_json::from_slice::<DemoRow>(row)
+            serde_json::from_slice::<RowOrder>(row)
                 .ok()
                 .and_then(|row| row.order)
                 .unwrap_or(i64::MAX)
@@ -292,10 +292,10 @@ impl Given {
 
     fn sorted_by_id(&self) -> Vec<usize> {
         #[derive(Deserialize)]
-        struct DemoRow {
+        struct RowId {
             id: Option<String>,
         }
-        self.sorted_by(|row| serde_json::from_slice::<DemoRow>(row).ok().and_then(|row| row.id))
+        self.sorted_by(|row| serde_json::from_slice::<RowId>(row).ok().and_then(|row| row.id))
     }
 
     fn sorted_by<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> Vec<usize> {

@@ -12,7 +12,7 @@ use super::*;
 const ID: uuid::Uuid = uuid::Uuid::from_u128(0x182b_d5e5_6e1a_4fe4_a799_aa6d_9a6a_b26e);
 
 /// Time limit for an expected event. It is long, so that slow machines pass too.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 fn serve(options: Options, datasets: Vec<Dataset>) -> Background {
     serve_in_background(options, datasets).unwrap()

@@ -17,13 +17,13 @@ use std::{
 };
 
 use super::{
-    Header, Interrupted, Kept, PartFile, fs as disk,
+    Header, Interrupted, KeptPart, PartFile, fs as disk,
     journal::{Contents, Journal},
-    ours::{self, Maker},
-    parent,
-    rehearsal::{self, Rehearsed},
+    ownership::{self, FileOwner},
+    parent, path_links,
+    preflight::{self, PreflightKind},
     staged::{StagedDirectory, WrittenPart},
-    tidied, way,
+    tidied,
 };
 use crate::{
     error::{Error, Result},
@@ -40,8 +40,8 @@ pub(crate) struct Directory {
     parent: Folder,
     name: OsString,
     overwrite: bool,
-    /// `None` in a run that only looks.
-    maker: Option<Maker>,
+    /// `None` in a dry run.
+    maker: Option<FileOwner>,
     staged: Option<StagedDirectory>,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn interrupted(target: &Path) -> Option<Interrupted> {
 pub(super) fn discard(target: &Path) -> Result<()> {
     let parent = disk::open_parent(target)?;
     let staging = disk::staging_name(target.file_name().unwrap_or_default());
-    let maker = rehearsal::maker(&parent).map_err(|error| disk::cannot_create(target, error))?;
+    let maker = preflight::maker(&parent).map_err(|error| disk::cannot_create(target, error))?;
     let Some(staged) = StagedDirectory::take(&parent, &staging, maker, target)? else {
         return Ok(());
     };
@@ -71,11 +71,11 @@ pub(super) fn discard(target: &Path) -> Result<()> {
 }
 
 impl Directory {
-    pub(super) fn probe(given: &Path, overwrite: bool, only_look: bool) -> Result<Self> {
+    pub(super) fn probe(given: &Path, overwrite: bool, dry_run: bool) -> Result<Self> {
         // A link to a directory is followed: the directory is replaced, not the link.
-        let target = way::resolve(given)?;
+        let target = path_links::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
-        let parent = way::open_parent(given, &target)?;
+        let parent = path_links::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut directory =
             Self { given, target, parent, name, overwrite, maker: None, staged: None };
@@ -84,18 +84,18 @@ impl Directory {
         if let Ok(root) = directory.parent.open_folder(&staging) {
             disk::check_unlocked(&root, OsStr::new("lock"), &directory.given)?;
         }
-        if !only_look {
-            directory.rehearse(replaces, staging)?;
+        if !dry_run {
+            directory.preflight(replaces, staging)?;
         }
         Ok(directory)
     }
 
-    fn rehearse(&mut self, replaces: bool, staging: OsString) -> Result<()> {
+    fn preflight(&mut self, replaces: bool, staging: OsString) -> Result<()> {
         let derived = [self.name.clone(), staging];
         let (parent, given) = (&self.parent, &self.given);
-        let what = Rehearsed::Directory;
-        let maker = rehearsal::rehearse(parent, what, replaces, &derived, &derived[..1], given)?;
-        ours::check_staging(parent, &derived[1], FileKind::Directory, maker, given)?;
+        let what = PreflightKind::Directory;
+        let maker = preflight::check(parent, what, replaces, &derived, &derived[..1], given)?;
+        ownership::check_staging(parent, &derived[1], FileKind::Directory, maker, given)?;
         self.maker = Some(maker);
         Ok(())
     }
@@ -132,13 +132,13 @@ impl Directory {
         if !self.overwrite {
             return Err(exists(self.given.clone()));
         }
-        let Ok(manifest) = ours::manifest(&folder, MANIFEST) else {
+        let Ok(manifest) = ownership::manifest(&folder, MANIFEST) else {
             return Err(self.refused(
                 NO_MANIFEST,
                 "only an empty directory or an earlier export is replaced; give another path",
             ));
         };
-        match ours::foreign(&folder, &manifest).map_err(Error::io("list", &self.target))? {
+        match ownership::foreign(&folder, &manifest).map_err(Error::io("list", &self.target))? {
             None => Ok(true),
             Some(why) => Err(self.refused(why, ONLY_OURS)),
         }
@@ -153,7 +153,7 @@ impl Directory {
         self.staged.is_none() && matches!(staging, Ok(None))
     }
 
-    pub(super) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
+    pub(super) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<KeptPart>> {
         if self.is_fresh() {
             return Ok(Vec::new());
         }
@@ -164,10 +164,10 @@ impl Directory {
             if let Some(difference) = difference.filter(|_| !contents.parts.is_empty()) {
                 return Err(self.refused(
                     format!("an interrupted export to it cannot be resumed: {difference}"),
-                    "give --restart to delete its parts and start over",
+                    "give `restart` to delete its parts and start over",
                 ));
             }
-            kept = staged.still_whole(contents.parts);
+            kept = staged.intact_parts(contents.parts);
         }
         staged.start(header, &kept)?;
         self.staged = Some(staged);
@@ -232,7 +232,7 @@ impl Directory {
         for folder in [staged.data()?, staged.ids()?] {
             folder.sync().map_err(Error::io("sync", folder.path()))?;
         }
-        let kept = Kept { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
+        let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         if let Some(journal) = &mut staged.journal {
             journal.append(&kept)?;
         }
@@ -243,7 +243,7 @@ impl Directory {
     /// Fails if another run may have replaced the staging or the lock of this one.
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
-        match staged.is_still(&self.parent) && staged.has_its_folders() {
+        match staged.is_same_file(&self.parent) && staged.has_its_folders() {
             true => Ok(()),
             false => Err(disk::lock_lost(&self.given)),
         }
@@ -253,10 +253,10 @@ impl Directory {
         self.confirm()?;
         // Another process may have created the target since the first check.
         self.check_target()?;
-        self.appear(manifest)
+        self.publish_files(manifest)
     }
 
-    fn appear(&mut self, manifest: &Manifest) -> Result<()> {
+    fn publish_files(&mut self, manifest: &Manifest) -> Result<()> {
         let staged = self.staged()?;
         staged.check_parts(manifest)?;
         let data = staged.data()?;
@@ -275,7 +275,7 @@ impl Directory {
             Ok(()) if staged.has_published(&self.parent, &self.name) => None,
             Ok(()) => {
                 let back = self.parent.rename(&self.name, &staged.root, "data");
-                back.map_err(|error| self.astray(&staged, error))?;
+                back.map_err(|error| self.unrestored(&staged, error))?;
                 return Err(disk::lock_lost(&self.given));
             }
             Err(error) if is_not_empty(&error) && self.overwrite => Some(self.swap(&staged)?),
@@ -286,7 +286,7 @@ impl Directory {
         let synced = disk::sync_published(&self.parent, &self.given);
         // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
         drop(staged.root.remove(Journal::NAME));
-        let old = old.map_or(Ok(()), |old| ours::remove_export(&staged.root, "data", &old));
+        let old = old.map_or(Ok(()), |old| ownership::remove_export(&staged.root, "data", &old));
         let path = staged.root.path().to_owned();
         let removed = old.and_then(|()| staged.remove(&self.parent));
         tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
@@ -302,7 +302,7 @@ impl Directory {
             false => Err(disk::lock_lost(&self.given)),
         };
         old.or_else(|refusal| {
-            swap().map_err(|error| self.astray(staged, error))?;
+            swap().map_err(|error| self.unrestored(staged, error))?;
             Err(refusal)
         })
     }
@@ -311,21 +311,21 @@ impl Directory {
     /// the last check.
     fn old_manifest(&self, staged: &StagedDirectory) -> Result<Manifest> {
         let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
-        let Ok(manifest) = ours::manifest(&old, MANIFEST) else {
+        let Ok(manifest) = ownership::manifest(&old, MANIFEST) else {
             return Err(self.refused(NO_MANIFEST, ONLY_OURS));
         };
-        match ours::foreign(&old, &manifest).map_err(Error::io("list", &self.target))? {
+        match ownership::foreign(&old, &manifest).map_err(Error::io("list", &self.target))? {
             None => Ok(manifest),
             Some(why) => Err(self.refused(why, ONLY_OURS)),
         }
     }
 
     /// The error of a run that could not undo its rename.
-    fn astray(&self, staged: &StagedDirectory, source: io::Error) -> Error {
+    fn unrestored(&self, staged: &StagedDirectory, source: io::Error) -> Error {
         let path = self.target.clone();
         let data = staged.root.path().join("data");
         let hint = format!(
-            "another program changed {} or {} in the last moment: look at both before you use them",
+            "another program changed {} or {} during the publication: check both",
             path.display(),
             data.display()
         );
@@ -383,7 +383,7 @@ fn exists(path: PathBuf) -> Error {
     Error::Output {
         path,
         why: "exists already and is not empty".to_owned(),
-        hint: Some("give --overwrite to replace an export, or another path"),
+        hint: Some("give `overwrite` to replace an export, or another path"),
         source: None,
     }
 }
@@ -414,7 +414,7 @@ mod tests {
             let mut directory = directory(&target, overwrite);
             fs::create_dir(&target).unwrap();
             fs::write(target.join("theirs"), "x").unwrap();
-            let why = directory.appear(&empty_export()).unwrap_err().to_string();
+            let why = directory.publish_files(&empty_export()).unwrap_err().to_string();
             let expected = match overwrite {
                 true => "rows: is not an export: it has no valid manifest",
                 false => "rows: exists already and is not empty",
@@ -433,7 +433,7 @@ mod tests {
         let staging = folder.path().join(".rows.partial");
         // Without its lock file, the staging seems to belong to another run.
         fs::remove_file(staging.join("lock")).unwrap();
-        directory.appear(&empty_export()).unwrap();
+        directory.publish_files(&empty_export()).unwrap();
         assert!(target.join(SUCCESS).exists());
         assert!(staging.exists(), "it was removed");
     }

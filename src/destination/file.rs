@@ -10,10 +10,10 @@ use std::{
 
 use super::{
     PartFile, SIDECAR, fs as disk,
-    ours::{self, Maker},
-    rehearsal::{self, Rehearsed},
+    ownership::{self, FileOwner},
+    path_links,
+    preflight::{self, PreflightKind},
     staged::check_unchanged,
-    way,
 };
 use crate::{
     error::{Error, Result},
@@ -29,8 +29,8 @@ pub(crate) struct SingleFile {
     name: OsString,
     overwrite: bool,
     sidecar: bool,
-    /// `None` in a run that only looks.
-    maker: Option<Maker>,
+    /// `None` in a dry run.
+    maker: Option<FileOwner>,
     staged: Option<StagedFile>,
 }
 
@@ -54,31 +54,31 @@ impl StagedFile {
 }
 
 impl SingleFile {
-    /// Checks whether a file can be written to this path. Unless the run only looks, this also rehearses
-    /// the publication.
+    /// Checks whether a file can be written to this path. Except in a dry run, this also
+    /// rehearses the publication.
     pub(super) fn probe(
         given: &Path,
         overwrite: bool,
         sidecar: bool,
-        only_look: bool,
+        dry_run: bool,
     ) -> Result<Self> {
-        let target = way::resolve(given)?;
+        let target = path_links::resolve(given)?;
         let name = target.file_name().unwrap_or_default().to_owned();
         if sidecar && name.to_str().is_none() {
             return Err(Error::Output {
                 path: given.to_owned(),
                 why: "its name is not UTF-8, so a manifest cannot contain it".to_owned(),
-                hint: Some("give another name, or leave --manifest out"),
+                hint: Some("give another name, or leave `manifest` out"),
                 source: None,
             });
         }
-        let parent = way::open_parent(given, &target)?;
+        let parent = path_links::open_parent(given, &target)?;
         let given = given.to_owned();
         let mut file = Self { given, parent, name, overwrite, sidecar, maker: None, staged: None };
         file.check_targets(&target)?;
         disk::check_unlocked(&file.parent, &disk::staging_name(&file.name), &file.given)?;
-        if !only_look {
-            file.rehearse()?;
+        if !dry_run {
+            file.preflight()?;
         }
         Ok(file)
     }
@@ -101,7 +101,7 @@ impl SingleFile {
             if !self.overwrite {
                 return Err(exists(&path));
             }
-            if *name == manifest && ours::manifest(&self.parent, name).is_err() {
+            if *name == manifest && ownership::manifest(&self.parent, name).is_err() {
                 return refuse(
                     "is not the manifest of an export".to_owned(),
                     "only files of an export are replaced: move it, or give another path",
@@ -117,7 +117,7 @@ impl SingleFile {
         Ok(())
     }
 
-    fn rehearse(&mut self) -> Result<()> {
+    fn preflight(&mut self) -> Result<()> {
         let manifest = self.manifest_name();
         let mut derived = vec![self.name.clone(), disk::staging_name(&self.name)];
         let mut targets = vec![self.name.clone()];
@@ -127,10 +127,10 @@ impl SingleFile {
         if self.sidecar {
             derived.extend([disk::staging_name(&manifest), manifest]);
         }
-        let (parent, given, what) = (&self.parent, &self.given, Rehearsed::File);
-        let maker = rehearsal::rehearse(parent, what, self.overwrite, &derived, &targets, given)?;
+        let (parent, given, what) = (&self.parent, &self.given, PreflightKind::File);
+        let maker = preflight::check(parent, what, self.overwrite, &derived, &targets, given)?;
         for name in self.staging_names() {
-            ours::check_staging(parent, &name, FileKind::File, maker, given)?;
+            ownership::check_staging(parent, &name, FileKind::File, maker, given)?;
         }
         self.maker = Some(maker);
         Ok(())
@@ -171,15 +171,15 @@ impl SingleFile {
         let maker = self.maker.ok_or_else(disk::not_open)?;
         let (parent, given) = (&self.parent, &self.given);
         let name = disk::staging_name(&self.name);
-        ours::check_staging(parent, &name, FileKind::File, maker, given)?;
+        ownership::check_staging(parent, &name, FileKind::File, maker, given)?;
         let file = disk::lock(parent, &name, given)?;
-        ours::check_staging(parent, &name, FileKind::File, maker, given)?;
-        if !disk::is_still(&file, parent, &name) {
+        ownership::check_staging(parent, &name, FileKind::File, maker, given)?;
+        if !disk::is_same_file(&file, parent, &name) {
             return Err(disk::lock_lost(given));
         }
         let manifest = self.sidecar.then(|| {
             let name = disk::staging_name(&self.manifest_name());
-            ours::check_staging(parent, &name, FileKind::File, maker, given)?;
+            ownership::check_staging(parent, &name, FileKind::File, maker, given)?;
             parent.create_anew(&name).map_err(|error| disk::cannot_create(given, error))
         });
         let manifest = match manifest.transpose() {
@@ -215,9 +215,9 @@ impl SingleFile {
     fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
         let manifest = disk::staging_name(&self.manifest_name());
-        let is_still = |file: &File, name: &OsStr| disk::is_still(file, &self.parent, name);
-        let is_ours = is_still(&staged.file, &staged.name)
-            && staged.written_manifest().is_none_or(|file| is_still(file, &manifest));
+        let is_same = |file: &File, name: &OsStr| disk::is_same_file(file, &self.parent, name);
+        let is_ours = is_same(&staged.file, &staged.name)
+            && staged.written_manifest().is_none_or(|file| is_same(file, &manifest));
         match is_ours {
             true => Ok(()),
             false => Err(disk::lock_lost(&self.given)),
@@ -233,7 +233,7 @@ impl SingleFile {
         let found = self.parent.find(&name).map_err(Error::io("look at", &path))?;
         let mut file = match found {
             None => self.parent.create(&name).map_err(Error::io("write", &path))?,
-            Some(_) if disk::is_still(&opened, &self.parent, &name) => opened,
+            Some(_) if disk::is_same_file(&opened, &self.parent, &name) => opened,
             Some(_) => return Err(disk::lock_lost(&self.given)),
         };
         let written = file.write_all(&manifest.to_json()?).and_then(|()| file.sync_all());
@@ -244,13 +244,13 @@ impl SingleFile {
 
     /// Fails if another program replaced the staged file between the last check and the rename.
     fn confirm_published(&self, file: &File, name: &OsStr) -> Result<()> {
-        if disk::is_still(file, &self.parent, name) {
+        if disk::is_same_file(file, &self.parent, name) {
             return Ok(());
         }
-        Err(Error::Overtaken {
+        Err(Error::Replaced {
             path: self.shown(name),
             why: "was replaced by another program while it was published".to_owned(),
-            hint: "look at what is there, then run the same command again with --overwrite",
+            hint: "look at what is there, then run the same command again with `overwrite`",
         })
     }
 
@@ -296,7 +296,7 @@ impl SingleFile {
 
     /// Whether a manifest describes the output file. Other manifests are neither replaced nor removed.
     fn is_described_by(&self, manifest: &OsStr) -> bool {
-        let manifest = ours::manifest(&self.parent, manifest);
+        let manifest = ownership::manifest(&self.parent, manifest);
         let parts = manifest.map(|manifest| manifest.parts).unwrap_or_default();
         matches!(&*parts, [part] if self.name.to_str() == Some(&part.path))
     }
@@ -333,7 +333,7 @@ impl SingleFile {
         if let Some(staged) = self.staged.take().filter(|_| ours) {
             // Best effort: the next run takes over the remaining files.
             let name = disk::staging_name(&self.manifest_name());
-            if staged.manifest.is_some_and(|file| disk::is_still(&file, &self.parent, &name)) {
+            if staged.manifest.is_some_and(|file| disk::is_same_file(&file, &self.parent, &name)) {
                 drop(self.parent.remove(name));
             }
             drop(self.parent.remove(&staged.name));
@@ -345,7 +345,7 @@ fn exists(target: &Path) -> Error {
     Error::Output {
         path: target.to_owned(),
         why: "exists already".to_owned(),
-        hint: Some("give --overwrite to replace it, or another path"),
+        hint: Some("give `overwrite` to replace it, or another path"),
         source: None,
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{ours, parent};
+use super::{ownership, parent};
 use crate::{
     error::{Error, Result},
     files::{FileStatus, Folder},
@@ -33,14 +33,14 @@ pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File>
             opened => opened.map_err(|error| cannot_create(target, error))?,
         };
         // The owner of the lock writes to this file, so another name of the file must not exist.
-        ours::check_only_name(&file, &path, target)?;
+        ownership::check_only_name(&file, &path, target)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: target.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
         }
         // The previous holder may have moved or removed the file between opening and locking.
-        if is_still(&file, folder, name) {
+        if is_same_file(&file, folder, name) {
             return Ok(file);
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn check_unlocked(folder: &Folder, name: &OsStr, target: &Path) -> Re
 }
 
 /// Whether this name still refers to the open file.
-pub(super) fn is_still(file: &File, folder: &Folder, name: impl AsRef<OsStr>) -> bool {
+pub(super) fn is_same_file(file: &File, folder: &Folder, name: impl AsRef<OsStr>) -> bool {
     match (FileStatus::of(file), folder.find(name)) {
         (Ok(open), Ok(Some(named))) => open.identity == named.identity,
         _ => false,

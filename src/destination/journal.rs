@@ -33,7 +33,7 @@ impl Header {
                 today.iter().find(|(key, value)| then.get(*key) != Some(value))
         {
             let before = then.get(key).unwrap_or(&Value::Null);
-            return Some(format!("its {key} was {before}, now it is {value}"));
+            return Some(format!("its setting {key} was {before}, now it is {value}"));
         }
         (self.count != now.count)
             .then(|| format!("the dataset had {} rows then, now it has {}", self.count, now.count))
@@ -42,7 +42,7 @@ impl Header {
 
 /// A finished part of an interrupted run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct KeptPart {
     pub(crate) part: Part,
     pub(crate) has_next: bool,
     /// The `order` of the part's last row.
@@ -50,6 +50,14 @@ pub(crate) struct Kept {
     /// The file with the part's ids. Not journalled, because the part's name determines it.
     #[serde(skip)]
     pub(crate) ids: PathBuf,
+}
+
+impl KeptPart {
+    /// Whether the part's page numbers are plausible. Another program may have written the journal.
+    pub(super) fn has_sound_pages(&self) -> bool {
+        let Part { first_page, last_page, .. } = self.part;
+        (1..=last_page).contains(&first_page) && last_page < u64::MAX
+    }
 }
 
 /// Largest journal that is read, in bytes: 128 MiB. 100,000 parts need a third of that.
@@ -101,7 +109,8 @@ impl Journal {
         let header = serde_json::from_str(lines.next()?).ok()?;
         let mut is_whole = text.ends_with('\n');
         let parts = lines.map_while(|line| {
-            let part = serde_json::from_str(line).ok();
+            let part =
+                serde_json::from_str::<KeptPart>(line).ok().filter(KeptPart::has_sound_pages);
             is_whole &= part.is_some();
             part
         });
@@ -112,7 +121,7 @@ impl Journal {
 /// The content of a journal.
 pub(super) struct Contents {
     pub(super) header: Header,
-    pub(super) parts: Vec<Kept>,
+    pub(super) parts: Vec<KeptPart>,
     /// Whether this version can read every line, and the last line is complete.
     pub(super) is_whole: bool,
 }

@@ -12,16 +12,19 @@ mod directory;
 mod file;
 mod fs;
 mod journal;
-mod ours;
+mod ownership;
 mod part;
-mod rehearsal;
+mod path_links;
+mod preflight;
 #[cfg(feature = "clouds")]
+mod remote;
+#[cfg(not(feature = "clouds"))]
+#[path = "no_remote.rs"]
 mod remote;
 mod staged;
 mod synced;
 #[cfg(test)]
 mod tests;
-mod way;
 
 use std::{
     ffi::OsStr,
@@ -35,9 +38,9 @@ pub(crate) use self::{
     directory::Directory,
     file::SingleFile,
     fs::cannot_create,
-    journal::{Header, Kept},
+    journal::{Header, KeptPart},
     part::{PartFile, examine},
-    way::check_way,
+    path_links::check_path_links,
 };
 use crate::{
     error::{Error, Result, causes},
@@ -48,7 +51,7 @@ use crate::{
 
 /// The requested output of an export.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct OutputRequest {
     pub(crate) target: Target,
     /// Whether to replace an existing output.
     pub(crate) overwrite: bool,
@@ -63,42 +66,34 @@ pub(crate) struct Wanted {
 pub(crate) enum Destination {
     File(SingleFile),
     Directory(Directory),
-    #[cfg(feature = "clouds")]
     Object(remote::Object),
-    #[cfg(feature = "clouds")]
     Prefix(remote::Prefix),
     Stdout,
 }
 
 impl Destination {
-    /// Checks whether the export can be written to this target. Unless `only_look` is set, it also writes: in
+    /// Checks whether the export can be written to this target. Unless `dry_run` is set, it also writes: in
     /// a store it takes the lock, locally it publishes a file of one byte and removes it.
-    pub(crate) fn probe(wanted: &Wanted, only_look: bool) -> Result<Self> {
-        let &Wanted { ref target, overwrite, sidecar, ref temp_dir } = wanted;
+    pub(crate) fn probe(wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
+        let &OutputRequest { ref target, overwrite, sidecar, ref temp_dir } = wanted;
         let location = match target {
             Target::File(location) | Target::Directory(location) => location,
             Target::Stdout => return Ok(Self::Stdout),
         };
         let directory = matches!(target, Target::Directory(_));
-        #[cfg(feature = "clouds")]
         if let Some(target) = location.as_remote() {
             return Ok(if directory {
                 let temp_dir = temp_dir.clone();
-                Self::Prefix(remote::Prefix::probe(
-                    location, target, overwrite, only_look, temp_dir,
-                )?)
+                Self::Prefix(remote::Prefix::probe(location, target, overwrite, dry_run, temp_dir)?)
             } else {
-                Self::Object(remote::Object::probe(
-                    location, target, overwrite, sidecar, only_look,
-                )?)
+                Self::Object(remote::Object::probe(location, target, overwrite, sidecar, dry_run)?)
             });
         }
-        let _ = temp_dir;
         let path = &location.to_path();
         Ok(if directory {
-            Self::Directory(Directory::probe(path, overwrite, only_look)?)
+            Self::Directory(Directory::probe(path, overwrite, dry_run)?)
         } else {
-            Self::File(SingleFile::probe(path, overwrite, sidecar, only_look)?)
+            Self::File(SingleFile::probe(path, overwrite, sidecar, dry_run)?)
         })
     }
 
@@ -110,7 +105,6 @@ impl Destination {
             Target::Stdout => return Ok(Self::Stdout),
             Target::Directory(_) => return Err(not_a_file()),
         };
-        #[cfg(feature = "clouds")]
         if let Some(target) = location.as_remote() {
             let mut object = remote::Object::probe(location, target, overwrite, false, false)?;
             object.open()?;
@@ -125,7 +119,6 @@ impl Destination {
     pub(crate) fn publish_file(self) -> Result<()> {
         match self {
             Self::File(file) => file.publish(None),
-            #[cfg(feature = "clouds")]
             Self::Object(object) => object.publish(None),
             Self::Stdout => Ok(()),
             _ => Err(not_a_file()),
@@ -137,16 +130,13 @@ impl Destination {
         match self {
             Self::File(file) => file.free_bytes(),
             Self::Directory(directory) => directory.free_bytes(),
-            #[cfg(feature = "clouds")]
-            Self::Object(_) | Self::Prefix(_) => None,
-            Self::Stdout => None,
+            Self::Object(_) | Self::Prefix(_) | Self::Stdout => None,
         }
     }
 
     /// Returns a handle for another thread, to stop the output or to wait for the loss of its lock.
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper {
-            #[cfg(feature = "clouds")]
             watch: match self {
                 Self::Object(object) => object.watch(),
                 Self::Prefix(prefix) => prefix.watch(),
@@ -155,28 +145,19 @@ impl Destination {
         }
     }
 
-    /// Moves the destination out, for use on another thread. The value left behind publishes nothing.
-    pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Stdout)
-    }
-
     /// Whether it is certain, before [`resume`](Self::resume), that there are no parts to keep.
     pub(crate) fn is_fresh(&self) -> bool {
         match self {
             Self::Directory(directory) => directory.is_fresh(),
-            #[cfg(feature = "clouds")]
             Self::Prefix(_) => false,
-            #[cfg(feature = "clouds")]
-            Self::Object(_) => true,
-            Self::File(_) | Self::Stdout => true,
+            Self::File(_) | Self::Object(_) | Self::Stdout => true,
         }
     }
 
     /// Takes the lock if an interrupted run left staging, and returns the parts that can be kept.
-    pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<Kept>> {
+    pub(crate) fn resume(&mut self, header: &Header, restart: bool) -> Result<Vec<KeptPart>> {
         match self {
             Self::Directory(directory) => directory.resume(header, restart),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.resume(header, restart),
             _ => Ok(Vec::new()),
         }
@@ -187,9 +168,7 @@ impl Destination {
         match self {
             Self::File(file) => file.open(),
             Self::Directory(directory) => directory.open(header),
-            #[cfg(feature = "clouds")]
             Self::Object(object) => object.open(),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.open(header),
             Self::Stdout => Ok(()),
         }
@@ -200,9 +179,7 @@ impl Destination {
         match self {
             Self::File(file) => file.create(),
             Self::Directory(directory) => directory.create(index, extension),
-            #[cfg(feature = "clouds")]
             Self::Object(object) => object.create(),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.create(index, extension),
             Self::Stdout => Ok(PartFile::stdout()),
         }
@@ -213,9 +190,7 @@ impl Destination {
         match self {
             Self::File(file) => file.name(),
             Self::Directory(_) => directory::part_name(index, extension),
-            #[cfg(feature = "clouds")]
             Self::Object(object) => object.name(),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.part_name(index, extension),
             Self::Stdout => "-".to_owned(),
         }
@@ -223,10 +198,8 @@ impl Destination {
 
     /// Creates a file for the ids of the part with this index; `None` for an output that cannot be resumed.
     pub(crate) fn create_ids(&mut self, index: usize, extension: &str) -> Result<Option<PartFile>> {
-        let _ = extension;
         match self {
             Self::Directory(directory) => directory.create_ids(index).map(Some),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.create_ids(index, extension).map(Some),
             _ => Ok(None),
         }
@@ -241,7 +214,6 @@ impl Destination {
     ) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.keep(part, has_next, last_order),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.keep(part, has_next, last_order),
             _ => Ok(()),
         }
@@ -252,9 +224,7 @@ impl Destination {
         match self {
             Self::File(file) => file.publish(sidecar.then_some(manifest)),
             Self::Directory(directory) => directory.publish(manifest),
-            #[cfg(feature = "clouds")]
             Self::Object(object) => object.publish(sidecar.then_some(manifest)),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.publish(manifest),
             Self::Stdout => Ok(()),
         }
@@ -268,12 +238,10 @@ impl Destination {
                 0
             }
             Self::Directory(directory) => directory.abandon(),
-            #[cfg(feature = "clouds")]
             Self::Object(object) => {
                 object.abandon();
                 0
             }
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.abandon(),
             Self::Stdout => 0,
         }
@@ -283,7 +251,6 @@ impl Destination {
     pub(crate) fn forget(&mut self) -> Result<()> {
         match self {
             Self::Directory(directory) => directory.forget(),
-            #[cfg(feature = "clouds")]
             Self::Prefix(prefix) => prefix.forget(),
             _ => Ok(()),
         }
@@ -301,7 +268,6 @@ pub(crate) struct Interrupted {
 
 /// Returns the interrupted export to this directory, if there is one.
 pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
-    #[cfg(feature = "clouds")]
     if let Some(remote) = target.as_remote() {
         return remote::interrupted(remote);
     }
@@ -310,7 +276,6 @@ pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
 
 /// Deletes the staging that an interrupted run of this user left for a directory.
 pub(crate) fn discard(target: &Location) -> Result<()> {
-    #[cfg(feature = "clouds")]
     if let Some(remote) = target.as_remote() {
         return remote::discard(target, remote);
     }
@@ -321,7 +286,6 @@ pub(crate) fn discard(target: &Location) -> Result<()> {
 #[derive(Debug)]
 pub(crate) enum PlaceLock {
     Local(Folder, File),
-    #[cfg(feature = "clouds")]
     Remote(remote::Lock),
 }
 
@@ -331,7 +295,6 @@ impl PlaceLock {
     /// # Errors
     /// [`Error::Locked`] when another run holds it.
     pub(crate) fn take(folder: &Location) -> Result<Self> {
-        #[cfg(feature = "clouds")]
         if let Some(remote) = folder.as_remote() {
             return remote::lock(remote).map(Self::Remote);
         }
@@ -349,12 +312,11 @@ impl PlaceLock {
     /// [`Error::LockLost`] when this run no longer holds it.
     pub(crate) fn confirm(&self) -> Result<()> {
         match self {
-            Self::Local(folder, file) if !fs::is_still(file, folder, PLACE_LOCK) => {
+            Self::Local(folder, file) if !fs::is_same_file(file, folder, PLACE_LOCK) => {
                 let why = "its file was removed or replaced during the run".to_owned();
                 Err(Error::LockLost { path: folder.path().to_owned(), why })
             }
             Self::Local(..) => Ok(()),
-            #[cfg(feature = "clouds")]
             Self::Remote(lock) => lock.confirm(),
         }
     }
@@ -363,13 +325,12 @@ impl PlaceLock {
         match self {
             Self::Local(folder, held) => {
                 // Remove the file while it is locked. The next holder checks that its file still has this name.
-                if !fs::is_still(&held, &folder, PLACE_LOCK) {
+                if !fs::is_same_file(&held, &folder, PLACE_LOCK) {
                     return Ok(());
                 }
                 let path = folder.path().join(PLACE_LOCK);
                 folder.remove(PLACE_LOCK).map_err(Error::io("remove", path))
             }
-            #[cfg(feature = "clouds")]
             Self::Remote(lock) => remote::unlock(lock),
         }
     }
@@ -391,14 +352,12 @@ fn not_a_file() -> Error {
 /// where no call blocks for long.
 #[derive(Debug)]
 pub(crate) struct Stopper {
-    #[cfg(feature = "clouds")]
     watch: Option<remote::LeaseWatch>,
 }
 
 impl Stopper {
     /// Cancels the requests in flight to a store, because the run is stopped.
     pub(crate) fn stop(&self) {
-        #[cfg(feature = "clouds")]
         if let Some(watch) = &self.watch {
             watch.stop();
         }
@@ -406,16 +365,11 @@ impl Stopper {
 
     /// Whether the destination holds a lock that outlives this process unless it is released.
     pub(crate) fn has_lock(&self) -> bool {
-        #[cfg(feature = "clouds")]
-        if self.watch.is_some() {
-            return true;
-        }
-        false
+        self.watch.is_some()
     }
 
     /// Waits until the lock is lost, and returns the error. Never completes for a local output.
     pub(crate) async fn lost(&self) -> Error {
-        #[cfg(feature = "clouds")]
         if let Some(watch) = &self.watch {
             return watch.lost().await;
         }

@@ -11,7 +11,6 @@ use std::{
 use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_128;
 
-#[cfg(feature = "clouds")]
 use super::remote::Upload;
 use super::synced::SyncedFile;
 use crate::{
@@ -108,12 +107,13 @@ pub(crate) struct Examined {
 /// A file that a sink writes through [`writer`](Self::writer). Its creator closes it afterwards.
 #[derive(Clone)]
 pub(crate) struct PartFile {
-    path: PathBuf,
+    /// The local path, or the name in the store. `None` is standard output.
+    name: Option<PathBuf>,
     state: Arc<Mutex<PartState>>,
 }
 
 struct PartState {
-    medium: BufWriter<Medium>,
+    medium: BufWriter<PartMedium>,
     hasher: Hasher,
     bytes: u64,
     closed: Option<Closed>,
@@ -121,10 +121,9 @@ struct PartState {
     failure: Option<io::Error>,
 }
 
-enum Medium {
+enum PartMedium {
     File(SyncedFile),
     Stdout(Stdout),
-    #[cfg(feature = "clouds")]
     Upload(Upload),
     /// No more writes. The file's descriptor and the buffer are released.
     Closed,
@@ -132,19 +131,19 @@ enum Medium {
 
 impl PartFile {
     pub(super) fn new(path: &Path, file: File) -> Self {
-        Self::over(path, Medium::File(SyncedFile::new(file)))
+        Self::over(Some(path.to_owned()), PartMedium::File(SyncedFile::new(file)))
     }
 
     pub(super) fn stdout() -> Self {
-        Self::over(Path::new("standard output"), Medium::Stdout(io::stdout()))
+        Self::over(None, PartMedium::Stdout(io::stdout()))
     }
 
     #[cfg(feature = "clouds")]
     pub(super) fn upload(upload: Upload) -> Self {
-        Self::over(&PathBuf::from(upload.target().to_string()), Medium::Upload(upload))
+        Self::over(Some(upload.target().to_string().into()), PartMedium::Upload(upload))
     }
 
-    fn over(path: &Path, medium: Medium) -> Self {
+    fn over(name: Option<PathBuf>, medium: PartMedium) -> Self {
         let state = PartState {
             medium: BufWriter::with_capacity(BUFFER, medium),
             hasher: Hasher::xxh3(),
@@ -152,7 +151,7 @@ impl PartFile {
             closed: None,
             failure: None,
         };
-        Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) }
+        Self { name, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Uses SHA-256 as the checksum. Call it before the first write.
@@ -180,14 +179,13 @@ impl PartFile {
             return Err(self.explain(error));
         }
         let done = state.medium.flush().and_then(|()| match state.medium.get_mut() {
-            Medium::File(file) => file.close().map(Some),
-            Medium::Stdout(stdout) => stdout.flush().map(|()| None),
-            #[cfg(feature = "clouds")]
-            Medium::Upload(upload) => upload.close().map(|()| None).map_err(io::Error::other),
-            Medium::Closed => Err(io::Error::other("it is already closed")),
+            PartMedium::File(file) => file.close().map(Some),
+            PartMedium::Stdout(stdout) => stdout.flush().map(|()| None),
+            PartMedium::Upload(upload) => upload.close().map(|()| None).map_err(io::Error::other),
+            PartMedium::Closed => Err(io::Error::other("it is already closed")),
         });
         let status = done.map_err(|error| self.explain(error))?;
-        state.medium = BufWriter::with_capacity(0, Medium::Closed);
+        state.medium = BufWriter::with_capacity(0, PartMedium::Closed);
         let checksum = std::mem::replace(&mut state.hasher, Hasher::xxh3()).finish();
         let closed = Closed { bytes: state.bytes, checksum, status };
         state.closed = Some(closed.clone());
@@ -200,16 +198,16 @@ impl PartFile {
     }
 
     fn explain(&self, error: io::Error) -> Error {
-        let to_pipe = self.path == Path::new("standard output");
-        if to_pipe && error.kind() == io::ErrorKind::BrokenPipe {
-            return Error::OutputClosed;
-        }
         // An error of a store is already one of ours: return it unchanged.
         let error = match error.downcast::<Error>() {
             Ok(error) => return error,
             Err(error) => error,
         };
-        Error::io("write", &self.path)(error)
+        match &self.name {
+            Some(name) => Error::io("write", name)(error),
+            None if error.kind() == io::ErrorKind::BrokenPipe => Error::OutputClosed,
+            None => Error::Stdout { source: error },
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, PartState> {
@@ -247,12 +245,11 @@ impl PartState {
     }
 }
 
-impl Write for Medium {
+impl Write for PartMedium {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::File(file) => file.write(bytes),
             Self::Stdout(stdout) => stdout.write(bytes),
-            #[cfg(feature = "clouds")]
             Self::Upload(upload) => upload.write(bytes),
             Self::Closed => Err(io::Error::other("it is closed")),
         }
@@ -263,7 +260,6 @@ impl Write for Medium {
             Self::File(file) => file.flush(),
             Self::Stdout(stdout) => stdout.flush(),
             // Only full blocks are sent: stores allow a shorter block only at the end.
-            #[cfg(feature = "clouds")]
             Self::Upload(_) => Ok(()),
             Self::Closed => Ok(()),
         }
@@ -272,7 +268,7 @@ impl Write for Medium {
 
 impl fmt::Debug for PartFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("PartFile").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

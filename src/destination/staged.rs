@@ -10,9 +10,9 @@ use std::{
 };
 
 use super::{
-    Header, Kept, PartFile, fs as disk,
+    Header, KeptPart, PartFile, fs as disk,
     journal::Journal,
-    ours::{self, Maker},
+    ownership::{self, FileOwner},
     part::{Closed, PartChecksum},
 };
 use crate::{
@@ -51,7 +51,7 @@ impl StagedDirectory {
     pub(super) fn take(
         parent: &Folder,
         name: &OsStr,
-        maker: Maker,
+        maker: FileOwner,
         given: &Path,
     ) -> Result<Option<Self>> {
         let root = match parent.open_folder(name) {
@@ -59,12 +59,12 @@ impl StagedDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 // If it is not a folder, an error that names its kind is more helpful.
-                ours::check_staging(parent, name, FileKind::Directory, maker, given)?;
+                ownership::check_staging(parent, name, FileKind::Directory, maker, given)?;
                 return Err(Error::io("open", parent.path().join(name))(error));
             }
         };
-        ours::check_staging(parent, name, FileKind::Directory, maker, given)?;
-        ours::check_staged(&root, maker, given)?;
+        ownership::check_staging(parent, name, FileKind::Directory, maker, given)?;
+        ownership::check_staged(&root, maker, given)?;
         let lock = disk::lock(&root, OsStr::new(LOCK), given)?;
         let staged = Self {
             lock,
@@ -77,12 +77,12 @@ impl StagedDirectory {
             written: BTreeMap::new(),
         };
         // The name must still refer to the folder that was checked and locked.
-        if staged.is_still(parent) { Ok(Some(staged)) } else { Err(disk::lock_lost(given)) }
+        if staged.is_same_file(parent) { Ok(Some(staged)) } else { Err(disk::lock_lost(given)) }
     }
 
     /// Whether the names of the folder and of its lock still refer to the open ones.
-    pub(super) fn is_still(&self, parent: &Folder) -> bool {
-        self.root.is_at(parent, &self.name) && disk::is_still(&self.lock, &self.root, LOCK)
+    pub(super) fn is_same_file(&self, parent: &Folder) -> bool {
+        self.root.is_at(parent, &self.name) && disk::is_same_file(&self.lock, &self.root, LOCK)
     }
 
     /// Whether the directories that were opened in it still have their names: parts are written through the
@@ -109,7 +109,7 @@ impl StagedDirectory {
     }
 
     /// Returns the longest sequence of parts, from the first, whose files match the journal.
-    pub(super) fn still_whole(&mut self, parts: Vec<Kept>) -> Vec<Kept> {
+    pub(super) fn intact_parts(&mut self, parts: Vec<KeptPart>) -> Vec<KeptPart> {
         let (Ok(data), Ok(ids)) = (self.root.open_folder("data"), self.root.open_folder("ids"))
         else {
             return Vec::new();
@@ -141,7 +141,7 @@ impl StagedDirectory {
     }
 
     /// Keeps the files of these parts, removes all others, and opens the journal.
-    pub(super) fn start(&mut self, header: &Header, kept: &[Kept]) -> Result<()> {
+    pub(super) fn start(&mut self, header: &Header, kept: &[KeptPart]) -> Result<()> {
         let names: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
         let indices: BTreeSet<String> = (0..kept.len()).map(|index| index.to_string()).collect();
         self.written.retain(|name, _| names.contains(name.as_str()));
@@ -197,7 +197,7 @@ impl StagedDirectory {
 
     /// Removes the staging folder, if its name still refers to it.
     pub(super) fn remove(self, parent: &Folder) -> io::Result<()> {
-        if !self.is_still(parent) {
+        if !self.is_same_file(parent) {
             return Ok(());
         }
         // The lock goes last: it keeps other runs out until then.

@@ -20,12 +20,12 @@ pub(super) struct SyncedFile {
     file: File,
     /// Bytes written since the last request for an early sync.
     unsynced: u64,
-    early: Option<Early>,
+    early: Option<EarlySync>,
     sync: fn(&File) -> io::Result<()>,
 }
 
 /// The thread for early syncs. It ends when `wanted` is dropped or when a sync fails.
-struct Early {
+struct EarlySync {
     wanted: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
 }
@@ -41,7 +41,7 @@ impl SyncedFile {
 
     /// Makes all bytes durable and returns the file's final status.
     pub(super) fn close(&mut self) -> io::Result<FileStatus> {
-        if let Some(Early { wanted, thread }) = self.early.take() {
+        if let Some(EarlySync { wanted, thread }) = self.early.take() {
             drop(wanted);
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))?;
         }
@@ -62,12 +62,12 @@ impl SyncedFile {
         }
     }
 
-    fn start(&self) -> io::Result<Early> {
+    fn start(&self) -> io::Result<EarlySync> {
         let (file, sync) = (self.file.try_clone()?, self.sync);
         let (wanted, syncs) = mpsc::sync_channel(1);
         let run = move || syncs.into_iter().try_for_each(|()| sync(&file));
         let thread = thread::Builder::new().name("sync".to_owned()).spawn(run)?;
-        Ok(Early { wanted, thread })
+        Ok(EarlySync { wanted, thread })
     }
 }
 

@@ -53,14 +53,14 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
                     let row = at.changed(&replay.compared, found.columns);
                     let values = row.values.iter().map(|(_, value)| Some(value.as_str()));
                     let offset = spill.write([row.id.as_deref()].into_iter().chain(values))?;
-                    replay.first.remember(found, offset);
+                    replay.first.store_offset(found, offset);
                 }
                 _ => {}
             }
             Ok(removed == replay.wanted.removed && changed == replay.wanted.changed)
         })?;
         if removed != self.wanted.removed || changed != self.wanted.changed {
-            return Err(side.moved());
+            return Err(side.changed());
         }
         spill.into_reader()
     }
@@ -79,7 +79,9 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
                 }
                 DifferenceKind::Changed => {
                     // With a limit, the values of most changed rows were not spilled.
-                    let Some(offset) = replay.first.recall(entry.key()) else { return Ok(false) };
+                    let Some(offset) = replay.first.offset_of(entry.key()) else {
+                        return Ok(false);
+                    };
                     changed += 1;
                     let after = at.changed(&replay.compared, found.columns);
                     let mut texts = waiting.read(offset, 1 + after.values.len())?.into_iter();
@@ -96,7 +98,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
         if added == self.wanted.added && changed == self.wanted.changed {
             Ok(())
         } else {
-            Err(side.moved())
+            Err(side.changed())
         }
     }
 

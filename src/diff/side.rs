@@ -214,7 +214,7 @@ impl Side {
     }
 
     /// Returns the error of an export that changed between the two passes.
-    pub(super) fn moved(&self) -> Error {
+    pub(super) fn changed(&self) -> Error {
         damaged(&self.place, "it changed while it was compared".to_owned())
     }
 }

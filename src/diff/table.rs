@@ -245,14 +245,14 @@ impl Table {
     }
 
     /// Stores the offset of a changed row's values in the spill file. The offset is never 0.
-    pub(super) fn remember(&mut self, found: FoundRow, offset: u64) {
+    pub(super) fn store_offset(&mut self, found: FoundRow, offset: u64) {
         if let Some(entry) = self.entries.get_mut(found.index) {
             entry.words[OFFSET] = offset;
         }
     }
 
     /// Returns the offset of the values of the changed row with this key, if they were spilled.
-    pub(super) fn recall(&self, key: u128) -> Option<u64> {
+    pub(super) fn offset_of(&self, key: u128) -> Option<u64> {
         let index = self.entries.partition_point(|entry| entry.key < key);
         let entry = self.entries.get(index).filter(|entry| entry.key == key)?;
         Some(entry.words[OFFSET]).filter(|offset| *offset > 0)

@@ -131,7 +131,7 @@ impl ApiError {
     fn static_hint(&self) -> Option<&'static str> {
         Some(match self.status() {
             _ if self.is_elsewhere() => {
-                "check the base URL; it comes from --base-url, OVERMIND_LAB_BASE_URL or \
+                "check the base URL; it comes from `base_url`, OVERMIND_LAB_BASE_URL or \
                  OVERMIND_API_URL"
             }
             304 => {
@@ -139,18 +139,18 @@ impl ApiError {
             }
             403 if self.is_foreign() => {
                 "a firewall or a proxy sent this answer: ask the operator of the network to allow this \
-                 machine, or send fewer requests with --rate-limit or --concurrency"
+                 machine, or send fewer requests with `rate_limit` or `concurrency`"
             }
             400..=499 if self.answer.foreign.is_some() => {
                 "the answer does not have the API's format: check the base URL, and whether a proxy \
                  refuses the request"
             }
-            400 => "see `overmind-export export --help` for the values of each filter",
+            400 => "check the value of each filter; `overmind-export export --help` lists them",
             401 => "the key is unknown, inactive or expired",
             402 => "the account's credits are used up",
             403 => "the key's plan or permissions do not allow this",
             404 if self.wanted.page() > 1 => {
-                "the dataset exists or existed, but it has no such page: --dry-run shows the number of \
+                "the dataset exists or existed, but it has no such page: `dry_run` shows the number of \
                  pages"
             }
             404 if self.wanted.is_filtered() => {

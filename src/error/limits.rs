@@ -1,6 +1,6 @@
 //! Limits of the machine: finds the limit behind a system error, and gives the hint for it.
 
-use std::{error::Error as _, io, path::Path};
+use std::{error::Error as _, io};
 
 use crate::error::{Error, panics};
 
@@ -16,7 +16,7 @@ const FILES: &str =
 const ALL_FILES: &str =
     "the whole system has too many files open: close some, or raise fs.file-max";
 const SIZE: &str = "a file reached the limit of file sizes: raise it (RLIMIT_FSIZE, `ulimit -f`) or \
-                    write smaller files with --rows-per-file; nothing was published";
+                    write smaller files with `rows_per_file`; nothing was published";
 const SHOWN: &str = "standard output goes to a file that reached the limit of file sizes: raise it \
                      (RLIMIT_FSIZE, `ulimit -f`); the output is incomplete";
 const QUOTA: &str =
@@ -30,7 +30,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             _ => THREADS,
         });
     }
-    let to_stdout = matches!(error, Error::Io { path, .. } if path == Path::new("standard output"));
+    let to_stdout = matches!(error, Error::Stdout { .. });
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(hint) = cause.downcast_ref().and_then(of_system) {

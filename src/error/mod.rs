@@ -3,8 +3,9 @@
 //! The text of an error describes the problem. `source()` returns the cause. The text does not repeat the cause.
 //! This module prints nothing and never holds a key: URLs are stored without credentials.
 
-mod advice;
 mod api;
+mod exit_code;
+mod hint;
 pub(crate) mod limits;
 mod page;
 pub(crate) mod panics;
@@ -154,7 +155,7 @@ pub enum Error {
     },
     /// The API asked for a pause that is longer than the retry time limit.
     #[error("the API at {origin} asks for a pause of {}", human(*wait))]
-    ComeBackLater {
+    LongPause {
         /// Scheme, host and port.
         origin: String,
         /// Requested pause: the `Retry-After` of the answer.
@@ -176,6 +177,12 @@ pub enum Error {
         seen: String,
         /// Whether rows were already delivered, through a stream or standard output. False for files.
         delivered: bool,
+    },
+    /// The list of datasets changed each time that it was read.
+    #[error("the list of datasets changed while it was read: {seen}")]
+    ListChanged {
+        /// The observed change.
+        seen: String,
     },
     /// The rows do not have the requested order.
     #[error("the API does not apply the ordering: {0}")]
@@ -246,6 +253,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Writing to standard output failed.
+    #[error("cannot write standard output")]
+    Stdout {
+        /// Error of the operating system.
+        source: io::Error,
+    },
     /// The export is complete, but it could not be moved to its final name.
     #[error("cannot publish {}", path.display())]
     Unpublished {
@@ -312,7 +325,7 @@ pub enum Error {
     },
     /// Another program wrote the output during the run. Only a part of the output is from this run.
     #[error("{} {why}", path.display())]
-    Overtaken {
+    Replaced {
         /// The replaced file or object.
         path: PathBuf,
         /// The reason, as a predicate. In the message, it follows the path.
@@ -383,6 +396,9 @@ impl Error {
 }
 
 /// Allows `?` in your own [`Sink`](crate::Sink). The error becomes [`Error::Sink`].
+// Within this crate, `?` on an I/O error would lose the action and the path. The unit tests are built without
+// this implementation, so that such a `?` does not compile.
+#[cfg(not(test))]
 impl From<io::Error> for Error {
     fn from(source: io::Error) -> Self {
         Self::sink(source)

@@ -92,7 +92,7 @@ impl PageError {
                  report this to its operator"
             }
             Self::TooLarge { .. } => {
-                "request fewer rows per page with --page-size, or raise --max-page-bytes"
+                "request fewer rows per page with `page_size`, or raise `max_page_bytes`"
             }
             Self::Malformed { .. } => {
                 "the answer was cut short or damaged: run again, and report it to the operator of the \

@@ -1,5 +1,5 @@
 //! The text of an error: its causes, its hint, and durations in readable form. Control characters are
-//! removed, so that the text cannot control a terminal.
+//! replaced, so that the text cannot control a terminal.
 
 use std::{error::Error as StdError, fmt, iter, time::Duration};
 

@@ -11,23 +11,23 @@ use super::writer::WriterMessage;
 use crate::{client::Page, error::Result};
 
 /// Number of page batches that wait for the writer: 1. The paginator holds further pages.
-pub(super) const HANDOVER: usize = 1;
+pub(super) const QUEUED_BATCHES: usize = 1;
 /// Bytes of pages in a full page batch: 1 MiB.
-const HANDFUL_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// How long a page waits for others before it is passed on: 5 ms. A fast API sends megabytes in this time,
 /// and the reader of a pipe does not notice the delay.
-const HANDFUL_TIME: Duration = Duration::from_millis(5);
+const BATCH_DELAY: Duration = Duration::from_millis(5);
 
 /// Passes pages to the writer until the stream ends. If the writer has ended, this returns without an
 /// error, because the writer reports the cause itself.
-pub(super) async fn pump(
+pub(super) async fn forward(
     pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
     sender: mpsc::Sender<WriterMessage>,
 ) -> Result<()> {
-    let mut handful = Handful { pages: Vec::new(), bytes: 0, sender };
+    let mut batch = PageBatch { pages: Vec::new(), bytes: 0, sender };
     loop {
-        let gathered = gather(pages, &mut handful).await;
-        if !handful.hand_over().await {
+        let gathered = gather(pages, &mut batch).await;
+        if !batch.hand_over().await {
             return Ok(());
         }
         match gathered {
@@ -37,23 +37,23 @@ pub(super) async fn pump(
         }
     }
     // Without this message the writer would take the end of the channel for an interruption.
-    drop(handful.sender.send(WriterMessage::End).await);
+    drop(batch.sender.send(WriterMessage::End).await);
     Ok(())
 }
 
 /// Collects pages for at most 5 ms after the first. Returns whether the stream may have more.
 async fn gather(
     pages: &mut (impl Stream<Item = Result<Page>> + Unpin),
-    handful: &mut Handful,
+    batch: &mut PageBatch,
 ) -> Result<bool> {
     let Some(first) = pages.next().await.transpose()? else { return Ok(false) };
-    handful.add(first);
-    let mut soon = pin!(sleep(HANDFUL_TIME));
-    while !handful.is_full() {
+    batch.add(first);
+    let mut soon = pin!(sleep(BATCH_DELAY));
+    while !batch.is_full() {
         select! {
             biased;
             page = pages.next() => match page.transpose()? {
-                Some(page) => handful.add(page),
+                Some(page) => batch.add(page),
                 None => return Ok(false),
             },
             () = &mut soon => break,
@@ -62,13 +62,13 @@ async fn gather(
     Ok(true)
 }
 
-struct Handful {
+struct PageBatch {
     pages: Vec<Page>,
     bytes: usize,
     sender: mpsc::Sender<WriterMessage>,
 }
 
-impl Handful {
+impl PageBatch {
     fn add(&mut self, page: Page) {
         self.bytes += page.bytes();
         self.pages.push(page);
@@ -76,7 +76,7 @@ impl Handful {
 
     /// Whether the page batch must be passed on now. The last page of the stream also makes it full.
     fn is_full(&self) -> bool {
-        self.bytes >= HANDFUL_BYTES || self.pages.last().is_some_and(Page::ends_stream)
+        self.bytes >= BATCH_BYTES || self.pages.last().is_some_and(Page::ends_stream)
     }
 
     /// Passes the pages on, if there are any. Returns whether the writer is still running.
@@ -89,7 +89,7 @@ impl Handful {
     }
 }
 
-impl Drop for Handful {
+impl Drop for PageBatch {
     /// Handles an interruption without waiting. If these pages complete a part, the next run need not
     /// fetch them.
     fn drop(&mut self) {
@@ -129,14 +129,14 @@ mod tests {
         let (sender, mut receiver) = mpsc::channel(1);
         sender.send(WriterMessage::Pages(vec![page(7)])).await.unwrap();
         let mut pages = stream::iter([Ok(page(8)), Ok(page(9)), broken()]);
-        let mut pump = Box::pin(pump(&mut pages, sender));
+        let mut forward = Box::pin(forward(&mut pages, sender));
         // The channel stays full for longer than any wait in this module.
         tokio::select! {
-            _ = &mut pump => panic!("no reader took the pages"),
+            _ = &mut forward => panic!("no reader took the pages"),
             () = sleep(Duration::from_secs(60)) => {}
         }
         assert_eq!(numbers(receiver.recv().await), [7]);
-        assert_eq!(pump.await.unwrap_err().to_string(), "broken");
+        assert_eq!(forward.await.unwrap_err().to_string(), "broken");
         assert_eq!(numbers(receiver.recv().await), [8, 9]);
         assert!(receiver.recv().await.is_none(), "an end message after an error");
     }
@@ -147,11 +147,11 @@ mod tests {
         // The second page comes after the time that a page waits for others.
         let mut pages = Box::pin(stream::iter([1, 2, 3]).then(async |number| {
             if number == 2 {
-                sleep(2 * HANDFUL_TIME).await;
+                sleep(2 * BATCH_DELAY).await;
             }
             Ok(page(number))
         }));
-        pump(&mut pages, sender).await.unwrap();
+        forward(&mut pages, sender).await.unwrap();
         for expected in [vec![1], vec![2, 3], vec![0], vec![]] {
             assert_eq!(numbers(receiver.recv().await), expected);
         }
@@ -166,8 +166,8 @@ mod tests {
             }
             let mut pages = stream::iter([Ok(page(8))]).chain(stream::pending());
             // The interruption comes while pages are collected.
-            let pumping = Box::pin(pump(&mut pages, sender)).now_or_never();
-            assert!(pumping.is_none());
+            let forwarding = Box::pin(forward(&mut pages, sender)).now_or_never();
+            assert!(forwarding.is_none());
             assert_eq!(numbers(receiver.recv().await), [if room { 8 } else { 7 }]);
             assert!(receiver.recv().await.is_none());
         }
@@ -177,6 +177,6 @@ mod tests {
     async fn ended_writer_reports_its_own_error() {
         let (sender, receiver) = mpsc::channel(1);
         drop(receiver);
-        pump(&mut stream::iter([Ok(page(1)), broken()]), sender).await.unwrap();
+        forward(&mut stream::iter([Ok(page(1)), broken()]), sender).await.unwrap();
     }
 }

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::{
     blocking,
-    handover::{HANDOVER, pump},
+    handover::{QUEUED_BATCHES, forward},
     writer::WriterMessage,
 };
 use crate::{
@@ -43,7 +43,7 @@ pub async fn write_pages(
     mut sink: Box<dyn Sink>,
 ) -> Result<Written> {
     let mut builder = BatchBuilder::new(columns, BatchSize::RECORD_BATCH);
-    let (sender, mut receiver) = mpsc::channel(HANDOVER);
+    let (sender, mut receiver) = mpsc::channel(QUEUED_BATCHES);
     let writing = blocking(move || {
         let mut write = || {
             while let Some(message) = receiver.blocking_recv() {
@@ -70,6 +70,6 @@ pub async fn write_pages(
             }
         }
     });
-    let (pumped, written) = futures::join!(pump(&mut pages, sender), writing);
-    pumped.and(written)
+    let (forwarded, written) = futures::join!(forward(&mut pages, sender), writing);
+    forwarded.and(written)
 }

@@ -8,12 +8,13 @@
 //! The proof checks that each row of the dataset was read exactly once. Nothing is published until the proof
 //! succeeds. This module does not depend on command-line arguments or terminals.
 
+mod disk_space;
 mod handover;
 mod into_sink;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;
-mod room;
+mod slot;
 mod summary;
 mod writer;
 
@@ -25,12 +26,15 @@ use std::{
 
 use tokio::{select, time::timeout};
 
-use self::summary::{full_page, rows_of};
 pub use self::{
     into_sink::write_pages,
     plan::{ExportOptions, ExportPlan},
     progress::Progress,
     summary::{DryRun, Summary},
+};
+use self::{
+    slot::DestinationSlot,
+    summary::{full_page, rows_of},
 };
 use crate::{
     client::{Client, Page},
@@ -147,12 +151,13 @@ impl Export {
         let begun = Instant::now();
         let started_at = now();
         let mut stop = pin!(stop);
-        let mut destination = self.probe(stop.as_mut()).await?;
+        let mut slot = DestinationSlot::new(self.probe(stop.as_mut()).await?);
         let to_stdout = self.plan.target == Target::Stdout;
         let passes = if to_stdout { 1 } else { self.plan.options.max_passes };
         for pass in 1.. {
-            let error = match self.pass(&mut destination, &started_at, stop.as_mut()).await {
+            let error = match self.pass(&mut slot, &started_at, stop.as_mut()).await {
                 Ok((manifest, bytes)) => {
+                    let destination = slot.take()?;
                     let is_known = known(&manifest.digest);
                     if is_known {
                         blocking(move || discard(destination)).await?;
@@ -167,11 +172,11 @@ impl Export {
             // If the dataset changed during the export, or rows are out of order, a later run cannot use
             // these parts.
             if changed || matches!(error, Error::OutOfOrder(_)) {
-                let staged = destination.take();
-                destination = blocking(move || forget(staged)).await?;
+                let staged = slot.take()?;
+                slot.put_back(blocking(move || forget(staged)).await?);
             }
             if !changed || pass >= passes {
-                return Err(self.give_up(destination, error).await?);
+                return Err(self.give_up(slot, error).await?);
             }
             self.progress.note(format!("{error}; starting again from page 1"));
         }
@@ -213,7 +218,9 @@ impl Export {
 
     /// Keeps the finished parts for a later run. Returns the error that ended this run, with a hint about
     /// the later run.
-    async fn give_up(&self, destination: Destination, error: Error) -> Result<Error> {
+    async fn give_up(&self, slot: DestinationSlot, error: Error) -> Result<Error> {
+        // A thread that did not stop in time still has the destination.
+        let Some(destination) = slot.into_inner() else { return Ok(self.stopped(error, 0)) };
         let kept = blocking(move || Ok(destination.abandon()));
         let kept = match error {
             Error::Interrupted { .. } => timeout(GRACE, kept).await.unwrap_or(Ok(0))?,

@@ -7,13 +7,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Export, GRACE,
-    handover::{HANDOVER, pump},
+    handover::{QUEUED_BATCHES, forward},
     now,
+    slot::DestinationSlot,
     summary::full_page,
     writer::{Finished, Writer},
 };
 use crate::{
-    destination::{Destination, Header, Kept},
+    destination::{Header, KeptPart},
     error::{Error, Result},
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
@@ -25,12 +26,12 @@ impl Export {
     /// Runs one pass: reads everything once and stages it. The caller publishes.
     pub(super) async fn pass(
         &self,
-        destination: &mut Destination,
+        slot: &mut DestinationSlot,
         started_at: &str,
         mut stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<(Manifest, u64)> {
         let options = &self.plan.options;
-        let (stream, fresh) = (self.stream_options(), destination.is_fresh());
+        let (stream, fresh) = (self.stream_options(), slot.get()?.is_fresh());
         let first = self.client.first_of(options.dataset, &options.query, &stream, fresh);
         let first = select! {
             first = first => first?,
@@ -39,13 +40,13 @@ impl Export {
         let plan = self.plan.fingerprint(self.client.base_url());
         let count = first.page().count();
         let header = Header { plan, count, started_at: started_at.to_owned() };
-        let kept = self.open(destination, &header, stop.as_mut()).await?;
+        let kept = self.open(slot, &header, stop.as_mut()).await?;
         self.announce(first.page(), &kept);
-        self.look_for_room(destination, first.page(), &kept).await?;
+        self.check_free_space(slot, first.page(), &kept).await?;
 
         let rows_per_page = full_page(first.page());
         let pages = self.pages(first, &kept, stream);
-        let finished = self.write(destination, count, pages, kept, stop).await?;
+        let finished = self.write(slot, count, pages, kept, stop).await?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
         let manifest = Manifest {
             format_version: 1,
@@ -73,28 +74,29 @@ impl Export {
     /// Writes all pages on a thread of its own, while this task waits for them.
     async fn write(
         &self,
-        destination: &mut Destination,
+        slot: &mut DestinationSlot,
         count: u64,
         mut pages: Pages,
-        kept: Vec<Kept>,
+        kept: Vec<KeptPart>,
         stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<Finished> {
-        let (sender, receiver) = mpsc::channel(HANDOVER);
-        let (stopper, staged) = (destination.stopper(), destination.take());
+        let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
+        let staged = slot.take()?;
+        let stopper = staged.stopper();
         let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
         let mut writing = Worker::start("writer", "the writer", move || {
             let result = writer.run(receiver);
             (writer.into_destination(), result)
         })?;
-        // Pump in a separate task. This future may be part of the future that the runtime runs directly
+        // Forward in a separate task. This future may be part of the future that the runtime runs directly
         // (`block_on`). Waking that future would need another thread or a poll of all sockets, for every
         // page.
-        let mut pumping =
-            AbortOnDropHandle::new(tokio::spawn(async move { pump(&mut pages, sender).await }));
+        let mut forwarding =
+            AbortOnDropHandle::new(tokio::spawn(async move { forward(&mut pages, sender).await }));
         let work = async {
-            let pumped = (&mut pumping).await;
-            let pumped = pumped.unwrap_or_else(|error| Err(stopped("the hand-over", error)));
-            (pumped, writing.join().await)
+            let forwarded = (&mut forwarding).await;
+            let forwarded = forwarded.unwrap_or_else(|error| Err(stopped("the hand-over", error)));
+            (forwarded, writing.join().await)
         };
         let ended = select! {
             done = work => Ok(done),
@@ -104,8 +106,8 @@ impl Export {
             }
             error = stopper.lost() => Err(error),
         };
-        drop(pumping);
-        let (pumped, written) = match ended {
+        drop(forwarding);
+        let (forwarded, written) = match ended {
             Ok(done) => done,
             Err(error) => match timeout(GRACE, writing.join()).await {
                 Ok(written) => (Err(error), written),
@@ -114,19 +116,19 @@ impl Export {
             },
         };
         let (staged, written) = written?;
-        *destination = staged;
-        pumped.and(written)
+        slot.put_back(staged);
+        forwarded.and(written)
     }
 
     /// Takes the lock and the parts of an interrupted run. Reading these parts can take long.
     async fn open(
         &self,
-        destination: &mut Destination,
+        slot: &mut DestinationSlot,
         header: &Header,
         stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<Vec<Kept>> {
-        let patience = if destination.stopper().has_lock() { GRACE } else { Duration::ZERO };
-        let (mut staged, header) = (destination.take(), header.clone());
+    ) -> Result<Vec<KeptPart>> {
+        let (mut staged, header) = (slot.take()?, header.clone());
+        let grace = if staged.stopper().has_lock() { GRACE } else { Duration::ZERO };
         let restart = self.plan.options.restart;
         let mut opening = Worker::start("opener", "opening the output", move || {
             let kept = staged.resume(&header, restart);
@@ -135,13 +137,13 @@ impl Export {
         })?;
         let (opened, stopped) = select! {
             opened = opening.join() => (opened, None),
-            error = stop => match timeout(patience, opening.join()).await {
+            error = stop => match timeout(grace, opening.join()).await {
                 Ok(opened) => (opened, Some(error)),
                 Err(_) => return Err(error),
             },
         };
         let (staged, kept) = opened?;
-        *destination = staged;
+        slot.put_back(staged);
         stopped.map_or(kept, Err)
     }
 
@@ -156,7 +158,7 @@ impl Export {
         }
     }
 
-    fn pages(&self, first: First, kept: &[Kept], stream: StreamOptions) -> Pages {
+    fn pages(&self, first: First, kept: &[KeptPart], stream: StreamOptions) -> Pages {
         let options = &self.plan.options;
         let kept = kept
             .iter()

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     batch::Column,
     client::Query,
-    destination::Wanted,
+    destination::OutputRequest,
     error::{Error, Result},
     location::{StorageOptions, Target},
     output,
@@ -149,13 +149,13 @@ impl ExportPlan {
         };
         if options.rows_per_file.is_some() && !matches!(target, Target::Directory(_)) {
             return Err(Error::Usage(format!(
-                "--rows-per-file makes a directory of parts, but {target} is not one: end the path \
+                "`rows_per_file` makes a directory of parts, but {target} is not one: end the path \
                  with a slash"
             )));
         }
         if options.manifest && target == Target::Stdout {
             return Err(Error::Usage(
-                "--manifest needs an output file: the manifest is written next to it".to_owned(),
+                "`manifest` needs an output file: the manifest is written next to it".to_owned(),
             ));
         }
         let columns = columns(options.columns.as_deref())?;
@@ -211,8 +211,8 @@ impl ExportPlan {
     }
 
     /// Returns the options for the destination.
-    pub(crate) fn wanted(&self) -> Wanted {
-        Wanted {
+    pub(crate) fn wanted(&self) -> OutputRequest {
+        OutputRequest {
             target: self.target.clone(),
             overwrite: self.options.overwrite,
             sidecar: self.options.manifest,
@@ -291,15 +291,15 @@ mod tests {
         );
         assert!(
             refused("a.jsonl", |it| it.rows_per_file = Some(5))
-                .starts_with("--rows-per-file makes")
+                .starts_with("`rows_per_file` makes")
         );
         assert!(
             refused("a.jsonl", |it| it.format = Some(Format::Arrow))
-                .starts_with("a.jsonl is named as jsonl but --format is arrow")
+                .starts_with("a.jsonl is named as jsonl but `format` is arrow")
         );
         assert!(
             refused("a.jsonl.gz", |it| it.compression = Some(Compression::Zstd(3)))
-                .starts_with("a.jsonl.gz is named as jsonl.gz but --compression is zstd:3")
+                .starts_with("a.jsonl.gz is named as jsonl.gz but `compression` is zstd:3")
         );
         let hint = |output, codec| {
             let refused = plan(output, |it| it.compression = Some(codec)).unwrap_err().to_string();
@@ -311,7 +311,7 @@ mod tests {
             ("b.jsonl.gz", Compression::None, "b.jsonl"),
             ("b.jsonl.zst", Compression::Gzip, "b.jsonl.gz"),
         ] {
-            assert_eq!(hint(output, codec), format!("{right}, or leave out --compression"));
+            assert_eq!(hint(output, codec), format!("{right}, or leave out `compression`"));
         }
         assert!(refused("-", |it| it.format = Some(Format::Parquet)).starts_with("Parquet cannot"));
     }

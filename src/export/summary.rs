@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Export, plan::ExportOptions};
 use crate::{
     client::Page,
-    destination::Kept,
+    destination::KeptPart,
     error::Error,
     location::Target,
     record::manifest::{Completeness, Manifest},
@@ -65,7 +65,7 @@ pub struct DryRun {
 }
 
 impl Export {
-    pub(super) fn announce(&self, first: &Page, kept: &[Kept]) {
+    pub(super) fn announce(&self, first: &Page, kept: &[KeptPart]) {
         let options = &self.plan.options;
         let rows = rows_of(options, first);
         let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     batch::{BatchBuilder, BatchSize},
     client::Page,
-    destination::{Destination, Kept, PartFile},
+    destination::{Destination, KeptPart, PartFile},
     error::{Error, Result},
     export::{
         plan::{BYTES_PER_FILE, ExportPlan},
@@ -93,7 +93,7 @@ impl Writer {
         plan: ExportPlan,
         count: u64,
         destination: Destination,
-        kept: Vec<Kept>,
+        kept: Vec<KeptPart>,
         progress: Arc<Progress>,
     ) -> Self {
         let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();

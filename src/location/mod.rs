@@ -100,7 +100,6 @@ impl Location {
     }
 
     /// Returns the place in a store; `None` for a local path.
-    #[cfg(feature = "clouds")]
     pub(crate) fn as_remote(&self) -> Option<&Remote> {
         match &self.0 {
             PlaceKind::Local(_) => None,

@@ -26,6 +26,11 @@ impl Remote {
         Err(Error::invalid("location", quotable(text), why))
     }
 
+    /// Proves that the caller cannot run: this type has no values.
+    pub(crate) fn absurd(&self) -> ! {
+        match self.0 {}
+    }
+
     pub(super) fn child(&self, _name: &str) -> Self {
         match self.0 {}
     }

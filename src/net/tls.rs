@@ -43,7 +43,7 @@ pub(crate) fn config(ca_cert: Option<&Path>) -> Result<ClientConfig> {
         .map_err(|_| Error::NoRoots)?;
     let verifier: Arc<dyn ServerCertVerifier> = match &given[..] {
         [] => Arc::new(system),
-        _ => Arc::new(Exactly { given, system }),
+        _ => Arc::new(PinnedVerifier { given, system }),
     };
     let mut config =
         builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
@@ -96,12 +96,12 @@ fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 /// use a self-signed CA certificate (`CA:TRUE`, the default of `openssl req -x509`). A user who gives exactly
 /// this certificate wants to trust it. Its name and dates are still checked.
 #[derive(Debug)]
-struct Exactly {
+struct PinnedVerifier {
     given: Vec<CertificateDer<'static>>,
     system: Verifier,
 }
 
-impl ServerCertVerifier for Exactly {
+impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -168,7 +168,7 @@ pub(crate) fn explain(why: &CertificateError) -> String {
             "it is not valid yet, or the clock of this machine is wrong"
         }
         Revoked => "it has been revoked",
-        UnknownIssuer => "its issuer is not among the authorities that this machine trusts",
+        UnknownIssuer => "this machine does not trust the issuer",
         BadSignature => {
             "its issuer did not sign it: another authority with the same name may have signed it"
         }
@@ -190,7 +190,7 @@ pub(crate) fn explain(why: &CertificateError) -> String {
         }
         why if is_authority(why) => {
             "it is a CA certificate (CA:TRUE): a server may use it only if you give exactly this \
-             certificate with --ca-cert"
+             certificate with `ca_cert`"
         }
         Other(other) if other.0.downcast_ref() == Some(&webpki::Error::UnsupportedCertVersion) => {
             "it is an X.509 certificate of an old version; only version 3 is supported"

@@ -19,7 +19,7 @@ use super::options::StreamOptions;
 use crate::{
     client::{
         Client, Endpoint, Page, Query,
-        budget::{Budget, Room},
+        budget::{BodyReservation, Budget},
     },
     error::Result,
     throttle::Permit,
@@ -73,7 +73,7 @@ impl Fetch {
         &self,
         number: u64,
         permit: Option<Permit>,
-        mut room: Room,
+        mut room: BodyReservation,
     ) -> impl Future<Output = Result<Page>> + Send + 'static {
         let (client, endpoint) = (self.client.clone(), self.endpoint.clone());
         async move {

@@ -41,7 +41,7 @@ pub(super) struct Driver {
 }
 
 /// The pages between request and consumer: in flight, or fetched and waiting for earlier pages.
-struct Flight {
+struct PagesInFlight {
     /// Number of the next page to request.
     next: u64,
     /// Number of the next page to pass on.
@@ -103,9 +103,9 @@ impl Driver {
             let fits = is_due || budget.fits(flight.estimate);
             select! {
                 biased;
-                Some(fetched) = flight.tasks.join_next() => match flight.land(fetched)? {
-                    Landed::Page => {}
-                    Landed::Gone(page) => return watch.gone(page, count).await,
+                Some(fetched) = flight.tasks.join_next() => match flight.accept(fetched)? {
+                    FetchOutcome::Page => {}
+                    FetchOutcome::Gone(page) => return watch.gone(page, count).await,
                 },
                 slot = sender.reserve(), if flight.ready.contains_key(&flight.due) => {
                     let (Ok(slot), Some(page)) = (slot, flight.take_due()) else { return Ok(()) };
@@ -133,7 +133,7 @@ impl Driver {
     }
 
     /// Plans the flight from the first page: only the API knows how many pages there are.
-    fn flight(&self, first: First, kept_pages: u64, look_back: bool) -> Flight {
+    fn flight(&self, first: First, kept_pages: u64, look_back: bool) -> PagesInFlight {
         let First { page, ahead, handles, .. } = first;
         let first = page.number();
         let rows = page.len() as u64;
@@ -147,7 +147,7 @@ impl Driver {
         let kept_rows = self.begin.kept.iter().map(|kept| kept.rows).sum();
         // The last kept page is fetched again, to be compared.
         let due = first.max(kept_pages + u64::from(!look_back));
-        let mut flight = Flight {
+        let mut flight = PagesInFlight {
             next: due,
             due,
             last,
@@ -174,7 +174,7 @@ impl Driver {
         flight
     }
 
-    fn start(&self, flight: &mut Flight, permit: Permit) {
+    fn start(&self, flight: &mut PagesInFlight, permit: Permit) {
         let number = flight.next;
         let room = self.fetch.budget.room(number, flight.estimate);
         let page = self.fetch.page(number, Some(permit), room);
@@ -184,32 +184,32 @@ impl Driver {
 }
 
 /// The result of a fetch.
-enum Landed {
+enum FetchOutcome {
     Page,
     /// The API answered 404, although an earlier page promised this page.
     Gone(u64),
 }
 
-impl Flight {
-    fn land(&mut self, fetched: Fetched) -> Result<Landed> {
+impl PagesInFlight {
+    fn accept(&mut self, fetched: Fetched) -> Result<FetchOutcome> {
         if fetched.as_ref().is_err_and(JoinError::is_cancelled) {
             // The request started before it was known that the page does not exist or does not fit.
-            return Ok(Landed::Page);
+            return Ok(FetchOutcome::Page);
         }
         let (number, page) = fetched.map_err(|error| stopped("fetching a page", error))?;
         if number > self.last || number < self.due {
             // The page came before its request could be cancelled.
-            return Ok(Landed::Page);
+            return Ok(FetchOutcome::Page);
         }
         let page = match page {
-            Err(Error::Api(error)) if error.is_missing() => return Ok(Landed::Gone(number)),
+            Err(Error::Api(error)) if error.is_missing() => return Ok(FetchOutcome::Gone(number)),
             page => page?,
         };
         // Rises immediately and decays slowly (EWMA, weight 1/8). A page that is larger than expected may
         // have to wait for room; a smaller page does not.
         self.estimate = held(&page).max((7 * self.estimate + held(&page)) / 8);
         self.ready.insert(number, page);
-        Ok(Landed::Page)
+        Ok(FetchOutcome::Page)
     }
 
     fn prefetched(&self) -> Prefetched {

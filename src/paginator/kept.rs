@@ -62,7 +62,7 @@ impl PageWatch {
             self = self.part(open, first, &mut first_ids, &mut last_ids).await?;
         }
         if *head.facts.pages.start() != start || !first.ids().eq(first_ids) {
-            self.proof.report(Violation::Moved { page: start });
+            self.proof.report(Violation::Shifted { page: start });
         } else if end > start {
             self.boundary = Some(Boundary { page: end, ids: last_ids });
         }

@@ -91,7 +91,7 @@ impl DatasetReader {
     /// - [`Error::Api`](crate::Error::Api): the API's answer is final. The dataset does not exist, the key is
     ///   refused, a filter is not valid, or a page is gone.
     /// - [`Error::Unavailable`](crate::Error::Unavailable),
-    ///   [`Error::ComeBackLater`](crate::Error::ComeBackLater),
+    ///   [`Error::LongPause`](crate::Error::LongPause),
     ///   [`Error::Certificate`](crate::Error::Certificate): the API gave no usable answer within the
     ///   retry time limit.
     /// - [`Error::Page`](crate::Error::Page): an answer is not a page.

@@ -24,7 +24,7 @@ use url::Url;
 use super::*;
 use crate::{
     client::{
-        budget::Room,
+        budget::BodyReservation,
         transport::{Reply, Transport, TransportFailure, make_room},
     },
     throttle::Throttle,
@@ -115,7 +115,7 @@ impl Transport for Api {
     fn get<'a>(
         &'a self,
         url: Url,
-        room: Option<&'a mut Room>,
+        room: Option<&'a mut BodyReservation>,
     ) -> BoxFuture<'a, Result<Reply, TransportFailure>> {
         let query = url.query_pairs().find(|(key, _)| key == "page");
         let page: usize = query.unwrap().1.parse().unwrap();
@@ -128,7 +128,7 @@ impl Api {
     async fn answer(
         &self,
         page: usize,
-        mut room: Option<&mut Room>,
+        mut room: Option<&mut BodyReservation>,
     ) -> Result<Reply, TransportFailure> {
         if page > self.0.sizes.len() {
             sleep(Duration::from_millis(20)).await;

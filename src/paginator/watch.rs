@@ -57,7 +57,7 @@ impl PageWatch {
             return false;
         };
         if !page.ids().eq(boundary.ids) {
-            self.proof.report(Violation::Moved { page: boundary.page });
+            self.proof.report(Violation::Shifted { page: boundary.page });
         }
         true
     }

@@ -72,14 +72,14 @@ pub(crate) struct Proof {
     scope: Scope,
     ids: IdSet,
     violations: Violations,
-    seen: Option<SeenPages>,
+    seen: Option<PageTally>,
     /// Number of ids that came before the facts of their pages.
     pending: u64,
 }
 
 /// The facts about the pages so far.
 #[derive(Debug)]
-struct SeenPages {
+struct PageTally {
     first_count: u64,
     last_count: u64,
     /// Number of rows of a full page.
@@ -91,7 +91,7 @@ struct SeenPages {
     has_next: bool,
 }
 
-impl SeenPages {
+impl PageTally {
     fn at_end(&self) -> bool {
         self.of.map_or(!self.has_next, |of| self.last_page >= of)
     }
@@ -177,7 +177,7 @@ impl Proof {
         let PageFacts { pages, count, has_next } = facts;
         let (first, last) = pages.into_inner();
         let pages = last.saturating_sub(first) + 1;
-        let seen = self.seen.get_or_insert(SeenPages {
+        let seen = self.seen.get_or_insert(PageTally {
             first_count: count,
             last_count: count,
             page_rows: None,

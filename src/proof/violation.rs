@@ -65,7 +65,7 @@ pub(crate) enum Violation {
     },
     /// A kept page of an interrupted run has other rows when it is fetched again.
     #[error("page {page} no longer has the rows that the interrupted run found there")]
-    Moved {
+    Shifted {
         /// Number of the page.
         page: u64,
     },
@@ -251,7 +251,7 @@ mod tests {
                 "page 38 is gone (404), where count was 1000",
             ),
             (
-                Violation::Moved { page: 24 },
+                Violation::Shifted { page: 24 },
                 "page 24 no longer has the rows that the interrupted run found there",
             ),
             (Violation::Stopped { page: 39, of: 40 }, "the pages stopped at 39 of 40"),

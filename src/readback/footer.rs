@@ -78,7 +78,7 @@ impl Compact<&[u8]> {
             let (children, rest) = (self.element()?, count - index - 1);
             if children > rest {
                 return Err(wrong(format!(
-                    "declares a group of {children} children, but only {rest} elements follow"
+                    "declares a group of {children} children, but {rest} other elements follow"
                 )));
             }
             if children > 0 {
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(tree(&[&two, &one, &leaf, &leaf]), "ok");
         assert_eq!(
             tree(&[&two, &leaf]),
-            "declares a group of 2 children, but only 1 elements follow"
+            "declares a group of 2 children, but 1 other elements follow"
         );
         assert_eq!(tree(&[&two, &one, &leaf]), "has a schema that is cut short");
         assert_eq!(tree(&[&one, &leaf, &leaf]), "has columns outside of its schema");

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Foreign, ReadOptions, Reader, damaged,
-    shared::{ReadFailure, Watched},
+    shared::{ErrorRecorder, ReadFailure},
     window::{BATCH_BYTES, BATCH_ROWS},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn open(
     options: &ReadOptions,
 ) -> Result<Reader> {
     let failure = ReadFailure::default();
-    let mut lines = text(path, Watched::new(file, failure.clone()), compression)?;
+    let mut lines = text(path, ErrorRecorder::new(file, failure.clone()), compression)?;
     let (path, options) = (path.clone(), options.clone());
     let (mut columns, mut failed) = (None, false);
     let batches = std::iter::from_fn(move || {
@@ -60,7 +60,11 @@ pub(super) fn open(
 
 type LineReader = BufReader<Box<dyn Read>>;
 
-fn text(path: &Location, file: Watched<Opened>, compression: Compression) -> Result<LineReader> {
+fn text(
+    path: &Location,
+    file: ErrorRecorder<Opened>,
+    compression: Compression,
+) -> Result<LineReader> {
     let input: Box<dyn Read> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
         Compression::Zstd(_) => {
@@ -81,7 +85,7 @@ pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Re
     let encoding = encoding.filter(|it| it.format() == Format::JsonLines);
     let Some(encoding) = encoding else { return Ok(None) };
     let failure = ReadFailure::default();
-    let file = Watched::new(path.open()?, failure.clone());
+    let file = ErrorRecorder::new(path.open()?, failure.clone());
     let mut lines = text(path, file, encoding.compression())?;
     let (mut count, mut open) = (0, false);
     loop {

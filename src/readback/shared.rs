@@ -50,18 +50,18 @@ impl ReadFailure {
 
 /// A reader that records I/O errors.
 #[derive(Debug)]
-pub(super) struct Watched<R> {
+pub(super) struct ErrorRecorder<R> {
     input: R,
     failure: ReadFailure,
 }
 
-impl<R: Read> Watched<R> {
+impl<R: Read> ErrorRecorder<R> {
     pub(super) fn new(input: R, failure: ReadFailure) -> Self {
         Self { input, failure }
     }
 }
 
-impl<R: Read> Read for Watched<R> {
+impl<R: Read> Read for ErrorRecorder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.input.read(buffer).inspect_err(|error| self.failure.note(error))
     }
@@ -102,11 +102,11 @@ impl Length for SharedFile {
 }
 
 impl ChunkReader for SharedFile {
-    type T = Watched<Box<dyn Read>>;
+    type T = ErrorRecorder<Box<dyn Read>>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
         let input = self.file.get_read(start).inspect_err(|error| self.note(error))?;
-        Ok(Watched::new(input, self.failure.clone()))
+        Ok(ErrorRecorder::new(input, self.failure.clone()))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -131,7 +131,7 @@ mod tests {
         let of = |kind| {
             let failure = ReadFailure::default();
             // The decoder gives up, and does not say why.
-            assert!(Watched::new(Failing(kind), failure.clone()).read(&mut [0]).is_err());
+            assert!(ErrorRecorder::new(Failing(kind), failure.clone()).read(&mut [0]).is_err());
             failure.error(&"rows.parquet".into(), "no page".into())
         };
         let unread = of(io::ErrorKind::PermissionDenied);

@@ -91,8 +91,7 @@ impl Verification {
 /// # Errors
 /// [`Error::Io`] or [`Error::Store`] when the location, its manifest or a single file cannot be read.
 /// [`Error::ValueTooLarge`] when a value, page or batch is larger than the memory limit. Damage to the export is
-/// not an error but a
-/// [problem](Verification::problems).
+/// not an error but a [problem](Verification::problems).
 ///
 /// ```no_run
 /// use overmind_export::{Location, StorageOptions, verify};
@@ -198,9 +197,9 @@ impl Verifying {
             } else {
                 self.part(&location.child(name), name, part, first_row)?;
             }
-            // Each part would wait for a store that does not answer.
+            // Stop here: each further part would wait again for a store that does not answer.
             if location.as_local().is_none() && !self.found.unread.is_empty() {
-                self.found.unread.push("the parts after it were not looked at".to_owned());
+                self.found.unread.push("the parts after it were not read".to_owned());
                 break;
             }
             // After a missing or damaged part, keep the row numbers with which the digests were computed.
@@ -209,7 +208,7 @@ impl Verifying {
         self.totals(&manifest)
     }
 
-    /// Judges a folder without a manifest.
+    /// Classifies a folder without a manifest.
     ///
     /// It is a damaged export if it contains parts or a control folder. Otherwise it is not an export.
     fn without_manifest(&mut self, location: &Location, names: &[String], found: &FoundManifest) {
@@ -333,7 +332,7 @@ impl Verifying {
                 _ => format!("{sidecar} does not exist"),
             };
             self.unchecked(format!(
-                "it can be read to its end, but has no record to compare it with: {lacks}; export with --manifest \
+                "it can be read to its end, but has no record to compare it with: {lacks}; export with `manifest` \
                  to write one"
             ));
         }
@@ -403,7 +402,7 @@ impl Verifying {
                 self.problem(format!("{name} is missing"));
                 return Ok(());
             }
-            // Of ours, not of the system: it is no regular file.
+            // An error of this crate, not of the system: it is not a regular file.
             Err(Error::Io { source, .. }) if source.get_ref().is_some() => {
                 self.problem(format!("{name} cannot be read: {source}"));
                 return Ok(());
@@ -415,7 +414,7 @@ impl Verifying {
         same = same && self.compare(name, "SHA-256", &part.sha256, &file.sha256);
         let encoding = Encoding::of_path(Path::new(name)).map(Encoding::format);
         if !same && encoding != Some(Format::JsonLines) {
-            // The bytes differ already, and a decoder would add nothing. Lines can at least be counted.
+            // The bytes differ, so decoding them would find nothing more. Lines can at least be counted.
             return Ok(());
         }
         let opened = readback::open(place, &self.options).and_then(|reader| {
@@ -474,7 +473,7 @@ impl Verifying {
     }
 }
 
-/// Whether an error means that this file could not be read.
+/// Whether the error is about reading this file.
 fn is_of(error: &Error, place: &Location) -> bool {
     match error {
         Error::Io { path, .. } => *path == place.to_path(),

@@ -126,7 +126,7 @@ impl Group {
     fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         if let Some(id) = id {
-            orphans::is_ours(id);
+            orphans::register_child(id);
         }
         Self(id)
     }

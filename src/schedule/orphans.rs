@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 static OURS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Registers a child that tokio waits for.
-pub(super) fn is_ours(child: Pid) {
+pub(super) fn register_child(child: Pid) {
     ours().insert(child.as_raw_pid());
 }
 

@@ -1,4 +1,4 @@
-//! Formats and codecs: which there are, what each is called, which go together.
+//! Formats and codecs: their names, their extensions, and the valid combinations.
 
 use std::{fmt, path::Path, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Highest zstd level of JSON Lines: 19. Above it every encoder thread allocates a window of up to 128 MiB and
+/// Highest zstd level of JSON Lines: 19. Above it, every encoder thread allocates a window of up to 128 MiB and
 /// tables of up to 700 MiB.
 const JSON_LINES_LEVELS: i32 = 19;
 
@@ -16,18 +16,18 @@ const JSON_LINES_LEVELS: i32 = 19;
 pub enum Format {
     /// Apache Parquet.
     Parquet,
-    /// Arrow IPC, the file format (also known as Feather 2); to a pipe, the stream format.
+    /// The Arrow IPC file format, also known as Feather 2. On a pipe, the Arrow IPC stream format.
     Arrow,
-    /// One JSON object a line.
+    /// JSON Lines: one JSON object per line.
     #[serde(rename = "jsonl")]
     JsonLines,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 3] = [Self::Parquet, Self::Arrow, Self::JsonLines];
 
-    /// Its name on the command line, which is also its extension.
+    /// Returns the name on the command line, which is also the file extension.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// Its name in prose.
+    /// Returns the name for sentences, such as `JSON Lines`.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Parquet => "Parquet",
@@ -48,7 +48,7 @@ impl Format {
     fn default_compression(self) -> Compression {
         match self {
             Self::Parquet => Compression::Zstd(3),
-            // Level 1 is 1.5 times as fast as 3, and such a file is for reading soon.
+            // Level 1 is 1.5 times as fast as level 3, and an Arrow file is usually read soon, not archived.
             Self::Arrow => Compression::Zstd(1),
             Self::JsonLines => Compression::None,
         }
@@ -91,10 +91,10 @@ impl FromStr for Format {
     }
 }
 
-/// A codec, with its level where it has one.
+/// A codec. Zstandard also has a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// None: for memory-mapping Arrow IPC, or for a pipe.
+    /// No compression, for example to memory-map Arrow IPC, or for a pipe.
     None,
     /// Snappy: Parquet only.
     Snappy,
@@ -102,7 +102,7 @@ pub enum Compression {
     Lz4,
     /// gzip: JSON Lines only.
     Gzip,
-    /// Zstandard at its own level from 1 to 22; in JSON Lines up to 19. In Parquet the column `id` is always
+    /// Zstandard with a level from 1 to 22, in JSON Lines up to 19. In Parquet, the column `id` is always
     /// compressed at level 1, because its random digits do not compress further.
     Zstd(i32),
 }
@@ -144,7 +144,7 @@ impl FromStr for Compression {
     }
 }
 
-/// A format with a codec that it takes.
+/// A format with a codec that it supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
     format: Format,
@@ -152,18 +152,18 @@ pub struct Encoding {
 }
 
 impl From<Format> for Encoding {
-    /// The format with its default codec: zstd level 3 for Parquet, zstd level 1 for Arrow IPC,
-    /// none for JSON Lines.
+    /// Returns the format with its default codec: zstd level 3 for Parquet, zstd level 1 for Arrow IPC, and no
+    /// compression for JSON Lines.
     fn from(format: Format) -> Self {
         Self { format, compression: format.default_compression() }
     }
 }
 
 impl Encoding {
-    /// The format with this codec.
+    /// Combines a format and a codec.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the format does not take the codec.
+    /// [`Error::Invalid`] when the format does not support the codec.
     ///
     /// ```
     /// use overmind_export::{Compression, Encoding, Format};
@@ -181,7 +181,7 @@ impl Encoding {
         }
     }
 
-    /// What a file's name says, by its extension; `None` when it has none that is known.
+    /// Returns the encoding for the extension of a file name. `None` if the extension is missing or unknown.
     pub fn of_path(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let (format, compression) = match name.rsplit_once('.')? {
@@ -195,17 +195,17 @@ impl Encoding {
         Some(Self { format, compression })
     }
 
-    /// The format.
+    /// Returns the format.
     pub fn format(self) -> Format {
         self.format
     }
 
-    /// The codec.
+    /// Returns the codec.
     pub fn compression(self) -> Compression {
         self.compression
     }
 
-    /// The extension that a file in this encoding has.
+    /// Returns the file extension for this encoding, without a dot, such as `jsonl.gz`.
     pub fn extension(self) -> &'static str {
         match (self.format, self.compression) {
             (Format::JsonLines, Compression::Gzip) => "jsonl.gz",

@@ -27,7 +27,7 @@ const LEAST_BYTES: usize = 12 << 20;
 const LEAST_RESULTS: usize = 64 << 20;
 
 /// Niceness that an encoder thread adds to its own. It then gets a third of the processor time of a competing
-/// thread with normal niceness. A higher value gains nothing and yields more time to other processes.
+/// thread with normal niceness. A higher value gains nothing and gives more time to other processes.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
@@ -230,7 +230,7 @@ impl<W: Default> PoolShared<W> {
 /// jobs.
 fn give_way() {
     #[cfg(target_os = "linux")]
-    // If the system refuses, the result is the same and takes a little longer.
+    // If the system refuses, the result is the same, but takes a little longer.
     let _ = rustix::process::nice(NICE);
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    Status, Verdict, history, prune,
+    RetentionDecision, Status, history, prune,
     series::{Series, SeriesState, bytes_of},
 };
 use crate::{config::Job, error::Result, location::StorageOptions, record::stamp::Stamp};
@@ -101,11 +101,11 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
 ///
 /// # Errors
 /// The same as for [`list_snapshots`].
-pub fn plan_retention(job: &Job, storage: &StorageOptions) -> Result<Vec<Verdict>> {
+pub fn plan_retention(job: &Job, storage: &StorageOptions) -> Result<Vec<RetentionDecision>> {
     let folder = job.folder(storage)?;
     let mut all = Vec::new();
     for series in Series::all_of(job, &folder)? {
-        all.extend(prune::verdicts(job, &series)?);
+        all.extend(prune::decisions(job, &series)?);
     }
     Ok(all)
 }

@@ -29,7 +29,7 @@ use futures::{StreamExt, stream};
 pub use self::{
     history::job_history,
     list::{ListedSnapshot, list_snapshots, plan_retention},
-    prune::{Fate, Verdict},
+    prune::{RetentionAction, RetentionDecision},
     result::{Failure, JobResult, SnapshotResult, Status},
     stop::Stop,
 };

@@ -2,7 +2,7 @@
 //! resumed or deleted.
 
 use crate::{
-    destination::{cannot_create, check_way},
+    destination::{cannot_create, check_path_links},
     error::Result,
     location::Location,
 };
@@ -15,7 +15,7 @@ const LOCK: &str = ".lock";
 /// The kind of entry that a name of ours must have in a job's folder.
 #[cfg(unix)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ours {
+enum ExpectedKind {
     File,
     Folder,
     Link,
@@ -24,7 +24,7 @@ enum Ours {
 }
 
 #[cfg(unix)]
-impl Ours {
+impl ExpectedKind {
     fn of(name: &str) -> Option<Self> {
         let hidden = |suffix| {
             let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(suffix));
@@ -54,7 +54,7 @@ impl Ours {
 pub(super) fn check(folder: &Location) -> Result<()> {
     let Some(path) = folder.as_local() else { return Ok(()) };
     // With the folder's own name as a step.
-    check_way(path, &path.join(LOCK))?;
+    check_path_links(path, &path.join(LOCK))?;
     std::fs::create_dir_all(path).map_err(|error| cannot_create(path, error))?;
     #[cfg(unix)]
     {
@@ -77,7 +77,9 @@ pub(super) fn check(folder: &Location) -> Result<()> {
         }
         for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
             let entry = entry.map_err(Error::io("list", path))?;
-            let Some(ours) = entry.file_name().to_str().and_then(Ours::of) else { continue };
+            let Some(ours) = entry.file_name().to_str().and_then(ExpectedKind::of) else {
+                continue;
+            };
             let path = entry.path();
             let facts = match path.symlink_metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -88,10 +90,10 @@ pub(super) fn check(folder: &Location) -> Result<()> {
             }
             let found = facts.file_type();
             let (is_right, right) = match ours {
-                Ours::File => (found.is_file(), "a regular file"),
-                Ours::Folder => (found.is_dir(), "a directory"),
+                ExpectedKind::File => (found.is_file(), "a regular file"),
+                ExpectedKind::Folder => (found.is_dir(), "a directory"),
                 // Updating the link fails, with the reason, if this entry is not a link.
-                Ours::Link | Ours::Any => (true, ""),
+                ExpectedKind::Link | ExpectedKind::Any => (true, ""),
             };
             // Runs write both in place, and would change what any other name of the file holds.
             let in_place =

@@ -18,13 +18,13 @@ use crate::{
 /// The retention's decision for one folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Verdict {
+pub struct RetentionDecision {
     /// The job.
     pub job: String,
     /// The folder's path below the job's folder.
     pub path: String,
     /// The decision.
-    pub fate: Fate,
+    pub action: RetentionAction,
     /// The reason, as text for people.
     pub why: String,
 }
@@ -32,7 +32,7 @@ pub struct Verdict {
 /// The possible decisions for a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Fate {
+pub enum RetentionAction {
     /// The snapshot stays: a count of `keep` covers it, or the job has no `keep`.
     Keep,
     /// The snapshot is expired. The next run deletes it.
@@ -42,8 +42,8 @@ pub enum Fate {
 }
 
 /// Returns the retention's decisions for the snapshots of a series, oldest first. Deletes nothing.
-pub(crate) fn verdicts(job: &Job, series: &Series) -> Result<Vec<Verdict>> {
-    Ok(judge(job, series)?.into_iter().map(|(verdict, _)| verdict).collect())
+pub(crate) fn decisions(job: &Job, series: &Series) -> Result<Vec<RetentionDecision>> {
+    Ok(judge(job, series)?.into_iter().map(|(decision, _)| decision).collect())
 }
 
 /// Deletes expired snapshots and returns their paths below the job's folder.
@@ -54,39 +54,47 @@ pub(crate) fn prune(job: &Job, series: &Series, stop: &Stop) -> Result<Vec<Strin
     series.check()?;
     series.finish_removals()?;
     let mut removed = Vec::new();
-    for (verdict, doomed) in judge(job, series)? {
+    for (decision, doomed) in judge(job, series)? {
         if stop.is_requested() {
             break;
         }
         if let Some((stamp, manifest)) = doomed {
             series.remove(stamp, &manifest)?;
-            tracing::info!(job = job.name, path = verdict.path, "removed");
-            removed.push(verdict.path);
+            tracing::info!(job = job.name, path = decision.path, "removed");
+            removed.push(decision.path);
         }
     }
     Ok(removed)
 }
 
-type Doomed = Option<(Stamp, Box<Manifest>)>;
+type ExpiredSnapshot = Option<(Stamp, Box<Manifest>)>;
 
-fn judge(job: &Job, series: &Series) -> Result<Vec<(Verdict, Doomed)>> {
+fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSnapshot)>> {
     let entries = series.entries()?;
     let complete = |entry: &&SeriesEntry| matches!(entry.state, SeriesState::Complete(_));
     let stamps: Vec<Stamp> = entries.iter().filter(complete).map(|entry| entry.stamp).collect();
     let reasons = job.keep.map(|keep| retention::decide(&stamps, keep, job.timezone));
-    let verdict = |entry: SeriesEntry| {
+    let decision = |entry: SeriesEntry| {
         let path = series.path(entry.stamp);
-        let verdict = |fate, why| Verdict { job: job.name.clone(), path: path.clone(), fate, why };
+        let decision = |action, why| RetentionDecision {
+            job: job.name.clone(),
+            path: path.clone(),
+            action,
+            why,
+        };
         let manifest = match entry.state {
             SeriesState::Complete(manifest) => manifest,
             SeriesState::Incomplete => {
-                return Ok((verdict(Fate::Leave, "is not complete".to_owned()), None));
+                return Ok((decision(RetentionAction::Leave, "is not complete".to_owned()), None));
             }
-            SeriesState::Foreign(why) => return Ok((verdict(Fate::Leave, why), None)),
+            SeriesState::Foreign(why) => return Ok((decision(RetentionAction::Leave, why), None)),
         };
         let Some(reasons) = &reasons else {
             return Ok((
-                verdict(Fate::Keep, "the job has no keep: every snapshot stays".to_owned()),
+                decision(
+                    RetentionAction::Keep,
+                    "the job has no keep: every snapshot stays".to_owned(),
+                ),
                 None,
             ));
         };
@@ -94,13 +102,13 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(Verdict, Doomed)>> {
         let reasons = at.and_then(|at| reasons.get(at)).filter(|reasons| !reasons.is_empty());
         if let Some(reasons) = reasons {
             let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            return Ok((verdict(Fate::Keep, words.join("; ")), None));
+            return Ok((decision(RetentionAction::Keep, words.join("; ")), None));
         }
         if let Some(why) = series.obstacle(entry.stamp, &manifest)? {
-            return Ok((verdict(Fate::Leave, why), None));
+            return Ok((decision(RetentionAction::Leave, why), None));
         }
         let why = "no count keeps it".to_owned();
-        Ok((verdict(Fate::Remove, why), Some((entry.stamp, manifest))))
+        Ok((decision(RetentionAction::Remove, why), Some((entry.stamp, manifest))))
     };
-    entries.into_iter().map(verdict).collect()
+    entries.into_iter().map(decision).collect()
 }

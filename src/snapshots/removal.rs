@@ -13,7 +13,7 @@ use crate::{
 
 /// The remains of a folder after [`remove_folder`].
 #[derive(Debug, PartialEq)]
-pub(super) enum Left {
+pub(super) enum RemovalOutcome {
     /// Nothing: the folder is deleted, or did not exist.
     Nothing,
     /// The folder remains, because it contains this entry, which is not ours.
@@ -28,15 +28,15 @@ pub(super) fn remove_folder(
     subfolders: &[&str],
     ours: &dyn Fn(&PlaceEntry) -> bool,
     rank: &dyn Fn(&str) -> u8,
-) -> Result<Left> {
-    let Some(folder) = open(path)? else { return Ok(Left::Nothing) };
+) -> Result<RemovalOutcome> {
+    let Some(folder) = open(path)? else { return Ok(RemovalOutcome::Nothing) };
     let mut foreign = None;
     for entry in entries(&folder)? {
         if entry.kind == "a directory" && subfolders.contains(&entry.name.as_str()) {
             let within = path.join(&entry.name);
             match remove_folder(&within, &[], &|it| it.size.is_some(), &|_| 0)? {
-                Left::Nothing => {}
-                Left::Foreign(it) => {
+                RemovalOutcome::Nothing => {}
+                RemovalOutcome::Foreign(it) => {
                     foreign =
                         Some(PlaceEntry { name: format!("{}/{}", entry.name, it.name), ..it });
                 }
@@ -54,10 +54,10 @@ pub(super) fn remove_folder(
         }
     }
     match foreign {
-        Some(entry) => Ok(Left::Foreign(entry)),
+        Some(entry) => Ok(RemovalOutcome::Foreign(entry)),
         None => match std::fs::remove_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Left::Nothing),
-            removed => removed.map(|()| Left::Nothing).map_err(Error::io("remove", path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RemovalOutcome::Nothing),
+            removed => removed.map(|()| RemovalOutcome::Nothing).map_err(Error::io("remove", path)),
         },
     }
 }
@@ -105,15 +105,15 @@ mod tests {
         std::os::unix::fs::symlink(&mine, doomed.join("ids")).unwrap();
         fs::create_dir_all(doomed.join("part-00001.parquet/deep")).unwrap();
         let remove = || remove_folder(&doomed, &["data", "ids"], &|_| true, &|_| 0).unwrap();
-        let Left::Foreign(left) = remove() else { panic!("gone") };
+        let RemovalOutcome::Foreign(left) = remove() else { panic!("gone") };
         assert!(["ids", "part-00001.parquet"].contains(&left.name.as_str()), "{left:?}");
         assert_eq!(fs::read_dir(&doomed).unwrap().count(), 2);
         assert_eq!(fs::read(mine.join("part-00000.parquet")).unwrap(), b"mine");
         fs::remove_file(doomed.join("ids")).unwrap();
         fs::remove_dir_all(doomed.join("part-00001.parquet")).unwrap();
-        assert_eq!(remove(), Left::Nothing);
+        assert_eq!(remove(), RemovalOutcome::Nothing);
         assert!(!doomed.exists());
-        assert_eq!(remove(), Left::Nothing);
+        assert_eq!(remove(), RemovalOutcome::Nothing);
         std::os::unix::fs::symlink(&mine, &doomed).unwrap();
         assert!(remove_folder(&doomed, &[], &|_| true, &|_| 0).is_err());
         assert!(mine.join("part-00000.parquet").exists());

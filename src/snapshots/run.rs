@@ -42,7 +42,7 @@ pub(super) struct JobRun<'a> {
 
 /// The snapshot that represents the current data. If the run stored nothing, also how it found the data
 /// unchanged.
-struct Standing {
+struct CurrentSnapshot {
     stamp: Stamp,
     manifest: Box<Manifest>,
     unchanged_by: Option<&'static str>,
@@ -196,7 +196,7 @@ impl JobRun<'_> {
             error: None,
         };
         match self.take(chosen, series, lock).await {
-            Ok(Standing { stamp, manifest, unchanged_by }) => {
+            Ok(CurrentSnapshot { stamp, manifest, unchanged_by }) => {
                 told.status = unchanged_by.map_or(Status::Stored, |_| Status::Unchanged);
                 told.snapshot = Some(stamp);
                 told.path = Some(series.path(stamp));
@@ -221,7 +221,7 @@ impl JobRun<'_> {
         chosen: &Chosen,
         series: &Series,
         lock: &Arc<PlaceLock>,
-    ) -> Result<Standing> {
+    ) -> Result<CurrentSnapshot> {
         let now = Stamp::at(self.started);
         let plan = self.plan(chosen, series, now)?;
         let before = {
@@ -288,7 +288,7 @@ impl JobRun<'_> {
         lock: &Arc<PlaceLock>,
         stamp: Stamp,
         unchanged: Option<(Box<Manifest>, &'static str)>,
-    ) -> Result<Standing> {
+    ) -> Result<CurrentSnapshot> {
         let (series, lock, as_of) = (series.clone(), lock.clone(), self.started);
         blocking(move || {
             lock.confirm()?;
@@ -297,7 +297,7 @@ impl JobRun<'_> {
                 None => (series.manifest(stamp)?, None),
             };
             series.set_latest(stamp, &manifest, as_of)?;
-            Ok(Standing { stamp, manifest, unchanged_by })
+            Ok(CurrentSnapshot { stamp, manifest, unchanged_by })
         })
         .await
     }

@@ -62,7 +62,7 @@ async fn one(client: &Client, job: &Job, id: Uuid, filters: Query) -> Result<Cho
         found = match list(client, filters, |dataset| dataset.id == id).await {
             Ok(datasets) => datasets.into_iter().next().map(listed),
             // If the list changes while we read it, do without it: the job then downloads the dataset.
-            Err(Error::Incomplete { .. }) => None,
+            Err(Error::ListChanged { .. }) => None,
             Err(error) => return Err(error),
         };
     }

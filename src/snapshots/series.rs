@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     link::{self, LATEST_JSON},
     place,
-    removal::{self, Left},
+    removal::{self, RemovalOutcome},
 };
 use crate::{
     clock::text,
@@ -66,7 +66,7 @@ pub(crate) enum SeriesState {
     Complete(Box<Manifest>),
     /// A snapshot whose export or deletion has begun and has not ended.
     Incomplete,
-    /// Not a snapshot of this job, with the reason.
+    /// Not a snapshot of this job. Contains the reason as a predicate, such as `is not a folder`.
     Foreign(String),
 }
 
@@ -166,7 +166,7 @@ impl Series {
                     // folder is deleted.
                     self.remove_aside(&aside, manifest.ok().flatten().as_ref())?
                 };
-                if let Left::Foreign(left) = removed {
+                if let RemovalOutcome::Foreign(left) = removed {
                     let (path, name) = (aside.display(), left.name);
                     tracing::warn!(
                         "{path} remains of the deleted snapshot {stamp}: it holds {name:?}, {}, which is \
@@ -197,7 +197,9 @@ impl Series {
         let manifest = match Manifest::load(&folder.child(MANIFEST)) {
             Ok(Some(manifest)) => manifest,
             Ok(None) => return Ok(SeriesState::Incomplete),
-            Err(Error::Damaged { why, .. }) => return Ok(SeriesState::Foreign(why)),
+            Err(Error::Damaged { why, .. }) => {
+                return Ok(SeriesState::Foreign(format!("has a damaged manifest: {why}")));
+            }
             Err(error) => return Err(error),
         };
         let foreign = |why: String| Ok(SeriesState::Foreign(why));
@@ -252,8 +254,8 @@ impl Series {
                 let staging = folder.join(format!(".{}.partial", stamp.folder()));
                 let ours = |entry: &PlaceEntry| entry.size.is_some();
                 match removal::remove_folder(&staging, &STAGED, &ours, &|_| 0)? {
-                    Left::Nothing => Ok(()),
-                    Left::Foreign(left) => Err(holds(&staging, &left)),
+                    RemovalOutcome::Nothing => Ok(()),
+                    RemovalOutcome::Foreign(left) => Err(holds(&staging, &left)),
                 }
             }
             None => destination::discard(&self.target(stamp)),
@@ -326,8 +328,8 @@ impl Series {
                 }
             };
             return match left {
-                Left::Nothing => Ok(()),
-                Left::Foreign(left) => Err(holds(&aside, &left)),
+                RemovalOutcome::Nothing => Ok(()),
+                RemovalOutcome::Foreign(left) => Err(holds(&aside, &left)),
             };
         }
         self.target(stamp).child(CONTROL).child(REMOVED).write(b"")?;
@@ -336,11 +338,11 @@ impl Series {
 
     /// Deletes a snapshot that cannot be renamed, file by file. If this run is killed, another run finds the
     /// folder `mark` and finishes the deletion.
-    fn remove_in_place(&self, folder: &Path, stamp: Stamp, mark: &Path) -> Result<Left> {
+    fn remove_in_place(&self, folder: &Path, stamp: Stamp, mark: &Path) -> Result<RemovalOutcome> {
         let from = folder.join(stamp.folder());
         let manifest = Manifest::load(&Location::from(from.join(MANIFEST))).ok().flatten();
         let left = self.remove_aside(&from, manifest.as_ref())?;
-        if left == Left::Nothing {
+        if left == RemovalOutcome::Nothing {
             fs::remove_file(mark.join(IN_PLACE)).map_err(Error::io("remove", mark))?;
             fs::remove_dir(mark).map_err(Error::io("remove", mark))?;
         }
@@ -349,7 +351,7 @@ impl Series {
 
     /// Deletes a folder. Deletes `_SUCCESS` first, so that the snapshot is no longer complete. Deletes the
     /// manifest last, because another run needs it to finish the deletion.
-    fn remove_aside(&self, aside: &Path, manifest: Option<&Manifest>) -> Result<Left> {
+    fn remove_aside(&self, aside: &Path, manifest: Option<&Manifest>) -> Result<RemovalOutcome> {
         let parts = sizes(manifest);
         let rank = |name: &str| match name {
             SUCCESS => 0,

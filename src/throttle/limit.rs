@@ -24,10 +24,10 @@
 use tokio::time::Instant;
 
 use super::concurrency::{Concurrency, InFlight};
-use super::seen::{SeenAnswers, Sums};
+use super::stats::{AnswerStats, Sums};
 use super::tuning::{
-    FIRST_LIMIT, HEADROOM, JITTER, NO_QUEUE, NO_WAIT, PATIENCE, QUICK, ROOM, ROUNDS_BETWEEN_TRIALS,
-    ROUNDS_WITHOUT_TRIAL, SHORTEST_ROUND,
+    FIRST_LIMIT, HEADROOM, JITTER_S, LEAST_LATENCY_S, LEAST_TRIAL_LOAD, MOST_TRIAL_ROUNDS,
+    QUICK_RATIO, ROUNDS_BETWEEN_TRIALS, ROUNDS_WITHOUT_TRIAL, SHORTEST_ROUND, SLOW_START_STEP,
 };
 
 /// The number of requests in flight and the rule that bounds it.
@@ -135,7 +135,7 @@ struct Adaptive {
     limit: usize,
     is_slow_start: bool,
     /// The round with the highest throughput, of the rounds in which the limit was used.
-    best: Option<SeenAnswers>,
+    best: Option<AnswerStats>,
     round: Round,
     /// Estimated latency of a request that does not queue, in seconds.
     base: Option<f64>,
@@ -166,7 +166,7 @@ struct Trial {
     /// The lowest limit that is known to be high enough.
     sufficient: usize,
     /// The measurements at that limit.
-    reference: Option<SeenAnswers>,
+    reference: Option<AnswerStats>,
     was_queueing: bool,
     cohort: Cohort,
 }
@@ -240,7 +240,7 @@ impl Adaptive {
                 self.round.successes.add(load, latency);
                 let is_calm = self.round.pushed_back == 0 && self.trial.is_none();
                 if self.is_slow_start && self.round.is_in_use() && is_calm {
-                    self.limit = (self.limit + self.room_after(latency)).min(InFlight::MAX);
+                    self.limit = (self.limit + self.slow_start_step(latency)).min(InFlight::MAX);
                 }
                 self.quickest = self.quickest.min(latency);
             }
@@ -252,12 +252,12 @@ impl Adaptive {
     }
 
     /// By how much an answer in slow start raises the limit, in requests.
-    fn room_after(&self, latency: f64) -> usize {
-        if latency < JITTER {
+    fn slow_start_step(&self, latency: f64) -> usize {
+        if latency < JITTER_S {
             // The latency is so low that more requests in flight would hardly help.
             0
-        } else if latency <= QUICK * self.quickest {
-            ROOM
+        } else if latency <= QUICK_RATIO * self.quickest {
+            SLOW_START_STEP
         } else {
             1
         }
@@ -269,7 +269,7 @@ impl Adaptive {
             self.back_off(now);
         } else if self.trial.is_none() {
             self.judge();
-        } else if self.rounds_since_trial > PATIENCE {
+        } else if self.rounds_since_trial > MOST_TRIAL_ROUNDS {
             self.abandon_trial();
         }
         self.round = Round::open(now, self.limit, in_flight);
@@ -291,20 +291,20 @@ impl Adaptive {
             return;
         };
         let base = self.lower_base(seen);
-        if self.is_slow_start && self.round.is_in_use() && self.is_enough(seen) {
+        if self.is_slow_start && self.round.is_in_use() && self.ends_slow_start(seen) {
             return;
         }
         // In slow start the load multiplies, so a trial must start immediately.
         let may_try = self.is_slow_start || self.rounds_since_trial >= ROUNDS_BETWEEN_TRIALS;
         let is_overdue = self.rounds_since_trial >= ROUNDS_WITHOUT_TRIAL
-            && seen.latency >= 2.0 * JITTER
-            && seen.load >= NO_QUEUE;
+            && seen.latency >= 2.0 * JITTER_S
+            && seen.load >= LEAST_TRIAL_LOAD;
         if is_overdue || may_try && seen.is_crowded(base) {
             self.begin_trial();
         } else if !self.is_slow_start
             && self.round.peak >= self.limit
             && seen.is_calm(base)
-            && self.pays(seen)
+            && self.should_grow(seen)
         {
             self.limit = (self.limit + (self.limit / 8).max(1)).min(InFlight::MAX);
         }
@@ -312,14 +312,14 @@ impl Adaptive {
 
     /// Whether slow start is over. It is over if this round brought no more throughput than a round with
     /// fewer requests in flight, or if the latency is too low for more requests to help.
-    fn is_enough(&mut self, seen: SeenAnswers) -> bool {
-        if seen.latency < JITTER {
+    fn ends_slow_start(&mut self, seen: AnswerStats) -> bool {
+        if seen.latency < JITTER_S {
             self.is_slow_start = false;
             self.best = Some(seen);
             return true;
         }
         match self.best {
-            Some(best) if !seen.gains_on(best) => {
+            Some(best) if !seen.outperforms(best) => {
                 self.is_slow_start = false;
                 self.limit = self.limit.min((best.load * HEADROOM).ceil() as usize);
                 // The best round may already have had a queue.
@@ -336,16 +336,16 @@ impl Adaptive {
     /// Whether the requests in flight pay off. At low latencies the server has so little work that its
     /// latency shows little: an increase may come from this process, which is busy itself. Therefore
     /// throughput must grow there.
-    fn pays(&mut self, seen: SeenAnswers) -> bool {
-        let is_better = self.best.is_none_or(|best| seen.gains_on(best));
+    fn should_grow(&mut self, seen: AnswerStats) -> bool {
+        let is_better = self.best.is_none_or(|best| seen.outperforms(best));
         if is_better {
             self.best = Some(seen);
         }
-        seen.latency >= JITTER || is_better && seen.latency >= NO_WAIT
+        seen.latency >= JITTER_S || is_better && seen.latency >= LEAST_LATENCY_S
     }
 
     /// Moves the base latency towards lower latencies (EWMA, weight 1/4). Only a trial raises it.
-    fn lower_base(&mut self, seen: SeenAnswers) -> f64 {
+    fn lower_base(&mut self, seen: AnswerStats) -> f64 {
         let base = self.base.get_or_insert(seen.latency);
         *base += (seen.latency + seen.error - *base).min(0.0) / 4.0;
         *base
@@ -382,12 +382,12 @@ impl Adaptive {
         }
         if cohort.to_start == 0 && cohort.running == 0 {
             let seen = cohort.successes.mean();
-            self.trial = self.trial.take().and_then(|it| self.go_on(it, seen));
+            self.trial = self.trial.take().and_then(|it| self.next_step(it, seen));
         }
     }
 
     /// Starts the next step of a trial, at a lower load, or ends the trial.
-    fn go_on(&mut self, mut trial: Trial, seen: Option<SeenAnswers>) -> Option<Trial> {
+    fn next_step(&mut self, mut trial: Trial, seen: Option<AnswerStats>) -> Option<Trial> {
         self.rounds_since_trial = 0;
         let Some(seen) = seen else {
             self.limit = trial.sufficient;
@@ -395,7 +395,7 @@ impl Adaptive {
         };
         let half = ((seen.load / 2.0) as usize).max(1);
         match trial.reference {
-            Some(before) if !seen.relieves(before) => {
+            Some(before) if !seen.shortens_queue(before) => {
                 self.base = Some(seen.latency);
                 self.limit = trial.sufficient;
                 if trial.was_queueing {

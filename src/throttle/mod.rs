@@ -9,7 +9,7 @@ mod limit;
 mod pace;
 #[cfg(test)]
 mod scenarios;
-mod seen;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod tuning;
@@ -32,7 +32,9 @@ use tuning::LONGEST_PAUSE;
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
     state: Arc<Mutex<ThrottleState>>,
-    fixed: Option<usize>,
+    /// Number of requests that may start at the same time. `None` if a rate limits the starts, or if the
+    /// limit of requests in flight is learned.
+    burst: Option<usize>,
 }
 
 /// The outcome of a request.
@@ -60,7 +62,7 @@ pub(crate) enum PushBack {
 impl PushBack {
     /// The default pause when the answer has no `Retry-After`. After a 429 it is 100 ms, so that the requests
     /// in flight finish before the next attempt. Otherwise one exceeded quota would count several times.
-    fn unsaid_pause(self) -> Duration {
+    fn default_pause(self) -> Duration {
         match self {
             Self::RateLimited => Duration::from_millis(100),
             Self::Unavailable | Self::TimedOut => Duration::ZERO,
@@ -97,12 +99,12 @@ enum Gate {
 impl Throttle {
     pub(crate) fn new(concurrency: Concurrency, rate: Option<Rate>) -> Self {
         let now = Instant::now();
-        let fixed = match (concurrency, rate) {
+        let burst = match (concurrency, rate) {
             (Concurrency::Fixed(number), None) => Some(number.get()),
             _ => None,
         };
         Self {
-            fixed,
+            burst,
             state: Arc::new(Mutex::new(ThrottleState {
                 limit: Limit::new(concurrency, now),
                 pace: Pace::new(rate, now),
@@ -120,14 +122,14 @@ impl Throttle {
     /// the queue holds up the others.
     ///
     /// # Errors
-    /// The rest of a pause that the server asked for, if it is longer than `patience` returns at that time.
+    /// The rest of a pause that the server asked for, if it is longer than `longest_pause` returns at that time.
     /// The pause may exist already or begin while the request waits.
     pub(crate) async fn acquire(
         &self,
         priority: u64,
-        patience: impl Fn() -> Duration,
+        longest_pause: impl Fn() -> Duration,
     ) -> Result<Permit, Duration> {
-        Acquire { throttle: self, priority, patience, place: None, timer: None }.await
+        Acquire { throttle: self, priority, longest_pause, place: None, timer: None }.await
     }
 
     /// Waits until a request may start, through a pause of any length.
@@ -154,7 +156,7 @@ impl Throttle {
     pub(crate) fn free_places(&self) -> Option<usize> {
         let state = self.lock();
         let at_will = !state.pace.is_learned() && state.pause(Instant::now()).is_zero();
-        self.fixed.filter(|_| at_will).map(|fixed| fixed.saturating_sub(state.limit.in_flight()))
+        self.burst.filter(|_| at_will).map(|burst| burst.saturating_sub(state.limit.in_flight()))
     }
 
     /// Returns the number of requests that may hold a permit at present.
@@ -201,7 +203,7 @@ impl ThrottleState {
         let finish = match outcome {
             Outcome::Success => Finish::Success,
             Outcome::PushBack { kind, retry_after } => {
-                let pause = retry_after.unwrap_or_else(|| kind.unsaid_pause()).min(LONGEST_PAUSE);
+                let pause = retry_after.unwrap_or_else(|| kind.default_pause()).min(LONGEST_PAUSE);
                 self.paused_until = self.paused_until.max(Some(now + pause));
                 match kind {
                     PushBack::RateLimited => {
@@ -235,7 +237,7 @@ fn wake(waker: Option<Waker>) {
 struct Acquire<'a, P> {
     throttle: &'a Throttle,
     priority: u64,
-    patience: P,
+    longest_pause: P,
     place: Option<QueuePlace>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -257,7 +259,7 @@ impl<P: Fn() -> Duration> Future for Acquire<'_, P> {
             });
             let now = Instant::now();
             let pause = state.pause(now);
-            if !pause.is_zero() && pause > (this.patience)() {
+            if !pause.is_zero() && pause > (this.longest_pause)() {
                 // Dropping this future wakes the next task, which must check the pause too.
                 return Poll::Ready(Err(pause));
             }

@@ -20,7 +20,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::tuning::{CATCH_UP, EVIDENCE, SLOWEST, SOON, STEP_BACK};
+use super::tuning::{CATCH_UP, EARLY_REFUSAL_RATIO, LEAST_REQUESTS, SLOWEST, STEP_BACK};
 use tokio::time::Instant;
 
 /// A number of requests per unit of time, such as `20/s` or `600/min`.
@@ -203,7 +203,7 @@ impl Pace {
         let PaceWindow { opened, starts, refused } = std::mem::replace(&mut self.window, fresh);
         // One 429 among the first few requests may have another cause: the pause is obeyed, nothing more.
         // A second 429 shows a quota.
-        if self.learned.is_none() && starts < EVIDENCE && !self.forgiven {
+        if self.learned.is_none() && starts < LEAST_REQUESTS && !self.forgiven {
             self.forgiven = true;
             return;
         }
@@ -219,10 +219,10 @@ impl Pace {
             Some(ceiling) => ceiling.current(),
             None => per_second(starts, refusal.at),
         };
-        let rate = if self.learned.is_some() && admitted < EVIDENCE {
+        let rate = if self.learned.is_some() && admitted < LEAST_REQUESTS {
             // An early refusal: a small token bucket, or a rate that is far too high. The admitted rate
             // over a pause that refills few tokens is less reliable than the learned rate itself.
-            came_through.max(asked_for * SOON)
+            came_through.max(asked_for * EARLY_REFUSAL_RATIO)
         } else {
             (came_through * asked_for).sqrt()
         };

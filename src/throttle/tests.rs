@@ -79,14 +79,14 @@ async fn lowest_page_goes_first_then_arrival_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pause_beyond_patience_rejects_all_waiters() {
+async fn pause_beyond_the_limit_rejects_all_waiters() {
     let throttle = fixed(1);
-    let patience = || Duration::from_secs(60);
+    let longest = || Duration::from_secs(60);
     let held = throttle.turn(0).await;
     let waiting: Vec<_> = (1..=3)
         .map(|page| {
             let throttle = throttle.clone();
-            tokio::spawn(async move { throttle.acquire(page, patience).await.map(drop) })
+            tokio::spawn(async move { throttle.acquire(page, longest).await.map(drop) })
         })
         .collect();
     settle().await;
@@ -95,11 +95,11 @@ async fn pause_beyond_patience_rejects_all_waiters() {
     for waiter in waiting {
         assert_eq!(waiter.await.unwrap(), Err(hour));
     }
-    assert_eq!(throttle.acquire(1, patience).await.map(drop), Err(hour));
+    assert_eq!(throttle.acquire(1, longest).await.map(drop), Err(hour));
     assert_eq!(throttle.lock().queue.len(), 0);
     // Only the rest of the pause counts.
     sleep(Duration::from_secs(3541)).await;
-    assert!(throttle.acquire(1, patience).await.is_ok());
+    assert!(throttle.acquire(1, longest).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,11 +16,11 @@ pub(super) const FIRST_LIMIT: usize = 16;
 
 /// Slow start: an answer within 2.5 times the lowest latency shows that nothing queues yet. The factor
 /// allows for jitter and for a new connection, which makes a request take two round trips.
-pub(super) const QUICK: f64 = 2.5;
+pub(super) const QUICK_RATIO: f64 = 2.5;
 
 /// Slow start: such a quick answer raises the limit by 3 requests (fourfold a round), so that the limit
 /// grows quickly on an idle server. A slower answer raises it by 1 (twofold a round).
-pub(super) const ROOM: usize = 3;
+pub(super) const SLOW_START_STEP: usize = 3;
 
 /// Minimum length of a round after slow start: 10 ms, whatever its number of requests. In a shorter round,
 /// one thread that the system delays looks like a queue, or hides a queue.
@@ -28,10 +28,10 @@ pub(super) const SHORTEST_ROUND: Duration = Duration::from_millis(10);
 
 /// Latency in seconds (2.5 ms) below which the limit does not increase. At 2.5 ms, 16 requests in flight
 /// already are at least 6,400 requests per second. More requests were not faster and caused more cache misses.
-pub(super) const NO_WAIT: f64 = 0.0025;
+pub(super) const LEAST_LATENCY_S: f64 = 0.0025;
 
 /// Number of requests in flight below which no periodic trial starts: fewer than 4 are too short a queue.
-pub(super) const NO_QUEUE: f64 = 4.0;
+pub(super) const LEAST_TRIAL_LOAD: f64 = 4.0;
 
 /// Ratio of the limit to the load that exactly fills the server: 1.25, so that the server stays busy
 /// when the load varies.
@@ -47,21 +47,21 @@ pub(super) const ROUNDS_WITHOUT_TRIAL: u32 = 64;
 
 /// Number of rounds after which a trial is given up: 32, so that one request without an answer cannot
 /// prolong it.
-pub(super) const PATIENCE: u32 = 32;
+pub(super) const MOST_TRIAL_ROUNDS: u32 = 32;
 
 // What answers show.
 
 /// Latency difference in seconds (5 ms) that counts as noise: a smaller one never lowers the limit. A
 /// latency below it also ends slow start, because more requests in flight would hardly help.
-pub(super) const JITTER: f64 = 0.005;
+pub(super) const JITTER_S: f64 = 0.005;
 
 /// Multiple of the base latency below which nothing queues: 1.2 leaves 20 % for noise, and the limit may
 /// grow.
-pub(super) const CALM: f64 = 1.2;
+pub(super) const IDLE_RATIO: f64 = 1.2;
 
 /// Multiple of the base latency above which requests may be queueing: 1.5 is clearly above the noise, so a
 /// trial starts.
-pub(super) const CROWDED: f64 = 1.5;
+pub(super) const QUEUED_RATIO: f64 = 1.5;
 
 /// Number of queued requests, estimated from the latency, that is too small to matter: with fewer than 3
 /// the limit may grow at any latency.
@@ -79,11 +79,11 @@ pub(super) const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// Number of requests between two 429s that make an estimate reliable: with fewer than 10, one more or
 /// less changes the rate too much.
-pub(super) const EVIDENCE: u32 = 10;
+pub(super) const LEAST_REQUESTS: u32 = 10;
 
 /// Factor of the multiplicative decrease, 0.7, when a 429 comes before there is enough evidence: the rate
 /// falls clearly, but a single early 429 does not halve it.
-pub(super) const SOON: f64 = 0.7;
+pub(super) const EARLY_REFUSAL_RATIO: f64 = 0.7;
 
 /// Lowest learned rate: 0.1 requests per second (one in 10 s), so that an export never stops entirely.
 pub(super) const SLOWEST: f64 = 0.1;

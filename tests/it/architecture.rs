@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use syn::{Attribute, File, Item, UseTree, visit::Visit};
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{Attribute, File, Item, Lit, UseTree, visit::Visit};
 
 /// Crates that only some modules may use.
 const RESERVED: [(&[&str], &[&str]); 4] = [
@@ -55,7 +56,19 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("export", &["config", "snapshots", "schedule", "cli", "demo"]),
 ];
 
+/// Modules that only these modules may use.
+const USERS: [(&str, &[&str]); 5] = [
+    ("cli", &["cli"]),
+    ("schedule", &["cli"]),
+    ("demo", &["cli"]),
+    ("snapshots", &["cli", "config", "schedule"]),
+    ("config", &["cli", "snapshots", "schedule"]),
+];
+
 const MOST_LINES: usize = 500;
+
+/// Programs that messages name in backticks.
+const COMMANDS: [&str; 1] = ["ulimit"];
 
 /// A source file that is compiled into the crate, without its tests.
 struct Module {
@@ -65,6 +78,8 @@ struct Module {
     /// Paths that it uses; those within the crate begin with `crate`.
     uses: BTreeSet<Vec<String>>,
     types: Vec<String>,
+    /// String literals, also those in macros, without documentation.
+    texts: Vec<String>,
     lines: usize,
 }
 
@@ -92,7 +107,9 @@ fn modules_use_only_what_is_below_them() {
         assert!(wrong.is_empty(), "{room} uses {wrong:?}");
     }
     for (room, used) in &arrows {
-        assert!(*room == "cli" || !used.contains("cli"), "{room} uses cli");
+        for (lower, users) in USERS {
+            assert!(users.contains(room) || !used.contains(lower), "{room} uses {lower}");
+        }
     }
     assert_eq!(circle(&arrows), None);
     assert!(arrows["export"].contains("client"), "the test sees no uses at all");
@@ -159,6 +176,40 @@ fn type_names_are_unique() {
         paths.len() > 1
     });
     assert_eq!(places, BTreeMap::new());
+}
+
+/// In the library, a message names an option like the field: `` `base_url` ``. The command makes it `--base-url`.
+#[test]
+fn library_texts_name_fields_instead_of_flags() {
+    let options = include_str!("../../src/guide/options.md");
+    let mut wrong = BTreeSet::new();
+    let mut named = 0;
+    for module in modules().iter().filter(|module| !["cli", "demo"].contains(&module.room())) {
+        for text in &module.texts {
+            let words = || text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '`');
+            let is_flag = |word: &&str| {
+                let name = word.strip_prefix("--");
+                name.is_some_and(|name| options.contains(&format!("`--{name}")))
+            };
+            // The text of a command to copy has its flags.
+            if !text.contains("`overmind-export ") && words().any(|word| is_flag(&word)) {
+                wrong.insert(format!("{}: {text:?} names a flag", module.path.display()));
+            }
+            for quoted in text.split('`').skip(1).step_by(2) {
+                let name = quoted.split(' ').next().unwrap_or_default();
+                let is_field = |c: char| c.is_ascii_lowercase() || c == '_';
+                if name.is_empty() || !name.chars().all(is_field) || COMMANDS.contains(&name) {
+                    continue;
+                }
+                named += 1;
+                if !options.contains(&format!("`--{}", name.replace('_', "-"))) {
+                    wrong.insert(format!("{}: {quoted:?} is no flag", module.path.display()));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, BTreeSet::new());
+    assert!(named > 20, "the test sees only {named} names");
 }
 
 #[test]
@@ -251,7 +302,8 @@ fn read(folder: &Path, path: &Path, names: Vec<String>, modules: &mut Vec<Module
     }
     let short = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_owned();
     let lines = text.lines().count();
-    modules.push(Module { path: short, names, uses: reader.uses, types: reader.types, lines });
+    let Reader { uses, types, texts } = reader;
+    modules.push(Module { path: short, names, uses, types, texts, lines });
 }
 
 fn attributes(item: &Item) -> &[Attribute] {
@@ -276,6 +328,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
 struct Reader {
     uses: BTreeSet<Vec<String>>,
     types: Vec<String>,
+    texts: Vec<String>,
 }
 
 impl Reader {
@@ -291,7 +344,35 @@ impl Reader {
     }
 }
 
+impl Reader {
+    fn tokens(&mut self, tokens: TokenStream) {
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Literal(literal) => {
+                    if let Lit::Str(text) = Lit::new(literal) {
+                        self.texts.push(text.value());
+                    }
+                }
+                TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+            }
+        }
+    }
+}
+
 impl<'ast> Visit<'ast> for Reader {
+    // Documentation is an attribute.
+    fn visit_attribute(&mut self, _: &'ast Attribute) {}
+
+    fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
+        self.texts.push(text.value());
+    }
+
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        self.tokens(item.tokens.clone());
+        syn::visit::visit_macro(self, item);
+    }
+
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         self.tree(&item.tree, &[]);
     }

@@ -208,3 +208,25 @@ fn man_pages_describe_every_command() {
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.starts_with("error: \"exprt\" is not a valid command: use one of export,"));
 }
+
+/// Number of packages that a build needs, the project included.
+fn packages(features: &[&str]) -> usize {
+    let tree = ["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none"];
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(tree).arg("--no-dedupe").args(features);
+    let listed = Ran::of(&mut cargo).ok().stdout;
+    let package = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().take(2).collect();
+        words.join(" ")
+    };
+    let packages: std::collections::BTreeSet<String> = listed.lines().map(package).collect();
+    packages.into_iter().filter(|package| !package.is_empty()).count()
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn package_counts_are_current() {
+    let (alone, all) = (packages(&["--no-default-features"]), packages(&[]));
+    let text = format!("from {alone} packages instead of {all}");
+    assert!(README.contains(&text), "{text}");
+}

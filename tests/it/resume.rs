@@ -326,7 +326,7 @@ fn another_plan_is_refused_until_restart() {
     let ran = world.export(&[&ARGUMENTS[..], &["--columns", "id,input"]].concat());
     insta::assert_snapshot!(ran.told(&world), @r#"
     exit 73
-    error: rows: an interrupted export to it cannot be resumed: its columns was ["id","order","input","expected_output","persona","tags","additional_properties"], now it is ["id","input"]
+    error: rows: an interrupted export to it cannot be resumed: its setting columns was ["id","order","input","expected_output","persona","tags","additional_properties"], now it is ["id","input"]
       hint: give --restart to delete its parts and start over
     "#);
     assert_eq!(fs::read(&before).unwrap(), journal, "the journal has changed");

@@ -267,7 +267,7 @@ fn invalid_schedules_are_refused_before_the_start() {
 
     $ schedule --config snapshots.toml --metrics BUSY
     exit 73
-    error: BUSY: cannot listen there
+    error: BUSY: cannot start the metrics server
       cause: Address already in use (os error 98)
       hint: choose another --metrics address, or port 0 for any free one
     "#);

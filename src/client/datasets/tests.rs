@@ -55,14 +55,14 @@ async fn changed_list_is_read_again() {
 
         let ever = steps.iter().cloned().cycle().take(3 * steps.len());
         let (script, ids) = read(ever.chain(still())).await;
-        assert!(matches!(ids, Err(Error::Incomplete { .. })), "{steps:?}: {ids:?}");
+        assert!(matches!(ids, Err(Error::ListChanged { .. })), "{steps:?}: {ids:?}");
         assert_eq!(script.attempts(), 3 * steps.len());
     }
     let (_, ids) =
         read([list(4, true, [1, 2]), list(3, false, [4])].into_iter().cycle().take(6)).await;
     assert_eq!(
         ids.unwrap_err().to_string(),
-        "the dataset changed during the export: the number of datasets changed from 4 to 3"
+        "the list of datasets changed while it was read: the number of datasets changed from 4 to 3"
     );
 }
 

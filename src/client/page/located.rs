@@ -14,14 +14,14 @@ pub(super) struct Decoded {
     pub(super) count: u64,
     pub(super) next: Link,
     pub(super) previous: Link,
-    pub(super) rows: Vec<Located>,
+    pub(super) rows: Vec<RowSpans>,
     /// Whether the body is known to have no white space between tokens. False if unknown.
     pub(super) compact: bool,
 }
 
 /// The positions of a row's values in the body.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Located {
+pub(super) struct RowSpans {
     pub(super) id: Uuid,
     pub(super) order: Option<i64>,
     pub(super) input: Option<Span>,

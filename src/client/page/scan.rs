@@ -8,8 +8,8 @@ use std::mem;
 use uuid::Uuid;
 
 use super::{
-    located::{Decoded, FIELDS, JsonText, Located, Span, Unknown},
-    tokens::{AtHand, Tokens},
+    located::{Decoded, FIELDS, JsonText, RowSpans, Span, Unknown},
+    tokens::{TokenCursor, Tokens},
     wire::known_field,
 };
 use crate::client::link::Link;
@@ -125,7 +125,7 @@ impl<'a> Scan<'a> {
         self.value().map(|span| &self.body[span])
     }
 
-    fn rows(&mut self) -> Option<Vec<Located>> {
+    fn rows(&mut self) -> Option<Vec<RowSpans>> {
         // Typical rows have 1 KiB. A good first capacity avoids copies when the vector grows.
         let mut rows = Vec::with_capacity((self.body.len() / 1024 + 1).min(128));
         self.token(b'[')?;
@@ -142,8 +142,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn row(&mut self) -> Option<Located> {
-        let mut row = Located::default();
+    fn row(&mut self) -> Option<RowSpans> {
+        let mut row = RowSpans::default();
         let mut unknown = Unknown::default();
         let mut seen = [false; FIELDS.len()];
         self.token(b'{')?;
@@ -235,7 +235,7 @@ impl<'a> Scan<'a> {
 
 /// Reads the name of a field inside a value, and its colon.
 #[inline(always)]
-fn key(bytes: &[u8], tokens: &mut AtHand<'_, '_>) -> Option<()> {
+fn key(bytes: &[u8], tokens: &mut TokenCursor<'_, '_>) -> Option<()> {
     let (quote, colon) = (tokens.next()?, tokens.next()?);
     (bytes[quote] == b'"' && bytes[colon] == b':').then_some(())
 }

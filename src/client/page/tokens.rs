@@ -30,12 +30,12 @@ pub(super) struct Tokens<'a> {
     tokens: u64,
     /// Offset after the batch: the beginning of the text that was not scanned yet.
     after: usize,
-    carried: Carried,
+    carried: BlockCarry,
 }
 
 /// The state that is carried from one block to the next.
 #[derive(Clone, Copy, Default)]
-struct Carried {
+struct BlockCarry {
     /// All ones if the previous block ended inside a string, otherwise zero.
     in_string: u64,
     /// One if the previous block ended with a backslash that escapes the next byte.
@@ -84,7 +84,7 @@ impl<'a> Tokens<'a> {
             block: 0,
             tokens: 0,
             after: 0,
-            carried: Carried::default(),
+            carried: BlockCarry::default(),
         }
     }
 
@@ -101,8 +101,8 @@ impl<'a> Tokens<'a> {
 
     /// Returns a faster iterator for reading many tokens in a row.
     #[inline]
-    pub(super) fn at_hand(&mut self) -> AtHand<'_, 'a> {
-        AtHand { bits: self.tokens, block: self.block, tokens: self }
+    pub(super) fn at_hand(&mut self) -> TokenCursor<'_, 'a> {
+        TokenCursor { bits: self.tokens, block: self.block, tokens: self }
     }
 
     /// Ends the iteration. Returns whether the text has white space between tokens.
@@ -141,7 +141,12 @@ impl<'a> Tokens<'a> {
 
 /// Scans blocks at the beginning of the text, until `ahead` is full or the text ends.
 #[inline(always)]
-fn look<S: Simd>(simd: S, text: &[u8], ahead: &mut [u64; AHEAD], mut carried: Carried) -> Carried {
+fn look<S: Simd>(
+    simd: S,
+    text: &[u8],
+    ahead: &mut [u64; AHEAD],
+    mut carried: BlockCarry,
+) -> BlockCarry {
     let (blocks, end) = text.as_chunks();
     for (index, (block, tokens)) in blocks.iter().zip(&mut *ahead).enumerate() {
         let classes = Classes::of(simd, block);
@@ -157,7 +162,7 @@ fn look<S: Simd>(simd: S, text: &[u8], ahead: &mut [u64; AHEAD], mut carried: Ca
     carried
 }
 
-impl Carried {
+impl BlockCarry {
     /// Returns the beginnings of tokens in a block as a bit mask.
     ///
     /// `text` begins with this block. `real` has a bit for each byte of the block that belongs to the text.
@@ -203,13 +208,13 @@ impl Carried {
 }
 
 /// An iterator over [`Tokens`] that keeps its state by value, so that the compiler can hold it in registers.
-pub(super) struct AtHand<'t, 'a> {
+pub(super) struct TokenCursor<'t, 'a> {
     tokens: &'t mut Tokens<'a>,
     bits: u64,
     block: usize,
 }
 
-impl AtHand<'_, '_> {
+impl TokenCursor<'_, '_> {
     #[inline]
     pub(super) fn peek(&mut self) -> Option<usize> {
         while self.bits == 0 {

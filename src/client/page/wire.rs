@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    located::{Decoded, FIELDS, JsonText, Located, Span, Unknown},
+    located::{Decoded, FIELDS, JsonText, RowSpans, Span, Unknown},
     number,
 };
 use crate::client::link::Link;
@@ -64,13 +64,13 @@ pub(super) fn decode(body: &str) -> Result<Decoded, PageError> {
 }
 
 impl WireRow<'_> {
-    fn locate(self, body: &str) -> Located {
+    fn locate(self, body: &str) -> RowSpans {
         let span = |text: &str| -> Span {
             let start = text.as_ptr().addr() - body.as_ptr().addr();
             start..start + text.len()
         };
         let raw = |value: Option<&RawValue>| value.map(|value| span(value.get()));
-        Located {
+        RowSpans {
             id: self.id,
             order: self.order,
             input: raw(self.input),
@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
 /// Finds the part of the page that is wrong. Decodes the failed body again, layer by layer and more slowly.
 fn explain(body: &str, error: serde_json::Error) -> PageError {
     #[derive(Deserialize)]
-    struct Loose<'a> {
+    struct LooseEnvelope<'a> {
         #[serde(borrow)]
         results: Vec<&'a RawValue>,
     }
@@ -178,7 +178,7 @@ fn explain(body: &str, error: serde_json::Error) -> PageError {
         }
         return PageError::Malformed { bytes: body.len(), source };
     }
-    let Ok(Loose { results }) = serde_json::from_str(body) else {
+    let Ok(LooseEnvelope { results }) = serde_json::from_str(body) else {
         return not_a_page(body, &error);
     };
     for (row, text) in results.iter().enumerate() {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    client::retry_timer::{NEVER_ANSWERED, RETRY_FOR},
     client::{Client, Page, Query, script::*},
     throttle::Throttle,
 };
@@ -93,7 +94,7 @@ async fn unreachable_api_ends_the_run_after_15_seconds() {
     insta::assert_snapshot!(told, @"
     error: the API at http://api.example stayed unavailable: N attempts in 15 s
       cause: cannot connect: Connection refused
-      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+      hint: check the base URL and the network; a larger `timeout`, `retry_for` or `max_retries` gives the API more time
     ");
 }
 
@@ -114,7 +115,7 @@ async fn failing_api_ends_the_run_after_2_minutes() {
     insta::assert_snapshot!(told, @"
     error: the API at http://api.example stayed unavailable: N attempts in 2 min 0 s
       cause: GET http://api.example/api/datasets/00000000-0000-0000-0000-000000000000/datapoints/?page=2&page_size=100 answered 502 Bad Gateway: so it is
-      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+      hint: check the base URL and the network; a larger `timeout`, `retry_for` or `max_retries` gives the API more time
     ");
 }
 
@@ -196,7 +197,7 @@ async fn retry_after_delays_every_request() {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(50));
     for (retry_after, at_least) in [("50".to_owned(), 50), (date, 48)] {
         for status in [429, 503] {
-            let script = Script::of([come_back(status, &retry_after), page()]);
+            let script = Script::of([retry_after_reply(status, &retry_after), page()]);
             let client = client(&script, RetryPolicy::default());
             let (asked_first, asked_second) = futures::join!(fetch(&client, 1), async {
                 // The second request starts during the pause.
@@ -215,7 +216,7 @@ async fn retry_after_delays_every_request() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_of_any_status_is_respected() {
     for status in [408, 409, 425, 500, 502, 504] {
-        let (script, result) = run([come_back(status, 50), page()]).await;
+        let (script, result) = run([retry_after_reply(status, 50), page()]).await;
         assert!(result.is_ok(), "{status}");
         assert_eq!(script.times()[1], Duration::from_secs(50), "{status}");
     }
@@ -224,7 +225,7 @@ async fn retry_after_of_any_status_is_respected() {
 #[tokio::test(start_paused = true)]
 async fn run_after_a_failed_run_has_the_full_time_limit() {
     let three = [answer(500), answer(500), answer(500)];
-    for (steps, retries) in [(three.to_vec(), 2), (vec![come_back(429, 3600)], 2)] {
+    for (steps, retries) in [(three.to_vec(), 2), (vec![retry_after_reply(429, 3600)], 2)] {
         let script = Script::of(steps.into_iter().chain([answer(500), page()]));
         let policy = RetryPolicy { max_retries: retries, retry_for: None };
         let client = client(&script, policy);
@@ -238,13 +239,13 @@ async fn run_after_a_failed_run_has_the_full_time_limit() {
 #[tokio::test(start_paused = true)]
 async fn too_long_pause_ends_all_concurrent_runs() {
     let minute = Duration::from_secs(60);
-    let script = Script::of([(minute, come_back(429, 3600).1), page()]);
+    let script = Script::of([(minute, retry_after_reply(429, 3600).1), page()]);
     let client = Client(Arc::new(ClientInner {
         throttle: Throttle::new("1".parse().unwrap(), None),
         ..ClientInner::scripted(&script, RetryPolicy::default())
     }));
     let wait = |result: Result<Page>| match result {
-        Err(Error::ComeBackLater { wait, .. }) => wait.as_secs(),
+        Err(Error::LongPause { wait, .. }) => wait.as_secs(),
         other => panic!("{other:?}"),
     };
     let (one, other) = (client.metered(), client.metered());
@@ -313,7 +314,7 @@ async fn metered_client_has_its_own_counters() {
 #[tokio::test(start_paused = true)]
 async fn past_or_invalid_retry_after_is_ignored() {
     for retry_after in ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1"] {
-        let (script, result) = run([come_back(503, retry_after), page()]).await;
+        let (script, result) = run([retry_after_reply(503, retry_after), page()]).await;
         assert!(result.is_ok(), "{retry_after}");
         assert!(script.times()[1] <= BASE, "{retry_after}");
     }
@@ -321,33 +322,34 @@ async fn past_or_invalid_retry_after_is_ignored() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_beyond_the_time_limit_ends_the_run() {
-    let (script, result) = run([come_back(429, 3600), page()]).await;
+    let (script, result) = run([retry_after_reply(429, 3600), page()]).await;
     assert_eq!(script.times(), [Duration::ZERO]);
     assert_eq!(result.as_ref().unwrap_err().exit_code(), 69);
     insta::assert_snapshot!(report(result), @"
     error: the API at http://api.example asks for a pause of 1 h 0 min
-      hint: run again after that pause, or set --retry-for to a longer time
+      hint: run again after that pause, or set `retry_for` to a longer time
     ");
 
-    let (_, result) = run([come_back(503, 120), page()]).await;
+    let (_, result) = run([retry_after_reply(503, 120), page()]).await;
     assert!(result.is_ok());
-    let (_, result) = run_with(retry_for(119), [come_back(503, 120), page()]).await;
-    assert!(matches!(result, Err(Error::ComeBackLater { .. })));
-    let (_, result) = run_with(retry_for(7200), [come_back(429, 3600), page()]).await;
+    let (_, result) = run_with(retry_for(119), [retry_after_reply(503, 120), page()]).await;
+    assert!(matches!(result, Err(Error::LongPause { .. })));
+    let (_, result) = run_with(retry_for(7200), [retry_after_reply(429, 3600), page()]).await;
     assert!(result.is_ok());
     let month = 31 * 24 * 60 * 60;
-    let (script, result) = run([come_back(503, month), page()]).await;
+    let (script, result) = run([retry_after_reply(503, month), page()]).await;
     assert_eq!(script.attempts(), 1);
-    assert!(matches!(result, Err(Error::ComeBackLater { .. })));
+    assert!(matches!(result, Err(Error::LongPause { .. })));
     // A pause of more than 31 days is a mistake of the server, so it is ignored.
-    let (script, result) = run([come_back(503, month + 1), page()]).await;
+    let (script, result) = run([retry_after_reply(503, month + 1), page()]).await;
     assert!(result.is_ok() && script.attempts() == 2);
-    let (_, result) = run_with(retry_for(u64::MAX), [come_back(503, 7200), page()]).await;
+    let (_, result) = run_with(retry_for(u64::MAX), [retry_after_reply(503, 7200), page()]).await;
     assert!(result.is_ok());
     // The pause is compared with the rest of the retry time limit.
-    let (script, result) = run([come_back(503, 90), come_back(503, 90), page()]).await;
+    let (script, result) =
+        run([retry_after_reply(503, 90), retry_after_reply(503, 90), page()]).await;
     assert_eq!(script.attempts(), 2);
-    assert!(matches!(result, Err(Error::ComeBackLater { .. })));
+    assert!(matches!(result, Err(Error::LongPause { .. })));
 }
 
 #[tokio::test(start_paused = true)]

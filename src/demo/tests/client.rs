@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::{Background, PATIENCE};
+use super::{Background, TIME_LIMIT};
 
 /// A client with one connection.
 pub(super) struct Client {
@@ -22,7 +22,7 @@ pub(super) struct Reply {
 impl Client {
     pub(super) fn connect(server: &Background) -> Client {
         let stream = TcpStream::connect(server.addr()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         Client { reader: BufReader::new(stream), addr: server.addr() }
     }
 

@@ -76,11 +76,11 @@ fn delayed_request_blocks_no_other_request() {
     let server = with_fault(Fault::Delay(Duration::from_secs(3600)));
     let mut delayed = Client::connect(&server);
     delayed.send(&datapoints("?page=2"));
-    assert!(server.wait_until(PATIENCE, |stats| stats.attempts(ID, 2) == 1));
+    assert!(server.wait_until(TIME_LIMIT, |stats| stats.attempts(ID, 2) == 1));
     assert_eq!(get(&server, &datapoints("?page=1")).status, 200);
     assert_eq!(server.stats().in_flight, 1);
     drop(delayed);
-    assert!(server.wait_until(PATIENCE, |stats| stats.in_flight == 0));
+    assert!(server.wait_until(TIME_LIMIT, |stats| stats.in_flight == 0));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn endless_body_lasts_until_client_disconnects() {
     let far_more_than_a_page = 20 << 20;
     assert!(client.read(far_more_than_a_page).ends_with(b"aaaa"));
     drop(client);
-    assert!(server.wait_until(PATIENCE, |stats| stats.in_flight == 0));
+    assert!(server.wait_until(TIME_LIMIT, |stats| stats.in_flight == 0));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn stalled_body_keeps_its_connection_open() {
         assert_eq!(client.read(after).len(), after);
         assert_eq!(server.stats().in_flight, 1);
         drop(client);
-        assert!(server.wait_until(PATIENCE, |stats| stats.in_flight == 0));
+        assert!(server.wait_until(TIME_LIMIT, |stats| stats.in_flight == 0));
     }
 }
 

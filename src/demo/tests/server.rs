@@ -88,9 +88,9 @@ fn stats_keep_maximum_of_requests_in_flight() {
     let server = serve_rows(60, Options { faults, ..Options::default() });
     let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&server)).collect();
     clients.iter_mut().for_each(|client| client.send(&datapoints("")));
-    assert!(server.wait_until(PATIENCE, |stats| stats.in_flight == 3));
+    assert!(server.wait_until(TIME_LIMIT, |stats| stats.in_flight == 3));
     drop(clients);
-    assert!(server.wait_until(PATIENCE, |stats| stats.in_flight == 0));
+    assert!(server.wait_until(TIME_LIMIT, |stats| stats.in_flight == 0));
     assert_eq!(server.stats().max_in_flight, 3);
 }
 

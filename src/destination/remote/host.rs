@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 /// Tokens of the active runs in this process. A live process may have abandoned an earlier run.
-static AT_WORK: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static ACTIVE_RUNS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The identity of a process. Linux provides all fields; other systems provide only the process id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub(super) struct Process {
 
 /// Whether the process of a lock's holder is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HolderFate {
+pub(super) enum HolderStatus {
     Alive,
     Gone,
     /// The process is on another machine, or this system does not provide the information.
@@ -51,50 +51,50 @@ impl Process {
     }
 
     /// Whether the process is still alive and the run with this token is still active.
-    pub(super) fn fate(&self, token: &str) -> HolderFate {
-        self.fate_by(token, running_since)
+    pub(super) fn status(&self, token: &str) -> HolderStatus {
+        self.status_by(token, running_since)
     }
 
-    fn fate_by(&self, token: &str, running_since: impl Fn(u32) -> Option<u64>) -> HolderFate {
+    fn status_by(&self, token: &str, running_since: impl Fn(u32) -> Option<u64>) -> HolderStatus {
         let this = Self::this();
         let place = |it: &Self| (it.host.clone(), it.boot.clone(), it.namespace.clone());
         if this.boot.is_none() || this.namespace.is_none() || place(&this) != place(self) {
-            return HolderFate::Unknown;
+            return HolderStatus::Unknown;
         }
         let alive = match self.started {
-            None => return HolderFate::Unknown,
-            started if *self == this => started.is_some() && at_work().contains(token),
+            None => return HolderStatus::Unknown,
+            started if *self == this => started.is_some() && active_runs().contains(token),
             started => match running_since(self.pid) {
                 // The process may be hidden. On such a system, process 1 is hidden as well.
                 None if self.user != this.user && running_since(1).is_none() => {
-                    return HolderFate::Unknown;
+                    return HolderStatus::Unknown;
                 }
                 now => now == started,
             },
         };
-        if alive { HolderFate::Alive } else { HolderFate::Gone }
+        if alive { HolderStatus::Alive } else { HolderStatus::Gone }
     }
 }
 
 /// Marks a run as active in this process until it is dropped.
 #[derive(Debug)]
-pub(super) struct AtWork(String);
+pub(super) struct ActiveRun(String);
 
-impl AtWork {
+impl ActiveRun {
     pub(super) fn begin(token: &str) -> Self {
-        at_work().insert(token.to_owned());
+        active_runs().insert(token.to_owned());
         Self(token.to_owned())
     }
 }
 
-impl Drop for AtWork {
+impl Drop for ActiveRun {
     fn drop(&mut self) {
-        at_work().remove(&self.0);
+        active_runs().remove(&self.0);
     }
 }
 
-fn at_work() -> std::sync::MutexGuard<'static, BTreeSet<String>> {
-    AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+fn active_runs() -> std::sync::MutexGuard<'static, BTreeSet<String>> {
+    ACTIVE_RUNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Id of the user of this process.
@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn this_process_is_alive_only_with_an_active_run() {
         let this = Process::this();
-        assert_eq!(this.fate("some-run"), HolderFate::Gone);
-        let at_work = AtWork::begin("some-run");
-        assert_eq!(this.fate("some-run"), HolderFate::Alive);
-        drop(at_work);
-        assert_eq!(this.fate("some-run"), HolderFate::Gone);
+        assert_eq!(this.status("some-run"), HolderStatus::Gone);
+        let active = ActiveRun::begin("some-run");
+        assert_eq!(this.status("some-run"), HolderStatus::Alive);
+        drop(active);
+        assert_eq!(this.status("some-run"), HolderStatus::Gone);
     }
 
     #[test]
@@ -138,15 +138,15 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let pid = child.id();
         let process = Process { pid, started: running_since(pid), ..Process::this() };
-        assert_eq!(process.fate("x"), HolderFate::Alive);
+        assert_eq!(process.status("x"), HolderStatus::Alive);
         let reborn = Process { started: process.started.map(|at| at - 1), ..process.clone() };
-        assert_eq!(reborn.fate("x"), HolderFate::Gone);
+        assert_eq!(reborn.status("x"), HolderStatus::Gone);
         child.kill().unwrap();
         // The child has ended and is a zombie until `wait`.
         while running_since(pid).is_some() {
             std::thread::yield_now();
         }
-        assert_eq!(process.fate("x"), HolderFate::Gone);
+        assert_eq!(process.status("x"), HolderStatus::Gone);
         child.wait().unwrap();
     }
 
@@ -157,10 +157,10 @@ mod tests {
         let theirs = Process { user: this.user.map(|user| user + 1), ..mine.clone() };
         let hidden = |_| None;
         let open = |pid| (pid == 1).then_some(0);
-        assert_eq!(theirs.fate_by("x", hidden), HolderFate::Unknown);
-        assert_eq!(theirs.fate_by("x", open), HolderFate::Gone);
-        assert_eq!(theirs.fate_by("x", |_| this.started), HolderFate::Alive);
-        assert_eq!(mine.fate_by("x", hidden), HolderFate::Gone);
+        assert_eq!(theirs.status_by("x", hidden), HolderStatus::Unknown);
+        assert_eq!(theirs.status_by("x", open), HolderStatus::Gone);
+        assert_eq!(theirs.status_by("x", |_| this.started), HolderStatus::Alive);
+        assert_eq!(mine.status_by("x", hidden), HolderStatus::Gone);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             Process { namespace: Some("pid:[1]".to_owned()), ..this },
         ];
         for other in others {
-            assert_eq!(other.fate("x"), HolderFate::Unknown);
+            assert_eq!(other.status("x"), HolderStatus::Unknown);
         }
     }
 }

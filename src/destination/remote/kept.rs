@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::put::is_same_e_tag;
 use crate::{
-    destination::{Header, Interrupted, Kept, examine},
+    destination::{Header, Interrupted, KeptPart, examine},
     error::{Error, Result},
     location::Remote,
     proof::Digest,
@@ -36,7 +36,7 @@ pub(super) struct BegunParts {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) lineage: String,
-    pub(super) kept: Kept,
+    pub(super) kept: KeptPart,
     /// ETag of the part's object. Without one, a resumed run hashes the part again.
     pub(super) e_tag: Option<String>,
 }
@@ -61,7 +61,7 @@ pub(super) fn records(control: &Remote, names: &[String], lineage: &str) -> Resu
     for name in names.iter().filter(|name| is_record(name)) {
         let record = control.child(name).read_control()?;
         let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
-        let ours = |record: &Record| record.lineage == lineage && is_sound(name, &record.kept.part);
+        let ours = |record: &Record| record.lineage == lineage && is_sound(name, &record.kept);
         if let Some(record) = record.filter(ours) {
             found.entry(record.kept.part.first_page).or_insert(record);
         }
@@ -80,19 +80,17 @@ pub(super) fn records(control: &Remote, names: &[String], lineage: &str) -> Resu
 
 /// Whether a record's name and pages are plausible. The part's name decides which object is read and later
 /// listed in the manifest.
-fn is_sound(name: &str, part: &Part) -> bool {
-    is_part_name(&part.path)
-        && record_name(&part.path) == name
-        && (1..=part.last_page).contains(&part.first_page)
-        && part.last_page < u64::MAX
+fn is_sound(name: &str, kept: &KeptPart) -> bool {
+    let path = &kept.part.path;
+    is_part_name(path) && record_name(path) == name && kept.has_sound_pages()
 }
 
 /// Returns the longest sequence of parts, from the first, whose objects match the journal, and their ETags.
-pub(super) fn still_whole(
+pub(super) fn intact_parts(
     target: &Remote,
     control: &Remote,
     records: Vec<Record>,
-) -> Result<(Vec<Kept>, ETags)> {
+) -> Result<(Vec<KeptPart>, ETags)> {
     let (mut kept, mut e_tags) = (Vec::new(), ETags::new());
     for (index, record) in records.into_iter().enumerate() {
         if !is_whole(target, control, index, &record)? {
@@ -185,7 +183,7 @@ pub(super) fn compare(
 pub(super) fn fetch_ids(
     control: &Remote,
     temp_dir: &Path,
-    kept: &mut [Kept],
+    kept: &mut [KeptPart],
 ) -> Result<Option<TempDir>> {
     if kept.is_empty() {
         return Ok(None);

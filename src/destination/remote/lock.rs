@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 
-use super::host::{AtWork, HolderFate, Process};
+use super::host::{ActiveRun, HolderStatus, Process};
 use crate::{
     error::{Error, Result, human},
     location::{Backend, Remote, spawn, wait},
@@ -106,7 +106,7 @@ pub(crate) struct Lock {
     number: u32,
     state: Arc<LeaseState>,
     renewal: JoinHandle<()>,
-    _at_work: AtWork,
+    _active: ActiveRun,
 }
 
 #[derive(Debug)]
@@ -149,7 +149,7 @@ fn number(name: &str) -> Option<u32> {
 /// Fails if a run that is known to be alive holds the lock. Does not take the lock.
 pub(super) fn check_unlocked(control: &Remote, target: &Remote) -> Result<()> {
     match highest(control)? {
-        Some((_, Some(holder))) if holder.process.fate(&holder.token) == HolderFate::Alive => {
+        Some((_, Some(holder))) if holder.process.status(&holder.token) == HolderStatus::Alive => {
             Err(locked(target))
         }
         _ => Ok(()),
@@ -168,7 +168,7 @@ impl Lock {
         lease: Duration,
     ) -> Result<Self> {
         let token = format!("{:08x}", fastrand::u32(..));
-        let at_work = AtWork::begin(&token);
+        let active = ActiveRun::begin(&token);
         for _ in 0..ATTEMPTS {
             let before = highest(control)?;
             if let Some((number, Some(holder))) = &before
@@ -186,8 +186,8 @@ impl Lock {
                 .and_then(|claimed| claimed.then(|| forget_lower(control, number)).transpose());
             match taken {
                 Ok(Some(())) => {
-                    let lock = Held { token, number, lease, begun };
-                    return Self::held(control, target, lock, at_work);
+                    let lock = HeldLease { token, number, lease, begun };
+                    return Self::held(control, target, lock, active);
                 }
                 Ok(None) => control.child(&lease_name(&token)).remove()?,
                 Err(error) => {
@@ -200,14 +200,14 @@ impl Lock {
         Err(locked(target))
     }
 
-    fn held(control: &Remote, target: &Remote, held: Held, at_work: AtWork) -> Result<Self> {
+    fn held(control: &Remote, target: &Remote, held: HeldLease, active: ActiveRun) -> Result<Self> {
         let (stop, target) = (CancellationToken::new(), target.to_string());
         let state = Arc::new(LeaseState { target, lost: Mutex::default(), stop });
-        let control = control.unhurried();
+        let control = control.without_limit();
         let (store, path) = control.target()?;
         let (token, number) = (held.token.clone(), held.number);
         let renewal = spawn(renew(store, path, held, state.clone()))?;
-        Ok(Self { control, token, number, state, renewal, _at_work: at_work })
+        Ok(Self { control, token, number, state, renewal, _active: active })
     }
 
     /// The random token that makes the names of this run unique.
@@ -327,10 +327,10 @@ fn identity(lock: &Option<(u32, Option<Holder>)>) -> Option<(u32, Option<&str>)>
 /// Whether the run of a holder has ended. If its process cannot be checked, this watches its lease for at
 /// most one lease duration.
 fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> Result<bool> {
-    match holder.process.fate(&holder.token) {
-        HolderFate::Alive => return Ok(false),
-        HolderFate::Gone => return Ok(true),
-        HolderFate::Unknown => {}
+    match holder.process.status(&holder.token) {
+        HolderStatus::Alive => return Ok(false),
+        HolderStatus::Gone => return Ok(true),
+        HolderStatus::Unknown => {}
     }
     let lease = Duration::try_from_secs_f64(holder.lease_seconds).unwrap_or(LEASE).min(LONGEST);
     tracing::warn!(
@@ -352,7 +352,7 @@ fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> R
 }
 
 /// The data for the renewal of a lease.
-struct Held {
+struct HeldLease {
     token: String,
     number: u32,
     lease: Duration,
@@ -360,8 +360,8 @@ struct Held {
     begun: Instant,
 }
 
-async fn renew(store: Arc<dyn Backend>, control: Path, held: Held, state: Arc<LeaseState>) {
-    let Held { token, number, lease, begun: mut renewed } = held;
+async fn renew(store: Arc<dyn Backend>, control: Path, held: HeldLease, state: Arc<LeaseState>) {
+    let HeldLease { token, number, lease, begun: mut renewed } = held;
     let path = Path::from(format!("{control}/{}", lease_name(&token)));
     for count in 1_u64.. {
         time::sleep(lease / 3).await;

@@ -3,6 +3,7 @@
 //! In such a store, an object appears as a whole, nothing can be renamed, and a conditional put can require
 //! that a name is free.
 
+mod content;
 mod host;
 mod kept;
 mod lock;
@@ -10,7 +11,6 @@ mod names;
 mod object;
 mod prefix;
 mod put;
-mod seen;
 mod upload;
 
 use serde_json::Value;
@@ -30,7 +30,7 @@ use crate::{
 
 /// Takes the lock of a prefix without opening it for writing.
 pub(super) fn lock(target: &Remote) -> Result<Lock> {
-    let control = target.hurried().child(CONTROL);
+    let control = target.with_short_limit().child(CONTROL);
     Lock::acquire(&control, target, lock::LEASE).map_err(unusable(target))
 }
 
@@ -52,7 +52,7 @@ pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
 pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
     let mut prefix = Prefix::probe(location, target, false, false, std::env::temp_dir())?;
     let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
-    let dropped = prefix.resume(&nothing, true).and_then(|_| prefix.retract());
+    let dropped = prefix.resume(&nothing, true).and_then(|_| prefix.unpublish());
     prefix.abandon();
     dropped
 }

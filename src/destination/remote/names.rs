@@ -3,7 +3,7 @@
 //! Anyone who can write to the bucket can put any name into a listing or a control object. So a run removes,
 //! replaces or aborts only objects with a name from this module.
 
-use super::{kept::HEADER, seen::SUPERSEDED};
+use super::{content::SUPERSEDED, kept::HEADER};
 use crate::{
     error::{Error, Result},
     location::Remote,

@@ -1,7 +1,7 @@
 //! A single object: one upload, completed at the end of the run.
 //!
-//! Its control objects are in `_NAME.partial/` next to it: the lock and the id of its upload. Nothing
-//! appears under its name before the upload is completed.
+//! The control objects are in `_NAME.partial/` next to it: the lock and the id of the upload. The object
+//! appears only when the upload is completed.
 
 use object_store::UpdateVersion;
 
@@ -26,14 +26,17 @@ use crate::{
 /// The hint when the object could not be published.
 const UNPUBLISHED: &str = "nothing was published: repair the store or the permission, then run the same \
                            command again; it starts over, because only an export to a prefix can be resumed";
-/// The hint when the manifest could not be put, or the manifest of the previous object not removed.
+/// The hint when this run could not put its manifest, or could not remove the manifest of the previous object.
 const NO_MANIFEST: &str = "the object is complete, but its manifest is missing or belongs to the previous \
                            object: repair the store or the permission, then run the same command again \
-                           with --overwrite";
+                           with `overwrite`";
 
-/// What to do when another run has put the manifest meanwhile.
-const OTHER_MANIFEST: &str = "the object is of this run and whole, and the manifest beside it is not: when \
-                              nothing else writes there, run the same command again with --overwrite";
+/// The hint when another program has put the manifest during the run.
+const OTHER_MANIFEST: &str = "the object is complete, but another program wrote its manifest: stop that \
+                              program, then run the same command again with `overwrite`";
+/// The hint when the lock was lost after the upload was completed.
+const LOST_LATE: &str = "another run may have replaced the object: run the same command again with \
+                         `overwrite` when no other run is active";
 
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -41,15 +44,18 @@ pub(crate) struct Object {
     target: Remote,
     control: Remote,
     overwrite: bool,
-    seen: SeenObject,
-    /// `None` in a run that only looks.
+    seen: ExistingObject,
+    /// `None` in a dry run.
     lock: Option<Lock>,
     upload: Option<Upload>,
 }
 
-/// The versions that existed before the run. Only these versions are replaced.
+/// The versions that existed before the run.
+///
+/// A put replaces only these versions, if the store supports conditions. The completion of a multipart upload
+/// takes no condition: the version is checked just before it, which is not atomic.
 #[derive(Debug, Default)]
-struct SeenObject {
+struct ExistingObject {
     object: Option<UpdateVersion>,
     manifest: Option<UpdateVersion>,
     /// Whether the manifest is valid and describes this object.
@@ -57,37 +63,37 @@ struct SeenObject {
 }
 
 impl Object {
-    /// Checks whether the export can be written to this object. Takes the lock unless the run only looks.
+    /// Checks whether the export can be written to this object. Takes the lock, except in a dry run.
     pub(in crate::destination) fn probe(
         location: &Location,
         target: &Remote,
         overwrite: bool,
         sidecar: bool,
-        only_look: bool,
+        dry_run: bool,
     ) -> Result<Self> {
         let control = target.sibling(&control_name(target.name()));
         let longest = control.child("upload-01234567");
         check_object_length(target, &[&longest, &target.sibling(&sidecar_name(target.name()))])?;
         let mut object = Self {
             location: location.clone(),
-            target: target.hurried(),
-            control: control.hurried(),
+            target: target.with_short_limit(),
+            control: control.with_short_limit(),
             overwrite,
-            seen: SeenObject::default(),
+            seen: ExistingObject::default(),
             lock: None,
             upload: None,
         };
-        let looked = object.look_and_lock(sidecar, only_look);
+        let looked = object.check_and_lock(sidecar, dry_run);
         object.lock = looked.map_err(unusable(target))?;
         (object.target, object.control) = (target.clone(), control);
         Ok(object)
     }
 
-    fn look_and_lock(&mut self, sidecar: bool, only_look: bool) -> Result<Option<Lock>> {
-        // List even if nothing exists: a missing or foreign bucket fails here.
+    fn check_and_lock(&mut self, sidecar: bool, dry_run: bool) -> Result<Option<Lock>> {
+        // List even if nothing exists: a missing bucket, or one without permission to list, fails here.
         self.control.first_list()?;
         self.look(sidecar)?;
-        if only_look {
+        if dry_run {
             check_unlocked(&self.control, &self.target)?;
             return Ok(None);
         }
@@ -100,11 +106,14 @@ impl Object {
         Ok(Some(lock))
     }
 
-    /// Reads the existing object and manifest. Refuses to replace them unless the caller asked to overwrite
-    /// and an export wrote them.
+    /// Reads the existing object and manifest.
+    ///
+    /// Without `overwrite`, refuses an existing object. If a manifest will be written, also refuses an existing
+    /// manifest. With `overwrite`, replaces any object. If a manifest will be written, refuses to replace a file
+    /// that is not a manifest.
     fn look(&mut self, sidecar: bool) -> Result<()> {
         let beside = self.sidecar();
-        self.seen = SeenObject::default();
+        self.seen = ExistingObject::default();
         self.seen.object = self.target.head()?.as_ref().map(version);
         if self.seen.object.is_some() && !self.overwrite {
             return Err(exists(&self.target));
@@ -123,7 +132,8 @@ impl Object {
                 path: beside.to_string().into(),
                 why: "is not the manifest of an export".to_owned(),
                 hint: Some(
-                    "only objects of an earlier export are replaced: move it, or give another URL",
+                    "only the manifest of an export is replaced: move this object away, or give \
+                     another URL",
                 ),
                 source: None,
             });
@@ -169,8 +179,7 @@ impl Object {
     pub(in crate::destination) fn publish(mut self, sidecar: Option<&Manifest>) -> Result<()> {
         let lock = self.lock.take().ok_or_else(not_open)?;
         let upload = self.upload.take().ok_or_else(not_open)?;
-        let published = self.appear(&lock, &upload, sidecar);
-        let published = published.map_err(|error| or_lost(&lock, error));
+        let published = self.publish_objects(&lock, &upload, sidecar);
         if published.is_err() {
             drop(upload.abort());
         }
@@ -179,11 +188,20 @@ impl Object {
     }
 
     /// Publishes the object first, then its manifest. The manifest of the previous object stays until then.
-    fn appear(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
+    fn publish_objects(
+        &self,
+        lock: &Lock,
+        upload: &Upload,
+        sidecar: Option<&Manifest>,
+    ) -> Result<()> {
         lock.confirm()?;
         let condition = Condition::still(self.seen.object.clone());
-        if !upload.complete(&condition).map_err(with_hint(UNPUBLISHED))? {
-            return Err(self.overtaken(!self.overwrite));
+        let completed = upload.complete(&condition).map_err(|error| match upload.is_over() {
+            true => self.half_published(error),
+            false => or_lost(lock, with_hint(UNPUBLISHED)(error)),
+        })?;
+        if !completed {
+            return Err(or_lost(lock, self.replaced(!self.overwrite)));
         }
         self.confirm(lock, upload, sidecar)?;
         let place = self.sidecar();
@@ -191,20 +209,20 @@ impl Object {
             Some(manifest) => {
                 let condition = Condition::still(self.seen.manifest.clone());
                 let put = lock.watch().put(&place, manifest.to_json()?.into(), &condition);
-                if put.map_err(with_hint(NO_MANIFEST))?.is_none() {
+                if put.map_err(|error| self.half_published(error))?.is_none() {
                     // Another run may have replaced the object as well. Then nothing of this run is
                     // published.
                     self.confirm(lock, upload, sidecar)?;
-                    return Err(Error::Overtaken {
+                    return Err(Error::Replaced {
                         path: place.to_string().into(),
-                        why: "was replaced or removed while the export was at work".to_owned(),
+                        why: "was replaced or removed during the export".to_owned(),
                         hint: OTHER_MANIFEST,
                     });
                 }
             }
             None if self.seen.describes => {
                 // The manifest of the previous object does not describe the new one.
-                lock.watch().remove(&place).map_err(with_hint(NO_MANIFEST))?;
+                lock.watch().remove(&place).map_err(|error| self.half_published(error))?;
             }
             None => {}
         }
@@ -212,23 +230,38 @@ impl Object {
     }
 
     /// Checks that the store has the object that was sent. Compares the ETag and, if that is unknown or
-    /// differs, the SHA-256 of the bytes. Without a manifest there is no SHA-256, so the lock decides.
+    /// differs, the SHA-256 of the bytes. Without a manifest there is no SHA-256. Then the check passes if this
+    /// run still holds the lock.
     fn confirm(&self, lock: &Lock, upload: &Upload, sidecar: Option<&Manifest>) -> Result<()> {
-        let Some(meta) = self.target.head()? else { return Err(self.overtaken(false)) };
+        let replaced = || Err(or_lost(lock, self.replaced(false)));
+        let Some(meta) = self.target.head()? else { return replaced() };
         let sent = upload.e_tag();
         if sent.is_some() && is_same_e_tag(meta.e_tag.as_deref(), sent.as_deref()) {
             return Ok(());
         }
         match sidecar.map(|manifest| &*manifest.parts) {
             Some([part]) if has_digest(&self.target, &part.sha256)? => Ok(()),
-            Some(_) => Err(self.overtaken(false)),
-            None => lock.confirm(),
+            Some(_) => replaced(),
+            None => lock.confirm().map_err(|error| self.half_published(error)),
         }
     }
 
-    /// The error when another run or another program has put an object under this name. If the name had to be
-    /// free, the error reports that it exists.
-    fn overtaken(&self, was_free: bool) -> Error {
+    /// The error of a run that fails after it completed its upload. The object is visible then, so this is not
+    /// [`Error::LockLost`], which says that nothing was published.
+    fn half_published(&self, error: Error) -> Error {
+        match error {
+            Error::LockLost { why, .. } => Error::Replaced {
+                path: self.target.to_string().into(),
+                why: format!("was published, but then the lock was lost: {why}"),
+                hint: LOST_LATE,
+            },
+            error => with_hint(NO_MANIFEST)(error),
+        }
+    }
+
+    /// The error when another run or another program has put an object under this name. Without `overwrite`, the
+    /// error says that the object exists already.
+    fn replaced(&self, was_free: bool) -> Error {
         if was_free {
             return exists(&self.target);
         }
@@ -271,7 +304,7 @@ fn exists(target: &Remote) -> Error {
     Error::Output {
         path: target.to_string().into(),
         why: "exists already".to_owned(),
-        hint: Some("give --overwrite to replace it, or another URL"),
+        hint: Some("give `overwrite` to replace it, or another URL"),
         source: None,
     }
 }

@@ -22,18 +22,18 @@ use tempfile::TempDir;
 
 use super::{
     clear_control,
+    content::{PrefixContent, SUPERSEDED},
     kept::{self, BegunParts, ETags, HEADER, Record, ids_name, json, record_name},
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{check_prefix_length, is_control_name, is_ids_name},
     or_lost,
     put::{Condition, replaced},
-    seen::{SUPERSEDED, SeenPrefix},
     unusable,
     upload::{Upload, abort_journalled},
     with_hint,
 };
 use crate::{
-    destination::{CONTROL, Header, Kept, PartFile, fs::not_open, tidied},
+    destination::{CONTROL, Header, KeptPart, PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
@@ -57,7 +57,7 @@ pub(crate) struct Prefix {
     overwrite: bool,
     /// Local folder for the ids of kept parts during the run.
     temp_dir: PathBuf,
-    /// `None` in a run that only looks.
+    /// `None` in a dry run.
     lock: Option<Lock>,
     staged: Option<StagedPrefix>,
 }
@@ -72,16 +72,16 @@ struct StagedPrefix {
 }
 
 impl Prefix {
-    /// Checks whether the export can be written to this prefix. Takes the lock unless the run only looks.
+    /// Checks whether the export can be written to this prefix. Takes the lock, except in a dry run.
     pub(in crate::destination) fn probe(
         location: &Location,
         target: &Remote,
         overwrite: bool,
-        only_look: bool,
+        dry_run: bool,
         temp_dir: PathBuf,
     ) -> Result<Self> {
         check_prefix_length(target)?;
-        let hurried = target.hurried();
+        let hurried = target.with_short_limit();
         let mut prefix = Self {
             location: location.clone(),
             control: hurried.child(CONTROL),
@@ -91,18 +91,18 @@ impl Prefix {
             lock: None,
             staged: None,
         };
-        let looked = prefix.look_and_lock(only_look);
+        let looked = prefix.check_and_lock(dry_run);
         prefix.lock = looked.map_err(unusable(target))?;
         (prefix.target, prefix.control) = (target.clone(), target.child(CONTROL));
         Ok(prefix)
     }
 
-    fn look_and_lock(&self, only_look: bool) -> Result<Option<Lock>> {
+    fn check_and_lock(&self, dry_run: bool) -> Result<Option<Lock>> {
         let listing = self.target.first_list()?;
         // Check the lock first: "another run is active" is a better error than "not empty".
         check_unlocked(&self.control, &self.target)?;
         self.check(&self.look(listing)?)?;
-        if only_look {
+        if dry_run {
             return Ok(None);
         }
         let lock = Lock::acquire(&self.control, &self.target, LEASE)?;
@@ -115,18 +115,18 @@ impl Prefix {
         Ok(Some(lock))
     }
 
-    fn look_and_check(&self) -> Result<SeenPrefix> {
+    fn look_and_check(&self) -> Result<PrefixContent> {
         let seen = self.look(self.target.list()?)?;
         self.check(&seen)?;
         Ok(seen)
     }
 
-    fn look(&self, listing: Listing) -> Result<SeenPrefix> {
-        SeenPrefix::look(&self.location, &self.target, listing)
+    fn look(&self, listing: Listing) -> Result<PrefixContent> {
+        PrefixContent::look(&self.location, &self.target, listing)
     }
 
     /// Refuses a prefix that must not be replaced.
-    fn check(&self, seen: &SeenPrefix) -> Result<()> {
+    fn check(&self, seen: &PrefixContent) -> Result<()> {
         seen.refusal(self.overwrite).map_or(Ok(()), |(why, hint)| {
             let path = self.location.to_path();
             Err(Error::Output { path, why, hint: Some(hint), source: None })
@@ -137,7 +137,7 @@ impl Prefix {
         &mut self,
         header: &Header,
         restart: bool,
-    ) -> Result<Vec<Kept>> {
+    ) -> Result<Vec<KeptPart>> {
         let token = self.lock()?.token().to_owned();
         self.lock()?.confirm()?;
         let mut seen = self.look(self.target.list()?)?;
@@ -158,13 +158,13 @@ impl Prefix {
                     return Err(Error::Output {
                         path: self.location.to_path(),
                         why: format!("an interrupted export to it cannot be resumed: {difference}"),
-                        hint: Some("give --restart to delete its parts and start over"),
+                        hint: Some("give `restart` to delete its parts and start over"),
                         source: None,
                     });
                 }
                 None => {
                     lineage = begun.lineage;
-                    (kept, e_tags) = kept::still_whole(&self.target, &self.control, records)?;
+                    (kept, e_tags) = kept::intact_parts(&self.target, &self.control, records)?;
                 }
             }
         }
@@ -194,7 +194,7 @@ impl Prefix {
 
     /// Finishes the interrupted steps of ended runs: aborts their uploads and completes the removal of an old
     /// export.
-    fn tidy(&self, seen: &mut SeenPrefix) -> Result<()> {
+    fn tidy(&self, seen: &mut PrefixContent) -> Result<()> {
         for name in seen.control.iter().filter(|name| name.starts_with("upload-")) {
             self.abort_upload(name)?;
         }
@@ -223,7 +223,7 @@ impl Prefix {
     }
 
     /// Removes everything that earlier runs left, except the kept parts.
-    fn drop_all_but(&self, seen: &SeenPrefix, kept: &[Kept]) -> Result<()> {
+    fn drop_all_but(&self, seen: &PrefixContent, kept: &[KeptPart]) -> Result<()> {
         let token = self.lock()?.token();
         let parts: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
         let records: BTreeSet<String> = parts
@@ -245,7 +245,7 @@ impl Prefix {
 
     /// Removes the parts of unfinished runs, except parts that the manifest lists and parts that `stay`
     /// accepts.
-    fn remove_parts(&self, seen: &SeenPrefix, stay: impl Fn(&str) -> bool) -> Result<()> {
+    fn remove_parts(&self, seen: &PrefixContent, stay: impl Fn(&str) -> bool) -> Result<()> {
         let names = seen.names.iter();
         let strays =
             names.filter(|name| seen.is_ours(name) && !seen.is_listed(name) && !stay(name));
@@ -305,7 +305,7 @@ impl Prefix {
         let upload = staged.open.iter().find(|upload| upload.target().path() == place.path());
         let e_tag = upload.and_then(Upload::e_tag).or(meta.e_tag);
         staged.open.clear();
-        let kept = Kept { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
+        let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         let record = Record { lineage: staged.lineage.clone(), kept, e_tag };
         control.child(&record_name(&part.path)).write(&json(&record)?)?;
         staged.e_tags.insert(part.path.clone(), record.e_tag);
@@ -314,7 +314,7 @@ impl Prefix {
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let lock = self.lock.take().ok_or_else(not_open)?;
-        let seen = match self.appear(&lock, manifest) {
+        let seen = match self.publish_objects(&lock, manifest) {
             Ok(seen) => seen,
             Err(error) => {
                 let error = or_lost(&lock, error);
@@ -324,7 +324,7 @@ impl Prefix {
             }
         };
         let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
-        let cleared = match self.drop_old(&SeenPrefix { manifest: None, ..seen }, &new) {
+        let cleared = match self.drop_old(&PrefixContent { manifest: None, ..seen }, &new) {
             Ok(()) => clear_control(&self.control, lock),
             // The next run removes the remaining objects.
             Err(error) => lock.release().and(Err(error)),
@@ -334,7 +334,7 @@ impl Prefix {
     }
 
     /// Publishes the manifest, then `_SUCCESS`. Returns the previous content of the prefix.
-    fn appear(&self, lock: &Lock, manifest: &Manifest) -> Result<SeenPrefix> {
+    fn publish_objects(&self, lock: &Lock, manifest: &Manifest) -> Result<PrefixContent> {
         // Another process may have written to the prefix since the first check.
         let mut seen = self.look_and_check()?;
         let staged = self.staged.as_ref().ok_or_else(not_open)?;
@@ -358,7 +358,7 @@ impl Prefix {
             return Err(Error::Output {
                 path: self.location.to_path(),
                 why: "another export has appeared there".to_owned(),
-                hint: Some("give --overwrite to replace it, or another URL"),
+                hint: Some("give `overwrite` to replace it, or another URL"),
                 source: None,
             });
         }
@@ -368,7 +368,7 @@ impl Prefix {
     }
 
     /// Removes the parts of the previous export and of unfinished runs.
-    fn drop_old(&self, seen: &SeenPrefix, new: &BTreeSet<&str>) -> Result<()> {
+    fn drop_old(&self, seen: &PrefixContent, new: &BTreeSet<&str>) -> Result<()> {
         // The header goes first: nothing is left to resume.
         self.control.child(HEADER).remove()?;
         self.target.remove_all(seen.superseded.iter().cloned())?;
@@ -408,7 +408,7 @@ impl Prefix {
 
     /// Removes a manifest that was published without `_SUCCESS`. Its parts then count as parts of an
     /// unfinished run.
-    pub(super) fn retract(&self) -> Result<()> {
+    pub(super) fn unpublish(&self) -> Result<()> {
         if self.look(self.target.list()?)?.is_unfinished() {
             let lock = self.lock()?;
             lock.confirm()?;

@@ -72,7 +72,7 @@ pub(super) fn is_same_e_tag(one: Option<&str>, other: Option<&str>) -> bool {
 
 /// A published object, with its ETag if the store sent one.
 #[derive(Debug)]
-pub(super) struct Appeared {
+pub(super) struct PutOutcome {
     pub(super) e_tag: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl LeaseWatch {
         place: &Remote,
         bytes: Bytes,
         condition: &Condition,
-    ) -> Result<Option<Appeared>> {
+    ) -> Result<Option<PutOutcome>> {
         let mut sent = None;
         if condition.can_be_sent() {
             let first = self.send(place, &bytes, condition.mode())?;
@@ -99,7 +99,7 @@ impl LeaseWatch {
         };
         let e_tag = match sent {
             Ok(e_tag) if matches!(condition, Condition::Any) => {
-                return Ok(Some(Appeared { e_tag }));
+                return Ok(Some(PutOutcome { e_tag }));
             }
             Ok(e_tag) => e_tag,
             // The object may come from this put: its answer was lost, and it was sent again.
@@ -113,7 +113,7 @@ impl LeaseWatch {
             return Ok(None);
         };
         let same = e_tag.is_some() && is_same_e_tag(meta.e_tag.as_deref(), e_tag.as_deref());
-        Ok((same || place.holds(&bytes)?).then_some(Appeared { e_tag: meta.e_tag }))
+        Ok((same || place.holds(&bytes)?).then_some(PutOutcome { e_tag: meta.e_tag }))
     }
 
     fn send(

@@ -20,7 +20,7 @@ use tokio::{select, task::JoinHandle, time};
 
 use super::{
     lock::LeaseWatch,
-    put::{Appeared, Condition, replaced},
+    put::{Condition, PutOutcome, replaced},
 };
 use crate::{
     error::{Error, Result, causes},
@@ -36,9 +36,9 @@ const BLOCKS: usize = 10_000;
 
 /// How often to check for an object after its completion request got no answer. S3 can take minutes to
 /// join many blocks.
-const LOOKS: usize = 10;
+const POLLS: usize = 10;
 /// Time between two checks.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The journal entry of an upload that has begun.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ struct UploadShared {
     journal: Remote,
     watch: LeaseWatch,
     /// Whether closing also publishes the object.
-    appears_when_closed: bool,
+    publishes_on_close: bool,
     block: Vec<Bytes>,
     filled: usize,
     bytes: u64,
@@ -70,6 +70,7 @@ struct UploadShared {
     parts: Vec<PartId>,
     /// ETag of the object, once it is published.
     e_tag: Option<String>,
+    /// Whether the upload was completed or aborted.
     over: bool,
 }
 
@@ -78,13 +79,13 @@ impl Upload {
         target: Remote,
         journal: Remote,
         watch: LeaseWatch,
-        appears_when_closed: bool,
+        publishes_on_close: bool,
     ) -> Self {
         let shared = UploadShared {
             target: target.clone(),
             journal,
             watch,
-            appears_when_closed,
+            publishes_on_close,
             block: Vec::new(),
             filled: 0,
             bytes: 0,
@@ -111,16 +112,17 @@ impl Upload {
         self.shared().write(bytes).map_err(io::Error::other)
     }
 
-    /// Sends the rest and waits until the store has all blocks. Publishes the object if it was opened so.
+    /// Sends the rest and waits until the store has all blocks. Also publishes the object, if the upload was
+    /// created for that.
     pub(crate) fn close(&self) -> Result<()> {
         let mut shared = self.shared();
         if shared.id.is_some() {
             shared.send()?;
             while !shared.in_flight.is_empty() {
-                shared.land()?;
+                shared.wait_for_block()?;
             }
         }
-        if shared.appears_when_closed && !shared.complete(&Condition::Any)? {
+        if shared.publishes_on_close && !shared.complete(&Condition::Any)? {
             return Err(replaced(&shared.target));
         }
         Ok(())
@@ -132,6 +134,12 @@ impl Upload {
     /// checked just before it, and an object that another run completes in between is replaced.
     pub(super) fn complete(&self, condition: &Condition) -> Result<bool> {
         self.shared().complete(condition)
+    }
+
+    /// Whether the upload was completed or aborted. After [`complete`](Self::complete), the object is then
+    /// visible, even if an error was returned.
+    pub(super) fn is_over(&self) -> bool {
+        self.shared().over
     }
 
     /// ETag of the object, once it is published.
@@ -190,7 +198,7 @@ impl UploadShared {
             None => self.begin()?,
         };
         while self.in_flight.len() >= IN_FLIGHT {
-            self.land()?;
+            self.wait_for_block()?;
         }
         let (store, path) = self.target.target()?;
         let payload: PutPayload = std::mem::take(&mut self.block).into_iter().collect();
@@ -223,7 +231,7 @@ impl UploadShared {
     }
 
     /// Waits for the oldest block in flight.
-    fn land(&mut self) -> Result<()> {
+    fn wait_for_block(&mut self) -> Result<()> {
         let Some(block) = self.in_flight.pop_front() else { return Ok(()) };
         let part = wait(block)?
             .map_err(|error| Error::Internal(format!("sending a block stopped: {error}")))?;
@@ -242,7 +250,7 @@ impl UploadShared {
             Some(id) => self.complete_blocks(id, condition)?,
             None => self.watch.put(&self.target, self.block.concat().into(), condition)?,
         };
-        let Some(Appeared { e_tag }) = appeared else { return Ok(false) };
+        let Some(PutOutcome { e_tag }) = appeared else { return Ok(false) };
         self.e_tag = e_tag;
         self.over = true;
         self.block.clear();
@@ -256,7 +264,7 @@ impl UploadShared {
         &mut self,
         id: MultipartId,
         condition: &Condition,
-    ) -> Result<Option<Appeared>> {
+    ) -> Result<Option<PutOutcome>> {
         let before = match condition {
             Condition::Any => None,
             _ if !condition.holds(&self.target)? => return Ok(None),
@@ -273,13 +281,15 @@ impl UploadShared {
             Err(error) if self.has_arrived(before.as_ref(), &error)? => None,
             Err(error) => return Err(self.failed(&error)),
         };
+        // The object is visible now, even if the next request fails.
+        self.over = true;
         if !matches!(condition, Condition::Any) {
             let meta = self.target.head()?;
             if meta.is_none_or(|meta| meta.size != self.bytes) {
                 return Ok(None);
             }
         }
-        Ok(Some(Appeared { e_tag }))
+        Ok(Some(PutOutcome { e_tag }))
     }
 
     /// Whether a new object of this length exists although the completion request failed. A store may still
@@ -289,13 +299,13 @@ impl UploadShared {
         before: Option<&ObjectMeta>,
         error: &object_store::Error,
     ) -> Result<bool> {
-        let looks = if is_unanswered(error) { LOOKS } else { 1 };
+        let looks = if is_unanswered(error) { POLLS } else { 1 };
         let same = |now: &ObjectMeta, before: &ObjectMeta| {
             (&before.e_tag, before.last_modified) == (&now.e_tag, now.last_modified)
         };
         for look in 0..looks {
             if look > 0 {
-                self.watch.guard(async { time::sleep(LOOK_EVERY).await })?;
+                self.watch.guard(async { time::sleep(POLL_INTERVAL).await })?;
             }
             // If the store does not answer this request either, give up.
             let Ok(now) = self.target.head() else { return Ok(false) };
@@ -327,7 +337,7 @@ pub(super) fn abort_journalled(journal: &Remote, place: &Remote) -> Result<()> {
     journal.remove()
 }
 
-/// Aborts an upload. A missing upload is no error: it was completed or aborted before.
+/// Aborts an upload. A missing upload is not an error: it was completed or aborted before.
 fn abort(place: &Remote, path: &Path, id: MultipartId) -> Result<()> {
     let (store, _) = place.target()?;
     let upload = (path.clone(), id.clone());

@@ -7,8 +7,8 @@ use object_store::Error as StoreError;
 use super::Store;
 use crate::net::tls;
 
-pub(crate) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or --storage-option \
-                                      endpoint=…), the region and the network";
+pub(crate) const UNREACHABLE: &str = "check the endpoint (AWS_ENDPOINT_URL, or the storage \
+                                      option endpoint=…), the region and the network";
 
 /// Texts in the URLs of metadata services. The store library asks these when it has no credentials.
 const METADATA: [&str; 5] = [
@@ -37,14 +37,14 @@ const REFUSALS: [&str; 12] = [
 
 /// The reason of an error, and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct StoreProblem {
     pub(crate) why: String,
     pub(crate) hint: Option<&'static str>,
 }
 
 /// Extracts the store's code and message from an error, and adds a hint. All three stores answer in XML.
 /// The rest of the answer is dropped, because it can quote the signed request.
-pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
+pub(crate) fn explain(error: &StoreError, store: &Store) -> StoreProblem {
     let all = chain(error);
     let code = element(&all, "Code");
     let no_bucket = matches!(code, Some("NoSuchBucket" | "ContainerNotFound"));
@@ -71,19 +71,19 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> Trouble {
     } else if denied || no_credentials {
         Some(
             "check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, \
-             AZURE_STORAGE_*) or in --storage-option, and what they allow",
+             AZURE_STORAGE_*) or in the storage options, and what they allow",
         )
     } else if code.is_none() && why.contains("certificate") {
         Some(
             "check the endpoint; if the server uses a private authority, give its certificate with \
-             --ca-cert",
+             `ca_cert`",
         )
     } else if code.is_none() && is_unreachable(error) {
         Some(UNREACHABLE)
     } else {
         None
     };
-    Trouble { why, hint }
+    StoreProblem { why, hint }
 }
 
 /// Whether the store rejects conditional puts as unsupported, or the options disable them.
@@ -135,7 +135,7 @@ fn first_line(text: &str) -> &str {
 fn without_answer(error: &StoreError) -> String {
     match tls::find::<rustls::Error>(error) {
         Some(rustls::Error::InvalidCertificate(why)) => {
-            return format!("its certificate does not verify: {}", tls::explain(why));
+            return format!("cannot verify its certificate: {}", tls::explain(why));
         }
         Some(rustls::Error::InvalidMessage(_)) => {
             return "the server does not speak TLS: is it http://, or another port?".to_owned();

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Time limit for the first request of a run, including its retries.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SHORT_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit for each other request before the first page, including its retries. It is longer than the
 /// retries of [`store`] take, so that a store that asks to slow down gets all of them.
 const CHECK: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ impl Remote {
         if url.password().is_some() || (!azure && !url.username().is_empty()) {
             return Err(wrong(
                 "it must not hold a user name or a password: they come from the environment or \
-                 from --storage-option",
+                 from the storage options",
             ));
         }
         let path = Path::from_url_path(url.path()).map_err(|error| wrong(&error.to_string()))?;
@@ -106,12 +106,12 @@ impl Remote {
     }
 
     /// The same place for checks before the first page: each request has the time limit [`CHECK`].
-    pub(crate) fn hurried(&self) -> Self {
+    pub(crate) fn with_short_limit(&self) -> Self {
         Self { limit: Some(CHECK), ..self.clone() }
     }
 
     /// The same place for the export itself: a request may take as long as its retries take.
-    pub(crate) fn unhurried(&self) -> Self {
+    pub(crate) fn without_limit(&self) -> Self {
         Self { limit: None, ..self.clone() }
     }
 
@@ -329,10 +329,10 @@ impl Remote {
         Ok(Listing { names, objects })
     }
 
-    /// Like [`list`](Self::list), but with the shorter time limit [`PATIENCE`]. As the first request of a run,
+    /// Like [`list`](Self::list), but with the shorter time limit [`SHORT_TIME_LIMIT`]. As the first request of a run,
     /// it detects an unreachable store within seconds.
     pub(crate) fn first_list(&self) -> Result<Listing> {
-        Self { limit: Some(PATIENCE), ..self.clone() }.list()
+        Self { limit: Some(SHORT_TIME_LIMIT), ..self.clone() }.list()
     }
 
     pub(crate) fn remove(&self) -> Result<()> {

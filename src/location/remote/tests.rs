@@ -14,7 +14,7 @@ fn silent_store_ends_a_check() {
         .with("secret_access_key", "b");
     let url = Url::parse("s3://bucket/x").unwrap();
     let place = Remote::new("s3://bucket/x", &url, &options).unwrap();
-    assert_eq!(place.hurried().child("y").limit, Some(CHECK));
+    assert_eq!(place.with_short_limit().child("y").limit, Some(CHECK));
     let place = Remote { limit: Some(Duration::from_millis(100)), ..place };
     let ended: [Result<()>; 6] = [
         place.head().map(drop),

@@ -1,9 +1,13 @@
-//! A column chunk in the making: values in, pages to the pool, the whole chunk out once they are back.
+//! Builds the column chunks of a row group. A chunk takes values and submits full pages to the pool. When all
+//! pages are compressed, it is appended to the row group. This module never compresses: the pool does.
 //!
-//! Texts that fill pages are laid out and compressed by the pool. Columns that are small or repeat go
-//! through the library's column writer, which knows dictionaries; it believes its pages written, and
-//! their places are put right when their sizes are known. What a page of text holds is decided by the
-//! values alone; of the others, by the batches too. Never compresses.
+//! The columns `id`, `input` and `expected_output` have long texts that seldom repeat. The pool encodes and
+//! compresses their pages. The other columns use the column writer of the `parquet` crate, which supports
+//! dictionaries. This writer finishes a page before the page is compressed, so it records neither sizes nor
+//! offsets. [`placed`] adds them when they are known.
+//!
+//! The content of a text page depends only on the values. The pages of the other columns also depend on the
+//! batches.
 
 use std::{
     mem,
@@ -46,7 +50,8 @@ use crate::{
     },
 };
 
-/// Room for what comes before a page, statistics included; a guess that spares a copy.
+/// Estimated size of a page header with statistics, in bytes. If it is too small, the buffer grows, which costs a
+/// copy of the chunk.
 const PAGE_HEADER_BYTES: usize = 256;
 
 /// The chunk of one column in the open row group.
@@ -55,42 +60,42 @@ pub(super) enum OpenChunk {
     Other(Box<OtherChunk>),
 }
 
-/// Texts that differ and fill pages.
+/// A column of long texts without a dictionary.
 pub(super) struct TextChunk {
     column: ColumnDescPtr,
     layout: Layout,
     content: Content,
     open: TextRows,
-    /// The index of each page's first row, the open one's included.
+    /// The index of the first row of each page, including the open page.
     first_rows: Vec<usize>,
     nulls: usize,
     pages: Vec<Pending>,
 }
 
-/// Content that are small or repeat.
+/// A column of small or repeated values, written by the column writer of the `parquet` crate.
 pub(super) struct OtherChunk {
     writer: ColumnWriter<'static>,
     nullable: bool,
     compression: Compression,
-    laid_out: LaidOut,
+    laid_out: EncodedPages,
     pages: Vec<Pending>,
 }
 
-/// A chunk whose last page has been laid out.
+/// A complete chunk. The pool may still be compressing its pages.
 pub(super) struct ClosedChunk {
     pages: Vec<Pending>,
     result: ColumnCloseResult,
 }
 
-/// A page whose bytes are with the pool.
+/// A page that was submitted to the pool.
 struct Pending {
     page: Page,
     encoded: PoolTicket<Encoded>,
 }
 
-/// Pages that the column writer has laid out and that nobody has taken yet.
+/// Uncompressed pages of the column writer that have not been submitted to the pool yet.
 #[derive(Clone, Default)]
-struct LaidOut(Arc<Mutex<Vec<CompressedPage>>>);
+struct EncodedPages(Arc<Mutex<Vec<CompressedPage>>>);
 
 impl OpenChunk {
     pub(super) fn new(
@@ -106,7 +111,7 @@ impl OpenChunk {
             Ok(Column::Id) => text(column, Content::Ids),
             Ok(Column::Input | Column::ExpectedOutput) => text(column, Content::Other),
             _ => {
-                let laid_out = LaidOut::default();
+                let laid_out = EncodedPages::default();
                 let nullable = column.max_def_level() > 0;
                 let compression = layout.compression;
                 let writer = get_column_writer(column, properties, Box::new(laid_out.clone()));
@@ -116,7 +121,7 @@ impl OpenChunk {
         }
     }
 
-    /// Adds a column's values; pages that became full go to the pool.
+    /// Adds values of the column. Submits full pages to the pool.
     pub(super) fn write(&mut self, array: &ArrayRef, pool: &Pool<Workspace>) -> Result<()> {
         match self {
             Self::Text(chunk) => {
@@ -155,7 +160,7 @@ impl TextChunk {
         self.first_rows.push(first_row + rows.rows());
         let page = Page::DataPage {
             buf: Bytes::new(),
-            // A row group has 10,000 rows at most.
+            // A row group has at most 10,000 rows.
             num_values: rows.rows() as u32,
             encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
             def_level_encoding: Encoding::RLE,
@@ -165,7 +170,7 @@ impl TextChunk {
         let (compression, content) = (self.layout.compression, self.content);
         let nullable = self.column.max_def_level() > 0;
         let encoded = pool.submit(rows.bytes(), move |workspace: &mut Workspace| {
-            workspace.encode(compression, content, |page| rows.lay_out(nullable, page))
+            workspace.encode(compression, content, |page| rows.encode_page(nullable, page))
         });
         self.pages.push(Pending { page, encoded });
     }
@@ -181,8 +186,8 @@ impl TextChunk {
             encoding,
             count: self.pages.len() as i32,
         };
-        // Nobody looks for JSON by the first and last in order, and ids are in none: how many are
-        // missing is all that is worth its time.
+        // Record only the number of nulls. Nobody filters JSON texts by a range, and ids are random, so minimum
+        // and maximum would not let a reader skip pages.
         let nulls = Some(self.nulls as u64);
         let statistics =
             Statistics::ByteArray(ValueStatistics::new(None, None, None, nulls, false));
@@ -240,7 +245,7 @@ impl OtherChunk {
 }
 
 impl ClosedChunk {
-    /// Waits for the pages and appends the chunk to its row group.
+    /// Waits until the pages are compressed, and appends the chunk to its row group.
     pub(super) fn append(
         self,
         row_group: &mut SerializedRowGroupWriter<'_, Sealing>,
@@ -263,7 +268,7 @@ impl ClosedChunk {
     }
 }
 
-/// What the column writer said of its chunk, with the sizes and places that its pages really have.
+/// Returns the metadata of a chunk with the codec and with the sizes and offsets of the written pages.
 fn placed(
     mut result: ColumnCloseResult,
     pages: &[PageWriteSpec],
@@ -288,19 +293,19 @@ fn placed(
     if let Some(index) = &mut result.offset_index {
         for (location, page) in index.page_locations.iter_mut().zip(pages.iter().filter(is_data)) {
             location.offset = page.offset as i64;
-            // A page is a few megabytes, or one row.
+            // It fits: a page has a few megabytes, or one row.
             location.compressed_page_size = page.compressed_size as i32;
         }
     }
     Ok(result)
 }
 
-impl LaidOut {
+impl EncodedPages {
     fn pages(&self) -> MutexGuard<'_, Vec<CompressedPage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends to the pool what has been laid out so far.
+    /// Submits the collected pages to the pool.
     fn submit(&self, compression: Compression, pool: &Pool<Workspace>) -> Vec<Pending> {
         let submit = |page: CompressedPage| {
             let page = page.compressed_page().clone();
@@ -317,7 +322,7 @@ impl LaidOut {
     }
 }
 
-impl PageWriter for LaidOut {
+impl PageWriter for EncodedPages {
     fn write_page(&mut self, page: CompressedPage) -> ParquetResult<PageWriteSpec> {
         let mut spec = PageWriteSpec::new();
         spec.page_type = page.page_type();
@@ -332,7 +337,7 @@ impl PageWriter for LaidOut {
 }
 
 fn unexpected(array: &ArrayRef) -> ParquetError {
-    ParquetError::General(format!("a column came as {}", array.data_type()))
+    ParquetError::General(format!("a column has the unexpected type {}", array.data_type()))
 }
 
 fn with_bytes(mut page: Page, bytes: Bytes) -> Page {
@@ -343,7 +348,7 @@ fn with_bytes(mut page: Page, bytes: Bytes) -> Page {
     page
 }
 
-/// The values that are there, as slices of the array's own buffer.
+/// Returns the non-null values, as slices of the array's buffer.
 fn present_texts(array: &StringArray) -> Vec<ByteArray> {
     let bytes = Bytes::from(array.values().clone());
     let offsets = array.value_offsets();

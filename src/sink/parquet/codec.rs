@@ -13,8 +13,8 @@ use crate::{
     sink::Compression,
 };
 
-/// Capacity of a page buffer: 4 MiB, enough for every page, unless one row alone is larger. The buffer has
-/// this capacity from the start. Memory that is not used is not touched.
+/// Capacity of a page buffer: 4 MiB, enough for every page, unless one row alone is larger. The buffer has this
+/// capacity from the start, because its unused part causes no page faults.
 const SCRATCH_PAGE: usize = 4 << 20;
 /// Maximum size of such a page after compression: the bound of Snappy, which is the highest of all codecs.
 const SCRATCH: usize = SCRATCH_PAGE + SCRATCH_PAGE / 6 + 32;
@@ -30,10 +30,10 @@ pub(super) struct Workspace {
     scratch: Vec<u8>,
 }
 
-/// The content of a page, as far as it matters for the level.
+/// The kind of values in a page. It decides the zstd level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Content {
-    /// Hexadecimal digits without a pattern. A codec can only use how often each digit occurs.
+    /// Random hexadecimal digits. They have no repetitions, so a codec only gains from entropy coding.
     Ids,
     Other,
 }
@@ -46,17 +46,17 @@ pub(super) struct Encoded {
 }
 
 impl Workspace {
-    /// Writes a page to the buffer and compresses it.
+    /// Encodes a page into the buffer and compresses it.
     pub(super) fn encode(
         &mut self,
         compression: Compression,
         content: Content,
-        lay_out: impl FnOnce(&mut Vec<u8>),
+        encode_page: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Encoded> {
         let mut page = std::mem::take(&mut self.page);
         page.clear();
         page.reserve_exact(SCRATCH_PAGE);
-        lay_out(&mut page);
+        encode_page(&mut page);
         let bytes = self.compress(compression, content, &page);
         let uncompressed = page.len();
         if page.capacity() <= SCRATCH_PAGE {
@@ -82,7 +82,7 @@ impl Workspace {
                         free.insert(compressor(level, content).map_err(failed)?)
                     }
                 };
-                // Reserve without writing zeros: the unused rest of the buffer is never touched.
+                // Reserve without writing zeros, so that the unused rest of the buffer causes no page faults.
                 self.scratch.clear();
                 let bound = zstd::zstd_safe::compress_bound(page.len());
                 self.scratch.reserve_exact(bound.max(SCRATCH));
@@ -110,10 +110,10 @@ impl Workspace {
     }
 }
 
-/// A compressor at the level's own parameters.
+/// Creates a compressor with zstd's own parameters for the level.
 fn compressor(level: i32, content: Content) -> std::io::Result<Compressor<'static>> {
     match content {
-        // Hexadecimal digits at random: every level writes the same size, and level 1 is the fastest.
+        // The digits are random: every level writes the same size, and level 1 is the fastest.
         Content::Ids => Compressor::new(1),
         Content::Other => Compressor::new(level),
     }

@@ -1,8 +1,8 @@
 //! Writes Parquet. One thread cuts pages in order, the pool compresses them in parallel, and the sink appends
 //! them in order.
 //!
-//! A text page is a function of its rows only. No byte depends on the number of threads. Columns that are small
-//! or repeat values use the column writer of the `parquet` crate. It checks the page size only once per group
+//! A text page is a function of its rows only. No byte depends on the number of threads. Columns of small or
+//! repeated values use the column writer of the `parquet` crate. It checks the page size only once per group
 //! of values in a batch, so these pages also depend on the batches. The batches of an export are a function of
 //! the part's rows, so the same rows give the same bytes. The batches of `write_pages` are larger.
 //!
@@ -179,7 +179,7 @@ impl Sink for ParquetSink {
             let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.to_owned());
             self.writer.append_key_value_metadata(facts);
         }
-        // Append the checksum last: the last matching text in the footer is taken for the checksum.
+        // Append the checksum last: a reader takes the last matching text in the footer for the checksum.
         let checksum = KeyValue::new(CHECKSUM_KEY.to_owned(), BLANK.to_owned());
         self.writer.append_key_value_metadata(checksum);
         self.writer.flush().map_err(|error| failed(error.into()))?;

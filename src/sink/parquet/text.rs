@@ -1,4 +1,4 @@
-//! Lays out a page of texts: levels, then all lengths, then all bytes as they are in the batches.
+//! Encodes a page of texts: the definition levels, then all lengths, then all bytes as they are in the batches.
 //!
 //! The encoding is `DELTA_LENGTH_BYTE_ARRAY`, see
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>. The writer of the `parquet` crate
@@ -43,8 +43,8 @@ impl TextRows {
         self.bytes
     }
 
-    /// Appends the page's bytes to `page`, before compression.
-    pub(super) fn lay_out(&self, nullable: bool, page: &mut Vec<u8>) {
+    /// Appends the uncompressed bytes of the page to `page`.
+    pub(super) fn encode_page(&self, nullable: bool, page: &mut Vec<u8>) {
         // Growing by doubling could exceed the buffer size that a thread keeps between pages.
         page.reserve_exact(self.bytes + 5 * self.rows + 64);
         if nullable {

@@ -12,7 +12,7 @@ use overmind_export::demo::{Fault, FaultAttempt::*, Faults, Options};
 use super::{session, tell};
 use crate::support::{ID, Ran, World, command};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 fn world() -> World {
     World::generated(Options::default(), 1000)
@@ -266,12 +266,12 @@ impl Drop for Running {
 #[test]
 fn second_run_is_refused_while_the_first_runs() {
     for output in ["rows.jsonl", "parts/"] {
-        let faults = Faults::none().on(2, Always, Fault::Delay(PATIENCE));
+        let faults = Faults::none().on(2, Always, Fault::Delay(TIME_LIMIT));
         let world = World::generated(Options { faults, ..Options::default() }, 1000);
         let mut first = world.command();
         first.args(["export", &ID.to_string(), "-o", output, "--concurrency", "1"]);
         let first = Running(first.stderr(Stdio::null()).spawn().unwrap());
-        assert!(world.server.wait_until(PATIENCE, |stats| stats.attempts(ID, 2) == 1));
+        assert!(world.server.wait_until(TIME_LIMIT, |stats| stats.attempts(ID, 2) == 1));
 
         let told = session(&world, &[&format!("export ID -o {output}")]);
         insta::allow_duplicates! {
@@ -343,18 +343,18 @@ fn demo_reports_when_it_cannot_write_or_listen() {
     ");
     insta::assert_snapshot!(run(&format!("demo --serve --port {port}")), @"
     exit 73
-    error: API: cannot listen there
+    error: API: cannot start the server
       cause: Address already in use (os error 98)
       hint: choose another --port, or 0 for any free one
     ");
     insta::assert_snapshot!(run("demo --serve --from missing.jsonl"), @"
     exit 78
-    error: cannot use the datapoints of missing.jsonl
+    error: cannot use the datapoints file missing.jsonl
       cause: No such file or directory (os error 2)
     ");
     insta::assert_snapshot!(run("demo --serve --from rows.jsonl"), @"
     exit 78
-    error: cannot use the datapoints of rows.jsonl
+    error: cannot use the datapoints file rows.jsonl
       cause: line 2: missing field `id`
     ");
 }

@@ -10,11 +10,11 @@ use overmind_export::demo::{Fault, FaultAttempt::*, Faults, Options};
 use super::tell;
 use crate::support::{ID, World};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A world whose API never answers requests for page 8.
 fn world() -> World {
-    let faults = Faults::none().on(8, Always, Fault::Delay(2 * PATIENCE));
+    let faults = Faults::none().on(8, Always, Fault::Delay(2 * TIME_LIMIT));
     World::generated(Options { faults, ..Options::default() }, 1000)
 }
 
@@ -23,7 +23,7 @@ fn stopped(world: &World, signal: &str, arguments: &str) -> String {
     let mut command = world.command();
     command.args(["export", &ID.to_string(), "--concurrency", "1"]).args(arguments.split(' '));
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    assert!(world.server.wait_until(PATIENCE, |stats| stats.attempts(ID, 8) > 0));
+    assert!(world.server.wait_until(TIME_LIMIT, |stats| stats.attempts(ID, 8) > 0));
     let kill = Command::new("kill").args([signal, &child.id().to_string()]).status();
     assert!(kill.unwrap().success());
     tell(world, &child.wait_with_output().unwrap().into())

@@ -40,7 +40,7 @@ fn unknown_authority_is_refused_without_retry() {
     $ overmind-export export ID -o rows.jsonl
     exit 69
     error: cannot verify the certificate of https://localhost:PORT
-      cause: its issuer is not among the authorities that this machine trusts
+      cause: this machine does not trust the issuer
       hint: check the base URL; if the server uses a private authority, give its certificate with --ca-cert
     ");
     assert_eq!(secured.tls.connections(), 1);

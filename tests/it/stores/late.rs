@@ -149,8 +149,9 @@ fn manifest_put_by_another_run_is_not_replaced() {
         let ran = Ran::from(run.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(75), "{ran:?}");
         let told = format!(
-            "error: s3://bucket/{sidecar} was replaced or removed while the export was at work\n  hint: \
-             the object is of this run and whole, "
+            "error: s3://bucket/{sidecar} was replaced or removed during the export\n  hint: the object is \
+             complete, but another program wrote its manifest: stop that program, then run the same \
+             command again with --overwrite\n"
         );
         assert!(ran.stderr.starts_with(&told), "{ran:?}");
         assert_eq!(place.store.objects()[sidecar], b"theirs");

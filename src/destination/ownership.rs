@@ -26,13 +26,13 @@ pub(super) const OTHERS_WRITE: u32 = 0o022;
 /// A file system may map users (CIFS, NFS with squashing) and may have no permissions (FAT). So a file is
 /// compared with a directory that was just created there, and not with the user id of this process.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Maker {
+pub(super) struct FileOwner {
     owner: u32,
     /// Permissions that are shown for a directory that was created private.
     private: u32,
 }
 
-impl Maker {
+impl FileOwner {
     /// Takes the values from a private directory that this process has just created.
     pub(super) fn of(private: &FileStatus) -> Self {
         Self { owner: private.owner, private: private.mode }
@@ -44,7 +44,7 @@ impl Maker {
 
     /// Why staging with this status must not be used; `None` if this user made it and no other user can
     /// write to it.
-    fn objection(self, found: &FileStatus) -> Option<String> {
+    fn owner_problem(self, found: &FileStatus) -> Option<String> {
         if found.owner != self.owner {
             return Some(format!("belongs to another user (user id {})", found.owner));
         }
@@ -62,7 +62,7 @@ pub(super) fn check_staging(
     folder: &Folder,
     name: &OsStr,
     kind: FileKind,
-    maker: Maker,
+    maker: FileOwner,
     given: &Path,
 ) -> Result<()> {
     let path = folder.path().join(name);
@@ -75,7 +75,7 @@ pub(super) fn check_staging(
         let why = format!("is {}, not {}", found.kind.noun(), kind.noun());
         return Err(refused(given, &path, &why));
     }
-    match maker.objection(&found) {
+    match maker.owner_problem(&found) {
         Some(why) => Err(refused(given, &path, &why)),
         None => Ok(()),
     }
@@ -83,7 +83,7 @@ pub(super) fn check_staging(
 
 /// Refuses a staging folder that holds anything but regular files of this user. Checks every folder level
 /// that a run creates.
-pub(super) fn check_staged(root: &Folder, maker: Maker, given: &Path) -> Result<()> {
+pub(super) fn check_staged(root: &Folder, maker: FileOwner, given: &Path) -> Result<()> {
     let failed = |error| Error::io("look at", root.path())(error);
     for name in root.names().map_err(failed)? {
         let Some(found) = root.find(&name).map_err(failed)? else { continue };

@@ -1,4 +1,4 @@
-//! The rehearsal: publishes files of one byte in the output's folder before page 1.
+//! The preflight: publishes files of one byte in the output's folder before page 1.
 //!
 //! If publication would fail in this folder, the export ends before it requests a page.
 
@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use super::{fs::cannot_create, ours::Maker};
+use super::{fs::cannot_create, ownership::FileOwner};
 use crate::{
     error::{Error, Result},
     files::{FileKind, FileStatus, Folder},
@@ -16,7 +16,7 @@ use crate::{
 
 /// The kind of output that an export will publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rehearsed {
+pub(super) enum PreflightKind {
     File,
     Directory,
 }
@@ -27,32 +27,32 @@ pub(super) enum Rehearsed {
 /// `derived` are the names that the run will use in the folder. `targets` are the names that it will replace;
 /// the first one is the output's. Returns the owner and the permissions that new files of this process have in
 /// the folder.
-pub(super) fn rehearse(
+pub(super) fn check(
     folder: &Folder,
-    what: Rehearsed,
+    what: PreflightKind,
     replaces: bool,
     derived: &[OsString],
     targets: &[OsString],
     given: &Path,
-) -> Result<Maker> {
-    let play = Play::begin(folder).map_err(|error| cannot_create(given, error))?;
-    let played = play.derived(derived, given).and_then(|()| match what {
-        Rehearsed::File => play.file(replaces, given),
-        Rehearsed::Directory => play.directory(replaces, given),
+) -> Result<FileOwner> {
+    let files = PreflightFiles::begin(folder).map_err(|error| cannot_create(given, error))?;
+    let checked = files.derived(derived, given).and_then(|()| match what {
+        PreflightKind::File => files.file(replaces, given),
+        PreflightKind::Directory => files.directory(replaces, given),
     });
-    let done = played.and_then(|()| play.replaced(replaces, targets, given));
-    let ended = play.end().map_err(step(given, "the test files there cannot be removed"));
-    done.and(ended).map(|()| play.maker)
+    let done = checked.and_then(|()| files.replaced(replaces, targets, given));
+    let ended = files.end().map_err(step(given, "the test files there cannot be removed"));
+    done.and(ended).map(|()| files.maker)
 }
 
 /// Returns the owner and the permissions that new files of this process have in a folder.
-pub(super) fn maker(folder: &Folder) -> io::Result<Maker> {
-    let play = Play::begin(folder)?;
-    play.end()?;
-    Ok(play.maker)
+pub(super) fn maker(folder: &Folder) -> io::Result<FileOwner> {
+    let files = PreflightFiles::begin(folder)?;
+    files.end()?;
+    Ok(files.maker)
 }
 
-struct Play<'a> {
+struct PreflightFiles<'a> {
     folder: &'a Folder,
     /// A private folder in `folder`, used as the staging.
     stage: Folder,
@@ -60,13 +60,13 @@ struct Play<'a> {
     /// An unused name in `folder`, for the staged file. `published` is another one, for the published output.
     staged: String,
     published: String,
-    maker: Maker,
+    maker: FileOwner,
 }
 
-impl<'a> Play<'a> {
+impl<'a> PreflightFiles<'a> {
     fn begin(folder: &'a Folder) -> io::Result<Self> {
         if folder.is_append_only() {
-            // The rehearsal could not remove its own files from this folder.
+            // The preflight could not remove its own files from this folder.
             let why =
                 "the folder is append-only (chattr +a): nothing in it can be renamed or removed";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -74,7 +74,7 @@ impl<'a> Play<'a> {
         let name = format!(".overmind-{:08x}", fastrand::u32(..));
         folder.make_private(&name)?;
         let opened = folder.open_folder(&name).and_then(|stage| {
-            let maker = Maker::of(&stage.status()?);
+            let maker = FileOwner::of(&stage.status()?);
             Ok((stage, maker))
         });
         let (stage, maker) = opened.inspect_err(|_| drop(folder.remove_folder(&name)))?;
@@ -82,7 +82,7 @@ impl<'a> Play<'a> {
         Ok(Self { folder, stage, name, staged, published, maker })
     }
 
-    /// Removes everything that the rehearsal created, also after an error.
+    /// Removes everything that the preflight created, also after an error.
     fn end(&self) -> io::Result<()> {
         let names = [&self.staged, &self.published, &self.name];
         let removed = names.map(|name| self.folder.remove_all(name));
@@ -205,7 +205,7 @@ fn obstacle(
     folder: &Folder,
     name: &OsStr,
     found: &FileStatus,
-    maker: Maker,
+    maker: FileOwner,
 ) -> Option<&'static str> {
     const STICKY: u32 = 0o1000;
     let shared = folder.status().is_ok_and(|it| it.mode & STICKY != 0 && it.owner != maker.owner());

@@ -2,7 +2,7 @@
 //!
 //! The comparisons allow for random variation. This module only measures. The caller decides about the
 //! concurrency.
-use super::tuning::{CALM, CROWDED, JITTER, LONG_QUEUE, SHORT_QUEUE};
+use super::tuning::{IDLE_RATIO, JITTER_S, LONG_QUEUE, QUEUED_RATIO, SHORT_QUEUE};
 
 /// Sums over successful requests.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,11 +22,11 @@ impl Sums {
         self.latency_squared += latency * latency;
     }
 
-    pub(super) fn mean(&self) -> Option<SeenAnswers> {
+    pub(super) fn mean(&self) -> Option<AnswerStats> {
         let count = self.count as f64;
         let latency = self.latency / count;
         let variance = (self.latency_squared / count - latency * latency).max(0.0);
-        (self.count > 0).then(|| SeenAnswers {
+        (self.count > 0).then(|| AnswerStats {
             load: self.load / count,
             latency,
             error: (variance / count).sqrt(),
@@ -36,53 +36,53 @@ impl Sums {
 
 /// Means over some successful requests.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SeenAnswers {
+pub(super) struct AnswerStats {
     pub(super) load: f64,
     pub(super) latency: f64,
     /// Standard error of `latency` in seconds. Pages differ in size, so the mean latency varies randomly.
     pub(super) error: f64,
 }
 
-impl SeenAnswers {
+impl AnswerStats {
     /// Returns the throughput in requests per second, by Little's law.
     pub(super) fn throughput(self) -> f64 {
         self.load / self.latency
     }
 
     /// Returns the lower bound of the latency in seconds: the mean minus two standard errors.
-    fn surely(self) -> f64 {
+    fn low_latency(self) -> f64 {
         self.latency - 2.0 * self.error
     }
 
     /// Estimates the number of requests in flight that wait in the server's queue. `base` is the latency of a
     /// request without a queue, in seconds.
     fn queue(self, base: f64) -> f64 {
-        self.load * (1.0 - base / self.surely())
+        self.load * (1.0 - base / self.low_latency())
     }
 
     /// Returns whether the load, which is lower than in `before`, shortened the server's queue and kept the
     /// throughput.
-    pub(super) fn relieves(self, before: Self) -> bool {
+    pub(super) fn shortens_queue(self, before: Self) -> bool {
         let kept = self.throughput() / before.throughput();
         let load = self.load / before.load;
         let chance = 2.0 * self.error.hypot(before.error);
-        kept >= (1.0 + load) / 2.0 && before.latency - self.latency >= JITTER.max(chance)
+        kept >= (1.0 + load) / 2.0 && before.latency - self.latency >= JITTER_S.max(chance)
     }
 
     /// Returns whether the throughput grew at least half as much as the load, within the statistical error.
-    pub(super) fn gains_on(self, before: Self) -> bool {
+    pub(super) fn outperforms(self, before: Self) -> bool {
         let load = self.load / before.load;
-        let throughput = self.load / self.surely().max(f64::EPSILON);
+        let throughput = self.load / self.low_latency().max(f64::EPSILON);
         throughput >= 0.99 * before.throughput() * (1.0 + load) / 2.0
     }
 
     pub(super) fn is_calm(self, base: f64) -> bool {
-        self.surely() < base * CALM || self.queue(base) < SHORT_QUEUE
+        self.low_latency() < base * IDLE_RATIO || self.queue(base) < SHORT_QUEUE
     }
 
     pub(super) fn is_crowded(self, base: f64) -> bool {
-        self.surely() > base * CROWDED
-            && self.surely() > base + JITTER
+        self.low_latency() > base * QUEUED_RATIO
+            && self.low_latency() > base + JITTER_S
             && self.queue(base) > LONG_QUEUE
     }
 }

@@ -7,17 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Export, blocking, summary::rows_of};
+use super::{Export, blocking, slot::DestinationSlot, summary::rows_of};
 use crate::{
     client::Page,
-    destination::{Destination, Kept, free_bytes},
+    destination::{Destination, KeptPart, free_bytes},
     error::{Error, Result},
     proof::{DEFAULT_LIMIT_BYTES, ID_BYTES},
     sink::{Compression, Encoding},
 };
 
 /// The space that an export needs.
-struct Need {
+struct SpaceNeeded {
     /// Number of rows whose ids are compared.
     rows: u64,
     /// Bytes of JSON still to fetch, estimated from the rows of the first page.
@@ -28,29 +28,29 @@ struct Need {
 
 impl Export {
     /// Ends the run if ids cannot be spilled, and warns if there may be too little space.
-    pub(super) async fn look_for_room(
+    pub(super) async fn check_free_space(
         &self,
-        destination: &mut Destination,
+        slot: &mut DestinationSlot,
         first: &Page,
-        kept: &[Kept],
+        kept: &[KeptPart],
     ) -> Result<()> {
         let options = &self.plan.options;
         let rows = rows_of(options, first).min(options.limit.unwrap_or(u64::MAX));
         let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
         let row_bytes = (first.bytes() / first.len().max(1)) as u64;
-        let need = Need {
+        let need = SpaceNeeded {
             rows,
             json_bytes: rows.saturating_sub(kept_rows).saturating_mul(row_bytes),
             encoding: self.plan.encoding,
             temp_dir: self.plan.temp_dir(),
         };
-        let staged = destination.take();
+        let staged = slot.take()?;
         let (staged, notes) = blocking(move || {
             let notes = look(&need, &staged);
             Ok((staged, notes))
         })
         .await?;
-        *destination = staged;
+        slot.put_back(staged);
         for note in notes? {
             self.progress.note(note);
         }
@@ -62,7 +62,7 @@ impl Export {
 ///
 /// # Errors
 /// [`Error::Io`] when ids must be spilled to disk and the folder for them is unwritable.
-fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
+fn look(need: &SpaceNeeded, destination: &Destination) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let id_bytes = need.rows.saturating_mul(ID_BYTES as u64);
     if id_bytes > DEFAULT_LIMIT_BYTES as u64 {
@@ -71,7 +71,7 @@ fn look(need: &Need, destination: &Destination) -> Result<Vec<String>> {
         if let Some(free) = free_bytes(place).filter(|free| *free < id_bytes) {
             notes.push(format!(
                 "{} has {} free, but the ids of all rows need {}: name another folder with \
-                 --temp-dir",
+                 `temp_dir`",
                 place.display(),
                 megabytes(free),
                 megabytes(id_bytes)

@@ -6,13 +6,13 @@ use clap::Args;
 use super::values;
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct Bound {
+pub(super) struct ValueLimit {
     /// Largest value to accept in an export, after decompression; at most 256MiB
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = value_bytes)]
     pub(super) max_value_bytes: usize,
 }
 
-impl Bound {
+impl ValueLimit {
     /// Returns options to read only these columns. An empty slice means all columns.
     pub(super) fn options(&self, columns: &[Column]) -> ReadOptions {
         ReadOptions { columns: columns.to_vec(), max_value_bytes: self.max_value_bytes }

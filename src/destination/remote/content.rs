@@ -15,7 +15,7 @@ use crate::{
 pub(super) const SUPERSEDED: &str = "superseded.json";
 
 /// The content of a prefix, as listed.
-pub(super) struct SeenPrefix {
+pub(super) struct PrefixContent {
     pub(super) names: Vec<String>,
     /// The listed metadata of each object, by name.
     pub(super) objects: BTreeMap<String, ObjectMeta>,
@@ -27,7 +27,7 @@ pub(super) struct SeenPrefix {
     pub(super) superseded: BTreeSet<String>,
 }
 
-impl SeenPrefix {
+impl PrefixContent {
     /// Reads the manifest and the names of the control objects. Does not read the parts.
     pub(super) fn look(location: &Location, target: &Remote, listing: Listing) -> Result<Self> {
         let Listing { names, objects } = listing;
@@ -63,7 +63,7 @@ impl SeenPrefix {
             let ours = self.manifest.is_some() && [MANIFEST, SUCCESS].contains(&name.as_str());
             let listed = self.is_listed(name) || self.is_ours(name);
             let known = ours || listed || is_desktop_file(name);
-            // A prefix of such a name is nobody's.
+            // Except for the control folder, only objects are known. A prefix with such a name is not.
             name == CONTROL || known && self.objects.contains_key(name)
         };
         let foreign = self.names.iter().find(|name| !known(name));
@@ -71,7 +71,7 @@ impl SeenPrefix {
         if !overwrite && (foreign.is_some() || (is_export && !self.is_unfinished())) {
             return Some((
                 "exists already and is not empty".to_owned(),
-                "give --overwrite to replace an export, or another URL",
+                "give `overwrite` to replace an export, or another URL",
             ));
         }
         if let Some(refusal) = self.wrong_part() {

@@ -11,7 +11,7 @@ use std::{
 
 use super::{fs as disk, parent};
 #[cfg(unix)]
-use super::{ours::OTHERS_WRITE, rehearsal};
+use super::{ownership::OTHERS_WRITE, preflight};
 use crate::{
     error::{Error, Result},
     files::{Folder, kind},
@@ -42,7 +42,7 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
         });
     }
     for _ in 0..LINKS {
-        check_way(given, &path)?;
+        check_path_links(given, &path)?;
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {}
             // A path that ends in `..` has no file name.
@@ -65,7 +65,7 @@ pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
 ///
 /// Refuses a link of another user in a folder where other users can create links. In all other folders, a link
 /// is as trustworthy as its folder.
-pub(crate) fn check_way(given: &Path, path: &Path) -> Result<PathBuf> {
+pub(crate) fn check_path_links(given: &Path, path: &Path) -> Result<PathBuf> {
     let mut left: VecDeque<PathBuf> = steps(parent(path));
     let (mut at, mut links) = (PathBuf::new(), 0);
     while let Some(step) = left.pop_front() {
@@ -98,7 +98,7 @@ fn steps(path: &Path) -> VecDeque<PathBuf> {
 pub(super) fn open_parent(given: &Path, target: &Path) -> Result<Folder> {
     let folder = disk::open_parent(target)?;
     // Check again after opening: another user can replace a folder on the path with a link at any time.
-    let way = check_way(given, target)?;
+    let way = check_path_links(given, target)?;
     let again = Folder::open(if way.as_os_str().is_empty() { Path::new(".") } else { &way });
     let is_same = |again: io::Result<Folder>| again?.is_same(&folder);
     match is_same(again) {
@@ -145,7 +145,7 @@ fn is_trusted_link(path: &Path) -> bool {
     }
     // On a file system that maps user ids, the links of this user show another owner. So compare with the
     // owner of a new folder.
-    rehearsal::maker(&folder).is_ok_and(|maker| maker.owner() == link.owner)
+    preflight::maker(&folder).is_ok_and(|maker| maker.owner() == link.owner)
 }
 
 #[cfg(not(unix))]

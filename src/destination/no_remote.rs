@@ -1,0 +1,173 @@
+//! A placeholder for destinations in object stores, in a build without the feature `clouds`. Its types have
+//! no values.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use super::{Header, Interrupted, KeptPart, PartFile};
+use crate::{
+    error::{Error, Result},
+    location::{Location, Remote},
+    record::manifest::{Manifest, Part},
+};
+
+/// A type without values. So the types that contain it have no values either.
+#[derive(Debug, Clone, Copy)]
+enum Never {}
+
+#[derive(Debug)]
+pub(crate) struct Object(Never);
+
+#[derive(Debug)]
+pub(crate) struct Prefix(Never);
+
+#[derive(Debug)]
+pub(crate) struct Lock(Never);
+
+#[derive(Debug)]
+pub(crate) struct LeaseWatch(Never);
+
+pub(crate) struct Upload(Never);
+
+pub(super) fn lock(target: &Remote) -> Result<Lock> {
+    target.absurd()
+}
+
+pub(super) fn unlock(lock: Lock) -> Result<()> {
+    match lock.0 {}
+}
+
+pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
+    target.absurd()
+}
+
+pub(super) fn discard(_location: &Location, target: &Remote) -> Result<()> {
+    target.absurd()
+}
+
+impl Lock {
+    pub(super) fn confirm(&self) -> Result<()> {
+        match self.0 {}
+    }
+}
+
+impl LeaseWatch {
+    pub(super) fn stop(&self) {
+        match self.0 {}
+    }
+
+    pub(super) async fn lost(&self) -> Error {
+        match self.0 {}
+    }
+}
+
+impl Upload {
+    pub(super) fn close(&mut self) -> Result<()> {
+        match self.0 {}
+    }
+}
+
+impl Write for Upload {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
+impl Object {
+    pub(super) fn probe(
+        _location: &Location,
+        target: &Remote,
+        _overwrite: bool,
+        _sidecar: bool,
+        _only_look: bool,
+    ) -> Result<Self> {
+        target.absurd()
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self.0 {}
+    }
+
+    pub(super) fn open(&mut self) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn create(&mut self) -> Result<PartFile> {
+        match self.0 {}
+    }
+
+    pub(super) fn publish(self, _sidecar: Option<&Manifest>) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn abandon(self) {
+        match self.0 {}
+    }
+
+    pub(super) fn watch(&self) -> Option<LeaseWatch> {
+        match self.0 {}
+    }
+}
+
+impl Prefix {
+    pub(super) fn probe(
+        _location: &Location,
+        target: &Remote,
+        _overwrite: bool,
+        _only_look: bool,
+        _temp_dir: PathBuf,
+    ) -> Result<Self> {
+        target.absurd()
+    }
+
+    pub(super) fn resume(&mut self, _header: &Header, _restart: bool) -> Result<Vec<KeptPart>> {
+        match self.0 {}
+    }
+
+    pub(super) fn open(&mut self, _header: &Header) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn part_name(&self, _index: usize, _extension: &str) -> String {
+        match self.0 {}
+    }
+
+    pub(super) fn create(&mut self, _index: usize, _extension: &str) -> Result<PartFile> {
+        match self.0 {}
+    }
+
+    pub(super) fn create_ids(&mut self, _index: usize, _extension: &str) -> Result<PartFile> {
+        match self.0 {}
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        _part: &Part,
+        _has_next: bool,
+        _last_order: Option<i64>,
+    ) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn publish(self, _manifest: &Manifest) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn abandon(self) -> usize {
+        match self.0 {}
+    }
+
+    pub(super) fn forget(&mut self) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn watch(&self) -> Option<LeaseWatch> {
+        match self.0 {}
+    }
+}

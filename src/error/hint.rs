@@ -1,0 +1,118 @@
+//! The hint of each error: the next step for the user.
+
+use std::{borrow::Cow, io};
+
+use super::{Error, limits};
+
+impl Error {
+    /// Returns the next step for the user, if there is one.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Some(hint) = limits::hint(self) {
+            return Some(Cow::Borrowed(hint));
+        }
+        let hint = match self {
+            Self::NoKey => {
+                "set OVERMIND_LAB_API_KEY (or OVERMIND_API_KEY), or give `api_key_file`; \
+                 `overmind-export demo` needs no key"
+            }
+            Self::NoConfiguration { .. } => {
+                "give one with `config`; config/snapshots.toml in the sources is an example to copy"
+            }
+            Self::NoDataset { .. } => {
+                "`overmind-export datasets` takes the same filters and lists the datasets that the key can see"
+            }
+            Self::BaseUrl { .. } => {
+                "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
+                 https://api.overmindlab.ai"
+            }
+            Self::NoRoots => {
+                "install the package ca-certificates (its usual name), set SSL_CERT_FILE to a PEM file \
+                 of CA certificates, or give the server's CA certificate with `ca_cert`"
+            }
+            Self::Proxy { .. } => {
+                "give it as http://proxy.example.org:3128, with user:password@ before the host if the \
+                 proxy asks for them; list in NO_PROXY the hosts to reach without the proxy"
+            }
+            Self::ApiKey { origin: Some(origin), .. } => {
+                return Some(format!("it comes from {origin}").into());
+            }
+            Self::PlainHttp { .. } => {
+                "use https, or give `allow_http` if you trust the network in between"
+            }
+            Self::PlainHttpStore { .. } => {
+                "use https, or set the storage option allow_http=true if you trust the network in between"
+            }
+            Self::Unpublished { hint, .. } => return Some(Cow::Owned(hint.clone())),
+            Self::NotDurable { .. } => {
+                "the output is complete, but a power failure may undo it: check the disk, then run sync"
+            }
+            Self::PartChanged { .. } => {
+                "nothing was published: find the program that changes staged files and stop it, then \
+                 run the same command again; intact parts are kept"
+            }
+            Self::Api(error) => return error.hint(),
+            Self::Unavailable { .. } => {
+                "check the base URL and the network; a larger `timeout`, `retry_for` or \
+                 `max_retries` gives the API more time"
+            }
+            Self::Certificate { .. } => {
+                "check the base URL; if the server uses a private authority, give its certificate \
+                 with `ca_cert`"
+            }
+            Self::LongPause { .. } => {
+                "run again after that pause, or set `retry_for` to a longer time"
+            }
+            Self::Page { source, .. } => return source.hint().map(Cow::Borrowed),
+            Self::Incomplete { delivered: true, .. } => {
+                "the delivered rows are not the whole dataset; export again when the dataset no longer \
+                 changes, or give `ordering id` if the API's default order is not stable"
+            }
+            Self::Incomplete { delivered: false, .. } => {
+                "nothing was published; export again when the dataset no longer changes, or give \
+                 `ordering id` if the API's default order is not stable"
+            }
+            Self::ListChanged { .. } => "run again when no dataset is being added or removed",
+            Self::OutOfOrder(_) => {
+                "the API ignores an ordering that it does not support: leave out `ordering`, or give \
+                 a supported one"
+            }
+            Self::Output { hint, .. }
+            | Self::Store { hint, .. }
+            | Self::Interrupted { hint, .. } => {
+                return hint.map(Cow::Borrowed);
+            }
+            Self::Stdout { source } if source.kind() == io::ErrorKind::StorageFull => {
+                "make room where standard output goes, and run again: the output is incomplete"
+            }
+            Self::Io { source, action, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                match *action {
+                    "keep ids in" => {
+                        "make room there, or give another folder with `temp_dir`; nothing was published"
+                    }
+                    _ => "make room, or write somewhere else; nothing was published",
+                }
+            }
+            // Only the folder for ids has its own option.
+            Self::Io { action: "keep ids in", .. } => {
+                "give a folder that this user can write to with `temp_dir`"
+            }
+            Self::ValueTooLarge { .. } => {
+                "if you trust the writer of the file, raise the limit with `max_value_bytes`, up to 256MiB"
+            }
+            Self::Unchecked { .. } | Self::Unread { .. } => {
+                "each line above gives the reason and the next step"
+            }
+            Self::Unverified { .. } => "the lines above name the damage: export again",
+            Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
+            Self::LockLost { .. } => {
+                "nothing was published: run the same command again when no other run is active"
+            }
+            Self::Replaced { hint, .. } => hint,
+            Self::Internal(_) | Self::Encode { .. } => {
+                "this is a bug: please report it with the command and this text"
+            }
+            _ => return None,
+        };
+        Some(Cow::Borrowed(hint))
+    }
+}
