@@ -52,6 +52,12 @@ pub(super) struct ExportArgs {
     /// Write a manifest next to a single file; a directory always has one
     #[arg(long, help_heading = "Output")]
     manifest: bool,
+    /// Write the record of a directory to this path instead of beside the directory
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    record: Option<PathBuf>,
+    /// Write an empty file _SUCCESS into a directory; some programs read it as data
+    #[arg(long, help_heading = "Output")]
+    success_file: bool,
     /// Print what would be exported; write nothing
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
@@ -144,6 +150,8 @@ impl From<ExportArgs> for ExportOptions {
             overwrite: typed.overwrite,
             restart: typed.restart,
             manifest: typed.manifest,
+            record: typed.record,
+            success_file: typed.success_file,
             max_passes: typed.sweeps.map_or(typed.max_passes, |more| more.saturating_add(1)),
             encode_threads: typed.encode_threads,
             prefetch_bytes: typed.prefetch_bytes,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    PartFile, SIDECAR, fs as disk,
+    PartFile, fs as disk,
     ownership::{self, FileOwner},
     path_links,
     preflight::{self, PreflightKind},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     files::{FileKind, Folder},
-    record::manifest::Manifest,
+    record::{manifest::Manifest, place::SUFFIX},
 };
 
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl SingleFile {
     fn manifest_name(&self) -> OsString {
         // Append bytes, not text: a lossy conversion would give all names that are not UTF-8 the same manifest.
         let mut name = self.name.clone();
-        name.push(SIDECAR);
+        name.push(SUFFIX);
         name
     }
 

@@ -57,6 +57,11 @@ pub(crate) struct OutputRequest {
     pub(crate) overwrite: bool,
     /// Whether to write a manifest next to a single file.
     pub(crate) sidecar: bool,
+    /// The place that the user chose for the record of a directory. [`place::written`](crate::record::place::written)
+    /// decides.
+    pub(crate) record: Option<Location>,
+    /// Whether to write an empty file `_SUCCESS` into the directory.
+    pub(crate) success_file: bool,
     /// The folder for lists that do not fit in memory.
     pub(crate) temp_dir: PathBuf,
 }
@@ -75,7 +80,7 @@ impl Destination {
     /// Checks whether the export can be written to this target. Unless `dry_run` is set, it also writes: in
     /// a store it takes the lock, locally it publishes a file of one byte and removes it.
     pub(crate) fn probe(wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
-        let &OutputRequest { ref target, overwrite, sidecar, ref temp_dir } = wanted;
+        let &OutputRequest { ref target, overwrite, sidecar, .. } = wanted;
         let location = match target {
             Target::File(location) | Target::Directory(location) => location,
             Target::Stdout => return Ok(Self::Stdout),
@@ -83,8 +88,7 @@ impl Destination {
         let directory = matches!(target, Target::Directory(_));
         if let Some(target) = location.as_remote() {
             return Ok(if directory {
-                let temp_dir = temp_dir.clone();
-                Self::Prefix(remote::Prefix::probe(location, target, overwrite, dry_run, temp_dir)?)
+                Self::Prefix(remote::Prefix::probe(location, target, wanted, dry_run)?)
             } else {
                 Self::Object(remote::Object::probe(location, target, overwrite, sidecar, dry_run)?)
             });
@@ -379,14 +383,6 @@ impl Stopper {
 
 /// Name of the folder below a prefix where a run keeps its control objects. They are no part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
-
-/// Suffix of the manifest of a single file.
-const SIDECAR: &str = ".manifest.json";
-
-/// The name of the manifest of a single file. It lies next to the file.
-pub(crate) fn sidecar_name(name: &str) -> String {
-    format!("{name}{SIDECAR}")
-}
 
 /// Reports a failed cleanup as a warning: it does not change the result of the run.
 fn tidied(output: impl std::fmt::Display, result: Result<()>) {

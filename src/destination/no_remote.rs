@@ -1,12 +1,9 @@
 //! A placeholder for destinations in object stores, in a build without the feature `clouds`. Its types have
 //! no values.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
 
-use super::{Header, Interrupted, KeptPart, PartFile};
+use super::{Header, Interrupted, KeptPart, OutputRequest, PartFile};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote},
@@ -119,9 +116,8 @@ impl Prefix {
     pub(super) fn probe(
         _location: &Location,
         target: &Remote,
-        _overwrite: bool,
+        _wanted: &OutputRequest,
         _only_look: bool,
-        _temp_dir: PathBuf,
     ) -> Result<Self> {
         target.absurd()
     }

@@ -18,14 +18,14 @@ use parquet::file::reader::Length;
 use super::rows::Rows;
 use crate::{
     batch::Column,
-    destination::sidecar_name,
     error::{Error, Result},
     location::Location,
     proof::Digest,
     readback::{self, ReadOptions},
     record::{
         facts::digest,
-        manifest::{MANIFEST, Manifest, Part, SUCCESS},
+        manifest::{Manifest, Part},
+        place::{self, sidecar_name},
     },
 };
 
@@ -81,15 +81,12 @@ impl Side {
 
     fn directory(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
         let names = place.names()?;
-        let Some(manifest) = Manifest::load(&place.child(MANIFEST))? else {
-            return Err(damaged(place, format!("it is not an export: {MANIFEST} is missing")));
+        let asked = options.record.as_ref();
+        let Some(record) = place::find(place, asked)? else {
+            let name = place::expected_name(place, asked);
+            return Err(damaged(place, format!("it is not an export: {name} is missing")));
         };
-        if !names.iter().any(|name| name == SUCCESS) {
-            return Err(damaged(
-                place,
-                format!("the export is not complete: {SUCCESS} is missing"),
-            ));
-        }
+        let manifest = Manifest::parse(&record.bytes, &record.place)?;
         for part in &manifest.parts {
             // Do not trust the manifest: every file that it lists must be in its own folder.
             let own = Path::new(&part.path).file_name();

@@ -13,7 +13,8 @@ use crate::{
     client::Query,
     destination::OutputRequest,
     error::{Error, Result},
-    location::{StorageOptions, Target},
+    location::{Location, StorageOptions, Target},
+    net::urls::quotable,
     output,
     paginator::{self, PageRange, StreamOptions},
     proof::Digest,
@@ -69,6 +70,11 @@ pub struct ExportOptions {
     pub restart: bool,
     /// Whether to write a manifest next to a single file; default no. A directory always has one.
     pub manifest: bool,
+    /// Where to write the record of a directory, as a path or a URL; default beside the directory. For a
+    /// store whose permissions cover only the output.
+    pub record: Option<PathBuf>,
+    /// Whether to write an empty file `_SUCCESS` into a directory; default no. Some programs read it as data.
+    pub success_file: bool,
     /// Maximum number of passes, because the dataset may change during the export; default 3. To standard
     /// output it is always 1.
     pub max_passes: u32,
@@ -100,6 +106,8 @@ impl ExportOptions {
             overwrite: false,
             restart: false,
             manifest: false,
+            record: None,
+            success_file: false,
             max_passes: 3,
             encode_threads: None,
             prefetch_bytes: stream.prefetch_bytes,
@@ -113,6 +121,8 @@ impl ExportOptions {
 pub struct ExportPlan {
     pub(crate) options: ExportOptions,
     pub(crate) target: Target,
+    /// The place that the user chose for the record.
+    pub(crate) record: Option<Location>,
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows_per_file: u64,
@@ -158,10 +168,12 @@ impl ExportPlan {
                 "`manifest` needs an output file: the manifest is written next to it".to_owned(),
             ));
         }
+        let record = record(&options, &target)?;
         let columns = columns(options.columns.as_deref())?;
         Ok(Self {
             options,
             target,
+            record,
             encoding,
             columns,
             rows_per_file,
@@ -216,6 +228,8 @@ impl ExportPlan {
             target: self.target.clone(),
             overwrite: self.options.overwrite,
             sidecar: self.options.manifest,
+            record: self.record.clone(),
+            success_file: self.options.success_file,
             temp_dir: self.temp_dir(),
         }
     }
@@ -245,6 +259,41 @@ impl ExportPlan {
             "rows_per_file": self.rows_per_file,
         })
     }
+}
+
+/// Checks the options for the record of a directory. Returns the place that the user chose.
+fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> {
+    let Target::Directory(directory) = target else {
+        return match (&options.record, options.success_file) {
+            (Some(_), _) => Err(Error::Usage(format!(
+                "`record` is the place for the record of a directory of parts, but {target} is not one: for \
+                 a single file give `manifest`"
+            ))),
+            (None, true) => Err(Error::Usage(format!(
+                "`success_file` marks a directory of parts, but {target} is not one"
+            ))),
+            (None, false) => Ok(None),
+        };
+    };
+    let Some(record) = &options.record else { return Ok(None) };
+    let text = record.to_string_lossy();
+    let wrong = |why: &str| Err(Error::invalid("record", quotable(&text), why));
+    let place = match text.contains("://") {
+        true => Location::parse(&text, &options.storage)?,
+        false => Location::from(record.as_path()),
+    };
+    if place.as_local().is_some() != directory.as_local().is_some() {
+        return wrong("it must be where the output is: both on this machine, or both in a store");
+    }
+    if place.name().is_empty() || text.ends_with('/') {
+        return wrong("give the name of a file");
+    }
+    if let (Some(path), Some(directory)) = (place.as_local(), directory.as_local())
+        && path.parent().is_some_and(|parent| parent == directory)
+    {
+        return wrong("a local directory holds parts alone: give a path outside it");
+    }
+    Ok(Some(place))
 }
 
 fn columns(asked: Option<&[Column]>) -> Result<Vec<Column>> {

@@ -123,6 +123,17 @@ impl Location {
         })
     }
 
+    /// The folder or prefix that this location is in; `None` for a bucket and for a path of one name.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        Some(Self(match &self.0 {
+            PlaceKind::Local(path) => match path.parent()? {
+                parent if parent.as_os_str().is_empty() => return None,
+                parent => PlaceKind::Local(parent.to_owned()),
+            },
+            PlaceKind::Remote(remote) => PlaceKind::Remote(remote.parent()?),
+        }))
+    }
+
     /// The last segment of the path; empty for a bucket and for a path that ends in `..`.
     pub(crate) fn name(&self) -> String {
         match &self.0 {

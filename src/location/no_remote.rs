@@ -39,6 +39,10 @@ impl Remote {
         match self.0 {}
     }
 
+    pub(super) fn parent(&self) -> Option<Self> {
+        match self.0 {}
+    }
+
     pub(super) fn name(&self) -> &str {
         match self.0 {}
     }

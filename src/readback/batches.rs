@@ -10,7 +10,10 @@ use crate::{
     error::{Error, Result},
     location::Location,
     readback::{self, ReadOptions, Reader},
-    record::manifest::{MANIFEST, Manifest},
+    record::{
+        manifest::Manifest,
+        place::{self, FoundRecord},
+    },
 };
 
 /// Iterator over the rows of an export as record batches, in the order of the export.
@@ -36,7 +39,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Opens an export: a directory with a manifest, or a single file. Blocks.
+    /// Opens an export: a directory with its record, or a single file. Blocks.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Store`] when it does not exist or cannot be read, [`Error::Damaged`] when it is
@@ -68,11 +71,13 @@ impl Batches {
             let rows = reader.facts.as_ref().map(|facts| facts.rows);
             return Ok(Self { files: VecDeque::new(), open: Some(reader), rows, options });
         }
-        let place = location.child(MANIFEST);
-        let Some(manifest) = Manifest::load(&place)? else {
-            let (path, why) = (location.to_path(), format!("there is no {MANIFEST} in it"));
+        let asked = options.record.as_ref();
+        let Some(FoundRecord { place, bytes }) = place::find(location, asked)? else {
+            let name = place::expected_name(location, asked);
+            let (path, why) = (location.to_path(), format!("it has no record: there is no {name}"));
             return Err(Error::Damaged { path, why });
         };
+        let manifest = Manifest::parse(&bytes, &place)?;
         // Do not trust the manifest: every file that it lists must be in its own folder.
         let stays = |name: &str| Path::new(name).file_name().is_some_and(|own| own == name);
         if let Some(part) = manifest.parts.iter().find(|part| !stays(&part.path)) {

@@ -15,6 +15,7 @@ mod shared;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod verification;
 pub(crate) mod verify;
 mod window;
 
@@ -30,7 +31,8 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 pub(crate) use self::json_lines::count_lines;
 pub use self::{
     batches::Batches,
-    verify::{Check, Verification, verify, verify_with},
+    verification::{Check, Verification},
+    verify::{verify, verify_with},
 };
 use crate::{
     batch::Column,
@@ -61,6 +63,8 @@ pub struct ReadOptions {
     /// or an Arrow batch, which is decoded as a whole, is four times this value. Larger values, pages and batches
     /// end in [`Error::ValueTooLarge`].
     pub max_value_bytes: usize,
+    /// Where the record of a directory is; default beside the directory.
+    pub record: Option<Location>,
 }
 
 impl ReadOptions {
@@ -77,7 +81,7 @@ impl ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { columns: Vec::new(), max_value_bytes: Self::MAX_VALUE_BYTES }
+        Self { columns: Vec::new(), max_value_bytes: Self::MAX_VALUE_BYTES, record: None }
     }
 }
 

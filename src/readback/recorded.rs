@@ -22,9 +22,17 @@ impl FoundManifest {
     /// [`Error::Store`] when reading fails.
     pub(super) fn load(location: &Location) -> Result<Self> {
         let Some(bytes) = location.read()? else { return Ok(Self::Missing) };
-        match Manifest::parse(&bytes, location) {
+        Self::parse(&bytes, location)
+    }
+
+    /// Parses the content of the file.
+    ///
+    /// # Errors
+    /// The [`Error::Damaged`] of [`load`](Self::load).
+    pub(super) fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
+        match Manifest::parse(bytes, location) {
             Ok(manifest) => Ok(Self::Ours(Box::new(manifest))),
-            Err(Error::Damaged { .. }) if !is_ours(&bytes) => Ok(Self::Foreign),
+            Err(Error::Damaged { .. }) if !is_ours(bytes) => Ok(Self::Foreign),
             Err(error) => Err(error),
         }
     }

@@ -2,86 +2,28 @@
 //!
 //! Never repairs and never changes anything.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, io, path::Path};
 
 use parquet::file::reader::Length;
-use serde::Serialize;
 
-use super::{recorded::FoundManifest, tally::VerifyTally};
+use super::{
+    recorded::FoundManifest,
+    tally::VerifyTally,
+    verification::{Check, Verification},
+};
 use crate::{
-    destination::{CONTROL, examine, sidecar_name},
+    destination::{CONTROL, examine},
     error::{Error, Result},
     location::Location,
     proof::Digest,
     readback::{self, ReadOptions, Reader},
     record::{
-        manifest::{
-            Completeness, MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name,
-        },
+        manifest::{Completeness, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
+        place::{self, sidecar_name},
         stamp::Stamp,
     },
     sink::{self, Encoding, Format, Sealed},
 };
-
-/// The result of [`verify`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Verification {
-    /// Path or URL of the export.
-    pub path: PathBuf,
-    /// Number of files read.
-    pub files: u64,
-    /// Number of rows in these files.
-    pub rows: u64,
-    /// The recorded completeness: whether the export contains every row of its dataset. `None` if not recorded.
-    pub completeness: Option<Completeness>,
-    /// The checks that were made on every file.
-    pub checked: BTreeSet<Check>,
-    /// Why the export could not be checked, and what to do next: it is not an export, or it has no record.
-    pub unchecked: Option<String>,
-    /// The problems found, one line each.
-    pub problems: Vec<String>,
-    /// Each file that could not be read, and why: nothing is known about it.
-    pub unread: Vec<String>,
-}
-
-/// A check that [`verify`] can make on a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Check {
-    /// SHA-256 in the manifest. Covers every byte.
-    Sha256,
-    /// XXH3 checksum in the file's own metadata. Covers every byte.
-    Xxh3,
-    /// Number of rows and digest of their content.
-    Rows,
-}
-
-impl Verification {
-    /// Returns whether the export was checked and has no problem: it is unchanged since it was written.
-    pub fn is_ok(&self) -> bool {
-        self.problems.is_empty() && self.unread.is_empty() && self.unchecked.is_none()
-    }
-
-    /// Returns whether every byte of every file was checked.
-    pub fn covers_every_byte(&self) -> bool {
-        [Check::Sha256, Check::Xxh3].iter().any(|check| self.checked.contains(check))
-    }
-
-    /// Records the checks made on a file. `checked` keeps the checks that all files had.
-    fn add(&mut self, checked: BTreeSet<Check>) {
-        match self.files {
-            0 => self.checked = checked,
-            _ => self.checked.retain(|check| checked.contains(check)),
-        }
-        self.files += 1;
-    }
-}
 
 /// Reads an export, a directory or a single file, and compares it with its record.
 ///
@@ -126,7 +68,8 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
     };
     let options = ReadOptions { columns: Vec::new(), ..options.clone() };
     let tally = VerifyTally::new();
-    let mut verifying = Verifying { found, options, tally, sidecar: FoundManifest::Missing };
+    let (record, sidecar) = (String::new(), FoundManifest::Missing);
+    let mut verifying = Verifying { found, options, tally, record, sidecar };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
     Ok(verifying.found)
 }
@@ -136,6 +79,8 @@ struct Verifying {
     found: Verification,
     options: ReadOptions,
     tally: VerifyTally,
+    /// Name of the record, for messages.
+    record: String,
     /// The manifest next to a single file.
     sidecar: FoundManifest,
 }
@@ -169,19 +114,23 @@ impl Verifying {
             return Err(nothing_there(location));
         }
         names.retain(|name| !(is_desktop_file(name) && is_file(name)));
-        let loaded = FoundManifest::load(&location.child(MANIFEST));
+        let record = place::find(location, self.options.record.as_ref())?;
+        let loaded = match &record {
+            Some(record) => FoundManifest::parse(&record.bytes, &record.place),
+            None => Ok(FoundManifest::Missing),
+        };
         let Some(loaded) = self.found_damaged(loaded)? else { return Ok(()) };
         let FoundManifest::Ours(manifest) = loaded else {
             self.without_manifest(location, &names, &loaded);
             return Ok(());
         };
+        let record = record.map(|record| record.place.name()).unwrap_or_default();
+        self.record.clone_from(&record);
         self.found.completeness = Some(manifest.completeness);
         let parts = manifest.parts.iter().map(|part| part.path.as_str());
-        let expected: BTreeSet<&str> = parts.chain([MANIFEST, SUCCESS]).collect();
-        if !is_file(SUCCESS) {
-            let what = entries.iter().find(|it| it.name == SUCCESS).map_or("missing", |it| it.kind);
-            self.problem(format!("{SUCCESS} is {what}"));
-        }
+        // `_SUCCESS` is allowed, because it can be asked for. In a bucket the record is inside.
+        let known = [record.as_str(), SUCCESS].into_iter().filter(|name| is_file(name));
+        let expected: BTreeSet<&str> = parts.chain(known).collect();
         for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
             self.problem(match name.as_str() {
                 CONTROL => control(),
@@ -212,9 +161,10 @@ impl Verifying {
     ///
     /// It is a damaged export if it contains parts or a control folder. Otherwise it is not an export.
     fn without_manifest(&mut self, location: &Location, names: &[String], found: &FoundManifest) {
+        let record = place::expected_name(location, self.options.record.as_ref());
         let lacks = match found {
-            FoundManifest::Foreign => format!("{MANIFEST} was written by another program"),
-            _ => format!("{MANIFEST} is missing"),
+            FoundManifest::Foreign => format!("{record} was written by another program"),
+            _ => format!("{record} is missing"),
         };
         let any = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
         if any(|name| name == CONTROL) {
@@ -229,7 +179,7 @@ impl Verifying {
             let hint = "give the folder of an export, or a single exported file";
             let why = match found {
                 FoundManifest::Foreign => lacks,
-                _ => format!("there is no {MANIFEST} in it"),
+                _ => format!("there is no {record}"),
             };
             self.unchecked(format!("not an export: {why}; {hint}"));
         }
@@ -249,12 +199,13 @@ impl Verifying {
         let loaded = FoundManifest::load(&location.sibling(&sidecar_name(&name)));
         let damaged_manifest = match self.found_damaged(loaded)? {
             Some(FoundManifest::Ours(manifest)) => {
+                self.record = sidecar_name(&name);
                 self.found.completeness = Some(manifest.completeness);
                 match manifest.parts.as_slice() {
                     [part] => self.part(location, &name, part, 0)?,
                     parts => {
                         let count = parts.len();
-                        self.problem(format!("{}: it lists {count} files", sidecar_name(&name)));
+                        self.problem(format!("{}: it lists {count} files", self.record));
                     }
                 }
                 return self.totals(&manifest);
@@ -437,15 +388,16 @@ impl Verifying {
 
     fn totals(&mut self, manifest: &Manifest) -> Result<()> {
         let listed = manifest.parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.rows));
-        self.compare(MANIFEST, "rows", manifest.rows, listed);
+        let record = std::mem::take(&mut self.record);
+        self.compare(&record, "rows", manifest.rows, listed);
         if manifest.completeness == Completeness::Proven {
-            self.compare(MANIFEST, "rows of the dataset", manifest.count, manifest.rows);
+            self.compare(&record, "rows of the dataset", manifest.count, manifest.rows);
         }
         let mut sum = Digest::default();
         for part in &manifest.parts {
             sum += part.digest.parse().unwrap_or_default();
         }
-        self.compare(MANIFEST, "digest", &manifest.digest, &sum.to_string());
+        self.compare(&record, "digest", &manifest.digest, &sum.to_string());
         self.repeated()
     }
 

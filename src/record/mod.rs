@@ -1,8 +1,10 @@
-//! The record of an export: its manifest, the facts in the metadata of each file, the time of a snapshot.
+//! The record of an export: its manifest and where it is, the facts in the metadata of each file, the time of
+//! a snapshot.
 //! Writes no files.
 
 pub(crate) mod facts;
 pub(crate) mod manifest;
+pub(crate) mod place;
 pub(crate) mod stamp;
 
 pub use self::{

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     link::{self, LATEST_JSON},
-    place,
+    place as owner,
     removal::{self, RemovalOutcome},
 };
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     location::{Location, PlaceEntry},
     record::{
         manifest::{MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
+        place,
         stamp::Stamp,
     },
 };
@@ -111,9 +112,11 @@ impl Series {
 
     /// Reads the manifest of a snapshot that this run has published or completed.
     pub(crate) fn manifest(&self, stamp: Stamp) -> Result<Box<Manifest>> {
-        let path = self.target(stamp).child(MANIFEST);
-        let missing = || Error::Damaged { path: path.to_path(), why: "it is missing".to_owned() };
-        Manifest::load(&path)?.map(Box::new).ok_or_else(missing)
+        let target = self.target(stamp);
+        let missing =
+            || Error::Damaged { path: target.to_path(), why: "it has no record".to_owned() };
+        let record = place::find(&target, None)?.ok_or_else(missing)?;
+        Manifest::parse(&record.bytes, &record.place).map(Box::new)
     }
 
     /// Returns the location of a snapshot.
@@ -139,7 +142,7 @@ impl Series {
 
     /// Returns an error if the folder contains files of another user.
     pub(crate) fn check(&self) -> Result<()> {
-        place::check(&self.folder)
+        owner::check(&self.folder)
     }
 
     /// Finishes the deletions that a killed run had begun.
@@ -194,9 +197,9 @@ impl Series {
         if folder.as_local().is_some_and(|folder| !folder.is_dir()) {
             return Ok(SeriesState::Foreign("is not a folder".to_owned()));
         }
-        let manifest = match Manifest::load(&folder.child(MANIFEST)) {
-            Ok(Some(manifest)) => manifest,
-            Ok(None) => return Ok(SeriesState::Incomplete),
+        let Some(record) = place::find(&folder, None)? else { return Ok(SeriesState::Incomplete) };
+        let manifest = match Manifest::parse(&record.bytes, &record.place) {
+            Ok(manifest) => manifest,
             Err(Error::Damaged { why, .. }) => {
                 return Ok(SeriesState::Foreign(format!("has a damaged manifest: {why}")));
             }
@@ -213,10 +216,21 @@ impl Series {
             }
             Some(_) => {}
         }
-        if !folder.child(SUCCESS).is_file()? {
+        if self.is_being_removed(stamp)? {
             return Ok(SeriesState::Incomplete);
         }
         Ok(SeriesState::Complete(Box::new(manifest)))
+    }
+
+    /// Whether a run has begun to delete this snapshot, and has not ended.
+    fn is_being_removed(&self, stamp: Stamp) -> Result<bool> {
+        match self.folder.as_local() {
+            Some(folder) => {
+                let aside = folder.join(format!(".{}.removed", stamp.folder()));
+                Ok(aside.join(IN_PLACE).is_file())
+            }
+            None => self.target(stamp).child(CONTROL).child(REMOVED).is_file(),
+        }
     }
 
     /// Returns the stamps of interrupted runs, oldest first. If a run can be resumed, its stamp comes
@@ -232,7 +246,7 @@ impl Series {
             };
             let Some(stamp) = stamp else { continue };
             let target = self.target(stamp);
-            if self.folder.as_local().is_none() && target.child(SUCCESS).is_file()? {
+            if self.folder.as_local().is_none() && place::find(&target, None)?.is_some() {
                 continue;
             }
             let begun = destination::interrupted(&target)?;

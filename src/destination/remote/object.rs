@@ -17,10 +17,10 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{PartFile, fs::not_open, sidecar_name, tidied},
+    destination::{PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Location, Remote, version},
-    record::manifest::Manifest,
+    record::{manifest::Manifest, place::sidecar_name},
 };
 
 /// The hint when the object could not be published.

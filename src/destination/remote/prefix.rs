@@ -33,7 +33,7 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{CONTROL, Header, KeptPart, PartFile, fs::not_open, tidied},
+    destination::{CONTROL, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
@@ -76,9 +76,8 @@ impl Prefix {
     pub(in crate::destination) fn probe(
         location: &Location,
         target: &Remote,
-        overwrite: bool,
+        wanted: &OutputRequest,
         dry_run: bool,
-        temp_dir: PathBuf,
     ) -> Result<Self> {
         check_prefix_length(target)?;
         let hurried = target.with_short_limit();
@@ -86,8 +85,8 @@ impl Prefix {
             location: location.clone(),
             control: hurried.child(CONTROL),
             target: hurried,
-            overwrite,
-            temp_dir,
+            overwrite: wanted.overwrite,
+            temp_dir: wanted.temp_dir.clone(),
             lock: None,
             staged: None,
         };

@@ -129,6 +129,16 @@ impl Remote {
         self.with(&path, format!("{text}/{name}").into())
     }
 
+    /// The prefix that this place is in; `None` for a bucket.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        if self.path.is_root() {
+            return None;
+        }
+        let path = self.path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
+        let text = self.text.trim_end_matches('/').rsplit_once('/')?.0;
+        Some(self.with(path, text.into()))
+    }
+
     /// The place with another path. A valid path, such as one from a listing, is used unchanged. Any other
     /// path is percent-encoded.
     fn with(&self, path: &str, text: Arc<str>) -> Self {

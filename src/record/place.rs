@@ -1,0 +1,163 @@
+//! Where the record of an export is. Every reader and writer of records asks this module.
+//!
+//! ```text
+//! rows.parquet               rows.parquet.manifest.json           a single file: beside it
+//! out/                       out.manifest.json                    a directory or prefix: beside it
+//! s3://bucket/               s3://bucket/_manifest.json           the root of a bucket: inside it
+//! ROOT/JOB/snapshot=STAMP/   ROOT/.overmind/JOB/snapshot=STAMP.manifest.json     a snapshot
+//! ```
+//!
+//! A directory holds parts alone, because many programs read every file in it as data.
+
+use std::path::PathBuf;
+
+use super::{manifest::MANIFEST, stamp::Stamp};
+use crate::{error::Result, location::Location};
+
+/// Folder in the root of snapshots that holds everything but their data.
+pub(crate) const HIDDEN: &str = ".overmind";
+
+/// Suffix of the name of a record beside its export.
+pub(crate) const SUFFIX: &str = ".manifest.json";
+
+/// Returns the name of the record beside a file or directory of this name.
+pub(crate) fn sidecar_name(name: &str) -> String {
+    format!("{name}{SUFFIX}")
+}
+
+/// Returns the place where an export to a directory or prefix writes its record. `asked` is the place that
+/// the user chose.
+pub(crate) fn written(target: &Location, asked: Option<&Location>) -> Location {
+    asked.cloned().or_else(|| beside(target)).unwrap_or_else(|| target.child(MANIFEST))
+}
+
+/// Returns the place beside a file, a directory or a prefix; `None` for the root of a bucket.
+pub(crate) fn beside(target: &Location) -> Option<Location> {
+    let target = named(target);
+    let name = target.name();
+    (!name.is_empty()).then(|| target.sibling(&sidecar_name(&name)))
+}
+
+/// A record as it was found.
+#[derive(Debug)]
+pub(crate) struct FoundRecord {
+    pub(crate) place: Location,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Reads the record of a directory or prefix; `None` if there is none. `asked` is the only place to look at,
+/// if the user chose one.
+pub(crate) fn find(target: &Location, asked: Option<&Location>) -> Result<Option<FoundRecord>> {
+    let places = match asked {
+        Some(place) => vec![place.clone()],
+        None => candidates(target),
+    };
+    for place in places {
+        if let Some(bytes) = place.read()? {
+            return Ok(Some(FoundRecord { place, bytes }));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the name that a missing record would have, for messages.
+pub(crate) fn expected_name(target: &Location, asked: Option<&Location>) -> String {
+    written(target, asked).name()
+}
+
+/// Returns the places where the record of a directory or prefix may be, the likeliest first.
+fn candidates(target: &Location) -> Vec<Location> {
+    let inside = target.child(MANIFEST);
+    of_snapshot(target).into_iter().chain(beside(target)).chain([inside]).collect()
+}
+
+/// Returns the place of a snapshot's record, from the place of the snapshot.
+fn of_snapshot(target: &Location) -> Option<Location> {
+    let target = named(target);
+    Stamp::of_folder(&target.name())?;
+    let target = match target.as_local() {
+        Some(path) => std::path::absolute(path).ok()?.into(),
+        None => target,
+    };
+    let parent = target.parent()?;
+    // With `select = "all"` each dataset has a folder in the job's folder.
+    let (job, dataset) = match parent.name() {
+        name if name.starts_with("dataset=") => (parent.parent()?, Some(name)),
+        _ => (parent, None),
+    };
+    let hidden = job.parent()?.child(HIDDEN).child(&job.name());
+    let folder = dataset.iter().fold(hidden, |folder, dataset| folder.child(dataset));
+    Some(folder.child(&sidecar_name(&target.name())))
+}
+
+/// Follows a local link, and gives a local path such as `.` its name.
+fn named(target: &Location) -> Location {
+    let Some(path) = target.as_local() else { return target.clone() };
+    // Without the slash at its end, which would follow the link.
+    let plain: PathBuf = path.components().collect();
+    if plain.file_name().is_some() && !plain.is_symlink() {
+        return target.clone();
+    }
+    plain.canonicalize().map_or_else(|_| target.clone(), Location::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(places: impl IntoIterator<Item = Location>) -> Vec<String> {
+        places.into_iter().map(|place| place.to_string()).collect()
+    }
+
+    #[test]
+    fn record_is_beside_a_directory() {
+        let beside = |path: &str| beside(&path.into()).map(|place| place.to_string());
+        assert_eq!(beside("a/out").unwrap(), "a/out.manifest.json");
+        assert_eq!(beside("a/out/").unwrap(), "a/out.manifest.json");
+        assert_eq!(beside("rows.parquet").unwrap(), "rows.parquet.manifest.json");
+        let asked = Location::from("b/c.json");
+        assert_eq!(written(&"a/out".into(), Some(&asked)), asked);
+    }
+
+    #[test]
+    fn record_of_a_snapshot_is_hidden_in_the_root() {
+        let of = |path: &str| texts(of_snapshot(&path.into())).concat();
+        let name = "snapshot=20261123T020000Z";
+        assert_eq!(of(&format!("/r/j/{name}")), format!("/r/.overmind/j/{name}.manifest.json"));
+        let of_dataset = format!("/r/.overmind/j/dataset=1/{name}.manifest.json");
+        assert_eq!(of(&format!("/r/j/dataset=1/{name}/")), of_dataset);
+        assert_eq!(of("/r/j/snapshot=x"), "");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn record_of_a_link_is_beside_its_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(folder.join("out")).unwrap();
+        std::os::unix::fs::symlink("out", folder.join("link")).unwrap();
+        let expected = folder.join("out.manifest.json");
+        for name in ["out", "out/", "out/.", "out/..//out/", "link", "link/"] {
+            let place = Location::from(folder.join(name));
+            let beside = beside(&place).unwrap();
+            let beside = beside.as_local().unwrap();
+            assert_eq!(beside.file_name(), expected.file_name(), "{name}");
+            let parent = beside.parent().unwrap().canonicalize().unwrap();
+            assert_eq!(parent, folder, "{name}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "clouds")]
+    fn bucket_has_its_record_inside() {
+        let place = |prefix: &str| written(&Location::in_memory(prefix), None).to_string();
+        assert_eq!(place(""), "s3://memory/_manifest.json");
+        assert_eq!(place("out"), "s3://memory/out.manifest.json");
+        assert_eq!(place("a/out"), "s3://memory/a/out.manifest.json");
+        let name = "snapshot=20261123T020000Z";
+        let of = |path: &str| texts(of_snapshot(&Location::in_memory(path))).concat();
+        let hidden = format!(".overmind/j/{name}.manifest.json");
+        assert_eq!(of(&format!("j/{name}")), format!("s3://memory/{hidden}"));
+        assert_eq!(of(&format!("r/j/{name}")), format!("s3://memory/r/{hidden}"));
+    }
+}
