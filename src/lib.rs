@@ -129,7 +129,7 @@ pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, w
 pub use location::{Location, StorageOptions, Target};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
-pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool};
+pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange};
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
