@@ -134,8 +134,8 @@ pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
     Event, Failure, JobResult, ListedSnapshot, Observer, RetentionAction, RetentionDecision,
-    RunOptions, SnapshotResult, Status, Stop, job_history, list_snapshots, plan_retention,
-    run_jobs,
+    RunOptions, SnapshotResult, Status, Stop, job_history, latest_snapshots, list_snapshots,
+    plan_retention, run_jobs,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 

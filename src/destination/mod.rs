@@ -285,8 +285,31 @@ pub(crate) fn interrupted(
     Ok(directory::interrupted(&target.to_path(), staging.and_then(Location::as_local)))
 }
 
-/// Deletes the staging that an interrupted run of this user left for a directory.
-pub(crate) fn discard(target: &Location, staging: Option<&Location>) -> Result<()> {
+/// Finishes the publication of a directory that an ended run announced, if there is one. `staging` is the folder
+/// of its staging. In a store, [`Destination::probe`] does this.
+pub(crate) fn finish(target: &Location, staging: &Location) -> Result<()> {
+    let Some(path) = target.as_local() else { return Ok(()) };
+    let wanted = OutputRequest {
+        target: Target::Directory(target.clone()),
+        overwrite: false,
+        sidecar: false,
+        // The announcement says where the record goes.
+        record: None,
+        staging: Some(staging.clone()),
+        success_file: false,
+        temp_dir: PathBuf::new(),
+    };
+    Directory::at(path, &wanted)?.finish_announced()
+}
+
+/// Deletes the staging that an interrupted run of this user left for a directory. In a store, `record` is the
+/// place of the record.
+pub(crate) fn discard(
+    target: &Location,
+    record: Option<&Location>,
+    staging: Option<&Location>,
+) -> Result<()> {
+    let _ = record;
     if let Some(remote) = target.as_remote() {
         return remote::discard(target, remote);
     }
