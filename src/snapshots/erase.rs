@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    place::REMOVED,
     removal::{self, RemovalOutcome},
     series::Series,
 };
@@ -23,9 +24,6 @@ use crate::{
         stamp::Stamp,
     },
 };
-
-/// Suffix of the record of a snapshot that is being deleted.
-pub(super) const REMOVED: &str = ".removed.json";
 
 impl Series {
     /// Returns why an expired snapshot must not be deleted; `None` if it can be deleted.

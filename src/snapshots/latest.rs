@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     link,
+    place::LATEST_JSON,
     series::{Series, bytes_of},
 };
 use crate::{
@@ -18,9 +19,6 @@ use crate::{
     location::StorageOptions,
     record::{manifest::Manifest, stamp::Stamp},
 };
-
-/// Name of the file in the hidden folder that says which snapshot is the newest.
-pub(super) const LATEST_JSON: &str = "latest.json";
 
 /// Largest accepted size of `latest.json` in bytes; a real one has a few hundred.
 const LATEST_BYTES: u64 = 1 << 20;

@@ -12,6 +12,11 @@ use crate::{
     record::{place::SUFFIX, stamp::Stamp},
 };
 
+/// Name of the file in the hidden folder that says which snapshot is the newest.
+pub(super) const LATEST_JSON: &str = "latest.json";
+/// Suffix of the record of a snapshot that is being deleted.
+pub(super) const REMOVED: &str = ".removed.json";
+
 /// The file name of the lock in a job's hidden folder.
 const LOCK: &str = ".lock";
 
@@ -34,8 +39,8 @@ impl ExpectedKind {
         };
         let file = |suffix| name.strip_suffix(suffix).and_then(Stamp::of_folder).is_some();
         match name {
-            LOCK | super::history::HISTORY | super::latest::LATEST_JSON => Some(Self::File),
-            _ if file(SUFFIX) || file(super::erase::REMOVED) => Some(Self::File),
+            LOCK | super::history::HISTORY | LATEST_JSON => Some(Self::File),
+            _ if file(SUFFIX) || file(REMOVED) => Some(Self::File),
             _ if hidden(".partial") || hidden(".removed") => Some(Self::Folder),
             _ if Stamp::of_folder(name).is_some() || name.starts_with("dataset=") => {
                 Some(Self::Any)
