@@ -278,10 +278,11 @@ pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
     Ok(directory::interrupted(&target.to_path()))
 }
 
-/// Deletes the staging that an interrupted run of this user left for a directory.
-pub(crate) fn discard(target: &Location) -> Result<()> {
+/// Deletes the staging that an interrupted run of this user left for a directory. In a store, `record` is the
+/// place that the user chose for the record of the export.
+pub(crate) fn discard(target: &Location, record: Option<&Location>) -> Result<()> {
     if let Some(remote) = target.as_remote() {
-        return remote::discard(target, remote);
+        return remote::discard(target, remote, record);
     }
     directory::discard(&target.to_path())
 }

@@ -272,7 +272,7 @@ impl Series {
                     RemovalOutcome::Foreign(left) => Err(holds(&staging, &left)),
                 }
             }
-            None => destination::discard(&self.target(stamp)),
+            None => destination::discard(&self.target(stamp), None),
         }
     }
 

@@ -6,14 +6,14 @@
 use object_store::UpdateVersion;
 
 use super::{
-    clear_control,
+    clear_and_release,
     kept::has_digest,
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{check_object_length, is_upload_name},
     or_lost,
     put::{Condition, is_same_e_tag},
     unusable,
-    upload::{Upload, abort_journalled},
+    upload::{OnClose, Upload, abort_journalled},
     with_hint,
 };
 use crate::{
@@ -171,7 +171,7 @@ impl Object {
         }
         let lock = self.lock()?;
         let journal = self.control.child(&format!("upload-{}", lock.token()));
-        let upload = Upload::new(self.target.clone(), journal, lock.watch(), false);
+        let upload = Upload::new(self.target.clone(), journal, lock.watch(), OnClose::Wait);
         self.upload = Some(upload.clone());
         Ok(PartFile::upload(upload))
     }
@@ -183,7 +183,7 @@ impl Object {
         if published.is_err() {
             drop(upload.abort());
         }
-        tidied(&self.location, clear_control(&self.control, lock));
+        tidied(&self.location, clear_and_release(&self.control, lock));
         published
     }
 
@@ -283,7 +283,7 @@ impl Object {
         if let Some(lock) = self.lock.take()
             && lock.check().is_ok()
         {
-            drop(clear_control(&self.control, lock));
+            drop(clear_and_release(&self.control, lock));
         }
     }
 
