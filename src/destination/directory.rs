@@ -1,12 +1,16 @@
-//! A directory of parts: staged in `.NAME.partial/`, resumed after a kill, published in one step.
+//! A directory of parts: staged in `.NAME.partial/`, resumed after a kill. [`publication`](super::publication)
+//! publishes it.
 //!
 //! ```text
 //! .NAME.partial/lock            held by the run that writes
-//!               journal.jsonl   the plan, then one line for each finished part
+//!               journal.jsonl   the plan, then one line for each finished part, then the publication
 //!               ids/0           the ids of a part, 16 bytes each, for the proof
-//!               data/           becomes NAME: parts, then _manifest.json, then _SUCCESS
+//!               data/           becomes NAME: the parts
+//!               record.json     becomes NAME.manifest.json
+//!               replaced.json   the record of the export that is replaced
 //! ```
 //!
+//! The staging is next to the output, unless the request names another folder of the same file system.
 //! The staging folder is private: no other user can put anything into it. A run never uses staging that
 //! another user made. It never publishes a part that was changed after it was written.
 
@@ -17,71 +21,110 @@ use std::{
 };
 
 use super::{
-    Header, Interrupted, KeptPart, PartFile, fs as disk,
+    Header, Interrupted, KeptPart, OutputRequest, PartFile, fs as disk,
     journal::{Contents, Journal},
     ownership::{self, FileOwner},
     parent, path_links,
     preflight::{self, PreflightKind},
     staged::{StagedDirectory, WrittenPart},
-    tidied,
 };
 use crate::{
     error::{Error, Result},
     files::{FileKind, Folder},
-    record::manifest::{MANIFEST, Manifest, Part, SUCCESS},
+    location::Location,
+    record::{
+        manifest::{Manifest, Part},
+        place,
+    },
 };
 
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// The path as given, for messages.
-    given: PathBuf,
+    pub(super) given: PathBuf,
     /// The path with links resolved, for messages and for the mount check.
-    target: PathBuf,
-    parent: Folder,
-    name: OsString,
-    overwrite: bool,
+    pub(super) target: PathBuf,
+    pub(super) parent: Folder,
+    pub(super) name: OsString,
+    /// The folder of the staging.
+    pub(super) home: Folder,
+    pub(super) record: RecordFile,
+    pub(super) overwrite: bool,
+    pub(super) success_file: bool,
     /// `None` in a dry run.
-    maker: Option<FileOwner>,
-    staged: Option<StagedDirectory>,
+    pub(super) maker: Option<FileOwner>,
+    pub(super) staged: Option<StagedDirectory>,
+}
+
+/// The file that an export writes its record to.
+#[derive(Debug)]
+pub(super) struct RecordFile {
+    /// The path for messages.
+    pub(super) path: PathBuf,
+    pub(super) folder: Folder,
+    pub(super) name: OsString,
+    /// Whether the user chose the place.
+    pub(super) is_asked: bool,
+}
+
+impl RecordFile {
+    /// The record of an export to `target`, which has no links.
+    pub(super) fn open(given: &Path, target: &Path, asked: Option<&Location>) -> Result<Self> {
+        let is_asked = asked.is_some();
+        let (given, path) = match asked.and_then(Location::as_local) {
+            Some(asked) => (asked, path_links::resolve(asked)?),
+            None => (given, place::written(&Location::from(target), None).to_path()),
+        };
+        let folder = path_links::open_parent(given, &path)?;
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let path = if is_asked { given.to_owned() } else { given.with_file_name(&name) };
+        Ok(Self { path, folder, name, is_asked })
+    }
+
+    /// Reads the record; `None` if it is missing or not the record of an export.
+    pub(super) fn read(&self) -> Option<Manifest> {
+        ownership::manifest(&self.folder, &self.name).ok()
+    }
 }
 
 pub(super) fn part_name(index: usize, extension: &str) -> String {
     format!("part-{index:05}.{extension}")
 }
 
-/// Reads the journal of an interrupted run, without checking its owner.
+/// Reads the journal of an interrupted run, without checking its owner. `home` is the folder of the staging.
 ///
 /// [`Directory::resume`] checks the owner before it uses the staged parts.
-pub(super) fn interrupted(target: &Path) -> Option<Interrupted> {
+pub(super) fn interrupted(target: &Path, home: Option<&Path>) -> Option<Interrupted> {
     let staging = disk::staging_name(target.file_name()?);
-    let root = Folder::open(parent(target)).ok()?.open_folder(staging).ok()?;
+    let home = home.unwrap_or_else(|| parent(target));
+    let root = Folder::open(home).ok()?.open_folder(staging).ok()?;
     let Contents { header, parts, .. } = Journal::read(&root)?;
     Some(Interrupted { plan: header.plan, parts: parts.len() })
 }
 
 /// Removes the staging of an interrupted run of this user.
-pub(super) fn discard(target: &Path) -> Result<()> {
-    let parent = disk::open_parent(target)?;
+pub(super) fn discard(target: &Path, home: Option<&Path>) -> Result<()> {
+    let home = match home {
+        Some(home) => Folder::open(home).map_err(Error::io("open", home))?,
+        None => disk::open_parent(target)?,
+    };
     let staging = disk::staging_name(target.file_name().unwrap_or_default());
-    let maker = preflight::maker(&parent).map_err(|error| disk::cannot_create(target, error))?;
-    let Some(staged) = StagedDirectory::take(&parent, &staging, maker, target)? else {
+    let maker = preflight::maker(&home).map_err(|error| disk::cannot_create(target, error))?;
+    let Some(staged) = StagedDirectory::take(&home, &staging, maker, target)? else {
         return Ok(());
     };
-    staged.remove(&parent).map_err(Error::io("remove", parent.path().join(staging)))
+    staged.remove(&home).map_err(Error::io("remove", home.path().join(staging)))
 }
 
 impl Directory {
-    pub(super) fn probe(given: &Path, overwrite: bool, dry_run: bool) -> Result<Self> {
-        // A link to a directory is followed: the directory is replaced, not the link.
-        let target = path_links::resolve(given)?;
-        let name = target.file_name().unwrap_or_default().to_owned();
-        let parent = path_links::open_parent(given, &target)?;
-        let given = given.to_owned();
-        let mut directory =
-            Self { given, target, parent, name, overwrite, maker: None, staged: None };
-        let replaces = directory.check_target()?;
+    pub(super) fn probe(given: &Path, wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
+        let mut directory = Self::at(given, wanted)?;
         let staging = disk::staging_name(&directory.name);
-        if let Ok(root) = directory.parent.open_folder(&staging) {
+        if !dry_run {
+            directory.finish_announced()?;
+        }
+        let replaces = directory.check_target()?;
+        if let Ok(root) = directory.home.open_folder(&staging) {
             disk::check_unlocked(&root, OsStr::new("lock"), &directory.given)?;
         }
         if !dry_run {
@@ -90,26 +133,61 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Opens the folders of an output, and checks nothing else.
+    pub(super) fn at(given: &Path, wanted: &OutputRequest) -> Result<Self> {
+        // A link to a directory is followed: the directory is replaced, not the link.
+        let target = path_links::resolve(given)?;
+        let name = target.file_name().unwrap_or_default().to_owned();
+        let parent = path_links::open_parent(given, &target)?;
+        let home = match wanted.staging.as_ref().and_then(Location::as_local) {
+            Some(home) => path_links::open_parent(given, &home.join(&name))?,
+            None => path_links::open_parent(given, &target)?,
+        };
+        Ok(Self {
+            record: RecordFile::open(given, &target, wanted.record.as_ref())?,
+            given: given.to_owned(),
+            target,
+            parent,
+            name,
+            home,
+            overwrite: wanted.overwrite,
+            success_file: wanted.success_file,
+            maker: None,
+            staged: None,
+        })
+    }
+
     fn preflight(&mut self, replaces: bool, staging: OsString) -> Result<()> {
-        let derived = [self.name.clone(), staging];
-        let (parent, given) = (&self.parent, &self.given);
+        let (home, given) = (&self.home, &self.given);
+        let record = &self.record;
+        let mut derived = vec![self.name.clone(), staging];
+        let mut targets = derived[..1].to_vec();
+        if self.parent.is_same(&record.folder).unwrap_or(false) {
+            derived.push(record.name.clone());
+            targets.push(record.name.clone());
+        } else {
+            let names = [record.name.clone()];
+            let (folder, path) = (&record.folder, &record.path);
+            preflight::check(folder, folder, PreflightKind::File, true, &names, &names, path)?;
+        }
         let what = PreflightKind::Directory;
-        let maker = preflight::check(parent, what, replaces, &derived, &derived[..1], given)?;
-        ownership::check_staging(parent, &derived[1], FileKind::Directory, maker, given)?;
+        let maker =
+            preflight::check(home, &self.parent, what, replaces, &derived, &targets, given)?;
+        ownership::check_staging(home, &derived[1], FileKind::Directory, maker, given)?;
         self.maker = Some(maker);
         Ok(())
     }
 
-    fn refused(&self, why: impl Into<String>, hint: &'static str) -> Error {
+    pub(super) fn refused(&self, why: impl Into<String>, hint: &'static str) -> Error {
         let (path, why) = (self.given.clone(), why.into());
         Error::Output { path, why, hint: Some(hint), source: None }
     }
 
-    /// Refuses a target that must not be replaced. Returns whether there is an export to replace.
-    fn check_target(&self) -> Result<bool> {
+    /// Refuses a target or a record that must not be replaced. Returns whether there is an export to replace.
+    pub(super) fn check_target(&self) -> Result<bool> {
         let looked = self.parent.find(&self.name);
         let Some(found) = looked.map_err(Error::io("look at", &self.target))? else {
-            return Ok(false);
+            return self.check_record().map(|()| false);
         };
         if found.kind != FileKind::Directory {
             return Err(self.refused(
@@ -127,14 +205,15 @@ impl Directory {
         let folder = self.parent.open_folder(&self.name);
         let folder = folder.map_err(Error::io("open", &self.target))?;
         if folder.names().map_err(Error::io("list", &self.target))?.is_empty() {
-            return Ok(false);
+            return self.check_record().map(|()| false);
         }
         if !self.overwrite {
             return Err(exists(self.given.clone()));
         }
-        let Ok(manifest) = ownership::manifest(&folder, MANIFEST) else {
+        self.check_record()?;
+        let Some(manifest) = self.record.read() else {
             return Err(self.refused(
-                NO_MANIFEST,
+                NO_RECORD,
                 "only an empty directory or an earlier export is replaced; give another path",
             ));
         };
@@ -144,12 +223,37 @@ impl Directory {
         }
     }
 
+    /// Refuses a file that has the record's name and must not be replaced. A record without its directory may
+    /// be replaced, unless the user chose its place: then it may belong to another directory.
+    fn check_record(&self) -> Result<()> {
+        let RecordFile { path, folder, name, is_asked } = &self.record;
+        let Some(found) = folder.find(name).map_err(Error::io("look at", path))? else {
+            return Ok(());
+        };
+        let refuse = |why: String, hint| {
+            Err(Error::Output { path: path.clone(), why, hint: Some(hint), source: None })
+        };
+        if found.kind != FileKind::File {
+            let why = format!("is {}, not a regular file", found.kind.noun());
+            return refuse(why, "the record of the export needs that name: move it away");
+        }
+        if self.record.read().is_none() {
+            let why = "is not the record of an export".to_owned();
+            return refuse(why, "the record of the export needs that name: move it away");
+        }
+        if *is_asked && !self.overwrite {
+            let why = "exists already".to_owned();
+            return refuse(why, "give `overwrite` to replace an export, or another `record`");
+        }
+        Ok(())
+    }
+
     pub(super) fn free_bytes(&self) -> Option<u64> {
         self.parent.free_bytes()
     }
 
     pub(super) fn is_fresh(&self) -> bool {
-        let staging = self.parent.find(disk::staging_name(&self.name));
+        let staging = self.home.find(disk::staging_name(&self.name));
         self.staged.is_none() && matches!(staging, Ok(None))
     }
 
@@ -190,13 +294,13 @@ impl Directory {
         }
         let maker = self.maker.ok_or_else(disk::not_open)?;
         let name = disk::staging_name(&self.name);
-        match self.parent.make_private(&name) {
+        match self.home.make_private(&name) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(disk::cannot_create(&self.given, error));
             }
             _ => {}
         }
-        let staged = StagedDirectory::take(&self.parent, &name, maker, &self.given)?;
+        let staged = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
         // It is missing if another run has just ended and removed it.
         staged.ok_or_else(|| Error::Locked { path: self.given.clone() })
     }
@@ -241,107 +345,12 @@ impl Directory {
     }
 
     /// Fails if another run may have replaced the staging or the lock of this one.
-    fn confirm(&self) -> Result<()> {
+    pub(super) fn confirm(&self) -> Result<()> {
         let staged = self.staged.as_ref().ok_or_else(disk::not_open)?;
-        match staged.is_same_file(&self.parent) && staged.has_its_folders() {
+        match staged.is_same_file(&self.home) && staged.has_its_folders() {
             true => Ok(()),
             false => Err(disk::lock_lost(&self.given)),
         }
-    }
-
-    pub(super) fn publish(mut self, manifest: &Manifest) -> Result<()> {
-        self.confirm()?;
-        // Another process may have created the target since the first check.
-        self.check_target()?;
-        self.publish_files(manifest)
-    }
-
-    fn publish_files(&mut self, manifest: &Manifest) -> Result<()> {
-        let staged = self.staged()?;
-        staged.check_parts(manifest)?;
-        let data = staged.data()?;
-        for (name, bytes) in [(MANIFEST, manifest.to_json()?), (SUCCESS, Vec::new())] {
-            let path = data.path().join(name);
-            data.write_durably(name, &bytes).map_err(Error::io("write", &path))?;
-            data.sync().map_err(Error::io("sync", data.path()))?;
-        }
-        let staged = self.staged.take().ok_or_else(disk::not_open)?;
-        // Reading parts again and writing the manifest take time.
-        if !staged.has_its_folders() {
-            return Err(disk::lock_lost(&self.given));
-        }
-        // A rename replaces an empty directory and fails on any other.
-        let old = match staged.root.rename("data", &self.parent, &self.name) {
-            Ok(()) if staged.has_published(&self.parent, &self.name) => None,
-            Ok(()) => {
-                let back = self.parent.rename(&self.name, &staged.root, "data");
-                back.map_err(|error| self.unrestored(&staged, error))?;
-                return Err(disk::lock_lost(&self.given));
-            }
-            Err(error) if is_not_empty(&error) && self.overwrite => Some(self.swap(&staged)?),
-            Err(error) if is_not_empty(&error) => return Err(exists(self.given.clone())),
-            Err(error) => return Err(self.unpublished(&staged, error)),
-        };
-        // The new export is published. If the folder sync fails, still remove the old export and the journal.
-        let synced = disk::sync_published(&self.parent, &self.given);
-        // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
-        drop(staged.root.remove(Journal::NAME));
-        let old = old.map_or(Ok(()), |old| ownership::remove_export(&staged.root, "data", &old));
-        let path = staged.root.path().to_owned();
-        let removed = old.and_then(|()| staged.remove(&self.parent));
-        tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
-        synced
-    }
-
-    /// Swaps the new export with the old one. Returns the manifest of the old one.
-    fn swap(&self, staged: &StagedDirectory) -> Result<Manifest> {
-        let swap = || staged.root.swap("data", &self.parent, &self.name, "old");
-        swap().map_err(|error| self.unpublished(staged, error))?;
-        let old = match staged.has_published(&self.parent, &self.name) {
-            true => self.old_manifest(staged),
-            false => Err(disk::lock_lost(&self.given)),
-        };
-        old.or_else(|refusal| {
-            swap().map_err(|error| self.unrestored(staged, error))?;
-            Err(refusal)
-        })
-    }
-
-    /// Returns the manifest of the old export, which is now in the staging folder, with all files added since
-    /// the last check.
-    fn old_manifest(&self, staged: &StagedDirectory) -> Result<Manifest> {
-        let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
-        let Ok(manifest) = ownership::manifest(&old, MANIFEST) else {
-            return Err(self.refused(NO_MANIFEST, ONLY_OURS));
-        };
-        match ownership::foreign(&old, &manifest).map_err(Error::io("list", &self.target))? {
-            None => Ok(manifest),
-            Some(why) => Err(self.refused(why, ONLY_OURS)),
-        }
-    }
-
-    /// The error of a run that could not undo its rename.
-    fn unrestored(&self, staged: &StagedDirectory, source: io::Error) -> Error {
-        let path = self.target.clone();
-        let data = staged.root.path().join("data");
-        let hint = format!(
-            "another program changed {} or {} during the publication: check both",
-            path.display(),
-            data.display()
-        );
-        Error::Unpublished { path, hint, source }
-    }
-
-    /// The error of a run that has a complete export and cannot rename it to the target.
-    fn unpublished(&self, staged: &StagedDirectory, source: io::Error) -> Error {
-        let data = staged.root.path().join("data");
-        let (path, data) = (self.target.clone(), data.display().to_string());
-        let hint = format!(
-            "the export is complete in {data}: move that folder to {} by hand, or run the same \
-             command again, which keeps its parts",
-            path.display()
-        );
-        Error::Unpublished { path, hint, source }
     }
 
     pub(super) fn abandon(mut self) -> usize {
@@ -353,7 +362,7 @@ impl Directory {
         let parts = staged.parts;
         if parts == 0 {
             // Best effort: the next run takes over the remaining files.
-            drop(staged.remove(&self.parent));
+            drop(staged.remove(&self.home));
         }
         parts
     }
@@ -369,72 +378,21 @@ impl Directory {
         Ok(())
     }
 
-    fn staged(&mut self) -> Result<&mut StagedDirectory> {
+    pub(super) fn staged(&mut self) -> Result<&mut StagedDirectory> {
         self.staged.as_mut().ok_or_else(disk::not_open)
     }
 }
 
-const ONLY_OURS: &str =
+pub(super) const ONLY_OURS: &str =
     "only files of an earlier export are replaced: move the file, or give another path";
 
-const NO_MANIFEST: &str = "is not an export: it has no valid manifest";
+pub(super) const NO_RECORD: &str = "is not an export: it has no valid record";
 
-fn exists(path: PathBuf) -> Error {
+pub(super) fn exists(path: PathBuf) -> Error {
     Error::Output {
         path,
         why: "exists already and is not empty".to_owned(),
         hint: Some("give `overwrite` to replace an export, or another path"),
         source: None,
-    }
-}
-
-fn is_not_empty(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::destination::tests::empty_export;
-
-    fn directory(target: &Path, overwrite: bool) -> Directory {
-        let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
-        let mut directory = Directory::probe(target, overwrite, false).unwrap();
-        directory.open(&header).unwrap();
-        directory
-    }
-
-    #[test]
-    fn late_files_in_the_target_are_kept() {
-        for overwrite in [false, true] {
-            let folder = tempfile::tempdir().unwrap();
-            let target = folder.path().join("rows");
-            let mut directory = directory(&target, overwrite);
-            fs::create_dir(&target).unwrap();
-            fs::write(target.join("theirs"), "x").unwrap();
-            let why = directory.publish_files(&empty_export()).unwrap_err().to_string();
-            let expected = match overwrite {
-                true => "rows: is not an export: it has no valid manifest",
-                false => "rows: exists already and is not empty",
-            };
-            assert!(why.ends_with(expected), "{why}");
-            assert_eq!(fs::read(target.join("theirs")).unwrap(), b"x");
-            assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
-        }
-    }
-
-    #[test]
-    fn failed_cleanup_does_not_undo_publication() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("rows");
-        let mut directory = directory(&target, false);
-        let staging = folder.path().join(".rows.partial");
-        // Without its lock file, the staging seems to belong to another run.
-        fs::remove_file(staging.join("lock")).unwrap();
-        directory.publish_files(&empty_export()).unwrap();
-        assert!(target.join(SUCCESS).exists());
-        assert!(staging.exists(), "it was removed");
     }
 }

@@ -128,7 +128,8 @@ impl SingleFile {
             derived.extend([disk::staging_name(&manifest), manifest]);
         }
         let (parent, given, what) = (&self.parent, &self.given, PreflightKind::File);
-        let maker = preflight::check(parent, what, self.overwrite, &derived, &targets, given)?;
+        let maker =
+            preflight::check(parent, parent, what, self.overwrite, &derived, &targets, given)?;
         for name in self.staging_names() {
             ownership::check_staging(parent, &name, FileKind::File, maker, given)?;
         }

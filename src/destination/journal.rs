@@ -1,4 +1,5 @@
-//! The journal of a run: a header, then one line for each finished part. A resumed run reads it.
+//! The journal of a run: a header, one line for each finished part, then the announcement of the publication.
+//! A resumed run reads it.
 //!
 //! A line is written after its part is durable. A line that a crash cut short is ignored.
 
@@ -60,6 +61,25 @@ impl KeptPart {
     }
 }
 
+/// The announcement of a publication: what the run is about to rename. The inode of the directory and the content
+/// of both identify them. The device is not recorded, because its number can change with a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Announcement {
+    /// Inode of the directory of parts.
+    pub(super) inode: u64,
+    /// SHA-256 of the record.
+    pub(super) record: String,
+    /// Absolute path of the record, if the user chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) path: Option<String>,
+}
+
+/// The journal's line with an announcement.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Announced {
+    pub(super) publishing: Announcement,
+}
+
 /// Largest journal that is read, in bytes: 128 MiB. 100,000 parts need a third of that.
 const LIMIT: u64 = 128 << 20;
 
@@ -108,13 +128,20 @@ impl Journal {
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let header = serde_json::from_str(lines.next()?).ok()?;
         let mut is_whole = text.ends_with('\n');
-        let parts = lines.map_while(|line| {
-            let part =
-                serde_json::from_str::<KeptPart>(line).ok().filter(KeptPart::has_sound_pages);
-            is_whole &= part.is_some();
-            part
-        });
-        Some(Contents { header, parts: parts.collect(), is_whole })
+        let (mut parts, mut publishing) = (Vec::new(), None);
+        for line in lines {
+            match serde_json::from_str::<KeptPart>(line).ok().filter(KeptPart::has_sound_pages) {
+                Some(part) if publishing.is_none() => parts.push(part),
+                _ => {
+                    // Nothing follows an announcement, and nothing that is not a part precedes it.
+                    let announced = serde_json::from_str::<Announced>(line).ok();
+                    publishing = announced.map(|it| it.publishing);
+                    is_whole = false;
+                    break;
+                }
+            }
+        }
+        Some(Contents { header, parts, publishing, is_whole })
     }
 }
 
@@ -122,6 +149,9 @@ impl Journal {
 pub(super) struct Contents {
     pub(super) header: Header,
     pub(super) parts: Vec<KeptPart>,
-    /// Whether this version can read every line, and the last line is complete.
+    /// The publication that the run had begun.
+    pub(super) publishing: Option<Announcement>,
+    /// Whether further lines can be appended: this version can read every line, the last one is complete, and
+    /// none announces a publication.
     pub(super) is_whole: bool,
 }

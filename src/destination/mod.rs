@@ -1,9 +1,9 @@
 //! Outputs: staged next to the target, published in one step, resumed after a kill.
 //!
 //! - Nothing partial is ever visible at the target: it is unchanged or complete. An object store cannot
-//!   rename, so there this holds only for readers that use the manifest.
+//!   rename, so there this holds only for readers that use the record.
 //! - An existing output is changed only if the caller asked to overwrite. Even then, a run replaces only a
-//!   file, an empty directory, or a directory whose valid manifest lists everything in it.
+//!   file, an empty directory, or a directory whose valid record lists everything in it.
 //! - One run at a time writes a target. The lock of a dead process blocks no other run.
 //!
 //! This module knows no pages, rows or formats.
@@ -16,6 +16,7 @@ mod ownership;
 mod part;
 mod path_links;
 mod preflight;
+mod publication;
 #[cfg(feature = "clouds")]
 mod remote;
 #[cfg(not(feature = "clouds"))]
@@ -60,6 +61,8 @@ pub(crate) struct OutputRequest {
     /// The place that the user chose for the record of a directory. [`place::written`](crate::record::place::written)
     /// decides.
     pub(crate) record: Option<Location>,
+    /// The folder for the staging of a local directory, on the same file system; default next to the directory.
+    pub(crate) staging: Option<Location>,
     /// Whether to write an empty file `_SUCCESS` into the directory.
     pub(crate) success_file: bool,
     /// The folder for lists that do not fit in memory.
@@ -95,7 +98,7 @@ impl Destination {
         }
         let path = &location.to_path();
         Ok(if directory {
-            Self::Directory(Directory::probe(path, overwrite, dry_run)?)
+            Self::Directory(Directory::probe(path, wanted, dry_run)?)
         } else {
             Self::File(SingleFile::probe(path, overwrite, sidecar, dry_run)?)
         })
@@ -270,21 +273,29 @@ pub(crate) struct Interrupted {
     pub(crate) parts: usize,
 }
 
-/// Returns the interrupted export to this directory, if there is one.
-pub(crate) fn interrupted(target: &Location) -> Result<Option<Interrupted>> {
+/// Returns the interrupted export to this directory, if there is one. `staging` is the folder of its staging, as
+/// in [`OutputRequest`].
+pub(crate) fn interrupted(
+    target: &Location,
+    staging: Option<&Location>,
+) -> Result<Option<Interrupted>> {
     if let Some(remote) = target.as_remote() {
         return remote::interrupted(remote);
     }
-    Ok(directory::interrupted(&target.to_path()))
+    Ok(directory::interrupted(&target.to_path(), staging.and_then(Location::as_local)))
 }
 
-/// Deletes the staging that an interrupted run of this user left for a directory. In a store, `record` is the
-/// place that the user chose for the record of the export.
-pub(crate) fn discard(target: &Location, record: Option<&Location>) -> Result<()> {
+/// Deletes the staging that an interrupted run of this user left for a directory. `record` and `staging` are
+/// those of its [`OutputRequest`].
+pub(crate) fn discard(
+    target: &Location,
+    record: Option<&Location>,
+    staging: Option<&Location>,
+) -> Result<()> {
     if let Some(remote) = target.as_remote() {
         return remote::discard(target, remote, record);
     }
-    directory::discard(&target.to_path())
+    directory::discard(&target.to_path(), staging.and_then(Location::as_local))
 }
 
 /// The lock of a folder or a prefix, held until it is released or the process ends.

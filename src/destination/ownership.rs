@@ -13,11 +13,11 @@ use crate::{
     error::{Error, Result},
     files::{FileKind, FileStatus, Folder, read_bounded},
     location::Location,
-    record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
+    record::manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
 /// Largest manifest that is read, in bytes: 128 MiB.
-const MANIFEST_BYTES: u64 = 128 << 20;
+pub(super) const MANIFEST_BYTES: u64 = 128 << 20;
 /// Mode bits that let the group or other users write.
 pub(super) const OTHERS_WRITE: u32 = 0o022;
 
@@ -177,15 +177,12 @@ pub(super) fn remove_export(
         let name = name.to_string_lossy();
         is_control(&name) || manifest.parts.iter().any(|part| part.path == name)
     };
-    // The manifest goes last: without it, the other files could not be recognized as an export.
-    let (last, first): (Vec<_>, Vec<_>) =
-        folder.names()?.into_iter().filter(ours).partition(|name| name == MANIFEST);
-    for name in first.iter().chain(&last) {
+    for name in folder.names()?.iter().filter(|name| ours(name)) {
         folder.remove(name)?;
     }
     place.remove_folder(name)
 }
 
 fn is_control(name: &str) -> bool {
-    [MANIFEST, SUCCESS].contains(&name) || is_desktop_file(name)
+    name == SUCCESS || is_desktop_file(name)
 }

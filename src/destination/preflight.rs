@@ -24,10 +24,12 @@ pub(super) enum PreflightKind {
 /// Publishes a file of one byte, or a directory with one empty file, and removes it again. Then checks that
 /// the existing output can be replaced.
 ///
+/// `home` is the folder of the staging, and `folder` the folder of the output. They can be the same folder.
 /// `derived` are the names that the run will use in the folder. `targets` are the names that it will replace;
 /// the first one is the output's. Returns the owner and the permissions that new files of this process have in
 /// the folder.
 pub(super) fn check(
+    home: &Folder,
     folder: &Folder,
     what: PreflightKind,
     replaces: bool,
@@ -35,7 +37,8 @@ pub(super) fn check(
     targets: &[OsString],
     given: &Path,
 ) -> Result<FileOwner> {
-    let files = PreflightFiles::begin(folder).map_err(|error| cannot_create(given, error))?;
+    let files = PreflightFiles::begin(home, folder);
+    let files = files.map_err(|error| cannot_create(given, error))?;
     let checked = files.derived(derived, given).and_then(|()| match what {
         PreflightKind::File => files.file(replaces, given),
         PreflightKind::Directory => files.directory(replaces, given),
@@ -47,14 +50,15 @@ pub(super) fn check(
 
 /// Returns the owner and the permissions that new files of this process have in a folder.
 pub(super) fn maker(folder: &Folder) -> io::Result<FileOwner> {
-    let files = PreflightFiles::begin(folder)?;
+    let files = PreflightFiles::begin(folder, folder)?;
     files.end()?;
     Ok(files.maker)
 }
 
 struct PreflightFiles<'a> {
+    home: &'a Folder,
     folder: &'a Folder,
-    /// A private folder in `folder`, used as the staging.
+    /// A private folder in `home`, used as the staging.
     stage: Folder,
     name: String,
     /// An unused name in `folder`, for the staged file. `published` is another one, for the published output.
@@ -64,29 +68,29 @@ struct PreflightFiles<'a> {
 }
 
 impl<'a> PreflightFiles<'a> {
-    fn begin(folder: &'a Folder) -> io::Result<Self> {
-        if folder.is_append_only() {
+    fn begin(home: &'a Folder, folder: &'a Folder) -> io::Result<Self> {
+        if folder.is_append_only() || home.is_append_only() {
             // The preflight could not remove its own files from this folder.
             let why =
                 "the folder is append-only (chattr +a): nothing in it can be renamed or removed";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         let name = format!(".overmind-{:08x}", fastrand::u32(..));
-        folder.make_private(&name)?;
-        let opened = folder.open_folder(&name).and_then(|stage| {
+        home.make_private(&name)?;
+        let opened = home.open_folder(&name).and_then(|stage| {
             let maker = FileOwner::of(&stage.status()?);
             Ok((stage, maker))
         });
-        let (stage, maker) = opened.inspect_err(|_| drop(folder.remove_folder(&name)))?;
+        let (stage, maker) = opened.inspect_err(|_| drop(home.remove_folder(&name)))?;
         let (staged, published) = (format!("{name}.partial"), format!("{name}.new"));
-        Ok(Self { folder, stage, name, staged, published, maker })
+        Ok(Self { home, folder, stage, name, staged, published, maker })
     }
 
     /// Removes everything that the preflight created, also after an error.
     fn end(&self) -> io::Result<()> {
-        let names = [&self.staged, &self.published, &self.name];
+        let names = [&self.staged, &self.published];
         let removed = names.map(|name| self.folder.remove_all(name));
-        removed.into_iter().collect()
+        removed.into_iter().chain([self.home.remove_all(&self.name)]).collect()
     }
 
     fn derived(&self, names: &[OsString], given: &Path) -> Result<()> {

@@ -100,6 +100,11 @@ impl StagedDirectory {
         self.data.as_ref().is_some_and(|data| data.is_at(parent, name))
     }
 
+    /// Uses the parts of an ended run.
+    pub(super) fn reopen(&mut self, data: Folder) {
+        self.data = Some(data);
+    }
+
     pub(super) fn data(&self) -> Result<&Folder> {
         self.data.as_ref().ok_or_else(disk::not_open)
     }

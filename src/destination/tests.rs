@@ -2,11 +2,12 @@
 
 use std::{fs, io::Write, path::Path};
 
-use super::{Directory, Header, SingleFile};
+use super::{Directory, Header, OutputRequest, SingleFile};
 use crate::{
     client::Query,
     error::{Error, Result},
     files::folder::tests::SYNCS_BEFORE_FAULT,
+    location::Target,
     record::manifest::{Completeness, Manifest, Tool},
     sink::Format,
 };
@@ -61,10 +62,22 @@ fn a_failing_sync_parts_no_file_from_its_manifest() {
     }
 }
 
+pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
+    OutputRequest {
+        target: Target::Directory(target.into()),
+        overwrite,
+        sidecar: false,
+        record: None,
+        staging: None,
+        success_file: false,
+        temp_dir: std::env::temp_dir(),
+    }
+}
+
 fn publish_directory(target: &Path, rows: u64, syncs: Option<usize>) -> Result<()> {
     SYNCS_BEFORE_FAULT.set(None);
     let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
-    let mut directory = Directory::probe(target, true, false)?;
+    let mut directory = Directory::probe(target, &request(target, true), false)?;
     directory.open(&header)?;
     SYNCS_BEFORE_FAULT.set(syncs);
     directory.publish(&Manifest { rows, ..empty_export() })
@@ -72,15 +85,15 @@ fn publish_directory(target: &Path, rows: u64, syncs: Option<usize>) -> Result<(
 
 #[test]
 fn a_failing_sync_leaves_no_old_export_behind() {
-    // Two syncs of the staged folder, then the one after the rename.
-    for syncs in 0..3 {
+    // A sync of the parts and one of the staging, then one after each rename.
+    for syncs in 0..4 {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("rows");
         publish_directory(&target, 1, None).unwrap();
         let error = publish_directory(&target, 2, Some(syncs)).unwrap_err();
-        let is_published = syncs == 2;
+        let is_published = syncs >= 2;
         assert_eq!(matches!(error, Error::NotDurable { .. }), is_published, "{error}");
-        let manifest = Manifest::read(&target.join("_manifest.json")).unwrap();
+        let manifest = Manifest::read(&folder.path().join("rows.manifest.json")).unwrap();
         assert_eq!(manifest.rows, if is_published { 2 } else { 1 });
         assert_eq!(folder.path().join(".rows.partial").exists(), !is_published);
     }

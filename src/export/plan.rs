@@ -123,6 +123,8 @@ pub struct ExportPlan {
     pub(crate) target: Target,
     /// The place that the user chose for the record.
     pub(crate) record: Option<Location>,
+    /// The folder for the staging of a local directory; default next to it.
+    pub(crate) staging: Option<Location>,
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows_per_file: u64,
@@ -174,6 +176,7 @@ impl ExportPlan {
             options,
             target,
             record,
+            staging: None,
             encoding,
             columns,
             rows_per_file,
@@ -229,6 +232,7 @@ impl ExportPlan {
             overwrite: self.options.overwrite,
             sidecar: self.options.manifest,
             record: self.record.clone(),
+            staging: self.staging.clone(),
             success_file: self.options.success_file,
             temp_dir: self.temp_dir(),
         }

@@ -34,6 +34,12 @@ pub(crate) fn written(target: &Location, asked: Option<&Location>) -> Location {
 /// Returns the place beside a file, a directory or a prefix; `None` for the root of a bucket.
 pub(crate) fn beside(target: &Location) -> Option<Location> {
     let target = named(target);
+    if let Some(path) = target.as_local() {
+        // Append bytes, not text: a name need not be UTF-8.
+        let mut name = path.file_name()?.to_owned();
+        name.push(SUFFIX);
+        return Some(path.with_file_name(name).into());
+    }
     let name = target.name();
     (!name.is_empty()).then(|| target.sibling(&sidecar_name(&name)))
 }

@@ -249,7 +249,7 @@ impl Series {
             if self.folder.as_local().is_none() && place::find(&target, None)?.is_some() {
                 continue;
             }
-            let begun = destination::interrupted(&target)?;
+            let begun = destination::interrupted(&target, None)?;
             if begun.is_some() || self.folder.as_local().is_some() {
                 // Without a finished part there is nothing to resume. The next run then exports the current data
                 // under a new stamp.
@@ -272,7 +272,7 @@ impl Series {
                     RemovalOutcome::Foreign(left) => Err(holds(&staging, &left)),
                 }
             }
-            None => destination::discard(&self.target(stamp), None),
+            None => destination::discard(&self.target(stamp), None, None),
         }
     }
 

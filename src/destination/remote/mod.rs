@@ -63,6 +63,7 @@ pub(super) fn discard(
         overwrite: true,
         sidecar: false,
         record: record.cloned(),
+        staging: None,
         success_file: false,
         temp_dir: std::env::temp_dir(),
     };

@@ -1,0 +1,368 @@
+//! Publishes a staged directory with two renames: the parts, then the record.
+//!
+//! Before the first rename the journal announces both, durably, with the inode of the directory and the
+//! SHA-256 of the record. The next run on this target finishes what was announced, before it looks at the
+//! target. So a crash leaves either the previous state, or a state that the next run completes without a
+//! request.
+//!
+//! A reader that comes between the two renames sees the parts without a record, or with the record of the
+//! replaced export, which does not match them.
+
+use std::{ffi::OsStr, io};
+
+use super::{
+    directory::{Directory, NO_RECORD, ONLY_OURS, RecordFile, exists},
+    fs as disk,
+    journal::{Announced, Announcement, Journal},
+    ownership,
+    part::{PartChecksum, examine},
+    preflight,
+    staged::StagedDirectory,
+    tidied,
+};
+use crate::{
+    error::{Error, Result},
+    files::{FileKind, Folder, read_bounded},
+    location::Location,
+    record::manifest::{Manifest, SUCCESS},
+};
+
+/// The staged record.
+const RECORD: &str = "record.json";
+/// The record of the export that is replaced. It lists the old files, which may be removed.
+const REPLACED: &str = "replaced.json";
+/// The folders that can hold the old parts after a swap.
+const OLD: [&str; 2] = ["data", "old"];
+
+impl Directory {
+    pub(super) fn publish(mut self, manifest: &Manifest) -> Result<()> {
+        self.confirm()?;
+        // Another process may have created the target since the first check.
+        let replaces = self.check_target()?;
+        self.publish_files(manifest, replaces)
+    }
+
+    fn publish_files(&mut self, manifest: &Manifest, replaces: bool) -> Result<()> {
+        let replaced = if replaces { self.record.read() } else { None };
+        let announcement = self.announce(manifest, replaced.as_ref())?;
+        let staged = self.staged.take().ok_or_else(disk::not_open)?;
+        // Reading parts again and writing the record take time.
+        if !staged.has_its_folders() {
+            return Err(disk::lock_lost(&self.given));
+        }
+        self.rename_parts(&staged, replaced.as_ref())?;
+        self.conclude(staged, &announcement, replaced)
+    }
+
+    /// Checks the parts, stages the record, and announces the publication in the journal.
+    fn announce(
+        &mut self,
+        manifest: &Manifest,
+        replaced: Option<&Manifest>,
+    ) -> Result<Announcement> {
+        let (success_file, record) = (self.success_file, manifest.to_json()?);
+        let path = self.record.asked_path()?;
+        let staged = self.staged()?;
+        staged.check_parts(manifest)?;
+        let data = staged.data()?;
+        if success_file {
+            let path = data.path().join(SUCCESS);
+            data.write_durably(SUCCESS, b"").map_err(Error::io("write", path))?;
+        }
+        step()?;
+        data.sync().map_err(Error::io("sync", data.path()))?;
+        let root = &staged.root;
+        let write = |name: &str, bytes: &[u8]| {
+            root.write_durably(name, bytes).map_err(Error::io("write", root.path().join(name)))
+        };
+        write(RECORD, &record)?;
+        match replaced {
+            Some(replaced) => write(REPLACED, &replaced.to_json()?)?,
+            None => {
+                let failed = Error::io("remove", root.path().join(REPLACED));
+                root.remove(REPLACED).map_err(failed)?;
+            }
+        }
+        step()?;
+        root.sync().map_err(Error::io("sync", root.path()))?;
+        let inode = data.status().map_err(Error::io("look at", data.path()))?.identity.inode();
+        let record = examine(&mut &*record).map_err(Error::io("read", root.path()))?.sha256;
+        let publishing = Announcement { inode, record, path };
+        let line = Announced { publishing: publishing.clone() };
+        staged.journal.as_mut().ok_or_else(disk::not_open)?.append(&line)?;
+        step()?;
+        Ok(publishing)
+    }
+
+    /// Renames the staged parts to the target, or swaps them with the replaced export.
+    fn rename_parts(&self, staged: &StagedDirectory, replaced: Option<&Manifest>) -> Result<()> {
+        // A rename replaces an empty directory and fails on any other.
+        match (staged.root.rename("data", &self.parent, &self.name), replaced) {
+            (Ok(()), _) if staged.has_published(&self.parent, &self.name) => Ok(()),
+            (Ok(()), _) => {
+                let back = self.parent.rename(&self.name, &staged.root, "data");
+                back.map_err(|error| self.unrestored(staged, error))?;
+                Err(disk::lock_lost(&self.given))
+            }
+            (Err(error), Some(old)) if is_not_empty(&error) => self.swap(staged, old),
+            (Err(error), None) if is_not_empty(&error) => Err(match self.overwrite {
+                true => self.refused(NO_RECORD, ONLY_OURS),
+                false => exists(self.given.clone()),
+            }),
+            (Err(error), _) => Err(self.unpublished(staged, error)),
+        }
+    }
+
+    /// Swaps the new export with the old one, with all files added to it since the last check.
+    fn swap(&self, staged: &StagedDirectory, replaced: &Manifest) -> Result<()> {
+        let swap = || staged.root.swap("data", &self.parent, &self.name, "old");
+        swap().map_err(|error| self.unpublished(staged, error))?;
+        let checked = match staged.has_published(&self.parent, &self.name) {
+            true => self.check_replaced(staged, replaced),
+            false => Err(disk::lock_lost(&self.given)),
+        };
+        checked.or_else(|refusal| {
+            swap().map_err(|error| self.unrestored(staged, error))?;
+            Err(refusal)
+        })
+    }
+
+    fn check_replaced(&self, staged: &StagedDirectory, replaced: &Manifest) -> Result<()> {
+        let old = staged.root.open_folder("data").map_err(Error::io("open", &self.target))?;
+        match ownership::foreign(&old, replaced).map_err(Error::io("list", &self.target))? {
+            None => Ok(()),
+            Some(why) => Err(self.refused(why, ONLY_OURS)),
+        }
+    }
+
+    /// Publishes the record of published parts, and removes the staging.
+    fn conclude(
+        &self,
+        staged: StagedDirectory,
+        announcement: &Announcement,
+        replaced: Option<Manifest>,
+    ) -> Result<()> {
+        step()?;
+        // If a folder sync fails, continue and report it at the end: the record must be published, too.
+        let synced = disk::sync_published(&self.parent, &self.given);
+        step()?;
+        self.rename_record(&staged.root)?;
+        let synced = synced.and(disk::sync_published(&self.record.folder, &self.given));
+        step()?;
+        // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
+        drop(staged.root.remove(Journal::NAME));
+        step()?;
+        let removed = replaced.map_or(Ok(()), |old| remove_old(&staged.root, announcement, &old));
+        let path = staged.root.path().to_owned();
+        let removed = removed.and_then(|()| staged.remove(&self.home));
+        tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
+        synced
+    }
+
+    /// Renames the staged record to its place, unless an earlier run has done it.
+    fn rename_record(&self, root: &Folder) -> Result<()> {
+        let RecordFile { path, folder, name, .. } = &self.record;
+        let failed = |error| self.unrecorded(root, error);
+        if root.find(RECORD).map_err(failed)?.is_none() {
+            return Ok(());
+        }
+        let found = folder.find(name).map_err(failed)?;
+        if found.is_some() && self.record.read().is_none() {
+            let why = format!("{} is not the record of an export", path.display());
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, why)));
+        }
+        let renamed = match found {
+            Some(_) => root.rename(RECORD, folder, name),
+            None => root.rename_new(RECORD, folder, name),
+        };
+        match renamed {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                copy_record(root, folder, name).map_err(failed)
+            }
+            renamed => renamed.map_err(failed),
+        }
+    }
+
+    /// Finishes a publication that an ended run announced, if there is one. Sends no request.
+    ///
+    /// Does nothing if the staging or the target have changed since: then the staging is that of an
+    /// interrupted run.
+    pub(super) fn finish_announced(&mut self) -> Result<()> {
+        let name = disk::staging_name(&self.name);
+        let announced = |root: &Folder| Journal::read(root).and_then(|it| it.publishing);
+        if self.home.open_folder(&name).ok().as_ref().and_then(announced).is_none() {
+            return Ok(());
+        }
+        let maker = preflight::maker(&self.home);
+        let maker = maker.map_err(|error| disk::cannot_create(&self.given, error))?;
+        let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
+        let Some(mut staged) = taken else { return Ok(()) };
+        // Read again: another run may have finished it before this one took the lock.
+        let Some(announcement) = announced(&staged.root) else { return Ok(()) };
+        let asked = announcement.path.as_ref().map(|path| Location::from(path.as_str()));
+        let asked = RecordFile::open(&self.given, &self.target, asked.as_ref())?;
+        let wanted = std::mem::replace(&mut self.record, asked);
+        let finished = self.finish(&mut staged, &announcement);
+        let finished = finished.and_then(|replaced| match replaced {
+            Some(replaced) => self.conclude(staged, &announcement, replaced),
+            None => Ok(()),
+        });
+        self.record = wanted;
+        finished
+    }
+
+    /// Publishes the parts, if that is still to do. Returns the record of the replaced export, if there was
+    /// one; `None` if nothing can be finished.
+    fn finish(
+        &self,
+        staged: &mut StagedDirectory,
+        announcement: &Announcement,
+    ) -> Result<Option<Option<Manifest>>> {
+        let Some(manifest) = self.announced_record(&staged.root, announcement)? else {
+            return Ok(None);
+        };
+        let replaced = ownership::manifest(&staged.root, REPLACED).ok();
+        let is_ours = |folder: &Folder| {
+            let inode = folder.status().map(|status| status.identity.inode());
+            inode.is_ok_and(|inode| inode == announcement.inode) && is_whole(folder, &manifest)
+        };
+        if self.parent.open_folder(&self.name).is_ok_and(|folder| is_ours(&folder)) {
+            return Ok(Some(replaced));
+        }
+        match staged.root.open_folder("data") {
+            Ok(data) if is_ours(&data) && has_digests(&data, &manifest) => staged.reopen(data),
+            _ => return Ok(None),
+        }
+        match self.rename_parts(staged, replaced.as_ref()) {
+            Ok(()) => Ok(Some(replaced)),
+            // Another output has appeared at the target. The caller finds it, too, and says so.
+            Err(Error::Output { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the announced record: staged, or at its place. `None` if neither has the announced bytes.
+    fn announced_record(
+        &self,
+        root: &Folder,
+        announcement: &Announcement,
+    ) -> Result<Option<Manifest>> {
+        for (folder, name) in [(root, OsStr::new(RECORD)), (&self.record.folder, &self.record.name)]
+        {
+            let bytes = folder
+                .read(name)
+                .and_then(|mut file| read_bounded(&mut file, ownership::MANIFEST_BYTES));
+            let Ok(bytes) = bytes else { continue };
+            let path = folder.path().join(name);
+            let found = examine(&mut &*bytes).map_err(Error::io("read", &path))?;
+            if found.sha256 == announcement.record {
+                return Manifest::parse(&bytes, &Location::from(path)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The error of a run that could not undo its rename.
+    fn unrestored(&self, staged: &StagedDirectory, source: io::Error) -> Error {
+        let path = self.target.clone();
+        let data = staged.root.path().join("data");
+        let hint = format!(
+            "another program changed {} or {} during the publication: check both",
+            path.display(),
+            data.display()
+        );
+        Error::Unpublished { path, hint, source }
+    }
+
+    /// The error of a run that has a complete export and cannot rename it to the target.
+    fn unpublished(&self, staged: &StagedDirectory, source: io::Error) -> Error {
+        let data = staged.root.path().join("data");
+        let (path, data) = (self.target.clone(), data.display().to_string());
+        let hint = format!(
+            "the export is complete in {data}: move that folder to {} by hand, or repair the cause; then \
+             run the same command again, which sends no request",
+            path.display()
+        );
+        Error::Unpublished { path, hint, source }
+    }
+
+    /// The error of a run that has published the parts and cannot publish their record.
+    fn unrecorded(&self, root: &Folder, source: io::Error) -> Error {
+        let (path, staged) = (self.record.path.clone(), root.path().join(RECORD));
+        let hint = format!(
+            "the parts are published and complete, their record is in {}: run the same command again, \
+             which sends no request",
+            staged.display()
+        );
+        Error::Unpublished { path, hint, source }
+    }
+}
+
+impl RecordFile {
+    /// The absolute path, if the user chose the place. The next run may have another working directory.
+    fn asked_path(&self) -> Result<Option<String>> {
+        if !self.is_asked {
+            return Ok(None);
+        }
+        let path = self.folder.path().join(&self.name);
+        let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;
+        path.into_os_string().into_string().map(Some).map_err(|path| Error::Output {
+            path: path.into(),
+            why: "its name is not UTF-8, so the journal cannot contain it".to_owned(),
+            hint: Some("give another `record`"),
+            source: None,
+        })
+    }
+}
+
+/// Copies the record to another file system, where it appears in one step.
+fn copy_record(root: &Folder, folder: &Folder, name: &OsStr) -> io::Result<()> {
+    let bytes = read_bounded(&mut root.read(RECORD)?, ownership::MANIFEST_BYTES)?;
+    let staging = disk::staging_name(name);
+    folder.write_durably(&staging, &bytes)?;
+    folder.rename(&staging, folder, name)?;
+    root.remove(RECORD)
+}
+
+/// Whether a folder holds every part of a record, and nothing else but control files.
+fn is_whole(folder: &Folder, manifest: &Manifest) -> bool {
+    let is_there = |name: &str| {
+        let found = folder.find(name).ok().flatten();
+        found.is_some_and(|found| found.kind == FileKind::File)
+    };
+    manifest.parts.iter().all(|part| is_there(&part.path))
+        && matches!(ownership::foreign(folder, manifest), Ok(None))
+}
+
+/// Whether every part has its recorded bytes.
+fn has_digests(folder: &Folder, manifest: &Manifest) -> bool {
+    manifest.parts.iter().all(|part| {
+        let checksum = PartChecksum::Sha256(part.sha256.clone());
+        folder.read(&part.path).and_then(|mut file| checksum.matches(&mut file)).unwrap_or(false)
+    })
+}
+
+/// Removes the parts of the replaced export from the staging.
+fn remove_old(root: &Folder, announcement: &Announcement, replaced: &Manifest) -> io::Result<()> {
+    for name in OLD {
+        let Some(found) = root.find(name)? else { continue };
+        if found.kind == FileKind::Directory && found.identity.inode() != announcement.inode {
+            ownership::remove_export(root, name, replaced)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_not_empty(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
+}
+
+/// A point where a test ends the publication as a crash would.
+fn step() -> Result<()> {
+    #[cfg(test)]
+    tests::crash_in_turn()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

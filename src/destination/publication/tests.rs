@@ -1,0 +1,264 @@
+//! Publication that ends between two of its steps, and the run after it.
+
+use std::{cell::Cell, fs, io::Write, path::Path};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    destination::{
+        Header,
+        tests::{empty_export, request},
+    },
+    record::manifest::Part,
+};
+
+thread_local! {
+    /// How many more steps succeed before the crash; `None` for no crash.
+    static STEPS_BEFORE_CRASH: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+pub(super) fn crash_in_turn() -> Result<()> {
+    match STEPS_BEFORE_CRASH.get() {
+        Some(0) => Err(Error::Internal("crash".to_owned())),
+        left => {
+            STEPS_BEFORE_CRASH.set(left.map(|left| left - 1));
+            Ok(())
+        }
+    }
+}
+
+/// A folder with the target `rows`.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn open(&self, overwrite: bool) -> Result<Directory> {
+        let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+        let target = self.path("rows");
+        let mut directory = Directory::probe(&target, &request(&target, overwrite), false)?;
+        directory.open(&header)?;
+        Ok(directory)
+    }
+
+    /// Publishes one part with this text, and crashes at a step. Returns the export's manifest.
+    fn publish(&self, text: &str, crash: Option<usize>) -> (Manifest, Result<()>) {
+        let mut directory = self.open(true).unwrap();
+        let file = directory.create(0, "jsonl").unwrap().hashed();
+        file.writer().write_all(text.as_bytes()).unwrap();
+        let closed = file.close().unwrap();
+        let part = Part {
+            path: "part-00000.jsonl".to_owned(),
+            first_page: 1,
+            last_page: 1,
+            rows: 1,
+            bytes: closed.bytes,
+            sha256: closed.sha256().unwrap().to_owned(),
+            digest: String::new(),
+        };
+        let manifest =
+            Manifest { digest: text.to_owned(), rows: 1, parts: vec![part], ..empty_export() };
+        STEPS_BEFORE_CRASH.set(crash);
+        let published = directory.publish(&manifest);
+        STEPS_BEFORE_CRASH.set(None);
+        (manifest, published)
+    }
+
+    /// The text of the published part, and the digest in the record.
+    fn published(&self) -> (Option<String>, Option<String>) {
+        let part = fs::read_to_string(self.path("rows/part-00000.jsonl")).ok();
+        let record = Manifest::read(&self.path("rows.manifest.json")).ok();
+        (part, record.map(|record| record.digest))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// Number of steps at which the publication can crash.
+const STEPS: usize = 7;
+
+#[test]
+fn next_run_finishes_a_crashed_publication() {
+    for replaces in [false, true] {
+        let mut seen = Vec::new();
+        for crash in 0..STEPS {
+            let place = Place::new();
+            if replaces {
+                place.publish("old", None).1.unwrap();
+            }
+            let before = place.published();
+            place.publish("new one", Some(crash)).1.unwrap_err();
+            let (part, record) = place.published();
+            // The announcement is durable after step 2, the parts are renamed after step 3.
+            let (is_announced, is_renamed) = (crash >= 2, crash >= 3);
+            assert_eq!(
+                part,
+                if is_renamed { text("new one") } else { before.0.clone() },
+                "{crash}"
+            );
+            seen.push(record);
+            // The next run does not want to overwrite anything.
+            let next = place.open(false);
+            let expected = if is_announced { (text("new one"), text("new one")) } else { before };
+            assert_eq!(place.published(), expected, "{crash}");
+            match next {
+                Ok(directory) => {
+                    assert!(!replaces && !is_announced, "{crash}");
+                    directory.abandon();
+                    assert_eq!(place.names(), [""; 0], "{crash}");
+                }
+                Err(error) => {
+                    assert!(error.to_string().ends_with("exists already and is not empty"));
+                    // Without its journal the staging is that of an interrupted run, which stays.
+                    let names = match is_announced && crash < STEPS - 1 {
+                        true => vec!["rows", "rows.manifest.json"],
+                        false => vec![".rows.partial", "rows", "rows.manifest.json"],
+                    };
+                    assert_eq!(place.names(), names, "{crash}");
+                    assert_eq!(fs::read_dir(place.path("rows")).unwrap().count(), 1);
+                }
+            }
+        }
+        // The record is the old one or missing, until it is renamed.
+        let old = if replaces { text("old") } else { None };
+        let new = || text("new one");
+        assert_eq!(seen, [old.clone(), old.clone(), old.clone(), old.clone(), old, new(), new()]);
+    }
+    let place = Place::new();
+    place.publish("new one", Some(STEPS)).1.unwrap();
+}
+
+#[test]
+fn announced_publication_is_finished_twice_in_a_row() {
+    // The second run crashes, too, at each of its steps.
+    for first in 2..STEPS {
+        for second in 0..STEPS {
+            let place = Place::new();
+            place.publish("old", None).1.unwrap();
+            place.publish("new one", Some(first)).1.unwrap_err();
+            STEPS_BEFORE_CRASH.set(Some(second));
+            drop(place.open(false));
+            STEPS_BEFORE_CRASH.set(None);
+            place.open(false).unwrap_err();
+            assert_eq!(place.published(), (text("new one"), text("new one")), "{first} {second}");
+            let names: Vec<_> =
+                place.names().into_iter().filter(|name| name != ".rows.partial").collect();
+            assert_eq!(names, ["rows", "rows.manifest.json"], "{first} {second}");
+        }
+    }
+}
+
+#[test]
+fn changed_parts_are_not_published() {
+    let place = Place::new();
+    place.publish("new one", Some(2)).1.unwrap_err();
+    fs::write(place.path(".rows.partial/data/part-00000.jsonl"), "New one").unwrap();
+    place.open(false).unwrap().abandon();
+    assert_eq!(place.published(), (None, None));
+    // The same with the record.
+    place.publish("new one", Some(2)).1.unwrap_err();
+    fs::write(place.path(".rows.partial/record.json"), "{}").unwrap();
+    place.open(false).unwrap().abandon();
+    assert_eq!(place.published(), (None, None));
+}
+
+#[test]
+fn other_directory_gets_no_record() {
+    let place = Place::new();
+    place.publish("new one", Some(3)).1.unwrap_err();
+    // The directory may get the inode of the removed one.
+    fs::remove_dir_all(place.path("rows")).unwrap();
+    fs::create_dir(place.path("rows")).unwrap();
+    fs::write(place.path("rows/theirs"), "x").unwrap();
+    place.open(true).unwrap_err();
+    assert_eq!(place.published(), (None, None));
+    assert_eq!(fs::read(place.path("rows/theirs")).unwrap(), b"x");
+}
+
+#[test]
+fn target_that_appeared_stays() {
+    let place = Place::new();
+    place.publish("new one", Some(2)).1.unwrap_err();
+    fs::create_dir(place.path("rows")).unwrap();
+    fs::write(place.path("rows/theirs"), "x").unwrap();
+    let why = place.open(false).unwrap_err().to_string();
+    assert!(why.ends_with("exists already and is not empty"), "{why}");
+    assert_eq!(fs::read(place.path("rows/theirs")).unwrap(), b"x");
+    // When it is gone, the next run publishes.
+    fs::remove_dir_all(place.path("rows")).unwrap();
+    place.open(false).unwrap_err();
+    assert_eq!(place.published(), (text("new one"), text("new one")));
+}
+
+#[test]
+fn record_without_its_directory_is_replaced() {
+    let place = Place::new();
+    place.publish("old", None).1.unwrap();
+    fs::remove_dir_all(place.path("rows")).unwrap();
+    place.open(false).unwrap().abandon();
+    fs::write(place.path("rows.manifest.json"), "mine").unwrap();
+    let why = place.open(true).unwrap_err().to_string();
+    assert!(why.ends_with("rows.manifest.json: is not the record of an export"), "{why}");
+    assert_eq!(fs::read(place.path("rows.manifest.json")).unwrap(), b"mine");
+}
+
+#[test]
+fn late_files_in_the_target_are_kept() {
+    for overwrite in [false, true] {
+        let place = Place::new();
+        let mut directory = place.open(overwrite).unwrap();
+        fs::create_dir(place.path("rows")).unwrap();
+        fs::write(place.path("rows/theirs"), "x").unwrap();
+        let why = directory.publish_files(&empty_export(), false).unwrap_err().to_string();
+        let expected = match overwrite {
+            true => "rows: is not an export: it has no valid record",
+            false => "rows: exists already and is not empty",
+        };
+        assert!(why.ends_with(expected), "{why}");
+        assert_eq!(fs::read(place.path("rows/theirs")).unwrap(), b"x");
+        assert_eq!(fs::read_dir(place.path("rows")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn failed_cleanup_does_not_undo_publication() {
+    let place = Place::new();
+    let mut directory = place.open(false).unwrap();
+    // Without its lock file, the staging seems to belong to another run.
+    fs::remove_file(place.path(".rows.partial/lock")).unwrap();
+    directory.publish_files(&empty_export(), false).unwrap();
+    assert_eq!(place.names(), [".rows.partial", "rows", "rows.manifest.json"]);
+}
+
+#[test]
+fn success_file_is_written_if_asked_for() {
+    let place = Place::new();
+    let target = place.path("rows");
+    let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+    let wanted = super::super::OutputRequest { success_file: true, ..request(&target, false) };
+    let mut directory = Directory::probe(&target, &wanted, false).unwrap();
+    directory.open(&header).unwrap();
+    directory.publish(&empty_export()).unwrap();
+    let is_empty = |path: &Path| fs::read(path).unwrap().is_empty();
+    assert!(is_empty(&place.path("rows/_SUCCESS")));
+    // It is part of the export, which can be replaced.
+    place.publish("new one", None).1.unwrap();
+    assert!(!place.path("rows/_SUCCESS").exists());
+}
