@@ -42,6 +42,8 @@ const AT_ONCE: usize = 32;
 pub(super) struct Commit {
     /// The new record, byte for byte.
     record: String,
+    /// Path of the record in its bucket.
+    record_path: String,
     /// SHA-256 of the record that it replaces; `None` if there was none.
     replaces: Option<String>,
     /// Parts of the replaced export.
@@ -90,6 +92,7 @@ impl BegunCommit {
         let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
         let commit = Commit {
             record,
+            record_path: places.record.path().to_string(),
             replaces: seen.record.as_ref().map(|record| record.sha256.clone()),
             superseded: old.collect(),
             success_file,
@@ -133,6 +136,17 @@ impl BegunCommit {
 
     /// Finishes this commit of an ended run. Returns `false` if it had to be undone.
     fn finish(&self, places: &PrefixPlaces, lock: &Lock) -> Result<bool> {
+        if self.commit.record_path != places.record.path().as_ref() {
+            return Err(Error::Output {
+                path: places.location.to_path(),
+                why: format!(
+                    "an interrupted run has begun to publish an export there, with its record at {:?}",
+                    self.commit.record_path
+                ),
+                hint: Some("give the same `record` as that run"),
+                source: None,
+            });
+        }
         lock.confirm()?;
         let seen = PrefixContent::look(places)?;
         let (watch, location) = (lock.watch(), &places.location);

@@ -171,7 +171,7 @@ impl Prefix {
     /// Checks that the record can be written where it belongs. A run may be allowed to write the prefix alone.
     fn check_record(&self, token: &str) -> Result<()> {
         let record = &self.places.record;
-        let trial = record.sibling(&format!("{}.{token}", record.name()));
+        let trial = record.sibling(&format!("_{}.{token}", record.name()));
         let written = trial.write(b"").and_then(|()| trial.remove());
         written.map_err(|error| match error {
             Error::Store { hint, source, .. } => Error::Output {
