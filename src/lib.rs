@@ -129,13 +129,13 @@ pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, w
 pub use location::{Location, StorageOptions, Target};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
-pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool};
+pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange};
 pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
     Event, Failure, JobResult, ListedSnapshot, Observer, RetentionAction, RetentionDecision,
-    RunOptions, SnapshotResult, Status, Stop, job_history, list_snapshots, plan_retention,
-    run_jobs,
+    RunOptions, SnapshotResult, Status, Stop, job_history, latest_snapshots, list_snapshots,
+    plan_retention, run_jobs,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 

@@ -8,6 +8,7 @@ mod diff;
 mod export;
 mod flags;
 mod global;
+mod latest;
 mod lines;
 mod man;
 mod preview;
@@ -88,6 +89,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Snapshot(snapshot::SnapshotArgs),
     Snapshots(snapshots::SnapshotsArgs),
+    Latest(latest::LatestArgs),
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
@@ -139,6 +141,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Verify(verify) => verify.run(&global, &screen),
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Snapshots(snapshots) => snapshots.run(&global),
+        Command::Latest(latest) => latest.run(&global),
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),

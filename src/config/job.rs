@@ -17,6 +17,7 @@ use crate::{
     client::Query,
     error::Error,
     location::{Location, StorageOptions},
+    record::place::HIDDEN,
     sink::{Compression, Format},
 };
 
@@ -35,6 +36,8 @@ pub struct Job {
     /// A directory, or the URL of a prefix in an object store. Relative paths are already resolved against the
     /// folder of the configuration file.
     pub root: String,
+    /// The path of a link to the newest snapshot; default no link. Only for a root on a file system.
+    pub link: Option<PathBuf>,
     /// Settings of the root's object store. The settings of a run take precedence over them.
     pub storage: StorageOptions,
     /// The format; default Parquet.
@@ -72,6 +75,12 @@ impl Job {
     /// Returns the folder of the job's snapshots.
     pub(crate) fn folder(&self, storage: &StorageOptions) -> crate::Result<Location> {
         Ok(Location::parse(&self.root, &self.storage_with(storage))?.child(&self.name))
+    }
+
+    /// Returns the folder of everything that belongs to the job and is not data.
+    pub(crate) fn hidden(&self, storage: &StorageOptions) -> crate::Result<Location> {
+        let root = Location::parse(&self.root, &self.storage_with(storage))?;
+        Ok(root.child(HIDDEN).child(&self.name))
     }
 
     /// Returns the job's object store settings, combined with the settings of a run.

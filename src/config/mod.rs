@@ -161,6 +161,11 @@ fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>
     if let Some(item) = file.take("defaults") {
         let mut section = item.section()?;
         defaults = Keys::read(&mut section)?;
+        if defaults.link.is_some() {
+            return Err(
+                section.wrong("link: it leads to the snapshots of one job: give it in [[job]]")
+            );
+        }
         section.finish()?;
     }
     let mut jobs: Vec<Job> = Vec::new();
@@ -225,7 +230,14 @@ fn job(
         false => resolve(&root).to_string_lossy().into_owned(),
     };
     let storage = keys.storage.unwrap_or_default();
-    Location::parse(&root, &storage).map_err(|error| section.wrong(format!("root: {error}")))?;
+    let place = Location::parse(&root, &storage)
+        .map_err(|error| section.wrong(format!("root: {error}")))?;
+    let link = keys.link.as_deref().map(&resolve);
+    if let Some(why) =
+        link.as_ref().and_then(|link| link_problem(link, place.child(&name).as_local(), &selection))
+    {
+        return Err(section.wrong(format!("link: {why}")));
+    }
     let compression = keys.compression;
     if let Some(compression) = compression {
         let format = keys.format.unwrap_or(crate::sink::Format::Parquet);
@@ -245,6 +257,7 @@ fn job(
         selection,
         query,
         root,
+        link,
         storage,
         format: keys.format,
         compression,
@@ -261,6 +274,21 @@ fn job(
         jitter: keys.jitter.unwrap_or_default(),
         on_result,
     })
+}
+
+/// Returns why a job must not have this link to its newest snapshot. `folder` is the job's folder, if it is on a
+/// file system.
+fn link_problem(link: &Path, folder: Option<&Path>, selection: &Selection) -> Option<&'static str> {
+    match (folder, selection) {
+        (None, _) => Some("an object store has no links: read latest.json instead"),
+        (_, Selection::All(_)) => Some(
+            "with select = \"all\" each dataset has a newest snapshot, and a link can lead to only one",
+        ),
+        (Some(folder), _) if link.starts_with(folder) => Some(
+            "readers of the job's folder would read the newest snapshot twice: give a path outside it",
+        ),
+        _ => None,
+    }
 }
 
 /// Checks a job's name. It must be a valid folder name on every system and in every store, and must not be

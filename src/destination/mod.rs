@@ -285,6 +285,25 @@ pub(crate) fn interrupted(
     Ok(directory::interrupted(&target.to_path(), staging.and_then(Location::as_local)))
 }
 
+/// Finishes the publication of a directory that an ended run announced, if there is one. `record` and `staging`
+/// are those of its [`OutputRequest`].
+pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -> Result<()> {
+    if let Some(remote) = target.as_remote() {
+        return remote::finish(target, remote, record);
+    }
+    let wanted = OutputRequest {
+        target: Target::Directory(target.clone()),
+        overwrite: false,
+        sidecar: false,
+        // The announcement says where the record goes.
+        record: None,
+        staging: Some(staging.clone()),
+        success_file: false,
+        temp_dir: PathBuf::new(),
+    };
+    Directory::at(&target.to_path(), &wanted)?.finish_announced()
+}
+
 /// Deletes the staging that an interrupted run of this user left for a directory. `record` and `staging` are
 /// those of its [`OutputRequest`].
 pub(crate) fn discard(

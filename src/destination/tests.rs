@@ -8,13 +8,13 @@ use crate::{
     error::{Error, Result},
     files::folder::tests::SYNCS_BEFORE_FAULT,
     location::Target,
-    record::manifest::{Completeness, Manifest, Tool},
+    record::manifest::{Completeness, FORMAT_VERSION, Manifest, Tool},
     sink::Format,
 };
 
 pub(super) fn empty_export() -> Manifest {
     Manifest {
-        format_version: 1,
+        format_version: FORMAT_VERSION,
         tool: Tool::this(),
         base_url: String::new(),
         dataset: uuid::Uuid::nil(),
@@ -25,12 +25,14 @@ pub(super) fn empty_export() -> Manifest {
         count: 0,
         pages: 1,
         rows_per_page: 0,
+        rows_read: 0,
         rows: 0,
         columns: Vec::new(),
         format: Format::JsonLines,
         compression: String::new(),
         digest: String::new(),
         snapshot: None,
+        ranges: Vec::new(),
         parts: Vec::new(),
     }
 }

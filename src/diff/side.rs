@@ -43,12 +43,13 @@ pub(super) struct Side {
 struct DataFile {
     place: Location,
     recorded: Option<Recorded>,
+    /// The entry of the manifest, and the number of the file's first row among the rows read.
+    part: Option<(Part, u64)>,
 }
 
 /// The recorded content of a file, from the manifest or from the file's own metadata.
 #[derive(Debug)]
 struct Recorded {
-    first_row: u64,
     rows: u64,
     digest: String,
 }
@@ -107,11 +108,8 @@ impl Side {
         }
         let mut reader = readback::open(place, &options)?;
         reader.require_export(place)?;
-        let recorded = reader.facts.map(|facts| Recorded {
-            first_row: facts.first_row,
-            rows: facts.rows,
-            digest: facts.digest,
-        });
+        let recorded =
+            reader.facts.map(|facts| Recorded { rows: facts.rows, digest: facts.digest });
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
@@ -128,7 +126,7 @@ impl Side {
                 None => None,
             },
         };
-        let files = vec![DataFile { place: place.clone(), recorded }];
+        let files = vec![DataFile { place: place.clone(), recorded, part: None }];
         Ok(Self { place: place.clone(), files, columns, rows, stop, options })
     }
 
@@ -141,23 +139,25 @@ impl Side {
         file: impl Fn(&str) -> Location,
     ) -> Result<Self> {
         let mut files = Vec::with_capacity(manifest.parts.len());
-        let mut first_row: u64 = 0;
-        for Part { path, rows, bytes, digest, .. } in manifest.parts {
-            let file = file(&path);
+        let (mut first_row, mut rows) = (0_u64, 0_u64);
+        for part in manifest.parts {
+            let (file, bytes) = (file(&part.path), part.bytes);
             let length = Length::len(&file.open()?);
             if length != bytes {
                 return Err(damaged(&file, format!("bytes {length}, recorded {bytes}")));
             }
-            let recorded = Some(Recorded { first_row, rows, digest });
-            files.push(DataFile { place: file, recorded });
-            first_row = first_row.saturating_add(rows);
+            let recorded = Some(Recorded { rows: part.rows, digest: part.digest.clone() });
+            rows = rows.saturating_add(part.rows);
+            let read = part.rows_read;
+            files.push(DataFile { place: file, recorded, part: Some((part, first_row)) });
+            first_row = first_row.saturating_add(read);
         }
-        if first_row != manifest.rows {
-            let why = format!("its parts have {first_row} rows, recorded {}", manifest.rows);
+        if rows != manifest.rows {
+            let why = format!("its parts have {rows} rows, recorded {}", manifest.rows);
             return Err(damaged(place, why));
         }
         let columns = Some(manifest.columns);
-        Ok(Self { place: place.clone(), files, columns, rows: Some(first_row), stop, options })
+        Ok(Self { place: place.clone(), files, columns, rows: Some(rows), stop, options })
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -183,10 +183,13 @@ impl Side {
         &self,
         mut visit: impl FnMut(&Rows<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        for DataFile { place, recorded } in &self.files {
-            let (mut rows, mut sum) = (0, Digest::default());
+        for DataFile { place, recorded, part } in &self.files {
+            let (mut rows, mut whole) = (0, Digest::default());
             let reader = readback::open(place, &self.options)?;
             reader.require_export(place)?;
+            if let Some((part, first_row)) = part {
+                reader.require_part(place, part, *first_row)?;
+            }
             for batch in reader.batches {
                 let batch = batch?;
                 go_on(&self.stop)?;
@@ -195,8 +198,8 @@ impl Side {
                     let why = "its rows do not all have the same columns";
                     return Err(damaged(place, why.to_owned()));
                 }
-                if let Some(recorded) = recorded {
-                    sum += digest(&batch, recorded.first_row + rows)?;
+                if recorded.is_some() {
+                    whole.join(digest(&batch)?, batch.num_rows() as u64);
                 }
                 rows += batch.num_rows() as u64;
                 if visit(&these)?.is_break() {
@@ -204,7 +207,7 @@ impl Side {
                 }
             }
             if let Some(recorded) = recorded {
-                recorded.check(place, rows, sum)?;
+                recorded.check(place, rows, whole)?;
             }
         }
         Ok(())

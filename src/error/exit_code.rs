@@ -37,7 +37,7 @@ impl Error {
             | Self::PlainHttp { .. }
             | Self::PlainHttpStore { .. } => 78,
             Self::NoKey => 77,
-            Self::NoDataset { .. } => 66,
+            Self::NoDataset { .. } | Self::NoSnapshot { .. } => 66,
             Self::Jobs { exit_code, .. } => *exit_code,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::LongPause { .. } => 69,

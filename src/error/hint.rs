@@ -21,6 +21,7 @@ impl Error {
             Self::NoDataset { .. } => {
                 "`overmind-export datasets` takes the same filters and lists the datasets that the key can see"
             }
+            Self::NoSnapshot { .. } => "`overmind-export snapshot` takes one",
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
                  https://api.overmindlab.ai"

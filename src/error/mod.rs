@@ -114,6 +114,12 @@ pub enum Error {
         /// The filters, as a query string.
         filters: String,
     },
+    /// A job has no complete snapshot yet.
+    #[error("job {job:?} has no snapshot yet")]
+    NoSnapshot {
+        /// The job's name.
+        job: String,
+    },
     /// Some jobs failed. The error of each job was already reported.
     #[error("{failed} of {of} {} failed", plural(*of, "job"))]
     Jobs {

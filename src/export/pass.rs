@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
-    record::manifest::{Manifest, Tool},
+    record::manifest::{FORMAT_VERSION, Manifest, Part, Tool, WrittenRange},
     tasks::{Worker, stopped},
 };
 
@@ -49,7 +49,7 @@ impl Export {
         let finished = self.write(slot, count, pages, kept, stop).await?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
         let manifest = Manifest {
-            format_version: 1,
+            format_version: FORMAT_VERSION,
             tool: Tool::this(),
             base_url: self.client.base_url().to_owned(),
             dataset: options.dataset,
@@ -60,12 +60,14 @@ impl Export {
             count,
             pages: finished.pages,
             rows_per_page,
+            rows_read: finished.rows,
             rows: finished.rows,
             columns: self.plan.columns.clone(),
             format: self.plan.encoding.format(),
             compression: self.plan.encoding.compression().to_string(),
             digest: finished.digest.to_string(),
             snapshot: self.plan.snapshot.clone(),
+            ranges: ranges(&finished.parts),
             parts: finished.parts,
         };
         Ok((manifest, bytes))
@@ -168,7 +170,7 @@ impl Export {
                     count: first.page().count(),
                     has_next: kept.has_next,
                 },
-                rows: kept.part.rows,
+                rows: kept.part.rows_read,
                 last_order: kept.last_order,
                 ids: kept.ids.clone(),
             })
@@ -178,4 +180,15 @@ impl Export {
         let begin = Begin { first: Some(first), ids, kept };
         self.client.pages_after(begin, options.dataset, options.query.clone(), stream)
     }
+}
+
+/// The range of pages of these consecutive parts, which this run and those that it resumed have written.
+fn ranges(parts: &[Part]) -> Vec<WrittenRange> {
+    let range = |first: &Part, last: &Part| WrittenRange {
+        first_page: first.first_page,
+        last_page: last.last_page,
+        rows_read: parts.iter().map(|part| part.rows_read).sum(),
+        rows: parts.iter().map(|part| part.rows).sum(),
+    };
+    parts.first().zip(parts.last()).map(|(first, last)| range(first, last)).into_iter().collect()
 }

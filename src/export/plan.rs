@@ -20,7 +20,7 @@ use crate::{
     proof::Digest,
     record::{
         facts::Facts,
-        manifest::{Completeness, SnapshotOf},
+        manifest::{Completeness, FORMAT_VERSION, SnapshotOf},
     },
     sink::{Compression, Encoding, Format},
 };
@@ -214,12 +214,14 @@ impl ExportPlan {
     /// Returns the facts for the metadata of a file with these rows of the export.
     pub(crate) fn facts(&self, count: u64, first_row: u64, rows: u64, digest: Digest) -> Facts {
         Facts {
+            format_version: FORMAT_VERSION,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             dataset: self.options.dataset,
             query: self.options.query.clone(),
             completeness: self.completeness(),
             count,
             first_row,
+            rows_read: rows,
             rows,
             digest: digest.to_string(),
         }

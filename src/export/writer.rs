@@ -100,7 +100,7 @@ impl Writer {
         let mut total = Digest::default();
         for part in &parts {
             // A kept part always has a valid digest.
-            total += part.digest.parse().unwrap_or_default();
+            total.join(part.digest.parse().unwrap_or_default(), part.rows);
         }
         Self {
             count,
@@ -227,8 +227,9 @@ impl Writer {
         let (Some(batch), Some(part)) = (self.builder.finish()?, &mut self.open) else {
             return Ok(());
         };
-        part.digest += digest(&batch, self.rows)?;
-        self.rows += batch.num_rows() as u64;
+        let rows = batch.num_rows() as u64;
+        part.digest.join(digest(&batch)?, rows);
+        self.rows += rows;
         part.sink.write(batch)
     }
 
@@ -247,11 +248,12 @@ impl Writer {
         if let Some(ids) = &part.ids {
             ids.close()?;
         }
-        self.digest += part.digest;
+        self.digest.join(part.digest, rows);
         let record = Part {
             path: self.destination.part_name(self.parts.len(), self.plan.encoding.extension()),
             first_page: part.first_page,
             last_page: part.last_page,
+            rows_read: rows,
             rows,
             bytes: closed.bytes,
             // Without a manifest the record is never read.

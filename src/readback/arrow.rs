@@ -8,12 +8,13 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded, parse_facts,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded,
     shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::{Cause, Result},
     location::{Location, Opened},
+    record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum},
 };
 
@@ -46,7 +47,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let found = Arc::new(arrow_ipc::convert::try_fb_to_schema(schema).map_err(failed)?);
     let pairs = || footer.custom_metadata().into_iter().flatten();
     let value = |key| pairs().find(|pair| pair.key() == Some(key)).and_then(|pair| pair.value());
-    let facts = value(METADATA_KEY).map(|json| parse_facts(path, json)).transpose()?;
+    let facts = value(METADATA_KEY).map(|json| Facts::parse(json, path)).transpose()?;
     let checksum = value(CHECKSUM_KEY).map(str::to_owned);
     let checksum = checksum.or_else(|| find_checksum(&footer_data));
     let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });

@@ -11,7 +11,7 @@ use crate::{
     location::Location,
     readback::{self, ReadOptions, Reader},
     record::{
-        manifest::Manifest,
+        manifest::{Manifest, Part},
         place::{self, FoundRecord},
     },
 };
@@ -32,10 +32,17 @@ use crate::{
 /// # Ok::<(), overmind_export::Error>(())
 /// ```
 pub struct Batches {
-    files: VecDeque<Location>,
+    files: VecDeque<PartFileEntry>,
     open: Option<Reader>,
     rows: Option<u64>,
     options: ReadOptions,
+}
+
+/// A part of an export, and the number of its first row among all rows read.
+struct PartFileEntry {
+    place: Location,
+    part: Part,
+    first_row: u64,
 }
 
 impl Batches {
@@ -84,8 +91,23 @@ impl Batches {
             let why = format!("it lists {:?}, which is not a file's name", part.path);
             return Err(Error::Damaged { path: place.to_path(), why });
         }
-        let files = manifest.parts.iter().map(|part| location.child(&part.path)).collect();
+        let mut first_row = 0_u64;
+        let entry = |part: Part| {
+            let entry = PartFileEntry { place: location.child(&part.path), first_row, part };
+            first_row = first_row.saturating_add(entry.part.rows_read);
+            entry
+        };
+        let files = manifest.parts.into_iter().map(entry).collect();
         Ok(Self { files, open: None, rows: Some(manifest.rows), options })
+    }
+
+    fn next_part(&mut self) -> Option<Result<Reader>> {
+        let PartFileEntry { place, part, first_row } = self.files.pop_front()?;
+        let reader = Self::reader(&place, &self.options);
+        Some(reader.and_then(|reader| {
+            reader.require_part(&place, &part, first_row)?;
+            Ok(reader)
+        }))
     }
 
     fn reader(file: &Location, options: &ReadOptions) -> Result<Reader> {
@@ -112,7 +134,7 @@ impl Iterator for Batches {
                 return Some(batch);
             }
             self.open = None;
-            match Self::reader(&self.files.pop_front()?, &self.options) {
+            match self.next_part()? {
                 Ok(reader) => self.open = Some(reader),
                 Err(error) => {
                     self.files.clear();

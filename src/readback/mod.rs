@@ -39,7 +39,7 @@ use crate::{
     error::{Cause, Error, Result},
     files::require_regular,
     location::Location,
-    record::facts::Facts,
+    record::{facts::Facts, manifest::Part},
     sink::{Encoding, Format, MAX_FOOTER},
 };
 
@@ -129,6 +129,15 @@ impl Reader {
         let Foreign { types, names, .. } = &self.foreign;
         match types.as_ref().or(names.as_ref()) {
             Some(why) => Err(Error::Damaged { path: path.to_path(), why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a file whose own facts are not those of this part of an export. `first_row` is the number of the
+    /// part's first row among all rows read.
+    pub(crate) fn require_part(&self, path: &Location, part: &Part, first_row: u64) -> Result<()> {
+        match self.facts.as_ref().and_then(|facts| facts.difference(part, first_row)) {
+            Some(why) => Err(Error::Damaged { path: path.to_path(), why }),
             None => Ok(()),
         }
     }
@@ -227,10 +236,6 @@ pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
         Format::Arrow => arrow::open(path, file, &options),
         Format::JsonLines => json_lines::open(path, file, encoding.compression(), &options),
     }
-}
-
-fn parse_facts(path: &Location, json: &str) -> Result<Facts> {
-    serde_json::from_str(json).map_err(|error| damaged(path, error.into()))
 }
 
 /// Refuses a footer that is too large to be read: a file with holes can declare any size.

@@ -23,11 +23,12 @@ use parquet::{
 
 use super::{
     ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, footer::schema_of,
-    guarded, pages::page_sizes, parse_facts, shared::SharedFile, window::ReadWindow,
+    guarded, pages::page_sizes, shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::Result,
     location::{Location, Opened},
+    record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
 };
 
@@ -50,7 +51,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     let rows = u64::try_from(described.num_rows()).ok();
     let pairs = || described.key_value_metadata().into_iter().flatten();
     let value = |key: &str| pairs().find(|pair| pair.key == key)?.value.clone();
-    let facts = value(METADATA_KEY).map(|json| parse_facts(path, &json)).transpose()?;
+    let facts = value(METADATA_KEY).map(|json| Facts::parse(&json, path)).transpose()?;
     let checksum = value(CHECKSUM_KEY).or_else(|| find_checksum(&end));
     let checksum = checksum.map(|value| FileChecksum { value, footer: end.len() as u64 });
     let writer = described.created_by().map(str::to_owned);

@@ -25,13 +25,11 @@ impl VerifyTally {
     }
 
     /// Adds the rows of a file and returns the file's own row count and digest.
-    ///
-    /// `first_row` is the number of the file's first row in the export, from 0.
-    pub(super) fn add(&mut self, reader: Reader, first_row: u64) -> Result<(u64, Digest)> {
-        let (mut rows, mut sum) = (0, Digest::default());
+    pub(super) fn add(&mut self, reader: Reader) -> Result<(u64, Digest)> {
+        let (mut rows, mut whole) = (0, Digest::default());
         for batch in reader.batches {
             let batch = batch?;
-            sum += digest(&batch, first_row.wrapping_add(rows))?;
+            whole.join(digest(&batch)?, batch.num_rows() as u64);
             rows += batch.num_rows() as u64;
             let ids = batch.column_by_name(Column::Id.name());
             let Some(ids) = ids.and_then(|ids| ids.as_string_opt::<i32>()) else { continue };
@@ -43,7 +41,7 @@ impl VerifyTally {
             }
         }
         self.rows += rows;
-        Ok((rows, sum))
+        Ok((rows, whole))
     }
 
     pub(super) fn repeated(self) -> Result<Option<String>> {

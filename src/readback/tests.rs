@@ -183,9 +183,9 @@ fn exported(format: Format) -> Vec<u8> {
     let schema = crate::batch::schema(&[Column::Id, Column::Input]);
     let batch = RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(inputs)]).unwrap();
     let facts = serde_json::json!({
-        "tool": "overmind-export", "dataset": uuid::Uuid::nil(), "query": {},
+        "format_version": 2, "rows_read": rows, "tool": "overmind-export", "dataset": uuid::Uuid::nil(), "query": {},
         "completeness": "proven", "count": rows, "first_row": 0, "rows": rows,
-        "digest": crate::record::facts::digest(&batch, 0).unwrap().to_string(),
+        "digest": crate::record::facts::digest(&batch).unwrap().to_string(),
     });
     let encoding = Encoding::new(format, crate::sink::Compression::None).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -15,7 +15,6 @@ use crate::{
     destination::{CONTROL, examine},
     error::{Error, Result},
     location::Location,
-    proof::Digest,
     readback::{self, ReadOptions, Reader},
     record::{
         manifest::{Completeness, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
@@ -151,8 +150,7 @@ impl Verifying {
                 self.found.unread.push("the parts after it were not read".to_owned());
                 break;
             }
-            // After a missing or damaged part, keep the row numbers with which the digests were computed.
-            first_row = first_row.wrapping_add(part.rows);
+            first_row = first_row.wrapping_add(part.rows_read);
         }
         self.totals(&manifest)
     }
@@ -240,7 +238,7 @@ impl Verifying {
         if !self.checksum(location, &name, &reader, &mut checked)? {
             return Ok(());
         }
-        let added = self.tally.add(reader, facts.first_row);
+        let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
         self.compare(&name, "rows", facts.rows, rows);
         self.compare(&name, "digest", &facts.digest, &digest.to_string());
@@ -269,7 +267,7 @@ impl Verifying {
             Some(rows) => rows,
             // Without a checksum, check at least that the file can be read to its end.
             None => {
-                let added = self.tally.add(reader, 0);
+                let added = self.tally.add(reader);
                 let Some((rows, _)) = self.found_damaged(added)? else { return Ok(()) };
                 rows
             }
@@ -376,7 +374,12 @@ impl Verifying {
         if !self.checksum(place, name, &reader, &mut checked)? {
             return Ok(());
         }
-        let added = self.tally.add(reader, first_row);
+        let facts = reader.facts.as_ref();
+        if let Some(why) = facts.and_then(|facts| facts.difference(part, first_row)) {
+            self.problem(format!("{name}: {why}"));
+            return Ok(());
+        }
+        let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
         self.compare(name, "rows", part.rows, rows);
         self.compare(name, "digest", &part.digest, &digest.to_string());
@@ -387,17 +390,17 @@ impl Verifying {
     }
 
     fn totals(&mut self, manifest: &Manifest) -> Result<()> {
-        let listed = manifest.parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.rows));
+        let sum = |rows: fn(&Part) -> u64| {
+            manifest.parts.iter().map(rows).fold(0_u64, u64::saturating_add)
+        };
         let record = std::mem::take(&mut self.record);
-        self.compare(&record, "rows", manifest.rows, listed);
+        self.compare(&record, "rows", manifest.rows, sum(|part| part.rows));
+        self.compare(&record, "rows read", manifest.rows_read, sum(|part| part.rows_read));
         if manifest.completeness == Completeness::Proven {
-            self.compare(&record, "rows of the dataset", manifest.count, manifest.rows);
+            self.compare(&record, "rows of the dataset", manifest.count, manifest.rows_read);
         }
-        let mut sum = Digest::default();
-        for part in &manifest.parts {
-            sum += part.digest.parse().unwrap_or_default();
-        }
-        self.compare(&record, "digest", &manifest.digest, &sum.to_string());
+        let joined = manifest.joined_digest().unwrap_or_default();
+        self.compare(&record, "digest", &manifest.digest, &joined.to_string());
         self.repeated()
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Facts contain no time, host name or random value: the same rows give the same bytes.
 
+use std::fmt::Display;
+
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
@@ -10,37 +12,73 @@ use uuid::Uuid;
 use crate::{
     client::Query,
     error::{Error, Result},
+    location::Location,
     proof::{Digest, RowHasher},
-    record::manifest::Completeness,
+    record::manifest::{Completeness, Layout, Part},
 };
 
 /// The facts in a file's own metadata, under the key `overmind_export`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
+    /// Version of the layout, the same as of the manifest.
+    pub(crate) format_version: u32,
     pub(crate) tool: String,
     pub(crate) dataset: Uuid,
     pub(crate) query: Query,
     pub(crate) completeness: Completeness,
     /// Number of rows of the dataset.
     pub(crate) count: u64,
-    /// Number of the file's first row in the export, from 0.
+    /// Number of the file's first row among the rows that the export has read, from 0.
     pub(crate) first_row: u64,
+    /// Number of rows that were read for the file.
+    pub(crate) rows_read: u64,
     /// Number of rows of the file.
     pub(crate) rows: u64,
-    /// The file's share of the content digest.
+    /// Digest of the file's rows.
     pub(crate) digest: String,
 }
 
 impl Facts {
+    /// Parses the facts from a file's metadata. `location` is named in errors.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when they are not facts of this layout.
+    pub(crate) fn parse(json: &str, location: &Location) -> Result<Self> {
+        let damaged = |error| {
+            let why = format!("it cannot be read: {error}");
+            Error::Damaged { path: location.to_path(), why }
+        };
+        serde_json::from_str::<Layout>(json).map_err(damaged)?.check(location)?;
+        serde_json::from_str(json).map_err(damaged)
+    }
+
+    /// Why the file is not this part of an export, whose first row is the row `first_row` of all rows read;
+    /// `None` if it is.
+    pub(crate) fn difference(&self, part: &Part, first_row: u64) -> Option<String> {
+        let differs = |what: &str, own: &dyn Display, recorded: &dyn Display| {
+            Some(format!("its own {what} is {own}, recorded {recorded}"))
+        };
+        if self.digest != part.digest {
+            return differs("digest", &self.digest, &part.digest);
+        }
+        let numbers = [
+            ("first row", self.first_row, first_row),
+            ("number of rows read", self.rows_read, part.rows_read),
+            ("number of rows", self.rows, part.rows),
+        ];
+        let (what, own, recorded) = numbers.into_iter().find(|(_, own, other)| own != other)?;
+        differs(what, &own, &recorded)
+    }
+
     pub(crate) fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::Internal(format!("facts: {error}")))
     }
 }
 
-/// Returns the digest of a batch. `first_row` is the number of its first row in the export, from 0.
-pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
+/// Returns the digest of a batch.
+pub(crate) fn digest(batch: &RecordBatch) -> Result<Digest> {
     let mut hasher = RowHasher::new();
-    let mut sum = Digest::default();
+    let mut digest = Digest::default();
     let columns = batch.columns().iter().map(|array| match array.data_type() {
         DataType::Int64 => Ok(FieldValues::Integers(array.as_primitive::<Int64Type>())),
         DataType::Utf8 => Ok(FieldValues::Text(array.as_string::<i32>())),
@@ -48,7 +86,7 @@ pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     for row in 0..batch.num_rows() {
-        hasher.start(first_row + row as u64);
+        hasher.start();
         for column in &columns {
             match column {
                 FieldValues::Integers(values) => {
@@ -59,9 +97,9 @@ pub(crate) fn digest(batch: &RecordBatch, first_row: u64) -> Result<Digest> {
                 }
             }
         }
-        sum += hasher.end();
+        digest.push(hasher.end());
     }
-    Ok(sum)
+    Ok(digest)
 }
 
 enum FieldValues<'a> {

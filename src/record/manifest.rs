@@ -13,6 +13,7 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::Location,
+    proof::Digest,
     record::stamp::Stamp,
     sink::Format,
 };
@@ -50,11 +51,14 @@ pub(crate) fn is_part_name(name: &str) -> bool {
         && ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst"].contains(&extension)
 }
 
-/// The content of `_manifest.json`: what an export contains and how it was made.
+/// The layout of manifests and of the facts inside the files.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// The content of an export's record: what the export contains and how it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// Version of the manifest's layout: 1.
+    /// Version of the manifest's layout: 2.
     pub format_version: u32,
     /// The program that wrote the export.
     pub tool: Tool,
@@ -76,6 +80,8 @@ pub struct Manifest {
     pub pages: u64,
     /// Number of rows of a full page, as returned by the API.
     pub rows_per_page: u64,
+    /// Number of rows read.
+    pub rows_read: u64,
     /// Number of rows written.
     pub rows: u64,
     /// The columns, in order.
@@ -89,8 +95,24 @@ pub struct Manifest {
     /// Job and time of the snapshot, if the export is a snapshot of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotOf>,
+    /// The ranges of pages, in the order of their rows. Each writer writes one range.
+    pub ranges: Vec<WrittenRange>,
     /// The files, in the order of their rows.
     pub parts: Vec<Part>,
+}
+
+/// A range of pages that one writer has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WrittenRange {
+    /// Number of the first page, from 1.
+    pub first_page: u64,
+    /// Number of the last page.
+    pub last_page: u64,
+    /// Number of rows read.
+    pub rows_read: u64,
+    /// Number of rows written.
+    pub rows: u64,
 }
 
 /// Identifies an export as a snapshot of a job.
@@ -162,13 +184,15 @@ pub struct Part {
     pub first_page: u64,
     /// Number of the last page in the file.
     pub last_page: u64,
+    /// Number of rows that were read for the file.
+    pub rows_read: u64,
     /// Number of rows of the file.
     pub rows: u64,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
-    /// The part's share of the content digest.
+    /// Digest of the file's rows. The digests of the parts join to that of the export.
     pub digest: String,
 }
 
@@ -192,16 +216,26 @@ impl Manifest {
     /// Parses a manifest from its bytes. `location` is named in errors.
     pub(crate) fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
         let damaged = |why: String| Error::Damaged { path: location.to_path(), why };
-        let manifest: Self = serde_json::from_slice(bytes)
-            .map_err(|error| damaged(format!("it is not a manifest: {error}")))?;
-        if manifest.format_version != 1 || manifest.tool.name != env!("CARGO_PKG_NAME") {
+        let not_ours = |error| damaged(format!("it is not a manifest: {error}"));
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(not_ours)?;
+        if value.get("format_version").is_some() {
+            Layout::deserialize(&value).map_err(not_ours)?.check(location)?;
+        }
+        let manifest: Self = serde_json::from_value(value).map_err(not_ours)?;
+        if manifest.tool.name != env!("CARGO_PKG_NAME") {
             let Tool { name, version } = &manifest.tool;
-            return Err(damaged(format!(
-                "it has an unknown layout: it was written by {name} {version}, layout {}",
-                manifest.format_version
-            )));
+            return Err(damaged(format!("it was written by {name} {version}")));
         }
         Ok(manifest)
+    }
+
+    /// Returns the digest that the digests of the parts join to; `None` if one of them is not a digest.
+    pub(crate) fn joined_digest(&self) -> Option<Digest> {
+        let mut whole = Digest::default();
+        for part in &self.parts {
+            whole.join(part.digest.parse().ok()?, part.rows);
+        }
+        Some(whole)
     }
 
     pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
@@ -209,6 +243,29 @@ impl Manifest {
             .map_err(|error| Error::Internal(format!("manifest: {error}")))?;
         json.push(b'\n');
         Ok(json)
+    }
+}
+
+/// The layout that a manifest or the facts in a file have.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Layout {
+    /// Facts of layout 1 had no version.
+    #[serde(default)]
+    format_version: Option<u32>,
+}
+
+impl Layout {
+    /// Refuses another layout, which can have other fields. `location` is named in the error.
+    pub(crate) fn check(&self, location: &Location) -> Result<()> {
+        let why = match self.format_version.unwrap_or(1) {
+            FORMAT_VERSION => return Ok(()),
+            ..FORMAT_VERSION => {
+                "an earlier version of this program wrote it, in a layout that is no longer read: export \
+                 the dataset again"
+            }
+            _ => "a later version of this program wrote it: update this one",
+        };
+        Err(Error::Damaged { path: location.to_path(), why: why.to_owned() })
     }
 }
 

@@ -8,6 +8,6 @@ pub(crate) mod place;
 pub(crate) mod stamp;
 
 pub use self::{
-    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool},
+    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange},
     stamp::Stamp,
 };

@@ -1,4 +1,4 @@
-//! The history `_history.jsonl`: one line per run, append-only. Readers ignore an incomplete last line,
+//! The history `history.jsonl`, in the job's hidden folder: one line per run, append-only. Readers ignore an incomplete last line,
 //! and the next run removes it.
 
 use std::{
@@ -15,7 +15,7 @@ use crate::{
     location::{Location, StorageOptions},
 };
 
-pub(super) const HISTORY: &str = "_history.jsonl";
+pub(super) const HISTORY: &str = "history.jsonl";
 
 /// Number of bytes to read, from the end of the history. A run takes about 500 bytes, and more for each
 /// dataset, so this covers more than 100,000 runs of one dataset.
@@ -74,7 +74,7 @@ fn end_of_lines(file: &mut File) -> io::Result<u64> {
 /// # Errors
 /// [`Error::Io`] if the history cannot be read. [`Error::Store`] if its object store cannot be reached.
 pub fn job_history(job: &Job, storage: &StorageOptions) -> Result<Vec<JobResult>> {
-    read(&job.folder(storage)?)
+    read(&job.hidden(storage)?)
 }
 
 /// Returns the results in a folder's history, oldest first. Skips lines that are not valid.

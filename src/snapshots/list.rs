@@ -43,8 +43,7 @@ pub struct ListedSnapshot {
 /// [`Error::Io`](crate::Error::Io) if a folder cannot be read. [`Error::Store`](crate::Error::Store) if its
 /// object store cannot be reached.
 pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedSnapshot>> {
-    let folder = job.folder(storage)?;
-    let runs = history::read(&folder)?;
+    let runs = history::read(&job.hidden(storage)?)?;
     let confirmed = |path: &str| {
         let of = |it: &&super::SnapshotResult| {
             it.status == Status::Unchanged && it.path.as_deref() == Some(path)
@@ -54,7 +53,7 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
         (times.len() as u64, times.last().map(|time| (*time).clone()))
     };
     let mut all = Vec::new();
-    for series in Series::all_of(job, &folder)? {
+    for series in Series::of_job(job, storage)?.and_datasets()? {
         let mut listed = Vec::new();
         let empty = |stamp: Stamp| ListedSnapshot {
             job: job.name.clone(),
@@ -102,9 +101,8 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
 /// # Errors
 /// The same as for [`list_snapshots`].
 pub fn plan_retention(job: &Job, storage: &StorageOptions) -> Result<Vec<RetentionDecision>> {
-    let folder = job.folder(storage)?;
     let mut all = Vec::new();
-    for series in Series::all_of(job, &folder)? {
+    for series in Series::of_job(job, storage)?.and_datasets()? {
         all.extend(prune::decisions(job, &series)?);
     }
     Ok(all)

@@ -1,15 +1,20 @@
 //! Runs jobs. A run chooses datasets, stores new data as snapshots, and deletes expired snapshots.
 //!
 //! ```text
-//! ROOT/JOB/snapshot=20261123T020000Z/   an export directory; with select = "all" below dataset=ID/
-//!          _latest                      a link to the newest complete snapshot, on a file system
-//!          _latest.json                 its path, and when the data was last confirmed
-//!          _history.jsonl               one line per run
+//! ROOT/JOB/snapshot=20261123T020000Z/part-…    data alone; with select = "all" below dataset=ID/
+//! ROOT/.overmind/JOB/snapshot=….manifest.json  the record of a snapshot
+//!                    latest.json               the newest snapshot, and when the data was last confirmed
+//!                    history.jsonl             one line per run
+//!                    .lock                     held by the run
+//!                    .snapshot=….partial/      a snapshot that is being exported
+//!                    .snapshot=….removed/      a snapshot that is being deleted
 //! ```
 //!
 //! This module does not know terminals, cron or the text of the configuration file.
 
+mod erase;
 mod history;
+mod latest;
 mod link;
 mod list;
 mod place;
@@ -28,6 +33,7 @@ use futures::{StreamExt, stream};
 
 pub use self::{
     history::job_history,
+    latest::latest_snapshots,
     list::{ListedSnapshot, list_snapshots, plan_retention},
     prune::{RetentionAction, RetentionDecision},
     result::{Failure, JobResult, SnapshotResult, Status},

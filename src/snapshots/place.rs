@@ -1,4 +1,4 @@
-//! Checks the owner of a job's folder and of our files in it. Entries of another user are never trusted,
+//! Checks the owner of a job's folders and of our files in them. Entries of another user are never trusted,
 //! resumed or deleted.
 
 use crate::{
@@ -7,9 +7,12 @@ use crate::{
     location::Location,
 };
 #[cfg(unix)]
-use crate::{error::Error, record::stamp::Stamp};
+use crate::{
+    error::Error,
+    record::{place::SUFFIX, stamp::Stamp},
+};
 
-/// The file name of the lock in a job's folder.
+/// The file name of the lock in a job's hidden folder.
 const LOCK: &str = ".lock";
 
 /// The kind of entry that a name of ours must have in a job's folder.
@@ -18,7 +21,6 @@ const LOCK: &str = ".lock";
 enum ExpectedKind {
     File,
     Folder,
-    Link,
     /// A folder or a link to one.
     Any,
 }
@@ -30,9 +32,10 @@ impl ExpectedKind {
             let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(suffix));
             name.is_some_and(|name| Stamp::of_folder(name).is_some())
         };
+        let file = |suffix| name.strip_suffix(suffix).and_then(Stamp::of_folder).is_some();
         match name {
-            LOCK | super::history::HISTORY | super::link::LATEST_JSON => Some(Self::File),
-            super::link::LATEST => Some(Self::Link),
+            LOCK | super::history::HISTORY | super::latest::LATEST_JSON => Some(Self::File),
+            _ if file(SUFFIX) || file(super::erase::REMOVED) => Some(Self::File),
             _ if hidden(".partial") || hidden(".removed") => Some(Self::Folder),
             _ if Stamp::of_folder(name).is_some() || name.starts_with("dataset=") => {
                 Some(Self::Any)
@@ -42,7 +45,7 @@ impl ExpectedKind {
     }
 }
 
-/// Creates the folder of a job or of one of its datasets if it is missing, and checks its entries.
+/// Creates a folder of a job or of one of its datasets if it is missing, and checks its entries.
 ///
 /// Every entry with a name of ours must belong to this user or to root, and must have the right kind. The
 /// owner is compared with the owner of a new file in the folder, because some network file systems map
@@ -92,8 +95,7 @@ pub(super) fn check(folder: &Location) -> Result<()> {
             let (is_right, right) = match ours {
                 ExpectedKind::File => (found.is_file(), "a regular file"),
                 ExpectedKind::Folder => (found.is_dir(), "a directory"),
-                // Updating the link fails, with the reason, if this entry is not a link.
-                ExpectedKind::Link | ExpectedKind::Any => (true, ""),
+                ExpectedKind::Any => (true, ""),
             };
             // Runs write both in place, and would change what any other name of the file holds.
             let in_place =

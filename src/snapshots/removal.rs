@@ -20,21 +20,20 @@ pub(super) enum RemovalOutcome {
     Foreign(PlaceEntry),
 }
 
-/// Deletes our files in a folder, in the order of `rank`, and then the folder.
+/// Deletes our files in a folder, and then the folder.
 ///
 /// Subfolders with a name in `subfolders` contain only files of ours. They are deleted too.
 pub(super) fn remove_folder(
     path: &Path,
     subfolders: &[&str],
     ours: &dyn Fn(&PlaceEntry) -> bool,
-    rank: &dyn Fn(&str) -> u8,
 ) -> Result<RemovalOutcome> {
     let Some(folder) = open(path)? else { return Ok(RemovalOutcome::Nothing) };
     let mut foreign = None;
     for entry in entries(&folder)? {
         if entry.kind == "a directory" && subfolders.contains(&entry.name.as_str()) {
             let within = path.join(&entry.name);
-            match remove_folder(&within, &[], &|it| it.size.is_some(), &|_| 0)? {
+            match remove_folder(&within, &[], &|it| it.size.is_some())? {
                 RemovalOutcome::Nothing => {}
                 RemovalOutcome::Foreign(it) => {
                     foreign =
@@ -43,9 +42,7 @@ pub(super) fn remove_folder(
             }
         }
     }
-    let mut entries = entries(&folder)?;
-    entries.sort_by_key(|entry| rank(&entry.name));
-    for entry in entries {
+    for entry in entries(&folder)? {
         if entry.size.is_some() && ours(&entry) {
             let removed = folder.remove(&entry.name);
             removed.map_err(Error::io("remove", path.join(&entry.name)))?;
@@ -59,6 +56,19 @@ pub(super) fn remove_folder(
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RemovalOutcome::Nothing),
             removed => removed.map(|()| RemovalOutcome::Nothing).map_err(Error::io("remove", path)),
         },
+    }
+}
+
+/// The error for a folder that remains, because it holds an entry that is not ours.
+pub(super) fn holds(folder: &Path, left: &PlaceEntry) -> Error {
+    Error::Output {
+        path: folder.to_owned(),
+        why: format!(
+            "cannot be removed: it holds {:?}, {}, which is not part of the snapshot",
+            left.name, left.kind
+        ),
+        hint: Some("move that entry away; the next run removes the rest"),
+        source: None,
     }
 }
 
@@ -104,7 +114,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(&mine, doomed.join("ids")).unwrap();
         fs::create_dir_all(doomed.join("part-00001.parquet/deep")).unwrap();
-        let remove = || remove_folder(&doomed, &["data", "ids"], &|_| true, &|_| 0).unwrap();
+        let remove = || remove_folder(&doomed, &["data", "ids"], &|_| true).unwrap();
         let RemovalOutcome::Foreign(left) = remove() else { panic!("gone") };
         assert!(["ids", "part-00001.parquet"].contains(&left.name.as_str()), "{left:?}");
         assert_eq!(fs::read_dir(&doomed).unwrap().count(), 2);
@@ -115,7 +125,7 @@ mod tests {
         assert!(!doomed.exists());
         assert_eq!(remove(), RemovalOutcome::Nothing);
         std::os::unix::fs::symlink(&mine, &doomed).unwrap();
-        assert!(remove_folder(&doomed, &[], &|_| true, &|_| 0).is_err());
+        assert!(remove_folder(&doomed, &[], &|_| true).is_err());
         assert!(mine.join("part-00000.parquet").exists());
     }
 }

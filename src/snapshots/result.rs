@@ -1,4 +1,4 @@
-//! The result of a job's run, as written by `--json`, `_history.jsonl` and `on_result`.
+//! The result of a job's run, as written by `--json`, `history.jsonl` and `on_result`.
 
 use std::fmt;
 

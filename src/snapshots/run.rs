@@ -1,13 +1,13 @@
 //! Runs one job once: chooses datasets, compares them with the last snapshots, exports changed datasets,
-//! updates `_latest`, and deletes expired snapshots. The job's result contains every failure.
+//! updates `latest.json`, and deletes expired snapshots. The job's result contains every failure.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
-    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, place, prune,
+    Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
     select::{self, Chosen},
     series::{Series, SeriesState, bytes_of},
 };
@@ -21,7 +21,6 @@ use crate::{
         Export, blocking,
         plan::{ExportOptions, ExportPlan},
     },
-    location::Location,
     record::{
         manifest::{Listed, Manifest, SnapshotOf},
         stamp::Stamp,
@@ -90,23 +89,23 @@ impl JobRun<'_> {
         if self.stop.is_requested() {
             return Err(self.stop.wait().await);
         }
-        let folder = self.job.folder(&self.options.storage)?;
+        let series = Series::of_job(self.job, &self.options.storage)?;
         let lock = {
-            let folder = folder.clone();
+            let series = series.clone();
             // In a store it can take a minute to find out whether a run on another machine is alive.
             tokio::select! {
                 lock = blocking(move || {
-                    place::check(&folder)?;
-                    PlaceLock::take(&folder)
+                    series.check()?;
+                    PlaceLock::take(&series.staging())
                 }) => Arc::new(lock?),
                 error = self.stop.wait() => return Err(error),
             }
         };
-        let outcome = self.all(&folder, &lock, result).await;
+        let outcome = self.all(&series, &lock, result).await;
         self.conclude(result, outcome.as_ref().err(), begun);
         let line = result.clone();
         blocking(move || {
-            let appended = lock.confirm().and_then(|()| history::append(&folder, &line));
+            let appended = lock.confirm().and_then(|()| history::append(&series.staging(), &line));
             // This is the last reference to the lock.
             Arc::into_inner(lock).map_or(Ok(()), PlaceLock::release).and(appended)
         })
@@ -137,11 +136,10 @@ impl JobRun<'_> {
 
     async fn all(
         &self,
-        folder: &Location,
+        of_job: &Series,
         lock: &Arc<PlaceLock>,
         result: &mut JobResult,
     ) -> Result<()> {
-        let name = &self.job.name;
         let every = matches!(self.job.selection, Selection::All(_));
         let chosen = tokio::select! {
             chosen = select::choose(&self.client, self.job) => chosen?,
@@ -153,20 +151,20 @@ impl JobRun<'_> {
                 return Err(self.stop.wait().await);
             }
             let series = match every {
-                true => Series::of_dataset(name, folder, chosen.id),
-                false => Series::of_job(name, folder.clone()),
+                true => of_job.of_dataset(chosen.id),
+                false => of_job.clone(),
             };
             result.snapshots.push(self.dataset(&chosen, &series, lock).await);
         }
         if result.snapshots.iter().any(|snapshot| snapshot.status == Status::Failed) {
             return Ok(());
         }
-        let (job, folder) = (self.job.clone(), folder.clone());
+        let (job, series) = (self.job.clone(), of_job.clone());
         let (lock, stop) = (lock.clone(), self.stop.clone());
         result.pruned = blocking(move || {
             lock.confirm()?;
             let mut pruned = Vec::new();
-            for series in Series::all_of(&job, &folder)? {
+            for series in series.and_datasets()? {
                 pruned.extend(prune::prune(&job, &series, &stop)?);
             }
             Ok(pruned)
@@ -226,8 +224,10 @@ impl JobRun<'_> {
         let plan = self.plan(chosen, series, now)?;
         let before = {
             let (series, latest) = (series.clone(), self.started + AHEAD);
+            let link = self.job.link.clone();
             let fingerprint = plan.fingerprint(self.client.base_url());
-            blocking(move || Before::look(&series, &plan, &fingerprint, latest)).await?
+            blocking(move || Before::look(&series, &plan, &fingerprint, latest, link.as_deref()))
+                .await?
         };
         let is_still = |last: &Manifest| {
             self.job.unchanged == Unchanged::Metadata
@@ -280,7 +280,7 @@ impl JobRun<'_> {
         Ok(same)
     }
 
-    /// Updates `_latest` to this snapshot. For an old snapshot, `unchanged` contains its manifest and the
+    /// Updates `latest.json` to this snapshot. For an old snapshot, `unchanged` contains its manifest and the
     /// comparison that found the data unchanged.
     async fn stand(
         &self,
@@ -290,13 +290,14 @@ impl JobRun<'_> {
         unchanged: Option<(Box<Manifest>, &'static str)>,
     ) -> Result<CurrentSnapshot> {
         let (series, lock, as_of) = (series.clone(), lock.clone(), self.started);
+        let link = self.job.link.clone();
         blocking(move || {
             lock.confirm()?;
             let (manifest, unchanged_by) = match unchanged {
                 Some((manifest, by)) => (manifest, Some(by)),
                 None => (series.manifest(stamp)?, None),
             };
-            series.set_latest(stamp, &manifest, as_of)?;
+            series.set_latest(stamp, &manifest, as_of, link.as_deref())?;
             Ok(CurrentSnapshot { stamp, manifest, unchanged_by })
         })
         .await
@@ -317,6 +318,7 @@ impl JobRun<'_> {
             temp_dir: job.temp_dir.clone(),
             ..defaults
         })?;
+        (plan.record, plan.staging) = (Some(series.record(stamp)), Some(series.staging()));
         plan.snapshot =
             Some(SnapshotOf { job: job.name.clone(), stamp, listed: chosen.listed.clone() });
         Ok(plan)
@@ -340,6 +342,7 @@ impl Before {
         plan: &ExportPlan,
         fingerprint: &Value,
         latest: DateTime<Utc>,
+        link: Option<&Path>,
     ) -> Result<Self> {
         series.prepare()?;
         let entries = series.entries()?;
@@ -361,9 +364,9 @@ impl Before {
             SeriesState::Incomplete | SeriesState::Foreign(_) => None,
         });
         if let Some((stamp, manifest)) = &complete {
-            // A run can be killed after it published the snapshot and before it updated `_latest`.
+            // A run can be killed after it published the snapshot and before it updated `latest.json`.
             if series.latest()?.is_none_or(|latest| latest.snapshot != *stamp) {
-                series.set_latest(*stamp, manifest, stamp.time())?;
+                series.set_latest(*stamp, manifest, stamp.time(), link)?;
             }
         }
         let mut left = None;

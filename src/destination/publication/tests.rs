@@ -58,6 +58,7 @@ impl Place {
             path: "part-00000.jsonl".to_owned(),
             first_page: 1,
             last_page: 1,
+            rows_read: 1,
             rows: 1,
             bytes: closed.bytes,
             sha256: closed.sha256().unwrap().to_owned(),

@@ -51,6 +51,14 @@ pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
     kept::interrupted(&target.child(CONTROL))
 }
 
+/// Finishes the publication that an ended run has begun, if there is one.
+pub(super) fn finish(location: &Location, target: &Remote, record: &Location) -> Result<()> {
+    if target.child(CONTROL).names()?.iter().any(|name| is_commit_name(name)) {
+        Prefix::probe(location, target, &replacing(location, Some(record)), false)?.abandon();
+    }
+    Ok(())
+}
+
 /// Deletes the parts and control objects that interrupted runs left at a prefix. If a run had begun to
 /// publish, this finishes the publication instead.
 pub(super) fn discard(
@@ -58,7 +66,16 @@ pub(super) fn discard(
     target: &Remote,
     record: Option<&Location>,
 ) -> Result<()> {
-    let wanted = OutputRequest {
+    let mut prefix = Prefix::probe(location, target, &replacing(location, record), false)?;
+    let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
+    let dropped = prefix.resume(&nothing, true).map(drop);
+    prefix.abandon();
+    dropped
+}
+
+/// The request for an output that need not be free.
+fn replacing(location: &Location, record: Option<&Location>) -> OutputRequest {
+    OutputRequest {
         target: Target::Directory(location.clone()),
         overwrite: true,
         sidecar: false,
@@ -66,12 +83,7 @@ pub(super) fn discard(
         staging: None,
         success_file: false,
         temp_dir: std::env::temp_dir(),
-    };
-    let mut prefix = Prefix::probe(location, target, &wanted, false)?;
-    let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
-    let dropped = prefix.resume(&nothing, true).map(drop);
-    prefix.abandon();
-    dropped
+    }
 }
 
 /// Turns an error of the first requests into the output error "cannot be written".

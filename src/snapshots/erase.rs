@@ -1,0 +1,148 @@
+//! Deletes snapshots.
+//!
+//! First the record is renamed to `snapshot=STAMP.removed.json`: the snapshot is no longer complete. Then a local
+//! snapshot is moved to `.snapshot=STAMP.removed/` in the hidden folder, so that no reader sees a part of it, and
+//! its files are deleted. The renamed record goes last. If the run is killed, the next run finishes the deletion.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    removal::{self, RemovalOutcome},
+    series::Series,
+};
+use crate::{
+    destination::CONTROL,
+    error::{Error, Result},
+    location::{Location, PlaceEntry},
+    record::{
+        manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+        stamp::Stamp,
+    },
+};
+
+/// Suffix of the record of a snapshot that is being deleted.
+pub(super) const REMOVED: &str = ".removed.json";
+
+impl Series {
+    /// Returns why an expired snapshot must not be deleted; `None` if it can be deleted.
+    pub(crate) fn obstacle(&self, stamp: Stamp, manifest: &Manifest) -> Result<Option<String>> {
+        let target = self.target(stamp);
+        if target.as_local().is_some_and(Path::is_symlink) {
+            return Ok(Some("is a link".to_owned()));
+        }
+        let parts = sizes(manifest);
+        let is_store = target.as_local().is_none();
+        let obstacle = |entry: PlaceEntry| {
+            let name = &entry.name;
+            if is_store && name == CONTROL {
+                return None;
+            }
+            let listed = parts.get(name.as_str());
+            let known = name == SUCCESS || is_desktop_file(name);
+            if listed.is_none() && !known {
+                return Some(format!("holds {name:?}, which its manifest does not list"));
+            }
+            let Some(size) = entry.size else {
+                return Some(format!("holds {name:?}, which is {}, not a file", entry.kind));
+            };
+            match listed {
+                Some(_) if !is_part_name(name) => {
+                    Some(format!("holds {name:?}, which is not the name of a part"))
+                }
+                Some(bytes) if *bytes != size => Some(format!(
+                    "holds {name:?}, which has {size} bytes, but its manifest records {bytes}"
+                )),
+                _ => None,
+            }
+        };
+        Ok(target.entries()?.into_iter().find_map(obstacle))
+    }
+
+    /// Deletes a snapshot.
+    pub(crate) fn remove(&self, stamp: Stamp, manifest: &Manifest) -> Result<()> {
+        self.mark(stamp).write(&manifest.to_json()?)?;
+        match self.take_apart(stamp, manifest)? {
+            None => Ok(()),
+            Some((place, left)) => Err(removal::holds(&place, &left)),
+        }
+    }
+
+    /// Finishes the deletions that a killed run had begun.
+    pub(crate) fn finish_removals(&self) -> Result<()> {
+        for name in self.hidden.names()? {
+            let stamp = name.strip_suffix(REMOVED).and_then(Stamp::of_folder);
+            let Some(stamp) = stamp else { continue };
+            let Some(manifest) = Manifest::load(&self.mark(stamp))? else { continue };
+            if let Some((place, left)) = self.take_apart(stamp, &manifest)? {
+                let (path, name) = (place.display(), left.name);
+                tracing::warn!(
+                    "{path} remains of the deleted snapshot {stamp}: it holds {name:?}, {}, which is \
+                     not part of the snapshot: move it away",
+                    left.kind
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of the record of a snapshot that is being deleted.
+    fn mark(&self, stamp: Stamp) -> Location {
+        self.hidden.child(&format!("{}{REMOVED}", stamp.folder()))
+    }
+
+    /// Deletes the files of a snapshot that is marked as being deleted, then the mark. Returns the folder that
+    /// remains and an entry of it that is not ours, if there is one.
+    fn take_apart(
+        &self,
+        stamp: Stamp,
+        manifest: &Manifest,
+    ) -> Result<Option<(PathBuf, PlaceEntry)>> {
+        self.record(stamp).remove()?;
+        let (target, parts) = (self.target(stamp), sizes(manifest));
+        let ours = |entry: &PlaceEntry| is_ours(entry, &parts);
+        if let (Some(from), Some(hidden)) = (target.as_local(), self.hidden.as_local()) {
+            let aside = hidden.join(format!(".{}.removed", stamp.folder()));
+            match fs::rename(from, &aside) {
+                Ok(()) => {}
+                // Moved already. On overlayfs a folder of a lower layer cannot be renamed: delete it in place.
+                Err(error) if is_in_place(&error) => {}
+                Err(error) => return Err(Error::io("rename", from)(error)),
+            }
+            for place in [&*aside, from] {
+                if let RemovalOutcome::Foreign(left) = removal::remove_folder(place, &[], &ours)? {
+                    return Ok(Some((place.to_owned(), left)));
+                }
+            }
+        } else {
+            for entry in target.entries()?.iter().filter(|entry| ours(entry)) {
+                target.child(&entry.name).remove()?;
+            }
+        }
+        self.mark(stamp).remove()?;
+        Ok(None)
+    }
+}
+
+fn is_in_place(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, DirectoryNotEmpty, NotFound};
+    matches!(error.kind(), NotFound | CrossesDevices | DirectoryNotEmpty)
+}
+
+/// Returns the sizes of the manifest's parts in bytes, by name.
+fn sizes(manifest: &Manifest) -> HashMap<&str, u64> {
+    manifest.parts.iter().map(|part| (part.path.as_str(), part.bytes)).collect()
+}
+
+/// Returns whether retention may delete this entry.
+///
+/// It may delete parts with their recorded size, `_SUCCESS`, and files that a desktop environment has added. It
+/// never deletes anything that is not a regular file.
+fn is_ours(entry: &PlaceEntry, parts: &HashMap<&str, u64>) -> bool {
+    let name = entry.name.as_str();
+    let is_part = || is_part_name(name) && parts.get(name).copied() == entry.size;
+    entry.size.is_some() && (name == SUCCESS || is_desktop_file(name) || is_part())
+}
