@@ -26,6 +26,9 @@ use crate::{
 /// The hint when the object could not be published.
 const UNPUBLISHED: &str = "nothing was published: repair the store or the permission, then run the same \
                            command again; it starts over, because only an export to a prefix can be resumed";
+/// The hint when the store did not answer the last request of the upload.
+const UNCONFIRMED: &str = "the store has not said whether the object is complete, and may still complete it: look for \
+                           it in a few minutes, and run the same command again if it is not there";
 /// The hint when this run could not put its manifest, or could not remove the manifest of the previous object.
 const NO_MANIFEST: &str = "the object is complete, but its manifest is missing or belongs to the previous \
                            object: repair the store or the permission, then run the same command again \
@@ -198,6 +201,7 @@ impl Object {
         let condition = Condition::still(self.seen.object.clone());
         let completed = upload.complete(&condition).map_err(|error| match upload.is_over() {
             true => self.half_published(error),
+            false if upload.is_unconfirmed() => with_hint(UNCONFIRMED)(error),
             false => or_lost(lock, with_hint(UNPUBLISHED)(error)),
         })?;
         if !completed {

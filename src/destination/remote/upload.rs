@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, causes},
-    location::{Remote, spawn, wait},
+    location::{Remote, is_unanswered, spawn, wait},
 };
 
 /// Size of an upload's blocks in bytes: 8 MiB. Some stores require that all blocks have the same size.
@@ -76,6 +76,8 @@ struct UploadShared {
     e_tag: Option<String>,
     /// Whether the upload was completed or aborted.
     over: bool,
+    /// Whether the store did not answer the request that completes the upload, and the object is not there.
+    is_unconfirmed: bool,
 }
 
 impl Upload {
@@ -99,6 +101,7 @@ impl Upload {
             parts: Vec::new(),
             e_tag: None,
             over: false,
+            is_unconfirmed: false,
         };
         Self { shared: Arc::new(Mutex::new(shared)), target }
     }
@@ -157,6 +160,11 @@ impl Upload {
     /// visible, even if an error was returned.
     pub(super) fn is_over(&self) -> bool {
         self.shared().over
+    }
+
+    /// Whether the store may still complete the object, although [`complete`](Self::complete) failed.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.shared().is_unconfirmed
     }
 
     /// ETag of the object, once it is published.
@@ -306,7 +314,13 @@ impl UploadShared {
             staged.complete(&*store, &path, is_done).await
         };
         let completed = self.watch.guard(complete)?;
-        let e_tag = completed.map_err(|error| self.failed(&error))?;
+        let e_tag = match completed {
+            Ok(e_tag) => e_tag,
+            Err(error) => {
+                self.is_unconfirmed = is_unanswered(&error);
+                return Err(self.failed(&error));
+            }
+        };
         // The object is visible now, even if the next request fails.
         self.over = true;
         if !matches!(condition, Condition::Any) {
