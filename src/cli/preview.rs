@@ -31,6 +31,9 @@ pub(super) struct PreviewArgs {
     /// Print one JSON object per line, with whole values, instead of a table
     #[arg(long)]
     json: bool,
+    /// Where the record of the export is, if it was written with --record
+    #[arg(long, value_name = "PATH")]
+    record: Option<String>,
     #[command(flatten)]
     value_limit: ValueLimit,
     #[command(flatten)]
@@ -88,7 +91,9 @@ impl PreviewArgs {
 
     fn export(&self, text: &str, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
-        let options = self.value_limit.options(&self.columns);
+        let record = self.record.as_ref().map(|path| self.storage.location(path, global));
+        let record = record.transpose()?;
+        let options = ReadOptions { record, ..self.value_limit.options(&self.columns) };
         if !self.json {
             return super::print(&table_of_export(&location, self.rows, &options)?);
         }

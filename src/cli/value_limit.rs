@@ -15,7 +15,11 @@ pub(super) struct ValueLimit {
 impl ValueLimit {
     /// Returns options to read only these columns. An empty slice means all columns.
     pub(super) fn options(&self, columns: &[Column]) -> ReadOptions {
-        ReadOptions { columns: columns.to_vec(), max_value_bytes: self.max_value_bytes }
+        ReadOptions {
+            columns: columns.to_vec(),
+            max_value_bytes: self.max_value_bytes,
+            ..ReadOptions::default()
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `verify`: checks whether an export has changed since it was written.
 
-use crate::{Check, Error, Result, Verification, verify_with};
+use crate::{Check, Error, ReadOptions, Result, Verification, verify_with};
 use clap::Args;
 use indicatif::HumanCount;
 
@@ -18,6 +18,9 @@ pub(super) struct VerifyArgs {
     /// Print one JSON object per path instead of text
     #[arg(long)]
     json: bool,
+    /// Where the record of the export is, if it was written with --record
+    #[arg(long, value_name = "PATH")]
+    record: Option<String>,
     #[command(flatten)]
     value_limit: ValueLimit,
     #[command(flatten)]
@@ -26,11 +29,16 @@ pub(super) struct VerifyArgs {
 
 impl VerifyArgs {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
+        if self.record.is_some() && self.paths.len() > 1 {
+            return Err(Error::Usage("--record is for one export: give one path".to_owned()));
+        }
+        let record = self.record.as_ref().map(|path| self.storage.location(path, global));
+        let options = ReadOptions { record: record.transpose()?, ..self.value_limit.options(&[]) };
         let (mut damaged, mut unchecked, mut unread, mut failed) = (0, 0, 0, None);
         let locations = self.paths.iter().map(|path| self.storage.location(path, global));
         // Parse all locations first, so that a wrong argument is reported before anything is read.
         for location in locations.collect::<Result<Vec<_>>>()? {
-            let mut found = match verify_with(&location, &self.value_limit.options(&[])) {
+            let mut found = match verify_with(&location, &options) {
                 Ok(found) => found,
                 // The command ends with the first error. It still checks the other paths.
                 Err(error) if failed.is_none() => {

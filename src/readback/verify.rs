@@ -119,11 +119,12 @@ impl Verifying {
             None => Ok(FoundManifest::Missing),
         };
         let Some(loaded) = self.found_damaged(loaded)? else { return Ok(()) };
+        let expected = || place::expected_name(location, self.options.record.as_ref());
+        let record = record.map_or_else(expected, |record| record.place.name());
         let FoundManifest::Ours(manifest) = loaded else {
-            self.without_manifest(location, &names, &loaded);
+            self.without_manifest(location, &names, &loaded, &record);
             return Ok(());
         };
-        let record = record.map(|record| record.place.name()).unwrap_or_default();
         self.record.clone_from(&record);
         self.found.completeness = Some(manifest.completeness);
         let parts = manifest.parts.iter().map(|part| part.path.as_str());
@@ -158,8 +159,13 @@ impl Verifying {
     /// Classifies a folder without a manifest.
     ///
     /// It is a damaged export if it contains parts or a control folder. Otherwise it is not an export.
-    fn without_manifest(&mut self, location: &Location, names: &[String], found: &FoundManifest) {
-        let record = place::expected_name(location, self.options.record.as_ref());
+    fn without_manifest(
+        &mut self,
+        location: &Location,
+        names: &[String],
+        found: &FoundManifest,
+        record: &str,
+    ) {
         let lacks = match found {
             FoundManifest::Foreign => format!("{record} was written by another program"),
             _ => format!("{record} is missing"),

@@ -134,6 +134,9 @@ impl Series {
     /// Returns an error if the folders contain files of another user.
     pub(crate) fn check(&self) -> Result<()> {
         owner::check(&self.folder)?;
+        if let Some(above) = self.hidden.parent() {
+            owner::check(&above)?;
+        }
         owner::check(&self.hidden)
     }
 

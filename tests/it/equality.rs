@@ -41,7 +41,7 @@ fn read_parts(world: &World, name: &str) -> Table {
 }
 
 fn manifest(world: &World, name: &str) -> BTreeMap<String, Value> {
-    serde_json::from_slice(&world.read(&format!("{name}/_manifest.json"))).unwrap()
+    serde_json::from_slice(&world.read(&format!("{name}.manifest.json"))).unwrap()
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn empty_dataset_gives_a_complete_export() {
         let in_parts = export(&world, &["-o", &format!("{name}/"), "--format", format]);
         assert_eq!(in_parts["digest"], summary["digest"]);
         let part = format!("part-00000.{format}");
-        assert_eq!(entries(&world.path(&name)), ["_SUCCESS", "_manifest.json", &part]);
+        assert_eq!(entries(&world.path(&name)), [part]);
         assert_eq!(read_parts(&world, &name), table);
         let manifest = manifest(&world, &name);
         for (field, expected) in [("count", 0), ("rows", 0), ("pages", 1)] {

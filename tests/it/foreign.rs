@@ -129,7 +129,7 @@ fn unrelated_files_are_not_called_damaged() {
     rows.jsonl: it can be read to its end, but has no record to compare it with: rows.jsonl.manifest.json does not exist; export with --manifest to write one
     notes.txt: not an export: its extension is unknown; exports end in .parquet, .arrow or .jsonl
     job: not an export, but the folder of a job's snapshots: verify each of them, such as job/snapshot=20261123T020000Z
-    empty: not an export: there is no _manifest.json in it; give the folder of an export, or a single exported file
+    empty: not an export: there is no empty.manifest.json; give the folder of an export, or a single exported file
     prices.parquet: not an export: it has a column "price", which no export has
     error: 5 of 5 paths could not be checked
       hint: each line above gives the reason and the next step
@@ -150,8 +150,8 @@ fn special_files_are_named_without_waiting() {
     }
     fs::remove_file(world.path("part/part-00001.parquet")).unwrap();
     fifo("part/part-00001.parquet");
-    fs::remove_file(world.path("manifest/_manifest.json")).unwrap();
-    std::os::unix::fs::symlink("/dev/zero", world.path("manifest/_manifest.json")).unwrap();
+    fs::remove_file(world.path("manifest.manifest.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", world.path("manifest.manifest.json")).unwrap();
     fifo("fifo.parquet");
     world.export(&["-o", "sound.parquet"]).ok();
     let told = |arguments: &[&str]| run(folder, arguments).told(&world);
@@ -160,7 +160,7 @@ fn special_files_are_named_without_waiting() {
     part: part-00001.parquet cannot be read: it is a FIFO, not a regular file
     error: cannot read fifo.parquet
       cause: it is a FIFO, not a regular file
-    error: cannot read manifest/_manifest.json
+    error: cannot read manifest.manifest.json
       cause: it is a device, not a regular file
     error: 1 of 3 exports are damaged
       hint: the lines above name the damage: export again
@@ -179,7 +179,7 @@ fn names_and_manifests_cannot_forge_output_lines() {
     let world = World::generated(Options::default(), 3);
     world.export(&["-o", "out/"]).ok();
     fs::write(world.path("out/\u{1b}[2J\nout: ok, 3 rows"), "").unwrap();
-    let path = world.path("out/_manifest.json");
+    let path = world.path("out.manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     let digest = "\"digest\": \"";
     let evil = format!("{digest}\\u001b[8m\\nout: ok\\u202e");

@@ -161,7 +161,7 @@ fn only_a_whole_export_is_proven() {
     for (index, (claim, arguments)) in table.into_iter().enumerate() {
         let directory = format!("rows-{index}");
         world.export(&[&["-o", &directory, "--page-size", "25"], arguments].concat()).ok();
-        let found = manifest(&world, &format!("{directory}/_manifest.json"));
+        let found = manifest(&world, &format!("{directory}.manifest.json"));
         assert_eq!(found["completeness"], claim, "{arguments:?}");
         assert_eq!(found["count"], 230, "{arguments:?}");
 

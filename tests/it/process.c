@@ -3,10 +3,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/types.h>
 #include <time.h>
+#include <unistd.h>
 
 /* FAULT_CLOCK: number of seconds that the clock is slow. */
 int clock_gettime(clockid_t id, struct timespec *time) {
@@ -34,4 +36,24 @@ ssize_t getrandom(void *bytes, size_t length, unsigned flags) {
         return -1;
     }
     return real(bytes, length, flags);
+}
+
+/* FAULT_KILL: number of files that are synced before the process is killed. Folders are synced without the C
+   library. */
+static void kill_in_turn(void) {
+    static atomic_int synced;
+    const char *most = getenv("FAULT_KILL");
+    if (most && atomic_fetch_add(&synced, 1) >= atoi(most)) kill(getpid(), SIGKILL);
+}
+
+int fsync(int file) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
+    kill_in_turn();
+    return real(file);
+}
+
+int fdatasync(int file) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+    kill_in_turn();
+    return real(file);
 }

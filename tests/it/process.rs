@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use overmind_export::demo::Options;
+use overmind_export::demo::{Dataset, Options};
 
 use crate::support::{ID, Ran, World};
 
@@ -215,7 +215,7 @@ fn clock_before_1970_does_not_panic() {
         let Some(ran) = faulty(&world, &fault, &arguments) else { return };
         ran.ok();
     }
-    let manifest = String::from_utf8(world.read("parts/_manifest.json")).unwrap();
+    let manifest = String::from_utf8(world.read("parts.manifest.json")).unwrap();
     assert!(manifest.contains("\"started_at\": \"196"), "{manifest}");
     let ran = faulty(&world, &fault, &["demo", "--rows", "10"]).unwrap();
     insta::assert_snapshot!(ran.told(&world), @"
@@ -259,10 +259,71 @@ fn clock_beyond_the_calendar_is_no_panic() {
             let Some(ran) = faulty(&world, &[("FAULT_CLOCK", slow)], arguments) else { return };
             ran.ok();
         }
-        let manifest = String::from_utf8(world.read(&format!("{output}_manifest.json"))).unwrap();
+        let manifest =
+            String::from_utf8(world.read(&format!("parts-{number}.manifest.json"))).unwrap();
         assert!(manifest.contains("\"started_at\": \"1970-01-01T"), "{manifest}");
         let ran = faulty(&world, &[("FAULT_CLOCK", slow)], &["demo", "--rows", "10"]).unwrap();
         assert_eq!(ran.code, Some(73), "{ran:?}");
         assert!(ran.stderr.contains("the clock of this machine is "), "{ran:?}");
+    }
+}
+
+#[test]
+fn kill_at_any_sync_leaves_old_or_new_export() {
+    // Parts, ids, journal, record: every file is synced before the next step.
+    let arguments = [
+        "export",
+        "ID",
+        "-o",
+        "out/",
+        "--page-size",
+        "25",
+        "--rows-per-file",
+        "100",
+        "--overwrite",
+    ];
+    let rows = |world: &World| {
+        let folder = world.path("out");
+        let names = fs::read_dir(folder).into_iter().flatten().map(|it| it.unwrap().file_name());
+        let names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        assert!(names.iter().all(|name| name.starts_with("part-")), "{names:?}");
+        names.len()
+    };
+    for replaces in [false, true] {
+        let mut finished = 0;
+        for kills in 0.. {
+            let world = World::generated(Options::default(), 100);
+            if replaces {
+                world.export(&["-o", "out/"]).ok();
+            }
+            let before = rows(&world);
+            world.server.replace(vec![Dataset::generated(300, 8).with_id(ID)]);
+            let kill = [("FAULT_KILL", &*kills.to_string())];
+            let Some(ran) = faulty(&world, &kill, &arguments) else { return };
+            if ran.code == Some(0) {
+                assert!(kills > 10, "only {kills} syncs");
+                break;
+            }
+            assert!([before, 3].contains(&rows(&world)), "{kills}: {} parts", rows(&world));
+            let journal = fs::read_to_string(world.path(".out.partial/journal.jsonl"));
+            let is_announced = journal.is_ok_and(|text| text.contains("\"publishing\""));
+            let requests = world.server.stats().requests;
+            let ran = world.export(&["-o", "out/", "--page-size", "25", "--rows-per-file", "100"]);
+            if is_announced {
+                // The next run finishes without a request, and finds the published output.
+                finished += 1;
+                assert_eq!(world.server.stats().requests, requests, "{kills}");
+                assert_eq!((ran.code, rows(&world)), (Some(73), 3), "{kills}: {ran:?}");
+                Ran::of(world.command().args(["verify", "out"])).ok();
+                assert_eq!(world.entries(), ["out", "out.manifest.json"], "{kills}");
+            } else if replaces {
+                assert_eq!((ran.code, rows(&world)), (Some(73), 1), "{kills}: {ran:?}");
+                Ran::of(world.command().args(["verify", "out"])).ok();
+            } else {
+                ran.ok();
+            }
+        }
+        // The kills at the journal's last sync and at any later one.
+        assert!(finished >= 1, "no kill came after the announcement");
     }
 }

@@ -18,6 +18,13 @@ use crate::{
 const SOON: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(200);
 
+/// The names in the folder, without the record of a directory.
+fn left(world: &World) -> Vec<String> {
+    let mut names = world.entries();
+    names.retain(|name| name != "rows.manifest.json");
+    names
+}
+
 fn world() -> World {
     World::generated(Options::default(), 230)
 }
@@ -56,7 +63,7 @@ fn second_run_on_the_same_target_fails_at_once() {
         run.wait().unwrap();
         world.server.set_faults(Faults::none());
         world.export(&arguments).ok();
-        assert_eq!(world.entries(), [output.trim_end_matches('/')]);
+        assert_eq!(left(&world), [output.trim_end_matches('/')]);
     }
 }
 
@@ -72,9 +79,10 @@ fn simultaneous_runs_leave_one_whole_export() {
         assert!(codes.iter().all(|code| [0, 73, 75].contains(code)), "{ran:#?}");
         // A run that gets the lock after the publication finds the target occupied. It keeps its fetched parts.
         let staging = format!(".{output}.partial");
-        let left = [staging.as_str(), output];
+        let expected = [staging.as_str(), output];
         let late = codes.contains(&73) && output == "rows";
-        assert!(world.entries() == left[1..] || late && world.entries() == left, "{ran:#?}");
+        let left = left(&world);
+        assert!(left == expected[1..] || late && left == expected, "{ran:#?}");
         let alone = self::world();
         alone.export(&arguments).ok();
         assert!(content(&world.path(output)) == content(&alone.path(output)));
@@ -127,16 +135,16 @@ fn reader_sees_a_whole_export_during_overwrite() {
         let mut run = world.start(&arguments);
         // The loop ends with the run. The bound only guards against an endless loop.
         for _ in 0..10_000_000 {
-            assert!(world.path("rows/_SUCCESS").exists(), "an incomplete export");
+            assert!(world.path("rows/part-00000.parquet").exists(), "an incomplete export");
             let manifest: Value =
-                serde_json::from_slice(&world.read("rows/_manifest.json")).unwrap();
+                serde_json::from_slice(&world.read("rows.manifest.json")).unwrap();
             seen.insert(manifest["rows"].as_u64().unwrap());
             if run.try_wait().unwrap().is_some() {
                 break;
             }
         }
         Ran::from(run.wait_with_output().unwrap()).ok();
-        assert_eq!(world.entries(), ["rows"]);
+        assert_eq!(left(&world), ["rows"]);
         let alone = World::with(Options::default(), Dataset::generated(rows, 8).with_id(ID));
         alone.export(&arguments).ok();
         assert!(content(&world.path("rows")) == content(&alone.path("rows")));
@@ -154,20 +162,22 @@ fn overwrite_refuses_foreign_directories() {
     };
     file("documents/letter.txt", "Dear Sir");
     file("documents/pictures/cat.jpg", "meow");
-    file("other/_manifest.json", "{\"entries\":[]}");
-    file("other/_SUCCESS", "");
+    file("other/letter.txt", "Dear Madam");
+    file("other.manifest.json", "{\"entries\":[]}");
     file("foreign/_manifest.json", "not even JSON");
+    file("new.manifest.json", "mine");
     file("export/notes.txt", "mine");
     fs::create_dir(world.path("nested")).unwrap();
     fs::create_dir(world.path("nested/empty")).unwrap();
     file("plain", "a file");
     let before = tree(world.folder.path());
     let table = [
-        ("documents", "is not an export: it has no valid manifest"),
-        ("documents/", "is not an export: it has no valid manifest"),
-        ("other", "is not an export: it has no valid manifest"),
-        ("foreign", "is not an export: it has no valid manifest"),
-        ("nested", "is not an export: it has no valid manifest"),
+        ("documents", "is not an export: it has no valid record"),
+        ("documents/", "is not an export: it has no valid record"),
+        ("other", "other.manifest.json: is not the record of an export"),
+        ("foreign", "is not an export: it has no valid record"),
+        ("nested", "is not an export: it has no valid record"),
+        ("new", "new.manifest.json: is not the record of an export"),
         ("export", "holds \"notes.txt\", which its manifest does not list"),
         ("plain/", "is not a directory"),
         (".", "give the name of the directory itself"),
@@ -209,7 +219,7 @@ fn empty_directory_and_link_are_valid_targets() {
     let world = world();
     fs::create_dir(world.path("rows")).unwrap();
     world.export(&["-o", "rows"]).ok();
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
 
     #[cfg(unix)]
     {
@@ -217,7 +227,7 @@ fn empty_directory_and_link_are_valid_targets() {
         world.server.replace(vec![Dataset::generated(300, 8).with_id(ID)]);
         world.export(&["-o", "latest", "--overwrite"]).ok();
         assert!(world.path("latest").is_symlink());
-        let manifest: Value = serde_json::from_slice(&world.read("rows/_manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&world.read("rows.manifest.json")).unwrap();
         assert_eq!(manifest["rows"], 300);
     }
 }
@@ -237,9 +247,8 @@ fn unfinished_cleanup_does_not_stop_the_next_run() {
         world.path(".rows.partial/data/part-00000.parquet"),
     )
     .unwrap();
-    fs::write(world.path(".rows.partial/data/_SUCCESS"), "").unwrap();
     world.export(&[&arguments[..], &["--columns", "id"]].concat()).ok();
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(left(&world), ["rows"]);
 }
 
 /// Runs an export in a user and mount namespace after the command `mount`. `None` if the system does not allow
@@ -295,7 +304,7 @@ fn lock_file_without_a_holder_does_not_block() {
     fs::write(world.path(".rows.parquet.partial"), "half of something").unwrap();
     world.export(&["-o", "rows"]).ok();
     world.export(&["-o", "rows.parquet"]).ok();
-    assert_eq!(world.entries(), ["rows", "rows.parquet"]);
+    assert_eq!(left(&world), ["rows", "rows.parquet"]);
     let alone = self::world();
     alone.export(&["-o", "rows.parquet"]).ok();
     assert!(world.read("rows.parquet") == alone.read("rows.parquet"));

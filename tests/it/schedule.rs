@@ -38,14 +38,14 @@ fn configuration(keys: &str) -> String {
 fn overdue(options: Options, rows: u64, keys: &str) -> World {
     let world = World::generated(options, rows);
     fs::write(world.path("snapshots.toml"), configuration(keys)).unwrap();
-    let folder = world.path("snapshots/nightly");
+    let folder = world.path("snapshots/.overmind/nightly");
     fs::create_dir_all(&folder).unwrap();
     let ran = json!({
         "job": "nightly", "status": "stored", "started_at": "2026-01-01T02:00:00Z",
         "finished_at": "2026-01-01T02:00:09Z", "seconds": 9.0, "rows": 1, "bytes": 1,
         "requests": 1, "retries": 0, "snapshots": [], "pruned": [], "error": null, "exit_code": 0,
     });
-    fs::write(folder.join("_history.jsonl"), format!("{ran}\n")).unwrap();
+    fs::write(folder.join("history.jsonl"), format!("{ran}\n")).unwrap();
     world
 }
 
@@ -157,7 +157,7 @@ fn snapshots(world: &World) -> Vec<PathBuf> {
 }
 
 fn history(world: &World) -> Vec<Value> {
-    let text = String::from_utf8(world.read("snapshots/nightly/_history.jsonl")).unwrap();
+    let text = String::from_utf8(world.read("snapshots/.overmind/nightly/history.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -388,7 +388,7 @@ fn next_start_resumes_a_run_stopped_by_sigterm() {
 #[test]
 fn next_start_resumes_an_interrupted_first_run() {
     let world = overdue(Options::default(), ROWS, "");
-    let path = world.path("snapshots/nightly/_history.jsonl");
+    let path = world.path("snapshots/.overmind/nightly/history.jsonl");
     let mut run = history(&world).remove(0);
     (run["status"], run["exit_code"]) = (json!("failed"), json!(143));
     fs::write(path, format!("{run}\n")).unwrap();

@@ -88,6 +88,12 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
+/// The SHA-256 of these bytes, hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The result of a command that has ended.
 #[derive(Debug)]
 pub(crate) struct Ran {

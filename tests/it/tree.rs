@@ -1,6 +1,10 @@
 //! Reads everything under a path, so that tests can compare two states.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -26,19 +30,26 @@ fn collect(folder: &Path, prefix: &str, found: &mut Tree) {
     }
 }
 
-/// Reads an export, which is a file or a directory. Removes the fields of the manifest that differ
-/// between runs: the times and the base URL.
+/// Reads an export, which is a file or a directory with the record beside it. Removes the fields of the record
+/// that differ between runs: the times and the base URL.
 pub(crate) fn content(path: &Path) -> Tree {
     if !path.is_dir() {
         return Tree::from([(String::new(), Some(fs::read(path).unwrap()))]);
     }
     let mut files = tree(path);
-    if let Some(Some(manifest)) = files.get_mut("_manifest.json") {
-        let mut json: Value = serde_json::from_slice(manifest).unwrap();
+    if let Ok(record) = fs::read(record(path)) {
+        let mut json: Value = serde_json::from_slice(&record).unwrap();
         for name in ["started_at", "finished_at", "base_url"] {
             assert!(json.as_object_mut().unwrap().remove(name).is_some(), "{name}");
         }
-        *manifest = json.to_string().into_bytes();
+        files.insert("the record".to_owned(), Some(json.to_string().into_bytes()));
     }
     files
+}
+
+/// The place of the record of a directory: beside it.
+pub(crate) fn record(directory: &Path) -> PathBuf {
+    let mut name = directory.file_name().unwrap().to_owned();
+    name.push(".manifest.json");
+    directory.with_file_name(name)
 }

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use overmind_export::demo::Options;
 
-use crate::support::{Ran, World};
+use crate::{
+    support::{Ran, World},
+    tree::record,
+};
 
 /// An export of 1,000 rows in four parts, in `out`.
 fn exported(format: &str) -> World {
@@ -38,7 +41,7 @@ fn untouched_export_is_ok_in_every_format() {
 #[test]
 fn each_kind_of_damage_is_named() {
     type Damage = fn(&Path);
-    let table: [(Damage, &str); 8] = [
+    let table: [(Damage, &str); 9] = [
         (
             |out| fs::remove_file(out.join("part-00002.parquet")).unwrap(),
             "part-00002.parquet is missing",
@@ -58,13 +61,21 @@ fn each_kind_of_damage_is_named() {
         ),
         (
             |out| edit(out, "\"rows\": 1000", "\"rows\": 999"),
-            "_manifest.json: rows 1000, recorded 999",
+            "out.manifest.json: rows 1000, recorded 999",
         ),
         (
             |out| edit(out, "\"count\": 1000", "\"count\": 1001"),
-            "_manifest.json: rows of the dataset 1000, recorded 1001",
+            "out.manifest.json: rows of the dataset 1000, recorded 1001",
         ),
-        (|out| fs::remove_file(out.join("_SUCCESS")).unwrap(), "_SUCCESS is missing"),
+        (
+            |out| edit(out, "\"rows_read\": 300", "\"rows_read\": 299"),
+            "part-00000.parquet: its own number of rows read is 300, recorded 299",
+        ),
+        (
+            |out| edit(out, "\"format_version\": 2", "\"format_version\": 1"),
+            "out.manifest.json: an earlier version of this program wrote it, in a layout that is no longer read: \
+             export the dataset again",
+        ),
         (|out| edit(out, "part-00000.parquet", "../../etc/passwd"), "which is not a file's name"),
     ];
     for (damage, problem) in table {
@@ -88,14 +99,14 @@ fn only_the_missing_part_is_named() {
     fs::remove_file(world.path("out/part-00002.parquet")).unwrap();
     let ran = verify(&world, &["out"]);
     assert_eq!((ran.code, &*ran.stdout), (Some(65), "out: part-00002.parquet is missing\n"));
-    fs::remove_file(world.path("out/_manifest.json")).unwrap();
+    fs::remove_file(world.path("out.manifest.json")).unwrap();
     let ran = verify(&world, &["out"]);
-    let told = "out: _manifest.json is missing, and there are parts of an export\n";
+    let told = "out: out.manifest.json is missing, and there are parts of an export\n";
     assert_eq!((ran.code, &*ran.stdout), (Some(65), told));
 }
 
 fn edit(out: &Path, from: &str, to: &str) {
-    let path = out.join("_manifest.json");
+    let path = record(out);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{text}");
     fs::write(path, text.replacen(from, to, 1)).unwrap();
@@ -140,13 +151,13 @@ fn single_file_is_checked_by_footer_or_manifest() {
 #[test]
 fn json_lists_the_result_for_every_path() {
     let world = exported("parquet");
-    fs::remove_file(world.path("out").join("_SUCCESS")).unwrap();
+    fs::write(world.path("out/x"), "").unwrap();
     world.export(&["-o", "one.parquet"]).ok();
     let ran = verify(&world, &["out", "one.parquet", "--json"]);
     assert_eq!(ran.code, Some(65));
     let lines: Vec<serde_json::Value> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines[0]["problems"], serde_json::json!(["_SUCCESS is missing"]));
+    assert_eq!(lines[0]["problems"], serde_json::json!(["x is not in the manifest"]));
     assert_eq!(lines[1]["problems"], serde_json::json!([]));
     assert_eq!((&lines[1]["rows"], &lines[1]["completeness"]), (&1000.into(), &"proven".into()));
 }
@@ -173,10 +184,10 @@ fn unreadable_path_does_not_stop_the_others() {
         assert!(ran.stderr.contains(&format!("error: cannot read {path}\n")), "{ran:?}");
     }
     // The exit code of damage (65) takes precedence over the exit code of an unreadable path (74).
-    fs::remove_file(world.path("out").join("_SUCCESS")).unwrap();
+    fs::write(world.path("out/x"), "").unwrap();
     let ran = verify(&world, &["nothing", "out", "one.parquet"]);
     assert_eq!(ran.code, Some(65), "{ran:?}");
-    let told = "out: _SUCCESS is missing\n".to_owned() + &ok("one.parquet", "XXH3");
+    let told = "out: x is not in the manifest\n".to_owned() + &ok("one.parquet", "XXH3");
     assert_eq!(ran.stdout, told);
     assert!(ran.stderr.starts_with("error: cannot read nothing\n"), "{ran:?}");
     assert!(ran.stderr.contains("error: 1 of 3 exports are damaged"), "{ran:?}");
@@ -186,7 +197,7 @@ fn unreadable_path_does_not_stop_the_others() {
 fn sha256sum_agrees_with_the_manifest() {
     let world = exported("arrow");
     let manifest: serde_json::Value =
-        serde_json::from_slice(&world.read("out/_manifest.json")).unwrap();
+        serde_json::from_slice(&world.read("out.manifest.json")).unwrap();
     let list: String = manifest["parts"]
         .as_array()
         .unwrap()
@@ -227,10 +238,10 @@ fn foreign_manifests_are_not_taken_for_ours() {
     ");
     // Parts are an export's, whatever has replaced its manifest.
     world.export(&["-o", "out/"]).ok();
-    fs::write(world.path("out/_manifest.json"), foreign).unwrap();
+    fs::write(world.path("out.manifest.json"), foreign).unwrap();
     insta::assert_snapshot!(verify(&world, &["out"]).told(&world), @"
     exit 65
-    out: _manifest.json was written by another program, and there are parts of an export
+    out: out.manifest.json was written by another program, and there are parts of an export
     error: 1 of 1 export is damaged
       hint: the lines above name the damage: export again
     ");
@@ -241,4 +252,58 @@ fn foreign_manifests_are_not_taken_for_ours() {
     let ran = verify(&world, &["own.jsonl"]);
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert!(ran.stdout.contains("it is not a manifest"), "{ran:?}");
+}
+
+#[test]
+fn record_is_found_from_every_name_of_the_directory() {
+    let world = exported("parquet");
+    std::os::unix::fs::symlink("out", world.path("link")).unwrap();
+    for (folder, path) in
+        [(".", "out"), (".", "./out/"), (".", "link"), (".", "link/"), ("out", ".")]
+    {
+        let mut command = world.command();
+        command.current_dir(world.path(folder)).args(["verify", path]);
+        let ran = Ran::of(&mut command).ok();
+        assert!(ran.stdout.contains(": ok, 1,000 rows;"), "{path}: {ran:?}");
+    }
+    // A directory that was moved without its record has still its parts.
+    fs::rename(world.path("out"), world.path("moved")).unwrap();
+    let ran = verify(&world, &["moved"]);
+    let told = "moved: moved.manifest.json is missing, and there are parts of an export\n";
+    assert_eq!((ran.code, &*ran.stdout), (Some(65), told));
+    verify(&world, &["moved", "--record", "out.manifest.json"]).ok();
+    verify(&world, &["moved/part-00000.parquet", "moved/part-00003.parquet"]).ok();
+}
+
+#[test]
+fn record_goes_where_it_was_asked_for() {
+    let world = World::generated(Options::default(), 1000);
+    fs::create_dir(world.path("records")).unwrap();
+    let arguments = ["-o", "out/", "--record", "records/out.json", "--rows-per-file", "300"];
+    world.export(&arguments).ok();
+    assert_eq!(world.entries(), ["out", "records"]);
+    verify(&world, &["out", "--record", "records/out.json"]).ok();
+    let preview = ["preview", "out", "--record", "records/out.json", "-n", "1"];
+    Ran::of(world.command().args(preview)).ok();
+    // The record may belong to another directory.
+    let again = ["-o", "other/", "--record", "records/out.json"];
+    let mut told = world.export(&again).told(&world);
+    world.export(&[&arguments[..], &["--overwrite"]].concat()).ok();
+    told += &world.export(&["-o", "in/", "--record", "in/record.json"]).told(&world);
+    told += &world.export(&["-o", "a.parquet", "--record", "a.json"]).told(&world);
+    told += &world.export(&["-o", "a.parquet", "--success-file"]).told(&world);
+    told += &world.export(&["-o", "in/", "--record", "s3://bucket/a.json"]).told(&world);
+    insta::assert_snapshot!(told, @"");
+}
+
+#[test]
+fn success_file_is_part_of_an_export() {
+    let world = World::generated(Options::default(), 10);
+    world.export(&["-o", "out/", "--success-file"]).ok();
+    let names = crate::support::entries(&world.path("out"));
+    assert_eq!(names, ["_SUCCESS", "part-00000.parquet"]);
+    verify(&world, &["out"]).ok();
+    fs::remove_file(world.path("out/_SUCCESS")).unwrap();
+    verify(&world, &["out"]).ok();
+    world.export(&["-o", "out/", "--overwrite"]).ok();
 }

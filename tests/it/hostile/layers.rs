@@ -30,7 +30,7 @@ fn export_in_lower_layer_is_replaced_or_refused() {
     if ran.code == Some(0) {
         let ran = with_mount(&world, mount, "-o merged/rows").unwrap();
         assert_eq!(ran.code, Some(73), "{ran:?}");
-        assert!(world.path("upper/rows/_SUCCESS").exists());
+        assert!(world.path("upper/rows/part-00000.parquet").exists());
         return;
     }
     // Some kernels cannot rename a folder of a lower layer.
@@ -103,11 +103,11 @@ fn next_run_finishes_killed_deletion_in_place() {
     nightly.at("2026-11-23T02:00:00Z");
     let folder = nightly.world.path("snaps/nightly");
     // The state after a run was killed while it deleted the snapshot in place.
-    let mark = folder.join(format!(".{first}.removed"));
-    fs::create_dir(&mark).unwrap();
-    fs::write(mark.join("in-place"), "").unwrap();
-    fs::remove_file(folder.join(first).join("_SUCCESS")).unwrap();
+    let hidden = nightly.world.path("snaps/.overmind/nightly");
+    let record = hidden.join(format!("{first}.manifest.json"));
+    fs::rename(record, hidden.join(format!("{first}.removed.json"))).unwrap();
     nightly.at("2026-11-24T02:00:00Z");
-    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261124T020000Z"];
-    assert_eq!(entries(&folder), names);
+    assert_eq!(entries(&folder), ["snapshot=20261124T020000Z"]);
+    let names = ["history.jsonl", "latest.json", "snapshot=20261124T020000Z.manifest.json"];
+    assert_eq!(entries(&hidden), names);
 }

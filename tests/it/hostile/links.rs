@@ -68,12 +68,12 @@ fn hard_linked_backup_of_staging_stays_unchanged() {
 
 #[test]
 fn hard_link_as_history_or_lock_is_refused() {
-    for name in ["_history.jsonl", ".lock"] {
+    for name in ["history.jsonl", ".lock"] {
         let job = format!("[[job]]\nname = \"nightly\"\ndataset = \"{ID}\"\n");
         let nightly = Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &job);
         let victim = victim(&nightly.world);
         let before = tree(&victim);
-        let folder = nightly.world.path("snaps/nightly");
+        let folder = nightly.world.path("snaps/.overmind/nightly");
         fs::create_dir_all(&folder).unwrap();
         fs::hard_link(victim.join("letter.txt"), folder.join(name)).unwrap();
         let ran = nightly.snapshot(&[]);

@@ -15,9 +15,9 @@ use crate::{
 fn export(edit: impl Fn(&mut serde_json::Value)) -> World {
     let world = world();
     world.export(&["-o", "rows", "--page-size", "25", "--rows-per-file", "150"]).ok();
-    let mut manifest = serde_json::from_slice(&world.read("rows/_manifest.json")).unwrap();
+    let mut manifest = serde_json::from_slice(&world.read("rows.manifest.json")).unwrap();
     edit(&mut manifest);
-    fs::write(world.path("rows/_manifest.json"), manifest.to_string()).unwrap();
+    fs::write(world.path("rows.manifest.json"), manifest.to_string()).unwrap();
     world
 }
 
@@ -75,7 +75,7 @@ fn desktop_metadata_files_do_not_stop_overwrite() {
         fs::write(world.path("rows").join(name), "x").unwrap();
     }
     world.export(&["-o", "rows", "--page-size", "25", "--overwrite"]).ok();
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
     let alone = super::world();
     alone.export(&["-o", "rows", "--page-size", "25"]).ok();
     assert!(content(&world.path("rows")) == content(&alone.path("rows")));
@@ -87,9 +87,6 @@ fn reserved_names_must_be_regular_files() {
         for is_fifo in [false, true] {
             let world = export(|_| ());
             let path = world.path("rows").join(name);
-            if name == "_SUCCESS" {
-                fs::remove_file(&path).unwrap();
-            }
             let kind = if is_fifo { "FIFO" } else { "directory" };
             if is_fifo {
                 fifo(&path);
@@ -102,10 +99,7 @@ fn reserved_names_must_be_regular_files() {
             assert!(ran.stderr.starts_with(&told), "{ran:?}");
             let ran = Ran::of(world.command().args(["verify", "rows"]));
             assert_eq!(ran.code, Some(65), "{ran:?}");
-            let told = match name {
-                "_SUCCESS" => format!("{name} is a {kind}"),
-                _ => format!("{name} is not in the manifest"),
-            };
+            let told = format!("{name} is not in the manifest");
             assert!(ran.stdout.contains(&told), "{ran:?}");
         }
     }

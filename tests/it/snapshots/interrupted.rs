@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -36,14 +36,19 @@ fn stuck_choosing(choice: &str, lines: &str) -> Nightly {
     Nightly::with(options, vec![dataset], &jobs)
 }
 
+/// The staging of the interrupted run.
+fn staging(nightly: &Nightly) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(nightly.hidden("nightly")).ok()?.map(|it| it.unwrap().path());
+    entries.find(|path| path.to_str().unwrap().ends_with(".partial"))
+}
+
 /// Runs such a job, kills it at page 30 and returns the stamp of the interrupted run.
 fn killed(nightly: Nightly) -> (Nightly, String) {
     let mut run = nightly.start(&SLOWLY);
     assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
     // The earlier pages have arrived. Wait until parts of them are finished.
     let journaled = || {
-        let partial = nightly.names("nightly").pop().unwrap_or_default();
-        let journal = nightly.job("nightly").join(partial).join("journal.jsonl");
+        let journal = staging(&nightly).unwrap_or_default().join("journal.jsonl");
         fs::read_to_string(journal).unwrap_or_default().matches('\n').count()
     };
     let begun = Instant::now();
@@ -54,7 +59,8 @@ fn killed(nightly: Nightly) -> (Nightly, String) {
     run.kill().unwrap();
     run.wait().unwrap();
     nightly.world.server.set_faults(Faults::none());
-    let names = nightly.names("nightly");
+    assert_eq!(nightly.names("nightly"), [""; 0]);
+    let names = nightly.hidden_names("nightly");
     let [lock, partial] = &names[..] else { panic!("{names:?}") };
     assert_eq!(lock, ".lock");
     let stamp = partial.strip_prefix(".snapshot=").and_then(|it| it.strip_suffix(".partial"));
@@ -87,9 +93,11 @@ fn killed_snapshot_resumes_under_its_own_stamp() {
     let told = result(&ran);
     assert_eq!(told["snapshots"][0]["snapshot"], stamp.as_str());
     assert_eq!(nightly.stamps("nightly"), [stamp.as_str()]);
-    let names = ["_history.jsonl", "_latest", "_latest.json", &format!("snapshot={stamp}")];
-    assert_eq!(nightly.names("nightly"), names);
-    let path = nightly.job("nightly").join("_latest");
+    let name = format!("snapshot={stamp}");
+    assert_eq!(nightly.names("nightly"), [name.as_str()]);
+    let names = ["history.jsonl", "latest.json", &format!("{name}.manifest.json")];
+    assert_eq!(nightly.hidden_names("nightly"), names);
+    let path = nightly.newest("nightly");
     Ran::of(nightly.world.command().arg("verify").arg(path)).ok();
     // The next run has its own stamp again.
     nightly.snapshot(&[]).ok();
@@ -113,8 +121,7 @@ fn unusable_interrupted_run_is_dropped() {
             it.world.server.replace(vec![other]);
         }),
         ("no journal", |it| {
-            let partial = it.names("nightly").pop().unwrap();
-            fs::remove_file(it.job("nightly").join(partial).join("journal.jsonl")).unwrap();
+            fs::remove_file(staging(it).unwrap().join("journal.jsonl")).unwrap();
         }),
     ];
     for (what, change) in table {
@@ -122,8 +129,8 @@ fn unusable_interrupted_run_is_dropped() {
         let (nightly, stamp) = killed(stuck_choosing("select = \"latest\"", ""));
         change(&nightly);
         let ran = nightly.snapshot(&["--json"]).ok();
-        let names = nightly.names("nightly");
-        assert_eq!(names.len(), 4, "{what}: {names:?}");
+        let names = nightly.hidden_names("nightly");
+        assert_eq!((nightly.names("nightly").len(), names.len()), (1, 3), "{what}: {names:?}");
         // A run in the same second as the kill gets a stamp one second later.
         assert_ne!(result(&ran)["snapshots"][0]["snapshot"], stamp.as_str(), "{what}");
     }
@@ -133,12 +140,12 @@ fn unusable_interrupted_run_is_dropped() {
 fn unchanged_data_drops_the_interrupted_run() {
     let nightly = Nightly::one(100, "");
     nightly.at("2026-11-23T02:00:00Z");
-    let partial = nightly.job("nightly").join(".snapshot=20261124T020000Z.partial");
+    let partial = nightly.hidden("nightly").join(".snapshot=20261124T020000Z.partial");
     fs::create_dir(&partial).unwrap();
     fs::write(partial.join("journal.jsonl"), "").unwrap();
     nightly.at("2026-11-25T02:00:00Z");
-    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261123T020000Z"];
-    assert_eq!(nightly.names("nightly"), names);
+    assert_eq!(nightly.names("nightly"), ["snapshot=20261123T020000Z"]);
+    assert_eq!(nightly.hidden_names("nightly").len(), 3);
 }
 
 #[test]
@@ -186,7 +193,7 @@ fn stop_between_two_datasets_is_not_a_success() {
     let jobs = "[[job]]\nname = \"all\"\nselect = \"all\"\n";
     let nightly = Nightly::new((1..=8).map(|it| version(it, it as u64)).collect(), jobs);
     nightly.at("2026-10-23T02:00:00Z");
-    let latest = nightly.job("all").join(format!("dataset={}/_latest.json", version_id(1)));
+    let latest = nightly.hidden("all").join(format!("dataset={}/latest.json", version_id(1)));
     for day in 1..=ATTEMPTS {
         nightly.set(&format!("2026-11-{day:02}T02:00:00Z"));
         let before = fs::read(&latest).unwrap();
@@ -212,7 +219,7 @@ fn retention_ends_at_a_stop_request() {
     }
     let path = nightly.world.path("snapshots.toml");
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("# keep", "keep")).unwrap();
-    let (job, saved) = (nightly.job("nightly"), nightly.world.path("saved"));
+    let (job, saved) = (nightly.world.path("snaps"), nightly.world.path("saved"));
     let copy = |from: &Path, to: &Path| {
         assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
     };
@@ -245,7 +252,7 @@ fn stuck_job_does_not_block_other_jobs() {
     let datasets = vec![version(1, 1000), version(2, 10), version(3, 10)];
     let nightly = Nightly::with(options, datasets, &[1, 2, 3].map(job).concat());
     let mut run = nightly.start(&["--json", "--jobs", "2"]);
-    let (history, begun) = (nightly.job("job-3").join("_history.jsonl"), Instant::now());
+    let (history, begun) = (nightly.hidden("job-3").join("history.jsonl"), Instant::now());
     while !fs::read_to_string(&history).is_ok_and(|text| text.ends_with('\n')) {
         if begun.elapsed() >= SOON {
             run.kill().unwrap();
@@ -273,7 +280,7 @@ fn two_processes_do_not_run_one_job() {
     assert_eq!(result(&ran)["error"]["exit_code"], 75);
     assert_eq!(nightly.world.server.stats().requests, requests);
     // The refused run does not write to the history of the active run.
-    assert!(!nightly.job("nightly").join("_history.jsonl").exists());
+    assert!(!nightly.hidden("nightly").join("history.jsonl").exists());
     assert_eq!(end_with("TERM", run).code, Some(143));
     nightly.world.server.set_faults(Faults::none());
     nightly.snapshot(&[]).ok();

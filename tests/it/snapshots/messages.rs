@@ -68,7 +68,7 @@ fn list_of_snapshots() {
     nightly.at("2026-11-24T02:00:00Z");
     nightly.world.server.replace(vec![version(3, 33)]);
     nightly.at("2026-11-25T02:00:00Z");
-    fs::create_dir_all(nightly.job("new").join(".snapshot=20261125T020000Z.partial")).unwrap();
+    fs::create_dir_all(nightly.hidden("new").join(".snapshot=20261125T020000Z.partial")).unwrap();
     let ran = nightly.run(&["snapshots"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0

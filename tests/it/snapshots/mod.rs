@@ -123,6 +123,26 @@ impl Nightly {
         self.world.path("snaps").join(name)
     }
 
+    /// The folder of a job for everything but its snapshots.
+    fn hidden(&self, name: &str) -> PathBuf {
+        self.world.path("snaps/.overmind").join(name)
+    }
+
+    /// The folder of the newest snapshot, as `latest.json` names it.
+    fn newest(&self, job: &str) -> PathBuf {
+        self.world.path("snaps").join(self.latest(job)["path"].as_str().unwrap())
+    }
+
+    /// The record of the snapshot with this stamp.
+    fn record(&self, job: &str, stamp: &str) -> PathBuf {
+        self.hidden(job).join(format!("snapshot={stamp}.manifest.json"))
+    }
+
+    /// The sorted names in the folder for everything but the snapshots.
+    fn hidden_names(&self, job: &str) -> Vec<String> {
+        crate::support::entries(&self.hidden(job))
+    }
+
     /// The sorted names in a job's folder, hidden entries included.
     fn names(&self, job: &str) -> Vec<String> {
         crate::support::entries(&self.job(job))
@@ -135,11 +155,11 @@ impl Nightly {
     }
 
     fn latest(&self, job: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.job(job).join("_latest.json")).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(self.hidden(job).join("latest.json")).unwrap()).unwrap()
     }
 
     fn history(&self, job: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.job(job).join("_history.jsonl")).unwrap();
+        let text = fs::read_to_string(self.hidden(job).join("history.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

@@ -207,12 +207,9 @@ impl Model {
         assert_eq!(there, self.there, "{context}");
         let (stamp, rows) = self.stored.as_ref().expect("the first night succeeds");
         let job = nightly.job(self.name);
-        assert_eq!(
-            fs::read_link(job.join("_latest")).unwrap(),
-            Path::new(&stamp.folder()),
-            "{context}"
-        );
-        let manifest = Manifest::read(&job.join("_latest/_manifest.json")).unwrap();
+        assert_eq!(nightly.newest(self.name), job.join(stamp.folder()), "{context}");
+        let record = nightly.record(self.name, &stamp.to_string());
+        let manifest = Manifest::read(&record).unwrap();
         assert_eq!(manifest.rows, rows.len() as u64, "{context}");
         let latest = nightly.latest(self.name);
         assert_eq!(latest["snapshot"], stamp.to_string(), "{context}");
@@ -294,7 +291,7 @@ fn thirty_nights_match_the_model() {
      triage   20261104T070000Z  182bd5e5   301   3.09 KiB  yes       as of 2026-11-09 07:00
     ");
     for name in ["support", "triage"] {
-        let names = nightly.names(name);
+        let names = [nightly.names(name), nightly.hidden_names(name)].concat();
         assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
     }
 }
@@ -315,7 +312,7 @@ fn kill(nightly: &Nightly, job: &mut Model, night: usize) {
         .stderr(Stdio::null());
     let mut run = command.spawn().unwrap();
     let stamp = Stamp::at(job.times[night]);
-    let partial = nightly.job(job.name).join(format!(".{}.partial", stamp.folder()));
+    let partial = nightly.hidden(job.name).join(format!(".{}.partial", stamp.folder()));
     let journal = || fs::read_to_string(partial.join("journal.jsonl")).unwrap_or_default();
     let begun = Instant::now();
     while journal().matches('\n').count() < 2 {

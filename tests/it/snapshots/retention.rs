@@ -1,6 +1,6 @@
 //! Retention: which snapshots it removes, and which files it never touches.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use overmind_export::demo::{Fault, FaultAttempt, FaultPage, Faults};
 use serde_json::Value;
@@ -64,8 +64,9 @@ fn successful_run_removes_expired_snapshots() {
     let gone = ["20261030T060000Z", "20261031T060000Z", "20261101T070000Z", "20261101T170000Z"];
     assert_eq!(results[0].pruned, gone.map(|stamp| format!("snapshot={stamp}")));
     assert_eq!(nightly.stamps("nightly"), ["20261102T070000Z", "20261103T070000Z"]);
-    let names = nightly.names("nightly");
-    assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
+    let record = |stamp| format!("snapshot={stamp}.manifest.json");
+    let [second, third] = ["20261102T070000Z", "20261103T070000Z"].map(record);
+    assert_eq!(nightly.hidden_names("nightly"), ["history.jsonl", "latest.json", &second, &third]);
 }
 
 #[test]
@@ -100,15 +101,19 @@ fn only_snapshots_of_the_job_are_removed() {
     fs::write(of("20261030T060000Z").join("notes.txt"), "mine").unwrap();
     // An export that belongs to no job, and a snapshot of another job.
     let world: &World = &nightly.world;
-    world.export(&["-o", &format!("{}/", of("20260101T000000Z").display())]);
-    let path = of("20261031T060000Z").join("_manifest.json");
+    let other = of("20260101T000000Z").display().to_string();
+    let path = nightly.record("nightly", "20260101T000000Z").display().to_string();
+    world.export(&["-o", &other, "--record", &path]).ok();
+    let path = nightly.record("nightly", "20261031T060000Z");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"nightly\"", "\"other\"")).unwrap();
-    // A snapshot under another stamp, one without _SUCCESS, an invalid manifest, a file and an invalid stamp.
+    // A snapshot under another stamp, one without its record, an invalid record, a file and an invalid stamp.
+    let record = |stamp| nightly.record("nightly", stamp);
     fs::rename(of("20261101T070000Z"), of("20260201T000000Z")).unwrap();
-    fs::remove_file(of("20261101T170000Z").join("_SUCCESS")).unwrap();
+    fs::rename(record("20261101T070000Z"), record("20260201T000000Z")).unwrap();
+    fs::remove_file(record("20261101T170000Z")).unwrap();
     fs::create_dir(of("20260301T000000Z")).unwrap();
-    fs::write(of("20260301T000000Z").join("_manifest.json"), "{}").unwrap();
+    fs::write(record("20260301T000000Z"), "{}").unwrap();
     fs::write(of("20260401T000000Z"), "a file").unwrap();
     fs::create_dir(job.join("snapshot=mine")).unwrap();
     let before = nightly.names("nightly");
@@ -143,14 +148,22 @@ fn only_snapshots_of_the_job_are_removed() {
     "#);
 }
 
+/// Brings about the state after a run was killed while it removed the first snapshot. Returns the moved folder.
+fn begin_removal(nightly: &Nightly) -> PathBuf {
+    let name = "snapshot=20261030T060000Z";
+    let hidden = nightly.hidden("nightly");
+    let record = nightly.record("nightly", "20261030T060000Z");
+    fs::rename(record, hidden.join(format!("{name}.removed.json"))).unwrap();
+    let aside = hidden.join(format!(".{name}.removed"));
+    fs::rename(nightly.job("nightly").join(name), &aside).unwrap();
+    aside
+}
+
 #[test]
 fn next_run_finishes_a_killed_removal() {
     // The list of snapshots does not show a snapshot whose removal has begun.
     let nightly = five("");
-    let job = nightly.job("nightly");
-    let aside = job.join(".snapshot=20261030T060000Z.removed");
-    fs::rename(job.join("snapshot=20261030T060000Z"), &aside).unwrap();
-    fs::remove_file(aside.join("_SUCCESS")).unwrap();
+    let aside = begin_removal(&nightly);
     let ran = nightly.run(&["snapshots", "--json"]).ok();
     assert_eq!(ran.stdout.lines().count(), 4);
     nightly.at("2026-11-03T07:00:00Z");
@@ -188,10 +201,11 @@ fn foreign_entries_with_expected_names_stay() {
     fs::remove_file(part("20261031T060000Z")).unwrap();
     std::os::unix::fs::symlink(elsewhere.join("mine"), part("20261031T060000Z")).unwrap();
     fs::write(part("20261101T070000Z"), "mine").unwrap();
-    let manifest = job.join("snapshot=20261101T170000Z/_manifest.json");
-    let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace("part-00000.parquet", "thesis")).unwrap();
-    fs::rename(part("20261101T170000Z"), manifest.with_file_name("thesis")).unwrap();
+    let record = nightly.record("nightly", "20261101T170000Z");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace("part-00000.parquet", "thesis")).unwrap();
+    let thesis = part("20261101T170000Z").with_file_name("thesis");
+    fs::rename(part("20261101T170000Z"), thesis).unwrap();
     let linked = job.join("snapshot=20261102T070000Z");
     fs::rename(&linked, nightly.world.path("moved")).unwrap();
     std::os::unix::fs::symlink(nightly.world.path("moved"), &linked).unwrap();
@@ -218,9 +232,7 @@ fn foreign_entries_with_expected_names_stay() {
 #[test]
 fn finishing_a_removal_keeps_foreign_entries() {
     let nightly = five("keep = { last = 1 }");
-    let job = nightly.job("nightly");
-    let aside = job.join(".snapshot=20261030T060000Z.removed");
-    fs::rename(job.join("snapshot=20261030T060000Z"), &aside).unwrap();
+    let aside = begin_removal(&nightly);
     fs::create_dir_all(aside.join("part-00001.parquet/mine")).unwrap();
     fs::write(aside.join(".DS_Store"), "x").unwrap();
     assert_eq!(nightly.at("2026-11-03T07:00:00Z")[0].exit_code, 0);
@@ -234,12 +246,12 @@ fn finishing_a_removal_keeps_foreign_entries() {
 #[test]
 fn planted_control_files_are_refused() {
     let nightly = Nightly::one(10, NEVER);
-    let job = nightly.job("nightly");
+    let job = nightly.hidden("nightly");
     fs::create_dir_all(&job).unwrap();
     let other = nightly.world.path("other");
     fs::write(&other, "mine").unwrap();
     let mut told = String::new();
-    for name in [".lock", "_history.jsonl", "_latest.json"] {
+    for name in [".lock", "history.jsonl", "latest.json"] {
         let path = job.join(name);
         std::os::unix::fs::symlink(&other, &path).unwrap();
         told += &nightly.snapshot(&[]).told(&nightly.world);
@@ -255,31 +267,31 @@ fn planted_control_files_are_refused() {
     assert_eq!(fs::read(other).unwrap(), b"mine");
     insta::assert_snapshot!(told, @"
     exit 73
-    error: nightly: FOLDER/snaps/nightly/.lock: is a link, not a regular file
+    error: nightly: FOLDER/snaps/.overmind/nightly/.lock: is a link, not a regular file
       hint: move it away: runs of this job use that name
     error: 1 of 1 job failed
     exit 73
-    error: nightly: FOLDER/snaps/nightly/.lock: is a FIFO, not a regular file
+    error: nightly: FOLDER/snaps/.overmind/nightly/.lock: is a FIFO, not a regular file
       hint: move it away: runs of this job use that name
     error: 1 of 1 job failed
     exit 73
-    error: nightly: FOLDER/snaps/nightly/_history.jsonl: is a link, not a regular file
+    error: nightly: FOLDER/snaps/.overmind/nightly/history.jsonl: is a link, not a regular file
       hint: move it away: runs of this job use that name
     error: 1 of 1 job failed
     exit 73
-    error: nightly: FOLDER/snaps/nightly/_history.jsonl: is a FIFO, not a regular file
+    error: nightly: FOLDER/snaps/.overmind/nightly/history.jsonl: is a FIFO, not a regular file
       hint: move it away: runs of this job use that name
     error: 1 of 1 job failed
     exit 73
-    error: nightly: FOLDER/snaps/nightly/_latest.json: is a link, not a regular file
+    error: nightly: FOLDER/snaps/.overmind/nightly/latest.json: is a link, not a regular file
       hint: move it away: runs of this job use that name
     error: 1 of 1 job failed
     exit 73
-    error: nightly: FOLDER/snaps/nightly/_latest.json: is a FIFO, not a regular file
+    error: nightly: FOLDER/snaps/.overmind/nightly/latest.json: is a FIFO, not a regular file
       hint: move it away: runs of this job use that name
     error: 1 of 1 job failed
     exit 73
-    error: nightly: FOLDER/snaps/nightly/.snapshot=20261030T060000Z.partial: is a link, not a directory
+    error: nightly: FOLDER/snaps/.overmind/nightly/.snapshot=20261030T060000Z.partial: is a link, not a directory
       hint: move it away: runs of this job use that name
     error: 1 of 1 job failed
     ");
@@ -292,8 +304,17 @@ fn entries_of_another_user_are_refused() {
     let job = nightly.job("nightly");
     assert_eq!(nightly.at("2026-10-30T06:00:00Z")[0].exit_code, 0);
     let mut told = String::new();
-    for name in ["snapshot=20261030T060000Z", "_history.jsonl", "_latest.json", "_latest", ""] {
-        let path = job.join(name);
+    let hidden = nightly.hidden("nightly");
+    let stamp = "20261030T060000Z";
+    for path in [
+        job.join(format!("snapshot={stamp}")),
+        job,
+        hidden.join("history.jsonl"),
+        hidden.join("latest.json"),
+        nightly.record("nightly", stamp),
+        hidden,
+        nightly.world.path("snaps/.overmind"),
+    ] {
         let uid = |uid| std::os::unix::fs::lchown(path.components().as_path(), Some(uid), None);
         if uid(65534).is_err() {
             return println!("skipped: only root can give files to another user");
@@ -307,13 +328,17 @@ fn entries_of_another_user_are_refused() {
     insta::assert_snapshot!(told, @"
     FOLDER/snaps/nightly/snapshot=20261030T060000Z: belongs to another user (uid 65534)
       hint: move it away, or, if you trust its content, give it to this user with chown
-    FOLDER/snaps/nightly/_history.jsonl: belongs to another user (uid 65534)
-      hint: move it away, or, if you trust its content, give it to this user with chown
-    FOLDER/snaps/nightly/_latest.json: belongs to another user (uid 65534)
-      hint: move it away, or, if you trust its content, give it to this user with chown
-    FOLDER/snaps/nightly/_latest: belongs to another user (uid 65534)
-      hint: move it away, or, if you trust its content, give it to this user with chown
     FOLDER/snaps/nightly: belongs to another user (uid 65534)
+      hint: move it away, or, if you trust its content, give it to this user with chown
+    FOLDER/snaps/.overmind/nightly/history.jsonl: belongs to another user (uid 65534)
+      hint: move it away, or, if you trust its content, give it to this user with chown
+    FOLDER/snaps/.overmind/nightly/latest.json: belongs to another user (uid 65534)
+      hint: move it away, or, if you trust its content, give it to this user with chown
+    FOLDER/snaps/.overmind/nightly/snapshot=20261030T060000Z.manifest.json: belongs to another user (uid 65534)
+      hint: move it away, or, if you trust its content, give it to this user with chown
+    FOLDER/snaps/.overmind/nightly: belongs to another user (uid 65534)
+      hint: move it away, or, if you trust its content, give it to this user with chown
+    FOLDER/snaps/.overmind: belongs to another user (uid 65534)
       hint: move it away, or, if you trust its content, give it to this user with chown
     ");
     assert_eq!(nightly.at("2026-10-31T06:00:00Z")[0].exit_code, 0);

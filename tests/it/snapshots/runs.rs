@@ -1,4 +1,4 @@
-//! The results of a run: the layout, the link and the history. Unchanged data is not stored again.
+//! The results of a run: the layout, the newest snapshot and the history. Unchanged data is not stored again.
 
 use std::{fs, path::Path};
 
@@ -13,31 +13,30 @@ use super::{AGENT, Nightly, result, version, version_id};
 use crate::support::{ID, KEY, Ran, entries};
 
 #[test]
-fn snapshot_is_an_export_with_link_and_history() {
+fn snapshot_is_data_alone_with_hidden_record() {
     let nightly = Nightly::one(250, "columns = [\"id\", \"input\"]\nrows_per_file = 100");
     let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
     assert_eq!((told.rows, told.exit_code), (250, 0));
-    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261123T020000Z"];
-    assert_eq!(nightly.names("nightly"), names);
-    let job = nightly.job("nightly");
-    assert_eq!(fs::read_link(job.join("_latest")).unwrap(), Path::new(names[3]));
+    let name = "snapshot=20261123T020000Z";
+    assert_eq!(entries(&nightly.world.path("snaps")), [".overmind", "nightly"]);
+    assert_eq!(nightly.names("nightly"), [name]);
+    let record = format!("{name}.manifest.json");
+    assert_eq!(nightly.hidden_names("nightly"), ["history.jsonl", "latest.json", &record]);
+    let folder = nightly.job("nightly").join(name);
     let parts = ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"];
-    assert_eq!(
-        entries(&job.join("_latest")),
-        [&["_SUCCESS", "_manifest.json"], &parts[..]].concat()
-    );
-    assert!(verify(&job.join(names[3]).as_path().into()).unwrap().is_ok());
+    assert_eq!(entries(&folder), parts);
+    assert!(verify(&folder.as_path().into()).unwrap().is_ok());
 
-    let manifest = Manifest::read(&job.join("_latest/_manifest.json")).unwrap();
+    let manifest = Manifest::read(&nightly.record("nightly", "20261123T020000Z")).unwrap();
     let snapshot = manifest.snapshot.unwrap();
-    assert_eq!((snapshot.job.as_str(), snapshot.stamp.folder().as_str()), ("nightly", names[3]));
+    assert_eq!((snapshot.job.as_str(), snapshot.stamp.folder().as_str()), ("nightly", name));
     let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
     assert_eq!(
         nightly.latest("nightly"),
         json!({
             "job": "nightly",
             "snapshot": "20261123T020000Z",
-            "path": names[3],
+            "path": format!("nightly/{name}"),
             "as_of": "2026-11-23T02:00:00Z",
             "dataset": ID,
             "rows": 250,
@@ -98,7 +97,7 @@ fn changed_data_options_or_files_are_stored_anew() {
         (
             "a file is gone",
             Box::new(|it| {
-                fs::remove_file(it.job("nightly").join("_latest/part-00000.parquet")).unwrap();
+                fs::remove_file(it.newest("nightly").join("part-00000.parquet")).unwrap();
             }),
         ),
     ];
@@ -123,8 +122,8 @@ fn unchanged_content_is_downloaded_but_not_stored() {
     let results = nightly.at("2026-11-24T02:00:00Z");
     assert_eq!(nightly.datapoints(), 2 * before);
     assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("content"));
-    let names = ["_history.jsonl", "_latest", "_latest.json", "snapshot=20261123T020000Z"];
-    assert_eq!(nightly.names("nightly"), names);
+    assert_eq!(nightly.names("nightly"), ["snapshot=20261123T020000Z"]);
+    assert_eq!(nightly.hidden_names("nightly").len(), 3);
     assert_eq!(nightly.latest("nightly")["as_of"], "2026-11-24T02:00:00Z");
 
     // The same number of rows, but other rows.
@@ -206,15 +205,24 @@ fn all_gives_each_dataset_its_own_folder() {
     let results = nightly.at("2026-11-23T02:00:00Z");
     assert_eq!((results[0].rows, results[0].snapshots.len()), (60, 3));
     let folder = |number| format!("dataset={}", version_id(number));
-    let names = ["_history.jsonl".to_owned(), folder(1), folder(2), folder(3)];
-    assert_eq!(nightly.names("all"), names);
+    assert_eq!(nightly.names("all"), [folder(1), folder(2), folder(3)]);
+    let name = "snapshot=20261123T020000Z";
     let one = nightly.job("all").join(folder(2));
-    assert_eq!(entries(&one), ["_latest", "_latest.json", "snapshot=20261123T020000Z"]);
-    assert!(verify(&one.join("_latest").as_path().into()).unwrap().is_ok());
+    assert_eq!(entries(&one), [name]);
+    let record = format!("{name}.manifest.json");
+    assert_eq!(entries(&nightly.hidden("all").join(folder(2))), ["latest.json", &record]);
+    assert!(verify(&one.join(name).as_path().into()).unwrap().is_ok());
+    let ran = nightly.run(&["latest", "all"]).ok();
+    let expected = [1, 2, 3].map(|number| {
+        format!("{}\n", nightly.job("all").join(folder(number)).join(name).display())
+    });
+    assert_eq!(ran.stdout, expected.concat());
 
     // A killed run had begun to remove a snapshot of a dataset that no longer exists.
-    let removed = nightly.job("all").join(folder(1)).join(".snapshot=20261120T020000Z.removed");
+    let hidden = nightly.hidden("all").join(folder(1));
+    let removed = hidden.join(".snapshot=20261120T020000Z.removed");
     fs::create_dir(&removed).unwrap();
+    fs::copy(hidden.join(&record), hidden.join("snapshot=20261120T020000Z.removed.json")).unwrap();
     // One dataset is new, one has changed, one is gone. The snapshots of the last one stay.
     nightly.world.server.replace(vec![
         version(2, 20),
@@ -228,7 +236,8 @@ fn all_gives_each_dataset_its_own_folder() {
     let gone = format!("{}/snapshot=20261123T020000Z", folder(3));
     assert_eq!(results[0].pruned, [gone]);
     assert!(!removed.exists());
-    assert_eq!(nightly.names("all").len(), 5);
+    assert_eq!(entries(&hidden), ["latest.json", &record]);
+    assert_eq!(nightly.names("all").len(), 4);
 }
 
 #[test]
@@ -246,7 +255,7 @@ fn failed_dataset_stops_only_retention() {
     assert_eq!(told, [true, false]);
     assert_eq!(results[0].pruned, Vec::<String>::new());
     let two = nightly.job("all").join(format!("dataset={}", version_id(2)));
-    assert_eq!(entries(&two).len(), 4);
+    assert_eq!(entries(&two).len(), 2);
 }
 
 #[test]
@@ -298,7 +307,7 @@ fn unwritable_history_does_not_hide_the_failure() {
     let jobs = "[[job]]\nname = \"nightly\"\nselect = \"latest\"\n";
     let dataset = Dataset::generated(10, 7).with_id(ID);
     let nightly = Nightly::with(options, vec![dataset], jobs);
-    let history = nightly.job("nightly").join("_history.jsonl");
+    let history = nightly.hidden("nightly").join("history.jsonl");
     let run = |time| {
         let server = &nightly.world.server;
         let before = server.stats().requests;
@@ -339,7 +348,7 @@ fn concurrent_jobs_share_the_request_slots() {
 fn torn_last_history_line_is_repaired() {
     let nightly = Nightly::one(10, "");
     nightly.at("2026-11-23T02:00:00Z");
-    let path = nightly.job("nightly").join("_history.jsonl");
+    let path = nightly.hidden("nightly").join("history.jsonl");
     let whole = fs::read_to_string(&path).unwrap();
     for torn in ["{\"job\":\"nigh", "\u{0}\u{0}\u{0}", &whole[..whole.len() - 1]] {
         fs::write(&path, format!("{whole}{torn}")).unwrap();
@@ -353,21 +362,24 @@ fn torn_last_history_line_is_repaired() {
 
 #[test]
 fn next_run_repairs_the_latest_link() {
-    let nightly = Nightly::one(10, "unchanged = \"never\"");
+    let nightly = Nightly::one(10, "unchanged = \"never\"\nlink = \"newest\"");
     nightly.at("2026-11-23T02:00:00Z");
-    let job = nightly.job("nightly");
-    let (link, json) = (job.join("_latest"), fs::read(job.join("_latest.json")).unwrap());
+    let path = nightly.hidden("nightly").join("latest.json");
+    let (link, json) = (nightly.world.path("newest"), fs::read(&path).unwrap());
+    let target = |stamp| format!("snaps/nightly/snapshot={stamp}");
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new(&target("20261123T020000Z")));
+    Ran::of(nightly.world.command().args(["verify", "newest"])).ok();
     nightly.at("2026-11-24T02:00:00Z");
     // The state after a kill between publishing the snapshot and updating the link.
     fs::remove_file(&link).unwrap();
-    std::os::unix::fs::symlink("snapshot=20261123T020000Z", &link).unwrap();
-    fs::write(job.join("_latest.json"), json).unwrap();
+    std::os::unix::fs::symlink(target("20261123T020000Z"), &link).unwrap();
+    fs::write(&path, json).unwrap();
     // Even a run that fails repairs the link.
     let faults = Faults::none().on(FaultPage::Any, FaultAttempt::Always, Fault::status(403));
     nightly.world.server.set_faults(faults);
     let results = nightly.at("2026-11-25T02:00:00Z");
     assert_eq!(results[0].exit_code, 77);
-    assert_eq!(fs::read_link(&link).unwrap(), Path::new("snapshot=20261124T020000Z"));
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new(&target("20261124T020000Z")));
     let latest = nightly.latest("nightly");
     assert_eq!(latest["snapshot"], "20261124T020000Z");
     assert_eq!(latest["as_of"], "2026-11-24T02:00:00Z");
@@ -400,7 +412,7 @@ fn environment_and_flag_override_the_files_key() {
     fs::remove_file(nightly.world.path("etc/a.key")).unwrap();
     assert_eq!(seen(Some(KEY), &[]), KEY);
     // A relative root is resolved from the folder of the configuration file.
-    assert!(nightly.world.path("etc/snaps/nightly/_latest.json").exists());
+    assert!(nightly.world.path("etc/snaps/.overmind/nightly/latest.json").exists());
 }
 
 #[test]
@@ -415,7 +427,7 @@ fn only_the_users_configuration_is_found() {
     fs::copy(nightly.world.path("snapshots.toml"), &place).unwrap();
     let ran = Ran::of(nightly.world.command().args(["snapshot", "--json"]).env("HOME", &home)).ok();
     assert_eq!(result(&ran)["status"], "stored");
-    assert!(home.join(".config/overmind-export/snaps/nightly/_latest").exists());
+    assert!(home.join(".config/overmind-export/snaps/nightly").exists());
     // A relative XDG_CONFIG_HOME is ignored.
     let mut command = nightly.world.command();
     command.arg("snapshot").env("HOME", &home).env("XDG_CONFIG_HOME", "home/.config");
@@ -446,4 +458,72 @@ fn flags_override_the_files_connection() {
     assert_eq!(most(&["export", &id, "-o", "rows.jsonl"]), 2);
     assert_eq!(most(&["snapshot"]), 2);
     assert_eq!(most(&["export", &id, "-o", "more.jsonl", "--concurrency", "5"]), 5);
+}
+
+#[test]
+fn latest_prints_the_newest_complete_snapshot() {
+    let nightly = Nightly::one(10, "unchanged = \"never\"");
+    let none = nightly.run(&["latest", "nightly"]);
+    nightly.at("2026-11-23T02:00:00Z");
+    nightly.at("2026-11-24T02:00:00Z");
+    let newest = nightly.run(&["latest", "nightly"]);
+    // A snapshot without its record is not complete.
+    fs::remove_file(nightly.record("nightly", "20261124T020000Z")).unwrap();
+    let older = nightly.run(&["latest", "nightly"]);
+    let unknown = nightly.run(&["latest", "nihgtly"]);
+    let told = [none, newest, older, unknown].map(|ran| ran.told(&nightly.world)).concat();
+    insta::assert_snapshot!(told, @r#"
+    exit 66
+    error: job "nightly" has no snapshot yet
+      hint: `overmind-export snapshot` takes one
+    exit 0
+    FOLDER/snaps/nightly/snapshot=20261124T020000Z
+    exit 0
+    FOLDER/snaps/nightly/snapshot=20261123T020000Z
+    exit 78
+    "#);
+}
+
+#[test]
+fn killed_publication_is_finished_by_the_next_run() {
+    let nightly = Nightly::one(250, "");
+    nightly.at("2026-11-23T02:00:00Z");
+    let name = "snapshot=20261123T020000Z";
+    let (data, record) =
+        (nightly.job("nightly").join(name), nightly.record("nightly", "20261123T020000Z"));
+    // The state after a kill between the two renames.
+    use std::os::unix::fs::MetadataExt;
+    let inode = fs::metadata(&data).unwrap().ino();
+    let sha256 = crate::support::sha256(&fs::read(&record).unwrap());
+    let staging = nightly.hidden("nightly").join(format!(".{name}.partial"));
+    fs::create_dir(&staging).unwrap();
+    fs::rename(&record, staging.join("record.json")).unwrap();
+    let header = json!({"plan": null, "count": 250, "started_at": ""});
+    let publishing = json!({"publishing": {"inode": inode, "record": sha256, "path": record}});
+    fs::write(staging.join("journal.jsonl"), format!("{header}\n{publishing}\n")).unwrap();
+    let before = nightly.datapoints();
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+    assert_eq!(nightly.datapoints(), before);
+    assert!(verify(&data.as_path().into()).unwrap().is_ok());
+    assert!(!staging.exists());
+}
+
+#[test]
+fn links_that_mislead_readers_are_refused() {
+    let nightly = Nightly::one(10, "link = \"snaps/nightly/newest\"");
+    let mut told = nightly.snapshot(&[]).told(&nightly.world);
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let all = text.replace(&format!("dataset = \"{ID}\""), "select = \"all\"");
+    fs::write(&path, all.replace("snaps/nightly/newest", "newest")).unwrap();
+    told += &nightly.snapshot(&[]).told(&nightly.world);
+    fs::write(&path, text.replace("[defaults]", "[defaults]\nlink = \"newest\"")).unwrap();
+    told += &nightly.snapshot(&[]).told(&nightly.world);
+    // Something else has the name of the link.
+    fs::write(&path, text.replace("snaps/nightly/newest", "taken")).unwrap();
+    fs::write(nightly.world.path("taken"), "mine").unwrap();
+    told += &nightly.snapshot(&[]).told(&nightly.world);
+    assert_eq!(nightly.world.read("taken"), b"mine");
+    insta::assert_snapshot!(told, @"");
 }
