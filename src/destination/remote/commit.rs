@@ -352,15 +352,13 @@ async fn complete_one(
 /// Returns the parts that are not visible with their size, although the store has confirmed them.
 fn wrong_parts(target: &Remote, pending: &[PendingPart]) -> Result<BTreeSet<String>> {
     let listed = target.list()?.objects;
-    let is_right = |part: &Part, meta: Option<&ObjectMeta>| {
-        meta.is_some_and(|meta| meta.size == part.bytes)
-    };
+    let is_right =
+        |part: &Part, meta: Option<&ObjectMeta>| meta.is_some_and(|meta| meta.size == part.bytes);
     let parts = || pending.iter().map(|pending| &pending.kept.part);
     // Some stores list objects late. So request each of these objects individually.
     let unsure = parts().filter(|part| !is_right(part, listed.get(&part.path)));
     let heads = target.heads(unsure.map(|part| part.path.clone()))?;
-    let wrong = parts().filter(|part| {
-        heads.get(&part.path).is_some_and(|meta| !is_right(part, meta.as_ref()))
-    });
+    let wrong = parts()
+        .filter(|part| heads.get(&part.path).is_some_and(|meta| !is_right(part, meta.as_ref())));
     Ok(wrong.map(|part| part.path.clone()).collect())
 }

@@ -165,10 +165,7 @@ impl PrefixContent {
             let meta = self.objects.get(name)?;
             (meta.size != part.bytes).then(|| {
                 let (size, bytes) = (meta.size, part.bytes);
-                (
-                    format!("holds {name:?} with {size} bytes, but its record says {bytes}"),
-                    hint,
-                )
+                (format!("holds {name:?} with {size} bytes, but its record says {bytes}"), hint)
             })
         })
     }

@@ -65,7 +65,8 @@ const LOST_LATE: &str = "the next run finishes the publication, without fetching
 /// The hint for an export that this run has published for another one.
 const FINISHED: &str = "give `overwrite` to export again";
 /// The hint for a record that cannot be written.
-const RECORD: &str = "allow it, or give a place for the record with `record`, for instance one below the prefix";
+const RECORD: &str =
+    "allow it, or give a place for the record with `record`, for instance one below the prefix";
 /// Attempts to write the plan. One fails if a late request of a run that lost its lock takes the name first.
 const ATTEMPTS: usize = 3;
 

@@ -129,7 +129,10 @@ fn lost_upload_is_reported_and_fetched_again() {
     place.store.rule(".parquet?uploadId=", Fate::Refused(404, "NoSuchUpload"));
     let ran = place.export(&ARGUMENTS);
     assert_eq!(ran.code, Some(65), "{ran:?}");
-    assert!(ran.stderr.contains("its upload is lost: the store no longer has it; nothing"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("its upload is lost: the store no longer has it; nothing"),
+        "{ran:?}"
+    );
     assert_eq!(place.names(), ["_overmind/"]);
     place.store.no_rules();
     place.export(&ARGUMENTS).ok();

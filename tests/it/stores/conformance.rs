@@ -367,7 +367,8 @@ fn killed_prefix_exports_resume_to_same_bytes() {
         run.kill().unwrap();
         run.wait().unwrap();
         let mut names = place.everything().into_keys();
-        let published = names.any(|name| name == "some/out.manifest.json" || name.contains("/commit-"));
+        let published =
+            names.any(|name| name == "some/out.manifest.json" || name.contains("/commit-"));
         place.export(if published { &["--overwrite"] } else { &[] }).ok();
         assert!(place.content() == truth, "killed after {moment} requests: the content differs");
         place.verify().ok();

@@ -133,6 +133,9 @@ fn exports_are_previewed_from_every_location() {
     assert!(ran.stderr.contains("filters select a dataset"), "{ran:?}");
     let ran = place.run(&["preview", "s3://bucket/nothing/"]);
     assert_eq!(ran.code, Some(65), "{ran:?}");
-    assert!(ran.stderr.contains("s3://bucket/nothing/: it has no record: there is no nothing.manifest.json"));
+    assert!(
+        ran.stderr
+            .contains("s3://bucket/nothing/: it has no record: there is no nothing.manifest.json")
+    );
     assert_eq!(place.world.server.stats().requests, requests);
 }
