@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::{Digest, RowHasher},
-    record::manifest::{Completeness, Layout, Part},
+    record::manifest::{Completeness, Part, RecordLayout},
 };
 
 /// The facts in a file's own metadata, under the key `overmind_export`.
@@ -48,7 +48,7 @@ impl Facts {
             let why = format!("it cannot be read: {error}");
             Error::Damaged { path: location.to_path(), why }
         };
-        serde_json::from_str::<Layout>(json).map_err(damaged)?.check(location)?;
+        serde_json::from_str::<RecordLayout>(json).map_err(damaged)?.check(location)?;
         serde_json::from_str(json).map_err(damaged)
     }
 

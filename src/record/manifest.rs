@@ -216,12 +216,13 @@ impl Manifest {
     /// Parses a manifest from its bytes. `location` is named in errors.
     pub(crate) fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
         let damaged = |why: String| Error::Damaged { path: location.to_path(), why };
-        let not_ours = |error| damaged(format!("it is not a manifest: {error}"));
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(not_ours)?;
-        if value.get("format_version").is_some() {
-            Layout::deserialize(&value).map_err(not_ours)?.check(location)?;
+        if let Ok(layout) = serde_json::from_slice::<RecordLayout>(bytes)
+            && layout.format_version.is_some()
+        {
+            layout.check(location)?;
         }
-        let manifest: Self = serde_json::from_value(value).map_err(not_ours)?;
+        let manifest: Self = serde_json::from_slice(bytes)
+            .map_err(|error| damaged(format!("it is not a manifest: {error}")))?;
         if manifest.tool.name != env!("CARGO_PKG_NAME") {
             let Tool { name, version } = &manifest.tool;
             return Err(damaged(format!("it was written by {name} {version}")));
@@ -248,13 +249,13 @@ impl Manifest {
 
 /// The layout that a manifest or the facts in a file have.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Layout {
+pub(crate) struct RecordLayout {
     /// Facts of layout 1 had no version.
     #[serde(default)]
     format_version: Option<u32>,
 }
 
-impl Layout {
+impl RecordLayout {
     /// Refuses another layout, which can have other fields. `location` is named in the error.
     pub(crate) fn check(&self, location: &Location) -> Result<()> {
         let why = match self.format_version.unwrap_or(1) {

@@ -101,7 +101,9 @@ impl Series {
         stamp: Stamp,
         manifest: &Manifest,
     ) -> Result<Option<(PathBuf, PlaceEntry)>> {
-        self.record(stamp).remove()?;
+        if let Some(found) = self.find_record(stamp)? {
+            found.place.remove()?;
+        }
         let (target, parts) = (self.target(stamp), sizes(manifest));
         let ours = |entry: &PlaceEntry| is_ours(entry, &parts);
         if let (Some(from), Some(hidden)) = (target.as_local(), self.hidden.as_local()) {

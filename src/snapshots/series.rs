@@ -108,7 +108,9 @@ impl Series {
     }
 
     pub(super) fn find_record(&self, stamp: Stamp) -> Result<Option<FoundRecord>> {
-        place::find(&self.target(stamp), Some(&self.record(stamp)))
+        let record = self.record(stamp);
+        let asked = self.folder.as_local().map(|_| &record);
+        place::find(&self.target(stamp), asked)
     }
 
     /// Returns the path of a snapshot below the job's folder.

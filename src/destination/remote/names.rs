@@ -10,8 +10,6 @@ use crate::{
     record::manifest::is_part_name,
 };
 
-/// The object that marks a snapshot whose removal has begun.
-const REMOVED: &str = "removed";
 /// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;
 /// The longest name that a run gives below its prefix. The part's number has ten digits, its attempt four.
@@ -35,7 +33,7 @@ pub(super) fn commit_name(token: &str) -> String {
 /// Whether a run gives this name to an object in its control folder.
 pub(super) fn is_control_name(name: &str) -> bool {
     let after = |start| name.strip_prefix(start);
-    [HEADER, REMOVED].contains(&name)
+    name == HEADER
         || after("run-").is_some_and(is_token)
         || after("lease-").is_some_and(is_token)
         || is_commit_name(name)

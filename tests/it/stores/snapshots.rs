@@ -38,7 +38,7 @@ fn names(store: &Store) -> Vec<String> {
 }
 
 fn json(store: &Store, name: &str) -> Vec<Value> {
-    let bytes = &store.objects()[&format!("nights/nightly/{name}")];
+    let bytes = &store.objects()[&format!("nights/.overmind/nightly/{name}")];
     serde_json::Deserializer::from_slice(bytes).into_iter().map(Result::unwrap).collect()
 }
 
@@ -49,10 +49,10 @@ fn snapshots_in_a_store_follow_the_folder_rules() {
         let results = nightly.at(time);
         assert_eq!(results[0].exit_code, 0, "{results:?}");
     }
-    let control = ["_history.jsonl", "_latest.json"].map(str::to_owned);
-    let with = |stamp: &str| [&control[..], &[format!("snapshot={stamp}")]].concat();
+    let with = |stamp: &str| [format!("snapshot={stamp}")];
     assert_eq!(names(&store), with("20261123T020000Z"));
-    let latest = &json(&store, "_latest.json")[0];
+    let latest = &json(&store, "latest.json")[0];
+    assert_eq!(latest["path"], "nightly/snapshot=20261123T020000Z");
     assert_eq!(latest["snapshot"], "20261123T020000Z");
     assert_eq!(latest["as_of"], "2026-11-24T02:00:00Z");
 
@@ -60,7 +60,7 @@ fn snapshots_in_a_store_follow_the_folder_rules() {
     let results = nightly.at("2026-11-25T02:00:00Z");
     assert_eq!(results[0].pruned, ["snapshot=20261123T020000Z"]);
     assert_eq!(names(&store), with("20261125T020000Z"));
-    let history = json(&store, "_history.jsonl");
+    let history = json(&store, "history.jsonl");
     let statuses: Vec<&Value> = history.iter().map(|run| &run["status"]).collect();
     assert_eq!(statuses, ["stored", "unchanged", "stored"]);
     let path = "s3://bucket/nights/nightly/snapshot=20261125T020000Z";
@@ -102,7 +102,7 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
 
     let ran = nightly.snapshot(&[]).ok();
     assert!(ran.stderr.contains("nightly: resuming: "), "{}", ran.stderr);
-    assert_eq!(names(&store), ["_history.jsonl", "_latest.json", &folder]);
+    assert_eq!(names(&store), [folder.as_str()]);
     assert_eq!(store.open_uploads(), 0);
     let path = format!("s3://bucket/nights/nightly/{folder}");
     Ran::of(store.command(&nightly.world).args(["verify", &path])).ok();
@@ -121,45 +121,46 @@ fn interrupted_snapshot_of_old_rows_is_dropped() {
     nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
     let results = nightly.at("2026-11-24T02:00:00Z");
     assert_eq!(results[0].exit_code, 0, "{results:?}");
-    let left = ["_history.jsonl", "_latest.json", "snapshot=20261124T020000Z"];
-    assert_eq!(names(&store), left);
+    assert_eq!(names(&store), ["snapshot=20261124T020000Z"]);
 }
 
 #[test]
-fn half_published_snapshot_of_old_rows_is_dropped() {
+fn half_published_snapshot_is_finished_by_next_run() {
     let (store, nightly) = nightly("unchanged = \"never\"");
-    store.rule("_SUCCESS", Fate::Refused(403, "AccessDenied"));
+    let record = "PUT /bucket/nights/.overmind/nightly/snapshot=20261123T020000Z.manifest.json";
+    store.rule(&record.replace('=', "%3D"), Fate::Refused(403, "AccessDenied"));
+    store.rule(record, Fate::Refused(403, "AccessDenied"));
     let results = nightly.at("2026-11-23T02:00:00Z");
     assert_eq!(results[0].exit_code, 74, "{results:?}");
-    let manifest = "nights/nightly/snapshot=20261123T020000Z/_manifest.json".to_owned();
-    assert!(store.keys().contains(&manifest));
     store.no_rules();
     nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
     let results = nightly.at("2026-11-24T02:00:00Z");
     assert_eq!(results[0].exit_code, 0, "{results:?}");
-    let left = ["_history.jsonl", "_latest.json", "snapshot=20261124T020000Z"];
-    assert_eq!(names(&store), left);
+    let both = ["snapshot=20261123T020000Z", "snapshot=20261124T020000Z"];
+    assert_eq!(names(&store), both);
+    for name in both {
+        let path = format!("s3://bucket/nights/nightly/{name}");
+        Ran::of(store.command(&nightly.world).args(["verify", &path])).ok();
+    }
 }
 
 #[test]
 fn interrupted_removal_is_finished_by_next_run() {
     let (store, nightly) = nightly("unchanged = \"never\"\nkeep = { last = 1 }");
     nightly.at("2026-11-23T02:00:00Z");
-    // The state after a killed removal. _SUCCESS is removed first, and the manifest last.
-    let key = |name: &str| store.path(&format!("nights/nightly/snapshot=20261123T020000Z/{name}"));
-    std::fs::remove_file(key("_SUCCESS")).unwrap();
+    // The state after a killed removal: the record is renamed first, and goes last.
+    let name = "snapshot=20261123T020000Z";
+    let hidden = |name: &str| store.path(&format!("nights/.overmind/nightly/{name}"));
+    let record = hidden(&format!("{name}.manifest.json"));
+    std::fs::rename(record, hidden(&format!("{name}.removed.json"))).unwrap();
     let part = store.keys().into_iter().find(|key| key.contains("/part-00003")).unwrap();
     std::fs::remove_file(store.path(&part)).unwrap();
     let ran = nightly.run(&["snapshots", "--json"]).ok();
     assert!(ran.stdout.contains("\"complete\":false"), "{}", ran.stdout);
-    // A later run does not remove it without the mark of a removal (_overmind/removed).
-    nightly.at("2026-11-24T02:00:00Z");
-    assert_eq!(names(&store).len(), 4);
-    std::fs::create_dir_all(key("_overmind")).unwrap();
-    std::fs::write(key("_overmind/removed"), "").unwrap();
-    let results = nightly.at("2026-11-25T02:00:00Z");
+    let results = nightly.at("2026-11-24T02:00:00Z");
     assert_eq!(results[0].exit_code, 0, "{results:?}");
-    assert_eq!(names(&store), ["_history.jsonl", "_latest.json", "snapshot=20261125T020000Z"]);
+    assert_eq!(names(&store), ["snapshot=20261124T020000Z"]);
+    assert!(!hidden(&format!("{name}.removed.json")).exists());
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn refused_access_fails_job_and_leaks_no_secret() {
     assert_eq!(ran.code, Some(73), "{ran:?}");
     assert!(!ran.stderr.contains(SECRET) && !ran.stdout.contains(SECRET));
     insta::assert_snapshot!(ran.stderr, @"
-    error: nightly: s3://bucket/nights/nightly: cannot be used
+    error: nightly: s3://bucket/nights/.overmind/nightly: cannot be used
       cause: AccessDenied: as scripted
       hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
     error: 1 of 1 job failed
