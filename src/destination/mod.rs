@@ -1,7 +1,7 @@
 //! Outputs: staged next to the target, published in one step, resumed after a kill.
 //!
 //! - Nothing partial is ever visible at the target: it is unchanged or complete. An object store cannot
-//!   rename, so there this holds only for readers that use the record.
+//!   rename, so a reader there that does not use the record sees some of the parts during the publication.
 //! - An existing output is changed only if the caller asked to overwrite. Even then, a run replaces only a
 //!   file, an empty directory, or a directory whose valid record lists everything in it.
 //! - One run at a time writes a target. The lock of a dead process blocks no other run.

@@ -39,7 +39,7 @@ const AT_ONCE: usize = 32;
 
 /// The content of a commit: what is published, and what it replaces.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Commit {
+struct Commit {
     /// The new record, byte for byte.
     record: String,
     /// Path of the record in its bucket.
@@ -227,14 +227,6 @@ impl BegunCommit {
         }
     }
 
-    /// Removes the parts of the replaced export. The caller removes the control objects, the commit last.
-    pub(super) fn remove_superseded(&self, places: &PrefixPlaces) -> Result<()> {
-        let new: BTreeSet<&str> = self.parts.iter().map(|part| part.path.as_str()).collect();
-        let old = self.commit.superseded.iter();
-        let old = old.filter(|name| is_part_name(name) && !new.contains(name.as_str()));
-        places.target.remove_all(old.cloned())
-    }
-
     /// Removes what the published export no longer needs, the commit last.
     pub(super) fn clean(&self, places: &PrefixPlaces, lock: &Lock) -> Result<()> {
         // A run that lost its lock must not remove the control objects of another run.
@@ -313,7 +305,7 @@ fn complete(
         let store = store.clone();
         async move { complete_one(&*store, &place, &upload, bytes).await }
     });
-    let ended = watch.guard(async move {
+    watch.guard(async move {
         let mut ended = all.buffer_unordered(AT_ONCE);
         let mut lost = BTreeSet::new();
         while let Some(end) = ended.try_next().await? {
@@ -324,8 +316,7 @@ fn complete(
             }
         }
         Ok(lost)
-    })?;
-    ended
+    })?
 }
 
 async fn complete_one(
