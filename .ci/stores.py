@@ -134,23 +134,30 @@ def promises(tool, scheme):
     say(f"{scheme}: export, overwrite, verify and preview, a prefix and single objects")
 
 
-class LateProxy(http.server.ThreadingHTTPServer):
-    """A proxy that holds back the first PUT of a manifest until `free` is set.
+class Proxy(http.server.ThreadingHTTPServer):
+    """A proxy that treats the first request with a text in its line in a special way.
 
-    It then delivers the request even if the client has disconnected. All other requests pass at once.
+    If `loses` is set, the request is served, but its answer is replaced by a 503. Otherwise the request is held
+    back until `free` is set, and then delivered even if the client has disconnected. All other requests pass at
+    once.
     """
 
     daemon_threads = True
 
-    def __init__(self, port):
-        super().__init__(("127.0.0.1", 0), LateHandler)
+    def __init__(self, port, special, loses=False):
+        super().__init__(("127.0.0.1", 0), ProxyHandler)
         self.store, self.lock = port, threading.Lock()
+        self.special, self.loses = special, loses
         self.held, self.free, self.delivered = threading.Event(), threading.Event(), threading.Event()
         self.status = None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def close(self):
+        self.shutdown()
+        self.server_close()
 
-class LateHandler(http.server.BaseHTTPRequestHandler):
+
+class ProxyHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
@@ -158,13 +165,15 @@ class LateHandler(http.server.BaseHTTPRequestHandler):
 
     def pass_on(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        proxy, late = self.server, False
-        if self.command == "PUT" and "_manifest.json" in self.path:
+        proxy, special = self.server, False
+        if re.search(proxy.special, f"{self.command} {self.path}"):
             with proxy.lock:
-                late = not proxy.held.is_set()
+                special = not proxy.held.is_set()
                 proxy.held.set()
-        if late:
-            assert proxy.free.wait(120), "the late request was never released"
+        if special and not proxy.loses and not proxy.free.wait(120):
+            # The check does not deliver this request.
+            self.close_connection = True
+            return
         store = http.client.HTTPConnection("127.0.0.1", proxy.store, timeout=60)
         # Keep the client's Host header, because the signature covers it.
         store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -173,9 +182,16 @@ class LateHandler(http.server.BaseHTTPRequestHandler):
         store.endheaders(body)
         answer = store.getresponse()
         content = answer.read()
-        if late:
+        if special:
             proxy.status = answer.status
             proxy.delivered.set()
+        if special and proxy.loses:
+            store.close()
+            with contextlib.suppress(OSError):
+                self.send_response(503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            return
         with contextlib.suppress(OSError):
             self.send_response(answer.status)
             for name, value in answer.getheaders():
@@ -190,15 +206,48 @@ class LateHandler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
 
 
+def through(tool, proxy, variable):
+    environment = {**tool.environment, variable: f"http://127.0.0.1:{proxy.server_port}"}
+    return Tool(tool.binary, tool.api, tool.dataset, tool.folder, environment)
+
+
+def pending(tool, port, scheme, variable, listed):
+    """Kills runs before and after the point of no return. Another process continues from the store alone."""
+    complete = r"POST .*[?&]uploadId=" if scheme == "s3" else r"PUT .*/part-.*comp=blocklist"
+    for number, (special, code) in enumerate(
+        [(r"PUT .*/commit-", 0), (complete, 73), (r"PUT .*\d\.manifest\.json(\?|$)", 73)]
+    ):
+        prefix = f"{scheme}://{BUCKET}/pending{number}/"
+        proxy = Proxy(port, special)
+        run = through(tool, proxy, variable).start("export", tool.dataset, "-o", prefix, "--rows-per-file", "3000")
+        assert proxy.held.wait(60), f"{special} was not requested"
+        if number == 0:
+            visible = [name for name in listed() if f"pending{number}/part-" in name]
+            assert not visible, f"visible before the commit: {visible}"
+        run.kill()
+        run.communicate()
+        tool.export(prefix, "--rows-per-file", "3000", code=code)
+        assert "ok, 20,000 rows" in tool.run("verify", prefix)
+        proxy.close()
+    say(f"{scheme}: pending parts of a killed run are completed by another process")
+    for output in [f"{scheme}://{BUCKET}/lost/", f"{scheme}://{BUCKET}/lost.jsonl"]:
+        complete = r"POST .*[?&]uploadId=" if scheme == "s3" else r"PUT .*/lost.*comp=blocklist"
+        proxy = Proxy(port, complete, loses=True)
+        through(tool, proxy, variable).export(output, "--manifest" if "." in output else "--overwrite")
+        assert proxy.delivered.is_set(), "no upload was completed"
+        assert "ok, 20,000 rows" in tool.run("verify", output)
+        proxy.close()
+    say(f"{scheme}: a completion whose answer is lost is recognized")
+
+
 def late(tool, port, scheme, variable):
-    """Checks a manifest of a killed run that arrives after another run has published."""
+    """Checks a record of a killed run that arrives after another run has published."""
     prefix = f"{scheme}://{BUCKET}/late/"
     for more in ([], ["--overwrite"]):
-        proxy = LateProxy(port)
-        environment = {**tool.environment, variable: f"http://127.0.0.1:{proxy.server_port}"}
-        slow = Tool(tool.binary, tool.api, tool.dataset, tool.folder, environment)
+        proxy = Proxy(port, r"PUT .*/late\.manifest\.json(\?|$)")
+        slow = through(tool, proxy, variable)
         run = slow.start("export", tool.dataset, "-o", prefix, *more)
-        assert proxy.held.wait(60), "no manifest was uploaded"
+        assert proxy.held.wait(60), "no record was uploaded"
         run.kill()
         run.communicate()
         tool.export(prefix, "--restart", "--overwrite", "--rows-per-file", "7000")
@@ -206,9 +255,8 @@ def late(tool, port, scheme, variable):
         assert proxy.delivered.wait(60), "the late request was not delivered"
         assert proxy.status in (409, 412), f"the late request was answered with {proxy.status}"
         assert "ok, 20,000 rows" in tool.run("verify", prefix)
-        proxy.shutdown()
-        proxy.server_close()
-    say(f"{scheme}: a late manifest replaces neither a new nor an overwritten export")
+        proxy.close()
+    say(f"{scheme}: a late record replaces neither a new nor an overwritten export")
 
 
 def moto(tool, port, truth):
@@ -216,16 +264,22 @@ def moto(tool, port, truth):
     urllib.request.urlopen(urllib.request.Request(url, method="PUT")).close()
     promises(tool, "s3")
     late(tool, port, "s3", "AWS_ENDPOINT_URL")
+
+    def listed():
+        with urllib.request.urlopen(f"{url}?list-type=2") as answer:
+            return re.findall("<Key>(.*?)</Key>", answer.read().decode())
+
+    pending(tool, port, "s3", "AWS_ENDPOINT_URL", listed)
     files = pyarrow.fs.S3FileSystem(
         access_key="test", secret_key="test", region="us-east-1", endpoint_override=f"http://127.0.0.1:{port}"
     )
-    # pyarrow skips names that begin with an underscore, so it skips the manifest.
+    # The prefix holds parts alone.
     table = pyarrow.dataset.dataset(f"{BUCKET}/nightly", filesystem=files).to_table()
     same(table, truth, "pyarrow's S3 client, the prefix")
     # The way that the README recommends for readers that must not see a mix of two exports.
-    manifest = json.load(files.open_input_stream(f"{BUCKET}/nightly/_manifest.json"))
+    manifest = json.load(files.open_input_stream(f"{BUCKET}/nightly.manifest.json"))
     names = [f"{BUCKET}/nightly/{part['path']}" for part in manifest["parts"]]
-    same(pyarrow.dataset.dataset(names, filesystem=files).to_table(), truth, "the parts in the manifest")
+    same(pyarrow.dataset.dataset(names, filesystem=files).to_table(), truth, "the parts in the record")
     table = pyarrow.parquet.read_table(f"{BUCKET}/single/rows.parquet", filesystem=files)
     same(table, truth, "pyarrow's S3 client, the object")
 
@@ -234,8 +288,7 @@ def moto(tool, port, truth):
             return answer.read().decode().count("<UploadId>")
 
     def journalled():
-        with urllib.request.urlopen(f"{url}?list-type=2") as answer:
-            return "/upload-" in answer.read().decode()
+        return any("/upload-" in name for name in listed())
 
     for output in [f"s3://{BUCKET}/killed/rows.jsonl", f"s3://{BUCKET}/killed/rows/"]:
         more = ["--format", "jsonl"] if output.endswith("/") else []
@@ -252,9 +305,7 @@ def moto(tool, port, truth):
         tool.export(output, *more)
         assert uploads() == 0, f"{uploads()} uploads after the next run"
         say(f"{output}: {left} upload remained after SIGKILL, none after the next run")
-    with urllib.request.urlopen(f"{url}?list-type=2") as answer:
-        keys = re.findall("<Key>(.*?)</Key>", answer.read().decode())
-    stray = [key for key in keys if "_overmind" in key or ".partial" in key]
+    stray = [key for key in listed() if "_overmind" in key or ".partial" in key]
     assert not stray, f"control objects remain: {stray}"
     say("no upload and no control object remains")
 
@@ -277,8 +328,13 @@ def azurite(tool, port, truth):
     azure_request(port, "PUT", BUCKET, {"restype": "container"})
     promises(tool, "az")
     late(tool, port, "az", "AZURITE_BLOB_STORAGE_URL")
-    listed = azure_request(port, "GET", BUCKET, {"comp": "list", "restype": "container"}).decode()
-    names = re.findall("<Name>(.*?)</Name>", listed)
+
+    def listed():
+        found = azure_request(port, "GET", BUCKET, {"comp": "list", "restype": "container"}).decode()
+        return re.findall("<Name>(.*?)</Name>", found)
+
+    pending(tool, port, "az", "AZURITE_BLOB_STORAGE_URL", listed)
+    names = listed()
     assert not [name for name in names if "_overmind" in name or ".partial" in name], names
     # pyarrow's client lists with an interface that azurite does not support. Download the parts instead.
     parts = sorted(name for name in names if re.match(r"nightly/part-.*\.parquet", name))

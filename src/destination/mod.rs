@@ -1,7 +1,7 @@
 //! Outputs: staged next to the target, published in one step, resumed after a kill.
 //!
 //! - Nothing partial is ever visible at the target: it is unchanged or complete. An object store cannot
-//!   rename, so there this holds only for readers that use the record.
+//!   rename, so a reader there that does not use the record sees some of the parts during the publication.
 //! - An existing output is changed only if the caller asked to overwrite. Even then, a run replaces only a
 //!   file, an empty directory, or a directory whose valid record lists everything in it.
 //! - One run at a time writes a target. The lock of a dead process blocks no other run.
@@ -285,10 +285,12 @@ pub(crate) fn interrupted(
     Ok(directory::interrupted(&target.to_path(), staging.and_then(Location::as_local)))
 }
 
-/// Finishes the publication of a directory that an ended run announced, if there is one. `staging` is the folder
-/// of its staging. In a store, [`Destination::probe`] does this.
-pub(crate) fn finish(target: &Location, staging: &Location) -> Result<()> {
-    let Some(path) = target.as_local() else { return Ok(()) };
+/// Finishes the publication of a directory that an ended run announced, if there is one. `record` and `staging`
+/// are those of its [`OutputRequest`].
+pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -> Result<()> {
+    if let Some(remote) = target.as_remote() {
+        return remote::finish(target, remote, record);
+    }
     let wanted = OutputRequest {
         target: Target::Directory(target.clone()),
         overwrite: false,
@@ -299,19 +301,18 @@ pub(crate) fn finish(target: &Location, staging: &Location) -> Result<()> {
         success_file: false,
         temp_dir: PathBuf::new(),
     };
-    Directory::at(path, &wanted)?.finish_announced()
+    Directory::at(&target.to_path(), &wanted)?.finish_announced()
 }
 
-/// Deletes the staging that an interrupted run of this user left for a directory. In a store, `record` is the
-/// place of the record.
+/// Deletes the staging that an interrupted run of this user left for a directory. `record` and `staging` are
+/// those of its [`OutputRequest`].
 pub(crate) fn discard(
     target: &Location,
     record: Option<&Location>,
     staging: Option<&Location>,
 ) -> Result<()> {
-    let _ = record;
     if let Some(remote) = target.as_remote() {
-        return remote::discard(target, remote);
+        return remote::discard(target, remote, record);
     }
     directory::discard(&target.to_path(), staging.and_then(Location::as_local))
 }

@@ -40,7 +40,15 @@ pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
     target.absurd()
 }
 
-pub(super) fn discard(_location: &Location, target: &Remote) -> Result<()> {
+pub(super) fn finish(_location: &Location, target: &Remote, _record: &Location) -> Result<()> {
+    target.absurd()
+}
+
+pub(super) fn discard(
+    _location: &Location,
+    target: &Remote,
+    _record: Option<&Location>,
+) -> Result<()> {
     target.absurd()
 }
 

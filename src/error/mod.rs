@@ -329,7 +329,8 @@ pub enum Error {
         /// The reason for the loss.
         why: String,
     },
-    /// Another program wrote the output during the run. Only a part of the output is from this run.
+    /// Another program wrote the output during the run, or the run lost its lock while it published. Perhaps only
+    /// a part of the output is from this run.
     #[error("{} {why}", path.display())]
     Replaced {
         /// The replaced file or object.

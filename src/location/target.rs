@@ -10,7 +10,7 @@ pub enum Target {
     /// One file or object. It appears when it is complete.
     File(Location),
     /// A directory of parts with a manifest. A local directory appears when it is complete. In an object
-    /// store it is a prefix: the parts come first, and `_SUCCESS` marks the export as complete.
+    /// store it is a prefix: its parts appear within seconds when the export is complete, then the manifest.
     Directory(Location),
     /// Standard output.
     Stdout,

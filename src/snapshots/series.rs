@@ -128,7 +128,7 @@ impl Series {
     pub(crate) fn prepare(&self) -> Result<()> {
         self.check()?;
         for stamp in self.staged()? {
-            destination::finish(&self.target(stamp), &self.hidden)?;
+            destination::finish(&self.target(stamp), &self.record(stamp), &self.hidden)?;
         }
         self.finish_removals()
     }

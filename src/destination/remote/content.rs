@@ -1,142 +1,216 @@
 //! The content of a prefix: which objects belong to an export, and which may be removed. Changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use object_store::{ObjectMeta, UpdateVersion};
+use object_store::ObjectMeta;
 
+use super::names::is_commit_name;
 use crate::{
-    destination::CONTROL,
+    destination::examine,
     error::{Error, Result},
     location::{Listing, Location, Remote},
-    record::manifest::{MANIFEST, Manifest, SUCCESS, is_desktop_file, is_part_name},
+    record::manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
 };
 
-/// The control object that lists the parts to remove once the new manifest is published.
-pub(super) const SUPERSEDED: &str = "superseded.json";
+/// Where an export to a prefix keeps its objects.
+#[derive(Debug, Clone)]
+pub(super) struct PrefixPlaces {
+    /// The prefix as given, for messages.
+    pub(super) location: Location,
+    /// The prefix. It holds parts alone, except in the root of a bucket.
+    pub(super) target: Remote,
+    pub(super) control: Remote,
+    /// The record of the export.
+    pub(super) record: Remote,
+}
+
+impl PrefixPlaces {
+    /// The same places for checks before the first page.
+    pub(super) fn with_short_limit(&self) -> Self {
+        self.with(Remote::with_short_limit)
+    }
+
+    /// The same places for the export itself.
+    pub(super) fn without_limit(&self) -> Self {
+        self.with(Remote::without_limit)
+    }
+
+    fn with(&self, limit: fn(&Remote) -> Remote) -> Self {
+        Self {
+            location: self.location.clone(),
+            target: limit(&self.target),
+            control: limit(&self.control),
+            record: limit(&self.record),
+        }
+    }
+
+    /// Whether the record has this name directly below the prefix.
+    fn is_record_inside(&self, name: &str) -> bool {
+        self.record.path() == self.target.child(name).path()
+    }
+}
+
+/// The record that exists.
+pub(super) struct StoredRecord {
+    pub(super) manifest: Manifest,
+    /// SHA-256 of its bytes.
+    pub(super) sha256: String,
+}
 
 /// The content of a prefix, as listed.
 pub(super) struct PrefixContent {
-    pub(super) names: Vec<String>,
+    names: Vec<String>,
     /// The listed metadata of each object, by name.
     pub(super) objects: BTreeMap<String, ObjectMeta>,
-    pub(super) control: Vec<String>,
-    pub(super) manifest: Option<Manifest>,
-    /// The version of the manifest that was read.
-    pub(super) version: Option<UpdateVersion>,
-    /// Names from [`SUPERSEDED`]. Only names of parts are kept.
-    pub(super) superseded: BTreeSet<String>,
+    pub(super) control: Listing,
+    pub(super) record: Option<StoredRecord>,
+    /// Whether an object that is no record has the name of the record.
+    is_record_foreign: bool,
+    /// Name of the control folder.
+    control_name: String,
+    /// Name of the record, if it is below the prefix.
+    record_inside: Option<String>,
 }
 
 impl PrefixContent {
-    /// Reads the manifest and the names of the control objects. Does not read the parts.
-    pub(super) fn look(location: &Location, target: &Remote, listing: Listing) -> Result<Self> {
-        let Listing { names, objects } = listing;
-        let has = |name: &str| names.iter().any(|other| other == name);
-        let manifest = target.child(MANIFEST);
-        let found = if has(MANIFEST) { manifest.read_versioned()? } else { None };
-        let (manifest, version) = match found {
-            None => (None, None),
-            Some(found) => match Manifest::parse(&found.bytes, &location.child(MANIFEST)) {
-                Ok(manifest) => (Some(manifest), Some(found.version)),
-                // It is not the manifest of an export. `refusal` finds it among the names.
-                Err(Error::Damaged { .. }) => (None, None),
-                Err(error) => return Err(error),
-            },
-        };
-        let control = target.child(CONTROL);
-        let superseded = control.child(SUPERSEDED);
-        let control = if has(CONTROL) { control.names()? } else { Vec::new() };
-        let superseded = if control.iter().any(|name| name == SUPERSEDED) {
-            let json = superseded.read_control()?;
-            json.and_then(|json| serde_json::from_slice::<BTreeSet<String>>(&json).ok())
-        } else {
-            None
-        };
-        let mut superseded = superseded.unwrap_or_default();
-        superseded.retain(|name| is_part_name(name));
-        Ok(Self { names, objects, control, manifest, version, superseded })
+    /// Reads the record and lists the prefix and the control objects. Does not read the parts.
+    pub(super) fn look(places: &PrefixPlaces) -> Result<Self> {
+        Self::of(places, places.target.list()?)
     }
 
-    /// Returns the reason why this prefix must not be replaced, with a hint. `None` if it may be replaced.
-    pub(super) fn refusal(&self, overwrite: bool) -> Option<(String, &'static str)> {
+    /// Like [`look`](Self::look), with a listing of the prefix.
+    pub(super) fn of(places: &PrefixPlaces, listing: Listing) -> Result<Self> {
+        let Listing { names, objects } = listing;
+        let (mut record, mut is_record_foreign) = (None, false);
+        if let Some(bytes) = places.record.read()? {
+            // The location is only used in errors, which are dropped here.
+            match Manifest::parse(&bytes, &places.location) {
+                Ok(manifest) => {
+                    let sha256 = sha256(&bytes)?;
+                    record = Some(StoredRecord { manifest, sha256 });
+                }
+                Err(Error::Damaged { .. }) => is_record_foreign = true,
+                Err(error) => return Err(error),
+            }
+        }
+        let control_name = places.control.name().to_owned();
+        let control = match names.contains(&control_name) {
+            true => places.control.list()?,
+            false => Listing::default(),
+        };
+        let record_inside = names.iter().find(|name| places.is_record_inside(name)).cloned();
+        Ok(Self { names, objects, control, record, is_record_foreign, control_name, record_inside })
+    }
+
+    /// Returns why this prefix must not be replaced; `None` if it may be replaced.
+    pub(super) fn refusal(&self, places: &PrefixPlaces, overwrite: bool) -> Option<Error> {
+        let at_prefix = |why: String, hint| {
+            let path = places.location.to_path();
+            Some(Error::Output { path, why, hint: Some(hint), source: None })
+        };
         let known = |name: &String| {
-            let ours = self.manifest.is_some() && [MANIFEST, SUCCESS].contains(&name.as_str());
+            let is_record = self.record.is_some() && self.record_inside.as_ref() == Some(name);
+            let marks = self.record.is_some() && name == SUCCESS;
             let listed = self.is_listed(name) || self.is_ours(name);
-            let known = ours || listed || is_desktop_file(name);
+            let known = is_record || marks || listed || is_desktop_file(name);
             // Except for the control folder, only objects are known. A prefix with such a name is not.
-            name == CONTROL || known && self.objects.contains_key(name)
+            *name == self.control_name || known && self.objects.contains_key(name)
         };
         let foreign = self.names.iter().find(|name| !known(name));
-        let is_export = self.manifest.is_some();
-        if !overwrite && (foreign.is_some() || (is_export && !self.is_unfinished())) {
-            return Some((
-                "exists already and is not empty".to_owned(),
-                "give `overwrite` to replace an export, or another URL",
-            ));
+        // A record whose parts are gone is no export.
+        let is_export = self.names.iter().any(|name| self.is_listed(name));
+        if !overwrite && (foreign.is_some() || is_export) {
+            return Some(exists(places));
         }
-        if let Some(refusal) = self.wrong_part() {
-            return Some(refusal);
+        if self.is_record_foreign {
+            return Some(Error::Output {
+                path: places.record.to_string().into(),
+                why: "is not the record of an export".to_owned(),
+                hint: Some(
+                    "only the record of an export is replaced: move this object away, or give another \
+                     place with `record`",
+                ),
+                source: None,
+            });
+        }
+        if let Some((why, hint)) = self.wrong_part() {
+            return at_prefix(why, hint);
         }
         match foreign {
             None => None,
-            Some(_) if !is_export => Some((
-                "is not an export: it has no valid manifest".to_owned(),
+            Some(_) if self.record.is_none() => at_prefix(
+                "is not an export: it has no valid record".to_owned(),
                 "only an empty prefix or an earlier export is replaced; give another URL",
-            )),
-            Some(name) => Some((
-                format!("holds {name:?}, which its manifest does not list"),
+            ),
+            Some(name) => at_prefix(
+                format!("holds {name:?}, which its record does not list"),
                 "only objects of an earlier export are replaced: move the object, or give another URL",
-            )),
+            ),
         }
     }
 
-    /// Refuses a manifest that lists an object which no export wrote: replacing the export would remove it.
+    /// Refuses a record that lists an object which no export wrote: replacing the export would remove it.
     fn wrong_part(&self) -> Option<(String, &'static str)> {
         let hint =
             "only objects of an earlier export are replaced: move the object, or give another URL";
-        if self.is_unfinished() {
-            // Every part has the token of a known run, so an export wrote it, even if it is damaged.
-            return None;
-        }
-        self.manifest.iter().flat_map(|manifest| &manifest.parts).find_map(|part| {
+        self.record.iter().flat_map(|record| &record.manifest.parts).find_map(|part| {
             let name = &part.path;
             if !is_part_name(name) {
                 return Some((
-                    format!("its manifest lists {name:?}, which is not a part of an export"),
-                    "no export wrote that manifest, or it was changed since: give another URL",
+                    format!("its record lists {name:?}, which is not a part of an export"),
+                    "no export wrote that record, or it was changed since: give another URL",
                 ));
             }
             // A missing part is accepted: no object would be removed.
             let meta = self.objects.get(name)?;
             (meta.size != part.bytes).then(|| {
                 let (size, bytes) = (meta.size, part.bytes);
-                (
-                    format!("holds {name:?} with {size} bytes, but its manifest records {bytes}"),
-                    hint,
-                )
+                (format!("holds {name:?} with {size} bytes, but its record says {bytes}"), hint)
             })
         })
     }
 
-    /// Whether an unfinished run wrote this object or was about to remove it.
+    /// Whether an unfinished run wrote this object.
     pub(super) fn is_ours(&self, name: &str) -> bool {
         let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
-        let run = |token: &str| self.control.contains(&format!("run-{token}"));
-        is_part_name(name) && (token().is_some_and(run) || self.superseded.contains(name))
+        let run = |token: &str| self.control.objects.contains_key(&format!("run-{token}"));
+        is_part_name(name) && token().is_some_and(run)
     }
 
     pub(super) fn is_listed(&self, name: &str) -> bool {
-        let mut parts = self.manifest.iter().flat_map(|manifest| &manifest.parts);
+        let mut parts = self.record.iter().flat_map(|record| &record.manifest.parts);
         parts.any(|part| part.path == name)
     }
 
-    pub(super) fn has_success(&self) -> bool {
-        self.objects.contains_key(SUCCESS)
+    /// Whether a run has begun to publish here and was interrupted.
+    pub(super) fn has_commit(&self) -> bool {
+        self.commits().next().is_some()
     }
 
-    /// Whether the manifest was published by a run that was killed before it wrote `_SUCCESS`.
-    pub(super) fn is_unfinished(&self) -> bool {
-        let ours = |manifest: &Manifest| manifest.parts.iter().all(|part| self.is_ours(&part.path));
-        self.manifest.as_ref().is_some_and(ours) && !self.has_success()
+    pub(super) fn commits(&self) -> impl Iterator<Item = &str> {
+        self.control.objects.keys().map(String::as_str).filter(|name| is_commit_name(name))
     }
+
+    /// The parts that unfinished runs have made visible.
+    pub(super) fn strays(&self) -> impl Iterator<Item = String> {
+        let names = self.objects.keys();
+        names.filter(|name| self.is_ours(name) && !self.is_listed(name)).cloned()
+    }
+}
+
+/// The error of a run that may replace nothing.
+pub(super) fn exists(places: &PrefixPlaces) -> Error {
+    Error::Output {
+        path: places.location.to_path(),
+        why: "exists already and is not empty".to_owned(),
+        hint: Some("give `overwrite` to replace an export, or another URL"),
+        source: None,
+    }
+}
+
+/// SHA-256 of these bytes, hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> Result<String> {
+    let examined = examine(&mut &*bytes)
+        .map_err(|error| Error::Internal(format!("a checksum of bytes failed: {error}")))?;
+    Ok(examined.sha256)
 }

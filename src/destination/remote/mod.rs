@@ -3,29 +3,32 @@
 //! In such a store, an object appears as a whole, nothing can be renamed, and a conditional put can require
 //! that a name is free.
 
+mod commit;
+mod completion;
 mod content;
 mod host;
 mod kept;
 mod lock;
 mod names;
 mod object;
+mod pending;
 mod prefix;
 mod put;
 mod upload;
 
 use serde_json::Value;
 
-use self::names::is_control_name;
+use self::names::{is_commit_name, is_control_name};
 pub(crate) use self::{
     lock::{LeaseWatch, Lock},
     object::Object,
     prefix::Prefix,
     upload::Upload,
 };
-use super::{CONTROL, Header, Interrupted};
+use super::{CONTROL, Header, Interrupted, OutputRequest};
 use crate::{
     error::{Error, Result},
-    location::{Location, Remote, UNREACHABLE},
+    location::{Location, Remote, Target, UNREACHABLE},
 };
 
 /// Takes the lock of a prefix without opening it for writing.
@@ -48,13 +51,39 @@ pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
     kept::interrupted(&target.child(CONTROL))
 }
 
-/// Deletes the parts and control objects that interrupted runs left at a prefix.
-pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
-    let mut prefix = Prefix::probe(location, target, false, false, std::env::temp_dir())?;
+/// Finishes the publication that an ended run has begun, if there is one.
+pub(super) fn finish(location: &Location, target: &Remote, record: &Location) -> Result<()> {
+    if target.child(CONTROL).names()?.iter().any(|name| is_commit_name(name)) {
+        Prefix::probe(location, target, &replacing(location, Some(record)), false)?.abandon();
+    }
+    Ok(())
+}
+
+/// Deletes the parts and control objects that interrupted runs left at a prefix. If a run had begun to
+/// publish, this finishes the publication instead.
+pub(super) fn discard(
+    location: &Location,
+    target: &Remote,
+    record: Option<&Location>,
+) -> Result<()> {
+    let mut prefix = Prefix::probe(location, target, &replacing(location, record), false)?;
     let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
-    let dropped = prefix.resume(&nothing, true).and_then(|_| prefix.unpublish());
+    let dropped = prefix.resume(&nothing, true).map(drop);
     prefix.abandon();
     dropped
+}
+
+/// The request for an output that need not be free.
+fn replacing(location: &Location, record: Option<&Location>) -> OutputRequest {
+    OutputRequest {
+        target: Target::Directory(location.clone()),
+        overwrite: true,
+        sidecar: false,
+        record: record.cloned(),
+        staging: None,
+        success_file: false,
+        temp_dir: std::env::temp_dir(),
+    }
 }
 
 /// Turns an error of the first requests into the output error "cannot be written".
@@ -97,14 +126,22 @@ fn or_lost(lock: &Lock, error: Error) -> Error {
     }
 }
 
-/// Removes the control objects, the lock last. Journals of uploads that could not be aborted are kept for
-/// the next run. Objects that no run has created are kept too.
-fn clear_control(control: &Remote, lock: Lock) -> Result<()> {
+/// Removes the control objects of a finished run, its commit last. Keeps the lock, the lease, journals of
+/// uploads that could not be aborted, and objects that no run has created.
+fn clear_control(control: &Remote, lock: &Lock) -> Result<()> {
     let mine = format!("lease-{}", lock.token());
     let stays = |name: &String| {
         let kind = name.starts_with("lock-") || name.starts_with("upload-");
         kind || *name == mine || !is_control_name(name)
     };
-    control.remove_all(control.names()?.into_iter().filter(|name| !stays(name)))?;
-    lock.release()
+    let names = control.names()?.into_iter().filter(|name| !stays(name));
+    let (last, first): (Vec<_>, Vec<_>) = names.partition(|name| is_commit_name(name));
+    control.remove_all(first)?;
+    control.remove_all(last)
+}
+
+/// Removes the control objects, then releases the lock.
+fn clear_and_release(control: &Remote, lock: Lock) -> Result<()> {
+    let cleared = clear_control(control, &lock);
+    lock.release().and(cleared)
 }

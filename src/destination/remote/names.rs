@@ -3,30 +3,50 @@
 //! Anyone who can write to the bucket can put any name into a listing or a control object. So a run removes,
 //! replaces or aborts only objects with a name from this module.
 
-use super::{content::SUPERSEDED, kept::HEADER};
+use super::kept::HEADER;
 use crate::{
     error::{Error, Result},
     location::Remote,
     record::manifest::is_part_name,
 };
 
-/// The object that marks a snapshot whose removal has begun.
-const REMOVED: &str = "removed";
 /// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;
-/// The longest name that a run gives below its prefix. The part's number has ten digits.
-const LONGEST_BELOW: &str = "_overmind/upload-part-0123456789-01234567.jsonl.zst";
+/// The longest name that a run gives below its prefix. The part's number has ten digits, its attempt four.
+const LONGEST_BELOW: &str = "_overmind/upload-part-0123456789-01234567-0123.jsonl.zst";
+
+/// The name of the part with this index. The token belongs to the run. Attempts count from 0: the first one
+/// is not in the name. Each attempt needs its own name, because in Azure the uploads to a name are not
+/// separate.
+pub(super) fn part_name(index: usize, token: &str, attempt: usize, extension: &str) -> String {
+    match attempt {
+        0 => format!("part-{index:05}-{token}.{extension}"),
+        _ => format!("part-{index:05}-{token}-{attempt}.{extension}"),
+    }
+}
+
+/// The name of the object that begins a publication.
+pub(super) fn commit_name(token: &str) -> String {
+    format!("commit-{token}.json")
+}
 
 /// Whether a run gives this name to an object in its control folder.
 pub(super) fn is_control_name(name: &str) -> bool {
     let after = |start| name.strip_prefix(start);
-    [HEADER, SUPERSEDED, REMOVED].contains(&name)
+    name == HEADER
         || after("run-").is_some_and(is_token)
         || after("lease-").is_some_and(is_token)
+        || is_commit_name(name)
         || is_upload_name(name)
         || name.strip_suffix(".json").is_some_and(is_stem)
         || after("lock-").and_then(|rest| rest.strip_suffix(".json")).is_some_and(is_number)
         || is_ids_name(name)
+}
+
+/// Whether a run gives this name to the object that begins a publication.
+pub(super) fn is_commit_name(name: &str) -> bool {
+    let token = name.strip_prefix("commit-").and_then(|rest| rest.strip_suffix(".json"));
+    token.is_some_and(is_token)
 }
 
 /// Whether a run gives this name to the journal of an upload.
@@ -87,11 +107,12 @@ mod tests {
     fn control_names_are_recognized() {
         for name in [
             "header.json",
-            "superseded.json",
+            "commit-0a1b2c3d.json",
             "run-0a1b2c3d",
             "lease-0a1b2c3d",
             "lock-00001.json",
             "part-00000-0a1b2c3d.json",
+            "part-00000-0a1b2c3d-1.json",
             "ids-00000-0a1b2c3d",
             "upload-0a1b2c3d",
             "upload-part-00000-0a1b2c3d.jsonl.zst",
@@ -104,6 +125,8 @@ mod tests {
             "notes.json",
             "run-",
             "run-x y",
+            "commit-x.json",
+            "commit-0a1b2c3d",
             "lock-.json",
             "lock-1",
             "part-00000-0a1b2c3d",

@@ -6,14 +6,14 @@
 use object_store::UpdateVersion;
 
 use super::{
-    clear_control,
+    clear_and_release,
     kept::has_digest,
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{check_object_length, is_upload_name},
     or_lost,
     put::{Condition, is_same_e_tag},
     unusable,
-    upload::{Upload, abort_journalled},
+    upload::{OnClose, Upload, abort_journalled},
     with_hint,
 };
 use crate::{
@@ -26,6 +26,9 @@ use crate::{
 /// The hint when the object could not be published.
 const UNPUBLISHED: &str = "nothing was published: repair the store or the permission, then run the same \
                            command again; it starts over, because only an export to a prefix can be resumed";
+/// The hint when the store did not answer the last request of the upload.
+const UNCONFIRMED: &str = "the store has not said whether the object is complete, and may still complete it: look for \
+                           it in a few minutes, and run the same command again if it is not there";
 /// The hint when this run could not put its manifest, or could not remove the manifest of the previous object.
 const NO_MANIFEST: &str = "the object is complete, but its manifest is missing or belongs to the previous \
                            object: repair the store or the permission, then run the same command again \
@@ -171,7 +174,7 @@ impl Object {
         }
         let lock = self.lock()?;
         let journal = self.control.child(&format!("upload-{}", lock.token()));
-        let upload = Upload::new(self.target.clone(), journal, lock.watch(), false);
+        let upload = Upload::new(self.target.clone(), journal, lock.watch(), OnClose::Wait);
         self.upload = Some(upload.clone());
         Ok(PartFile::upload(upload))
     }
@@ -183,7 +186,7 @@ impl Object {
         if published.is_err() {
             drop(upload.abort());
         }
-        tidied(&self.location, clear_control(&self.control, lock));
+        tidied(&self.location, clear_and_release(&self.control, lock));
         published
     }
 
@@ -198,6 +201,7 @@ impl Object {
         let condition = Condition::still(self.seen.object.clone());
         let completed = upload.complete(&condition).map_err(|error| match upload.is_over() {
             true => self.half_published(error),
+            false if upload.is_unconfirmed() => with_hint(UNCONFIRMED)(error),
             false => or_lost(lock, with_hint(UNPUBLISHED)(error)),
         })?;
         if !completed {
@@ -283,7 +287,7 @@ impl Object {
         if let Some(lock) = self.lock.take()
             && lock.check().is_ok()
         {
-            drop(clear_control(&self.control, lock));
+            drop(clear_and_release(&self.control, lock));
         }
     }
 

@@ -1,78 +1,101 @@
-//! A directory of parts in a store: each part when it is finished, then the manifest, then `_SUCCESS`.
+//! A directory of parts in a store. All parts stay invisible until the export is proven, see [`commit`].
 //!
 //! ```text
-//! part-00000-TOKEN.parquet …  _manifest.json  _SUCCESS
-//! _overmind/lock-00001.json, lease-TOKEN    see `lock`
-//!           run-TOKEN                       marks a run that wrote parts here, with its token in their names
-//!           header.json                     the plan
-//!           part-00000-TOKEN.json           the record of a finished part, written after the part
-//!           ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
-//!           upload-…                        an upload that has begun
-//!           superseded.json                 the parts to remove once the new manifest is published
+//! rows/part-00000-TOKEN.parquet …                parts alone
+//! rows.manifest.json                             the record, beside the prefix unless it was asked for elsewhere
+//! rows/_overmind/lock-00001.json, lease-TOKEN    see `lock`
+//!                run-TOKEN                       marks a run that wrote parts here, with its token in their names
+//!                header.json                     the plan
+//!                part-00000-TOKEN.json           the record of a pending part, written after its blocks
+//!                ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
+//!                upload-…                        an upload that has begun
+//!                commit-TOKEN.json               a publication that has begun, and what it publishes
 //! ```
 //!
 //! Each run has its own token, which is part of all names that it writes. So a run that lost its lock
-//! without noticing overwrites nothing. A run never deletes objects that the manifest lists, nor objects
+//! without noticing overwrites nothing. A run never deletes objects that the record lists, nor objects
 //! that no run has written.
+//!
+//! [`commit`]: super::commit
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
     clear_control,
-    content::{PrefixContent, SUPERSEDED},
-    kept::{self, BegunParts, ETags, HEADER, Record, ids_name, json, record_name},
+    commit::{BegunCommit, CommitOutcome, finish_commits},
+    content::{PrefixContent, PrefixPlaces, exists},
+    kept::{self, BegunParts, HEADER},
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
-    names::{check_prefix_length, is_control_name, is_ids_name},
+    names::{check_prefix_length, is_control_name, is_upload_name, part_name},
     or_lost,
+    pending::{
+        PendingPart, drop_pending, drop_upload, ids_name, is_pending_name, journal_name, json,
+        pending_name,
+    },
     put::{Condition, replaced},
     unusable,
-    upload::{Upload, abort_journalled},
+    upload::{OnClose, Upload},
     with_hint,
 };
 use crate::{
     destination::{CONTROL, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
-    location::{Listing, Location, Remote},
-    record::manifest::{MANIFEST, Manifest, Part, SUCCESS, is_part_name},
+    location::{Location, Remote, UNREACHABLE},
+    record::{
+        manifest::{Manifest, Part},
+        place,
+    },
 };
 
-/// The hint when the manifest could not be put.
+/// The hint when the publication could not begin.
 const UNPUBLISHED: &str = "nothing was published, but every part is uploaded: repair the store or the \
                            permission, then run the same command again; it fetches two pages and \
                            publishes the export";
-/// The hint when `_SUCCESS` could not be put.
-const UNFINISHED: &str = "the manifest and every part are uploaded, only _SUCCESS is missing: repair the \
-                          store or the permission, then run the same command again to write it";
+/// The hint when the publication has begun and could not be finished.
+const UNFINISHED: &str = "every part is proven and uploaded, and its publication has begun: repair the store or \
+                          the permission, then run the same command again, which finishes it";
+/// The hint when the lock was lost during the publication.
+const LOST_LATE: &str = "the next run finishes the publication, without fetching a page: run the same command \
+                         again when no other run is active";
+/// The hint for an export that this run has published for another one.
+const FINISHED: &str = "give `overwrite` to export again";
+/// The hint for a record that cannot be written.
+const RECORD: &str =
+    "allow it, or give a place for the record with `record`, for instance one below the prefix";
 /// Attempts to write the plan. One fails if a late request of a run that lost its lock takes the name first.
 const ATTEMPTS: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct Prefix {
-    location: Location,
-    target: Remote,
-    control: Remote,
+    places: PrefixPlaces,
     overwrite: bool,
+    success_file: bool,
     /// Local folder for the ids of kept parts during the run.
     temp_dir: PathBuf,
     /// `None` in a dry run.
     lock: Option<Lock>,
     staged: Option<StagedPrefix>,
+    /// Number of earlier passes of this run.
+    attempt: usize,
 }
 
 #[derive(Debug)]
 struct StagedPrefix {
     lineage: String,
     open: Vec<Upload>,
-    /// ETags of the finished, recorded parts.
-    e_tags: ETags,
+    /// The finished, recorded parts by name.
+    pending: BTreeMap<String, PendingPart>,
     _ids: Option<TempDir>,
 }
 
 impl Prefix {
-    /// Checks whether the export can be written to this prefix. Takes the lock, except in a dry run.
+    /// Checks whether the export can be written to this prefix. Takes the lock, except in a dry run. If an ended
+    /// run had begun to publish, this finishes the publication first.
     pub(in crate::destination) fn probe(
         location: &Location,
         target: &Remote,
@@ -80,33 +103,42 @@ impl Prefix {
         dry_run: bool,
     ) -> Result<Self> {
         check_prefix_length(target)?;
-        let hurried = target.with_short_limit();
+        let record = place::written(location, wanted.record.as_ref());
+        let record = record.as_remote().cloned();
+        let record = record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?;
+        let (target, control) = (target.clone(), target.child(CONTROL));
+        let places = PrefixPlaces { location: location.clone(), target, control, record };
         let mut prefix = Self {
-            location: location.clone(),
-            control: hurried.child(CONTROL),
-            target: hurried,
+            places: places.with_short_limit(),
             overwrite: wanted.overwrite,
+            success_file: wanted.success_file,
             temp_dir: wanted.temp_dir.clone(),
             lock: None,
             staged: None,
+            attempt: 0,
         };
         let looked = prefix.check_and_lock(dry_run);
-        prefix.lock = looked.map_err(unusable(target))?;
-        (prefix.target, prefix.control) = (target.clone(), target.child(CONTROL));
+        prefix.lock = looked.map_err(unusable(&places.target))?;
+        prefix.places = places;
         Ok(prefix)
     }
 
     fn check_and_lock(&self, dry_run: bool) -> Result<Option<Lock>> {
-        let listing = self.target.first_list()?;
+        let PrefixPlaces { target, control, .. } = &self.places;
+        let listing = target.first_list()?;
         // Check the lock first: "another run is active" is a better error than "not empty".
-        check_unlocked(&self.control, &self.target)?;
-        self.check(&self.look(listing)?)?;
+        check_unlocked(control, target)?;
+        let seen = PrefixContent::of(&self.places, listing)?;
+        if !seen.has_commit() {
+            self.check(&seen)?;
+        } else if dry_run && !self.overwrite {
+            return Err(exists(&self.places));
+        }
         if dry_run {
             return Ok(None);
         }
-        let lock = Lock::acquire(&self.control, &self.target, LEASE)?;
-        // The previous holder may have published before it released the lock.
-        if let Err(error) = self.look_and_check() {
+        let lock = Lock::acquire(control, target, LEASE)?;
+        if let Err(error) = self.prepare(&lock) {
             // Best effort: the next run detects a lock whose run has ended.
             drop(lock.release());
             return Err(error);
@@ -114,22 +146,48 @@ impl Prefix {
         Ok(Some(lock))
     }
 
-    fn look_and_check(&self) -> Result<PrefixContent> {
-        let seen = self.look(self.target.list()?)?;
-        self.check(&seen)?;
-        Ok(seen)
+    /// Finishes the publication of an ended run, and checks the prefix again: the previous holder of the lock
+    /// may have published before it released the lock.
+    fn prepare(&self, lock: &Lock) -> Result<()> {
+        let mut seen = PrefixContent::look(&self.places)?;
+        let mut finished = false;
+        if seen.has_commit() {
+            let finishing = finish_commits(&self.places.without_limit(), lock, &seen);
+            finished = finishing.map_err(|error| self.unfinished(lock, error))?;
+            seen = PrefixContent::look(&self.places)?;
+        }
+        match self.check(&seen) {
+            Err(Error::Output { path, .. }) if finished && !self.overwrite => Err(Error::Output {
+                path,
+                why: "is complete: this run has published what an interrupted run had fetched and proven"
+                    .to_owned(),
+                hint: Some(FINISHED),
+                source: None,
+            }),
+            checked => checked,
+        }?;
+        self.check_record(lock.token())
     }
 
-    fn look(&self, listing: Listing) -> Result<PrefixContent> {
-        PrefixContent::look(&self.location, &self.target, listing)
+    /// Checks that the record can be written where it belongs. A run may be allowed to write the prefix alone.
+    fn check_record(&self, token: &str) -> Result<()> {
+        let record = &self.places.record;
+        let trial = record.sibling(&format!("_{}.{token}", record.name()));
+        let written = trial.write(b"").and_then(|()| trial.remove());
+        written.map_err(|error| match error {
+            Error::Store { hint, source, .. } => Error::Output {
+                path: record.to_string().into(),
+                why: "cannot be written".to_owned(),
+                hint: Some(hint.filter(|hint| *hint == UNREACHABLE).unwrap_or(RECORD)),
+                source: Some(source),
+            },
+            error => error,
+        })
     }
 
     /// Refuses a prefix that must not be replaced.
     fn check(&self, seen: &PrefixContent) -> Result<()> {
-        seen.refusal(self.overwrite).map_or(Ok(()), |(why, hint)| {
-            let path = self.location.to_path();
-            Err(Error::Output { path, why, hint: Some(hint), source: None })
-        })
+        seen.refusal(&self.places, self.overwrite).map_or(Ok(()), Err)
     }
 
     pub(in crate::destination) fn resume(
@@ -139,23 +197,17 @@ impl Prefix {
     ) -> Result<Vec<KeptPart>> {
         let token = self.lock()?.token().to_owned();
         self.lock()?.confirm()?;
-        let mut seen = self.look(self.target.list()?)?;
-        // While an old export is being replaced, `_SUCCESS` may belong to the old one.
-        let succeeded = seen.has_success() && seen.superseded.is_empty();
-        self.tidy(&mut seen)?;
+        let control = self.places.control.clone();
+        let seen = PrefixContent::look(&self.places)?;
         let mut lineage = token.clone();
-        let (mut kept, mut e_tags) = (Vec::new(), ETags::new());
-        if let Some(begun) = kept::begun(&self.control)?.filter(|_| !restart) {
-            let records = kept::records(&self.control, &seen.control, &begun.lineage)?;
-            let listed = |record: &Record| seen.is_listed(&record.kept.part.path);
-            // The export is published and only the cleanup is missing: nothing is left to resume.
-            let published = succeeded && records.iter().all(listed);
-            let over = published || records.is_empty();
+        let mut pending = Vec::new();
+        if let Some(begun) = kept::begun(&control)?.filter(|_| !restart) {
+            let parts = kept::finished_parts(&control, &seen.control.names, &begun.lineage)?;
             match begun.header.difference(header) {
-                _ if over => {}
+                _ if parts.is_empty() => {}
                 Some(difference) => {
                     return Err(Error::Output {
-                        path: self.location.to_path(),
+                        path: self.places.location.to_path(),
                         why: format!("an interrupted export to it cannot be resumed: {difference}"),
                         hint: Some("give `restart` to delete its parts and start over"),
                         source: None,
@@ -163,24 +215,28 @@ impl Prefix {
                 }
                 None => {
                     lineage = begun.lineage;
-                    (kept, e_tags) = kept::intact_parts(&self.target, &self.control, records)?;
+                    let is_visible = |name: &str| seen.objects.contains_key(name);
+                    pending = kept::intact_parts(is_visible, &seen.control, parts);
                 }
             }
         }
-        let ids = kept::fetch_ids(&self.control, &self.temp_dir, &mut kept)?;
+        let mut kept: Vec<KeptPart> = pending.iter().map(|pending| pending.kept.clone()).collect();
+        let ids = kept::fetch_ids(&control, &self.temp_dir, &mut kept)?;
         self.drop_all_but(&seen, &kept)?;
-        self.control.child(&format!("run-{token}")).write(b"")?;
+        control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
             lineage = token;
             self.begin(&BegunParts { lineage: lineage.clone(), header: header.clone() })?;
         }
-        self.staged = Some(StagedPrefix { lineage, open: Vec::new(), e_tags, _ids: ids });
+        let name = |pending: PendingPart| (pending.kept.part.path.clone(), pending);
+        let pending = pending.into_iter().map(name).collect();
+        self.staged = Some(StagedPrefix { lineage, open: Vec::new(), pending, _ids: ids });
         Ok(kept)
     }
 
     /// Writes the plan. If a plan appears in the meantime, it is a late request of a run that lost its lock.
     fn begin(&self, begun: &BegunParts) -> Result<()> {
-        let (lock, place, json) = (self.lock()?, self.control.child(HEADER), json(begun)?);
+        let (lock, place, json) = (self.lock()?, self.places.control.child(HEADER), json(begun)?);
         for _ in 0..ATTEMPTS {
             if lock.watch().put(&place, json.clone().into(), &Condition::Free)?.is_some() {
                 return Ok(());
@@ -191,64 +247,35 @@ impl Prefix {
         Err(replaced(&place))
     }
 
-    /// Finishes the interrupted steps of ended runs: aborts their uploads and completes the removal of an old
-    /// export.
-    fn tidy(&self, seen: &mut PrefixContent) -> Result<()> {
-        for name in seen.control.iter().filter(|name| name.starts_with("upload-")) {
-            self.abort_upload(name)?;
-        }
-        if !seen.superseded.is_empty() {
-            let switched = !seen.superseded.iter().any(|name| seen.is_listed(name));
-            if switched {
-                self.target.remove_all(seen.superseded.iter().cloned())?;
-            }
-            self.control.child(SUPERSEDED).remove()?;
-            seen.superseded.clear();
-        }
-        Ok(())
-    }
-
-    /// Aborts the upload of an ended run. The journal's name contains the name of the uploaded part or ids.
-    fn abort_upload(&self, name: &str) -> Result<()> {
-        let of = name.strip_prefix("upload-").unwrap_or_default();
-        let place = if is_part_name(of) {
-            self.target.child(of)
-        } else if is_ids_name(of) {
-            self.control.child(of)
-        } else {
-            return Ok(());
-        };
-        abort_journalled(&self.control.child(name), &place)
-    }
-
     /// Removes everything that earlier runs left, except the kept parts.
     fn drop_all_but(&self, seen: &PrefixContent, kept: &[KeptPart]) -> Result<()> {
-        let token = self.lock()?.token();
-        let parts: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
-        let records: BTreeSet<String> = parts
-            .iter()
-            .flat_map(|part| [record_name(part), ids_name(part)])
+        let PrefixPlaces { target, control, .. } = &self.places;
+        let lease = format!("lease-{}", self.lock()?.token());
+        let parts = kept.iter().map(|kept| &kept.part.path);
+        let stay: BTreeSet<String> = parts
+            .flat_map(|part| [pending_name(part), ids_name(part)])
             .chain((!kept.is_empty()).then(|| HEADER.to_owned()))
+            .chain([lease])
             .collect();
+        let names = || seen.control.names.iter().filter(|name| is_control_name(name));
+        let recorded: BTreeSet<&String> = names().filter(|name| is_pending_name(name)).collect();
+        for journal in names().filter(|name| is_upload_name(name)) {
+            let of = journal.strip_prefix(&journal_name("")).unwrap_or_default();
+            // The record of a pending part replaces the journal of its upload.
+            match recorded.contains(&pending_name(of)) {
+                true => control.child(journal).remove()?,
+                false => drop_upload(target, control, journal)?,
+            }
+        }
+        for name in recorded.iter().filter(|name| !stay.contains(**name)) {
+            drop_pending(target, control, name)?;
+        }
         let stale = |name: &&String| {
-            // Keep the journals of uploads that could not be aborted, too.
             let runs = ["run-", "lock-", "upload-"].iter().any(|kind| name.starts_with(kind));
-            is_control_name(name)
-                && !runs
-                && **name != format!("lease-{token}")
-                && !records.contains(*name)
+            !runs && !stay.contains(*name) && !recorded.contains(*name)
         };
-        self.control.remove_all(seen.control.iter().filter(stale).cloned())?;
-        self.remove_parts(seen, |name| parts.contains(name))
-    }
-
-    /// Removes the parts of unfinished runs, except parts that the manifest lists and parts that `stay`
-    /// accepts.
-    fn remove_parts(&self, seen: &PrefixContent, stay: impl Fn(&str) -> bool) -> Result<()> {
-        let names = seen.names.iter();
-        let strays =
-            names.filter(|name| seen.is_ours(name) && !seen.is_listed(name) && !stay(name));
-        self.target.remove_all(strays.cloned())
+        control.remove_all(names().filter(stale).cloned())?;
+        target.remove_all(seen.strays())
     }
 
     pub(in crate::destination) fn open(&mut self, header: &Header) -> Result<()> {
@@ -260,7 +287,7 @@ impl Prefix {
 
     pub(in crate::destination) fn part_name(&self, index: usize, extension: &str) -> String {
         let token = self.lock.as_ref().map_or("", Lock::token);
-        format!("part-{index:05}-{token}.{extension}")
+        part_name(index, token, self.attempt, extension)
     }
 
     pub(in crate::destination) fn create(
@@ -269,8 +296,8 @@ impl Prefix {
         extension: &str,
     ) -> Result<PartFile> {
         let name = self.part_name(index, extension);
-        let place = self.target.child(&name);
-        self.upload(place, &name)
+        let place = self.places.target.child(&name);
+        self.upload(place, &name, OnClose::Stage)
     }
 
     pub(in crate::destination) fn create_ids(
@@ -279,13 +306,13 @@ impl Prefix {
         extension: &str,
     ) -> Result<PartFile> {
         let name = ids_name(&self.part_name(index, extension));
-        let place = self.control.child(&name);
-        self.upload(place, &name)
+        let place = self.places.control.child(&name);
+        self.upload(place, &name, OnClose::Publish)
     }
 
-    fn upload(&mut self, place: Remote, name: &str) -> Result<PartFile> {
-        let journal = self.control.child(&format!("upload-{name}"));
-        let upload = Upload::new(place, journal, self.lock()?.watch(), true);
+    fn upload(&mut self, place: Remote, name: &str, on_close: OnClose) -> Result<PartFile> {
+        let journal = self.places.control.child(&journal_name(name));
+        let upload = Upload::new(place, journal, self.lock()?.watch(), on_close);
         self.staged()?.open.push(upload.clone());
         Ok(PartFile::upload(upload))
     }
@@ -297,81 +324,116 @@ impl Prefix {
         last_order: Option<i64>,
     ) -> Result<()> {
         self.lock()?.check()?;
-        let place = self.target.child(&part.path);
-        let meta = place.head()?.filter(|meta| meta.size == part.bytes);
-        let Some(meta) = meta else { return Err(replaced(&place)) };
-        let (control, staged) = (self.control.clone(), self.staged()?);
-        let upload = staged.open.iter().find(|upload| upload.target().path() == place.path());
-        let e_tag = upload.and_then(Upload::e_tag).or(meta.e_tag);
-        staged.open.clear();
         let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
-        let record = Record { lineage: staged.lineage.clone(), kept, e_tag };
-        control.child(&record_name(&part.path)).write(&json(&record)?)?;
-        staged.e_tags.insert(part.path.clone(), record.e_tag);
+        let lineage = self.staged()?.lineage.clone();
+        self.record_pending(Some(lineage), kept)
+    }
+
+    /// Records a part whose blocks are all in the store.
+    fn record_pending(&mut self, lineage: Option<String>, kept: KeptPart) -> Result<()> {
+        let control = self.places.control.clone();
+        let staged = self.staged()?;
+        let name = kept.part.path.clone();
+        let upload = staged.open.iter().find(|upload| upload.target().name() == name);
+        let upload = upload.ok_or_else(not_open)?;
+        let pending = PendingPart { lineage, kept, upload: upload.staged().ok_or_else(not_open)? };
+        pending.write(&control)?;
+        upload.forget_journal()?;
+        staged.open.clear();
+        staged.pending.insert(name, pending);
         Ok(())
     }
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
+        let published = self.publish_all(manifest);
         let lock = self.lock.take().ok_or_else(not_open)?;
-        let seen = match self.publish_objects(&lock, manifest) {
-            Ok(seen) => seen,
-            Err(error) => {
-                let error = or_lost(&lock, error);
-                // Best effort: the finished parts stay for the next run.
-                drop(lock.release());
-                return Err(error);
+        match published {
+            Ok(commit) => {
+                // If this fails, the next run removes the remaining objects.
+                let cleaned = commit.clean(&self.places, &lock);
+                let released = lock.release();
+                tidied(&self.places.location, cleaned.and(released));
+                Ok(())
             }
-        };
-        let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
-        let cleared = match self.drop_old(&PrefixContent { manifest: None, ..seen }, &new) {
-            Ok(()) => clear_control(&self.control, lock),
-            // The next run removes the remaining objects.
-            Err(error) => lock.release().and(Err(error)),
-        };
-        tidied(&self.location, cleared);
-        Ok(())
+            Err(error) => {
+                // Best effort: the pending parts stay for the next run.
+                drop(lock.release());
+                Err(error)
+            }
+        }
     }
 
-    /// Publishes the manifest, then `_SUCCESS`. Returns the previous content of the prefix.
-    fn publish_objects(&self, lock: &Lock, manifest: &Manifest) -> Result<PrefixContent> {
+    fn publish_all(&mut self, manifest: &Manifest) -> Result<BegunCommit> {
+        let checked = self.check_publication(manifest);
+        let lock = self.lock()?;
+        let (seen, pending) = checked.map_err(|error| or_lost(lock, error))?;
+        let begun = BegunCommit::create(&self.places, lock, manifest, &seen, self.success_file);
+        let commit = begun.map_err(|error| match error {
+            lost @ Error::LockLost { .. } => self.unfinished(lock, lost),
+            error => or_lost(lock, with_hint(UNPUBLISHED)(error)),
+        })?;
+        let outcome = commit.roll_forward(&self.places, &lock.watch(), &pending);
+        match outcome.map_err(|error| self.unfinished(lock, error))? {
+            CommitOutcome::Published => Ok(commit),
+            CommitOutcome::Lost(lost) => {
+                let name = lost.first().cloned().unwrap_or_default();
+                commit.undo(&self.places, &lost)?;
+                Err(Error::Damaged {
+                    path: self.places.target.child(&name).to_string().into(),
+                    why: "its upload is lost: the store no longer has it; nothing was published; run the \
+                          same command again to fetch the part"
+                        .to_owned(),
+                })
+            }
+            CommitOutcome::Stale => {
+                commit.undo(&self.places, &BTreeSet::new())?;
+                Err(Error::Output {
+                    path: self.places.location.to_path(),
+                    why: "another export has appeared there".to_owned(),
+                    hint: Some("give `overwrite` to replace it, or another URL"),
+                    source: None,
+                })
+            }
+        }
+    }
+
+    /// Checks everything that can be checked before the point of no return.
+    fn check_publication(
+        &mut self,
+        manifest: &Manifest,
+    ) -> Result<(PrefixContent, Vec<PendingPart>)> {
+        for part in &manifest.parts {
+            // A part was not recorded if a row limit cut its last page.
+            if !self.staged()?.pending.contains_key(&part.path) {
+                let (part, ids) = (part.clone(), PathBuf::new());
+                let kept = KeptPart { part, has_next: false, last_order: None, ids };
+                self.record_pending(None, kept)?;
+            }
+        }
         // Another process may have written to the prefix since the first check.
-        let mut seen = self.look_and_check()?;
-        let staged = self.staged.as_ref().ok_or_else(not_open)?;
-        let mut e_tags = staged.e_tags.clone();
-        // Add a part that was not recorded, because a row limit cut its last page.
-        e_tags.extend(staged.open.iter().map(|it| (it.target().name().to_owned(), it.e_tag())));
-        kept::compare(&self.target, &seen.objects, &manifest.parts, &e_tags)?;
-        let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
-        let old = seen.manifest.iter().flat_map(|manifest| &manifest.parts);
-        let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
-        seen.superseded = old.collect();
-        if !seen.superseded.is_empty() {
-            self.control.child(SUPERSEDED).write(&json(&seen.superseded)?)?;
-        }
-        lock.confirm()?;
-        let (watch, place) = (lock.watch(), self.target.child(MANIFEST));
-        // The condition fails if another run has taken over and published since.
-        let condition = Condition::still(seen.version.clone());
-        let put = watch.put(&place, manifest.to_json()?.into(), &condition);
-        if put.map_err(with_hint(UNPUBLISHED))?.is_none() {
-            return Err(Error::Output {
-                path: self.location.to_path(),
-                why: "another export has appeared there".to_owned(),
-                hint: Some("give `overwrite` to replace it, or another URL"),
-                source: None,
-            });
-        }
-        let put = watch.put(&self.target.child(SUCCESS), Bytes::new(), &Condition::Any);
-        put.map_err(with_hint(UNFINISHED))?;
-        Ok(seen)
+        let seen = PrefixContent::look(&self.places)?;
+        self.check(&seen)?;
+        // A late request of a run that lost its lock. This run has taken its parts over, or dropped them.
+        self.places.control.remove_all(seen.commits().map(str::to_owned))?;
+        kept::check_pending(&self.places.target, &seen.control, &manifest.parts)?;
+        let staged = &self.staged()?.pending;
+        let pending = manifest.parts.iter().map(|part| staged.get(&part.path).cloned());
+        let pending = pending.collect::<Option<_>>().ok_or_else(not_open)?;
+        self.lock()?.confirm()?;
+        Ok((seen, pending))
     }
 
-    /// Removes the parts of the previous export and of unfinished runs.
-    fn drop_old(&self, seen: &PrefixContent, new: &BTreeSet<&str>) -> Result<()> {
-        // The header goes first: nothing is left to resume.
-        self.control.child(HEADER).remove()?;
-        self.target.remove_all(seen.superseded.iter().cloned())?;
-        self.remove_parts(seen, |name| new.contains(name))
+    /// The error of a run that fails after its publication has begun. The next run finishes the publication, so
+    /// this is not [`Error::LockLost`], which says that nothing was published.
+    fn unfinished(&self, lock: &Lock, error: Error) -> Error {
+        match or_lost(lock, error) {
+            Error::LockLost { path, why } => Error::Replaced {
+                path,
+                why: format!("was being published when the lock was lost: {why}"),
+                hint: LOST_LATE,
+            },
+            error => with_hint(UNFINISHED)(error),
+        }
     }
 
     pub(in crate::destination) fn abandon(mut self) -> usize {
@@ -386,44 +448,32 @@ impl Prefix {
             // Best effort, here and below: the next run removes the remaining objects.
             drop(upload.abort());
         }
-        let parts = staged.e_tags.len();
-        drop(match parts {
-            _ if lost => Ok(()),
-            0 => self.look_and_clear(lock),
-            _ => lock.release(),
-        });
+        let parts = staged.pending.len();
+        if parts == 0 && !lost {
+            drop(self.clear(&lock));
+        }
+        if !lost {
+            drop(lock.release());
+        }
         if lost { 0 } else { parts }
     }
 
-    fn look_and_clear(&self, lock: Lock) -> Result<()> {
-        let seen = self.look(self.target.list()?)?;
-        if seen.is_unfinished() {
-            // Keep the control objects: the next run needs them to finish the publication.
-            return lock.release();
-        }
-        self.remove_parts(&seen, |_| false)?;
-        clear_control(&self.control, lock)
-    }
-
-    /// Removes a manifest that was published without `_SUCCESS`. Its parts then count as parts of an
-    /// unfinished run.
-    pub(super) fn unpublish(&self) -> Result<()> {
-        if self.look(self.target.list()?)?.is_unfinished() {
-            let lock = self.lock()?;
-            lock.confirm()?;
-            lock.watch().remove(&self.target.child(MANIFEST))?;
-        }
-        Ok(())
+    fn clear(&self, lock: &Lock) -> Result<()> {
+        let seen = PrefixContent::look(&self.places)?;
+        self.places.target.remove_all(seen.strays())?;
+        clear_control(&self.places.control, lock)
     }
 
     pub(in crate::destination) fn forget(&mut self) -> Result<()> {
         let Some(staged) = self.staged.take() else { return Ok(()) };
+        // The next pass gives its parts new names.
+        self.attempt += 1;
         // The header goes first: without it no object counts as a finished part.
-        self.control.child(HEADER).remove()?;
+        self.places.control.child(HEADER).remove()?;
         for upload in &staged.open {
             upload.abort()?;
         }
-        let seen = self.look(self.target.list()?)?;
+        let seen = PrefixContent::look(&self.places)?;
         self.drop_all_but(&seen, &[])
     }
 

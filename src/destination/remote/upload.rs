@@ -1,7 +1,7 @@
 //! An object that is being written: a multipart upload, published in one step.
 //!
 //! At most three blocks of 8 MiB are in memory: one that is being filled and two in flight. An object
-//! smaller than one block is sent as one put.
+//! smaller than one block is sent as one put, except a part: a put would make it visible.
 //!
 //! Every upload is journalled before its first block, so that the next run can abort it after a kill. Only
 //! an upload without any block can be left behind.
@@ -10,15 +10,15 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use object_store::{MultipartId, ObjectMeta, PutPayload, multipart::PartId, path::Path};
 use serde::{Deserialize, Serialize};
-use tokio::{select, task::JoinHandle, time};
+use tokio::{select, task::JoinHandle};
 
 use super::{
+    completion::StagedUpload,
     lock::LeaseWatch,
     put::{Condition, PutOutcome, replaced},
 };
@@ -34,11 +34,16 @@ const IN_FLIGHT: usize = 2;
 /// Most blocks of an object: the limit of S3 and Google Cloud Storage.
 const BLOCKS: usize = 10_000;
 
-/// How often to check for an object after its completion request got no answer. S3 can take minutes to
-/// join many blocks.
-const POLLS: usize = 10;
-/// Time between two checks.
-const POLL_INTERVAL: Duration = Duration::from_secs(3);
+/// What closing an upload does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnClose {
+    /// Publishes the object.
+    Publish,
+    /// Waits until the store has all full blocks. [`Upload::complete`] sends a small object and publishes.
+    Wait,
+    /// Waits until the store has all bytes, and leaves the upload open: [`Upload::staged`].
+    Stage,
+}
 
 /// The journal entry of an upload that has begun.
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,8 +64,7 @@ struct UploadShared {
     /// The control object that records the upload's id.
     journal: Remote,
     watch: LeaseWatch,
-    /// Whether closing also publishes the object.
-    publishes_on_close: bool,
+    on_close: OnClose,
     block: Vec<Bytes>,
     filled: usize,
     bytes: u64,
@@ -72,6 +76,8 @@ struct UploadShared {
     e_tag: Option<String>,
     /// Whether the upload was completed or aborted.
     over: bool,
+    /// Whether the store did not answer the request that completes the upload, and the object is not there.
+    is_unconfirmed: bool,
 }
 
 impl Upload {
@@ -79,13 +85,13 @@ impl Upload {
         target: Remote,
         journal: Remote,
         watch: LeaseWatch,
-        publishes_on_close: bool,
+        on_close: OnClose,
     ) -> Self {
         let shared = UploadShared {
             target: target.clone(),
             journal,
             watch,
-            publishes_on_close,
+            on_close,
             block: Vec::new(),
             filled: 0,
             bytes: 0,
@@ -95,6 +101,7 @@ impl Upload {
             parts: Vec::new(),
             e_tag: None,
             over: false,
+            is_unconfirmed: false,
         };
         Self { shared: Arc::new(Mutex::new(shared)), target }
     }
@@ -112,20 +119,33 @@ impl Upload {
         self.shared().write(bytes).map_err(io::Error::other)
     }
 
-    /// Sends the rest and waits until the store has all blocks. Also publishes the object, if the upload was
-    /// created for that.
+    /// Sends the rest and waits until the store has all blocks. Then does what [`OnClose`] says.
     pub(crate) fn close(&self) -> Result<()> {
         let mut shared = self.shared();
+        if shared.on_close == OnClose::Stage && shared.id.is_none() {
+            shared.check()?;
+            shared.begin()?;
+        }
         if shared.id.is_some() {
             shared.send()?;
             while !shared.in_flight.is_empty() {
                 shared.wait_for_block()?;
             }
         }
-        if shared.publishes_on_close && !shared.complete(&Condition::Any)? {
+        if shared.on_close == OnClose::Publish && !shared.complete(&Condition::Any)? {
             return Err(replaced(&shared.target));
         }
         Ok(())
+    }
+
+    /// The closed upload of a part; `None` if it was never begun.
+    pub(super) fn staged(&self) -> Option<StagedUpload> {
+        self.shared().staged()
+    }
+
+    /// Removes the journal of the upload: another object records it now.
+    pub(super) fn forget_journal(&self) -> Result<()> {
+        self.shared().journal.remove()
     }
 
     /// Publishes the closed object. Returns `false` if the condition does not hold.
@@ -142,12 +162,18 @@ impl Upload {
         self.shared().over
     }
 
+    /// Whether the store may still complete the object, although [`complete`](Self::complete) failed.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.shared().is_unconfirmed
+    }
+
     /// ETag of the object, once it is published.
     pub(super) fn e_tag(&self) -> Option<String> {
         self.shared().e_tag.clone()
     }
 
-    /// Cancels the upload and removes its blocks from the store.
+    /// Cancels the upload. S3 and Google Cloud Storage then remove its blocks. Azure keeps them for a week,
+    /// invisible, and charges for them.
     pub(super) fn abort(&self) -> Result<()> {
         let mut shared = self.shared();
         shared.over = true;
@@ -174,11 +200,21 @@ impl UploadShared {
         Ok(taken)
     }
 
-    /// Sends the current block. Begins the multipart upload with the first one.
-    fn send(&mut self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         if self.over || self.watch.is_stopped() {
             return Err(self.watch.error());
         }
+        Ok(())
+    }
+
+    fn staged(&self) -> Option<StagedUpload> {
+        let blocks = self.parts.iter().map(|part| part.content_id.clone()).collect();
+        Some(StagedUpload { id: self.id.clone()?, blocks })
+    }
+
+    /// Sends the current block. Begins the multipart upload with the first one.
+    fn send(&mut self) -> Result<()> {
+        self.check()?;
         if self.filled == 0 {
             return Ok(());
         }
@@ -224,9 +260,7 @@ impl UploadShared {
         // Journal the id, so that the next run can abort the upload.
         self.id = Some(id.clone());
         let begun = BegunUpload { path: self.target.path().to_string(), id: id.clone() };
-        let json = serde_json::to_vec(&begun)
-            .map_err(|error| Error::Internal(format!("upload: {error}")))?;
-        self.journal.write(&json)?;
+        self.journal.write(&json(&begun)?)?;
         Ok(id)
     }
 
@@ -243,11 +277,9 @@ impl UploadShared {
     }
 
     fn complete(&mut self, condition: &Condition) -> Result<bool> {
-        if self.over || self.watch.is_stopped() {
-            return Err(self.watch.error());
-        }
-        let appeared = match self.id.clone() {
-            Some(id) => self.complete_blocks(id, condition)?,
+        self.check()?;
+        let appeared = match self.staged() {
+            Some(staged) => self.complete_blocks(staged, condition)?,
             None => self.watch.put(&self.target, self.block.concat().into(), condition)?,
         };
         let Some(PutOutcome { e_tag }) = appeared else { return Ok(false) };
@@ -262,7 +294,7 @@ impl UploadShared {
 
     fn complete_blocks(
         &mut self,
-        id: MultipartId,
+        staged: StagedUpload,
         condition: &Condition,
     ) -> Result<Option<PutOutcome>> {
         let before = match condition {
@@ -271,15 +303,23 @@ impl UploadShared {
             _ => self.target.head()?,
         };
         let (store, path) = self.target.target()?;
-        let parts = std::mem::take(&mut self.parts);
-        let complete = async move { store.complete_multipart(&path, &id, parts).await };
+        let bytes = self.bytes;
+        let complete = async move {
+            let is_done = |now: &ObjectMeta| {
+                let same = |before: &ObjectMeta| {
+                    (&before.e_tag, before.last_modified) == (&now.e_tag, now.last_modified)
+                };
+                now.size == bytes && !before.as_ref().is_some_and(same)
+            };
+            staged.complete(&*store, &path, is_done).await
+        };
         let completed = self.watch.guard(complete)?;
-        // An error does not prove a failure: if the answer was lost, the request was sent again, and some
-        // stores refuse the second one. So check for the object itself.
         let e_tag = match completed {
-            Ok(put) => put.e_tag,
-            Err(error) if self.has_arrived(before.as_ref(), &error)? => None,
-            Err(error) => return Err(self.failed(&error)),
+            Ok(e_tag) => e_tag,
+            Err(error) => {
+                self.is_unconfirmed = is_unanswered(&error);
+                return Err(self.failed(&error));
+            }
         };
         // The object is visible now, even if the next request fails.
         self.over = true;
@@ -290,31 +330,6 @@ impl UploadShared {
             }
         }
         Ok(Some(PutOutcome { e_tag }))
-    }
-
-    /// Whether a new object of this length exists although the completion request failed. A store may still
-    /// be working on a request that it has not answered.
-    fn has_arrived(
-        &self,
-        before: Option<&ObjectMeta>,
-        error: &object_store::Error,
-    ) -> Result<bool> {
-        let looks = if is_unanswered(error) { POLLS } else { 1 };
-        let same = |now: &ObjectMeta, before: &ObjectMeta| {
-            (&before.e_tag, before.last_modified) == (&now.e_tag, now.last_modified)
-        };
-        for look in 0..looks {
-            if look > 0 {
-                self.watch.guard(async { time::sleep(POLL_INTERVAL).await })?;
-            }
-            // If the store does not answer this request either, give up.
-            let Ok(now) = self.target.head() else { return Ok(false) };
-            let now = now.filter(|now| now.size == self.bytes);
-            if now.is_some_and(|now| before.is_none_or(|before| !same(&now, before))) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn failed(&self, error: &object_store::Error) -> Error {
@@ -350,6 +365,19 @@ fn abort(place: &Remote, path: &Path, id: MultipartId) -> Result<()> {
             Err(error)
         }
     }
+}
+
+/// Aborts an upload of this place. If the store refuses, writes a journal for a later run, and continues.
+pub(super) fn abort_or_journal(place: &Remote, id: MultipartId, journal: &Remote) -> Result<()> {
+    if abort(place, place.path(), id.clone()).is_ok() {
+        return Ok(());
+    }
+    let path = place.path().to_string();
+    journal.write(&json(&BegunUpload { path, id })?)
+}
+
+fn json(begun: &BegunUpload) -> Result<Vec<u8>> {
+    serde_json::to_vec(begun).map_err(|error| Error::Internal(format!("upload: {error}")))
 }
 
 impl fmt::Debug for Upload {

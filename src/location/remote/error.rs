@@ -53,9 +53,7 @@ pub(crate) fn explain(error: &StoreError, store: &Store) -> StoreProblem {
         (Some(code), None) => code.to_owned(),
         (None, _) => without_answer(error),
     };
-    let denied =
-        matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
-            || code.is_some_and(|code| REFUSALS.contains(&code));
+    let denied = is_denied(error);
     let no_credentials = code.is_none() && METADATA.iter().any(|word| all.contains(word));
     let why = if no_credentials {
         format!("no credentials in the environment, and none from the machine itself: {why}")
@@ -92,6 +90,12 @@ pub(crate) fn is_unsupported(error: &StoreError) -> bool {
     matches!(error, StoreError::NotImplemented { .. } | StoreError::NotSupported { .. })
         || all.contains("501 Not Implemented")
         || matches!(element(&all, "Code"), Some("NotImplemented"))
+}
+
+/// Whether the store refuses because the credentials are wrong or not allowed to do this.
+pub(crate) fn is_denied(error: &StoreError) -> bool {
+    matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+        || element(&chain(error), "Code").is_some_and(|code| REFUSALS.contains(&code))
 }
 
 /// Whether the result of a request is unknown: the store may have executed it, or may still execute it.

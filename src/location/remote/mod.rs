@@ -17,7 +17,7 @@ use url::Url;
 use self::error::explain;
 use self::store::Store;
 pub(crate) use self::{
-    error::{UNREACHABLE, is_unanswered, is_unsupported},
+    error::{UNREACHABLE, is_denied, is_unanswered, is_unsupported},
     file::RemoteFile,
     runtime::{spawn, wait},
     store::Backend,
@@ -243,7 +243,16 @@ impl Remote {
     /// Reads a control object; `None` if it is missing. If it has more bytes than [`CONTROL_OBJECT`], no run
     /// wrote it, and the result is empty: callers ignore an object that they cannot parse.
     pub(crate) fn read_control(&self) -> Result<Option<Vec<u8>>> {
-        Ok(match self.read_within(CONTROL_OBJECT)? {
+        self.read_control_within(CONTROL_OBJECT)
+    }
+
+    /// Like [`read_control`](Self::read_control), but for an object of up to [`WHOLE`] bytes.
+    pub(crate) fn read_large_control(&self) -> Result<Option<Vec<u8>>> {
+        self.read_control_within(WHOLE)
+    }
+
+    fn read_control_within(&self, limit: u64) -> Result<Option<Vec<u8>>> {
+        Ok(match self.read_within(limit)? {
             FoundObjects::Nothing => None,
             FoundObjects::Whole(found) => Some(found.bytes),
             FoundObjects::TooLarge(bytes) => {

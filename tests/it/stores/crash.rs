@@ -14,7 +14,7 @@ use super::server::{Fate, Store};
 use crate::support::{ID, Ran, World};
 
 /// 12 pages of 25 rows, 3 parts of 100 rows.
-const ROWS: u64 = 300;
+pub(super) const ROWS: u64 = 300;
 pub(super) const OUTPUT: &str = "s3://bucket/rows/";
 pub(super) const ARGUMENTS: [&str; 6] =
     ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
@@ -55,10 +55,10 @@ impl Place {
     }
 
     /// The names below the prefix, without the tokens of the runs. All control objects count as one name.
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for key in self.store.keys() {
-            let name = key.strip_prefix("rows/").unwrap();
+            let name = key.strip_prefix("rows/").unwrap_or(&key);
             let name = match name.split_once('/') {
                 Some((folder, _)) => format!("{folder}/"),
                 None if name.starts_with("part-") => name[..10].to_owned(),
@@ -73,9 +73,9 @@ impl Place {
 
     /// Number of rows in the manifest, or `None` without one. Panics if a listed part is missing or has
     /// another size.
-    fn rows_by_manifest(&self) -> Option<u64> {
+    pub(super) fn rows_by_manifest(&self) -> Option<u64> {
         let objects = self.store.objects();
-        let manifest: Value = serde_json::from_slice(objects.get("rows/_manifest.json")?).unwrap();
+        let manifest: Value = serde_json::from_slice(objects.get("rows.manifest.json")?).unwrap();
         for part in manifest["parts"].as_array().unwrap() {
             let name = format!("rows/{}", part["path"].as_str().unwrap());
             let object = objects.get(&name).unwrap_or_else(|| panic!("{name} is missing"));
@@ -84,7 +84,7 @@ impl Place {
         manifest["rows"].as_u64()
     }
 
-    fn parts(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(super) fn parts(&self) -> BTreeMap<String, Vec<u8>> {
         let objects = self.store.objects().into_iter();
         let parts = objects.filter(|(key, _)| key.starts_with("rows/part-"));
         parts.map(|(key, bytes)| (key["rows/".len()..][..10].to_owned(), bytes)).collect()
@@ -105,72 +105,37 @@ struct Point {
 }
 
 const CONTROL: &str = "_overmind exists: a run is in progress, or was interrupted";
+const NO_RECORD: &str = "rows.manifest.json is missing";
 
 #[test]
-fn first_export_killed_at_any_step_is_resumed() {
-    let three = &["_overmind/", "part-00000", "part-00001", "part-00002"];
+fn first_export_killed_before_commit_is_resumed() {
+    // No part is visible, although all of them may be uploaded.
     let table = [
-        Point {
-            name: "before the first part",
-            request: ("PUT /bucket/rows/part-00000-", 1),
-            names: &["_overmind/"],
-            rows: None,
-            problems: &["_manifest.json is missing", CONTROL],
-            fetched: 12,
-        },
-        Point {
-            name: "between parts",
-            request: ("PUT /bucket/rows/part-00001-", 1),
-            names: &["_overmind/", "part-00000"],
-            rows: None,
-            problems: &["_manifest.json is missing", CONTROL],
-            fetched: 10,
-        },
-        Point {
-            name: "after a part without a record",
-            request: ("PUT /bucket/rows/_overmind/part-00001-", 1),
-            names: &["_overmind/", "part-00000", "part-00001"],
-            rows: None,
-            problems: &["_manifest.json is missing", CONTROL],
-            fetched: 10,
-        },
-        Point {
-            name: "before the manifest",
-            request: ("PUT /bucket/rows/_manifest.json", 1),
-            names: three,
-            rows: None,
-            problems: &["_manifest.json is missing", CONTROL],
-            fetched: 2,
-        },
-        Point {
-            name: "before _SUCCESS",
-            request: ("PUT /bucket/rows/_SUCCESS", 1),
-            names: &["_manifest.json", "_overmind/", "part-00000", "part-00001", "part-00002"],
-            rows: Some(ROWS),
-            problems: &["_SUCCESS is missing", CONTROL],
-            fetched: 2,
-        },
+        ("before the first part", ("POST /bucket/rows/part-00000-", 1), 12),
+        ("during an upload", ("PUT /bucket/rows/part-00001-", 1), 10),
+        ("before a part's record", ("PUT /bucket/rows/_overmind/part-00001-", 1), 10),
+        ("after a part's record", ("DELETE /bucket/rows/_overmind/upload-part-00001-", 1), 6),
+        ("before the commit", ("PUT /bucket/rows/_overmind/commit-", 1), 2),
     ];
     let calm = Place::new();
     calm.export(&ARGUMENTS).ok();
-    for point in table {
-        println!("{}", point.name);
+    for (name, request, expected) in table {
+        println!("{name}");
         let place = Place::new();
-        place.kill_at(&ARGUMENTS, point.request.0, point.request.1);
-        assert_eq!(place.names(), point.names, "{}", point.name);
-        assert_eq!(place.rows_by_manifest(), point.rows, "{}", point.name);
+        place.kill_at(&ARGUMENTS, request.0, request.1);
+        assert_eq!(place.names(), ["_overmind/"], "{name}");
         let said = place.verify();
         assert_eq!(said.code, Some(65), "{said:?}");
-        tells(&said, point.problems);
+        tells(&said, &[NO_RECORD, CONTROL]);
 
         // The next run fetches the missing pages, and again page 1 and the last kept page. Those two
         // show whether the rows changed.
         let before = place.world.server.stats().requests;
         place.export(&ARGUMENTS).ok();
         let fetched = place.world.server.stats().requests - before;
-        assert_eq!(fetched, point.fetched, "{}", point.name);
+        assert_eq!(fetched, expected, "{name}");
         is_whole(&place);
-        assert!(place.parts() == calm.parts(), "{}", point.name);
+        assert!(place.parts() == calm.parts(), "{name}");
     }
 }
 
@@ -186,75 +151,64 @@ fn tells(said: &Ran, problems: &[&str]) {
 #[track_caller]
 pub(super) fn is_whole(place: &Place) {
     let parts = ["part-00000", "part-00001", "part-00002"];
-    assert_eq!(place.names(), [&["_SUCCESS", "_manifest.json"][..], &parts].concat());
+    assert_eq!(place.names(), [&["rows.manifest.json"][..], &parts].concat());
     let told = place.verify().ok().stdout;
     assert!(told.starts_with(&format!("{OUTPUT}: ok, 300 rows; every byte")), "{told}");
     assert_eq!(place.store.open_uploads(), 0);
 }
 
 #[test]
-fn export_killed_after_success_only_needs_cleanup() {
-    // After _SUCCESS is written, the export is complete. Only control objects are left to remove.
-    let place = Place::new();
-    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/", 7);
-    assert_eq!(place.rows_by_manifest(), Some(ROWS));
-    tells(&place.verify(), &[CONTROL]);
-    let ran = place.export(&ARGUMENTS);
-    assert_eq!(ran.code, Some(73), "{ran:?}");
-    place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat()).ok();
-    is_whole(&place);
-}
-
-#[test]
-fn manifest_readers_see_the_old_or_new_export() {
-    // An overwriting run is killed at each step. A reader that follows the manifest never sees a mixture.
-    let new_parts = &["part-00000", "part-00000", "part-00001", "part-00001", "part-00002"];
+fn record_readers_see_the_old_or_new_export() {
+    // An overwriting run is killed at each step. A reader that follows the record never sees a mixture.
+    let old = &["rows.manifest.json", "_overmind/", "part-00000", "part-00001"];
+    let both = &[
+        "rows.manifest.json",
+        "_overmind/",
+        "part-00000",
+        "part-00000",
+        "part-00001",
+        "part-00001",
+        "part-00002",
+    ];
     let table = [
         Point {
             name: "between parts",
             request: ("PUT /bucket/rows/part-00001-", 1),
-            names: &[
-                "_SUCCESS",
-                "_manifest.json",
-                "_overmind/",
-                "part-00000",
-                "part-00000",
-                "part-00001",
-            ],
+            names: old,
             rows: Some(200),
-            problems: &[CONTROL, "part-00000-"],
+            problems: &[CONTROL],
             fetched: 10,
         },
         Point {
-            name: "before the manifest",
-            request: ("PUT /bucket/rows/_manifest.json", 1),
-            names: new_parts,
+            name: "before the commit",
+            request: ("PUT /bucket/rows/_overmind/commit-", 1),
+            names: old,
+            rows: Some(200),
+            problems: &[CONTROL],
+            fetched: 2,
+        },
+        Point {
+            name: "before the record",
+            request: ("PUT /bucket/rows.manifest.json", 1),
+            names: both,
             rows: Some(200),
             problems: &[CONTROL, "part-00000-", "part-00001-", "part-00002-"],
-            fetched: 2,
+            fetched: 12,
         },
         Point {
-            name: "between the manifest and _SUCCESS",
-            request: ("PUT /bucket/rows/_SUCCESS", 1),
-            names: new_parts,
+            name: "before the old parts are removed",
+            request: ("DELETE /bucket/rows/_SUCCESS", 1),
+            names: both,
             rows: Some(ROWS),
             problems: &[CONTROL, "part-00000-", "part-00001-"],
-            fetched: 2,
+            fetched: 12,
         },
         Point {
-            name: "while the old parts are removed",
-            request: ("DELETE /bucket/rows/part-00001-", 1),
-            names: &[
-                "_SUCCESS",
-                "_manifest.json",
-                "_overmind/",
-                "part-00000",
-                "part-00001",
-                "part-00001",
-                "part-00002",
-            ],
+            name: "after the old parts are removed",
+            request: ("DELETE /bucket/rows/_overmind/header.json", 1),
+            names: &["rows.manifest.json", "_overmind/", "part-00000", "part-00001", "part-00002"],
             rows: Some(ROWS),
-            problems: &[CONTROL, "part-00001-"],
+            problems: &[CONTROL],
             fetched: 12,
         },
     ];
@@ -266,21 +220,11 @@ fn manifest_readers_see_the_old_or_new_export() {
         place.world.server.replace(vec![Dataset::generated(ROWS, 7).with_id(ID)]);
         let arguments = [&ARGUMENTS[..], &["--overwrite"]].concat();
         place.kill_at(&arguments, point.request.0, point.request.1);
-        let names = match point.names[0] {
-            "_SUCCESS" => point.names.to_vec(),
-            _ => [&["_SUCCESS", "_manifest.json", "_overmind/"], point.names].concat(),
-        };
-        // Two removals are sent at the same time, so the other one may already have been served.
-        let racing = point.request.0.starts_with("DELETE");
-        if !racing {
-            assert_eq!(place.names(), names, "{}", point.name);
-        }
+        assert_eq!(place.names(), point.names, "{}", point.name);
         assert_eq!(place.rows_by_manifest(), point.rows, "{}", point.name);
         let said = place.verify();
         assert_eq!(said.code, Some(65), "{}: {said:?}", point.name);
-        if !racing {
-            tells(&said, point.problems);
-        }
+        tells(&said, point.problems);
 
         let before = place.world.server.stats().requests;
         place.export(&arguments).ok();
@@ -365,25 +309,10 @@ fn failed_cleanup_does_not_undo_an_export() {
 }
 
 #[test]
-fn killed_publication_is_finished_by_a_later_run() {
-    // A run in between with --restart fails before it finishes a part.
-    let place = Place::new();
-    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/_SUCCESS", 1);
-    // The second run starts again and fails before its first part.
-    place.store.rule("PUT /bucket/rows/part-", Fate::Refused(403, "AccessDenied"));
-    let restart = [&ARGUMENTS[..], &["--restart"]].concat();
-    let ran = place.export(&restart);
-    assert_eq!(ran.code, Some(74), "{ran:?}");
-    place.store.no_rules();
-    place.export(&ARGUMENTS).ok();
-    is_whole(&place);
-}
-
-#[test]
 fn transient_store_failures_are_retried() {
     let place = Place::new();
     place.store.rule("PUT /bucket/rows/part-00001", Fate::FailsFirst(2, 503));
-    place.store.rule("PUT /bucket/rows/_manifest.json", Fate::FailsFirst(1, 500));
+    place.store.rule("PUT /bucket/rows.manifest.json", Fate::FailsFirst(1, 500));
     place.export(&ARGUMENTS).ok();
     is_whole(&place);
     assert_eq!(place.store.seen("PUT /bucket/rows/part-00001"), 3);
@@ -417,8 +346,10 @@ fn damaged_kept_parts_are_fetched_again() {
     };
     let table: [(&str, u64, Damage<'_>); 4] = [
         ("nothing", 6, &|_, _| ()),
-        ("a missing part", 10, &|place, _| {
-            fs::remove_file(named(place, "rows/part-00001")).unwrap();
+        ("a visible part", 10, &|place, _| {
+            let record = named(place, "rows/_overmind/part-00001");
+            let name = record.file_name().unwrap().to_string_lossy().replace(".json", ".parquet");
+            place.store.put(&format!("rows/{name}"), b"late");
         }),
         ("missing ids", 10, &|place, _| {
             fs::remove_file(named(place, "rows/_overmind/ids-00001")).unwrap();

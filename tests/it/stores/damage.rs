@@ -1,4 +1,4 @@
-//! Finished parts and objects that another program removes, truncates or replaces before publication.
+//! Finished parts, their records, and objects that another program removes or replaces before publication.
 
 use std::fs;
 
@@ -9,67 +9,37 @@ use super::{
 };
 use crate::support::Ran;
 
-/// Holds a run when it sends its third part, and calls `damage` with the key of the first part.
-fn export_while(place: &Place, damage: impl FnOnce(&str)) -> Ran {
+#[test]
+fn removed_pending_record_is_not_published() {
+    let place = Place::new();
     place.store.rule("PUT /bucket/rows/part-00002-", Fate::HeldAt(1));
     let run = place.start(&ARGUMENTS);
     place.store.wait_until_held();
     let keys = place.store.keys();
-    damage(keys.iter().find(|key| key.starts_with("rows/part-00000-")).unwrap());
+    let record = keys.iter().find(|key| key.starts_with("rows/_overmind/part-00000-")).unwrap();
+    fs::remove_file(place.store.path(record)).unwrap();
     place.store.no_rules();
     place.store.let_go();
-    Ran::from(run.wait_with_output().unwrap())
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(ran.stderr.starts_with(&format!("error: {OUTPUT}part-00000-")), "{ran:?}");
+    assert!(ran.stderr.contains("another program removed its control object"), "{ran:?}");
+    assert!(place.store.keys().iter().all(|key| key.starts_with("rows/_overmind/")));
+    place.export(&ARGUMENTS).ok();
+    is_whole(&place);
 }
 
 #[test]
-fn parts_changed_during_the_run_are_not_published() {
-    type Damage = fn(&Place, &str);
-    let table: [(Damage, &str); 3] = [
-        (|place, key| fs::remove_file(place.store.path(key)).unwrap(), "it was removed after"),
-        (
-            |place, key| {
-                let bytes = fs::read(place.store.path(key)).unwrap();
-                place.store.put(key, &bytes[..bytes.len() - 1]);
-            },
-            " bytes, not ",
-        ),
-        (
-            |place, key| {
-                let mut bytes = fs::read(place.store.path(key)).unwrap();
-                bytes[5000] ^= 1;
-                place.store.put(key, &bytes);
-            },
-            "it was replaced (other bytes of the same length) after",
-        ),
-    ];
-    for (damage, why) in table {
-        let place = Place::new();
-        let ran = export_while(&place, |key| damage(&place, key));
-        assert_eq!(ran.code, Some(65), "{ran:?}");
-        assert!(ran.stderr.starts_with(&format!("error: {OUTPUT}part-00000-")), "{ran:?}");
-        assert!(ran.stderr.contains(why), "{ran:?}");
-        let published = |key: &String| key.contains("_manifest") || key.contains("_SUCCESS");
-        assert!(!place.store.keys().iter().any(published));
-        place.export(&ARGUMENTS).ok();
-        is_whole(&place);
-    }
-}
-
-#[test]
-fn parts_with_a_new_etag_are_hashed_again() {
-    let place = large();
-    let arguments = ["-o", OUTPUT, "--page-size", "10", "--format", "jsonl"];
-    place.store.rule("PUT /bucket/rows/_overmind/part-00000-", Fate::HeldAt(1));
-    let run = place.start(&arguments);
-    place.store.wait_until_held();
-    let reads = place.store.seen("GET /bucket/rows/part-00000-");
-    place.store.forget_e_tags();
-    place.store.let_go();
-    Ran::from(run.wait_with_output().unwrap()).ok();
-    assert!(
-        place.store.seen("GET /bucket/rows/part-00000-") > reads,
-        "the part was not read again"
-    );
+fn completed_parts_are_checked_before_the_record() {
+    // Another program replaces a part between its completion and the record.
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows.manifest.json", 1);
+    let keys = place.store.keys();
+    let part = keys.iter().find(|key| key.starts_with("rows/part-00001-")).unwrap();
+    place.store.put(part, b"short");
+    let ran = place.export(&ARGUMENTS).ok();
+    assert!(ran.stderr.contains("no longer has all of its uploads: it is undone"), "{ran:?}");
+    is_whole(&place);
 }
 
 #[test]

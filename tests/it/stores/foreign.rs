@@ -16,10 +16,10 @@ use crate::support::{ID, Ran, World};
 
 /// Changes the manifest below the prefix.
 fn edit_manifest(store: &Store, change: impl FnOnce(&mut Value)) {
-    let path = store.path("rows/_manifest.json");
+    let path = store.path("rows.manifest.json");
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut manifest);
-    store.put("rows/_manifest.json", manifest.to_string().as_bytes());
+    store.put("rows.manifest.json", manifest.to_string().as_bytes());
 }
 
 #[test]
@@ -30,12 +30,12 @@ fn overwrite_refuses_objects_of_other_programs() {
     assert!(told(&world, &store, line, &[]).starts_with("exit 0"));
     let part = store.keys().into_iter().find(|key| key.contains("part-00000-")).unwrap();
     let part = part.strip_prefix("rows/").unwrap();
-    let healthy = fs::read(store.path("rows/_manifest.json")).unwrap();
+    let healthy = fs::read(store.path("rows.manifest.json")).unwrap();
     store.put("rows/notes.txt", b"mine");
     store.put("rows/thesis/chapter.txt", b"mine");
     let requests = world.server.stats().requests;
     let refused = |name: &str| {
-        store.put("rows/_manifest.json", &healthy);
+        store.put("rows.manifest.json", &healthy);
         edit_manifest(&store, |manifest| {
             let mut listed = manifest["parts"][0].clone();
             listed["path"] = name.into();
@@ -48,32 +48,32 @@ fn overwrite_refuses_objects_of_other_programs() {
     };
     insta::assert_snapshot!(refused("notes.txt"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "notes.txt", which is not a part of an export
-      hint: no export wrote that manifest, or it was changed since: give another URL
+    error: s3://bucket/rows/: its record lists "notes.txt", which is not a part of an export
+      hint: no export wrote that record, or it was changed since: give another URL
     "#);
     insta::assert_snapshot!(refused("thesis/"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "thesis/", which is not a part of an export
-      hint: no export wrote that manifest, or it was changed since: give another URL
+    error: s3://bucket/rows/: its record lists "thesis/", which is not a part of an export
+      hint: no export wrote that record, or it was changed since: give another URL
     "#);
     insta::assert_snapshot!(refused("thesis"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "thesis", which is not a part of an export
-      hint: no export wrote that manifest, or it was changed since: give another URL
+    error: s3://bucket/rows/: its record lists "thesis", which is not a part of an export
+      hint: no export wrote that record, or it was changed since: give another URL
     "#);
     insta::assert_snapshot!(refused("../other/part-00000.parquet"), @r#"
     exit 73
-    error: s3://bucket/rows/: its manifest lists "../other/part-00000.parquet", which is not a part of an export
-      hint: no export wrote that manifest, or it was changed since: give another URL
+    error: s3://bucket/rows/: its record lists "../other/part-00000.parquet", which is not a part of an export
+      hint: no export wrote that record, or it was changed since: give another URL
     "#);
     fs::remove_file(store.path("rows/notes.txt")).unwrap();
     fs::remove_dir_all(store.path("rows/thesis")).unwrap();
-    store.put("rows/_manifest.json", &healthy);
+    store.put("rows.manifest.json", &healthy);
     store.put(&format!("rows/{part}"), b"mine");
     let told = told(&world, &store, line, &[]);
     insta::assert_snapshot!(told.replace(part, "PART"), @r#"
     exit 73
-    error: s3://bucket/rows/: holds "PART" with 4 bytes, but its manifest records 8191
+    error: s3://bucket/rows/: holds "PART" with 4 bytes, but its record says 8191
       hint: only objects of an earlier export are replaced: move the object, or give another URL
     "#);
     assert_eq!(fs::read(store.path(&format!("rows/{part}"))).unwrap(), b"mine");
@@ -99,19 +99,28 @@ fn forged_control_objects_remove_nothing_else() {
     let place = Place::new();
     let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
     place.export(&ARGUMENTS).ok();
-    place.store.put("rows/_overmind/superseded.json", br#"["notes.txt", "../above.txt", "a/b"]"#);
+    let forged = json!({
+        "record": String::from_utf8(place.store.objects()["rows.manifest.json"].clone()).unwrap(),
+        "record_path": "rows.manifest.json",
+        "superseded": ["notes.txt", "../above.txt", "a/b", "_overmind/thesis.txt"],
+        "success_file": false,
+    });
+    place.store.put("rows/_overmind/commit-0badcafe.json", forged.to_string().as_bytes());
+    place.store.put("rows/notes.txt", b"mine");
     place.store.put("rows/_overmind/thesis.txt", b"mine");
     place.store.put("above.txt", b"mine");
     place.store.put("rows/a/b", b"mine");
     let ran = place.export(&overwrite);
     assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(place.store.path("rows/notes.txt").exists());
     fs::remove_dir_all(place.store.path("rows/a")).unwrap();
+    fs::remove_file(place.store.path("rows/notes.txt")).unwrap();
     place.export(&overwrite).ok();
     let left = place.store.keys();
     for key in ["above.txt", "rows/_overmind/thesis.txt"] {
         assert!(left.iter().any(|left| left == key), "{key} is gone: {left:?}");
     }
-    assert_eq!(left.len(), 2 + 3 + 2, "{left:?}");
+    assert_eq!(left.len(), 2 + 3 + 1, "{left:?}");
 }
 
 #[test]
@@ -214,7 +223,7 @@ fn publication_obstacles_are_found_before_page_1() {
     let short = |told: String| told.replace(&long, "LONG");
     insta::assert_snapshot!(short(export(&format!("s3://bucket/{long}/"))), @"
     exit 73
-    error: s3://bucket/LONG/: is too long: a name that the export needs there has 1056 bytes, and stores allow 1024
+    error: s3://bucket/LONG/: is too long: a name that the export needs there has 1061 bytes, and stores allow 1024
       hint: give a shorter URL
     ");
     insta::assert_snapshot!(short(export(&format!("s3://bucket/{long}/rows.parquet"))), @"
@@ -237,18 +246,26 @@ fn failed_publication_says_what_was_written() {
         told
     };
     let rows = "-o s3://bucket/rows/";
-    insta::assert_snapshot!(export("PUT /bucket/rows/_manifest.json", rows), @"
+    let refused = export("PUT /bucket/rows/_overmind/commit-", rows);
+    let begin = refused.find("commit-").unwrap();
+    let name = &refused[begin..][.."commit-01234567".len()];
+    insta::assert_snapshot!(refused.replace(name, "commit-TOKEN"), @"
     exit 74
-    error: cannot write s3://bucket/rows/_manifest.json
+    error: cannot write s3://bucket/rows/_overmind/commit-TOKEN.json
       cause: AccessDenied: as scripted
       hint: nothing was published, but every part is uploaded: repair the store or the permission, then run the same command again; it fetches two pages and publishes the export
     ");
-    insta::assert_snapshot!(export("PUT /bucket/rows/_SUCCESS", rows), @"
+    insta::assert_snapshot!(export("PUT /bucket/rows.manifest.json", rows), @"
     exit 74
     resuming: 1 finished part kept (10 of 10 rows, up to page 1)
-    error: cannot write s3://bucket/rows/_SUCCESS
+    error: cannot write s3://bucket/rows.manifest.json
       cause: AccessDenied: as scripted
-      hint: the manifest and every part are uploaded, only _SUCCESS is missing: repair the store or the permission, then run the same command again to write it
+      hint: every part is proven and uploaded, and its publication has begun: repair the store or the permission, then run the same command again, which finishes it
+    ");
+    insta::assert_snapshot!(told(&world, &store, &format!("export ID {rows}"), &[]), @"
+    exit 73
+    error: s3://bucket/rows/: is complete: this run has published what an interrupted run had fetched and proven
+      hint: give --overwrite to export again
     ");
     let object = "-o s3://bucket/x.jsonl --manifest";
     insta::assert_snapshot!(export("PUT /bucket/x.jsonl", object), @"
@@ -266,12 +283,8 @@ fn failed_publication_says_what_was_written() {
     ");
     assert!(store.keys().contains(&"x.jsonl".to_owned()));
     // Following the hints repairs the exports.
-    for line in [
-        "export ID -o s3://bucket/rows/",
-        "export ID -o s3://bucket/x.jsonl --manifest --overwrite",
-    ] {
-        assert!(told(&world, &store, line, &[]).starts_with("exit 0"));
-    }
+    let line = "export ID -o s3://bucket/x.jsonl --manifest --overwrite";
+    assert!(told(&world, &store, line, &[]).starts_with("exit 0"));
     for output in ["s3://bucket/rows/", "s3://bucket/x.jsonl"] {
         let verify = told(&world, &store, &format!("verify {output}"), &[]);
         assert!(verify.contains(": ok, 10 rows; "), "{verify}");

@@ -155,7 +155,7 @@ fn prefix_with_foreign_objects_is_left_alone() {
     let line = "export ID -o s3://bucket/rows/ --overwrite";
     insta::assert_snapshot!(told(&world, &store, line, &[]), @"
     exit 73
-    error: s3://bucket/rows/: is not an export: it has no valid manifest
+    error: s3://bucket/rows/: is not an export: it has no valid record
       hint: only an empty prefix or an earlier export is replaced; give another URL
     ");
     assert_eq!(store.keys(), ["rows/deeper/letter.txt"]);
@@ -167,7 +167,7 @@ fn prefix_with_foreign_objects_is_left_alone() {
     let line = "export ID -o s3://bucket/out/ --overwrite --restart";
     insta::assert_snapshot!(told(&world, &store, line, &[]), @r#"
     exit 73
-    error: s3://bucket/out/: holds "notes.txt", which its manifest does not list
+    error: s3://bucket/out/: holds "notes.txt", which its record does not list
       hint: only objects of an earlier export are replaced: move the object, or give another URL
     "#);
     assert!(store.objects() == before);

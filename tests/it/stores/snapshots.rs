@@ -125,6 +125,26 @@ fn interrupted_snapshot_of_old_rows_is_dropped() {
 }
 
 #[test]
+fn half_published_snapshot_is_finished_by_next_run() {
+    let (store, nightly) = nightly("unchanged = \"never\"");
+    let record = "PUT /bucket/nights/.overmind/nightly/snapshot=20261123T020000Z.manifest.json";
+    store.rule(&record.replace('=', "%3D"), Fate::Refused(403, "AccessDenied"));
+    store.rule(record, Fate::Refused(403, "AccessDenied"));
+    let results = nightly.at("2026-11-23T02:00:00Z");
+    assert_eq!(results[0].exit_code, 74, "{results:?}");
+    store.no_rules();
+    nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
+    let results = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(results[0].exit_code, 0, "{results:?}");
+    let both = ["snapshot=20261123T020000Z", "snapshot=20261124T020000Z"];
+    assert_eq!(names(&store), both);
+    for name in both {
+        let path = format!("s3://bucket/nights/nightly/{name}");
+        Ran::of(store.command(&nightly.world).args(["verify", &path])).ok();
+    }
+}
+
+#[test]
 fn interrupted_removal_is_finished_by_next_run() {
     let (store, nightly) = nightly("unchanged = \"never\"\nkeep = { last = 1 }");
     nightly.at("2026-11-23T02:00:00Z");

@@ -81,16 +81,16 @@ fn each_kind_of_damage_is_named() {
         ),
         (
             &|place| {
-                place.edit("out/_manifest.json", |bytes| {
+                place.edit("out.manifest.json", |bytes| {
                     let text = String::from_utf8(bytes.clone()).unwrap();
                     *bytes = text.replacen("\"rows\": 1000", "\"rows\": 999", 1).into_bytes();
                 });
             },
-            "_manifest.json: rows 1000, recorded 999",
+            "out.manifest.json: rows 1000, recorded 999",
         ),
         (
-            &|place| fs::remove_file(place.store.path("out/_SUCCESS")).unwrap(),
-            "_SUCCESS is missing",
+            &|place| fs::remove_file(place.store.path("out.manifest.json")).unwrap(),
+            "out.manifest.json is missing, and there are parts of an export",
         ),
         (
             &|place| {
@@ -133,6 +133,9 @@ fn exports_are_previewed_from_every_location() {
     assert!(ran.stderr.contains("filters select a dataset"), "{ran:?}");
     let ran = place.run(&["preview", "s3://bucket/nothing/"]);
     assert_eq!(ran.code, Some(65), "{ran:?}");
-    assert!(ran.stderr.contains("s3://bucket/nothing/: there is no _manifest.json in it"));
+    assert!(
+        ran.stderr
+            .contains("s3://bucket/nothing/: it has no record: there is no nothing.manifest.json")
+    );
     assert_eq!(place.world.server.stats().requests, requests);
 }

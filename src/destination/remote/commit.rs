@@ -1,0 +1,355 @@
+//! The publication of a prefix. It has a point of no return: from then on, any run only rolls forward.
+//!
+//! 1. `commit-TOKEN.json` is created. This is the point of no return: it holds the new record, which lists the
+//!    parts, and each part has a [`PendingPart`].
+//! 2. The uploads of the parts are completed. Until then, no part is visible.
+//! 3. The record replaces the one that the run has seen, or takes a free name. Readers that use the record see
+//!    the new export from now on.
+//! 4. `_SUCCESS` is written, if it was asked for.
+//! 5. Superseded parts and control objects are removed, the commit last.
+//!
+//! A commit that cannot be finished is undone, which removes the parts that it made visible. There are two
+//! reasons: an upload is lost, or another export has appeared, so that the commit is stale.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    clear_control,
+    completion::StagedUpload,
+    content::{PrefixContent, PrefixPlaces, sha256},
+    kept::HEADER,
+    lock::{LeaseWatch, Lock},
+    names::commit_name,
+    pending::{PendingPart, drop_pending, is_pending_name, json, pending_name},
+    put::{Condition, replaced},
+};
+use crate::{
+    error::{Error, Result, causes},
+    location::{Backend, Remote, is_denied, is_unanswered},
+    record::manifest::{Manifest, Part, SUCCESS, is_part_name},
+};
+
+/// Most uploads that are completed at the same time.
+const AT_ONCE: usize = 32;
+
+/// The content of a commit: what is published, and what it replaces.
+#[derive(Debug, Serialize, Deserialize)]
+struct Commit {
+    /// The new record, byte for byte.
+    record: String,
+    /// Path of the record in its bucket.
+    record_path: String,
+    /// SHA-256 of the record that it replaces; `None` if there was none.
+    replaces: Option<String>,
+    /// Parts of the replaced export.
+    superseded: BTreeSet<String>,
+    success_file: bool,
+}
+
+/// A commit that has been read or created, with its parsed record.
+#[derive(Debug)]
+pub(super) struct BegunCommit {
+    commit: Commit,
+    /// Name of its control object.
+    name: String,
+    parts: Vec<Part>,
+}
+
+/// The result of rolling a commit forward.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CommitOutcome {
+    Published,
+    /// The uploads of these parts are lost.
+    Lost(BTreeSet<String>),
+    /// Another export has appeared since.
+    Stale,
+}
+
+/// What one completion has shown.
+enum UploadEnd {
+    Completed,
+    Lost(String),
+}
+
+impl BegunCommit {
+    /// Passes the point of no return.
+    pub(super) fn create(
+        places: &PrefixPlaces,
+        lock: &Lock,
+        manifest: &Manifest,
+        seen: &PrefixContent,
+        success_file: bool,
+    ) -> Result<Self> {
+        let record = String::from_utf8(manifest.to_json()?)
+            .map_err(|error| Error::Internal(format!("the record is not text: {error}")))?;
+        let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
+        let old = seen.record.iter().flat_map(|record| &record.manifest.parts);
+        let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
+        let commit = Commit {
+            record,
+            record_path: places.record.path().to_string(),
+            replaces: seen.record.as_ref().map(|record| record.sha256.clone()),
+            superseded: old.collect(),
+            success_file,
+        };
+        let name = commit_name(lock.token());
+        let place = places.control.child(&name);
+        if lock.watch().put(&place, json(&commit)?.into(), &Condition::Free)?.is_none() {
+            return Err(replaced(&place));
+        }
+        Ok(Self { commit, name, parts: manifest.parts.clone() })
+    }
+
+    /// Reads the commit of an ended run; `None` if no run of this version wrote it.
+    pub(super) fn read(places: &PrefixPlaces, name: &str) -> Result<Option<Self>> {
+        let json = places.control.child(name).read_large_control()?;
+        let commit = json.and_then(|json| serde_json::from_slice::<Commit>(&json).ok());
+        let parsed = commit.and_then(|commit| {
+            let manifest = Manifest::parse(commit.record.as_bytes(), &places.location).ok()?;
+            let sound = manifest.parts.iter().all(|part| is_part_name(&part.path));
+            sound.then(|| Self { commit, name: name.to_owned(), parts: manifest.parts })
+        });
+        Ok(parsed)
+    }
+
+    /// Reads the pending parts; `None` if one is missing and the record is not published yet.
+    fn pending(&self, control: &Remote) -> Result<Option<Vec<PendingPart>>> {
+        let read = |part: &Part| PendingPart::read(control, &pending_name(&part.path));
+        self.parts.iter().map(read).collect()
+    }
+
+    /// Whether the record of this commit is published.
+    fn is_published(&self, seen: &PrefixContent) -> Result<bool> {
+        let own = sha256(self.commit.record.as_bytes())?;
+        Ok(seen.record.as_ref().is_some_and(|record| record.sha256 == own))
+    }
+
+    /// Whether the record is still the one that this commit replaces.
+    fn is_current(&self, seen: &PrefixContent) -> bool {
+        seen.record.as_ref().map(|record| &record.sha256) == self.commit.replaces.as_ref()
+    }
+
+    /// Finishes this commit of an ended run. Returns `false` if it had to be undone.
+    fn finish(&self, places: &PrefixPlaces, lock: &Lock) -> Result<bool> {
+        if self.commit.record_path != places.record.path().as_ref() {
+            return Err(Error::Output {
+                path: places.location.to_path(),
+                why: format!(
+                    "an interrupted run has begun to publish an export there, with its record at {:?}",
+                    self.commit.record_path
+                ),
+                hint: Some("give the same `record` as that run"),
+                source: None,
+            });
+        }
+        lock.confirm()?;
+        let seen = PrefixContent::look(places)?;
+        let (watch, location) = (lock.watch(), &places.location);
+        let outcome = if self.is_published(&seen)? {
+            self.mark(places, &watch)?;
+            CommitOutcome::Published
+        } else if !self.is_current(&seen) {
+            CommitOutcome::Stale
+        } else {
+            match self.pending(&places.control)? {
+                Some(pending) => self.roll_forward(places, &watch, &pending)?,
+                None => CommitOutcome::Lost(BTreeSet::new()),
+            }
+        };
+        let none = BTreeSet::new();
+        let lost = match &outcome {
+            CommitOutcome::Published => {
+                self.clean(places, lock)?;
+                return Ok(true);
+            }
+            CommitOutcome::Lost(lost) => lost,
+            CommitOutcome::Stale => &none,
+        };
+        tracing::warn!(
+            "the interrupted publication of {location} cannot be finished, because {}: it is undone",
+            if outcome == CommitOutcome::Stale {
+                "another export has appeared there"
+            } else {
+                "the store no longer has all of its uploads"
+            }
+        );
+        self.undo(places, lost)?;
+        Ok(false)
+    }
+
+    /// Completes the uploads, then puts the record.
+    pub(super) fn roll_forward(
+        &self,
+        places: &PrefixPlaces,
+        watch: &LeaseWatch,
+        pending: &[PendingPart],
+    ) -> Result<CommitOutcome> {
+        let mut lost = complete(&places.target, watch, pending)?;
+        if lost.is_empty() {
+            lost = wrong_parts(&places.target, pending)?;
+        }
+        if !lost.is_empty() {
+            return Ok(CommitOutcome::Lost(lost));
+        }
+        if !self.put_record(&places.record, watch)? {
+            return Ok(CommitOutcome::Stale);
+        }
+        self.mark(places, watch)?;
+        Ok(CommitOutcome::Published)
+    }
+
+    /// Puts the record. Returns `false` if another one has appeared.
+    fn put_record(&self, place: &Remote, watch: &LeaseWatch) -> Result<bool> {
+        let bytes = self.commit.record.as_bytes();
+        let found = place.read_versioned()?;
+        let condition = match (found, &self.commit.replaces) {
+            (Some(found), _) if found.bytes == bytes => return Ok(true),
+            (Some(found), Some(old)) if sha256(&found.bytes)? == *old => {
+                Condition::Unchanged(found.version)
+            }
+            (None, None) => Condition::Free,
+            _ => return Ok(false),
+        };
+        Ok(watch.put(place, Bytes::copy_from_slice(bytes), &condition)?.is_some())
+    }
+
+    /// Writes `_SUCCESS`, or removes the one of the replaced export.
+    fn mark(&self, places: &PrefixPlaces, watch: &LeaseWatch) -> Result<()> {
+        let place = places.target.child(SUCCESS);
+        match self.commit.success_file {
+            true => watch.put(&place, Bytes::new(), &Condition::Any).map(drop),
+            false => watch.remove(&place),
+        }
+    }
+
+    /// Removes what the published export no longer needs, the commit last.
+    pub(super) fn clean(&self, places: &PrefixPlaces, lock: &Lock) -> Result<()> {
+        // A run that lost its lock must not remove the control objects of another run.
+        lock.confirm()?;
+        self.remove_superseded(&places.target)?;
+        // The header goes first: nothing is left to resume.
+        places.control.child(HEADER).remove()?;
+        let seen = PrefixContent::look(places)?;
+        places.target.remove_all(seen.strays())?;
+        let own: BTreeSet<String> =
+            self.parts.iter().map(|part| pending_name(&part.path)).collect();
+        let pending = seen.control.names.iter().filter(|name| is_pending_name(name));
+        for name in pending.filter(|name| !own.contains(*name)) {
+            drop_pending(&places.target, &places.control, name)?;
+        }
+        clear_control(&places.control, lock)
+    }
+
+    /// Removes the parts of the replaced export.
+    fn remove_superseded(&self, target: &Remote) -> Result<()> {
+        let new: BTreeSet<&str> = self.parts.iter().map(|part| part.path.as_str()).collect();
+        let old = self.commit.superseded.iter();
+        let old = old.filter(|name| is_part_name(name) && !new.contains(name.as_str()));
+        target.remove_all(old.cloned())
+    }
+
+    /// Removes the parts that this commit made visible, and the records of those and of lost parts. The other
+    /// parts stay pending. Removes the commit last.
+    pub(super) fn undo(&self, places: &PrefixPlaces, lost: &BTreeSet<String>) -> Result<()> {
+        let seen = PrefixContent::look(places)?;
+        let own = self.parts.iter().map(|part| &part.path).filter(|part| !seen.is_listed(part));
+        let visible = |part: &String| seen.objects.contains_key(part);
+        let gone: Vec<&String> = own.filter(|part| visible(part) || lost.contains(*part)).collect();
+        places.target.remove_all(gone.iter().map(|part| (*part).clone()))?;
+        places.control.remove_all(gone.iter().map(|part| pending_name(part)))?;
+        places.control.child(&self.name).remove()
+    }
+}
+
+/// Finishes the publications that ended runs have begun. Returns whether an export was published.
+pub(super) fn finish_commits(
+    places: &PrefixPlaces,
+    lock: &Lock,
+    seen: &PrefixContent,
+) -> Result<bool> {
+    let mut any = false;
+    for name in seen.commits() {
+        match BegunCommit::read(places, name)? {
+            Some(commit) => any |= commit.finish(places, lock)?,
+            None => {
+                let place = places.control.child(name);
+                tracing::warn!("{place} is no publication of this program: it is removed");
+                place.remove()?;
+            }
+        }
+    }
+    Ok(any)
+}
+
+/// Completes all uploads, [`AT_ONCE`] at the same time. Returns the first lost ones.
+///
+/// # Errors
+/// [`Error::Store`] if the store does not answer or refuses access: the uploads may still be there.
+fn complete(
+    target: &Remote,
+    watch: &LeaseWatch,
+    pending: &[PendingPart],
+) -> Result<BTreeSet<String>> {
+    let (store, _) = target.target()?;
+    let parts = pending.iter().map(|pending| {
+        let part = &pending.kept.part;
+        (target.child(&part.path), pending.upload.clone(), part.bytes)
+    });
+    let parts: Vec<_> = parts.collect();
+    let all = stream::iter(parts).map(move |(place, upload, bytes)| {
+        let store = store.clone();
+        async move { complete_one(&*store, &place, &upload, bytes).await }
+    });
+    watch.guard(async move {
+        let mut ended = all.buffer_unordered(AT_ONCE);
+        let mut lost = BTreeSet::new();
+        while let Some(end) = ended.try_next().await? {
+            if let UploadEnd::Lost(name) = end {
+                lost.insert(name);
+                // The commit cannot be finished: make no more parts visible than necessary.
+                break;
+            }
+        }
+        Ok(lost)
+    })?
+}
+
+async fn complete_one(
+    store: &dyn Backend,
+    place: &Remote,
+    upload: &StagedUpload,
+    bytes: u64,
+) -> Result<UploadEnd> {
+    let is_done = |meta: &ObjectMeta| meta.size == bytes;
+    match upload.complete(store, place.path(), is_done).await {
+        Ok(_) => Ok(UploadEnd::Completed),
+        Err(error) if is_unanswered(&error) || is_denied(&error) => {
+            Err(place.failed("complete the upload of", &error))
+        }
+        Err(error) => {
+            let error = place.failed("complete the upload of", &error);
+            let why = causes(&error).join(": ");
+            tracing::warn!("the upload of {place} is lost: {why}");
+            Ok(UploadEnd::Lost(place.name().to_owned()))
+        }
+    }
+}
+
+/// Returns the parts that are not visible with their size, although the store has confirmed them.
+fn wrong_parts(target: &Remote, pending: &[PendingPart]) -> Result<BTreeSet<String>> {
+    let listed = target.list()?.objects;
+    let is_right =
+        |part: &Part, meta: Option<&ObjectMeta>| meta.is_some_and(|meta| meta.size == part.bytes);
+    let parts = || pending.iter().map(|pending| &pending.kept.part);
+    // Some stores list objects late. So request each of these objects individually.
+    let unsure = parts().filter(|part| !is_right(part, listed.get(&part.path)));
+    let heads = target.heads(unsure.map(|part| part.path.clone()))?;
+    let wrong = parts()
+        .filter(|part| heads.get(&part.path).is_some_and(|meta| !is_right(part, meta.as_ref())));
+    Ok(wrong.map(|part| part.path.clone()).collect())
+}

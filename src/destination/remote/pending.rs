@@ -1,0 +1,113 @@
+//! Pending parts: uploaded, but not visible. The record of a pending part holds what another process needs to
+//! complete or abort its upload.
+//!
+//! A store cannot list its open uploads with the library that this program uses, and Azure's have no id. So
+//! only these records know them.
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    completion::StagedUpload,
+    upload::{abort_journalled, abort_or_journal},
+};
+use crate::{
+    destination::KeptPart,
+    error::{Error, Result},
+    location::{Listing, Remote},
+    record::manifest::is_part_name,
+};
+
+/// Age after which an upload may have expired. Azure and R2 delete blocks after 7 days, and so does the
+/// lifecycle rule that the guide recommends. One day is for writing the part itself.
+const EXPIRES_AFTER: TimeDelta = TimeDelta::days(6);
+
+/// The record of a pending part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PendingPart {
+    /// Shared by a run and the runs that resume it. Parts of another lineage belong to another plan. `None` for
+    /// a part that a row limit cut: no run resumes it.
+    pub(super) lineage: Option<String>,
+    pub(super) kept: KeptPart,
+    pub(super) upload: StagedUpload,
+}
+
+impl PendingPart {
+    /// Reads a record; `None` if it is missing, or if no run wrote it. The part's name decides which object
+    /// appears, so the record's own name must match it.
+    pub(super) fn read(control: &Remote, name: &str) -> Result<Option<Self>> {
+        let json = control.child(name).read_control()?;
+        let read = json.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
+        Ok(read.filter(|pending| pending.is_sound(name)))
+    }
+
+    fn is_sound(&self, name: &str) -> bool {
+        let path = &self.kept.part.path;
+        is_part_name(path) && pending_name(path) == name && self.kept.has_sound_pages()
+    }
+
+    /// Writes the record. From then on, the record replaces the journal of the upload.
+    pub(super) fn write(&self, control: &Remote) -> Result<()> {
+        control.child(&pending_name(&self.kept.part.path)).write(&json(self)?)
+    }
+}
+
+/// Whether this is the name of a pending part's record.
+pub(super) fn is_pending_name(name: &str) -> bool {
+    name.starts_with("part-") && name.ends_with(".json")
+}
+
+/// The name of the record of this part.
+pub(super) fn pending_name(part: &str) -> String {
+    format!("{}.json", stem(part))
+}
+
+/// The name of the object with the ids of this part.
+pub(super) fn ids_name(part: &str) -> String {
+    stem(part).replacen("part-", "ids-", 1)
+}
+
+/// The name of the journal of this upload.
+pub(super) fn journal_name(of: &str) -> String {
+    format!("upload-{of}")
+}
+
+fn stem(part: &str) -> &str {
+    part.split('.').next().unwrap_or(part)
+}
+
+/// Whether the upload of a part may have expired. Both times come from the store: a run renews its lease
+/// often, so the newest control object shows what time it is there.
+pub(super) fn is_expired(control: &Listing, part: &str) -> bool {
+    let now = control.objects.values().map(|meta| meta.last_modified).max();
+    let then = control.objects.get(&pending_name(part)).map(|meta| meta.last_modified);
+    now.zip(then).is_some_and(|(now, then)| now - then > EXPIRES_AFTER)
+}
+
+/// Aborts the upload of a pending part and removes its record. If the store refuses to abort, a journal stays
+/// for a later run.
+pub(super) fn drop_pending(target: &Remote, control: &Remote, name: &str) -> Result<()> {
+    if let Some(pending) = PendingPart::read(control, name)? {
+        let path = &pending.kept.part.path;
+        let journal = control.child(&journal_name(path));
+        abort_or_journal(&target.child(path), pending.upload.id, &journal)?;
+    }
+    control.child(name).remove()
+}
+
+/// Aborts the upload of an ended run. The journal's name contains the name of the uploaded part or ids.
+pub(super) fn drop_upload(target: &Remote, control: &Remote, journal: &str) -> Result<()> {
+    let of = journal.strip_prefix("upload-").unwrap_or_default();
+    let place = if is_part_name(of) {
+        target.child(of)
+    } else if of.starts_with("ids-") {
+        control.child(of)
+    } else {
+        return Ok(());
+    };
+    abort_journalled(&control.child(journal), &place)
+}
+
+pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::Internal(format!("journal: {error}")))
+}

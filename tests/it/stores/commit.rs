@@ -1,0 +1,268 @@
+//! The publication of a prefix: its point of no return, and what later runs finish or undo.
+
+use std::fs;
+
+use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults};
+use serde_json::Value;
+
+use super::{
+    crash::{ARGUMENTS, Place, ROWS, is_whole},
+    server::Fate,
+};
+use crate::support::{ID, Ran};
+
+#[test]
+fn export_killed_after_commit_is_finished() {
+    // The next run finishes the publication without a page, and only then looks at what exists.
+    let table = [
+        ("after the commit", ("POST /bucket/rows/part-00000-", 2)),
+        ("between completions", ("POST /bucket/rows/part-00002-", 2)),
+        ("before the record", ("PUT /bucket/rows.manifest.json", 1)),
+        ("before the cleanup", ("DELETE /bucket/rows/_overmind/header.json", 1)),
+        ("during the cleanup", ("DELETE /bucket/rows/_overmind/part-00001-", 1)),
+        ("before the commit is removed", ("DELETE /bucket/rows/_overmind/commit-", 1)),
+    ];
+    let calm = Place::new();
+    calm.export(&ARGUMENTS).ok();
+    for (name, request) in table {
+        for overwrite in [false, true] {
+            println!("{name} {overwrite}");
+            let place = Place::new();
+            place.kill_at(&ARGUMENTS, request.0, request.1);
+            // A dry run changes nothing, and the export counts as one.
+            let before = place.store.objects();
+            let dry = place.export(&[&ARGUMENTS[..], &["--dry-run"]].concat());
+            assert_eq!(dry.code, Some(73), "{dry:?}");
+            assert!(place.store.objects() == before);
+            let before = place.world.server.stats().requests;
+            let more: &[&str] = if overwrite { &["--overwrite"] } else { &[] };
+            let ran = place.export(&[&ARGUMENTS[..], more].concat());
+            let fetched = place.world.server.stats().requests - before;
+            if overwrite {
+                ran.ok();
+                assert_eq!(fetched, 12, "{name}");
+            } else {
+                assert_eq!((ran.code, fetched), (Some(73), 0), "{name}: {ran:?}");
+                assert!(ran.stderr.contains("this run has published what an"), "{ran:?}");
+            }
+            is_whole(&place);
+            assert!(place.parts() == calm.parts(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn success_file_is_written_on_request() {
+    let place = Place::new();
+    let marked = [&ARGUMENTS[..], &["--success-file"]].concat();
+    place.kill_at(&marked, "PUT /bucket/rows/_SUCCESS", 1);
+    assert_eq!(place.rows_by_manifest(), Some(ROWS));
+    // The next run writes it, although that run was not asked to.
+    assert_eq!(place.export(&ARGUMENTS).code, Some(73));
+    assert!(place.names().contains(&"_SUCCESS".to_owned()));
+    // An export without it removes the one of the replaced export.
+    place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat()).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn record_can_be_anywhere_in_the_store() {
+    for key in ["rows/_record.json", "records/tonight.json"] {
+        let place = Place::new();
+        let record = format!("s3://bucket/{key}");
+        let asked = [&ARGUMENTS[..], &["--record", &record]].concat();
+        place.kill_at(&asked, &format!("PUT /bucket/{key}"), 1);
+        // Nothing is known about the record at its usual place.
+        let ran = place.export(&ARGUMENTS);
+        assert_eq!(ran.code, Some(73), "{ran:?}");
+        assert!(ran.stderr.contains("hint: give the same --record as that run"), "{ran:?}");
+        for _ in 0..2 {
+            place.export(&[&asked[..], &["--overwrite"]].concat()).ok();
+            let keys = place.store.keys();
+            assert!(keys.len() == 4 && keys.iter().any(|found| found == key), "{keys:?}");
+        }
+    }
+}
+
+#[test]
+fn bucket_has_its_record_inside() {
+    let place = Place::new();
+    let bucket = ["-o", "s3://bucket/", "--page-size", "25", "--rows-per-file", "100"];
+    place.export(&bucket).ok();
+    let keys = place.store.keys();
+    assert_eq!((keys.len(), &*keys[0]), (4, "_manifest.json"), "{keys:?}");
+    assert_eq!(place.export(&bucket).code, Some(73));
+    place.export(&[&bucket[..], &["--overwrite"]].concat()).ok();
+    assert_eq!(place.store.keys().len(), 4);
+    let mut verify = place.store.command(&place.world);
+    Ran::of(verify.args(["verify", "s3://bucket/"])).ok();
+}
+
+#[test]
+fn commit_with_a_lost_upload_is_undone() {
+    // The store has deleted the upload of a part. Its neighbours may be visible already.
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00001-", 2);
+    let keys = place.store.keys();
+    let record = keys.iter().find(|key| key.contains("/_overmind/part-00001-")).unwrap();
+    let path = place.store.path(record);
+    let mut pending: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    pending["upload"]["id"] = "00000000-0000-0000-0000-000000000000".into();
+    fs::write(&path, pending.to_string()).unwrap();
+    place.store.rule("POST /bucket/rows/part-00001-", Fate::Refused(404, "NoSuchUpload"));
+    let ran = place.export(&[&ARGUMENTS[..], &["--dry-run"]].concat());
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    place.store.rule("PUT /bucket/rows/_overmind/run-", Fate::HeldAt(1));
+    let mut run = place.start(&ARGUMENTS);
+    place.store.wait_until_held();
+    assert_eq!(place.names(), ["_overmind/"], "a part of the undone commit is visible");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    place.store.no_rules();
+    place.export(&ARGUMENTS).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn lost_upload_is_reported_and_fetched_again() {
+    let place = Place::new();
+    place.store.rule(".parquet?uploadId=", Fate::Refused(404, "NoSuchUpload"));
+    let ran = place.export(&ARGUMENTS);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(
+        ran.stderr.contains("its upload is lost: the store no longer has it; nothing"),
+        "{ran:?}"
+    );
+    assert_eq!(place.names(), ["_overmind/"]);
+    place.store.no_rules();
+    place.export(&ARGUMENTS).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn refused_completion_keeps_the_commit() {
+    // The permission is missing. Nothing is lost, and the next run completes the rest.
+    let place = Place::new();
+    place.store.rule(".parquet?uploadId=", Fate::Refused(403, "AccessDenied"));
+    for pages in [12, 0] {
+        let before = place.world.server.stats().requests;
+        let ran = place.export(&ARGUMENTS);
+        assert_eq!(place.world.server.stats().requests - before, pages);
+        assert!(matches!(ran.code, Some(73 | 74)), "{ran:?}");
+        assert!(ran.stderr.contains("its publication has begun: repair the store"), "{ran:?}");
+    }
+    place.store.no_rules();
+    assert_eq!(place.export(&ARGUMENTS).code, Some(73));
+    is_whole(&place);
+}
+
+#[test]
+fn completed_part_with_lost_answer_is_recognized() {
+    // The server refuses to complete an upload twice.
+    let place = Place::new();
+    place.store.rule(".parquet?uploadId=", Fate::AnswerLost);
+    place.export(&ARGUMENTS).ok();
+    assert_eq!(place.store.seen(".parquet?uploadId="), 4, "no completion was sent again");
+    is_whole(&place);
+}
+
+#[test]
+fn expired_uploads_are_fetched_again() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/_overmind/commit-", 1);
+    let keys = place.store.keys();
+    let record = keys.iter().find(|key| key.contains("/_overmind/part-00001-")).unwrap();
+    let file = fs::File::options().write(true).open(place.store.path(record)).unwrap();
+    let week_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7 * 86_400);
+    file.set_modified(week_ago).unwrap();
+    let before = place.world.server.stats().requests;
+    place.export(&ARGUMENTS).ok();
+    assert_eq!(place.world.server.stats().requests - before, 10);
+    is_whole(&place);
+}
+
+#[test]
+fn second_pass_gives_its_parts_new_names() {
+    // Azure's uploads to one name are not separate, so no name is ever used twice.
+    let place = Place::new();
+    let faults = Faults::none().on(9, FaultAttempt::First(1), Fault::ShortPage(3));
+    place.world.server.set_faults(faults);
+    let ran = place.export(&ARGUMENTS).ok();
+    assert!(ran.stderr.contains("starting again from page 1"), "{ran:?}");
+    let parts: Vec<_> =
+        place.store.keys().into_iter().filter(|key| key.starts_with("rows/part-")).collect();
+    assert!(parts.iter().all(|part| part.ends_with("-1.parquet")), "{parts:?}");
+    is_whole(&place);
+}
+
+#[test]
+fn empty_part_is_published_without_blocks() {
+    let place = Place::new();
+    place.world.server.replace(vec![Dataset::generated(0, 7).with_id(ID)]);
+    let lines = [&ARGUMENTS[..], &["--format", "jsonl"]].concat();
+    place.kill_at(&lines, "PUT /bucket/rows/_overmind/commit-", 1);
+    place.export(&lines).ok();
+    assert_eq!(place.names(), ["rows.manifest.json", "part-00000"]);
+    assert_eq!(place.parts()["part-00000"], b"");
+}
+
+#[test]
+fn record_that_cannot_be_written_is_found_first() {
+    let place = Place::new();
+    place.store.rule("PUT /bucket/_rows.manifest.json.", Fate::Refused(403, "AccessDenied"));
+    let ran = place.export(&ARGUMENTS);
+    assert_eq!((ran.code, place.world.server.stats().requests), (Some(73), 0));
+    insta::assert_snapshot!(ran.told(&place.world), @"
+    exit 73
+    error: s3://bucket/rows.manifest.json: cannot be written
+      cause: AccessDenied: as scripted
+      hint: allow it, or give a place for the record with --record, for instance one below the prefix
+    ");
+    assert_eq!(place.store.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn object_that_is_no_record_is_not_replaced() {
+    let place = Place::new();
+    place.store.put("rows.manifest.json", b"mine");
+    let ran = place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat());
+    insta::assert_snapshot!(ran.told(&place.world), @"
+    exit 73
+    error: s3://bucket/rows.manifest.json: is not the record of an export
+      hint: only the record of an export is replaced: move this object away, or give another place with --record
+    ");
+    assert_eq!(place.store.keys(), ["rows.manifest.json"]);
+}
+
+#[test]
+fn record_without_its_parts_is_replaced() {
+    let place = Place::new();
+    place.export(&ARGUMENTS).ok();
+    fs::remove_dir_all(place.store.path("rows")).unwrap();
+    place.export(&ARGUMENTS).ok();
+    is_whole(&place);
+}
+
+#[test]
+fn stale_commit_of_a_lost_run_is_undone() {
+    // A commit arrives late, after another run has published. It publishes nothing.
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00000-", 2);
+    let objects = place.store.objects();
+    let late = objects.iter().filter(|(key, _)| {
+        ["/commit-", "_overmind/part-", "_overmind/ids-", "/run-"].iter().any(|it| key.contains(it))
+    });
+    assert_eq!(place.export(&ARGUMENTS).code, Some(73));
+    place.world.server.replace(vec![Dataset::generated(200, 8).with_id(ID)]);
+    place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat()).ok();
+    let newer = place.store.objects();
+    for (key, bytes) in late {
+        place.store.put(key, bytes);
+    }
+    let ran = place.export(&ARGUMENTS);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("because another export has appeared there"), "{ran:?}");
+    let mut now = place.store.objects();
+    now.retain(|key, _| !key.contains("/_overmind/"));
+    assert!(now == newer, "{:?}", now.keys());
+}
