@@ -105,6 +105,8 @@ fn export_in_store_compares_like_one_on_disk() {
         let name = entry.file_name().into_string().unwrap();
         prefix.child(&name).write(&fs::read(entry.path()).unwrap()).unwrap();
     }
+    let record = fs::read(folder.path().join("out.manifest.json")).unwrap();
+    prefix.sibling("nightly.manifest.json").write(&record).unwrap();
     let local = Location::from(exported);
     let found = diff(&local, &prefix, DiffOptions::default()).unwrap();
     assert_eq!((found.summary.unchanged, found.summary.is_equal()), (300, true));

@@ -1,5 +1,8 @@
 use super::{
-    super::{put::Condition, upload::{OnClose, Upload}},
+    super::{
+        put::Condition,
+        upload::{OnClose, Upload},
+    },
     *,
 };
 use crate::destination::PlaceLock;
@@ -213,7 +216,8 @@ fn confirm_asks_the_store() {
 fn upload_fails_when_the_lock_is_lost() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, SHORT).unwrap();
-    let upload = Upload::new(target.child("x"), control.child("upload-x"), lock.watch(), OnClose::Publish);
+    let upload =
+        Upload::new(target.child("x"), control.child("upload-x"), lock.watch(), OnClose::Publish);
     foreign(&control, 2, LEASE);
     let bytes = vec![0; 1 << 20];
     let error = loop {
