@@ -178,6 +178,7 @@ impl BegunCommit {
                 "the store no longer has all of its uploads"
             }
         );
+        lock.confirm()?;
         self.undo(places, lost)?;
         Ok(false)
     }
