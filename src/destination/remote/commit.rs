@@ -178,6 +178,7 @@ impl BegunCommit {
                 "the store no longer has all of its uploads"
             }
         );
+        lock.confirm()?;
         self.undo(places, lost)?;
         Ok(false)
     }
@@ -258,10 +259,13 @@ impl BegunCommit {
     pub(super) fn undo(&self, places: &PrefixPlaces, lost: &BTreeSet<String>) -> Result<()> {
         let seen = PrefixContent::look(places)?;
         let own = self.parts.iter().map(|part| &part.path).filter(|part| !seen.is_listed(part));
-        let visible = |part: &String| seen.objects.contains_key(part);
-        let gone: Vec<&String> = own.filter(|part| visible(part) || lost.contains(*part)).collect();
-        places.target.remove_all(gone.iter().map(|part| (*part).clone()))?;
-        places.control.remove_all(gone.iter().map(|part| pending_name(part)))?;
+        let (visible, hidden): (Vec<&String>, Vec<&String>) =
+            own.partition(|part| seen.objects.contains_key(*part));
+        places.target.remove_all(visible.iter().map(|part| (*part).clone()))?;
+        places.control.remove_all(visible.iter().map(|part| pending_name(part)))?;
+        for part in hidden.into_iter().filter(|part| lost.contains(*part)) {
+            drop_pending(&places.target, &places.control, &pending_name(part))?;
+        }
         places.control.child(&self.name).remove()
     }
 }

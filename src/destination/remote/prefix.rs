@@ -373,7 +373,12 @@ impl Prefix {
             error => or_lost(lock, with_hint(UNPUBLISHED)(error)),
         })?;
         let outcome = commit.roll_forward(&self.places, &lock.watch(), &pending);
-        match outcome.map_err(|error| self.unfinished(lock, error))? {
+        let outcome = outcome.map_err(|error| self.unfinished(lock, error))?;
+        if outcome != CommitOutcome::Published {
+            // If another run has taken the lock over, it has finished this commit.
+            lock.confirm().map_err(|error| self.unfinished(lock, error))?;
+        }
+        match outcome {
             CommitOutcome::Published => Ok(commit),
             CommitOutcome::Lost(lost) => {
                 let name = lost.first().cloned().unwrap_or_default();
