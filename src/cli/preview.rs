@@ -1,10 +1,19 @@
 //! `preview`: prints the first rows as a table that fits the terminal.
 
-use std::io;
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::Path,
+};
 
 use crate::{
     Batches, Client, Column, Encoding, Error, Format, Location, Query, ReadOptions, Result, Row,
-    Sink, StreamOptions, arrow_schema::SchemaRef, schema, text::harmless_json, write_pages,
+    Sink, StreamOptions,
+    arrow_schema::SchemaRef,
+    export::unchecked,
+    schema,
+    text::{counted, grouped, harmless_json},
+    write_pages,
 };
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
 use clap::Args;
@@ -12,18 +21,36 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{
-    global::Global, lines::Lines, query::FilterArguments, storage::Storage, table::CellText,
-    value_limit::ValueLimit, values,
+    flags::with_flags,
+    global::Global,
+    lines::Lines,
+    progress::Screen,
+    query::FilterArguments,
+    storage::Storage,
+    table::{Fit, TableColumn},
+    value_limit::ValueLimit,
+    values,
 };
+
+/// The columns of the table, as [`Column::ALL`].
+const COLUMNS: [TableColumn; Column::ALL.len()] = [
+    TableColumn::new(Column::Id.name(), Fit::Whole),
+    TableColumn::new(Column::Order.name(), Fit::Number),
+    TableColumn::new(Column::Input.name(), Fit::Json),
+    TableColumn::new(Column::ExpectedOutput.name(), Fit::Json).left_out(4),
+    TableColumn::new(Column::Persona.name(), Fit::Wrap).left_out(3),
+    TableColumn::new(Column::Tags.name(), Fit::Json).left_out(2),
+    TableColumn::new(Column::AdditionalProperties.name(), Fit::Json).left_out(1),
+];
 
 /// Print the first rows of a dataset or of an export
 #[derive(Debug, Args)]
 pub(super) struct PreviewArgs {
     /// Id of a dataset, or path or URL of an export
-    #[arg(value_name = "DATASET_ID|PATH", value_parser = source)]
+    #[arg(value_name = "DATASET_ID|PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(source))]
     what: PreviewSource,
     /// Number of rows
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
     /// Print only these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>)]
@@ -42,22 +69,23 @@ pub(super) struct PreviewArgs {
 #[derive(Debug, Clone)]
 enum PreviewSource {
     Dataset(Uuid),
-    Export(String),
+    Export(OsString),
 }
 
 /// Parses the argument. An id means a dataset. Text with a slash or a dot, or an existing path, means an export.
-fn source(text: &str) -> Result<PreviewSource, String> {
-    match values::id(text) {
+fn source(text: OsString) -> Result<PreviewSource, String> {
+    let shown = text.to_string_lossy().into_owned();
+    match values::dataset_id(&shown) {
         Ok(id) => Ok(PreviewSource::Dataset(id)),
-        Err(_) if text.contains(['/', '.']) || std::path::Path::new(text).exists() => {
-            Ok(PreviewSource::Export(text.to_owned()))
+        Err(_) if shown.contains(['/', '.', '~']) || Path::new(&text).exists() => {
+            Ok(PreviewSource::Export(text))
         }
         Err(why) => Err(why),
     }
 }
 
 impl PreviewArgs {
-    pub(super) fn run(&self, global: &Global) -> Result<()> {
+    pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
         let query = Query::from(self.filters.clone());
         let dataset = match &self.what {
             PreviewSource::Dataset(dataset) => *dataset,
@@ -69,6 +97,9 @@ impl PreviewArgs {
             PreviewSource::Export(text) => return self.export(text, global),
         };
         let client = global.client()?;
+        if let Some(ordering) = query.unchecked_ordering() {
+            screen.say(Lines::one(with_flags(&unchecked(ordering))));
+        }
         super::block_on(async {
             if self.json {
                 return self.lines(&client, dataset, query).await;
@@ -86,7 +117,7 @@ impl PreviewArgs {
         write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
     }
 
-    fn export(&self, text: &str, global: &Global) -> Result<()> {
+    fn export(&self, text: &OsStr, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
         let options = self.value_limit.options(&self.columns);
         if !self.json {
@@ -170,6 +201,7 @@ pub(super) fn table_of_export(
 }
 
 fn json_lines(schema: SchemaRef) -> Result<Box<dyn Sink>> {
+    super::require_stdout()?;
     let stdout = Box::new(Escaping(io::stdout()));
     Encoding::from(Format::JsonLines).streaming_sink(schema, stdout)
 }
@@ -244,22 +276,26 @@ fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column
             columns => columns.contains(&Column::ALL[index]),
         })
         .collect();
-    let header: Vec<&str> = shown.iter().map(|&index| Column::ALL[index].name()).collect();
+    // Columns that were asked for by name are always shown.
+    let column = |&index: &usize| match columns {
+        [] => COLUMNS[index],
+        _ => COLUMNS[index].left_out(0),
+    };
+    let header: Vec<TableColumn> = shown.iter().map(column).collect();
     let shown_rows = cells.iter().map(|row| {
         let cell = |&index: &usize| match (&row[index], Column::ALL[index]) {
-            (None, _) => CellText::Left("-".to_owned()),
-            (Some(text), Column::Order) => CellText::Right(text.clone()),
+            (None, _) => "-".to_owned(),
             // Eight characters are enough to recognize a row.
-            (Some(text), Column::Id) => CellText::Left(text.chars().take(8).collect()),
-            (Some(text), _) => CellText::Left(text.clone()),
+            (Some(text), Column::Id) => text.chars().take(8).collect(),
+            (Some(text), _) => text.clone(),
         };
         shown.iter().map(cell).collect()
     });
     let table = super::table::render(&header, shown_rows);
-    let rows = indicatif::HumanCount(cells.len() as u64);
+    let rows = cells.len() as u64;
     match count {
-        Some(count) => table.and(format_args!("{rows} of {} rows", indicatif::HumanCount(count))),
-        None => table.and(format_args!("the first {rows} rows")),
+        Some(count) => table.and(format_args!("{} of {}", grouped(rows), counted(count, "row"))),
+        None => table.and(format_args!("the first {}", counted(rows, "row"))),
     }
 }
 

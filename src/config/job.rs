@@ -1,6 +1,6 @@
 //! The settings of a job: its datasets, destination, schedule and retention. This module does not run jobs.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
@@ -34,7 +34,7 @@ pub struct Job {
     pub query: Query,
     /// A directory, or the URL of a prefix in an object store. Relative paths are already resolved against the
     /// folder of the configuration file.
-    pub root: String,
+    pub root: PathBuf,
     /// Settings of the root's object store. The settings of a run take precedence over them.
     pub storage: StorageOptions,
     /// The format; default Parquet.
@@ -65,13 +65,13 @@ pub struct Job {
     /// Maximum jitter, which is an extra delay of a scheduled run; default zero.
     pub jitter: Duration,
     /// A program and its arguments. The program gets the result of each scheduled run as JSON.
-    pub on_result: Option<Vec<String>>,
+    pub on_result: Option<Vec<OsString>>,
 }
 
 impl Job {
     /// Returns the folder of the job's snapshots.
     pub(crate) fn folder(&self, storage: &StorageOptions) -> crate::Result<Location> {
-        Ok(Location::parse(&self.root, &self.storage_with(storage))?.child(&self.name))
+        Ok(Location::of(&self.root, &self.storage_with(storage))?.child(&self.name))
     }
 
     /// Returns the job's object store settings, combined with the settings of a run.

@@ -27,6 +27,7 @@ use crate::{
         facts::digest,
         manifest::{MANIFEST, Manifest, Part, SUCCESS},
     },
+    text::grouped,
 };
 
 #[derive(Debug)]
@@ -149,14 +150,18 @@ impl Side {
             let file = file(&path);
             let length = Length::len(&file.open()?);
             if length != bytes {
-                return Err(damaged(&file, format!("bytes {length}, recorded {bytes}")));
+                return Err(damaged(
+                    &file,
+                    format!("bytes {}, recorded {}", grouped(length), grouped(bytes)),
+                ));
             }
             let recorded = Some(Recorded { first_row, rows, digest });
             files.push(DataFile { place: file, recorded });
             first_row = first_row.saturating_add(rows);
         }
         if first_row != manifest.rows {
-            let why = format!("its parts have {first_row} rows, recorded {}", manifest.rows);
+            let (rows, recorded) = (grouped(first_row), grouped(manifest.rows));
+            let why = format!("its parts have {rows} rows, recorded {recorded}");
             return Err(damaged(place, why));
         }
         let columns = Some(manifest.columns);
@@ -222,7 +227,8 @@ impl Side {
 impl Recorded {
     fn check(&self, place: &Location, rows: u64, digest: Digest) -> Result<()> {
         if rows != self.rows {
-            return Err(damaged(place, format!("rows {rows}, recorded {}", self.rows)));
+            let why = format!("rows {}, recorded {}", grouped(rows), grouped(self.rows));
+            return Err(damaged(place, why));
         }
         let digest = digest.to_string();
         if digest != self.digest {

@@ -185,6 +185,14 @@ impl ExportPlan {
         &self.columns
     }
 
+    /// Returns the plan with the pages and the limit of this stream, which can cover the whole dataset although
+    /// the options name a range.
+    pub(crate) fn reading(&self, stream: &StreamOptions) -> Self {
+        let mut plan = self.clone();
+        (plan.options.pages, plan.options.limit) = (stream.pages, stream.limit);
+        plan
+    }
+
     /// Returns the completeness that the export can claim after every page has come.
     pub(crate) fn completeness(&self) -> Completeness {
         let whole = self.options.pages == PageRange::ALL && self.options.limit.is_none();

@@ -30,6 +30,7 @@ use crate::{
         manifest::{MANIFEST, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
         stamp::Stamp,
     },
+    text::grouped,
 };
 
 /// Largest accepted size of `_latest.json` in bytes; a real one has a few hundred.
@@ -298,7 +299,9 @@ impl Series {
                     Some(format!("holds {name:?}, which is not the name of a part"))
                 }
                 Some(bytes) if *bytes != size => Some(format!(
-                    "holds {name:?}, which has {size} bytes, but its manifest records {bytes}"
+                    "holds {name:?}, which has {} bytes, but its manifest records {}",
+                    grouped(size),
+                    grouped(*bytes)
                 )),
                 _ => None,
             }

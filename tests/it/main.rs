@@ -27,6 +27,8 @@ mod memory;
 mod mixed;
 mod moving;
 #[cfg(unix)]
+mod paths;
+#[cfg(unix)]
 mod process;
 mod publish;
 mod read;
@@ -42,6 +44,10 @@ mod snapshots;
 #[cfg(feature = "clouds")]
 mod stores;
 mod stream;
+#[cfg(unix)]
+mod streams;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod tree;
 mod verify;

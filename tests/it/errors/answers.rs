@@ -336,3 +336,15 @@ fn same_origin_redirects_are_followed_up_to_a_limit() {
       rows.jsonl
     ");
 }
+
+#[test]
+fn base_url_with_api_is_explained() {
+    let world = World::generated(Options::default(), 10);
+    let told = |path: &str| {
+        session_with(&world, &["datasets", EXPORT], |command| {
+            command.env("OVERMIND_LAB_BASE_URL", world.server.url() + path);
+        })
+    };
+    insta::assert_snapshot!(told("/api"), @"");
+    assert!(told("/api/datasets/").contains("hint: leave out /api and what follows it"));
+}

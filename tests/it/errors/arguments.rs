@@ -33,13 +33,13 @@ fn invalid_id_or_filter_is_refused() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export my-dataset -o rows.parquet
     exit 2
-    error: invalid value 'my-dataset' for '<DATASET_ID>': an id is a UUID, such as ID
+    error: invalid value 'my-dataset' for '<DATASET_ID>': an id is a UUID, such as ID; `overmind-export datasets` lists names with their ids
 
     For more information, try '--help'.
 
     $ overmind-export preview 182bd5e5-6e1a
     exit 2
-    error: invalid value '182bd5e5-6e1a' for '<DATASET_ID|PATH>': an id is a UUID, such as ID
+    error: invalid value '182bd5e5-6e1a' for '<DATASET_ID|PATH>': an id is a UUID, such as ID; `overmind-export datasets` lists names with their ids
 
     For more information, try '--help'.
 
@@ -236,7 +236,9 @@ fn number_out_of_range_is_refused() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export ID -o rows.parquet --page-size 0
     exit 2
-    error: "0" is not a valid page size: it must be at least 1
+    error: invalid value '0' for '--page-size <N>': it must be at least 1
+
+    For more information, try '--help'.
 
     $ overmind-export export ID -o rows.parquet --page-size 1e3
     exit 2
@@ -246,15 +248,13 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --limit 0
     exit 2
-    error: "0" is not a valid limit: it must be at least 1
+    error: invalid value '0' for '--limit <N>': it must be at least 1
+
+    For more information, try '--help'.
 
     $ overmind-export export ID -o rows.parquet --limit -5
     exit 2
-    error: unexpected argument '-5' found
-
-      tip: to pass '-5' as a value, use '-- -5'
-
-    Usage: overmind-export export [OPTIONS] --output <PATH> <DATASET_ID>
+    error: invalid value '-5' for '--limit <N>': it must be positive
 
     For more information, try '--help'.
 
@@ -278,7 +278,9 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o parts/ --rows-per-file 0
     exit 2
-    error: "0" is not a valid number of rows per file: it must be at least 1
+    error: invalid value '0' for '--rows-per-file <N>': it must be at least 1
+
+    For more information, try '--help'.
 
     $ overmind-export export ID -o rows.parquet --encode-threads 0
     exit 2
@@ -328,11 +330,7 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --connect-timeout -1
     exit 2
-    error: unexpected argument '-1' found
-
-      tip: to pass '-1' as a value, use '-- -1'
-
-    Usage: overmind-export export [OPTIONS] --output <PATH> <DATASET_ID>
+    error: invalid value '-1' for '--connect-timeout <TIME>': it must not be negative
 
     For more information, try '--help'.
 
@@ -362,13 +360,13 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export preview ID --rows 0
     exit 2
-    error: invalid value '0' for '--rows <N>': 0 is not in 1..=4294967295
+    error: invalid value '0' for '--rows <N>': it must be at least 1
 
     For more information, try '--help'.
 
     $ overmind-export demo --serve --page-size 0
     exit 2
-    error: invalid value '0' for '--page-size <N>': 0 is not in 1..=4294967295
+    error: invalid value '0' for '--page-size <N>': it must be at least 1
 
     For more information, try '--help'.
 
@@ -378,6 +376,33 @@ fn number_out_of_range_is_refused() {
 
     For more information, try '--help'.
     "#);
+}
+
+#[test]
+fn negative_numbers_are_no_unknown_options() {
+    for (line, why) in [
+        ("export ID -o rows.parquet --page-size -1", "it must be positive"),
+        ("export ID -o parts/ --rows-per-file -1", "it must be positive"),
+        ("export ID -o rows.parquet --max-passes -1", "it must be positive"),
+        ("export ID -o rows.parquet --encode-threads -1", "it must not be negative"),
+        ("export ID -o rows.parquet --prefetch-bytes -1", "it must be positive"),
+        ("export ID -o rows.parquet --max-retries -1", "it must not be negative"),
+        ("export ID -o rows.parquet --retry-for -1", "it must not be negative"),
+        ("export ID -o rows.parquet --max-page-bytes -1", "it must be positive"),
+        ("export ID -o rows.parquet --concurrency -1", "give auto or a number from 1 to 64"),
+        ("preview ID -n -1", "it must be positive"),
+        ("diff a b --show -1", "it must not be negative"),
+        ("verify a --max-value-bytes -1", "it must be positive"),
+        ("snapshot --jobs -1", "it must be positive"),
+        ("schedule --list -1", "it must be positive"),
+        ("schedule --list 0", "it must be at least 1"),
+        ("schedule --list 1001", "use at most 1,000"),
+        ("demo --rows -1", "it must not be negative"),
+        ("demo --serve --port -1", "-1 is not in 0..=65535"),
+    ] {
+        let told = refused(&[line]);
+        assert!(told.contains(&format!("': {why}\n")), "{told}");
+    }
 }
 
 #[test]
