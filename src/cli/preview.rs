@@ -16,7 +16,7 @@ use crate::{
     write_pages,
 };
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
-use clap::Args;
+use clap::{Args, builder::TypedValueParser};
 use futures::TryStreamExt;
 use uuid::Uuid;
 

@@ -178,14 +178,14 @@ impl View {
         self.screen.lines(Lines::one(format_args!("{name}{text}")));
     }
 
-    fn fields(&self) -> Fields {
+    fn fields(&self) -> ProgressFields {
         let seconds = self.begun.elapsed().as_secs_f64().max(0.001);
         let (rows, kept) = (self.progress.rows(), self.progress.kept());
         // Rows of kept parts were not fetched now.
         let rate = rows.saturating_sub(kept) as f64 / seconds;
         let meter = self.client.meter();
         let bytes = meter.bytes() as f64 / seconds;
-        Fields {
+        ProgressFields {
             rows,
             total: self.progress.total(),
             rate,
@@ -198,7 +198,7 @@ impl View {
 }
 
 /// The values of a progress line.
-struct Fields {
+struct ProgressFields {
     rows: u64,
     /// `None` until the first page has come.
     total: Option<u64>,
@@ -210,7 +210,7 @@ struct Fields {
     retries: u64,
 }
 
-impl Fields {
+impl ProgressFields {
     /// Returns the fields that fit into this width, the position at least. The others are dropped in this order:
     /// requests in flight, retries, bytes per second, rows per second, time left.
     fn within(&self, room: usize, percent: bool) -> String {
@@ -319,8 +319,8 @@ mod tests {
 
     use super::*;
 
-    fn fields(rows: u64, total: u64) -> Fields {
-        Fields {
+    fn fields(rows: u64, total: u64) -> ProgressFields {
+        ProgressFields {
             rows,
             total: Some(total),
             rate: 21_412.0,

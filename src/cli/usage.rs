@@ -7,7 +7,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use clap::{Command, CommandFactory, FromArgMatches, Parser, error::Error};
+use clap::{Command, Parser, error::Error};
 
 use super::lines::log_object;
 use crate::text::{harmless_lines, line};

@@ -206,7 +206,7 @@ fn unchecked_ordering_is_told() {
     let id = ID.to_string();
     let run = |arguments: &[&str]| Ran::of(world.command().args(arguments)).ok().stderr;
     assert_eq!(run(&["preview", &id, "--ordering=-ordr"]), note);
-    assert_eq!(run(&["preview", &id, "--ordering", "-id"]), "");
+    assert_eq!(run(&["preview", &id, "--ordering", "order"]), "");
     assert!(run(&["datasets", "--ordering", "nmae"]).contains("is not a known field of a dataset"));
     assert_eq!(run(&["datasets", "--ordering=-created_at"]), "");
 }

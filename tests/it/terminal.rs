@@ -148,7 +148,13 @@ fn tables_fit_80_columns() {
         named(2, "Short"),
     ]);
     let datasets = on(&world, "datasets", 80).lines(80);
-    insta::assert_snapshot!(datasets, @"");
+    insta::assert_snapshot!(datasets, @"
+     ID                                    NAME                     VERSION     ROWS
+     182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e  support-chat-1000              1    1,000
+     a0000000-0000-4000-8000-000000000001  customer-support-triag…        1  123,456
+     a0000000-0000-4000-8000-000000000002  Short                          1  123,456
+    not shown in 80 columns: source, created
+    ");
     insta::assert_snapshot!(on(&world, "preview ID -n 3", 80).lines(80), @"");
     insta::assert_snapshot!(on(&world, "preview ID -n 2 --columns id,tags,persona", 60).lines(60), @"");
     world.export(&["-o", "rows.jsonl"]).ok();
@@ -172,7 +178,11 @@ fn tables_of_snapshots_fit_80_columns() {
         command.args(line.split(' ')).args(["--config", "snapshots.toml"]);
         Typescript::of(command, columns)
     };
-    insta::assert_snapshot!(on("snapshots", 80).lines(80), @"");
+    insta::assert_snapshot!(on("snapshots", 80).lines(80), @"
+     JOB               SNAPSHOT          DATASET     ROWS  COMPLETE
+     customer-support  20261123T020000Z  182bd5e5  12,345  yes
+    not shown in 80 columns: bytes, unchanged as of
+    ");
     insta::assert_snapshot!(on("snapshots", 60).lines(60), @"");
     insta::assert_snapshot!(on("snapshot --prune-dry-run", 80).lines(80), @"");
     let table = on("schedule --list 1", 80).lines(80);

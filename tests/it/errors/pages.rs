@@ -83,7 +83,7 @@ fn truncated_json_is_reported_with_its_length() {
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
     error: the answer for page 2 is not valid
-      cause: the 49398 bytes received are not JSON
+      cause: the 49,398 bytes received are not JSON
       cause: they end in the middle of a character
       hint: the answer was cut short or damaged: run again, and report it to the operator of the API if it happens again
     ");
@@ -143,7 +143,7 @@ fn oversized_page_error_suggests_smaller_pages() {
     $ overmind-export export ID -o rows.jsonl --max-page-bytes 1kB -q
     exit 65
     error: the answer for page 1 is not valid
-      cause: the body is larger than 1000 bytes
+      cause: the body is larger than 1,000 bytes
       hint: request fewer rows per page with --page-size, or raise --max-page-bytes
     ");
     insta::assert_snapshot!(told_on(1, Fault::EndlessBody, &["export ID -o rows.jsonl --max-page-bytes 1MiB -q"]), @"
@@ -160,8 +160,8 @@ fn dataset_change_is_reported_after_each_pass() {
     insta::assert_snapshot!(told_on(2, Fault::Count(1003), &["export ID -o rows.jsonl --max-passes 2"]), @"
     $ overmind-export export ID -o rows.jsonl --max-passes 2
     exit 65
-    the dataset changed during the export: count changed from 1000 to 1003 (page 2); starting again from page 1
-    error: the dataset changed during the export: count changed from 1000 to 1003 (page 2)
+    the dataset changed during the export: count changed from 1,000 to 1,003 (page 2); starting again from page 1
+    error: the dataset changed during the export: count changed from 1,000 to 1,003 (page 2)
       hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
     let line = "export ID -o rows.jsonl --max-passes 1";
