@@ -122,7 +122,20 @@ fn json_log_holds_errors_and_summaries() {
     {"fields":{"message":"300 rows in 1 file (293.60 KiB) · complete: every row once\n  rows.jsonl"},"level":"INFO","target":"overmind_export"}
     "#);
     let told = ["export ID -o rows.jsonl", "export ID", "verify no.jsonl nor.jsonl"].map(run);
-    insta::assert_snapshot!(told.join("\n").replace(&ID.to_string(), "ID"), @"");
+    insta::assert_snapshot!(told.join("\n").replace(&ID.to_string(), "ID"), @r#"
+    $ export ID -o rows.jsonl
+    exit 73
+    {"fields":{"causes":[],"exit_code":73,"hint":"give --overwrite to replace it, or another path","message":"rows.jsonl: exists already"},"level":"ERROR","target":"overmind_export"}
+
+    $ export ID
+    exit 2
+    {"fields":{"message":"error: the following required arguments were not provided:\n  --output <PATH>\n\nUsage: overmind-export export --output <PATH> --log-format <FORMAT> <DATASET_ID>\n\nFor more information, try '--help'."},"level":"ERROR","target":"overmind_export"}
+
+    $ verify no.jsonl nor.jsonl
+    exit 74
+    {"fields":{"causes":["No such file or directory (os error 2)"],"exit_code":74,"hint":null,"message":"cannot read nor.jsonl"},"level":"ERROR","target":"overmind_export"}
+    {"fields":{"causes":["No such file or directory (os error 2)"],"exit_code":74,"hint":null,"message":"cannot read no.jsonl"},"level":"ERROR","target":"overmind_export"}
+    "#);
 }
 
 #[test]

@@ -155,13 +155,49 @@ fn tables_fit_80_columns() {
      a0000000-0000-4000-8000-000000000002  Short                          1  123,456
     not shown in 80 columns: source, created
     ");
-    insta::assert_snapshot!(on(&world, "preview ID -n 3", 80).lines(80), @"");
-    insta::assert_snapshot!(on(&world, "preview ID -n 2 --columns id,tags,persona", 60).lines(60), @"");
+    insta::assert_snapshot!(on(&world, "preview ID -n 3", 80).lines(80), @r#"
+     ID        ORDER  INPUT                 EXPECTED_OUTPUT      PERSONA
+     64bf61b5      0  {"messages":[{        {"answer":"Je        -
+                      "role":"system",      paiement de que ma
+                      "content":"You are …  facture …
+     7716da39      1  {"messages":[{        "カードをとからを…   -
+                      "role":"system",
+                      "content":"Classify…
+     1b9730bf      2  {"messages":[{        {"answer":"Ich       frustrated_customer
+                      "role":"user",        meine ist
+                      "content":"Von …      Datenschutzerkläru…
+    not shown in 80 columns: tags
+    3 of 1,000 rows
+    "#);
+    insta::assert_snapshot!(on(&world, "preview ID -n 2 --columns id,tags,persona", 60).lines(60), @r#"
+     ID        PERSONA  TAGS
+     64bf61b5  -        -
+     7716da39  -        ["billing","refusal","billing"]
+    2 of 1,000 rows
+    "#);
     world.export(&["-o", "rows.jsonl"]).ok();
     world.export(&["-o", "half.jsonl", "--limit", "500"]).ok();
-    insta::assert_snapshot!(on(&world, "verify rows.jsonl half.jsonl", 60).lines(60), @"");
+    insta::assert_snapshot!(on(&world, "verify rows.jsonl half.jsonl", 60).lines(60), @"
+    rows.jsonl: it can be read to its end, but has no record to
+      compare it with: rows.jsonl.manifest.json does not exist;
+      export with --manifest to write one
+    half.jsonl: it can be read to its end, but has no record to
+      compare it with: half.jsonl.manifest.json does not exist;
+      export with --manifest to write one
+    error: 2 of 2 paths could not be checked
+      hint: each line above gives the reason and the next step
+    ");
     let diff = on(&world, "diff rows.jsonl half.jsonl --show 1", 60).lines(60);
-    insta::assert_snapshot!(diff, @"");
+    insta::assert_snapshot!(diff, @r#"
+    rows.jsonl → half.jsonl, by id
+    0 added · 500 removed · 0 changed · 500 unchanged
+
+    removed 178c51cd-7dff-43f6-92df-cb0bcff5e503
+      order: 500
+      input: {"messages":[{"role":"user","content":"Colis de co…
+      expected_output: {"answer":"Réclamation la je ma même ma …
+      tags: {"topic":"multi-turn","difficulty":2}
+    "#);
 }
 
 #[test]
@@ -183,12 +219,19 @@ fn tables_of_snapshots_fit_80_columns() {
      customer-support  20261123T020000Z  182bd5e5  12,345  yes
     not shown in 80 columns: bytes, unchanged as of
     ");
-    insta::assert_snapshot!(on("snapshots", 60).lines(60), @"");
-    insta::assert_snapshot!(on("snapshot --prune-dry-run", 80).lines(80), @"");
-    let table = on("schedule --list 1", 80).lines(80);
+    insta::assert_snapshot!(on("snapshots", 60).lines(60), @"
+     JOB               SNAPSHOT            ROWS  COMPLETE
+     customer-support  20261123T020000Z  12,345  yes
+    not shown in 60 columns: dataset, bytes, unchanged as of
+    ");
+    insta::assert_snapshot!(on("snapshot --prune-dry-run", 80).lines(80), @"
+    JOB               SNAPSHOT                   ACTION  WHY
+    customer-support  snapshot=20261123T020000Z  stays   last 1; monthly 1
+    ");
+    let table = on("schedule --list 1", 88).lines(88);
     let words = |line: &str| line.split_whitespace().count();
     assert_eq!(table.lines().map(words).collect::<Vec<_>>(), [6, 8], "{table}");
-    let table = on("schedule --list 1", 60).lines(60);
-    assert!(table.ends_with("not shown in 60 columns: utc\n"), "{table}");
+    let table = on("schedule --list 1", 80).lines(80);
+    assert!(table.ends_with("not shown in 80 columns: utc\n"), "{table}");
     drop(fs::remove_dir_all(nightly.world.path("snaps")));
 }

@@ -150,7 +150,7 @@ fn oversized_page_error_suggests_smaller_pages() {
     $ overmind-export export ID -o rows.jsonl --max-page-bytes 1MiB -q
     exit 65
     error: the answer for page 1 is not valid
-      cause: the body is larger than 1048576 bytes
+      cause: the body is larger than 1,048,576 bytes
       hint: request fewer rows per page with --page-size, or raise --max-page-bytes
     ");
 }
@@ -168,7 +168,7 @@ fn dataset_change_is_reported_after_each_pass() {
     insta::assert_snapshot!(told_on(3, Fault::RepeatPage(1), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
-    error: the dataset changed during the export: 100 ids came twice (02a188ff-37d9-4b96-b9d1-af224b9a4c13, 02d1eb7c-52b9-4ca7-8ef4-d187c22abe8b, 03ad9dd2-2d17-49c6-b622-d98219d2da4a, 0535dec7-619f-4dae-a818-1c06e79a1c98, 143c3a62-5181-4907-a8d6-2aa68ca19028, …); 1000 rows promised, 900 distinct ids came
+    error: the dataset changed during the export: 100 ids came twice (02a188ff-37d9-4b96-b9d1-af224b9a4c13, 02d1eb7c-52b9-4ca7-8ef4-d187c22abe8b, 03ad9dd2-2d17-49c6-b622-d98219d2da4a, 0535dec7-619f-4dae-a818-1c06e79a1c98, 143c3a62-5181-4907-a8d6-2aa68ca19028, …); 1,000 rows promised, 900 distinct ids came
       hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
     insta::assert_snapshot!(told_on(2, Fault::ShortPage(3), &[line]), @"
@@ -180,7 +180,7 @@ fn dataset_change_is_reported_after_each_pass() {
     insta::assert_snapshot!(told_on(2, Fault::invalid_page(), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
-    error: the dataset changed during the export: page 2 is gone (404), where count was 1000
+    error: the dataset changed during the export: page 2 is gone (404), where count was 1,000
       hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
     insta::assert_snapshot!(told_on(10, Fault::Next("http://elsewhere.test/".to_owned()), &[line]), @"
