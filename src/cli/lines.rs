@@ -128,7 +128,15 @@ mod tests {
         let lines = Lines::one("100,000 rows in 1 file · 4.6 s · complete: every row once")
             .and("a_word_that_is_wider_than_the_terminal and more of it")
             .and("  /a path/that is/wider than the terminal");
-        insta::assert_snapshot!(lines.clone().wrapped(Some(24)).text(), @"");
+        insta::assert_snapshot!(lines.clone().wrapped(Some(24)).text(), @"
+        100,000 rows in 1 file
+          4.6 s
+          complete: every row
+          once
+        a_word_that_is_wider_than_the_terminal
+          and more of it
+          /a path/that is/wider than the terminal
+        ");
         assert_eq!(lines.clone().wrapped(None).text(), lines.text());
     }
 }

@@ -216,7 +216,32 @@ mod tests {
                 row(["0a1b2c3d", "a rather long name of a set", "1,234", why, "2026-11-28"]);
             layout(&COLUMNS, [cells], width).text()
         };
-        insta::assert_snapshot!([80, 56, 40, 25, 12].map(table).join("\n"), @"");
+        insta::assert_snapshot!([80, 56, 40, 25, 12].map(table).join("\n"), @"
+         ID        NAME                       ROWS  WHY                       MADE AT
+         0a1b2c3d  a rather long name of a…  1,234  the first of its month,   2026-11-28
+                                                    and the last one of the
+                                                    whole year so far
+
+         ID        NAME                         ROWS  MADE AT
+         0a1b2c3d  a rather long name of a s…  1,234  2026-11-28
+        not shown in 56 columns: why
+
+         ID        NAME                     ROWS
+         0a1b2c3d  a rather long name of…  1,234
+        not shown in 40 columns: why, made at
+
+         ID        NAME
+         0a1b2c3d  a rather long…
+        not shown in 25 columns:
+        rows, why, made at
+
+         ID        …
+         0a1b2c3d  …
+        not shown in
+        12 columns:
+        rows, why,
+        made at
+        ");
     }
 
     #[test]
@@ -226,7 +251,7 @@ mod tests {
         let lines = |text, width, breaks: &[char]| wrap(text, width, 3, breaks).join("|");
         assert_eq!(
             lines(json, 20, &[',', ':', '[', '{']),
-            r#"{"messages":[{|"role":"user",|"content":"Where is …"#
+            r#"{"messages":[{|"role":"user",|"content":"Where is…"#
         );
         assert_eq!(lines("one two  three four five", 9, &[]), "one two|three|four five");
         assert_eq!(lines("one two three four five six", 9, &[]), "one two|three|four …");
