@@ -254,7 +254,7 @@ mod tests {
             r#"{"messages":[{|"role":"user",|"content":"Where is…"#
         );
         assert_eq!(lines("one two  three four five", 9, &[]), "one two|three|four five");
-        assert_eq!(lines("one two three four five six", 9, &[]), "one two|three|four …");
+        assert_eq!(lines("one two three four five six", 9, &[]), "one two|three|four fiv…");
         assert_eq!(lines("incomprehensible words", 9, &[]), "incompre…|words");
     }
 
