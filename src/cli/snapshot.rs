@@ -14,6 +14,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::{
+    flags::with_flags,
     global::Global,
     lines::Lines,
     progress::{Screen, Shown},
@@ -201,7 +202,7 @@ impl Running {
 
 /// Formats the failure of a job. The lines of a [`Failure`] have no control characters.
 fn failed(job: &str, error: &Failure) -> Lines {
-    Lines::of(&format!("error: {}: {error}", line(job)))
+    Lines::of(&with_flags(&format!("error: {}: {error}", line(job))))
 }
 
 fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {

@@ -100,7 +100,7 @@ fn refused_filter_error_quotes_api_reason() {
     exit 2
     error: the API refuses a parameter
       cause: GET http://API/api/datasets/ID/datapoints/?generator_model=demo-writer-1&search=support&page=1&page_size=100 answered 400 Bad Request: generator_model: Ensure this value has at most 20 characters.; search: Too short. Try again.
-      hint: see `overmind-export export --help` for the values of each filter
+      hint: check the value of each filter; `overmind-export export --help` lists them
     ");
 }
 

@@ -157,7 +157,7 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o - --format parquet
     exit 2
-    error: Parquet cannot be read from a pipe: use --format jsonl or arrow with -o -
+    error: Parquet cannot be read from a pipe: use --format jsonl or --format arrow for standard output
 
     $ overmind-export export ID -o rows.parquet --compression brotli
     exit 2
