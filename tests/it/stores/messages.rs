@@ -64,7 +64,7 @@ fn unusable_store_is_reported_before_page_1() {
     exit 73
     error: s3://bucket/rows/: cannot be used
       cause: Connection refused (os error 111)
-      hint: check the endpoint (AWS_ENDPOINT_URL, or --storage-option endpoint=…), the region and the network
+      hint: check the endpoint (AWS_ENDPOINT_URL, or the storage option endpoint=…), the region and the network
     ");
     let mut command = store.command(&world);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
