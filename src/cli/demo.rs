@@ -42,7 +42,7 @@ pub(super) struct DemoArgs {
     /// Answer 429 to requests above this rate, rounded up to whole requests per second, such as 20/s
     #[arg(long, value_name = "RATE", value_parser = values::rate, requires = "serve")]
     rate_limit: Option<Rate>,
-    /// Also serve the datapoints of this file, one per line; repeatable
+    /// Also serve this file of datapoints, or of an export as JSON Lines; repeatable
     #[arg(long, value_name = "FILE.jsonl", requires = "serve", value_parser = super::path())]
     from: Vec<PathBuf>,
     /// Accept only this API key [default: any]

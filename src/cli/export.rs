@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     Client, Column, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format,
-    PageRange, Result, Summary, Target,
+    JsonColumns, PageRange, ParquetEncoding, Result, Summary, Target,
     error::human,
     text::{counted, grouped},
 };
@@ -39,6 +39,14 @@ pub(super) struct ExportArgs {
     /// parquet, zstd:1 for arrow, none for jsonl and -]
     #[arg(long, value_name = "CODEC", value_parser = values::value::<Compression>, help_heading = "Output")]
     compression: Option<Compression>,
+    /// Encoding of Parquet: delta-length, or plain for fastparquet, Velox and Spark before 3.3 [default:
+    /// delta-length]
+    #[arg(long, value_name = "ENCODING", value_parser = values::value::<ParquetEncoding>, help_heading = "Output")]
+    parquet_encoding: Option<ParquetEncoding>,
+    /// JSON columns of JSON Lines: json for the values themselves, text for strings of JSON text, which no
+    /// reader changes [default: json]
+    #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
+    json_columns: Option<JsonColumns>,
     /// Export only these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>, help_heading = "Output")]
     columns: Option<Vec<Column>>,
@@ -141,6 +149,8 @@ impl From<ExportArgs> for ExportOptions {
             query: typed.filters.into(),
             format: typed.format,
             compression: typed.compression,
+            parquet_encoding: typed.parquet_encoding,
+            json_columns: typed.json_columns,
             columns: typed.columns,
             page_size: typed.page_size,
             pages: typed.pages,

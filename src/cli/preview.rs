@@ -1,8 +1,10 @@
-//! `preview`: prints the first rows as a table that fits the terminal.
+//! `preview`: prints the first rows as a table that fits the terminal. Of a Parquet file that is not an export, it
+//! shows that file's own columns.
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
+    fmt::{self, Write as _},
+    io::{self, Write as _},
     path::Path,
 };
 
@@ -11,6 +13,7 @@ use crate::{
     Sink, StreamOptions,
     arrow_schema::SchemaRef,
     export::unchecked,
+    readback::ForeignFile,
     schema,
     text::{counted, grouped, harmless_json},
     write_pages,
@@ -18,6 +21,7 @@ use crate::{
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
 use clap::{Args, builder::TypedValueParser};
 use futures::TryStreamExt;
+use parquet::record::Field;
 use uuid::Uuid;
 
 use super::{
@@ -32,8 +36,10 @@ use super::{
     values,
 };
 
+/// Characters of a value that a table keeps. A cell shows far fewer, but a value can be megabytes long.
+const CELL_CHARS: usize = 2000;
 /// The columns of the table, as [`Column::ALL`].
-const COLUMNS: [TableColumn; Column::ALL.len()] = [
+const COLUMNS: [TableColumn<'static>; Column::ALL.len()] = [
     TableColumn::new(Column::Id.name(), Fit::Whole),
     TableColumn::new(Column::Order.name(), Fit::Number),
     TableColumn::new(Column::Input.name(), Fit::Json),
@@ -120,6 +126,9 @@ impl PreviewArgs {
     fn export(&self, text: &OsStr, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
         let options = self.value_limit.options(&self.columns);
+        if let Some(file) = ForeignFile::open(&location, &options)? {
+            return self.foreign(&file);
+        }
         if !self.json {
             return super::print(&table_of_export(&location, self.rows, &options)?);
         }
@@ -136,6 +145,52 @@ impl PreviewArgs {
         })?;
         sink.map_or(Ok(()), |sink| sink.finish(None).map(drop).map_err(unwrap_stdout))
     }
+
+    /// Prints the first rows of a Parquet file that is not an export.
+    fn foreign(&self, file: &ForeignFile) -> Result<()> {
+        let names = file.columns();
+        if self.json {
+            return file.first_rows(self.rows as usize, |row| {
+                let values = names.iter().zip(&row);
+                let fields = values.map(|(name, value)| {
+                    let name = serde_json::Value::from(*name);
+                    format!("{name}:{}", value.to_json_value())
+                });
+                let line = format!("{{{}}}\n", fields.collect::<Vec<_>>().join(","));
+                Escaping(io::stdout()).write_all(line.as_bytes()).map_err(super::stdout_failed)
+            });
+        }
+        let mut rows = Vec::new();
+        file.first_rows(self.rows as usize, |row| {
+            rows.push(row.into_iter().map(foreign_cell).collect());
+            Ok(())
+        })?;
+        let count = rows.len() as u64;
+        let header: Vec<TableColumn<'_>> =
+            names.iter().map(|name| TableColumn::new(name, Fit::Cut)).collect();
+        super::print(&with_count(super::table::render(&header, rows), count, file.rows()))
+    }
+}
+
+/// Returns the beginning of a foreign value as text.
+fn foreign_cell(value: Field) -> String {
+    /// Fails as soon as the text is long enough, so that no more of it is formatted.
+    struct Beginning(String);
+    impl fmt::Write for Beginning {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = CELL_CHARS.saturating_sub(self.0.len());
+            self.0.extend(text.chars().take(room));
+            if room > text.len() { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    let mut cell = Beginning(String::new());
+    // An error says only that the text was cut.
+    let _ = match value {
+        Field::Null => cell.write_str("-"),
+        Field::Str(text) => cell.write_str(&text),
+        other => write!(cell, "{other}"),
+    };
+    cell.0
 }
 
 /// Calls `visit` with the first rows of an export, batch by batch.
@@ -183,8 +238,8 @@ fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Resul
     Ok(())
 }
 
-/// Returns the first rows of an export as a table. If no columns are named, the table has every column that
-/// is not empty.
+/// Returns the first rows of an export as a table. If no columns are named, the table has the columns that the
+/// export was asked for, and of an export of all columns every one that is not empty.
 pub(super) fn table_of_export(
     location: &Location,
     rows: u32,
@@ -192,12 +247,17 @@ pub(super) fn table_of_export(
 ) -> Result<Lines> {
     let batches = Batches::open_with(location, options)?;
     let (count, mut cells) = (batches.rows(), Vec::new());
+    let mut columns = options.columns.clone();
     first_rows(batches, rows, &options.columns, |batch| {
         let row = |row| Column::ALL.map(|column| cell(&batch, row, column)).to_vec();
         cells.extend((0..batch.num_rows()).map(row));
+        let has = |column: &Column| batch.column_by_name(column.name()).is_some();
+        if columns.is_empty() && !Column::ALL.iter().all(has) {
+            columns.extend(Column::ALL.into_iter().filter(has));
+        }
         Ok(())
     })?;
-    Ok(render(cells, count, &options.columns))
+    Ok(render(cells, count, &columns))
 }
 
 fn json_lines(schema: SchemaRef) -> Result<Box<dyn Sink>> {
@@ -291,8 +351,11 @@ fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column
         };
         shown.iter().map(cell).collect()
     });
-    let table = super::table::render(&header, shown_rows);
-    let rows = cells.len() as u64;
+    with_count(super::table::render(&header, shown_rows), cells.len() as u64, count)
+}
+
+/// Adds how many of the rows a table shows.
+fn with_count(table: Lines, rows: u64, count: Option<u64>) -> Lines {
     match count {
         Some(count) => table.and(format_args!("{} of {}", grouped(rows), counted(count, "row"))),
         None => table.and(format_args!("the first {}", counted(rows, "row"))),
@@ -311,7 +374,6 @@ fn value(row: &Row<'_>, column: Column) -> Option<String> {
     }
 }
 
-/// Returns the first 2000 characters. A cell shows far fewer, but a value can be megabytes long.
 fn beginning(text: Option<&str>) -> Option<String> {
-    Some(text?.chars().take(2000).collect())
+    Some(text?.chars().take(CELL_CHARS).collect())
 }

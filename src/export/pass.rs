@@ -68,6 +68,8 @@ impl Export {
             columns: self.plan.columns.clone(),
             format: self.plan.encoding.format(),
             compression: self.plan.encoding.compression().to_string(),
+            parquet_encoding: self.plan.encoding.parquet_encoding(),
+            json_columns: self.plan.encoding.json_columns(),
             digest: finished.digest.to_string(),
             snapshot: self.plan.snapshot.clone(),
             parts: finished.parts,

@@ -21,7 +21,7 @@ use crate::{
         facts::Facts,
         manifest::{Completeness, SnapshotOf},
     },
-    sink::{Compression, Encoding, Format},
+    sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
 };
 
 /// Default number of rows in a part of a directory.
@@ -53,6 +53,10 @@ pub struct ExportOptions {
     pub format: Option<Format>,
     /// The codec; default from the extension, or else the format's own default.
     pub compression: Option<Compression>,
+    /// How Parquet encodes values; default [`ParquetEncoding::DeltaLength`]. Only for Parquet.
+    pub parquet_encoding: Option<ParquetEncoding>,
+    /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. Only for JSON Lines.
+    pub json_columns: Option<JsonColumns>,
     /// The columns; default all.
     pub columns: Option<Vec<Column>>,
     /// Number of rows to request in a page; default 100, the API's maximum.
@@ -92,6 +96,8 @@ impl ExportOptions {
             storage: StorageOptions::default(),
             format: None,
             compression: None,
+            parquet_encoding: None,
+            json_columns: None,
             columns: None,
             page_size: stream.page_size,
             pages: stream.pages,
@@ -130,7 +136,7 @@ impl ExportPlan {
     pub fn new(options: ExportOptions) -> Result<Self> {
         options.query.validate()?;
         let target = output::target(&options.output, &options.storage)?;
-        let encoding = output::encoding(&target, options.format, options.compression)?;
+        let encoding = encoding(&target, &options)?;
         let positive = |what, value: u64| match value {
             0 => Err(Error::invalid(what, "0", "it must be at least 1")),
             value => Ok(value),
@@ -250,9 +256,22 @@ impl ExportPlan {
             "columns": self.columns,
             "format": self.encoding.format(),
             "compression": self.encoding.compression().to_string(),
+            "parquet_encoding": self.encoding.parquet_encoding(),
+            "json_columns": self.encoding.json_columns(),
             "rows_per_file": self.rows_per_file,
         })
     }
+}
+
+fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {
+    let mut encoding = output::encoding(target, options.format, options.compression)?;
+    if let Some(parquet) = options.parquet_encoding {
+        encoding = encoding.with_parquet_encoding(parquet)?;
+    }
+    if let Some(json) = options.json_columns {
+        encoding = encoding.with_json_columns(json)?;
+    }
+    Ok(encoding)
 }
 
 fn columns(asked: Option<&[Column]>) -> Result<Vec<Column>> {

@@ -19,6 +19,7 @@ mod equality;
 mod errors;
 mod faults;
 mod foreign;
+mod forms;
 #[cfg(unix)]
 mod hostile;
 mod installed;

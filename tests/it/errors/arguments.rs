@@ -110,6 +110,10 @@ fn invalid_output_or_format_is_refused() {
         "export ID -o rows.jsonl --compression lz4",
         "export ID -o rows.jsonl.gz --compression zstd",
         "export ID -o rows.jsonl --compression gzip",
+        "export ID -o rows.parquet --parquet-encoding dictionary",
+        "export ID -o rows.jsonl --parquet-encoding plain",
+        "export ID -o rows.jsonl --json-columns struct",
+        "export ID -o out/ --json-columns text",
         "export ID -o rows.parquet --columns id,inputs",
         "export ID -o rows.parquet --columns=",
     ]);
@@ -190,6 +194,26 @@ fn invalid_output_or_format_is_refused() {
     $ overmind-export export ID -o rows.jsonl --compression gzip
     exit 2
     error: rows.jsonl is named as jsonl but --compression is gzip: name it rows.jsonl.gz, or leave out --compression
+
+    $ overmind-export export ID -o rows.parquet --parquet-encoding dictionary
+    exit 2
+    error: invalid value 'dictionary' for '--parquet-encoding <ENCODING>': use delta-length or plain
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.jsonl --parquet-encoding plain
+    exit 2
+    error: --parquet-encoding is for Parquet, but the format is jsonl: leave it out
+
+    $ overmind-export export ID -o rows.jsonl --json-columns struct
+    exit 2
+    error: invalid value 'struct' for '--json-columns <FORM>': use json or text
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o out/ --json-columns text
+    exit 2
+    error: --json-columns is for JSON Lines, but the format is parquet: leave it out
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2
