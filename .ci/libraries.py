@@ -6,12 +6,14 @@ readers names the dataset and the reason. This module knows neither the command 
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import duckdb
+import fastparquet
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -140,14 +142,40 @@ def lines(text: bytes) -> Columns:
 def decompressed(export: Export) -> bytes:
     texts = []
     for file in export.files:
+        if export.extension == "jsonl.gz":
+            texts.append(one_member(file.read_bytes()))
+            continue
         with pa.input_stream(str(file), compression="detect") as stream:
             texts.append(stream.read())
     return b"".join(texts)
 
 
+def one_member(content: bytes) -> bytes:
+    """Decompresses a gzip file. Some readers stop after the first member without an error."""
+    decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    text = decoder.decompress(content) + decoder.flush()
+    if not decoder.eof or decoder.unused_data:
+        raise Different("the file is not one gzip member")
+    return text
+
+
 def duckdb_lines(path: str) -> Columns:
     # DuckDB writes numbers in its own way (1e-9 for 1e-09), so compare them as values.
     return parsed(duckdb_values(duckdb.read_json(path, columns=DUCKDB_COLUMNS)))
+
+
+def text_lines(text: bytes) -> Columns:
+    """Reads JSON Lines with text columns. A JSON parser changes nothing in them."""
+    rows = [json.loads(line) for line in text.decode().split("\n")[:-1]]
+    return {name: [row[name] for row in rows] for name in COLUMNS}
+
+
+def fastparquet_values(export: Export) -> Columns:
+    frame = fastparquet.ParquetFile(str(export.path)).to_pandas()
+    values = pandas_values(frame)
+    # An order column with nulls becomes float64.
+    values["order"] = [None if at is None else int(at) for at in values["order"]]
+    return values
 
 
 def pandas_lines(lines: Path | IO[bytes]) -> pd.DataFrame:
@@ -177,6 +205,9 @@ READERS = [
     Reader("parquet", "Polars", lambda it: of_polars(pl.read_parquet(it.pattern))),
     Reader("parquet", "DuckDB", lambda it: of_duckdb(duckdb.read_parquet(it.pattern))),
 
+    Reader("parquet plain", "fastparquet", fastparquet_values, cannot=FLOAT_ORDER),
+    Reader("parquet plain", "pyarrow", lambda it: of_arrow(pa.parquet.read_table(it.path))),
+
     Reader("arrow", "pyarrow", lambda it: of_arrow(ipc_table(it))),
     Reader("arrow", "pyarrow by memory map", lambda it: of_arrow(mapped_table(it))),
     Reader("arrow", "pandas", lambda it: of_pandas(
@@ -186,6 +217,14 @@ READERS = [
         *ARROW_TYPES)),
     Reader("arrow", "Polars", lambda it: of_polars(pl.read_ipc(it.pattern))),
     Reader("arrow", "DuckDB over pyarrow", lambda it: of_duckdb(duckdb.from_arrow(ipc_table(it)))),
+
+    Reader("jsonl text", "json", lambda it: text_lines(decompressed(it))),
+    Reader("jsonl text", "pandas", lambda it: pandas_values(
+        pd.read_json(it.path, lines=True, dtype=False)), cannot=FLOAT_ORDER | NO_COLUMNS),
+    Reader("jsonl text", "Polars",
+        lambda it: pl.read_ndjson(it.pattern).to_dict(as_series=False), cannot=NO_COLUMNS),
+    Reader("jsonl text", "pyarrow",
+        lambda it: pa.json.read_json(it.path).to_pydict(), cannot=NO_COLUMNS),
 
     Reader("jsonl", "tokens", lambda it: lines(decompressed(it))),
     Reader("jsonl", "DuckDB", lambda it: duckdb_lines(it.pattern),

@@ -39,19 +39,30 @@ class Form:
     extension: str
     target: str
     compression: str | None = None
+    # The form within the format: `plain` Parquet, or JSON Lines with `text` columns.
+    variant: str | None = None
 
     @property
     def format(self) -> str:
         return self.extension.split(".")[0]
 
     @property
+    def reads(self) -> str:
+        """Returns the format of the readers that read this form."""
+        return " ".join(filter(None, [self.format, self.variant]))
+
+    @property
     def name(self) -> str:
         kind = "directory" if self.target.endswith("/") else "file"
-        return f"{self.extension} {'uncompressed ' * (self.compression == 'none')}{kind}"
+        words = [self.extension, self.variant, self.compression == "none" and "uncompressed", kind]
+        return " ".join(filter(None, words))
 
     @property
     def options(self) -> list[str]:
         options = ["--compression", self.compression] if self.compression else []
+        options += {"plain": ["--parquet-encoding", "plain"], "text": ["--json-columns", "text"]}.get(
+            self.variant, []
+        )
         if self.target.endswith("/"):
             options += ["--format", self.format, "--rows-per-file", str(ROWS_PER_FILE)]
         return options
@@ -60,11 +71,13 @@ class Form:
 FORMS = [
     Form("parquet", "rows.parquet"),
     Form("parquet", "parts/"),
+    Form("parquet", "plain.parquet", variant="plain"),
     Form("arrow", "rows.arrow"),
     Form("arrow", "uncompressed.arrow", "none"),
     Form("arrow", "parts/"),
     Form("jsonl", "rows.jsonl"),
     Form("jsonl", "parts/"),
+    Form("jsonl", "text.jsonl", variant="text"),
     Form("jsonl.gz", "rows.jsonl.gz"),
     Form("jsonl.gz", "parts/", "gzip"),
     Form("jsonl.zst", "rows.jsonl.zst"),
@@ -164,7 +177,7 @@ def check_form(tally: Tally, command: Command, source: Source, form: Form) -> No
         if export is None:
             return
         for reader in READERS:
-            if reader.format == form.format and source.name not in reader.cannot:
+            if reader.format == form.reads and source.name not in reader.cannot:
                 with tally.comparison(f"{source.name}, {form.name}, {reader.name}", source.rows):
                     compare(reader.read(export), source, reader.json_is_text)
 
@@ -180,7 +193,7 @@ def check_pipes(tally: Tally, command: Command, source: Source) -> None:
 
 def check_repeated(tally: Tally, command: Command, source: Source, form: Form, size: int) -> None:
     """Checks that concurrency does not change the bytes, and that the page size changes no value."""
-    reader = next(reader for reader in READERS if reader.format == form.format)
+    reader = next(reader for reader in READERS if reader.format == form.reads)
     with tally.comparison(
         f"{source.name}, {form.name}, pages of {size}, concurrency {CONCURRENCIES}", source.rows
     ):

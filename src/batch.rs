@@ -72,7 +72,7 @@ impl Column {
     ];
 
     /// Returns the column's name, which is the same as in the API.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
             Self::Order => "order",

@@ -130,7 +130,9 @@ pub use location::{Location, StorageOptions, Target};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
 pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange};
-pub use sink::{Compression, Encoding, Format, Output, Sink, Written};
+pub use sink::{
+    Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,
+};
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
     Event, Failure, JobResult, ListedSnapshot, Observer, RetentionAction, RetentionDecision,

@@ -23,11 +23,7 @@ pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> 
     if text == "-" {
         return Ok(Target::Stdout);
     }
-    let location = if text.contains("://") {
-        Location::parse(&text, storage)?
-    } else {
-        Location::from(output)
-    };
+    let location = Location::of(output, storage)?;
     let name = PathBuf::from(location.name());
     let is_directory = location.as_local().is_some_and(Path::is_dir);
     if text.ends_with('/') || is_directory || name.extension().is_none() {

@@ -60,6 +60,34 @@ pub(crate) fn harmless_json(json: &str) -> String {
     text
 }
 
+/// Returns a number with a comma between groups of three digits: `1,234,567`.
+///
+/// Every quantity in text for people goes through this function. Ordinals (page 1234, line 12) and JSON do not.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Returns a number with its noun: `1 row`, `1,234 rows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {}", grouped(number), plural(number, noun))
+}
+
+/// Serializes a path. JSON is UTF-8, so other bytes become replacement characters.
+pub(crate) fn lossy_path<S: serde::Serializer>(
+    path: &std::path::Path,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
 /// Returns the noun in the singular if `count` is 1, and otherwise in the plural.
 pub(crate) fn plural(count: u64, noun: &str) -> String {
     if count == 1 { noun.to_owned() } else { format!("{noun}s") }
@@ -79,6 +107,15 @@ mod tests {
         let replaced = "\u{fffd}".repeat(OBEYED.chars().count());
         assert_eq!(shown, format!("a{replaced}b     c é\u{200D}😀"));
         assert_eq!(harmless(OBEYED, 3), "\u{fffd}".repeat(3));
+    }
+
+    #[test]
+    fn numbers_have_thousands_separators() {
+        let texts = [0, 999, 1000, 12_345, 999_999, 1_000_000, u64::MAX].map(grouped);
+        let expected =
+            ["0", "999", "1,000", "12,345", "999,999", "1,000,000", "18,446,744,073,709,551,615"];
+        assert_eq!(texts, expected);
+        assert_eq!([1, 1000].map(|it| counted(it, "row")), ["1 row", "1,000 rows"]);
     }
 
     #[test]

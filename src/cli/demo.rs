@@ -7,9 +7,10 @@ use std::{
 };
 
 use crate::{
-    Error, ExportOptions, ExportPlan, Location, Rate, ReadOptions, Result, StorageOptions,
+    Error, ExportOptions, ExportPlan, Location, Rate, ReadOptions, Result,
     demo::{Dataset, Options, Server},
     readback,
+    text::counted,
 };
 use clap::Args;
 
@@ -33,7 +34,7 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = values::whole::<u64>)]
     rows: u64,
     /// Rows per page if the request does not give a page size
-    #[arg(long, value_name = "N", default_value_t = 25, requires = "serve", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 25, requires = "serve", value_parser = values::positive::<u32>)]
     page_size: u32,
     /// Time to wait before each answer
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration, requires = "serve")]
@@ -41,8 +42,8 @@ pub(super) struct DemoArgs {
     /// Answer 429 to requests above this rate, rounded up to whole requests per second, such as 20/s
     #[arg(long, value_name = "RATE", value_parser = values::rate, requires = "serve")]
     rate_limit: Option<Rate>,
-    /// Also serve the datapoints of this file, one per line; repeatable
-    #[arg(long, value_name = "FILE.jsonl", requires = "serve")]
+    /// Also serve this file of datapoints, or of an export as JSON Lines; repeatable
+    #[arg(long, value_name = "FILE.jsonl", requires = "serve", value_parser = super::path())]
     from: Vec<PathBuf>,
     /// Accept only this API key [default: any]
     #[arg(long, value_name = "KEY", requires = "serve")]
@@ -75,7 +76,10 @@ impl DemoArgs {
         };
         let listed: Lines = datasets
             .iter()
-            .map(|dataset| format!("  {}  {} rows  {}", dataset.id, dataset.len(), dataset.name))
+            .map(|dataset| {
+                let rows = counted(dataset.len(), "row");
+                format!("  {}  {rows}  {}", dataset.id, dataset.name)
+            })
             .collect();
         let id = datasets.first().map(|dataset| dataset.id).unwrap_or_default();
         super::block_on(async {
@@ -115,18 +119,16 @@ impl DemoArgs {
             connection.base_url = Some(server.url());
             connection.api_key = Some("demo".into());
             let client = connection.client()?;
-            let (rows, url) = (indicatif::HumanCount(self.rows), server.url());
-            let lines = Lines::one(format_args!(
-                "An embedded API serves {rows} generated datapoints on {url}."
-            ));
+            let (rows, url) = (counted(self.rows, "generated datapoint"), server.url());
+            let lines = Lines::one(format_args!("An embedded API serves {rows} on {url}."));
             let command = format!("$ overmind-export export {id} -o {}", path.display());
-            screen.say(&lines.and("").and(command));
+            screen.say(lines.and("").and(command));
             let options = ExportOptions { overwrite: true, ..ExportOptions::new(id, &path) };
             super::export::run(client, ExportPlan::new(options)?, screen).await?;
             server.stop().await;
             Ok(())
         })?;
-        let location = Location::parse(&path.display().to_string(), &StorageOptions::default())?;
+        let location = Location::from(path.as_path());
         let table = super::preview::table_of_export(&location, 5, &ReadOptions::default())?;
         let path = path.display();
         let mut lines = Lines::one("").and(format_args!("$ overmind-export preview {path}"));

@@ -1,6 +1,7 @@
 //! `diff`: compares two exports.
 
 use std::{
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     pin::pin,
     sync::{
@@ -14,14 +15,18 @@ use crate::{
     DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
     StorageOptions, diff,
     tasks::Worker,
-    text::{harmless, plural},
+    text::{counted, grouped, harmless},
 };
 use clap::Args;
-use console::{Term, measure_text_width, truncate_str};
-use indicatif::HumanCount;
+use console::measure_text_width;
 
 use super::{
-    global::Global, lines::Lines, progress::Screen, storage::Storage, value_limit::ValueLimit,
+    global::Global,
+    lines::Lines,
+    progress::Screen,
+    storage::Storage,
+    table::{cut, stdout_width, terminal_width},
+    value_limit::ValueLimit,
     values,
 };
 
@@ -43,10 +48,10 @@ pub(super) struct DiffArgs {
     /// First export: a directory of parts or a file in any format; a path, or a URL such as
     /// s3://bucket/prefix/
     #[arg(value_name = "A")]
-    before: String,
+    before: OsString,
     /// Second export
     #[arg(value_name = "B")]
-    after: String,
+    after: OsString,
     /// Pair the rows with the same id, order or input; with order and input, ids are not compared
     #[arg(long, value_name = "KEY", default_value = "id", value_parser = values::value::<DiffBy>)]
     by: DiffBy,
@@ -64,7 +69,7 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     overwrite: bool,
     /// Directory to spill values of changed rows to [default: the system's temporary directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::path())]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
     value_limit: ValueLimit,
@@ -75,8 +80,11 @@ pub(super) struct DiffArgs {
 impl DiffArgs {
     /// Compares on a separate thread, so that a signal can stop it and no temporary file stays behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
-        let output = self.output.as_ref().map(|path| path.to_string_lossy());
-        let places = [&*self.before, &*self.after, output.as_deref().unwrap_or_default()];
+        let output = self.output.as_ref().map_or(OsStr::new(""), |path| path.as_os_str());
+        let places = [&*self.before, &*self.after, output];
+        if output == "-" {
+            super::require_stdout()?;
+        }
         let storage = self.storage.options(global, &places)?;
         let (screen, stop) = (screen.clone(), Arc::<AtomicBool>::default());
         let told = stop.clone();
@@ -107,26 +115,26 @@ impl DiffArgs {
         screen: &Screen,
         stop: Arc<AtomicBool>,
     ) -> Result<u8> {
-        let before = Location::parse(&self.before, storage)?;
-        let after = Location::parse(&self.after, storage)?;
+        let before = Location::of(&self.before, storage)?;
+        let after = Location::of(&self.after, storage)?;
         let mut file = self.file([&before, &after], storage)?;
         let to_stdout = self.output.as_deref() == Some(Path::new("-"));
         let max_value_bytes = self.value_limit.max_value_bytes;
         let options = DiffOptions { by: self.by, temp_dir: self.temp_dir, stop, max_value_bytes };
         let found = diff(&before, &after, options)?;
         let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
-        let tell = |lines: &Lines| match to_stdout {
+        let tell = |lines: Lines| match to_stdout {
             true => {
                 screen.say(lines);
                 Ok(())
             }
-            false => super::ignore_closed_stdout(super::print(lines)),
+            false => super::ignore_closed_stdout(super::print(&lines.wrapped(terminal_width()))),
         };
         let silent = self.json || screen.is_quiet();
         if self.json {
             super::ignore_closed_stdout(super::print_json(found.summary()))?;
         } else if !silent {
-            tell(&report(found.summary()))?;
+            tell(report(found.summary()))?;
         }
         let mut examples = Examples::new(self.by, if silent { 0 } else { self.show });
         if file.is_some() || examples.each > 0 {
@@ -136,7 +144,7 @@ impl DiffArgs {
                     file.push(&difference)?;
                 }
                 match examples.render(&difference) {
-                    Some(lines) => tell(&lines),
+                    Some(lines) => tell(lines),
                     None => Ok(()),
                 }
             });
@@ -153,7 +161,7 @@ impl DiffArgs {
             };
             if !silent && !to_stdout {
                 let rows = counted(rows, "difference");
-                tell(&Lines::one("").and(format_args!("{rows} in {}", path.display())))?;
+                tell(Lines::one("").and(format_args!("{rows} in {}", path.display())))?;
             }
         }
         Ok(code)
@@ -211,15 +219,15 @@ fn report(summary: &DiffSummary) -> Lines {
     } else {
         line(format!(
             "{} added · {} removed · {} changed · {} unchanged",
-            HumanCount(summary.added),
-            HumanCount(summary.removed),
-            HumanCount(summary.changed),
-            HumanCount(summary.unchanged)
+            grouped(summary.added),
+            grouped(summary.removed),
+            grouped(summary.changed),
+            grouped(summary.unchanged)
         ));
     }
     let columns = summary.columns.iter().filter(|(_, count)| **count > 0);
     let columns: Vec<_> =
-        columns.map(|(column, count)| format!("{column} in {}", HumanCount(*count))).collect();
+        columns.map(|(column, count)| format!("{column} in {}", grouped(*count))).collect();
     if !columns.is_empty() {
         line(format!("changed: {}", columns.join(", ")));
     }
@@ -270,8 +278,7 @@ struct Examples {
 
 impl Examples {
     fn new(by: DiffBy, each: u64) -> Self {
-        let width = Term::stdout().size_checked().map_or(100, |(_, columns)| columns);
-        Self { by, each, shown: [0; 3], width: usize::from(width).max(40) }
+        Self { by, each, shown: [0; 3], width: stdout_width().max(40) }
     }
 
     fn render(&mut self, difference: &Difference) -> Option<Lines> {
@@ -343,14 +350,6 @@ fn context_start(before: &str, after: &str) -> usize {
 
 fn beginning(text: &str, width: usize) -> String {
     harmless(text, width + 1)
-}
-
-fn cut(text: &str, width: usize) -> String {
-    truncate_str(text, width, "…").into_owned()
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    format!("{} {}", HumanCount(count), plural(count, noun))
 }
 
 #[cfg(test)]

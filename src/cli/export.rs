@@ -1,10 +1,12 @@
 //! `export`: writes a dataset to a file, a directory of parts, or standard output.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     Client, Column, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format,
-    PageRange, Result, Summary, Target, text::plural,
+    JsonColumns, PageRange, ParquetEncoding, Result, Summary, Target,
+    error::human,
+    text::{counted, grouped},
 };
 use clap::Args;
 use uuid::Uuid;
@@ -24,7 +26,7 @@ Examples:
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
 pub(super) struct ExportArgs {
     /// Id of the dataset
-    #[arg(value_name = "DATASET_ID", value_parser = values::id)]
+    #[arg(value_name = "DATASET_ID", value_parser = values::dataset_id)]
     dataset: Uuid,
     /// A file (.parquet, .arrow, .jsonl, .jsonl.gz, .jsonl.zst), a directory (NAME/ or NAME), the URL
     /// of either (s3://, gs://, az://, abfss://), or - for standard output
@@ -37,11 +39,19 @@ pub(super) struct ExportArgs {
     /// parquet, zstd:1 for arrow, none for jsonl and -]
     #[arg(long, value_name = "CODEC", value_parser = values::value::<Compression>, help_heading = "Output")]
     compression: Option<Compression>,
+    /// Encoding of Parquet: delta-length, or plain for fastparquet, Velox and Spark before 3.3 [default:
+    /// delta-length]
+    #[arg(long, value_name = "ENCODING", value_parser = values::value::<ParquetEncoding>, help_heading = "Output")]
+    parquet_encoding: Option<ParquetEncoding>,
+    /// JSON columns of JSON Lines: json for the values themselves, text for strings of JSON text, which no
+    /// reader changes [default: json]
+    #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
+    json_columns: Option<JsonColumns>,
     /// Export only these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>, help_heading = "Output")]
     columns: Option<Vec<Column>>,
     /// Rows in each part of a directory [default: 250000]
-    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Output")]
+    #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Output")]
     rows_per_file: Option<u64>,
     /// Replace a file, an empty directory or an earlier export
     #[arg(long, help_heading = "Output")]
@@ -65,16 +75,16 @@ pub(super) struct ExportArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
     /// Rows to request per page; the API allows at most 100
-    #[arg(long, value_name = "N", value_parser = values::whole::<u32>, default_value_t = 100, help_heading = "Rows")]
+    #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 100, help_heading = "Rows")]
     page_size: u32,
     /// Export only these pages, such as 3-7, 3- or 3
     #[arg(long, value_name = "A-B", value_parser = values::value::<PageRange>, default_value_t = PageRange::ALL, hide_default_value = true, help_heading = "Rows")]
     pages: PageRange,
     /// Export only the first N rows
-    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
+    #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Rows")]
     limit: Option<u64>,
     /// Read the whole dataset at most N times: it is read again if it changed during the export
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 3, help_heading = "Rows")]
+    #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 3, help_heading = "Rows")]
     max_passes: u32,
     /// Former form of --max-passes: the number of passes after the first
     #[arg(long, value_name = "N", value_parser = values::whole::<u32>, hide = true, conflicts_with = "max_passes")]
@@ -87,7 +97,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = values::bytes, help_heading = "Resources")]
     prefetch_bytes: usize,
     /// Directory to sort ids in when they exceed 4 MiB [default: the system's temporary directory]
-    #[arg(long, value_name = "DIR", help_heading = "Resources")]
+    #[arg(long, value_name = "DIR", help_heading = "Resources", value_parser = super::path())]
     temp_dir: Option<PathBuf>,
     #[command(flatten)]
     filters: FilterArguments,
@@ -105,6 +115,9 @@ impl ExportArgs {
             return Err(Error::Usage(
                 "--json and -o - both write to standard output: leave one out".to_owned(),
             ));
+        }
+        if *plan.target() == Target::Stdout && !dry_run {
+            super::require_stdout()?;
         }
         let client = global.client_of(config.as_ref())?;
         if dry_run {
@@ -132,7 +145,7 @@ pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Re
     let result = job.run_until(super::signals::interrupted()).await;
     shown.end();
     let summary = result?;
-    screen.say(&report(&summary));
+    screen.say(report(&summary));
     Ok(summary)
 }
 
@@ -142,6 +155,8 @@ impl From<ExportArgs> for ExportOptions {
             query: typed.filters.into(),
             format: typed.format,
             compression: typed.compression,
+            parquet_encoding: typed.parquet_encoding,
+            json_columns: typed.json_columns,
             columns: typed.columns,
             page_size: typed.page_size,
             pages: typed.pages,
@@ -164,29 +179,30 @@ impl From<ExportArgs> for ExportOptions {
 fn report(summary: &Summary) -> Lines {
     use crate::Completeness;
     let seconds = summary.seconds.max(0.001);
-    let files = plural(summary.files, "file");
     let claim = match summary.completeness {
         Completeness::Proven => "complete: every row once",
         Completeness::Partial => "a part of the dataset",
     };
+    // Rows of an interrupted run were not fetched now.
+    let fetched = summary.rows.saturating_sub(summary.kept_rows);
     Lines::one(format_args!(
-        "{} rows in {} {files} ({}) · {seconds:.1} s · {} rows/s · {claim}",
-        indicatif::HumanCount(summary.rows),
-        indicatif::HumanCount(summary.files),
+        "{} in {} ({}) · {} · {} rows/s · {claim}",
+        counted(summary.rows, "row"),
+        counted(summary.files, "file"),
         indicatif::HumanBytes(summary.bytes),
-        indicatif::HumanCount((summary.rows as f64 / seconds) as u64),
+        human(Duration::from_secs_f64(seconds)),
+        grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output))
 }
 
 fn announce(would: &DryRun) -> String {
     format!(
-        "would export {} of {} rows in {} {} of {} rows to {}",
-        indicatif::HumanCount(would.rows),
-        indicatif::HumanCount(would.count),
-        indicatif::HumanCount(would.requests),
-        plural(would.requests, "request"),
-        would.rows_per_page,
+        "would export {} of {} in {} of {} to {}",
+        grouped(would.rows),
+        counted(would.count, "row"),
+        counted(would.requests, "request"),
+        counted(would.rows_per_page, "row"),
         would.output,
     )
 }

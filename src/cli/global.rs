@@ -1,6 +1,6 @@
 //! The options of every subcommand: connection, progress and logging.
 
-use std::{io::IsTerminal, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use crate::{ApiKey, Client, Concurrency, Config, Connection, Error, Rate, Result, text::line};
 use clap::{Args, ValueEnum};
@@ -16,17 +16,17 @@ use super::{progress::Screen, values};
 pub(crate) struct Global {
     /// Configuration file [default: overmind-export/snapshots.toml in XDG_CONFIG_HOME or
     /// ~/.config, if it exists]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = super::path())]
     config: Option<PathBuf>,
     /// Base URL of the API [default: from the environment, then from the configuration file, then
     /// https://api.overmindlab.ai]
     #[arg(long, global = true, value_name = "URL")]
     base_url: Option<String>,
     /// Read the API key from the first line of this file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = super::path())]
     api_key_file: Option<PathBuf>,
     /// Trust the certificates in this PEM file, in addition to those of the system
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = super::path())]
     pub(super) ca_cert: Option<PathBuf>,
     /// Allow plain http to another machine. The API key then crosses the network unencrypted
     #[arg(long, global = true)]
@@ -60,7 +60,7 @@ pub(crate) struct Global {
     /// Log the main events; -vv logs each request too, -vvv also the libraries
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Display")]
     verbose: u8,
-    /// Format of log lines
+    /// Format of standard error: text, or one JSON object a line
     #[arg(
         long,
         global = true,
@@ -147,6 +147,11 @@ impl Global {
         }
     }
 
+    /// Whether standard error gets one JSON object a line, and no other text.
+    pub(super) fn logs_json(&self) -> bool {
+        self.log_format == LogFormat::Json
+    }
+
     /// Creates the output on standard error and starts logging. `logs` raises the level to `INFO` at least, for
     /// commands whose output is the log.
     pub(super) fn screen(&self, logs: bool) -> Screen {
@@ -155,7 +160,7 @@ impl Global {
             ShowWhen::Auto => !self.quiet,
             ShowWhen::Never => false,
         };
-        let screen = Screen::new(shown, self.quiet);
+        let screen = Screen::new(shown, self.quiet, self.logs_json());
         self.start_logging(&screen, logs);
         screen
     }
@@ -171,10 +176,9 @@ impl Global {
         };
         let others = if self.verbose > 2 { LevelFilter::TRACE } else { LevelFilter::WARN };
         let filter = Targets::new().with_target("overmind_export", ours).with_default(others);
-        let json = matches!(self.log_format, LogFormat::Json);
         let lines = tracing_subscriber::fmt::layer()
-            .with_writer(screen.writer(json))
-            .with_ansi(std::io::stderr().is_terminal());
+            .with_writer(screen.writer())
+            .with_ansi(console::colors_enabled_stderr());
         let registry = tracing_subscriber::registry().with(filter);
         // If logging was started before, which only happens in tests, the first start stays in effect.
         drop(match self.log_format {

@@ -3,8 +3,14 @@
 
 use std::fmt::Display;
 
+use console::measure_text_width;
+
 use super::flags::with_flags;
-use crate::{Error, text::line};
+use crate::{
+    Failure,
+    chrono::{SecondsFormat, Utc},
+    text::{harmless_json, line},
+};
 
 /// Lines without control characters.
 #[derive(Debug, Clone, Default)]
@@ -30,15 +36,11 @@ impl Lines {
         self.0.extend(lines.0);
     }
 
-    /// Splits a text into lines. Use it only for text of this crate, because a line end in text from outside
-    /// would start a new line.
-    pub(super) fn of(text: &str) -> Self {
-        Self(text.lines().map(line).collect())
-    }
-
-    /// Returns the report of an error, with its hint. Each part of a report is already one line.
-    pub(super) fn report(error: &Error) -> Self {
-        Self::of(&with_flags(&error.report().to_string()))
+    /// Wraps the lines that are wider than a terminal: at a ` · `, or else between words. A word that is too wide
+    /// stays whole, and so does an indented line: it is a path or a command to copy. `None` means no terminal.
+    pub(super) fn wrapped(self, width: Option<usize>) -> Self {
+        let Some(width) = width else { return self };
+        Self(self.0.iter().flat_map(|line| wrapped(line, width)).collect())
     }
 
     /// Returns the text to print.
@@ -47,8 +49,94 @@ impl Lines {
     }
 }
 
+/// Returns the report of a failure: its message, causes and hint, or one JSON object with them. `job` is empty or
+/// the name of the failed job.
+pub(super) fn report(job: &str, failure: &Failure, json: bool) -> String {
+    let flags = |text: &str| with_flags(text).into_owned();
+    let failure = Failure {
+        message: flags(&failure.message),
+        causes: failure.causes.iter().map(|cause| flags(cause)).collect(),
+        hint: failure.hint.as_deref().map(flags),
+        ..failure.clone()
+    };
+    if !json {
+        let job = if job.is_empty() { String::new() } else { format!("{}: ", line(job)) };
+        return format!("error: {job}{failure}\n");
+    }
+    let mut fields = serde_json::json!({
+        "message": failure.message,
+        "causes": failure.causes,
+        "hint": failure.hint,
+        "exit_code": failure.exit_code,
+    });
+    if !job.is_empty() {
+        fields["job"] = job.into();
+    }
+    log_line("ERROR", &fields)
+}
+
+/// Returns a line of the JSON log with this message.
+pub(super) fn log_object(level: &str, message: impl Display) -> String {
+    log_line(level, &serde_json::json!({ "message": message.to_string().trim_end() }))
+}
+
+/// Returns a line of the JSON log, with the layout of `tracing`.
+fn log_line(level: &str, fields: &serde_json::Value) -> String {
+    let object = serde_json::json!({
+        "timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+        "level": level,
+        "fields": fields,
+        "target": "overmind_export",
+    });
+    harmless_json(&object.to_string()) + "\n"
+}
+
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    const INDENT: &str = "  ";
+    const DOT: &str = " · ";
+    let (mut lines, mut rest) = (Vec::new(), line);
+    let indent = |lines: &[String]| if lines.is_empty() { "" } else { INDENT };
+    while !line.starts_with(' ') {
+        let room = width.saturating_sub(indent(&lines).len());
+        if measure_text_width(rest) <= room {
+            break;
+        }
+        let fits = |(at, _): &(usize, &str)| *at > 0 && measure_text_width(&rest[..*at]) <= room;
+        let at_dot = rest.rmatch_indices(DOT).find(fits);
+        let at_word =
+            || rest.rmatch_indices(' ').find(fits).or_else(|| rest.match_indices(' ').next());
+        let Some((at, between)) = at_dot.or_else(at_word) else { break };
+        lines.push(format!("{}{}", indent(&lines), &rest[..at]));
+        rest = &rest[at + between.len()..];
+    }
+    lines.push(format!("{}{rest}", indent(&lines)));
+    lines
+}
+
 impl<T: Display> FromIterator<T> for Lines {
     fn from_iter<I: IntoIterator<Item = T>>(lines: I) -> Self {
         Self(lines.into_iter().map(line).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_line_is_wrapped_between_words() {
+        let lines = Lines::one("100,000 rows in 1 file · 4.6 s · complete: every row once")
+            .and("a_word_that_is_wider_than_the_terminal and more of it")
+            .and("  /a path/that is/wider than the terminal");
+        insta::assert_snapshot!(lines.clone().wrapped(Some(24)).text(), @"
+        100,000 rows in 1 file
+          4.6 s
+          complete: every row
+          once
+        a_word_that_is_wider_than_the_terminal
+          and more of it
+          /a path/that is/wider than the terminal
+        ");
+        assert_eq!(lines.clone().wrapped(None).text(), lines.text());
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct ManArgs {
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     command: Option<String>,
     /// Write the pages of the program and of each command to this directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::path())]
     dir: Option<PathBuf>,
     /// Print every command and option on one Markdown page instead
     #[arg(long, value_name = "FORMAT", default_value = "roff", hide = true, conflicts_with_all = ["command", "dir"])]

@@ -27,20 +27,25 @@ mod verify;
 use std::{
     fs::File,
     io::{self, Write},
+    ops::ControlFlow,
+    path::PathBuf,
     process::ExitCode,
     thread,
     time::Duration,
 };
 
 use crate::{
-    Error, Result,
+    Error, Failure, Result,
     config::values,
     error::{limits, panics},
     text::harmless_json,
 };
 use clap::{
     Parser, Subcommand,
-    builder::styling::{AnsiColor, Styles},
+    builder::{
+        PathBufValueParser, TypedValueParser,
+        styling::{AnsiColor, Styles},
+    },
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -100,16 +105,17 @@ enum Command {
 /// Runs the program `overmind-export` with the arguments of this process. Prints an error as a message with a
 /// hint, and returns the exit code.
 pub fn main() -> ExitCode {
-    let ended = panics::boundary(|| match usage::parse::<Arguments>() {
-        Ok(arguments) => run(arguments),
-        Err(code) => Ok(code),
+    let json = usage::logs_json();
+    let ended = panics::boundary(|| match usage::parse::<Arguments>(json)? {
+        ControlFlow::Continue(arguments) => run(arguments),
+        ControlFlow::Break(code) => Ok(code),
     });
     let (code, is_limit, report) = match ended {
         Ok(code) => (code, false, String::new()),
         // The reader closed the pipe because it needs no more output. This is not a failure.
         Err(Error::OutputClosed) => (0, false, String::new()),
         Err(error) => {
-            let report = flags::with_flags(&error.report().to_string()).into_owned();
+            let report = lines::report("", &Failure::new(&error), json);
             (error.exit_code(), limits::hint(&error).is_some(), report)
         }
     };
@@ -122,7 +128,9 @@ pub fn main() -> ExitCode {
     let mut all = panics::seen();
     all.dedup_by(|a, b| a.place == b.place);
     for seen in all.iter().filter(|seen| !is_limit && !told(seen)) {
-        drop(writeln!(stderr, "warning: {}\n  hint: this is a bug: please report it", seen.text));
+        let text = format!("warning: {}\n  hint: this is a bug: please report it", seen.text);
+        let text = if json { lines::log_object("WARN", text) } else { text + "\n" };
+        drop(stderr.write_all(text.as_bytes()));
     }
     ExitCode::from(code)
 }
@@ -136,8 +144,8 @@ fn run(arguments: Arguments) -> Result<u8> {
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
-        Command::Datasets(datasets) => datasets.run(&global),
-        Command::Preview(preview) => preview.run(&global),
+        Command::Datasets(datasets) => datasets.run(&global, &screen),
+        Command::Preview(preview) => preview.run(&global, &screen),
         Command::Verify(verify) => verify.run(&global, &screen),
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Snapshots(snapshots) => snapshots.run(&global),
@@ -148,6 +156,11 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Man(man) => man.run(),
     }?;
     Ok(0)
+}
+
+/// Returns a parser of local paths, which need not be UTF-8.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(values::path)
 }
 
 /// Number of files that a command opens with one request in flight: 6 for the runtime, 5 for an output (with its
@@ -202,9 +215,25 @@ fn print(lines: &Lines) -> Result<()> {
 
 /// Writes text to standard output without changes, for example a script or JSON. The caller escapes the text.
 fn print_raw(text: &str) -> Result<()> {
+    require_stdout()?;
     let mut stdout = anstream::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(stdout_failed)
+}
+
+/// Requires a standard output that can be written. A write to a closed one would not fail, because the runtime opens
+/// `/dev/null` in its place and ignores the error of a closed file.
+fn require_stdout() -> Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{OFlags, fcntl_getfl};
+        // `closed_stdout.c` makes a closed standard output one that can only be read.
+        let flags = fcntl_getfl(io::stdout());
+        if flags.is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDONLY) {
+            return Err(Error::Stdout { source: rustix::io::Errno::BADF.into() });
+        }
+    }
+    Ok(())
 }
 
 fn stdout_failed(source: io::Error) -> Error {

@@ -1,29 +1,62 @@
-//! `preview`: prints the first rows as a table that fits the terminal.
+//! `preview`: prints the first rows as a table that fits the terminal. Of a Parquet file that is not an export, it
+//! shows that file's own columns.
 
-use std::io;
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+    path::Path,
+};
 
 use crate::{
     Batches, Client, Column, Encoding, Error, Format, Location, Query, ReadOptions, Result, Row,
-    Sink, StreamOptions, arrow_schema::SchemaRef, schema, text::harmless_json, write_pages,
+    Sink, StreamOptions,
+    arrow_schema::SchemaRef,
+    export::unchecked,
+    readback::ForeignFile,
+    schema,
+    text::{counted, grouped, harmless_json},
+    write_pages,
 };
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
-use clap::Args;
+use clap::{Args, builder::TypedValueParser};
 use futures::TryStreamExt;
+use parquet::record::Field;
 use uuid::Uuid;
 
 use super::{
-    global::Global, lines::Lines, query::FilterArguments, storage::Storage, table::CellText,
-    value_limit::ValueLimit, values,
+    flags::with_flags,
+    global::Global,
+    lines::Lines,
+    progress::Screen,
+    query::FilterArguments,
+    storage::Storage,
+    table::{Fit, TableColumn},
+    value_limit::ValueLimit,
+    values,
 };
+
+/// Characters of a value that a table keeps. A cell shows far fewer, but a value can be megabytes long.
+const CELL_CHARS: usize = 2000;
+/// The columns of the table, as [`Column::ALL`].
+const COLUMNS: [TableColumn<'static>; Column::ALL.len()] = [
+    TableColumn::new(Column::Id.name(), Fit::Whole),
+    TableColumn::new(Column::Order.name(), Fit::Number),
+    TableColumn::new(Column::Input.name(), Fit::Json),
+    TableColumn::new(Column::ExpectedOutput.name(), Fit::Json).left_out(4),
+    TableColumn::new(Column::Persona.name(), Fit::Wrap).left_out(3),
+    TableColumn::new(Column::Tags.name(), Fit::Json).left_out(2),
+    TableColumn::new(Column::AdditionalProperties.name(), Fit::Json).left_out(1),
+];
 
 /// Print the first rows of a dataset or of an export
 #[derive(Debug, Args)]
 pub(super) struct PreviewArgs {
     /// Id of a dataset, or path or URL of an export
-    #[arg(value_name = "DATASET_ID|PATH", value_parser = source)]
+    #[arg(value_name = "DATASET_ID|PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(source))]
     what: PreviewSource,
     /// Number of rows
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
     /// Print only these columns
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>)]
@@ -32,8 +65,8 @@ pub(super) struct PreviewArgs {
     #[arg(long)]
     json: bool,
     /// Where the record of the export is, if it was written with --record
-    #[arg(long, value_name = "PATH")]
-    record: Option<String>,
+    #[arg(long, value_name = "PATH", value_parser = super::path())]
+    record: Option<OsString>,
     #[command(flatten)]
     value_limit: ValueLimit,
     #[command(flatten)]
@@ -45,22 +78,23 @@ pub(super) struct PreviewArgs {
 #[derive(Debug, Clone)]
 enum PreviewSource {
     Dataset(Uuid),
-    Export(String),
+    Export(OsString),
 }
 
 /// Parses the argument. An id means a dataset. Text with a slash or a dot, or an existing path, means an export.
-fn source(text: &str) -> Result<PreviewSource, String> {
-    match values::id(text) {
+fn source(text: OsString) -> Result<PreviewSource, String> {
+    let shown = text.to_string_lossy().into_owned();
+    match values::dataset_id(&shown) {
         Ok(id) => Ok(PreviewSource::Dataset(id)),
-        Err(_) if text.contains(['/', '.']) || std::path::Path::new(text).exists() => {
-            Ok(PreviewSource::Export(text.to_owned()))
+        Err(_) if shown.contains(['/', '.', '~']) || Path::new(&text).exists() => {
+            Ok(PreviewSource::Export(text))
         }
         Err(why) => Err(why),
     }
 }
 
 impl PreviewArgs {
-    pub(super) fn run(&self, global: &Global) -> Result<()> {
+    pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
         let query = Query::from(self.filters.clone());
         let dataset = match &self.what {
             PreviewSource::Dataset(dataset) => *dataset,
@@ -72,6 +106,9 @@ impl PreviewArgs {
             PreviewSource::Export(text) => return self.export(text, global),
         };
         let client = global.client()?;
+        if let Some(ordering) = query.unchecked_ordering() {
+            screen.say(Lines::one(with_flags(&unchecked(ordering))));
+        }
         super::block_on(async {
             if self.json {
                 return self.lines(&client, dataset, query).await;
@@ -89,11 +126,14 @@ impl PreviewArgs {
         write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
     }
 
-    fn export(&self, text: &str, global: &Global) -> Result<()> {
+    fn export(&self, text: &OsStr, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
         let record = self.record.as_ref().map(|path| self.storage.location(path, global));
         let record = record.transpose()?;
         let options = ReadOptions { record, ..self.value_limit.options(&self.columns) };
+        if let Some(file) = ForeignFile::open(&location, &options)? {
+            return self.foreign(&file);
+        }
         if !self.json {
             return super::print(&table_of_export(&location, self.rows, &options)?);
         }
@@ -110,6 +150,52 @@ impl PreviewArgs {
         })?;
         sink.map_or(Ok(()), |sink| sink.finish(None).map(drop).map_err(unwrap_stdout))
     }
+
+    /// Prints the first rows of a Parquet file that is not an export.
+    fn foreign(&self, file: &ForeignFile) -> Result<()> {
+        let names = file.columns();
+        if self.json {
+            return file.first_rows(self.rows as usize, |row| {
+                let values = names.iter().zip(&row);
+                let fields = values.map(|(name, value)| {
+                    let name = serde_json::Value::from(*name);
+                    format!("{name}:{}", value.to_json_value())
+                });
+                let line = format!("{{{}}}\n", fields.collect::<Vec<_>>().join(","));
+                Escaping(io::stdout()).write_all(line.as_bytes()).map_err(super::stdout_failed)
+            });
+        }
+        let mut rows = Vec::new();
+        file.first_rows(self.rows as usize, |row| {
+            rows.push(row.into_iter().map(foreign_cell).collect());
+            Ok(())
+        })?;
+        let count = rows.len() as u64;
+        let header: Vec<TableColumn<'_>> =
+            names.iter().map(|name| TableColumn::new(name, Fit::Cut)).collect();
+        super::print(&with_count(super::table::render(&header, rows), count, file.rows()))
+    }
+}
+
+/// Returns the beginning of a foreign value as text.
+fn foreign_cell(value: Field) -> String {
+    /// Fails as soon as the text is long enough, so that no more of it is formatted.
+    struct Beginning(String);
+    impl fmt::Write for Beginning {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = CELL_CHARS.saturating_sub(self.0.len());
+            self.0.extend(text.chars().take(room));
+            if room > text.len() { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    let mut cell = Beginning(String::new());
+    // An error says only that the text was cut.
+    let _ = match value {
+        Field::Null => cell.write_str("-"),
+        Field::Str(text) => cell.write_str(&text),
+        other => write!(cell, "{other}"),
+    };
+    cell.0
 }
 
 /// Calls `visit` with the first rows of an export, batch by batch.
@@ -157,8 +243,8 @@ fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Resul
     Ok(())
 }
 
-/// Returns the first rows of an export as a table. If no columns are named, the table has every column that
-/// is not empty.
+/// Returns the first rows of an export as a table. If no columns are named, the table has the columns that the
+/// export was asked for, and of an export of all columns every one that is not empty.
 pub(super) fn table_of_export(
     location: &Location,
     rows: u32,
@@ -166,15 +252,21 @@ pub(super) fn table_of_export(
 ) -> Result<Lines> {
     let batches = Batches::open_with(location, options)?;
     let (count, mut cells) = (batches.rows(), Vec::new());
+    let mut columns = options.columns.clone();
     first_rows(batches, rows, &options.columns, |batch| {
         let row = |row| Column::ALL.map(|column| cell(&batch, row, column)).to_vec();
         cells.extend((0..batch.num_rows()).map(row));
+        let has = |column: &Column| batch.column_by_name(column.name()).is_some();
+        if columns.is_empty() && !Column::ALL.iter().all(has) {
+            columns.extend(Column::ALL.into_iter().filter(has));
+        }
         Ok(())
     })?;
-    Ok(render(cells, count, &options.columns))
+    Ok(render(cells, count, &columns))
 }
 
 fn json_lines(schema: SchemaRef) -> Result<Box<dyn Sink>> {
+    super::require_stdout()?;
     let stdout = Box::new(Escaping(io::stdout()));
     Encoding::from(Format::JsonLines).streaming_sink(schema, stdout)
 }
@@ -249,22 +341,29 @@ fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column
             columns => columns.contains(&Column::ALL[index]),
         })
         .collect();
-    let header: Vec<&str> = shown.iter().map(|&index| Column::ALL[index].name()).collect();
+    // Columns that were asked for by name are always shown.
+    let column = |&index: &usize| match columns {
+        [] => COLUMNS[index],
+        _ => COLUMNS[index].left_out(0),
+    };
+    let header: Vec<TableColumn> = shown.iter().map(column).collect();
     let shown_rows = cells.iter().map(|row| {
         let cell = |&index: &usize| match (&row[index], Column::ALL[index]) {
-            (None, _) => CellText::Left("-".to_owned()),
-            (Some(text), Column::Order) => CellText::Right(text.clone()),
+            (None, _) => "-".to_owned(),
             // Eight characters are enough to recognize a row.
-            (Some(text), Column::Id) => CellText::Left(text.chars().take(8).collect()),
-            (Some(text), _) => CellText::Left(text.clone()),
+            (Some(text), Column::Id) => text.chars().take(8).collect(),
+            (Some(text), _) => text.clone(),
         };
         shown.iter().map(cell).collect()
     });
-    let table = super::table::render(&header, shown_rows);
-    let rows = indicatif::HumanCount(cells.len() as u64);
+    with_count(super::table::render(&header, shown_rows), cells.len() as u64, count)
+}
+
+/// Adds how many of the rows a table shows.
+fn with_count(table: Lines, rows: u64, count: Option<u64>) -> Lines {
     match count {
-        Some(count) => table.and(format_args!("{rows} of {} rows", indicatif::HumanCount(count))),
-        None => table.and(format_args!("the first {rows} rows")),
+        Some(count) => table.and(format_args!("{} of {}", grouped(rows), counted(count, "row"))),
+        None => table.and(format_args!("the first {}", counted(rows, "row"))),
     }
 }
 
@@ -280,7 +379,6 @@ fn value(row: &Row<'_>, column: Column) -> Option<String> {
     }
 }
 
-/// Returns the first 2000 characters. A cell shows far fewer, but a value can be megabytes long.
 fn beginning(text: Option<&str>) -> Option<String> {
-    Some(text?.chars().take(2000).collect())
+    Some(text?.chars().take(CELL_CHARS).collect())
 }

@@ -1,36 +1,45 @@
 //! Standard error: a progress bar on a terminal or a line every few seconds elsewhere, plus notes and log lines.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    Client, Progress,
-    text::{harmless_json, line},
+    Client, Failure, Progress,
+    text::{grouped, harmless_json, line},
 };
-use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use console::{Term, measure_text_width, style};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use super::{flags::with_flags, lines::Lines};
+use super::{
+    flags::with_flags,
+    lines::{self, Lines},
+    table::cut,
+};
 
 /// Time between two updates of a bar.
 const FRAME: Duration = Duration::from_millis(100);
 /// Time between two progress lines if standard error is not a terminal.
 const LINE: Duration = Duration::from_secs(5);
+/// Smallest width of a bar.
+const BAR: usize = 10;
 
 /// Standard error, with its display settings and its progress bars. It hides the bars while it prints text.
 #[derive(Debug, Clone)]
 pub(super) struct Screen {
     shown: bool,
     quiet: bool,
+    json: bool,
     bars: MultiProgress,
 }
 
 impl Screen {
-    pub(super) fn new(shown: bool, quiet: bool) -> Self {
-        Self { shown, quiet, bars: MultiProgress::new() }
+    /// `json` writes each text as a JSON object on one line, like the log.
+    pub(super) fn new(shown: bool, quiet: bool, json: bool) -> Self {
+        Self { shown, quiet, json, bars: MultiProgress::new() }
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -38,28 +47,35 @@ impl Screen {
     }
 
     /// Prints lines, unless `--quiet` is given.
-    pub(super) fn say(&self, lines: &Lines) {
+    pub(super) fn say(&self, lines: Lines) {
         if !self.quiet {
             self.lines(lines);
         }
     }
 
-    /// Prints lines about an error, also with `--quiet`.
-    pub(super) fn print_error(&self, lines: &Lines) {
-        self.lines(lines);
+    /// Prints the report of a failure, also with `--quiet`. `job` is empty or the name of the failed job.
+    pub(super) fn print_failure(&self, job: &str, failure: &Failure) {
+        self.write(&lines::report(job, failure, self.json));
     }
 
-    fn lines(&self, lines: &Lines) {
+    fn lines(&self, lines: Lines) {
+        self.write(&match self.json {
+            true => lines::log_object("INFO", lines.text()),
+            false => lines.wrapped(width()).text(),
+        });
+    }
+
+    fn write(&self, text: &str) {
         self.bars.suspend(|| {
             // Ignore a write error: standard error is closed, so the error cannot be shown.
-            drop(io::stderr().lock().write_all(lines.text().as_bytes()));
+            drop(io::stderr().lock().write_all(text.as_bytes()));
         });
     }
 
     /// Returns a function that creates a writer for each log line. Control characters are escaped in JSON here;
     /// in text, they were already replaced in the fields.
-    pub(super) fn writer(&self, json: bool) -> impl Fn() -> LogLine + Send + Sync + 'static {
-        let bars = self.bars.clone();
+    pub(super) fn writer(&self) -> impl Fn() -> LogLine + Send + Sync + 'static {
+        let (bars, json) = (self.bars.clone(), self.json);
         move || LogLine { bars: bars.clone(), json, text: Vec::new() }
     }
 
@@ -71,17 +87,25 @@ impl Screen {
     /// Shows the progress of one of several exports, with its name.
     pub(super) fn show_as(&self, name: &str, client: Client, progress: Arc<Progress>) -> Shown {
         let screen = self.clone();
-        let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
-        let bar = (self.shown && io::stderr().is_terminal()).then(|| {
-            let bar = self.bars.add(ProgressBar::no_length());
-            bar.set_style(style());
-            bar.set_prefix(line(&name));
-            bar
+        let bar = (self.shown && !self.json && has_cursor()).then(|| {
+            let bar = ProgressBar::no_length().with_style(style_of_line());
+            self.bars.add(bar)
         });
-        let (begun, lined) = (Instant::now(), None);
+        let (name, begun, lined) = (line(name), Instant::now(), None);
         let view = View { screen, name, client, progress, bar, begun, lined };
         Shown { view: view.clone(), task: tokio::spawn(view.run()) }
     }
+}
+
+/// Whether standard error is a terminal on which a bar can be drawn again. A terminal with `TERM=dumb`, or without
+/// `TERM`, gets lines.
+fn has_cursor() -> bool {
+    Term::stderr().is_term() && !console::is_dumb()
+}
+
+/// Returns the width of the terminal on standard error.
+fn width() -> Option<usize> {
+    Term::stderr().size_checked().map(|(_, columns)| columns.into())
 }
 
 /// The progress display of an export.
@@ -103,7 +127,7 @@ impl Shown {
 #[derive(Clone)]
 struct View {
     screen: Screen,
-    /// Prefix of each line: empty, or the job's name and a colon.
+    /// The job's name, or empty.
     name: String,
     client: Client,
     progress: Arc<Progress>,
@@ -119,7 +143,10 @@ impl View {
             frames.tick().await;
             self.notes();
             match &self.bar {
-                Some(bar) => self.draw(bar),
+                Some(bar) => {
+                    let fields = self.fields();
+                    bar.set_message(fields.with_bar(&self.name, width().unwrap_or(80)));
+                }
                 None if self.screen.shown => self.maybe_line(),
                 None => {}
             }
@@ -127,18 +154,15 @@ impl View {
     }
 
     fn notes(&self) {
+        let name = self.prefix();
         for note in self.progress.take_notes() {
             let note = with_flags(&note);
-            self.screen.say(&Lines::one(format_args!("{}{note}", self.name)));
+            self.screen.say(Lines::one(format_args!("{name}{note}")));
         }
     }
 
-    fn draw(&self, bar: &ProgressBar) {
-        if let Some(total) = self.progress.total() {
-            bar.set_length(total);
-            bar.set_position(self.progress.rows());
-        }
-        bar.set_message(self.traffic());
+    fn prefix(&self) -> String {
+        if self.name.is_empty() { String::new() } else { format!("{}: ", self.name) }
     }
 
     fn maybe_line(&mut self) {
@@ -147,50 +171,118 @@ impl View {
             return;
         }
         self.lined = Some(now);
-        let rows = self.progress.rows();
-        let fetched = rows - self.progress.kept().min(rows);
-        let rate = fetched as f64 / self.begun.elapsed().as_secs_f64();
-        let of = match self.progress.total() {
-            Some(total) if total > 0 => {
-                let percent = 100.0 * rows as f64 / total as f64;
-                let left = (total.saturating_sub(rows)) as f64 / rate.max(0.001);
-                let eta = humantime::format_duration(Duration::from_secs(left as u64));
-                format!(" of {} rows ({percent:.0} %), {eta} left", HumanCount(total))
-            }
-            _ => " rows".to_owned(),
-        };
-        let text = format!(
-            "{}{}{of} · {} rows/s · {}",
-            self.name,
-            HumanCount(rows),
-            HumanCount(rate as u64),
-            self.traffic()
-        );
-        self.screen.lines(&Lines::one(text));
+        let name = self.prefix();
+        // The log has no width.
+        let room = width().filter(|_| !self.screen.json).unwrap_or(usize::MAX);
+        let text = self.fields().within(room.saturating_sub(measure_text_width(&name)), true);
+        self.screen.lines(Lines::one(format_args!("{name}{text}")));
     }
 
-    /// Returns the state of the network: bytes per second, requests in flight, retries.
-    fn traffic(&self) -> String {
+    fn fields(&self) -> ProgressFields {
+        let seconds = self.begun.elapsed().as_secs_f64().max(0.001);
+        let (rows, kept) = (self.progress.rows(), self.progress.kept());
+        // Rows of kept parts were not fetched now.
+        let rate = rows.saturating_sub(kept) as f64 / seconds;
         let meter = self.client.meter();
-        let rate = meter.bytes() as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-        format!(
-            "{}/s · {} of {} in flight · {} retries",
-            HumanBytes(rate as u64),
-            self.client.in_flight(),
-            self.client.limit(),
-            meter.retries()
-        )
+        let bytes = meter.bytes() as f64 / seconds;
+        ProgressFields {
+            rows,
+            total: self.progress.total(),
+            rate,
+            bytes: HumanBytes(bytes as u64).to_string(),
+            in_flight: self.client.in_flight() as u64,
+            limit: self.client.limit() as u64,
+            retries: meter.retries(),
+        }
     }
 }
 
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template(
-        "{prefix}{wide_bar:.cyan/dim} {human_pos}/{human_len} rows · {per_sec} · {msg} · {eta} left",
-    )
-    .unwrap_or_else(|_| ProgressStyle::default_bar())
-    .with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-        let _ = write!(out, "{} rows/s", HumanCount(state.per_sec() as u64));
-    })
+/// The values of a progress line.
+struct ProgressFields {
+    rows: u64,
+    /// `None` until the first page has come.
+    total: Option<u64>,
+    /// Rows fetched in a second.
+    rate: f64,
+    bytes: String,
+    in_flight: u64,
+    limit: u64,
+    retries: u64,
+}
+
+impl ProgressFields {
+    /// Returns the fields that fit into this width, the position at least. The others are dropped in this order:
+    /// requests in flight, retries, bytes per second, rows per second, time left.
+    fn within(&self, room: usize, percent: bool) -> String {
+        let position = self.position(percent);
+        let mut texts = vec![
+            (4, format!("{} rows/s", grouped(self.rate as u64))),
+            (3, format!("{}/s", self.bytes)),
+            (1, format!("{} of {} in flight", self.in_flight, self.limit)),
+            (2, format!("{} retries", grouped(self.retries))),
+        ];
+        if let Some(left) = self.left() {
+            texts.push((5, format!("{left} left")));
+        }
+        loop {
+            let texts_of = texts.iter().map(|(_, text)| text.as_str());
+            let all: Vec<&str> = std::iter::once(position.as_str()).chain(texts_of).collect();
+            let text = all.join(" · ");
+            let first = (0..texts.len()).min_by_key(|&index| texts[index].0);
+            match first {
+                Some(index) if measure_text_width(&text) > room => drop(texts.remove(index)),
+                _ => return cut(&text, room),
+            }
+        }
+    }
+
+    fn position(&self, percent: bool) -> String {
+        let rows = grouped(self.rows);
+        match self.total {
+            None => "waiting for the first page".to_owned(),
+            Some(total) if percent && total > 0 => {
+                let percent = 100.0 * self.rows as f64 / total as f64;
+                format!("{rows} of {} rows ({percent:.0} %)", grouped(total))
+            }
+            Some(total) => format!("{rows}/{} rows", grouped(total)),
+        }
+    }
+
+    fn left(&self) -> Option<String> {
+        let left = self.total?.saturating_sub(self.rows) as f64;
+        let seconds = (self.rate > 0.0).then(|| (left / self.rate) as u64)?;
+        let seconds = if seconds < 3600 { seconds } else { seconds - seconds % 60 };
+        Some(humantime::format_duration(Duration::from_secs(seconds)).to_string())
+    }
+
+    /// Returns the line with a bar, which takes the rest of the width. Only a terminal without room for the bar
+    /// and the position has no bar. A long name is cut to a third of the width.
+    fn with_bar(&self, name: &str, width: usize) -> String {
+        let name = match name {
+            "" => String::new(),
+            name => cut(name, (width / 3).max(3)) + ": ",
+        };
+        let room = width.saturating_sub(measure_text_width(&name));
+        let beside = room.saturating_sub(BAR + 1);
+        if measure_text_width(&self.position(false)) > beside {
+            return cut(&format!("{name}{}", self.within(room, false)), width);
+        }
+        let text = self.within(beside, false);
+        let bar = room.saturating_sub(measure_text_width(&text) + 1);
+        let done = match self.total {
+            Some(0) => bar,
+            Some(total) => (bar as f64 * self.rows as f64 / total as f64) as usize,
+            None => 0,
+        };
+        let done = done.min(bar);
+        let (full, empty) = ("█".repeat(done), "░".repeat(bar - done));
+        let (full, empty) = (style(full).for_stderr().cyan(), style(empty).for_stderr().dim());
+        format!("{name}{full}{empty} {text}")
+    }
+}
+
+fn style_of_line() -> ProgressStyle {
+    ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A buffered log line. It is written at once when dropped, with the progress bars hidden for that moment.
@@ -218,5 +310,54 @@ impl Drop for LogLine {
             text = harmless_json(&String::from_utf8_lossy(&text)).into_bytes();
         }
         self.bars.suspend(|| drop(io::stderr().lock().write_all(&text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields(rows: u64, total: u64) -> ProgressFields {
+        ProgressFields {
+            rows,
+            total: Some(total),
+            rate: 21_412.0,
+            bytes: "22.90 MiB".to_owned(),
+            in_flight: 16,
+            limit: 16,
+            retries: 1234,
+        }
+    }
+
+    #[test]
+    fn narrow_bar_drops_fields_in_order() {
+        let fields = fields(48_200, 100_000);
+        let line = |width| console::strip_ansi_codes(&fields.with_bar("", width)).into_owned();
+        insta::assert_snapshot!([120, 100, 80, 60, 44, 34, 24, 12].map(line).join("\n"), @"
+        ███████████░░░░░░░░░░░░ 48,200/100,000 rows · 21,412 rows/s · 22.90 MiB/s · 16 of 16 in flight · 1,234 retries · 2s left
+        ███████████░░░░░░░░░░░░░ 48,200/100,000 rows · 21,412 rows/s · 22.90 MiB/s · 1,234 retries · 2s left
+        █████████░░░░░░░░░░░ 48,200/100,000 rows · 21,412 rows/s · 22.90 MiB/s · 2s left
+        ██████░░░░░░░░ 48,200/100,000 rows · 21,412 rows/s · 2s left
+        ██████░░░░░░░░ 48,200/100,000 rows · 2s left
+        ██████░░░░░░░░ 48,200/100,000 rows
+        48,200/100,000 rows
+        48,200/100,…
+        ");
+    }
+
+    proptest! {
+        #[test]
+        fn bar_fits_and_is_there_at_80_columns(
+            rows in 0..1_000_000_000_u64,
+            more in 0..1_000_000_000_u64,
+            name in "[a-z漢]{0,100}",
+            width in 1_usize..200,
+        ) {
+            let line = fields(rows, rows + more).with_bar(&name, width);
+            prop_assert!(measure_text_width(&line) <= width, "{line:?}");
+            prop_assert!(width < 80 || line.contains(['█', '░']), "{line:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         AgendaEntry, Metrics, MetricsServer, Planned, Scheduler, Slot, SnapshotJobs, Timetable,
     },
     tasks::Worker,
+    text::grouped,
 };
 use clap::Args;
 use serde::Serialize;
@@ -23,7 +24,7 @@ use super::{
     global::Global,
     signals::{Signal, Signals},
     storage::Storage,
-    table::CellText,
+    table::{Fit, TableColumn, render},
     values,
 };
 
@@ -37,6 +38,13 @@ const START_AGAIN: &str =
 /// Maximum of `--list`, in runs per job. A person does not read more, and a list of this size appears
 /// immediately.
 const LISTED: u64 = 1000;
+const COLUMNS: [TableColumn; 4] = [
+    TableColumn::new("job", Fit::Whole),
+    TableColumn::new("local time", Fit::Whole),
+    TableColumn::new("time zone", Fit::Whole).left_out(2),
+    // The local time has the offset.
+    TableColumn::new("utc", Fit::Whole).left_out(1),
+];
 
 /// Run the jobs of the configuration file at their times, in the foreground, until stopped
 #[derive(Debug, Args)]
@@ -52,13 +60,13 @@ pub(super) struct ScheduleArgs {
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     /// Print the next N runs of each job and exit
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LISTED))]
+    #[arg(long, value_name = "N", value_parser = listed)]
     list: Option<u64>,
     /// With --list: print one JSON object per line
     #[arg(long, requires = "list")]
     json: bool,
     /// Number of jobs to run at the same time; they share the requests in flight
-    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive)]
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive::<usize>)]
     side_by_side: usize,
     /// Serve /metrics (for Prometheus) and /healthz on this address; if only a port is given, only this
     /// machine can reach it
@@ -173,13 +181,17 @@ impl ScheduleArgs {
             let mut rows: Vec<_> =
                 Upcoming::of(job, now, count).iter().map(Upcoming::row).collect();
             if rows.is_empty() {
-                let text = |text: &str| CellText::Whole(text.to_owned());
-                rows.push(vec![text(&job.name), text("no schedule"), text("-"), text("-")]);
+                rows.push([&*job.name, "no schedule", "-", "-"].map(str::to_owned).into());
             }
             rows
         });
-        super::print(&super::table::render(&["job", "local time", "time zone", "utc"], rows))
+        super::print(&render(&COLUMNS, rows))
     }
+}
+
+fn listed(text: &str) -> std::result::Result<u64, String> {
+    let runs = values::positive::<u64>(text)?;
+    if runs > LISTED { Err(format!("use at most {}", grouped(LISTED))) } else { Ok(runs) }
 }
 
 fn print_error(error: &Error) {
@@ -286,10 +298,10 @@ impl<'a> Upcoming<'a> {
         }
     }
 
-    fn row(&self) -> Vec<CellText> {
-        [self.job, &self.shown, self.timezone, &self.utc]
-            .map(|it| CellText::Whole(it.to_owned()))
-            .into()
+    fn row(&self) -> Vec<String> {
+        // The column already says that it is UTC.
+        let utc = self.utc.trim_end_matches('Z').replace('T', " ");
+        vec![self.job.to_owned(), self.shown.clone(), self.timezone.to_owned(), utc]
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) fn outlive_file_size_limit() -> Result<()> {
     #[cfg(unix)]
     {
         let signal = rustix::process::Signal::XFSZ.as_raw();
+        if is_ignored(signal) {
+            return Ok(());
+        }
         let registered = signal_hook::flag::register(signal, Arc::<AtomicBool>::default());
         registered.map_err(|source| Error::Io {
             action: "handle",
@@ -61,7 +64,7 @@ pub(super) async fn interrupted() -> Error {
 pub(super) struct Signals {
     stops: Stops,
     #[cfg(unix)]
-    hangup: unix::Signal,
+    hangup: Option<unix::Signal>,
 }
 
 impl Signals {
@@ -76,7 +79,7 @@ impl Signals {
     #[cfg(unix)]
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
+            () = received(&mut self.hangup) => Signal::Reload,
             stopped = self.stops.next() => Signal::Stop(stopped),
         }
     }
@@ -90,9 +93,9 @@ impl Signals {
 /// The signals to stop.
 struct Stops {
     #[cfg(unix)]
-    interrupt: unix::Signal,
+    interrupt: Option<unix::Signal>,
     #[cfg(unix)]
-    terminate: unix::Signal,
+    terminate: Option<unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -106,15 +109,40 @@ impl Stops {
 
     async fn next(&mut self) -> Stopped {
         tokio::select! {
-            _ = self.interrupt.recv() => Stopped { name: "SIGINT", number: 2 },
-            _ = self.terminate.recv() => Stopped { name: "SIGTERM", number: 15 },
+            () = received(&mut self.interrupt) => Stopped { name: "SIGINT", number: 2 },
+            () = received(&mut self.terminate) => Stopped { name: "SIGTERM", number: 15 },
         }
     }
 }
 
+/// Catches a signal from now on. A signal that this process ignores stays ignored.
 #[cfg(unix)]
-fn listen(kind: unix::SignalKind) -> Result<unix::Signal> {
-    unix::signal(kind).map_err(|error| Error::Internal(format!("listening for signals: {error}")))
+fn listen(kind: unix::SignalKind) -> Result<Option<unix::Signal>> {
+    if is_ignored(kind.as_raw_value()) {
+        return Ok(None);
+    }
+    let signal = unix::signal(kind);
+    signal.map(Some).map_err(|error| Error::Internal(format!("listening for signals: {error}")))
+}
+
+/// Waits for a signal. Waits forever for an ignored one.
+#[cfg(unix)]
+async fn received(signal: &mut Option<unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process ignores a signal. `nohup` starts a program like this, and so does a shell that starts it in
+/// the background of a script. Only Linux says it; elsewhere the answer is no.
+#[cfg(unix)]
+fn is_ignored(number: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Bit 0 is signal 1.
+    mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }
 
 #[cfg(not(unix))]

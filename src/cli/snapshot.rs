@@ -3,14 +3,18 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use crate::{
-    Config, Error, Event, Failure, Job, JobResult, Result, RetentionAction, RetentionDecision,
-    RunOptions, SnapshotResult, Status, Stop, StorageOptions, plan_retention, run_jobs, text::line,
+    Config, Error, Event, Job, JobResult, Result, RetentionAction, RetentionDecision, RunOptions,
+    SnapshotResult, Status, Stop, StorageOptions,
+    error::human,
+    plan_retention, run_jobs,
+    text::{counted, grouped},
 };
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::{
@@ -19,7 +23,7 @@ use super::{
     progress::{Screen, Shown},
     signals::{Stopped, stopped},
     storage::Storage,
-    table::CellText,
+    table::{Fit, TableColumn, render},
     values,
 };
 
@@ -35,7 +39,7 @@ pub(super) struct SnapshotArgs {
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     /// Number of jobs to run at the same time; they share the requests in flight
-    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive)]
+    #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive::<usize>)]
     side_by_side: usize,
     /// Print which snapshots retention would remove now and why the others stay; run and remove
     /// nothing
@@ -47,6 +51,13 @@ pub(super) struct SnapshotArgs {
     #[command(flatten)]
     storage: Storage,
 }
+
+const COLUMNS: [TableColumn; 4] = [
+    TableColumn::new("job", Fit::Whole),
+    TableColumn::new("snapshot", Fit::Whole),
+    TableColumn::new("action", Fit::Whole),
+    TableColumn::new("why", Fit::Wrap).left_out(1),
+];
 
 /// The output of `--json`.
 #[derive(Serialize)]
@@ -111,14 +122,13 @@ impl SnapshotArgs {
                 RetentionAction::Leave => "is left",
             };
             vec![
-                CellText::Whole(decision.job.clone()),
-                CellText::Whole(decision.path.clone()),
-                CellText::Whole(action.to_owned()),
-                CellText::Left(decision.why.clone()),
+                decision.job.clone(),
+                decision.path.clone(),
+                action.to_owned(),
+                decision.why.clone(),
             ]
         };
-        let header = ["job", "snapshot", "action", "why"];
-        super::print(&super::table::render(&header, decisions.iter().map(row)))
+        super::print(&render(&COLUMNS, decisions.iter().map(row)))
     }
 }
 
@@ -184,36 +194,31 @@ impl Running {
         let job = &result.job;
         for snapshot in &result.snapshots {
             match &snapshot.error {
-                Some(error) => self.screen.print_error(&failed(job, error)),
-                None => self.screen.say(&stored(snapshot, result)),
+                Some(error) => self.screen.print_failure(job, error),
+                None => self.screen.say(stored(snapshot, result)),
             }
         }
         if let Some(error) = &result.error {
-            self.screen.print_error(&failed(job, error));
+            self.screen.print_failure(job, error);
         }
         if !result.pruned.is_empty() {
             let gone = result.pruned.join(" ");
-            let count = result.pruned.len();
-            self.screen.say(&Lines::one(format_args!("{job}: removed {count}: {gone}")));
+            let count = grouped(result.pruned.len() as u64);
+            self.screen.say(Lines::one(format_args!("{job}: removed {count}: {gone}")));
         }
     }
-}
-
-/// Formats the failure of a job. The lines of a [`Failure`] have no control characters.
-fn failed(job: &str, error: &Failure) -> Lines {
-    Lines::of(&format!("error: {}: {error}", line(job)))
 }
 
 fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {
     let job = &result.job;
     let path = snapshot.path.as_deref().unwrap_or_default();
-    let (rows, bytes) = (HumanCount(snapshot.rows), HumanBytes(snapshot.bytes));
+    let (rows, bytes) = (counted(snapshot.rows, "row"), HumanBytes(snapshot.bytes));
     let what = match snapshot.unchanged_by.as_deref() {
         None => {
-            let seconds = result.seconds;
-            format!("{rows} rows ({bytes}) · {seconds:.1} s · complete: every row once")
+            let time = human(Duration::try_from_secs_f64(result.seconds).unwrap_or_default());
+            format!("{rows} ({bytes}) · {time} · complete: every row once")
         }
-        Some(by) => format!("unchanged, same {by}: {rows} rows ({bytes})"),
+        Some(by) => format!("unchanged, same {by}: {rows} ({bytes})"),
     };
     Lines::one(format_args!("{job}: {what}")).and(format_args!("  {path}"))
 }

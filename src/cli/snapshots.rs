@@ -1,15 +1,25 @@
 //! `snapshots`: lists the snapshots found in the roots of the jobs. It sends no request to the API.
 
-use crate::{ListedSnapshot, Result, list_snapshots};
+use crate::{ListedSnapshot, Result, list_snapshots, text::grouped};
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 
 use super::{
     global::Global,
     lines::Lines,
     storage::Storage,
-    table::{CellText, minute},
+    table::{Fit, TableColumn, minute, render},
 };
+
+const COLUMNS: [TableColumn; 7] = [
+    TableColumn::new("job", Fit::Whole),
+    TableColumn::new("snapshot", Fit::Whole),
+    TableColumn::new("dataset", Fit::Whole).left_out(3),
+    TableColumn::new("rows", Fit::Number).left_out(4),
+    TableColumn::new("bytes", Fit::Number).left_out(1),
+    TableColumn::new("complete", Fit::Wrap),
+    TableColumn::new("unchanged as of", Fit::Whole).left_out(2),
+];
 
 /// List the existing snapshots
 #[derive(Debug, Args)]
@@ -38,12 +48,11 @@ impl SnapshotsArgs {
         if all.is_empty() {
             return super::print(&Lines::one("no snapshots"));
         }
-        let header = ["job", "snapshot", "dataset", "rows", "bytes", "complete", "unchanged since"];
-        super::print(&super::table::render(&header, all.iter().map(row)))
+        super::print(&render(&COLUMNS, all.iter().map(row)))
     }
 }
 
-fn row(snapshot: &ListedSnapshot) -> Vec<CellText> {
+fn row(snapshot: &ListedSnapshot) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     // Eight characters are enough to recognize a dataset.
     let dataset = snapshot.dataset.map(|id| id.to_string().chars().take(8).collect());
@@ -52,15 +61,13 @@ fn row(snapshot: &ListedSnapshot) -> Vec<CellText> {
         (None, true) => "yes".to_owned(),
         (None, false) => "no: interrupted".to_owned(),
     };
-    let unchanged = snapshot.unchanged_until.as_ref();
-    let unchanged = unchanged.map(|until| format!("as of {}", minute(until)));
     vec![
-        CellText::Whole(snapshot.job.clone()),
-        CellText::Whole(snapshot.snapshot.to_string()),
-        CellText::Whole(or_dash(dataset)),
-        CellText::Right(or_dash(snapshot.rows.map(|rows| HumanCount(rows).to_string()))),
-        CellText::Right(or_dash(snapshot.bytes.map(|bytes| HumanBytes(bytes).to_string()))),
-        CellText::Left(complete),
-        CellText::Whole(or_dash(unchanged)),
+        snapshot.job.clone(),
+        snapshot.snapshot.to_string(),
+        or_dash(dataset),
+        or_dash(snapshot.rows.map(grouped)),
+        or_dash(snapshot.bytes.map(|bytes| HumanBytes(bytes).to_string())),
+        complete,
+        or_dash(snapshot.unchanged_until.as_deref().map(minute)),
     ]
 }

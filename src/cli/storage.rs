@@ -1,5 +1,7 @@
 //! `--storage-option`: the settings of object stores, for every subcommand that reads or writes exports.
 
+use std::ffi::OsStr;
+
 use crate::{Config, Error, Location, Result, StorageOptions};
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,8 +26,8 @@ impl Storage {
     /// Returns the settings for these places. A certificate that the connection to the API trusts is also
     /// trusted here: the one of the flag, or else of the configuration file. For local paths alone, the file is
     /// not read.
-    pub(super) fn options(&self, global: &Global, places: &[&str]) -> Result<StorageOptions> {
-        let remote = places.iter().any(|place| place.contains("://"));
+    pub(super) fn options(&self, global: &Global, places: &[&OsStr]) -> Result<StorageOptions> {
+        let remote = places.iter().any(|place| place.to_string_lossy().contains("://"));
         let config = if remote && global.ca_cert.is_none() { global.config()? } else { None };
         self.options_with(global, config.as_ref())
     }
@@ -54,7 +56,7 @@ impl Storage {
     }
 
     /// Parses a path or URL from the command line.
-    pub(super) fn location(&self, text: &str, global: &Global) -> Result<Location> {
-        Location::parse(text, &self.options(global, &[text])?)
+    pub(super) fn location(&self, text: &OsStr, global: &Global) -> Result<Location> {
+        Location::of(text, &self.options(global, &[text])?)
     }
 }

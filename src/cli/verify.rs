@@ -1,12 +1,13 @@
 //! `verify`: checks whether an export has changed since it was written.
 
-use crate::{Check, Error, ReadOptions, Result, Verification, verify_with};
+use std::ffi::OsString;
+
+use crate::{Check, Error, Failure, ReadOptions, Result, Verification, text::counted, verify_with};
 use clap::Args;
-use indicatif::HumanCount;
 
 use super::{
     flags::with_flags, global::Global, lines::Lines, progress::Screen, storage::Storage,
-    value_limit::ValueLimit,
+    table::terminal_width, value_limit::ValueLimit,
 };
 
 /// Check that exports are complete and have not changed since they were written, without the API
@@ -14,13 +15,13 @@ use super::{
 pub(super) struct VerifyArgs {
     /// Directories of parts or single files: paths, or URLs such as s3://bucket/prefix/
     #[arg(value_name = "PATH", required = true)]
-    paths: Vec<String>,
+    paths: Vec<OsString>,
     /// Print one JSON object per path instead of text
     #[arg(long)]
     json: bool,
     /// Where the record of the export is, if it was written with --record
-    #[arg(long, value_name = "PATH")]
-    record: Option<String>,
+    #[arg(long, value_name = "PATH", value_parser = super::path())]
+    record: Option<OsString>,
     #[command(flatten)]
     value_limit: ValueLimit,
     #[command(flatten)]
@@ -46,7 +47,7 @@ impl VerifyArgs {
                     continue;
                 }
                 Err(error) => {
-                    screen.print_error(&Lines::report(&error));
+                    screen.print_failure("", &Failure::new(&error));
                     continue;
                 }
             };
@@ -74,21 +75,22 @@ impl VerifyArgs {
         }
         // Damaged data is more serious than a path that could not be read, so it decides the exit code.
         if let Some(error) = failed {
-            screen.print_error(&Lines::report(&error));
+            screen.print_failure("", &Failure::new(&error));
         }
         Err(Error::Unverified { damaged, of })
     }
 
     fn tell(&self, found: &Verification, screen: &Screen) -> Result<()> {
         let path = found.path.display();
+        let mut lines = Lines::default();
         for text in found.problems.iter().chain(&found.unread).chain(&found.unchecked) {
-            super::print(&Lines::one(format_args!("{path}: {text}")))?;
+            lines.push(format_args!("{path}: {text}"));
         }
         if found.is_ok() && !screen.is_quiet() {
-            let (rows, covered) = (HumanCount(found.rows), covered(found));
-            super::print(&Lines::one(format_args!("{path}: ok, {rows} rows; {covered}")))?;
+            let (rows, covered) = (counted(found.rows, "row"), covered(found));
+            lines.push(format_args!("{path}: ok, {rows}; {covered}"));
         }
-        Ok(())
+        super::print(&lines.wrapped(terminal_width()))
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::error::{Error, PageError, Resource, Result};
 use crate::tasks::stopped;
+use crate::text::grouped;
 
 /// A dataset in the list of datasets. Fields that the API omits are `None`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -173,7 +174,9 @@ impl Client {
             if list.count != first {
                 let now = list.count;
                 return Ok(Read::Changed(format!(
-                    "the number of datasets changed from {first} to {now}"
+                    "the number of datasets changed from {} to {}",
+                    grouped(first),
+                    grouped(now)
                 )));
             }
             let is_empty = list.results.is_empty();
@@ -193,12 +196,16 @@ impl Client {
                 return Ok(if seen == first {
                     Read::Whole(datasets)
                 } else {
-                    Read::Changed(format!("{seen} datasets are listed, but the count is {first}"))
+                    Read::Changed(format!(
+                        "{} datasets are listed, but the count is {}",
+                        grouped(seen),
+                        grouped(first)
+                    ))
                 });
             }
             // Stop here: a list without an end would cause requests forever.
             if is_empty || seen > first {
-                let why = format!("the list of {first} datasets does not end");
+                let why = format!("the list of {} datasets does not end", grouped(first));
                 return Err(Error::Page { page, source: PageError::NotAPage(why) });
             }
         }

@@ -17,6 +17,7 @@ pub struct Meter {
     /// The meter of the parent client, which counts everything in this meter too.
     whole: Option<Arc<Meter>>,
     statuses: Mutex<BTreeMap<Option<u16>, u64>>,
+    failures: Mutex<BTreeMap<Option<u16>, u64>>,
 }
 
 impl Meter {
@@ -61,6 +62,23 @@ impl Meter {
         if let Some(whole) = &self.whole {
             whole.ended(status);
         }
+    }
+
+    /// Returns the number of failed attempts for each HTTP status, as far as a retry could help. `None` counts
+    /// attempts without an answer.
+    pub(crate) fn failures(&self) -> BTreeMap<Option<u16>, u64> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a failed attempt. Returns the number of failures with this status so far.
+    pub(crate) fn failed(&self, status: Option<u16>) -> u64 {
+        if let Some(whole) = &self.whole {
+            whole.failed(status);
+        }
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(status).or_default();
+        *count += 1;
+        *count
     }
 
     pub(crate) fn received(&self, bytes: usize) {

@@ -36,7 +36,7 @@ pub use self::{
     page::{Datapoint, Page, Row},
     query::{Query, Source},
 };
-pub(crate) use self::{connection::KEY_VARIABLES, page::compact};
+pub(crate) use self::{connection::KEY_VARIABLES, page::compact, retry::LOGGED};
 use self::{
     key::Key,
     retry::{Request, RetryPolicy},

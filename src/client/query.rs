@@ -119,6 +119,14 @@ impl Query {
         Ok(())
     }
 
+    /// Returns the ordering, if the rows do not show whether the API applied it: only the order of `id` and
+    /// `order` is known.
+    pub(crate) fn unchecked_ordering(&self) -> Option<&str> {
+        let ordering = self.ordering.as_deref()?;
+        let field = ordering.strip_prefix('-').unwrap_or(ordering);
+        (!matches!(field, "id" | "order")).then_some(ordering)
+    }
+
     /// Returns the filters that are set, with the API's parameter names.
     pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
         let text = |value: &Option<String>| value.clone();

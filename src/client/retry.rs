@@ -33,6 +33,10 @@ use crate::{
 const DECODE_RETRIES: u64 = 3;
 /// Backoff bound of the first retry. It doubles with each further retry.
 const BASE: Duration = Duration::from_millis(500);
+/// Failures with the same status that have a line in the log: 5. Further ones are only counted.
+pub(crate) const LOGGED: u64 = 5;
+/// A pause after a 429 that a user would notice: 2 s. It has a line in the log.
+const LONG_PAUSE: Duration = Duration::from_secs(2);
 /// Largest backoff bound.
 const CAP: Duration = Duration::from_secs(20);
 
@@ -124,7 +128,8 @@ impl ClientInner {
                 room.give_way().await;
                 continue;
             }
-            let answered = result.is_ok();
+            let status = result.as_ref().ok().map(|reply| reply.status.as_u16());
+            let answered = status.is_some();
             let attempt = match result {
                 Ok(reply) => self.judge(&url, wanted, reply, decode).await,
                 Err(TransportFailure::Certificate(why)) => {
@@ -159,7 +164,7 @@ impl ClientInner {
             if let Some(room) = room.as_deref_mut() {
                 room.begin_again();
             }
-            tracing::warn!(%url, attempts, cause = %harmless(&cause.text()), "attempt failed");
+            self.log_failure(&url, attempts, status, &cause, wait);
             undecodable += u64::from(cause.is_undecodable());
             let left = self.timer.failed(begun, answered, &self.retry);
             if let Some(wait) = wait.filter(|wait| *wait > left) {
@@ -173,6 +178,25 @@ impl ClientInner {
             // Cut the backoff, so that the last attempt happens at the end of the retry time limit.
             let backoff = backoff(attempts, fastrand::f64()).min(left);
             sleep(backoff.max(wait.unwrap_or_default())).await;
+        }
+    }
+
+    /// Logs a failed attempt. A 429 is how the API sets the pace, and an outage causes many equal failures: these
+    /// are counted instead, and logged at DEBUG.
+    fn log_failure(
+        &self,
+        url: &Url,
+        attempts: u64,
+        status: Option<u16>,
+        cause: &Retryable,
+        wait: Option<Duration>,
+    ) {
+        let cause = harmless(&cause.text());
+        let sets_pace = status == Some(429) && wait.is_none_or(|wait| wait < LONG_PAUSE);
+        if self.meter.failed(status) > LOGGED || sets_pace {
+            tracing::debug!(%url, attempts, %cause, "attempt failed");
+        } else {
+            tracing::warn!(%url, attempts, %cause, "attempt failed");
         }
     }
 

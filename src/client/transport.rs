@@ -18,6 +18,7 @@ use super::{
 use crate::{
     client::budget::BodyReservation,
     net::{proxies::ProxySource, tls},
+    text::grouped,
 };
 
 /// Size limit of an error answer's body: 64 KiB. Enough for the API's messages, and not enough to flood a
@@ -76,11 +77,11 @@ pub(crate) enum TransportFailure {
     Stalled(Duration),
     #[error("the connection broke before an answer: {0}")]
     BeforeHeaders(String),
-    #[error("the body broke off after {bytes} bytes: {why}")]
+    #[error("the body broke off after {} bytes: {why}", grouped(*bytes as u64))]
     Body { bytes: usize, why: String },
-    #[error("the body is not valid gzip: after {bytes} decoded bytes it is {why}")]
+    #[error("the body is not valid gzip: after {} decoded bytes it is {why}", grouped(*bytes as u64))]
     Gzip { bytes: usize, why: &'static str },
-    #[error("the body is larger than {limit} bytes")]
+    #[error("the body is larger than {} bytes", grouped(*limit as u64))]
     TooLarge { limit: usize },
     /// Not a failure of the server. The page must be requested again when it is due.
     #[error("the body was dropped to make room for earlier pages")]

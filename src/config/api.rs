@@ -16,7 +16,7 @@ pub(super) fn read(
     file: &Path,
     resolve: impl Fn(&str) -> PathBuf,
 ) -> ConfigResult<Connection> {
-    let path = |item: &ConfigItem<'_>| item.text().map(&resolve);
+    let path = |item: &ConfigItem<'_>| item.path().map(|path| resolve(&path));
     let key = section.read("api_key_file", |item| Ok((path(item)?, item.line())))?;
     let api = Connection {
         base_url: section.read("base_url", |item| item.text().map(str::to_owned))?,

@@ -1,6 +1,6 @@
 //! The settings of a job: its datasets, destination, schedule and retention. This module does not run jobs.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
@@ -35,7 +35,7 @@ pub struct Job {
     pub query: Query,
     /// A directory, or the URL of a prefix in an object store. Relative paths are already resolved against the
     /// folder of the configuration file.
-    pub root: String,
+    pub root: PathBuf,
     /// The path of a link to the newest snapshot; default no link. Only for a root on a file system.
     pub link: Option<PathBuf>,
     /// Settings of the root's object store. The settings of a run take precedence over them.
@@ -68,18 +68,18 @@ pub struct Job {
     /// Maximum jitter, which is an extra delay of a scheduled run; default zero.
     pub jitter: Duration,
     /// A program and its arguments. The program gets the result of each scheduled run as JSON.
-    pub on_result: Option<Vec<String>>,
+    pub on_result: Option<Vec<OsString>>,
 }
 
 impl Job {
     /// Returns the folder of the job's snapshots.
     pub(crate) fn folder(&self, storage: &StorageOptions) -> crate::Result<Location> {
-        Ok(Location::parse(&self.root, &self.storage_with(storage))?.child(&self.name))
+        Ok(Location::of(&self.root, &self.storage_with(storage))?.child(&self.name))
     }
 
     /// Returns the folder of everything that belongs to the job and is not data.
     pub(crate) fn hidden(&self, storage: &StorageOptions) -> crate::Result<Location> {
-        let root = Location::parse(&self.root, &self.storage_with(storage))?;
+        let root = Location::of(&self.root, &self.storage_with(storage))?;
         Ok(root.child(HIDDEN).child(&self.name))
     }
 

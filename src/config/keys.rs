@@ -1,7 +1,7 @@
 //! Reads the keys of a job and checks each one on its own. A job's own keys take precedence over the
 //! defaults.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use chrono_tz::Tz;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::{
     batch::Column,
     client::Source,
     config::values,
-    location::StorageOptions,
+    location::{StorageOptions, mistake},
     sink::{Compression, Format},
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Keys {
     pub(super) page_size: Option<u32>,
     pub(super) rows_per_file: Option<u64>,
     pub(super) max_passes: Option<u32>,
-    pub(super) temp_dir: Option<PathBuf>,
+    pub(super) temp_dir: Option<String>,
     pub(super) unchanged: Option<Unchanged>,
     pub(super) keep: Option<Keep>,
     pub(super) schedule: Option<Schedule>,
@@ -64,7 +64,7 @@ impl Keys {
         let id = |item: &ConfigItem<'_>| item.parse(values::id);
         let text = |item: &ConfigItem<'_>| item.text().map(str::to_owned);
         let keys = Self {
-            dataset: section.read("dataset", id)?,
+            dataset: section.read("dataset", |item| item.parse(dataset))?,
             select: section.read("select", |item| item.parse(select))?,
             dataset_name: section.read("dataset_name", |item| item.parse(pattern))?,
             agent: section.read("agent", id)?,
@@ -75,8 +75,8 @@ impl Keys {
             version_min: section.read("version_min", ConfigItem::integer)?,
             version_max: section.read("version_max", ConfigItem::integer)?,
             ordering: section.read("ordering", text)?,
-            root: section.read("root", text)?,
-            link: section.read("link", text)?,
+            root: section.read("root", ConfigItem::path)?,
+            link: section.read("link", ConfigItem::path)?,
             storage: section.read("storage", storage)?,
             format: section.read("format", |item| item.parse(values::value))?,
             compression: section.read("compression", |item| item.parse(values::value))?,
@@ -84,14 +84,14 @@ impl Keys {
             page_size: section.read("page_size", positive)?,
             rows_per_file: section.read("rows_per_file", positive)?,
             max_passes: section.read("max_passes", ConfigItem::integer)?,
-            temp_dir: section.read("temp_dir", |item| item.text().map(PathBuf::from))?,
+            temp_dir: section.read("temp_dir", ConfigItem::path)?,
             unchanged: section.read("unchanged", |item| item.parse(unchanged))?,
             keep: section.read("keep", keep)?,
             schedule: section.read("schedule", |item| item.parse(values::value))?,
             timezone: section.read("timezone", |item| item.parse(timezone))?,
             catch_up: section.read("catch_up", ConfigItem::flag)?,
             jitter: section.read("jitter", |item| item.parse(jitter))?,
-            on_result: section.read("on_result", ConfigItem::texts)?,
+            on_result: section.read("on_result", command)?,
         };
         if keys.dataset.is_some() && (keys.select.is_some() || keys.dataset_name.is_some()) {
             return Err(section.wrong(
@@ -143,6 +143,11 @@ impl Keys {
     }
 }
 
+fn dataset(text: &str) -> ConfigResult<Uuid, String> {
+    let name = "dataset_name selects a dataset by its name";
+    values::dataset_id(text).map_err(|why| format!("{why}; {name}"))
+}
+
 fn select(text: &str) -> ConfigResult<Select, String> {
     match text {
         "latest" => Ok(Select::Latest),
@@ -180,6 +185,14 @@ fn jitter(text: &str) -> ConfigResult<Duration, String> {
             Err("it must be at most a day: 10m is ten minutes, 10M is ten months".to_owned())
         }
         jitter => Ok(jitter),
+    }
+}
+
+fn command(item: &ConfigItem<'_>) -> ConfigResult<Vec<String>> {
+    let command = item.texts()?;
+    match command.first().and_then(|program| mistake(program)) {
+        Some(why) => Err(item.wrong(why)),
+        None => Ok(command),
     }
 }
 

@@ -52,7 +52,7 @@ const LARGEST: u64 = 16 << 20;
 ///     schedule = "0 2 * * *"
 /// "#;
 /// let config = Config::parse(text, "/etc/overmind/snapshots.toml".as_ref())?;
-/// assert_eq!(config.jobs[0].root, "/etc/overmind/snapshots");
+/// assert_eq!(config.jobs[0].root.to_str(), Some("/etc/overmind/snapshots"));
 /// assert_eq!(config.jobs[0].keep.map(|keep| keep.last), Some(30));
 /// # Ok(())
 /// # }
@@ -226,12 +226,12 @@ fn job(
         return Err(section.wrong("it has no root: give one here or in [defaults]"));
     };
     let root = match root.contains("://") {
-        true => root,
-        false => resolve(&root).to_string_lossy().into_owned(),
+        true => PathBuf::from(root),
+        false => resolve(&root),
     };
     let storage = keys.storage.unwrap_or_default();
-    let place = Location::parse(&root, &storage)
-        .map_err(|error| section.wrong(format!("root: {error}")))?;
+    let place =
+        Location::of(&root, &storage).map_err(|error| section.wrong(format!("root: {error}")))?;
     let link = keys.link.as_deref().map(&resolve);
     if let Some(why) =
         link.as_ref().and_then(|link| link_problem(link, place.child(&name).as_local(), &selection))
@@ -243,12 +243,13 @@ fn job(
         let format = keys.format.unwrap_or(crate::sink::Format::Parquet);
         crate::sink::Encoding::new(format, compression).map_err(|error| section.wrong(error))?;
     }
-    let on_result = keys.on_result.map(|mut command| {
+    let on_result = keys.on_result.map(|command| {
         // A name without a slash is searched in PATH, as in a shell.
-        if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
-            *program = resolve(program).to_string_lossy().into_owned();
-        }
-        command
+        let word = |(index, word): (usize, String)| match index == 0 && word.contains('/') {
+            true => resolve(&word).into_os_string(),
+            false => word.into(),
+        };
+        command.into_iter().enumerate().map(word).collect()
     });
     let line = 1 + text.as_bytes().iter().take(name_item.start()).filter(|b| **b == b'\n').count();
     Ok(Job {
@@ -265,7 +266,7 @@ fn job(
         page_size: keys.page_size,
         rows_per_file: keys.rows_per_file,
         max_passes: keys.max_passes,
-        temp_dir: keys.temp_dir.map(|path| resolve(&path.to_string_lossy())),
+        temp_dir: keys.temp_dir.map(|path| resolve(&path)),
         unchanged: keys.unchanged.unwrap_or_default(),
         keep: keys.keep,
         schedule: keys.schedule,

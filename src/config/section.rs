@@ -8,6 +8,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use crate::location::mistake;
+
 /// An error in the file, with its line.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {what}")]
@@ -131,6 +133,12 @@ impl<'t> ConfigItem<'t> {
             Some(text) => Ok(text),
             None => Err(self.wrong("give a text in quotes")),
         }
+    }
+
+    /// Reads a path or a URL. A relative path is not resolved yet.
+    pub(super) fn path(&self) -> ConfigResult<String> {
+        let text = self.text()?;
+        mistake(text).map_or(Ok(text.to_owned()), |why| Err(self.wrong(why)))
     }
 
     /// Reads a text and parses it with `parse`.

@@ -53,7 +53,7 @@ fn defaults_fill_missing_keys() {
     let [a, b] = &config.jobs[..] else { panic!("{config:?}") };
     assert_eq!((a.name.as_str(), a.line), ("a", 13));
     assert_eq!(a.selection, Selection::Dataset(ID.parse().unwrap()));
-    assert_eq!(a.root, "/etc/overmind/snapshots");
+    assert_eq!(a.root.to_str(), Some("/etc/overmind/snapshots"));
     assert_eq!(a.timezone, chrono_tz::Europe::London);
     assert_eq!(a.keep, Some(Keep { last: 30, ..Keep::default() }));
     assert_eq!(a.query.to_string(), "source=production");
@@ -61,11 +61,11 @@ fn defaults_fill_missing_keys() {
     assert!(a.catch_up && a.on_result.is_none());
     assert_eq!(a.schedule.as_ref().unwrap().as_str(), "0 2 * * *");
     assert_eq!(b.selection, Selection::All(DatasetName::default()));
-    assert_eq!(b.root, "s3://bucket/prefix");
+    assert_eq!(b.root.to_str(), Some("s3://bucket/prefix"));
     assert_eq!(b.timezone, chrono_tz::America::New_York);
     assert_eq!(b.keep, Some(Keep { daily: 7, ..Keep::default() }));
     assert_eq!(b.query.to_string(), "source=seed");
-    assert_eq!(b.on_result, Some(vec!["/etc/overmind/bin/tell".to_owned(), "x".to_owned()]));
+    assert_eq!(b.on_result, Some(vec!["/etc/overmind/bin/tell".into(), "x".into()]));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::{IntErrorKind, ParseIntError},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
+    location::mistake,
     throttle::{Concurrency, InFlight, Rate},
 };
 
@@ -31,6 +33,16 @@ pub(crate) fn value<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 pub(crate) fn id(text: &str) -> Result<Uuid, String> {
     let why = "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
     text.trim().parse().map_err(|_| why.to_owned())
+}
+
+/// Parses the id of a dataset. A person may have typed its name.
+pub(crate) fn dataset_id(text: &str) -> Result<Uuid, String> {
+    id(text).map_err(|why| format!("{why}; `overmind-export datasets` lists names with their ids"))
+}
+
+/// Parses the path of a local file or folder.
+pub(crate) fn path(path: PathBuf) -> Result<PathBuf, String> {
+    path.to_str().and_then(mistake).map_or(Ok(path), Err)
 }
 
 /// Parses a concurrency: `auto` or a number.
@@ -54,12 +66,13 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     port.map(loopback).or_else(|_| text.parse()).map_err(|_| why.to_owned())
 }
 
-/// Parses a whole number.
+/// Parses a whole number, from 0 for an unsigned type.
 pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: ParseIntError| {
         let why = match error.kind() {
             IntErrorKind::PosOverflow => "it is too large",
             IntErrorKind::NegOverflow => "it is too small",
+            _ if is_negative(text) => "it must not be negative",
             _ => "give a whole number",
         };
         why.to_owned()
@@ -67,11 +80,20 @@ pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, St
 }
 
 /// Parses a whole number above zero.
-pub(crate) fn positive(text: &str) -> Result<usize, String> {
-    match whole(text)? {
-        0 => Err("it must be at least 1".to_owned()),
-        number => Ok(number),
+pub(crate) fn positive<T>(text: &str) -> Result<T, String>
+where
+    T: FromStr<Err = ParseIntError> + Default + PartialEq,
+{
+    if is_negative(text) {
+        return Err("it must be positive".to_owned());
     }
+    let number = whole(text)?;
+    if number == T::default() { Err("it must be at least 1".to_owned()) } else { Ok(number) }
+}
+
+fn is_negative(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Parses a time limit: a [`duration`] above zero.
@@ -84,6 +106,9 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
 
 /// Parses a duration such as `50ms`, `10s`, `2min` or `1h 30m`. A bare number is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if is_negative(text) {
+        return Err("it must not be negative".to_owned());
+    }
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
     let parsed = match seconds {
         Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
@@ -94,6 +119,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a size such as `64MiB` or `500kB`. A bare number is in bytes.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    if is_negative(text) {
+        return Err("it must be positive".to_owned());
+    }
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor: usize = match unit.trim().to_ascii_lowercase().as_str() {

@@ -1,16 +1,19 @@
 //! A dataset and its rows. Rows are either generated on request, or given and served byte for byte without
 //! parsing.
 
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use twox_hash::XxHash3_128;
 use uuid::Uuid;
 
 use super::generate;
+use crate::readback::datapoint;
 
 /// A version of a dataset: its entry in the list of datasets, and its rows.
 #[derive(Debug)]
@@ -85,31 +88,48 @@ impl Dataset {
     }
 
     /// Reads the rows of a JSON Lines file, with one datapoint per line. The server sends them token for token.
-    /// Empty lines are skipped.
+    /// Empty lines are skipped. A file named `.gz` or `.zst` is decompressed.
+    ///
+    /// A line of an export is served as the datapoint that was exported: the members of `additional_properties` are
+    /// fields of the row, and strings of JSON text are values again. So an export of the served rows has the same
+    /// content.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or a line is not an object with a UUID for `id`. The error then names the line.
     pub fn from_jsonl(path: &Path) -> io::Result<Dataset> {
-        let text = std::fs::read(path)?;
-        let mut spans = Vec::new();
-        let mut start = 0;
-        for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
-            let row = line.trim_ascii();
-            if !row.is_empty() {
-                serde_json::from_slice::<Identified>(row).map_err(|error| {
-                    let why = error.to_string();
-                    // Remove serde's position, because it counts within the line.
-                    let why = why.split(" at line ").next().unwrap_or_default();
-                    let what = format!("line {}: {why}", number + 1);
-                    io::Error::new(io::ErrorKind::InvalidData, what)
-                })?;
-                let indent = line.len() - line.trim_ascii_start().len();
-                spans.push(start + indent..start + indent + row.len());
+        let bytes = std::fs::read(path)?;
+        let named = path.with_extension("");
+        let (lines, named) = match path.extension().and_then(OsStr::to_str) {
+            Some("gz") => {
+                let mut lines = Vec::new();
+                MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut lines)?;
+                (lines, named.with_extension(""))
             }
-            start += line.len() + 1;
+            Some("zst") => (zstd::decode_all(bytes.as_slice())?, named.with_extension("")),
+            _ => (bytes, named),
+        };
+        let (mut text, mut spans) = (Vec::with_capacity(lines.len()), Vec::new());
+        for (number, line) in lines.split(|&byte| byte == b'\n').enumerate() {
+            let row = line.trim_ascii();
+            if row.is_empty() {
+                continue;
+            }
+            serde_json::from_slice::<Identified>(row).map_err(|error| {
+                let why = error.to_string();
+                // Remove serde's position, because it counts within the line.
+                let why = why.split(" at line ").next().unwrap_or_default();
+                let what = format!("line {}: {why}", number + 1);
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            })?;
+            let start = text.len();
+            match datapoint(line) {
+                Some(row) => text.extend_from_slice(row.as_bytes()),
+                None => text.extend_from_slice(row),
+            }
+            spans.push(start..text.len());
         }
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = named.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Dataset::new(name, DemoRows::Given(Given::new(text, spans))).with_source("production"))
     }
 

@@ -30,6 +30,8 @@ pub(super) fn empty_export() -> Manifest {
         columns: Vec::new(),
         format: Format::JsonLines,
         compression: String::new(),
+        parquet_encoding: None,
+        json_columns: None,
         digest: String::new(),
         snapshot: None,
         ranges: Vec::new(),

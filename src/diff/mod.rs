@@ -43,6 +43,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
+    text::grouped,
 };
 
 /// The key: the column that identifies a row in both exports.
@@ -152,6 +153,7 @@ impl DiffSummary {
 #[non_exhaustive]
 pub struct DiffSide {
     /// Path or URL of the export.
+    #[serde(serialize_with = "crate::text::lossy_path")]
     pub path: PathBuf,
     /// Number of its rows.
     pub rows: u64,
@@ -305,7 +307,7 @@ fn gather(side: &Side, compared: &Compared, table: &mut Table) -> Result<u64> {
     if let Some(rows) = side.rows()
         && !table.reserve(rows)
     {
-        let path = side.place();
+        let (rows, path) = (grouped(rows), side.place());
         return Err(Error::Usage(format!("not enough memory for the {rows} rows of {path}")));
     }
     let mut count = 0;

@@ -27,6 +27,7 @@ use crate::{
         manifest::{Manifest, Part},
         place::{self, sidecar_name},
     },
+    text::grouped,
 };
 
 #[derive(Debug)]
@@ -144,7 +145,10 @@ impl Side {
             let (file, bytes) = (file(&part.path), part.bytes);
             let length = Length::len(&file.open()?);
             if length != bytes {
-                return Err(damaged(&file, format!("bytes {length}, recorded {bytes}")));
+                return Err(damaged(
+                    &file,
+                    format!("bytes {}, recorded {}", grouped(length), grouped(bytes)),
+                ));
             }
             let recorded = Some(Recorded { rows: part.rows, digest: part.digest.clone() });
             rows = rows.saturating_add(part.rows);
@@ -153,7 +157,8 @@ impl Side {
             first_row = first_row.saturating_add(read);
         }
         if rows != manifest.rows {
-            let why = format!("its parts have {rows} rows, recorded {}", manifest.rows);
+            let (rows, recorded) = (grouped(rows), grouped(manifest.rows));
+            let why = format!("its parts have {rows} rows, recorded {recorded}");
             return Err(damaged(place, why));
         }
         let columns = Some(manifest.columns);
@@ -222,7 +227,8 @@ impl Side {
 impl Recorded {
     fn check(&self, place: &Location, rows: u64, digest: Digest) -> Result<()> {
         if rows != self.rows {
-            return Err(damaged(place, format!("rows {rows}, recorded {}", self.rows)));
+            let why = format!("rows {}, recorded {}", grouped(rows), grouped(self.rows));
+            return Err(damaged(place, why));
         }
         let digest = digest.to_string();
         if digest != self.digest {

@@ -90,7 +90,15 @@ impl ApiError {
     /// always exists.
     fn is_elsewhere(&self) -> bool {
         let foreign = self.answer.foreign.is_some();
-        self.is_missing() && (foreign || matches!(self.wanted, Resource::Datasets { page: 1 }))
+        let is_first = matches!(self.wanted, Resource::Datasets { page: 1 });
+        self.is_missing() && (foreign || is_first || self.repeats_api())
+    }
+
+    /// Whether the base URL already ends in `/api`, so that the path of the request has it twice.
+    fn repeats_api(&self) -> bool {
+        let Ok(url) = Url::parse(&self.answer.url) else { return false };
+        let segments = url.path_segments().into_iter().flatten();
+        segments.filter(|segment| *segment == "api").count() > 1
     }
 
     /// Whether the answer comes from a proxy, a firewall or a cache in front of the API.
@@ -130,6 +138,10 @@ impl ApiError {
 
     fn static_hint(&self) -> Option<&'static str> {
         Some(match self.status() {
+            _ if self.is_elsewhere() && self.repeats_api() => {
+                "leave out /api and what follows it: every request adds it to the base URL, which comes from \
+                 `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL"
+            }
             _ if self.is_elsewhere() => {
                 "check the base URL; it comes from `base_url`, OVERMIND_LAB_BASE_URL or \
                  OVERMIND_API_URL"

@@ -85,6 +85,10 @@ impl Error {
             Self::Stdout { source } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room where standard output goes, and run again: the output is incomplete"
             }
+            // EBADF has this number on every Unix.
+            Self::Stdout { source } if source.raw_os_error() == Some(9) => {
+                "standard output is closed: redirect it to a file, a pipe or /dev/null"
+            }
             Self::Io { source, action, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 match *action {
                     "keep ids in" => {

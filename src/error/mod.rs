@@ -18,7 +18,7 @@ pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, harmless, human},
 };
-use crate::text::plural;
+use crate::text::{counted, grouped};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -121,7 +121,7 @@ pub enum Error {
         job: String,
     },
     /// Some jobs failed. The error of each job was already reported.
-    #[error("{failed} of {of} {} failed", plural(*of, "job"))]
+    #[error("{} of {} failed", grouped(*failed), counted(*of, "job"))]
     Jobs {
         /// Number of failed jobs.
         failed: u64,
@@ -135,8 +135,8 @@ pub enum Error {
     Api(#[from] Box<ApiError>),
     /// The API gave no usable answer within the retry limits.
     #[error(
-        "the API at {origin} stayed unavailable: {attempts} {} in {}",
-        plural(*attempts, "attempt"),
+        "the API at {origin} stayed unavailable: {} in {}",
+        counted(*attempts, "attempt"),
         human(*elapsed)
     )]
     Unavailable {
@@ -202,7 +202,7 @@ pub enum Error {
         why: String,
     },
     /// A value in an existing file exceeds the memory limit for one value.
-    #[error("{}: {what}, and the limit is {limit}", path.display())]
+    #[error("{}: {what}, and the limit is {}", path.display(), grouped(*limit))]
     ValueTooLarge {
         /// Path of the file.
         path: PathBuf,
@@ -212,7 +212,7 @@ pub enum Error {
         limit: u64,
     },
     /// Some paths could not be verified, because there is no record to compare them with.
-    #[error("{unchecked} of {of} {} could not be checked", plural(*of, "path"))]
+    #[error("{} of {} could not be checked", grouped(*unchecked), counted(*of, "path"))]
     Unchecked {
         /// Number of paths that could not be checked.
         unchecked: u64,
@@ -220,7 +220,7 @@ pub enum Error {
         of: u64,
     },
     /// Some exports could not be read, so it is unknown whether they are damaged.
-    #[error("{unread} of {of} {} could not be read", plural(*of, "export"))]
+    #[error("{} of {} could not be read", grouped(*unread), counted(*of, "export"))]
     Unread {
         /// Number of exports that could not be read.
         unread: u64,
@@ -228,7 +228,12 @@ pub enum Error {
         of: u64,
     },
     /// Some exports have changed since they were written.
-    #[error("{damaged} of {of} {} damaged", if *of == 1 { "export is" } else { "exports are" })]
+    #[error(
+        "{} of {} {} damaged",
+        grouped(*damaged),
+        counted(*of, "export"),
+        if *of == 1 { "is" } else { "are" }
+    )]
     Unverified {
         /// Number of damaged exports.
         damaged: u64,

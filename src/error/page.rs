@@ -1,5 +1,7 @@
 //! The reasons why an answer is not a page, with text for the user.
 
+use crate::text::grouped;
+
 /// The reason why an answer is not a page.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,7 +15,7 @@ pub enum PageError {
         beginning: String,
     },
     /// The answer is JSON that is cut short or malformed.
-    #[error("the {bytes} bytes received are not JSON")]
+    #[error("the {} bytes received are not JSON", grouped(*bytes as u64))]
     Malformed {
         /// Size of the body in bytes.
         bytes: usize,
@@ -57,13 +59,13 @@ pub enum PageError {
         coding: String,
     },
     /// The count is too large: there cannot be that many ids.
-    #[error("its count is {count}, which is more rows than a dataset can have")]
+    #[error("its count is {}, which is more rows than a dataset can have", grouped(*count))]
     Count {
         /// The count in the answer.
         count: u64,
     },
     /// The body is larger than the limit.
-    #[error("the body is larger than {limit} bytes")]
+    #[error("the body is larger than {} bytes", grouped(*limit as u64))]
     TooLarge {
         /// Limit in bytes, after decompression.
         limit: usize,

@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     proof::{DEFAULT_LIMIT_BYTES, ID_BYTES},
     sink::{Compression, Encoding},
+    text::grouped,
 };
 
 /// The space that an export needs.
@@ -105,8 +106,8 @@ fn compression_ratio(compression: Compression) -> u64 {
 
 fn megabytes(bytes: u64) -> String {
     match bytes {
-        0..1_000_000 => format!("{} kB", bytes / 1000),
-        1_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
-        _ => format!("{} GB", bytes / 1_000_000_000),
+        0..1_000_000 => format!("{} kB", grouped(bytes / 1000)),
+        1_000_000..10_000_000_000 => format!("{} MB", grouped(bytes / 1_000_000)),
+        _ => format!("{} GB", grouped(bytes / 1_000_000_000)),
     }
 }

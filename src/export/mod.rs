@@ -26,6 +26,7 @@ use std::{
 
 use tokio::{select, time::timeout};
 
+pub(crate) use self::summary::unchecked;
 pub use self::{
     into_sink::write_pages,
     plan::{ExportOptions, ExportPlan},
@@ -145,6 +146,18 @@ impl Export {
     /// the result of `known`.
     pub(crate) async fn run_unless(
         self,
+        known: impl Fn(&str) -> bool,
+        stop: impl Future<Output = Error>,
+    ) -> Result<(Summary, bool)> {
+        let result = self.passes(known, stop).await;
+        if let Some(note) = summary::failures(self.client.meter()) {
+            self.progress.note(note);
+        }
+        result
+    }
+
+    async fn passes(
+        &self,
         known: impl Fn(&str) -> bool,
         stop: impl Future<Output = Error>,
     ) -> Result<(Summary, bool)> {

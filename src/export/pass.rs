@@ -9,6 +9,7 @@ use super::{
     Export, GRACE,
     handover::{QUEUED_BATCHES, forward},
     now,
+    plan::ExportPlan,
     slot::DestinationSlot,
     summary::full_page,
     writer::{Finished, Writer},
@@ -45,8 +46,11 @@ impl Export {
         self.check_free_space(slot, first.page(), &kept).await?;
 
         let rows_per_page = full_page(first.page());
+        let stream = stream.covering(first.page());
+        let plan = self.plan.reading(&stream);
+        let completeness = plan.completeness();
         let pages = self.pages(first, &kept, stream);
-        let finished = self.write(slot, count, pages, kept, stop).await?;
+        let finished = self.write(slot, plan, count, pages, kept, stop).await?;
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
@@ -56,7 +60,7 @@ impl Export {
             query: options.query.clone(),
             started_at: header.started_at,
             finished_at: now(),
-            completeness: self.plan.completeness(),
+            completeness,
             count,
             pages: finished.pages,
             rows_per_page,
@@ -65,6 +69,8 @@ impl Export {
             columns: self.plan.columns.clone(),
             format: self.plan.encoding.format(),
             compression: self.plan.encoding.compression().to_string(),
+            parquet_encoding: self.plan.encoding.parquet_encoding(),
+            json_columns: self.plan.encoding.json_columns(),
             digest: finished.digest.to_string(),
             snapshot: self.plan.snapshot.clone(),
             ranges: ranges(&finished.parts),
@@ -77,6 +83,7 @@ impl Export {
     async fn write(
         &self,
         slot: &mut DestinationSlot,
+        plan: ExportPlan,
         count: u64,
         mut pages: Pages,
         kept: Vec<KeptPart>,
@@ -85,7 +92,7 @@ impl Export {
         let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
         let staged = slot.take()?;
         let stopper = staged.stopper();
-        let mut writer = Writer::new(self.plan.clone(), count, staged, kept, self.progress.clone());
+        let mut writer = Writer::new(plan, count, staged, kept, self.progress.clone());
         let mut writing = Worker::start("writer", "the writer", move || {
             let result = writer.run(receiver);
             (writer.into_destination(), result)

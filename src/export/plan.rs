@@ -22,7 +22,7 @@ use crate::{
         facts::Facts,
         manifest::{Completeness, FORMAT_VERSION, SnapshotOf},
     },
-    sink::{Compression, Encoding, Format},
+    sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
 };
 
 /// Default number of rows in a part of a directory.
@@ -54,6 +54,10 @@ pub struct ExportOptions {
     pub format: Option<Format>,
     /// The codec; default from the extension, or else the format's own default.
     pub compression: Option<Compression>,
+    /// How Parquet encodes values; default [`ParquetEncoding::DeltaLength`]. Only for Parquet.
+    pub parquet_encoding: Option<ParquetEncoding>,
+    /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. Only for JSON Lines.
+    pub json_columns: Option<JsonColumns>,
     /// The columns; default all.
     pub columns: Option<Vec<Column>>,
     /// Number of rows to request in a page; default 100, the API's maximum.
@@ -98,6 +102,8 @@ impl ExportOptions {
             storage: StorageOptions::default(),
             format: None,
             compression: None,
+            parquet_encoding: None,
+            json_columns: None,
             columns: None,
             page_size: stream.page_size,
             pages: stream.pages,
@@ -142,7 +148,7 @@ impl ExportPlan {
     pub fn new(options: ExportOptions) -> Result<Self> {
         options.query.validate()?;
         let target = output::target(&options.output, &options.storage)?;
-        let encoding = output::encoding(&target, options.format, options.compression)?;
+        let encoding = encoding(&target, &options)?;
         let positive = |what, value: u64| match value {
             0 => Err(Error::invalid(what, "0", "it must be at least 1")),
             value => Ok(value),
@@ -198,6 +204,14 @@ impl ExportPlan {
     /// Returns the columns, in the order of every format.
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// Returns the plan with the pages and the limit of this stream, which can cover the whole dataset although
+    /// the options name a range.
+    pub(crate) fn reading(&self, stream: &StreamOptions) -> Self {
+        let mut plan = self.clone();
+        (plan.options.pages, plan.options.limit) = (stream.pages, stream.limit);
+        plan
     }
 
     /// Returns the completeness that the export can claim after every page has come.
@@ -262,6 +276,8 @@ impl ExportPlan {
             "columns": self.columns,
             "format": self.encoding.format(),
             "compression": self.encoding.compression().to_string(),
+            "parquet_encoding": self.encoding.parquet_encoding(),
+            "json_columns": self.encoding.json_columns(),
             "rows_per_file": self.rows_per_file,
         })
     }
@@ -300,6 +316,17 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
         return wrong("a local directory holds parts alone: give a path outside it");
     }
     Ok(Some(place))
+}
+
+fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {
+    let mut encoding = output::encoding(target, options.format, options.compression)?;
+    if let Some(parquet) = options.parquet_encoding {
+        encoding = encoding.with_parquet_encoding(parquet)?;
+    }
+    if let Some(json) = options.json_columns {
+        encoding = encoding.with_json_columns(json)?;
+    }
+    Ok(encoding)
 }
 
 fn columns(asked: Option<&[Column]>) -> Result<Vec<Column>> {

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::{Export, plan::ExportOptions};
 use crate::{
-    client::Page,
+    client::{LOGGED, Meter, Page},
     destination::KeptPart,
     error::Error,
     location::Target,
     record::manifest::{Completeness, Manifest},
-    text::plural,
+    text::{counted, grouped},
 };
 
 /// The result of an export.
@@ -26,6 +26,8 @@ pub struct Summary {
     pub count: u64,
     /// Number of rows written.
     pub rows: u64,
+    /// Number of these rows that are in parts of an interrupted run. They were not fetched now.
+    pub kept_rows: u64,
     /// Number of files written.
     pub files: u64,
     /// Number of bytes written, after compression.
@@ -69,14 +71,18 @@ impl Export {
         let options = &self.plan.options;
         let rows = rows_of(options, first);
         let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
+        // A later pass need not say it again.
+        if let (Some(ordering), None) = (options.query.unchecked_ordering(), self.progress.total())
+        {
+            self.progress.note(unchecked(ordering));
+        }
         self.progress.begin(rows.min(options.limit.unwrap_or(u64::MAX)), kept_rows);
         if let Some(last) = kept.last() {
             self.progress.note(format!(
-                "resuming: {} finished {} kept ({} of {} rows, up to page {})",
-                kept.len(),
-                plural(kept.len() as u64, "part"),
-                kept_rows,
-                first.count(),
+                "resuming: {} kept ({} of {}, up to page {})",
+                counted(kept.len() as u64, "finished part"),
+                grouped(kept_rows),
+                counted(first.count(), "row"),
                 last.part.last_page,
             ));
         }
@@ -89,6 +95,7 @@ impl Export {
             output: self.plan.target.to_string(),
             count: manifest.count,
             rows: manifest.rows,
+            kept_rows: self.progress.kept().min(manifest.rows),
             files: manifest.parts.len() as u64,
             bytes,
             completeness: manifest.completeness,
@@ -100,6 +107,40 @@ impl Export {
             seconds: elapsed.as_secs_f64(),
         }
     }
+}
+
+/// Returns a note about an ordering that the proof cannot check.
+pub(crate) fn unchecked(ordering: &str) -> String {
+    format!(
+        "the order of the rows is not checked: the API ignores `ordering {ordering}` if it does not know the \
+         field, and only the order of id and order can be checked"
+    )
+}
+
+/// Returns a note that counts the failed attempts; `None` if the log has a line for each.
+pub(super) fn failures(meter: &Meter) -> Option<String> {
+    let failures = meter.failures();
+    if failures.values().all(|count| *count <= LOGGED) && !failures.contains_key(&Some(429)) {
+        return None;
+    }
+    let kinds = failures.iter().map(|(status, count)| {
+        let kind = match status {
+            Some(429) => "429 (too many requests)".to_owned(),
+            Some(status) => status.to_string(),
+            None => "no answer".to_owned(),
+        };
+        (grouped(*count), kind)
+    });
+    let kinds: Vec<_> = kinds.collect();
+    let total = counted(failures.values().sum(), "failed attempt");
+    Some(match kinds.as_slice() {
+        [(_, kind)] => format!("{total}: {kind}"),
+        kinds => {
+            let kinds: Vec<_> =
+                kinds.iter().map(|(count, kind)| format!("{count} × {kind}")).collect();
+            format!("{total}: {}", kinds.join(", "))
+        }
+    })
 }
 
 impl Error {

@@ -3,7 +3,7 @@
 //! Parts end on page boundaries, by rows and by bytes of values. A part therefore depends only on its
 //! pages. This module never publishes.
 
-use std::{hint, io::Write, sync::Arc};
+use std::{io::Write, sync::Arc};
 
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -75,19 +75,6 @@ fn batch_size(format: Format) -> BatchSize {
     }
 }
 
-/// Makes glibc keep about 8 MiB of freed memory at the end of each heap, instead of returning it immediately.
-/// Encoders free several batches at a time, and every returned memory page causes a page fault when it is
-/// used again.
-///
-/// According to mallopt(3), `M_MMAP_THRESHOLD`, the bound is twice the largest block that was ever mapped
-/// separately and freed. It holds for the whole process. This block is never touched. Other allocators
-/// only allocate and free it.
-fn keep_freed_memory() {
-    // 8 KiB less than 4 MiB: smaller than the codecs' buffers, which are still mapped separately.
-    const BLOCK: usize = (4 << 20) - (8 << 10);
-    drop(hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
-}
-
 impl Writer {
     pub(super) fn new(
         plan: ExportPlan,
@@ -121,7 +108,6 @@ impl Writer {
 
     /// Writes the pages until the end message. If the channel closes without it, returns an error.
     pub(super) fn run(&mut self, mut messages: mpsc::Receiver<WriterMessage>) -> Result<Finished> {
-        keep_freed_memory();
         let result = self.write(&mut messages);
         if result.is_err()
             && let Some(part) = self.open.take()

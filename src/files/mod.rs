@@ -20,6 +20,7 @@ pub(crate) use self::{
     folder::Folder,
     status::{FileKind, FileStatus},
 };
+use crate::text::grouped;
 
 /// Opens a regular file to read it. Links are followed; a FIFO, socket, device or directory is an error.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
@@ -49,6 +50,7 @@ pub(crate) fn read_bounded(input: &mut impl Read, limit: u64) -> io::Result<Vec<
     let mut bytes = Vec::new();
     input.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
+        let limit = grouped(limit);
         let text = format!("it is larger than {limit} bytes, the limit for such a file");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }

@@ -7,6 +7,7 @@
 //! This module does not know exports. It never prints or quotes a secret.
 
 mod local;
+mod meant;
 mod opened;
 mod options;
 #[cfg(feature = "clouds")]
@@ -17,12 +18,14 @@ mod remote;
 mod target;
 
 use std::{
+    ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
 };
 
 use url::Url;
 
+pub(crate) use self::meant::mistake;
 pub(crate) use self::opened::Opened;
 pub(crate) use self::remote::Remote;
 #[cfg(feature = "clouds")]
@@ -66,11 +69,13 @@ impl Location {
     /// no request and opens no file.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an unknown scheme, for a URL with more than a bucket and a name, and for a
-    /// storage option that the store does not have.
+    /// [`Error::Invalid`] for an unknown scheme, for a URL with one slash or with more than a bucket and a name,
+    /// for a path that begins with `~/`, and for a storage option that the store does not have.
     pub fn parse(text: &str, options: &StorageOptions) -> Result<Self> {
-        let Some((scheme, _)) = text.split_once("://") else { return Ok(Self::from(text)) };
         let wrong = |why: &str| Error::invalid("location", quotable(text), why);
+        let Some((scheme, _)) = text.split_once("://") else {
+            return mistake(text).map_or(Ok(Self::from(text)), |why| Err(wrong(&why)));
+        };
         let scheme = scheme.to_ascii_lowercase();
         if scheme != "file" && !STORES.contains(&scheme.as_str()) {
             return Err(wrong(
@@ -89,6 +94,23 @@ impl Location {
             return Ok(Self(PlaceKind::Local(path)));
         }
         Ok(Self(PlaceKind::Remote(Remote::new(text, &url, options)?)))
+    }
+
+    /// Parses a location like [`parse`](Self::parse). A path need not be UTF-8.
+    ///
+    /// # Errors
+    /// The same as for [`parse`](Self::parse), and [`Error::Invalid`] for a URL that is not UTF-8.
+    pub fn of(text: impl AsRef<OsStr>, options: &StorageOptions) -> Result<Self> {
+        let text = text.as_ref();
+        let shown = text.to_string_lossy();
+        match text.to_str() {
+            Some(text) => Self::parse(text, options),
+            None if shown.contains("://") => {
+                let why = "a URL is UTF-8: write other bytes as %XX";
+                Err(Error::invalid("location", quotable(&shown), why))
+            }
+            None => Ok(Self::from(Path::new(text))),
+        }
     }
 
     /// Returns the path of a local location; `None` for a store.
@@ -115,10 +137,19 @@ impl Location {
         })
     }
 
-    /// The location with this name in the same folder or prefix.
+    /// The location with this name in the same folder or prefix. A name that begins with this location's own
+    /// [`name`](Self::name) gets its exact bytes, which need not be UTF-8.
     pub(crate) fn sibling(&self, name: &str) -> Self {
         Self(match &self.0 {
-            PlaceKind::Local(path) => PlaceKind::Local(path.with_file_name(name)),
+            PlaceKind::Local(path) => {
+                let own = path.file_name().unwrap_or_default();
+                let exact = name.strip_prefix(&*own.to_string_lossy()).map(|suffix| {
+                    let mut exact = own.to_owned();
+                    exact.push(suffix);
+                    exact
+                });
+                PlaceKind::Local(path.with_file_name(exact.unwrap_or_else(|| name.into())))
+            }
             PlaceKind::Remote(remote) => PlaceKind::Remote(remote.sibling(name)),
         })
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     ahead::{Fetch, Fetched, First, Tasks, held},
     kept::KeptPages,
-    options::{Ids, StreamOptions},
+    options::{Ids, StreamOptions, pages_of},
     watch::PageWatch,
     window::{Prefetched, Window},
 };
@@ -74,11 +74,12 @@ impl Driver {
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;
-        let watch = PageWatch::new(&self.options, &self.query, self.begin.ids.clone());
         let first = match self.begin.first.take() {
             Some(first) => first,
             None => self.fetch.clone().first(&self.options, self.begin.kept.is_empty()).await?,
         };
+        self.options = self.options.covering(&first.page);
+        let watch = PageWatch::new(&self.options, &self.query, self.begin.ids.clone());
         let (mut watch, kept_pages) = watch.keep(&self.begin.kept, &first.page).await?;
         if watch.violated() {
             return watch.finish().await;
@@ -137,8 +138,7 @@ impl Driver {
         let First { page, ahead, handles, .. } = first;
         let first = page.number();
         let rows = page.len() as u64;
-        let pages = if page.has_next() && rows > 0 { page.count().div_ceil(rows) } else { first };
-        let mut last = self.options.pages.end(pages.max(first));
+        let mut last = self.options.pages.end(pages_of(&page));
         if let Some(limit) = self.options.limit
             && rows > 0
         {

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use crate::{
+    client::Page,
     error::{Error, Result},
     proof::IdSet,
 };
@@ -142,9 +143,28 @@ impl StreamOptions {
         self.pages == PageRange::ALL && self.limit.is_none()
     }
 
+    /// Returns these options without bounds that leave out no row, given the first page of the range. The stream
+    /// then covers the whole dataset, and proves it.
+    pub(crate) fn covering(self, first: &Page) -> Self {
+        let (count, pages) = (first.count(), pages_of(first));
+        let all_pages = self.pages.first() == 1 && self.pages.last().is_none_or(|it| it >= pages);
+        let all_rows = self.limit.is_none_or(|limit| limit >= count);
+        match all_pages && all_rows {
+            true => Self { pages: PageRange::ALL, limit: None, ..self },
+            false => self,
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         check_sizes(self.page_size, self.limit)
     }
+}
+
+/// Returns the number of pages of the dataset, as the first page of a range shows it.
+pub(super) fn pages_of(first: &Page) -> u64 {
+    let (number, rows) = (first.number(), first.len() as u64);
+    let pages = if first.has_next() && rows > 0 { first.count().div_ceil(rows) } else { number };
+    pages.max(number)
 }
 
 /// Refuses a page size or a limit of 0.

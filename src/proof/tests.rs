@@ -163,12 +163,12 @@ fn each_change_of_count_is_reported_once() {
         page.facts.count = 1003;
     }
     pages[39].facts.has_next = true;
-    assert_eq!(whole(pages.clone()), "count changed from 1000 to 1003 (page 7)");
+    assert_eq!(whole(pages.clone()), "count changed from 1,000 to 1,003 (page 7)");
 
     pages[39].facts = PageFacts { pages: 40..=40, count: 1000, has_next: false };
     assert_eq!(
         whole(pages),
-        "count changed from 1000 to 1003 (page 7); count changed from 1003 to 1000 (page 40)"
+        "count changed from 1,000 to 1,003 (page 7); count changed from 1,003 to 1,000 (page 40)"
     );
 }
 
@@ -196,7 +196,7 @@ fn missing_page_is_reported_without_total() {
     assert!(!proof.violated());
     proof.report(Violation::PageGone { page: 38, count: 1000 });
     assert!(proof.violated());
-    assert_eq!(refusal(proof), "page 38 is gone (404), where count was 1000");
+    assert_eq!(refusal(proof), "page 38 is gone (404), where count was 1,000");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn shifted_rows_are_found_despite_correct_total() {
         whole(pages),
         "3 ids came twice (00000000-0000-0000-0000-000000000019, \
          00000000-0000-0000-0000-00000000001a, 00000000-0000-0000-0000-00000000001b); \
-         1000 rows promised, 997 distinct ids came"
+         1,000 rows promised, 997 distinct ids came"
     );
 }
 
@@ -258,7 +258,7 @@ fn last_page_may_be_short_but_not_long_or_empty() {
 fn empty_middle_page_is_not_also_called_short() {
     let mut pages = dataset(1000, 25);
     pages[3].ids.clear();
-    assert_eq!(whole(pages), "page 4 is empty; 1000 rows promised, 975 distinct ids came");
+    assert_eq!(whole(pages), "page 4 is empty; 1,000 rows promised, 975 distinct ids came");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn unfinished_read_proves_nothing() {
 fn skipped_page_shows_in_total() {
     let mut pages = dataset(1000, 25);
     pages.remove(20);
-    assert_eq!(whole(pages), "1000 rows promised, 975 distinct ids came");
+    assert_eq!(whole(pages), "1,000 rows promised, 975 distinct ids came");
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn kept_part_must_match_later_pages() {
     let resumed = [kept(&pages[..4])].into_iter().chain(changed[4..].to_vec());
     assert_eq!(
         whole(resumed),
-        "count changed from 1000 to 999 (page 5); 1000 rows promised, 999 distinct ids came"
+        "count changed from 1,000 to 999 (page 5); 1,000 rows promised, 999 distinct ids came"
     );
 }
 
@@ -318,7 +318,7 @@ fn changing_dataset_gets_a_bounded_message() {
         "page 2 is short: 24 rows where the others have 25; \
          page 3 is short: 24 rows where the others have 25; \
          page 4 is short: 24 rows where the others have 25; \
-         1000 rows promised, 961 distinct ids came; and 35 more of this kind"
+         1,000 rows promised, 961 distinct ids came; and 35 more of this kind"
     );
 }
 

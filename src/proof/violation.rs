@@ -6,13 +6,13 @@ use std::fmt::{self, Display, Formatter};
 use uuid::Uuid;
 
 use super::order::OrderKey;
-use crate::text::plural;
+use crate::text::{counted, grouped};
 
 /// One way in which the pages fail to contain every row once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
     /// Two pages disagree about the number of rows.
-    #[error("count changed from {from} to {to} (page {page})")]
+    #[error("count changed from {} to {} (page {page})", grouped(*from), grouped(*to))]
     CountChanged {
         /// `count` of the page before.
         from: u64,
@@ -40,7 +40,7 @@ pub(crate) enum Violation {
         page: u64,
     },
     /// `next` is null too early.
-    #[error("page {page} says there is no next page but is not the last (of {of})")]
+    #[error("page {page} says there is no next page but is not the last (of {})", grouped(*of))]
     NextMissing {
         /// Number of the page.
         page: u64,
@@ -56,7 +56,7 @@ pub(crate) enum Violation {
         of: u64,
     },
     /// A page after the first answered 404.
-    #[error("page {page} is gone (404), where count was {count}")]
+    #[error("page {page} is gone (404), where count was {}", grouped(*count))]
     PageGone {
         /// Number of the page.
         page: u64,
@@ -78,7 +78,7 @@ pub(crate) enum Violation {
         of: u64,
     },
     /// The pages were not read to the end, although they were correct.
-    #[error("the pages stopped at {page} of {of}")]
+    #[error("the pages stopped at {page} of {}", grouped(*of))]
     Stopped {
         /// The last page seen.
         page: u64,
@@ -124,7 +124,7 @@ pub(crate) enum Violation {
 
 fn uneven(first: u64, last: u64, rows: u64, full: u64) -> String {
     let word = if rows < full { "short" } else { "long" };
-    let rows = counted(rows, "row");
+    let (rows, full) = (counted(rows, "row"), grouped(full));
     if first == last {
         format!("page {first} is {word}: {rows} where the others have {full}")
     } else {
@@ -152,10 +152,6 @@ fn out_of_order(
         "page {page}, results[{index}] is out of order: {key} after {before} \
          with ordering={sign}{field}"
     )
-}
-
-fn counted(n: u64, noun: &str) -> String {
-    format!("{n} {}", plural(n, noun))
 }
 
 /// All violations: the first few as texts, the others as a number.
@@ -202,7 +198,7 @@ impl Display for Violations {
             write!(f, "{separator}{violation}")?;
         }
         if self.unnamed > 0 {
-            write!(f, "; and {} more of this kind", self.unnamed)?;
+            write!(f, "; and {} more of this kind", grouped(self.unnamed))?;
         }
         Ok(())
     }
@@ -223,7 +219,7 @@ mod tests {
         let cases = [
             (
                 Violation::CountChanged { from: 1000, to: 1003, page: 7 },
-                "count changed from 1000 to 1003 (page 7)",
+                "count changed from 1,000 to 1,003 (page 7)",
             ),
             (
                 Violation::Uneven { first: 4, last: 4, rows: 20, full: 25 },
@@ -248,7 +244,7 @@ mod tests {
             ),
             (
                 Violation::PageGone { page: 38, count: 1000 },
-                "page 38 is gone (404), where count was 1000",
+                "page 38 is gone (404), where count was 1,000",
             ),
             (
                 Violation::Shifted { page: 24 },
@@ -267,7 +263,7 @@ mod tests {
             ),
             (
                 Violation::Incomplete { count: 1000, distinct: 997 },
-                "1000 rows promised, 997 distinct ids came",
+                "1,000 rows promised, 997 distinct ids came",
             ),
             (
                 Violation::Incomplete { count: 1, distinct: 0 },

@@ -11,11 +11,10 @@ use arrow_array::{
     builder::{Int64Builder, StringBuilder},
 };
 use flate2::read::MultiGzDecoder;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
     Foreign, ReadOptions, Reader, damaged,
+    json_line::JsonLine,
     shared::{ErrorRecorder, ReadFailure},
     window::{BATCH_BYTES, BATCH_ROWS},
 };
@@ -23,7 +22,7 @@ use crate::{
     batch::{Column, schema},
     error::{Cause, Error, Result},
     location::{Location, Opened},
-    sink::{Compression, Encoding, Format},
+    sink::{Compression, Encoding, Format, is_text_line},
 };
 
 /// Bytes that a line may have in addition to one value of the largest size: 4 MiB for names and other values.
@@ -99,45 +98,6 @@ pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Re
     }
 }
 
-/// One line of a JSON Lines export. A column that the export does not have is missing in every line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonLine<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    order: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    input: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    expected_output: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    persona: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    tags: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    additional_properties: Option<&'a RawValue>,
-}
-
-/// Distinguishes an explicit null from a missing field.
-fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
-}
-
-impl<'a> JsonLine<'a> {
-    fn get(&self, column: Column) -> Option<&'a RawValue> {
-        match column {
-            Column::Id => self.id,
-            Column::Order => self.order,
-            Column::Input => self.input,
-            Column::ExpectedOutput => self.expected_output,
-            Column::Persona => self.persona,
-            Column::Tags => self.tags,
-            Column::AdditionalProperties => self.additional_properties,
-        }
-    }
-}
-
 enum JsonColumnBuilder {
     Integers(Int64Builder),
     Json(StringBuilder),
@@ -153,8 +113,8 @@ impl JsonColumnBuilder {
         }
     }
 
-    fn push(&mut self, value: Option<&RawValue>) -> serde_json::Result<()> {
-        let value = value.map(RawValue::get).filter(|text| *text != "null");
+    /// Adds a value, which is JSON text.
+    fn push(&mut self, value: Option<&str>) -> serde_json::Result<()> {
         match self {
             Self::Integers(builder) => {
                 builder.append_option(value.map(serde_json::from_str).transpose()?);
@@ -182,10 +142,18 @@ fn read_line(
     line: &mut Vec<u8>,
     options: &ReadOptions,
 ) -> Result<usize> {
-    let limit = options.max_value_bytes.saturating_add(BESIDE);
     line.clear();
-    let mut some = lines.take(limit as u64 + 1);
-    some.read_until(b'\n', line).map_err(|error| failure.error(path, error.into()))?;
+    let mut read = |line: &mut Vec<u8>, limit: usize| {
+        let mut some = (&mut *lines).take(limit as u64);
+        some.read_until(b'\n', line).map_err(|error| failure.error(path, error.into()))
+    };
+    // In a string, each quote and each backslash of the JSON text has a backslash before it.
+    let start = read(line, 2)?;
+    let values = if is_text_line(line) { 2 } else { 1 };
+    let limit = options.max_value_bytes.saturating_mul(values).saturating_add(BESIDE);
+    if start == 2 && !line.ends_with(b"\n") {
+        read(line, limit - 1)?;
+    }
     if line.len() > limit {
         let what = format!("a line has more than {limit} bytes");
         let limit = options.max_value_bytes as u64;
@@ -210,14 +178,12 @@ fn read_lines(
             break;
         }
         (rows, bytes) = (rows + 1, bytes + length);
-        let line: JsonLine<'_> =
-            serde_json::from_slice(&text).map_err(|error| wrong(error.into()))?;
-        let present = || Column::ALL.into_iter().filter(|column| line.get(*column).is_some());
-        let columns = columns.get_or_insert_with(|| present().collect());
+        let line = JsonLine::parse(&text).map_err(|error| wrong(error.into()))?;
+        let columns = columns.get_or_insert_with(|| line.columns().collect());
         if columns.is_empty() {
             return Err(wrong("a line has no column".into()));
         }
-        if !present().eq(columns.iter().copied()) {
+        if !line.columns().eq(columns.iter().copied()) {
             return Err(wrong("its lines do not all have the same columns".into()));
         }
         if builders.is_empty() {
@@ -227,9 +193,9 @@ fn read_lines(
             builders.extend(wanted.map(|column| (*column, JsonColumnBuilder::new(*column))));
         }
         for (column, builder) in &mut builders {
-            let value = line.get(*column);
-            options.check_value(path, column.name(), value.map_or(0, |it| it.get().len()))?;
-            builder.push(value).map_err(|error| wrong(error.into()))?;
+            let value = line.value(*column).map_err(|error| wrong(error.into()))?;
+            options.check_value(path, column.name(), value.as_deref().map_or(0, str::len))?;
+            builder.push(value.as_deref()).map_err(|error| wrong(error.into()))?;
         }
     }
     if rows == 0 {

@@ -7,6 +7,9 @@
 mod arrow;
 pub(crate) mod batches;
 mod footer;
+#[cfg(feature = "cli")]
+mod foreign;
+mod json_line;
 mod json_lines;
 mod pages;
 mod parquet;
@@ -28,6 +31,10 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::foreign::ForeignFile;
+#[cfg(feature = "demo")]
+pub(crate) use self::json_line::datapoint;
 pub(crate) use self::json_lines::count_lines;
 pub use self::{
     batches::Batches,

@@ -86,7 +86,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
 }
 
 /// The end of a file: its metadata, their length and the magic bytes.
-fn footer(path: &Location, file: &SharedFile) -> Result<Bytes> {
+pub(super) fn footer(path: &Location, file: &SharedFile) -> Result<Bytes> {
     let failed = |error: ParquetError| file.error(path, error.into());
     let tail = |length: usize| {
         let start = file.len().checked_sub(length as u64);
@@ -102,7 +102,7 @@ fn footer(path: &Location, file: &SharedFile) -> Result<Bytes> {
 
 /// What a footer says. The library gets the schema apart, once it is known to be harmless, and skips the one in
 /// the footer.
-fn decode(path: &Location, footer: &[u8]) -> Result<ParquetMetaData> {
+pub(super) fn decode(path: &Location, footer: &[u8]) -> Result<ParquetMetaData> {
     let failed = |error: ParquetError| damaged(path, error.into());
     let footer = footer.get(..footer.len().saturating_sub(TAIL)).unwrap_or_default();
     let schema =
@@ -172,32 +172,10 @@ impl Groups {
     fn row_group(&self, index: usize) -> Result<ParquetRecordBatchReader> {
         let failed = |error: ParquetError| self.file.error(&self.path, error.into());
         let metadata = self.metadata.metadata();
+        let is_wanted = |root| self.roots.contains(&root);
+        let rows =
+            check_pages(&self.path, &self.file, (metadata, index), is_wanted, &self.options)?;
         let descriptor = metadata.file_metadata().schema_descr();
-        let (mut bytes, mut rows) = (0, usize::MAX);
-        for (leaf, chunk) in metadata.row_group(index).columns().iter().enumerate() {
-            if !self.roots.contains(&descriptor.get_column_root_idx(leaf)) {
-                continue;
-            }
-            let codec = chunk.compression();
-            // Only the decoder of this codec can return more bytes than the page header declares.
-            if matches!(codec, Compression::LZ4) {
-                let why = "it uses the codec LZ4 with Hadoop framing, which is not supported";
-                return Err(damaged(&self.path, why.into()));
-            }
-            let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
-            let (Ok(start), Ok(length)) =
-                (u64::try_from(start), u64::try_from(chunk.compressed_size()))
-            else {
-                return Err(damaged(&self.path, "a column has a negative offset or size".into()));
-            };
-            if start.checked_add(length).is_none_or(|end| end > self.file.len()) {
-                return Err(damaged(&self.path, "a column ends after the end of the file".into()));
-            }
-            let pages = page_sizes(&self.file, start, length).map_err(failed)?;
-            bytes = pages.bytes.saturating_add(bytes);
-            rows = rows.min(pages.rows);
-        }
-        self.options.check_unit(&self.path, "the pages of a row group have", bytes)?;
         let roots = self.roots.iter().copied();
         ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
             .with_row_groups(vec![index])
@@ -206,6 +184,46 @@ impl Groups {
             .build()
             .map_err(failed)
     }
+}
+
+/// Checks that the pages of a row group fit into memory, and returns the number of rows to decode at once.
+///
+/// `is_wanted` says by its position whether a column of the schema will be decoded.
+pub(super) fn check_pages(
+    path: &Location,
+    file: &SharedFile,
+    (metadata, index): (&ParquetMetaData, usize),
+    is_wanted: impl Fn(usize) -> bool,
+    options: &ReadOptions,
+) -> Result<usize> {
+    let failed = |error: ParquetError| file.error(path, error.into());
+    let descriptor = metadata.file_metadata().schema_descr();
+    let (mut bytes, mut rows) = (0, usize::MAX);
+    for (leaf, chunk) in metadata.row_group(index).columns().iter().enumerate() {
+        if !is_wanted(descriptor.get_column_root_idx(leaf)) {
+            continue;
+        }
+        let codec = chunk.compression();
+        // Only the decoder of this codec can return more bytes than the page header declares.
+        if matches!(codec, Compression::LZ4) {
+            let why = "it uses the codec LZ4 with Hadoop framing, which is not supported";
+            return Err(damaged(path, why.into()));
+        }
+        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        let (Ok(start), Ok(length)) =
+            (u64::try_from(start), u64::try_from(chunk.compressed_size()))
+        else {
+            return Err(damaged(path, "a column has a negative offset or size".into()));
+        };
+        if start.checked_add(length).is_none_or(|end| end > file.len()) {
+            return Err(damaged(path, "a column ends after the end of the file".into()));
+        }
+        let pages = page_sizes(file, start, length).map_err(failed)?;
+        bytes = pages.bytes.saturating_add(bytes);
+        rows = rows.min(pages.rows);
+    }
+    options.check_unit(path, "the pages of a row group have", bytes)?;
+    Ok(rows)
 }
 
 impl Iterator for Groups {

@@ -11,6 +11,7 @@ use crate::record::manifest::Completeness;
 #[non_exhaustive]
 pub struct Verification {
     /// Path or URL of the export.
+    #[serde(serialize_with = "crate::text::lossy_path")]
     pub path: PathBuf,
     /// Number of files read.
     pub files: u64,

@@ -15,7 +15,7 @@ use crate::{
     location::Location,
     proof::Digest,
     record::stamp::Stamp,
-    sink::Format,
+    sink::{Format, JsonColumns, ParquetEncoding},
 };
 
 /// The manifest's file name in a directory.
@@ -90,6 +90,12 @@ pub struct Manifest {
     pub format: Format,
     /// The codec of the parts.
     pub compression: String,
+    /// How Parquet parts encode values. `None` for other formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parquet_encoding: Option<ParquetEncoding>,
+    /// How JSON Lines hold JSON columns. `None` for other formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_columns: Option<JsonColumns>,
     /// Digest of the rows' content. It does not depend on the format or the size of the parts.
     pub digest: String,
     /// Job and time of the snapshot, if the export is a snapshot of a job.

@@ -2,6 +2,7 @@
 //! a time limit, and without the API key.
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnResult {
     program: PathBuf,
-    arguments: Vec<String>,
+    arguments: Vec<OsString>,
     folder: PathBuf,
 }
 
@@ -65,9 +66,9 @@ impl OnResult {
         else {
             return Ok(None);
         };
-        if program.contains('/') {
+        if program.to_string_lossy().contains('/') {
             executable(Path::new(program)).map_err(|why| {
-                let name = &job.name;
+                let (name, program) = (&job.name, program.display());
                 Error::Configuration(format!("on_result of job {name:?}: {program}: {why}"))
             })?;
         }

@@ -15,7 +15,10 @@ use std::{
 use twox_hash::XxHash3_64;
 
 use super::Counted;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text::grouped,
+};
 
 /// Key of the checksum in a file's own metadata.
 pub(crate) const CHECKSUM_KEY: &str = "overmind_export:xxh3";
@@ -118,7 +121,8 @@ pub(crate) fn find_checksum(footer: &[u8]) -> Option<String> {
 pub(crate) fn check(file: impl Read, length: u64, footer: u64, value: &str) -> io::Result<Sealed> {
     let start = length.checked_sub(footer).ok_or(io::ErrorKind::InvalidData)?;
     if footer > MAX_FOOTER {
-        let text = format!("its footer has {footer} bytes, and the limit is {MAX_FOOTER}");
+        let (footer, limit) = (grouped(footer), grouped(MAX_FOOTER));
+        let text = format!("its footer has {footer} bytes, and the limit is {limit}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let mut body = Hashing(XxHash3_64::new());

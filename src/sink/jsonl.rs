@@ -1,17 +1,23 @@
 //! Writes JSON Lines: one compact object per row, JSON values token for token, nulls explicit.
 //!
-//! Encoder threads turn batches into lines in parallel; the lines are written in order. A gzip file has one
-//! member per batch, and every reader joins the members. So its bytes depend on where batches end. In an
-//! export, only the rows decide where batches end. A zstd file is one frame, because some readers stop after
-//! the first frame. Neither format depends on the number of threads.
+//! Encoder threads turn batches into lines in parallel; the lines are written in order. A gzip file is one member,
+//! and a zstd file is one frame, because some readers stop after the first. In the gzip member, each batch has
+//! deflate blocks of its own. So its bytes depend on where batches end. In an export, only the rows decide where
+//! batches end. Neither codec depends on the number of threads.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    mem,
+};
 
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
-use flate2::{Compression as Level, write::GzEncoder};
+use flate2::{Compression as Level, Crc, write::DeflateEncoder};
 use zstd::zstd_safe::CParameter;
 
-use super::{Compression, Counted, HOLDS_JSON, Sink, Written, pool::Ordered, value_bytes};
+use super::{
+    Compression, Counted, Encoding, HOLDS_JSON, JsonColumns, Sink, Written, pool::Ordered,
+    value_bytes,
+};
 use crate::{
     batch::Column,
     error::{Error, Result},
@@ -21,25 +27,62 @@ use crate::{
 /// little. zstd enlarges it if the overlap, the part of the window that a job repeats, is larger: 8 MiB at
 /// level 19.
 const ZSTD_JOB_BYTES: u32 = 1 << 20;
+
+/// Header of a gzip member (RFC 1952) without a time and a name: the same rows give the same bytes.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// The last deflate block of a gzip member. It is empty, so it can be written after any other block.
+const GZIP_LAST_BLOCK: [u8; 2] = [3, 0];
+
+/// Start of each line of [`JsonColumns::Text`].
+const TEXT_START: &[u8] = b"{ ";
+
+/// Returns whether a line is of the form [`JsonColumns::Text`]: a space follows the first brace, and none is before
+/// the last. Programs that put spaces inside braces put them on both sides.
+pub(crate) fn is_text_line(line: &[u8]) -> bool {
+    line.starts_with(TEXT_START) && !line.trim_ascii_end().ends_with(b" }")
+}
+
 pub(super) struct JsonLinesSink {
     output: Encoder,
-    compression: Compression,
+    form: LineForm,
     /// `None` when every batch must be written immediately.
-    encoding: Option<Ordered<(), Vec<u8>>>,
+    encoding: Option<Ordered<(), EncodedLines>>,
     rows: u64,
+}
+
+/// The form of the lines.
+#[derive(Clone, Copy)]
+struct LineForm {
+    columns: JsonColumns,
+    gzip: bool,
+}
+
+/// The lines of a batch as they are written to the output.
+#[derive(Default)]
+struct EncodedLines {
+    bytes: Vec<u8>,
+    /// Checksum of the lines before compression, only for gzip.
+    crc: Crc,
 }
 
 enum Encoder {
     Plain(Counted),
+    /// The output, and the checksum of all lines so far.
+    Gzip(Counted, Crc),
     Zstd(zstd::Encoder<'static, Counted>),
 }
 
 impl JsonLinesSink {
     /// Creates a sink. With 0 threads, the lines of each batch are flushed before the next batch is taken. The
     /// exception is zstd: it still has one thread of its own, and collects lines until a job is full.
-    pub(super) fn new(compression: Compression, output: Counted, threads: usize) -> Result<Self> {
+    pub(super) fn new(encoding: Encoding, mut output: Counted, threads: usize) -> Result<Self> {
+        let compression = encoding.compression();
         let output = match compression {
-            Compression::None | Compression::Gzip => Encoder::Plain(output),
+            Compression::None => Encoder::Plain(output),
+            Compression::Gzip => {
+                output.write_all(&GZIP_HEADER).map_err(failed)?;
+                Encoder::Gzip(output, Crc::new())
+            }
             Compression::Zstd(level) => Encoder::Zstd(zstd_encoder(level, output, threads)?),
             Compression::Snappy | Compression::Lz4 => {
                 return Err(Error::Internal(format!(
@@ -47,46 +90,75 @@ impl JsonLinesSink {
                 )));
             }
         };
+        let columns = encoding.json_columns().unwrap_or_default();
+        let form = LineForm { columns, gzip: compression == Compression::Gzip };
         let encoding = (threads > 0).then(|| Ordered::new(threads, 1)).transpose()?;
-        Ok(Self { output, compression, encoding, rows: 0 })
+        Ok(Self { output, form, encoding, rows: 0 })
     }
 }
 
 impl Sink for JsonLinesSink {
     fn write(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        let gzip = self.compression == Compression::Gzip;
+        let form = self.form;
         let Some(encoding) = &mut self.encoding else {
-            self.output.write_all(&encode(&batch, gzip)?).map_err(failed)?;
-            if let Encoder::Plain(output) = &mut self.output {
-                output.flush().map_err(failed)?;
-            }
-            return Ok(());
+            self.output.append(&encode(&batch, form)?).map_err(failed)?;
+            return self.output.flush().map_err(failed);
         };
-        encoding.submit(value_bytes(&batch), move |()| encode(&batch, gzip));
+        encoding.submit(value_bytes(&batch), move |()| encode(&batch, form));
         while let Some(lines) = encoding.overdue() {
-            self.output.write_all(&lines?).map_err(failed)?;
+            self.output.append(&lines?).map_err(failed)?;
         }
         Ok(())
     }
 
     fn finish(mut self: Box<Self>, _facts: Option<&str>) -> Result<Written> {
         while let Some(lines) = self.encoding.as_mut().and_then(Ordered::oldest) {
-            self.output.write_all(&lines?).map_err(failed)?;
+            self.output.append(&lines?).map_err(failed)?;
         }
-        // Without rows, write an empty gzip member: an empty file would not be valid gzip.
-        if self.compression == Compression::Gzip && self.rows == 0 {
-            self.output.write_all(&compress(&[]).map_err(failed)?).map_err(failed)?;
-        }
-        let mut output = match self.output {
-            Encoder::Plain(output) => output,
-            Encoder::Zstd(encoder) => encoder.finish().map_err(failed)?,
-        };
-        output.flush().map_err(failed)?;
-        Ok(Written { rows: self.rows, bytes: output.bytes })
+        let bytes = self.output.finish().map_err(failed)?;
+        Ok(Written { rows: self.rows, bytes })
     }
 
     fn abort(self: Box<Self>) {}
+}
+
+impl Encoder {
+    fn append(&mut self, lines: &EncodedLines) -> io::Result<()> {
+        match self {
+            Self::Plain(output) => output.write_all(&lines.bytes),
+            Self::Gzip(output, crc) => {
+                crc.combine(&lines.crc);
+                output.write_all(&lines.bytes)
+            }
+            Self::Zstd(encoder) => encoder.write_all(&lines.bytes),
+        }
+    }
+
+    /// Passes all bytes on. zstd keeps those of an unfinished block: a flush would end the block.
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(output) | Self::Gzip(output, _) => output.flush(),
+            Self::Zstd(_) => Ok(()),
+        }
+    }
+
+    /// Ends the output and returns its size in bytes.
+    fn finish(self) -> io::Result<u64> {
+        let mut output = match self {
+            Self::Plain(output) => output,
+            Self::Gzip(mut output, crc) => {
+                output.write_all(&GZIP_LAST_BLOCK)?;
+                output.write_all(&crc.sum().to_le_bytes())?;
+                // The format has 32 bits for the size before compression.
+                output.write_all(&crc.amount().to_le_bytes())?;
+                output
+            }
+            Self::Zstd(encoder) => encoder.finish()?,
+        };
+        output.flush()?;
+        Ok(output.bytes)
+    }
 }
 
 /// Creates a zstd encoder with at least one thread in addition to the caller's.
@@ -105,15 +177,19 @@ fn zstd_encoder(
     Ok(encoder)
 }
 
-fn compress(lines: &[u8]) -> io::Result<Vec<u8>> {
-    // The header contains no time and no name: the same rows give the same bytes.
-    let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 3), Level::new(6));
+/// Compresses the lines of a batch into deflate blocks that do not refer to earlier blocks.
+fn deflate(lines: &[u8]) -> io::Result<EncodedLines> {
+    let mut crc = Crc::new();
+    crc.update(lines);
+    let mut encoder = DeflateEncoder::new(Vec::with_capacity(lines.len() / 3), Level::new(6));
     encoder.write_all(lines)?;
-    encoder.finish()
+    // A sync flush ends at a whole byte, so that the blocks of the next batch can follow.
+    encoder.flush()?;
+    Ok(EncodedLines { bytes: mem::take(encoder.get_mut()), crc })
 }
 
-fn encode(batch: &RecordBatch, gzip: bool) -> Result<Vec<u8>> {
-    let columns = columns(batch)?;
+fn encode(batch: &RecordBatch, form: LineForm) -> Result<EncodedLines> {
+    let columns = columns(batch, form.columns)?;
     let bytes = batch.get_array_memory_size();
     let mut lines = Vec::with_capacity(bytes + bytes / 8);
     for row in 0..batch.num_rows() {
@@ -123,23 +199,10 @@ fn encode(batch: &RecordBatch, gzip: bool) -> Result<Vec<u8>> {
         }
         lines.extend_from_slice(b"}\n");
     }
-    if gzip { compress(&lines).map_err(failed) } else { Ok(lines) }
-}
-
-impl Write for Encoder {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(output) => output.write(bytes),
-            Self::Zstd(encoder) => encoder.write(bytes),
-        }
+    if form.gzip {
+        return deflate(&lines).map_err(failed);
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(output) => output.flush(),
-            Self::Zstd(encoder) => encoder.flush(),
-        }
-    }
+    Ok(EncodedLines { bytes: lines, ..EncodedLines::default() })
 }
 
 enum TypedArray<'a> {
@@ -164,22 +227,27 @@ impl TypedArray<'_> {
 }
 
 /// Returns for each column the bytes before its value in a line (brace or comma, name, colon) and the values.
-fn columns(batch: &RecordBatch) -> Result<Vec<(Vec<u8>, TypedArray<'_>)>> {
+fn columns(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<(Vec<u8>, TypedArray<'_>)>> {
     let fields = batch.schema_ref().fields();
     let columns = fields.iter().zip(batch.columns()).enumerate();
+    let start: &[u8] = match form {
+        JsonColumns::Json => b"{",
+        JsonColumns::Text => TEXT_START,
+    };
     columns
         .map(|(index, (field, array))| {
             let holds_json = match field.name().parse::<Column>() {
                 Ok(column) => column.is_json(),
                 Err(_) => field.metadata().contains_key(HOLDS_JSON),
             };
-            let text = if holds_json { TypedArray::Json } else { TypedArray::Text };
+            let is_value = holds_json && form == JsonColumns::Json;
+            let text = if is_value { TypedArray::Json } else { TypedArray::Text };
             let integers = || array.as_primitive_opt::<Int64Type>().map(TypedArray::Integers);
             let values = array.as_string_opt().map(text).or_else(integers);
             let name = field.name().as_str();
             let unexpected =
                 || Error::Internal(format!("{name} has the unexpected type {}", array.data_type()));
-            let mut before = vec![if index == 0 { b'{' } else { b',' }];
+            let mut before = if index == 0 { start.to_vec() } else { vec![b','] };
             serde_json::to_writer(&mut before, name).map_err(|error| failed(error.into()))?;
             before.push(b':');
             Ok((before, values.ok_or_else(unexpected)?))

@@ -21,7 +21,8 @@ use arrow_schema::SchemaRef;
 
 use self::checked::{Checked, check_schema};
 pub(crate) use self::checksum::{CHECKSUM_KEY, MAX_FOOTER, Sealed, check, find_checksum};
-pub use self::options::{Compression, Encoding, Format};
+pub(crate) use self::jsonl::is_text_line;
+pub use self::options::{Compression, Encoding, Format, JsonColumns, ParquetEncoding};
 pub(crate) use self::parquet::footer_bytes;
 use crate::error::{Error, Result};
 
@@ -113,7 +114,7 @@ impl Encoding {
         let (compression, columns) = (self.compression(), schema.clone());
         Ok(match self.format() {
             Format::Parquet => {
-                let sink = parquet::ParquetSink::new(compression, columns, output, threads)?;
+                let sink = parquet::ParquetSink::new(self, columns, output, threads)?;
                 self.checked(sink, schema)
             }
             Format::Arrow => {
@@ -121,7 +122,7 @@ impl Encoding {
                 self.checked(sink, schema)
             }
             Format::JsonLines => {
-                self.checked(jsonl::JsonLinesSink::new(compression, output, threads)?, schema)
+                self.checked(jsonl::JsonLinesSink::new(self, output, threads)?, schema)
             }
         })
     }
@@ -141,9 +142,7 @@ impl Encoding {
             Format::Arrow => {
                 self.checked(ipc::StreamSink::new(compression, &schema, output)?, schema)
             }
-            Format::JsonLines => {
-                self.checked(jsonl::JsonLinesSink::new(compression, output, 0)?, schema)
-            }
+            Format::JsonLines => self.checked(jsonl::JsonLinesSink::new(self, output, 0)?, schema),
             Format::Parquet => {
                 let why = "Parquet cannot be read from a pipe: use JSON Lines or Arrow";
                 return Err(Error::Usage(why.to_owned()));

@@ -144,18 +144,88 @@ impl FromStr for Compression {
     }
 }
 
+/// How Parquet files encode their values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParquetEncoding {
+    /// Texts as `DELTA_LENGTH_BYTE_ARRAY`, `order` as `DELTA_BINARY_PACKED`. Most readers decode such texts twice as
+    /// fast as plain ones.
+    #[default]
+    DeltaLength,
+    /// Only `PLAIN` and dictionaries, for fastparquet, Velox and Spark before 3.3.
+    Plain,
+}
+
+impl fmt::Display for ParquetEncoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::DeltaLength => "delta-length",
+            Self::Plain => "plain",
+        })
+    }
+}
+
+impl FromStr for ParquetEncoding {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "delta-length" => Ok(Self::DeltaLength),
+            "plain" => Ok(Self::Plain),
+            _ => Err(Error::invalid("Parquet encoding", text, "use delta-length or plain")),
+        }
+    }
+}
+
+/// How JSON Lines hold the columns that are JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JsonColumns {
+    /// The JSON values themselves.
+    #[default]
+    Json,
+    /// A string that contains the JSON text, for readers that change JSON values. Each line begins with `{` and a
+    /// space, so that [`Batches`](crate::Batches) can tell the two forms apart.
+    Text,
+}
+
+impl fmt::Display for JsonColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        })
+    }
+}
+
+impl FromStr for JsonColumns {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err(Error::invalid("form of JSON columns", text, "use json or text")),
+        }
+    }
+}
+
 /// A format with a codec that it supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
     format: Format,
     compression: Compression,
+    /// Used only if the format is Parquet.
+    parquet: ParquetEncoding,
+    /// Used only if the format is JSON Lines.
+    json: JsonColumns,
 }
 
 impl From<Format> for Encoding {
     /// Returns the format with its default codec: zstd level 3 for Parquet, zstd level 1 for Arrow IPC, and no
     /// compression for JSON Lines.
     fn from(format: Format) -> Self {
-        Self { format, compression: format.default_compression() }
+        Self::with_defaults(format, format.default_compression())
     }
 }
 
@@ -174,7 +244,7 @@ impl Encoding {
     /// ```
     pub fn new(format: Format, compression: Compression) -> Result<Self> {
         if format.takes(compression) {
-            Ok(Self { format, compression })
+            Ok(Self::with_defaults(format, compression))
         } else {
             let why = format!("{format} takes {}", format.compressions());
             Err(Error::invalid("compression", compression.to_string(), why))
@@ -192,7 +262,55 @@ impl Encoding {
             (_, "arrow" | "feather") => return Some(Format::Arrow.into()),
             _ => return None,
         };
-        Some(Self { format, compression })
+        Some(Self::with_defaults(format, compression))
+    }
+
+    fn with_defaults(format: Format, compression: Compression) -> Self {
+        let (parquet, json) = (ParquetEncoding::default(), JsonColumns::default());
+        Self { format, compression, parquet, json }
+    }
+
+    /// Chooses how Parquet encodes values.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the format is not Parquet.
+    ///
+    /// ```
+    /// use overmind_export::{Encoding, Format, ParquetEncoding};
+    /// let plain = Encoding::from(Format::Parquet).with_parquet_encoding(ParquetEncoding::Plain)?;
+    /// assert_eq!(plain.parquet_encoding(), Some(ParquetEncoding::Plain));
+    /// # Ok::<(), overmind_export::Error>(())
+    /// ```
+    pub fn with_parquet_encoding(self, parquet: ParquetEncoding) -> Result<Self> {
+        match self.format {
+            Format::Parquet => Ok(Self { parquet, ..self }),
+            format => Err(Error::Usage(format!(
+                "`parquet_encoding` is for Parquet, but the format is {format}: leave it out"
+            ))),
+        }
+    }
+
+    /// Chooses how JSON Lines hold JSON columns.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the format is not JSON Lines.
+    pub fn with_json_columns(self, json: JsonColumns) -> Result<Self> {
+        match self.format {
+            Format::JsonLines => Ok(Self { json, ..self }),
+            format => Err(Error::Usage(format!(
+                "`json_columns` is for JSON Lines, but the format is {format}: leave it out"
+            ))),
+        }
+    }
+
+    /// Returns how Parquet encodes values. `None` for other formats.
+    pub fn parquet_encoding(self) -> Option<ParquetEncoding> {
+        (self.format == Format::Parquet).then_some(self.parquet)
+    }
+
+    /// Returns how JSON Lines hold JSON columns. `None` for other formats.
+    pub fn json_columns(self) -> Option<JsonColumns> {
+        (self.format == Format::JsonLines).then_some(self.json)
     }
 
     /// Returns the format.

@@ -23,6 +23,7 @@ use crate::{
         manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
         stamp::Stamp,
     },
+    text::grouped,
 };
 
 impl Series {
@@ -52,7 +53,9 @@ impl Series {
                     Some(format!("holds {name:?}, which is not the name of a part"))
                 }
                 Some(bytes) if *bytes != size => Some(format!(
-                    "holds {name:?}, which has {size} bytes, but its manifest records {bytes}"
+                    "holds {name:?}, which has {} bytes, but its manifest records {}",
+                    grouped(size),
+                    grouped(*bytes)
                 )),
                 _ => None,
             }

@@ -120,7 +120,12 @@ impl Series {
 
     /// Returns the output path for the export of a snapshot.
     pub(crate) fn output(&self, stamp: Stamp) -> PathBuf {
-        format!("{}/", self.target(stamp)).into()
+        let target = self.target(stamp);
+        // A path need not be UTF-8.
+        match target.as_local() {
+            Some(path) => path.join(""),
+            None => format!("{target}/").into(),
+        }
     }
 
     /// Creates the folders if they are local, checks them, and finishes the publications and the deletions of

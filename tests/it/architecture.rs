@@ -12,16 +12,7 @@ use syn::{Attribute, File, Item, Lit, UseTree, visit::Visit};
 /// Crates that only some modules may use.
 const RESERVED: [(&[&str], &[&str]); 4] = [
     (
-        &[
-            "clap",
-            "clap_complete",
-            "clap_mangen",
-            "indicatif",
-            "comfy_table",
-            "console",
-            "anstream",
-            "anstyle",
-        ],
+        &["clap", "clap_complete", "clap_mangen", "indicatif", "console", "anstream", "anstyle"],
         &["cli"],
     ),
     (

@@ -8,8 +8,8 @@ use std::{
 
 use futures::{TryStreamExt, stream};
 use overmind_export::{
-    Batches, Client, Column, Compression, Encoding, Error, Format, Output, Page, Result, Sink,
-    Written,
+    Batches, Client, Column, Compression, Encoding, Error, Format, JsonColumns, Output, Page,
+    ParquetEncoding, Result, Sink, Written,
     arrow_array::{
         Array, ArrayRef, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
         types::Int32Type,
@@ -30,9 +30,11 @@ fn encodings() -> Vec<Encoding> {
     vec![
         Format::Parquet.into(),
         encoding(Format::Parquet, Compression::None),
+        Encoding::from(Format::Parquet).with_parquet_encoding(ParquetEncoding::Plain).unwrap(),
         Format::Arrow.into(),
         encoding(Format::Arrow, Compression::None),
         encoding(Format::JsonLines, Compression::None),
+        Encoding::from(Format::JsonLines).with_json_columns(JsonColumns::Text).unwrap(),
         encoding(Format::JsonLines, Compression::Gzip),
         encoding(Format::JsonLines, Compression::Zstd(3)),
     ]

@@ -164,7 +164,7 @@ const ONCE: &[Row] = &[
     (
         "endless body",
         |_| Fault::EndlessBody,
-        [Ends(65, "the body is larger than 1048576 bytes"); 3],
+        [Ends(65, "the body is larger than 1,048,576 bytes"); 3],
     ),
     ("400", |_| Fault::status(400), [Ends(2, "the API refuses a parameter"); 3]),
     ("401", |_| Fault::status(401), [Ends(77, "the API refuses the key"); 3]),

@@ -192,7 +192,7 @@ fn cron_job_references_match_the_other_documents() {
     let config = Config::parse(files["snapshots.toml"].as_str().unwrap(), path).unwrap();
     // The snapshots are on the persistent volume.
     for job in &config.jobs {
-        let claim = &mounted(&job.root)["persistentVolumeClaim"]["claimName"];
+        let claim = &mounted(job.root.to_str().unwrap())["persistentVolumeClaim"]["claimName"];
         assert_eq!(claim.as_str().unwrap(), name("PersistentVolumeClaim"));
     }
 }

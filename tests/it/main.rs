@@ -19,6 +19,7 @@ mod equality;
 mod errors;
 mod faults;
 mod foreign;
+mod forms;
 #[cfg(unix)]
 mod hostile;
 mod installed;
@@ -26,6 +27,8 @@ mod installed;
 mod memory;
 mod mixed;
 mod moving;
+#[cfg(unix)]
+mod paths;
 #[cfg(unix)]
 mod process;
 mod publish;
@@ -42,6 +45,10 @@ mod snapshots;
 #[cfg(feature = "clouds")]
 mod stores;
 mod stream;
+#[cfg(unix)]
+mod streams;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod tree;
 mod verify;

@@ -152,11 +152,17 @@ fn ordered_rows_may_have_nulls_at_either_end() {
 #[test]
 fn only_a_whole_export_is_proven() {
     let world = World::generated(Options::default(), 230);
-    let table: [(&str, &[&str]); 4] = [
+    let table: [(&str, &[&str]); 10] = [
         ("proven", &[]),
+        ("proven", &["--limit", "230"]),
+        ("proven", &["--limit", "1000"]),
+        ("proven", &["--pages", "1-10"]),
+        ("proven", &["--pages", "1-99", "--limit", "231"]),
         ("partial", &["--limit", "60"]),
+        ("partial", &["--limit", "229"]),
         ("partial", &["--pages", "2-3"]),
-        ("partial", &["--pages", "1-10"]),
+        ("partial", &["--pages", "1-9"]),
+        ("partial", &["--pages", "1-10", "--limit", "229"]),
     ];
     for (index, (claim, arguments)) in table.into_iter().enumerate() {
         let directory = format!("rows-{index}");
@@ -170,5 +176,37 @@ fn only_a_whole_export_is_proven() {
         world.export(&arguments).ok();
         let found = manifest(&world, &format!("{file}.manifest.json"));
         assert_eq!(found["completeness"], claim, "{arguments:?}");
+        let verified = Ran::of(world.command().args(["verify", "--json", &directory, &file]));
+        let says = format!("\"completeness\":\"{claim}\"");
+        assert_eq!(verified.ok().stdout.matches(&says).count(), 2, "{arguments:?}");
     }
+}
+
+#[test]
+fn limit_that_covers_everything_needs_the_proof() {
+    // Page 3 has the rows of page 4, so its own rows never come.
+    let options = faults(3, FaultAttempt::Always, Fault::RepeatPage(4));
+    let world = World::generated(options, 230);
+    for arguments in [["--limit", "230"], ["--pages", "1-10"]] {
+        let arguments = [&["-o", "rows.jsonl", "--page-size", "25"], &arguments[..]].concat();
+        let ran = world.export(&arguments);
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+    }
+    assert_eq!(world.entries(), [""; 0]);
+}
+
+#[test]
+fn unchecked_ordering_is_told() {
+    let world = World::generated(Options::default(), 30);
+    let note = "the order of the rows is not checked: the API ignores --ordering=-ordr if it does not know the \
+                field, and only the order of id and order can be checked\n";
+    let note = note.replace("--ordering=-ordr", "--ordering -ordr");
+    let ran = world.export(&["-o", "rows.jsonl", "--ordering=-ordr"]).ok();
+    assert!(ran.stderr.starts_with(&note), "{ran:?}");
+    let id = ID.to_string();
+    let run = |arguments: &[&str]| Ran::of(world.command().args(arguments)).ok().stderr;
+    assert_eq!(run(&["preview", &id, "--ordering=-ordr"]), note);
+    assert_eq!(run(&["preview", &id, "--ordering", "order"]), "");
+    assert!(run(&["datasets", "--ordering", "nmae"]).contains("is not a known field of a dataset"));
+    assert_eq!(run(&["datasets", "--ordering=-created_at"]), "");
 }

@@ -6,7 +6,7 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{DataType, Field, SchemaRef};
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use overmind_export::Column;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -88,14 +88,17 @@ impl Table {
         Self { columns, rows }
     }
 
-    /// Reads JSON Lines. Checks that all lines have the same names and no white space between tokens.
+    /// Reads JSON Lines. Checks that all lines have the same names and no white space between tokens, except for the
+    /// space after the brace that marks strings of JSON text.
     pub(crate) fn of_json_lines(bytes: &[u8]) -> Self {
         let text = str::from_utf8(bytes).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'));
         let mut table = Self { columns: Vec::new(), rows: Vec::new() };
         for line in text.lines() {
-            assert!(compact(line) == line, "not compact: {line:.200}");
-            let Fields(fields) = serde_json::from_str(line).unwrap();
+            let is_text = line.starts_with("{ ");
+            let line = line.replacen("{ ", "{", usize::from(is_text));
+            assert!(compact(&line) == line, "not compact: {line:.200}");
+            let Fields(fields) = serde_json::from_str(&line).unwrap();
             let names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
             if table.rows.is_empty() {
                 table.columns = names;
@@ -105,6 +108,8 @@ impl Table {
             let values = fields.into_iter().map(|(name, value)| match name.as_str() {
                 _ if value == "null" => None,
                 "id" | "persona" => Some(serde_json::from_str(&value).unwrap()),
+                "order" => Some(value),
+                _ if is_text => Some(serde_json::from_str(&value).unwrap()),
                 _ => Some(value),
             });
             table.rows.push(values.collect());
@@ -132,10 +137,13 @@ impl Table {
     }
 }
 
+/// Decompresses a gzip file, which must be one member: some readers stop after the first.
 pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
-    plain
+    let mut decoder = GzDecoder::new(bytes);
+    let mut text = Vec::new();
+    decoder.read_to_end(&mut text).unwrap();
+    assert!(decoder.into_inner().is_empty(), "another member follows");
+    text
 }
 
 pub(crate) fn unzstd(bytes: &[u8]) -> Vec<u8> {

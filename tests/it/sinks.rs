@@ -27,10 +27,12 @@ const FILES: &[(&str, &[&str])] = &[
     ("lz4.parquet", &["--compression", "lz4"]),
     ("zstd.parquet", &[]),
     ("zstd-9.parquet", &["--compression", "zstd:9"]),
+    ("plain.parquet", &["--parquet-encoding", "plain"]),
     ("none.arrow", &["--compression", "none"]),
     ("lz4.arrow", &["--compression", "lz4"]),
     ("zstd.arrow", &[]),
     ("none.jsonl", &[]),
+    ("text.jsonl", &["--json-columns", "text"]),
     ("gzip.jsonl.gz", &[]),
     ("zstd.jsonl.zst", &[]),
 ];

@@ -1,7 +1,7 @@
-"""asyncio with aiohttp, 16 requests in flight, and pyarrow: what a careful Python developer writes.
+"""aiohttp with 16 requests in flight, and pyarrow, as a careful Python developer would write it.
 
 --decoder orjson parses each page into Python objects and serialises the JSON columns again.
---decoder msgspec leaves the JSON columns as the bytes that came (msgspec.Raw), which is much less work.
+--decoder msgspec keeps the received bytes of the JSON columns (msgspec.Raw), which is much less work.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ def msgspec_decoder():
 
 
 class Groups:
-    """Collects rows and hands them on as Arrow tables of ROWS_PER_GROUP rows."""
+    """Collects rows and passes them to `write` as Arrow tables of at least ROWS_PER_GROUP rows."""
 
     def __init__(self, write):
         self.write = write
@@ -109,7 +109,7 @@ async def fetch_all(arguments, decode, groups):
         groups.add(columns)
         last_page = page_count(arguments, rows)
         next_page = 2
-        window = []  # the requests in flight, in the order of their pages
+        window = []  # the requests in flight, in page order
         while next_page <= last_page or window:
             while next_page <= last_page and len(window) < IN_FLIGHT:
                 window.append(asyncio.create_task(fetch(next_page)))

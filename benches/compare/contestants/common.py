@@ -1,20 +1,20 @@
-"""What every contestant needs: its arguments, the columns, and the URL of a page."""
+"""Shared code of the contestant scripts: arguments, columns and page URLs."""
 
 import argparse
 
 API_KEY = "bench-key"
 HEADERS = {"X-Api-Key": API_KEY}
 COLUMNS = ["id", "order", "input", "expected_output", "persona", "tags"]
-# Any JSON value. An export writes them as JSON text.
+# These columns hold any JSON value. An export writes the values as JSON text.
 JSON_COLUMNS = ["input", "expected_output", "tags"]
 ZSTD_LEVEL = 3
 
 
 def parse_arguments(*options):
-    """The arguments of a contestant: BASE_URL DATASET PAGE_SIZE OUT and its own options.
+    """Parse the arguments of a contestant: BASE_URL DATASET PAGE_SIZE OUT and its own options.
 
-    OUT is the Parquet file to write. With `--frame pandas` or `--frame polars` the contestant ends with a
-    DataFrame in memory instead, and OUT is `-`; for the check, OUT is a file that gets the DataFrame.
+    OUT is the Parquet file to write. With `--frame pandas` or `--frame polars`, the contestant builds a
+    DataFrame. OUT is then `-` in timed runs, and in the check the file for the DataFrame.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("base_url")
@@ -38,7 +38,7 @@ def page_count(arguments, rows):
 
 
 def save_for_check(frame, arguments):
-    """Write a DataFrame to OUT if this is the check. Values that are still Python objects become JSON text."""
+    """Write a DataFrame to OUT, unless OUT is `-`. Convert Python objects in JSON columns to JSON text."""
     if arguments.out == "-":
         return
     if arguments.frame == "polars":
@@ -47,12 +47,12 @@ def save_for_check(frame, arguments):
     import json
 
     def text(value):
-        if value is None or value != value:  # NaN is how pandas marks a missing value
+        if value is None or value != value:  # pandas marks missing values with NaN
             return None
         return value if isinstance(value, str) and not holds_objects else json.dumps(value)
 
     for column in JSON_COLUMNS:
-        # A column of JSON text holds nothing but strings; otherwise a string is a value like any other.
+        # In a column without objects, strings are JSON text already. Otherwise a string is a JSON value to convert.
         holds_objects = any(isinstance(value, (dict, list)) for value in frame[column])
         frame[column] = frame[column].map(text).astype("string")
     frame["order"] = frame["order"].astype("Int64")

@@ -10,7 +10,8 @@ CURL = ["curl", "--silent", "--show-error", "--fail", "--header", f"X-Api-Key: {
 
 
 def download_pages(arguments, folder):
-    """Write pages to FOLDER/1.json, 2.json, … and return how many there are."""
+    """Write pages to FOLDER/1.json, 2.json, … and return the number of pages."""
+    # Page 1 gives the row count. It is downloaded again below.
     first = subprocess.run([*CURL, page_url(arguments, 1)], check=True, capture_output=True).stdout
     pages = page_count(arguments, json.loads(first)["count"])
     url = page_url(arguments, f"[1-{pages}]")

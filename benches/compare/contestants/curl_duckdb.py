@@ -1,4 +1,7 @@
-"""curl downloads the pages in parallel, then DuckDB reads the files. Files come in the order of their names."""
+"""curl downloads the pages in parallel, then DuckDB reads the files.
+
+DuckDB reads the files in name order (`10.json` before `2.json`), so the row order is lost.
+"""
 
 import tempfile
 from pathlib import Path

@@ -1,7 +1,7 @@
 """curl downloads the pages in parallel, then orjson parses them and Polars writes the rows.
 
-Polars cannot read these pages itself: its JSON reader takes a nested value as a string column, but the text
-that it makes of objects, arrays and strings is often not JSON.
+Polars cannot read these pages itself. Its JSON reader can convert objects, arrays and strings to a text column,
+but this text is often not JSON.
 """
 
 import tempfile

@@ -1,7 +1,7 @@
-"""dlt: its rest_api source into the filesystem destination, as Parquet.
+"""dlt loads from its rest_api source into its filesystem destination, as Parquet.
 
-The values of JSON columns become text first. Without that, dlt spreads a column whose values have several
-types over several columns.
+The script first converts the values of JSON columns to text. Otherwise dlt splits a column with values of
+several types into several columns.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""DuckDB compares two Parquet files: a full outer join by id, which it runs as a hash join.
+"""DuckDB compares two Parquet files with a full outer join by id. It executes this as a hash join.
 
-The default compares 64-bit hashes of the values, so that the join holds no texts. With --values it compares the
-values themselves, which is exact and takes more memory.
+By default the query compares 64-bit hashes of the values, so that the join does not hold texts. With --values it
+compares the values themselves. This is exact and takes more memory.
 """
 
 import json

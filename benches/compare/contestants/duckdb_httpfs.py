@@ -1,7 +1,7 @@
 """DuckDB reads the URLs of all pages itself, with its httpfs extension.
 
-It needs the number of pages first. --threads N sets the number of threads, which is also the number of
-requests in flight; the default is one for each core.
+The script first requests page 1 to compute the number of pages. --threads N sets the number of threads. Each
+thread has one request in flight. The default is one thread for each core.
 """
 
 import json

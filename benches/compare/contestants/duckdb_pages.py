@@ -1,4 +1,4 @@
-"""How DuckDB reads pages: one query, used on URLs and on downloaded files."""
+"""The DuckDB query that reads pages from URLs or from downloaded files."""
 
 from common import ZSTD_LEVEL
 
@@ -6,7 +6,7 @@ ROW = 'STRUCT(id VARCHAR, "order" BIGINT, input JSON, expected_output JSON, pers
 
 
 def select_rows(sources):
-    """The query that turns pages into rows. `sources` is a list of URLs, or a glob."""
+    """Return the query that converts pages to rows. `sources` is a list of URLs, or a glob."""
     return f"""
         SELECT datapoint.* FROM (
             SELECT unnest(results) AS datapoint

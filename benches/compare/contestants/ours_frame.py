@@ -1,7 +1,7 @@
-"""overmind-export as a child process, its Arrow stream read into a DataFrame in this process.
+"""overmind-export runs as a child process, and this process reads its Arrow stream into a DataFrame.
 
-The key comes from the environment. Prints the peak memory of the child, which the kit adds
-to the peak of this process.
+The child reads the API key from the environment. The script prints the peak memory of the child. The kit adds
+it to the peak of this process.
 """
 
 import json

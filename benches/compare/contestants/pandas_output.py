@@ -1,4 +1,4 @@
-"""From a list of rows to a DataFrame and its Parquet file, as a notebook does it."""
+"""Converts a list of rows to a DataFrame and writes it as Parquet, as in a notebook."""
 
 import json
 
@@ -8,7 +8,7 @@ from common import COLUMNS, JSON_COLUMNS, ZSTD_LEVEL, save_for_check
 
 
 def to_json_text(value):
-    if value is None or value != value:  # NaN is how pandas marks a missing value
+    if value is None or value != value:  # pandas marks missing values with NaN
         return None
     return json.dumps(value, ensure_ascii=False)
 

@@ -1,4 +1,4 @@
-"""Polars compares two Parquet files: anti-joins for rows added and removed, an inner join for rows changed.
+"""Polars compares two Parquet files. Anti-joins find added and removed rows, an inner join finds changed rows.
 
 The joins hold 64-bit hashes of the values instead of the values.
 """

@@ -1,4 +1,4 @@
-"""requests and pandas, one page after the other: what a quick notebook cell does."""
+"""requests and pandas, one page after the other, as in a short notebook."""
 
 import requests
 

@@ -1,4 +1,4 @@
-"""The vendor's generated client (the last release that has one) and pandas, one page after the other."""
+"""The vendor client and pandas, one page after the other. Newer releases of `overmind` have no such client."""
 
 from overmind.openapi_client import ApiClient, Configuration
 from overmind.openapi_client.api.datasets_api import DatasetsApi

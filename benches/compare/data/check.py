@@ -1,9 +1,10 @@
-"""Compares a Parquet output with what the dataset holds, value by value.
+"""Checks every value of a Parquet output against the digests of the dataset.
 
 usage: check.py OUT EXPECTED
 
-OUT is a Parquet file or a folder of them, EXPECTED the expected.json beside the page files. Prints a JSON object:
-`problems` (empty if every row and every value is there once), `in_order`, `columns`, `codecs`.
+OUT is a Parquet file or a folder of Parquet files. EXPECTED is the expected.json of the page files. Prints a JSON
+object: `problems`, `in_order`, `columns`, `codecs`. `problems` is empty if the output has every row exactly once,
+with the expected values.
 """
 
 import json
@@ -28,14 +29,14 @@ def to_lists(batch):
     columns = {}
     for name in COLUMNS:
         column = batch.column(batch.schema.names.index(name))
-        # DuckDB marks JSON columns, which pyarrow reads as an extension type over strings.
+        # DuckDB writes the type JSON into the file. pyarrow reads it as an extension type over strings.
         column = column.storage if isinstance(column, pyarrow.ExtensionArray) else column
         columns[name] = column.to_pylist()
     return columns
 
 
 def digest_files(files):
-    """The digest of all rows, and for each JSON column the number of values that are not JSON."""
+    """Return the digest of all rows, and the number of invalid values of each JSON column."""
     digest = Digest()
     invalid = dict.fromkeys(JSON_COLUMNS, 0)
     for batch in batches(files):
@@ -61,13 +62,13 @@ def find_problems(found, expected, invalid):
     if found["rows"] != expected["rows"]:
         return [f"{found['rows']:,} rows instead of {expected['rows']:,}"]
     if found["columns"]["id"] != expected["columns"]["id"]:
-        return ["other ids than the dataset"]
+        return ["the ids differ from the dataset"]
     problems = []
     for column in COLUMNS[1:]:
         if invalid.get(column):
             problems.append(f"{invalid[column]:,} values of {column} are not JSON")
         elif found["columns"][column] != expected["columns"][column]:
-            problems.append(f"other values in {column}")
+            problems.append(f"values of {column} differ from the dataset")
     return problems
 
 
@@ -76,11 +77,11 @@ def main():
     paths = sorted(out.rglob("*.parquet")) if out.is_dir() else [out]
     files = [pyarrow.parquet.ParquetFile(path) for path in paths]
     if not files:
-        sys.exit(f"check.py: {out} holds no Parquet file")
+        sys.exit(f"check.py: no Parquet file in {out}")
     names = files[0].schema_arrow.names
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        result = {"problems": [f"no column {name}" for name in missing], "in_order": False}
+        result = {"problems": [f"column {name} is missing" for name in missing], "in_order": False}
     else:
         found, invalid = digest_files(files)
         result = {

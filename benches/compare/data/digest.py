@@ -1,4 +1,4 @@
-"""A digest of rows that does not depend on their order or on how their JSON is written."""
+"""A digest of rows that ignores the row order and the spelling of JSON: whitespace, key order, escapes."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ def _hash(data):
 
 
 class Digest:
-    """Sums the hashes of values, one sum for each column, each value hashed together with its row's id."""
+    """Sums the hashes of the values of each column. Each hash covers a value and the id of its row."""
 
     def __init__(self):
         self.rows = 0
@@ -22,13 +22,13 @@ class Digest:
         self.ids_in_order = hashlib.blake2b(digest_size=16)
 
     def add(self, row):
-        """Count a row: its id, and the values of the other columns as Python objects."""
+        """Add a row: a dict with the id as text and the other values as Python objects."""
         key = row["id"].encode()
         self.rows += 1
         self.ids_in_order.update(key)
         self.sums["id"] += _hash(key)
         for column in COLUMNS[1:]:
-            # A missing field is null. Sorted keys and orjson's way to write numbers make the text canonical.
+            # A missing field counts as null. Sorted keys and the number format of orjson make the text canonical.
             value = orjson.dumps(row.get(column), option=orjson.OPT_SORT_KEYS)
             self.sums[column] += _hash(key + value)
 
@@ -41,6 +41,6 @@ class Digest:
 
 
 def merge(sums, more):
-    """Add the column sums of another part of the same dataset."""
+    """Add the column sums of another chunk of the same dataset to `sums`."""
     for column, total in more.items():
         sums[column] = (sums[column] + total) % _MODULUS

@@ -1,9 +1,10 @@
-"""Writes a dataset as page files, the way the API answers, and beside them what an export must hold.
+"""Generates the page files of a dataset in the format of the API, and expected.json for the checks.
 
 usage: pages.py FOLDER DATASET BASE_URL ROWS PAGE_SIZE VERSION
 
-VERSION is 1 or 2; 2 is a later version of the same rows. FOLDER gets 1.json, 2.json, … and last
-expected.json: rows, digests, bytes, and for version 2 how many rows were added, removed and changed.
+VERSION is 1 or 2; 2 is a later version of the same rows. Writes FOLDER/1.json, 2.json, … and then
+expected.json with the numbers of rows and bytes, and the digests. For version 2, expected.json also has the
+numbers of added, removed and changed rows.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from rows import ROWS_PER_CHANGE, ROWS_PER_CHUNK, first_version, second_version
 
 
 def encode_chunk(version, total, number):
-    """The encoded rows of one chunk with their ids, their column sums, and what changed in version 2."""
+    """Return the encoded rows of a chunk, their ids, the column sums, and the counts of changes in version 2."""
     wanted = min(ROWS_PER_CHUNK, total - number * ROWS_PER_CHUNK)
     if version == 2:
         rows, changes = second_version(number, wanted)
@@ -34,14 +35,14 @@ def encode_chunk(version, total, number):
 
 
 def write_pages(folder, url, rows, count, page_size):
-    """Write the rows, an iterable of encoded rows, as pages; return their size in bytes."""
+    """Write an iterator of encoded rows as pages. Return the total size in bytes."""
     last = -(-count // page_size)
     written = 0
 
     def link(page):
         if not 1 <= page <= last:
             return "null"
-        # The API names no page in a link to the first one.
+        # The API omits `page` in a link to page 1.
         return f'"{url}?{f"page={page}&" if page > 1 else ""}page_size={page_size}"'
 
     for page in range(1, last + 1):
@@ -55,12 +56,12 @@ def main():
     folder, dataset, base_url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     total, page_size, version = map(int, sys.argv[4:])
     if version == 2 and total % ROWS_PER_CHANGE:
-        sys.exit(f"pages.py: the number of rows must be a multiple of {ROWS_PER_CHANGE} for a second version")
+        sys.exit(f"pages.py: for version 2, ROWS must be a multiple of {ROWS_PER_CHANGE}")
     folder.mkdir(parents=True, exist_ok=True)
     sums = dict.fromkeys(COLUMNS, 0)
     ids_in_order = hashlib.blake2b(digest_size=16)
     changes = {}
-    # In version 2 as many rows are added as are removed, so the total stays.
+    # Version 2 adds as many rows as it removes, so the total is the same.
     chunks = range(-(-total // ROWS_PER_CHUNK))
 
     with multiprocessing.Pool() as pool:

@@ -1,7 +1,7 @@
 """Generates chat-style datapoints from a seed: six languages, nested JSON, 1.1 KB a row on average.
 
-Rows come in chunks, and a chunk depends on the seed and its number alone. So a short dataset is the
-beginning of a long one, and chunks can be generated in parallel.
+The rows of a chunk depend only on the seed and the chunk number. So a short dataset is a prefix of a longer
+one, and several processes can generate chunks in parallel.
 """
 
 import random
@@ -12,7 +12,7 @@ import numpy
 SEED = 20260101
 ROWS_PER_CHUNK = 2000
 VOCABULARY_WORDS = 5600
-# Words drawn for each row of a chunk on average; text() starts over when a chunk has used them up.
+# Words to draw for each row of a chunk, on average. When a chunk has used all its words, text() reuses them.
 WORDS_PER_ROW = 150
 
 ONSETS = "b br c ch d dr f fl g gr h k l m n p pl pr qu r s sh st t th tr v w z".split()
@@ -43,7 +43,7 @@ SYSTEM_MESSAGE = {
 
 
 def make_vocabulary():
-    """Words of one to four invented syllables, with real words of many languages among the frequent ones."""
+    """Return invented words of one to four syllables, with real words of many languages among the frequent ones."""
     rng = random.Random(SEED)
     words = list(COMMON_WORDS)
     known = set(words)
@@ -65,7 +65,7 @@ CUMULATIVE = numpy.cumsum(FREQUENCIES / FREQUENCIES.sum())
 
 
 class Chunk:
-    """The random state of one chunk. The order of the draws decides the data: do not reorder them."""
+    """The random state of one chunk. The order of the draws determines the data: do not reorder the draws."""
 
     def __init__(self, number):
         self.number = number
@@ -111,7 +111,7 @@ class Chunk:
             row["tags"] = {"split": rng.choice(["train", "test"]), "difficulty": rng.randrange(1, 6)}
         elif kind < 0.98:
             row["tags"] = None
-        # Otherwise the field is missing, as it may be in the API.
+        # Otherwise the field is missing, because the API may omit it too.
         if rng.random() < 0.01:
             del row["persona"]
         return row
@@ -164,7 +164,7 @@ class Chunk:
         }
 
     def expected_output(self, words):
-        """A text, an object, an array, a number or null."""
+        """Return a text, an object, an array, a number or null."""
         rng = self.rng
         kind = rng.random()
         if kind < 0.45:
@@ -184,13 +184,13 @@ class Chunk:
         return None
 
 
-# The second version of a dataset, for the comparison of two exports: of each 100 rows, one is removed, two are
-# changed and one is added.
+# The table `diff` compares a dataset with a second version. In each 100 rows, the second version removes one,
+# changes two and adds one.
 ROWS_PER_CHANGE = 100
 REMOVED_REMAINDER = 17
 CHANGED_REMAINDERS = {3: "input", 53: "tags"}
 ADDED_REMAINDER = 42
-# Added rows come from chunks that no first version reaches.
+# Added rows come from chunk numbers that are too high for any first version.
 FIRST_ADDED_CHUNK = 1_000_000
 
 
@@ -199,7 +199,7 @@ def first_version(chunk_number):
 
 
 def second_version(chunk_number, wanted):
-    """The second version of the first `wanted` rows of a chunk, and how many were added, removed and changed."""
+    """Return version 2 of the first `wanted` rows of a chunk, and the counts of added, removed and changed rows."""
     rows = []
     counts = {"added": 0, "removed": 0, "changed": 0}
     added = Chunk(FIRST_ADDED_CHUNK + chunk_number).rows()
@@ -210,7 +210,7 @@ def second_version(chunk_number, wanted):
             continue
         column = CHANGED_REMAINDERS.get(remainder)
         if column == "input":
-            row["input"]["temperature"] = 2.5  # first versions have 0 to 1
+            row["input"]["temperature"] = 2.5  # at most 1 in the first version
             counts["changed"] += 1
         elif column == "tags":
             row["tags"] = ["second-version"]

@@ -1,1 +1,1 @@
-"""The runner of the comparison: set-up, servers, contestants, measurement and tables."""
+"""Runs the comparison: set-up, servers, contestants, measurement and tables."""

@@ -1,4 +1,4 @@
-"""Who takes part in which table, with the command line of each."""
+"""The contestants of each table, with their command lines."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ OURS = "overmind-export"
 
 @dataclass(frozen=True)
 class Job:
-    """What one run of a contestant works on. `out` is "-" when a DataFrame is only built in memory."""
+    """The input and output of one run. `out` is "-" if the contestant only builds a DataFrame in memory."""
 
     binary: Path
     base_url: str
@@ -25,15 +25,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Contestant:
+    """One line of a table: its name, its command line, and how to check its output."""
+
     name: str
     command: Callable[[Job], list]
     codec: str = ""  # codec and level of the Parquet file
-    check: str = "parquet"  # "parquet": OUT has every value; "bytes", "changes": printed numbers are right
+    check: str = "parquet"  # "parquet": compare the file OUT; "bytes" or "changes": compare these printed numbers
     exit_codes: tuple[int, ...] = field(default=(0,))
 
 
 def python(environment, script, *options):
-    """The command line of a contestant that is a Python script."""
+    """Return a function that makes the command line of a contestant script in Python."""
 
     def command(job):
         path = places.HERE / "contestants" / script
@@ -43,7 +45,7 @@ def python(environment, script, *options):
     return command
 
 
-def ours(*options):
+def overmind_export(*options):
     def command(job):
         command = [job.binary, "export", job.dataset, "--base-url", job.base_url, "--output", job.out, "--quiet"]
         settings = ["--page-size", job.page_size, "--columns", ",".join(COLUMNS), "--compression", "zstd:3"]
@@ -63,14 +65,14 @@ def parse_and_encode(job):
     return [places.release_binary("parse_and_encode"), job.pages, job.out]
 
 
-def our_frame(frame):
+def overmind_frame(frame):
     def command(job):
         return [*python("frames", "ours_frame.py", "--frame", frame)(job), "--binary", job.binary]
 
     return command
 
 
-def our_diff(job):
+def overmind_diff(job):
     return [job.binary, "diff", "--json", *job.exports]
 
 
@@ -84,8 +86,8 @@ def python_diff(environment, script, *options):
 ZSTD = "zstd 3"
 
 EXPORT = [
-    Contestant(OURS, ours(), ZSTD),
-    Contestant(f"{OURS} --concurrency 64", ours("--concurrency", "64"), ZSTD),
+    Contestant(OURS, overmind_export(), ZSTD),
+    Contestant(f"{OURS} --concurrency 64", overmind_export("--concurrency", "64"), ZSTD),
     download_only(16),
     download_only(64),
     Contestant("limit: one core, parse + encode", parse_and_encode, ZSTD),
@@ -101,12 +103,11 @@ EXPORT = [
 ]
 
 
-
 def frames(frame):
-    """Those that end with a DataFrame of either library."""
+    """Return the contestants that exist for both pandas and Polars. `frame` selects one of the two."""
     decoder = ["--decoder", "msgspec"]
     return [
-        Contestant(f"{OURS} + pyarrow", our_frame(frame)),
+        Contestant(f"{OURS} + pyarrow", overmind_frame(frame)),
         Contestant("aiohttp + msgspec + pyarrow", python("frames", "aiohttp_pyarrow.py", *decoder, "--frame", frame)),
         Contestant("DuckDB reading the URLs", python("frames", "duckdb_httpfs.py", "--frame", frame)),
     ]
@@ -120,19 +121,23 @@ PANDAS = [
 POLARS = frames("polars")
 
 DIFF = [
-    # Exit code 1 says that the exports differ.
-    Contestant(f"{OURS} diff", our_diff, check="changes", exit_codes=(0, 1)),
+    # Exit code 1 means that the exports differ.
+    Contestant(f"{OURS} diff", overmind_diff, check="changes", exit_codes=(0, 1)),
     Contestant("DuckDB hash join", python_diff("duckdb", "duckdb_diff.py"), check="changes"),
     Contestant("DuckDB hash join of values", python_diff("duckdb", "duckdb_diff.py", "--values"), check="changes"),
     Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
 ]
 
-OF_KIND = {"export": EXPORT, "pandas": PANDAS, "polars": POLARS, "diff": DIFF}
+CONTESTANTS_BY_KIND = {"export": EXPORT, "pandas": PANDAS, "polars": POLARS, "diff": DIFF}
 
 
 def of_table(table, wanted):
-    """The contestants of a table: those whose names hold one of `wanted`, or all that are fast enough."""
-    everyone = OF_KIND[table.kind]
+    """Return the contestants of a table.
+
+    With `wanted`, these are the contestants whose names contain one of its texts, in upper or lower case.
+    Otherwise these are all except `table.leave_out`.
+    """
+    contestants = CONTESTANTS_BY_KIND[table.kind]
     if wanted:
-        return [each for each in everyone if any(part.lower() in each.name.lower() for part in wanted)]
-    return [each for each in everyone if not each.name.startswith(table.leave_out or ("\0",))]
+        return [each for each in contestants if any(part.lower() in each.name.lower() for part in wanted)]
+    return [each for each in contestants if not each.name.startswith(table.leave_out)]

@@ -1,4 +1,4 @@
-"""Runs contestants: first a run whose output is checked, then rounds that are timed."""
+"""Runs each contestant: one untimed run to check the output, then timed rounds."""
 
 import json
 import os
@@ -13,12 +13,12 @@ from . import places
 from .contestants import Job, of_table
 from .prepare import TIME
 
-# A contestant that takes longer than this counts as failed.
+# A longer run counts as failed. The slowest run in the guide's tables takes 30 s.
 RUN_SECONDS = 1800
 
 
 class Failed(Exception):
-    """A run that did not end well, with the reason in words."""
+    """A failed run, with the reason as text."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,20 @@ class Run:
 
 @dataclass
 class Outcome:
-    """What a contestant did in one table."""
+    """The results of one contestant in one table."""
 
     contestant: object
-    wrong: str = ""  # why it was not timed
+    failure: str = ""  # reason why it was not timed
     notes: list = field(default_factory=list)
     columns: list = field(default_factory=list)
     runs: list = field(default_factory=list)
 
 
 def execute(command, exit_codes):
-    """Run a command under GNU time, which is small: a parent's size counts as a minimum of the child's peak."""
+    """Run a command under GNU time.
+
+    Linux reports at least the parent's memory as the child's peak, so the parent must be small.
+    """
     times = places.BENCH_DIR / "time.txt"
     command = [TIME, "--output", times, "--format", "%U %S %M", *command]
     started = time.perf_counter()
@@ -54,17 +57,18 @@ def execute(command, exit_codes):
     try:
         stdout, stderr = process.communicate(timeout=RUN_SECONDS)
     except BaseException as error:
-        # The session's id is the process id of its first process: this ends the contestant's children too.
+        # The command has its own session, so its process id is also its group id. Killing the group ends its
+        # children too.
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
             raise Failed(f"it ran for more than {RUN_SECONDS} s") from None
         raise
-    wall = time.perf_counter() - started  # GNU time has a resolution of 10 ms only
+    wall = time.perf_counter() - started  # GNU time has a resolution of only 10 ms
     if process.returncode not in exit_codes:
         last_line = (stderr.strip().splitlines() or ["no message"])[-1]
         raise Failed(f"exit code {process.returncode}: {last_line}")
-    # GNU time writes a line of its own before the figures when the exit code is not 0.
+    # If the exit code is not 0, GNU time writes a message before the figures.
     user, system, peak_kb = map(float, times.read_text().splitlines()[-1].split())
     return stdout, wall, user + system, peak_kb
 
@@ -89,7 +93,7 @@ def check_parquet(dataset, outcome):
     command = [places.python_of("check"), checker, places.OUTPUT / "rows.parquet", dataset.expected]
     process = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if process.returncode != 0:
-        raise Failed(f"its output cannot be read: {process.stderr.strip().splitlines()[-1]}")
+        raise Failed(f"cannot read its output: {process.stderr.strip().splitlines()[-1]}")
     result = json.loads(process.stdout)
     outcome.columns = result["columns"]
     if not result["in_order"]:
@@ -102,7 +106,7 @@ def check_parquet(dataset, outcome):
 
 
 def check(outcome, job, table):
-    """Run a contestant once, untimed, and compare what it made with what the dataset holds."""
+    """Run a contestant once without timing. Compare its output with the dataset."""
     contestant = outcome.contestant
     run = run_once(contestant, job)
     expected = json.loads(table.datasets[-1].expected.read_text())
@@ -126,7 +130,7 @@ def make_job(table, binary, out):
 
 
 def make_exports(table, binary):
-    """Export both versions of a dataset, for the comparison of exports."""
+    """Export both versions of a dataset for the table `diff`."""
     folder = places.BENCH_DIR / "exports"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -134,15 +138,15 @@ def make_exports(table, binary):
         command = [binary, "export", dataset.id, "--output", path, "--base-url", dataset.base_url, "--quiet"]
         status = subprocess.run([str(part) for part in command], env=places.contestant_environment()).returncode
         if status != 0:
-            raise Failed(f"the export of version {dataset.version} to compare failed with exit code {status}")
+            raise Failed(f"cannot export version {dataset.version} for the comparison: exit code {status}")
 
 
 def attempt(outcome, action):
-    """Run an action; a failure is noted and ends the contestant's part in the table."""
+    """Run an action. If it fails, record the reason and exclude the contestant from this table."""
     try:
         return action()
     except Failed as failure:
-        outcome.wrong = str(failure)
+        outcome.failure = str(failure)
         outcome.runs.clear()
         return None
 
@@ -152,26 +156,26 @@ def progress(text):
 
 
 def run_table(table, binary, rounds, wanted):
-    """Check every contestant, then time those that were right, in rounds that alternate their order."""
+    """Check every contestant, then time the correct ones. Every second round runs them in reverse order."""
     outcomes = [Outcome(contestant) for contestant in of_table(table, wanted)]
     checked_job = make_job(table, binary, str(places.OUTPUT / "rows.parquet"))
     timed_job = make_job(table, binary, "-") if table.kind in ("pandas", "polars") else checked_job
     if table.kind == "diff":
-        progress(f"{table.name}: exporting what will be compared")
+        progress(f"{table.name}: exporting the two versions to compare")
         try:
             make_exports(table, binary)
         except Failed as failure:
             for outcome in outcomes:
-                outcome.wrong = str(failure)
+                outcome.failure = str(failure)
             return outcomes
     for outcome in outcomes:
         progress(f"{table.name}: checking {outcome.contestant.name}")
         attempt(outcome, lambda: check(outcome, checked_job, table))
-        if outcome.wrong:
-            progress(f"{table.name}: {outcome.contestant.name} is wrong: {outcome.wrong}")
+        if outcome.failure:
+            progress(f"{table.name}: {outcome.contestant.name} failed: {outcome.failure}")
     for number in range(rounds):
-        right = [outcome for outcome in outcomes if not outcome.wrong]
-        for outcome in right if number % 2 == 0 else reversed(right):
+        correct = [outcome for outcome in outcomes if not outcome.failure]
+        for outcome in correct if number % 2 == 0 else reversed(correct):
             progress(f"{table.name}: round {number + 1} of {rounds}, {outcome.contestant.name}")
             run = attempt(outcome, lambda: run_once(outcome.contestant, timed_job))
             if run:

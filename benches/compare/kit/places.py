@@ -1,4 +1,4 @@
-"""Where everything lies: the sources beside this file, and everything that is made in BENCH_DIR."""
+"""The paths of the sources and of the generated files. All generated files are in BENCH_DIR."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ OUTPUT = BENCH_DIR / "output"
 RESULTS = BENCH_DIR / "results"
 SERVERS = BENCH_DIR / "servers"
 TARGET = BENCH_DIR / "target"
-# The home folder of every contestant, so that none reads or writes a cache or configuration of yours.
+# The home folder of all contestants, so that they do not use your caches or your configuration.
 HOME = BENCH_DIR / "home"
 
 
@@ -26,7 +26,7 @@ def release_binary(name):
 
 
 def contestant_environment():
-    """The environment variables of every process that is measured."""
+    """Return the environment variables for contestants."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OVERMIND_")}
     return {
         **inherited,

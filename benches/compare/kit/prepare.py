@@ -1,4 +1,7 @@
-"""Makes what is missing in BENCH_DIR: programs, Python environments, page files. A second run reuses all of it."""
+"""Prepares a run: installs programs, creates Python environments, builds binaries and generates page files.
+
+Later runs reuse all of them.
+"""
 
 import os
 import shutil
@@ -17,25 +20,25 @@ def step(text):
 
 
 def run(command, **settings):
-    """Run a step of the set-up. Its output goes to standard error: standard output is for the tables."""
+    """Run a set-up command. Its output goes to standard error, because standard output is for the tables."""
     command = [str(part) for part in command]
     status = subprocess.run(command, stdout=sys.stderr, **settings).returncode
     if status != 0:
-        raise SystemExit(f"The set-up failed with exit code {status}: {' '.join(command)}")
+        raise SystemExit(f"A set-up command failed with exit code {status}: {' '.join(command)}")
 
 
 def programs():
     if servers.find_nginx() and shutil.which("curl") and os.access(TIME, os.X_OK):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise SystemExit(f"nginx, curl and GNU time are needed. On Debian: apt-get install {' '.join(APT_PACKAGES)}")
+        raise SystemExit(f"Install nginx, curl and GNU time. On Debian: apt-get install {' '.join(APT_PACKAGES)}")
     step("apt-get install " + " ".join(APT_PACKAGES))
     run(["apt-get", "update", "-q"])
     run(["apt-get", "install", "-yq", *APT_PACKAGES])
 
 
 def python_environment(requirements):
-    """A virtual environment with exactly these packages. A copy of the requirements marks a complete one."""
+    """Create a virtual environment with these packages. A copy of the requirements marks a complete one."""
     python = places.python_of(requirements.stem)
     folder = python.parent.parent
     mark = folder / "requirements.txt"
@@ -46,15 +49,15 @@ def python_environment(requirements):
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
     run([*pip, "-r", requirements])
     if "duckdb_extension_httpfs" in requirements.read_text():
-        # Copies the extension from its package to where DuckDB looks for it.
+        # Copy the extension from its package to the extension folder of DuckDB.
         import_extension = "from duckdb_extensions import import_extension; import_extension('httpfs')"
         run([python, "-c", import_extension], env=places.contestant_environment())
     shutil.copy(requirements, mark)
 
 
-def cargo(what, manifest, *options):
-    """A release build in BENCH_DIR; cargo does nothing if it is up to date."""
-    step(f"cargo build --release of {what}")
+def cargo(name, manifest, *options):
+    """Make a release build in BENCH_DIR. If it is up to date, cargo does nothing."""
+    step(f"cargo build --release of {name}")
     command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest, *options]
     run(command, env={**os.environ, "CARGO_TARGET_DIR": str(places.TARGET)})
 
@@ -63,7 +66,7 @@ def binary(given):
     if given:
         path = Path(given).resolve()
         if not os.access(path, os.X_OK):
-            raise SystemExit(f"{path} is no program")
+            raise SystemExit(f"Cannot run {path}: it does not exist or is not executable. Check --binary.")
         return path
     cargo("overmind-export", places.PROJECT / "Cargo.toml", "--bin", "overmind-export")
     return places.release_binary("overmind-export")
@@ -74,19 +77,19 @@ def page_files(dataset):
         return
     step(f"{dataset.rows:,} rows as page files, {dataset.page_size} rows each")
     shutil.rmtree(dataset.folder, ignore_errors=True)
-    maker = places.HERE / "data" / "pages.py"
+    generator = places.HERE / "data" / "pages.py"
     arguments = [dataset.folder, dataset.id, dataset.base_url, dataset.rows, dataset.page_size, dataset.version]
-    run([places.python_of("check"), maker, *arguments])
+    run([places.python_of("check"), generator, *arguments])
 
 
 def everything(tables, given_binary):
-    """Prepare all that the tables need and return the path of the program to compare."""
+    """Prepare all inputs of the tables. Return the path of the overmind-export to compare."""
     for folder in (places.HOME, places.RESULTS, places.PAGES / "near", places.PAGES / "far"):
         folder.mkdir(parents=True, exist_ok=True)
     programs()
     for requirements in sorted((places.HERE / "requirements").glob("*.txt")):
         python_environment(requirements)
-    cargo("the limits", places.HERE / "limits" / "Cargo.toml")
+    cargo("the limit programs", places.HERE / "limits" / "Cargo.toml")
     path = binary(given_binary)
     for table in tables:
         for dataset in table.datasets:

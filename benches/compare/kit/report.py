@@ -1,4 +1,4 @@
-"""Prints tables: one for each call in full, and the short one for the guide's page on performance."""
+"""Formats the results as full text tables, and as a short Markdown table for the guide's performance page."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from . import places
 from .contestants import COLUMNS, OURS
 
 LEGEND = f"""\
-wall: median, min and max of the rounds, whole process. x ours: wall of the contestant / wall of overmind-export (first line).
-cpu: user and system of all cores, median. peak MB: resident memory, median. codec: with the level if one can be chosen.
-columns: 6 are {', '.join(COLUMNS)}."""
+wall: from process start to exit; median, min and max of the rounds. x ours: wall of the contestant / wall of overmind-export (first line).
+cpu: user and system time of all cores, median. peak MB: resident memory, median. codec: with the level, if the tool has levels.
+columns: 6 means {', '.join(COLUMNS)}."""
 
 
 def machine():
-    """One line about this machine, now."""
+    """Return one line that describes this machine and its current load."""
     model = "unknown processor"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -41,17 +41,17 @@ def column_text(columns):
 
 
 def write_table(table, outcomes, rounds):
-    """The full table as text."""
+    """Return the full table as text."""
     lines = [f"{table.name} - {table.description}; {rounds} round{'s' if rounds > 1 else ''}"]
     heads = f"{'wall s':>8} {'min':>7} {'max':>7} {'x ours':>7} {'cpu s':>7} {'peak MB':>8} {'MB out':>7} {'rows/s':>10}"
     lines.append(f"{'':36}{heads}  {'codec':8}{'columns':8}")
-    # Ours with default settings comes first, unless --only left it out.
+    # The first line is overmind-export with default settings, unless --only excludes it.
     first = outcomes[0] if outcomes else None
     ours = median(first, "wall") if first and first.runs and first.contestant.name.startswith(OURS) else None
     for outcome in outcomes:
         name = outcome.contestant.name
         if not outcome.runs:
-            lines.append(f"{name:36}wrong, not timed: {outcome.wrong}" if outcome.wrong else f"{name:36}right, not timed")
+            lines.append(f"{name:36}failed: {outcome.failure}" if outcome.failure else f"{name:36}correct, not timed")
             continue
         wall, cpu, peak, size = (median(outcome, figure) for figure in ("wall", "cpu", "peak_mb", "out_mb"))
         walls = [run.wall for run in outcome.runs]
@@ -65,7 +65,7 @@ def write_table(table, outcomes, rounds):
 
 
 def write_readme_table(results):
-    """The export tables side by side as Markdown, one cell for wall time and peak memory."""
+    """Return the export tables side by side as Markdown. A cell has wall time, peak memory and file size."""
     results = [(table, outcomes) for table, outcomes in results if table.kind == "export"]
     names = list(dict.fromkeys(outcome.contestant.name for _, outcomes in results for outcome in outcomes))
     lines = ["| | " + " | ".join(table.description.split(": ", 1)[1] for table, _ in results) + " |"]
@@ -78,21 +78,21 @@ def write_readme_table(results):
                 size = f", {median(outcome, 'out_mb'):.1f} MB file" if median(outcome, "out_mb") else ""
                 cells.append(f"{median(outcome, 'wall'):.2f} s, {median(outcome, 'peak_mb'):.0f} MB{size}")
             else:
-                cells.append("wrong" if outcome and outcome.wrong else "–")
+                cells.append("failed" if outcome and outcome.failure else "–")
         codec = next(each.contestant.codec for _, outcomes in results for each in outcomes if each.contestant.name == name)
         lines.append(f"| {name}{f' ({codec})' if codec else ''} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def save(table, outcomes, machine_line):
-    """Keep every run as JSON in BENCH_DIR/results and return the path."""
+    """Save every run as JSON in BENCH_DIR/results. Return the path."""
     path = places.RESULTS / f"{table.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
     contestants = {
         outcome.contestant.name: {
             "codec": outcome.contestant.codec,
             "columns": outcome.columns,
             "notes": outcome.notes,
-            "wrong": outcome.wrong,
+            "wrong": outcome.failure,
             "runs": [asdict(run) for run in outcome.runs],
         }
         for outcome in outcomes

@@ -1,4 +1,4 @@
-"""nginx over the page files, and a proxy that adds 25 ms each way. Both end with the run."""
+"""Runs nginx to serve the page files, and a proxy that adds 25 ms each way. The kit stops both after the run."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ FAR_URL = f"http://127.0.0.1:{FAR_PORT}"
 ONE_WAY_MS = 25
 START_SECONDS = 10
 CONNECTIONS = 1024
-CACHED_FILES = 20_000  # every page of the largest table, twice
+CACHED_FILES = 20_000  # twice the pages of the largest table
 STOP_SECONDS = 10
 
 NGINX_CONF = """
@@ -37,7 +37,7 @@ http {{
   client_body_temp_path {folder}/client_body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
 
-  # As the API does it: page 1 and 25 rows unless asked, at most 100 rows.
+  # Like the API: page 1 and 25 rows by default, at most 100 rows.
   map $arg_page      $page      {{ default $arg_page; "" 1; }}
   map $arg_page_size $page_size {{ default $arg_page_size; "" 25; ~^[1-9][0-9][0-9]+$ 100; }}
   map $http_x_api_key $allowed  {{ default 0; "bench-key" 1; }}
@@ -57,7 +57,7 @@ location / { return 404 '{"detail":"Not found."}'; }
 
 
 def find_nginx():
-    """The path of nginx, which is often outside of an ordinary user's PATH."""
+    """Return the path of nginx, which is often not in the PATH of a normal user."""
     return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
@@ -68,9 +68,9 @@ def is_open(port):
 
 def write_configuration():
     places.SERVERS.mkdir(parents=True, exist_ok=True)
-    # As root, nginx would serve as another user, who may not be allowed to read the pages.
+    # If root starts nginx, its workers run as another user by default. That user may not be able to read the pages.
     user = "user root;" if os.geteuid() == 0 else ""
-    # nginx answers 404 when it may open no more files. Connections and cached files together stay below the limit.
+    # At the limit of open files, nginx answers 404. So connections and cached files together stay below the limit.
     hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     open_files = 65_536 if hard_limit == resource.RLIM_INFINITY else min(65_536, hard_limit)
     conf = NGINX_CONF.format(
@@ -91,7 +91,7 @@ def wait_until_open(process, port):
     deadline = time.monotonic() + START_SECONDS
     while not is_open(port):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"The server on port {port} did not start. Its messages are in {places.SERVERS}.")
+            raise SystemExit(f"The server on port {port} did not start. Read the log files in {places.SERVERS}.")
         time.sleep(0.05)
 
 
@@ -106,13 +106,13 @@ def stop(process):
 
 @contextmanager
 def running():
-    """Start both servers, and stop them at the end by their process ids."""
+    """Start both servers, and stop them at the end."""
     write_configuration()
     for port in (NEAR_PORT, FAR_PORT, FAR_UPSTREAM_PORT):
         if is_open(port):
             raise SystemExit(
-                f"Port {port} is in use. If a run was killed, its nginx still serves: its process id is in "
-                f"{places.SERVERS}/nginx.pid. End it and run this again."
+                f"Port {port} is in use. A killed run may have left its nginx running, with the process id in "
+                f"{places.SERVERS}/nginx.pid. Stop the process that uses the port, then try again."
             )
     nginx = [find_nginx(), "-c", places.SERVERS / "nginx.conf", "-e", places.SERVERS / "error.log"]
     proxy = [
@@ -122,7 +122,7 @@ def running():
     with open(places.SERVERS / "messages.log", "wb") as log:
         try:
             for command, port in ((nginx, NEAR_PORT), (proxy, FAR_PORT)):
-                # A session of its own, so that Ctrl-C reaches the runner alone.
+                # Each server has its own session, so that Ctrl-C reaches only the kit.
                 process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
                 processes.append(process)
                 wait_until_open(process, port)

@@ -1,4 +1,4 @@
-"""The tables that the kit can print: which rows, from which server, in pages of which size."""
+"""The tables that the kit can print, each with its number of rows, server and page size."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,7 @@ from . import places, servers
 
 @dataclass(frozen=True)
 class Dataset:
-    """Page files under one id. `far` ones link to the server with latency."""
+    """The page files of one dataset. With `far`, their links point to the server with latency."""
 
     rows: int
     page_size: int
@@ -28,7 +28,7 @@ class Dataset:
 
     @property
     def expected(self):
-        """What an export must hold. Written last, so it marks complete page files."""
+        """The file with the expected counts and digests. pages.py writes it last, so it marks complete page files."""
         return self.folder / "expected.json"
 
 
@@ -36,10 +36,10 @@ class Dataset:
 class Table:
     name: str
     title: str
-    kind: str  # "export", "pandas", "polars" or "diff": which contestants there are
+    kind: str  # "export", "pandas", "polars" or "diff": selects the contestants
     dataset: Dataset
     default: bool = True
-    leave_out: tuple[str, ...] = ()  # contestants that would take many minutes, by the start of their names
+    leave_out: tuple[str, ...] = ()  # name prefixes of contestants to skip, because they would take many minutes
 
     @property
     def datasets(self):
@@ -53,7 +53,7 @@ class Table:
     @property
     def description(self):
         size = f"{self.dataset.rows:,} rows, {self.dataset.page_size} a page"
-        return f"{self.title}: {size}{', 50 ms away' if self.dataset.far else ''}"
+        return f"{self.title}: {size}{', 50 ms round trip' if self.dataset.far else ''}"
 
 
 ONE_PAGE_AT_A_TIME = ("vendor client", "requests", "dlt")

@@ -26,6 +26,7 @@ use super::{Opened, PlaceEntry, StorageOptions};
 use crate::{
     error::{Error, Result, human},
     net::urls::quotable,
+    text::grouped,
 };
 
 /// Time limit for the first request of a run, including its retries.
@@ -235,7 +236,12 @@ impl Remote {
                 action: "read",
                 url: self.text.to_string(),
                 hint: None,
-                source: format!("it has {bytes} bytes; at most {WHOLE} are read").into(),
+                source: format!(
+                    "it has {} bytes; at most {} are read",
+                    grouped(bytes),
+                    grouped(WHOLE)
+                )
+                .into(),
             }),
         }
     }
@@ -256,6 +262,7 @@ impl Remote {
             FoundObjects::Nothing => None,
             FoundObjects::Whole(found) => Some(found.bytes),
             FoundObjects::TooLarge(bytes) => {
+                let bytes = grouped(bytes);
                 tracing::warn!("{self} has {bytes} bytes: no run wrote it, so it is ignored");
                 Some(Vec::new())
             }

@@ -44,7 +44,7 @@ use crate::{
     batch::Column,
     error::Result,
     sink::{
-        Compression,
+        Compression, ParquetEncoding,
         checksum::Sealing,
         pool::{Pool, PoolTicket},
     },
@@ -162,15 +162,16 @@ impl TextChunk {
             buf: Bytes::new(),
             // A row group has at most 10,000 rows.
             num_values: rows.rows() as u32,
-            encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            encoding: page_encoding(self.layout.encoding),
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let (compression, content) = (self.layout.compression, self.content);
+        let (Layout { compression, encoding, .. }, content) = (self.layout, self.content);
         let nullable = self.column.max_def_level() > 0;
         let encoded = pool.submit(rows.bytes(), move |workspace: &mut Workspace| {
-            workspace.encode(compression, content, |page| rows.encode_page(nullable, page))
+            workspace
+                .encode(compression, content, |page| rows.encode_page(encoding, nullable, page))
         });
         self.pages.push(Pending { page, encoded });
     }
@@ -180,7 +181,7 @@ impl TextChunk {
             self.submit(pool);
         }
         let rows = self.first_rows.pop().unwrap_or_default();
-        let encoding = Encoding::DELTA_LENGTH_BYTE_ARRAY;
+        let encoding = page_encoding(self.layout.encoding);
         let pages = PageEncodingStats {
             page_type: PageType::DATA_PAGE,
             encoding,
@@ -333,6 +334,14 @@ impl PageWriter for EncodedPages {
 
     fn close(&mut self) -> ParquetResult<()> {
         Ok(())
+    }
+}
+
+/// Returns the encoding of a page of texts.
+fn page_encoding(encoding: ParquetEncoding) -> Encoding {
+    match encoding {
+        ParquetEncoding::DeltaLength => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        ParquetEncoding::Plain => Encoding::PLAIN,
     }
 }
 

@@ -43,7 +43,8 @@ use self::{
     codec::Workspace,
 };
 use super::{
-    CHECKSUM_KEY, Compression, Counted, METADATA_KEY, Sink, WRITER, Written,
+    CHECKSUM_KEY, Compression, Counted, Encoding, METADATA_KEY, ParquetEncoding, Sink, WRITER,
+    Written,
     checksum::{BLANK, Sealing},
     pool::Pool,
     value_bytes,
@@ -78,10 +79,11 @@ pub(super) struct ParquetSink {
     rows: u64,
 }
 
-/// Codec and page size limit, in bytes.
+/// Codec, encoding of the values, and page size limit in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     compression: Compression,
+    encoding: ParquetEncoding,
     page_bytes: usize,
 }
 
@@ -93,17 +95,22 @@ struct RowGroup<C> {
 
 impl ParquetSink {
     pub(super) fn new(
-        compression: Compression,
+        encoding: Encoding,
         schema: SchemaRef,
         output: Counted,
         threads: usize,
     ) -> Result<Self> {
-        Self::with(Layout { compression, page_bytes: PAGE_BYTES }, schema, output, threads)
+        let layout = Layout {
+            compression: encoding.compression(),
+            encoding: encoding.parquet_encoding().unwrap_or_default(),
+            page_bytes: PAGE_BYTES,
+        };
+        Self::with(layout, schema, output, threads)
     }
 
     fn with(layout: Layout, schema: SchemaRef, output: Counted, threads: usize) -> Result<Self> {
         let codec = codec(layout.compression)?;
-        let properties = |codec| properties(codec, layout.page_bytes);
+        let properties = |codec| properties(codec, layout);
         let file = ArrowWriter::try_new(Sealing::new(output), schema, Some(properties(codec)));
         let (writer, _) = file.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
         Ok(Self {
@@ -237,17 +244,21 @@ fn codec(compression: Compression) -> Result<Codec> {
     })
 }
 
-fn properties(codec: Codec, page_bytes: usize) -> WriterProperties {
-    let path = |column: Column| ColumnPath::from(column.name());
-    let mut properties = WriterProperties::builder()
+fn properties(codec: Codec, layout: Layout) -> WriterProperties {
+    let order = ColumnPath::from(Column::Order.name());
+    let order_encoding = match layout.encoding {
+        ParquetEncoding::DeltaLength => PageEncoding::DELTA_BINARY_PACKED,
+        ParquetEncoding::Plain => PageEncoding::PLAIN,
+    };
+    WriterProperties::builder()
         .set_compression(codec)
         .set_created_by(format!("{WRITER}{}", env!("CARGO_PKG_VERSION")))
-        .set_data_page_size_limit(page_bytes)
+        .set_data_page_size_limit(layout.page_bytes)
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_column_encoding(path(Column::Order), PageEncoding::DELTA_BINARY_PACKED);
-    // Most numbers differ from the previous number by one, so a dictionary would only cost time.
-    properties = properties.set_column_dictionary_enabled(path(Column::Order), false);
-    properties.build()
+        .set_column_encoding(order.clone(), order_encoding)
+        // Most numbers differ from the previous number by one, so a dictionary would only cost time.
+        .set_column_dictionary_enabled(order, false)
+        .build()
 }
 
 fn failed(error: ParquetError) -> Error {

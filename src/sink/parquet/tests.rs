@@ -26,7 +26,10 @@ use parquet::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{batch::schema, sink::Output};
+use crate::{
+    batch::schema,
+    sink::{Format, Output},
+};
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -81,19 +84,21 @@ fn written(
     page_bytes: usize,
     threads: usize,
 ) -> Bytes {
-    written_as(&COLUMNS, batches, compression, page_bytes, threads)
+    written_as(&COLUMNS, batches, layout(compression, page_bytes), threads)
+}
+
+fn layout(compression: Compression, page_bytes: usize) -> Layout {
+    Layout { compression, encoding: ParquetEncoding::default(), page_bytes }
 }
 
 fn written_as(
     columns: &[Column],
     batches: impl IntoIterator<Item = RecordBatch>,
-    compression: Compression,
-    page_bytes: usize,
+    layout: Layout,
     threads: usize,
 ) -> Bytes {
     let shared = Shared::default();
     let output = Counted { output: Box::new(shared.clone()) as Output, bytes: 0 };
-    let layout = Layout { compression, page_bytes };
     let mut sink = Box::new(ParquetSink::with(layout, schema(columns), output, threads).unwrap());
     for batch in batches {
         sink.write(batch).unwrap();
@@ -155,15 +160,17 @@ proptest! {
     #[test]
     fn read_rows_equal_written_rows(
         rows in rows(), size in 1_usize..300, threads in 1_usize..5, page_bytes in 1_usize..9_000,
+        plain: bool,
     ) {
+        let encoding = if plain { ParquetEncoding::Plain } else { ParquetEncoding::DeltaLength };
+        let layout = Layout { encoding, ..layout(Compression::Zstd(3), page_bytes) };
         // Text pages also depend on neither the batch size nor the number of threads.
         let file = |size, threads| {
             let batches = rows.chunks(size).map(|rows| texts(&batch(rows)));
-            written_as(TEXTS, batches, Compression::Zstd(3), page_bytes, threads)
+            written_as(TEXTS, batches, layout, threads)
         };
         prop_assert!(file(700, 1) == file(size, threads));
-        let batches = rows.chunks(size).map(batch);
-        let file = written(batches, Compression::Zstd(3), page_bytes, threads);
+        let file = written_as(&COLUMNS, rows.chunks(size).map(batch), layout, threads);
         prop_assert!(same(&read(file, None), &rows));
     }
 
@@ -325,8 +332,13 @@ fn pages(file: &Bytes, column: &ColumnChunkMetaData, locations: &[PageLocation])
 #[test]
 fn footer_metadata_matches_pages() {
     let rows = long_rows(12_345, 1_000);
-    for compression in [Compression::None, Compression::Zstd(3)] {
-        let file = file(rows.chunks(1_000), compression, 3);
+    for (compression, encoding) in [
+        (Compression::None, ParquetEncoding::DeltaLength),
+        (Compression::Zstd(3), ParquetEncoding::DeltaLength),
+        (Compression::Zstd(3), ParquetEncoding::Plain),
+    ] {
+        let layout = Layout { encoding, ..layout(compression, PAGE_BYTES) };
+        let file = written_as(&COLUMNS, rows.chunks(1_000).map(batch), layout, 3);
         let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
         let metadata = ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Required)
@@ -384,7 +396,7 @@ fn footer_metadata_matches_pages() {
 fn batch_of_other_schema_is_refused_without_panic() {
     let output = Counted { output: Box::new(std::io::sink()) as Output, bytes: 0 };
     let mut sink =
-        ParquetSink::new(Compression::None, schema(&[Column::Id, Column::Order]), output, 1)
+        ParquetSink::new(Format::Parquet.into(), schema(&[Column::Id, Column::Order]), output, 1)
             .unwrap();
     let wrong = RecordBatch::try_new(
         schema(&[Column::Order]),

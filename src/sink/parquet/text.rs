@@ -1,11 +1,13 @@
-//! Encodes a page of texts: the definition levels, then all lengths, then all bytes as they are in the batches.
+//! Encodes a page of texts: the definition levels, then the texts.
 //!
-//! The encoding is `DELTA_LENGTH_BYTE_ARRAY`, see
-//! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>. The writer of the `parquet` crate
-//! handles texts one by one and copies each text more than once. This module copies a batch's bytes in one
-//! step, on the thread that then compresses them.
+//! `DELTA_LENGTH_BYTE_ARRAY` has all lengths, then all bytes as they are in the batches. `PLAIN` has each text after
+//! its length. See <https://parquet.apache.org/docs/file-format/data-pages/encodings/>. The writer of the `parquet`
+//! crate handles texts one by one and copies each text more than once. This module copies each byte once, on the
+//! thread that then compresses them.
 
 use arrow_array::{Array, StringArray};
+
+use crate::sink::ParquetEncoding;
 
 /// Number of deltas in a block and in a miniblock: the smallest numbers that the format allows.
 const BLOCK: usize = 128;
@@ -44,17 +46,33 @@ impl TextRows {
     }
 
     /// Appends the uncompressed bytes of the page to `page`.
-    pub(super) fn encode_page(&self, nullable: bool, page: &mut Vec<u8>) {
+    pub(super) fn encode_page(
+        &self,
+        encoding: ParquetEncoding,
+        nullable: bool,
+        page: &mut Vec<u8>,
+    ) {
         // Growing by doubling could exceed the buffer size that a thread keeps between pages.
         page.reserve_exact(self.bytes + 5 * self.rows + 64);
         if nullable {
             self.levels(page);
         }
-        self.lengths(page);
-        for slice in &self.slices {
-            let offsets = slice.value_offsets();
-            let (start, end) = (offsets[0] as usize, offsets[slice.len()] as usize);
-            page.extend_from_slice(&slice.value_data()[start..end]);
+        match encoding {
+            ParquetEncoding::DeltaLength => {
+                self.lengths(page);
+                for slice in &self.slices {
+                    let offsets = slice.value_offsets();
+                    let (start, end) = (offsets[0] as usize, offsets[slice.len()] as usize);
+                    page.extend_from_slice(&slice.value_data()[start..end]);
+                }
+            }
+            ParquetEncoding::Plain => {
+                for text in self.slices.iter().flatten().flatten() {
+                    // It fits: the offsets of an array are 32 bits, too.
+                    page.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                    page.extend_from_slice(text.as_bytes());
+                }
+            }
         }
     }
 

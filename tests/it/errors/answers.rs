@@ -100,7 +100,7 @@ fn refused_filter_error_quotes_api_reason() {
     exit 2
     error: the API refuses a parameter
       cause: GET http://API/api/datasets/ID/datapoints/?generator_model=demo-writer-1&search=support&page=1&page_size=100 answered 400 Bad Request: generator_model: Ensure this value has at most 20 characters.; search: Too short. Try again.
-      hint: see `overmind-export export --help` for the values of each filter
+      hint: check the value of each filter; `overmind-export export --help` lists them
     ");
 }
 
@@ -283,7 +283,7 @@ fn broken_or_hanging_connection_is_described() {
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q --timeout 300ms
     exit 69
     error: the API at http://API stayed unavailable: 1 attempt in T s
-      cause: the body broke off after 1000 bytes: end of file before message length reached
+      cause: the body broke off after 1,000 bytes: end of file before message length reached
       hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
     ");
     insta::assert_snapshot!(told(Fault::Delay(Duration::from_secs(60))), @"
@@ -335,4 +335,28 @@ fn same_origin_redirects_are_followed_up_to_a_limit() {
     1,000 rows in 1 file (989.52 KiB) · T s · N rows/s · complete: every row once
       rows.jsonl
     ");
+}
+
+#[test]
+fn base_url_with_api_is_explained() {
+    let world = World::generated(Options::default(), 10);
+    let told = |path: &str| {
+        session_with(&world, &["datasets", EXPORT], |command| {
+            command.env("OVERMIND_LAB_BASE_URL", world.server.url() + path);
+        })
+    };
+    insta::assert_snapshot!(told("/api"), @r#"
+    $ overmind-export datasets
+    exit 78
+    error: there is no datasets API at the base URL
+      cause: GET http://API/api/api/datasets/ answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
+      hint: leave out /api and what follows it: every request adds it to the base URL, which comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+
+    $ overmind-export export ID -o rows.jsonl
+    exit 78
+    error: there is no datasets API at the base URL
+      cause: GET http://API/api/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
+      hint: leave out /api and what follows it: every request adds it to the base URL, which comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+    "#);
+    assert!(told("/api/datasets/").contains("hint: leave out /api and what follows it"));
 }

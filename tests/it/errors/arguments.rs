@@ -33,13 +33,13 @@ fn invalid_id_or_filter_is_refused() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export my-dataset -o rows.parquet
     exit 2
-    error: invalid value 'my-dataset' for '<DATASET_ID>': an id is a UUID, such as ID
+    error: invalid value 'my-dataset' for '<DATASET_ID>': an id is a UUID, such as ID; `overmind-export datasets` lists names with their ids
 
     For more information, try '--help'.
 
     $ overmind-export preview 182bd5e5-6e1a
     exit 2
-    error: invalid value '182bd5e5-6e1a' for '<DATASET_ID|PATH>': an id is a UUID, such as ID
+    error: invalid value '182bd5e5-6e1a' for '<DATASET_ID|PATH>': an id is a UUID, such as ID; `overmind-export datasets` lists names with their ids
 
     For more information, try '--help'.
 
@@ -110,6 +110,10 @@ fn invalid_output_or_format_is_refused() {
         "export ID -o rows.jsonl --compression lz4",
         "export ID -o rows.jsonl.gz --compression zstd",
         "export ID -o rows.jsonl --compression gzip",
+        "export ID -o rows.parquet --parquet-encoding dictionary",
+        "export ID -o rows.jsonl --parquet-encoding plain",
+        "export ID -o rows.jsonl --json-columns struct",
+        "export ID -o out/ --json-columns text",
         "export ID -o rows.parquet --columns id,inputs",
         "export ID -o rows.parquet --columns=",
     ]);
@@ -157,7 +161,7 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o - --format parquet
     exit 2
-    error: Parquet cannot be read from a pipe: use --format jsonl or arrow with -o -
+    error: Parquet cannot be read from a pipe: use --format jsonl or --format arrow for standard output
 
     $ overmind-export export ID -o rows.parquet --compression brotli
     exit 2
@@ -190,6 +194,26 @@ fn invalid_output_or_format_is_refused() {
     $ overmind-export export ID -o rows.jsonl --compression gzip
     exit 2
     error: rows.jsonl is named as jsonl but --compression is gzip: name it rows.jsonl.gz, or leave out --compression
+
+    $ overmind-export export ID -o rows.parquet --parquet-encoding dictionary
+    exit 2
+    error: invalid value 'dictionary' for '--parquet-encoding <ENCODING>': use delta-length or plain
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o rows.jsonl --parquet-encoding plain
+    exit 2
+    error: --parquet-encoding is for Parquet, but the format is jsonl: leave it out
+
+    $ overmind-export export ID -o rows.jsonl --json-columns struct
+    exit 2
+    error: invalid value 'struct' for '--json-columns <FORM>': use json or text
+
+    For more information, try '--help'.
+
+    $ overmind-export export ID -o out/ --json-columns text
+    exit 2
+    error: --json-columns is for JSON Lines, but the format is parquet: leave it out
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2
@@ -236,7 +260,9 @@ fn number_out_of_range_is_refused() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export ID -o rows.parquet --page-size 0
     exit 2
-    error: "0" is not a valid page size: it must be at least 1
+    error: invalid value '0' for '--page-size <N>': it must be at least 1
+
+    For more information, try '--help'.
 
     $ overmind-export export ID -o rows.parquet --page-size 1e3
     exit 2
@@ -246,15 +272,13 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --limit 0
     exit 2
-    error: "0" is not a valid limit: it must be at least 1
+    error: invalid value '0' for '--limit <N>': it must be at least 1
+
+    For more information, try '--help'.
 
     $ overmind-export export ID -o rows.parquet --limit -5
     exit 2
-    error: unexpected argument '-5' found
-
-      tip: to pass '-5' as a value, use '-- -5'
-
-    Usage: overmind-export export [OPTIONS] --output <PATH> <DATASET_ID>
+    error: invalid value '-5' for '--limit <N>': it must be positive
 
     For more information, try '--help'.
 
@@ -278,7 +302,9 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o parts/ --rows-per-file 0
     exit 2
-    error: "0" is not a valid number of rows per file: it must be at least 1
+    error: invalid value '0' for '--rows-per-file <N>': it must be at least 1
+
+    For more information, try '--help'.
 
     $ overmind-export export ID -o rows.parquet --encode-threads 0
     exit 2
@@ -328,11 +354,7 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --connect-timeout -1
     exit 2
-    error: unexpected argument '-1' found
-
-      tip: to pass '-1' as a value, use '-- -1'
-
-    Usage: overmind-export export [OPTIONS] --output <PATH> <DATASET_ID>
+    error: invalid value '-1' for '--connect-timeout <TIME>': it must not be negative
 
     For more information, try '--help'.
 
@@ -362,13 +384,13 @@ fn number_out_of_range_is_refused() {
 
     $ overmind-export preview ID --rows 0
     exit 2
-    error: invalid value '0' for '--rows <N>': 0 is not in 1..=4294967295
+    error: invalid value '0' for '--rows <N>': it must be at least 1
 
     For more information, try '--help'.
 
     $ overmind-export demo --serve --page-size 0
     exit 2
-    error: invalid value '0' for '--page-size <N>': 0 is not in 1..=4294967295
+    error: invalid value '0' for '--page-size <N>': it must be at least 1
 
     For more information, try '--help'.
 
@@ -378,6 +400,33 @@ fn number_out_of_range_is_refused() {
 
     For more information, try '--help'.
     "#);
+}
+
+#[test]
+fn negative_numbers_are_no_unknown_options() {
+    for (line, why) in [
+        ("export ID -o rows.parquet --page-size -1", "it must be positive"),
+        ("export ID -o parts/ --rows-per-file -1", "it must be positive"),
+        ("export ID -o rows.parquet --max-passes -1", "it must be positive"),
+        ("export ID -o rows.parquet --encode-threads -1", "it must not be negative"),
+        ("export ID -o rows.parquet --prefetch-bytes -1", "it must be positive"),
+        ("export ID -o rows.parquet --max-retries -1", "it must not be negative"),
+        ("export ID -o rows.parquet --retry-for -1", "it must not be negative"),
+        ("export ID -o rows.parquet --max-page-bytes -1", "it must be positive"),
+        ("export ID -o rows.parquet --concurrency -1", "give auto or a number from 1 to 64"),
+        ("preview ID -n -1", "it must be positive"),
+        ("diff a b --show -1", "it must not be negative"),
+        ("verify a --max-value-bytes -1", "it must be positive"),
+        ("snapshot --jobs -1", "it must be positive"),
+        ("schedule --list -1", "it must be positive"),
+        ("schedule --list 0", "it must be at least 1"),
+        ("schedule --list 1001", "use at most 1,000"),
+        ("demo --rows -1", "it must not be negative"),
+        ("demo --serve --port -1", "-1 is not in 0..=65535"),
+    ] {
+        let told = refused(&[line]);
+        assert!(told.contains(&format!("': {why}\n")), "{told}");
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn page_byte_limit_applies_after_decompression() {
     $ overmind-export export ID -o rows.jsonl -q --max-page-bytes 2MiB
     exit 65
     error: the answer for page 1 is not valid
-      cause: the body is larger than 2097152 bytes
+      cause: the body is larger than 2,097,152 bytes
       hint: request fewer rows per page with --page-size, or raise --max-page-bytes
     ");
     world.export(&["-o", "rows.jsonl", "--max-page-bytes", "8MiB"]).ok();
@@ -148,7 +148,7 @@ fn impossible_count_ends_the_run_at_once() {
     $ overmind-export export ID -o rows.jsonl
     exit 65
     error: the answer for page 1 is not valid
-      cause: its count is 18446744073709551615, which is more rows than a dataset can have
+      cause: its count is 18,446,744,073,709,551,615, which is more rows than a dataset can have
       hint: report this to the operator of the API
     ");
     assert_eq!(world.server.stats().requests, 1);

@@ -84,6 +84,7 @@ fn json_summary_is_one_object_on_standard_output() {
       "dataset": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
       "digest": "xxh3-128-sum:b5fc479bfd659ae7e18bd81dd7032370",
       "files": 1,
+      "kept_rows": 0,
       "output": "rows.jsonl",
       "pages": 3,
       "received_bytes": 62954,
@@ -148,13 +149,13 @@ fn preview_fits_and_cannot_control_the_terminal() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export preview ID --rows 2
     exit 0
-     ID        ORDER  INPUT                            EXPECTED_OUTPUT  PERSONA   ADDITIONAL_PROPERTIES
-     aaaa0000      0  {"text":"Where is my order? I    [1.50,null]      größe 🙂  {"extra":{"a":1}}
+     ID        ORDER  INPUT                             EXPECTED_OUTPUT  PERSONA   ADDITIONAL_PROPERTIES
+     aaaa0000      0  {"text":"Where is my order? I     [1.50,null]      größe 🙂  {"extra":{"a":1}}
                       have waited for two weeks and
-                      nobody answers the…
-     aaaa0001      1  {"text":"Where is my order? I    [1.50,null]      größe 🙂  {"extra":{"a":1}}
+                      nobody answers the …
+     aaaa0001      1  {"text":"Where is my order? I     [1.50,null]      größe 🙂  {"extra":{"a":1}}
                       have waited for two weeks and
-                      nobody answers the…
+                      nobody answers the …
     2 of 250 rows
 
     $ overmind-export preview ID --rows 1 --columns persona,order
@@ -226,12 +227,10 @@ fn datasets_are_listed_as_table_or_json() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export datasets
     exit 0
-     ID                                    NAME         VERSION  SOURCE     ROWS       CREATED
-     2c23eef4-9ecc-42bb-b3e8-15a03dc2f258  support-cha       12  synthetic  1,234,567  2026-01-15 09:30
-                                           t-1234567
-     00000000-0000-0000-0000-000000000000  refunds of         1  seed               0  2026-01-15 09:30
-                                           a customer
-                                           who writes…
+     ID                                    NAME                            VERSION  SOURCE          ROWS
+     2c23eef4-9ecc-42bb-b3e8-15a03dc2f258  support-chat-1234567                 12  synthetic  1,234,567
+     00000000-0000-0000-0000-000000000000  refunds of a customer who wri…        1  seed               0
+    not shown in 100 columns: created
 
     $ overmind-export datasets --json
     exit 0
@@ -240,9 +239,9 @@ fn datasets_are_listed_as_table_or_json() {
 
     $ overmind-export datasets --source synthetic
     exit 0
-     ID                                    NAME         VERSION  SOURCE     ROWS       CREATED
-     2c23eef4-9ecc-42bb-b3e8-15a03dc2f258  support-cha       12  synthetic  1,234,567  2026-01-15 09:30
-                                           t-1234567
+     ID                                    NAME                  VERSION  SOURCE          ROWS
+     2c23eef4-9ecc-42bb-b3e8-15a03dc2f258  support-chat-1234567       12  synthetic  1,234,567
+    not shown in 100 columns: created
 
     $ overmind-export datasets --source augmented
     exit 0
@@ -333,21 +332,21 @@ fn demo_exports_previews_and_shows_how_to_open() {
 
     $ overmind-export preview overmind-demo/datapoints.parquet
      ID        ORDER  INPUT                EXPECTED_OUTPUT      PERSONA              TAGS
-     64bf61b5      0  {"messages":[{"role  {"answer":"Je        -                    -
-                      ":"system","content  paiement de que ma
-                      ":"You are a…        facture…
-     7716da39      1  {"messages":[{"role  "カードをとからをの  -                    ["billing","refusa
-                      ":"system","content  。をとですの。ござ                        l","billing"]
-                      ":"Classify the…     いませんアカウント…
-     1b9730bf      2  {"messages":[{"role  {"answer":"Ich       frustrated_customer  ["delivery"]
-                      ":"user","content":  meine ist Datenschu
-                      "Von Rückerstattun…  tzerklärung Sie…
-     e880a903      3  {"messages":[{"role  {"answer":"Gewährle  frustrated_customer  {"topic":"refusal"
-                      ":"system","content  istung die ist die                        ,"difficulty":5}
-                      ":"Summarize the…    ich die?…
-     435eb231      4  {"messages":[{"role  "Habe nach ich den   -                    ["retrieval"]
-                      ":"system","content  Größe für eine die
-                      ":"Answer from the…  möchte das Rechnun…
+     64bf61b5      0  {"messages":[{       {"answer":"Je        -                    -
+                      "role":"system",     paiement de que ma
+                      "content":"You are…  facture …
+     7716da39      1  {"messages":[{       "カードをとからを…   -                    ["billing",
+                      "role":"system",                                               "refusal",
+                      "content":"Classif…                                            "billing"]
+     1b9730bf      2  {"messages":[{       {"answer":"Ich       frustrated_customer  ["delivery"]
+                      "role":"user",       meine ist
+                      "content":"Von …     Datenschutzerkläru…
+     e880a903      3  {"messages":[{       {"answer":           frustrated_customer  {"topic":"refusal",
+                      "role":"system",     "Gewährleistung die                       "difficulty":5}
+                      "content": …         ist die ich die? …
+     435eb231      4  {"messages":[{       "Habe nach ich den   -                    ["retrieval"]
+                      "role":"system",     Größe für eine die
+                      "content":"Answer …  möchte das Rechnun…
     5 of 120 rows
 
     Open it:

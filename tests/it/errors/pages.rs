@@ -83,7 +83,7 @@ fn truncated_json_is_reported_with_its_length() {
     $ overmind-export export ID -o rows.jsonl --max-retries 0 -q
     exit 65
     error: the answer for page 2 is not valid
-      cause: the 49398 bytes received are not JSON
+      cause: the 49,398 bytes received are not JSON
       cause: they end in the middle of a character
       hint: the answer was cut short or damaged: run again, and report it to the operator of the API if it happens again
     ");
@@ -143,14 +143,14 @@ fn oversized_page_error_suggests_smaller_pages() {
     $ overmind-export export ID -o rows.jsonl --max-page-bytes 1kB -q
     exit 65
     error: the answer for page 1 is not valid
-      cause: the body is larger than 1000 bytes
+      cause: the body is larger than 1,000 bytes
       hint: request fewer rows per page with --page-size, or raise --max-page-bytes
     ");
     insta::assert_snapshot!(told_on(1, Fault::EndlessBody, &["export ID -o rows.jsonl --max-page-bytes 1MiB -q"]), @"
     $ overmind-export export ID -o rows.jsonl --max-page-bytes 1MiB -q
     exit 65
     error: the answer for page 1 is not valid
-      cause: the body is larger than 1048576 bytes
+      cause: the body is larger than 1,048,576 bytes
       hint: request fewer rows per page with --page-size, or raise --max-page-bytes
     ");
 }
@@ -160,15 +160,15 @@ fn dataset_change_is_reported_after_each_pass() {
     insta::assert_snapshot!(told_on(2, Fault::Count(1003), &["export ID -o rows.jsonl --max-passes 2"]), @"
     $ overmind-export export ID -o rows.jsonl --max-passes 2
     exit 65
-    the dataset changed during the export: count changed from 1000 to 1003 (page 2); starting again from page 1
-    error: the dataset changed during the export: count changed from 1000 to 1003 (page 2)
+    the dataset changed during the export: count changed from 1,000 to 1,003 (page 2); starting again from page 1
+    error: the dataset changed during the export: count changed from 1,000 to 1,003 (page 2)
       hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
     let line = "export ID -o rows.jsonl --max-passes 1";
     insta::assert_snapshot!(told_on(3, Fault::RepeatPage(1), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
-    error: the dataset changed during the export: 100 ids came twice (02a188ff-37d9-4b96-b9d1-af224b9a4c13, 02d1eb7c-52b9-4ca7-8ef4-d187c22abe8b, 03ad9dd2-2d17-49c6-b622-d98219d2da4a, 0535dec7-619f-4dae-a818-1c06e79a1c98, 143c3a62-5181-4907-a8d6-2aa68ca19028, …); 1000 rows promised, 900 distinct ids came
+    error: the dataset changed during the export: 100 ids came twice (02a188ff-37d9-4b96-b9d1-af224b9a4c13, 02d1eb7c-52b9-4ca7-8ef4-d187c22abe8b, 03ad9dd2-2d17-49c6-b622-d98219d2da4a, 0535dec7-619f-4dae-a818-1c06e79a1c98, 143c3a62-5181-4907-a8d6-2aa68ca19028, …); 1,000 rows promised, 900 distinct ids came
       hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
     insta::assert_snapshot!(told_on(2, Fault::ShortPage(3), &[line]), @"
@@ -180,7 +180,7 @@ fn dataset_change_is_reported_after_each_pass() {
     insta::assert_snapshot!(told_on(2, Fault::invalid_page(), &[line]), @"
     $ overmind-export export ID -o rows.jsonl --max-passes 1
     exit 65
-    error: the dataset changed during the export: page 2 is gone (404), where count was 1000
+    error: the dataset changed during the export: page 2 is gone (404), where count was 1,000
       hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
     ");
     insta::assert_snapshot!(told_on(10, Fault::Next("http://elsewhere.test/".to_owned()), &[line]), @"

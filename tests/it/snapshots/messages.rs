@@ -72,11 +72,11 @@ fn list_of_snapshots() {
     let ran = nightly.run(&["snapshots"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
-     JOB   SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE         UNCHANGED SINCE
-     chat  20261123T020000Z  a0000000     20    9.58 KiB  yes              as of 2026-11-24 02:00
+     JOB   SNAPSHOT          DATASET    ROWS       BYTES  COMPLETE         UNCHANGED AS OF
+     chat  20261123T020000Z  a0000000     20    9.58 KiB  yes              2026-11-24 02:00
      chat  20261125T020000Z  a0000000     33   13.39 KiB  yes              -
-     all   20261123T020000Z  a0000000  1,000  247.40 KiB  yes              as of 2026-11-24 02:00
-     all   20261123T020000Z  a0000000     20    9.58 KiB  yes              as of 2026-11-24 02:00
+     all   20261123T020000Z  a0000000  1,000  247.40 KiB  yes              2026-11-24 02:00
+     all   20261123T020000Z  a0000000     20    9.58 KiB  yes              2026-11-24 02:00
      all   20261125T020000Z  a0000000     33   13.39 KiB  yes              -
      new   20261125T020000Z  -             -           -  no: interrupted  -
     ");

@@ -40,7 +40,7 @@ fn dry_run_explains_each_verdict_and_removes_none() {
     let ran = nightly.snapshot(&["--prune-dry-run"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
-     JOB      SNAPSHOT                   FATE     WHY
+     JOB      SNAPSHOT                   ACTION   WHY
      nightly  snapshot=20260101T000000Z  is left  is not complete
      nightly  snapshot=20261030T060000Z  is left  holds "notes.txt", which its manifest does not list
      nightly  snapshot=20261031T060000Z  stays    monthly 2
@@ -54,7 +54,7 @@ fn dry_run_explains_each_verdict_and_removes_none() {
     let ran = nightly.snapshot(&["--prune-dry-run", "--json"]).ok();
     let first: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first["path"], "snapshot=20261030T060000Z");
-    assert_eq!(first["fate"], "leave");
+    assert_eq!(first["action"], "leave");
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn only_snapshots_of_the_job_are_removed() {
      nightly  20260201T000000Z  -            -         -  no: it is the snapshot        -
                                                           20261101T070000Z under
                                                           another name
-     nightly  20260301T000000Z  -            -         -  no: it is not a manifest:     -
-                                                          missing field
-                                                          `format_version` at line 1…
+     nightly  20260301T000000Z  -            -         -  no: it has a damaged          -
+                                                          manifest: it is not a
+                                                          manifest: missing field…
      nightly  20260401T000000Z  -            -         -  no: it is not a folder        -
      nightly  20261030T060000Z  182bd5e5    10  8.00 KiB  yes                           -
      nightly  20261031T060000Z  -            -         -  no: it is a snapshot of job   -

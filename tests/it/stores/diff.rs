@@ -58,6 +58,6 @@ fn missing_or_refused_object_is_an_error() {
     exit 74
     error: cannot read s3://bucket/a.parquet.manifest.json
       cause: AccessDenied: as scripted
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
     ");
 }

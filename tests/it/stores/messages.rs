@@ -51,20 +51,20 @@ fn unusable_store_is_reported_before_page_1() {
     exit 73
     error: s3://bucket/rows/: cannot be used
       cause: SignatureDoesNotMatch
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
     ");
     insta::assert_snapshot!(export("s3://bucket/rows/", &[("AWS_ACCESS_KEY_ID", "AKIANOBODY")]), @"
     exit 73
     error: s3://bucket/rows/: cannot be used
       cause: NotSignedUp: Your account is not signed up
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
     ");
     let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
     insta::assert_snapshot!(export("s3://bucket/rows/", &nowhere), @"
     exit 73
     error: s3://bucket/rows/: cannot be used
       cause: Connection refused (os error 111)
-      hint: check the endpoint (AWS_ENDPOINT_URL, or --storage-option endpoint=…), the region and the network
+      hint: check the endpoint (AWS_ENDPOINT_URL, or the storage option endpoint=…), the region and the network
     ");
     let mut command = store.command(&world);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
@@ -75,7 +75,7 @@ fn unusable_store_is_reported_before_page_1() {
     exit 73
     error: s3://bucket/rows/: cannot be used
       cause: no credentials in the environment, and none from the machine itself: Connection refused (os error 111)
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
     ");
     let plain = [("AWS_ENDPOINT_URL", "http://store.example.test:9000")];
     insta::assert_snapshot!(export("s3://bucket/rows/", &plain), @"
@@ -104,7 +104,7 @@ fn missing_write_permission_is_found_before_page_1() {
     exit 73
     error: s3://bucket/rows/: cannot be written
       cause: AccessDenied: as scripted
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
     ");
     assert_eq!(world.server.stats().requests, 0);
 }
@@ -124,7 +124,7 @@ fn invalid_location_is_refused() {
     "#);
     insta::assert_snapshot!(tell("verify s3://key:hunter2@bucket/rows/"), @r#"
     exit 2
-    error: "s3://…@bucket/rows/" is not a valid location: it must not hold a user name or a password: they come from the environment or from --storage-option
+    error: "s3://…@bucket/rows/" is not a valid location: it must not hold a user name or a password: they come from the environment or from the storage options
     "#);
     insta::assert_snapshot!(tell("verify s3://bucket/rows/ --storage-option regoin=x"), @r#"
     exit 2

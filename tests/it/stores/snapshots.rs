@@ -173,7 +173,7 @@ fn refused_access_fails_job_and_leaks_no_secret() {
     insta::assert_snapshot!(ran.stderr, @"
     error: nightly: s3://bucket/nights/.overmind/nightly: cannot be used
       cause: AccessDenied: as scripted
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in --storage-option, and what they allow
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
     error: 1 of 1 job failed
     ");
 }

@@ -1,9 +1,9 @@
-//! A TCP proxy that adds latency: it delivers every byte a fixed time after it read it.
+//! A TCP proxy that adds latency: it forwards every byte a fixed time after it reads the byte.
 //!
 //! usage: delay_proxy LISTEN UPSTREAM ONE_WAY_MS
 //!
-//! It delays both directions and does not limit throughput. The first bytes of a client wait one round
-//! trip longer, the time that a TCP handshake takes over such a link.
+//! It delays both directions and does not limit throughput. The first bytes of a client wait one more
+//! round trip, because a TCP handshake takes one round trip over such a link.
 
 use std::{error::Error, time::Duration};
 
@@ -34,27 +34,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn forward(client: TcpStream, upstream: String, delay: Duration) {
     let accepted = Instant::now();
     let Ok(server) = TcpStream::connect(&upstream).await else {
-        return; // Closes the client's connection, as a server that is down would.
+        return; // Drops `client`, so its connection closes as if the server were down.
     };
-    // Nagle's algorithm would add latency of its own.
+    // Nagle's algorithm would add more latency.
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
     let (client_reader, client_writer) = client.into_split();
     let (server_reader, server_writer) = server.into_split();
-    let handshake_done = accepted + 3 * delay; // one round trip, and the way to the server
+    let handshake_done = accepted + 3 * delay; // one round trip, then the way to the server
     tokio::join!(
         copy_delayed(client_reader, server_writer, delay, handshake_done),
         copy_delayed(server_reader, client_writer, delay, accepted),
     );
 }
 
-/// Copies `reader` to `writer`; each chunk is written `delay` after it was read, and not before `earliest`.
+/// Copies `reader` to `writer`. Writes each chunk `delay` after reading it, but not before `earliest`.
 async fn copy_delayed<R, W>(mut reader: R, mut writer: W, delay: Duration, earliest: Instant)
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
-    // Unbounded, so that a chunk that waits does not hold up the next read.
+    // Unbounded, so that delayed chunks do not block the next read.
     let (sender, mut receiver) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     tokio::spawn(async move {
         let mut buffer = vec![0; READ_BUFFER_BYTES];

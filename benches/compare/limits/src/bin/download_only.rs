@@ -1,9 +1,9 @@
-//! The lower limit of the network: fetches every page of a dataset on one thread and drops the bytes.
+//! Measures the download limit: fetches every page of a dataset on one thread and drops the bytes.
 //!
 //! usage: download_only BASE_URL DATASET PAGE_SIZE IN_FLIGHT
 //!
-//! Page 1 says how many pages there are; the others follow with IN_FLIGHT requests at once. Prints the
-//! number of bytes, which the caller compares with the page files.
+//! Page 1 gives the row count, and so the number of pages. The program fetches the other pages with IN_FLIGHT
+//! concurrent requests. It prints the number of bytes. The kit compares this number with the page files.
 
 use std::error::Error;
 
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads one page chunk by chunk, without keeping it, and returns its size in bytes.
+/// Reads one page in chunks, drops the chunks and returns the size in bytes.
 async fn download(client: Client, url: String) -> Result<usize, reqwest::Error> {
     let mut response = client.get(url).send().await?.error_for_status()?;
     let mut bytes = 0;

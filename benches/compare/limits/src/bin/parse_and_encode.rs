@@ -1,10 +1,10 @@
-//! The lower limit of the work: parses page files and encodes them to Parquet at zstd level 3, on one thread.
+//! Measures the limit of one core: parses page files and encodes them to Parquet at zstd level 3, on one thread.
 //!
 //! usage: parse_and_encode FOLDER OUT
 //!
-//! There is no network: FOLDER holds the pages as 1.json, 2.json, … JSON values are borrowed from the page
-//! and copied once, into the column builders (`serde_json::value::RawValue`). Row groups have 10,000 rows,
-//! and only `persona` and `tags` have dictionaries, because the other columns hardly repeat values.
+//! It uses no network: FOLDER contains the pages as 1.json, 2.json, … It borrows JSON values from the page
+//! (`serde_json::value::RawValue`) and copies them once, into the column builders. Row groups have 10,000 rows.
+//! Only `persona` and `tags` have dictionaries, because the other columns rarely repeat values.
 
 use std::{
     borrow::Cow,
