@@ -124,6 +124,10 @@ struct PartState {
 enum PartMedium {
     File(SyncedFile),
     Stdout(Stdout),
+    #[cfg_attr(
+        not(feature = "clouds"),
+        allow(dead_code, reason = "a build without object stores creates no upload")
+    )]
     Upload(Upload),
     /// No more writes. The file's descriptor and the buffer are released.
     Closed,

@@ -81,7 +81,7 @@ fn unusable_store_is_reported_before_page_1() {
     insta::assert_snapshot!(export("s3://bucket/rows/", &plain), @"
     exit 78
     error: http://store.example.test:9000 is plain http: the data would cross the network unencrypted
-      hint: use https, or give --storage-option allow_http=true if you trust the network in between
+      hint: use https, or set the storage option allow_http=true if you trust the network in between
     ");
     insta::assert_snapshot!(export("gs://bucket/rows/", &[("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")]), @"
     exit 78
