@@ -28,7 +28,7 @@ use crate::{
     location::{Location, Remote, UNREACHABLE},
 };
 
-/// Takes the lock of a prefix without opening it for writing.
+/// Takes the lock of a prefix, but does not open the prefix for writing.
 pub(super) fn lock(target: &Remote) -> Result<Lock> {
     let control = target.with_short_limit().child(CONTROL);
     Lock::acquire(&control, target, lock::LEASE).map_err(unusable(target))
@@ -57,7 +57,8 @@ pub(super) fn discard(location: &Location, target: &Remote) -> Result<()> {
     dropped
 }
 
-/// Turns an error of the first requests into the output error "cannot be written".
+/// Turns a store error of the first requests into an output error: the prefix cannot be used, cannot be written,
+/// or its objects cannot be removed.
 fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::Store { action, hint, source, .. } => {
