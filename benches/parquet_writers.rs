@@ -140,7 +140,7 @@ fn default() -> WriterProperties {
 fn same() -> WriterProperties {
     let path = |column: Column| ColumnPath::from(column.name());
     let mut builder = builder()
-        .set_data_page_size_limit(5 << 19)
+        .set_data_page_size_limit(1 << 20)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_compression(path(Column::Id), zstd(1))
         .set_column_encoding(path(Column::Order), PageEncoding::DELTA_BINARY_PACKED)

@@ -33,7 +33,7 @@ const WAIT_FOR_ROOM: Duration = Duration::from_secs(10);
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: String,
-    /// As many as came: a proxy may add its own.
+    /// All values of the header: a proxy may add its own.
     pub(crate) retry_after: Vec<String>,
     pub(crate) date: Option<String>,
     pub(crate) location: Option<String>,
@@ -62,7 +62,7 @@ pub(crate) enum TransportFailure {
     /// The server answered a TLS handshake with plain text.
     #[error("the server does not speak TLS")]
     NotTls,
-    /// HTTP came back, with a head that breaks its rules.
+    /// The answer is HTTP, but its head breaks the rules of HTTP.
     #[error("the answer is not valid HTTP: {0}")]
     InvalidHead(&'static str),
     /// The server answered an HTTP request with something else.
@@ -103,7 +103,7 @@ pub(crate) trait Transport: Send + Sync {
     }
 }
 
-/// What bounds the body of an answer.
+/// The limits for the body of an answer.
 struct BodyLimits {
     is_coded: bool,
     /// Bytes after decoding.
@@ -280,7 +280,8 @@ impl HttpTransport {
     }
 }
 
-/// What is wrong with the head of an answer; none if it does not begin as HTTP does. Only its text tells.
+/// Returns the defect in the head of an answer, or `None` if the answer does not begin like HTTP. The HTTP library
+/// keeps most kinds of errors private, so the text of the error decides.
 fn head(error: &hyper::Error) -> Option<&'static str> {
     let text = error.to_string();
     if error.is_parse_too_large() {
@@ -325,6 +326,8 @@ pub(crate) async fn make_room(
     }
 }
 
+/// Returns the time after this duration. It is at most one year ahead, because a sum beyond the range of
+/// [`Instant`] panics.
 fn after(time: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     Instant::now() + time.min(FAR)

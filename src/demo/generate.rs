@@ -112,7 +112,7 @@ impl JsonWriter<'_> {
         self.out.extend_from_slice(&digits[start..]);
     }
 
-    /// Writes a number from 0 to `whole` with two decimals.
+    /// Writes a random number from 0 to `whole`, with two decimals.
     fn decimal(&mut self, whole: u64) {
         let hundredths = self.random.below(whole * 100 + 1);
         self.number(hundredths / 100);

@@ -8,7 +8,8 @@
 //!
 //! Rows are read in up to two passes. The first pass computes hashes, 64 bytes per row in memory; the hashes
 //! decide which rows differ. The second pass reads the values of the rows that differ, if the caller wants them.
-//! The second pass needs no more memory for more or larger differences. Never changes the exports.
+//! The memory of the second pass does not grow with the number of differences: it keeps one row of each export,
+//! and spills the values of changed rows to disk. This module never changes the exports.
 
 mod file;
 mod replay;
@@ -238,8 +239,9 @@ pub struct Diff {
 ///
 /// # Errors
 /// [`Error::Damaged`] when an export is incomplete, cannot be read, or does not match its record.
-/// [`Error::Usage`] when an export does not have the key's column. [`Error::Io`] or [`Error::Store`] when a
-/// location cannot be accessed.
+/// [`Error::Usage`] when an export does not have the key's column, or when there is not enough memory for its
+/// rows. [`Error::ValueTooLarge`] when a value exceeds [`DiffOptions::max_value_bytes`]. [`Error::Io`] or
+/// [`Error::Store`] when a location cannot be accessed. [`Error::Interrupted`] when [`DiffOptions::stop`] is set.
 ///
 /// ```
 /// use std::fs;
@@ -370,7 +372,7 @@ impl Diff {
     ///
     /// # Errors
     /// Every error of `visit`, which ends the reading. The same errors as [`diff`]. [`Error::Damaged`] when an
-    /// export has changed since the comparison.
+    /// export has changed since the comparison. [`Error::Io`] when the temporary directory cannot be used.
     pub fn differences(
         self,
         limit: Option<u64>,

@@ -1,7 +1,7 @@
 //! Safe access to local files and folders that another user or process may have created.
 //!
-//! Only regular files are opened, so a run never waits for a FIFO or a device. Whole reads have a size
-//! limit. Folders are accessed through handles.
+//! Only regular files are opened, so a run never waits for a FIFO or a device. The exception is [`read_input`],
+//! for files that the user named. Whole reads have a size limit. Folders are accessed through handles.
 
 pub(crate) mod folder;
 #[cfg(not(unix))]
@@ -76,8 +76,8 @@ pub(crate) fn read_input_text(path: &Path, limit: u64) -> io::Result<String> {
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text: it is not UTF-8"))
 }
 
-/// Opens a regular file without following a link: a link is an error. Refuses the same kinds of files as
-/// [`open_regular`].
+/// Opens a regular file without following a link: on Unix a link is an error, elsewhere it is followed. Refuses
+/// the same kinds of files as [`open_regular`].
 pub(crate) fn open_here(path: &Path, mut options: OpenOptions) -> io::Result<File> {
     #[cfg(unix)]
     {
@@ -98,7 +98,7 @@ pub(crate) fn open_here(path: &Path, mut options: OpenOptions) -> io::Result<Fil
     Ok(file)
 }
 
-/// Reads a whole regular file without following a link; an error if it has more than `limit` bytes.
+/// Reads a whole regular file, which it opens with [`open_here`]; an error if it has more than `limit` bytes.
 pub(crate) fn read_here(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_bounded(&mut open_here(path, OpenOptions::new().read(true).clone())?, limit)
 }

@@ -69,7 +69,7 @@ impl DatasetReader {
         self
     }
 
-    /// Reads only this number of rows, from the first on; default all.
+    /// Reads only the first rows, at most this number; default all.
     pub fn limit(mut self, rows: u64) -> Self {
         self.options.limit = Some(rows);
         self
@@ -90,10 +90,13 @@ impl DatasetReader {
     /// - [`Error::Invalid`](crate::Error::Invalid): a filter or an option is not valid; nothing was sent.
     /// - [`Error::Api`](crate::Error::Api): the API's answer is final. The dataset does not exist, the key is
     ///   refused, a filter is not valid, or a page is gone.
-    /// - [`Error::Unavailable`](crate::Error::Unavailable),
-    ///   [`Error::LongPause`](crate::Error::LongPause),
-    ///   [`Error::Certificate`](crate::Error::Certificate): the API gave no usable answer within the
+    /// - [`Error::Unavailable`](crate::Error::Unavailable): the API gave no usable answer within the retry
+    ///   limits.
+    /// - [`Error::LongPause`](crate::Error::LongPause): the API asked for a pause that is longer than the
     ///   retry time limit.
+    /// - [`Error::Certificate`](crate::Error::Certificate), [`Error::Proxy`](crate::Error::Proxy),
+    ///   [`Error::BaseUrl`](crate::Error::BaseUrl): the certificate is not trusted, the proxy refuses the
+    ///   connection, or the scheme of the URL is wrong. These are not retried.
     /// - [`Error::Page`](crate::Error::Page): an answer is not a page.
     /// - [`Error::Incomplete`](crate::Error::Incomplete),
     ///   [`Error::OutOfOrder`](crate::Error::OutOfOrder): the pages do not contain every row once, or

@@ -20,7 +20,7 @@ pub(super) const REMOVED: &str = ".removed.json";
 /// The file name of the lock in a job's hidden folder.
 const LOCK: &str = ".lock";
 
-/// The kind of entry that a name of ours must have in a job's folder.
+/// The kind that an entry must have if its name is one of ours.
 #[cfg(unix)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ExpectedKind {
@@ -52,16 +52,15 @@ impl ExpectedKind {
 
 /// Creates a folder of a job or of one of its datasets if it is missing, and checks its entries.
 ///
-/// Every entry with a name of ours must belong to this user or to root, and must have the right kind. The
-/// owner is compared with the owner of a new file in the folder, because some network file systems map
-/// users.
+/// Every entry with a name of ours must belong to this user or to root. Hidden folders, the lock, the history,
+/// records and `latest.json` must have the right kind. The lock and the history must not be hard links. The owner is
+/// compared with the owner of a new file in the folder, because some network file systems map users.
 ///
 /// # Errors
-/// [`Error::Output`] if an entry belongs to another user or has the wrong kind, or if the folder cannot be
-/// written.
+/// [`Error::Output`] if an entry fails one of these checks, or if the folder cannot be written.
 pub(super) fn check(folder: &Location) -> Result<()> {
     let Some(path) = folder.as_local() else { return Ok(()) };
-    // With the folder's own name as a step.
+    // The check covers the folders above a path. The lock's path makes it cover this folder, too.
     check_path_links(path, &path.join(LOCK))?;
     std::fs::create_dir_all(path).map_err(|error| cannot_create(path, error))?;
     #[cfg(unix)]
@@ -100,9 +99,11 @@ pub(super) fn check(folder: &Location) -> Result<()> {
             let (is_right, right) = match ours {
                 ExpectedKind::File => (found.is_file(), "a regular file"),
                 ExpectedKind::Folder => (found.is_dir(), "a directory"),
+                // Listing the snapshots reports such an entry.
                 ExpectedKind::Any => (true, ""),
             };
-            // Runs write both in place, and would change what any other name of the file holds.
+            // Runs write the lock and the history in place. If such a file has a second name (a hard link), its
+            // content would change under that name, too.
             let in_place =
                 [LOCK, super::history::HISTORY].iter().any(|it| entry.file_name() == *it);
             if in_place && facts.nlink() > 1 {

@@ -17,8 +17,8 @@ use crate::{
 pub struct JobResult {
     /// The job's name.
     pub job: String,
-    /// The status of all datasets together: failed if any dataset failed, otherwise stored if any was
-    /// stored.
+    /// The status of the run: failed if the run or any dataset failed, otherwise stored if any dataset was
+    /// stored, otherwise unchanged.
     pub status: Status,
     /// Start of the run, RFC 3339, UTC.
     pub started_at: String,
@@ -34,7 +34,7 @@ pub struct JobResult {
     pub requests: u64,
     /// Number of retries.
     pub retries: u64,
-    /// The result of each dataset. There is one unless the job selects all datasets.
+    /// The result of each dataset that the run processed; at most one unless the job selects all datasets.
     pub snapshots: Vec<SnapshotResult>,
     /// Deleted expired snapshots, as paths below the job's folder.
     pub pruned: Vec<String>,
@@ -66,7 +66,7 @@ pub enum Status {
     Stored,
     /// The data equals the last snapshot, which remains the newest.
     Unchanged,
-    /// The run failed and stored nothing. The last snapshot remains the newest.
+    /// The run failed, as a whole or for this dataset. It may have stored snapshots of other datasets.
     Failed,
 }
 
@@ -83,7 +83,7 @@ pub struct SnapshotResult {
     /// The status of this dataset.
     pub status: Status,
     /// The stamp of the snapshot that now represents the data: the new or the unchanged snapshot. After a
-    /// failure it is the stamp under which the next run resumes, if the failed run left anything.
+    /// failure it is the stamp of the interrupted snapshot, if there is one. The next run resumes or discards it.
     pub snapshot: Option<Stamp>,
     /// The snapshot's path below the job's folder.
     pub path: Option<String>,

@@ -1,5 +1,5 @@
 //! Decides when another request may start. Three things count: the requests in flight, the rate, and the
-//! pauses that the server asked for. This module never sends, repeats or interprets a request.
+//! pauses that the server asked for. This module never sends or repeats a request. It sees outcomes, not answers.
 //!
 //! A request waits in [`Throttle::acquire`] and holds the [`Permit`] until its answer is complete.
 //! [`Permit::finish`] reports the outcome. The throttle learns from these outcomes only.
@@ -32,7 +32,7 @@ use tuning::LONGEST_PAUSE;
 #[derive(Clone, Debug)]
 pub(crate) struct Throttle {
     state: Arc<Mutex<ThrottleState>>,
-    /// Number of requests that may start at the same time. `None` if a rate limits the starts, or if the
+    /// Number of requests that may start at the same time. `None` if the user gave a rate limit, or if the
     /// limit of requests in flight is learned.
     burst: Option<usize>,
 }
@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
     Success,
     /// The server asks for fewer requests, or did not answer in time.
     PushBack { kind: PushBack, retry_after: Option<Duration> },
-    /// A failure that does not depend on load: connection refused, or an unreadable answer.
+    /// The result does not show the load: another error status, a failed connection, or a cancelled request.
     Neutral,
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Outcome {
 pub(crate) enum PushBack {
     /// 429: too many requests per unit of time, or too many at once.
     RateLimited,
-    /// 503: the server is overloaded or down.
+    /// 503: the server is overloaded or down. Also a 403 that is not JSON: a firewall with a rate limit.
     Unavailable,
     /// The server did not answer in time.
     TimedOut,
@@ -122,8 +122,8 @@ impl Throttle {
     /// the queue holds up the others.
     ///
     /// # Errors
-    /// The rest of a pause that the server asked for, if it is longer than `longest_pause` returns at that time.
-    /// The pause may exist already or begin while the request waits.
+    /// The remaining time of a pause that the server asked for, if it exceeds the result of `longest_pause`. The
+    /// pause may exist already, or begin while the request waits.
     pub(crate) async fn acquire(
         &self,
         priority: u64,
@@ -159,7 +159,7 @@ impl Throttle {
         self.burst.filter(|_| at_will).map(|burst| burst.saturating_sub(state.limit.in_flight()))
     }
 
-    /// Returns the number of requests that may hold a permit at present.
+    /// Returns the current limit of requests in flight.
     pub(crate) fn limit(&self) -> usize {
         self.lock().limit.get()
     }
@@ -208,8 +208,8 @@ impl ThrottleState {
                 match kind {
                     PushBack::RateLimited => {
                         self.pace.refuse(started.at, pause, now);
-                        // Once a rate was learned, a 429 corrects this rate only. A lower limit of requests in
-                        // flight as well would starve a slow server with a quota.
+                        // Once a rate was learned, a 429 corrects only this rate. If it also lowered the limit of
+                        // requests in flight, a slow server would get fewer requests than its quota allows.
                         if is_paced { Finish::Unmeasured } else { Finish::PushedBack }
                     }
                     PushBack::Unavailable | PushBack::TimedOut => Finish::PushedBack,

@@ -23,7 +23,7 @@ fn manifest(world: &World, path: &str) -> Value {
     serde_json::from_slice(&world.read(path)).unwrap()
 }
 
-/// 230 rows with shuffled ids. The function returns the `order` of each row; `None` gives null.
+/// Returns 230 rows with shuffled ids. `order` maps the number of a row to its field `order`; `None` means null.
 fn rows(order: impl Fn(u64) -> Option<u64>) -> Vec<String> {
     let row = |number: u64| {
         let order = order(number).map_or("null".to_owned(), |order| order.to_string());
@@ -61,7 +61,7 @@ fn change_in_the_first_pass_exports_the_new_version() {
 
 #[test]
 fn shifted_rows_are_noticed_and_read_again() {
-    // The count stays the same.
+    // The count stays the same, so only the ids show the change.
     let world = World::generated(faults(5, FaultAttempt::First(1), Fault::ShiftRows(1)), 230);
     let ran = world.export(&["-o", "rows.jsonl", "--page-size", "25"]).ok();
     assert!(ran.stderr.contains("1 id came twice"), "{}", ran.stderr);
@@ -83,6 +83,7 @@ fn changes_in_every_pass_fail_and_leave_nothing() {
     assert_eq!(world.server.stats().attempts(ID, 1), 3, "each pass begins with page 1");
     assert_eq!(world.entries(), Vec::<String>::new());
 
+    // `--sweeps 0` is the old, hidden form of `--max-passes 1`.
     let ran = world.export(&[&arguments[..], &["--sweeps", "0"]].concat());
     assert_eq!(ran.code, Some(65));
     assert_eq!(world.server.stats().attempts(ID, 1), 4);

@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 
 use crate::error::PageError;
 
-/// The invalid words, the longest first, so that `-Infinity` is matched as a whole.
+/// The invalid words. `-Infinity` is one of them, so that the error names the sign, too.
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
 /// Returns an error that names the first such number.
 ///
-/// Returns `None` if the body has no such number, or is still not JSON when all of them are replaced.
+/// Returns `None` if the body has no such number. Also returns `None` if the body or the row is still not a JSON
+/// object when all of them are replaced.
 pub(in crate::client) fn explain(body: &str) -> Option<PageError> {
     let mut valid = body.as_bytes().to_vec();
     let (mut first, mut in_string, mut at) = (None, false, 0);

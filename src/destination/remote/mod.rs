@@ -31,7 +31,7 @@ use crate::{
     location::{Location, Remote, Target, UNREACHABLE},
 };
 
-/// Takes the lock of a prefix without opening it for writing.
+/// Takes the lock of a prefix, but does not open the prefix for writing.
 pub(super) fn lock(target: &Remote) -> Result<Lock> {
     let control = target.with_short_limit().child(CONTROL);
     Lock::acquire(&control, target, lock::LEASE).map_err(unusable(target))
@@ -86,7 +86,8 @@ fn replacing(location: &Location, record: Option<&Location>) -> OutputRequest {
     }
 }
 
-/// Turns an error of the first requests into the output error "cannot be written".
+/// Turns a store error of the first requests into an output error: the prefix cannot be used, cannot be written,
+/// or its objects cannot be removed.
 fn unusable(target: &Remote) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::Store { action, hint, source, .. } => {

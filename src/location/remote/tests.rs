@@ -31,7 +31,7 @@ fn silent_store_ends_a_check() {
 }
 
 #[test]
-fn objects_are_read_up_to_their_limit() {
+fn control_object_above_its_limit_reads_as_empty() {
     let place = Remote::in_memory("x");
     place.write(&vec![b' '; CONTROL_OBJECT as usize + 1]).unwrap();
     assert_eq!(place.read_control().unwrap().as_deref(), Some(&b""[..]));
