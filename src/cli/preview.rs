@@ -6,6 +6,7 @@ use std::{
     fmt::{self, Write as _},
     io::{self, Write as _},
     path::Path,
+    path::PathBuf,
 };
 
 use crate::{
@@ -66,7 +67,7 @@ pub(super) struct PreviewArgs {
     json: bool,
     /// Where the record of the export is, if it was written with --record
     #[arg(long, value_name = "PATH", value_parser = super::path())]
-    record: Option<OsString>,
+    record: Option<PathBuf>,
     #[command(flatten)]
     value_limit: ValueLimit,
     #[command(flatten)]
@@ -128,7 +129,8 @@ impl PreviewArgs {
 
     fn export(&self, text: &OsStr, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
-        let record = self.record.as_ref().map(|path| self.storage.location(path, global));
+        let record =
+            self.record.as_ref().map(|path| self.storage.location(path.as_os_str(), global));
         let record = record.transpose()?;
         let options = ReadOptions { record, ..self.value_limit.options(&self.columns) };
         if let Some(file) = ForeignFile::open(&location, &options)? {

@@ -1,6 +1,6 @@
 //! `verify`: checks whether an export has changed since it was written.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use crate::{Check, Error, Failure, ReadOptions, Result, Verification, text::counted, verify_with};
 use clap::Args;
@@ -21,7 +21,7 @@ pub(super) struct VerifyArgs {
     json: bool,
     /// Where the record of the export is, if it was written with --record
     #[arg(long, value_name = "PATH", value_parser = super::path())]
-    record: Option<OsString>,
+    record: Option<PathBuf>,
     #[command(flatten)]
     value_limit: ValueLimit,
     #[command(flatten)]
@@ -33,7 +33,8 @@ impl VerifyArgs {
         if self.record.is_some() && self.paths.len() > 1 {
             return Err(Error::Usage("--record is for one export: give one path".to_owned()));
         }
-        let record = self.record.as_ref().map(|path| self.storage.location(path, global));
+        let record =
+            self.record.as_ref().map(|path| self.storage.location(path.as_os_str(), global));
         let options = ReadOptions { record: record.transpose()?, ..self.value_limit.options(&[]) };
         let (mut damaged, mut unchecked, mut unread, mut failed) = (0, 0, 0, None);
         let locations = self.paths.iter().map(|path| self.storage.location(path, global));

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     files::Folder,
     record::manifest::Part,
+    text::grouped,
 };
 
 /// The plan of a run. A run can be resumed only if the plan and the count are still the same.
@@ -36,8 +37,13 @@ impl Header {
             let before = then.get(key).unwrap_or(&Value::Null);
             return Some(format!("its setting {key} was {before}, now it is {value}"));
         }
-        (self.count != now.count)
-            .then(|| format!("the dataset had {} rows then, now it has {}", self.count, now.count))
+        (self.count != now.count).then(|| {
+            format!(
+                "the dataset had {} rows then, now it has {}",
+                grouped(self.count),
+                grouped(now.count)
+            )
+        })
     }
 }
 
@@ -69,7 +75,7 @@ pub(super) struct Announcement {
     pub(super) inode: u64,
     /// SHA-256 of the record.
     pub(super) record: String,
-    /// Absolute path of the record, if the user chose it.
+    /// Path of the record, if the user chose it: absolute, or a name in the folder of the staging.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,
 }

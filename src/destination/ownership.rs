@@ -14,6 +14,7 @@ use crate::{
     files::{FileKind, FileStatus, Folder, read_bounded},
     location::Location,
     record::manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+    text::grouped,
 };
 
 /// Largest manifest that is read, in bytes: 128 MiB.
@@ -153,7 +154,11 @@ pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option
             if !is_part_name(&part.path) {
                 "which is not named like a part".to_owned()
             } else if part.bytes != found.size {
-                format!("which has {} bytes, but its manifest records {}", found.size, part.bytes)
+                format!(
+                    "which has {} bytes, but its manifest records {}",
+                    grouped(found.size),
+                    grouped(part.bytes)
+                )
             } else {
                 continue;
             }

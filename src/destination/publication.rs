@@ -61,7 +61,7 @@ impl Directory {
         replaced: Option<&Manifest>,
     ) -> Result<Announcement> {
         let (success_file, record) = (self.success_file, manifest.to_json()?);
-        let path = self.record.asked_path()?;
+        let path = self.record.announced_path(&self.home)?;
         let staged = self.staged()?;
         staged.check_parts(manifest)?;
         let data = staged.data()?;
@@ -199,7 +199,11 @@ impl Directory {
         let Some(mut staged) = taken else { return Ok(()) };
         // Read again: another run may have finished it before this one took the lock.
         let Some(announcement) = announced(&staged.root) else { return Ok(()) };
-        let asked = announcement.path.as_ref().map(|path| Location::from(path.as_str()));
+        // A bare name is in the folder of the staging.
+        let asked = announcement.path.as_ref().map(|path| match path.contains('/') {
+            true => Location::from(path.as_str()),
+            false => Location::from(self.home.path().join(path)),
+        });
         let asked = RecordFile::open(&self.given, &self.target, asked.as_ref())?;
         let wanted = std::mem::replace(&mut self.record, asked);
         let finished = self.finish(&mut staged, &announcement);
@@ -276,12 +280,13 @@ impl Directory {
 
     /// The error of a run that has a complete export and cannot rename it to the target.
     fn unpublished(&self, staged: &StagedDirectory, source: io::Error) -> Error {
-        let data = staged.root.path().join("data");
-        let (path, data) = (self.target.clone(), data.display().to_string());
+        let path = self.target.clone();
         let hint = format!(
-            "the export is complete in {data}: move that folder to {} by hand, or repair the cause; then \
-             run the same command again, which sends no request",
-            path.display()
+            "the export is complete in {}: repair the cause and run the same command again, which sends no \
+             request; or move data to {} and {RECORD} to {} by hand",
+            staged.root.path().display(),
+            path.display(),
+            self.record.path.display()
         );
         Error::Unpublished { path, hint, source }
     }
@@ -299,10 +304,20 @@ impl Directory {
 }
 
 impl RecordFile {
-    /// The absolute path, if the user chose the place. The next run may have another working directory.
-    fn asked_path(&self) -> Result<Option<String>> {
+    /// The path for the journal, if the user chose the place: the name alone if the record is in the folder of the
+    /// staging, and otherwise the absolute path, because the next run may have another working directory.
+    fn announced_path(&self, home: &Folder) -> Result<Option<String>> {
         if !self.is_asked {
             return Ok(None);
+        }
+        let identity = |folder: &Folder| {
+            let status = folder.status().map_err(Error::io("look at", folder.path()))?;
+            Ok(status.identity)
+        };
+        if let Some(name) = self.name.to_str()
+            && identity(&self.folder)? == identity(home)?
+        {
+            return Ok(Some(name.to_owned()));
         }
         let path = self.folder.path().join(&self.name);
         let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;

@@ -20,6 +20,7 @@ use crate::{
     files::{FileKind, FileStatus, Folder},
     proof::Digest,
     record::manifest::{Manifest, is_desktop_file},
+    text::grouped,
 };
 
 const LOCK: &str = "lock";
@@ -230,7 +231,11 @@ pub(super) fn check_unchanged(folder: &Folder, name: &OsStr, closed: &Closed) ->
         return changed(format!("is {} now", found.kind.noun()));
     }
     if found.size != closed.bytes {
-        return changed(format!("has {} bytes now, and {} were written", found.size, closed.bytes));
+        return changed(format!(
+            "has {} bytes now, and {} were written",
+            grouped(found.size),
+            grouped(closed.bytes)
+        ));
     }
     let same =
         |then: FileStatus| (then.identity, then.modified) == (found.identity, found.modified);

@@ -21,6 +21,7 @@ use crate::{
     proof::Digest,
     record::{facts::digest, manifest::Part},
     sink::{Format, Sink},
+    text::grouped,
 };
 
 pub(super) enum WriterMessage {
@@ -227,7 +228,8 @@ impl Writer {
         let finished = part.sink.finish(Some(&facts.to_json()?));
         let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
         if finished.rows != rows {
-            let text = format!("the sink wrote {} of {rows} rows", finished.rows);
+            let text =
+                format!("the sink wrote {} of {} rows", grouped(finished.rows), grouped(rows));
             return Err(Error::Internal(text));
         }
         let closed = part.file.close()?;

@@ -23,6 +23,7 @@ use crate::{
     error::{Cause, Error, Result},
     location::{Location, Opened},
     sink::{Compression, Encoding, Format, is_text_line},
+    text::grouped,
 };
 
 /// Bytes that a line may have in addition to one value of the largest size: 4 MiB for names and other values.
@@ -155,7 +156,7 @@ fn read_line(
         read(line, limit - 1)?;
     }
     if line.len() > limit {
-        let what = format!("a line has more than {limit} bytes");
+        let what = format!("a line has more than {} bytes", grouped(limit as u64));
         let limit = options.max_value_bytes as u64;
         return Err(Error::ValueTooLarge { path: path.to_path(), what, limit });
     }

@@ -48,6 +48,7 @@ use crate::{
     location::Location,
     record::{facts::Facts, manifest::Part},
     sink::{Encoding, Format, MAX_FOOTER},
+    text::grouped,
 };
 
 /// Options for reading exports back.
@@ -250,7 +251,11 @@ fn check_footer(path: &Location, bytes: u64) -> Result<()> {
     if bytes <= MAX_FOOTER {
         return Ok(());
     }
-    let why = format!("its footer has {bytes} bytes, and the limit is {MAX_FOOTER}");
+    let why = format!(
+        "its footer has {} bytes, and the limit is {}",
+        grouped(bytes),
+        grouped(MAX_FOOTER)
+    );
     Err(Error::Damaged { path: path.to_path(), why })
 }
 

@@ -30,6 +30,7 @@ use crate::{
     location::{Location, Opened},
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
+    text::grouped,
 };
 
 /// The last bytes: the length of the metadata and the magic bytes.
@@ -160,7 +161,7 @@ impl Groups {
                     self.next += 1;
                 }
                 None if self.left > 0 => {
-                    let why = format!("{} of its rows are missing", self.left);
+                    let why = format!("{} of its rows are missing", grouped(self.left));
                     return Err(damaged(&self.path, why.into()));
                 }
                 None => return Ok(None),

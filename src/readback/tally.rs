@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
     record::facts::digest,
+    text::grouped,
 };
 
 /// Rows and distinct ids of all files read so far.
@@ -48,7 +49,8 @@ impl VerifyTally {
         let distinct = self.ids.finish();
         let distinct = distinct.map_err(Error::io("sort ids in", std::env::temp_dir()))?.distinct;
         let lost = self.rows - distinct.min(self.rows);
-        Ok((self.has_ids && lost > 0)
-            .then(|| format!("{} rows have only {distinct} distinct ids", self.rows)))
+        Ok((self.has_ids && lost > 0).then(|| {
+            format!("{} rows have only {} distinct ids", grouped(self.rows), grouped(distinct))
+        }))
     }
 }

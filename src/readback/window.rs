@@ -12,6 +12,7 @@ use super::{ReadOptions, damaged};
 use crate::{
     error::{Error, Result},
     location::Location,
+    text::grouped,
 };
 
 /// A batch ends after `BATCH_ROWS` rows, or with the row that reaches `BATCH_BYTES` bytes of values.
@@ -100,7 +101,7 @@ impl ReadOptions {
         if size <= self.max_value_bytes {
             return Ok(());
         }
-        let what = format!("a value of its column {column} has {size} bytes");
+        let what = format!("a value of its column {column} has {} bytes", grouped(size as u64));
         Err(Error::ValueTooLarge { path: path.to_path(), what, limit: self.max_value_bytes as u64 })
     }
 
@@ -111,7 +112,7 @@ impl ReadOptions {
         if size <= limit {
             return Ok(());
         }
-        let what = format!("{what} {size} bytes when decompressed");
+        let what = format!("{what} {} bytes when decompressed", grouped(size));
         Err(Error::ValueTooLarge { path: path.to_path(), what, limit })
     }
 }

@@ -41,6 +41,7 @@ fn read_parts(world: &World, name: &str) -> Table {
 }
 
 fn manifest(world: &World, name: &str) -> BTreeMap<String, Value> {
+    let name = name.trim_end_matches('/');
     serde_json::from_slice(&world.read(&format!("{name}.manifest.json"))).unwrap()
 }
 

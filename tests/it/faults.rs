@@ -323,7 +323,7 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
     match then {
         Same | Retries(_) | Sweeps(_) => {
             assert_eq!(ran.code, Some(0), "{what}: {ran:?}");
-            assert_eq!(world.entries(), [name], "{what}");
+            assert_eq!(world.entries(), world.exported(name), "{what}");
             assert!(content(&world.path(name)) == TRUTH[output], "{what}: the output differs");
             let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
             let retries = summary["retries"].as_u64().unwrap();
@@ -350,7 +350,7 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
             world.server.set_faults(Faults::none());
             let next = world.export(&arguments).ok();
             assert_eq!(next.stderr.contains("resuming: "), kept, "{what}: {next:?}");
-            assert_eq!(world.entries(), [name], "{what}");
+            assert_eq!(world.entries(), world.exported(name), "{what}");
             assert!(
                 content(&world.path(name)) == TRUTH[output],
                 "{what}: the output of the next run differs"

@@ -190,7 +190,7 @@ fn large_values_of_text_lines_are_read() {
     let refused = run("5MiB");
     insta::assert_snapshot!(refused.told(&world), @"
     exit 65
-    error: rows.jsonl: a value of its column input has 6291458 bytes, and the limit is 5242880
+    error: rows.jsonl: a value of its column input has 6,291,458 bytes, and the limit is 5,242,880
       hint: if you trust the writer of the file, raise the limit with --max-value-bytes, up to 256MiB
     ");
 }

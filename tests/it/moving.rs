@@ -53,7 +53,7 @@ fn change_in_the_first_pass_exports_the_new_version() {
         ran.stderr
     );
     assert!(!ran.stderr.contains("resuming"), "kept parts of the old version: {}", ran.stderr);
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
     let again = World::with(Options::default(), Dataset::generated(260, 8).with_id(ID));
     again.export(&arguments).ok();
     assert!(content(&world.path("rows")) == content(&again.path("rows")));

@@ -80,13 +80,13 @@ fn continues_with(world: &World, parts: u64) -> Ran {
     let noun = if parts == 1 { "part" } else { "parts" };
     let (rows, page) = (200 * parts, PAGES_OF_PART * parts);
     let line = format!(
-        "resuming: {parts} finished {noun} kept ({rows} of {ROWS} rows, up to page {page})\n"
+        "resuming: {parts} finished {noun} kept ({rows} of 2,000 rows, up to page {page})\n"
     );
     assert_eq!(ran.stderr.contains(&line), parts > 0, "{}", ran.stderr);
     let fetched = world.server.stats().requests - before;
     // A resumed run fetches the first and the last kept page again to compare their rows.
     assert_eq!(fetched, PAGES - page + if parts > 0 { 2 } else { 0 });
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
     assert!(content(&world.path("rows")) == *TRUTH, "differs from an uninterrupted run");
     ran
 }
@@ -113,7 +113,7 @@ fn exports_killed_once_resume_to_the_same_bytes() {
             let ran = world.export(&ARGUMENTS).ok();
             let line = format!("resuming: {parts} finished part");
             assert_eq!(ran.stderr.contains(&line), parts > 0, "{moment}: {}", ran.stderr);
-            assert_eq!(world.entries(), ["rows"]);
+            assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
         }
         assert!(content(&world.path("rows")) == *TRUTH, "killed after {moment} requests: differs");
         let requests = world.server.stats().requests;
@@ -143,7 +143,7 @@ fn export_killed_ten_times_resumes_to_the_same_bytes() {
     let (kept, before) = (journaled(&world), world.server.stats().requests);
     assert!(kept > 0, "ten runs finished no part");
     world.export(&ARGUMENTS).ok();
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
     assert!(content(&world.path("rows")) == *TRUTH);
     let all = world.server.stats().requests;
     println!("ten kills: {kept} parts kept, {before} requests before the last run, {all} in total");
@@ -333,7 +333,7 @@ fn another_plan_is_refused_until_restart() {
     assert_eq!(entries(&staging(&world).join("data")).len(), 4);
 
     world.export(&[&ARGUMENTS[..], &["--columns", "id,input", "--restart"]].concat()).ok();
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
 }
 
 #[test]
@@ -343,11 +343,11 @@ fn another_row_count_is_refused_until_restart() {
     let ran = world.export(&ARGUMENTS);
     insta::assert_snapshot!(ran.told(&world), @r"
     exit 73
-    error: rows: an interrupted export to it cannot be resumed: the dataset had 2000 rows then, now it has 2025
+    error: rows: an interrupted export to it cannot be resumed: the dataset had 2,000 rows then, now it has 2,025
       hint: give --restart to delete its parts and start over
     ");
     world.export(&[&ARGUMENTS[..], &["--restart"]].concat()).ok();
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
 }
 
 #[test]

@@ -246,10 +246,12 @@ fn file_metadata_describes_only_the_export() {
             "completeness": "partial",
             "count": 120,
             "first_row": 0,
+            "format_version": 2,
             "rows": 110,
+            "rows_read": 110,
             "digest": summary["digest"],
         });
-        assert!(summary["digest"].as_str().unwrap().starts_with("xxh3-128-sum:"));
+        assert!(summary["digest"].as_str().unwrap().starts_with("xxh3-128-poly:"));
         let mut metadata = own_metadata(name, world.read(name));
         let facts: Value =
             serde_json::from_str(&metadata.remove("overmind_export").unwrap()).unwrap();

@@ -71,6 +71,12 @@ impl World {
     pub(crate) fn entries(&self) -> Vec<String> {
         entries(self.folder.path())
     }
+
+    /// The names that one export leaves in the folder: a directory has its record beside it, a file has none.
+    pub(crate) fn exported(&self, name: &str) -> Vec<String> {
+        let record = self.path(name).is_dir().then(|| format!("{name}.manifest.json"));
+        [name.to_owned()].into_iter().chain(record).collect()
+    }
 }
 
 /// The sorted names of all entries in a folder, hidden entries included.

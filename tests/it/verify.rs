@@ -293,7 +293,19 @@ fn record_goes_where_it_was_asked_for() {
     told += &world.export(&["-o", "a.parquet", "--record", "a.json"]).told(&world);
     told += &world.export(&["-o", "a.parquet", "--success-file"]).told(&world);
     told += &world.export(&["-o", "in/", "--record", "s3://bucket/a.json"]).told(&world);
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    exit 73
+    error: records/out.json: exists already
+      hint: give --overwrite to replace an export, or another --record
+    exit 2
+    error: "in/record.json" is not a valid record: a local directory holds parts alone: give a path outside it
+    exit 2
+    error: --record is the place for the record of a directory of parts, but a.parquet is not one: for a single file give --manifest
+    exit 2
+    error: --success-file marks a directory of parts, but a.parquet is not one
+    exit 2
+    error: "s3://bucket/a.json" is not a valid record: it must be where the output is: both on this machine, or both in a store
+    "#);
 }
 
 #[test]

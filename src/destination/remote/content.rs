@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+    text::grouped,
 };
 
 /// Where an export to a prefix keeps its objects.
@@ -164,7 +165,7 @@ impl PrefixContent {
             // A missing part is accepted: no object would be removed.
             let meta = self.objects.get(name)?;
             (meta.size != part.bytes).then(|| {
-                let (size, bytes) = (meta.size, part.bytes);
+                let (size, bytes) = (grouped(meta.size), grouped(part.bytes));
                 (format!("holds {name:?} with {size} bytes, but its record says {bytes}"), hint)
             })
         })

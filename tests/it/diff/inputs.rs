@@ -138,7 +138,7 @@ fn damage_is_an_error_not_a_difference() {
         ),
         (
             |out| edit(out, "../out.manifest.json", "\"rows\": 1000", "\"rows\": 1001"),
-            "out: its parts have 1000 rows, recorded 1001",
+            "out: its parts have 1,000 rows, recorded 1,001",
         ),
         (
             |out| edit(out, "../out.manifest.json", "part-00001", "../passwd"),

@@ -82,7 +82,7 @@ fn json_summary_is_one_object_on_standard_output() {
       "completeness": "proven",
       "count": 250,
       "dataset": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
-      "digest": "xxh3-128-sum:b5fc479bfd659ae7e18bd81dd7032370",
+      "digest": "xxh3-128-poly:2e6fb2cde0fcbe823abe5903291b6fa8",
       "files": 1,
       "kept_rows": 0,
       "output": "rows.jsonl",
@@ -327,7 +327,7 @@ fn demo_exports_previews_and_shows_how_to_open() {
     An embedded API serves 120 generated datapoints on http://127.0.0.1:PORT.
 
     $ overmind-export export ea168d6e-076c-43a1-b272-dddfe8d574e3 -o overmind-demo/datapoints.parquet
-    120 rows in 1 file (38.88 KiB) · T s · N rows/s · complete: every row once
+    120 rows in 1 file (38.92 KiB) · T s · N rows/s · complete: every row once
       overmind-demo/datapoints.parquet
 
     $ overmind-export preview overmind-demo/datapoints.parquet

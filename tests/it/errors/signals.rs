@@ -64,7 +64,7 @@ fn terminated_run_with_parts_is_resumed() {
     world.server.set_faults(Faults::none());
     let ran = world.export(&arguments.split(' ').collect::<Vec<_>>()).ok();
     assert!(ran.stderr.starts_with("resuming: "), "{}", ran.stderr);
-    assert_eq!(world.entries(), ["parts"]);
+    assert_eq!(world.entries(), ["parts", "parts.manifest.json"]);
 }
 
 #[test]

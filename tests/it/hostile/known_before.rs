@@ -209,8 +209,9 @@ fn failed_publication_says_where_the_rows_are() {
     for (output, words) in [
         (
             "shared/rows",
-            "hint: the export is complete in shared/.rows.partial/data: move that folder to shared/rows \
-             by hand, or run the same command again, which keeps its parts\n",
+            "hint: the export is complete in shared/.rows.partial: repair the cause and run the same \
+             command again, which sends no request; or move data to shared/rows and record.json to \
+             shared/rows.manifest.json by hand\n",
         ),
         (
             "shared/rows.parquet",
@@ -231,9 +232,13 @@ fn failed_publication_says_where_the_rows_are() {
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(74), told.as_str()));
 
         // Finish by hand, as the hint describes.
-        let staged =
-            if output == "shared/rows" { ".rows.partial/data" } else { ".rows.parquet.partial" };
-        fs::rename(shared.join(staged), world.path(output)).unwrap();
+        let rename = |from: &str, to: &str| fs::rename(shared.join(from), shared.join(to)).unwrap();
+        if output == "shared/rows" {
+            rename(".rows.partial/data", "rows");
+            rename(".rows.partial/record.json", "rows.manifest.json");
+        } else {
+            rename(".rows.parquet.partial", "rows.parquet");
+        }
         Ran::of(world.command().args(["verify", output])).ok();
     }
 }

@@ -75,7 +75,7 @@ fn part_replaced_by_its_copy_is_published() {
         fs::write(path, bytes).unwrap();
     });
     ran.ok();
-    assert_eq!(world.entries(), ["rows"]);
+    assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
     assert!(world.server.stats().attempts(ID, 7) == 1);
 }
 

@@ -40,13 +40,13 @@ fn terminal_output_of_consecutive_nights() {
     let third = told(&nightly, &nightly.snapshot(&[]));
     insta::assert_snapshot!(format!("{first}{second}{third}"), @"
     exit 0
-    nightly: 1,234 rows (305.90 KiB) · T s · complete: every row once
+    nightly: 1,234 rows (305.93 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
-    nightly: unchanged, same metadata: 1,234 rows (305.90 KiB)
+    nightly: unchanged, same metadata: 1,234 rows (305.93 KiB)
       snapshot=STAMP
     exit 0
-    nightly: 1,300 rows (321.64 KiB) · T s · complete: every row once
+    nightly: 1,300 rows (321.67 KiB) · T s · complete: every row once
       snapshot=STAMP
     nightly: removed 1: snapshot=STAMP
     ");
@@ -73,11 +73,11 @@ fn list_of_snapshots() {
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
      JOB   SNAPSHOT          DATASET    ROWS       BYTES  COMPLETE         UNCHANGED AS OF
-     chat  20261123T020000Z  a0000000     20    9.58 KiB  yes              2026-11-24 02:00
-     chat  20261125T020000Z  a0000000     33   13.39 KiB  yes              -
-     all   20261123T020000Z  a0000000  1,000  247.40 KiB  yes              2026-11-24 02:00
-     all   20261123T020000Z  a0000000     20    9.58 KiB  yes              2026-11-24 02:00
-     all   20261125T020000Z  a0000000     33   13.39 KiB  yes              -
+     chat  20261123T020000Z  a0000000     20    9.62 KiB  yes              2026-11-24 02:00
+     chat  20261125T020000Z  a0000000     33   13.42 KiB  yes              -
+     all   20261123T020000Z  a0000000  1,000  247.44 KiB  yes              2026-11-24 02:00
+     all   20261123T020000Z  a0000000     20    9.62 KiB  yes              2026-11-24 02:00
+     all   20261125T020000Z  a0000000     33   13.42 KiB  yes              -
      new   20261125T020000Z  -             -           -  no: interrupted  -
     ");
     let ran = nightly.run(&["snapshots", "chat", "--json"]).ok();

@@ -278,17 +278,17 @@ fn thirty_nights_match_the_model() {
     let ran = nightly.run(&["snapshots"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
-     JOB      SNAPSHOT          DATASET   ROWS  BYTES      COMPLETE  UNCHANGED SINCE
-     support  20261024T003000Z  a0000000   299  14.66 KiB  yes       -
-     support  20261030T013000Z  a0000000   303  16.91 KiB  yes       as of 2026-11-01 01:30
-     support  20261102T013000Z  a0000000   304  16.99 KiB  yes       -
-     support  20261103T013000Z  a0000000   306  17.01 KiB  yes       as of 2026-11-05 01:30
-     support  20261106T013000Z  a0000000   307  17.07 KiB  yes       as of 2026-11-07 01:30
-     support  20261108T013000Z  a0000000   306  17.06 KiB  yes       as of 2026-11-09 01:30
-     triage   20261013T060000Z  182bd5e5   301   2.97 KiB  yes       as of 2026-10-21 06:00
-     triage   20261022T060000Z  182bd5e5   303   3.01 KiB  yes       as of 2026-10-30 06:00
-     triage   20261101T070000Z  182bd5e5   302   3.06 KiB  yes       as of 2026-11-03 07:00
-     triage   20261104T070000Z  182bd5e5   301   3.09 KiB  yes       as of 2026-11-09 07:00
+     JOB      SNAPSHOT          DATASET   ROWS      BYTES  COMPLETE  UNCHANGED AS OF
+     support  20261024T003000Z  a0000000   299  14.86 KiB  yes       -
+     support  20261030T013000Z  a0000000   303  17.14 KiB  yes       2026-11-01 01:30
+     support  20261102T013000Z  a0000000   304  17.23 KiB  yes       -
+     support  20261103T013000Z  a0000000   306  17.25 KiB  yes       2026-11-05 01:30
+     support  20261106T013000Z  a0000000   307  17.31 KiB  yes       2026-11-07 01:30
+     support  20261108T013000Z  a0000000   306  17.30 KiB  yes       2026-11-09 01:30
+     triage   20261013T060000Z  182bd5e5   301   3.00 KiB  yes       2026-10-21 06:00
+     triage   20261022T060000Z  182bd5e5   303   3.05 KiB  yes       2026-10-30 06:00
+     triage   20261101T070000Z  182bd5e5   302   3.10 KiB  yes       2026-11-03 07:00
+     triage   20261104T070000Z  182bd5e5   301   3.12 KiB  yes       2026-11-09 07:00
     ");
     for name in ["support", "triage"] {
         let names = [nightly.names(name), nightly.hidden_names(name)].concat();

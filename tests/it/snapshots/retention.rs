@@ -130,21 +130,21 @@ fn only_snapshots_of_the_job_are_removed() {
     let ran = nightly.run(&["snapshots"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
-     JOB      SNAPSHOT          DATASET   ROWS  BYTES     COMPLETE                      UNCHANGED SINCE
-     nightly  20260101T000000Z  -            -         -  no: it is an export, but not  -
+     JOB      SNAPSHOT          DATASET   ROWS     BYTES  COMPLETE                       UNCHANGED AS OF
+     nightly  20260101T000000Z  -            -         -  no: it is an export, but not   -
                                                           a snapshot of a job
-     nightly  20260201T000000Z  -            -         -  no: it is the snapshot        -
+     nightly  20260201T000000Z  -            -         -  no: it is the snapshot         -
                                                           20261101T070000Z under
                                                           another name
-     nightly  20260301T000000Z  -            -         -  no: it has a damaged          -
+     nightly  20260301T000000Z  -            -         -  no: it has a damaged           -
                                                           manifest: it is not a
-                                                          manifest: missing field…
-     nightly  20260401T000000Z  -            -         -  no: it is not a folder        -
-     nightly  20261030T060000Z  182bd5e5    10  8.00 KiB  yes                           -
-     nightly  20261031T060000Z  -            -         -  no: it is a snapshot of job   -
+                                                          manifest: missing field …
+     nightly  20260401T000000Z  -            -         -  no: it is not a folder         -
+     nightly  20261030T060000Z  182bd5e5    10  8.03 KiB  yes                            -
+     nightly  20261031T060000Z  -            -         -  no: it is a snapshot of job    -
                                                           "other"
-     nightly  20261101T170000Z  -            -         -  no: interrupted               -
-     nightly  20261103T070000Z  182bd5e5    10  8.00 KiB  yes                           -
+     nightly  20261101T170000Z  -            -         -  no: interrupted                -
+     nightly  20261103T070000Z  182bd5e5    10  8.03 KiB  yes                            -
     "#);
 }
 

@@ -480,7 +480,8 @@ fn latest_prints_the_newest_complete_snapshot() {
     FOLDER/snaps/nightly/snapshot=20261124T020000Z
     exit 0
     FOLDER/snaps/nightly/snapshot=20261123T020000Z
-    exit 78
+    exit 2
+    error: "nihgtly" is not a valid job: FOLDER/snapshots.toml has no such job; try "nightly"
     "#);
 }
 
@@ -525,5 +526,19 @@ fn links_that_mislead_readers_are_refused() {
     fs::write(nightly.world.path("taken"), "mine").unwrap();
     told += &nightly.snapshot(&[]).told(&nightly.world);
     assert_eq!(nightly.world.read("taken"), b"mine");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 3: [[job]] "nightly": link: readers of the job's folder would read the newest snapshot twice: give a path outside it
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 3: [[job]] "nightly": link: with select = "all" each dataset has a newest snapshot, and a link can lead to only one
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 1: [defaults]: link: it leads to the snapshots of one job: give it in [[job]]
+    exit 73
+    error: nightly: FOLDER/taken: is not a link, so it cannot point at the newest snapshot
+      hint: move it away, or give another path as the job's link
+    error: 1 of 1 job failed
+    "#);
 }

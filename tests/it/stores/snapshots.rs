@@ -68,8 +68,8 @@ fn snapshots_in_a_store_follow_the_folder_rules() {
     let ran = nightly.run(&["snapshots"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @"
     exit 0
-     JOB      SNAPSHOT          DATASET   ROWS   BYTES       COMPLETE  UNCHANGED SINCE
-     nightly  20261125T020000Z  182bd5e5  1,025  345.47 KiB  yes       -
+     JOB      SNAPSHOT          DATASET    ROWS       BYTES  COMPLETE  UNCHANGED AS OF
+     nightly  20261125T020000Z  182bd5e5  1,025  345.86 KiB  yes       -
     ");
 }
 
