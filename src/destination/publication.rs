@@ -310,7 +310,7 @@ impl RecordFile {
         if !self.is_asked {
             return Ok(None);
         }
-        let identity = |folder: &Folder| {
+        let identity = |folder: &Folder| -> Result<_> {
             let status = folder.status().map_err(Error::io("look at", folder.path()))?;
             Ok(status.identity)
         };
