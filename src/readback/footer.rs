@@ -10,6 +10,7 @@
 use std::io;
 
 use super::pages::{BINARY, BYTE, Compact, I32, LIST, STRUCT};
+use crate::text::grouped;
 
 /// Maximum number of columns and groups in a schema. An export has seven columns.
 const ELEMENTS: u64 = 10_000;
@@ -64,7 +65,9 @@ impl Compact<&[u8]> {
         }
         if count > ELEMENTS {
             return Err(wrong(format!(
-                "declares {count} columns and groups, and the limit is {ELEMENTS}"
+                "declares {} columns and groups, and the limit is {}",
+                grouped(count),
+                grouped(ELEMENTS)
             )));
         }
         // For each open group, the number of its children that have not been read yet.

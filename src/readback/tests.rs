@@ -109,13 +109,13 @@ fn too_large_values_are_refused_with_column_name() {
         };
         assert_eq!(
             text((1 << 20) - 1),
-            "FILE: a value of its column input has 1048576 bytes, and the limit is 1048575"
+            "FILE: a value of its column input has 1,048,576 bytes, and the limit is 1,048,575"
         );
         assert!(read_all(&path(name), &options(1 << 20)).is_ok(), "{name}");
         if name != "a.jsonl" {
             // A page or batch that declares too many bytes is refused before decompression.
             let text = text(100_000);
-            assert!(text.contains("when decompressed, and the limit is 400000"), "{text}");
+            assert!(text.contains("when decompressed, and the limit is 400,000"), "{text}");
         }
     }
     // Other columns are not decompressed.
@@ -140,7 +140,9 @@ fn compressed_lines_without_end_are_refused() {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let error = read_all(&path, &options(1 << 20)).unwrap_err().to_string();
-        assert!(error.ends_with("a line has more than 5242880 bytes, and the limit is 1048576"));
+        assert!(
+            error.ends_with("a line has more than 5,242,880 bytes, and the limit is 1,048,576")
+        );
     }
 }
 

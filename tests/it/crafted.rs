@@ -65,7 +65,7 @@ fn nested_parquet_groups_do_not_exhaust_the_stack() {
         parquet(&world.path("deep.parquet"), &footer(groups, &group.repeat(groups as usize)));
         let why = match groups {
             2_000 => "its footer nests groups more than 64 deep",
-            _ => "its footer declares 200000 columns and groups, and the limit is 10000",
+            _ => "its footer declares 200,000 columns and groups, and the limit is 10,000",
         };
         refused(&world, "deep.parquet", why);
     }
@@ -87,7 +87,7 @@ fn footers_with_a_hole_are_not_read() {
     for (name, magic) in [("hole.parquet", &b"PAR1"[..]), ("hole.arrow", b"ARROW1")] {
         let end = [&DECLARED.to_le_bytes()[..], magic].concat();
         sparse(&world.path(name), 1_500_000_000, &end);
-        refused(&world, name, "its footer has 14000000");
+        refused(&world, name, "its footer has 1,400,000,0");
     }
 }
 
@@ -120,6 +120,6 @@ fn arrow_batch_with_a_hole_is_not_reserved() {
     {
         let ran = Ran::of(command(world.folder.path()).args(arguments));
         assert_eq!(ran.code, Some(65), "{ran:?}");
-        assert!(ran.stderr.contains("a batch with its other columns has 200000000"), "{ran:?}");
+        assert!(ran.stderr.contains("a batch with its other columns has 200,000,00"), "{ran:?}");
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     completion::StagedUpload,
+    names::{journal_name, uploaded_name},
     upload::{abort_journalled, abort_or_journal},
 };
 use crate::{
@@ -67,11 +68,6 @@ pub(super) fn ids_name(part: &str) -> String {
     stem(part).replacen("part-", "ids-", 1)
 }
 
-/// The name of the journal of this upload.
-pub(super) fn journal_name(of: &str) -> String {
-    format!("upload-{of}")
-}
-
 fn stem(part: &str) -> &str {
     part.split('.').next().unwrap_or(part)
 }
@@ -97,7 +93,7 @@ pub(super) fn drop_pending(target: &Remote, control: &Remote, name: &str) -> Res
 
 /// Aborts the upload of an ended run. The journal's name contains the name of the uploaded part or ids.
 pub(super) fn drop_upload(target: &Remote, control: &Remote, journal: &str) -> Result<()> {
-    let of = journal.strip_prefix("upload-").unwrap_or_default();
+    let of = uploaded_name(journal).unwrap_or_default();
     let place = if is_part_name(of) {
         target.child(of)
     } else if of.starts_with("ids-") {

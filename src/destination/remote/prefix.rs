@@ -8,7 +8,7 @@
 //!                header.json                     the plan
 //!                part-00000-TOKEN.json           the record of a pending part, written after its blocks
 //!                ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
-//!                upload-…                        an upload that has begun
+//!                upload-….journal                an upload that has begun
 //!                commit-TOKEN.json               a publication that has begun, and what it publishes
 //! ```
 //!
@@ -31,11 +31,13 @@ use super::{
     content::{PrefixContent, PrefixPlaces, exists},
     kept::{self, BegunParts, HEADER},
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
-    names::{check_prefix_length, is_control_name, is_upload_name, part_name},
+    names::{
+        check_prefix_length, is_control_name, is_upload_name, journal_name, part_name,
+        uploaded_name,
+    },
     or_lost,
     pending::{
-        PendingPart, drop_pending, drop_upload, ids_name, is_pending_name, journal_name, json,
-        pending_name,
+        PendingPart, drop_pending, drop_upload, ids_name, is_pending_name, json, pending_name,
     },
     put::{Condition, replaced},
     unusable,
@@ -260,7 +262,7 @@ impl Prefix {
         let names = || seen.control.names.iter().filter(|name| is_control_name(name));
         let recorded: BTreeSet<&String> = names().filter(|name| is_pending_name(name)).collect();
         for journal in names().filter(|name| is_upload_name(name)) {
-            let of = journal.strip_prefix(&journal_name("")).unwrap_or_default();
+            let of = uploaded_name(journal).unwrap_or_default();
             // The record of a pending part replaces the journal of its upload.
             match recorded.contains(&pending_name(of)) {
                 true => control.child(journal).remove()?,

@@ -121,7 +121,7 @@ fn overwrite_refuses_folders_with_foreign_files() {
     "#);
     assert_eq!(world.read("Documents/thesis.txt"), b"years");
     assert_eq!(world.read("parts/notes.txt"), b"mine");
-    assert_eq!(world.entries(), ["Documents", "parts"]);
+    assert_eq!(world.entries(), ["Documents", "parts", "parts.manifest.json"]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn overwrite_refuses_objects_of_other_programs() {
     let told = told(&world, &store, line, &[]);
     insta::assert_snapshot!(told.replace(part, "PART"), @r#"
     exit 73
-    error: s3://bucket/rows/: holds "PART" with 4 bytes, but its record says 8226
+    error: s3://bucket/rows/: holds "PART" with 4 bytes, but its record says 8,226
       hint: only objects of an earlier export are replaced: move the object, or give another URL
     "#);
     assert_eq!(fs::read(store.path(&format!("rows/{part}"))).unwrap(), b"mine");
@@ -163,8 +163,11 @@ fn journals_abort_no_upload_elsewhere() {
     let keys = place.store.keys();
     let journal = keys.iter().find(|key| key.contains("/upload-")).unwrap();
     let journal = fs::read(place.store.path(journal)).unwrap();
-    for name in ["upload-part-00000-0badcafe.jsonl", "upload-ids-00000-0badcafe", "upload-0badcafe"]
-    {
+    for name in [
+        "upload-part-00000-0badcafe.jsonl.journal",
+        "upload-ids-00000-0badcafe.journal",
+        "upload-0badcafe",
+    ] {
         place.store.put(&format!("other/_overmind/{name}"), &journal);
         place.store.put(&format!("_y.jsonl.partial/{name}"), &journal);
     }
