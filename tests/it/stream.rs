@@ -130,7 +130,7 @@ proptest! {
         prop_assert_eq!(stats.attempts.len() as u64, expected_pages);
         // Pages that do not exist may be requested together with a slow first page.
         prop_assert!(stats.requests < expected_pages + case.concurrency);
-        prop_assert!(stats.attempts.values().all(|attempts| *attempts == 1));
+        prop_assert!(stats.attempts.values().all(|attempts| *attempts == 1), "{:?}", stats.attempts);
     }
 }
 

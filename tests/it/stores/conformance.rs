@@ -108,6 +108,10 @@ impl Place {
     #[track_caller]
     fn content(&self) -> Content {
         assert_eq!(self.store.open_uploads(), 0);
+        self.visible()
+    }
+
+    fn visible(&self) -> Content {
         let files = self.everything().into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
         files
             .map(|(name, mut bytes)| {
@@ -366,11 +370,22 @@ fn killed_prefix_exports_resume_to_same_bytes() {
         assert!(place.world.server.wait_until(SOON, |stats| stats.requests >= moment));
         run.kill().unwrap();
         run.wait().unwrap();
-        let mut names = place.everything().into_keys();
+        let names: Vec<String> = place.everything().into_keys().collect();
         let published =
-            names.any(|name| name == "some/out.manifest.json" || name.contains("/commit-"));
+            names.iter().any(|name| name == "some/out.manifest.json" || name.contains("/commit-"));
+        // A kill between the beginning of an upload and its journal leaves an upload that no run knows.
+        let is_known = |name: &&String| {
+            name.contains("/upload-")
+                || name.contains("/_overmind/part-") && name.ends_with(".json")
+        };
+        let known = names.iter().filter(is_known).count();
+        let unknown = place.store.open_uploads().saturating_sub(known);
         place.export(if published { &["--overwrite"] } else { &[] }).ok();
-        assert!(place.content() == truth, "killed after {moment} requests: the content differs");
+        assert!(
+            unknown <= 1 && place.store.open_uploads() == unknown,
+            "killed after {moment} requests"
+        );
+        assert!(place.visible() == truth, "killed after {moment} requests: the content differs");
         place.verify().ok();
     });
 }
