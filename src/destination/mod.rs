@@ -73,7 +73,7 @@ pub(crate) struct OutputRequest {
 #[derive(Debug)]
 pub(crate) enum Destination {
     File(SingleFile),
-    Directory(Directory),
+    Directory(Box<Directory>),
     Object(remote::Object),
     Prefix(remote::Prefix),
     Stdout,
@@ -98,7 +98,7 @@ impl Destination {
         }
         let path = &location.to_path();
         Ok(if directory {
-            Self::Directory(Directory::probe(path, wanted, dry_run)?)
+            Self::Directory(Box::new(Directory::probe(path, wanted, dry_run)?))
         } else {
             Self::File(SingleFile::probe(path, overwrite, sidecar, dry_run)?)
         })
