@@ -66,6 +66,10 @@ pub(crate) struct OutputRequest {
     /// Whether to write an empty file `_SUCCESS` into the directory.
     pub(crate) success_file: bool,
     /// The folder for lists that do not fit in memory.
+    #[cfg_attr(
+        not(feature = "clouds"),
+        allow(dead_code, reason = "only exports to a store write such lists")
+    )]
     pub(crate) temp_dir: PathBuf,
 }
 
