@@ -81,7 +81,8 @@ impl JobRun<'_> {
         result
     }
 
-    /// Does all work that needs the job's lock, and appends the result to the history.
+    /// Does all work that needs the job's lock, and appends the result to the history. A run that finds the job
+    /// locked appends that to the history.
     ///
     /// # Errors
     /// An error that the history does not contain.
@@ -97,17 +98,27 @@ impl JobRun<'_> {
                 lock = blocking(move || {
                     series.check()?;
                     PlaceLock::take(&series.staging())
-                }) => Arc::new(lock?),
+                }) => lock,
                 error = self.stop.wait() => return Err(error),
             }
         };
-        let outcome = self.all(&series, &lock, result).await;
+        let (lock, outcome) = match lock {
+            Ok(lock) => {
+                let lock = Arc::new(lock);
+                let outcome = self.all(&series, &lock, result).await;
+                (Some(lock), outcome)
+            }
+            Err(error @ Error::Locked { .. }) => (None, Err(error)),
+            // The history could not be written either, or must not be.
+            Err(error) => return Err(error),
+        };
         self.conclude(result, outcome.as_ref().err(), begun);
         let line = result.clone();
         blocking(move || {
-            let appended = lock.confirm().and_then(|()| history::append(&series.staging(), &line));
+            let appended = history::append(&series.staging(), &line);
             // This is the last reference to the lock.
-            Arc::into_inner(lock).map_or(Ok(()), PlaceLock::release).and(appended)
+            let released = lock.and_then(Arc::into_inner).map_or(Ok(()), PlaceLock::release);
+            released.and(appended)
         })
         .await
     }

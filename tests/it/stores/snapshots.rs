@@ -90,8 +90,13 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
         assert!(begun.elapsed() < SOON, "no part was finished in time");
         std::thread::yield_now();
     }
-    // Another process finds the job locked.
+    // Another process finds the job locked, and leaves a line in its history.
     assert_eq!(nightly.snapshot(&[]).code, Some(75));
+    let codes = || {
+        let history = json(&store, "history.jsonl").into_iter();
+        history.map(|run| run["exit_code"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(), [75]);
     run.kill().unwrap();
     run.wait().unwrap();
     nightly.world.server.set_faults(Faults::none());
@@ -102,6 +107,7 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
 
     let ran = nightly.snapshot(&[]).ok();
     assert!(ran.stderr.contains("nightly: resuming: "), "{}", ran.stderr);
+    assert_eq!(codes(), [75, 0]);
     assert_eq!(names(&store), [folder.as_str()]);
     assert_eq!(store.open_uploads(), 0);
     let path = format!("s3://bucket/nights/nightly/{folder}");
