@@ -8,6 +8,7 @@ mod diff;
 mod export;
 mod flags;
 mod global;
+mod history;
 mod latest;
 mod lines;
 mod man;
@@ -95,6 +96,7 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     Snapshots(snapshots::SnapshotsArgs),
     Latest(latest::LatestArgs),
+    History(history::HistoryArgs),
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
@@ -150,6 +152,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Snapshots(snapshots) => snapshots.run(&global),
         Command::Latest(latest) => latest.run(&global),
+        Command::History(history) => history.run(&global),
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
