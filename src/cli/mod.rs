@@ -70,10 +70,11 @@ Environment:
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
   AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
-Exit codes: 0 done · 1 diff found differences · 2 usage error · 65 wrong, damaged or incomplete
-  data · 66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or
-  cannot be created · 74 I/O error or machine limit · 75 another run writes the output or took its
-  lock · 77 no API key, or the API refused it · 78 configuration error · 130, 143 interrupted";
+Exit codes: 0 done · 1 diff found differences, or snapshots --check a problem · 2 usage error ·
+  65 wrong, damaged or incomplete data · 66 no such dataset · 69 the API stayed unavailable · 70 a
+  bug · 73 the output exists or cannot be created · 74 I/O error or machine limit · 75 another run
+  writes the output or took its lock · 77 no API key, or the API refused it · 78 configuration
+  error · 130, 143 interrupted";
 
 /// Export Overmind Lab datasets to Parquet, Arrow IPC or JSON Lines, with every row exactly once.
 ///
@@ -137,7 +138,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs a subcommand. On success, returns the exit code: 0, or 1 if `diff` found differences.
+/// Runs a subcommand. On success, returns the exit code: 0, or 1 if `diff` or `snapshots --check` found something.
 fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     signals::outlive_file_size_limit()?;
@@ -145,12 +146,12 @@ fn run(arguments: Arguments) -> Result<u8> {
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
+        Command::Snapshots(snapshots) => return snapshots.run(&global),
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),
         Command::Verify(verify) => verify.run(&global, &screen),
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
-        Command::Snapshots(snapshots) => snapshots.run(&global),
         Command::Latest(latest) => latest.run(&global),
         Command::History(history) => history.run(&global),
         Command::Schedule(schedule) => schedule.run(&global),
