@@ -14,6 +14,7 @@ mod lines;
 mod man;
 mod preview;
 mod progress;
+mod prune;
 mod query;
 mod schedule;
 mod signals;
@@ -98,6 +99,7 @@ enum Command {
     Snapshots(snapshots::SnapshotsArgs),
     Latest(latest::LatestArgs),
     History(history::HistoryArgs),
+    Prune(prune::PruneArgs),
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
@@ -154,6 +156,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Latest(latest) => latest.run(&global),
         Command::History(history) => history.run(&global),
+        Command::Prune(prune) => prune.run(&global, &screen),
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),

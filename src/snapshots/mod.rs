@@ -35,7 +35,7 @@ pub use self::{
     history::job_history,
     latest::latest_snapshots,
     list::{ListedSnapshot, list_snapshots, plan_retention},
-    prune::{RetentionAction, RetentionDecision},
+    prune::{PruneResult, RetentionAction, RetentionDecision, prune_job},
     result::{Failure, JobResult, SnapshotResult, Status},
     stop::Stop,
 };

@@ -176,9 +176,9 @@ impl JobRun<'_> {
             lock.confirm()?;
             let mut pruned = Vec::new();
             for series in series.and_datasets()? {
-                pruned.extend(prune::prune(&job, &series, &stop)?);
+                prune::prune(&job, &series, &stop, &mut pruned)?;
             }
-            Ok(pruned)
+            Ok(pruned.into_iter().map(|it| it.path).collect())
         })
         .await?;
         Ok(())

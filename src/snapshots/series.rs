@@ -138,6 +138,11 @@ impl Series {
         self.finish_removals()
     }
 
+    /// Returns whether the job has ever run.
+    pub(crate) fn exists(&self) -> Result<bool> {
+        self.hidden.is_directory()
+    }
+
     /// Returns an error if the folders contain files of another user.
     pub(crate) fn check(&self) -> Result<()> {
         owner::check(&self.folder)?;

@@ -224,7 +224,7 @@ fn tables_of_snapshots_fit_80_columns() {
      customer-support  20261123T020000Z  12,345  yes
     not shown in 60 columns: dataset, bytes, unchanged as of
     ");
-    insta::assert_snapshot!(on("snapshot --prune-dry-run", 80).lines(80), @"
+    insta::assert_snapshot!(on("prune --dry-run", 80).lines(80), @"
     JOB               SNAPSHOT                   ACTION  WHY
     customer-support  snapshot=20261123T020000Z  stays   last 1; monthly 1
     ");

@@ -5,6 +5,7 @@ mod history;
 mod interrupted;
 mod messages;
 mod nights;
+mod prune;
 mod retention;
 mod runs;
 
