@@ -148,7 +148,7 @@ fn run(arguments: Arguments) -> Result<u8> {
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
-        Command::Snapshots(snapshots) => return snapshots.run(&global),
+        Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),

@@ -2,9 +2,10 @@
 //! request to the API.
 
 use crate::{
-    Clock, Job, ListedSnapshot, Result, StorageOptions, SystemClock, list_snapshots,
+    Clock, Job, ListedSnapshot, Result, StorageOptions, SystemClock, UnnamedFolder, list_snapshots,
     schedule::{JobHealth, job_health},
-    text::grouped,
+    text::{counted, grouped},
+    unnamed_folders,
 };
 use clap::Args;
 use indicatif::HumanBytes;
@@ -13,6 +14,7 @@ use super::{
     flags::with_flags,
     global::Global,
     lines::{self, Lines},
+    progress::Screen,
     storage::Storage,
     table::{Fit, TableColumn, minute, render, terminal_width},
 };
@@ -51,7 +53,7 @@ pub(super) struct SnapshotsArgs {
 
 impl SnapshotsArgs {
     /// Returns the exit code.
-    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+    pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<u8> {
         let config = global.required_config()?;
         let storage = self.storage.options_with(global, Some(&config))?;
         let jobs = super::snapshot::jobs_of(&config, &self.jobs)?;
@@ -62,17 +64,26 @@ impl SnapshotsArgs {
         for job in &jobs {
             all.extend(list_snapshots(job, &storage)?);
         }
+        // A command for one job does not look at the others.
+        let unnamed = match self.jobs.is_empty() {
+            true => unnamed_folders(&config, &storage)?,
+            false => Vec::new(),
+        };
         if self.json {
             all.iter().try_for_each(super::print_json)?;
+            // Each line of the output is a snapshot.
+            screen.say(unnamed.iter().map(unnamed_line).collect());
             return Ok(0);
         }
         let mut lines = match all.is_empty() {
             true => Lines::one("no snapshots"),
             false => render(&COLUMNS, all.iter().map(row)),
         };
-        let failures = health_of(&jobs, &storage)?;
-        let failures: Lines = failures.iter().filter_map(failure).collect();
-        lines.extend(failures.wrapped(terminal_width()));
+        let health = health_of(&jobs, &storage)?;
+        let mut notes: Lines = health.iter().filter_map(failure).collect();
+        notes.extend(jobs.iter().filter_map(|job| other_dataset(&job.name, &all)).collect());
+        notes.extend(unnamed.iter().map(unnamed_line).collect());
+        lines.extend(notes.wrapped(terminal_width()));
         super::print(&lines)?;
         Ok(0)
     }
@@ -124,6 +135,23 @@ fn failure(health: &JobHealth) -> Option<String> {
         format!(" (exit {}): {}", error.exit_code, with_flags(&text))
     });
     Some(format!("{job}: {what}, {time} UTC{}", why.unwrap_or_default()))
+}
+
+/// Returns the line about a job's snapshots of the dataset that it named before, if there are any.
+fn other_dataset(job: &str, all: &[ListedSnapshot]) -> Option<String> {
+    let of_job = |it: &&ListedSnapshot| it.job == job && it.other_dataset;
+    let count = all.iter().filter(of_job).count() as u64;
+    let them = if count == 1 { "it" } else { "them" };
+    let count = (count > 0).then(|| counted(count, "snapshot"))?;
+    Some(format!(
+        "{job}: {count} of another dataset than the job names now: retention leaves {them}"
+    ))
+}
+
+fn unnamed_line(folder: &UnnamedFolder) -> String {
+    let UnnamedFolder { path, job, snapshots } = folder;
+    let count = counted(*snapshots, "snapshot");
+    format!("{path}: {count} of a job {job:?} that the configuration does not name")
 }
 
 fn row(snapshot: &ListedSnapshot) -> Vec<String> {

@@ -1,7 +1,8 @@
 //! Deletes expired snapshots, and gives the reason why every other snapshot stays.
 //!
 //! A snapshot expires when no count of `keep` covers it. The newest complete snapshot never expires.
-//! Incomplete snapshots, and folders whose manifest does not name this job, are never deleted.
+//! Incomplete snapshots, and folders whose manifest does not name this job, are never deleted. Nor are snapshots of
+//! the dataset that the job named before: perhaps they are all that is left of it.
 
 use serde::Serialize;
 
@@ -135,8 +136,11 @@ type ExpiredSnapshot = Option<(Stamp, Box<Manifest>)>;
 
 fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSnapshot)>> {
     let entries = series.entries()?;
-    let complete = |entry: &&SeriesEntry| matches!(entry.state, SeriesState::Complete(_));
-    let stamps: Vec<Stamp> = entries.iter().filter(complete).map(|entry| entry.stamp).collect();
+    let counts = |entry: &&SeriesEntry| match &entry.state {
+        SeriesState::Complete(manifest) => job.may_store(manifest.dataset),
+        SeriesState::Incomplete | SeriesState::Foreign(_) => false,
+    };
+    let stamps: Vec<Stamp> = entries.iter().filter(counts).map(|entry| entry.stamp).collect();
     let reasons = job.keep.map(|keep| retention::decide(&stamps, keep, job.timezone));
     let decision = |entry: SeriesEntry| {
         let path = series.path(entry.stamp);
@@ -147,6 +151,10 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSn
             why,
         };
         let manifest = match entry.state {
+            SeriesState::Complete(manifest) if !job.may_store(manifest.dataset) => {
+                let why = format!("is of dataset {}, not of the job's", manifest.dataset);
+                return Ok((decision(RetentionAction::Leave, why), None));
+            }
             SeriesState::Complete(manifest) => manifest,
             SeriesState::Incomplete => {
                 return Ok((decision(RetentionAction::Leave, "is not complete".to_owned()), None));

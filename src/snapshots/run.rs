@@ -233,13 +233,15 @@ impl JobRun<'_> {
     ) -> Result<CurrentSnapshot> {
         let now = Stamp::at(self.started);
         let plan = self.plan(chosen, series, now)?;
-        let before = {
+        let mut before = {
             let (series, latest) = (series.clone(), self.started + AHEAD);
             let link = self.job.link.clone();
             let fingerprint = plan.fingerprint(self.client.base_url());
             blocking(move || Before::look(&series, &plan, &fingerprint, latest, link.as_deref()))
                 .await?
         };
+        // The job named another dataset before. Equal rows do not make its snapshot one of this dataset.
+        before.last = before.last.filter(|(_, last)| self.job.may_store(last.dataset));
         let is_still = |last: &Manifest| {
             self.job.unchanged == Unchanged::Metadata
                 && last.base_url == self.client.base_url()

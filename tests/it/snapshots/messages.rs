@@ -84,8 +84,8 @@ fn list_of_snapshots() {
     let ran = nightly.run(&["snapshots", "chat", "--json"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
-    {"job":"chat","snapshot":"20261123T020000Z","path":"snapshot=20261123T020000Z","dataset":"a0000000-0000-4000-8000-000000000002","version":2,"rows":20,"bytes":9849,"complete":true,"unchanged_runs":1,"unchanged_until":"2026-11-24T02:00:00Z","problem":null}
-    {"job":"chat","snapshot":"20261125T020000Z","path":"snapshot=20261125T020000Z","dataset":"a0000000-0000-4000-8000-000000000003","version":3,"rows":33,"bytes":13747,"complete":true,"unchanged_runs":0,"unchanged_until":null,"problem":null}
+    {"job":"chat","snapshot":"20261123T020000Z","path":"snapshot=20261123T020000Z","dataset":"a0000000-0000-4000-8000-000000000002","other_dataset":false,"version":2,"rows":20,"bytes":9849,"complete":true,"unchanged_runs":1,"unchanged_until":"2026-11-24T02:00:00Z","problem":null}
+    {"job":"chat","snapshot":"20261125T020000Z","path":"snapshot=20261125T020000Z","dataset":"a0000000-0000-4000-8000-000000000003","other_dataset":false,"version":3,"rows":33,"bytes":13747,"complete":true,"unchanged_runs":0,"unchanged_until":null,"problem":null}
     "#);
 }
 

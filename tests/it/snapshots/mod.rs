@@ -1,5 +1,6 @@
 //! Nightly snapshots: the command with a configuration file, and runs in this process with a fake clock.
 
+mod changed;
 mod check;
 mod history;
 mod interrupted;
