@@ -183,3 +183,32 @@ fn refused_access_fails_job_and_leaks_no_secret() {
     error: 1 of 1 job failed
     ");
 }
+
+#[test]
+fn prune_and_renamed_job_in_a_store() {
+    let (store, nightly) = nightly("unchanged = \"never\"\nkeep = { last = 9 }");
+    nightly.at("2026-11-23T02:00:00Z");
+    nightly.at("2026-11-24T02:00:00Z");
+    let path = nightly.world.path("snapshots.toml");
+    let edit = |from, to| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    };
+    edit("last = 9", "last = 1");
+    let requests = nightly.world.server.stats().requests;
+    let pruned = nightly.run(&["prune"]).ok().told(&nightly.world);
+    assert_eq!(names(&store), ["snapshot=20261124T020000Z"]);
+    edit("\"nightly\"", "\"renamed\"");
+    let listed = nightly.run(&["snapshots"]).ok().told(&nightly.world);
+    let unrun = nightly.run(&["prune"]).ok().told(&nightly.world);
+    assert_eq!(nightly.world.server.stats().requests, requests);
+    insta::assert_snapshot!(pruned + &listed + &unrun, @r#"
+    exit 0
+    nightly: removed 1 snapshot (332.62 KiB): snapshot=20261123T020000Z
+    exit 0
+    no snapshots
+    s3://bucket/nights/nightly: 1 snapshot of a job "nightly" that the configuration does not name
+    exit 0
+    renamed: removed nothing
+    "#);
+}
