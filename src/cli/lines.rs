@@ -75,6 +75,12 @@ pub(super) fn report(job: &str, failure: &Failure, json: bool) -> String {
     log_line("ERROR", &fields)
 }
 
+/// Returns the message and the causes of a failure on one line.
+pub(super) fn one_line(failure: &Failure) -> String {
+    let texts = std::iter::once(&failure.message).chain(&failure.causes);
+    texts.map(String::as_str).collect::<Vec<_>>().join(": ")
+}
+
 /// Returns a line of the JSON log with this message.
 pub(super) fn log_object(level: &str, message: impl Display) -> String {
     log_line(level, &serde_json::json!({ "message": message.to_string().trim_end() }))

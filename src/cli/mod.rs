@@ -8,11 +8,13 @@ mod diff;
 mod export;
 mod flags;
 mod global;
+mod history;
 mod latest;
 mod lines;
 mod man;
 mod preview;
 mod progress;
+mod prune;
 mod query;
 mod schedule;
 mod signals;
@@ -69,10 +71,11 @@ Environment:
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
   AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
-Exit codes: 0 done · 1 diff found differences · 2 usage error · 65 wrong, damaged or incomplete
-  data · 66 no such dataset · 69 the API stayed unavailable · 70 a bug · 73 the output exists or
-  cannot be created · 74 I/O error or machine limit · 75 another run writes the output or took its
-  lock · 77 no API key, or the API refused it · 78 configuration error · 130, 143 interrupted";
+Exit codes: 0 done · 1 diff found differences, or snapshots --check a problem · 2 usage error ·
+  65 wrong, damaged or incomplete data · 66 no such dataset · 69 the API stayed unavailable · 70 a
+  bug · 73 the output exists or cannot be created · 74 I/O error or machine limit · 75 another run
+  writes the output or took its lock · 77 no API key, or the API refused it · 78 configuration
+  error · 130, 143 interrupted";
 
 /// Export Overmind Lab datasets to Parquet, Arrow IPC or JSON Lines, with every row exactly once.
 ///
@@ -95,6 +98,8 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     Snapshots(snapshots::SnapshotsArgs),
     Latest(latest::LatestArgs),
+    History(history::HistoryArgs),
+    Prune(prune::PruneArgs),
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
@@ -135,7 +140,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs a subcommand. On success, returns the exit code: 0, or 1 if `diff` found differences.
+/// Runs a subcommand. On success, returns the exit code: 0, or 1 if `diff` or `snapshots --check` found something.
 fn run(arguments: Arguments) -> Result<u8> {
     let Arguments { command, global } = arguments;
     signals::outlive_file_size_limit()?;
@@ -143,13 +148,15 @@ fn run(arguments: Arguments) -> Result<u8> {
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
+        Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),
         Command::Verify(verify) => verify.run(&global, &screen),
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
-        Command::Snapshots(snapshots) => snapshots.run(&global),
         Command::Latest(latest) => latest.run(&global),
+        Command::History(history) => history.run(&global),
+        Command::Prune(prune) => prune.run(&global, &screen),
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),

@@ -7,10 +7,9 @@ use std::{
 };
 
 use crate::{
-    Config, Error, Event, Job, JobResult, Result, RetentionAction, RetentionDecision, RunOptions,
-    SnapshotResult, Status, Stop, StorageOptions,
+    Config, Error, Event, Job, JobResult, Result, RunOptions, SnapshotResult, Status, Stop,
     error::human,
-    plan_retention, run_jobs,
+    run_jobs,
     text::{counted, grouped},
 };
 use clap::Args;
@@ -23,7 +22,6 @@ use super::{
     progress::{Screen, Shown},
     signals::{Stopped, stopped},
     storage::Storage,
-    table::{Fit, TableColumn, render},
     values,
 };
 
@@ -32,8 +30,7 @@ use super::{
 #[command(after_help = "\
 Examples:
   overmind-export snapshot
-  overmind-export snapshot triage-eval support-agent --jobs 2
-  overmind-export snapshot --prune-dry-run")]
+  overmind-export snapshot triage-eval support-agent --jobs 2")]
 pub(super) struct SnapshotArgs {
     /// Names of jobs [default: all]
     #[arg(value_name = "JOB")]
@@ -41,23 +38,12 @@ pub(super) struct SnapshotArgs {
     /// Number of jobs to run at the same time; they share the requests in flight
     #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive::<usize>)]
     side_by_side: usize,
-    /// Print which snapshots retention would remove now and why the others stay; run and remove
-    /// nothing
-    #[arg(long)]
-    prune_dry_run: bool,
     /// Print a summary as one JSON object to standard output
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     storage: Storage,
 }
-
-const COLUMNS: [TableColumn; 4] = [
-    TableColumn::new("job", Fit::Whole),
-    TableColumn::new("snapshot", Fit::Whole),
-    TableColumn::new("action", Fit::Whole),
-    TableColumn::new("why", Fit::Wrap).left_out(1),
-];
 
 /// The output of `--json`.
 #[derive(Serialize)]
@@ -71,9 +57,6 @@ impl SnapshotArgs {
         let config = global.required_config()?;
         let jobs = jobs_of(&config, &self.jobs)?;
         let storage = self.storage.options_with(global, Some(&config))?;
-        if self.prune_dry_run {
-            return self.show_retention(&jobs, &storage);
-        }
         let client = global.client_of(Some(&config))?;
         let running = Running::new(screen);
         let options = RunOptions {
@@ -102,33 +85,6 @@ impl SnapshotArgs {
             }))?;
         }
         ended.map_or(Ok(()), Err)
-    }
-
-    fn show_retention(&self, jobs: &[Job], storage: &StorageOptions) -> Result<()> {
-        let mut decisions = Vec::new();
-        for job in jobs {
-            decisions.extend(plan_retention(job, storage)?);
-        }
-        if self.json {
-            return decisions.iter().try_for_each(super::print_json);
-        }
-        if decisions.is_empty() {
-            return super::print(&Lines::one("no snapshots"));
-        }
-        let row = |decision: &RetentionDecision| {
-            let action = match decision.action {
-                RetentionAction::Keep => "stays",
-                RetentionAction::Remove => "goes",
-                RetentionAction::Leave => "is left",
-            };
-            vec![
-                decision.job.clone(),
-                decision.path.clone(),
-                action.to_owned(),
-                decision.why.clone(),
-            ]
-        };
-        super::print(&render(&COLUMNS, decisions.iter().map(row)))
     }
 }
 

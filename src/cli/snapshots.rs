@@ -1,14 +1,22 @@
-//! `snapshots`: lists the snapshots found in the roots of the jobs. It sends no request to the API.
+//! `snapshots`: lists the snapshots found in the roots of the jobs, and says whether the jobs are healthy. It sends no
+//! request to the API.
 
-use crate::{ListedSnapshot, Result, list_snapshots, text::grouped};
+use crate::{
+    Clock, Job, ListedSnapshot, Result, StorageOptions, SystemClock, UnnamedFolder, list_snapshots,
+    schedule::{JobHealth, job_health},
+    text::{counted, grouped},
+    unnamed_folders,
+};
 use clap::Args;
 use indicatif::HumanBytes;
 
 use super::{
+    flags::with_flags,
     global::Global,
-    lines::Lines,
+    lines::{self, Lines},
+    progress::Screen,
     storage::Storage,
-    table::{Fit, TableColumn, minute, render},
+    table::{Fit, TableColumn, minute, render, terminal_width},
 };
 
 const COLUMNS: [TableColumn; 7] = [
@@ -21,13 +29,22 @@ const COLUMNS: [TableColumn; 7] = [
     TableColumn::new("unchanged as of", Fit::Whole).left_out(2),
 ];
 
-/// List the existing snapshots
+/// List the existing snapshots, and the last failure of each job
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A job is stale if it never succeeded, or if two runs of its schedule were due since its last success.
+
+Example:
+  overmind-export snapshots --check || echo 'look at the snapshots'")]
 pub(super) struct SnapshotsArgs {
     /// Names of jobs [default: all]
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// Print one JSON object per line instead of a table
+    /// Print whether each job is healthy instead, and exit with 1 if the last run of a job failed, or if
+    /// a job is stale
+    #[arg(long)]
+    check: bool,
+    /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -35,21 +52,106 @@ pub(super) struct SnapshotsArgs {
 }
 
 impl SnapshotsArgs {
-    pub(super) fn run(&self, global: &Global) -> Result<()> {
+    /// Returns the exit code.
+    pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<u8> {
         let config = global.required_config()?;
         let storage = self.storage.options_with(global, Some(&config))?;
+        let jobs = super::snapshot::jobs_of(&config, &self.jobs)?;
+        if self.check {
+            return self.check(&jobs, &storage);
+        }
         let mut all = Vec::new();
-        for job in super::snapshot::jobs_of(&config, &self.jobs)? {
-            all.extend(list_snapshots(&job, &storage)?);
+        for job in &jobs {
+            all.extend(list_snapshots(job, &storage)?);
         }
+        // A command for one job does not look at the others.
+        let unnamed = match self.jobs.is_empty() {
+            true => unnamed_folders(&config, &storage)?,
+            false => Vec::new(),
+        };
         if self.json {
-            return all.iter().try_for_each(super::print_json);
+            all.iter().try_for_each(super::print_json)?;
+            // Each line of the output is a snapshot.
+            screen.say(unnamed.iter().map(unnamed_line).collect());
+            return Ok(0);
         }
-        if all.is_empty() {
-            return super::print(&Lines::one("no snapshots"));
-        }
-        super::print(&render(&COLUMNS, all.iter().map(row)))
+        let mut lines = match all.is_empty() {
+            true => Lines::one("no snapshots"),
+            false => render(&COLUMNS, all.iter().map(row)),
+        };
+        let health = health_of(&jobs, &storage)?;
+        let mut notes: Lines = health.iter().filter_map(failure).collect();
+        notes.extend(jobs.iter().filter_map(|job| other_dataset(&job.name, &all)).collect());
+        notes.extend(unnamed.iter().map(unnamed_line).collect());
+        lines.extend(notes.wrapped(terminal_width()));
+        super::print(&lines)?;
+        Ok(0)
     }
+
+    fn check(&self, jobs: &[Job], storage: &StorageOptions) -> Result<u8> {
+        let all = health_of(jobs, storage)?;
+        // The exit code is the result, also if nobody reads the text.
+        super::ignore_closed_stdout(match self.json {
+            true => all.iter().try_for_each(super::print_json),
+            false => {
+                let lines: Lines = all.iter().flat_map(state).collect();
+                super::print(&lines.wrapped(terminal_width()))
+            }
+        })?;
+        Ok(all.iter().any(JobHealth::is_bad).into())
+    }
+}
+
+fn health_of(jobs: &[Job], storage: &StorageOptions) -> Result<Vec<JobHealth>> {
+    let now = SystemClock.now();
+    jobs.iter().map(|job| job_health(job, storage, now)).collect()
+}
+
+/// Returns the lines of `--check` about a job.
+fn state(health: &JobHealth) -> Vec<String> {
+    let job = &health.job;
+    let mut lines = Vec::new();
+    if health.failed {
+        lines.extend(failure(health));
+    }
+    match health.last_success.as_deref().map(minute) {
+        None => lines.push(format!("{job}: stale: no run has succeeded yet")),
+        Some(time) if health.stale => {
+            lines.push(format!("{job}: stale: no success since {time} UTC, and two runs were due"));
+        }
+        Some(time) if !health.failed => lines.push(format!("{job}: ok, last success {time} UTC")),
+        Some(_) => {}
+    }
+    lines
+}
+
+/// Returns the line about the last failure of a job, if there was one.
+fn failure(health: &JobHealth) -> Option<String> {
+    let run = health.last_failure.as_ref()?;
+    let what = if health.failed { "the last run failed" } else { "last failure" };
+    let (job, time) = (&health.job, minute(&run.finished_at));
+    let why = run.error.as_ref().map(|error| {
+        let text = lines::one_line(error);
+        format!(" (exit {}): {}", error.exit_code, with_flags(&text))
+    });
+    Some(format!("{job}: {what}, {time} UTC{}", why.unwrap_or_default()))
+}
+
+/// Returns the line about a job's snapshots of the dataset that it named before, if there are any.
+fn other_dataset(job: &str, all: &[ListedSnapshot]) -> Option<String> {
+    let of_job = |it: &&ListedSnapshot| it.job == job && it.other_dataset;
+    let count = all.iter().filter(of_job).count() as u64;
+    let them = if count == 1 { "it" } else { "them" };
+    let count = (count > 0).then(|| counted(count, "snapshot"))?;
+    Some(format!(
+        "{job}: {count} of another dataset than the job names now: retention leaves {them}"
+    ))
+}
+
+fn unnamed_line(folder: &UnnamedFolder) -> String {
+    let UnnamedFolder { path, job, snapshots } = folder;
+    let count = counted(*snapshots, "snapshot");
+    format!("{path}: {count} of a job {job:?} that the configuration does not name")
 }
 
 fn row(snapshot: &ListedSnapshot) -> Vec<String> {

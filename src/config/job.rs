@@ -83,6 +83,15 @@ impl Job {
         Ok(root.child(HIDDEN).child(&self.name))
     }
 
+    /// Returns whether the job's snapshots may be of this dataset. If the job names one dataset, snapshots of another
+    /// are older than a change of the configuration.
+    pub(crate) fn may_store(&self, dataset: Uuid) -> bool {
+        match self.selection {
+            Selection::Dataset(id) => id == dataset,
+            Selection::Latest(_) | Selection::All(_) => true,
+        }
+    }
+
     /// Returns the job's object store settings, combined with the settings of a run.
     pub(crate) fn storage_with(&self, storage: &StorageOptions) -> StorageOptions {
         self.storage.clone().and(storage)

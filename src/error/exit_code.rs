@@ -5,8 +5,8 @@ use super::{Error, limits};
 impl Error {
     /// Returns the process exit code, mostly as in `sysexits.h`.
     ///
-    /// 0 and 1 are not errors. [`diff`](crate::diff()) ends with 0 if it found no difference, and with 1
-    /// if it found some.
+    /// 0 and 1 are not errors. The command `diff` ends with 0 if it found no difference, and with 1 if it found
+    /// some; so does `snapshots --check` with stale or failed jobs.
     ///
     /// | code | meaning |
     /// |---|---|

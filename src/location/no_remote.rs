@@ -55,6 +55,10 @@ impl Remote {
         match self.0 {}
     }
 
+    pub(crate) fn update(&self, _change: impl Fn(&[u8]) -> Vec<u8>) -> Result<()> {
+        match self.0 {}
+    }
+
     pub(super) fn names(&self) -> Result<Vec<String>> {
         match self.0 {}
     }

@@ -134,13 +134,13 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
     text.parse().ok()
 }
 
-/// Returns the start of the last run that was not interrupted.
+/// Returns the start of the last run that was neither interrupted nor locked out by another run.
 ///
-/// If all runs were interrupted, returns a time before the first one's scheduled time. The job is then
-/// still due.
+/// If there was no such run, returns a time before the first one's scheduled time. The job is then still due.
 fn last_run(runs: &[JobResult], jitter: Duration) -> Option<DateTime<Utc>> {
-    let begun = |interrupted: bool| {
-        let runs = runs.iter().filter(move |run| run.was_interrupted() == interrupted);
+    let begun = |is_owed: bool| {
+        let owed = |run: &JobResult| run.was_interrupted() || run.was_locked_out();
+        let runs = runs.iter().filter(move |run| owed(run) == is_owed);
         runs.filter_map(|run| time(&run.started_at))
     };
     let before = |first: DateTime<Utc>| {
@@ -214,7 +214,9 @@ mod tests {
         // Before the scheduled time of the first run.
         assert_eq!(last(&interrupted).as_deref(), Some("2026-11-22T01:58:00+00:00"));
         let [first, second] = interrupted;
-        let runs = [first, run("2026-11-22T03:00:00Z", 69), second];
+        // Another run held the lock, and may have been killed.
+        let locked_out = run("2026-11-23T04:00:00Z", 75);
+        let runs = [first, run("2026-11-22T03:00:00Z", 69), second, locked_out];
         assert_eq!(last(&runs).as_deref(), Some("2026-11-22T03:00:00+00:00"));
     }
 }

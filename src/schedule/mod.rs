@@ -11,6 +11,7 @@
 //! ```
 
 mod agenda;
+mod health;
 mod hook;
 mod jobs;
 mod metrics;
@@ -24,6 +25,7 @@ mod timetable;
 pub use self::orphans::reap_orphans;
 pub use self::{
     agenda::AgendaEntry,
+    health::{FailedRun, JobHealth, job_health},
     hook::{HookError, OnResult},
     jobs::{Planned, SnapshotJobs},
     metrics::{Metrics, RunEnd},

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     destination::CONTROL,
     error::{Error, Result},
+    files::Folder,
     location::{Location, PlaceEntry},
     record::{
         manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
@@ -63,9 +64,18 @@ impl Series {
         Ok(target.entries()?.into_iter().find_map(obstacle))
     }
 
-    /// Deletes a snapshot.
+    /// Deletes a snapshot. Needs no free space, because the disk may be full.
     pub(crate) fn remove(&self, stamp: Stamp, manifest: &Manifest) -> Result<()> {
-        self.mark(stamp).write(&manifest.to_json()?)?;
+        let (record, mark) = (self.record(stamp), self.mark(stamp));
+        match (record.as_local(), self.hidden.as_local()) {
+            (Some(record), Some(hidden)) => {
+                let name = mark.name();
+                fs::rename(record, hidden.join(name)).map_err(Error::io("rename", record))?;
+                let synced = Folder::open(hidden).and_then(|folder| folder.sync());
+                synced.map_err(Error::io("sync", hidden))?;
+            }
+            _ => mark.write(&manifest.to_json()?)?,
+        }
         match self.take_apart(stamp, manifest)? {
             None => Ok(()),
             Some((place, left)) => Err(removal::holds(&place, &left)),
@@ -111,7 +121,8 @@ impl Series {
             let aside = hidden.join(format!(".{}.removed", stamp.folder()));
             match fs::rename(from, &aside) {
                 Ok(()) => {}
-                // Moved already. On overlayfs a folder of a lower layer cannot be renamed: delete it in place.
+                // Moved already. On overlayfs a folder of a lower layer cannot be renamed, and on a full disk a new
+                // name may need space: delete it in place.
                 Err(error) if is_in_place(&error) => {}
                 Err(error) => return Err(Error::io("rename", from)(error)),
             }
@@ -131,8 +142,11 @@ impl Series {
 }
 
 fn is_in_place(error: &io::Error) -> bool {
-    use io::ErrorKind::{CrossesDevices, DirectoryNotEmpty, NotFound};
-    matches!(error.kind(), NotFound | CrossesDevices | DirectoryNotEmpty)
+    use io::ErrorKind::{CrossesDevices, DirectoryNotEmpty, NotFound, QuotaExceeded, StorageFull};
+    matches!(
+        error.kind(),
+        NotFound | CrossesDevices | DirectoryNotEmpty | StorageFull | QuotaExceeded
+    )
 }
 
 /// Returns the sizes of the manifest's parts in bytes, by name.

@@ -1,10 +1,15 @@
-//! The history `history.jsonl`, in the job's hidden folder: one line per run, append-only. Readers ignore an incomplete last line,
-//! and the next run removes it.
+//! The history `history.jsonl`, in the job's hidden folder: one line per run, append-only. Readers ignore an incomplete
+//! last line, and the next run removes it.
+//!
+//! A run that finds the job locked appends its line, too. So the job's lock does not serialize appends. On a file
+//! system a lock on the file itself does, and in a store a conditional put.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::JobResult;
@@ -22,26 +27,29 @@ pub(super) const HISTORY: &str = "history.jsonl";
 const LARGEST: u64 = 64 << 20;
 /// Number of bytes to read at once when searching for the end of the last complete line.
 const STEP: u64 = 64 << 10;
+/// Time limit for other runs to append their lines. One line takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Time between two attempts to lock the file.
+const ATTEMPT: Duration = Duration::from_millis(5);
 
-/// Appends a result as one line. The caller holds the job's lock.
+/// Appends a result as one line.
 pub(crate) fn append(folder: &Location, result: &JobResult) -> Result<()> {
     let mut line = serde_json::to_vec(result)
         .map_err(|error| Error::Internal(format!("{HISTORY}: {error}")))?;
     line.push(b'\n');
     let history = folder.child(HISTORY);
-    let Some(path) = history.as_local() else {
+    if let Some(remote) = history.as_remote() {
         // Stores cannot append, so rewrite the whole history with the new line.
-        let mut bytes = history.read()?.unwrap_or_default();
-        bytes.truncate(whole(&bytes));
-        bytes.extend(line);
-        return history.write(&bytes);
-    };
+        return remote.update(|before| with_line(before, &line));
+    }
+    let path = &history.to_path();
     let write = || {
         let options = OpenOptions::new().read(true).write(true).create(true).clone();
         let mut file = open_here(path, options)?;
         if FileStatus::of(&file)?.has_other_names() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a hard link"));
         }
+        lock(&file)?;
         let end = end_of_lines(&mut file)?;
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
@@ -49,6 +57,32 @@ pub(crate) fn append(folder: &Location, result: &JobResult) -> Result<()> {
         file.sync_all()
     };
     write().map_err(Error::io("write", path))
+}
+
+/// Returns a history with this line added.
+fn with_line(before: &[u8], line: &[u8]) -> Vec<u8> {
+    let lines = &before[..whole(before)];
+    // The answer of an earlier attempt may have been lost.
+    let is_there = lines.split_inclusive(|byte| *byte == b'\n').any(|it| it == line);
+    if is_there { lines.to_vec() } else { [lines, line].concat() }
+}
+
+/// Locks the file until it is closed. Another run holds the lock only while it appends a line.
+fn lock(file: &File) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= PATIENCE => {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "another program holds a lock on it",
+                ));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(ATTEMPT),
+        }
+    }
 }
 
 /// Returns the offset of the end of the last complete line, in bytes.
@@ -126,6 +160,47 @@ mod tests {
         assert_eq!(tail(&path, 99).unwrap(), b"one\ntwo\nthree\n");
         assert_eq!(tail(&path, 12).unwrap(), b"two\nthree\n");
         assert_eq!(tail(&path, 3).unwrap(), b"");
+    }
+
+    fn result(number: u64) -> JobResult {
+        serde_json::from_value(serde_json::json!({
+            "job": "a", "status": "failed", "started_at": "2026-11-22T02:00:00Z", "finished_at": "",
+            "seconds": 9.0, "rows": number, "bytes": 0, "requests": 1, "retries": 0,
+            "snapshots": [], "pruned": [], "error": null, "exit_code": 75,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn concurrent_appends_lose_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = Location::from(folder.path());
+        #[cfg(feature = "clouds")]
+        let places = [local, Location::in_memory("root/.overmind/a")];
+        #[cfg(not(feature = "clouds"))]
+        let places = [local];
+        for place in places {
+            // The last line is torn, as after a power failure.
+            place.child(HISTORY).write(b"{\"job\":\"a").unwrap();
+            thread::scope(|scope| {
+                for number in 0..4 {
+                    let place = &place;
+                    scope.spawn(move || append(place, &result(number)).unwrap());
+                }
+            });
+            let mut numbers: Vec<u64> = read(&place).unwrap().iter().map(|it| it.rows).collect();
+            numbers.sort_unstable();
+            assert_eq!(numbers, [0, 1, 2, 3], "{place}");
+            let lines = place.child(HISTORY).read().unwrap().unwrap();
+            assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 4, "{place}");
+        }
+    }
+
+    #[test]
+    fn line_is_added_once() {
+        assert_eq!(with_line(b"", b"two\n"), b"two\n");
+        assert_eq!(with_line(b"one\ntor", b"two\n"), b"one\ntwo\n");
+        assert_eq!(with_line(b"one\ntwo\nthree\n", b"two\n"), b"one\ntwo\nthree\n");
     }
 
     #[test]

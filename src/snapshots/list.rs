@@ -1,4 +1,6 @@
-//! Lists the snapshots of a job and the decisions of its retention. Changes nothing.
+//! Lists the snapshots of a job, the decisions of its retention, and the folders that no job names. Changes nothing.
+
+use std::path::Path;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -7,7 +9,12 @@ use super::{
     RetentionDecision, Status, history, prune,
     series::{Series, SeriesState, bytes_of},
 };
-use crate::{config::Job, error::Result, location::StorageOptions, record::stamp::Stamp};
+use crate::{
+    config::{Config, Job},
+    error::Result,
+    location::{Location, StorageOptions},
+    record::{place::HIDDEN, stamp::Stamp},
+};
 
 /// A snapshot as shown in the list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +28,8 @@ pub struct ListedSnapshot {
     pub path: String,
     /// The dataset; `None` unless the snapshot is complete.
     pub dataset: Option<Uuid>,
+    /// Whether the job names another dataset now. Retention does not delete such a snapshot.
+    pub other_dataset: bool,
     /// The dataset's version, if the list of datasets contained one.
     pub version: Option<i64>,
     /// Number of rows; `None` unless the snapshot is complete.
@@ -60,6 +69,7 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
             snapshot: stamp,
             path: series.path(stamp),
             dataset: None,
+            other_dataset: false,
             version: None,
             rows: None,
             bytes: None,
@@ -75,6 +85,7 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
                     let listed = manifest.snapshot.as_ref().and_then(|it| it.listed.as_ref());
                     shown.version = listed.and_then(|listed| listed.version);
                     shown.dataset = Some(manifest.dataset);
+                    shown.other_dataset = !job.may_store(manifest.dataset);
                     shown.rows = Some(manifest.rows);
                     shown.bytes = Some(bytes_of(&manifest));
                     shown.complete = true;
@@ -94,6 +105,61 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
         all.extend(listed);
     }
     Ok(all)
+}
+
+/// A folder with snapshots of a job that the configuration does not name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct UnnamedFolder {
+    /// The name of the job that wrote the snapshots.
+    pub job: String,
+    /// The folder or prefix.
+    pub path: String,
+    /// Number of snapshots, also those that are not complete.
+    pub snapshots: u64,
+}
+
+/// Returns the folders with snapshots under the roots of the jobs that no job of the configuration names: the job was
+/// renamed or removed, or belongs to another configuration. Blocks.
+///
+/// # Errors
+/// The same as for [`list_snapshots`].
+pub fn unnamed_folders(config: &Config, storage: &StorageOptions) -> Result<Vec<UnnamedFolder>> {
+    let mut found = Vec::new();
+    let mut roots: Vec<&Path> = Vec::new();
+    for job in &config.jobs {
+        if roots.contains(&job.root.as_path()) {
+            continue;
+        }
+        roots.push(&job.root);
+        let root = Location::of(&job.root, &job.storage_with(storage))?;
+        let is_named =
+            |name: &str| config.jobs.iter().any(|it| it.root == job.root && it.name == name);
+        for entry in root.child(HIDDEN).entries()? {
+            // A store calls a prefix a folder, and a file system a directory.
+            if entry.size.is_some() || is_named(&entry.name) {
+                continue;
+            }
+            let (name, folder) = (entry.name.as_str(), root.child(&entry.name));
+            if !folder.is_directory()? {
+                continue;
+            }
+            let mut snapshots = 0;
+            for series in
+                Series::at(name, folder.clone(), root.child(HIDDEN).child(name)).and_datasets()?
+            {
+                snapshots += series.stamps()?.len() as u64;
+            }
+            if snapshots > 0 {
+                found.push(UnnamedFolder {
+                    job: name.to_owned(),
+                    path: folder.to_string(),
+                    snapshots,
+                });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the retention's decision for each snapshot of a job, with the reason. Deletes nothing. Blocks.

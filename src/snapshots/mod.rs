@@ -34,8 +34,8 @@ use futures::{StreamExt, stream};
 pub use self::{
     history::job_history,
     latest::latest_snapshots,
-    list::{ListedSnapshot, list_snapshots, plan_retention},
-    prune::{RetentionAction, RetentionDecision},
+    list::{ListedSnapshot, UnnamedFolder, list_snapshots, plan_retention, unnamed_folders},
+    prune::{PruneResult, RetentionAction, RetentionDecision, prune_job},
     result::{Failure, JobResult, SnapshotResult, Status},
     stop::Stop,
 };

@@ -1,17 +1,20 @@
 //! Deletes expired snapshots, and gives the reason why every other snapshot stays.
 //!
 //! A snapshot expires when no count of `keep` covers it. The newest complete snapshot never expires.
-//! Incomplete snapshots, and folders whose manifest does not name this job, are never deleted.
+//! Incomplete snapshots, and folders whose manifest does not name this job, are never deleted. Nor are snapshots of
+//! the dataset that the job named before: perhaps they are all that is left of it.
 
 use serde::Serialize;
 
 use super::{
-    Stop, retention,
-    series::{Series, SeriesEntry, SeriesState},
+    Failure, Stop, retention,
+    series::{Series, SeriesEntry, SeriesState, bytes_of},
 };
 use crate::{
     config::Job,
+    destination::PlaceLock,
     error::Result,
+    location::StorageOptions,
     record::{manifest::Manifest, stamp::Stamp},
 };
 
@@ -41,19 +44,81 @@ pub enum RetentionAction {
     Leave,
 }
 
+/// The result of [`prune_job`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PruneResult {
+    /// The job.
+    pub job: String,
+    /// Deleted snapshots, as paths below the job's folder.
+    pub pruned: Vec<String>,
+    /// Size of their files in bytes.
+    pub bytes: u64,
+    /// The error that ended the deletion, if any.
+    pub error: Option<Failure>,
+}
+
+/// Deletes the expired snapshots of a job without a run. Blocks.
+///
+/// Sends no request to the API, and needs no space on the disk of the snapshots. It takes the job's lock, so it
+/// fails while the job runs. Ends early when a stop is requested.
+pub fn prune_job(job: &Job, storage: &StorageOptions, stop: &Stop) -> PruneResult {
+    let mut removed = Vec::new();
+    let error = prune_locked(job, storage, stop, &mut removed).err();
+    PruneResult {
+        job: job.name.clone(),
+        bytes: removed.iter().map(|it| it.bytes).sum(),
+        pruned: removed.into_iter().map(|it| it.path).collect(),
+        error: error.as_ref().map(Failure::new),
+    }
+}
+
+fn prune_locked(
+    job: &Job,
+    storage: &StorageOptions,
+    stop: &Stop,
+    removed: &mut Vec<PrunedSnapshot>,
+) -> Result<()> {
+    let of_job = Series::of_job(job, storage)?;
+    // The check would create the folders of a job that never ran.
+    if !of_job.exists()? {
+        return Ok(());
+    }
+    of_job.check()?;
+    let lock = PlaceLock::take(&of_job.staging())?;
+    let all = of_job.and_datasets();
+    let pruned =
+        all.and_then(|all| all.iter().try_for_each(|series| prune(job, series, stop, removed)));
+    let released = lock.release();
+    pruned.and(released)
+}
+
+/// A deleted snapshot.
+#[derive(Debug)]
+pub(crate) struct PrunedSnapshot {
+    /// The path below the job's folder.
+    pub(crate) path: String,
+    /// Size of its files in bytes.
+    pub(crate) bytes: u64,
+}
+
 /// Returns the retention's decisions for the snapshots of a series, oldest first. Deletes nothing.
 pub(crate) fn decisions(job: &Job, series: &Series) -> Result<Vec<RetentionDecision>> {
     Ok(judge(job, series)?.into_iter().map(|(decision, _)| decision).collect())
 }
 
-/// Deletes expired snapshots and returns their paths below the job's folder.
+/// Deletes expired snapshots and adds them to `removed`. The caller holds the job's lock.
 ///
 /// First finishes the deletions that a killed run had begun. Ends early when a stop is requested; the next
 /// run deletes the remaining expired snapshots.
-pub(crate) fn prune(job: &Job, series: &Series, stop: &Stop) -> Result<Vec<String>> {
+pub(crate) fn prune(
+    job: &Job,
+    series: &Series,
+    stop: &Stop,
+    removed: &mut Vec<PrunedSnapshot>,
+) -> Result<()> {
     series.check()?;
     series.finish_removals()?;
-    let mut removed = Vec::new();
     for (decision, doomed) in judge(job, series)? {
         if stop.is_requested() {
             break;
@@ -61,18 +126,21 @@ pub(crate) fn prune(job: &Job, series: &Series, stop: &Stop) -> Result<Vec<Strin
         if let Some((stamp, manifest)) = doomed {
             series.remove(stamp, &manifest)?;
             tracing::info!(job = job.name, path = decision.path, "removed");
-            removed.push(decision.path);
+            removed.push(PrunedSnapshot { path: decision.path, bytes: bytes_of(&manifest) });
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 type ExpiredSnapshot = Option<(Stamp, Box<Manifest>)>;
 
 fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSnapshot)>> {
     let entries = series.entries()?;
-    let complete = |entry: &&SeriesEntry| matches!(entry.state, SeriesState::Complete(_));
-    let stamps: Vec<Stamp> = entries.iter().filter(complete).map(|entry| entry.stamp).collect();
+    let counts = |entry: &&SeriesEntry| match &entry.state {
+        SeriesState::Complete(manifest) => job.may_store(manifest.dataset),
+        SeriesState::Incomplete | SeriesState::Foreign(_) => false,
+    };
+    let stamps: Vec<Stamp> = entries.iter().filter(counts).map(|entry| entry.stamp).collect();
     let reasons = job.keep.map(|keep| retention::decide(&stamps, keep, job.timezone));
     let decision = |entry: SeriesEntry| {
         let path = series.path(entry.stamp);
@@ -83,6 +151,10 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSn
             why,
         };
         let manifest = match entry.state {
+            SeriesState::Complete(manifest) if !job.may_store(manifest.dataset) => {
+                let why = format!("is of dataset {}, not of the job's", manifest.dataset);
+                return Ok((decision(RetentionAction::Leave, why), None));
+            }
             SeriesState::Complete(manifest) => manifest,
             SeriesState::Incomplete => {
                 return Ok((decision(RetentionAction::Leave, "is not complete".to_owned()), None));

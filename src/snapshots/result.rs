@@ -56,6 +56,11 @@ impl JobResult {
     pub fn was_interrupted(&self) -> bool {
         matches!(self.exit_code, 130 | 143)
     }
+
+    /// Returns whether the run found the job locked by another run, or lost its lock to another run.
+    pub fn was_locked_out(&self) -> bool {
+        self.exit_code == 75
+    }
 }
 
 /// Whether a run stored a new snapshot.

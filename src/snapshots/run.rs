@@ -81,7 +81,8 @@ impl JobRun<'_> {
         result
     }
 
-    /// Does all work that needs the job's lock, and appends the result to the history.
+    /// Does all work that needs the job's lock, and appends the result to the history. A run that finds the job
+    /// locked appends that to the history.
     ///
     /// # Errors
     /// An error that the history does not contain.
@@ -97,17 +98,27 @@ impl JobRun<'_> {
                 lock = blocking(move || {
                     series.check()?;
                     PlaceLock::take(&series.staging())
-                }) => Arc::new(lock?),
+                }) => lock,
                 error = self.stop.wait() => return Err(error),
             }
         };
-        let outcome = self.all(&series, &lock, result).await;
+        let (lock, outcome) = match lock {
+            Ok(lock) => {
+                let lock = Arc::new(lock);
+                let outcome = self.all(&series, &lock, result).await;
+                (Some(lock), outcome)
+            }
+            Err(error @ Error::Locked { .. }) => (None, Err(error)),
+            // The history could not be written either, or must not be.
+            Err(error) => return Err(error),
+        };
         self.conclude(result, outcome.as_ref().err(), begun);
         let line = result.clone();
         blocking(move || {
-            let appended = lock.confirm().and_then(|()| history::append(&series.staging(), &line));
+            let appended = history::append(&series.staging(), &line);
             // This is the last reference to the lock.
-            Arc::into_inner(lock).map_or(Ok(()), PlaceLock::release).and(appended)
+            let released = lock.and_then(Arc::into_inner).map_or(Ok(()), PlaceLock::release);
+            released.and(appended)
         })
         .await
     }
@@ -165,9 +176,9 @@ impl JobRun<'_> {
             lock.confirm()?;
             let mut pruned = Vec::new();
             for series in series.and_datasets()? {
-                pruned.extend(prune::prune(&job, &series, &stop)?);
+                prune::prune(&job, &series, &stop, &mut pruned)?;
             }
-            Ok(pruned)
+            Ok(pruned.into_iter().map(|it| it.path).collect())
         })
         .await?;
         Ok(())
@@ -222,13 +233,15 @@ impl JobRun<'_> {
     ) -> Result<CurrentSnapshot> {
         let now = Stamp::at(self.started);
         let plan = self.plan(chosen, series, now)?;
-        let before = {
+        let mut before = {
             let (series, latest) = (series.clone(), self.started + AHEAD);
             let link = self.job.link.clone();
             let fingerprint = plan.fingerprint(self.client.base_url());
             blocking(move || Before::look(&series, &plan, &fingerprint, latest, link.as_deref()))
                 .await?
         };
+        // The job named another dataset before. Equal rows do not make its snapshot one of this dataset.
+        before.last = before.last.filter(|(_, last)| self.job.may_store(last.dataset));
         let is_still = |last: &Manifest| {
             self.job.unchanged == Unchanged::Metadata
                 && last.base_url == self.client.base_url()

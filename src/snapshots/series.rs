@@ -60,7 +60,12 @@ impl Series {
     /// Returns the series of a job whose snapshots are directly in the job's folder.
     pub(crate) fn of_job(job: &Job, storage: &StorageOptions) -> Result<Self> {
         let (folder, hidden) = (job.folder(storage)?, job.hidden(storage)?);
-        Ok(Self { job: job.name.clone(), folder, hidden, prefix: String::new() })
+        Ok(Self::at(&job.name, folder, hidden))
+    }
+
+    /// Returns the series of these folders of a job.
+    pub(super) fn at(job: &str, folder: Location, hidden: Location) -> Self {
+        Self { job: job.to_owned(), folder, hidden, prefix: String::new() }
     }
 
     /// Returns the series of one of the job's datasets.
@@ -138,6 +143,11 @@ impl Series {
         self.finish_removals()
     }
 
+    /// Returns whether the job has ever run.
+    pub(crate) fn exists(&self) -> Result<bool> {
+        self.hidden.is_directory()
+    }
+
     /// Returns an error if the folders contain files of another user.
     pub(crate) fn check(&self) -> Result<()> {
         owner::check(&self.folder)?;
@@ -164,7 +174,7 @@ impl Series {
     }
 
     /// Returns the stamps of the folders with the name of a snapshot, oldest first.
-    fn stamps(&self) -> Result<Vec<Stamp>> {
+    pub(super) fn stamps(&self) -> Result<Vec<Stamp>> {
         let names = self.folder.names()?;
         let mut stamps: Vec<Stamp> =
             names.iter().filter_map(|name| Stamp::of_folder(name)).collect();

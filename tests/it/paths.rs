@@ -66,7 +66,7 @@ fn configuration_in_a_folder_that_is_not_utf8() {
     }
     let text = format!("[[job]]\nname = \"nightly\"\nroot = \"snaps\"\ndataset = \"{ID}\"\n");
     fs::write(folder.join("snapshots.toml"), text).unwrap();
-    for line in ["snapshot", "snapshot", "snapshots", "snapshot --prune-dry-run"] {
+    for line in ["snapshot", "snapshot", "snapshots", "history", "prune --dry-run", "prune"] {
         run(&world, &format!("{line} --config {{}}/snapshots.toml")).ok();
     }
     assert!(folder.join("snaps/nightly").is_dir());

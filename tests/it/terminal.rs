@@ -224,9 +224,17 @@ fn tables_of_snapshots_fit_80_columns() {
      customer-support  20261123T020000Z  12,345  yes
     not shown in 60 columns: dataset, bytes, unchanged as of
     ");
-    insta::assert_snapshot!(on("snapshot --prune-dry-run", 80).lines(80), @"
+    insta::assert_snapshot!(on("prune --dry-run", 80).lines(80), @"
     JOB               SNAPSHOT                   ACTION  WHY
     customer-support  snapshot=20261123T020000Z  stays   last 1; monthly 1
+    ");
+    nightly.set_durations("customer-support");
+    insta::assert_snapshot!(on("history", 80).lines(80), @"
+     JOB               STARTED           RESULT       ROWS   TIME  DETAILS
+     customer-support  2026-11-23 02:00  stored     12,345  1.5 s  snapshot
+                                                                   20261123T020000Z
+     customer-support  2026-11-24 02:00  unchanged       -  1.5 s  same metadata
+    not shown in 80 columns: bytes
     ");
     let table = on("schedule --list 1", 88).lines(88);
     let words = |line: &str| line.split_whitespace().count();

@@ -36,6 +36,8 @@ const SHORT_TIME_LIMIT: Duration = Duration::from_secs(10);
 const CHECK: Duration = Duration::from_secs(30);
 /// Time limit for a listing with all its pages. Some stores have sent the same page again and again.
 const LISTING: Duration = Duration::from_secs(600);
+/// Attempts to change an object. Each failed attempt means that another run changed it.
+const CHANGES: usize = 20;
 /// Most requests for single objects in flight.
 const AT_ONCE: usize = 8;
 /// Largest object that is read whole, in bytes: 256 MiB. A manifest of 500,000 parts has 170 MB.
@@ -320,6 +322,45 @@ impl Remote {
             }
             Err(error) => Err(self.failed("write", &error)),
         }
+    }
+
+    /// Changes the content of the object, which may be missing, with a conditional put. If another run changes it at
+    /// the same time, `change` is applied to that run's content.
+    ///
+    /// In a store without conditional puts, one of two changes at the same time is lost.
+    pub(crate) fn update(&self, change: impl Fn(&[u8]) -> Vec<u8>) -> Result<()> {
+        for _ in 0..CHANGES {
+            let (before, mode) = match self.read_versioned()? {
+                None => (Vec::new(), PutMode::Create),
+                Some(Versioned { bytes, version }) if version.e_tag.is_none() => {
+                    (bytes, PutMode::Overwrite)
+                }
+                Some(Versioned { bytes, version }) => (bytes, PutMode::Update(version)),
+            };
+            let after = change(&before);
+            if after == before {
+                return Ok(());
+            }
+            let (store, path) = self.target()?;
+            let payload = PutPayload::from(after.clone());
+            let put = async move { store.put_opts(&path, payload, mode.into()).await };
+            match self.ask("write", put)? {
+                Ok(_) => return Ok(()),
+                Err(
+                    object_store::Error::AlreadyExists { .. }
+                    | object_store::Error::Precondition { .. }
+                    | object_store::Error::NotFound { .. },
+                ) => {}
+                Err(error) if is_unsupported(&error) => return self.write(&after),
+                Err(error) => return Err(self.failed("write", &error)),
+            }
+        }
+        Err(Error::Store {
+            action: "write",
+            url: self.text.to_string(),
+            hint: None,
+            source: format!("other runs changed it {CHANGES} times in the meantime").into(),
+        })
     }
 
     pub(crate) fn names(&self) -> Result<Vec<String>> {

@@ -279,9 +279,15 @@ fn two_processes_do_not_run_one_job() {
     assert_eq!(ran.code, Some(75), "{ran:?}");
     assert_eq!(result(&ran)["error"]["exit_code"], 75);
     assert_eq!(nightly.world.server.stats().requests, requests);
-    // The refused run does not write to the history of the active run.
-    assert!(!nightly.hidden("nightly").join("history.jsonl").exists());
+    // The refused run leaves a line, and the active run adds its own.
+    let codes = || {
+        let history = nightly.history("nightly").into_iter();
+        history.map(|run| run["exit_code"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(), [75]);
+    assert_eq!(nightly.history("nightly")[0], result(&ran));
     assert_eq!(end_with("TERM", run).code, Some(143));
+    assert_eq!(codes(), [75, 143]);
     nightly.world.server.set_faults(Faults::none());
     nightly.snapshot(&[]).ok();
 }

@@ -79,12 +79,13 @@ fn list_of_snapshots() {
      all   20261123T020000Z  a0000000     20    9.62 KiB  yes              2026-11-24 02:00
      all   20261125T020000Z  a0000000     33   13.42 KiB  yes              -
      new   20261125T020000Z  -             -           -  no: interrupted  -
+    new: the last run failed, 2026-11-25 02:00 UTC (exit 66): no such dataset, or a filter excludes it: GET http://API/api/datasets/182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e/datapoints/?page=1&page_size=100 answered 404 Not Found: No Dataset matches the given query.
     ");
     let ran = nightly.run(&["snapshots", "chat", "--json"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
-    {"job":"chat","snapshot":"20261123T020000Z","path":"snapshot=20261123T020000Z","dataset":"a0000000-0000-4000-8000-000000000002","version":2,"rows":20,"bytes":9849,"complete":true,"unchanged_runs":1,"unchanged_until":"2026-11-24T02:00:00Z","problem":null}
-    {"job":"chat","snapshot":"20261125T020000Z","path":"snapshot=20261125T020000Z","dataset":"a0000000-0000-4000-8000-000000000003","version":3,"rows":33,"bytes":13747,"complete":true,"unchanged_runs":0,"unchanged_until":null,"problem":null}
+    {"job":"chat","snapshot":"20261123T020000Z","path":"snapshot=20261123T020000Z","dataset":"a0000000-0000-4000-8000-000000000002","other_dataset":false,"version":2,"rows":20,"bytes":9849,"complete":true,"unchanged_runs":1,"unchanged_until":"2026-11-24T02:00:00Z","problem":null}
+    {"job":"chat","snapshot":"20261125T020000Z","path":"snapshot=20261125T020000Z","dataset":"a0000000-0000-4000-8000-000000000003","other_dataset":false,"version":3,"rows":33,"bytes":13747,"complete":true,"unchanged_runs":0,"unchanged_until":null,"problem":null}
     "#);
 }
 

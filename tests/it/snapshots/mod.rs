@@ -1,8 +1,12 @@
 //! Nightly snapshots: the command with a configuration file, and runs in this process with a fake clock.
 
+mod changed;
+mod check;
+mod history;
 mod interrupted;
 mod messages;
 mod nights;
+mod prune;
 mod retention;
 mod runs;
 
@@ -161,6 +165,16 @@ impl Nightly {
     fn history(&self, job: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.hidden(job).join("history.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Gives each run in the history of a job the same duration, for texts.
+    pub(crate) fn set_durations(&self, job: &str) {
+        let mut text = String::new();
+        for mut run in self.history(job) {
+            run["seconds"] = 1.5.into();
+            text += &format!("{run}\n");
+        }
+        fs::write(self.hidden(job).join("history.jsonl"), text).unwrap();
     }
 
     /// Number of requests for datapoints so far.

@@ -12,7 +12,7 @@ const NEVER: &str = "unchanged = \"never\"\ntimezone = \"America/New_York\"\n";
 
 /// Five snapshots: four nights at 02:00 in New York and one noon. The clocks go back in the third night.
 /// Afterwards `keep` is added to the job.
-fn five(keep: &str) -> Nightly {
+pub(super) fn five(keep: &str) -> Nightly {
     let nightly = Nightly::one(10, NEVER);
     for time in [
         "2026-10-30T06:00:00Z",
@@ -37,7 +37,7 @@ fn dry_run_explains_each_verdict_and_removes_none() {
     fs::write(job.join("snapshot=20261030T060000Z/notes.txt"), "mine").unwrap();
     fs::create_dir(job.join("snapshot=20260101T000000Z")).unwrap();
     let requests = nightly.world.server.stats().requests;
-    let ran = nightly.snapshot(&["--prune-dry-run"]).ok();
+    let ran = nightly.run(&["prune", "--dry-run"]).ok();
     insta::assert_snapshot!(ran.told(&nightly.world), @r#"
     exit 0
      JOB      SNAPSHOT                   ACTION   WHY
@@ -51,7 +51,7 @@ fn dry_run_explains_each_verdict_and_removes_none() {
     assert_eq!(nightly.world.server.stats().requests, requests);
     fs::remove_dir(job.join("snapshot=20260101T000000Z")).unwrap();
     assert_eq!(nightly.names("nightly"), before);
-    let ran = nightly.snapshot(&["--prune-dry-run", "--json"]).ok();
+    let ran = nightly.run(&["prune", "--dry-run", "--json"]).ok();
     let first: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first["path"], "snapshot=20261030T060000Z");
     assert_eq!(first["action"], "leave");
@@ -211,7 +211,7 @@ fn foreign_entries_with_expected_names_stay() {
     std::os::unix::fs::symlink(nightly.world.path("moved"), &linked).unwrap();
     assert_eq!(nightly.at("2026-11-03T07:00:00Z")[0].pruned, [""; 0]);
     assert!(nightly.world.path("moved/part-00000.parquet").exists());
-    let ran = nightly.snapshot(&["--prune-dry-run", "--json"]).ok();
+    let ran = nightly.run(&["prune", "--dry-run", "--json"]).ok();
     let verdicts = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let whys: Vec<String> = verdicts.map(|it| it["why"].as_str().unwrap().to_owned()).collect();
     let part = r#"holds "part-00000.parquet", which"#;

@@ -90,8 +90,13 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
         assert!(begun.elapsed() < SOON, "no part was finished in time");
         std::thread::yield_now();
     }
-    // Another process finds the job locked.
+    // Another process finds the job locked, and leaves a line in its history.
     assert_eq!(nightly.snapshot(&[]).code, Some(75));
+    let codes = || {
+        let history = json(&store, "history.jsonl").into_iter();
+        history.map(|run| run["exit_code"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(), [75]);
     run.kill().unwrap();
     run.wait().unwrap();
     nightly.world.server.set_faults(Faults::none());
@@ -102,6 +107,7 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
 
     let ran = nightly.snapshot(&[]).ok();
     assert!(ran.stderr.contains("nightly: resuming: "), "{}", ran.stderr);
+    assert_eq!(codes(), [75, 0]);
     assert_eq!(names(&store), [folder.as_str()]);
     assert_eq!(store.open_uploads(), 0);
     let path = format!("s3://bucket/nights/nightly/{folder}");
@@ -176,4 +182,33 @@ fn refused_access_fails_job_and_leaks_no_secret() {
       hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
     error: 1 of 1 job failed
     ");
+}
+
+#[test]
+fn prune_and_renamed_job_in_a_store() {
+    let (store, nightly) = nightly("unchanged = \"never\"\nkeep = { last = 9 }");
+    nightly.at("2026-11-23T02:00:00Z");
+    nightly.at("2026-11-24T02:00:00Z");
+    let path = nightly.world.path("snapshots.toml");
+    let edit = |from, to| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    };
+    edit("last = 9", "last = 1");
+    let requests = nightly.world.server.stats().requests;
+    let pruned = nightly.run(&["prune"]).ok().told(&nightly.world);
+    assert_eq!(names(&store), ["snapshot=20261124T020000Z"]);
+    edit("\"nightly\"", "\"renamed\"");
+    let listed = nightly.run(&["snapshots"]).ok().told(&nightly.world);
+    let unrun = nightly.run(&["prune"]).ok().told(&nightly.world);
+    assert_eq!(nightly.world.server.stats().requests, requests);
+    insta::assert_snapshot!(pruned + &listed + &unrun, @r#"
+    exit 0
+    nightly: removed 1 snapshot (332.62 KiB): snapshot=20261123T020000Z
+    exit 0
+    no snapshots
+    s3://bucket/nights/nightly: 1 snapshot of a job "nightly" that the configuration does not name
+    exit 0
+    renamed: removed nothing
+    "#);
 }

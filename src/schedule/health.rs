@@ -1,0 +1,170 @@
+//! Says whether a job is healthy, from its history and its schedule. Runs nothing.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Timetable;
+use crate::{
+    clock::text,
+    config::Job,
+    error::Result,
+    location::StorageOptions,
+    snapshots::{Failure, JobResult, Status, job_history},
+};
+
+/// The state of a job at one time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct JobHealth {
+    /// The job's name.
+    pub job: String,
+    /// Whether the last run failed. A run that a signal interrupted does not count.
+    pub failed: bool,
+    /// Whether the job never succeeded, or `stale_from` has passed.
+    pub stale: bool,
+    /// End of the last run that stored a snapshot or found no change, RFC 3339, UTC.
+    pub last_success: Option<String>,
+    /// The last run that failed. Later runs may have succeeded.
+    pub last_failure: Option<FailedRun>,
+    /// The time by which two more runs after the last success should have ended, RFC 3339, UTC. `None` for a job
+    /// without a schedule or without a success.
+    pub stale_from: Option<String>,
+}
+
+/// A run that failed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FailedRun {
+    /// End of the run, RFC 3339, UTC.
+    pub finished_at: String,
+    /// The error that determines the exit code of the run.
+    pub error: Option<Failure>,
+}
+
+impl JobHealth {
+    /// Returns whether the job needs attention: its last run failed, or its last success is too long ago.
+    pub fn is_bad(&self) -> bool {
+        self.failed || self.stale
+    }
+
+    fn of(job: &Job, runs: &[JobResult], now: DateTime<Utc>) -> Self {
+        // An interrupted run says nothing about the job. The next run resumes it.
+        let ended = || runs.iter().rev().filter(|run| !run.was_interrupted());
+        let has_failed = |run: &&JobResult| run.status == Status::Failed;
+        let success = ended().find(|run| !has_failed(run));
+        let failure = ended().find(has_failed);
+        let stale_from = success.and_then(|success| stale_from(job, success));
+        Self {
+            job: job.name.clone(),
+            failed: ended().next().is_some_and(|run| has_failed(&run)),
+            stale: success.is_none() || stale_from.is_some_and(|time| time < now),
+            last_success: success.map(|run| run.finished_at.clone()),
+            last_failure: failure.map(|run| FailedRun {
+                finished_at: run.finished_at.clone(),
+                error: run.failure().cloned(),
+            }),
+            stale_from: stale_from.map(text),
+        }
+    }
+}
+
+/// Returns the state of a job at this time. Blocks.
+///
+/// # Errors
+/// The same as for [`job_history`](crate::job_history).
+pub fn job_health(job: &Job, storage: &StorageOptions, now: DateTime<Utc>) -> Result<JobHealth> {
+    Ok(JobHealth::of(job, &job_history(job, storage)?, now))
+}
+
+/// Returns the time at which the job becomes stale unless it succeeds again: when the second run after its last
+/// success should have ended. A run should take as long as the last successful one.
+///
+/// For equal intervals this is twice the interval. For a schedule with pauses, such as weekends, it is not twice
+/// the longest pause.
+fn stale_from(job: &Job, success: &JobResult) -> Option<DateTime<Utc>> {
+    let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
+    let (begin, end) = (time(&success.started_at)?, time(&success.finished_at)?);
+    let second = Timetable::of(job)?.after(begin).nth(1)?;
+    second.starts.checked_add_signed((end - begin).max(chrono::TimeDelta::zero()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn job(keys: &str) -> Job {
+        let text = format!("[[job]]\nname = \"a\"\nroot = \"r\"\nselect = \"latest\"\n{keys}");
+        Config::parse(&text, "/etc/snapshots.toml".as_ref()).unwrap().jobs.remove(0)
+    }
+
+    /// A run of ten minutes.
+    fn run(started_at: &str, status: &str, exit_code: u8) -> JobResult {
+        let end: DateTime<Utc> = started_at.parse().unwrap();
+        let failure = json!({ "message": "m", "causes": [], "hint": null, "exit_code": exit_code });
+        serde_json::from_value(json!({
+            "job": "a", "status": status, "started_at": started_at,
+            "finished_at": text(end + chrono::TimeDelta::minutes(10)), "seconds": 600.0, "rows": 0,
+            "bytes": 0, "requests": 1, "retries": 0, "snapshots": [], "pruned": [],
+            "error": if exit_code == 0 { json!(null) } else { failure }, "exit_code": exit_code,
+        }))
+        .unwrap()
+    }
+
+    fn health(keys: &str, runs: &[JobResult], now: &str) -> JobHealth {
+        JobHealth::of(&job(keys), runs, now.parse().unwrap())
+    }
+
+    #[test]
+    fn job_is_stale_when_two_runs_should_have_ended() {
+        let from = |keys: &str, started: &str| {
+            let runs = [run(started, "unchanged", 0)];
+            health(keys, &runs, "2026-11-23T00:00:00Z").stale_from
+        };
+        for (keys, started, expected) in [
+            ("schedule = \"0 2 * * *\"", "2026-11-23T02:00:00Z", Some("2026-11-25T02:10:00Z")),
+            // A run that made up for a missed one.
+            ("schedule = \"0 2 * * *\"", "2026-11-23T09:00:00Z", Some("2026-11-25T02:10:00Z")),
+            ("schedule = \"*/15 * * * *\"", "2026-11-23T02:00:00Z", Some("2026-11-23T02:40:00Z")),
+            // From Friday to Tuesday, and from Monday to Wednesday.
+            ("schedule = \"0 2 * * 1-5\"", "2026-11-20T02:00:00Z", Some("2026-11-24T02:10:00Z")),
+            ("schedule = \"0 2 * * 1-5\"", "2026-11-23T02:00:00Z", Some("2026-11-25T02:10:00Z")),
+            ("", "2026-11-23T02:00:00Z", None),
+        ] {
+            assert_eq!(from(keys, started).as_deref(), expected, "{keys} {started}");
+        }
+        let runs = [run("2026-11-23T02:00:00Z", "stored", 0)];
+        let stale = |now| health("schedule = \"0 2 * * *\"", &runs, now).stale;
+        assert!(!stale("2026-11-25T02:10:00Z"));
+        assert!(stale("2026-11-25T02:10:01Z"));
+        // Without a schedule, a job is stale only if it never succeeded.
+        assert!(!health("", &runs, "2036-11-25T02:10:00Z").stale);
+        assert!(health("", &[], "2026-11-23T00:00:00Z").stale);
+        assert!(
+            health("", &[run("2026-11-23T02:00:00Z", "failed", 69)], "2026-11-23T03:00:00Z").stale
+        );
+    }
+
+    #[test]
+    fn last_run_that_was_not_interrupted_decides() {
+        let (good, bad) =
+            (run("2026-11-21T02:00:00Z", "stored", 0), run("2026-11-22T02:00:00Z", "failed", 69));
+        let (interrupted, locked) =
+            (run("2026-11-23T02:00:00Z", "failed", 143), run("2026-11-23T03:00:00Z", "failed", 75));
+        let failed = |runs: &[&JobResult]| {
+            let runs: Vec<_> = runs.iter().map(|run| (*run).clone()).collect();
+            let health = health("", &runs, "2026-11-23T04:00:00Z");
+            let code = health.last_failure.and_then(|run| run.error).map(|it| it.exit_code);
+            (health.failed, code)
+        };
+        assert_eq!(failed(&[]), (false, None));
+        assert_eq!(failed(&[&good]), (false, None));
+        assert_eq!(failed(&[&good, &bad]), (true, Some(69)));
+        assert_eq!(failed(&[&bad, &good]), (false, Some(69)));
+        assert_eq!(failed(&[&good, &interrupted]), (false, None));
+        assert_eq!(failed(&[&bad, &interrupted]), (true, Some(69)));
+        assert_eq!(failed(&[&bad, &good, &locked]), (true, Some(75)));
+    }
+}
