@@ -135,9 +135,9 @@ pub use sink::{
 };
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
-    Event, Failure, JobResult, ListedSnapshot, Observer, RetentionAction, RetentionDecision,
-    RunOptions, SnapshotResult, Status, Stop, job_history, latest_snapshots, list_snapshots,
-    plan_retention, run_jobs,
+    CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer,
+    RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, check_job,
+    job_history, latest_snapshots, list_snapshots, plan_retention, run_jobs,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 

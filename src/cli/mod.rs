@@ -1,6 +1,7 @@
 //! The command line, with one file per subcommand. It passes the typed arguments to the library and makes no
 //! decisions of its own.
 
+mod check;
 mod completions;
 mod datasets;
 mod demo;
@@ -95,6 +96,7 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     Snapshots(snapshots::SnapshotsArgs),
     Latest(latest::LatestArgs),
+    Check(check::CheckArgs),
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
@@ -150,6 +152,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Snapshot(snapshot) => snapshot.run(&global, &screen),
         Command::Snapshots(snapshots) => snapshots.run(&global),
         Command::Latest(latest) => latest.run(&global),
+        Command::Check(check) => check.run(&global, &screen),
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),

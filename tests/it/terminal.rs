@@ -228,6 +228,8 @@ fn tables_of_snapshots_fit_80_columns() {
     JOB               SNAPSHOT                   ACTION  WHY
     customer-support  snapshot=20261123T020000Z  stays   last 1; monthly 1
     ");
+    let told = on("check --connect", 60).lines(60);
+    assert!(told.contains("\n  (\"support-chat-12345\"), 12,345 rows\n  /"), "{told}");
     let table = on("schedule --list 1", 88).lines(88);
     let words = |line: &str| line.split_whitespace().count();
     assert_eq!(table.lines().map(words).collect::<Vec<_>>(), [6, 8], "{table}");
