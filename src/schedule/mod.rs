@@ -18,6 +18,7 @@ mod metrics;
 mod orphans;
 mod run;
 mod serve;
+mod textfile;
 mod timetable;
 
 #[cfg(unix)]
@@ -29,5 +30,6 @@ pub use self::{
     metrics::{Metrics, RunEnd},
     run::{Runner, Scheduler},
     serve::MetricsServer,
+    textfile::textfile,
     timetable::{Slot, Timetable},
 };

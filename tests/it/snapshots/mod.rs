@@ -4,6 +4,7 @@
 mod check;
 mod interrupted;
 mod messages;
+mod metrics_file;
 mod nights;
 mod retention;
 mod runs;
