@@ -30,6 +30,7 @@ use crate::{
     error::{Error, Result},
     files::read_input_text,
     location::Location,
+    sink::{Encoding, Format},
 };
 
 /// Largest size of a configuration file in bytes. A job takes a few hundred bytes.
@@ -148,34 +149,44 @@ fn unusable(path: &Path, error: impl Into<crate::error::Cause>) -> Error {
 fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>)> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        ConfigMistake::new(text, at, error.message().replace('\n', ", "))
+        let begin = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let line = text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let what = match section::typographic_quote(line) {
+            Some(mark) => format!("{mark} is a typographic quotation mark: write \" instead"),
+            None => error.message().replace('\n', ", "),
+        };
+        ConfigMistake::new(text, at, what)
     })?;
     let mut file = Section::new(text, "", 0, document.get_ref());
     let folder = path.parent().unwrap_or(Path::new("/"));
     let resolve = |path: &str| folder.join(path);
-    let api = match file.take("api") {
+    let (api, defaults, jobs) = (file.take("api"), file.take("defaults"), file.take("job"));
+    // Report unknown tables first: a key that a job lacks may be in a mistyped [defaults].
+    file.finish()?;
+    let api = match api {
         Some(item) => api::read(item.section()?, path, resolve)?,
         None => Connection::default(),
     };
-    let mut defaults = Keys::default();
-    if let Some(item) = file.take("defaults") {
-        let mut section = item.section()?;
-        defaults = Keys::read(&mut section)?;
-        if defaults.link.is_some() {
-            return Err(
-                section.wrong("link: it leads to the snapshots of one job: give it in [[job]]")
-            );
-        }
-        section.finish()?;
-    }
-    let mut jobs: Vec<Job> = Vec::new();
-    if let Some(item) = file.take("job") {
+    let defaults = match defaults {
+        Some(item) => read_defaults(item.section()?)?,
+        None => Keys::default(),
+    };
+    let mut read: Vec<Job> = Vec::new();
+    if let Some(item) = jobs {
         for section in item.sections()? {
-            jobs.push(job(text, section, &defaults, &jobs, resolve)?);
+            read.push(job(text, section, &defaults, &read, resolve)?);
         }
     }
-    file.finish()?;
-    Ok((api, jobs))
+    Ok((api, read))
+}
+
+fn read_defaults(mut section: Section<'_>) -> section::ConfigResult<Keys> {
+    let keys = Keys::read(&mut section)?;
+    section.finish()?;
+    if keys.link.is_some() {
+        return Err(section.wrong("link: it leads to the snapshots of one job: give it in [[job]]"));
+    }
+    Ok(keys)
 }
 
 fn job(
@@ -198,6 +209,10 @@ fn job(
     // Report unknown keys first: a missing key may be present with a typing error in its name.
     section.finish()?;
     let keys = own.or(defaults);
+    check_encoding(&keys).map_err(|error| {
+        // The command would turn a name in backticks into its flag.
+        section.wrong(error.to_string().replace('`', ""))
+    })?;
     let filters = Query {
         agent: keys.agent,
         generator_model: keys.generator_model,
@@ -225,7 +240,9 @@ fn job(
     let Some(root) = keys.root else {
         return Err(section.wrong("it has no root: give one here or in [defaults]"));
     };
-    let root = match root.contains("://") {
+    let is_url = root.contains("://");
+    let relative_root = Some(root.clone()).filter(|root| !is_url && Path::new(root).is_relative());
+    let root = match is_url {
         true => PathBuf::from(root),
         false => resolve(&root),
     };
@@ -237,11 +254,6 @@ fn job(
         link.as_ref().and_then(|link| link_problem(link, place.child(&name).as_local(), &selection))
     {
         return Err(section.wrong(format!("link: {why}")));
-    }
-    let compression = keys.compression;
-    if let Some(compression) = compression {
-        let format = keys.format.unwrap_or(crate::sink::Format::Parquet);
-        crate::sink::Encoding::new(format, compression).map_err(|error| section.wrong(error))?;
     }
     let on_result = keys.on_result.map(|command| {
         // A name without a slash is searched in PATH, as in a shell.
@@ -258,10 +270,13 @@ fn job(
         selection,
         query,
         root,
+        relative_root,
         link,
         storage,
         format: keys.format,
-        compression,
+        compression: keys.compression,
+        parquet_encoding: keys.parquet_encoding,
+        json_columns: keys.json_columns,
         columns: keys.columns,
         page_size: keys.page_size,
         rows_per_file: keys.rows_per_file,
@@ -275,6 +290,22 @@ fn job(
         jitter: keys.jitter.unwrap_or_default(),
         on_result,
     })
+}
+
+/// Checks the keys of the format with each other.
+fn check_encoding(keys: &Keys) -> Result<()> {
+    let format = keys.format.unwrap_or(Format::Parquet);
+    let mut encoding = match keys.compression {
+        Some(compression) => Encoding::new(format, compression)?,
+        None => format.into(),
+    };
+    if let Some(parquet) = keys.parquet_encoding {
+        encoding = encoding.with_parquet_encoding(parquet)?;
+    }
+    if let Some(json) = keys.json_columns {
+        encoding.with_json_columns(json)?;
+    }
+    Ok(())
 }
 
 /// Returns why a job must not have this link to its newest snapshot. `folder` is the job's folder, if it is on a

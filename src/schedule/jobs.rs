@@ -54,6 +54,10 @@ impl Planned {
         let entries = jobs.into_iter().filter_map(|job| Some((Timetable::of(&job)?, job)));
         let entries = entries.map(|(timetable, job)| {
             let on_result = OnResult::of(&job, folder)?;
+            if job.relative_root.is_some() && !job.root.exists() {
+                let (job, root) = (&job.name, job.root.display());
+                tracing::info!(job, %root, "its root is relative to the configuration file");
+            }
             let (name, catch_up) = (job.name.clone(), job.catch_up);
             let (client, storage) = (client.clone(), storage.clone());
             let job = Arc::new(Self { job, client, storage, on_result });
@@ -124,8 +128,11 @@ impl Runner for SnapshotJobs {
                 Vec::new()
             }
         };
+        let first = runs.iter().filter_map(|run| time(&run.started_at)).min();
         let good = runs.iter().filter(|run| run.status != Status::Failed);
-        self.metrics.known(&name, good.filter_map(|run| time(&run.finished_at)).max());
+        let last_success = good.filter_map(|run| time(&run.finished_at)).max();
+        let since = first.unwrap_or_else(|| self.options.clock.now());
+        self.metrics.known(&name, since, last_success);
         last_run(&runs, planned.job.jitter)
     }
 }

@@ -219,6 +219,7 @@ fn invalid_schedules_are_refused_before_the_start() {
     )
     .unwrap();
     fs::write(world.path("empty.toml"), "").unwrap();
+    fs::create_dir(world.path("snapshots")).unwrap();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = busy.local_addr().unwrap().to_string();
     let told: Vec<String> = [
@@ -347,6 +348,22 @@ fn only_metrics_and_health_are_served_read_only() {
 }
 
 #[test]
+fn new_job_has_metrics_before_its_first_run() {
+    let world = World::generated(Options::default(), 1);
+    fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
+    let service = Service::start(&world, &[]);
+    let log = service.says("next run");
+    let told = "its root is relative to the configuration file job=\"nightly\" root=";
+    let told = format!("{told}{}", world.path("snapshots").display());
+    assert!(log.contains(&told), "{log}");
+    service.scrape("overmind_export_last_success_timestamp_seconds{job=\"nightly\"} 0");
+    let metrics =
+        service.scrape("overmind_export_expected_interval_seconds{job=\"nightly\"} 86400");
+    assert!(metrics.contains("overmind_export_known_since_timestamp_seconds{job=\"nightly\"} "));
+    service.stop();
+}
+
+#[test]
 fn failed_run_is_logged_and_the_schedule_continues() {
     let faults = Faults::none().on(1, FaultAttempt::Always, Fault::status(503));
     let world = overdue(Options { faults, ..Options::default() }, ROWS, "");
@@ -424,7 +441,7 @@ fn sighup_applies_only_a_valid_configuration() {
 
     for (schedule, why) in [
         ("schedule = \"0 2 * *\"", "it has 4 fields"),
-        ("shedule = \"0 2 * * *\"", "the nearest known key is"),
+        ("shedule = \"0 2 * * *\"", "did you mean \"schedule\"?"),
         ("schedule = \"0 2 * * *\"\non_result = [\"./missing\"]", "on_result of job"),
     ] {
         let broken = good.replace("schedule = \"0 2 * * *\"", schedule);

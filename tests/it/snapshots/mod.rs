@@ -1,14 +1,17 @@
 //! Nightly snapshots: the command with a configuration file, and runs in this process with a fake clock.
 
 mod changed;
+#[cfg(unix)]
 mod check;
 mod history;
 mod interrupted;
 mod messages;
+mod metrics_file;
 mod nights;
 mod prune;
 mod retention;
 mod runs;
+mod stale;
 
 use std::{
     fs,
