@@ -1,0 +1,222 @@
+"""The layouts' check: counts the rows of whole directories with the libraries that people use to open them.
+
+A reader gets a directory or a pattern. It must find each row of the exports once, and nothing else: before a run
+that replaces the data, after that run was killed, and after the next run has finished its work. All of this is
+done on the local disk, and in a store (moto). Each line of the output is one reader of one target; the readers
+of the set `light` are in requirements.txt, those of the set `complete` in layouts.txt.
+
+    layouts.py BINARY MOTO_PYTHON light|complete
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from directories import KEY, REGION, DirectoryReader, copy_parts, readers
+from expected import Different, Source
+from serving import Tally, serving
+from stores import BUCKET, Tool, free_port, running
+
+NIGHTS = 3
+ROWS = 1_200
+PARTS = ["--rows-per-file", "400", "--page-size", "25"]
+# A run to be killed takes at least 6 s, because it needs 48 pages. A third of them is a part. The jobs share a rate.
+RATE, RATE_OF_JOBS = "8/s", "16/s"
+START_SECONDS = 120
+
+# The forms in which the readers get each target, with the format of its parts.
+FORMS = {
+    "out": ("parquet", ["out", "out/", "out/*", "out/*.parquet", "out/**/*.parquet"]),
+    "lines": ("jsonl", ["lines", "lines/", "lines/*", "lines/*.json*", "lines/**/*.json*"]),
+    "arrow": ("arrow", ["arrow", "arrow/", "arrow/*", "arrow/*.arrow"]),
+    "nightly": (
+        "parquet",
+        ["root/nightly", "root/nightly/", "root/nightly/**/*.parquet", "root/nightly/*/*.parquet"],
+    ),
+    "texts": ("jsonl", ["root/texts", "root/texts/", "root/texts/**/*.json*", "root/texts/*/*.json*"]),
+}
+EXPORTS = {"out": "parquet", "lines": "jsonl", "arrow": "arrow"}
+JOBS = {"nightly": "parquet", "texts": "jsonl"}
+
+
+class Place:
+    """A folder, or a bucket: where the command writes, and where the readers look."""
+
+    def __init__(self, name: str, base: str, endpoint: str, listed: Callable[[], set[str]]):
+        self.name, self.base, self.endpoint, self.listed = name, base, endpoint, listed
+        # The ids that each target must have now.
+        self.expected = {target: [] for target in FORMS}
+
+    def export(self, target: str) -> list[str]:
+        """Returns the output of an export and its options."""
+        return [f"{self.base}{target}/", "--format", EXPORTS[target], "--overwrite", "--quiet", *PARTS]
+
+
+def write_nights(folder: Path) -> list[Source]:
+    """Writes the dataset of each night. No two nights have an id in common, so a row counted twice is noticed."""
+    sources = []
+    for night in range(NIGHTS):
+        path = folder / f"night{night}" / "dataset.jsonl"
+        path.parent.mkdir()
+        with path.open("w") as lines:
+            for order in range(ROWS + night):
+                id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{night} {order}"))
+                row = {"id": id, "order": order, "input": {"text": f"row {order}"}, "persona": "calm"}
+                lines.write(json.dumps(row) + "\n")
+        sources.append(Source(path))
+    return sources
+
+
+def write_jobs(place: Place, path: Path, dataset: str) -> None:
+    text = f'[defaults]\nroot = "{place.base}root"\nunchanged = "never"\nrows_per_file = 400\npage_size = 25\n'
+    for job, format in JOBS.items():
+        text += f'[[job]]\nname = "{job}"\ndataset = "{dataset}"\nformat = "{format}"\n'
+    path.write_text(text)
+    path.chmod(0o600)
+
+
+def check_place(tally: Tally, binary: str, folder: Path, place: Place, nights: list[Source], used: list) -> None:
+    """Publishes, reads, kills, reads, publishes, reads."""
+    jobs = folder / f"{place.name}.toml"
+    variables = {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": KEY,
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": place.endpoint,
+    }
+    for number, source in enumerate(nights):
+        with serving(binary, [source]) as (url, ids):
+            tool = Tool(binary, url, ids[source.name], folder, variables)
+            write_jobs(place, jobs, tool.dataset)
+            snapshot = ["snapshot", "--config", str(jobs), "--quiet"]
+            if number == NIGHTS - 1:
+                for target in FORMS:
+                    form = FORMS[target][1][0]
+                    copy_parts(f"{place.base}{form}", f"{place.base}only/{form}", place.endpoint)
+                check_readers(tally, place, "before", used)
+                kill_runs(tool, place, snapshot)
+                check_readers(tally, place, "killed", used)
+            ids = source.columns["id"]
+            if number in (0, NIGHTS - 1):
+                for target in EXPORTS:
+                    tool.export(*place.export(target))
+                    place.expected[target] = ids
+            tool.run(*snapshot)
+            for job in JOBS:
+                place.expected[job] = place.expected[job] + ids
+    check_readers(tally, place, "again", used)
+
+
+def kill_runs(tool: Tool, place: Place, snapshot: list[str]) -> None:
+    """Starts a run to each target, and kills them when each has a part in its staging."""
+    before = place.listed()
+    runs = [tool.start("export", tool.dataset, "-o", *place.export(target), "--rate-limit", RATE) for target in EXPORTS]
+    runs.append(tool.start(*snapshot, "--rate-limit", RATE_OF_JOBS))
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        waiting = set(FORMS)
+        while waiting and time.monotonic() < deadline and all(run.poll() is None for run in runs):
+            new = place.listed() - before
+            waiting = {name for name in FORMS if not any(re.search(rf"\b{name}\b.*part-", file) for file in new)}
+            time.sleep(0.02)
+    finally:
+        for run in runs:
+            run.kill()
+        outputs = [run.communicate() for run in runs]
+    codes = [run.returncode for run in runs]
+    assert codes == [-signal.SIGKILL] * len(runs), f"the runs ended with {codes}: {outputs}"
+    assert not waiting, f"no part in the staging of {waiting}: {sorted(new)}"
+
+
+def check_readers(tally: Tally, place: Place, state: str, used: list[DirectoryReader]) -> None:
+    for reader in used:
+        for target, (format, forms) in FORMS.items():
+            able = [form for form in forms if reader.why_not(place.name, format, form) is None]
+            expected = place.expected[target]
+            if able:
+                what = f"{place.name}, {state}, {reader.name}: {', '.join(able)}"
+                with tally.comparison(what, len(expected)):
+                    count(reader, format, [f"{place.base}{form}" for form in able], expected)
+
+
+def count(reader: DirectoryReader, format: str, paths: list[str], expected: list[str]) -> None:
+    """Raises `Different` with every form that has not each expected row once."""
+    faults = []
+    for path in paths:
+        try:
+            found = Counter(reader.read(format, path))
+        except Exception as error:
+            faults.append(f"{path}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            continue
+        wanted = Counter(expected)
+        if found != wanted:
+            surplus, missing = (found - wanted).total(), (wanted - found).total()
+            faults.append(f"{path}: {found.total():,} rows: {surplus:,} too many, {missing:,} missing")
+    if faults:
+        raise Different("; ".join(faults))
+
+
+def check_limits(tally: Tally, place: Place, used: list[DirectoryReader]) -> None:
+    """Tries what a reader cannot read on a copy of the parts. A reader that can read it must be compared."""
+    for reader in used:
+        able = []
+        reasons = {}
+        for format, forms in FORMS.values():
+            for form in forms:
+                if why := reader.why_not(place.name, format, form):
+                    reasons.setdefault(why, []).append(form)
+                    with contextlib.suppress(Exception):
+                        reader.read(format, f"{place.base}only/{form}")
+                        able.append(form)
+        for why, forms in reasons.items():
+            print(f"not compared: {place.name}, {reader.name}: {', '.join(forms)}: {why}", flush=True)
+        if able:
+            with tally.comparison(f"{place.name}, {reader.name}", 0):
+                raise Different(f"reads {', '.join(able)} where only parts are, so it must be compared")
+
+
+def main(binary: str, moto_python: str, chosen: str) -> int:
+    # Turn SIGTERM into an exception, so that the servers are stopped and the folders are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    binary, moto_python = (str(Path(path).absolute()) for path in (binary, moto_python))
+    tally = Tally()
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    with TemporaryDirectory() as name, running(
+        [moto_python, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port
+    ):
+        folder = Path(name)
+        os.environ["TMPDIR"] = name
+        nights = write_nights(folder)
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")).close()
+
+        def files() -> set[str]:
+            # Folders can disappear meanwhile; os.walk passes over them.
+            return {f"{path.removeprefix(name)}/{file}" for path, _, files in os.walk(name) for file in files}
+
+        def objects() -> set[str]:
+            with urllib.request.urlopen(f"{endpoint}/{BUCKET}?list-type=2") as answer:
+                return set(re.findall("<Key>(.*?)</Key>", answer.read().decode()))
+
+        used = readers(chosen, endpoint)
+        places = [Place("local", f"{name}/", endpoint, files), Place("store", f"s3://{BUCKET}/", endpoint, objects)]
+        for place in places:
+            check_place(tally, binary, folder, place, nights, used)
+        for place in places:
+            check_limits(tally, place, used)
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
