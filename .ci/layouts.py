@@ -25,13 +25,14 @@ from tempfile import TemporaryDirectory
 from directories import KEY, REGION, DirectoryReader, copy_parts, readers
 from expected import Different, Source
 from serving import Tally, serving
-from stores import BUCKET, Tool, free_port, running
+from stores import BUCKET, Proxy, Tool, free_port, running, through
 
 NIGHTS = 3
 ROWS = 1_200
-PARTS = ["--rows-per-file", "400", "--page-size", "25"]
-# A run to be killed takes at least 6 s, because it needs 48 pages. A third of them is a part. The jobs share a rate.
-RATE, RATE_OF_JOBS = "8/s", "16/s"
+PARTS = ["--rows-per-file", "300", "--page-size", "25"]
+# A run to be killed needs at least 6 s for its 48 pages. Its second part begins after 1.5 s.
+RATE = "8/s"
+SECOND_PART = "part-00001"
 START_SECONDS = 120
 
 # The forms in which the readers get each target, with the format of its parts.
@@ -45,6 +46,14 @@ FORMS = {
     ),
     "texts": ("jsonl", ["root/texts", "root/texts/", "root/texts/**/*.json*", "root/texts/*/*.json*"]),
 }
+# What readers get wrong because of our layout, as patterns of "PLACE STATE READER FORM". While a run works in a store,
+# and after it was killed, its state is in `_overmind/` below the prefix: readers of all objects fail, and JSON objects
+# of the state count as rows. An object of the state has the name of a part. When the state is elsewhere, the check fails until the patterns are removed.
+KNOWN_FAULTS = [
+    r"^store killed Polars [^*]*/$",
+    r"^store killed DuckDB (out|lines)/\*$",
+    r"^store killed .*/\*\*/\*\.(json\*|parquet)$",
+]
 EXPORTS = {"out": "parquet", "lines": "jsonl", "arrow": "arrow"}
 JOBS = {"nightly": "parquet", "texts": "jsonl"}
 
@@ -78,7 +87,7 @@ def write_nights(folder: Path) -> list[Source]:
 
 
 def write_jobs(place: Place, path: Path, dataset: str) -> None:
-    text = f'[defaults]\nroot = "{place.base}root"\nunchanged = "never"\nrows_per_file = 400\npage_size = 25\n'
+    text = f'[defaults]\nroot = "{place.base}root"\nunchanged = "never"\nrows_per_file = 300\npage_size = 25\n'
     for job, format in JOBS.items():
         text += f'[[job]]\nname = "{job}"\ndataset = "{dataset}"\nformat = "{format}"\n'
     path.write_text(text)
@@ -118,52 +127,73 @@ def check_place(tally: Tally, binary: str, folder: Path, place: Place, nights: l
 
 
 def kill_runs(tool: Tool, place: Place, snapshot: list[str]) -> None:
-    """Starts a run to each target, and kills them when each has a part in its staging."""
+    """Starts a run to each target, and kills them when each has begun its second part."""
+    commands = {target: ["export", tool.dataset, "-o", *place.export(target)] for target in EXPORTS}
+    commands |= {job: [*snapshot, job] for job in JOBS}
     before = place.listed()
-    runs = [tool.start("export", tool.dataset, "-o", *place.export(target), "--rate-limit", RATE) for target in EXPORTS]
-    runs.append(tool.start(*snapshot, "--rate-limit", RATE_OF_JOBS))
-    try:
+    with contextlib.ExitStack() as stack:
+        runs, began = {}, {}
+        for target, command in commands.items():
+            runs[target], began[target] = start_slow(stack, tool, place, target, command, before)
         deadline = time.monotonic() + START_SECONDS
-        waiting = set(FORMS)
-        while waiting and time.monotonic() < deadline and all(run.poll() is None for run in runs):
-            new = place.listed() - before
-            waiting = {name for name in FORMS if not any(re.search(rf"\b{name}\b.*part-", file) for file in new)}
+        while time.monotonic() < deadline and all(run.poll() is None for run in runs.values()):
+            if all(has_begun() for has_begun in began.values()):
+                break
             time.sleep(0.02)
-    finally:
-        for run in runs:
-            run.kill()
-        outputs = [run.communicate() for run in runs]
-    codes = [run.returncode for run in runs]
-    assert codes == [-signal.SIGKILL] * len(runs), f"the runs ended with {codes}: {outputs}"
-    assert not waiting, f"no part in the staging of {waiting}: {sorted(new)}"
+    for target, run in runs.items():
+        assert run.returncode == -signal.SIGKILL, f"{target}: the run ended with {run.returncode} before it was killed"
+        assert began[target](), f"{target}: the run has begun no second part"
+
+
+def start_slow(stack, tool: Tool, place: Place, target: str, command: list[str], before: set[str]):
+    """Starts a run that the stack kills. Returns it, and a function that says whether it has begun its second part."""
+    if place.name == "store":
+        # The upload of the second part never arrives.
+        proxy = Proxy(int(place.endpoint.rpartition(":")[2]), rf"PUT .*{SECOND_PART}[^/]*uploadId=")
+        stack.callback(proxy.close)
+        run = through(tool, proxy, "AWS_ENDPOINT_URL").start(*command)
+        began = proxy.held.is_set
+    else:
+        run = tool.start(*command, "--rate-limit", RATE)
+        began = lambda: any(re.search(rf"\b{target}\b.*{SECOND_PART}", file) for file in place.listed() - before)
+    stack.callback(run.communicate)
+    stack.callback(run.kill)
+    return run, began
 
 
 def check_readers(tally: Tally, place: Place, state: str, used: list[DirectoryReader]) -> None:
+    """Reads every target in every form that a reader can read. Prints one line for a reader and a target."""
     for reader in used:
         for target, (format, forms) in FORMS.items():
             able = [form for form in forms if reader.why_not(place.name, format, form) is None]
+            if not able:
+                continue
             expected = place.expected[target]
-            if able:
-                what = f"{place.name}, {state}, {reader.name}: {', '.join(able)}"
-                with tally.comparison(what, len(expected)):
-                    count(reader, format, [f"{place.base}{form}" for form in able], expected)
+            with tally.comparison(f"{place.name}, {state}, {reader.name}: {', '.join(able)}", len(expected)):
+                faults = []
+                for form in able:
+                    fault = count(reader, format, f"{place.base}{form}", expected)
+                    case = f"{place.name} {state} {reader.name} {form}"
+                    if any(re.search(pattern, case) for pattern in KNOWN_FAULTS):
+                        print(f"known fault: {case}: {fault}", flush=True)
+                        fault = None if fault else "is read correctly now, so it is no longer a known fault"
+                    if fault:
+                        faults.append(f"{form}: {fault}")
+                if faults:
+                    raise Different("; ".join(faults))
 
 
-def count(reader: DirectoryReader, format: str, paths: list[str], expected: list[str]) -> None:
-    """Raises `Different` with every form that has not each expected row once."""
-    faults = []
-    for path in paths:
-        try:
-            found = Counter(reader.read(format, path))
-        except Exception as error:
-            faults.append(f"{path}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
-            continue
-        wanted = Counter(expected)
-        if found != wanted:
-            surplus, missing = (found - wanted).total(), (wanted - found).total()
-            faults.append(f"{path}: {found.total():,} rows: {surplus:,} too many, {missing:,} missing")
-    if faults:
-        raise Different("; ".join(faults))
+def count(reader: DirectoryReader, format: str, path: str, expected: list[str]) -> str | None:
+    """Returns what is wrong if a reader does not find each expected row once."""
+    try:
+        found = Counter(reader.read(format, path))
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    wanted = Counter(expected)
+    if found == wanted:
+        return None
+    surplus, missing = (found - wanted).total(), (wanted - found).total()
+    return f"{found.total():,} rows: {surplus:,} too many, {missing:,} missing"
 
 
 def check_limits(tally: Tally, place: Place, used: list[DirectoryReader]) -> None:
