@@ -9,26 +9,22 @@ Each comparison prints one line. The last line contains their number.
 
 import math
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from expected import Columns, Different, Source, compare, hostile_lines
 from libraries import PIPE_READERS, READERS, Export, Reader
+from serving import Tally, serving
 
 # Rows per part: small enough for several parts per corpus, and a multiple of the default page size.
 ROWS_PER_FILE = 400
 PAGE_SIZES = (7, 25, 100)
 CONCURRENCIES = (1, 16)
-# Time limits for a hanging server or export.
-START_SECONDS = 60
+# Time limit for a hanging export.
 EXPORT_SECONDS = 300
 
 
@@ -117,54 +113,6 @@ class Command:
         return columns
 
 
-@contextmanager
-def serving(binary: str, sources: list[Source]) -> Iterator[Command]:
-    """Serves the sources until the block ends."""
-    arguments = [binary, "demo", "--serve", "--port", "0"]
-    arguments += [part for source in sources for part in ("--from", str(source.path))]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
-        overdue = threading.Timer(START_SECONDS, server.kill)
-        overdue.start()
-        try:
-            url, ids = announced(server.stdout, {source.name for source in sources})
-            overdue.cancel()
-            yield Command(binary, url, ids)
-        finally:
-            overdue.cancel()
-            server.terminate()
-
-
-def announced(lines: Iterator[str], names: set[str]) -> tuple[str, dict[str, str]]:
-    """Returns the base URL and the id of each dataset, from the output of the starting server."""
-    url, ids = None, {}
-    for line in lines:
-        if address := re.match(r"serving (http://\S+)", line):
-            url = address[1]
-        elif row := re.match(r"\s+([0-9a-f-]{36})\s+[\d,]+ rows?\s+(\S+)", line):
-            ids[row[2]] = row[1]
-        if url and names <= ids.keys():
-            return url, ids
-    raise SystemExit(f"the server did not start: it printed {url} with {ids}")
-
-
-class Tally:
-    """Counts the comparisons and prints one line for each."""
-
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    @contextmanager
-    def comparison(self, what: str, rows: int) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self.failed += 1
-            print(f"FAIL  {what}: {type(error).__name__}: {error}", flush=True)
-        else:
-            self.passed += 1
-            print(f"ok    {what}: {rows:,} rows", flush=True)
-
-
 def check_form(tally: Tally, command: Command, source: Source, form: Form) -> None:
     """Checks one export with every library that reads its format."""
     with TemporaryDirectory() as folder:
@@ -219,7 +167,8 @@ def main(binary: str, corpora: list[Path]) -> int:
         empty.touch()
         real = [Source(path) for path in corpora if path.exists()]
         sources = [Source(hostile), Source(empty), *real]
-        with serving(binary, sources) as command:
+        with serving(binary, sources) as (url, ids):
+            command = Command(binary, url, ids)
             for source in sources:
                 for form in FORMS:
                     check_form(tally, command, source, form)
