@@ -229,14 +229,22 @@ impl BegunCommit {
     }
 
     /// Removes what the published export no longer needs, the commit last.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store does not show the record of this commit. Then nothing is removed: one wrong
+    /// answer must not cost the export. The next run removes the rest.
     pub(super) fn clean(&self, places: &PrefixPlaces, lock: &Lock) -> Result<()> {
         // A run that lost its lock must not remove the control objects of another run.
         lock.confirm()?;
+        let seen = PrefixContent::look(places)?;
+        if !self.is_published(&seen)? {
+            return Err(unlike(&places.record));
+        }
         self.remove_superseded(&places.target)?;
         // The header goes first: nothing is left to resume.
         places.control.child(HEADER).remove()?;
-        let seen = PrefixContent::look(places)?;
-        places.target.remove_all(seen.strays())?;
+        let is_own = |name: &String| self.parts.iter().any(|part| part.path == *name);
+        places.target.remove_all(seen.strays().filter(|name| !is_own(name)))?;
         let own: BTreeSet<String> =
             self.parts.iter().map(|part| pending_name(&part.path)).collect();
         let pending = seen.control.names.iter().filter(|name| is_pending_name(name));
@@ -256,8 +264,15 @@ impl BegunCommit {
 
     /// Removes the parts that this commit made visible, and the records of those and of lost parts. The other
     /// parts stay pending. Removes the commit last.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store shows the record of this commit: an earlier answer was wrong, and the next run
+    /// finishes the commit.
     pub(super) fn undo(&self, places: &PrefixPlaces, lost: &BTreeSet<String>) -> Result<()> {
         let seen = PrefixContent::look(places)?;
+        if self.is_published(&seen)? {
+            return Err(unlike(&places.record));
+        }
         let own = self.parts.iter().map(|part| &part.path).filter(|part| !seen.is_listed(part));
         let (visible, hidden): (Vec<&String>, Vec<&String>) =
             own.partition(|part| seen.objects.contains_key(*part));
@@ -267,6 +282,16 @@ impl BegunCommit {
             drop_pending(&places.target, &places.control, &pending_name(part))?;
         }
         places.control.child(&self.name).remove()
+    }
+}
+
+/// The error when the store has answered differently about a record than just before.
+fn unlike(record: &Remote) -> Error {
+    Error::Store {
+        action: "read",
+        url: record.to_string(),
+        hint: None,
+        source: "the store has given two different answers about the record".into(),
     }
 }
 

@@ -209,6 +209,16 @@ pub(super) fn exists(places: &PrefixPlaces) -> Error {
     }
 }
 
+/// The error of a run whose commit is stale.
+pub(super) fn stale(places: &PrefixPlaces) -> Error {
+    Error::Output {
+        path: places.location.to_path(),
+        why: "another export has appeared there".to_owned(),
+        hint: Some("give `overwrite` to replace it, or another URL"),
+        source: None,
+    }
+}
+
 /// SHA-256 of these bytes, hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> Result<String> {
     let examined = examine(&mut &*bytes)

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use super::{
     clear_control,
     commit::{BegunCommit, CommitOutcome, finish_commits},
-    content::{PrefixContent, PrefixPlaces, exists},
+    content::{PrefixContent, PrefixPlaces, exists, stale},
     kept::{self, BegunParts, HEADER},
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{
@@ -380,28 +380,23 @@ impl Prefix {
             // If another run has taken the lock over, it has finished this commit.
             lock.confirm().map_err(|error| self.unfinished(lock, error))?;
         }
-        match outcome {
-            CommitOutcome::Published => Ok(commit),
+        let (lost, error) = match outcome {
+            CommitOutcome::Published => return Ok(commit),
             CommitOutcome::Lost(lost) => {
                 let name = lost.first().cloned().unwrap_or_default();
-                commit.undo(&self.places, &lost)?;
-                Err(Error::Damaged {
+                let error = Error::Damaged {
                     path: self.places.target.child(&name).to_string().into(),
                     why: "its upload is lost: the store no longer has it; nothing was published; run the \
                           same command again to fetch the part"
                         .to_owned(),
-                })
+                };
+                (lost, error)
             }
-            CommitOutcome::Stale => {
-                commit.undo(&self.places, &BTreeSet::new())?;
-                Err(Error::Output {
-                    path: self.places.location.to_path(),
-                    why: "another export has appeared there".to_owned(),
-                    hint: Some("give `overwrite` to replace it, or another URL"),
-                    source: None,
-                })
-            }
-        }
+            CommitOutcome::Stale => (BTreeSet::new(), stale(&self.places)),
+        };
+        let undone = commit.undo(&self.places, &lost);
+        undone.map_err(|error| self.unfinished(lock, error))?;
+        Err(error)
     }
 
     /// Checks everything that can be checked before the point of no return.

@@ -264,3 +264,35 @@ fn stale_commit_of_a_lost_run_is_undone() {
     now.retain(|key, _| !key.contains("/_overmind/"));
     assert!(now == newer, "{:?}", now.keys());
 }
+
+#[test]
+fn wrong_answer_about_the_record_costs_no_export() {
+    // One request for the record is answered with 404, although the record exists.
+    let request = "GET /bucket/rows.manifest.json";
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    for killed in [false, true] {
+        let begin = || {
+            let place = Place::new();
+            place.export(&ARGUMENTS).ok();
+            if killed {
+                place.kill_at(&overwrite, "DELETE /bucket/rows/_SUCCESS", 1);
+            }
+            place
+        };
+        let calm = begin();
+        let before = calm.store.seen(request);
+        calm.export(&overwrite).ok();
+        for at in 1..=calm.store.seen(request) - before {
+            println!("{killed} {at}");
+            let place = begin();
+            place.store.rule(request, Fate::RefusedAt(u32::try_from(at).unwrap(), 404, "NoSuchKey"));
+            let ran = place.export(&overwrite);
+            assert!(matches!(ran.code, Some(0 | 73 | 74)), "{ran:?}");
+            // The record lists parts that exist.
+            assert_eq!(place.rows_by_manifest(), Some(ROWS), "{ran:?}");
+            place.store.no_rules();
+            place.export(&overwrite).ok();
+            is_whole(&place);
+        }
+    }
+}

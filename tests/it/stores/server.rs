@@ -36,6 +36,8 @@ pub(super) enum Fate {
     HeldAt(u32),
     /// All requests are answered with this status and error code.
     Refused(u16, &'static str),
+    /// The n-th request, from 1, is answered with this status and error code.
+    RefusedAt(u32, u16, &'static str),
     /// This number of requests, from the first, is answered with this status.
     FailsFirst(u32, u16),
     /// The first request is served, but its answer is replaced by a 503.
@@ -288,6 +290,9 @@ impl Desk {
                 match *fate {
                     Fate::HeldAt(at) if *count == at => held = true,
                     Fate::Refused(status, code) => return Some(refused(status, code)),
+                    Fate::RefusedAt(at, status, code) if *count == at => {
+                        return Some(refused(status, code));
+                    }
                     Fate::NoConditions if is_conditional(request) => {
                         return Some(refused(501, "NotImplemented"));
                     }
