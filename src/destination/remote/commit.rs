@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, causes},
-    location::{Backend, Remote, is_denied, is_unanswered},
+    location::{Backend, Remote, is_lost_upload},
     record::manifest::{Manifest, Part, SUCCESS, is_part_name},
 };
 
@@ -315,10 +315,11 @@ pub(super) fn finish_commits(
     Ok(any)
 }
 
-/// Completes all uploads, [`AT_ONCE`] at the same time. Returns the first lost ones.
+/// Completes all uploads, [`AT_ONCE`] at the same time. After the first failure, begins no more and waits for
+/// those in flight. Returns the lost ones.
 ///
 /// # Errors
-/// [`Error::Store`] if the store does not answer or refuses access: the uploads may still be there.
+/// [`Error::Store`] if the store does not complete an upload for another reason: the upload may still be there.
 fn complete(
     target: &Remote,
     watch: &LeaseWatch,
@@ -330,21 +331,24 @@ fn complete(
         (target.child(&part.path), pending.upload.clone(), part.bytes)
     });
     let parts: Vec<_> = parts.collect();
-    let all = stream::iter(parts).map(move |(place, upload, bytes)| {
-        let store = store.clone();
-        async move { complete_one(&*store, &place, &upload, bytes).await }
-    });
     watch.guard(async move {
-        let mut ended = all.buffer_unordered(AT_ONCE);
-        let mut lost = BTreeSet::new();
-        while let Some(end) = ended.try_next().await? {
-            if let UploadEnd::Lost(name) = end {
-                lost.insert(name);
-                // The commit cannot be finished: make no more parts visible than necessary.
-                break;
+        let mut waiting = parts.into_iter().map(|(place, upload, bytes)| {
+            let store = store.clone();
+            async move { complete_one(&*store, &place, &upload, bytes).await }
+        });
+        let mut in_flight: FuturesUnordered<_> = waiting.by_ref().take(AT_ONCE).collect();
+        let (mut lost, mut failed) = (BTreeSet::new(), None);
+        while let Some(end) = in_flight.next().await {
+            match end {
+                Ok(UploadEnd::Completed) => {}
+                Ok(UploadEnd::Lost(name)) => drop(lost.insert(name)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+            if lost.is_empty() && failed.is_none() {
+                in_flight.extend(waiting.next());
             }
         }
-        Ok(lost)
+        failed.map_or(Ok(lost), Err)
     })?
 }
 
@@ -355,18 +359,17 @@ async fn complete_one(
     bytes: u64,
 ) -> Result<UploadEnd> {
     let is_done = |meta: &ObjectMeta| meta.size == bytes;
-    match upload.complete(store, place.path(), is_done).await {
-        Ok(_) => Ok(UploadEnd::Completed),
-        Err(error) if is_unanswered(&error) || is_denied(&error) => {
-            Err(place.failed("complete the upload of", &error))
-        }
-        Err(error) => {
-            let error = place.failed("complete the upload of", &error);
-            let why = causes(&error).join(": ");
-            tracing::warn!("the upload of {place} is lost: {why}");
-            Ok(UploadEnd::Lost(place.name().to_owned()))
-        }
+    let Err(error) = upload.complete(store, place.path(), is_done).await else {
+        return Ok(UploadEnd::Completed);
+    };
+    let is_lost = is_lost_upload(&error);
+    let error = place.failed("complete the upload of", &error);
+    if !is_lost {
+        return Err(error);
     }
+    let why = causes(&error).join(": ");
+    tracing::warn!("the upload of {place} is lost: {why}");
+    Ok(UploadEnd::Lost(place.name().to_owned()))
 }
 
 /// Returns the parts that are not visible with their size, although the store has confirmed them.

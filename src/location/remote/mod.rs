@@ -17,7 +17,7 @@ use url::Url;
 use self::error::explain;
 use self::store::Store;
 pub(crate) use self::{
-    error::{UNREACHABLE, is_denied, is_unanswered, is_unsupported},
+    error::{UNREACHABLE, is_lost_upload, is_unanswered, is_unsupported},
     file::RemoteFile,
     runtime::{spawn, wait},
     store::Backend,

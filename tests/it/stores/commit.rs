@@ -139,19 +139,47 @@ fn lost_upload_is_reported_and_fetched_again() {
 
 #[test]
 fn refused_completion_keeps_the_commit() {
-    // The permission is missing. Nothing is lost, and the next run completes the rest.
-    let place = Place::new();
-    place.store.rule(".parquet?uploadId=", Fate::Refused(403, "AccessDenied"));
-    for pages in [12, 0] {
-        let before = place.world.server.stats().requests;
-        let ran = place.export(&ARGUMENTS);
-        assert_eq!(place.world.server.stats().requests - before, pages);
-        assert!(matches!(ran.code, Some(73 | 74)), "{ran:?}");
-        assert!(ran.stderr.contains("its publication has begun: repair the store"), "{ran:?}");
+    // Nothing is lost, whatever the store answers, and the next run completes the rest.
+    let begun = "its publication has begun: repair the store";
+    for (status, code) in [(403, "AccessDenied"), (400, "RequestTimeout"), (404, "NoSuchBucket")] {
+        println!("{code}");
+        let place = Place::new();
+        // One part: the others are completed.
+        place.store.rule("POST /bucket/rows/part-00001-", Fate::RefusedFrom(2, status, code));
+        for pages in [12, 0] {
+            let before = place.world.server.stats().requests;
+            let ran = place.export(&ARGUMENTS);
+            assert_eq!(place.world.server.stats().requests - before, pages);
+            assert!(matches!(ran.code, Some(73 | 74)), "{ran:?}");
+            assert!(ran.stderr.contains(begun), "{ran:?}");
+            assert_eq!(place.names(), ["_overmind/", "part-00000", "part-00002"]);
+        }
+        place.store.no_rules();
+        assert_eq!(place.export(&ARGUMENTS).code, Some(73));
+        is_whole(&place);
     }
-    place.store.no_rules();
-    assert_eq!(place.export(&ARGUMENTS).code, Some(73));
-    is_whole(&place);
+}
+
+#[test]
+fn upload_that_was_completed_late_is_not_lost() {
+    // The store no longer has the upload, because it still works on a completion that it has not answered.
+    let calm = Place::new();
+    calm.export(&ARGUMENTS).ok();
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00001-", 2);
+    let pending = place.store.keys().into_iter().find(|key| key.contains("_overmind/part-00001-"));
+    let key = pending.unwrap().replace("_overmind/", "").replace(".json", ".parquet");
+    place.store.rule("POST /bucket/rows/part-00001-", Fate::Refused(404, "NoSuchUpload"));
+    place.store.rule(&format!("HEAD /bucket/{key}"), Fate::HeldAt(2));
+    let run = place.start(&ARGUMENTS);
+    place.store.wait_until_held();
+    place.store.put(&key, &calm.parts()["part-00001"]);
+    place.store.let_go();
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("this run has published what an"), "{ran:?}");
+    // The server still has the upload that it said to have lost.
+    is_complete(&place);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) enum Fate {
     Refused(u16, &'static str),
     /// The n-th request, from 1, is answered with this status and error code.
     RefusedAt(u32, u16, &'static str),
+    /// The n-th request, from 1, and all later ones are answered with this status and error code.
+    RefusedFrom(u32, u16, &'static str),
     /// This number of requests, from the first, is answered with this status.
     FailsFirst(u32, u16),
     /// The first request is served, but its answer is replaced by a 503.
@@ -291,6 +293,9 @@ impl Desk {
                     Fate::HeldAt(at) if *count == at => held = true,
                     Fate::Refused(status, code) => return Some(refused(status, code)),
                     Fate::RefusedAt(at, status, code) if *count == at => {
+                        return Some(refused(status, code));
+                    }
+                    Fate::RefusedFrom(from, status, code) if *count >= from => {
                         return Some(refused(status, code));
                     }
                     Fate::NoConditions if is_conditional(request) => {
