@@ -95,6 +95,18 @@ struct StagedPrefix {
     _ids: Option<TempDir>,
 }
 
+impl StagedPrefix {
+    /// Aborts the uploads that have no record. If the answer to the put of a record was lost, the record may
+    /// exist, and it must not outlive its upload.
+    fn abort_open(&self, control: &Remote) -> Result<()> {
+        let abort = |upload: &Upload| {
+            control.child(&pending_name(upload.target().name())).remove()?;
+            upload.abort()
+        };
+        self.open.iter().map(abort).fold(Ok(()), Result::and)
+    }
+}
+
 impl Prefix {
     /// Checks whether the export can be written to this prefix. Takes the lock, except in a dry run. If an ended
     /// run had begun to publish, this finishes the publication first.
@@ -337,13 +349,13 @@ impl Prefix {
         let staged = self.staged()?;
         let name = kept.part.path.clone();
         let upload = staged.open.iter().find(|upload| upload.target().name() == name);
-        let upload = upload.ok_or_else(not_open)?;
+        let upload = upload.ok_or_else(not_open)?.clone();
         let pending = PendingPart { lineage, kept, upload: upload.staged().ok_or_else(not_open)? };
         pending.write(&control)?;
-        upload.forget_journal()?;
+        // The upload belongs to the record now: if this run fails, it must not abort it.
         staged.open.clear();
         staged.pending.insert(name, pending);
-        Ok(())
+        upload.forget_journal()
     }
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
@@ -446,10 +458,8 @@ impl Prefix {
             drop(lock.release());
             return 0;
         };
-        for upload in &staged.open {
-            // Best effort, here and below: the next run removes the remaining objects.
-            drop(upload.abort());
-        }
+        // Best effort, here and below: the next run removes the remaining objects.
+        drop(staged.abort_open(&self.places.control));
         let parts = staged.pending.len();
         if parts == 0 && !lost {
             drop(self.clear(&lock));
@@ -472,9 +482,7 @@ impl Prefix {
         self.attempt += 1;
         // The header goes first: without it no object counts as a finished part.
         self.places.control.child(HEADER).remove()?;
-        for upload in &staged.open {
-            upload.abort()?;
-        }
+        staged.abort_open(&self.places.control)?;
         let seen = PrefixContent::look(&self.places)?;
         self.drop_all_but(&seen, &[])
     }

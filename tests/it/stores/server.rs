@@ -44,6 +44,8 @@ pub(super) enum Fate {
     FailsFirst(u32, u16),
     /// The first request is served, but its answer is replaced by a 503.
     AnswerLost,
+    /// All requests are served, but their answers are replaced by a 403.
+    AnswersLost,
     /// The first request is received completely and delivered on [`Store::let_go`], as by a proxy with a
     /// queue. It is delivered even if the client no longer waits.
     Late,
@@ -100,6 +102,7 @@ impl Store {
                             return Ok(answer);
                         }
                         let lost = desk.is_first(&request, &Fate::AnswerLost);
+                        let all_lost = desk.has(&request, &Fate::AnswersLost);
                         let late = desk.is_first(&request, &Fate::Late);
                         let conditional = is_conditional(&request);
                         // A separate task: it finishes even if the client disconnects.
@@ -117,6 +120,9 @@ impl Store {
                         let answer = served.await.unwrap();
                         if lost {
                             return Ok(refused(503, "SlowDown"));
+                        }
+                        if all_lost {
+                            return Ok(refused(403, "AccessDenied"));
                         }
                         Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
                             let mut answer = Response::new(Body::from(format!("{error:?}")));
@@ -265,6 +271,13 @@ impl Desk {
         let script = self.script.lock().unwrap();
         let mut rules = script.rules.iter();
         rules.any(|(text, other, count)| line.contains(&**text) && other == fate && *count == 1)
+    }
+
+    /// Whether a rule with this fate applies to this request.
+    fn has(&self, request: &Request<Incoming>, fate: &Fate) -> bool {
+        let line = format!("{} {}", request.method(), request.uri());
+        let script = self.script.lock().unwrap();
+        script.rules.iter().any(|(text, other, _)| line.contains(&**text) && other == fate)
     }
 
     async fn deliver_late(&self, request: Request<Incoming>) -> Request<Body> {
