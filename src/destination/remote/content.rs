@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use object_store::ObjectMeta;
 
-use super::names::is_commit_name;
+use super::names::{is_commit_name, leased_token, trial_name};
 use crate::{
     destination::examine,
     error::{Error, Result},
@@ -114,6 +114,7 @@ impl PrefixContent {
             let marks = self.record.is_some() && name == SUCCESS;
             let listed = self.is_listed(name) || self.is_ours(name);
             let known = is_record || marks || listed || is_desktop_file(name);
+            let known = known || self.is_trial(places, name);
             // Except for the control folder, only objects are known. A prefix with such a name is not.
             *name == self.control_name || known && self.objects.contains_key(name)
         };
@@ -176,6 +177,14 @@ impl PrefixContent {
         let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
         let run = |token: &str| self.control.objects.contains_key(&format!("run-{token}"));
         is_part_name(name) && token().is_some_and(run)
+    }
+
+    /// Whether an unfinished run wrote this object to check that it can write the record.
+    fn is_trial(&self, places: &PrefixPlaces, name: &str) -> bool {
+        let path = places.target.child(name).path().clone();
+        let mut tokens = self.control.names.iter().filter_map(|name| leased_token(name));
+        let trial = |token| places.record.sibling(&trial_name(places.record.name(), token));
+        tokens.any(|token| *trial(token).path() == path)
     }
 
     pub(super) fn is_listed(&self, name: &str) -> bool {

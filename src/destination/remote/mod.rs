@@ -14,6 +14,7 @@ mod object;
 mod pending;
 mod prefix;
 mod put;
+mod trial;
 mod upload;
 
 use serde_json::Value;

@@ -40,6 +40,7 @@ use super::{
         PendingPart, drop_pending, drop_upload, ids_name, is_pending_name, json, pending_name,
     },
     put::{Condition, replaced},
+    trial::{check_record, drop_trials},
     unusable,
     upload::{OnClose, Upload},
     with_hint,
@@ -47,7 +48,7 @@ use super::{
 use crate::{
     destination::{CONTROL, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
-    location::{Location, Remote, UNREACHABLE},
+    location::{Location, Remote},
     record::{
         manifest::{Manifest, Part},
         place,
@@ -66,9 +67,6 @@ const LOST_LATE: &str = "the next run finishes the publication, without fetching
                          again when no other run is active";
 /// The hint for an export that this run has published for another one.
 const FINISHED: &str = "give `overwrite` to export again";
-/// The hint for a record that cannot be written.
-const RECORD: &str =
-    "allow it, or give a place for the record with `record`, for instance one below the prefix";
 /// Attempts to write the plan. One fails if a late request of a run that lost its lock takes the name first.
 const ATTEMPTS: usize = 3;
 
@@ -164,6 +162,7 @@ impl Prefix {
     /// may have published before it released the lock.
     fn prepare(&self, lock: &Lock) -> Result<()> {
         let mut seen = PrefixContent::look(&self.places)?;
+        drop_trials(&self.places, &seen, lock)?;
         let mut finished = false;
         if seen.has_commit() {
             let finishing = finish_commits(&self.places.without_limit(), lock, &seen);
@@ -180,23 +179,7 @@ impl Prefix {
             }),
             checked => checked,
         }?;
-        self.check_record(lock.token())
-    }
-
-    /// Checks that the record can be written where it belongs. A run may be allowed to write the prefix alone.
-    fn check_record(&self, token: &str) -> Result<()> {
-        let record = &self.places.record;
-        let trial = record.sibling(&format!("_{}.{token}", record.name()));
-        let written = trial.write(b"").and_then(|()| trial.remove());
-        written.map_err(|error| match error {
-            Error::Store { hint, source, .. } => Error::Output {
-                path: record.to_string().into(),
-                why: "cannot be written".to_owned(),
-                hint: Some(hint.filter(|hint| *hint == UNREACHABLE).unwrap_or(RECORD)),
-                source: Some(source),
-            },
-            error => error,
-        })
+        check_record(&self.places.record, lock)
     }
 
     /// Refuses a prefix that must not be replaced.

@@ -324,3 +324,30 @@ fn wrong_answer_about_the_record_costs_no_export() {
         }
     }
 }
+
+#[test]
+fn trial_of_the_record_leaves_no_object() {
+    // The run is killed between the trial write and its removal.
+    let inside = [&ARGUMENTS[..], &["--record", "s3://bucket/rows/_record.json"]].concat();
+    let bucket = ["-o", "s3://bucket/", "--page-size", "25", "--rows-per-file", "100"];
+    for (arguments, trial) in [
+        (&ARGUMENTS[..], "_rows.manifest.json."),
+        (&inside, "rows/__record.json."),
+        (&bucket, "__manifest.json."),
+    ] {
+        for more in ["--overwrite", "--restart", "--quiet"] {
+            println!("{trial} {more}");
+            let place = Place::new();
+            place.kill_at(arguments, &format!("DELETE /bucket/{trial}"), 1);
+            assert!(place.store.keys().iter().any(|key| key.starts_with(trial)));
+            place.export(&[arguments, &[more]].concat()).ok();
+            let keys = place.store.keys();
+            assert!(keys.len() == 4, "{keys:?}");
+        }
+    }
+    // An object with such a name is foreign if no run has the token.
+    let place = Place::new();
+    place.store.put("rows/__record.json.0badcafe", b"mine");
+    let ran = place.export(&[&inside[..], &["--overwrite"]].concat());
+    assert_eq!((ran.code, place.store.keys().len()), (Some(73), 1), "{ran:?}");
+}
