@@ -23,6 +23,8 @@ pub(super) struct PrefixPlaces {
     pub(super) control: Remote,
     /// The record of the export.
     pub(super) record: Remote,
+    /// Whether the user chose the place of the record: then it may belong to another prefix.
+    pub(super) is_record_asked: bool,
 }
 
 impl PrefixPlaces {
@@ -42,6 +44,7 @@ impl PrefixPlaces {
             target: limit(&self.target),
             control: limit(&self.control),
             record: limit(&self.record),
+            is_record_asked: self.is_record_asked,
         }
     }
 
@@ -132,6 +135,15 @@ impl PrefixContent {
                     "only the record of an export is replaced: move this object away, or give another \
                      place with `record`",
                 ),
+                source: None,
+            });
+        }
+        // A record without its parts may be replaced at its usual place.
+        if !overwrite && self.record.is_some() && places.is_record_asked {
+            return Some(Error::Output {
+                path: places.record.to_string().into(),
+                why: "exists already".to_owned(),
+                hint: Some("give `overwrite` to replace an export, or another `record`"),
                 source: None,
             });
         }

@@ -119,7 +119,8 @@ impl Prefix {
         let record = record.as_remote().cloned();
         let record = record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?;
         let (target, control) = (target.clone(), target.child(CONTROL));
-        let places = PrefixPlaces { location: location.clone(), target, control, record };
+        let (location, is_record_asked) = (location.clone(), wanted.record.is_some());
+        let places = PrefixPlaces { location, target, control, record, is_record_asked };
         let mut prefix = Self {
             places: places.with_short_limit(),
             overwrite: wanted.overwrite,

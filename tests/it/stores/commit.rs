@@ -332,8 +332,8 @@ fn trial_of_the_record_leaves_no_object() {
     let bucket = ["-o", "s3://bucket/", "--page-size", "25", "--rows-per-file", "100"];
     for (arguments, trial) in [
         (&ARGUMENTS[..], "_rows.manifest.json."),
-        (&inside, "rows/__record.json."),
-        (&bucket, "__manifest.json."),
+        (&inside[..], "rows/__record.json."),
+        (&bucket[..], "__manifest.json."),
     ] {
         for more in ["--overwrite", "--restart", "--quiet"] {
             println!("{trial} {more}");
@@ -350,4 +350,20 @@ fn trial_of_the_record_leaves_no_object() {
     place.store.put("rows/__record.json.0badcafe", b"mine");
     let ran = place.export(&[&inside[..], &["--overwrite"]].concat());
     assert_eq!((ran.code, place.store.keys().len()), (Some(73), 1), "{ran:?}");
+}
+
+#[test]
+fn record_of_another_prefix_is_not_replaced() {
+    let place = Place::new();
+    let asked = [&ARGUMENTS[..], &["--record", "s3://bucket/record.json"]].concat();
+    place.export(&asked).ok();
+    let before = place.store.objects();
+    let other = [&["-o", "s3://bucket/other/"], &asked[2..]].concat();
+    insta::assert_snapshot!(place.export(&other).told(&place.world), @"
+    exit 73
+    error: s3://bucket/record.json: exists already
+      hint: give --overwrite to replace an export, or another --record
+    ");
+    assert!(place.store.objects() == before);
+    place.export(&[&other[..], &["--overwrite"]].concat()).ok();
 }
