@@ -31,7 +31,10 @@ use super::{
 use crate::{
     error::{Error, Result, causes},
     location::{Backend, Remote, is_lost_upload},
-    record::manifest::{Manifest, Part, SUCCESS, is_part_name},
+    record::{
+        manifest::{Manifest, Part, SUCCESS, is_part_name},
+        place,
+    },
 };
 
 /// Most uploads that are completed at the same time.
@@ -42,7 +45,8 @@ const AT_ONCE: usize = 32;
 struct Commit {
     /// The new record, byte for byte.
     record: String,
-    /// Path of the record in its bucket.
+    /// Bucket of the record, and its path there.
+    record_bucket: String,
     record_path: String,
     /// SHA-256 of the record that it replaces; `None` if there was none.
     replaces: Option<String>,
@@ -92,6 +96,7 @@ impl BegunCommit {
         let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
         let commit = Commit {
             record,
+            record_bucket: places.record.bucket().to_owned(),
             record_path: places.record.path().to_string(),
             replaces: seen.record.as_ref().map(|record| record.sha256.clone()),
             superseded: old.collect(),
@@ -123,6 +128,12 @@ impl BegunCommit {
         self.parts.iter().map(read).collect()
     }
 
+    /// Whether this commit puts its record at this place.
+    fn is_recorded_at(&self, record: &Remote) -> bool {
+        let Commit { record_bucket, record_path, .. } = &self.commit;
+        (&**record_bucket, &**record_path) == (record.bucket(), record.path().as_ref())
+    }
+
     /// Whether the record of this commit is published.
     fn is_published(&self, seen: &PrefixContent) -> Result<bool> {
         let own = sha256(self.commit.record.as_bytes())?;
@@ -136,14 +147,20 @@ impl BegunCommit {
 
     /// Finishes this commit of an ended run. Returns `false` if it had to be undone.
     fn finish(&self, places: &PrefixPlaces, lock: &Lock) -> Result<bool> {
-        if self.commit.record_path != places.record.path().as_ref() {
+        if !self.is_recorded_at(&places.record) {
+            let usual = place::written(&places.location, None);
+            let was_usual = usual.as_remote().is_some_and(|usual| self.is_recorded_at(usual));
+            let Commit { record_bucket, record_path, .. } = &self.commit;
             return Err(Error::Output {
                 path: places.location.to_path(),
                 why: format!(
-                    "an interrupted run has begun to publish an export there, with its record at {:?}",
-                    self.commit.record_path
+                    "an interrupted run has begun to publish an export there, with its record at \
+                     {record_path:?} in {record_bucket:?}"
                 ),
-                hint: Some("give the same `record` as that run"),
+                hint: Some(match was_usual {
+                    true => "leave out `record`, as that run did",
+                    false => "give the same `record` as that run",
+                }),
                 source: None,
             });
         }
@@ -172,10 +189,10 @@ impl BegunCommit {
         };
         tracing::warn!(
             "the interrupted publication of {location} cannot be finished, because {}: it is undone",
-            if outcome == CommitOutcome::Stale {
-                "another export has appeared there"
-            } else {
-                "the store no longer has all of its uploads"
+            match (&outcome, &seen.record) {
+                (CommitOutcome::Stale, Some(_)) => "another export has appeared there",
+                (CommitOutcome::Stale, None) => "the record that it replaces was removed",
+                _ => "the store no longer has all of its uploads",
             }
         );
         lock.confirm()?;

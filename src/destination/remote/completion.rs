@@ -52,7 +52,9 @@ impl StagedUpload {
             let looks = if is_lost || is_unanswered(&error) { POLLS } else { 1 };
             match has_arrived(store, path, looks, &is_done).await {
                 Ok(true) => {
-                    tracing::debug!("{path} is complete, although the store answered with an error");
+                    tracing::debug!(
+                        "{path} is complete, although the store answered with an error"
+                    );
                     return Ok(None);
                 }
                 // Nobody knows whether the object is there.

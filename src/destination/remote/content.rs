@@ -50,7 +50,7 @@ impl PrefixPlaces {
 
     /// Whether the record has this name directly below the prefix.
     fn is_record_inside(&self, name: &str) -> bool {
-        self.record.path() == self.target.child(name).path()
+        self.record.is_same(&self.target.child(name))
     }
 }
 
@@ -193,10 +193,10 @@ impl PrefixContent {
 
     /// Whether an unfinished run wrote this object to check that it can write the record.
     fn is_trial(&self, places: &PrefixPlaces, name: &str) -> bool {
-        let path = places.target.child(name).path().clone();
+        let place = places.target.child(name);
         let mut tokens = self.control.names.iter().filter_map(|name| leased_token(name));
         let trial = |token| places.record.sibling(&trial_name(places.record.name(), token));
-        tokens.any(|token| *trial(token).path() == path)
+        tokens.any(|token| trial(token).is_same(&place))
     }
 
     pub(super) fn is_listed(&self, name: &str) -> bool {
@@ -230,14 +230,26 @@ pub(super) fn exists(places: &PrefixPlaces) -> Error {
     }
 }
 
-/// The error of a run whose commit is stale.
-pub(super) fn stale(places: &PrefixPlaces) -> Error {
-    Error::Output {
-        path: places.location.to_path(),
-        why: "another export has appeared there".to_owned(),
-        hint: Some("give `overwrite` to replace it, or another URL"),
-        source: None,
-    }
+/// The error of a run whose commit is stale. `is_recorded` says whether there is a record now.
+pub(super) fn stale(places: &PrefixPlaces, overwrite: bool, is_recorded: bool) -> Error {
+    let (path, why, hint) = match (is_recorded, overwrite) {
+        (false, _) => (
+            places.record.to_string().into(),
+            "was removed during the export",
+            "nothing was published: run the same command again",
+        ),
+        (true, true) => (
+            places.location.to_path(),
+            "another export has appeared there during this one",
+            "nothing was published: run the same command again to replace the other export",
+        ),
+        (true, false) => (
+            places.location.to_path(),
+            "another export has appeared there",
+            "give `overwrite` to replace it, or another URL",
+        ),
+    };
+    Error::Output { path, why: why.to_owned(), hint: Some(hint), source: None }
 }
 
 /// SHA-256 of these bytes, hexadecimal.

@@ -388,7 +388,11 @@ impl Prefix {
                 };
                 (lost, error)
             }
-            CommitOutcome::Stale => (BTreeSet::new(), stale(&self.places)),
+            CommitOutcome::Stale => {
+                let found = self.places.record.head();
+                let found = found.map_err(|error| self.unfinished(lock, error))?;
+                (BTreeSet::new(), stale(&self.places, self.overwrite, found.is_some()))
+            }
         };
         let undone = commit.undo(&self.places, &lost);
         undone.map_err(|error| self.unfinished(lock, error))?;

@@ -33,11 +33,7 @@ pub(super) fn check_record(record: &Remote, lock: &Lock) -> Result<()> {
 }
 
 /// Removes the trial objects of ended runs. The caller holds the lock, so every other lease is of an ended run.
-pub(super) fn drop_trials(
-    places: &PrefixPlaces,
-    seen: &PrefixContent,
-    lock: &Lock,
-) -> Result<()> {
+pub(super) fn drop_trials(places: &PrefixPlaces, seen: &PrefixContent, lock: &Lock) -> Result<()> {
     let tokens = seen.control.names.iter().filter_map(|name| leased_token(name));
     let mut ended = tokens.filter(|token| *token != lock.token());
     ended.try_for_each(|token| trial(&places.record, token).remove())

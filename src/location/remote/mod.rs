@@ -155,6 +155,16 @@ impl Remote {
         &self.path
     }
 
+    /// The name of the bucket or container.
+    pub(crate) fn bucket(&self) -> &str {
+        self.store.bucket()
+    }
+
+    /// Whether both places have the same bucket and path.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.bucket(), &self.path) == (other.bucket(), &other.path)
+    }
+
     /// The connection and the path, for use on the stores' runtime.
     pub(crate) fn target(&self) -> Result<(Arc<dyn Backend>, Path)> {
         Ok((self.store.backend()?, self.path.clone()))

@@ -313,7 +313,9 @@ fn wrong_answer_about_the_record_costs_no_export() {
         for at in 1..=calm.store.seen(request) - before {
             println!("{killed} {at}");
             let place = begin();
-            place.store.rule(request, Fate::RefusedAt(u32::try_from(at).unwrap(), 404, "NoSuchKey"));
+            place
+                .store
+                .rule(request, Fate::RefusedAt(u32::try_from(at).unwrap(), 404, "NoSuchKey"));
             let ran = place.export(&overwrite);
             assert!(matches!(ran.code, Some(0 | 73 | 74)), "{ran:?}");
             // The record lists parts that exist.
@@ -366,4 +368,60 @@ fn record_of_another_prefix_is_not_replaced() {
     ");
     assert!(place.store.objects() == before);
     place.export(&[&other[..], &["--overwrite"]].concat()).ok();
+}
+
+#[test]
+fn stale_commit_says_what_has_changed() {
+    // A record appears, changes or goes after the commit was created.
+    for (exists, record) in [(true, None), (true, Some(b"{}")), (false, Some(b"{}"))] {
+        let place = Place::new();
+        let mut arguments = ARGUMENTS.to_vec();
+        if exists {
+            place.export(&ARGUMENTS).ok();
+            arguments.push("--overwrite");
+        }
+        let old = place.parts();
+        place.store.rule("POST /bucket/rows/part-00000-", Fate::HeldAt(2));
+        let run = place.start(&arguments);
+        place.store.wait_until_held();
+        match record {
+            None => fs::remove_file(place.store.path("rows.manifest.json")).unwrap(),
+            Some(bytes) => place.store.put("rows.manifest.json", bytes),
+        }
+        place.store.let_go();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert!(place.parts() == old, "{ran:?}");
+        let told = ran.told(&place.world);
+        match (exists, record) {
+            (_, None) => insta::assert_snapshot!(told, @"
+            exit 73
+            error: s3://bucket/rows.manifest.json: was removed during the export
+              hint: nothing was published: run the same command again
+            "),
+            (true, _) => insta::assert_snapshot!(told, @"
+            exit 73
+            error: s3://bucket/rows/: another export has appeared there during this one
+              hint: nothing was published: run the same command again to replace the other export
+            "),
+            (false, _) => insta::assert_snapshot!(told, @"
+            exit 73
+            error: s3://bucket/rows/: another export has appeared there
+              hint: give --overwrite to replace it, or another URL
+            "),
+        }
+    }
+}
+
+#[test]
+fn interrupted_publication_names_its_record() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows.manifest.json", 1);
+    let told = |record: &str| {
+        place.export(&[&ARGUMENTS[..], &["--record", record]].concat()).told(&place.world)
+    };
+    insta::assert_snapshot!(told("s3://bucket/record.json"), @r#"
+    exit 73
+    error: s3://bucket/rows/: an interrupted run has begun to publish an export there, with its record at "rows.manifest.json" in "bucket"
+      hint: leave out --record, as that run did
+    "#);
 }

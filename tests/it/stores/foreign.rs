@@ -101,6 +101,7 @@ fn forged_control_objects_remove_nothing_else() {
     place.export(&ARGUMENTS).ok();
     let forged = json!({
         "record": String::from_utf8(place.store.objects()["rows.manifest.json"].clone()).unwrap(),
+        "record_bucket": "bucket",
         "record_path": "rows.manifest.json",
         "superseded": ["notes.txt", "../above.txt", "a/b", "_overmind/thesis.txt"],
         "success_file": false,
