@@ -290,7 +290,8 @@ pub(crate) fn interrupted(
 }
 
 /// Finishes the publication of a directory that an ended run announced, if there is one. `record` and `staging`
-/// are those of its [`OutputRequest`].
+/// are those of its [`OutputRequest`]. In a store, also removes the control objects of ended runs that left no part
+/// to resume.
 pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -> Result<()> {
     if let Some(remote) = target.as_remote() {
         return remote::finish(target, remote, record);

@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +30,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result, causes},
-    location::{Backend, Remote, is_denied, is_unanswered},
-    record::manifest::{Manifest, Part, SUCCESS, is_part_name},
+    location::{Backend, Remote, is_lost_upload},
+    record::{
+        manifest::{Manifest, Part, SUCCESS, is_part_name},
+        place,
+    },
 };
 
 /// Most uploads that are completed at the same time.
@@ -42,7 +45,8 @@ const AT_ONCE: usize = 32;
 struct Commit {
     /// The new record, byte for byte.
     record: String,
-    /// Path of the record in its bucket.
+    /// Bucket of the record, and its path there.
+    record_bucket: String,
     record_path: String,
     /// SHA-256 of the record that it replaces; `None` if there was none.
     replaces: Option<String>,
@@ -92,6 +96,7 @@ impl BegunCommit {
         let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
         let commit = Commit {
             record,
+            record_bucket: places.record.bucket().to_owned(),
             record_path: places.record.path().to_string(),
             replaces: seen.record.as_ref().map(|record| record.sha256.clone()),
             superseded: old.collect(),
@@ -123,6 +128,12 @@ impl BegunCommit {
         self.parts.iter().map(read).collect()
     }
 
+    /// Whether this commit puts its record at this place.
+    fn is_recorded_at(&self, record: &Remote) -> bool {
+        let Commit { record_bucket, record_path, .. } = &self.commit;
+        (&**record_bucket, &**record_path) == (record.bucket(), record.path().as_ref())
+    }
+
     /// Whether the record of this commit is published.
     fn is_published(&self, seen: &PrefixContent) -> Result<bool> {
         let own = sha256(self.commit.record.as_bytes())?;
@@ -136,14 +147,20 @@ impl BegunCommit {
 
     /// Finishes this commit of an ended run. Returns `false` if it had to be undone.
     fn finish(&self, places: &PrefixPlaces, lock: &Lock) -> Result<bool> {
-        if self.commit.record_path != places.record.path().as_ref() {
+        if !self.is_recorded_at(&places.record) {
+            let usual = place::written(&places.location, None);
+            let was_usual = usual.as_remote().is_some_and(|usual| self.is_recorded_at(usual));
+            let Commit { record_bucket, record_path, .. } = &self.commit;
             return Err(Error::Output {
                 path: places.location.to_path(),
                 why: format!(
-                    "an interrupted run has begun to publish an export there, with its record at {:?}",
-                    self.commit.record_path
+                    "an interrupted run has begun to publish an export there, with its record at \
+                     {record_path:?} in {record_bucket:?}"
                 ),
-                hint: Some("give the same `record` as that run"),
+                hint: Some(match was_usual {
+                    true => "leave out `record`, as that run did",
+                    false => "give the same `record` as that run",
+                }),
                 source: None,
             });
         }
@@ -172,10 +189,10 @@ impl BegunCommit {
         };
         tracing::warn!(
             "the interrupted publication of {location} cannot be finished, because {}: it is undone",
-            if outcome == CommitOutcome::Stale {
-                "another export has appeared there"
-            } else {
-                "the store no longer has all of its uploads"
+            match (&outcome, &seen.record) {
+                (CommitOutcome::Stale, Some(_)) => "another export has appeared there",
+                (CommitOutcome::Stale, None) => "the record that it replaces was removed",
+                _ => "the store no longer has all of its uploads",
             }
         );
         lock.confirm()?;
@@ -229,14 +246,22 @@ impl BegunCommit {
     }
 
     /// Removes what the published export no longer needs, the commit last.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store does not show the record of this commit. Then nothing is removed: one wrong
+    /// answer must not cost the export. The next run removes the rest.
     pub(super) fn clean(&self, places: &PrefixPlaces, lock: &Lock) -> Result<()> {
         // A run that lost its lock must not remove the control objects of another run.
         lock.confirm()?;
+        let seen = PrefixContent::look(places)?;
+        if !self.is_published(&seen)? {
+            return Err(unlike(&places.record));
+        }
         self.remove_superseded(&places.target)?;
         // The header goes first: nothing is left to resume.
         places.control.child(HEADER).remove()?;
-        let seen = PrefixContent::look(places)?;
-        places.target.remove_all(seen.strays())?;
+        let is_own = |name: &String| self.parts.iter().any(|part| part.path == *name);
+        places.target.remove_all(seen.strays().filter(|name| !is_own(name)))?;
         let own: BTreeSet<String> =
             self.parts.iter().map(|part| pending_name(&part.path)).collect();
         let pending = seen.control.names.iter().filter(|name| is_pending_name(name));
@@ -256,8 +281,15 @@ impl BegunCommit {
 
     /// Removes the parts that this commit made visible, and the records of those and of lost parts. The other
     /// parts stay pending. Removes the commit last.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store shows the record of this commit: an earlier answer was wrong, and the next run
+    /// finishes the commit.
     pub(super) fn undo(&self, places: &PrefixPlaces, lost: &BTreeSet<String>) -> Result<()> {
         let seen = PrefixContent::look(places)?;
+        if self.is_published(&seen)? {
+            return Err(unlike(&places.record));
+        }
         let own = self.parts.iter().map(|part| &part.path).filter(|part| !seen.is_listed(part));
         let (visible, hidden): (Vec<&String>, Vec<&String>) =
             own.partition(|part| seen.objects.contains_key(*part));
@@ -267,6 +299,16 @@ impl BegunCommit {
             drop_pending(&places.target, &places.control, &pending_name(part))?;
         }
         places.control.child(&self.name).remove()
+    }
+}
+
+/// The error when the store has answered differently about a record than just before.
+fn unlike(record: &Remote) -> Error {
+    Error::Store {
+        action: "read",
+        url: record.to_string(),
+        hint: None,
+        source: "the store has given two different answers about the record".into(),
     }
 }
 
@@ -290,10 +332,11 @@ pub(super) fn finish_commits(
     Ok(any)
 }
 
-/// Completes all uploads, [`AT_ONCE`] at the same time. Returns the first lost ones.
+/// Completes all uploads, [`AT_ONCE`] at the same time. After the first failure, begins no more and waits for
+/// those in flight. Returns the lost ones.
 ///
 /// # Errors
-/// [`Error::Store`] if the store does not answer or refuses access: the uploads may still be there.
+/// [`Error::Store`] if the store does not complete an upload for another reason: the upload may still be there.
 fn complete(
     target: &Remote,
     watch: &LeaseWatch,
@@ -305,21 +348,24 @@ fn complete(
         (target.child(&part.path), pending.upload.clone(), part.bytes)
     });
     let parts: Vec<_> = parts.collect();
-    let all = stream::iter(parts).map(move |(place, upload, bytes)| {
-        let store = store.clone();
-        async move { complete_one(&*store, &place, &upload, bytes).await }
-    });
     watch.guard(async move {
-        let mut ended = all.buffer_unordered(AT_ONCE);
-        let mut lost = BTreeSet::new();
-        while let Some(end) = ended.try_next().await? {
-            if let UploadEnd::Lost(name) = end {
-                lost.insert(name);
-                // The commit cannot be finished: make no more parts visible than necessary.
-                break;
+        let mut waiting = parts.into_iter().map(|(place, upload, bytes)| {
+            let store = store.clone();
+            async move { complete_one(&*store, &place, &upload, bytes).await }
+        });
+        let mut in_flight: FuturesUnordered<_> = waiting.by_ref().take(AT_ONCE).collect();
+        let (mut lost, mut failed) = (BTreeSet::new(), None);
+        while let Some(end) = in_flight.next().await {
+            match end {
+                Ok(UploadEnd::Completed) => {}
+                Ok(UploadEnd::Lost(name)) => drop(lost.insert(name)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+            if lost.is_empty() && failed.is_none() {
+                in_flight.extend(waiting.next());
             }
         }
-        Ok(lost)
+        failed.map_or(Ok(lost), Err)
     })?
 }
 
@@ -330,18 +376,17 @@ async fn complete_one(
     bytes: u64,
 ) -> Result<UploadEnd> {
     let is_done = |meta: &ObjectMeta| meta.size == bytes;
-    match upload.complete(store, place.path(), is_done).await {
-        Ok(_) => Ok(UploadEnd::Completed),
-        Err(error) if is_unanswered(&error) || is_denied(&error) => {
-            Err(place.failed("complete the upload of", &error))
-        }
-        Err(error) => {
-            let error = place.failed("complete the upload of", &error);
-            let why = causes(&error).join(": ");
-            tracing::warn!("the upload of {place} is lost: {why}");
-            Ok(UploadEnd::Lost(place.name().to_owned()))
-        }
+    let Err(error) = upload.complete(store, place.path(), is_done).await else {
+        return Ok(UploadEnd::Completed);
+    };
+    let is_lost = is_lost_upload(&error);
+    let error = place.failed("complete the upload of", &error);
+    if !is_lost {
+        return Err(error);
     }
+    let why = causes(&error).join(": ");
+    tracing::warn!("the upload of {place} is lost: {why}");
+    Ok(UploadEnd::Lost(place.name().to_owned()))
 }
 
 /// Returns the parts that are not visible with their size, although the store has confirmed them.

@@ -9,12 +9,12 @@ use object_store::{MultipartId, ObjectMeta, ObjectStoreExt, multipart::PartId, p
 use serde::{Deserialize, Serialize};
 use tokio::time;
 
-use crate::location::{Backend, is_unanswered};
+use crate::location::{Backend, is_lost_upload, is_unanswered};
 
 /// Attempts to complete an upload.
 const ATTEMPTS: usize = 3;
-/// How often to check for an object after a request without an answer. S3 can take minutes to join many
-/// blocks.
+/// How often to check for an object after a request without an answer, or when the upload is gone. S3 can take
+/// minutes to join many blocks.
 const POLLS: usize = 10;
 /// Time between two checks.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
@@ -31,6 +31,10 @@ pub(super) struct StagedUpload {
 impl StagedUpload {
     /// Completes the upload. `is_done` tells the new object from one that was there before. Returns the ETag,
     /// if the store sent one.
+    ///
+    /// # Errors
+    /// An error for which [`is_lost_upload`] holds only if the object has not appeared for half a minute: an
+    /// earlier attempt, also one of an ended run, may have completed the upload.
     pub(super) async fn complete(
         &self,
         store: &dyn Backend,
@@ -44,34 +48,42 @@ impl StagedUpload {
                 Ok(put) => return Ok(put.e_tag),
                 Err(error) => error,
             };
-            let looks = if is_unanswered(&error) { POLLS } else { 1 };
-            if has_arrived(store, path, looks, &is_done).await {
-                tracing::debug!("{path} is complete, although the store answered with an error");
-                return Ok(None);
+            let is_lost = is_lost_upload(&error);
+            let looks = if is_lost || is_unanswered(&error) { POLLS } else { 1 };
+            match has_arrived(store, path, looks, &is_done).await {
+                Ok(true) => {
+                    tracing::debug!(
+                        "{path} is complete, although the store answered with an error"
+                    );
+                    return Ok(None);
+                }
+                // Nobody knows whether the object is there.
+                Err(unknown) if is_lost => return Err(unknown),
+                _ if is_lost || attempt == ATTEMPTS => return Err(error),
+                _ => attempt += 1,
             }
-            if attempt == ATTEMPTS {
-                return Err(error);
-            }
-            attempt += 1;
         }
     }
 }
 
 /// Looks for the object of a completion that the store has not confirmed. A store may still be working on a
-/// request that it has not answered.
+/// request that it has not answered. Fails if the last look fails.
 async fn has_arrived(
     store: &dyn Backend,
     path: &Path,
     looks: usize,
     is_done: &(impl Fn(&ObjectMeta) -> bool + Sync),
-) -> bool {
+) -> object_store::Result<bool> {
+    let mut arrived = Ok(false);
     for look in 0..looks {
         if look > 0 {
             time::sleep(POLL_INTERVAL).await;
         }
-        if store.head(path).await.is_ok_and(|meta| is_done(&meta)) {
-            return true;
-        }
+        arrived = match store.head(path).await {
+            Ok(meta) if is_done(&meta) => return Ok(true),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        };
     }
-    false
+    arrived
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use object_store::ObjectMeta;
 
-use super::names::is_commit_name;
+use super::names::{is_commit_name, leased_token, trial_name};
 use crate::{
     destination::examine,
     error::{Error, Result},
@@ -23,6 +23,8 @@ pub(super) struct PrefixPlaces {
     pub(super) control: Remote,
     /// The record of the export.
     pub(super) record: Remote,
+    /// Whether the user chose the place of the record: then it may belong to another prefix.
+    pub(super) is_record_asked: bool,
 }
 
 impl PrefixPlaces {
@@ -42,12 +44,13 @@ impl PrefixPlaces {
             target: limit(&self.target),
             control: limit(&self.control),
             record: limit(&self.record),
+            is_record_asked: self.is_record_asked,
         }
     }
 
     /// Whether the record has this name directly below the prefix.
     fn is_record_inside(&self, name: &str) -> bool {
-        self.record.path() == self.target.child(name).path()
+        self.record.is_same(&self.target.child(name))
     }
 }
 
@@ -114,6 +117,7 @@ impl PrefixContent {
             let marks = self.record.is_some() && name == SUCCESS;
             let listed = self.is_listed(name) || self.is_ours(name);
             let known = is_record || marks || listed || is_desktop_file(name);
+            let known = known || self.is_trial(places, name);
             // Except for the control folder, only objects are known. A prefix with such a name is not.
             *name == self.control_name || known && self.objects.contains_key(name)
         };
@@ -131,6 +135,15 @@ impl PrefixContent {
                     "only the record of an export is replaced: move this object away, or give another \
                      place with `record`",
                 ),
+                source: None,
+            });
+        }
+        // A record without its parts may be replaced at its usual place.
+        if !overwrite && self.record.is_some() && places.is_record_asked {
+            return Some(Error::Output {
+                path: places.record.to_string().into(),
+                why: "exists already".to_owned(),
+                hint: Some("give `overwrite` to replace an export, or another `record`"),
                 source: None,
             });
         }
@@ -178,6 +191,14 @@ impl PrefixContent {
         is_part_name(name) && token().is_some_and(run)
     }
 
+    /// Whether an unfinished run wrote this object to check that it can write the record.
+    fn is_trial(&self, places: &PrefixPlaces, name: &str) -> bool {
+        let place = places.target.child(name);
+        let mut tokens = self.control.names.iter().filter_map(|name| leased_token(name));
+        let trial = |token| places.record.sibling(&trial_name(places.record.name(), token));
+        tokens.any(|token| trial(token).is_same(&place))
+    }
+
     pub(super) fn is_listed(&self, name: &str) -> bool {
         let mut parts = self.record.iter().flat_map(|record| &record.manifest.parts);
         parts.any(|part| part.path == name)
@@ -207,6 +228,28 @@ pub(super) fn exists(places: &PrefixPlaces) -> Error {
         hint: Some("give `overwrite` to replace an export, or another URL"),
         source: None,
     }
+}
+
+/// The error of a run whose commit is stale. `is_recorded` says whether there is a record now.
+pub(super) fn stale(places: &PrefixPlaces, overwrite: bool, is_recorded: bool) -> Error {
+    let (path, why, hint) = match (is_recorded, overwrite) {
+        (false, _) => (
+            places.record.to_string().into(),
+            "was removed during the export",
+            "nothing was published: run the same command again",
+        ),
+        (true, true) => (
+            places.location.to_path(),
+            "another export has appeared there during this one",
+            "nothing was published: run the same command again to replace the other export",
+        ),
+        (true, false) => (
+            places.location.to_path(),
+            "another export has appeared there",
+            "give `overwrite` to replace it, or another URL",
+        ),
+    };
+    Error::Output { path, why: why.to_owned(), hint: Some(hint), source: None }
 }
 
 /// SHA-256 of these bytes, hexadecimal.

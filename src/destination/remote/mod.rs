@@ -14,16 +14,20 @@ mod object;
 mod pending;
 mod prefix;
 mod put;
+mod trial;
 mod upload;
 
 use serde_json::Value;
 
-use self::names::{is_commit_name, is_control_name};
 pub(crate) use self::{
     lock::{LeaseWatch, Lock},
     object::Object,
     prefix::Prefix,
     upload::Upload,
+};
+use self::{
+    names::{is_commit_name, is_control_name, is_upload_name},
+    pending::{drop_pending, drop_upload, is_pending_name},
 };
 use super::{CONTROL, Header, Interrupted, OutputRequest};
 use crate::{
@@ -51,12 +55,40 @@ pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
     kept::interrupted(&target.child(CONTROL))
 }
 
-/// Finishes the publication that an ended run has begun, if there is one.
+/// Finishes the publication that an ended run has begun, if there is one. Otherwise removes the control objects of
+/// ended runs if no part can be resumed: a run was killed before it wrote its plan, or after its publication.
 pub(super) fn finish(location: &Location, target: &Remote, record: &Location) -> Result<()> {
-    if target.child(CONTROL).names()?.iter().any(|name| is_commit_name(name)) {
+    let control = target.child(CONTROL);
+    let names = control.names()?;
+    if names.iter().any(|name| is_commit_name(name)) {
         Prefix::probe(location, target, &replacing(location, Some(record)), false)?.abandon();
+    } else if !names.iter().any(|name| name == kept::HEADER)
+        && names.iter().any(|name| is_control_name(name))
+    {
+        return clear_leftovers(target, &control);
     }
     Ok(())
+}
+
+fn clear_leftovers(target: &Remote, control: &Remote) -> Result<()> {
+    let lock = match lock(target) {
+        // A live run: these objects are no leftovers.
+        Err(Error::Locked { .. }) => return Ok(()),
+        lock => lock?,
+    };
+    let names = control.names()?;
+    // The run that held the lock just before may have written its plan.
+    if names.iter().any(|name| name == kept::HEADER || is_commit_name(name)) {
+        return lock.release();
+    }
+    for name in names.iter().filter(|name| is_control_name(name)) {
+        if is_upload_name(name) {
+            drop_upload(target, control, name)?;
+        } else if is_pending_name(name) {
+            drop_pending(target, control, name)?;
+        }
+    }
+    clear_and_release(control, lock)
 }
 
 /// Deletes the parts and control objects that interrupted runs left at a prefix. If a run had begun to

@@ -30,12 +30,22 @@ pub(super) fn commit_name(token: &str) -> String {
     format!("commit-{token}.json")
 }
 
+/// The name of the trial object beside a record with this name.
+pub(super) fn trial_name(record: &str, token: &str) -> String {
+    format!("_{record}.{token}")
+}
+
+/// The token of the run with this lease.
+pub(super) fn leased_token(name: &str) -> Option<&str> {
+    name.strip_prefix("lease-").filter(|token| is_token(token))
+}
+
 /// Whether a run gives this name to an object in its control folder.
 pub(super) fn is_control_name(name: &str) -> bool {
     let after = |start| name.strip_prefix(start);
     name == HEADER
         || after("run-").is_some_and(is_token)
-        || after("lease-").is_some_and(is_token)
+        || leased_token(name).is_some()
         || is_commit_name(name)
         || is_upload_name(name)
         || name.strip_suffix(".json").is_some_and(is_stem)

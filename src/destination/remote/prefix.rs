@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use super::{
     clear_control,
     commit::{BegunCommit, CommitOutcome, finish_commits},
-    content::{PrefixContent, PrefixPlaces, exists},
+    content::{PrefixContent, PrefixPlaces, exists, stale},
     kept::{self, BegunParts, HEADER},
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{
@@ -40,6 +40,7 @@ use super::{
         PendingPart, drop_pending, drop_upload, ids_name, is_pending_name, json, pending_name,
     },
     put::{Condition, replaced},
+    trial::{check_record, drop_trials},
     unusable,
     upload::{OnClose, Upload},
     with_hint,
@@ -47,7 +48,7 @@ use super::{
 use crate::{
     destination::{CONTROL, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
-    location::{Location, Remote, UNREACHABLE},
+    location::{Location, Remote},
     record::{
         manifest::{Manifest, Part},
         place,
@@ -66,9 +67,6 @@ const LOST_LATE: &str = "the next run finishes the publication, without fetching
                          again when no other run is active";
 /// The hint for an export that this run has published for another one.
 const FINISHED: &str = "give `overwrite` to export again";
-/// The hint for a record that cannot be written.
-const RECORD: &str =
-    "allow it, or give a place for the record with `record`, for instance one below the prefix";
 /// Attempts to write the plan. One fails if a late request of a run that lost its lock takes the name first.
 const ATTEMPTS: usize = 3;
 
@@ -95,6 +93,18 @@ struct StagedPrefix {
     _ids: Option<TempDir>,
 }
 
+impl StagedPrefix {
+    /// Aborts the uploads that have no record. If the answer to the put of a record was lost, the record may
+    /// exist, and it must not outlive its upload.
+    fn abort_open(&self, control: &Remote) -> Result<()> {
+        let abort = |upload: &Upload| {
+            control.child(&pending_name(upload.target().name())).remove()?;
+            upload.abort()
+        };
+        self.open.iter().map(abort).fold(Ok(()), Result::and)
+    }
+}
+
 impl Prefix {
     /// Checks whether the export can be written to this prefix. Takes the lock, except in a dry run. If an ended
     /// run had begun to publish, this finishes the publication first.
@@ -109,7 +119,8 @@ impl Prefix {
         let record = record.as_remote().cloned();
         let record = record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?;
         let (target, control) = (target.clone(), target.child(CONTROL));
-        let places = PrefixPlaces { location: location.clone(), target, control, record };
+        let (location, is_record_asked) = (location.clone(), wanted.record.is_some());
+        let places = PrefixPlaces { location, target, control, record, is_record_asked };
         let mut prefix = Self {
             places: places.with_short_limit(),
             overwrite: wanted.overwrite,
@@ -152,6 +163,7 @@ impl Prefix {
     /// may have published before it released the lock.
     fn prepare(&self, lock: &Lock) -> Result<()> {
         let mut seen = PrefixContent::look(&self.places)?;
+        drop_trials(&self.places, &seen, lock)?;
         let mut finished = false;
         if seen.has_commit() {
             let finishing = finish_commits(&self.places.without_limit(), lock, &seen);
@@ -168,23 +180,7 @@ impl Prefix {
             }),
             checked => checked,
         }?;
-        self.check_record(lock.token())
-    }
-
-    /// Checks that the record can be written where it belongs. A run may be allowed to write the prefix alone.
-    fn check_record(&self, token: &str) -> Result<()> {
-        let record = &self.places.record;
-        let trial = record.sibling(&format!("_{}.{token}", record.name()));
-        let written = trial.write(b"").and_then(|()| trial.remove());
-        written.map_err(|error| match error {
-            Error::Store { hint, source, .. } => Error::Output {
-                path: record.to_string().into(),
-                why: "cannot be written".to_owned(),
-                hint: Some(hint.filter(|hint| *hint == UNREACHABLE).unwrap_or(RECORD)),
-                source: Some(source),
-            },
-            error => error,
-        })
+        check_record(&self.places.record, lock)
     }
 
     /// Refuses a prefix that must not be replaced.
@@ -337,13 +333,13 @@ impl Prefix {
         let staged = self.staged()?;
         let name = kept.part.path.clone();
         let upload = staged.open.iter().find(|upload| upload.target().name() == name);
-        let upload = upload.ok_or_else(not_open)?;
+        let upload = upload.ok_or_else(not_open)?.clone();
         let pending = PendingPart { lineage, kept, upload: upload.staged().ok_or_else(not_open)? };
         pending.write(&control)?;
-        upload.forget_journal()?;
+        // The upload belongs to the record now: if this run fails, it must not abort it.
         staged.open.clear();
         staged.pending.insert(name, pending);
-        Ok(())
+        upload.forget_journal()
     }
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
@@ -380,28 +376,27 @@ impl Prefix {
             // If another run has taken the lock over, it has finished this commit.
             lock.confirm().map_err(|error| self.unfinished(lock, error))?;
         }
-        match outcome {
-            CommitOutcome::Published => Ok(commit),
+        let (lost, error) = match outcome {
+            CommitOutcome::Published => return Ok(commit),
             CommitOutcome::Lost(lost) => {
                 let name = lost.first().cloned().unwrap_or_default();
-                commit.undo(&self.places, &lost)?;
-                Err(Error::Damaged {
+                let error = Error::Damaged {
                     path: self.places.target.child(&name).to_string().into(),
                     why: "its upload is lost: the store no longer has it; nothing was published; run the \
                           same command again to fetch the part"
                         .to_owned(),
-                })
+                };
+                (lost, error)
             }
             CommitOutcome::Stale => {
-                commit.undo(&self.places, &BTreeSet::new())?;
-                Err(Error::Output {
-                    path: self.places.location.to_path(),
-                    why: "another export has appeared there".to_owned(),
-                    hint: Some("give `overwrite` to replace it, or another URL"),
-                    source: None,
-                })
+                let found = self.places.record.head();
+                let found = found.map_err(|error| self.unfinished(lock, error))?;
+                (BTreeSet::new(), stale(&self.places, self.overwrite, found.is_some()))
             }
-        }
+        };
+        let undone = commit.undo(&self.places, &lost);
+        undone.map_err(|error| self.unfinished(lock, error))?;
+        Err(error)
     }
 
     /// Checks everything that can be checked before the point of no return.
@@ -451,10 +446,8 @@ impl Prefix {
             drop(lock.release());
             return 0;
         };
-        for upload in &staged.open {
-            // Best effort, here and below: the next run removes the remaining objects.
-            drop(upload.abort());
-        }
+        // Best effort, here and below: the next run removes the remaining objects.
+        drop(staged.abort_open(&self.places.control));
         let parts = staged.pending.len();
         if parts == 0 && !lost {
             drop(self.clear(&lock));
@@ -477,9 +470,7 @@ impl Prefix {
         self.attempt += 1;
         // The header goes first: without it no object counts as a finished part.
         self.places.control.child(HEADER).remove()?;
-        for upload in &staged.open {
-            upload.abort()?;
-        }
+        staged.abort_open(&self.places.control)?;
         let seen = PrefixContent::look(&self.places)?;
         self.drop_all_but(&seen, &[])
     }

@@ -93,7 +93,7 @@ pub(crate) fn is_unsupported(error: &StoreError) -> bool {
 }
 
 /// Whether the store refuses because the credentials are wrong or not allowed to do this.
-pub(crate) fn is_denied(error: &StoreError) -> bool {
+fn is_denied(error: &StoreError) -> bool {
     matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
         || element(&chain(error), "Code").is_some_and(|code| REFUSALS.contains(&code))
 }
@@ -108,9 +108,22 @@ pub(crate) fn is_unanswered(error: &StoreError) -> bool {
         }
         next = cause.source();
     }
-    ["500 ", "502 ", "503 ", "504 "]
-        .iter()
-        .any(|status| chain(error).contains(&format!("status code: {status}")))
+    let all = chain(error);
+    // S3 can answer with 200, and with an error such as InternalError in the body.
+    all.contains("Server returned error response")
+        || ["500 ", "502 ", "503 ", "504 "]
+            .iter()
+            .any(|status| all.contains(&format!("status code: {status}")))
+}
+
+/// Whether the store says that it does not have this upload or its blocks. It says the same when the upload
+/// was completed before.
+pub(crate) fn is_lost_upload(error: &StoreError) -> bool {
+    match element(&chain(error), "Code") {
+        Some("NoSuchBucket" | "ContainerNotFound") => false,
+        Some("NoSuchUpload" | "InvalidPart" | "InvalidBlockList") => true,
+        _ => matches!(error, StoreError::NotFound { .. }),
+    }
 }
 
 /// The texts of the error and all its causes.

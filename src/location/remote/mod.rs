@@ -17,7 +17,7 @@ use url::Url;
 use self::error::explain;
 use self::store::Store;
 pub(crate) use self::{
-    error::{UNREACHABLE, is_denied, is_unanswered, is_unsupported},
+    error::{UNREACHABLE, is_lost_upload, is_unanswered, is_unsupported},
     file::RemoteFile,
     runtime::{spawn, wait},
     store::Backend,
@@ -155,6 +155,16 @@ impl Remote {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The name of the bucket or container.
+    pub(crate) fn bucket(&self) -> &str {
+        self.store.bucket()
+    }
+
+    /// Whether both places have the same bucket and path.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.bucket(), &self.path) == (other.bucket(), &other.path)
     }
 
     /// The connection and the path, for use on the stores' runtime.

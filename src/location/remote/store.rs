@@ -99,6 +99,14 @@ impl Store {
         Self { kind: StoreKind::S3, url, options, backend: Mutex::new(Some(backend)) }
     }
 
+    /// The name of the bucket or container. In `abfs://container@account/`, it is before the host.
+    pub(super) fn bucket(&self) -> &str {
+        match self.url.username() {
+            "" => self.url.host_str().unwrap_or_default(),
+            container => container,
+        }
+    }
+
     pub(crate) fn kind(&self) -> StoreKind {
         self.kind
     }

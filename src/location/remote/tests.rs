@@ -41,3 +41,27 @@ fn control_object_above_its_limit_reads_as_empty() {
     assert!(place.holds(b"   ").unwrap() && !place.holds(b"  x").unwrap());
     assert_eq!(place.read_control().unwrap().as_deref(), Some(&b"   "[..]));
 }
+
+#[test]
+fn error_says_whether_an_upload_is_lost() {
+    let answered = |status: &str, code: &str| {
+        let text = format!("{status}: <Error><Code>{code}</Code></Error>");
+        object_store::Error::Generic { store: "S3", source: text.into() }
+    };
+    let status = |status: &str| format!("Server returned non-2xx status code: {status}");
+    // The answer, and whether the upload is lost or the result is unknown.
+    let table = [
+        (status("404 Not Found"), "NoSuchUpload", true, false),
+        (status("400 Bad Request"), "InvalidPart", true, false),
+        (status("400 Bad Request"), "InvalidBlockList", true, false),
+        (status("400 Bad Request"), "RequestTimeout", false, false),
+        (status("404 Not Found"), "NoSuchBucket", false, false),
+        (status("429 Too Many Requests"), "SlowDown", false, false),
+        (status("503 Service Unavailable"), "SlowDown", false, true),
+        ("Server returned error response".to_owned(), "InternalError", false, true),
+    ];
+    for (status, code, lost, unanswered) in table {
+        let error = answered(&status, code);
+        assert_eq!((is_lost_upload(&error), is_unanswered(&error)), (lost, unanswered), "{code}");
+    }
+}

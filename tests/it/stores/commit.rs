@@ -139,19 +139,47 @@ fn lost_upload_is_reported_and_fetched_again() {
 
 #[test]
 fn refused_completion_keeps_the_commit() {
-    // The permission is missing. Nothing is lost, and the next run completes the rest.
-    let place = Place::new();
-    place.store.rule(".parquet?uploadId=", Fate::Refused(403, "AccessDenied"));
-    for pages in [12, 0] {
-        let before = place.world.server.stats().requests;
-        let ran = place.export(&ARGUMENTS);
-        assert_eq!(place.world.server.stats().requests - before, pages);
-        assert!(matches!(ran.code, Some(73 | 74)), "{ran:?}");
-        assert!(ran.stderr.contains("its publication has begun: repair the store"), "{ran:?}");
+    // Nothing is lost, whatever the store answers, and the next run completes the rest.
+    let begun = "its publication has begun: repair the store";
+    for (status, code) in [(403, "AccessDenied"), (400, "RequestTimeout"), (404, "NoSuchBucket")] {
+        println!("{code}");
+        let place = Place::new();
+        // One part: the others are completed.
+        place.store.rule("POST /bucket/rows/part-00001-", Fate::RefusedFrom(2, status, code));
+        for pages in [12, 0] {
+            let before = place.world.server.stats().requests;
+            let ran = place.export(&ARGUMENTS);
+            assert_eq!(place.world.server.stats().requests - before, pages);
+            assert!(matches!(ran.code, Some(73 | 74)), "{ran:?}");
+            assert!(ran.stderr.contains(begun), "{ran:?}");
+            assert_eq!(place.names(), ["_overmind/", "part-00000", "part-00002"]);
+        }
+        place.store.no_rules();
+        assert_eq!(place.export(&ARGUMENTS).code, Some(73));
+        is_whole(&place);
     }
-    place.store.no_rules();
-    assert_eq!(place.export(&ARGUMENTS).code, Some(73));
-    is_whole(&place);
+}
+
+#[test]
+fn upload_that_was_completed_late_is_not_lost() {
+    // The store no longer has the upload, because it still works on a completion that it has not answered.
+    let calm = Place::new();
+    calm.export(&ARGUMENTS).ok();
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00001-", 2);
+    let pending = place.store.keys().into_iter().find(|key| key.contains("_overmind/part-00001-"));
+    let key = pending.unwrap().replace("_overmind/", "").replace(".json", ".parquet");
+    place.store.rule("POST /bucket/rows/part-00001-", Fate::Refused(404, "NoSuchUpload"));
+    place.store.rule(&format!("HEAD /bucket/{key}"), Fate::HeldAt(2));
+    let run = place.start(&ARGUMENTS);
+    place.store.wait_until_held();
+    place.store.put(&key, &calm.parts()["part-00001"]);
+    place.store.let_go();
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("this run has published what an"), "{ran:?}");
+    // The server still has the upload that it said to have lost.
+    is_complete(&place);
 }
 
 #[test]
@@ -263,4 +291,137 @@ fn stale_commit_of_a_lost_run_is_undone() {
     let mut now = place.store.objects();
     now.retain(|key, _| !key.contains("/_overmind/"));
     assert!(now == newer, "{:?}", now.keys());
+}
+
+#[test]
+fn wrong_answer_about_the_record_costs_no_export() {
+    // One request for the record is answered with 404, although the record exists.
+    let request = "GET /bucket/rows.manifest.json";
+    let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
+    for killed in [false, true] {
+        let begin = || {
+            let place = Place::new();
+            place.export(&ARGUMENTS).ok();
+            if killed {
+                place.kill_at(&overwrite, "DELETE /bucket/rows/_SUCCESS", 1);
+            }
+            place
+        };
+        let calm = begin();
+        let before = calm.store.seen(request);
+        calm.export(&overwrite).ok();
+        for at in 1..=calm.store.seen(request) - before {
+            println!("{killed} {at}");
+            let place = begin();
+            place
+                .store
+                .rule(request, Fate::RefusedAt(u32::try_from(at).unwrap(), 404, "NoSuchKey"));
+            let ran = place.export(&overwrite);
+            assert!(matches!(ran.code, Some(0 | 73 | 74)), "{ran:?}");
+            // The record lists parts that exist.
+            assert_eq!(place.rows_by_manifest(), Some(ROWS), "{ran:?}");
+            place.store.no_rules();
+            place.export(&overwrite).ok();
+            is_whole(&place);
+        }
+    }
+}
+
+#[test]
+fn trial_of_the_record_leaves_no_object() {
+    // The run is killed between the trial write and its removal.
+    let inside = [&ARGUMENTS[..], &["--record", "s3://bucket/rows/_record.json"]].concat();
+    let bucket = ["-o", "s3://bucket/", "--page-size", "25", "--rows-per-file", "100"];
+    for (arguments, trial) in [
+        (&ARGUMENTS[..], "_rows.manifest.json."),
+        (&inside[..], "rows/__record.json."),
+        (&bucket[..], "__manifest.json."),
+    ] {
+        for more in ["--overwrite", "--restart", "--quiet"] {
+            println!("{trial} {more}");
+            let place = Place::new();
+            place.kill_at(arguments, &format!("DELETE /bucket/{trial}"), 1);
+            assert!(place.store.keys().iter().any(|key| key.starts_with(trial)));
+            place.export(&[arguments, &[more]].concat()).ok();
+            let keys = place.store.keys();
+            assert!(keys.len() == 4, "{keys:?}");
+        }
+    }
+    // An object with such a name is foreign if no run has the token.
+    let place = Place::new();
+    place.store.put("rows/__record.json.0badcafe", b"mine");
+    let ran = place.export(&[&inside[..], &["--overwrite"]].concat());
+    assert_eq!((ran.code, place.store.keys().len()), (Some(73), 1), "{ran:?}");
+}
+
+#[test]
+fn record_of_another_prefix_is_not_replaced() {
+    let place = Place::new();
+    let asked = [&ARGUMENTS[..], &["--record", "s3://bucket/record.json"]].concat();
+    place.export(&asked).ok();
+    let before = place.store.objects();
+    let other = [&["-o", "s3://bucket/other/"], &asked[2..]].concat();
+    insta::assert_snapshot!(place.export(&other).told(&place.world), @"
+    exit 73
+    error: s3://bucket/record.json: exists already
+      hint: give --overwrite to replace an export, or another --record
+    ");
+    assert!(place.store.objects() == before);
+    place.export(&[&other[..], &["--overwrite"]].concat()).ok();
+}
+
+#[test]
+fn stale_commit_says_what_has_changed() {
+    // A record appears, changes or goes after the commit was created.
+    for (exists, record) in [(true, None), (true, Some(b"{}")), (false, Some(b"{}"))] {
+        let place = Place::new();
+        let mut arguments = ARGUMENTS.to_vec();
+        if exists {
+            place.export(&ARGUMENTS).ok();
+            arguments.push("--overwrite");
+        }
+        let old = place.parts();
+        place.store.rule("POST /bucket/rows/part-00000-", Fate::HeldAt(2));
+        let run = place.start(&arguments);
+        place.store.wait_until_held();
+        match record {
+            None => fs::remove_file(place.store.path("rows.manifest.json")).unwrap(),
+            Some(bytes) => place.store.put("rows.manifest.json", bytes),
+        }
+        place.store.let_go();
+        let ran = Ran::from(run.wait_with_output().unwrap());
+        assert!(place.parts() == old, "{ran:?}");
+        let told = ran.told(&place.world);
+        match (exists, record) {
+            (_, None) => insta::assert_snapshot!(told, @"
+            exit 73
+            error: s3://bucket/rows.manifest.json: was removed during the export
+              hint: nothing was published: run the same command again
+            "),
+            (true, _) => insta::assert_snapshot!(told, @"
+            exit 73
+            error: s3://bucket/rows/: another export has appeared there during this one
+              hint: nothing was published: run the same command again to replace the other export
+            "),
+            (false, _) => insta::assert_snapshot!(told, @"
+            exit 73
+            error: s3://bucket/rows/: another export has appeared there
+              hint: give --overwrite to replace it, or another URL
+            "),
+        }
+    }
+}
+
+#[test]
+fn interrupted_publication_names_its_record() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows.manifest.json", 1);
+    let told = |record: &str| {
+        place.export(&[&ARGUMENTS[..], &["--record", record]].concat()).told(&place.world)
+    };
+    insta::assert_snapshot!(told("s3://bucket/record.json"), @r#"
+    exit 73
+    error: s3://bucket/rows/: an interrupted run has begun to publish an export there, with its record at "rows.manifest.json" in "bucket"
+      hint: leave out --record, as that run did
+    "#);
 }

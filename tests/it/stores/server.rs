@@ -36,10 +36,16 @@ pub(super) enum Fate {
     HeldAt(u32),
     /// All requests are answered with this status and error code.
     Refused(u16, &'static str),
+    /// The n-th request, from 1, is answered with this status and error code.
+    RefusedAt(u32, u16, &'static str),
+    /// The n-th request, from 1, and all later ones are answered with this status and error code.
+    RefusedFrom(u32, u16, &'static str),
     /// This number of requests, from the first, is answered with this status.
     FailsFirst(u32, u16),
     /// The first request is served, but its answer is replaced by a 503.
     AnswerLost,
+    /// All requests are served, but their answers are replaced by a 403.
+    AnswersLost,
     /// The first request is received completely and delivered on [`Store::let_go`], as by a proxy with a
     /// queue. It is delivered even if the client no longer waits.
     Late,
@@ -96,6 +102,7 @@ impl Store {
                             return Ok(answer);
                         }
                         let lost = desk.is_first(&request, &Fate::AnswerLost);
+                        let all_lost = desk.has(&request, &Fate::AnswersLost);
                         let late = desk.is_first(&request, &Fate::Late);
                         let conditional = is_conditional(&request);
                         // A separate task: it finishes even if the client disconnects.
@@ -113,6 +120,9 @@ impl Store {
                         let answer = served.await.unwrap();
                         if lost {
                             return Ok(refused(503, "SlowDown"));
+                        }
+                        if all_lost {
+                            return Ok(refused(403, "AccessDenied"));
                         }
                         Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
                             let mut answer = Response::new(Body::from(format!("{error:?}")));
@@ -263,6 +273,13 @@ impl Desk {
         rules.any(|(text, other, count)| line.contains(&**text) && other == fate && *count == 1)
     }
 
+    /// Whether a rule with this fate applies to this request.
+    fn has(&self, request: &Request<Incoming>, fate: &Fate) -> bool {
+        let line = format!("{} {}", request.method(), request.uri());
+        let script = self.script.lock().unwrap();
+        script.rules.iter().any(|(text, other, _)| line.contains(&**text) && other == fate)
+    }
+
     async fn deliver_late(&self, request: Request<Incoming>) -> Request<Body> {
         let free = self.free.notified();
         let (head, body) = request.into_parts();
@@ -288,6 +305,12 @@ impl Desk {
                 match *fate {
                     Fate::HeldAt(at) if *count == at => held = true,
                     Fate::Refused(status, code) => return Some(refused(status, code)),
+                    Fate::RefusedAt(at, status, code) if *count == at => {
+                        return Some(refused(status, code));
+                    }
+                    Fate::RefusedFrom(from, status, code) if *count >= from => {
+                        return Some(refused(status, code));
+                    }
                     Fate::NoConditions if is_conditional(request) => {
                         return Some(refused(501, "NotImplemented"));
                     }

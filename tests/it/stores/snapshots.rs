@@ -234,3 +234,52 @@ fn check_removes_its_objects() {
     ");
     assert_eq!(store.keys(), [""; 0]);
 }
+
+#[test]
+fn control_objects_of_killed_runs_are_removed() {
+    let (store, nightly) = nightly("unchanged = \"never\"");
+    let times = ["2026-11-23T02:00:00Z", "2026-11-24T02:00:00Z", "2026-11-25T02:00:00Z"];
+    let names_of = |days: &[u32]| -> Vec<String> {
+        days.iter().map(|day| format!("snapshot=202611{day}T020000Z")).collect()
+    };
+    assert_eq!(nightly.at(times[0])[0].exit_code, 0);
+    // A run of the first snapshot was killed after its commit, before it released the lock. Another run was
+    // killed before it wrote its plan.
+    for (day, lock) in [(23, "lock-00001.json"), (24, "lock-00007.json")] {
+        let control = format!("nights/nightly/snapshot=202611{day}T020000Z/_overmind");
+        store.put(&format!("{control}/lease-0badcafe"), b"0");
+        store.put(&format!("{control}/{lock}"), b"{}");
+    }
+    assert_eq!(names(&store), names_of(&[23, 24]));
+    assert_eq!(nightly.at(times[2])[0].exit_code, 0);
+    assert_eq!(names(&store), names_of(&[23, 25]));
+    for name in names(&store) {
+        let path = format!("s3://bucket/nights/nightly/{name}");
+        Ran::of(store.command(&nightly.world).args(["verify", &path])).ok();
+    }
+    // Objects of other programs stay.
+    let control = "nights/nightly/snapshot=20261125T020000Z/_overmind";
+    store.put(&format!("{control}/lease-0badcafe"), b"0");
+    store.put(&format!("{control}/notes.txt"), b"mine");
+    assert_eq!(nightly.at("2026-11-26T02:00:00Z")[0].exit_code, 0);
+    let left = store.keys().into_iter().filter(|key| key.starts_with(control));
+    assert!(left.eq([format!("{control}/notes.txt")]), "{:?}", store.keys());
+}
+
+#[test]
+fn snapshot_killed_before_its_plan_leaves_nothing() {
+    let (store, nightly) = nightly("");
+    store.rule("_overmind/header.json", Fate::HeldAt(1));
+    let mut run = nightly.start(&[]);
+    store.wait_until_held();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    store.no_rules();
+    let killed = names(&store);
+    assert_eq!(killed.len(), 1, "{killed:?}");
+    nightly.world.server.replace(vec![Dataset::generated(1025, 7).with_id(ID)]);
+    nightly.snapshot(&[]).ok();
+    assert_eq!(names(&store).len(), 1, "{:?}", names(&store));
+    let ran = nightly.run(&["snapshots", "--json"]).ok();
+    assert!(!ran.stdout.contains("\"complete\":false"), "{}", ran.stdout);
+}

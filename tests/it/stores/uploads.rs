@@ -7,7 +7,7 @@ use overmind_export::demo::Options;
 use serde_json::Value;
 
 use super::{
-    crash::Place,
+    crash::{ARGUMENTS, Place, is_whole},
     server::{Fate, Store},
 };
 use crate::support::{Ran, World};
@@ -88,5 +88,26 @@ fn open_uploads_of_a_killed_run_are_aborted() {
         assert!(ran.stderr.contains("cause: AccessDenied: as scripted"), "{ran:?}");
         assert_eq!(place.store.open_uploads(), 0);
         assert_eq!(place.store.keys(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn record_of_a_part_never_outlives_its_upload() {
+    // The run fails while it records part 1: the record exists, whatever the store has answered.
+    let table = [
+        ("PUT /bucket/rows/_overmind/part-00001-", Fate::AnswersLost, 10),
+        ("DELETE /bucket/rows/_overmind/upload-part-00001-", Fate::Refused(403, "AccessDenied"), 6),
+    ];
+    for (request, fate, fetched) in table {
+        println!("{request}");
+        let place = Place::new();
+        place.store.rule(request, fate);
+        let ran = place.export(&ARGUMENTS);
+        assert_eq!(ran.code, Some(74), "{ran:?}");
+        place.store.no_rules();
+        let before = place.world.server.stats().requests;
+        place.export(&ARGUMENTS).ok();
+        assert_eq!(place.world.server.stats().requests - before, fetched);
+        is_whole(&place);
     }
 }
