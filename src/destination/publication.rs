@@ -1,9 +1,11 @@
 //! Publishes a staged directory with two renames: the parts, then the record.
 //!
-//! Before the first rename the journal announces both, durably, with the inode of the directory and the
-//! SHA-256 of the record. The next run on this target finishes what was announced, before it looks at the
-//! target. So a crash leaves either the previous state, or a state that the next run completes without a
-//! request.
+//! Before the first rename the journal announces both, durably, with the SHA-256 of the record. The next run on
+//! this target finishes what was announced, before it looks at the target. So a crash leaves either the previous
+//! state, or a state that the next run completes without a request.
+//!
+//! The next run recognizes the announced parts by their bytes, which the record lists: a copied or restored
+//! folder has other inodes, and some systems have none.
 //!
 //! A reader that comes between the two renames sees the parts without a record, or with the record of the
 //! replaced export, which does not match them.
@@ -44,22 +46,18 @@ impl Directory {
 
     fn publish_files(&mut self, manifest: &Manifest, replaces: bool) -> Result<()> {
         let replaced = if replaces { self.record.read() } else { None };
-        let announcement = self.announce(manifest, replaced.as_ref())?;
+        self.announce(manifest, replaced.as_ref())?;
         let staged = self.staged.take().ok_or_else(disk::not_open)?;
         // Reading parts again and writing the record take time.
         if !staged.has_its_folders() {
             return Err(disk::lock_lost(&self.given));
         }
         self.rename_parts(&staged, replaced.as_ref())?;
-        self.conclude(staged, &announcement, replaced)
+        self.conclude(staged, manifest, replaced)
     }
 
     /// Checks the parts, stages the record, and announces the publication in the journal.
-    fn announce(
-        &mut self,
-        manifest: &Manifest,
-        replaced: Option<&Manifest>,
-    ) -> Result<Announcement> {
+    fn announce(&mut self, manifest: &Manifest, replaced: Option<&Manifest>) -> Result<()> {
         let (success_file, record) = (self.success_file, manifest.to_json()?);
         let path = self.record.announced_path(&self.home)?;
         let staged = self.staged()?;
@@ -85,13 +83,10 @@ impl Directory {
         }
         step()?;
         root.sync().map_err(Error::io("sync", root.path()))?;
-        let inode = data.status().map_err(Error::io("look at", data.path()))?.identity.inode();
         let record = examine(&mut &*record).map_err(Error::io("read", root.path()))?.sha256;
-        let publishing = Announcement { inode, record, path };
-        let line = Announced { publishing: publishing.clone() };
+        let line = Announced { publishing: Announcement { record, path } };
         staged.journal.as_mut().ok_or_else(disk::not_open)?.append(&line)?;
-        step()?;
-        Ok(publishing)
+        step()
     }
 
     /// Renames the staged parts to the target, or swaps them with the replaced export.
@@ -139,7 +134,7 @@ impl Directory {
     fn conclude(
         &self,
         staged: StagedDirectory,
-        announcement: &Announcement,
+        manifest: &Manifest,
         replaced: Option<Manifest>,
     ) -> Result<()> {
         step()?;
@@ -152,7 +147,7 @@ impl Directory {
         // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
         drop(staged.root.remove(Journal::NAME));
         step()?;
-        let removed = replaced.map_or(Ok(()), |old| remove_old(&staged.root, announcement, &old));
+        let removed = replaced.map_or(Ok(()), |old| remove_old(&staged.root, manifest, &old));
         let path = staged.root.path().to_owned();
         let removed = removed.and_then(|()| staged.remove(&self.home));
         tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
@@ -208,37 +203,34 @@ impl Directory {
         let wanted = std::mem::replace(&mut self.record, asked);
         let finished = self.finish(&mut staged, &announcement);
         let finished = finished.and_then(|replaced| match replaced {
-            Some(replaced) => self.conclude(staged, &announcement, replaced),
+            Some((manifest, replaced)) => self.conclude(staged, &manifest, replaced),
             None => Ok(()),
         });
         self.record = wanted;
         finished
     }
 
-    /// Publishes the parts, if that is still to do. Returns the record of the replaced export, if there was
-    /// one; `None` if nothing can be finished.
+    /// Publishes the parts, if that is still to do. Returns their record, and that of the replaced export if
+    /// there was one; `None` if nothing can be finished.
     fn finish(
         &self,
         staged: &mut StagedDirectory,
         announcement: &Announcement,
-    ) -> Result<Option<Option<Manifest>>> {
+    ) -> Result<Option<(Manifest, Option<Manifest>)>> {
         let Some(manifest) = self.announced_record(&staged.root, announcement)? else {
             return Ok(None);
         };
         let replaced = ownership::manifest(&staged.root, REPLACED).ok();
-        let is_ours = |folder: &Folder| {
-            let inode = folder.status().map(|status| status.identity.inode());
-            inode.is_ok_and(|inode| inode == announcement.inode) && is_whole(folder, &manifest)
-        };
+        let is_ours = |folder: &Folder| is_whole(folder, &manifest) && has_digests(folder, &manifest);
         if self.parent.open_folder(&self.name).is_ok_and(|folder| is_ours(&folder)) {
-            return Ok(Some(replaced));
+            return Ok(Some((manifest, replaced)));
         }
         match staged.root.open_folder("data") {
-            Ok(data) if is_ours(&data) && has_digests(&data, &manifest) => staged.reopen(data),
+            Ok(data) if is_ours(&data) => staged.reopen(data),
             _ => return Ok(None),
         }
         match self.rename_parts(staged, replaced.as_ref()) {
-            Ok(()) => Ok(Some(replaced)),
+            Ok(()) => Ok(Some((manifest, replaced))),
             // Another output has appeared at the target. The caller finds it, too, and says so.
             Err(Error::Output { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -357,11 +349,12 @@ fn has_digests(folder: &Folder, manifest: &Manifest) -> bool {
     })
 }
 
-/// Removes the parts of the replaced export from the staging.
-fn remove_old(root: &Folder, announcement: &Announcement, replaced: &Manifest) -> io::Result<()> {
+/// Removes the parts of the replaced export from the staging, and no other file. `published` is the record of
+/// the new export: a second copy of its parts can be removed with the staging.
+fn remove_old(root: &Folder, published: &Manifest, replaced: &Manifest) -> io::Result<()> {
     for name in OLD {
         let Some(found) = root.find(name)? else { continue };
-        if found.kind == FileKind::Directory && found.identity.inode() != announcement.inode {
+        if found.kind == FileKind::Directory && !is_whole(&root.open_folder(name)?, published) {
             ownership::remove_export(root, name, replaced)?;
         }
     }

@@ -181,6 +181,48 @@ fn changed_parts_are_not_published() {
 }
 
 #[test]
+fn copied_folder_is_finished() {
+    // A copy, a restored backup and a file system without inodes give the directories other inodes.
+    for replaces in [false, true] {
+        for crash in 2..STEPS - 1 {
+            let place = Place::new();
+            if replaces {
+                place.publish("old", None).1.unwrap();
+            }
+            place.publish("new one", Some(crash)).1.unwrap_err();
+            for name in ["rows", ".rows.partial/data"] {
+                copy_again(&place.path(name));
+            }
+            place.open(false).unwrap_err();
+            assert_eq!(place.published(), (text("new one"), text("new one")), "{crash}");
+            assert_eq!(place.names(), ["rows", "rows.manifest.json"], "{crash}");
+        }
+    }
+}
+
+/// Replaces a directory of files with a copy, if it exists.
+fn copy_again(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let copy = folder.with_extension("copy");
+    fs::create_dir(&copy).unwrap();
+    for entry in entries {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    fs::remove_dir_all(folder).unwrap();
+    fs::rename(copy, folder).unwrap();
+}
+
+#[test]
+fn parts_with_the_same_sizes_get_no_record() {
+    let place = Place::new();
+    place.publish("new one", Some(3)).1.unwrap_err();
+    fs::write(place.path("rows/part-00000.jsonl"), "New one").unwrap();
+    place.open(false).unwrap_err();
+    assert_eq!(place.published(), (text("New one"), None));
+}
+
+#[test]
 fn other_directory_gets_no_record() {
     let place = Place::new();
     place.publish("new one", Some(3)).1.unwrap_err();
