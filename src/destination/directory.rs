@@ -26,16 +26,14 @@ use super::{
     ownership::{self, FileOwner},
     parent, path_links,
     preflight::{self, PreflightKind},
+    record_file::RecordFile,
     staged::{StagedDirectory, WrittenPart},
 };
 use crate::{
     error::{Error, Result},
     files::{FileKind, Folder},
     location::Location,
-    record::{
-        manifest::{Manifest, Part},
-        place,
-    },
+    record::manifest::Part,
 };
 
 #[derive(Debug)]
@@ -54,37 +52,6 @@ pub(crate) struct Directory {
     /// `None` in a dry run.
     pub(super) maker: Option<FileOwner>,
     pub(super) staged: Option<StagedDirectory>,
-}
-
-/// The file that an export writes its record to.
-#[derive(Debug)]
-pub(super) struct RecordFile {
-    /// The path for messages.
-    pub(super) path: PathBuf,
-    pub(super) folder: Folder,
-    pub(super) name: OsString,
-    /// Whether the user chose the place.
-    pub(super) is_asked: bool,
-}
-
-impl RecordFile {
-    /// The record of an export to `target`, which has no links.
-    pub(super) fn open(given: &Path, target: &Path, asked: Option<&Location>) -> Result<Self> {
-        let is_asked = asked.is_some();
-        let (given, path) = match asked.and_then(Location::as_local) {
-            Some(asked) => (asked, path_links::resolve(asked)?),
-            None => (given, place::written(&Location::from(target), None).to_path()),
-        };
-        let folder = path_links::open_parent(given, &path)?;
-        let name = path.file_name().unwrap_or_default().to_owned();
-        let path = if is_asked { given.to_owned() } else { given.with_file_name(&name) };
-        Ok(Self { path, folder, name, is_asked })
-    }
-
-    /// Reads the record; `None` if it is missing or not the record of an export.
-    pub(super) fn read(&self) -> Option<Manifest> {
-        ownership::manifest(&self.folder, &self.name).ok()
-    }
 }
 
 pub(super) fn part_name(index: usize, extension: &str) -> String {
@@ -187,7 +154,7 @@ impl Directory {
     pub(super) fn check_target(&self) -> Result<bool> {
         let looked = self.parent.find(&self.name);
         let Some(found) = looked.map_err(Error::io("look at", &self.target))? else {
-            return self.check_record().map(|()| false);
+            return self.record.check(self.overwrite).map(|()| false);
         };
         if found.kind != FileKind::Directory {
             return Err(self.refused(
@@ -205,12 +172,12 @@ impl Directory {
         let folder = self.parent.open_folder(&self.name);
         let folder = folder.map_err(Error::io("open", &self.target))?;
         if folder.names().map_err(Error::io("list", &self.target))?.is_empty() {
-            return self.check_record().map(|()| false);
+            return self.record.check(self.overwrite).map(|()| false);
         }
         if !self.overwrite {
             return Err(exists(self.given.clone()));
         }
-        self.check_record()?;
+        self.record.check(self.overwrite)?;
         let Some(manifest) = self.record.read() else {
             return Err(self.refused(
                 NO_RECORD,
@@ -221,31 +188,6 @@ impl Directory {
             None => Ok(true),
             Some(why) => Err(self.refused(why, ONLY_OURS)),
         }
-    }
-
-    /// Refuses a file that has the record's name and must not be replaced. A record without its directory may
-    /// be replaced, unless the user chose its place: then it may belong to another directory.
-    fn check_record(&self) -> Result<()> {
-        let RecordFile { path, folder, name, is_asked } = &self.record;
-        let Some(found) = folder.find(name).map_err(Error::io("look at", path))? else {
-            return Ok(());
-        };
-        let refuse = |why: String, hint| {
-            Err(Error::Output { path: path.clone(), why, hint: Some(hint), source: None })
-        };
-        if found.kind != FileKind::File {
-            let why = format!("is {}, not a regular file", found.kind.noun());
-            return refuse(why, "the record of the export needs that name: move it away");
-        }
-        if self.record.read().is_none() {
-            let why = "is not the record of an export".to_owned();
-            return refuse(why, "the record of the export needs that name: move it away");
-        }
-        if *is_asked && !self.overwrite {
-            let why = "exists already".to_owned();
-            return refuse(why, "give `overwrite` to replace an export, or another `record`");
-        }
-        Ok(())
     }
 
     pub(super) fn free_bytes(&self) -> Option<u64> {

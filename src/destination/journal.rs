@@ -72,6 +72,9 @@ impl KeptPart {
 pub(super) struct Announcement {
     /// SHA-256 of the record.
     pub(super) record: String,
+    /// SHA-256 of the record that it may replace. A record that appears later belongs to another export.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) replaces: Option<String>,
     /// Path of the record, if the user chose it: absolute, or a name in the folder of the staging.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,

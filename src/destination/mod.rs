@@ -17,6 +17,7 @@ mod part;
 mod path_links;
 mod preflight;
 mod publication;
+mod record_file;
 #[cfg(feature = "clouds")]
 mod remote;
 #[cfg(not(feature = "clouds"))]

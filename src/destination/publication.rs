@@ -13,12 +13,13 @@
 use std::{ffi::OsStr, io};
 
 use super::{
-    directory::{Directory, NO_RECORD, ONLY_OURS, RecordFile, exists},
+    directory::{Directory, NO_RECORD, ONLY_OURS, exists},
     fs as disk,
     journal::{Announced, Announcement, Journal},
     ownership,
     part::{PartChecksum, examine},
     preflight,
+    record_file::{RECORD, RecordFile, RecordState},
     staged::StagedDirectory,
     tidied,
 };
@@ -29,8 +30,6 @@ use crate::{
     record::manifest::{Manifest, SUCCESS},
 };
 
-/// The staged record.
-const RECORD: &str = "record.json";
 /// The record of the export that is replaced. It lists the old files, which may be removed.
 const REPLACED: &str = "replaced.json";
 /// The folders that can hold the old parts after a swap.
@@ -46,20 +45,25 @@ impl Directory {
 
     fn publish_files(&mut self, manifest: &Manifest, replaces: bool) -> Result<()> {
         let replaced = if replaces { self.record.read() } else { None };
-        self.announce(manifest, replaced.as_ref())?;
+        let announcement = self.announce(manifest, replaced.as_ref())?;
         let staged = self.staged.take().ok_or_else(disk::not_open)?;
         // Reading parts again and writing the record take time.
         if !staged.has_its_folders() {
             return Err(disk::lock_lost(&self.given));
         }
         self.rename_parts(&staged, replaced.as_ref())?;
-        self.conclude(staged, manifest, replaced)
+        self.conclude(staged, &announcement, manifest, replaced)
     }
 
     /// Checks the parts, stages the record, and announces the publication in the journal.
-    fn announce(&mut self, manifest: &Manifest, replaced: Option<&Manifest>) -> Result<()> {
+    fn announce(
+        &mut self,
+        manifest: &Manifest,
+        replaced: Option<&Manifest>,
+    ) -> Result<Announcement> {
         let (success_file, record) = (self.success_file, manifest.to_json()?);
         let path = self.record.announced_path(&self.home)?;
+        let replaces = self.record.digest()?;
         let staged = self.staged()?;
         staged.check_parts(manifest)?;
         let data = staged.data()?;
@@ -84,9 +88,11 @@ impl Directory {
         step()?;
         root.sync().map_err(Error::io("sync", root.path()))?;
         let record = examine(&mut &*record).map_err(Error::io("read", root.path()))?.sha256;
-        let line = Announced { publishing: Announcement { record, path } };
+        let publishing = Announcement { record, replaces, path };
+        let line = Announced { publishing: publishing.clone() };
         staged.journal.as_mut().ok_or_else(disk::not_open)?.append(&line)?;
-        step()
+        step()?;
+        Ok(publishing)
     }
 
     /// Renames the staged parts to the target, or swaps them with the replaced export.
@@ -134,6 +140,7 @@ impl Directory {
     fn conclude(
         &self,
         staged: StagedDirectory,
+        announcement: &Announcement,
         manifest: &Manifest,
         replaced: Option<Manifest>,
     ) -> Result<()> {
@@ -141,7 +148,7 @@ impl Directory {
         // If a folder sync fails, continue and report it at the end: the record must be published, too.
         let synced = disk::sync_published(&self.parent, &self.given);
         step()?;
-        self.rename_record(&staged.root)?;
+        self.publish_record(&staged.root, announcement)?;
         let synced = synced.and(disk::sync_published(&self.record.folder, &self.given));
         step()?;
         // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
@@ -154,27 +161,15 @@ impl Directory {
         synced
     }
 
-    /// Renames the staged record to its place, unless an earlier run has done it.
-    fn rename_record(&self, root: &Folder) -> Result<()> {
-        let RecordFile { path, folder, name, .. } = &self.record;
-        let failed = |error| self.unrecorded(root, error);
-        if root.find(RECORD).map_err(failed)?.is_none() {
-            return Ok(());
-        }
-        let found = folder.find(name).map_err(failed)?;
-        if found.is_some() && self.record.read().is_none() {
-            let why = format!("{} is not the record of an export", path.display());
-            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, why)));
-        }
-        let renamed = match found {
-            Some(_) => root.rename(RECORD, folder, name),
-            None => root.rename_new(RECORD, folder, name),
-        };
-        match renamed {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                copy_record(root, folder, name).map_err(failed)
+    /// Publishes the staged record, unless an earlier run has done it.
+    fn publish_record(&self, root: &Folder, announcement: &Announcement) -> Result<()> {
+        match self.record.state(announcement)? {
+            RecordState::Published => Ok(()),
+            RecordState::Taken => Err(self.record.taken(&self.given)),
+            state => {
+                let published = self.record.publish(root, state);
+                published.map_err(|error| self.unrecorded(root, error))
             }
-            renamed => renamed.map_err(failed),
         }
     }
 
@@ -203,7 +198,7 @@ impl Directory {
         let wanted = std::mem::replace(&mut self.record, asked);
         let finished = self.finish(&mut staged, &announcement);
         let finished = finished.and_then(|replaced| match replaced {
-            Some((manifest, replaced)) => self.conclude(staged, &manifest, replaced),
+            Some((manifest, replaced)) => self.conclude(staged, &announcement, &manifest, replaced),
             None => Ok(()),
         });
         self.record = wanted;
@@ -221,13 +216,17 @@ impl Directory {
             return Ok(None);
         };
         let replaced = ownership::manifest(&staged.root, REPLACED).ok();
-        let is_ours = |folder: &Folder| is_whole(folder, &manifest) && has_digests(folder, &manifest);
+        let is_ours =
+            |folder: &Folder| is_whole(folder, &manifest) && has_digests(folder, &manifest);
         if self.parent.open_folder(&self.name).is_ok_and(|folder| is_ours(&folder)) {
             return Ok(Some((manifest, replaced)));
         }
         match staged.root.open_folder("data") {
             Ok(data) if is_ours(&data) => staged.reopen(data),
             _ => return Ok(None),
+        }
+        if self.record.state(announcement)? == RecordState::Taken {
+            return Err(self.record.taken(&self.given));
         }
         match self.rename_parts(staged, replaced.as_ref()) {
             Ok(()) => Ok(Some((manifest, replaced))),
@@ -293,42 +292,6 @@ impl Directory {
         );
         Error::Unpublished { path, hint, source }
     }
-}
-
-impl RecordFile {
-    /// The path for the journal, if the user chose the place: the name alone if the record is in the folder of the
-    /// staging, and otherwise the absolute path, because the next run may have another working directory.
-    fn announced_path(&self, home: &Folder) -> Result<Option<String>> {
-        if !self.is_asked {
-            return Ok(None);
-        }
-        let identity = |folder: &Folder| -> Result<_> {
-            let status = folder.status().map_err(Error::io("look at", folder.path()))?;
-            Ok(status.identity)
-        };
-        if let Some(name) = self.name.to_str()
-            && identity(&self.folder)? == identity(home)?
-        {
-            return Ok(Some(name.to_owned()));
-        }
-        let path = self.folder.path().join(&self.name);
-        let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;
-        path.into_os_string().into_string().map(Some).map_err(|path| Error::Output {
-            path: path.into(),
-            why: "its name is not UTF-8, so the journal cannot contain it".to_owned(),
-            hint: Some("give another `record`"),
-            source: None,
-        })
-    }
-}
-
-/// Copies the record to another file system, where it appears in one step.
-fn copy_record(root: &Folder, folder: &Folder, name: &OsStr) -> io::Result<()> {
-    let bytes = read_bounded(&mut root.read(RECORD)?, ownership::MANIFEST_BYTES)?;
-    let staging = disk::staging_name(name);
-    folder.write_durably(&staging, &bytes)?;
-    folder.rename(&staging, folder, name)?;
-    root.remove(RECORD)
 }
 
 /// Whether a folder holds every part of a record, and nothing else but control files.

@@ -223,6 +223,30 @@ fn parts_with_the_same_sizes_get_no_record() {
 }
 
 #[test]
+fn record_of_another_export_stays() {
+    // Killed before the parts are renamed, and before the record is.
+    for crash in 2..5 {
+        let place = Place::new();
+        place.publish("new one", Some(crash)).1.unwrap_err();
+        let theirs = Manifest { digest: "theirs".to_owned(), ..empty_export() };
+        let theirs = theirs.to_json().unwrap();
+        fs::write(place.path("rows.manifest.json"), &theirs).unwrap();
+        for overwrite in [false, true] {
+            let why = place.open(overwrite).unwrap_err().to_string();
+            let words =
+                "rows.manifest.json: is the record of another export, and an interrupted run of ";
+            assert!(why.contains(words), "{why}");
+            assert_eq!(fs::read(place.path("rows.manifest.json")).unwrap(), theirs);
+            assert_eq!(place.published().0.is_some(), crash > 2);
+        }
+        fs::remove_file(place.path("rows.manifest.json")).unwrap();
+        place.open(false).unwrap_err();
+        assert_eq!(place.published(), (text("new one"), text("new one")));
+        assert_eq!(place.names(), ["rows", "rows.manifest.json"]);
+    }
+}
+
+#[test]
 fn other_directory_gets_no_record() {
     let place = Place::new();
     place.publish("new one", Some(3)).1.unwrap_err();
