@@ -161,16 +161,13 @@ impl Directory {
         synced
     }
 
-    /// Publishes the staged record, unless an earlier run has done it.
     fn publish_record(&self, root: &Folder, announcement: &Announcement) -> Result<()> {
-        match self.record.state(announcement)? {
-            RecordState::Published => Ok(()),
-            RecordState::Taken => Err(self.record.taken(&self.given)),
-            state => {
-                let published = self.record.publish(root, state);
-                published.map_err(|error| self.unrecorded(root, error))
-            }
+        let state = self.record.state(announcement)?;
+        if state == RecordState::Taken {
+            return Err(self.record.taken(&self.given));
         }
+        let published = self.record.publish(root, announcement, state);
+        published.map_err(|error| self.unrecorded(root, error))
     }
 
     /// Finishes a publication that an ended run announced, if there is one. Sends no request.

@@ -1,7 +1,7 @@
 //! The record of a local directory: its place, and what may be replaced there.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -132,18 +132,29 @@ impl RecordFile {
         }
     }
 
-    /// Publishes the staged record. The file at its place has this state.
-    pub(super) fn publish(&self, root: &Folder, state: RecordState) -> io::Result<()> {
-        let renamed = match state {
-            RecordState::Missing => root.rename_new(RECORD, &self.folder, &self.name),
-            _ => root.rename(RECORD, &self.folder, &self.name),
-        };
-        match renamed {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                copy_record(root, &self.folder, &self.name)
-            }
-            renamed => renamed,
+    /// Publishes the staged record, unless an earlier run has done it. It is written under an aside name in its
+    /// own folder, which may be on another file system, and renamed there. So the staged one keeps its only
+    /// name. It stays until the staging is removed, when the published one is durable.
+    pub(super) fn publish(
+        &self,
+        root: &Folder,
+        announcement: &Announcement,
+        state: RecordState,
+    ) -> io::Result<()> {
+        let Self { folder, name, .. } = self;
+        // Every run that finishes this publication uses the same name, so no kill leaves the file behind.
+        let aside = format!(".overmind-{}.json", announcement.record.get(..8).unwrap_or_default());
+        if state == RecordState::Published {
+            // Best effort: nothing reads it.
+            drop(folder.remove(&aside));
+            return Ok(());
         }
+        let bytes = read_bounded(&mut root.read(RECORD)?, MANIFEST_BYTES)?;
+        let written = folder.write_durably(&aside, &bytes).and_then(|()| match state {
+            RecordState::Missing => folder.rename_new(&aside, folder, name),
+            _ => folder.rename(&aside, folder, name),
+        });
+        written.inspect_err(|_| drop(folder.remove(&aside)))
     }
 
     /// The path for the journal, if the user chose the place: the name alone if the record is in the folder of the
@@ -166,13 +177,4 @@ impl RecordFile {
             source: None,
         })
     }
-}
-
-/// Copies the record to another file system, where it appears in one step.
-fn copy_record(root: &Folder, folder: &Folder, name: &OsStr) -> io::Result<()> {
-    let bytes = read_bounded(&mut root.read(RECORD)?, MANIFEST_BYTES)?;
-    let staging = super::fs::staging_name(name);
-    folder.write_durably(&staging, &bytes)?;
-    folder.rename(&staging, folder, name)?;
-    root.remove(RECORD)
 }

@@ -276,6 +276,27 @@ fn record_is_found_from_every_name_of_the_directory() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn long_record_name_on_another_file_system_works() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::generated(Options::default(), 100);
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+        return println!("skipped: no second file system");
+    };
+    let device = |path: &std::path::Path| fs::metadata(path).unwrap().dev();
+    if device(other.path()) == device(world.folder.path()) {
+        return println!("skipped: /dev/shm is on the same file system");
+    }
+    // The longest name that a file can have. Every name that the run derives must be shorter.
+    let record = other.path().join(format!("{}.json", "r".repeat(250)));
+    let record = record.to_str().unwrap();
+    world.export(&["-o", "out/", "--record", record]).ok();
+    verify(&world, &["out", "--record", record]).ok();
+    assert_eq!(world.entries(), ["out"]);
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn record_goes_where_it_was_asked_for() {
     let world = World::generated(Options::default(), 1000);
     fs::create_dir(world.path("records")).unwrap();

@@ -247,6 +247,26 @@ fn record_of_another_export_stays() {
 }
 
 #[test]
+#[cfg(unix)]
+fn record_that_was_linked_is_finished() {
+    // Without RENAME_NOREPLACE, the record has its aside name, too, for a moment.
+    for is_linked in [false, true] {
+        let place = Place::new();
+        place.publish("new one", Some(4)).1.unwrap_err();
+        let record = fs::read(place.path(".rows.partial/record.json")).unwrap();
+        let digest = examine(&mut &*record).unwrap().sha256;
+        let aside = place.path(&format!(".overmind-{}.json", &digest[..8]));
+        fs::write(&aside, &record).unwrap();
+        if is_linked {
+            fs::hard_link(&aside, place.path("rows.manifest.json")).unwrap();
+        }
+        place.open(false).unwrap_err();
+        assert_eq!(place.published(), (text("new one"), text("new one")));
+        assert_eq!(place.names(), ["rows", "rows.manifest.json"]);
+    }
+}
+
+#[test]
 fn other_directory_gets_no_record() {
     let place = Place::new();
     place.publish("new one", Some(3)).1.unwrap_err();
