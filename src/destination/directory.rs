@@ -110,8 +110,13 @@ impl Directory {
             Some(home) => path_links::open_parent(given, &home.join(&name))?,
             None => path_links::open_parent(given, &target)?,
         };
+        let record = RecordFile::open(given, &target, wanted.record.as_ref())?;
+        if record.is_asked {
+            let staging = disk::staging_name(&name);
+            record.check_outside([(&parent, &name), (&home, &staging)])?;
+        }
         Ok(Self {
-            record: RecordFile::open(given, &target, wanted.record.as_ref())?,
+            record,
             given: given.to_owned(),
             target,
             parent,

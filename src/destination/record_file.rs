@@ -1,7 +1,7 @@
 //! The record of a local directory: its place, and what may be replaced there.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
 };
@@ -57,6 +57,30 @@ impl RecordFile {
         let name = path.file_name().unwrap_or_default().to_owned();
         let path = if is_asked { given.to_owned() } else { given.with_file_name(&name) };
         Ok(Self { path, folder, name, is_asked })
+    }
+
+    /// Refuses a place that is one of these directories or inside it: the output and its staging. Each is a name in
+    /// a folder.
+    pub(super) fn check_outside(&self, directories: [(&Folder, &OsStr); 2]) -> Result<()> {
+        let failed = |error| Error::io("look at", self.folder.path())(error);
+        let folder = self.folder.path().canonicalize().map_err(failed)?;
+        let above: Vec<_> =
+            folder.ancestors().filter_map(|folder| Folder::open(folder).ok()).collect();
+        for (parent, name) in directories {
+            let is_it = self.name == name && self.folder.is_same(parent).map_err(failed)?;
+            let directory = parent.open_folder(name);
+            let contains =
+                |it: &Folder| above.iter().any(|folder| folder.is_same(it).unwrap_or(false));
+            if is_it || directory.is_ok_and(|directory| contains(&directory)) {
+                let why = format!(
+                    "is {} or inside it, and no record may be there",
+                    parent.path().join(name).display()
+                );
+                let hint = Some("give a path outside it with `record`");
+                return Err(Error::Output { path: self.path.clone(), why, hint, source: None });
+            }
+        }
+        Ok(())
     }
 
     /// Reads the record; `None` if it is missing or not the record of an export.
