@@ -296,8 +296,8 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         target: Target::Directory(target.clone()),
         overwrite: false,
         sidecar: false,
-        // The announcement says where the record goes.
-        record: None,
+        // Used if the announced place is gone.
+        record: Some(record.clone()),
         staging: Some(staging.clone()),
         success_file: false,
         temp_dir: PathBuf::new(),

@@ -10,13 +10,13 @@
 //! A reader that comes between the two renames sees the parts without a record, or with the record of the
 //! replaced export, which does not match them.
 
-use std::{ffi::OsStr, io};
+use std::{ffi::OsStr, io, path::PathBuf};
 
 use super::{
     directory::{Directory, NO_RECORD, ONLY_OURS, exists},
     fs as disk,
     journal::{Announced, Announcement, Journal},
-    ownership,
+    ownership, parent,
     part::{PartChecksum, examine},
     preflight,
     record_file::{RECORD, RecordFile, RecordState},
@@ -186,20 +186,40 @@ impl Directory {
         let Some(mut staged) = taken else { return Ok(()) };
         // Read again: another run may have finished it before this one took the lock.
         let Some(announcement) = announced(&staged.root) else { return Ok(()) };
-        // A bare name is in the folder of the staging.
-        let asked = announcement.path.as_ref().map(|path| match path.contains('/') {
-            true => Location::from(path.as_str()),
-            false => Location::from(self.home.path().join(path)),
-        });
-        let asked = RecordFile::open(&self.given, &self.target, asked.as_ref())?;
-        let wanted = std::mem::replace(&mut self.record, asked);
+        let place = self.announced_place(&announcement)?;
+        let wanted = place.map(|place| std::mem::replace(&mut self.record, place));
         let finished = self.finish(&mut staged, &announcement);
         let finished = finished.and_then(|replaced| match replaced {
             Some((manifest, replaced)) => self.conclude(staged, &announcement, &manifest, replaced),
             None => Ok(()),
         });
-        self.record = wanted;
+        if let Some(wanted) = wanted {
+            self.record = wanted;
+        }
         finished
+    }
+
+    /// Opens the announced place of the record. `None` if the place of this run must do: the folder is missing,
+    /// because a folder above it was renamed, or another file is there and the user chose another place.
+    fn announced_place(&self, announcement: &Announcement) -> Result<Option<RecordFile>> {
+        // A bare name is in the folder of the staging.
+        let path = announcement.path.as_ref().map(|path| match path.contains('/') {
+            true => PathBuf::from(path),
+            false => self.home.path().join(path),
+        });
+        let is_missing = |path: &PathBuf| {
+            let folder = parent(path).metadata();
+            folder.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        if path.as_ref().is_some_and(is_missing) {
+            return Ok(None);
+        }
+        let path = path.map(Location::from);
+        let place = RecordFile::open(&self.given, &self.target, path.as_ref())?;
+        let is_taken =
+            |place: &RecordFile| place.state(announcement).map(|it| it == RecordState::Taken);
+        let moves = self.record.is_asked && is_taken(&place)? && !is_taken(&self.record)?;
+        Ok(if moves { None } else { Some(place) })
     }
 
     /// Publishes the parts, if that is still to do. Returns their record, and that of the replaced export if

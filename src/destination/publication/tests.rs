@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     destination::{
-        Header,
+        Header, OutputRequest,
         tests::{empty_export, request},
     },
     record::manifest::Part,
@@ -41,16 +41,32 @@ impl Place {
     }
 
     fn open(&self, overwrite: bool) -> Result<Directory> {
+        self.open_with(overwrite, None)
+    }
+
+    /// Opens the target, with the record at this path in the folder.
+    fn open_with(&self, overwrite: bool, record: Option<&str>) -> Result<Directory> {
         let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
         let target = self.path("rows");
-        let mut directory = Directory::probe(&target, &request(&target, overwrite), false)?;
+        let record = record.map(|record| self.path(record).into());
+        let wanted = OutputRequest { record, ..request(&target, overwrite) };
+        let mut directory = Directory::probe(&target, &wanted, false)?;
         directory.open(&header)?;
         Ok(directory)
     }
 
     /// Publishes one part with this text, and crashes at a step. Returns the export's manifest.
     fn publish(&self, text: &str, crash: Option<usize>) -> (Manifest, Result<()>) {
-        let mut directory = self.open(true).unwrap();
+        self.publish_with(text, crash, None)
+    }
+
+    fn publish_with(
+        &self,
+        text: &str,
+        crash: Option<usize>,
+        record: Option<&str>,
+    ) -> (Manifest, Result<()>) {
+        let mut directory = self.open_with(true, record).unwrap();
         let file = directory.create(0, "jsonl").unwrap().hashed();
         file.writer().write_all(text.as_bytes()).unwrap();
         let closed = file.close().unwrap();
@@ -267,6 +283,40 @@ fn record_that_was_linked_is_finished() {
 }
 
 #[test]
+fn record_follows_a_renamed_folder() {
+    for crash in 2..5 {
+        for record in [Some("records/r.json"), None] {
+            let mut place = Place::new();
+            fs::create_dir(place.path("records")).unwrap();
+            place.publish_with("new one", Some(crash), Some("records/r.json")).1.unwrap_err();
+            // The journal has the old path of the folder.
+            let moved = tempfile::tempdir().unwrap();
+            fs::remove_dir(moved.path()).unwrap();
+            fs::rename(place.0.path(), moved.path()).unwrap();
+            place = Place(moved);
+            place.open_with(false, record).unwrap_err();
+            let found = Manifest::read(&place.path(record.unwrap_or("rows.manifest.json")));
+            assert_eq!(found.unwrap().digest, "new one");
+            assert_eq!(place.published().0, text("new one"));
+        }
+    }
+}
+
+#[test]
+fn taken_record_can_go_elsewhere() {
+    let place = Place::new();
+    place.publish_with("new one", Some(4), Some("r.json")).1.unwrap_err();
+    let theirs = Manifest { digest: "theirs".to_owned(), ..empty_export() };
+    fs::write(place.path("r.json"), theirs.to_json().unwrap()).unwrap();
+    place.open_with(true, Some("r.json")).unwrap_err();
+    place.open_with(false, None).unwrap_err();
+    place.open_with(false, Some("q.json")).unwrap_err();
+    let digest = |name| Manifest::read(&place.path(name)).unwrap().digest;
+    assert_eq!((digest("r.json"), digest("q.json")), ("theirs".to_owned(), "new one".to_owned()));
+    assert_eq!(place.names(), ["q.json", "r.json", "rows"]);
+}
+
+#[test]
 fn other_directory_gets_no_record() {
     let place = Place::new();
     place.publish("new one", Some(3)).1.unwrap_err();
@@ -339,7 +389,7 @@ fn success_file_is_written_if_asked_for() {
     let place = Place::new();
     let target = place.path("rows");
     let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
-    let wanted = super::super::OutputRequest { success_file: true, ..request(&target, false) };
+    let wanted = OutputRequest { success_file: true, ..request(&target, false) };
     let mut directory = Directory::probe(&target, &wanted, false).unwrap();
     directory.open(&header).unwrap();
     directory.publish(&empty_export()).unwrap();
