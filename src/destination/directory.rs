@@ -249,7 +249,11 @@ impl Directory {
         }
         let staged = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
         // It is missing if another run has just ended and removed it.
-        staged.ok_or_else(|| Error::Locked { path: self.given.clone() })
+        let staged = staged.ok_or_else(|| Error::Locked { path: self.given.clone() })?;
+        if self.restore(&staged)? {
+            self.check_target()?;
+        }
+        Ok(staged)
     }
 
     pub(super) fn create(&mut self, index: usize, extension: &str) -> Result<PartFile> {

@@ -191,7 +191,7 @@ impl Directory {
         let finished = self.finish(&mut staged, &announcement);
         let finished = finished.and_then(|replaced| match replaced {
             Some((manifest, replaced)) => self.conclude(staged, &announcement, &manifest, replaced),
-            None => Ok(()),
+            None => self.restore(&staged).map(drop),
         });
         if let Some(wanted) = wanted {
             self.record = wanted;
@@ -250,6 +250,32 @@ impl Directory {
             // Another output has appeared at the target. The caller finds it, too, and says so.
             Err(Error::Output { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Moves the replaced export back to the target, if a swap in two renames ended between them: then the staging
+    /// has its only copy. Returns whether it did.
+    pub(super) fn restore(&self, staged: &StagedDirectory) -> Result<bool> {
+        let root = &staged.root;
+        let found = self.parent.find(&self.name).map_err(Error::io("look at", &self.target))?;
+        let Ok(old) = root.open_folder("old") else { return Ok(false) };
+        if found.is_some() {
+            return Ok(false);
+        }
+        // A swap that was being undone has the new parts there, and the replaced export in the other folder.
+        let new = ownership::manifest(root, RECORD);
+        let name = if new.is_ok_and(|new| is_whole(&old, &new)) { "data" } else { "old" };
+        match root.rename(name, &self.parent, &self.name) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => {
+                let path = self.target.clone();
+                let hint = format!(
+                    "the replaced export is in {}: move it back by hand",
+                    root.path().join(name).display()
+                );
+                Err(Error::Unpublished { path, hint, source })
+            }
         }
     }
 

@@ -317,6 +317,38 @@ fn taken_record_can_go_elsewhere() {
 }
 
 #[test]
+fn half_swapped_export_is_moved_back() {
+    // Without RENAME_EXCHANGE, a swap moves the replaced export aside first. The new parts are damaged, so this
+    // publication cannot be finished.
+    for has_journal in [true, false] {
+        for is_undone in [false, true] {
+            let place = Place::new();
+            place.publish("old", None).1.unwrap();
+            place.publish("new one", Some(2)).1.unwrap_err();
+            let staged = |name: &str| place.path(".rows.partial").join(name);
+            if is_undone {
+                fs::rename(staged("data"), staged("old")).unwrap();
+                fs::rename(place.path("rows"), staged("data")).unwrap();
+            } else {
+                fs::rename(place.path("rows"), staged("old")).unwrap();
+                fs::write(staged("data/part-00000.jsonl"), "New one").unwrap();
+            }
+            if !has_journal {
+                fs::remove_file(staged("journal.jsonl")).unwrap();
+            }
+            let header =
+                Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+            let target = place.path("rows");
+            let mut directory = Directory::probe(&target, &request(&target, true), false).unwrap();
+            directory.resume(&header, true).unwrap();
+            assert_eq!(place.published(), (text("old"), text("old")));
+            directory.abandon();
+            assert_eq!(place.names(), ["rows", "rows.manifest.json"]);
+        }
+    }
+}
+
+#[test]
 fn other_directory_gets_no_record() {
     let place = Place::new();
     place.publish("new one", Some(3)).1.unwrap_err();
