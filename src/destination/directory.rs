@@ -87,10 +87,13 @@ impl Directory {
     pub(super) fn probe(given: &Path, wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
         let mut directory = Self::at(given, wanted)?;
         let staging = disk::staging_name(&directory.name);
-        if !dry_run {
-            directory.finish_announced()?;
-        }
-        let replaces = directory.check_target()?;
+        let finished = !dry_run && directory.finish_announced()?;
+        let replaces = match directory.check_target() {
+            Err(Error::Output { path, .. }) if finished && !directory.overwrite => {
+                return Err(finished_now(path));
+            }
+            checked => checked?,
+        };
         if let Ok(root) = directory.home.open_folder(&staging) {
             disk::check_unlocked(&root, OsStr::new("lock"), &directory.given)?;
         }
@@ -344,6 +347,17 @@ pub(super) fn exists(path: PathBuf) -> Error {
         path,
         why: "exists already and is not empty".to_owned(),
         hint: Some("give `overwrite` to replace an export, or another path"),
+        source: None,
+    }
+}
+
+/// The error of a run that has finished the publication of an ended run, and must not replace the export.
+fn finished_now(path: PathBuf) -> Error {
+    Error::Output {
+        path,
+        why: "is complete: this run has published what an interrupted run had fetched and proven"
+            .to_owned(),
+        hint: Some("give `overwrite` to export again"),
         source: None,
     }
 }

@@ -302,7 +302,7 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         success_file: false,
         temp_dir: PathBuf::new(),
     };
-    Directory::at(&target.to_path(), &wanted)?.finish_announced()
+    Directory::at(&target.to_path(), &wanted)?.finish_announced().map(drop)
 }
 
 /// Deletes the staging that an interrupted run of this user left for a directory. `record` and `staging` are

@@ -170,28 +170,31 @@ impl Directory {
         published.map_err(|error| self.unrecorded(root, error))
     }
 
-    /// Finishes a publication that an ended run announced, if there is one. Sends no request.
+    /// Finishes a publication that an ended run announced, if there is one. Sends no request. Returns whether it
+    /// did.
     ///
     /// Does nothing if the staging or the target have changed since: then the staging is that of an
     /// interrupted run.
-    pub(super) fn finish_announced(&mut self) -> Result<()> {
+    pub(super) fn finish_announced(&mut self) -> Result<bool> {
         let name = disk::staging_name(&self.name);
         let announced = |root: &Folder| Journal::read(root).and_then(|it| it.publishing);
         if self.home.open_folder(&name).ok().as_ref().and_then(announced).is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let maker = preflight::maker(&self.home);
         let maker = maker.map_err(|error| disk::cannot_create(&self.given, error))?;
         let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
-        let Some(mut staged) = taken else { return Ok(()) };
+        let Some(mut staged) = taken else { return Ok(false) };
         // Read again: another run may have finished it before this one took the lock.
-        let Some(announcement) = announced(&staged.root) else { return Ok(()) };
+        let Some(announcement) = announced(&staged.root) else { return Ok(false) };
         let place = self.announced_place(&announcement)?;
         let wanted = place.map(|place| std::mem::replace(&mut self.record, place));
         let finished = self.finish(&mut staged, &announcement);
         let finished = finished.and_then(|replaced| match replaced {
-            Some((manifest, replaced)) => self.conclude(staged, &announcement, &manifest, replaced),
-            None => self.restore(&staged).map(drop),
+            Some((manifest, replaced)) => {
+                self.conclude(staged, &announcement, &manifest, replaced).map(|()| true)
+            }
+            None => self.restore(&staged).map(|_| false),
         });
         if let Some(wanted) = wanted {
             self.record = wanted;
@@ -314,24 +317,34 @@ impl Directory {
 
     /// The error of a run that has a complete export and cannot rename it to the target.
     fn unpublished(&self, staged: &StagedDirectory, source: io::Error) -> Error {
-        let path = self.target.clone();
-        let hint = format!(
-            "the export is complete in {}: repair the cause and run the same command again, which sends no \
-             request; or move data to {} and {RECORD} to {} by hand",
-            staged.root.path().display(),
-            path.display(),
-            self.record.path.display()
+        let (path, root) = (self.target.clone(), staged.root.path());
+        let mut hint = format!(
+            "the export is complete in {}: repair the cause and {}",
+            root.display(),
+            self.again()
         );
+        if matches!(self.parent.find(&self.name), Ok(None)) {
+            let (target, record) = (path.display(), self.record.path.display());
+            hint += &format!("; or move data to {target} and {RECORD} to {record} by hand");
+        }
         Error::Unpublished { path, hint, source }
+    }
+
+    /// How the next run finishes the publication. With `overwrite` it would then export again.
+    fn again(&self) -> &'static str {
+        match self.overwrite {
+            true => "run the same command again without `overwrite`, which sends no request",
+            false => "run the same command again, which sends no request",
+        }
     }
 
     /// The error of a run that has published the parts and cannot publish their record.
     fn unrecorded(&self, root: &Folder, source: io::Error) -> Error {
         let (path, staged) = (self.record.path.clone(), root.path().join(RECORD));
         let hint = format!(
-            "the parts are published and complete, their record is in {}: run the same command again, \
-             which sends no request",
-            staged.display()
+            "the parts are published and complete, their record is in {}: {}",
+            staged.display(),
+            self.again()
         );
         Error::Unpublished { path, hint, source }
     }

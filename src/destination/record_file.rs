@@ -49,13 +49,13 @@ impl RecordFile {
     /// The record of an export to `target`, which has no links.
     pub(super) fn open(given: &Path, target: &Path, asked: Option<&Location>) -> Result<Self> {
         let is_asked = asked.is_some();
-        let (given, path) = match asked.and_then(Location::as_local) {
-            Some(asked) => (asked, path_links::resolve(asked)?),
-            None => (given, place::written(&Location::from(target), None).to_path()),
+        let (shown, path) = match asked.and_then(Location::as_local) {
+            Some(asked) => (Some(asked), path_links::resolve(asked)?),
+            None => (None, place::written(&Location::from(target), None).to_path()),
         };
-        let folder = path_links::open_parent(given, &path)?;
+        let folder = path_links::open_parent(shown.unwrap_or(given), &path)?;
         let name = path.file_name().unwrap_or_default().to_owned();
-        let path = if is_asked { given.to_owned() } else { given.with_file_name(&name) };
+        let path = shown.map_or(path, Path::to_owned);
         Ok(Self { path, folder, name, is_asked })
     }
 

@@ -95,6 +95,10 @@ impl Place {
         (part, record.map(|record| record.digest))
     }
 
+    fn home(&self) -> Folder {
+        Folder::open(self.0.path()).unwrap()
+    }
+
     fn names(&self) -> Vec<String> {
         let names = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<_> =
@@ -142,7 +146,16 @@ fn next_run_finishes_a_crashed_publication() {
                     assert_eq!(place.names(), [""; 0], "{crash}");
                 }
                 Err(error) => {
-                    assert!(error.to_string().ends_with("exists already and is not empty"));
+                    let why = match is_announced {
+                        true => {
+                            "is complete: this run has published what an interrupted run had fetched and proven"
+                        }
+                        false => "exists already and is not empty",
+                    };
+                    // After the last step there is nothing left to finish.
+                    let why =
+                        if crash < STEPS - 1 { why } else { "exists already and is not empty" };
+                    assert!(error.to_string().ends_with(why), "{crash}: {error}");
                     // Without its journal the staging is that of an interrupted run, which stays.
                     let names = match is_announced && crash < STEPS - 1 {
                         true => vec!["rows", "rows.manifest.json"],
@@ -346,6 +359,45 @@ fn half_swapped_export_is_moved_back() {
             assert_eq!(place.names(), ["rows", "rows.manifest.json"]);
         }
     }
+}
+
+#[test]
+fn hints_of_a_failed_publication_can_be_followed() {
+    let place = Place::new();
+    place.publish("old", None).1.unwrap();
+    for (overwrite, target, again) in [
+        (false, "rows", "again, which sends no request"),
+        (true, "rows", "again without `overwrite`, which sends no request"),
+        (true, "new", "again without `overwrite`, which sends no request; or move data to "),
+    ] {
+        let target = place.path(target);
+        let directory = Directory::at(&target, &request(&target, overwrite)).unwrap();
+        place.home().make_private(".staging").unwrap();
+        let maker = preflight::maker(&place.home()).unwrap();
+        let staged = StagedDirectory::take(&place.home(), OsStr::new(".staging"), maker, &target);
+        let staged = staged.unwrap().unwrap();
+        let hint = |error: Error| match error {
+            Error::Unpublished { hint, .. } => hint,
+            error => panic!("{error}"),
+        };
+        let parts = hint(directory.unpublished(&staged, io::Error::other("")));
+        let record = hint(directory.unrecorded(&staged.root, io::Error::other("")));
+        assert!(parts.contains(again), "{parts}");
+        assert_eq!(parts.contains("by hand"), again.contains("move"), "{parts}");
+        assert_eq!(record.contains("without `overwrite`"), overwrite, "{record}");
+        staged.remove(&place.home()).unwrap();
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn record_of_a_linked_output_has_its_real_path() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("there/real")).unwrap();
+    fs::write(place.path("there/real.manifest.json"), "mine").unwrap();
+    std::os::unix::fs::symlink("there/real", place.path("rows")).unwrap();
+    let why = place.open(true).unwrap_err().to_string();
+    assert!(why.ends_with("there/real.manifest.json: is not the record of an export"), "{why}");
 }
 
 #[test]
