@@ -401,6 +401,28 @@ fn record_of_a_linked_output_has_its_real_path() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn staging_on_another_file_system_is_named() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new();
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+        return println!("skipped: no second file system");
+    };
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(other.path()) == device(place.0.path()) {
+        return println!("skipped: /dev/shm is on the same file system");
+    }
+    let target = place.path("rows");
+    let staging = Some(other.path().into());
+    let wanted = OutputRequest { staging, ..request(&target, false) };
+    let why = Directory::probe(&target, &wanted, false).unwrap_err().to_string();
+    let words = format!("its staging is in {}, on another file system", other.path().display());
+    assert!(why.ends_with(&words), "{why}");
+    assert_eq!(place.names(), [""; 0]);
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn other_directory_gets_no_record() {
     let place = Place::new();
     place.publish("new one", Some(3)).1.unwrap_err();
