@@ -28,6 +28,10 @@ pub(super) fn crash_in_turn() -> Result<()> {
     }
 }
 
+fn header() -> Header {
+    Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() }
+}
+
 /// A folder with the target `rows`.
 struct Place(TempDir);
 
@@ -36,7 +40,7 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -46,12 +50,11 @@ impl Place {
 
     /// Opens the target, with the record at this path in the folder.
     fn open_with(&self, overwrite: bool, record: Option<&str>) -> Result<Directory> {
-        let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
         let target = self.path("rows");
         let record = record.map(|record| self.path(record).into());
         let wanted = OutputRequest { record, ..request(&target, overwrite) };
         let mut directory = Directory::probe(&target, &wanted, false)?;
-        directory.open(&header)?;
+        directory.open(&header())?;
         Ok(directory)
     }
 
@@ -146,21 +149,15 @@ fn next_run_finishes_a_crashed_publication() {
                     assert_eq!(place.names(), [""; 0], "{crash}");
                 }
                 Err(error) => {
-                    let why = match is_announced {
-                        true => {
-                            "is complete: this run has published what an interrupted run had fetched and proven"
-                        }
-                        false => "exists already and is not empty",
-                    };
-                    // After the last step there is nothing left to finish.
-                    let why =
-                        if crash < STEPS - 1 { why } else { "exists already and is not empty" };
-                    assert!(error.to_string().ends_with(why), "{crash}: {error}");
                     // Without its journal the staging is that of an interrupted run, which stays.
-                    let names = match is_announced && crash < STEPS - 1 {
-                        true => vec!["rows", "rows.manifest.json"],
-                        false => vec![".rows.partial", "rows", "rows.manifest.json"],
+                    let (words, names) = match is_announced && crash < STEPS - 1 {
+                        true => ("had fetched and proven", vec!["rows", "rows.manifest.json"]),
+                        false => (
+                            "exists already and is not empty",
+                            vec![".rows.partial", "rows", "rows.manifest.json"],
+                        ),
                     };
+                    assert!(error.to_string().ends_with(words), "{crash}: {error}");
                     assert_eq!(place.names(), names, "{crash}");
                     assert_eq!(fs::read_dir(place.path("rows")).unwrap().count(), 1);
                 }
@@ -349,11 +346,9 @@ fn half_swapped_export_is_moved_back() {
             if !has_journal {
                 fs::remove_file(staged("journal.jsonl")).unwrap();
             }
-            let header =
-                Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
             let target = place.path("rows");
             let mut directory = Directory::probe(&target, &request(&target, true), false).unwrap();
-            directory.resume(&header, true).unwrap();
+            directory.resume(&header(), true).unwrap();
             assert_eq!(place.published(), (text("old"), text("old")));
             directory.abandon();
             assert_eq!(place.names(), ["rows", "rows.manifest.json"]);
@@ -405,13 +400,11 @@ fn record_of_a_linked_output_has_its_real_path() {
 fn staging_on_another_file_system_is_named() {
     use std::os::unix::fs::MetadataExt;
     let place = Place::new();
-    let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    let other = tempfile::tempdir_in("/dev/shm").ok();
+    let Some(other) = other.filter(|it| device(it.path()) != device(place.0.path())) else {
         return println!("skipped: no second file system");
     };
-    let device = |path: &Path| fs::metadata(path).unwrap().dev();
-    if device(other.path()) == device(place.0.path()) {
-        return println!("skipped: /dev/shm is on the same file system");
-    }
     let target = place.path("rows");
     let staging = Some(other.path().into());
     let wanted = OutputRequest { staging, ..request(&target, false) };
@@ -494,10 +487,9 @@ fn failed_cleanup_does_not_undo_publication() {
 fn success_file_is_written_if_asked_for() {
     let place = Place::new();
     let target = place.path("rows");
-    let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
     let wanted = OutputRequest { success_file: true, ..request(&target, false) };
     let mut directory = Directory::probe(&target, &wanted, false).unwrap();
-    directory.open(&header).unwrap();
+    directory.open(&header()).unwrap();
     directory.publish(&empty_export()).unwrap();
     let is_empty = |path: &Path| fs::read(path).unwrap().is_empty();
     assert!(is_empty(&place.path("rows/_SUCCESS")));
