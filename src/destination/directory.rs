@@ -26,16 +26,14 @@ use super::{
     ownership::{self, FileOwner},
     parent, path_links,
     preflight::{self, PreflightKind},
+    record_file::RecordFile,
     staged::{StagedDirectory, WrittenPart},
 };
 use crate::{
     error::{Error, Result},
     files::{FileKind, Folder},
     location::Location,
-    record::{
-        manifest::{Manifest, Part},
-        place,
-    },
+    record::manifest::Part,
 };
 
 #[derive(Debug)]
@@ -54,37 +52,6 @@ pub(crate) struct Directory {
     /// `None` in a dry run.
     pub(super) maker: Option<FileOwner>,
     pub(super) staged: Option<StagedDirectory>,
-}
-
-/// The file that an export writes its record to.
-#[derive(Debug)]
-pub(super) struct RecordFile {
-    /// The path for messages.
-    pub(super) path: PathBuf,
-    pub(super) folder: Folder,
-    pub(super) name: OsString,
-    /// Whether the user chose the place.
-    pub(super) is_asked: bool,
-}
-
-impl RecordFile {
-    /// The record of an export to `target`, which has no links.
-    pub(super) fn open(given: &Path, target: &Path, asked: Option<&Location>) -> Result<Self> {
-        let is_asked = asked.is_some();
-        let (given, path) = match asked.and_then(Location::as_local) {
-            Some(asked) => (asked, path_links::resolve(asked)?),
-            None => (given, place::written(&Location::from(target), None).to_path()),
-        };
-        let folder = path_links::open_parent(given, &path)?;
-        let name = path.file_name().unwrap_or_default().to_owned();
-        let path = if is_asked { given.to_owned() } else { given.with_file_name(&name) };
-        Ok(Self { path, folder, name, is_asked })
-    }
-
-    /// Reads the record; `None` if it is missing or not the record of an export.
-    pub(super) fn read(&self) -> Option<Manifest> {
-        ownership::manifest(&self.folder, &self.name).ok()
-    }
 }
 
 pub(super) fn part_name(index: usize, extension: &str) -> String {
@@ -120,10 +87,13 @@ impl Directory {
     pub(super) fn probe(given: &Path, wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
         let mut directory = Self::at(given, wanted)?;
         let staging = disk::staging_name(&directory.name);
-        if !dry_run {
-            directory.finish_announced()?;
-        }
-        let replaces = directory.check_target()?;
+        let finished = !dry_run && directory.finish_announced()?;
+        let replaces = match directory.check_target() {
+            Err(Error::Output { path, .. }) if finished && !directory.overwrite => {
+                return Err(finished_now(path));
+            }
+            checked => checked?,
+        };
         if let Ok(root) = directory.home.open_folder(&staging) {
             disk::check_unlocked(&root, OsStr::new("lock"), &directory.given)?;
         }
@@ -143,8 +113,13 @@ impl Directory {
             Some(home) => path_links::open_parent(given, &home.join(&name))?,
             None => path_links::open_parent(given, &target)?,
         };
+        let record = RecordFile::open(given, &target, wanted.record.as_ref())?;
+        if record.is_asked {
+            let staging = disk::staging_name(&name);
+            record.check_outside([(&parent, &name), (&home, &staging)])?;
+        }
         Ok(Self {
-            record: RecordFile::open(given, &target, wanted.record.as_ref())?,
+            record,
             given: given.to_owned(),
             target,
             parent,
@@ -187,7 +162,7 @@ impl Directory {
     pub(super) fn check_target(&self) -> Result<bool> {
         let looked = self.parent.find(&self.name);
         let Some(found) = looked.map_err(Error::io("look at", &self.target))? else {
-            return self.check_record().map(|()| false);
+            return self.record.check(self.overwrite).map(|()| false);
         };
         if found.kind != FileKind::Directory {
             return Err(self.refused(
@@ -205,12 +180,12 @@ impl Directory {
         let folder = self.parent.open_folder(&self.name);
         let folder = folder.map_err(Error::io("open", &self.target))?;
         if folder.names().map_err(Error::io("list", &self.target))?.is_empty() {
-            return self.check_record().map(|()| false);
+            return self.record.check(self.overwrite).map(|()| false);
         }
         if !self.overwrite {
             return Err(exists(self.given.clone()));
         }
-        self.check_record()?;
+        self.record.check(self.overwrite)?;
         let Some(manifest) = self.record.read() else {
             return Err(self.refused(
                 NO_RECORD,
@@ -221,31 +196,6 @@ impl Directory {
             None => Ok(true),
             Some(why) => Err(self.refused(why, ONLY_OURS)),
         }
-    }
-
-    /// Refuses a file that has the record's name and must not be replaced. A record without its directory may
-    /// be replaced, unless the user chose its place: then it may belong to another directory.
-    fn check_record(&self) -> Result<()> {
-        let RecordFile { path, folder, name, is_asked } = &self.record;
-        let Some(found) = folder.find(name).map_err(Error::io("look at", path))? else {
-            return Ok(());
-        };
-        let refuse = |why: String, hint| {
-            Err(Error::Output { path: path.clone(), why, hint: Some(hint), source: None })
-        };
-        if found.kind != FileKind::File {
-            let why = format!("is {}, not a regular file", found.kind.noun());
-            return refuse(why, "the record of the export needs that name: move it away");
-        }
-        if self.record.read().is_none() {
-            let why = "is not the record of an export".to_owned();
-            return refuse(why, "the record of the export needs that name: move it away");
-        }
-        if *is_asked && !self.overwrite {
-            let why = "exists already".to_owned();
-            return refuse(why, "give `overwrite` to replace an export, or another `record`");
-        }
-        Ok(())
     }
 
     pub(super) fn free_bytes(&self) -> Option<u64> {
@@ -302,7 +252,11 @@ impl Directory {
         }
         let staged = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
         // It is missing if another run has just ended and removed it.
-        staged.ok_or_else(|| Error::Locked { path: self.given.clone() })
+        let staged = staged.ok_or_else(|| Error::Locked { path: self.given.clone() })?;
+        if self.restore(&staged)? {
+            self.check_target()?;
+        }
+        Ok(staged)
     }
 
     pub(super) fn create(&mut self, index: usize, extension: &str) -> Result<PartFile> {
@@ -393,6 +347,17 @@ pub(super) fn exists(path: PathBuf) -> Error {
         path,
         why: "exists already and is not empty".to_owned(),
         hint: Some("give `overwrite` to replace an export, or another path"),
+        source: None,
+    }
+}
+
+/// The error of a run that has finished the publication of an ended run, and must not replace the export.
+fn finished_now(path: PathBuf) -> Error {
+    Error::Output {
+        path,
+        why: "is complete: this run has published what an interrupted run had fetched and proven"
+            .to_owned(),
+        hint: Some("give `overwrite` to export again"),
         source: None,
     }
 }

@@ -67,14 +67,14 @@ impl KeptPart {
     }
 }
 
-/// The announcement of a publication: what the run is about to rename. The inode of the directory and the content
-/// of both identify them. The device is not recorded, because its number can change with a restart.
+/// The announcement of a publication: what the run is about to rename. The record lists the parts with their SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Announcement {
-    /// Inode of the directory of parts.
-    pub(super) inode: u64,
     /// SHA-256 of the record.
     pub(super) record: String,
+    /// SHA-256 of the record that it may replace. A record that appears later belongs to another export.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) replaces: Option<String>,
     /// Path of the record, if the user chose it: absolute, or a name in the folder of the staging.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,

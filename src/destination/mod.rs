@@ -17,6 +17,7 @@ mod part;
 mod path_links;
 mod preflight;
 mod publication;
+mod record_file;
 #[cfg(feature = "clouds")]
 mod remote;
 #[cfg(not(feature = "clouds"))]
@@ -300,13 +301,13 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         target: Target::Directory(target.clone()),
         overwrite: false,
         sidecar: false,
-        // The announcement says where the record goes.
-        record: None,
+        // Used if the announced place is gone.
+        record: Some(record.clone()),
         staging: Some(staging.clone()),
         success_file: false,
         temp_dir: PathBuf::new(),
     };
-    Directory::at(&target.to_path(), &wanted)?.finish_announced()
+    Directory::at(&target.to_path(), &wanted)?.finish_announced().map(drop)
 }
 
 /// Deletes the staging that an interrupted run of this user left for a directory. `record` and `staging` are

@@ -135,13 +135,32 @@ impl<'a> PreflightFiles<'a> {
         first.create("part").map_err(|error| cannot_create(given, error))?;
         self.stage
             .rename("first", self.folder, &self.published)
-            .map_err(step(given, "a folder there cannot be renamed"))?;
+            .map_err(|error| self.unmoved(error, given))?;
         if replaces {
             self.stage
                 .swap("second", self.folder, &self.published, "aside")
                 .map_err(step(given, "a folder there cannot be swapped with another"))?;
         }
         self.folder.sync().map_err(step(given, "its folder cannot be synced"))
+    }
+
+    /// The error of a directory that cannot be renamed from the folder of the staging to that of the output.
+    fn unmoved(&self, error: io::Error, given: &Path) -> Error {
+        if error.kind() != io::ErrorKind::CrossesDevices {
+            return step(given, "a folder there cannot be renamed")(error);
+        }
+        Error::Output {
+            path: given.to_owned(),
+            why: format!(
+                "cannot be published: its staging is in {}, on another file system",
+                self.home.path().display()
+            ),
+            hint: Some(
+                "a rename publishes it, so both must be on one file system: for a snapshot, the folder of \
+                 the job and the folder .overmind in the root",
+            ),
+            source: Some(error.into()),
+        }
     }
 
     /// Checks that the files and directories of these names can be replaced or moved away.

@@ -1,22 +1,25 @@
 //! Publishes a staged directory with two renames: the parts, then the record.
 //!
-//! Before the first rename the journal announces both, durably, with the inode of the directory and the
-//! SHA-256 of the record. The next run on this target finishes what was announced, before it looks at the
-//! target. So a crash leaves either the previous state, or a state that the next run completes without a
-//! request.
+//! Before the first rename the journal announces both, durably, with the SHA-256 of the record. The next run on
+//! this target finishes what was announced, before it looks at the target. So a crash leaves either the previous
+//! state, or a state that the next run completes without a request.
+//!
+//! The next run recognizes the announced parts by their bytes, which the record lists: a copied or restored
+//! folder has other inodes, and some systems have none.
 //!
 //! A reader that comes between the two renames sees the parts without a record, or with the record of the
 //! replaced export, which does not match them.
 
-use std::{ffi::OsStr, io};
+use std::{ffi::OsStr, io, path::PathBuf};
 
 use super::{
-    directory::{Directory, NO_RECORD, ONLY_OURS, RecordFile, exists},
+    directory::{Directory, NO_RECORD, ONLY_OURS, exists},
     fs as disk,
     journal::{Announced, Announcement, Journal},
-    ownership,
+    ownership, parent,
     part::{PartChecksum, examine},
     preflight,
+    record_file::{RECORD, RecordFile, RecordState},
     staged::StagedDirectory,
     tidied,
 };
@@ -27,8 +30,6 @@ use crate::{
     record::manifest::{Manifest, SUCCESS},
 };
 
-/// The staged record.
-const RECORD: &str = "record.json";
 /// The record of the export that is replaced. It lists the old files, which may be removed.
 const REPLACED: &str = "replaced.json";
 /// The folders that can hold the old parts after a swap.
@@ -51,7 +52,7 @@ impl Directory {
             return Err(disk::lock_lost(&self.given));
         }
         self.rename_parts(&staged, replaced.as_ref())?;
-        self.conclude(staged, &announcement, replaced)
+        self.conclude(staged, &announcement, manifest, replaced)
     }
 
     /// Checks the parts, stages the record, and announces the publication in the journal.
@@ -62,6 +63,7 @@ impl Directory {
     ) -> Result<Announcement> {
         let (success_file, record) = (self.success_file, manifest.to_json()?);
         let path = self.record.announced_path(&self.home)?;
+        let replaces = self.record.digest()?;
         let staged = self.staged()?;
         staged.check_parts(manifest)?;
         let data = staged.data()?;
@@ -85,9 +87,8 @@ impl Directory {
         }
         step()?;
         root.sync().map_err(Error::io("sync", root.path()))?;
-        let inode = data.status().map_err(Error::io("look at", data.path()))?.identity.inode();
         let record = examine(&mut &*record).map_err(Error::io("read", root.path()))?.sha256;
-        let publishing = Announcement { inode, record, path };
+        let publishing = Announcement { record, replaces, path };
         let line = Announced { publishing: publishing.clone() };
         staged.journal.as_mut().ok_or_else(disk::not_open)?.append(&line)?;
         step()?;
@@ -140,108 +141,144 @@ impl Directory {
         &self,
         staged: StagedDirectory,
         announcement: &Announcement,
+        manifest: &Manifest,
         replaced: Option<Manifest>,
     ) -> Result<()> {
         step()?;
         // If a folder sync fails, continue and report it at the end: the record must be published, too.
         let synced = disk::sync_published(&self.parent, &self.given);
         step()?;
-        self.rename_record(&staged.root)?;
+        self.publish_record(&staged.root, announcement)?;
         let synced = synced.and(disk::sync_published(&self.record.folder, &self.given));
         step()?;
         // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
         drop(staged.root.remove(Journal::NAME));
         step()?;
-        let removed = replaced.map_or(Ok(()), |old| remove_old(&staged.root, announcement, &old));
+        let removed = replaced.map_or(Ok(()), |old| remove_old(&staged.root, manifest, &old));
         let path = staged.root.path().to_owned();
         let removed = removed.and_then(|()| staged.remove(&self.home));
         tidied(self.given.display(), removed.map_err(Error::io("remove", path)));
         synced
     }
 
-    /// Renames the staged record to its place, unless an earlier run has done it.
-    fn rename_record(&self, root: &Folder) -> Result<()> {
-        let RecordFile { path, folder, name, .. } = &self.record;
-        let failed = |error| self.unrecorded(root, error);
-        if root.find(RECORD).map_err(failed)?.is_none() {
-            return Ok(());
+    fn publish_record(&self, root: &Folder, announcement: &Announcement) -> Result<()> {
+        let state = self.record.state(announcement)?;
+        if state == RecordState::Taken {
+            return Err(self.record.taken(&self.given));
         }
-        let found = folder.find(name).map_err(failed)?;
-        if found.is_some() && self.record.read().is_none() {
-            let why = format!("{} is not the record of an export", path.display());
-            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, why)));
-        }
-        let renamed = match found {
-            Some(_) => root.rename(RECORD, folder, name),
-            None => root.rename_new(RECORD, folder, name),
-        };
-        match renamed {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                copy_record(root, folder, name).map_err(failed)
-            }
-            renamed => renamed.map_err(failed),
-        }
+        let published = self.record.publish(root, announcement, state);
+        published.map_err(|error| self.unrecorded(root, error))
     }
 
-    /// Finishes a publication that an ended run announced, if there is one. Sends no request.
+    /// Finishes a publication that an ended run announced, if there is one. Sends no request. Returns whether it
+    /// did.
     ///
     /// Does nothing if the staging or the target have changed since: then the staging is that of an
     /// interrupted run.
-    pub(super) fn finish_announced(&mut self) -> Result<()> {
+    pub(super) fn finish_announced(&mut self) -> Result<bool> {
         let name = disk::staging_name(&self.name);
         let announced = |root: &Folder| Journal::read(root).and_then(|it| it.publishing);
         if self.home.open_folder(&name).ok().as_ref().and_then(announced).is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let maker = preflight::maker(&self.home);
         let maker = maker.map_err(|error| disk::cannot_create(&self.given, error))?;
         let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
-        let Some(mut staged) = taken else { return Ok(()) };
+        let Some(mut staged) = taken else { return Ok(false) };
         // Read again: another run may have finished it before this one took the lock.
-        let Some(announcement) = announced(&staged.root) else { return Ok(()) };
-        // A bare name is in the folder of the staging.
-        let asked = announcement.path.as_ref().map(|path| match path.contains('/') {
-            true => Location::from(path.as_str()),
-            false => Location::from(self.home.path().join(path)),
-        });
-        let asked = RecordFile::open(&self.given, &self.target, asked.as_ref())?;
-        let wanted = std::mem::replace(&mut self.record, asked);
+        let Some(announcement) = announced(&staged.root) else { return Ok(false) };
+        let place = self.announced_place(&announcement)?;
+        let wanted = place.map(|place| std::mem::replace(&mut self.record, place));
         let finished = self.finish(&mut staged, &announcement);
         let finished = finished.and_then(|replaced| match replaced {
-            Some(replaced) => self.conclude(staged, &announcement, replaced),
-            None => Ok(()),
+            Some((manifest, replaced)) => {
+                self.conclude(staged, &announcement, &manifest, replaced).map(|()| true)
+            }
+            None => self.restore(&staged).map(|_| false),
         });
-        self.record = wanted;
+        if let Some(wanted) = wanted {
+            self.record = wanted;
+        }
         finished
     }
 
-    /// Publishes the parts, if that is still to do. Returns the record of the replaced export, if there was
-    /// one; `None` if nothing can be finished.
+    /// Opens the announced place of the record. `None` if the place of this run must do: the folder is missing,
+    /// because a folder above it was renamed, or another file is there and the user chose another place.
+    fn announced_place(&self, announcement: &Announcement) -> Result<Option<RecordFile>> {
+        // A bare name is in the folder of the staging.
+        let path = announcement.path.as_ref().map(|path| match path.contains('/') {
+            true => PathBuf::from(path),
+            false => self.home.path().join(path),
+        });
+        let is_missing = |path: &PathBuf| {
+            let folder = parent(path).metadata();
+            folder.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        if path.as_ref().is_some_and(is_missing) {
+            return Ok(None);
+        }
+        let path = path.map(Location::from);
+        let place = RecordFile::open(&self.given, &self.target, path.as_ref())?;
+        let is_taken =
+            |place: &RecordFile| place.state(announcement).map(|it| it == RecordState::Taken);
+        let moves = self.record.is_asked && is_taken(&place)? && !is_taken(&self.record)?;
+        Ok(if moves { None } else { Some(place) })
+    }
+
+    /// Publishes the parts, if that is still to do. Returns their record, and that of the replaced export if
+    /// there was one; `None` if nothing can be finished.
     fn finish(
         &self,
         staged: &mut StagedDirectory,
         announcement: &Announcement,
-    ) -> Result<Option<Option<Manifest>>> {
+    ) -> Result<Option<(Manifest, Option<Manifest>)>> {
         let Some(manifest) = self.announced_record(&staged.root, announcement)? else {
             return Ok(None);
         };
         let replaced = ownership::manifest(&staged.root, REPLACED).ok();
-        let is_ours = |folder: &Folder| {
-            let inode = folder.status().map(|status| status.identity.inode());
-            inode.is_ok_and(|inode| inode == announcement.inode) && is_whole(folder, &manifest)
-        };
+        let is_ours =
+            |folder: &Folder| is_whole(folder, &manifest) && has_digests(folder, &manifest);
         if self.parent.open_folder(&self.name).is_ok_and(|folder| is_ours(&folder)) {
-            return Ok(Some(replaced));
+            return Ok(Some((manifest, replaced)));
         }
         match staged.root.open_folder("data") {
-            Ok(data) if is_ours(&data) && has_digests(&data, &manifest) => staged.reopen(data),
+            Ok(data) if is_ours(&data) => staged.reopen(data),
             _ => return Ok(None),
         }
+        if self.record.state(announcement)? == RecordState::Taken {
+            return Err(self.record.taken(&self.given));
+        }
         match self.rename_parts(staged, replaced.as_ref()) {
-            Ok(()) => Ok(Some(replaced)),
+            Ok(()) => Ok(Some((manifest, replaced))),
             // Another output has appeared at the target. The caller finds it, too, and says so.
             Err(Error::Output { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Moves the replaced export back to the target, if a swap in two renames ended between them: then the staging
+    /// has its only copy. Returns whether it did.
+    pub(super) fn restore(&self, staged: &StagedDirectory) -> Result<bool> {
+        let root = &staged.root;
+        let found = self.parent.find(&self.name).map_err(Error::io("look at", &self.target))?;
+        let Ok(old) = root.open_folder("old") else { return Ok(false) };
+        if found.is_some() {
+            return Ok(false);
+        }
+        // A swap that was being undone has the new parts there, and the replaced export in the other folder.
+        let new = ownership::manifest(root, RECORD);
+        let name = if new.is_ok_and(|new| is_whole(&old, &new)) { "data" } else { "old" };
+        match root.rename(name, &self.parent, &self.name) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => {
+                let path = self.target.clone();
+                let hint = format!(
+                    "the replaced export is in {}: move it back by hand",
+                    root.path().join(name).display()
+                );
+                Err(Error::Unpublished { path, hint, source })
+            }
         }
     }
 
@@ -280,63 +317,37 @@ impl Directory {
 
     /// The error of a run that has a complete export and cannot rename it to the target.
     fn unpublished(&self, staged: &StagedDirectory, source: io::Error) -> Error {
-        let path = self.target.clone();
-        let hint = format!(
-            "the export is complete in {}: repair the cause and run the same command again, which sends no \
-             request; or move data to {} and {RECORD} to {} by hand",
-            staged.root.path().display(),
-            path.display(),
-            self.record.path.display()
+        let (path, root) = (self.target.clone(), staged.root.path());
+        let mut hint = format!(
+            "the export is complete in {}: repair the cause and {}",
+            root.display(),
+            self.again()
         );
+        if matches!(self.parent.find(&self.name), Ok(None)) {
+            let (target, record) = (path.display(), self.record.path.display());
+            hint += &format!("; or move data to {target} and {RECORD} to {record} by hand");
+        }
         Error::Unpublished { path, hint, source }
+    }
+
+    /// How the next run finishes the publication. With `overwrite` it would then export again.
+    fn again(&self) -> &'static str {
+        match self.overwrite {
+            true => "run the same command again without `overwrite`, which sends no request",
+            false => "run the same command again, which sends no request",
+        }
     }
 
     /// The error of a run that has published the parts and cannot publish their record.
     fn unrecorded(&self, root: &Folder, source: io::Error) -> Error {
         let (path, staged) = (self.record.path.clone(), root.path().join(RECORD));
         let hint = format!(
-            "the parts are published and complete, their record is in {}: run the same command again, \
-             which sends no request",
-            staged.display()
+            "the parts are published and complete, their record is in {}: {}",
+            staged.display(),
+            self.again()
         );
         Error::Unpublished { path, hint, source }
     }
-}
-
-impl RecordFile {
-    /// The path for the journal, if the user chose the place: the name alone if the record is in the folder of the
-    /// staging, and otherwise the absolute path, because the next run may have another working directory.
-    fn announced_path(&self, home: &Folder) -> Result<Option<String>> {
-        if !self.is_asked {
-            return Ok(None);
-        }
-        let identity = |folder: &Folder| -> Result<_> {
-            let status = folder.status().map_err(Error::io("look at", folder.path()))?;
-            Ok(status.identity)
-        };
-        if let Some(name) = self.name.to_str()
-            && identity(&self.folder)? == identity(home)?
-        {
-            return Ok(Some(name.to_owned()));
-        }
-        let path = self.folder.path().join(&self.name);
-        let path = std::path::absolute(&path).map_err(Error::io("find", &path))?;
-        path.into_os_string().into_string().map(Some).map_err(|path| Error::Output {
-            path: path.into(),
-            why: "its name is not UTF-8, so the journal cannot contain it".to_owned(),
-            hint: Some("give another `record`"),
-            source: None,
-        })
-    }
-}
-
-/// Copies the record to another file system, where it appears in one step.
-fn copy_record(root: &Folder, folder: &Folder, name: &OsStr) -> io::Result<()> {
-    let bytes = read_bounded(&mut root.read(RECORD)?, ownership::MANIFEST_BYTES)?;
-    let staging = disk::staging_name(name);
-    folder.write_durably(&staging, &bytes)?;
-    folder.rename(&staging, folder, name)?;
-    root.remove(RECORD)
 }
 
 /// Whether a folder holds every part of a record, and nothing else but control files.
@@ -357,11 +368,12 @@ fn has_digests(folder: &Folder, manifest: &Manifest) -> bool {
     })
 }
 
-/// Removes the parts of the replaced export from the staging.
-fn remove_old(root: &Folder, announcement: &Announcement, replaced: &Manifest) -> io::Result<()> {
+/// Removes the parts of the replaced export from the staging, and no other file. `published` is the record of
+/// the new export: a second copy of its parts can be removed with the staging.
+fn remove_old(root: &Folder, published: &Manifest, replaced: &Manifest) -> io::Result<()> {
     for name in OLD {
         let Some(found) = root.find(name)? else { continue };
-        if found.kind == FileKind::Directory && found.identity.inode() != announcement.inode {
+        if found.kind == FileKind::Directory && !is_whole(&root.open_folder(name)?, published) {
             ownership::remove_export(root, name, replaced)?;
         }
     }

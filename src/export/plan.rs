@@ -310,8 +310,11 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
     if place.name().is_empty() || text.ends_with('/') {
         return wrong("give the name of a file");
     }
+    // The destination compares the folders themselves, which links can hide. Here, the directory may be missing.
     if let (Some(path), Some(directory)) = (place.as_local(), directory.as_local())
-        && path.parent().is_some_and(|parent| parent == directory)
+        && let (Ok(path), Ok(directory)) =
+            (std::path::absolute(path), std::path::absolute(directory))
+        && path.starts_with(directory)
     {
         return wrong("a local directory holds parts alone: give a path outside it");
     }

@@ -58,7 +58,7 @@ impl Folder {
 
     /// Whether two handles belong to the same directory.
     pub(crate) fn is_same(&self, other: &Self) -> io::Result<bool> {
-        Ok(self.status()?.identity == other.status()?.identity)
+        system::is_same(&self.handle, &other.handle)
     }
 
     /// Whether this directory still has this name in `parent`.

@@ -52,6 +52,10 @@ pub(super) fn status_of_folder(folder: &Handle) -> io::Result<FileStatus> {
     translate(&fs::metadata(folder)?)
 }
 
+pub(super) fn is_same(one: &Handle, other: &Handle) -> io::Result<bool> {
+    Ok(fs::canonicalize(one)? == fs::canonicalize(other)?)
+}
+
 pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<FileStatus> {
     translate(&fs::symlink_metadata(folder.join(name))?)
 }

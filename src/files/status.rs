@@ -32,13 +32,6 @@ pub(crate) struct Identity {
     pub(super) inode: u64,
 }
 
-impl Identity {
-    /// The inode; 0 where the system has none.
-    pub(crate) fn inode(self) -> u64 {
-        self.inode
-    }
-}
-
 /// The status of a file, from the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileStatus {

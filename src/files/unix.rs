@@ -63,6 +63,10 @@ pub(super) fn status_of_folder(folder: &Handle) -> io::Result<FileStatus> {
     status(folder)
 }
 
+pub(super) fn is_same(one: &Handle, other: &Handle) -> io::Result<bool> {
+    Ok(status(one)?.identity == status(other)?.identity)
+}
+
 pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<FileStatus> {
     Ok(translate(&fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
 }

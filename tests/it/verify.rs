@@ -276,6 +276,79 @@ fn record_is_found_from_every_name_of_the_directory() {
 }
 
 #[test]
+#[cfg(unix)]
+fn record_inside_the_output_is_refused() {
+    let world = World::generated(Options::default(), 100);
+    fs::create_dir_all(world.path("out")).unwrap();
+    fs::create_dir(world.path("b")).unwrap();
+    std::os::unix::fs::symlink("out", world.path("link")).unwrap();
+    let mut told = String::new();
+    for (output, record) in [
+        ("new", "new"),
+        ("new", "./new/r.json"),
+        ("out", "./out/deeper/r.json"),
+        ("out", "b/../out/r.json"),
+        ("out", "link/r.json"),
+        ("out", "link"),
+        ("link/", "out"),
+        ("new", "b/../new"),
+        ("new", ".new.partial"),
+    ] {
+        told += &world.export(&["-o", &format!("{output}/"), "--record", record]).told(&world);
+    }
+    insta::assert_snapshot!(told, @r#"
+    exit 2
+    error: "new" is not a valid record: a local directory holds parts alone: give a path outside it
+    exit 2
+    error: "./new/r.json" is not a valid record: a local directory holds parts alone: give a path outside it
+    exit 2
+    error: "./out/deeper/r.json" is not a valid record: a local directory holds parts alone: give a path outside it
+    exit 73
+    error: b/../out/r.json: is out or inside it, and no record may be there
+      hint: give a path outside it with --record
+    exit 73
+    error: link/r.json: is out or inside it, and no record may be there
+      hint: give a path outside it with --record
+    exit 73
+    error: link: is out or inside it, and no record may be there
+      hint: give a path outside it with --record
+    exit 73
+    error: out: is out or inside it, and no record may be there
+      hint: give a path outside it with --record
+    exit 73
+    error: b/../new: is new or inside it, and no record may be there
+      hint: give a path outside it with --record
+    exit 73
+    error: .new.partial: is .new.partial or inside it, and no record may be there
+      hint: give a path outside it with --record
+    "#);
+    assert_eq!(world.server.stats().requests, 0);
+    assert_eq!(world.entries(), ["b", "link", "out"]);
+    assert_eq!(fs::read_dir(world.path("out")).unwrap().count(), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn long_record_name_on_another_file_system_works() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::generated(Options::default(), 100);
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+        return println!("skipped: no second file system");
+    };
+    let device = |path: &std::path::Path| fs::metadata(path).unwrap().dev();
+    if device(other.path()) == device(world.folder.path()) {
+        return println!("skipped: /dev/shm is on the same file system");
+    }
+    // The longest name that a file can have. Every name that the run derives must be shorter.
+    let record = other.path().join(format!("{}.json", "r".repeat(250)));
+    let record = record.to_str().unwrap();
+    world.export(&["-o", "out/", "--record", record]).ok();
+    verify(&world, &["out", "--record", record]).ok();
+    assert_eq!(world.entries(), ["out"]);
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn record_goes_where_it_was_asked_for() {
     let world = World::generated(Options::default(), 1000);
     fs::create_dir(world.path("records")).unwrap();
