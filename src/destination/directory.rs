@@ -6,7 +6,7 @@
 //!               journal.jsonl   the plan, then one line for each finished part, then the publication
 //!               ids/0           the ids of a part, 16 bytes each, for the proof
 //!               data/           becomes NAME: the parts
-//!               record.json     becomes NAME.manifest.json
+//!               record.json     its content becomes NAME.manifest.json
 //!               replaced.json   the record of the export that is replaced
 //! ```
 //!

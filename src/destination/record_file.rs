@@ -72,11 +72,9 @@ impl RecordFile {
             let contains =
                 |it: &Folder| above.iter().any(|folder| folder.is_same(it).unwrap_or(false));
             if is_it || directory.is_ok_and(|directory| contains(&directory)) {
-                let why = format!(
-                    "is {} or inside it, and no record may be there",
-                    parent.path().join(name).display()
-                );
-                let hint = Some("give a path outside it with `record`");
+                let why = "is the output or its staging, or inside one of them".to_owned();
+                let hint =
+                    Some("a directory holds parts alone: give a path outside it with `record`");
                 return Err(Error::Output { path: self.path.clone(), why, hint, source: None });
             }
         }

@@ -304,23 +304,23 @@ fn record_inside_the_output_is_refused() {
     exit 2
     error: "./out/deeper/r.json" is not a valid record: a local directory holds parts alone: give a path outside it
     exit 73
-    error: b/../out/r.json: is out or inside it, and no record may be there
-      hint: give a path outside it with --record
+    error: b/../out/r.json: is the output or its staging, or inside one of them
+      hint: a directory holds parts alone: give a path outside it with --record
     exit 73
-    error: link/r.json: is out or inside it, and no record may be there
-      hint: give a path outside it with --record
+    error: link/r.json: is the output or its staging, or inside one of them
+      hint: a directory holds parts alone: give a path outside it with --record
     exit 73
-    error: link: is out or inside it, and no record may be there
-      hint: give a path outside it with --record
+    error: link: is the output or its staging, or inside one of them
+      hint: a directory holds parts alone: give a path outside it with --record
     exit 73
-    error: out: is out or inside it, and no record may be there
-      hint: give a path outside it with --record
+    error: out: is the output or its staging, or inside one of them
+      hint: a directory holds parts alone: give a path outside it with --record
     exit 73
-    error: b/../new: is new or inside it, and no record may be there
-      hint: give a path outside it with --record
+    error: b/../new: is the output or its staging, or inside one of them
+      hint: a directory holds parts alone: give a path outside it with --record
     exit 73
-    error: .new.partial: is .new.partial or inside it, and no record may be there
-      hint: give a path outside it with --record
+    error: .new.partial: is the output or its staging, or inside one of them
+      hint: a directory holds parts alone: give a path outside it with --record
     "#);
     assert_eq!(world.server.stats().requests, 0);
     assert_eq!(world.entries(), ["b", "link", "out"]);

@@ -22,9 +22,8 @@ use super::{
     clear_control,
     completion::StagedUpload,
     content::{PrefixContent, PrefixPlaces, sha256},
-    kept::HEADER,
     lock::{LeaseWatch, Lock},
-    names::commit_name,
+    names::{HEADER, commit_name},
     pending::{PendingPart, drop_pending, is_pending_name, json, pending_name},
     put::{Condition, replaced},
 };

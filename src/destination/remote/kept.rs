@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fs::File, io, path::Path};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::pending::{PendingPart, ids_name, is_expired, is_pending_name, pending_name};
+use super::{
+    names::HEADER,
+    pending::{PendingPart, ids_name, is_expired, is_pending_name, pending_name},
+};
 use crate::{
     destination::{Header, Interrupted, KeptPart, examine},
     error::{Error, Result},
@@ -16,9 +19,6 @@ use crate::{
     proof::Digest,
     record::manifest::Part,
 };
-
-/// The control object with the plan.
-pub(super) const HEADER: &str = "header.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct BegunParts {

@@ -26,7 +26,7 @@ pub(crate) use self::{
     upload::Upload,
 };
 use self::{
-    names::{is_commit_name, is_control_name, is_upload_name},
+    names::{HEADER, is_commit_name, is_control_name, is_upload_name},
     pending::{drop_pending, drop_upload, is_pending_name},
 };
 use super::{CONTROL, Header, Interrupted, OutputRequest};
@@ -62,7 +62,7 @@ pub(super) fn finish(location: &Location, target: &Remote, record: &Location) ->
     let names = control.names()?;
     if names.iter().any(|name| is_commit_name(name)) {
         Prefix::probe(location, target, &replacing(location, Some(record)), false)?.abandon();
-    } else if !names.iter().any(|name| name == kept::HEADER)
+    } else if !names.iter().any(|name| name == HEADER)
         && names.iter().any(|name| is_control_name(name))
     {
         return clear_leftovers(target, &control);
@@ -78,7 +78,7 @@ fn clear_leftovers(target: &Remote, control: &Remote) -> Result<()> {
     };
     let names = control.names()?;
     // The run that held the lock just before may have written its plan.
-    if names.iter().any(|name| name == kept::HEADER || is_commit_name(name)) {
+    if names.iter().any(|name| name == HEADER || is_commit_name(name)) {
         return lock.release();
     }
     for name in names.iter().filter(|name| is_control_name(name)) {

@@ -3,12 +3,14 @@
 //! Anyone who can write to the bucket can put any name into a listing or a control object. So a run removes,
 //! replaces or aborts only objects with a name from this module.
 
-use super::kept::HEADER;
 use crate::{
     error::{Error, Result},
     location::Remote,
     record::manifest::is_part_name,
 };
+
+/// The control object with the plan.
+pub(super) const HEADER: &str = "header.json";
 
 /// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;

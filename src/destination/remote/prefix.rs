@@ -29,10 +29,10 @@ use super::{
     clear_control,
     commit::{BegunCommit, CommitOutcome, finish_commits},
     content::{PrefixContent, PrefixPlaces, exists, stale},
-    kept::{self, BegunParts, HEADER},
+    kept::{self, BegunParts},
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
     names::{
-        check_prefix_length, is_control_name, is_upload_name, journal_name, part_name,
+        HEADER, check_prefix_length, is_control_name, is_upload_name, journal_name, part_name,
         uploaded_name,
     },
     or_lost,
