@@ -135,9 +135,10 @@ pub use sink::{
 };
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
-    Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult, RetentionAction,
-    RetentionDecision, RunOptions, SnapshotResult, Status, Stop, UnnamedFolder, job_history,
-    latest_snapshots, list_snapshots, plan_retention, prune_job, run_jobs, unnamed_folders,
+    CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult,
+    RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, UnnamedFolder,
+    check_job, job_history, latest_snapshots, list_snapshots, plan_retention, prune_job, run_jobs,
+    unnamed_folders,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 

@@ -1,6 +1,7 @@
 //! The command line, with one file per subcommand. It passes the typed arguments to the library and makes no
 //! decisions of its own.
 
+mod check;
 mod completions;
 mod datasets;
 mod demo;
@@ -100,6 +101,7 @@ enum Command {
     Latest(latest::LatestArgs),
     History(history::HistoryArgs),
     Prune(prune::PruneArgs),
+    Check(check::CheckArgs),
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Demo(Box<demo::DemoArgs>),
@@ -157,6 +159,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Latest(latest) => latest.run(&global),
         Command::History(history) => history.run(&global),
         Command::Prune(prune) => prune.run(&global, &screen),
+        Command::Check(check) => check.run(&global, &screen),
         Command::Schedule(schedule) => schedule.run(&global),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),

@@ -154,6 +154,15 @@ pub struct Keep {
     pub monthly: u32,
 }
 
+/// The fields of a schedule: their names, and the values that they take.
+const FIELDS: [(&str, &str); 5] = [
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31, or L for the last"),
+    ("month", "1 to 12, or jan to dec"),
+    ("day of the week", "0 to 7, or sun to sat"),
+];
+
 /// The schedule of a job: five cron fields, `minute hour day month weekday`, in the job's time zone.
 ///
 /// Months and weekdays can be names. Shortcuts such as `@daily` are valid too.
@@ -175,17 +184,23 @@ impl Schedule {
     /// Parses the fields; the error is the reason why they are not valid.
     fn parse(text: &str) -> Result<Self, String> {
         let fields = text.split_whitespace().count();
-        if fields != 5 && !text.trim_start().starts_with('@') {
-            let five = "minute, hour, day of the month, month, day of the week";
+        let is_shortcut = text.trim_start().starts_with('@');
+        if fields != 5 && !is_shortcut {
+            let five = FIELDS.map(|(name, _)| name).join(", ");
             return Err(format!("it has {fields} fields, not the five: {five}"));
         }
-        let parser =
-            CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|error| match error {
-            CronError::InvalidPattern(why)
-            | CronError::IllegalCharacters(why)
-            | CronError::ComponentError(why) => why,
-            error => error.to_string(),
+        let cron = parse_cron(text).map_err(|error| match (error, wrong_field(text)) {
+            _ if is_shortcut => {
+                "the shortcuts are @hourly, @daily, @weekly, @monthly and @yearly".to_owned()
+            }
+            (_, Some(why)) => why,
+            (
+                CronError::InvalidPattern(why)
+                | CronError::IllegalCharacters(why)
+                | CronError::ComponentError(why),
+                None,
+            ) => why,
+            (error, None) => error.to_string(),
         })?;
         // Two leap days are at most eight years apart. So a schedule that ever matches also matches after any
         // fixed date.
@@ -203,6 +218,20 @@ impl Schedule {
     pub(crate) fn cron(&self) -> &Cron {
         &self.cron
     }
+}
+
+fn parse_cron(text: &str) -> Result<Cron, CronError> {
+    CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(text)
+}
+
+/// Returns the mistake in the first field that is not valid by itself. The parser's own errors do not name the field.
+fn wrong_field(text: &str) -> Option<String> {
+    text.split_whitespace().zip(FIELDS).enumerate().find_map(|(index, (field, (name, range)))| {
+        let mut alone = ["*"; 5];
+        *alone.get_mut(index)? = field;
+        let is_wrong = parse_cron(&alone.join(" ")).is_err();
+        is_wrong.then(|| format!("its {name} is {field:?}: use {range}"))
+    })
 }
 
 impl FromStr for Schedule {

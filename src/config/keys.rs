@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Keep, Schedule, Unchanged,
-    section::{ConfigItem, ConfigResult, Section, nearest},
+    section::{ConfigItem, ConfigResult, Section, most_similar},
 };
 use crate::{
     batch::Column,
@@ -171,8 +171,13 @@ fn pattern(text: &str) -> ConfigResult<glob::Pattern, String> {
 
 fn timezone(text: &str) -> ConfigResult<Tz, String> {
     text.parse().map_err(|_| {
-        let nearest = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-        format!("there is no such time zone; the nearest name is {nearest:?}")
+        let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        // A text without a slash is probably the name of a city.
+        let city = |name: &'static str| name.rsplit('/').next().unwrap_or(name);
+        let whole = text.contains('/');
+        let meant = most_similar(text, known, |name| if whole { name } else { city(name) });
+        let meant = meant.map_or("UTC", |(_, name)| name);
+        format!("there is no such time zone: did you mean {meant:?}?")
     })
 }
 

@@ -148,34 +148,44 @@ fn unusable(path: &Path, error: impl Into<crate::error::Cause>) -> Error {
 fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>)> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        ConfigMistake::new(text, at, error.message().replace('\n', ", "))
+        let begin = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let line = text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let what = match section::typographic_quote(line) {
+            Some(mark) => format!("{mark} is a typographic quotation mark: write \" instead"),
+            None => error.message().replace('\n', ", "),
+        };
+        ConfigMistake::new(text, at, what)
     })?;
     let mut file = Section::new(text, "", 0, document.get_ref());
     let folder = path.parent().unwrap_or(Path::new("/"));
     let resolve = |path: &str| folder.join(path);
-    let api = match file.take("api") {
+    let (api, defaults, jobs) = (file.take("api"), file.take("defaults"), file.take("job"));
+    // Report unknown tables first: a key that a job lacks may be in a mistyped [defaults].
+    file.finish()?;
+    let api = match api {
         Some(item) => api::read(item.section()?, path, resolve)?,
         None => Connection::default(),
     };
-    let mut defaults = Keys::default();
-    if let Some(item) = file.take("defaults") {
-        let mut section = item.section()?;
-        defaults = Keys::read(&mut section)?;
-        if defaults.link.is_some() {
-            return Err(
-                section.wrong("link: it leads to the snapshots of one job: give it in [[job]]")
-            );
-        }
-        section.finish()?;
-    }
-    let mut jobs: Vec<Job> = Vec::new();
-    if let Some(item) = file.take("job") {
+    let defaults = match defaults {
+        Some(item) => read_defaults(item.section()?)?,
+        None => Keys::default(),
+    };
+    let mut read: Vec<Job> = Vec::new();
+    if let Some(item) = jobs {
         for section in item.sections()? {
-            jobs.push(job(text, section, &defaults, &jobs, resolve)?);
+            read.push(job(text, section, &defaults, &read, resolve)?);
         }
     }
-    file.finish()?;
-    Ok((api, jobs))
+    Ok((api, read))
+}
+
+fn read_defaults(mut section: Section<'_>) -> section::ConfigResult<Keys> {
+    let keys = Keys::read(&mut section)?;
+    section.finish()?;
+    if keys.link.is_some() {
+        return Err(section.wrong("link: it leads to the snapshots of one job: give it in [[job]]"));
+    }
+    Ok(keys)
 }
 
 fn job(

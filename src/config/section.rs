@@ -92,15 +92,36 @@ impl<'t> Section<'t> {
 
     /// Returns an error if the table contains a key that was never requested.
     pub(super) fn finish(&self) -> ConfigResult<()> {
-        let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
-            return Ok(());
-        };
+        let first = self.entries.iter().min_by_key(|(key, _)| key.span().start);
+        let Some((key, value)) = first else { return Ok(()) };
         let name = key.get_ref();
-        let within =
-            if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
-        let nearest = nearest(name, self.known.iter().copied());
-        let what = format!("unknown key {name:?}{within}; the nearest known key is {nearest:?}");
+        let what = match self.name.as_str() {
+            "" => self.unknown_table(name, value.get_ref()),
+            within => match similar(name, self.known.iter().copied()) {
+                Some(meant) => format!("unknown key {name:?} in {within}: did you mean {meant:?}?"),
+                None => {
+                    let keys = self.known.join(", ");
+                    format!("unknown key {name:?} in {within}: the keys are {keys}")
+                }
+            },
+        };
         Err(ConfigMistake::new(self.text, key.span().start, what))
+    }
+
+    /// Describes an unknown table of the file, or a key that is in no table.
+    fn unknown_table(&self, name: &str, value: &DeValue<'_>) -> String {
+        const TABLES: &str = "[api], [defaults] and [[job]]";
+        let shown = match value {
+            DeValue::Table(_) => format!("[{name}]"),
+            DeValue::Array(_) => format!("[[{name}]]"),
+            _ => return format!("{name:?} is in no table: the tables are {TABLES}"),
+        };
+        let meant = match similar(name, self.known.iter().copied()) {
+            Some("job") => "did you mean [[job]]?".to_owned(),
+            Some(meant) => format!("did you mean [{meant}]?"),
+            None => format!("the tables are {TABLES}"),
+        };
+        format!("unknown table {shown}: {meant}")
     }
 }
 
@@ -207,8 +228,43 @@ impl<'t> ConfigItem<'t> {
 
 /// Returns the known name that is most similar to a mistyped one, or `""` if there are no known names.
 pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
+    most_similar(typed, known, |name| name).map_or("", |(_, name)| name)
+}
+
+/// Returns the known name that a person probably meant; `None` if all are too different.
+fn similar<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// A name with a typing error has 0.8 or more. Two different keys rarely have 0.7.
+    const SIMILAR: f64 = 0.7;
+    let nearest = most_similar(typed, known, |name| name);
+    nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)
+}
+
+/// Returns the known name whose `part` is most similar to a mistyped text, with the likeness from 0 to 1.
+pub(super) fn most_similar<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    part: impl Fn(&'a str) -> &'a str,
+) -> Option<(f64, &'a str)> {
     let typed = typed.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());
+    let likeness = |name: &'a str| strsim::jaro_winkler(&typed, &part(name).to_lowercase());
     let known = known.into_iter().map(|name| (likeness(name), name));
-    known.max_by(|(a, _), (b, _)| a.total_cmp(b)).map_or("", |(_, name)| name)
+    known.max_by(|(a, _), (b, _)| a.total_cmp(b))
+}
+
+/// Returns the first typographic quotation mark of a line that is not part of a text. TOML does not know these marks.
+pub(super) fn typographic_quote(line: &str) -> Option<char> {
+    // The mark that began a text, and the first typographic one since then.
+    let (mut open, mut inside) = (None, None);
+    for c in line.chars() {
+        let is_typographic = matches!(c, '“' | '”' | '„' | '‟' | '‘' | '’' | '‚' | '«' | '»');
+        match open {
+            Some(mark) if c == mark => (open, inside) = (None, None),
+            Some(_) => inside = inside.or(Some(c).filter(|_| is_typographic)),
+            None if is_typographic => return Some(c),
+            None if c == '#' => return None,
+            None => open = Some(c).filter(|c| matches!(c, '"' | '\'')),
+        }
+    }
+    // A text that does not end on its line may end with such a mark.
+    inside
 }

@@ -89,20 +89,47 @@ fn unknown_key_error_names_line_and_nearest_key() {
         wrong("[api]\nbase-url = \"x\"\n"),
         wrong("[defaults]\nroot = \"r\"\nname = \"x\"\n"),
         wrong("[[jobs]]\nname = \"x\"\n"),
+        wrong("[defualts]\nroot = \"r\"\n[[job]]\nname = \"a\"\nselect = \"all\"\n"),
+        wrong("root = \"r\"\n[[job]]\nname = \"a\"\nselect = \"all\"\n"),
+        wrong("[settings]\nroot = \"r\"\n"),
         wrong_in_job("time_zone = \"UTC\""),
         wrong_in_job("keep = { last = 1, hourly = 3 }"),
+        wrong_in_job("keep = { last = 1, zz = 3 }"),
         wrong_in_job("page_size = 5\nzz = 1\nSchedule = \"@daily\""),
         wrong("[api]\napi_key = \"ovr_secret\"\n"),
     ];
     insta::assert_snapshot!(told.concat(), @r#"
-    line 2: unknown key "apis"; the nearest known key is "api"
-    line 2: unknown key "base-url" in [api]; the nearest known key is "base_url"
-    line 3: unknown key "name" in [defaults]; the nearest known key is "agent"
-    line 1: unknown key "jobs"; the nearest known key is "job"
-    line 5: unknown key "time_zone" in [[job]] "nightly"; the nearest known key is "timezone"
-    line 5: unknown key "hourly" in keep of [[job]] "nightly"; the nearest known key is "monthly"
-    line 6: unknown key "zz" in [[job]] "nightly"; the nearest known key is "timezone"
-    line 2: unknown key "api_key" in [api]; the nearest known key is "api_key_file"
+    line 2: unknown table [apis]: did you mean [api]?
+    line 2: unknown key "base-url" in [api]: did you mean "base_url"?
+    line 3: unknown key "name" in [defaults]: the keys are dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, columns, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
+    line 1: unknown table [[jobs]]: did you mean [[job]]?
+    line 1: unknown table [defualts]: did you mean [defaults]?
+    line 1: "root" is in no table: the tables are [api], [defaults] and [[job]]
+    line 1: unknown table [settings]: the tables are [api], [defaults] and [[job]]
+    line 5: unknown key "time_zone" in [[job]] "nightly": did you mean "timezone"?
+    line 5: unknown key "hourly" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
+    line 5: unknown key "zz" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
+    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, columns, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
+    line 2: unknown key "api_key" in [api]: did you mean "api_key_file"?
+    "#);
+}
+
+#[test]
+fn typographic_quotes_are_named() {
+    let told = [
+        wrong("[[job]]\nname = “nightly”\n"),
+        wrong("[[job]]\nname = \"nightly”\n"),
+        wrong("[api]\n‘base_url’ = \"x\"\n"),
+        // They are no mistake in a text or in a comment.
+        wrong("[[job]]\nname = \"a\" x # “nightly”\n"),
+        wrong("[[job]]\nname = \"it’s\" x\n"),
+    ];
+    insta::assert_snapshot!(told.concat(), @r#"
+    line 2: “ is a typographic quotation mark: write " instead
+    line 2: ” is a typographic quotation mark: write " instead
+    line 2: ‘ is a typographic quotation mark: write " instead
+    line 2: unexpected key or value, expected newline, `#`
+    line 2: unexpected key or value, expected newline, `#`
     "#);
 }
 
@@ -130,11 +157,17 @@ fn invalid_value_is_quoted_with_its_line() {
         "keep = { last = -1 }",
         "schedule = \"0 2 * *\"",
         "schedule = \"0 0 2 * * *\"",
+        "schedule = \"60 2 * * *\"",
         "schedule = \"0 25 * * *\"",
+        "schedule = \"0 2 32 * *\"",
+        "schedule = \"0 2 * 0-12 *\"",
         "schedule = \"0 2 * * funday\"",
         "schedule = \"0 0 30 2 *\"",
         "schedule = \"@nightly\"",
         "timezone = \"Europe/Londn\"",
+        "timezone = \"Berlin\"",
+        "timezone = \"new york\"",
+        "timezone = \"europe/berlin\"",
         "catch_up = \"no\"",
         "jitter = \"soon\"",
         "jitter = 10",
@@ -166,11 +199,17 @@ fn invalid_value_is_quoted_with_its_line() {
     line 5: last = -1 in keep of [[job]] "nightly": the number is out of range
     line 5: schedule = "0 2 * *" in [[job]] "nightly": it has 4 fields, not the five: minute, hour, day of the month, month, day of the week
     line 5: schedule = "0 0 2 * * *" in [[job]] "nightly": it has 6 fields, not the five: minute, hour, day of the month, month, day of the week
-    line 5: schedule = "0 25 * * *" in [[job]] "nightly": Number out of bounds.
-    line 5: schedule = "0 2 * * funday" in [[job]] "nightly": CronPattern contains illegal character 'F' in part 'FUNDAY'
+    line 5: schedule = "60 2 * * *" in [[job]] "nightly": its minute is "60": use 0 to 59
+    line 5: schedule = "0 25 * * *" in [[job]] "nightly": its hour is "25": use 0 to 23
+    line 5: schedule = "0 2 32 * *" in [[job]] "nightly": its day of the month is "32": use 1 to 31, or L for the last
+    line 5: schedule = "0 2 * 0-12 *" in [[job]] "nightly": its month is "0-12": use 1 to 12, or jan to dec
+    line 5: schedule = "0 2 * * funday" in [[job]] "nightly": its day of the week is "funday": use 0 to 7, or sun to sat
     line 5: schedule = "0 0 30 2 *" in [[job]] "nightly": no date ever matches it
-    line 5: schedule = "@nightly" in [[job]] "nightly": Pattern must have 5 fields when seconds are disallowed.
-    line 5: timezone = "Europe/Londn" in [[job]] "nightly": there is no such time zone; the nearest name is "Europe/London"
+    line 5: schedule = "@nightly" in [[job]] "nightly": the shortcuts are @hourly, @daily, @weekly, @monthly and @yearly
+    line 5: timezone = "Europe/Londn" in [[job]] "nightly": there is no such time zone: did you mean "Europe/London"?
+    line 5: timezone = "Berlin" in [[job]] "nightly": there is no such time zone: did you mean "Europe/Berlin"?
+    line 5: timezone = "new york" in [[job]] "nightly": there is no such time zone: did you mean "America/New_York"?
+    line 5: timezone = "europe/berlin" in [[job]] "nightly": there is no such time zone: did you mean "Europe/Berlin"?
     line 5: catch_up = "no" in [[job]] "nightly": give true or false
     line 5: jitter = "soon" in [[job]] "nightly": give a number with a unit, such as 50ms, 10s or 2min
     line 5: jitter = 10 in [[job]] "nightly": give a text in quotes

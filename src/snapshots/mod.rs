@@ -12,6 +12,7 @@
 //!
 //! This module does not know terminals, cron or the text of the configuration file.
 
+mod check;
 mod erase;
 mod history;
 mod latest;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 pub use self::{
+    check::{CheckedDataset, CheckedJob, check_job},
     history::job_history,
     latest::latest_snapshots,
     list::{ListedSnapshot, UnnamedFolder, list_snapshots, plan_retention, unnamed_folders},

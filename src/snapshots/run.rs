@@ -21,6 +21,7 @@ use crate::{
         Export, blocking,
         plan::{ExportOptions, ExportPlan},
     },
+    location::StorageOptions,
     record::{
         manifest::{Listed, Manifest, SnapshotOf},
         stamp::Stamp,
@@ -317,25 +318,35 @@ impl JobRun<'_> {
     }
 
     fn plan(&self, chosen: &Chosen, series: &Series, stamp: Stamp) -> Result<ExportPlan> {
-        let job = self.job;
-        let defaults = ExportOptions::new(chosen.id, series.output(stamp));
-        let mut plan = ExportPlan::new(ExportOptions {
-            query: chosen.query.clone(),
-            storage: job.storage_with(&self.options.storage),
-            format: job.format,
-            compression: job.compression,
-            columns: job.columns.clone(),
-            page_size: job.page_size.unwrap_or(defaults.page_size),
-            rows_per_file: job.rows_per_file,
-            max_passes: job.max_passes.unwrap_or(defaults.max_passes),
-            temp_dir: job.temp_dir.clone(),
-            ..defaults
-        })?;
-        (plan.record, plan.staging) = (Some(series.record(stamp)), Some(series.staging()));
-        plan.snapshot =
-            Some(SnapshotOf { job: job.name.clone(), stamp, listed: chosen.listed.clone() });
-        Ok(plan)
+        plan(self.job, self.job.storage_with(&self.options.storage), chosen, series, stamp)
     }
+}
+
+/// Returns the plan for the export of a snapshot. `storage` has the settings of the job and of the run.
+pub(super) fn plan(
+    job: &Job,
+    storage: StorageOptions,
+    chosen: &Chosen,
+    series: &Series,
+    stamp: Stamp,
+) -> Result<ExportPlan> {
+    let defaults = ExportOptions::new(chosen.id, series.output(stamp));
+    let mut plan = ExportPlan::new(ExportOptions {
+        query: chosen.query.clone(),
+        storage,
+        format: job.format,
+        compression: job.compression,
+        columns: job.columns.clone(),
+        page_size: job.page_size.unwrap_or(defaults.page_size),
+        rows_per_file: job.rows_per_file,
+        max_passes: job.max_passes.unwrap_or(defaults.max_passes),
+        temp_dir: job.temp_dir.clone(),
+        ..defaults
+    })?;
+    (plan.record, plan.staging) = (Some(series.record(stamp)), Some(series.staging()));
+    plan.snapshot =
+        Some(SnapshotOf { job: job.name.clone(), stamp, listed: chosen.listed.clone() });
+    Ok(plan)
 }
 
 /// The state of a series before a run.

@@ -424,7 +424,7 @@ fn sighup_applies_only_a_valid_configuration() {
 
     for (schedule, why) in [
         ("schedule = \"0 2 * *\"", "it has 4 fields"),
-        ("shedule = \"0 2 * * *\"", "the nearest known key is"),
+        ("shedule = \"0 2 * * *\"", "did you mean \"schedule\"?"),
         ("schedule = \"0 2 * * *\"\non_result = [\"./missing\"]", "on_result of job"),
     ] {
         let broken = good.replace("schedule = \"0 2 * * *\"", schedule);

@@ -236,6 +236,8 @@ fn tables_of_snapshots_fit_80_columns() {
      customer-support  2026-11-24 02:00  unchanged       -  1.5 s  same metadata
     not shown in 80 columns: bytes
     ");
+    let told = on("check --connect", 60).lines(60);
+    assert!(told.contains("\n  (\"support-chat-12345\"), 12,345 rows\n  /"), "{told}");
     let table = on("schedule --list 1", 88).lines(88);
     let words = |line: &str| line.split_whitespace().count();
     assert_eq!(table.lines().map(words).collect::<Vec<_>>(), [6, 8], "{table}");

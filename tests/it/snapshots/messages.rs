@@ -210,7 +210,7 @@ fn invalid_file_is_reported_with_line_and_value() {
     datset = "x"
     exit 78
     error: cannot use the configuration snapshots.toml
-      cause: line 5: unknown key "datset" in [[job]] "a"; the nearest known key is "dataset"
+      cause: line 5: unknown key "datset" in [[job]] "a": did you mean "dataset"?
 
     [[job]]
     name = "a"

@@ -2,6 +2,8 @@
 
 mod changed;
 mod check;
+#[cfg(unix)]
+mod configuration;
 mod history;
 mod interrupted;
 mod messages;

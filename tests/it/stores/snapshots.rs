@@ -212,3 +212,25 @@ fn prune_and_renamed_job_in_a_store() {
     renamed: removed nothing
     "#);
 }
+
+#[test]
+fn check_removes_its_objects() {
+    let (store, nightly) = nightly("");
+    let check = || nightly.run(&["check", "--connect"]);
+    insta::assert_snapshot!(check().told(&nightly.world), @r#"
+    exit 0
+    nightly: dataset 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e ("support-chat-1000"), 1,000 rows
+      s3://bucket/nights/nightly
+    FOLDER/snapshots.toml is valid: 1 job
+    "#);
+    assert_eq!(store.keys(), [""; 0]);
+    store.rule("PUT /bucket", Fate::Refused(403, "AccessDenied"));
+    insta::assert_snapshot!(check().told(&nightly.world), @"
+    exit 74
+    error: nightly: cannot write s3://bucket/nights/nightly/.check
+      cause: AccessDenied: as scripted
+      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
+    error: 1 of 1 job failed
+    ");
+    assert_eq!(store.keys(), [""; 0]);
+}
