@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use crate::{
-    Config, Error, Event, Job, JobResult, Result, RunOptions, SnapshotResult, Status, Stop,
-    error::human,
-    run_jobs,
+    Config, Error, Event, Failure, Job, JobResult, Location, Result, RunOptions, SnapshotResult,
+    Status, Stop, StorageOptions,
+    error::{causes, human},
+    job_history, run_jobs,
+    schedule::textfile,
     text::{counted, grouped},
 };
 use clap::Args;
@@ -38,6 +41,10 @@ pub(super) struct SnapshotArgs {
     /// Number of jobs to run at the same time; they share the requests in flight
     #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive::<usize>)]
     side_by_side: usize,
+    /// Write the last run and the last success of every job to this file, for the textfile collector of
+    /// Prometheus' node_exporter
+    #[arg(long, value_name = "PATH", value_parser = super::path())]
+    metrics_file: Option<PathBuf>,
     /// Print a summary as one JSON object to standard output
     #[arg(long)]
     json: bool,
@@ -61,7 +68,7 @@ impl SnapshotArgs {
         let running = Running::new(screen);
         let options = RunOptions {
             jobs: self.side_by_side,
-            storage,
+            storage: storage.clone(),
             observer: Some(running.observer()),
             ..RunOptions::default()
         };
@@ -77,6 +84,14 @@ impl SnapshotArgs {
             Ok(results)
         })?;
         let ended = ended(&results, &stop);
+        let written = match &self.metrics_file {
+            Some(path) => write_metrics(path, &config, &results, &storage),
+            None => Ok(()),
+        };
+        if let (Some(_), Err(error)) = (&ended, &written) {
+            // The failed run determines the exit code.
+            screen.print_failure("", &Failure::new(error));
+        }
         if self.json {
             let exit_code = ended.as_ref().map_or(0, Error::exit_code);
             super::ignore_closed_stdout(super::print_json(&JobsSummary {
@@ -84,7 +99,7 @@ impl SnapshotArgs {
                 jobs: &results,
             }))?;
         }
-        ended.map_or(Ok(()), Err)
+        ended.map_or(written, Err)
     }
 }
 
@@ -100,6 +115,27 @@ pub(super) fn jobs_of(config: &Config, names: &[String]) -> Result<Vec<Job>> {
         return Err(Error::Configuration(format!("{path} has no jobs: add a [[job]]")));
     }
     Ok(jobs)
+}
+
+/// Writes the metrics of all jobs, also of those that did not run now, because the file replaces the former one.
+fn write_metrics(
+    path: &Path,
+    config: &Config,
+    results: &[JobResult],
+    storage: &StorageOptions,
+) -> Result<()> {
+    let runs = |job: &Job| {
+        let mut runs = job_history(job, storage).unwrap_or_else(|error| {
+            let causes = causes(&error).join(": ");
+            tracing::warn!(job = job.name, %error, causes, "cannot read the history: its metrics lack earlier runs");
+            Vec::new()
+        });
+        // The history lacks a run that could not take the job's lock.
+        runs.extend(results.iter().find(|result| result.job == job.name).cloned());
+        (job.name.clone(), runs)
+    };
+    let jobs: Vec<_> = config.jobs.iter().map(runs).collect();
+    Location::from(path).write(textfile(&jobs).as_bytes())
 }
 
 /// Returns the error of the whole run if at least one job failed.

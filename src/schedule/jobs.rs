@@ -124,8 +124,11 @@ impl Runner for SnapshotJobs {
                 Vec::new()
             }
         };
+        let first = runs.iter().filter_map(|run| time(&run.started_at)).min();
         let good = runs.iter().filter(|run| run.status != Status::Failed);
-        self.metrics.known(&name, good.filter_map(|run| time(&run.finished_at)).max());
+        let last_success = good.filter_map(|run| time(&run.finished_at)).max();
+        let since = first.unwrap_or_else(|| self.options.clock.now());
+        self.metrics.known(&name, since, last_success);
         last_run(&runs, planned.job.jitter)
     }
 }

@@ -86,6 +86,8 @@ pub struct Metrics {
     last_run: Family<JobLabels, Gauge>,
     last_success: Family<JobLabels, Gauge>,
     running: Family<JobLabels, Gauge>,
+    known_since: Family<JobLabels, Gauge>,
+    expected_interval: Family<JobLabels, Gauge>,
     reload_successful: Gauge,
     shared: Arc<MetricsShared>,
     known: Mutex<BTreeSet<String>>,
@@ -114,6 +116,8 @@ impl Metrics {
             last_run: Family::default(),
             last_success: Family::default(),
             running: Family::default(),
+            known_since: Family::default(),
+            expected_interval: Family::default(),
             reload_successful: Gauge::default(),
             shared,
             known: Mutex::default(),
@@ -129,8 +133,12 @@ impl Metrics {
         registry.register("run_duration_seconds", help, metrics.duration.clone());
         let help = "When the last run ended, with any result";
         registry.register("last_run_timestamp_seconds", help, metrics.last_run.clone());
-        let help = "When the last run ended that was stored or unchanged";
+        let help = "When the last run ended that was stored or unchanged, or 0";
         registry.register("last_success_timestamp_seconds", help, metrics.last_success.clone());
+        let help = "When the first known run began, or else when the schedule first had the job";
+        registry.register("known_since_timestamp_seconds", help, metrics.known_since.clone());
+        let help = "Longest time between two runs of the job's schedule, jitter included";
+        registry.register("expected_interval_seconds", help, metrics.expected_interval.clone());
         registry.register("running", "Whether the job is running", metrics.running.clone());
         let help = "Whether the last read of the configuration file succeeded";
         registry.register("reload_successful", help, metrics.reload_successful.clone());
@@ -150,8 +158,9 @@ impl Metrics {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job before its first run. `last_success` is known from the runs of earlier processes.
-    pub fn known(&self, job: &str, last_success: Option<DateTime<Utc>>) {
+    /// Adds a job before its first run. `since` and `last_success` are known from the runs of earlier processes: the
+    /// start of the first one, or else the present time, and the end of the last successful one.
+    pub fn known(&self, job: &str, since: DateTime<Utc>, last_success: Option<DateTime<Utc>>) {
         self.jobs().insert(job.to_owned());
         // Start the counters at 0. A series that first appears with a failure shows no increase to alert on.
         self.running.get_or_create(&label(job)).inc_by(0);
@@ -159,9 +168,17 @@ impl Metrics {
         self.bytes.get_or_create(&label(job)).inc_by(0);
         let failed = RunLabels { job: job.to_owned(), result: RunEnd::Failed.label() };
         self.runs.get_or_create(&failed).inc_by(0);
-        if let Some(time) = last_success {
-            self.last_success.get_or_create(&label(job)).set(time.timestamp());
-        }
+        self.known_since.get_or_create(&label(job)).set(since.timestamp());
+        // An alert on the age of a success must also see a job that never had one.
+        let last_success = last_success.map_or(0, |time| time.timestamp());
+        self.last_success.get_or_create(&label(job)).set(last_success);
+    }
+
+    /// Sets the longest time between two runs of a job's schedule.
+    pub fn expects(&self, job: &str, interval: Duration) {
+        self.jobs().insert(job.to_owned());
+        let seconds = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
+        self.expected_interval.get_or_create(&label(job)).set(seconds);
     }
 
     /// Removes the series of all other jobs, so that no alert waits for their next success.
@@ -175,6 +192,8 @@ impl Metrics {
             self.last_run.remove(&job);
             self.last_success.remove(&job);
             self.running.remove(&job);
+            self.known_since.remove(&job);
+            self.expected_interval.remove(&job);
             for end in RunEnd::ALL {
                 self.runs.remove(&RunLabels { job: gone.clone(), result: end.label() });
             }

@@ -19,6 +19,7 @@ mod metrics;
 mod orphans;
 mod run;
 mod serve;
+mod textfile;
 mod timetable;
 
 #[cfg(unix)]
@@ -31,5 +32,6 @@ pub use self::{
     metrics::{Metrics, RunEnd},
     run::{Runner, Scheduler},
     serve::MetricsServer,
+    textfile::textfile,
     timetable::{Slot, Timetable},
 };

@@ -136,7 +136,7 @@ impl<R: Runner> Scheduler<R> {
     }
 
     async fn take(&mut self, entries: Vec<AgendaEntry<R::Job>>) {
-        let (runner, agenda) = (&self.runner, &self.agenda);
+        let (runner, agenda, now) = (&self.runner, &self.agenda, self.clock.now());
         let new = entries.iter().filter(|entry| !agenda.knows(&entry.name));
         let asked =
             new.map(async |entry| match timeout(HISTORY, runner.last_run(&entry.job)).await {
@@ -146,6 +146,7 @@ impl<R: Runner> Scheduler<R> {
                         job = entry.name,
                         "reading its history took too long: missed runs are not caught up"
                     );
+                    self.metrics.known(&entry.name, now, None);
                     None
                 }
             });
@@ -155,6 +156,11 @@ impl<R: Runner> Scheduler<R> {
             _ = self.stop.wait() => return,
         };
         self.metrics.retain(&entries.iter().map(|entry| entry.name.as_str()).collect());
+        for entry in &entries {
+            if let Some(interval) = entry.timetable.longest_interval(now) {
+                self.metrics.expects(&entry.name, interval);
+            }
+        }
         self.agenda.replace(entries, self.clock.now(), &last_runs);
         self.publish();
         self.announce(None);

@@ -110,6 +110,27 @@ impl Timetable {
         std::iter::successors(self.next_after(time), |slot| self.next_after(slot.scheduled))
     }
 
+    /// Returns the longest time between two runs, jitter included; `None` if there are no two runs within nine years
+    /// each.
+    ///
+    /// It looks at the next 13 runs, which cover the months of a year, and at all runs of the next eight days, which
+    /// cover a weekend.
+    pub fn longest_interval(&self, time: DateTime<Utc>) -> Option<Duration> {
+        const RUNS: usize = 13;
+        const DAYS: TimeDelta = TimeDelta::days(8);
+        let first = self.scheduled_after(time)?;
+        let runs = std::iter::successors(Some(first), |run| self.scheduled_after(*run));
+        let runs = runs.enumerate();
+        let runs = runs.take_while(|(index, run)| *index <= RUNS || *run - first <= DAYS);
+        let (mut longest, mut before) = (TimeDelta::zero(), first);
+        for (_, run) in runs {
+            longest = longest.max(run - before);
+            before = run;
+        }
+        let longest = longest.to_std().ok().filter(|longest| !longest.is_zero());
+        longest.map(|longest| longest + self.jitter)
+    }
+
     fn scheduled_after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let local = time.with_timezone(&self.zone);
         let next = |cron: &Cron| cron.find_next_occurrence(&local, false).ok();

@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use overmind_export::Config;
+use overmind_export::{
+    Config,
+    chrono::Utc,
+    schedule::{Metrics, RunEnd},
+};
 
 use crate::support::{Ran, command};
 
@@ -127,7 +131,12 @@ fn guide_configuration_is_the_example() {
 
 #[test]
 fn guide_has_every_metric() {
-    let text = overmind_export::schedule::Metrics::new().text();
+    // A family without a job has no text.
+    let (metrics, now) = (Metrics::new(), Utc::now());
+    metrics.known("a", now, None);
+    metrics.expects("a", std::time::Duration::from_secs(1));
+    metrics.ended("a", RunEnd::Stored, 1, 1, 1.0, now);
+    let text = metrics.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE overmind_export_"));
     for (name, kind) in types.filter_map(|line| line.split_once(' ')) {
         let suffix = match kind {
@@ -136,6 +145,21 @@ fn guide_has_every_metric() {
             _ => "",
         };
         assert!(SCHEDULE.contains(&format!("`{name}{suffix}`")), "{name}");
+    }
+    let file = overmind_export::schedule::textfile(&[]);
+    let names = file.lines().filter_map(|line| line.strip_prefix("# TYPE overmind_export_"));
+    for name in names.filter_map(|line| line.split(' ').next()) {
+        assert!(SCHEDULE.contains(&format!("`{name}`")), "{name}");
+    }
+    // The alerts name metrics that exist.
+    let known = text + &file;
+    let alerts = SCHEDULE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let alerts: String = alerts.collect();
+    let words = alerts.split_whitespace().filter(|word| word.starts_with("overmind_export_"));
+    let words: Vec<_> = words.collect();
+    assert!(words.len() > 4, "{words:?}");
+    for word in words {
+        assert!(known.contains(&format!("# TYPE {word} gauge\n")), "{word}");
     }
 }
 

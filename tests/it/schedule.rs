@@ -347,6 +347,19 @@ fn only_metrics_and_health_are_served_read_only() {
 }
 
 #[test]
+fn new_job_has_metrics_before_its_first_run() {
+    let world = World::generated(Options::default(), 1);
+    fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
+    let service = Service::start(&world, &[]);
+    service.says("next run");
+    service.scrape("overmind_export_last_success_timestamp_seconds{job=\"nightly\"} 0");
+    let metrics =
+        service.scrape("overmind_export_expected_interval_seconds{job=\"nightly\"} 86400");
+    assert!(metrics.contains("overmind_export_known_since_timestamp_seconds{job=\"nightly\"} "));
+    service.stop();
+}
+
+#[test]
 fn failed_run_is_logged_and_the_schedule_continues() {
     let faults = Faults::none().on(1, FaultAttempt::Always, Fault::status(503));
     let world = overdue(Options { faults, ..Options::default() }, ROWS, "");

@@ -14,18 +14,22 @@ fn values(metrics: &Metrics) -> Vec<String> {
 #[test]
 fn new_job_has_its_series_at_zero() {
     let metrics = Metrics::new();
-    metrics.known("new", None);
-    metrics.known("old", Some(at("2026-11-23T02:00:09Z")));
+    let (since, success) = (at("2026-11-21T00:00:00Z"), at("2026-11-23T02:00:09Z"));
+    metrics.known("new", since, None);
+    metrics.known("old", since, Some(success));
+    metrics.expects("new", Duration::from_secs(86_400));
     let values = values(&metrics);
     for line in [
         "overmind_export_runs_total{job=\"new\",result=\"failed\"} 0",
         "overmind_export_rows_total{job=\"new\"} 0",
         "overmind_export_running{job=\"new\"} 0",
         "overmind_export_last_success_timestamp_seconds{job=\"old\"} 1795399209",
+        "overmind_export_last_success_timestamp_seconds{job=\"new\"} 0",
+        "overmind_export_known_since_timestamp_seconds{job=\"new\"} 1795219200",
+        "overmind_export_expected_interval_seconds{job=\"new\"} 86400",
     ] {
         assert!(values.contains(&line.to_owned()), "{line}\n{values:#?}");
     }
-    assert!(!values.iter().any(|line| line.contains("last_success") && line.contains("new")));
 }
 
 #[test]
@@ -59,7 +63,8 @@ fn runs_are_counted_by_result() {
 fn removed_job_has_no_series() {
     let metrics = Metrics::new();
     for job in ["stays", "goes"] {
-        metrics.known(job, None);
+        metrics.known(job, at("2026-11-20T00:00:00Z"), None);
+        metrics.expects(job, Duration::from_secs(60));
         metrics.ended(job, RunEnd::Stored, 1, 1, 1.0, at("2026-11-21T00:00:00Z"));
     }
     metrics.retain(&BTreeSet::from(["stays"]));
@@ -80,7 +85,8 @@ fn job_removed_during_its_run_stays_removed() {
 #[test]
 fn every_metric_has_help_and_type() {
     let metrics = Metrics::new();
-    metrics.known("a", Some(at("2026-11-21T00:00:00Z")));
+    metrics.known("a", at("2026-11-20T00:00:00Z"), Some(at("2026-11-21T00:00:00Z")));
+    metrics.expects("a", Duration::from_secs(60));
     metrics.ended("a", RunEnd::Stored, 10, 2000, 1.5, at("2026-11-21T00:00:00Z"));
     metrics.next([("a", at("2026-11-22T02:00:00Z"))].into_iter());
     let text = metrics.text();
@@ -93,6 +99,8 @@ fn every_metric_has_help_and_type() {
     overmind_export_run_duration_seconds gauge
     overmind_export_last_run_timestamp_seconds gauge
     overmind_export_last_success_timestamp_seconds gauge
+    overmind_export_known_since_timestamp_seconds gauge
+    overmind_export_expected_interval_seconds gauge
     overmind_export_running gauge
     overmind_export_reload_successful gauge
     overmind_export_retries counter

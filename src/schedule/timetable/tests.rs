@@ -126,6 +126,23 @@ fn jitter_varies_by_job_and_night_and_is_stable() {
     assert_eq!(delay("job", "2026-11-24T12:00:00Z"), 368);
 }
 
+#[test]
+fn longest_interval_covers_weekends_and_months() {
+    const HOUR: u64 = 3600;
+    let now = "2026-11-24T12:00:00Z".parse().unwrap();
+    let hours = |schedule: &str, jitter: u64| {
+        let longest = named("job", schedule, Tz::UTC, jitter).longest_interval(now);
+        longest.map(|longest| longest.as_secs() as f64 / HOUR as f64)
+    };
+    assert_eq!(hours("0 2 * * *", 0), Some(24.0));
+    assert_eq!(hours("0 2 * * *", 2 * HOUR), Some(26.0));
+    assert_eq!(hours("*/15 * * * *", 0), Some(0.25));
+    assert_eq!(hours("30 2 * * mon-fri", 0), Some(72.0));
+    assert_eq!(hours("* 9-17 * * mon-fri", 0), Some(2.0 * 24.0 + 15.0 + 1.0 / 60.0));
+    assert_eq!(hours("0 0 1 * *", 0), Some(31.0 * 24.0));
+    assert_eq!(hours("0 0 29 2 *", 0), Some(1461.0 * 24.0));
+}
+
 proptest! {
     #[test]
     fn runs_are_ordered_and_jitter_stays_below_next_run(

@@ -7,6 +7,7 @@ mod configuration;
 mod history;
 mod interrupted;
 mod messages;
+mod metrics_file;
 mod nights;
 mod prune;
 mod retention;
