@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     location::{Location, StorageOptions},
     record::place::HIDDEN,
-    sink::{Compression, Format},
+    sink::{Compression, Format, JsonColumns, ParquetEncoding},
 };
 
 /// A job of the configuration file, with its defaults filled in.
@@ -44,6 +44,10 @@ pub struct Job {
     pub format: Option<Format>,
     /// The compression codec. The default depends on the format.
     pub compression: Option<Compression>,
+    /// How Parquet encodes values; default [`ParquetEncoding::DeltaLength`]. `None` for other formats.
+    pub parquet_encoding: Option<ParquetEncoding>,
+    /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. `None` for other formats.
+    pub json_columns: Option<JsonColumns>,
     /// The columns; default all.
     pub columns: Option<Vec<Column>>,
     /// Number of rows to request per page; default 100, the API's maximum.

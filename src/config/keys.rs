@@ -15,7 +15,7 @@ use crate::{
     client::Source,
     config::values,
     location::{StorageOptions, mistake},
-    sink::{Compression, Format},
+    sink::{Compression, Format, JsonColumns, ParquetEncoding},
 };
 
 /// The keys of a `[[job]]` or of `[defaults]`. Missing keys are `None`.
@@ -37,6 +37,8 @@ pub(super) struct Keys {
     pub(super) storage: Option<StorageOptions>,
     pub(super) format: Option<Format>,
     pub(super) compression: Option<Compression>,
+    pub(super) parquet_encoding: Option<ParquetEncoding>,
+    pub(super) json_columns: Option<JsonColumns>,
     pub(super) columns: Option<Vec<Column>>,
     pub(super) page_size: Option<u32>,
     pub(super) rows_per_file: Option<u64>,
@@ -80,6 +82,8 @@ impl Keys {
             storage: section.read("storage", storage)?,
             format: section.read("format", |item| item.parse(values::value))?,
             compression: section.read("compression", |item| item.parse(values::value))?,
+            parquet_encoding: section.read("parquet_encoding", |item| item.parse(values::value))?,
+            json_columns: section.read("json_columns", |item| item.parse(values::value))?,
             columns: section.read("columns", columns)?,
             page_size: section.read("page_size", positive)?,
             rows_per_file: section.read("rows_per_file", positive)?,
@@ -110,6 +114,10 @@ impl Keys {
         let dataset = names.or(unless(chooses, defaults).dataset);
         let choice = unless(names.is_some(), defaults);
         let d = defaults.clone();
+        // A default that is for another format than the job's does not apply.
+        let format = self.format.or(d.format).unwrap_or(Format::Parquet);
+        let parquet_encoding = d.parquet_encoding.filter(|_| format == Format::Parquet);
+        let json_columns = d.json_columns.filter(|_| format == Format::JsonLines);
         Self {
             dataset,
             select: self.select.or(choice.select),
@@ -127,6 +135,8 @@ impl Keys {
             storage: self.storage.or(d.storage),
             format: self.format.or(d.format),
             compression: self.compression.or(d.compression),
+            parquet_encoding: self.parquet_encoding.or(parquet_encoding),
+            json_columns: self.json_columns.or(json_columns),
             columns: self.columns.or(d.columns),
             page_size: self.page_size.or(d.page_size),
             rows_per_file: self.rows_per_file.or(d.rows_per_file),

@@ -30,6 +30,7 @@ use crate::{
     error::{Error, Result},
     files::read_input_text,
     location::Location,
+    sink::{Encoding, Format},
 };
 
 /// Largest size of a configuration file in bytes. A job takes a few hundred bytes.
@@ -208,6 +209,10 @@ fn job(
     // Report unknown keys first: a missing key may be present with a typing error in its name.
     section.finish()?;
     let keys = own.or(defaults);
+    check_encoding(&keys).map_err(|error| {
+        // The command would turn a name in backticks into its flag.
+        section.wrong(error.to_string().replace('`', ""))
+    })?;
     let filters = Query {
         agent: keys.agent,
         generator_model: keys.generator_model,
@@ -248,11 +253,6 @@ fn job(
     {
         return Err(section.wrong(format!("link: {why}")));
     }
-    let compression = keys.compression;
-    if let Some(compression) = compression {
-        let format = keys.format.unwrap_or(crate::sink::Format::Parquet);
-        crate::sink::Encoding::new(format, compression).map_err(|error| section.wrong(error))?;
-    }
     let on_result = keys.on_result.map(|command| {
         // A name without a slash is searched in PATH, as in a shell.
         let word = |(index, word): (usize, String)| match index == 0 && word.contains('/') {
@@ -271,7 +271,9 @@ fn job(
         link,
         storage,
         format: keys.format,
-        compression,
+        compression: keys.compression,
+        parquet_encoding: keys.parquet_encoding,
+        json_columns: keys.json_columns,
         columns: keys.columns,
         page_size: keys.page_size,
         rows_per_file: keys.rows_per_file,
@@ -285,6 +287,22 @@ fn job(
         jitter: keys.jitter.unwrap_or_default(),
         on_result,
     })
+}
+
+/// Checks the keys of the format with each other.
+fn check_encoding(keys: &Keys) -> Result<()> {
+    let format = keys.format.unwrap_or(Format::Parquet);
+    let mut encoding = match keys.compression {
+        Some(compression) => Encoding::new(format, compression)?,
+        None => format.into(),
+    };
+    if let Some(parquet) = keys.parquet_encoding {
+        encoding = encoding.with_parquet_encoding(parquet)?;
+    }
+    if let Some(json) = keys.json_columns {
+        encoding.with_json_columns(json)?;
+    }
+    Ok(())
 }
 
 /// Returns why a job must not have this link to its newest snapshot. `folder` is the job's folder, if it is on a

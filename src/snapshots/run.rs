@@ -336,6 +336,8 @@ pub(super) fn plan(
         storage,
         format: job.format,
         compression: job.compression,
+        parquet_encoding: job.parquet_encoding,
+        json_columns: job.json_columns,
         columns: job.columns.clone(),
         page_size: job.page_size.unwrap_or(defaults.page_size),
         rows_per_file: job.rows_per_file,
@@ -413,6 +415,8 @@ impl Before {
                 && manifest.columns == plan.columns
                 && manifest.format == plan.encoding.format()
                 && manifest.compression == plan.encoding.compression().to_string()
+                && manifest.parquet_encoding == plan.encoding.parquet_encoding()
+                && manifest.json_columns == plan.encoding.json_columns()
                 && manifest.query.ordering == plan.options.query.ordering
         });
         Ok(Self { last, left, newest })

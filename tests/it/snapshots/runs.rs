@@ -82,7 +82,7 @@ fn changed_data_options_or_files_are_stored_anew() {
             fs::write(path, text.replace(from, to)).unwrap();
         }
     };
-    let table: [Change<'_>; 6] = [
+    let table: [Change<'_>; 7] = [
         (
             "metadata",
             Box::new(move |it| it.world.server.replace(vec![dataset().with_metadata("{\"a\":1}")])),
@@ -92,6 +92,7 @@ fn changed_data_options_or_files_are_stored_anew() {
             Box::new(|it| it.world.server.replace(vec![Dataset::generated(251, 7).with_id(ID)])),
         ),
         ("format", Box::new(file("parquet", "jsonl"))),
+        ("encoding", Box::new(file("# more", "parquet_encoding = \"plain\""))),
         ("columns", Box::new(file("[\"id\"]", "[\"id\", \"order\"]"))),
         ("ordering", Box::new(file("# more", "ordering = \"order\""))),
         (
@@ -109,6 +110,29 @@ fn changed_data_options_or_files_are_stored_anew() {
         assert_eq!(results[0].exit_code, 0, "{what}: {results:?}");
         assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261124T020000Z"], "{what}");
     }
+}
+
+#[test]
+fn job_chooses_the_form_of_json_columns() {
+    let nightly = Nightly::one(250, "format = \"jsonl\" # form");
+    nightly.at("2026-11-23T02:00:00Z");
+    let line = |nightly: &Nightly| -> Value {
+        let bytes = fs::read(nightly.newest("nightly").join("part-00000.jsonl")).unwrap();
+        serde_json::from_slice(bytes.split(|byte| *byte == b'\n').next().unwrap()).unwrap()
+    };
+    let input = line(&nightly)["input"].clone();
+    assert!(input.is_object());
+    // The same data in another form is a change.
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("# form", "\njson_columns = \"text\"");
+    fs::write(path, text).unwrap();
+    nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261124T020000Z"]);
+    let text = line(&nightly)["input"].clone();
+    assert_eq!(serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap(), input);
+    // And the next night it is unchanged.
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
 }
 
 #[test]
