@@ -65,6 +65,7 @@ impl SnapshotArgs {
         let jobs = jobs_of(&config, &self.jobs)?;
         let storage = self.storage.options_with(global, Some(&config))?;
         let client = global.client_of(Some(&config))?;
+        tell_new_roots(&jobs, screen);
         let running = Running::new(screen);
         let options = RunOptions {
             jobs: self.side_by_side,
@@ -136,6 +137,19 @@ fn write_metrics(
     };
     let jobs: Vec<_> = config.jobs.iter().map(runs).collect();
     Location::from(path).write(textfile(&jobs).as_bytes())
+}
+
+/// Names the roots that the first run of these jobs will create from relative paths. People may expect them below
+/// the current directory.
+fn tell_new_roots(jobs: &[Job], screen: &Screen) {
+    let relative = jobs.iter().filter_map(|job| Some((job.relative_root.as_ref()?, &job.root)));
+    let mut roots: Vec<_> = relative.filter(|(_, root)| !root.exists()).collect();
+    roots.dedup();
+    for (written, root) in roots {
+        let root = root.display();
+        let line = format_args!("root = {written:?} is relative to the configuration file: {root}");
+        screen.say(Lines::one(line));
+    }
 }
 
 /// Returns the error of the whole run if at least one job failed.

@@ -105,9 +105,10 @@ impl Connection {
         Self {
             base_url: self.base_url.or(lower.base_url),
             // A key and its origin come from the same source.
-            api_key_origin: match self.api_key {
-                Some(_) => self.api_key_origin,
-                None => lower.api_key_origin,
+            api_key_origin: match (&self.api_key, &lower.api_key) {
+                (Some(_), Some(_)) => both(self.api_key_origin, lower.api_key_origin),
+                (Some(_), None) => self.api_key_origin,
+                (None, _) => lower.api_key_origin,
             },
             api_key: self.api_key.or(lower.api_key),
             ca_cert: self.ca_cert.or(lower.ca_cert),
@@ -121,6 +122,14 @@ impl Connection {
             retry_for: self.retry_for.or(lower.retry_for),
             max_page_bytes: self.max_page_bytes.or(lower.max_page_bytes),
         }
+    }
+}
+
+/// Returns the origin of a key for a hint that also names the key that is not used. People often change that one.
+fn both(used: Option<String>, unused: Option<String>) -> Option<String> {
+    match (used, unused) {
+        (Some(used), Some(unused)) => Some(format!("{used}, not from {unused}")),
+        (used, _) => used,
     }
 }
 

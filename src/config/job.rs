@@ -36,6 +36,8 @@ pub struct Job {
     /// A directory, or the URL of a prefix in an object store. Relative paths are already resolved against the
     /// folder of the configuration file.
     pub root: PathBuf,
+    /// The root as written in the file, if it is a relative path.
+    pub relative_root: Option<String>,
     /// The path of a link to the newest snapshot; default no link. Only for a root on a file system.
     pub link: Option<PathBuf>,
     /// Settings of the root's object store. The settings of a run take precedence over them.

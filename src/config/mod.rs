@@ -240,7 +240,9 @@ fn job(
     let Some(root) = keys.root else {
         return Err(section.wrong("it has no root: give one here or in [defaults]"));
     };
-    let root = match root.contains("://") {
+    let is_url = root.contains("://");
+    let relative_root = Some(root.clone()).filter(|root| !is_url && Path::new(root).is_relative());
+    let root = match is_url {
         true => PathBuf::from(root),
         false => resolve(&root),
     };
@@ -268,6 +270,7 @@ fn job(
         selection,
         query,
         root,
+        relative_root,
         link,
         storage,
         format: keys.format,

@@ -57,6 +57,7 @@ fn defaults_fill_missing_keys() {
     assert_eq!((a.name.as_str(), a.line), ("a", 13));
     assert_eq!(a.selection, Selection::Dataset(ID.parse().unwrap()));
     assert_eq!(a.root.to_str(), Some("/etc/overmind/snapshots"));
+    assert_eq!((a.relative_root.as_deref(), &b.relative_root), (Some("snapshots"), &None));
     assert_eq!(a.timezone, chrono_tz::Europe::London);
     assert_eq!(a.keep, Some(Keep { last: 30, ..Keep::default() }));
     assert_eq!(a.query.to_string(), "source=production");

@@ -54,6 +54,10 @@ impl Planned {
         let entries = jobs.into_iter().filter_map(|job| Some((Timetable::of(&job)?, job)));
         let entries = entries.map(|(timetable, job)| {
             let on_result = OnResult::of(&job, folder)?;
+            if job.relative_root.is_some() && !job.root.exists() {
+                let (job, root) = (&job.name, job.root.display());
+                tracing::info!(job, %root, "its root is relative to the configuration file");
+            }
             let (name, catch_up) = (job.name.clone(), job.catch_up);
             let (client, storage) = (client.clone(), storage.clone());
             let job = Arc::new(Self { job, client, storage, on_result });

@@ -219,6 +219,7 @@ fn invalid_schedules_are_refused_before_the_start() {
     )
     .unwrap();
     fs::write(world.path("empty.toml"), "").unwrap();
+    fs::create_dir(world.path("snapshots")).unwrap();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = busy.local_addr().unwrap().to_string();
     let told: Vec<String> = [
@@ -351,7 +352,10 @@ fn new_job_has_metrics_before_its_first_run() {
     let world = World::generated(Options::default(), 1);
     fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
     let service = Service::start(&world, &[]);
-    service.says("next run");
+    let log = service.says("next run");
+    let told = "its root is relative to the configuration file job=\"nightly\" root=";
+    let told = format!("{told}{}", world.path("snapshots").display());
+    assert!(log.contains(&told), "{log}");
     service.scrape("overmind_export_last_success_timestamp_seconds{job=\"nightly\"} 0");
     let metrics =
         service.scrape("overmind_export_expected_interval_seconds{job=\"nightly\"} 86400");

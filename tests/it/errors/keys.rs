@@ -67,7 +67,7 @@ fn malformed_key_error_names_defect_and_source() {
     $ overmind-export datasets --api-key-file a.key
     exit 78
     error: the API key cannot be used: it is an assignment: give only the part after the =
-      hint: it comes from the file a.key (--api-key-file)
+      hint: it comes from the file a.key (--api-key-file), not from the variable OVERMIND_LAB_API_KEY
 
     $ overmind-export datasets --api-key-file 16.key
     exit 78
@@ -99,7 +99,7 @@ fn refused_key_error_names_its_source() {
     exit 77
     error: the API refuses the key
       cause: GET http://API/api/datasets/ answered 401 Unauthorized: Invalid API key. (invalid_api_key)
-      hint: the key is unknown, inactive or expired; the key comes from the file wrong.key (--api-key-file)
+      hint: the key is unknown, inactive or expired; the key comes from the file wrong.key (--api-key-file), not from the variable OVERMIND_LAB_API_KEY
     ");
     let configured = session_with(&world, &["datasets --config snapshots.toml"], |it| {
         it.env_remove("OVERMIND_LAB_API_KEY");
@@ -111,7 +111,17 @@ fn refused_key_error_names_its_source() {
       cause: GET http://API/api/datasets/ answered 401 Unauthorized: Invalid API key. (invalid_api_key)
       hint: the key is unknown, inactive or expired; the key comes from the file FOLDER/wrong.key (api_key_file in line 3 of FOLDER/snapshots.toml)
     ");
-    // The variable wins over the configuration file.
+    // The variable wins over the configuration file, and the message says so: perhaps the file is newer.
     let told = session(&world, &["datasets --config snapshots.toml -q"]);
     assert!(told.contains("exit 0"), "{told}");
+    let old = session_with(&world, &["datasets --config snapshots.toml"], |it| {
+        it.env("OVERMIND_LAB_API_KEY", "ovr_old_5f3c9b");
+    });
+    insta::assert_snapshot!(old, @"
+    $ overmind-export datasets --config snapshots.toml
+    exit 77
+    error: the API refuses the key
+      cause: GET http://API/api/datasets/ answered 401 Unauthorized: Invalid API key. (invalid_api_key)
+      hint: the key is unknown, inactive or expired; the key comes from the variable OVERMIND_LAB_API_KEY, not from the file FOLDER/wrong.key (api_key_file in line 3 of FOLDER/snapshots.toml)
+    ");
 }

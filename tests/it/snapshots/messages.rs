@@ -38,8 +38,9 @@ fn terminal_output_of_consecutive_nights() {
     let second = told(&nightly, &nightly.snapshot(&[]));
     nightly.world.server.replace(vec![Dataset::generated(1300, 7).with_id(ID)]);
     let third = told(&nightly, &nightly.snapshot(&[]));
-    insta::assert_snapshot!(format!("{first}{second}{third}"), @"
+    insta::assert_snapshot!(format!("{first}{second}{third}"), @r#"
     exit 0
+    root = "snaps" is relative to the configuration file: FOLDER/snaps
     nightly: 1,234 rows (305.93 KiB) · T s · complete: every row once
       snapshot=STAMP
     exit 0
@@ -49,7 +50,7 @@ fn terminal_output_of_consecutive_nights() {
     nightly: 1,300 rows (321.67 KiB) · T s · complete: every row once
       snapshot=STAMP
     nightly: removed 1: snapshot=STAMP
-    ");
+    "#);
 }
 
 #[test]
@@ -273,10 +274,11 @@ fn signal_interrupts_a_slow_dataset_list() {
     assert!(nightly.world.server.wait_until(soon, |stats| stats.requests == 1));
     let ran = super::interrupted::end_with("TERM", run);
     assert_eq!(ran.code, Some(143), "{ran:?}");
-    insta::assert_snapshot!(told(&nightly, &ran), @"
+    insta::assert_snapshot!(told(&nightly, &ran), @r#"
     exit 143
+    root = "snaps" is relative to the configuration file: FOLDER/snaps
     error: all: interrupted by SIGTERM
     error: interrupted by SIGTERM
       hint: run the same command again to resume where it stopped
-    ");
+    "#);
 }
