@@ -158,6 +158,46 @@ fn cron_job_forbids_overlap_and_useless_retries() {
     assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
 }
 
+/// Parses a time such as `15min`, as the command and systemd do.
+fn time(text: &str) -> Duration {
+    humantime::parse_duration(text).unwrap()
+}
+
+#[test]
+fn cron_job_has_time_for_an_outage_of_ten_minutes() {
+    // That the command retries for so long is tested with its retries.
+    let documents = Yaml::load_from_str(CRON_JOB).unwrap();
+    let spec = &document(&documents, "CronJob")["spec"]["jobTemplate"]["spec"];
+    let arguments = strings(&spec["template"]["spec"]["containers"][0]["args"]);
+    let option = |name: &str| {
+        let value = arguments.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("no {name}"))
+    };
+    let retry_for = time(option("--retry-for"));
+    assert!(retry_for > time("10min"));
+    let seconds = |name: &str| spec[name].as_integer().unwrap().try_into().unwrap();
+    let pods: u32 = spec["backoffLimit"].as_integer().unwrap().try_into().unwrap();
+    let deadline = Duration::from_secs(seconds("activeDeadlineSeconds"));
+    // All pods may wait for the API, and an hour remains to download. The next night begins later.
+    assert!(deadline >= retry_for * (pods + 1) + time("1h"), "{deadline:?}");
+    assert!(deadline < time("24h"));
+}
+
+#[test]
+fn service_start_limit_is_documented() {
+    let guide = include_str!("../../src/guide/schedule.md");
+    let limit = |key: &str| setting(SERVICE, "Unit", key);
+    assert_eq!(
+        (limit("StartLimitBurst"), limit("StartLimitIntervalSec")),
+        ("4".into(), "6h".into())
+    );
+    assert!(guide.contains("at most four times in six hours"));
+    assert!(guide.contains("systemctl reset-failed overmind-export"));
+    let wait = time(&setting(SERVICE, "Service", "RestartSec"));
+    assert_eq!(wait, time("15min"));
+    assert!(guide.contains("tries again after 15 minutes") && 3 * wait > time("10min"));
+}
+
 #[test]
 fn cron_job_references_match_the_other_documents() {
     let documents = Yaml::load_from_str(CRON_JOB).unwrap();
@@ -188,7 +228,7 @@ fn cron_job_references_match_the_other_documents() {
     );
     let files = &document(&documents, "ConfigMap")["data"];
     let path = Path::new("/etc/overmind-export/snapshots.toml");
-    assert!(arguments.contains(&path.display().to_string()));
+    assert!(arguments.contains(&format!("--config={}", path.display())));
     let config = Config::parse(files["snapshots.toml"].as_str().unwrap(), path).unwrap();
     // The snapshots are on the persistent volume.
     for job in &config.jobs {

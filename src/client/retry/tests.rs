@@ -133,6 +133,26 @@ async fn retry_for_replaces_both_default_limits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn kubernetes_job_survives_ten_minutes() {
+    let file = include_str!("../../../config/kubernetes-cronjob.yaml");
+    let option = |name: &str| {
+        let line = file.lines().find_map(|line| line.trim().strip_prefix("- ")?.strip_prefix(name));
+        line.unwrap().to_owned()
+    };
+    let policy = RetryPolicy {
+        max_retries: option("--max-retries=").parse().unwrap(),
+        retry_for: Some(humantime::parse_duration(&option("--retry-for=")).unwrap()),
+    };
+    // The backoff is random.
+    for _ in 0..20 {
+        for failure in [refused(), answer(503)] {
+            let (script, _) = run_with(policy.clone(), [failure]).await;
+            assert!(script.times().last() > Some(&Duration::from_secs(600)));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn success_resets_the_retry_time_limit() {
     let minute = Duration::from_secs(60);
     let slow_failure = (minute, Err(TransportFailure::Timeout(minute)));
