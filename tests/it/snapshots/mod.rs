@@ -3,6 +3,8 @@
 mod changed;
 #[cfg(unix)]
 mod check;
+#[cfg(unix)]
+mod configuration;
 mod history;
 mod interrupted;
 mod messages;
