@@ -17,7 +17,7 @@ use crate::{
     location::Location,
     readback::{self, ReadOptions, Reader},
     record::{
-        manifest::{Completeness, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
+        manifest::{Completeness, ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
         place::{self, sidecar_name},
         stamp::Stamp,
     },
@@ -137,21 +137,19 @@ impl Verifying {
                 name => format!("{name} is not in the manifest"),
             });
         }
-        let mut first_row = 0;
-        for part in &manifest.parts {
-            let name = &part.path;
+        for listed in manifest.listed() {
+            let name = &listed.part.path;
             // Do not trust the manifest: every file that it lists must be in its own folder.
             if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
                 self.problem(format!("the manifest lists {name:?}, which is not a file's name"));
             } else {
-                self.part(&location.child(name), name, part, first_row)?;
+                self.part(&location.child(name), name, &listed)?;
             }
             // Stop here: each further part would wait again for a store that does not answer.
             if location.as_local().is_none() && !self.found.unread.is_empty() {
                 self.found.unread.push("the parts after it were not read".to_owned());
                 break;
             }
-            first_row = first_row.wrapping_add(part.rows_read);
         }
         self.totals(&manifest)
     }
@@ -205,10 +203,11 @@ impl Verifying {
             Some(FoundManifest::Ours(manifest)) => {
                 self.record = sidecar_name(&name);
                 self.found.completeness = Some(manifest.completeness);
-                match manifest.parts.as_slice() {
-                    [part] => self.part(location, &name, part, 0)?,
-                    parts => {
-                        let count = parts.len();
+                let mut listed = manifest.listed();
+                match (listed.next(), listed.next()) {
+                    (Some(part), None) => self.part(location, &name, &part)?,
+                    _ => {
+                        let count = manifest.parts.len();
                         self.problem(format!("{}: it lists {count} files", self.record));
                     }
                 }
@@ -326,8 +325,8 @@ impl Verifying {
         Ok(true)
     }
 
-    fn part(&mut self, place: &Location, name: &str, part: &Part, first_row: u64) -> Result<()> {
-        match self.try_part(place, name, part, first_row) {
+    fn part(&mut self, place: &Location, name: &str, listed: &ListedPart) -> Result<()> {
+        match self.try_part(place, name, listed) {
             Err(error) if is_of(&error, place) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 self.found.unread.push(format!("{}{hint}", error.one_line()));
@@ -337,13 +336,8 @@ impl Verifying {
         }
     }
 
-    fn try_part(
-        &mut self,
-        place: &Location,
-        name: &str,
-        part: &Part,
-        first_row: u64,
-    ) -> Result<()> {
+    fn try_part(&mut self, place: &Location, name: &str, listed: &ListedPart) -> Result<()> {
+        let part = &listed.part;
         if place.as_local().is_none() && !place.is_file()? {
             self.problem(format!("{name} is missing"));
             return Ok(());
@@ -381,7 +375,7 @@ impl Verifying {
             return Ok(());
         }
         let facts = reader.facts.as_ref();
-        if let Some(why) = facts.and_then(|facts| facts.difference(part, first_row)) {
+        if let Some(why) = facts.and_then(|facts| facts.difference(listed)) {
             self.problem(format!("{name}: {why}"));
             return Ok(());
         }
@@ -396,14 +390,9 @@ impl Verifying {
     }
 
     fn totals(&mut self, manifest: &Manifest) -> Result<()> {
-        let sum = |rows: fn(&Part) -> u64| {
-            manifest.parts.iter().map(rows).fold(0_u64, u64::saturating_add)
-        };
         let record = std::mem::take(&mut self.record);
-        self.compare(&record, "rows", manifest.rows, sum(|part| part.rows));
-        self.compare(&record, "rows read", manifest.rows_read, sum(|part| part.rows_read));
-        if manifest.completeness == Completeness::Proven {
-            self.compare(&record, "rows of the dataset", manifest.count, manifest.rows_read);
+        for (what, recorded, seen) in manifest.totals() {
+            self.compare(&record, what, recorded, seen);
         }
         let joined = manifest.joined_digest().unwrap_or_default();
         self.compare(&record, "digest", &manifest.digest, &joined.to_string());
