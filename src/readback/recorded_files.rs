@@ -76,13 +76,21 @@ impl RecordedFiles {
         Self::of(directory, manifest, files)
     }
 
-    /// Finds the record beside a single file; `None` if there is none.
+    /// Finds the record of a single file: at the place that the caller chose, or else beside the file. `None` if
+    /// the caller chose none, and there is none.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the record belongs to another file.
-    pub(crate) fn of_file(file: &Location) -> Result<Option<Self>> {
-        let record = file.sibling(&sidecar_name(&file.name()));
-        let Some(manifest) = Manifest::load(&record)? else { return Ok(None) };
+    /// [`Error::Damaged`] when the chosen record is missing, or when the record belongs to another file.
+    pub(crate) fn of_file(file: &Location, asked: Option<&Location>) -> Result<Option<Self>> {
+        let record = asked.cloned().unwrap_or_else(|| file.sibling(&sidecar_name(&file.name())));
+        let manifest = match (Manifest::load(&record)?, asked) {
+            (Some(manifest), _) => manifest,
+            (None, None) => return Ok(None),
+            (None, Some(_)) => {
+                let why = format!("it has no record: there is no {}", record.name());
+                return Err(damaged(file, why));
+            }
+        };
         let files: Vec<_> =
             manifest.listed().map(|listed| RecordedFile { place: file.clone(), listed }).collect();
         let [only] = files.as_slice() else {

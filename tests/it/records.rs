@@ -132,3 +132,26 @@ fn large_json_lines_are_compared_once_read() {
     fs::write(&path, format!("{text}\n")).unwrap();
     assert!(refusal(&world).starts_with("out/part-00000.jsonl: bytes "));
 }
+
+#[test]
+fn diff_takes_the_records_of_both_sides() {
+    let world = World::generated(Options::default(), 600);
+    world.export(&["-o", "a/", "--record", "a.json", "--rows-per-file", "300"]).ok();
+    world.export(&["-o", "b/", "--record", "b.json", "--format", "jsonl"]).ok();
+    world.export(&["-o", "c.jsonl", "--manifest"]).ok();
+    fs::rename(world.path("c.jsonl.manifest.json"), world.path("c.json")).unwrap();
+    let diff = |arguments: &[&str]| Ran::of(world.command().arg("diff").args(arguments));
+    diff(&["a", "b", "--record-a", "a.json", "--record-b", "b.json"]).ok();
+    diff(&["b", "c.jsonl", "--record-a", "b.json", "--record-b", "c.json"]).ok();
+    let mut told = diff(&["a", "b", "--record-a", "a.json"]).told(&world);
+    told += &diff(&["a", "b", "--record-a", "b.json", "--record-b", "b.json"]).told(&world);
+    told += &diff(&["a", "c.jsonl", "--record-a", "a.json", "--record-b", "d.json"]).told(&world);
+    insta::assert_snapshot!(told, @"
+    exit 65
+    error: b: it has no record: there is no b.manifest.json
+    exit 65
+    error: a: part-00000.jsonl is missing
+    exit 65
+    error: c.jsonl: it has no record: there is no d.json
+    ");
+}
