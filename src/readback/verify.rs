@@ -68,7 +68,7 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
     let options = ReadOptions { columns: Vec::new(), ..options.clone() };
     let tally = VerifyTally::new();
     let (record, sidecar) = (String::new(), FoundManifest::Missing);
-    let mut verifying = Verifying { found, options, tally, record, sidecar };
+    let mut verifying = Verifying { found, options, tally, record, sidecar, is_other: false };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
     Ok(verifying.found)
 }
@@ -82,6 +82,8 @@ struct Verifying {
     record: String,
     /// The manifest next to a single file.
     sidecar: FoundManifest,
+    /// Whether a part is not the one that the record describes: another export wrote it.
+    is_other: bool,
 }
 
 impl Verifying {
@@ -136,6 +138,8 @@ impl Verifying {
                 CONTROL => control(),
                 name => format!("{name} is not in the manifest"),
             });
+            // In a store, parts that are not listed belong to a run in progress.
+            self.is_other |= location.as_local().is_some() && is_part_name(name);
         }
         for listed in manifest.listed() {
             let name = &listed.part.path;
@@ -150,6 +154,10 @@ impl Verifying {
                 self.found.unread.push("the parts after it were not read".to_owned());
                 break;
             }
+        }
+        if self.is_other && self.options.record.is_none() {
+            let why = "does not describe these parts; if their record is elsewhere, name it with `record`";
+            self.problem(format!("{record} {why}"));
         }
         self.totals(&manifest)
     }
@@ -173,7 +181,11 @@ impl Verifying {
             self.problem(lacks);
             self.problem(control());
         } else if any(is_part_name) {
-            self.problem(format!("{lacks}, and there are parts of an export"));
+            let mut problem = format!("{lacks}, and there are parts of an export");
+            if self.options.record.is_none() {
+                problem += "; if their record is elsewhere, name it with `record`";
+            }
+            self.problem(problem);
         } else if any(|name| Stamp::of_folder(name).is_some()) {
             let hint = format!("verify each of them, such as {location}/{}", Self::last_of(names));
             self.unchecked(format!("not an export, but the folder of a job's snapshots: {hint}"));
@@ -364,6 +376,8 @@ impl Verifying {
         let encoding = Encoding::of_path(Path::new(name)).map(Encoding::format);
         if !same && encoding != Some(Format::JsonLines) {
             // The bytes differ, so decoding them would find nothing more. Lines can at least be counted.
+            let own = readback::open(place, &self.options).ok().and_then(|reader| reader.facts);
+            self.is_other |= own.is_some_and(|own| own.difference(listed).is_some());
             return Ok(());
         }
         let opened = readback::open(place, &self.options).and_then(|reader| {
@@ -377,11 +391,12 @@ impl Verifying {
         let facts = reader.facts.as_ref();
         if let Some(why) = facts.and_then(|facts| facts.difference(listed)) {
             self.problem(format!("{name}: {why}"));
+            self.is_other = true;
             return Ok(());
         }
         let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.compare(name, "rows", part.rows, rows);
+        self.is_other |= !self.compare(name, "rows", part.rows, rows);
         self.compare(name, "digest", &part.digest, &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);

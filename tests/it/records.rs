@@ -134,6 +134,42 @@ fn large_json_lines_are_compared_once_read() {
 }
 
 #[test]
+fn old_record_beside_the_directory_is_explained() {
+    let world = World::generated(Options::default(), 600);
+    world.export(&["-o", "out/"]).ok();
+    world.server.replace(vec![Dataset::generated(1000, 7).with_id(ID)]);
+    let elsewhere = ["-o", "out/", "--record", "r.json", "--rows-per-file", "600"];
+    fs::remove_dir_all(world.path("out")).unwrap();
+    world.export(&elsewhere).ok();
+    let verify = |arguments: &[&str]| Ran::of(world.command().arg("verify").args(arguments));
+    let ran = verify(&["out"]);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let [unlisted, bytes, explained] = lines[..] else { panic!("{ran:?}") };
+    assert_eq!(unlisted, "out: part-00001.parquet is not in the manifest");
+    assert!(bytes.starts_with("out: part-00000.parquet: bytes "), "{bytes}");
+    let told = "out: out.manifest.json does not describe these parts; if their record is elsewhere, name it with --record";
+    assert_eq!(explained, told);
+    verify(&["out", "--record", "r.json"]).ok();
+    // A changed byte is damage, not another export.
+    let record = world.read("r.json");
+    fs::write(world.path("out.manifest.json"), record).unwrap();
+    let path = world.path("out/part-00000.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[3000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let ran = verify(&["out"]);
+    assert!(ran.code == Some(65) && !ran.stdout.contains("--record"), "{ran:?}");
+    // Without any record beside it.
+    fs::remove_file(world.path("out.manifest.json")).unwrap();
+    insta::assert_snapshot!(world.export(&["-o", "out/", "--overwrite"]).told(&world), @"
+    exit 73
+    error: out/: is not an export: it has no valid record
+      hint: only an empty directory or an earlier export is replaced; if the record is elsewhere, name it with --record
+    ");
+}
+
+#[test]
 fn diff_takes_the_records_of_both_sides() {
     let world = World::generated(Options::default(), 600);
     world.export(&["-o", "a/", "--record", "a.json", "--rows-per-file", "300"]).ok();
