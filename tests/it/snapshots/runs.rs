@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use overmind_export::{
-    Manifest,
+    Config, Manifest, Status,
     demo::{Dataset, Fault, FaultAttempt, FaultPage, Faults, Options},
     verify,
 };
@@ -524,7 +524,7 @@ fn links_that_mislead_readers_are_refused() {
     // Something else has the name of the link.
     fs::write(&path, text.replace("snaps/nightly/newest", "taken")).unwrap();
     fs::write(nightly.world.path("taken"), "mine").unwrap();
-    told += &nightly.snapshot(&[]).told(&nightly.world);
+    told += &nightly.snapshot(&["-q"]).told(&nightly.world);
     assert_eq!(nightly.world.read("taken"), b"mine");
     insta::assert_snapshot!(told, @r#"
     exit 78
@@ -541,4 +541,29 @@ fn links_that_mislead_readers_are_refused() {
       hint: move it away, or give another path as the job's link
     error: 1 of 1 job failed
     "#);
+}
+
+#[test]
+#[cfg(unix)]
+fn broken_link_does_not_stop_the_nights() {
+    let lines = "unchanged = \"never\"\nlink = \"nodir/newest\"\nkeep = { last = 1 }";
+    let nightly = Nightly::one(10, lines);
+    for (night, stamp) in [("23", "20261123T020000Z"), ("24", "20261124T020000Z")] {
+        let results = nightly.at(&format!("2026-11-{night}T02:00:00Z"));
+        assert_eq!((results[0].exit_code, results[0].rows), (74, 10), "{results:?}");
+        let told = format!("cannot write {}", nightly.world.path("nodir/newest").display());
+        assert_eq!(results[0].error.as_ref().unwrap().message, told);
+        let snapshot = &results[0].snapshots[0];
+        assert_eq!((snapshot.status, &snapshot.error), (Status::Stored, &None));
+        assert_eq!(nightly.latest("nightly")["snapshot"], stamp);
+    }
+    // Nothing is deleted after a failed run.
+    assert_eq!(nightly.names("nightly").len(), 2);
+    // The next night repairs the link.
+    fs::create_dir(nightly.world.path("nodir")).unwrap();
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].exit_code, 0, "{results:?}");
+    let target = fs::read_link(nightly.world.path("nodir/newest")).unwrap();
+    assert!(target.ends_with("snaps/nightly/snapshot=20261125T020000Z"), "{target:?}");
+    Ran::of(nightly.world.command().args(["verify", "nodir/newest"])).ok();
 }
