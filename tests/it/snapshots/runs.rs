@@ -567,3 +567,34 @@ fn broken_link_does_not_stop_the_nights() {
     assert!(target.ends_with("snaps/nightly/snapshot=20261125T020000Z"), "{target:?}");
     Ran::of(nightly.world.command().args(["verify", "nodir/newest"])).ok();
 }
+
+#[test]
+fn links_must_not_meet_other_jobs() {
+    let told = |first: &str, second: &str| {
+        let job = |name: &str, link: &str| {
+            let link = if link.is_empty() { String::new() } else { format!("link = \"{link}\"\n") };
+            format!("[[job]]\nname = \"{name}\"\ndataset = \"{ID}\"\nroot = \"snaps\"\n{link}")
+        };
+        let text = job("one", first) + &job("two", second);
+        let read = Config::parse(&text, Path::new("/etc/snapshots.toml"));
+        read.map_or_else(|error| format!("{}\n", error.one_line()), |_| "ok\n".to_owned())
+    };
+    let told = [
+        told("newest-one", "newest-two"),
+        told("newest", "newest"),
+        told("newest", "snaps/../newest"),
+        told("", "snaps/one/newest"),
+        told("snaps/two/newest", ""),
+        told("snaps/one/../two/newest", ""),
+        told("snaps/two-newest", "snaps/one-newest"),
+    ];
+    insta::assert_snapshot!(told.concat(), @r#"
+    ok
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the job on line 2 has the same link: give another path
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the job on line 2 has the same link: give another path
+    cannot use the configuration /etc/snapshots.toml: line 5: [[job]] "two": link: it is in the folder of the job on line 2, whose readers would read these snapshots, too: give a path outside it
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the link of the job on line 2 is in this job's folder, whose readers would read those snapshots, too: give that link a path outside it
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the link of the job on line 2 is in this job's folder, whose readers would read those snapshots, too: give that link a path outside it
+    ok
+    "#);
+}
