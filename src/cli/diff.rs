@@ -1,7 +1,7 @@
 //! `diff`: compares two exports.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     path::{Path, PathBuf},
     pin::pin,
     sync::{
@@ -71,6 +71,12 @@ pub(super) struct DiffArgs {
     /// Directory to spill values of changed rows to [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", value_parser = super::path())]
     temp_dir: Option<PathBuf>,
+    /// Where the record of A is, if it was written with --record
+    #[arg(long, value_name = "PATH", value_parser = super::path())]
+    record_a: Option<PathBuf>,
+    /// Where the record of B is, if it was written with --record
+    #[arg(long, value_name = "PATH", value_parser = super::path())]
+    record_b: Option<PathBuf>,
     #[command(flatten)]
     value_limit: ValueLimit,
     #[command(flatten)]
@@ -80,8 +86,10 @@ pub(super) struct DiffArgs {
 impl DiffArgs {
     /// Compares on a separate thread, so that a signal can stop it and no temporary file stays behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<u8> {
-        let output = self.output.as_ref().map_or(OsStr::new(""), |path| path.as_os_str());
-        let places = [&*self.before, &*self.after, output];
+        let named = |path: &Option<PathBuf>| path.clone().unwrap_or_default().into_os_string();
+        let output = named(&self.output);
+        let (record_a, record_b) = (named(&self.record_a), named(&self.record_b));
+        let places = [&*self.before, &*self.after, &*output, &*record_a, &*record_b];
         if output == "-" {
             super::require_stdout()?;
         }
@@ -120,7 +128,12 @@ impl DiffArgs {
         let mut file = self.file([&before, &after], storage)?;
         let to_stdout = self.output.as_deref() == Some(Path::new("-"));
         let max_value_bytes = self.value_limit.max_value_bytes;
-        let options = DiffOptions { by: self.by, temp_dir: self.temp_dir, stop, max_value_bytes };
+        let record = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| Location::of(path, storage)).transpose()
+        };
+        let (record_a, record_b) = (record(&self.record_a)?, record(&self.record_b)?);
+        let (by, temp_dir) = (self.by, self.temp_dir);
+        let options = DiffOptions { by, temp_dir, stop, max_value_bytes, record_a, record_b };
         let found = diff(&before, &after, options)?;
         let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
         let tell = |lines: Lines| match to_stdout {

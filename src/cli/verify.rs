@@ -52,6 +52,9 @@ impl VerifyArgs {
                     continue;
                 }
             };
+            for problem in &mut found.problems {
+                *problem = with_flags(problem).into_owned();
+            }
             found.unchecked = found.unchecked.map(|why| with_flags(&why).into_owned());
             // Damage is more serious than an unread file.
             match (found.problems.as_slice(), found.unread.as_slice(), &found.unchecked) {

@@ -14,7 +14,7 @@ pub(crate) mod values;
 
 use std::{
     env, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use toml::de::DeTable;
@@ -29,7 +29,7 @@ use crate::{
     client::{Connection, Query},
     error::{Error, Result},
     files::read_input_text,
-    location::Location,
+    location::{Location, StorageOptions},
     sink::{Encoding, Format},
 };
 
@@ -255,6 +255,12 @@ fn job(
     {
         return Err(section.wrong(format!("link: {why}")));
     }
+    let folder = place.child(&name);
+    if let Some(why) =
+        before.iter().find_map(|other| link_conflict(link.as_deref(), folder.as_local(), other))
+    {
+        return Err(section.wrong(format!("link: {why}")));
+    }
     let on_result = keys.on_result.map(|command| {
         // A name without a slash is searched in PATH, as in a shell.
         let word = |(index, word): (usize, String)| match index == 0 && word.contains('/') {
@@ -316,11 +322,56 @@ fn link_problem(link: &Path, folder: Option<&Path>, selection: &Selection) -> Op
         (_, Selection::All(_)) => Some(
             "with select = \"all\" each dataset has a newest snapshot, and a link can lead to only one",
         ),
-        (Some(folder), _) if link.starts_with(folder) => Some(
+        (Some(folder), _) if is_inside(link, folder) => Some(
             "readers of the job's folder would read the newest snapshot twice: give a path outside it",
         ),
         _ => None,
     }
+}
+
+/// Returns why a job with this link and this folder, and a job before it in the file, mislead readers.
+fn link_conflict(link: Option<&Path>, folder: Option<&Path>, other: &Job) -> Option<String> {
+    let line = other.line;
+    let other_folder = other.folder(&StorageOptions::default()).ok();
+    let other_folder = other_folder.as_ref().and_then(Location::as_local);
+    if let (Some(link), Some(other)) = (link, &other.link)
+        && lexical(link) == lexical(other)
+    {
+        return Some(format!("the job on line {line} has the same link: give another path"));
+    }
+    if let (Some(link), Some(other)) = (link, other_folder)
+        && is_inside(link, other)
+    {
+        return Some(format!(
+            "it is in the folder of the job on line {line}, whose readers would read these snapshots, too: give a \
+             path outside it"
+        ));
+    }
+    if let (Some(folder), Some(other)) = (folder, &other.link)
+        && is_inside(other, folder)
+    {
+        return Some(format!(
+            "the link of the job on line {line} is in this job's folder, whose readers would read those snapshots, \
+             too: give that link a path outside it"
+        ));
+    }
+    None
+}
+
+fn is_inside(path: &Path, folder: &Path) -> bool {
+    lexical(path).starts_with(lexical(folder))
+}
+
+/// Returns an absolute path without `..`, by its text alone: the link and the folder may not exist yet.
+fn lexical(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// Checks a job's name. It must be a valid folder name on every system and in every store, and must not be

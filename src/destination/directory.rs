@@ -189,7 +189,7 @@ impl Directory {
         let Some(manifest) = self.record.read() else {
             return Err(self.refused(
                 NO_RECORD,
-                "only an empty directory or an earlier export is replaced; give another path",
+                "only an empty directory or an earlier export is replaced; if the record is elsewhere, name it with `record`",
             ));
         };
         match ownership::foreign(&folder, &manifest).map_err(Error::io("list", &self.target))? {

@@ -109,12 +109,22 @@ pub struct DiffOptions {
     pub stop: Arc<AtomicBool>,
     /// Size limit of one value in bytes; see [`ReadOptions::max_value_bytes`].
     pub max_value_bytes: usize,
+    /// Where the record of the first export is; default beside it.
+    pub record_a: Option<Location>,
+    /// Where the record of the second export is; default beside it.
+    pub record_b: Option<Location>,
 }
 
 impl Default for DiffOptions {
     fn default() -> Self {
-        let max_value_bytes = ReadOptions::MAX_VALUE_BYTES;
-        Self { by: DiffBy::default(), temp_dir: None, stop: Arc::default(), max_value_bytes }
+        Self {
+            by: DiffBy::default(),
+            temp_dir: None,
+            stop: Arc::default(),
+            max_value_bytes: ReadOptions::MAX_VALUE_BYTES,
+            record_a: None,
+            record_b: None,
+        }
     }
 }
 
@@ -264,10 +274,12 @@ pub struct Diff {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result<Diff> {
-    let reading =
-        ReadOptions { max_value_bytes: options.max_value_bytes, ..ReadOptions::default() };
-    let open = |place| Side::open(place, options.stop.clone(), reading.clone());
-    let (before, after) = (open(before)?, open(after)?);
+    let max_value_bytes = options.max_value_bytes;
+    let open = |place, record: Option<Location>| {
+        let reading = ReadOptions { max_value_bytes, record, ..ReadOptions::default() };
+        Side::open(place, options.stop.clone(), reading)
+    };
+    let (before, after) = (open(before, options.record_a)?, open(after, options.record_b)?);
     let compared = compared(&before, &after, options.by)?;
     let mut tables = [Table::default(), Table::default()];
     let mut rows = [0; 2];

@@ -5,7 +5,6 @@
 
 use std::{
     ops::ControlFlow,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +12,6 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use parquet::file::reader::Length;
 
 use super::rows::Rows;
 use crate::{
@@ -21,12 +19,11 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::Digest,
-    readback::{self, ReadOptions},
-    record::{
-        facts::digest,
-        manifest::{Manifest, Part},
-        place::{self, sidecar_name},
+    readback::{
+        self, ReadOptions, Reader,
+        recorded_files::{RecordedFile, RecordedFiles},
     },
+    record::facts::digest,
     text::grouped,
 };
 
@@ -40,16 +37,17 @@ pub(super) struct Side {
     options: ReadOptions,
 }
 
+/// A file of one side.
 #[derive(Debug)]
-struct DataFile {
-    place: Location,
-    recorded: Option<Recorded>,
-    /// The entry of the manifest, and the number of the file's first row among the rows read.
-    part: Option<(Part, u64)>,
+enum DataFile {
+    /// A file that a manifest lists.
+    Recorded(RecordedFile),
+    /// A file without a manifest, and what its own metadata says.
+    Single(Location, Option<Recorded>),
 }
 
 /// The recorded content of a file, from the manifest or from the file's own metadata.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Recorded {
     rows: u64,
     digest: String,
@@ -82,30 +80,13 @@ impl Side {
     }
 
     fn directory(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
-        let names = place.names()?;
-        let asked = options.record.as_ref();
-        let Some(record) = place::find(place, asked)? else {
-            let name = place::expected_name(place, asked);
-            return Err(damaged(place, format!("it is not an export: {name} is missing")));
-        };
-        let manifest = Manifest::parse(&record.bytes, &record.place)?;
-        for part in &manifest.parts {
-            // Do not trust the manifest: every file that it lists must be in its own folder.
-            let own = Path::new(&part.path).file_name();
-            if own.is_none_or(|own| own.to_string_lossy() != *part.path) {
-                let why = format!("the manifest lists {:?}, which is not a file's name", part.path);
-                return Err(damaged(place, why));
-            }
-            if !names.contains(&part.path) {
-                return Err(damaged(place, format!("{} is missing", part.path)));
-            }
-        }
-        Self::listed(place, manifest, stop, options, |name| place.child(name))
+        let recorded = RecordedFiles::of_directory(place, options.record.as_ref())?;
+        Ok(Self::recorded(place, recorded, stop, options))
     }
 
     fn file(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
-        if let Some(manifest) = Manifest::load(&place.sibling(&sidecar_name(&place.name())))? {
-            return Self::listed(place, manifest, stop, options, |_| place.clone());
+        if let Some(recorded) = RecordedFiles::of_file(place, options.record.as_ref())? {
+            return Ok(Self::recorded(place, recorded, stop, options));
         }
         let mut reader = readback::open(place, &options)?;
         reader.require_export(place)?;
@@ -127,42 +108,20 @@ impl Side {
                 None => None,
             },
         };
-        let files = vec![DataFile { place: place.clone(), recorded, part: None }];
+        let files = vec![DataFile::Single(place.clone(), recorded)];
         Ok(Self { place: place.clone(), files, columns, rows, stop, options })
     }
 
-    /// Opens the files that a manifest lists. Their sizes must be as recorded.
-    fn listed(
+    fn recorded(
         place: &Location,
-        manifest: Manifest,
+        recorded: RecordedFiles,
         stop: Arc<AtomicBool>,
         options: ReadOptions,
-        file: impl Fn(&str) -> Location,
-    ) -> Result<Self> {
-        let mut files = Vec::with_capacity(manifest.parts.len());
-        let (mut first_row, mut rows) = (0_u64, 0_u64);
-        for part in manifest.parts {
-            let (file, bytes) = (file(&part.path), part.bytes);
-            let length = Length::len(&file.open()?);
-            if length != bytes {
-                return Err(damaged(
-                    &file,
-                    format!("bytes {}, recorded {}", grouped(length), grouped(bytes)),
-                ));
-            }
-            let recorded = Some(Recorded { rows: part.rows, digest: part.digest.clone() });
-            rows = rows.saturating_add(part.rows);
-            let read = part.rows_read;
-            files.push(DataFile { place: file, recorded, part: Some((part, first_row)) });
-            first_row = first_row.saturating_add(read);
-        }
-        if rows != manifest.rows {
-            let (rows, recorded) = (grouped(rows), grouped(manifest.rows));
-            let why = format!("its parts have {rows} rows, recorded {recorded}");
-            return Err(damaged(place, why));
-        }
-        let columns = Some(manifest.columns);
-        Ok(Self { place: place.clone(), files, columns, rows: Some(rows), stop, options })
+    ) -> Self {
+        let RecordedFiles { columns, rows, files } = recorded;
+        let (columns, rows) = (Some(columns), Some(rows));
+        let files = files.into_iter().map(DataFile::Recorded).collect();
+        Self { place: place.clone(), files, columns, rows, stop, options }
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -188,13 +147,10 @@ impl Side {
         &self,
         mut visit: impl FnMut(&Rows<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        for DataFile { place, recorded, part } in &self.files {
+        for file in &self.files {
             let (mut rows, mut whole) = (0, Digest::default());
-            let reader = readback::open(place, &self.options)?;
+            let (place, recorded, reader) = file.open(&self.options)?;
             reader.require_export(place)?;
-            if let Some((part, first_row)) = part {
-                reader.require_part(place, part, *first_row)?;
-            }
             for batch in reader.batches {
                 let batch = batch?;
                 go_on(&self.stop)?;
@@ -221,6 +177,22 @@ impl Side {
     /// Returns the error of an export that changed between the two passes.
     pub(super) fn changed(&self) -> Error {
         damaged(&self.place, "it changed while it was compared".to_owned())
+    }
+}
+
+impl DataFile {
+    /// Returns the place of the file, its recorded content and its rows.
+    fn open(&self, options: &ReadOptions) -> Result<(&Location, Option<Recorded>, Reader)> {
+        Ok(match self {
+            Self::Recorded(file) => {
+                let part = &file.listed.part;
+                let recorded = Recorded { rows: part.rows, digest: part.digest.clone() };
+                (&file.place, Some(recorded), file.open(options)?)
+            }
+            Self::Single(place, recorded) => {
+                (place, recorded.clone(), readback::open(place, options)?)
+            }
+        })
     }
 }
 

@@ -1,18 +1,18 @@
 //! Reads the rows of an export in order: from the manifest's parts or from a single file, on disk or in a store.
 //!
-//! Checks no checksums or digests; `verify` does that.
+//! Refuses a record that belongs to other files. Computes no checksum of Parquet and Arrow files and no digest of
+//! rows; `verify` does that.
 
-use std::{collections::VecDeque, path::Path};
+use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     location::Location,
-    readback::{self, ReadOptions, Reader},
-    record::{
-        manifest::{Manifest, Part},
-        place::{self, FoundRecord},
+    readback::{
+        self, ReadOptions, Reader,
+        recorded_files::{RecordedFile, RecordedFiles},
     },
 };
 
@@ -32,25 +32,23 @@ use crate::{
 /// # Ok::<(), overmind_export::Error>(())
 /// ```
 pub struct Batches {
-    files: VecDeque<PartFileEntry>,
+    files: VecDeque<RecordedFile>,
     open: Option<Reader>,
     rows: Option<u64>,
     options: ReadOptions,
 }
 
-/// A part of an export, and the number of its first row among all rows read.
-struct PartFileEntry {
-    place: Location,
-    part: Part,
-    first_row: u64,
-}
-
 impl Batches {
     /// Opens an export: a directory with its record, or a single file. Blocks.
     ///
+    /// The record of a directory must belong to its files. Their names and sizes and the record's totals are
+    /// compared here, the facts in a file's metadata before its first row. JSON Lines have no metadata: their
+    /// SHA-256 is compared when the iterator reaches the end of the file, before it returns the file's last rows.
+    /// [`verify`](super::verify) checks every byte.
+    ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Store`] when it does not exist or cannot be read, [`Error::Damaged`] when it is
-    /// not an export.
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Store`](crate::Error::Store) when it does not exist or cannot be
+    /// read, [`Error::Damaged`](crate::Error::Damaged) when it is not an export, or does not match its record.
     pub fn open(location: &Location) -> Result<Self> {
         Self::open_with(location, &ReadOptions::default())
     }
@@ -74,46 +72,23 @@ impl Batches {
     pub fn open_with(location: &Location, options: &ReadOptions) -> Result<Self> {
         let options = options.clone();
         if readback::is_single_file(location)? {
-            let reader = Self::reader(location, &options)?;
+            let reader = readback::open(location, &options)?;
+            reader.require_columns(location)?;
             let rows = reader.facts.as_ref().map(|facts| facts.rows);
             return Ok(Self { files: VecDeque::new(), open: Some(reader), rows, options });
         }
-        let asked = options.record.as_ref();
-        let Some(FoundRecord { place, bytes }) = place::find(location, asked)? else {
-            let name = place::expected_name(location, asked);
-            let (path, why) = (location.to_path(), format!("it has no record: there is no {name}"));
-            return Err(Error::Damaged { path, why });
-        };
-        let manifest = Manifest::parse(&bytes, &place)?;
-        // Do not trust the manifest: every file that it lists must be in its own folder.
-        let stays = |name: &str| Path::new(name).file_name().is_some_and(|own| own == name);
-        if let Some(part) = manifest.parts.iter().find(|part| !stays(&part.path)) {
-            let why = format!("it lists {:?}, which is not a file's name", part.path);
-            return Err(Error::Damaged { path: place.to_path(), why });
-        }
-        let mut first_row = 0_u64;
-        let entry = |part: Part| {
-            let entry = PartFileEntry { place: location.child(&part.path), first_row, part };
-            first_row = first_row.saturating_add(entry.part.rows_read);
-            entry
-        };
-        let files = manifest.parts.into_iter().map(entry).collect();
-        Ok(Self { files, open: None, rows: Some(manifest.rows), options })
+        let RecordedFiles { files, rows, .. } =
+            RecordedFiles::of_directory(location, options.record.as_ref())?;
+        Ok(Self { files: files.into(), open: None, rows: Some(rows), options })
     }
 
     fn next_part(&mut self) -> Option<Result<Reader>> {
-        let PartFileEntry { place, part, first_row } = self.files.pop_front()?;
-        let reader = Self::reader(&place, &self.options);
+        let file = self.files.pop_front()?;
+        let reader = file.open(&self.options);
         Some(reader.and_then(|reader| {
-            reader.require_part(&place, &part, first_row)?;
+            reader.require_columns(&file.place)?;
             Ok(reader)
         }))
-    }
-
-    fn reader(file: &Location, options: &ReadOptions) -> Result<Reader> {
-        let reader = readback::open(file, options)?;
-        reader.require_columns(file)?;
-        Ok(reader)
     }
 
     /// Returns the recorded number of rows of the export. `None` for JSON Lines without a manifest.

@@ -15,7 +15,7 @@ use flate2::read::MultiGzDecoder;
 use super::{
     Foreign, ReadOptions, Reader, damaged,
     json_line::JsonLine,
-    shared::{ErrorRecorder, ReadFailure},
+    shared::{ErrorRecorder, FileHash, HashingReader, ReadFailure},
     window::{BATCH_BYTES, BATCH_ROWS},
 };
 use crate::{
@@ -33,9 +33,11 @@ pub(super) fn open(
     path: &Location,
     file: Opened,
     compression: Compression,
-    options: &ReadOptions,
+    (options, sha256): (&ReadOptions, Option<&str>),
 ) -> Result<Reader> {
     let failure = ReadFailure::default();
+    let hash = sha256.map(|recorded| FileHash::new(recorded.to_owned()));
+    let file = HashingReader { input: file, hash: hash.clone() };
     let mut lines = text(path, ErrorRecorder::new(file, failure.clone()), compression)?;
     let (path, options) = (path.clone(), options.clone());
     let (mut columns, mut failed) = (None, false);
@@ -44,6 +46,12 @@ pub(super) fn open(
             return None;
         }
         let batch = read_lines(&path, (&mut lines, &failure), &mut columns, &options);
+        let batch = batch.and_then(|(batch, ended)| {
+            if let Some(hash) = hash.as_ref().filter(|_| ended) {
+                hash.check(&path)?;
+            }
+            Ok(batch)
+        });
         failed = batch.is_err();
         batch.transpose()
     });
@@ -62,7 +70,7 @@ type LineReader = BufReader<Box<dyn Read>>;
 
 fn text(
     path: &Location,
-    file: ErrorRecorder<Opened>,
+    file: impl Read + 'static,
     compression: Compression,
 ) -> Result<LineReader> {
     let input: Box<dyn Read> = match compression {
@@ -163,19 +171,21 @@ fn read_line(
     Ok(line.len())
 }
 
-/// Reads the next batch. `columns` are the columns of the first line; all other lines must have the same.
+/// Reads the next batch, and returns whether the file has ended. `columns` are the columns of the first line; all
+/// other lines must have the same.
 fn read_lines(
     path: &Location,
     (lines, failure): (&mut impl BufRead, &ReadFailure),
     columns: &mut Option<Vec<Column>>,
     options: &ReadOptions,
-) -> Result<Option<RecordBatch>> {
+) -> Result<(Option<RecordBatch>, bool)> {
     let wrong = |error: Cause| damaged(path, error);
     let mut builders: Vec<(Column, JsonColumnBuilder)> = Vec::new();
-    let (mut text, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    let (mut text, mut rows, mut bytes, mut ended) = (Vec::new(), 0, 0, false);
     while rows < BATCH_ROWS && bytes < BATCH_BYTES {
         let length = read_line(path, (&mut *lines, failure), &mut text, options)?;
         if length == 0 {
+            ended = true;
             break;
         }
         (rows, bytes) = (rows + 1, bytes + length);
@@ -200,11 +210,11 @@ fn read_lines(
         }
     }
     if rows == 0 {
-        return Ok(None);
+        return Ok((None, ended));
     }
     let columns: Vec<Column> = builders.iter().map(|(column, _)| *column).collect();
     let arrays = builders.into_iter().map(|(_, builder)| builder.finish()).collect();
     let how = RecordBatchOptions::new().with_row_count(Some(rows));
     let batch = RecordBatch::try_new_with_options(schema(&columns), arrays, &how);
-    batch.map(Some).map_err(|error| wrong(error.into()))
+    batch.map(|batch| (Some(batch), ended)).map_err(|error| wrong(error.into()))
 }

@@ -14,6 +14,7 @@ mod json_lines;
 mod pages;
 mod parquet;
 mod recorded;
+pub(crate) mod recorded_files;
 mod shared;
 mod tally;
 #[cfg(test)]
@@ -46,7 +47,7 @@ use crate::{
     error::{Cause, Error, Result},
     files::require_regular,
     location::Location,
-    record::{facts::Facts, manifest::Part},
+    record::facts::Facts,
     sink::{Encoding, Format, MAX_FOOTER},
     text::grouped,
 };
@@ -141,15 +142,6 @@ impl Reader {
         }
     }
 
-    /// Refuses a file whose own facts are not those of this part of an export. `first_row` is the number of the
-    /// part's first row among all rows read.
-    pub(crate) fn require_part(&self, path: &Location, part: &Part, first_row: u64) -> Result<()> {
-        match self.facts.as_ref().and_then(|facts| facts.difference(part, first_row)) {
-            Some(why) => Err(Error::Damaged { path: path.to_path(), why }),
-            None => Ok(()),
-        }
-    }
-
     /// Refuses export columns of a wrong type, and files without any export column. Columns with unknown names are
     /// allowed.
     pub(crate) fn require_columns(&self, path: &Location) -> Result<()> {
@@ -235,6 +227,11 @@ pub(crate) fn is_single_file(location: &Location) -> Result<bool> {
 
 /// Opens a file of an export. The extension selects the decoder.
 pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
+    open_recorded(path, options, None)
+}
+
+/// Opens a file like [`open`]. If it is JSON Lines, whose rows have no facts, it must end with this SHA-256.
+fn open_recorded(path: &Location, options: &ReadOptions, sha256: Option<&str>) -> Result<Reader> {
     let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
         return Err(damaged(path, "its extension is unknown".into()));
     };
@@ -242,7 +239,9 @@ pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
     match encoding.format() {
         Format::Parquet => parquet::open(path, file, &options),
         Format::Arrow => arrow::open(path, file, &options),
-        Format::JsonLines => json_lines::open(path, file, encoding.compression(), &options),
+        Format::JsonLines => {
+            json_lines::open(path, file, encoding.compression(), (&options, sha256))
+        }
     }
 }
 

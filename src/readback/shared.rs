@@ -6,7 +6,7 @@
 use std::{
     error::Error as StdError,
     io::{self, Read},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -15,9 +15,11 @@ use parquet::{
     file::reader::{ChunkReader, Length},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::damaged;
 use crate::{
-    error::{Cause, Error},
+    error::{Cause, Error, Result},
     location::{Location, Opened},
 };
 
@@ -64,6 +66,51 @@ impl<R: Read> ErrorRecorder<R> {
 impl<R: Read> Read for ErrorRecorder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.input.read(buffer).inspect_err(|error| self.failure.note(error))
+    }
+}
+
+/// The SHA-256 of a file that is being read, and the recorded one.
+#[derive(Debug, Clone)]
+pub(super) struct FileHash {
+    recorded: String,
+    seen: Arc<Mutex<Sha256>>,
+}
+
+impl FileHash {
+    pub(super) fn new(recorded: String) -> Self {
+        Self { recorded, seen: Arc::default() }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Sha256> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares the two, after the file has been read to its end.
+    pub(super) fn check(&self, path: &Location) -> Result<()> {
+        let seen = self.seen().clone().finalize();
+        let seen: String = seen.iter().map(|byte| format!("{byte:02x}")).collect();
+        if seen == self.recorded {
+            return Ok(());
+        }
+        let why = format!("SHA-256 {seen}, recorded {}", self.recorded);
+        Err(Error::Damaged { path: path.to_path(), why })
+    }
+}
+
+/// A reader that hashes what it reads, if its hash is wanted.
+#[derive(Debug)]
+pub(super) struct HashingReader<R> {
+    pub(super) input: R,
+    pub(super) hash: Option<FileHash>,
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        if let Some(hash) = &self.hash {
+            hash.seen().update(buffer.get(..length).unwrap_or_default());
+        }
+        Ok(length)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     location::Location,
     readback::{self, ReadOptions, Reader},
     record::{
-        manifest::{Completeness, Manifest, Part, SUCCESS, is_desktop_file, is_part_name},
+        manifest::{Completeness, ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
         place::{self, sidecar_name},
         stamp::Stamp,
     },
@@ -68,7 +68,7 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
     let options = ReadOptions { columns: Vec::new(), ..options.clone() };
     let tally = VerifyTally::new();
     let (record, sidecar) = (String::new(), FoundManifest::Missing);
-    let mut verifying = Verifying { found, options, tally, record, sidecar };
+    let mut verifying = Verifying { found, options, tally, record, sidecar, is_other: false };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
     Ok(verifying.found)
 }
@@ -82,6 +82,8 @@ struct Verifying {
     record: String,
     /// The manifest next to a single file.
     sidecar: FoundManifest,
+    /// Whether a part is not the one that the record describes: another export wrote it.
+    is_other: bool,
 }
 
 impl Verifying {
@@ -136,22 +138,26 @@ impl Verifying {
                 CONTROL => control(),
                 name => format!("{name} is not in the manifest"),
             });
+            // In a store, parts that are not listed belong to a run in progress.
+            self.is_other |= location.as_local().is_some() && is_part_name(name);
         }
-        let mut first_row = 0;
-        for part in &manifest.parts {
-            let name = &part.path;
+        for listed in manifest.listed() {
+            let name = &listed.part.path;
             // Do not trust the manifest: every file that it lists must be in its own folder.
             if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
                 self.problem(format!("the manifest lists {name:?}, which is not a file's name"));
             } else {
-                self.part(&location.child(name), name, part, first_row)?;
+                self.part(&location.child(name), name, &listed)?;
             }
             // Stop here: each further part would wait again for a store that does not answer.
             if location.as_local().is_none() && !self.found.unread.is_empty() {
                 self.found.unread.push("the parts after it were not read".to_owned());
                 break;
             }
-            first_row = first_row.wrapping_add(part.rows_read);
+        }
+        if self.is_other && self.options.record.is_none() {
+            let why = "does not describe these parts; if their record is elsewhere, name it with `record`";
+            self.problem(format!("{record} {why}"));
         }
         self.totals(&manifest)
     }
@@ -175,7 +181,11 @@ impl Verifying {
             self.problem(lacks);
             self.problem(control());
         } else if any(is_part_name) {
-            self.problem(format!("{lacks}, and there are parts of an export"));
+            let mut problem = format!("{lacks}, and there are parts of an export");
+            if self.options.record.is_none() {
+                problem += "; if their record is elsewhere, name it with `record`";
+            }
+            self.problem(problem);
         } else if any(|name| Stamp::of_folder(name).is_some()) {
             let hint = format!("verify each of them, such as {location}/{}", Self::last_of(names));
             self.unchecked(format!("not an export, but the folder of a job's snapshots: {hint}"));
@@ -205,10 +215,11 @@ impl Verifying {
             Some(FoundManifest::Ours(manifest)) => {
                 self.record = sidecar_name(&name);
                 self.found.completeness = Some(manifest.completeness);
-                match manifest.parts.as_slice() {
-                    [part] => self.part(location, &name, part, 0)?,
-                    parts => {
-                        let count = parts.len();
+                let mut listed = manifest.listed();
+                match (listed.next(), listed.next()) {
+                    (Some(part), None) => self.part(location, &name, &part)?,
+                    _ => {
+                        let count = manifest.parts.len();
                         self.problem(format!("{}: it lists {count} files", self.record));
                     }
                 }
@@ -326,8 +337,8 @@ impl Verifying {
         Ok(true)
     }
 
-    fn part(&mut self, place: &Location, name: &str, part: &Part, first_row: u64) -> Result<()> {
-        match self.try_part(place, name, part, first_row) {
+    fn part(&mut self, place: &Location, name: &str, listed: &ListedPart) -> Result<()> {
+        match self.try_part(place, name, listed) {
             Err(error) if is_of(&error, place) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 self.found.unread.push(format!("{}{hint}", error.one_line()));
@@ -337,13 +348,8 @@ impl Verifying {
         }
     }
 
-    fn try_part(
-        &mut self,
-        place: &Location,
-        name: &str,
-        part: &Part,
-        first_row: u64,
-    ) -> Result<()> {
+    fn try_part(&mut self, place: &Location, name: &str, listed: &ListedPart) -> Result<()> {
+        let part = &listed.part;
         if place.as_local().is_none() && !place.is_file()? {
             self.problem(format!("{name} is missing"));
             return Ok(());
@@ -370,6 +376,8 @@ impl Verifying {
         let encoding = Encoding::of_path(Path::new(name)).map(Encoding::format);
         if !same && encoding != Some(Format::JsonLines) {
             // The bytes differ, so decoding them would find nothing more. Lines can at least be counted.
+            let own = readback::open(place, &self.options).ok().and_then(|reader| reader.facts);
+            self.is_other |= own.is_some_and(|own| own.difference(listed).is_some());
             return Ok(());
         }
         let opened = readback::open(place, &self.options).and_then(|reader| {
@@ -381,13 +389,14 @@ impl Verifying {
             return Ok(());
         }
         let facts = reader.facts.as_ref();
-        if let Some(why) = facts.and_then(|facts| facts.difference(part, first_row)) {
+        if let Some(why) = facts.and_then(|facts| facts.difference(listed)) {
             self.problem(format!("{name}: {why}"));
+            self.is_other = true;
             return Ok(());
         }
         let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.compare(name, "rows", part.rows, rows);
+        self.is_other |= !self.compare(name, "rows", part.rows, rows);
         self.compare(name, "digest", &part.digest, &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
@@ -396,14 +405,9 @@ impl Verifying {
     }
 
     fn totals(&mut self, manifest: &Manifest) -> Result<()> {
-        let sum = |rows: fn(&Part) -> u64| {
-            manifest.parts.iter().map(rows).fold(0_u64, u64::saturating_add)
-        };
         let record = std::mem::take(&mut self.record);
-        self.compare(&record, "rows", manifest.rows, sum(|part| part.rows));
-        self.compare(&record, "rows read", manifest.rows_read, sum(|part| part.rows_read));
-        if manifest.completeness == Completeness::Proven {
-            self.compare(&record, "rows of the dataset", manifest.count, manifest.rows_read);
+        for (what, recorded, seen) in manifest.totals() {
+            self.compare(&record, what, recorded, seen);
         }
         let joined = manifest.joined_digest().unwrap_or_default();
         self.compare(&record, "digest", &manifest.digest, &joined.to_string());

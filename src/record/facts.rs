@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::{Digest, RowHasher},
-    record::manifest::{Completeness, Part, RecordLayout},
+    record::manifest::{Completeness, ListedPart, RecordLayout},
 };
 
 /// The facts in a file's own metadata, under the key `overmind_export`.
@@ -52,17 +52,21 @@ impl Facts {
         serde_json::from_str(json).map_err(damaged)
     }
 
-    /// Why the file is not this part of an export, whose first row is the row `first_row` of all rows read;
-    /// `None` if it is.
-    pub(crate) fn difference(&self, part: &Part, first_row: u64) -> Option<String> {
+    /// Returns why the file is not this part of an export; `None` if it is.
+    pub(crate) fn difference(&self, listed: &ListedPart) -> Option<String> {
+        let ListedPart { part, first_row, dataset, count } = listed;
         let differs = |what: &str, own: &dyn Display, recorded: &dyn Display| {
             Some(format!("its own {what} is {own}, recorded {recorded}"))
         };
         if self.digest != part.digest {
             return differs("digest", &self.digest, &part.digest);
         }
+        if self.dataset != *dataset {
+            return differs("dataset", &self.dataset, dataset);
+        }
         let numbers = [
-            ("first row", self.first_row, first_row),
+            ("number of rows of the dataset", self.count, *count),
+            ("first row", self.first_row, *first_row),
             ("number of rows read", self.rows_read, part.rows_read),
             ("number of rows", self.rows, part.rows),
         ];

@@ -202,6 +202,17 @@ pub struct Part {
     pub digest: String,
 }
 
+/// A part of an export, and what the record says about the whole export.
+#[derive(Debug, Clone)]
+pub(crate) struct ListedPart {
+    pub(crate) part: Part,
+    /// Number of the part's first row among all rows read.
+    pub(crate) first_row: u64,
+    pub(crate) dataset: Uuid,
+    /// Number of rows of the dataset.
+    pub(crate) count: u64,
+}
+
 impl Manifest {
     /// Reads a manifest.
     ///
@@ -234,6 +245,32 @@ impl Manifest {
             return Err(damaged(format!("it was written by {name} {version}")));
         }
         Ok(manifest)
+    }
+
+    /// Returns the parts in order, each with the facts that its file must have.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = ListedPart> {
+        let mut first_row = 0_u64;
+        self.parts.iter().map(move |part| {
+            let (first, dataset, count) = (first_row, self.dataset, self.count);
+            first_row = first_row.saturating_add(part.rows_read);
+            ListedPart { part: part.clone(), first_row: first, dataset, count }
+        })
+    }
+
+    /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the
+    /// parts.
+    pub(crate) fn totals(&self) -> [(&'static str, u64, u64); 3] {
+        let sum =
+            |rows: fn(&Part) -> u64| self.parts.iter().map(rows).fold(0_u64, u64::saturating_add);
+        let of_dataset = match self.completeness {
+            Completeness::Proven => self.rows_read,
+            Completeness::Partial => self.count,
+        };
+        [
+            ("rows", self.rows, sum(|part| part.rows)),
+            ("rows read", self.rows_read, sum(|part| part.rows_read)),
+            ("rows of the dataset", self.count, of_dataset),
+        ]
     }
 
     /// Returns the digest that the digests of the parts join to; `None` if one of them is not a digest.

@@ -65,14 +65,20 @@ impl Series {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    /// Writes `latest.json` and the link, if there is one. They record that this snapshot equals the data at the
-    /// time `as_of`.
+    /// Points the link at this snapshot, if the job asks for one.
+    pub(crate) fn link(&self, stamp: Stamp, link: Option<&Path>) -> Result<()> {
+        match (link, self.target(stamp).as_local()) {
+            (Some(link), Some(snapshot)) => link::point(link, snapshot),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes `latest.json`. It records that this snapshot equals the data at the time `as_of`.
     pub(crate) fn set_latest(
         &self,
         stamp: Stamp,
         manifest: &Manifest,
         as_of: DateTime<Utc>,
-        link: Option<&Path>,
     ) -> Result<()> {
         let latest = Latest {
             job: self.job.clone(),
@@ -87,9 +93,6 @@ impl Series {
         let mut json = serde_json::to_vec_pretty(&latest)
             .map_err(|error| Error::Internal(format!("{LATEST_JSON}: {error}")))?;
         json.push(b'\n');
-        if let (Some(link), Some(snapshot)) = (link, self.target(stamp).as_local()) {
-            link::point(link, snapshot)?;
-        }
         self.hidden.child(LATEST_JSON).write(&json)
     }
 }

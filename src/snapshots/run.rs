@@ -46,6 +46,8 @@ struct CurrentSnapshot {
     stamp: Stamp,
     manifest: Box<Manifest>,
     unchanged_by: Option<&'static str>,
+    /// Whether the job's link leads to it.
+    link: Result<()>,
 }
 
 impl JobRun<'_> {
@@ -166,7 +168,10 @@ impl JobRun<'_> {
                 true => of_job.of_dataset(chosen.id),
                 false => of_job.clone(),
             };
-            result.snapshots.push(self.dataset(&chosen, &series, lock).await);
+            let (snapshot, link) = self.dataset(&chosen, &series, lock).await;
+            result.snapshots.push(snapshot);
+            // The snapshot is stored, whatever is wrong with its link.
+            link?;
         }
         if result.snapshots.iter().any(|snapshot| snapshot.status == Status::Failed) {
             return Ok(());
@@ -185,12 +190,13 @@ impl JobRun<'_> {
         Ok(())
     }
 
+    /// Returns the result of a dataset, and whether the job's link leads to its snapshot.
     async fn dataset(
         &self,
         chosen: &Chosen,
         series: &Series,
         lock: &Arc<PlaceLock>,
-    ) -> SnapshotResult {
+    ) -> (SnapshotResult, Result<()>) {
         let listed = chosen.listed.as_ref();
         let mut told = SnapshotResult {
             dataset: chosen.id,
@@ -205,8 +211,10 @@ impl JobRun<'_> {
             digest: None,
             error: None,
         };
+        let mut linked = Ok(());
         match self.take(chosen, series, lock).await {
-            Ok(CurrentSnapshot { stamp, manifest, unchanged_by }) => {
+            Ok(CurrentSnapshot { stamp, manifest, unchanged_by, link }) => {
+                linked = link;
                 told.status = unchanged_by.map_or(Status::Stored, |_| Status::Unchanged);
                 told.snapshot = Some(stamp);
                 told.path = Some(series.path(stamp));
@@ -222,7 +230,7 @@ impl JobRun<'_> {
                 told.snapshot = left.ok().and_then(|left| Some(left.last()?.0));
             }
         }
-        told
+        (told, linked)
     }
 
     /// Stores a snapshot of a dataset, unless the data equals the last snapshot.
@@ -294,7 +302,7 @@ impl JobRun<'_> {
         Ok(same)
     }
 
-    /// Updates `latest.json` to this snapshot. For an old snapshot, `unchanged` contains its manifest and the
+    /// Updates `latest.json` and the link to this snapshot. For an old snapshot, `unchanged` contains its manifest and the
     /// comparison that found the data unchanged.
     async fn stand(
         &self,
@@ -311,8 +319,9 @@ impl JobRun<'_> {
                 Some((manifest, by)) => (manifest, Some(by)),
                 None => (series.manifest(stamp)?, None),
             };
-            series.set_latest(stamp, &manifest, as_of, link.as_deref())?;
-            Ok(CurrentSnapshot { stamp, manifest, unchanged_by })
+            series.set_latest(stamp, &manifest, as_of)?;
+            let link = series.link(stamp, link.as_deref());
+            Ok(CurrentSnapshot { stamp, manifest, unchanged_by, link })
         })
         .await
     }
@@ -392,8 +401,10 @@ impl Before {
         if let Some((stamp, manifest)) = &complete {
             // A run can be killed after it published the snapshot and before it updated `latest.json`.
             if series.latest()?.is_none_or(|latest| latest.snapshot != *stamp) {
-                series.set_latest(*stamp, manifest, stamp.time(), link)?;
+                series.set_latest(*stamp, manifest, stamp.time())?;
             }
+            // `stand` tries again after the export, and reports the error.
+            drop(series.link(*stamp, link));
         }
         let mut left = None;
         for (stamp, begun) in interrupted.into_iter().rev() {

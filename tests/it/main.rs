@@ -34,6 +34,7 @@ mod process;
 mod publish;
 mod read;
 mod readme;
+mod records;
 mod resume;
 mod rows;
 #[cfg(unix)]

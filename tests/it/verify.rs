@@ -101,7 +101,8 @@ fn only_the_missing_part_is_named() {
     assert_eq!((ran.code, &*ran.stdout), (Some(65), "out: part-00002.parquet is missing\n"));
     fs::remove_file(world.path("out.manifest.json")).unwrap();
     let ran = verify(&world, &["out"]);
-    let told = "out: out.manifest.json is missing, and there are parts of an export\n";
+    let told = "out: out.manifest.json is missing, and there are parts of an export; if their record is elsewhere, name \
+                it with --record\n";
     assert_eq!((ran.code, &*ran.stdout), (Some(65), told));
 }
 
@@ -241,7 +242,7 @@ fn foreign_manifests_are_not_taken_for_ours() {
     fs::write(world.path("out.manifest.json"), foreign).unwrap();
     insta::assert_snapshot!(verify(&world, &["out"]).told(&world), @"
     exit 65
-    out: out.manifest.json was written by another program, and there are parts of an export
+    out: out.manifest.json was written by another program, and there are parts of an export; if their record is elsewhere, name it with --record
     error: 1 of 1 export is damaged
       hint: the lines above name the damage: export again
     ");
@@ -269,7 +270,8 @@ fn record_is_found_from_every_name_of_the_directory() {
     // A directory that was moved without its record has still its parts.
     fs::rename(world.path("out"), world.path("moved")).unwrap();
     let ran = verify(&world, &["moved"]);
-    let told = "moved: moved.manifest.json is missing, and there are parts of an export\n";
+    let told = "moved: moved.manifest.json is missing, and there are parts of an export; if their record is \
+                elsewhere, name it with --record\n";
     assert_eq!((ran.code, &*ran.stdout), (Some(65), told));
     verify(&world, &["moved", "--record", "out.manifest.json"]).ok();
     verify(&world, &["moved/part-00000.parquet", "moved/part-00003.parquet"]).ok();
@@ -335,7 +337,7 @@ fn long_record_name_on_another_file_system_works() {
     let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
         return println!("skipped: no second file system");
     };
-    let device = |path: &std::path::Path| fs::metadata(path).unwrap().dev();
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
     if device(other.path()) == device(world.folder.path()) {
         return println!("skipped: /dev/shm is on the same file system");
     }

@@ -154,7 +154,7 @@ impl PrefixContent {
             None => None,
             Some(_) if self.record.is_none() => at_prefix(
                 "is not an export: it has no valid record".to_owned(),
-                "only an empty prefix or an earlier export is replaced; give another URL",
+                "only an empty prefix or an earlier export is replaced; if the record is elsewhere, name it with `record`",
             ),
             Some(name) => at_prefix(
                 format!("holds {name:?}, which its record does not list"),

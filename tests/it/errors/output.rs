@@ -112,7 +112,7 @@ fn overwrite_refuses_folders_with_foreign_files() {
     $ overmind-export export ID -o Documents --overwrite
     exit 73
     error: Documents: is not an export: it has no valid record
-      hint: only an empty directory or an earlier export is replaced; give another path
+      hint: only an empty directory or an earlier export is replaced; if the record is elsewhere, name it with --record
 
     $ overmind-export export ID -o parts --overwrite
     exit 73

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use overmind_export::{
-    Manifest,
+    Config, Manifest, Status,
     demo::{Dataset, Fault, FaultAttempt, FaultPage, Faults, Options},
     verify,
 };
@@ -548,7 +548,7 @@ fn links_that_mislead_readers_are_refused() {
     // Something else has the name of the link.
     fs::write(&path, text.replace("snaps/nightly/newest", "taken")).unwrap();
     fs::write(nightly.world.path("taken"), "mine").unwrap();
-    told += &nightly.snapshot(&[]).told(&nightly.world);
+    told += &nightly.snapshot(&["-q"]).told(&nightly.world);
     assert_eq!(nightly.world.read("taken"), b"mine");
     insta::assert_snapshot!(told, @r#"
     exit 78
@@ -565,5 +565,61 @@ fn links_that_mislead_readers_are_refused() {
     error: nightly: FOLDER/taken: is not a link, so it cannot point at the newest snapshot
       hint: move it away, or give another path as the job's link
     error: 1 of 1 job failed
+    "#);
+}
+
+#[test]
+#[cfg(unix)]
+fn broken_link_does_not_stop_the_nights() {
+    let lines = "unchanged = \"never\"\nlink = \"nodir/newest\"\nkeep = { last = 1 }";
+    let nightly = Nightly::one(10, lines);
+    for (night, stamp) in [("23", "20261123T020000Z"), ("24", "20261124T020000Z")] {
+        let results = nightly.at(&format!("2026-11-{night}T02:00:00Z"));
+        assert_eq!((results[0].exit_code, results[0].rows), (74, 10), "{results:?}");
+        let told = format!("cannot write {}", nightly.world.path("nodir/newest").display());
+        assert_eq!(results[0].error.as_ref().unwrap().message, told);
+        let snapshot = &results[0].snapshots[0];
+        assert_eq!((snapshot.status, &snapshot.error), (Status::Stored, &None));
+        assert_eq!(nightly.latest("nightly")["snapshot"], stamp);
+    }
+    // Nothing is deleted after a failed run.
+    assert_eq!(nightly.names("nightly").len(), 2);
+    // The next night repairs the link.
+    fs::create_dir(nightly.world.path("nodir")).unwrap();
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].exit_code, 0, "{results:?}");
+    let target = fs::read_link(nightly.world.path("nodir/newest")).unwrap();
+    assert!(target.ends_with("snaps/nightly/snapshot=20261125T020000Z"), "{target:?}");
+    Ran::of(nightly.world.command().args(["verify", "nodir/newest"])).ok();
+}
+
+#[test]
+fn links_must_not_meet_other_jobs() {
+    let told = |first: &str, second: &str| {
+        let job = |name: &str, link: &str| {
+            let link = if link.is_empty() { String::new() } else { format!("link = \"{link}\"\n") };
+            format!("[[job]]\nname = \"{name}\"\ndataset = \"{ID}\"\nroot = \"snaps\"\n{link}")
+        };
+        let text = job("one", first) + &job("two", second);
+        let read = Config::parse(&text, Path::new("/etc/snapshots.toml"));
+        read.map_or_else(|error| format!("{}\n", error.one_line()), |_| "ok\n".to_owned())
+    };
+    let told = [
+        told("newest-one", "newest-two"),
+        told("newest", "newest"),
+        told("newest", "snaps/../newest"),
+        told("", "snaps/one/newest"),
+        told("snaps/two/newest", ""),
+        told("snaps/one/../two/newest", ""),
+        told("snaps/two-newest", "snaps/one-newest"),
+    ];
+    insta::assert_snapshot!(told.concat(), @r#"
+    ok
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the job on line 2 has the same link: give another path
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the job on line 2 has the same link: give another path
+    cannot use the configuration /etc/snapshots.toml: line 5: [[job]] "two": link: it is in the folder of the job on line 2, whose readers would read these snapshots, too: give a path outside it
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the link of the job on line 2 is in this job's folder, whose readers would read those snapshots, too: give that link a path outside it
+    cannot use the configuration /etc/snapshots.toml: line 6: [[job]] "two": link: the link of the job on line 2 is in this job's folder, whose readers would read those snapshots, too: give that link a path outside it
+    ok
     "#);
 }

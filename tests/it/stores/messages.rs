@@ -156,7 +156,7 @@ fn prefix_with_foreign_objects_is_left_alone() {
     insta::assert_snapshot!(told(&world, &store, line, &[]), @"
     exit 73
     error: s3://bucket/rows/: is not an export: it has no valid record
-      hint: only an empty prefix or an earlier export is replaced; give another URL
+      hint: only an empty prefix or an earlier export is replaced; if the record is elsewhere, name it with --record
     ");
     assert_eq!(store.keys(), ["rows/deeper/letter.txt"]);
     told(&world, &store, "export ID -o s3://bucket/out/", &[]);

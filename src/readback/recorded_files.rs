@@ -1,0 +1,148 @@
+//! The files of an export, as its record lists them. Refuses a record that belongs to other files.
+//!
+//! Compares everything that is known without reading rows: names and sizes, the facts in each file's own metadata,
+//! and the totals of the record. JSON Lines have no metadata, so their SHA-256 is compared once they are read to
+//! their end. `verify` reports every difference; here the first one is an error.
+
+use std::{collections::BTreeSet, path::Path};
+
+use parquet::file::reader::Length;
+
+use super::{ReadOptions, Reader, open_recorded};
+use crate::{
+    batch::Column,
+    error::{Error, Result},
+    location::Location,
+    record::{
+        manifest::{ListedPart, Manifest, is_part_name},
+        place::{self, FoundRecord, sidecar_name},
+    },
+    text::grouped,
+};
+
+/// The files of an export with a record.
+#[derive(Debug)]
+pub(crate) struct RecordedFiles {
+    pub(crate) columns: Vec<Column>,
+    /// Number of rows of all files.
+    pub(crate) rows: u64,
+    pub(crate) files: Vec<RecordedFile>,
+}
+
+/// A file that a record lists.
+#[derive(Debug)]
+pub(crate) struct RecordedFile {
+    pub(crate) place: Location,
+    pub(crate) listed: ListedPart,
+}
+
+impl RecordedFiles {
+    /// Finds the record of a directory or prefix, and the files that it lists.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when there is no record, or when it belongs to other files.
+    pub(crate) fn of_directory(directory: &Location, asked: Option<&Location>) -> Result<Self> {
+        let Some(FoundRecord { place, bytes }) = place::find(directory, asked)? else {
+            let name = place::expected_name(directory, asked);
+            return Err(damaged(directory, format!("it has no record: there is no {name}")));
+        };
+        let manifest = Manifest::parse(&bytes, &place)?;
+        // Do not trust the manifest: every file that it lists must be in its own folder.
+        let stays = |name: &str| Path::new(name).file_name().is_some_and(|own| own == name);
+        if let Some(part) = manifest.parts.iter().find(|part| !stays(&part.path)) {
+            let why = format!("it lists {:?}, which is not a file's name", part.path);
+            return Err(damaged(&place, why));
+        }
+        let entries = directory.entries()?;
+        let mut files = Vec::with_capacity(manifest.parts.len());
+        for listed in manifest.listed() {
+            let name = &listed.part.path;
+            let Ok(at) = entries.binary_search_by(|entry| entry.name.cmp(name)) else {
+                return Err(damaged(directory, format!("{name} is missing")));
+            };
+            let file = RecordedFile { place: directory.child(name), listed };
+            file.require_size(entries.get(at).and_then(|entry| entry.size))?;
+            files.push(file);
+        }
+        // In a store no name is used twice, so other parts belong to a run in progress. On a file system they show
+        // that the record was written for other parts.
+        if directory.as_local().is_some() {
+            let listed: BTreeSet<&str> = manifest.parts.iter().map(|it| &*it.path).collect();
+            let mut names = entries.iter().map(|entry| &*entry.name);
+            if let Some(other) = names.find(|name| is_part_name(name) && !listed.contains(name)) {
+                return Err(damaged(directory, format!("{other} is not in {}", place.name())));
+            }
+        }
+        Self::of(directory, manifest, files)
+    }
+
+    /// Finds the record of a single file: at the place that the caller chose, or else beside the file. `None` if
+    /// the caller chose none, and there is none.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the chosen record is missing, or when the record belongs to another file.
+    pub(crate) fn of_file(file: &Location, asked: Option<&Location>) -> Result<Option<Self>> {
+        let record = asked.cloned().unwrap_or_else(|| file.sibling(&sidecar_name(&file.name())));
+        let manifest = match (Manifest::load(&record)?, asked) {
+            (Some(manifest), _) => manifest,
+            (None, None) => return Ok(None),
+            (None, Some(_)) => {
+                let why = format!("it has no record: there is no {}", record.name());
+                return Err(damaged(file, why));
+            }
+        };
+        let files: Vec<_> =
+            manifest.listed().map(|listed| RecordedFile { place: file.clone(), listed }).collect();
+        let [only] = files.as_slice() else {
+            return Err(damaged(&record, format!("it lists {} files", files.len())));
+        };
+        only.require_size(None)?;
+        Self::of(file, manifest, files).map(Some)
+    }
+
+    fn of(export: &Location, manifest: Manifest, files: Vec<RecordedFile>) -> Result<Self> {
+        let mut totals = manifest.totals().into_iter();
+        if let Some((what, recorded, seen)) = totals.find(|(_, recorded, seen)| recorded != seen) {
+            let (seen, recorded) = (grouped(seen), grouped(recorded));
+            let why = format!("its parts have {seen} {what}, recorded {recorded}");
+            return Err(damaged(export, why));
+        }
+        let joined = manifest.joined_digest().unwrap_or_default().to_string();
+        if joined != manifest.digest {
+            let why = format!("its parts have the digest {joined}, recorded {}", manifest.digest);
+            return Err(damaged(export, why));
+        }
+        Ok(Self { columns: manifest.columns, rows: manifest.rows, files })
+    }
+}
+
+impl RecordedFile {
+    /// Opens the file, and compares its own facts with the record.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when they differ.
+    pub(crate) fn open(&self, options: &ReadOptions) -> Result<Reader> {
+        let reader = open_recorded(&self.place, options, Some(&self.listed.part.sha256))?;
+        let why = match &reader.facts {
+            Some(facts) => facts.difference(&self.listed),
+            None if reader.schema.is_none() => None,
+            None => Some("its own metadata does not say which part of an export it is".to_owned()),
+        };
+        why.map_or(Ok(reader), |why| Err(damaged(&self.place, why)))
+    }
+
+    /// Refuses a file of another size. `size` is `None` if it is not known yet, as of a link.
+    fn require_size(&self, size: Option<u64>) -> Result<()> {
+        let size = size.map_or_else(|| self.place.open().map(|file| file.len()), Ok)?;
+        let recorded = self.listed.part.bytes;
+        if size == recorded {
+            return Ok(());
+        }
+        let why = format!("bytes {}, recorded {}", grouped(size), grouped(recorded));
+        Err(damaged(&self.place, why))
+    }
+}
+
+fn damaged(place: &Location, why: String) -> Error {
+    Error::Damaged { path: place.to_path(), why }
+}
