@@ -2,8 +2,6 @@
 
 mod changed;
 #[cfg(unix)]
-mod check;
-#[cfg(unix)]
 mod configuration;
 mod history;
 mod interrupted;
