@@ -561,7 +561,6 @@ fn links_that_mislead_readers_are_refused() {
     error: cannot use the configuration snapshots.toml
       cause: line 1: [defaults]: link: it leads to the snapshots of one job: give it in [[job]]
     exit 73
-    root = "snaps" is relative to the configuration file: FOLDER/snaps
     error: nightly: FOLDER/taken: is not a link, so it cannot point at the newest snapshot
       hint: move it away, or give another path as the job's link
     error: 1 of 1 job failed
