@@ -49,12 +49,10 @@ FORMS = {
     "texts": ("jsonl", ["root/texts", "root/texts/", "root/texts/**/*.json*", "root/texts/*/*.json*"]),
 }
 # What readers get wrong because of our layout, as patterns of "PLACE STATE READER FORM". While a run works in a store,
-# and after it was killed, its state is in `_overmind/` below the prefix: readers of all objects fail, and JSON objects
-# of the state count as rows. When the state is elsewhere, the check fails until the patterns are removed.
+# and after it was killed, its state is in `_overmind/` below the prefix: readers of all objects fail. When the state is elsewhere, the check fails until the patterns are removed.
 KNOWN_FAULTS = [
     r"^store killed Polars [^*]*/$",
     r"^store killed DuckDB (out|lines)/\*$",
-    r"^store killed .*/\*\*/\*\.json\*$",
 ]
 EXPORTS = {"out": "parquet", "lines": "jsonl", "arrow": "arrow"}
 JOBS = {"nightly": "parquet", "texts": "jsonl"}

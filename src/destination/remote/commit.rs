@@ -1,6 +1,6 @@
 //! The publication of a prefix. It has a point of no return: from then on, any run only rolls forward.
 //!
-//! 1. `commit-TOKEN.json` is created. This is the point of no return: it holds the new record, which lists the
+//! 1. `commit-TOKEN.state` is created. This is the point of no return: it holds the new record, which lists the
 //!    parts, and each part has a [`PendingPart`].
 //! 2. The uploads of the parts are completed. Until then, no part is visible.
 //! 3. The record replaces the one that the run has seen, or takes a free name. Readers that use the record see

@@ -1,7 +1,7 @@
 //! The lock of a place in a store, built from conditional puts only. One run at a time holds it.
 //!
 //! ```text
-//! lock-00001.json     names the holder; created only if it is missing, never changed
+//! lock-00001.state    names the holder; created only if it is missing, never changed
 //! lease-TOKEN         put again by the run with that token, three times per lease duration
 //! ```
 //!
@@ -131,7 +131,7 @@ impl LeaseState {
 }
 
 fn lock_name(number: u32) -> String {
-    format!("lock-{number:05}.json")
+    format!("lock-{number:05}.state")
 }
 
 fn lease_name(token: &str) -> String {
@@ -142,7 +142,7 @@ fn lease_name(token: &str) -> String {
 /// numbers that leave room for the next one.
 fn number(name: &str) -> Option<u32> {
     const LARGEST: u32 = 999_999_999;
-    let number = name.strip_prefix("lock-")?.strip_suffix(".json")?.parse().ok()?;
+    let number = name.strip_prefix("lock-")?.strip_suffix(".state")?.parse().ok()?;
     (number <= LARGEST && lock_name(number) == name).then_some(number)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Anyone who can write to the bucket can put any name into a listing or a control object. So a run removes,
 //! replaces or aborts only objects with a name from this module.
+//!
+//! No name of a control object ends like data, such as `.json` or `.parquet`: a recursive glob must not find it.
 
 use crate::{
     error::{Error, Result},
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// The control object with the plan.
-pub(super) const HEADER: &str = "header.json";
+pub(super) const HEADER: &str = "header.state";
 
 /// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;
@@ -29,7 +31,7 @@ pub(super) fn part_name(index: usize, token: &str, attempt: usize, extension: &s
 
 /// The name of the object that begins a publication.
 pub(super) fn commit_name(token: &str) -> String {
-    format!("commit-{token}.json")
+    format!("commit-{token}.state")
 }
 
 /// The name of the trial object beside a record with this name.
@@ -50,14 +52,14 @@ pub(super) fn is_control_name(name: &str) -> bool {
         || leased_token(name).is_some()
         || is_commit_name(name)
         || is_upload_name(name)
-        || name.strip_suffix(".json").is_some_and(is_stem)
-        || after("lock-").and_then(|rest| rest.strip_suffix(".json")).is_some_and(is_number)
+        || name.strip_suffix(".state").is_some_and(is_stem)
+        || after("lock-").and_then(|rest| rest.strip_suffix(".state")).is_some_and(is_number)
         || is_ids_name(name)
 }
 
 /// Whether a run gives this name to the object that begins a publication.
 pub(super) fn is_commit_name(name: &str) -> bool {
-    let token = name.strip_prefix("commit-").and_then(|rest| rest.strip_suffix(".json"));
+    let token = name.strip_prefix("commit-").and_then(|rest| rest.strip_suffix(".state"));
     token.is_some_and(is_token)
 }
 
@@ -129,13 +131,13 @@ mod tests {
     #[test]
     fn control_names_are_recognized() {
         for name in [
-            "header.json",
-            "commit-0a1b2c3d.json",
+            "header.state",
+            "commit-0a1b2c3d.state",
             "run-0a1b2c3d",
             "lease-0a1b2c3d",
-            "lock-00001.json",
-            "part-00000-0a1b2c3d.json",
-            "part-00000-0a1b2c3d-1.json",
+            "lock-00001.state",
+            "part-00000-0a1b2c3d.state",
+            "part-00000-0a1b2c3d-1.state",
             "ids-00000-0a1b2c3d",
             "upload-0a1b2c3d",
             "upload-part-00000-0a1b2c3d.jsonl.zst.journal",
@@ -148,9 +150,9 @@ mod tests {
             "notes.json",
             "run-",
             "run-x y",
-            "commit-x.json",
+            "commit-x.state",
             "commit-0a1b2c3d",
-            "lock-.json",
+            "lock-.state",
             "lock-1",
             "part-00000-0a1b2c3d",
             "ids-0",

@@ -55,12 +55,12 @@ impl PendingPart {
 
 /// Whether this is the name of a pending part's record.
 pub(super) fn is_pending_name(name: &str) -> bool {
-    name.starts_with("part-") && name.ends_with(".json")
+    name.starts_with("part-") && name.ends_with(".state")
 }
 
 /// The name of the record of this part.
 pub(super) fn pending_name(part: &str) -> String {
-    format!("{}.json", stem(part))
+    format!("{}.state", stem(part))
 }
 
 /// The name of the object with the ids of this part.

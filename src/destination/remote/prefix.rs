@@ -3,13 +3,13 @@
 //! ```text
 //! rows/part-00000-TOKEN.parquet …                parts alone
 //! rows.manifest.json                             the record, beside the prefix unless it was asked for elsewhere
-//! rows/_overmind/lock-00001.json, lease-TOKEN    see `lock`
+//! rows/_overmind/lock-00001.state, lease-TOKEN    see `lock`
 //!                run-TOKEN                       marks a run that wrote parts here, with its token in their names
-//!                header.json                     the plan
-//!                part-00000-TOKEN.json           the record of a pending part, written after its blocks
+//!                header.state                     the plan
+//!                part-00000-TOKEN.state           the record of a pending part, written after its blocks
 //!                ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
 //!                upload-….journal                an upload that has begun
-//!                commit-TOKEN.json               a publication that has begun, and what it publishes
+//!                commit-TOKEN.state              a publication that has begun, and what it publishes
 //! ```
 //!
 //! Each run has its own token, which is part of all names that it writes. So a run that lost its lock

@@ -17,7 +17,7 @@ fn export_killed_after_commit_is_finished() {
         ("after the commit", ("POST /bucket/rows/part-00000-", 2)),
         ("between completions", ("POST /bucket/rows/part-00002-", 2)),
         ("before the record", ("PUT /bucket/rows.manifest.json", 1)),
-        ("before the cleanup", ("DELETE /bucket/rows/_overmind/header.json", 1)),
+        ("before the cleanup", ("DELETE /bucket/rows/_overmind/header.state", 1)),
         ("during the cleanup", ("DELETE /bucket/rows/_overmind/part-00001-", 1)),
         ("before the commit is removed", ("DELETE /bucket/rows/_overmind/commit-", 1)),
     ];
@@ -168,7 +168,7 @@ fn upload_that_was_completed_late_is_not_lost() {
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00001-", 2);
     let pending = place.store.keys().into_iter().find(|key| key.contains("_overmind/part-00001-"));
-    let key = pending.unwrap().replace("_overmind/", "").replace(".json", ".parquet");
+    let key = pending.unwrap().replace("_overmind/", "").replace(".state", ".parquet");
     place.store.rule("POST /bucket/rows/part-00001-", Fate::Refused(404, "NoSuchUpload"));
     place.store.rule(&format!("HEAD /bucket/{key}"), Fate::HeldAt(2));
     let run = place.start(&ARGUMENTS);

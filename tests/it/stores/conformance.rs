@@ -208,7 +208,7 @@ fn failed_run_publishes_nothing_and_next_succeeds() {
                 Some(bytes) if name.ends_with("journal.jsonl") => {
                     bytes.iter().filter(|byte| **byte == b'\n').count() as u64 - 1
                 }
-                _ => u64::from(name.contains("_overmind/part-") && name.ends_with(".json")),
+                _ => u64::from(name.contains("_overmind/part-") && name.ends_with(".state")),
             })
             .sum();
         let names: Vec<_> = everything.into_keys().collect();
@@ -376,7 +376,7 @@ fn killed_prefix_exports_resume_to_same_bytes() {
         // A kill between the beginning of an upload and its journal leaves an upload that no run knows.
         let is_known = |name: &&String| {
             name.contains("/upload-")
-                || name.contains("/_overmind/part-") && name.ends_with(".json")
+                || name.contains("/_overmind/part-") && name.ends_with(".state")
         };
         let known = names.iter().filter(is_known).count();
         let unknown = place.store.open_uploads().saturating_sub(known);

@@ -211,7 +211,7 @@ fn record_readers_see_the_old_or_new_export() {
         },
         Point {
             name: "after the old parts are removed",
-            request: ("DELETE /bucket/rows/_overmind/header.json", 1),
+            request: ("DELETE /bucket/rows/_overmind/header.state", 1),
             names: &["rows.manifest.json", "_overmind/", "part-00000", "part-00001", "part-00002"],
             rows: Some(ROWS),
             problems: &[CONTROL],
@@ -259,7 +259,7 @@ fn killed_overwrite_leaves_the_old_export() {
 #[test]
 fn killed_published_run_does_not_block_other_plan() {
     let place = Place::new();
-    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/header.json", 1);
+    place.kill_at(&ARGUMENTS, "DELETE /bucket/rows/_overmind/header.state", 1);
     place.world.server.replace(vec![Dataset::generated(ROWS, 8).with_id(ID)]);
     place.export(&[&ARGUMENTS[..], &["--overwrite", "--columns", "id"]].concat()).ok();
     is_whole(&place);
@@ -270,7 +270,7 @@ fn published_parts_are_not_kept_for_changed_rows() {
     let overwrite = [&ARGUMENTS[..], &["--overwrite"]].concat();
     // The plan and the number of rows stay the same, but the rows are different.
     for (again, request) in [
-        (false, "DELETE /bucket/rows/_overmind/header.json"),
+        (false, "DELETE /bucket/rows/_overmind/header.state"),
         (true, "DELETE /bucket/rows/_overmind/part-"),
         (true, "DELETE /bucket/rows/part-"),
     ] {
@@ -354,7 +354,7 @@ fn damaged_kept_parts_are_fetched_again() {
         ("nothing", 6, &|_, _| ()),
         ("a visible part", 10, &|place, _| {
             let record = named(place, "rows/_overmind/part-00001");
-            let name = record.file_name().unwrap().to_string_lossy().replace(".json", ".parquet");
+            let name = record.file_name().unwrap().to_string_lossy().replace(".state", ".parquet");
             place.store.put(&format!("rows/{name}"), b"late");
         }),
         ("missing ids", 10, &|place, _| {

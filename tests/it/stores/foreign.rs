@@ -106,7 +106,7 @@ fn forged_control_objects_remove_nothing_else() {
         "superseded": ["notes.txt", "../above.txt", "a/b", "_overmind/thesis.txt"],
         "success_file": false,
     });
-    place.store.put("rows/_overmind/commit-0badcafe.json", forged.to_string().as_bytes());
+    place.store.put("rows/_overmind/commit-0badcafe.state", forged.to_string().as_bytes());
     place.store.put("rows/notes.txt", b"mine");
     place.store.put("rows/_overmind/thesis.txt", b"mine");
     place.store.put("above.txt", b"mine");
@@ -257,7 +257,7 @@ fn failed_publication_says_what_was_written() {
     let name = &refused[begin..][.."commit-01234567".len()];
     insta::assert_snapshot!(refused.replace(name, "commit-TOKEN"), @"
     exit 74
-    error: cannot write s3://bucket/rows/_overmind/commit-TOKEN.json
+    error: cannot write s3://bucket/rows/_overmind/commit-TOKEN.state
       cause: AccessDenied: as scripted
       hint: nothing was published, but every part is uploaded: repair the store or the permission, then run the same command again; it fetches two pages and publishes the export
     ");

@@ -18,7 +18,7 @@ const OBJECT: &str = "s3://bucket/rows/rows.parquet";
 /// Changes the lock as if a run on another machine held it, with a lease of 0.5 s.
 fn forget_holder(place: &Place) {
     let keys = place.store.keys();
-    let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
+    let lock = keys.iter().find(|key| key.ends_with("lock-00001.state")).unwrap();
     let path = place.store.path(lock);
     let mut holder: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     holder["host"] = "elsewhere".into();

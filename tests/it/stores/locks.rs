@@ -13,13 +13,13 @@ use super::{
 use crate::support::{ID, Ran};
 
 fn is_pending(key: &str) -> bool {
-    key.contains("/_overmind/part-") && key.ends_with(".json")
+    key.contains("/_overmind/part-") && key.ends_with(".state")
 }
 
 /// Takes the lock over, as another run does.
 fn take_over(place: &Place) {
     let keys = place.store.keys();
-    let lock = keys.iter().find(|key| key.ends_with("lock-00001.json")).unwrap();
+    let lock = keys.iter().find(|key| key.ends_with("lock-00001.state")).unwrap();
     let text = fs::read_to_string(place.store.path(lock)).unwrap();
     let mut holder: Value = serde_json::from_str(&text).unwrap();
     holder["token"] = "f0f0f0f0".into();
@@ -65,7 +65,7 @@ fn run_that_lost_its_lock_publishes_nothing() {
         let published =
             |key: &&String| key.ends_with(".manifest.json") || *key == "rows/rows.parquet";
         assert_eq!(keys.iter().find(published), None);
-        assert!(keys.iter().any(|key| key.ends_with("lock-00002.json")), "{keys:?}");
+        assert!(keys.iter().any(|key| key.ends_with("lock-00002.state")), "{keys:?}");
     }
 }
 
@@ -110,7 +110,7 @@ fn lock_of_another_machine_expires_with_its_lease() {
     // A run cannot tell whether a process on another machine is alive. It waits for the end of the lease.
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
-    let lock = place.store.path("rows/_overmind/lock-00001.json");
+    let lock = place.store.path("rows/_overmind/lock-00001.state");
     let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
     holder["host"] = "elsewhere".into();
     holder["lease_seconds"] = 0.5.into();

@@ -83,7 +83,7 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
     assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
     let finished = || {
         let keys = store.keys();
-        keys.iter().filter(|key| key.contains("/_overmind/part-") && key.ends_with(".json")).count()
+        keys.iter().filter(|key| key.contains("/_overmind/part-") && key.ends_with(".state")).count()
     };
     let begun = Instant::now();
     while finished() < 2 {
@@ -245,7 +245,7 @@ fn control_objects_of_killed_runs_are_removed() {
     assert_eq!(nightly.at(times[0])[0].exit_code, 0);
     // A run of the first snapshot was killed after its commit, before it released the lock. Another run was
     // killed before it wrote its plan.
-    for (day, lock) in [(23, "lock-00001.json"), (24, "lock-00007.json")] {
+    for (day, lock) in [(23, "lock-00001.state"), (24, "lock-00007.state")] {
         let control = format!("nights/nightly/snapshot=202611{day}T020000Z/_overmind");
         store.put(&format!("{control}/lease-0badcafe"), b"0");
         store.put(&format!("{control}/{lock}"), b"{}");
@@ -269,7 +269,7 @@ fn control_objects_of_killed_runs_are_removed() {
 #[test]
 fn snapshot_killed_before_its_plan_leaves_nothing() {
     let (store, nightly) = nightly("");
-    store.rule("_overmind/header.json", Fate::HeldAt(1));
+    store.rule("_overmind/header.state", Fate::HeldAt(1));
     let mut run = nightly.start(&[]);
     store.wait_until_held();
     run.kill().unwrap();

@@ -95,7 +95,7 @@ fn each_kind_of_damage_is_named() {
         (
             &|place| {
                 fs::create_dir_all(place.store.path("out/_overmind")).unwrap();
-                fs::write(place.store.path("out/_overmind/header.json"), "{}").unwrap();
+                fs::write(place.store.path("out/_overmind/header.state"), "{}").unwrap();
             },
             "_overmind exists: a run is in progress, or was interrupted",
         ),

@@ -140,7 +140,7 @@ fn holder_renews_until_another_run_takes_over() {
     );
     // The lock of the other run stays.
     lock.release().unwrap();
-    assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00002.json"]);
+    assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00002.state"]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn reused_number_is_another_lock() {
     }
     assert!(matches!(lock.check(), Err(Error::LockLost { .. })));
     lock.release().unwrap();
-    assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00001.json"]);
+    assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00001.state"]);
 
     // The lock is released while it is checked, and another run gets the same number.
     let Some((1, Some(holder))) = highest(&control).unwrap() else { panic!("no lock") };
