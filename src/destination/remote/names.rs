@@ -17,7 +17,7 @@ pub(super) const HEADER: &str = "header.state";
 /// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;
 /// The longest name that a run gives below its prefix. The part's number has ten digits, its attempt four.
-const LONGEST_BELOW: &str = "_overmind/upload-part-0123456789-01234567-0123.jsonl.zst.journal";
+const LONGEST_BELOW: &str = "_overmind/upload-part-0123456789-01234567-0123+jsonl+zst";
 
 /// The name of the part with this index. The token belongs to the run. Attempts count from 0: the first one
 /// is not in the name. Each attempt needs its own name, because in Azure the uploads to a name are not
@@ -66,18 +66,19 @@ pub(super) fn is_commit_name(name: &str) -> bool {
 /// Whether a run gives this name to the journal of an upload.
 pub(super) fn is_upload_name(name: &str) -> bool {
     name.strip_prefix("upload-").is_some_and(is_token)
-        || uploaded_name(name).is_some_and(|of| is_part_name(of) || is_ids_name(of))
+        || uploaded_name(name).is_some_and(|of| is_part_name(&of) || is_ids_name(&of))
 }
 
 /// The name of the journal of the upload of a part or of its ids. It does not end like a part: a glob such as
 /// `**/*.parquet` must not find it.
 pub(super) fn journal_name(of: &str) -> String {
-    format!("upload-{of}.journal")
+    format!("upload-{}", of.replace('.', "+"))
 }
 
 /// The name of the part or of the ids whose upload has this journal.
-pub(super) fn uploaded_name(journal: &str) -> Option<&str> {
-    journal.strip_prefix("upload-")?.strip_suffix(".journal")
+pub(super) fn uploaded_name(journal: &str) -> Option<String> {
+    let of = journal.strip_prefix("upload-")?;
+    (!of.contains('.')).then(|| of.replace('+', "."))
 }
 
 /// Whether a run gives this name to the ids of a part.
@@ -140,8 +141,8 @@ mod tests {
             "part-00000-0a1b2c3d-1.state",
             "ids-00000-0a1b2c3d",
             "upload-0a1b2c3d",
-            "upload-part-00000-0a1b2c3d.jsonl.zst.journal",
-            "upload-ids-00000-0a1b2c3d.journal",
+            "upload-part-00000-0a1b2c3d+jsonl+zst",
+            "upload-ids-00000-0a1b2c3d",
         ] {
             assert!(is_control_name(name), "{name}");
         }
@@ -158,7 +159,7 @@ mod tests {
             "ids-0",
             "ids-00000-0a1b2c3d.txt",
             "upload-notes.txt",
-            "upload-notes.journal",
+            "upload-notes",
             "upload-part-00000-0a1b2c3d.jsonl.zst",
             "upload-",
         ] {

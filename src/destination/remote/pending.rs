@@ -94,10 +94,10 @@ pub(super) fn drop_pending(target: &Remote, control: &Remote, name: &str) -> Res
 /// Aborts the upload of an ended run. The journal's name contains the name of the uploaded part or ids.
 pub(super) fn drop_upload(target: &Remote, control: &Remote, journal: &str) -> Result<()> {
     let of = uploaded_name(journal).unwrap_or_default();
-    let place = if is_part_name(of) {
-        target.child(of)
+    let place = if is_part_name(&of) {
+        target.child(&of)
     } else if of.starts_with("ids-") {
-        control.child(of)
+        control.child(&of)
     } else {
         return Ok(());
     };

@@ -8,7 +8,7 @@
 //!                header.state                     the plan
 //!                part-00000-TOKEN.state           the record of a pending part, written after its blocks
 //!                ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
-//!                upload-….journal                an upload that has begun
+//!                upload-…                        an upload that has begun
 //!                commit-TOKEN.state              a publication that has begun, and what it publishes
 //! ```
 //!
@@ -260,7 +260,7 @@ impl Prefix {
         for journal in names().filter(|name| is_upload_name(name)) {
             let of = uploaded_name(journal).unwrap_or_default();
             // The record of a pending part replaces the journal of its upload.
-            match recorded.contains(&pending_name(of)) {
+            match recorded.contains(&pending_name(&of)) {
                 true => control.child(journal).remove()?,
                 false => drop_upload(target, control, journal)?,
             }
