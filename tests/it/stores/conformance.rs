@@ -370,21 +370,12 @@ fn killed_prefix_exports_resume_to_same_bytes() {
         assert!(place.world.server.wait_until(SOON, |stats| stats.requests >= moment));
         run.kill().unwrap();
         run.wait().unwrap();
-        let names: Vec<String> = place.everything().into_keys().collect();
+        let mut names = place.everything().into_keys();
         let published =
-            names.iter().any(|name| name == "some/out.manifest.json" || name.contains("/commit-"));
-        // A kill between the beginning of an upload and its journal leaves an upload that no run knows.
-        let is_known = |name: &&String| {
-            name.contains("/upload-")
-                || name.contains("/_overmind/part-") && name.ends_with(".state")
-        };
-        let known = names.iter().filter(is_known).count();
-        let unknown = place.store.open_uploads().saturating_sub(known);
+            names.any(|name| name == "some/out.manifest.json" || name.contains("/commit-"));
         place.export(if published { &["--overwrite"] } else { &[] }).ok();
-        assert!(
-            unknown <= 1 && place.store.open_uploads() == unknown,
-            "killed after {moment} requests"
-        );
+        // A kill between the beginning of an upload and its journal leaves an upload that no run knows.
+        assert!(place.store.open_uploads() <= 1, "killed after {moment} requests");
         assert!(place.visible() == truth, "killed after {moment} requests: the content differs");
         place.verify().ok();
     });
