@@ -62,7 +62,7 @@ pub(super) struct ExportArgs {
     /// Write a manifest next to a single file; a directory always has one
     #[arg(long, help_heading = "Output")]
     manifest: bool,
-    /// Write the record of a directory to this path instead of beside the directory
+    /// Write the record of a directory to this path instead of next to the directory
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     record: Option<PathBuf>,
     /// Write an empty file _SUCCESS into a directory; some programs read it as data

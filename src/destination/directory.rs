@@ -355,8 +355,7 @@ pub(super) fn exists(path: PathBuf) -> Error {
 fn finished_now(path: PathBuf) -> Error {
     Error::Output {
         path,
-        why: "is complete: this run has published what an interrupted run had fetched and proven"
-            .to_owned(),
+        why: super::FINISHED_NOW.to_owned(),
         hint: Some("give `overwrite` to export again"),
         source: None,
     }

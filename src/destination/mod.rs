@@ -421,6 +421,10 @@ impl Stopper {
 /// Name of the folder below a prefix where a run keeps its control objects. They are no part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
+/// The problem of a run that has published the export of an ended run, and must not replace it.
+const FINISHED_NOW: &str =
+    "is complete: this run has published what an interrupted run had fetched and proven";
+
 /// Reports a failed cleanup as a warning: it does not change the result of the run.
 fn tidied(output: impl std::fmt::Display, result: Result<()>) {
     if let Err(error) = result {

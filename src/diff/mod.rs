@@ -109,9 +109,9 @@ pub struct DiffOptions {
     pub stop: Arc<AtomicBool>,
     /// Size limit of one value in bytes; see [`ReadOptions::max_value_bytes`].
     pub max_value_bytes: usize,
-    /// Where the record of the first export is; default beside it.
+    /// Path of the first export's record; default: next to the export.
     pub record_a: Option<Location>,
-    /// Where the record of the second export is; default beside it.
+    /// Path of the second export's record; default: next to the export.
     pub record_b: Option<Location>,
 }
 

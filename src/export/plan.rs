@@ -74,7 +74,7 @@ pub struct ExportOptions {
     pub restart: bool,
     /// Whether to write a manifest next to a single file; default no. A directory always has one.
     pub manifest: bool,
-    /// Where to write the record of a directory, as a path or a URL; default beside the directory. For a
+    /// Path or URL for the record of a directory; default: next to the directory. For a
     /// store whose permissions cover only the output.
     pub record: Option<PathBuf>,
     /// Whether to write an empty file `_SUCCESS` into a directory; default no. Some programs read it as data.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rows/part-00000-TOKEN.parquet …                parts alone
-//! rows.manifest.json                             the record, beside the prefix unless it was asked for elsewhere
+//! rows.manifest.json                             the record, next to the prefix unless `record` names another place
 //! rows/_overmind/lock-00001.state, lease-TOKEN    see `lock`
 //!                run-TOKEN                       marks a run that wrote parts here, with its token in their names
 //!                header.state                     the plan
@@ -46,7 +46,9 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{CONTROL, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
+    destination::{
+        CONTROL, FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied,
+    },
     error::{Error, Result},
     location::{Location, Remote},
     record::{
@@ -173,8 +175,7 @@ impl Prefix {
         match self.check(&seen) {
             Err(Error::Output { path, .. }) if finished && !self.overwrite => Err(Error::Output {
                 path,
-                why: "is complete: this run has published what an interrupted run had fetched and proven"
-                    .to_owned(),
+                why: FINISHED_NOW.to_owned(),
                 hint: Some(FINISHED),
                 source: None,
             }),

@@ -7,6 +7,7 @@ mod codings;
 mod commands;
 mod configuration;
 mod keys;
+mod number_arguments;
 mod numbers;
 mod output;
 mod pages;
