@@ -128,8 +128,13 @@ pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, write_pages};
 pub use location::{Location, StorageOptions, Target};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
-pub use readback::{Batches, Check, ReadOptions, Verification, verify, verify_with};
-pub use record::{Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange};
+pub use proof::{Digest, ParseDigestError};
+pub use readback::{
+    Batches, Check, ReadOptions, StatedFacts, Verification, read_manifest, verify, verify_with,
+};
+pub use record::{
+    Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange, digest,
+};
 pub use sink::{
     Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,
 };

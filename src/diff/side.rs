@@ -118,7 +118,7 @@ impl Side {
         stop: Arc<AtomicBool>,
         options: ReadOptions,
     ) -> Self {
-        let RecordedFiles { columns, rows, files } = recorded;
+        let RecordedFiles { columns, rows, files, .. } = recorded;
         let (columns, rows) = (Some(columns), Some(rows));
         let files = files.into_iter().map(DataFile::Recorded).collect();
         Self { place: place.clone(), files, columns, rows, stop, options }

@@ -143,13 +143,19 @@ impl StreamOptions {
         self.pages == PageRange::ALL && self.limit.is_none()
     }
 
-    /// Returns these options without bounds that leave out no row, given the first page of the range. The stream
-    /// then covers the whole dataset, and proves it.
-    pub(crate) fn covering(self, first: &Page) -> Self {
+    /// Whether a stream with these options has every row of the dataset, given the first page of the range. Such a
+    /// stream proves that it is complete.
+    pub fn covers(&self, first: &Page) -> bool {
         let (count, pages) = (first.count(), pages_of(first));
         let all_pages = self.pages.first() == 1 && self.pages.last().is_none_or(|it| it >= pages);
         let all_rows = self.limit.is_none_or(|limit| limit >= count);
-        match all_pages && all_rows {
+        all_pages && all_rows
+    }
+
+    /// Returns these options without bounds that leave out no row, given the first page of the range. The stream
+    /// then covers the whole dataset, and proves it.
+    pub(crate) fn covering(self, first: &Page) -> Self {
+        match self.covers(first) {
             true => Self { pages: PageRange::ALL, limit: None, ..self },
             false => self,
         }

@@ -61,13 +61,21 @@ const PREFIX: &str = "xxh3-128-poly:";
 const K: u128 = 0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645;
 const HEX_DIGITS: usize = 32;
 
-/// The digest of consecutive rows: one row, a part, or a whole export.
+/// The digest of consecutive rows: one row, a part, or a whole export. Equal content has an equal digest in any
+/// format. The default is the digest of no rows.
+///
+/// ```
+/// use overmind_export::Digest;
+///
+/// let text = format!("{}", Digest::default());
+/// assert_eq!(text, "xxh3-128-poly:00000000000000000000000000000000");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Digest(u128);
+pub struct Digest(u128);
 
 impl Digest {
     /// Adds the digest of the `rows` rows that follow.
-    pub(crate) fn join(&mut self, next: Self, rows: u64) {
+    pub fn join(&mut self, next: Self, rows: u64) {
         self.0 = self.0.wrapping_mul(power(rows)).wrapping_add(next.0);
     }
 
@@ -99,7 +107,7 @@ impl Display for Digest {
 /// The error for a text that is not the text form of a [`Digest`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a content digest: expected {PREFIX} and {HEX_DIGITS} hexadecimal digits")]
-pub(crate) struct ParseDigestError(String);
+pub struct ParseDigestError(String);
 
 impl FromStr for Digest {
     type Err = ParseDigestError;

@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 use crate::{
+    batch::Column,
     error::Result,
     location::Location,
     readback::{
-        self, ReadOptions, Reader,
+        self, ReadOptions, Reader, StatedFacts,
         recorded_files::{RecordedFile, RecordedFiles},
     },
 };
@@ -34,7 +36,8 @@ use crate::{
 pub struct Batches {
     files: VecDeque<RecordedFile>,
     open: Option<Reader>,
-    rows: Option<u64>,
+    facts: Option<StatedFacts>,
+    columns: Option<Vec<Column>>,
     options: ReadOptions,
 }
 
@@ -74,12 +77,19 @@ impl Batches {
         if readback::is_single_file(location)? {
             let reader = readback::open(location, &options)?;
             reader.require_columns(location)?;
-            let rows = reader.facts.as_ref().map(|facts| facts.rows);
-            return Ok(Self { files: VecDeque::new(), open: Some(reader), rows, options });
+            let facts = reader.facts.as_ref().map(StatedFacts::from);
+            let of_schema = |schema: &SchemaRef| {
+                schema.fields().iter().filter_map(|field| field.name().parse().ok()).collect()
+            };
+            let columns = reader.schema.as_ref().map(of_schema);
+            let files = VecDeque::new();
+            return Ok(Self { files, open: Some(reader), facts, columns, options });
         }
-        let RecordedFiles { files, rows, .. } =
+        let RecordedFiles { mut columns, files, facts, .. } =
             RecordedFiles::of_directory(location, options.record.as_ref())?;
-        Ok(Self { files: files.into(), open: None, rows: Some(rows), options })
+        columns.retain(|it| options.columns.is_empty() || options.columns.contains(it));
+        let (facts, columns) = (Some(facts), Some(columns));
+        Ok(Self { files: files.into(), open: None, facts, columns, options })
     }
 
     fn next_part(&mut self) -> Option<Result<Reader>> {
@@ -93,7 +103,17 @@ impl Batches {
 
     /// Returns the recorded number of rows of the export. `None` for JSON Lines without a manifest.
     pub fn rows(&self) -> Option<u64> {
-        self.rows
+        self.facts.as_ref().map(|facts| facts.rows)
+    }
+
+    /// Returns the columns of the batches. `None` for a single JSON Lines file, where only the rows name the columns.
+    pub fn columns(&self) -> Option<&[Column]> {
+        self.columns.as_deref()
+    }
+
+    /// Returns what the export says about itself. `None` for JSON Lines without a manifest.
+    pub fn facts(&self) -> Option<&StatedFacts> {
+        self.facts.as_ref()
     }
 }
 
@@ -122,6 +142,6 @@ impl Iterator for Batches {
 
 impl std::fmt::Debug for Batches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Batches").field("rows", &self.rows()).finish_non_exhaustive()
     }
 }

@@ -16,6 +16,7 @@ mod parquet;
 mod recorded;
 pub(crate) mod recorded_files;
 mod shared;
+mod stated;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub(crate) use self::json_line::datapoint;
 pub(crate) use self::json_lines::count_lines;
 pub use self::{
     batches::Batches,
+    stated::{StatedFacts, read_manifest},
     verification::{Check, Verification},
     verify::{verify, verify_with},
 };

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use parquet::file::reader::Length;
 
-use super::{ReadOptions, Reader, open_recorded};
+use super::{ReadOptions, Reader, StatedFacts, open_recorded};
 use crate::{
     batch::Column,
     error::{Error, Result},
@@ -26,6 +26,7 @@ pub(crate) struct RecordedFiles {
     pub(crate) columns: Vec<Column>,
     /// Number of rows of all files.
     pub(crate) rows: u64,
+    pub(crate) facts: StatedFacts,
     pub(crate) files: Vec<RecordedFile>,
 }
 
@@ -112,7 +113,8 @@ impl RecordedFiles {
             let why = format!("its parts have the digest {joined}, recorded {}", manifest.digest);
             return Err(damaged(export, why));
         }
-        Ok(Self { columns: manifest.columns, rows: manifest.rows, files })
+        let (facts, rows) = (StatedFacts::from(&manifest), manifest.rows);
+        Ok(Self { columns: manifest.columns, rows, facts, files })
     }
 }
 

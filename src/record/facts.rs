@@ -79,8 +79,12 @@ impl Facts {
     }
 }
 
-/// Returns the digest of a batch.
-pub(crate) fn digest(batch: &RecordBatch) -> Result<Digest> {
+/// Returns the digest of the rows of a batch. Its columns must be those of an export, in the order of every format.
+/// [`Digest::join`] joins the digests of consecutive batches.
+///
+/// # Errors
+/// [`Error::Internal`] when a column has a type that no export has.
+pub fn digest(batch: &RecordBatch) -> Result<Digest> {
     let mut hasher = RowHasher::new();
     let mut digest = Digest::default();
     let columns = batch.columns().iter().map(|array| match array.data_type() {

@@ -8,6 +8,7 @@ pub(crate) mod place;
 pub(crate) mod stamp;
 
 pub use self::{
+    facts::digest,
     manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange},
     stamp::Stamp,
 };

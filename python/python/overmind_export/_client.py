@@ -1,0 +1,377 @@
+"""The client: the settings of the connection, and the calls."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from os import fspath
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from . import _native
+from ._options import (
+    ConnectionOptions,
+    DatasetsCall,
+    ExportCall,
+    FileOptions,
+    FilterOptions,
+    OpenOptions,
+    Path,
+    ReadCall,
+    RowOptions,
+    checked,
+    names_of,
+)
+from ._summary import Summary
+from ._tables import Rows, Stream, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import polars
+    from typing_extensions import Self, Unpack
+
+    from ._options import Column
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset in the list of datasets. What the API omits is None.
+
+    Attributes
+    ----------
+    id : str
+        Each version of a dataset has its own id.
+    name, source, created, agent, generator_model, policy_hash : str or None
+    version, rows : int or None
+    metadata : object
+        Any JSON value.
+    """
+
+    id: str
+    name: str | None = None
+    version: int | None = None
+    source: str | None = None
+    rows: int | None = None
+    created: str | None = None
+    agent: str | None = None
+    generator_model: str | None = None
+    metadata: Any = field(default=None, compare=False)
+    policy_hash: str | None = None
+
+
+def _dataset(text: str) -> Dataset:
+    values = json.loads(text)
+    values["rows"] = values.pop("num_datapoints", None)
+    values["created"] = values.pop("created_at", None)
+    return Dataset(**values)
+
+
+class Client:
+    """The settings of the connection, for several calls.
+
+    Every call has its own connections, so a client can be shared by threads and by forked processes. A rate limit
+    holds for each call. A pickle of a client has no key: the other process takes it from its environment.
+
+    Parameters
+    ----------
+    **options
+        See :class:`ConnectionOptions`: ``api_key``, ``base_url``, ``concurrency``, ``rate_limit``, ``timeout``, …
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=100) as demo:
+    ...     with oe.Client(base_url=demo.url, api_key="demo", rate_limit="50/s") as client:
+    ...         rows = client.read(demo.dataset, limit=10)
+    >>> rows
+    <Rows: 10 rows of 100, a part of the dataset; id, order, input, expected_output, persona, tags, additional_properties>
+    """
+
+    def __init__(self, **options: Unpack[ConnectionOptions]) -> None:
+        self._settings = checked("Client", options, ConnectionOptions)
+
+    def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
+        """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
+        options = checked("datasets", filters, FilterOptions)
+        return [_dataset(text) for text in _native.datasets(self._settings | options)]
+
+    def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
+        """Reads a dataset into memory. See :func:`overmind_export.read`."""
+        return Rows(self._begun("read", dataset, options).read_all())
+
+    def stream(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Stream:
+        """Begins to read a dataset. See :func:`overmind_export.stream`."""
+        return Stream(self._begun("stream", dataset, options))
+
+    def scan(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> polars.LazyFrame:
+        """Returns a lazy frame of Polars. See :func:`overmind_export.scan`."""
+        given = checked("scan", options, RowOptions)
+        columns = cast("list[Column] | None", given.pop("columns", None))
+        names = [name for name in _native.COLUMNS if columns is None or name in columns]
+
+        def begin(columns: list[Column], limit: int | None) -> Stream:
+            own = given.get("limit")
+            limit = min((it for it in (own, limit) if it is not None), default=None)
+            return self.stream(dataset, **cast("RowOptions", given | {"columns": columns, "limit": limit}))
+
+        return _lazy(names, begin)
+
+    def export(self, dataset: str | UUID, output: Path, **options: Unpack[FileOptions]) -> Summary:
+        """Exports a dataset to files. See :func:`overmind_export.export`."""
+        given = checked("export", options, FileOptions)
+        return Summary(**_native.export(str(dataset), output, self._settings | given))
+
+    def close(self) -> None:
+        """Does nothing: every call closes its own connections."""
+
+    def _begun(self, call: str, dataset: str | UUID, options: RowOptions) -> _native.Stream:
+        given = checked(call, options, RowOptions)
+        return _native.stream_dataset(str(dataset), self._settings | given)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self._settings.items() if name != "api_key"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._settings = state
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={value!r}" for name, value in self.__getstate__().items()]
+        return f"Client({', '.join(shown)})"
+
+
+def _lazy(names: list[str], begin: Any) -> polars.LazyFrame:
+    """Makes a lazy frame. Polars passes the columns, the number of rows and a filter."""
+    pl = require("polars", "polars")
+    require("polars.io.plugins", "polars")
+    schema = {name: pl.Int64() if name == "order" else pl.String() for name in names}
+
+    def source(
+        with_columns: list[str] | None,
+        predicate: polars.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[polars.DataFrame]:
+        if n_rows == 0:
+            return
+        wanted = names if with_columns is None else with_columns
+        # Without a column, Polars only counts rows.
+        left = n_rows
+        with begin(wanted or names[:1], n_rows) as stream:
+            for batch in stream:
+                frame = batch.to_polars().select(wanted or names[:1])
+                if left is not None:
+                    frame = frame.head(left)
+                    left -= frame.height
+                yield frame if predicate is None else frame.filter(predicate)
+                if left == 0:
+                    return
+
+    lazy: polars.LazyFrame = pl.io.plugins.register_io_source(source, schema=schema)
+    return lazy
+
+
+def _split(call: str, options: Any, allowed: type[Any]) -> tuple[Client, dict[str, Any]]:
+    """Separates the settings of the connection from the options of a call."""
+    given = checked(call, options, allowed)
+    connection = names_of(ConnectionOptions)
+    client = Client(**cast("ConnectionOptions", {it: given[it] for it in given if it in connection}))
+    return client, {it: given[it] for it in given if it not in connection}
+
+
+def datasets(**options: Unpack[DatasetsCall]) -> list[Dataset]:
+    """Lists the datasets that the key can see: all of them, or an error.
+
+    Parameters
+    ----------
+    **options
+        Filters (``agent``, ``generator_model``, ``ordering``, ``search``, ``source``, ``version``, ``version_min``,
+        ``version_max``) and the settings of :class:`Client`.
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=100) as demo:
+    ...     [(dataset.name, dataset.rows) for dataset in oe.datasets(base_url=demo.url, api_key="demo")]
+    [('generated-7', 100)]
+    """
+    client, filters = _split("datasets", options, DatasetsCall)
+    return client.datasets(**cast("FilterOptions", filters))
+
+
+def read(dataset: str | UUID, **options: Unpack[ReadCall]) -> Rows:
+    """Reads a dataset into memory: every row once, or an error.
+
+    Parameters
+    ----------
+    dataset : str or uuid.UUID
+        Id of the dataset.
+    **options
+        ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, the filters of :func:`datasets`, and
+        the settings of :class:`Client`.
+
+    Raises
+    ------
+    Error
+        One class for each reason, such as :class:`NotFoundError`.
+    KeyboardInterrupt
+        Ctrl-C ends the call within a second.
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=1000) as demo:
+    ...     rows = oe.read(demo.dataset, columns=["id", "order"], base_url=demo.url, api_key="demo")
+    >>> rows.column_names
+    ['id', 'order']
+    """
+    client, given = _split("read", options, ReadCall)
+    return client.read(dataset, **cast("RowOptions", given))
+
+
+def stream(dataset: str | UUID, **options: Unpack[ReadCall]) -> Stream:
+    """Begins to read a dataset, in bounded memory. The options are those of :func:`read`.
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=5000) as demo:
+    ...     for batch in oe.stream(demo.dataset, columns=["id"], base_url=demo.url, api_key="demo"):
+    ...         print(batch)
+    <Batch: 4,000 rows; id>
+    <Batch: 1,000 rows; id>
+    """
+    client, given = _split("stream", options, ReadCall)
+    return client.stream(dataset, **cast("RowOptions", given))
+
+
+def scan(dataset: str | UUID, **options: Unpack[ReadCall]) -> polars.LazyFrame:
+    """Returns a lazy frame of Polars. Only the columns and rows that a query needs are kept or requested.
+
+    Needs the extra ``polars``. The options are those of :func:`read`. A query that needs only the first rows reads
+    only their pages, so it proves nothing about the others.
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=1000) as demo:
+    ...     lazy = oe.scan(demo.dataset, base_url=demo.url, api_key="demo")
+    ...     lazy.select("id").head(3).collect().shape
+    (3, 1)
+    """
+    client, given = _split("scan", options, ReadCall)
+    return client.scan(dataset, **cast("RowOptions", given))
+
+
+def export(dataset: str | UUID, output: Path, **options: Unpack[ExportCall]) -> Summary:
+    """Exports a dataset to a file, a directory of parts, or an object store: all or nothing.
+
+    Parameters
+    ----------
+    dataset : str or uuid.UUID
+        Id of the dataset.
+    output : str or os.PathLike
+        ``rows.parquet``, ``rows.arrow``, ``rows.jsonl``, ``rows.jsonl.gz``, ``rows.jsonl.zst``, a directory
+        (``out/``), or a URL of either (``s3://``, ``gs://``, ``az://``).
+    **options
+        The flags of ``overmind-export export`` with underscores: ``overwrite=True``, ``rows_per_file=100_000``,
+        ``compression="zstd:9"``, …, the options of :func:`read`, and ``storage_options`` for an object store.
+
+    Examples
+    --------
+    >>> import overmind_export as oe, tempfile, pathlib
+    >>> with oe.demo(rows=1000) as demo, tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "rows.parquet")
+    ...     print(oe.export(demo.dataset, path, base_url=demo.url, api_key="demo"))
+    1,000 rows, complete: every row once
+    """
+    client, given = _split("export", options, ExportCall)
+    return client.export(dataset, output, **cast("FileOptions", given))
+
+
+class Export:
+    """An export on disk or in an object store. Made by :func:`open`."""
+
+    def __init__(self, location: Path, options: dict[str, Any]) -> None:
+        self._location = location
+        self._options = options
+
+    def read(self, *, columns: Iterable[Column] | None = None) -> Rows:
+        """Reads the rows into memory."""
+        return Rows(self._begun(columns).read_all())
+
+    def stream(self, *, columns: Iterable[Column] | None = None) -> Stream:
+        """Begins to read the rows, in bounded memory."""
+        return Stream(self._begun(columns))
+
+    def scan(self) -> polars.LazyFrame:
+        """Returns a lazy frame of Polars, which reads only the columns that a query needs.
+
+        Needs the extra ``polars``.
+        """
+        with self.stream() as stream:
+            names = stream.column_names
+
+        def begin(columns: list[Column], limit: int | None) -> Stream:
+            return self.stream(columns=columns)
+
+        return _lazy(names, begin)
+
+    @property
+    def summary(self) -> Summary:
+        """What the export says about itself. JSON Lines without a manifest say nothing: they are read and counted."""
+        facts = _native.facts(self._location, self._options)
+        if facts is not None:
+            return Summary(**facts)
+        with self.stream() as stream:
+            for _ in stream:
+                pass
+            return stream.summary
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """The record of the export, or None: a single file has one only if it was asked for."""
+        text = _native.manifest(self._location, self._options)
+        return None if text is None else cast("dict[str, Any]", json.loads(text))
+
+    def _begun(self, columns: Iterable[Column] | None) -> _native.Stream:
+        chosen = columns if columns is None or isinstance(columns, str) else list(columns)
+        return _native.stream_export(self._location, self._options | {"columns": chosen})
+
+    def __repr__(self) -> str:
+        return f"<Export: {fspath(self._location)}>"
+
+
+def open(location: Path, **options: Unpack[OpenOptions]) -> Export:
+    """Opens an export, in any format and at any place. Reads nothing yet.
+
+    Parameters
+    ----------
+    location : str or os.PathLike
+        A file, a directory of parts, or a URL.
+    **options
+        ``record`` (where the record of a directory is, if not next to it), ``max_value_bytes`` and
+        ``storage_options``.
+
+    Examples
+    --------
+    >>> import overmind_export as oe, tempfile
+    >>> with oe.demo(rows=1000) as demo, tempfile.TemporaryDirectory() as folder:
+    ...     _ = oe.export(demo.dataset, f"{folder}/out/", base_url=demo.url, api_key="demo")
+    ...     out = oe.open(f"{folder}/out")
+    ...     out.read(columns=["id"]), out.manifest["rows"]
+    (<Rows: 1,000 rows, complete: every row once; id>, 1000)
+    """
+    return Export(location, checked("open", options, OpenOptions))

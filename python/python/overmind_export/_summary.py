@@ -1,0 +1,59 @@
+"""The result of a read or of an export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Completeness = Literal["proven", "partial", "unknown"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known about the rows of a read or of an export.
+
+    Attributes
+    ----------
+    rows : int
+        Number of rows.
+    count : int or None
+        Number of rows of the dataset, as the API says.
+    completeness : {"proven", "partial", "unknown"}
+        ``"proven"``: these are all rows of the dataset, each once. ``"partial"``: only some rows were asked for, or
+        the stream has not ended. ``"unknown"``: the file does not say it (JSON Lines without a manifest).
+    digest : str or None
+        Digest of the content. Equal rows have an equal digest in any format.
+    dataset, output : str or None
+        Id of the dataset, and the path or URL of an export.
+    pages, requests, retries, received_bytes : int or None
+        Pages read, requests sent (retries included), retries, and bytes of pages after decompression.
+    files, bytes, kept_rows : int or None
+        Of an export: files, their size, and rows in parts of an interrupted run.
+    seconds : float
+        Time that it took.
+    """
+
+    rows: int
+    count: int | None
+    completeness: Completeness
+    digest: str | None
+    seconds: float
+    dataset: str | None = None
+    output: str | None = None
+    pages: int | None = None
+    requests: int | None = None
+    retries: int | None = None
+    received_bytes: int | None = None
+    files: int | None = None
+    bytes: int | None = None
+    kept_rows: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes as a dictionary."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        rows = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
+        of = f" of {self.count:,}" if self.count is not None and self.count != self.rows else ""
+        words = {"proven": "complete: every row once", "partial": "a part of the dataset"}
+        return f"{rows}{of}, {words.get(self.completeness, 'completeness unknown')}"

@@ -1,0 +1,301 @@
+"""Rows in memory, streams of rows, and their conversion to the types of other libraries."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import json as json_module
+import re
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from . import _native, _signals
+from ._summary import Summary
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas
+    import polars
+    import pyarrow
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+#: The columns that hold JSON text.
+JSON_COLUMNS = ("input", "expected_output", "tags", "additional_properties")
+#: What ``_repr_html_`` shows.
+_SHOWN_ROWS = 10
+_SHOWN_CHARACTERS = 120
+
+
+def require(module: str, extra: str) -> Any:
+    """Imports a library that is not required, or says how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        text = f"{module} is not installed: pip install 'overmind-export[{extra}]'"
+        raise ImportError(text, name=module) from error
+
+
+class ArrowSource:
+    """What all objects with rows have. They speak the Arrow PyCapsule interface."""
+
+    _native: _native.Table | _native.Stream
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns."""
+        return self._native.column_names
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._native.__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return self._native.__arrow_c_schema__()
+
+    def _consumed(self, consume: Callable[[], T]) -> T:
+        """Calls another library. An error of this package comes as itself, not as an error of that library."""
+        try:
+            return consume()
+        except Exception:
+            if isinstance(self._native, _native.Stream):
+                try:
+                    self._native.raise_error()
+                except BaseException as own:
+                    raise own from None
+            raise
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Returns a ``pyarrow.Table``, without a copy.
+
+        Needs the extra ``arrow``.
+        """
+        pa = require("pyarrow", "arrow")
+        read = lambda: pa.RecordBatchReader.from_stream(self).read_all()  # noqa: E731
+        table: pyarrow.Table = self._consumed(read)
+        return table
+
+    def to_polars(self) -> polars.DataFrame:
+        """Returns a ``polars.DataFrame``.
+
+        Needs the extra ``polars``. JSON columns are strings.
+        """
+        pl = require("polars", "polars")
+        frame: polars.DataFrame = self._consumed(lambda: pl.DataFrame(self))
+        return frame
+
+    def to_pandas(
+        self,
+        *,
+        dtype_backend: Literal["numpy_nullable", "pyarrow"] | None = None,
+        json: Literal["text", "objects"] = "text",
+    ) -> pandas.DataFrame:
+        """Returns a ``pandas.DataFrame``.
+
+        Needs the extra ``pandas``.
+
+        Parameters
+        ----------
+        dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+            As in ``pandas.read_parquet``. By default, strings have the default type of pandas, and ``order`` has
+            ``Int64``, which keeps integers exact also if some are missing.
+        json : {"text", "objects"}, default "text"
+            ``"objects"`` decodes the JSON columns to Python objects. A missing value is None.
+        """
+        if json not in ("text", "objects"):
+            raise ValueError(f"`json` must be 'text' or 'objects', not {json!r}")
+        if dtype_backend not in (None, "numpy_nullable", "pyarrow"):
+            what = "'numpy_nullable', 'pyarrow' or None"
+            raise ValueError(f"`dtype_backend` must be {what}, not {dtype_backend!r}")
+        pd = require("pandas", "pandas")
+        pa = require("pyarrow", "pandas")
+        if dtype_backend == "pyarrow":
+            mapper = pd.ArrowDtype
+        elif dtype_backend == "numpy_nullable":
+            mapper = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}.get
+        else:
+            mapper = {pa.int64(): pd.Int64Dtype()}.get
+        table = self.to_arrow()
+        objects: dict[str, list[Any]] = {}
+        if json == "objects":
+            loads = _json_loads()
+            for name in JSON_COLUMNS:
+                if name in table.column_names:
+                    texts = table.column(name).to_pylist()
+                    objects[name] = [None if text is None else loads(text) for text in texts]
+        frame: pandas.DataFrame = table.to_pandas(types_mapper=mapper)
+        for name, values in objects.items():
+            frame[name] = pd.Series(values, index=frame.index, dtype=object)
+        return frame
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Returns a relation of DuckDB, for this connection or for the default one.
+
+        Needs the extra ``duckdb``. A relation over a stream can be used once.
+        """
+        db = require("duckdb", "duckdb")
+        rows = self  # DuckDB finds it by its name.
+        relation: duckdb.DuckDBPyRelation = (db if connection is None else connection).sql("from rows")
+        del rows
+        return relation
+
+
+def _json_loads() -> Callable[[str], Any]:
+    """Returns a decoder of JSON: orjson if it is installed."""
+    try:
+        orjson = importlib.import_module("orjson")
+    except ImportError:
+        return json_module.loads
+    # orjson turns integers beyond 64 bits into floats, and refuses NaN.
+    is_special = re.compile(r"[0-9]{19}|NaN|Infinity").search
+
+    def loads(text: str) -> Any:
+        return json_module.loads(text) if is_special(text) else orjson.loads(text)
+
+    return loads
+
+
+class Rows(ArrowSource):
+    """The rows of a dataset or of an export, in memory.
+
+    pandas, Polars, pyarrow, DuckDB and every other library with the Arrow PyCapsule interface take it as it is:
+    ``pl.DataFrame(rows)``, ``pa.table(rows)``, ``duckdb.sql("from rows")``. JSON columns are text.
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=1000) as demo:
+    ...     rows = oe.read(demo.dataset, base_url=demo.url, api_key="demo", columns=["id", "persona"])
+    >>> rows
+    <Rows: 1,000 rows, complete: every row once; id, persona>
+    >>> rows.num_rows, rows.summary.completeness
+    (1000, 'proven')
+    """
+
+    _native: _native.Table
+
+    def __init__(self, native: _native.Table) -> None:
+        self._native = native
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return self._native.num_rows
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the buffers in bytes."""
+        return self._native.nbytes
+
+    @property
+    def summary(self) -> Summary:
+        """What is known about the rows, such as whether they are all rows of the dataset."""
+        return Summary(**(self._native.summary or {}))
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __repr__(self) -> str:
+        return f"<Rows: {self.summary}; {', '.join(self.column_names)}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("Rows cannot be pickled: pickle the result of a conversion such as to_arrow()")
+
+    def _repr_html_(self) -> str:
+        cells = [f"<th>{html.escape(name)}</th>" for name in self.column_names]
+        lines = ["<table>", f"<thead><tr>{''.join(cells)}</tr></thead>", "<tbody>"]
+        for values in self._native.head(_SHOWN_ROWS):
+            lines.append(f"<tr>{''.join(_cell(value) for value in values)}</tr>")
+        lines += ["</tbody>", "</table>", f"<p>{html.escape(str(self.summary))}</p>"]
+        return "\n".join(lines)
+
+
+def _cell(value: str | int | None) -> str:
+    if value is None:
+        return "<td><i>null</i></td>"
+    text = str(value)
+    if len(text) > _SHOWN_CHARACTERS:
+        text = text[:_SHOWN_CHARACTERS] + "…"
+    return f"<td>{html.escape(text)}</td>"
+
+
+class Batch(ArrowSource):
+    """Some consecutive rows of a stream."""
+
+    _native: _native.Table
+
+    def __init__(self, native: _native.Table) -> None:
+        self._native = native
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return self._native.num_rows
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __repr__(self) -> str:
+        return f"<Batch: {self.num_rows:,} rows; {', '.join(self.column_names)}>"
+
+
+class Stream(ArrowSource):
+    """A one-shot stream of rows, in bounded memory.
+
+    Iterate over it for one :class:`Batch` after the other, or give it to a library that takes an Arrow stream. The
+    stream waits for a slow consumer (back-pressure). Only its end proves that every row came: the last step of the
+    iteration raises :class:`IncompleteError` otherwise, and a consumer of another library raises its own error.
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=10_000) as demo:
+    ...     with oe.stream(demo.dataset, base_url=demo.url, api_key="demo") as stream:
+    ...         rows = sum(batch.num_rows for batch in stream)
+    >>> rows, stream.summary.completeness
+    (10000, 'proven')
+    """
+
+    _native: _native.Stream
+
+    def __init__(self, native: _native.Stream) -> None:
+        self._native = native
+        _signals.watch()
+
+    @property
+    def summary(self) -> Summary:
+        """What is known so far. Before the end of the stream, ``completeness`` is ``"partial"``."""
+        return Summary(**self._native.summary)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = self._native.next_batch()
+        if batch is None:
+            raise StopIteration
+        return Batch(batch)
+
+    def close(self) -> None:
+        """Stops the stream and its requests. Later reads raise :class:`UsageError`."""
+        self._native.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Stream: {', '.join(self.column_names)}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a stream cannot be pickled: begin it in the process that reads it")

@@ -1,0 +1,112 @@
+//! Calls that are not streams: the list of datasets, exports to files, and manifests.
+
+use std::path::PathBuf;
+
+use futures::TryStreamExt;
+use overmind_export::{
+    Batches, Error, Export, ExportPlan, Summary, Target, read_manifest, serde_json,
+};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
+
+use crate::{
+    errors::raised,
+    options::{Options, dataset_id},
+    producers::place,
+    summary::{ReadFacts, completeness},
+    wait::run,
+    worker::{block_on, block_on_until},
+};
+
+/// Returns the list of datasets, each as a JSON text.
+#[pyfunction]
+pub(crate) fn datasets<'py>(
+    py: Python<'py>,
+    options: Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyList>> {
+    let options = Options(options);
+    let (query, client) = (options.query()?, options.client()?);
+    let texts = run(py, "overmind-datasets", move |stop| {
+        let list = async { client.datasets(query).try_collect::<Vec<_>>().await };
+        let list = block_on_until(list, stop)?;
+        let texts: Result<Vec<_>, _> = list.iter().map(serde_json::to_string).collect();
+        texts.map_err(|error| Error::Internal(format!("datasets: {error}")))
+    })?;
+    PyList::new(py, texts)
+}
+
+/// Exports a dataset to files. Returns the arguments of the class `Summary`.
+#[pyfunction]
+pub(crate) fn export<'py>(
+    py: Python<'py>,
+    dataset: &str,
+    output: PathBuf,
+    options: Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = Options(options);
+    let id = dataset_id(py, "dataset", dataset)?;
+    let wanted = options.export(id, output)?;
+    let plan = ExportPlan::new(wanted).map_err(|error| raised(py, &error))?;
+    if *plan.target() == Target::Stdout {
+        let why = "`output` is standard output: give a path, or use `stream`".to_owned();
+        return Err(raised(py, &Error::Usage(why)));
+    }
+    let client = options.client()?;
+    let summary = run(py, "overmind-export", move |stop| {
+        block_on(Export::new(client, plan).run_until(stop.requested()))
+    })?;
+    arguments(py, &summary)
+}
+
+fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("dataset", summary.dataset.to_string())?;
+    dict.set_item("output", &summary.output)?;
+    dict.set_item("rows", summary.rows)?;
+    dict.set_item("count", summary.count)?;
+    dict.set_item("completeness", completeness(summary.completeness))?;
+    dict.set_item("digest", &summary.digest)?;
+    dict.set_item("kept_rows", summary.kept_rows)?;
+    dict.set_item("files", summary.files)?;
+    dict.set_item("bytes", summary.bytes)?;
+    dict.set_item("pages", summary.pages)?;
+    dict.set_item("requests", summary.requests)?;
+    dict.set_item("retries", summary.retries)?;
+    dict.set_item("received_bytes", summary.received_bytes)?;
+    dict.set_item("seconds", summary.seconds)?;
+    Ok(dict)
+}
+
+/// Returns the manifest of an export as a JSON text; `None` if it has none.
+#[pyfunction]
+pub(crate) fn manifest<'py>(
+    py: Python<'py>,
+    location: Bound<'py, PyAny>,
+    options: Bound<'py, PyDict>,
+) -> PyResult<Option<String>> {
+    let options = Options(options);
+    let (location, reading) = (place(&location, &options)?, options.reading()?);
+    run(py, "overmind-manifest", move |_| {
+        let manifest = read_manifest(&location, &reading)?;
+        let text = manifest.map(|manifest| serde_json::to_string(&manifest)).transpose();
+        text.map_err(|error| Error::Internal(format!("manifest: {error}")))
+    })
+}
+
+/// Returns what an export says about itself, as the arguments of the class `Summary`; `None` if it says nothing.
+#[pyfunction]
+pub(crate) fn facts<'py>(
+    py: Python<'py>,
+    location: Bound<'py, PyAny>,
+    options: Bound<'py, PyDict>,
+) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let options = Options(options);
+    let (location, reading) = (place(&location, &options)?, options.reading()?);
+    let facts = run(py, "overmind-facts", move |_| {
+        let batches = Batches::open_with(&location, &reading)?;
+        Ok(batches.facts().map(|facts| ReadFacts::of_export(Some(facts))))
+    })?;
+    facts.map(|facts| facts.to_dict(py)).transpose()
+}

@@ -1,0 +1,41 @@
+//! The extension module `overmind_export._native`: the library's public interface for the Python side, which is in
+//! `python/overmind_export/`.
+//!
+//! Every call runs on its own thread with its own runtime. The calling thread waits without the GIL, and checks
+//! for signals ten times a second.
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod check;
+mod demo;
+mod errors;
+mod export;
+mod options;
+mod producers;
+mod stream;
+mod summary;
+mod wait;
+mod worker;
+
+use pyo3::prelude::*;
+
+/// The names of the extension module.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("COLUMNS", overmind_export::Column::ALL.map(overmind_export::Column::name))?;
+    module.add_class::<batch::Table>()?;
+    module.add_class::<stream::Stream>()?;
+    module.add_class::<demo::Server>()?;
+    module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
+    module.add_function(wrap_pyfunction!(export::export, module)?)?;
+    module.add_function(wrap_pyfunction!(export::manifest, module)?)?;
+    module.add_function(wrap_pyfunction!(check::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(check::compare, module)?)?;
+    module.add_function(wrap_pyfunction!(export::facts, module)?)?;
+    module.add_function(wrap_pyfunction!(producers::stream_dataset, module)?)?;
+    module.add_function(wrap_pyfunction!(producers::stream_export, module)?)?;
+    module.add_function(wrap_pyfunction!(stream::interrupt_streams, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Reads the options that the Python side passes as dictionaries. The names are those of the library's fields.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use overmind_export::{
+    ApiKey, Client, Column, Connection, DiffOptions, Error, ExportOptions, Location, Query,
+    ReadOptions, StorageOptions, StreamOptions, secrecy::SecretString, uuid::Uuid,
+};
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyBool, PyDict, PyFloat, PyInt, PyString},
+};
+
+use crate::errors::raised;
+
+/// Options by name. A missing option and `None` are the same.
+#[derive(Debug)]
+pub(crate) struct Options<'py>(pub(crate) Bound<'py, PyDict>);
+
+impl<'py> Options<'py> {
+    fn py(&self) -> Python<'py> {
+        self.0.py()
+    }
+
+    fn get(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.0.get_item(name)?.filter(|value| !value.is_none()))
+    }
+
+    fn invalid(&self, what: &'static str, value: impl Into<String>, why: &str) -> PyErr {
+        let error = Error::Invalid { what, value: value.into(), why: why.to_owned() };
+        raised(self.py(), &error)
+    }
+
+    fn text(&self, name: &str) -> PyResult<Option<String>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        let text = value.cast::<PyString>().map_err(|_| wrong_type(name, "a string", &value))?;
+        Ok(Some(text.to_str()?.to_owned()))
+    }
+
+    /// Returns a path, or the text of a URL.
+    fn path(&self, name: &str) -> PyResult<Option<PathBuf>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        value.extract().map(Some).map_err(|_| wrong_type(name, "a path", &value))
+    }
+
+    fn flag(&self, name: &str) -> PyResult<Option<bool>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        let flag = value.cast::<PyBool>().map_err(|_| wrong_type(name, "True or False", &value))?;
+        Ok(Some(flag.is_true()))
+    }
+
+    /// Returns a whole number. `True` and `False` are no numbers here.
+    fn whole(&self, name: &str) -> PyResult<Option<i64>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        let is_whole = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
+        if !is_whole {
+            return Err(wrong_type(name, "a whole number", &value));
+        }
+        // Numbers beyond these have no meaning in any option.
+        let end = if value.lt(0)? { i64::MIN } else { i64::MAX };
+        Ok(Some(value.extract().unwrap_or(end)))
+    }
+
+    fn at_least<T: TryFrom<i64>>(&self, name: &'static str, least: i64) -> PyResult<Option<T>> {
+        let Some(number) = self.whole(name)? else { return Ok(None) };
+        let why = if least == 0 { "it must not be negative" } else { "it must be at least 1" };
+        if number < least {
+            return Err(self.invalid(name, number.to_string(), why));
+        }
+        let small = T::try_from(number);
+        small.map(Some).map_err(|_| self.invalid(name, number.to_string(), "it is too large"))
+    }
+
+    fn seconds(&self, name: &'static str) -> PyResult<Option<Duration>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        let is_number = value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
+        if !is_number || value.is_instance_of::<PyBool>() {
+            return Err(wrong_type(name, "a number of seconds", &value));
+        }
+        let seconds: f64 = value.extract()?;
+        let duration = Duration::try_from_secs_f64(seconds).ok().filter(|it| !it.is_zero());
+        let why = "give a number of seconds above zero";
+        duration.map(Some).ok_or_else(|| self.invalid(name, seconds.to_string(), why))
+    }
+
+    fn parsed<T: FromStr<Err = Error>>(&self, name: &str) -> PyResult<Option<T>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|error| raised(self.py(), &error))
+    }
+
+    fn id(&self, name: &'static str) -> PyResult<Option<Uuid>> {
+        self.text(name)?.map(|text| dataset_id(self.py(), name, &text)).transpose()
+    }
+
+    pub(crate) fn columns(&self) -> PyResult<Option<Vec<Column>>> {
+        let Some(value) = self.get("columns")? else { return Ok(None) };
+        let names: Vec<String> = match value.is_instance_of::<PyString>() {
+            // A string is a sequence of strings, too.
+            true => return Err(wrong_type("columns", "a list of names", &value)),
+            false => {
+                value.extract().map_err(|_| wrong_type("columns", "a list of names", &value))?
+            }
+        };
+        if names.is_empty() {
+            return Err(self.invalid("list of columns", "", "it is empty"));
+        }
+        let chosen: Result<Vec<Column>, Error> = names.iter().map(|name| name.parse()).collect();
+        let chosen = chosen.map_err(|error| raised(self.py(), &error))?;
+        Ok(Some(Column::ALL.into_iter().filter(|column| chosen.contains(column)).collect()))
+    }
+
+    /// Returns the connection: the given settings, or else those of the environment.
+    pub(crate) fn connection(&self) -> PyResult<Connection> {
+        let mut given = Connection::default();
+        given.base_url = self.text("base_url")?;
+        given.api_key = match (self.text("api_key")?, self.path("api_key_file")?) {
+            (Some(key), _) => Some(ApiKey::Text(SecretString::from(key))),
+            (None, file) => file.map(ApiKey::File),
+        };
+        given.ca_cert = self.path("ca_cert")?;
+        given.allow_http = self.flag("allow_http")?;
+        given.concurrency = match self.get("concurrency")? {
+            None => None,
+            Some(value) => {
+                let text = value.str()?.to_string();
+                let why = "give auto or a number from 1 to 64";
+                Some(text.parse().map_err(|_| self.invalid("concurrency", &text, why))?)
+            }
+        };
+        given.rate_limit = match self.text("rate_limit")? {
+            None => None,
+            Some(text) => {
+                let why = "give requests per second, minute or hour, such as 20/s or 600/min";
+                Some(text.parse().map_err(|_| self.invalid("rate limit", &text, why))?)
+            }
+        };
+        given.timeout = self.seconds("timeout")?;
+        given.connect_timeout = self.seconds("connect_timeout")?;
+        given.idle_timeout = self.seconds("idle_timeout")?;
+        given.max_retries = self.at_least("max_retries", 0)?;
+        given.retry_for = self.seconds("retry_for")?;
+        given.max_page_bytes = self.at_least("max_page_bytes", 1)?;
+        Ok(given.or(Connection::from_env()))
+    }
+
+    pub(crate) fn query(&self) -> PyResult<Query> {
+        Ok(Query {
+            agent: self.id("agent")?,
+            generator_model: self.text("generator_model")?,
+            ordering: self.text("ordering")?,
+            search: self.text("search")?,
+            source: self.parsed("source")?,
+            version: self.whole("version")?,
+            version_min: self.whole("version_min")?,
+            version_max: self.whole("version_max")?,
+        })
+    }
+
+    pub(crate) fn stream(&self) -> PyResult<StreamOptions> {
+        let default = StreamOptions::default();
+        Ok(StreamOptions {
+            limit: self.at_least("limit", 1)?,
+            page_size: self.at_least("page_size", 1)?.unwrap_or(default.page_size),
+            pages: self.parsed("pages")?.unwrap_or(default.pages),
+            prefetch_bytes: self.at_least("prefetch_bytes", 1)?.unwrap_or(default.prefetch_bytes),
+            ..default
+        })
+    }
+
+    pub(crate) fn export(&self, dataset: Uuid, output: PathBuf) -> PyResult<ExportOptions> {
+        let stream = self.stream()?;
+        let mut options = ExportOptions::new(dataset, output);
+        options.query = self.query()?;
+        options.storage = self.storage()?;
+        options.format = self.parsed("format")?;
+        options.compression = self.parsed("compression")?;
+        options.parquet_encoding = self.parsed("parquet_encoding")?;
+        options.json_columns = self.parsed("json_columns")?;
+        options.columns = self.columns()?;
+        options.page_size = stream.page_size;
+        options.pages = stream.pages;
+        options.limit = stream.limit;
+        options.prefetch_bytes = stream.prefetch_bytes;
+        options.rows_per_file = self.at_least("rows_per_file", 1)?;
+        options.overwrite = self.flag("overwrite")?.unwrap_or(false);
+        options.restart = self.flag("restart")?.unwrap_or(false);
+        options.manifest = self.flag("manifest")?.unwrap_or(false);
+        options.record = self.path("record")?;
+        options.success_file = self.flag("success_file")?.unwrap_or(false);
+        if let Some(passes) = self.at_least("max_passes", 1)? {
+            options.max_passes = passes;
+        }
+        options.encode_threads = self.at_least("encode_threads", 1)?;
+        options.temp_dir = self.path("temp_dir")?;
+        Ok(options)
+    }
+
+    /// Returns the settings of an object store.
+    pub(crate) fn storage(&self) -> PyResult<StorageOptions> {
+        let mut options = StorageOptions::default();
+        let Some(value) = self.get("storage_options")? else { return Ok(options) };
+        let what = "a dictionary of strings";
+        let pairs =
+            value.cast::<PyDict>().map_err(|_| wrong_type("storage_options", what, &value))?;
+        for (key, value) in pairs {
+            let text = |it: &Bound<'py, PyAny>| {
+                it.extract::<String>().map_err(|_| wrong_type("storage_options", what, it))
+            };
+            options = options.with(text(&key)?, text(&value)?);
+        }
+        Ok(options)
+    }
+
+    /// Returns the options for reading an export, and its place.
+    pub(crate) fn reading(&self) -> PyResult<ReadOptions> {
+        let mut options = ReadOptions::default();
+        options.columns = self.columns()?.unwrap_or_default();
+        if let Some(bytes) = self.at_least("max_value_bytes", 1)? {
+            options.max_value_bytes = bytes;
+        }
+        options.record = self.location("record")?;
+        Ok(options)
+    }
+
+    fn location(&self, name: &str) -> PyResult<Option<Location>> {
+        let Some(path) = self.path(name)? else { return Ok(None) };
+        let place = Location::of(path, &self.storage()?);
+        place.map(Some).map_err(|error| raised(self.py(), &error))
+    }
+
+    /// Returns the options for a comparison, and how many differences of each kind to return; `None` for all.
+    pub(crate) fn comparing(&self) -> PyResult<(DiffOptions, Option<u64>)> {
+        let default = DiffOptions::default();
+        let options = DiffOptions {
+            by: self.parsed("by")?.unwrap_or(default.by),
+            temp_dir: self.path("temp_dir")?,
+            max_value_bytes: self
+                .at_least("max_value_bytes", 1)?
+                .unwrap_or(default.max_value_bytes),
+            record_a: self.location("record_a")?,
+            record_b: self.location("record_b")?,
+            ..default
+        };
+        Ok((options, self.at_least("show", 0)?))
+    }
+
+    /// Creates a client. Sends nothing.
+    pub(crate) fn client(&self) -> PyResult<Client> {
+        let (py, connection) = (self.py(), self.connection()?);
+        // Reading a key file or certificates can take a while.
+        let client = py.detach(|| connection.client());
+        client.map_err(|error| raised(py, &error))
+    }
+}
+
+/// Parses the id of a dataset. A person may have given its name.
+pub(crate) fn dataset_id(py: Python<'_>, what: &'static str, text: &str) -> PyResult<Uuid> {
+    text.trim().parse().map_err(|_| {
+        let why = match what {
+            "dataset" => {
+                "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e; `datasets()` lists names \
+                 with their ids"
+            }
+            _ => "an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+        };
+        let (value, why) = (text.to_owned(), why.to_owned());
+        raised(py, &Error::Invalid { what, value, why })
+    })
+}
+
+fn wrong_type(name: &str, what: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("`{name}` must be {what}, not {kind}"))
+}

@@ -1,0 +1,198 @@
+//! The threads that produce the batches of a stream: from a dataset, or from an export.
+//!
+//! A channel with room for one batch holds a producer back when its consumer is slower (back-pressure).
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Receiver, SyncSender, sync_channel},
+    },
+    time::Instant,
+};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::TryStreamExt;
+use overmind_export::{
+    Batches, Column, Completeness, Digest, Error, Location, ReadOptions, Sink, Written, digest,
+    schema, write_pages,
+};
+use pyo3::{prelude::*, types::PyDict};
+
+use crate::{
+    errors::raised,
+    options::{Options, dataset_id},
+    stream::{Message, Stream, StreamState, locked},
+    summary::ReadFacts,
+    wait::receive,
+    worker::{Stop, Stopper, block_on_until, spawn},
+};
+
+/// Number of batches that wait for the consumer.
+const QUEUED_BATCHES: usize = 1;
+
+/// Starts the thread that produces the messages of a stream.
+fn produce(
+    name: &str,
+    work: impl FnOnce(&SyncSender<Message>, Stop) -> Result<ReadFacts, Error> + Send + 'static,
+) -> Result<(Receiver<Message>, Stopper), Error> {
+    let (sender, receiver) = sync_channel(QUEUED_BATCHES);
+    let (stopper, stop) = Stop::pair();
+    spawn(name, move || {
+        let end = work(&sender, stop);
+        // Sending fails only if the consumer has closed the stream.
+        drop(sender.send(Message::End(end)));
+    })?;
+    Ok((receiver, stopper))
+}
+
+/// The digest and the number of the rows so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    digest: Digest,
+    rows: u64,
+}
+
+impl Totals {
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let rows = batch.num_rows() as u64;
+        self.digest.join(digest(batch)?, rows);
+        self.rows += rows;
+        Ok(())
+    }
+}
+
+/// Sends batches to the consumer, and adds them up.
+struct ChannelSink {
+    sender: SyncSender<Message>,
+    totals: Arc<Mutex<Totals>>,
+}
+
+impl Sink for ChannelSink {
+    fn write(&mut self, batch: RecordBatch) -> Result<(), Error> {
+        locked(&self.totals).add(&batch)?;
+        self.sender.send(Message::Batch(batch)).map_err(|_| closed())
+    }
+
+    fn finish(self: Box<Self>, _facts: Option<&str>) -> Result<Written, Error> {
+        Ok(Written { rows: locked(&self.totals).rows, bytes: 0 })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+/// The error of a producer whose consumer closed the stream. Nobody sees it.
+fn closed() -> Error {
+    Error::sink("the stream was closed")
+}
+
+/// Begins to read a dataset.
+#[pyfunction]
+pub(crate) fn stream_dataset<'py>(
+    py: Python<'py>,
+    dataset: &str,
+    options: Bound<'py, PyDict>,
+) -> PyResult<Stream> {
+    let options = Options(options);
+    let id = dataset_id(py, "dataset", dataset)?;
+    let columns = options.columns()?.unwrap_or_else(|| Column::ALL.to_vec());
+    let (query, bounds, client) = (options.query()?, options.stream()?, options.client()?);
+    let schema = schema(&columns);
+    let producing = produce("overmind-read", move |sender, stop| {
+        let started = Instant::now();
+        let totals = Arc::<Mutex<Totals>>::default();
+        let sink = ChannelSink { sender: sender.clone(), totals: totals.clone() };
+        let (mut seen, mut number) = (None, 0);
+        let pages = client.dataset(id).query(query).options(bounds.clone()).pages();
+        let pages = pages.inspect_ok(|page| {
+            seen.get_or_insert_with(|| (page.count(), bounds.covers(page)));
+            number += 1;
+        });
+        block_on_until(write_pages(pages, &columns, Box::new(sink)), stop)?;
+        let (count, is_whole) =
+            seen.map_or((None, false), |(count, is_whole)| (Some(count), is_whole));
+        let (totals, meter) = (*locked(&totals), client.meter());
+        Ok(ReadFacts {
+            dataset: Some(id.to_string()),
+            rows: totals.rows,
+            count,
+            completeness: Some(if is_whole { Completeness::Proven } else { Completeness::Partial }),
+            digest: Some(totals.digest.to_string()),
+            pages: Some(number),
+            requests: Some(meter.requests()),
+            retries: Some(meter.retries()),
+            received_bytes: Some(meter.bytes()),
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    });
+    let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
+    Ok(Stream(StreamState::new(schema, receiver, stopper)))
+}
+
+/// Begins to read an export. Returns after the export was opened.
+#[pyfunction]
+pub(crate) fn stream_export<'py>(
+    py: Python<'py>,
+    location: Bound<'py, PyAny>,
+    options: Bound<'py, PyDict>,
+) -> PyResult<Stream> {
+    let options = Options(options);
+    let location = place(&location, &options)?;
+    let reading = options.reading()?;
+    let (opened, opening) = mpsc::channel();
+    let producing = produce("overmind-open", move |sender, _| {
+        let started = Instant::now();
+        let (schema, first, batches) = match open(&location, &reading) {
+            Ok(open) => open,
+            Err(error) => {
+                drop(opened.send(Err(error)));
+                return Ok(ReadFacts::default());
+            }
+        };
+        drop(opened.send(Ok(schema)));
+        let mut facts = ReadFacts::of_export(batches.facts());
+        let mut totals = Totals::default();
+        for batch in first.into_iter().map(Ok).chain(batches) {
+            let batch = batch?;
+            totals.add(&batch)?;
+            sender.send(Message::Batch(batch)).map_err(|_| closed())?;
+        }
+        facts.rows = totals.rows;
+        facts.digest = Some(totals.digest.to_string());
+        facts.seconds = started.elapsed().as_secs_f64();
+        Ok(facts)
+    });
+    let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
+    let (schema, stopper) = receive(py, opening, stopper)?;
+    Ok(Stream(StreamState::new(schema, receiver, stopper)))
+}
+
+/// Opens an export. Returns the schema, and the first batch if only the rows name the columns.
+fn open(
+    location: &Location,
+    options: &ReadOptions,
+) -> Result<(SchemaRef, Option<RecordBatch>, Batches), Error> {
+    let mut batches = Batches::open_with(location, options)?;
+    let (schema, first) = match batches.columns() {
+        Some(columns) => (schema(columns), None),
+        None => match batches.next().transpose()? {
+            Some(batch) => (batch.schema(), Some(batch)),
+            // Without a row every column is possible.
+            None if options.columns.is_empty() => (schema(&Column::ALL), None),
+            None => (schema(&options.columns), None),
+        },
+    };
+    let missing = options.columns.iter().find(|it| schema.index_of(it.name()).is_err());
+    match missing {
+        Some(column) => Err(Error::Usage(format!("{location} has no column {column}"))),
+        None => Ok((schema, first, batches)),
+    }
+}
+
+/// Returns the place of an export.
+pub(crate) fn place(location: &Bound<'_, PyAny>, options: &Options<'_>) -> PyResult<Location> {
+    let path: PathBuf = location.extract()?;
+    let storage = options.storage()?;
+    Location::of(path, &storage).map_err(|error| raised(location.py(), &error))
+}

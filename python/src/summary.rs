@@ -1,0 +1,59 @@
+//! The facts about a finished read or export, as a dictionary for the class `Summary`.
+
+use overmind_export::{Completeness, StatedFacts};
+use pyo3::{prelude::*, types::PyDict};
+
+/// What is known about the rows that were read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReadFacts {
+    pub(crate) dataset: Option<String>,
+    /// Number of rows delivered.
+    pub(crate) rows: u64,
+    /// Number of rows of the dataset.
+    pub(crate) count: Option<u64>,
+    pub(crate) completeness: Option<Completeness>,
+    pub(crate) digest: Option<String>,
+    pub(crate) pages: Option<u64>,
+    pub(crate) requests: Option<u64>,
+    pub(crate) retries: Option<u64>,
+    pub(crate) received_bytes: Option<u64>,
+    pub(crate) seconds: f64,
+}
+
+impl ReadFacts {
+    /// Returns what an export says about itself, such as the number of its rows.
+    pub(crate) fn of_export(facts: Option<&StatedFacts>) -> Self {
+        Self {
+            dataset: facts.map(|facts| facts.dataset.to_string()),
+            count: facts.map(|facts| facts.count),
+            completeness: facts.map(|facts| facts.completeness),
+            rows: facts.map_or(0, |facts| facts.rows),
+            digest: facts.map(|facts| facts.digest.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the arguments of the class `Summary`.
+    pub(crate) fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        dict.set_item("dataset", &self.dataset)?;
+        dict.set_item("rows", self.rows)?;
+        dict.set_item("count", self.count)?;
+        dict.set_item("completeness", self.completeness.map_or("unknown", completeness))?;
+        dict.set_item("digest", &self.digest)?;
+        dict.set_item("pages", self.pages)?;
+        dict.set_item("requests", self.requests)?;
+        dict.set_item("retries", self.retries)?;
+        dict.set_item("received_bytes", self.received_bytes)?;
+        dict.set_item("seconds", self.seconds)?;
+        Ok(dict)
+    }
+}
+
+/// Returns the word for a completeness, as in a manifest.
+pub(crate) fn completeness(completeness: Completeness) -> &'static str {
+    match completeness {
+        Completeness::Proven => "proven",
+        Completeness::Partial => "partial",
+    }
+}

@@ -1,0 +1,65 @@
+//! Waits for the result of a call without the GIL, and ends the call on a signal.
+
+use std::{
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::Duration,
+};
+
+use overmind_export::Error;
+use pyo3::prelude::*;
+
+use crate::{
+    errors::raised,
+    worker::{Stop, Stopper, spawn},
+};
+
+/// Time between two checks for signals: 100 ms. Python checks them only on its main thread.
+pub(crate) const SIGNAL_CHECK: Duration = Duration::from_millis(100);
+/// Time that an interrupted call has for its cleanup: 1 s. After it, the cleanup continues in the background.
+const CLEANUP: Duration = Duration::from_secs(1);
+
+/// Runs `work` on its own thread and waits for its result.
+///
+/// # Errors
+/// The error of the work as an exception, or the exception of a signal handler, such as `KeyboardInterrupt`.
+pub(crate) fn run<T: Send + 'static>(
+    py: Python<'_>,
+    name: &str,
+    work: impl FnOnce(Stop) -> Result<T, Error> + Send + 'static,
+) -> PyResult<T> {
+    let (stopper, stop) = Stop::pair();
+    let (sender, receiver) = mpsc::channel();
+    // Sending fails only if the caller was interrupted and no longer waits.
+    spawn(name, move || drop(sender.send(work(stop)))).map_err(|error| raised(py, &error))?;
+    receive(py, receiver, stopper).map(|(result, _)| result)
+}
+
+/// Waits for a result. Returns it with the stopper of the thread that sent it.
+///
+/// # Errors
+/// The same as [`run`]. After one, the thread is stopped.
+pub(crate) fn receive<T: Send>(
+    py: Python<'_>,
+    mut receiver: Receiver<Result<T, Error>>,
+    stopper: Stopper,
+) -> PyResult<(T, Stopper)> {
+    loop {
+        // The receiver moves, because it cannot be shared between threads.
+        let (received, moved) = py.detach(move || (receiver.recv_timeout(SIGNAL_CHECK), receiver));
+        receiver = moved;
+        match received {
+            Ok(Ok(result)) => return Ok((result, stopper)),
+            Ok(Err(error)) => return Err(raised(py, &error)),
+            Err(RecvTimeoutError::Disconnected) => {
+                let error = Error::Internal("the thread of a call panicked".to_owned());
+                return Err(raised(py, &error));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Err(exception) = py.check_signals() {
+            drop(stopper);
+            py.detach(move || drop(receiver.recv_timeout(CLEANUP)));
+            return Err(exception);
+        }
+    }
+}

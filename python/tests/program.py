@@ -1,0 +1,39 @@
+"""A sample program, for type checkers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import overmind_export as oe
+
+
+def main() -> None:
+    with oe.demo(rows=200) as demo, TemporaryDirectory() as folder:
+        options: oe.ConnectionOptions = {"base_url": demo.url, "api_key": "demo"}
+        with oe.Client(**options, concurrency="auto", rate_limit="100/s", timeout=5) as client:
+            found: list[oe.Dataset] = client.datasets(source="synthetic", version_min=1)
+            names: list[str | None] = [dataset.name for dataset in found]
+            rows: oe.Rows = client.read(demo.dataset, columns=["id", "input"], limit=None)
+            summary: oe.Summary = rows.summary
+            proven: bool = summary.completeness == "proven"
+            assert proven, names
+            frame = rows.to_pandas(dtype_backend="pyarrow", json="text")
+            height: int = rows.to_polars().height + len(frame)
+            total: int = sum(batch.num_rows for batch in client.stream(demo.dataset))
+            assert height == 2 * total
+        written: oe.Summary = oe.export(
+            demo.dataset, Path(folder, "rows.parquet"), overwrite=True, **options
+        )
+        again: oe.Rows = oe.open(Path(folder, "rows.parquet")).read(columns=("id",))
+        assert again.num_rows == written.rows
+        try:
+            oe.read(demo.dataset, base_url=demo.url, api_key="demo", version=99)
+        except oe.NotFoundError as error:
+            status: int | None = error.status
+            hint: str | None = error.hint
+            assert status == 404 and hint is not None
+
+
+if __name__ == "__main__":
+    main()

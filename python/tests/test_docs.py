@@ -1,0 +1,61 @@
+"""The examples of the docstrings run, and the types of a sample program are right."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import overmind_export
+from overmind_export import _checks, _client, _demo, _errors, _options, _signals, _summary, _tables
+
+MODULES = [overmind_export, _checks, _client, _demo, _errors, _options, _signals, _summary, _tables]
+PROGRAM = Path(__file__).with_name("program.py")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_examples_run(module: object) -> None:
+    if module is _client:
+        pytest.importorskip("polars")
+    results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]
+    assert results.failed == 0
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    for name in overmind_export.__all__:
+        if name != "__version__":
+            assert getattr(overmind_export, name).__doc__, name
+
+
+def test_version_is_the_version_of_the_package() -> None:
+    from importlib.metadata import requires, version
+
+    assert overmind_export.__version__ == version("overmind-export")
+    # Every requirement belongs to an extra.
+    assert all("extra ==" in requirement for requirement in requires("overmind-export") or [])
+
+
+def test_sample_program_runs() -> None:
+    pytest.importorskip("polars")
+    pytest.importorskip("pandas")
+    done = subprocess.run([sys.executable, str(PROGRAM)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed")
+def test_mypy_accepts_package_and_program(tmp_path: Path) -> None:
+    package = Path(overmind_export.__file__).parent
+    arguments = ["-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(package), str(PROGRAM)]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="pyright is not installed")
+def test_pyright_accepts_the_program() -> None:
+    arguments = ["-m", "pyright", "--pythonpath", sys.executable, str(PROGRAM)]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,78 @@
+//! What an export says about itself: in its record, or in the metadata of its only file.
+
+use uuid::Uuid;
+
+use super::{ReadOptions, is_single_file};
+use crate::{
+    error::Result,
+    location::Location,
+    record::{
+        facts::Facts,
+        manifest::{Completeness, Manifest},
+        place::{self, sidecar_name},
+    },
+};
+
+/// What an export says about itself. [`verify`](super::verify) checks whether it is true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StatedFacts {
+    /// Id of the dataset.
+    pub dataset: Uuid,
+    /// Whether the export was proven to contain every row of the dataset.
+    pub completeness: Completeness,
+    /// Number of rows of the dataset, according to the API.
+    pub count: u64,
+    /// Number of rows of the export.
+    pub rows: u64,
+    /// Digest of the rows' content.
+    pub digest: String,
+}
+
+impl From<&Manifest> for StatedFacts {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            dataset: manifest.dataset,
+            completeness: manifest.completeness,
+            count: manifest.count,
+            rows: manifest.rows,
+            digest: manifest.digest.clone(),
+        }
+    }
+}
+
+impl From<&Facts> for StatedFacts {
+    fn from(facts: &Facts) -> Self {
+        Self {
+            dataset: facts.dataset,
+            completeness: facts.completeness,
+            count: facts.count,
+            rows: facts.rows,
+            digest: facts.digest.clone(),
+        }
+    }
+}
+
+/// Reads the record of an export: of a directory, or the manifest next to a single file. `None` if there is none.
+/// Blocks. Does not compare the record with the files.
+///
+/// ```no_run
+/// use overmind_export::{Location, ReadOptions, read_manifest};
+///
+/// let manifest = read_manifest(&Location::from("out"), &ReadOptions::default())?;
+/// println!("{:?}", manifest.map(|manifest| manifest.rows));
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) or [`Error::Store`](crate::Error::Store) when the export does not exist or the
+/// record cannot be read, [`Error::Damaged`](crate::Error::Damaged) when the record is not a manifest.
+pub fn read_manifest(export: &Location, options: &ReadOptions) -> Result<Option<Manifest>> {
+    let asked = options.record.as_ref();
+    if is_single_file(export)? {
+        let beside = || export.sibling(&sidecar_name(&export.name()));
+        return Manifest::load(&asked.cloned().unwrap_or_else(beside));
+    }
+    let found = place::find(export, asked)?;
+    found.map(|found| Manifest::parse(&found.bytes, &found.place)).transpose()
+}
