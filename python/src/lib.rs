@@ -13,6 +13,7 @@ mod errors;
 mod export;
 mod options;
 mod producers;
+mod signals;
 mod stream;
 mod summary;
 mod wait;
@@ -36,6 +37,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(export::facts, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_export, module)?)?;
-    module.add_function(wrap_pyfunction!(stream::interrupt_streams, module)?)?;
+    module.add_function(wrap_pyfunction!(signals::set_default_handler, module)?)?;
+    module.add_function(wrap_pyfunction!(signals::watch_signals, module)?)?;
     Ok(())
 }

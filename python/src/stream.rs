@@ -22,6 +22,7 @@ use pyo3::{
 use crate::{
     batch::{Table, names, schema_capsule, stream_capsule},
     errors::{interrupted, raised},
+    signals::raise_again,
     summary::ReadFacts,
     wait::SIGNAL_CHECK,
     worker::Stopper,
@@ -203,9 +204,8 @@ impl StreamState {
     fn check_signals(&self, py: Python<'_>) {
         let Err(exception) = py.check_signals() else { return };
         if exception.is_instance_of::<PyKeyboardInterrupt>(py) {
-            // The library between us and the caller would replace the exception: raise it again later.
-            let again = py.import("_thread").and_then(|it| it.call_method0("interrupt_main"));
-            drop(again);
+            // The library between us and the caller would replace the exception.
+            drop(raise_again(py));
         } else {
             *locked(&self.signalled) = Some(exception);
         }
@@ -331,11 +331,12 @@ impl Drop for Consumer {
     }
 }
 
-/// Stops the streams that were begun and have not ended. The watcher of signals calls it, on its own thread.
-#[pyfunction]
+/// Stops the streams that other libraries read. Streams that Python code reads check for signals themselves.
 pub(crate) fn interrupt_streams() {
     let streams: Vec<_> = locked(&STREAMS).iter().filter_map(Weak::upgrade).collect();
-    for stream in streams.iter().filter(|stream| stream.is_begun.load(SeqCst)) {
+    let is_read =
+        |stream: &StreamState| stream.is_begun.load(SeqCst) && stream.is_exported.load(SeqCst);
+    for stream in streams.iter().filter(|stream| is_read(stream)) {
         stream.is_interrupted.store(true, SeqCst);
     }
 }

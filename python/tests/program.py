@@ -10,8 +10,8 @@ import overmind_export as oe
 
 def main() -> None:
     with oe.demo(rows=200) as demo, TemporaryDirectory() as folder:
-        options: oe.ConnectionOptions = {"base_url": demo.url, "api_key": "demo"}
-        with oe.Client(**options, concurrency="auto", rate_limit="100/s", timeout=5) as client:
+        options: oe.ConnectionOptions = {"base_url": demo.url, "api_key": "demo", "timeout": 5}
+        with oe.Client(base_url=demo.url, api_key="demo", concurrency="auto", rate_limit="100/s") as client:
             found: list[oe.Dataset] = client.datasets(source="synthetic", version_min=1)
             names: list[str | None] = [dataset.name for dataset in found]
             rows: oe.Rows = client.read(demo.dataset, columns=["id", "input"], limit=None)

@@ -21,7 +21,7 @@ def rows(demo: oe.Demo) -> oe.Rows:
 
 @pytest.fixture(scope="module")
 def values(rows: oe.Rows) -> list[list[Any]]:
-    return rows._native.head(ROWS)
+    return rows._inner.head(ROWS)
 
 
 def test_pyarrow_has_every_value(rows: oe.Rows, values: list[list[Any]]) -> None:

@@ -73,7 +73,7 @@ def test_served_values_arrive_unchanged(tmp_path, client: oe.Client) -> None:
     path.write_text(line + "\n")
     with oe.demo(rows=1, files=[path]) as demo:
         rows = oe.read(demo.datasets[0], base_url=demo.url, api_key="demo")
-    ((row_id, order, text, expected, persona, _, _),) = rows._native.head(9)
+    ((row_id, order, text, expected, persona, _, _),) = rows._inner.head(9)
     assert (row_id, order) == ("182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e", 9007199254740993)
     assert text == '{"b":1.10,"a":123456789012345678901234567890}'
     assert (expected, persona) == (None, "é<b>")

@@ -205,7 +205,7 @@ def datasets(**options: Unpack[DatasetsCall]) -> list[Dataset]:
     >>> import overmind_export as oe
     >>> with oe.demo(rows=100) as demo:
     ...     [(dataset.name, dataset.rows) for dataset in oe.datasets(base_url=demo.url, api_key="demo")]
-    [('generated-7', 100)]
+    [('support-chat-100', 100)]
     """
     client, filters = _split("datasets", options, DatasetsCall)
     return client.datasets(**cast("FilterOptions", filters))

@@ -2,8 +2,9 @@
 
 A library such as DuckDB asks a stream for batches on its own threads, while the main thread waits inside that
 library. Python runs the handler of a signal only on the main thread, between two of its instructions. So nothing would
-stop the stream. But Python writes a byte to a file descriptor when a signal arrives. A thread reads these bytes and
-stops the open streams. Then the library returns an error, and Python raises ``KeyboardInterrupt``.
+stop the stream. But Python writes a byte to a file descriptor when a signal arrives. A thread of the
+extension module reads these bytes and stops the streams. Then the library returns an error, and Python raises
+``KeyboardInterrupt``.
 """
 
 from __future__ import annotations
@@ -24,32 +25,22 @@ _knows_forks = False
 
 def watch() -> None:
     """Starts to watch for Ctrl-C. Does nothing on other threads than the main thread: only that one can."""
-    global _ours, _other
+    global _ours, _other, _knows_forks
     if threading.current_thread() is not threading.main_thread():
         return
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    _native.set_default_handler(is_default)
     if _ours == -1:
-        _ours = _start()
+        _ours = _native.watch_signals(_forward)
+        if not _knows_forks and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget)
+            _knows_forks = True
+    if _ours == -1:
+        return
     before = signal.set_wakeup_fd(_ours, warn_on_full_buffer=False)
     # Another owner may have replaced ours since the last call: then it comes first again.
     if before != _ours:
         _other = before
-
-
-def _start() -> int:
-    """Starts the thread, and returns the descriptor for Python."""
-    global _knows_forks
-    import socket
-
-    # Windows takes only sockets.
-    receiver, sender = socket.socketpair()
-    sender.setblocking(False)
-    if not _knows_forks and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget)
-        _knows_forks = True
-    threading.Thread(
-        target=_stop_streams, args=(receiver.detach(),), name="overmind-signals", daemon=True
-    ).start()
-    return sender.detach()
 
 
 def _forget() -> None:
@@ -62,16 +53,6 @@ def _forget() -> None:
     except ValueError:
         pass
     _ours = _other = -1
-
-
-def _stop_streams(descriptor: int) -> None:
-    import socket
-
-    with socket.socket(fileno=descriptor) as receiver:
-        while received := receiver.recv(64):
-            if signal.SIGINT in received and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                _native.interrupt_streams()
-            _forward(received)
 
 
 def _forward(received: bytes) -> None:

@@ -41,27 +41,27 @@ def require(module: str, extra: str) -> Any:
 class ArrowSource:
     """What all objects with rows have. They speak the Arrow PyCapsule interface."""
 
-    _native: _native.Table | _native.Stream
+    _inner: _native.Table | _native.Stream
 
     @property
     def column_names(self) -> list[str]:
         """The names of the columns."""
-        return self._native.column_names
+        return self._inner.column_names
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self._native.__arrow_c_stream__(requested_schema)
+        return self._inner.__arrow_c_stream__(requested_schema)
 
     def __arrow_c_schema__(self) -> object:
-        return self._native.__arrow_c_schema__()
+        return self._inner.__arrow_c_schema__()
 
     def _consumed(self, consume: Callable[[], T]) -> T:
         """Calls another library. An error of this package comes as itself, not as an error of that library."""
         try:
             return consume()
         except Exception:
-            if isinstance(self._native, _native.Stream):
+            if isinstance(self._inner, _native.Stream):
                 try:
-                    self._native.raise_error()
+                    self._inner.raise_error()
                 except BaseException as own:
                     raise own from None
             raise
@@ -175,25 +175,25 @@ class Rows(ArrowSource):
     (1000, 'proven')
     """
 
-    _native: _native.Table
+    _inner: _native.Table
 
     def __init__(self, native: _native.Table) -> None:
-        self._native = native
+        self._inner = native
 
     @property
     def num_rows(self) -> int:
         """The number of rows."""
-        return self._native.num_rows
+        return self._inner.num_rows
 
     @property
     def nbytes(self) -> int:
         """The size of the buffers in bytes."""
-        return self._native.nbytes
+        return self._inner.nbytes
 
     @property
     def summary(self) -> Summary:
         """What is known about the rows, such as whether they are all rows of the dataset."""
-        return Summary(**(self._native.summary or {}))
+        return Summary(**(self._inner.summary or {}))
 
     def __len__(self) -> int:
         return self.num_rows
@@ -207,7 +207,7 @@ class Rows(ArrowSource):
     def _repr_html_(self) -> str:
         cells = [f"<th>{html.escape(name)}</th>" for name in self.column_names]
         lines = ["<table>", f"<thead><tr>{''.join(cells)}</tr></thead>", "<tbody>"]
-        for values in self._native.head(_SHOWN_ROWS):
+        for values in self._inner.head(_SHOWN_ROWS):
             lines.append(f"<tr>{''.join(_cell(value) for value in values)}</tr>")
         lines += ["</tbody>", "</table>", f"<p>{html.escape(str(self.summary))}</p>"]
         return "\n".join(lines)
@@ -225,15 +225,15 @@ def _cell(value: str | int | None) -> str:
 class Batch(ArrowSource):
     """Some consecutive rows of a stream."""
 
-    _native: _native.Table
+    _inner: _native.Table
 
     def __init__(self, native: _native.Table) -> None:
-        self._native = native
+        self._inner = native
 
     @property
     def num_rows(self) -> int:
         """The number of rows."""
-        return self._native.num_rows
+        return self._inner.num_rows
 
     def __len__(self) -> int:
         return self.num_rows
@@ -259,29 +259,29 @@ class Stream(ArrowSource):
     (10000, 'proven')
     """
 
-    _native: _native.Stream
+    _inner: _native.Stream
 
     def __init__(self, native: _native.Stream) -> None:
-        self._native = native
+        self._inner = native
         _signals.watch()
 
     @property
     def summary(self) -> Summary:
         """What is known so far. Before the end of the stream, ``completeness`` is ``"partial"``."""
-        return Summary(**self._native.summary)
+        return Summary(**self._inner.summary)
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        batch = self._native.next_batch()
+        batch = self._inner.next_batch()
         if batch is None:
             raise StopIteration
         return Batch(batch)
 
     def close(self) -> None:
         """Stops the stream and its requests. Later reads raise :class:`UsageError`."""
-        self._native.close()
+        self._inner.close()
 
     def __enter__(self) -> Self:
         return self
