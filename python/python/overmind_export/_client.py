@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from os import fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
-from uuid import UUID
 
 from . import _native
 from ._options import (
@@ -28,6 +27,7 @@ from ._tables import Rows, Stream, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from uuid import UUID
 
     import polars
     from typing_extensions import Self, Unpack

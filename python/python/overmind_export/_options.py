@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
-from uuid import UUID
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from typing_extensions import TypeAlias
 
 Path: TypeAlias = "str | PathLike[str]"
@@ -149,6 +150,7 @@ def checked(call: str, given: Mapping[str, object], allowed: type[Any]) -> dict[
         options["columns"] = list(columns)
     if isinstance(options.get("storage_options"), Mapping):
         options["storage_options"] = dict(options["storage_options"])
-    if isinstance(options.get("agent"), UUID):
+    if options.get("agent") is not None:
+        # It may be a UUID.
         options["agent"] = str(options["agent"])
     return options
