@@ -71,14 +71,19 @@ impl Batches {
     /// The same errors as [`open`](Self::open).
     pub fn open_with(location: &Location, options: &ReadOptions) -> Result<Self> {
         let options = options.clone();
-        if readback::is_single_file(location)? {
+        let asked = options.record.as_ref();
+        let is_file = readback::is_single_file(location)?;
+        if is_file && asked.is_none() {
             let reader = readback::open(location, &options)?;
             reader.require_columns(location)?;
             let rows = reader.facts.as_ref().map(|facts| facts.rows);
             return Ok(Self { files: VecDeque::new(), open: Some(reader), rows, options });
         }
-        let RecordedFiles { files, rows, .. } =
-            RecordedFiles::of_directory(location, options.record.as_ref())?;
+        let recorded = match asked {
+            Some(record) if is_file => RecordedFiles::of_file(location, record)?,
+            asked => RecordedFiles::of_directory(location, asked)?,
+        };
+        let RecordedFiles { files, rows, .. } = recorded;
         Ok(Self { files: files.into(), open: None, rows: Some(rows), options })
     }
 

@@ -210,10 +210,13 @@ impl Verifying {
 
     fn single_file(&mut self, location: &Location) -> Result<()> {
         let name = location.name();
-        let loaded = FoundManifest::load(&location.sibling(&sidecar_name(&name)));
+        let asked = self.options.record.clone();
+        let is_asked = asked.is_some();
+        let record = asked.unwrap_or_else(|| location.sibling(&sidecar_name(&name)));
+        let loaded = FoundManifest::load(&record);
         let damaged_manifest = match self.found_damaged(loaded)? {
             Some(FoundManifest::Ours(manifest)) => {
-                self.record = sidecar_name(&name);
+                self.record = record.name();
                 self.found.completeness = Some(manifest.completeness);
                 let mut listed = manifest.listed();
                 match (listed.next(), listed.next()) {
@@ -224,6 +227,14 @@ impl Verifying {
                     }
                 }
                 return self.totals(&manifest);
+            }
+            Some(FoundManifest::Missing) if is_asked => {
+                self.problem(format!("{} is missing", record.name()));
+                return Ok(());
+            }
+            Some(FoundManifest::Foreign) if is_asked => {
+                self.problem(format!("{} was written by another program", record.name()));
+                return Ok(());
             }
             Some(sidecar) => {
                 self.sidecar = sidecar;
