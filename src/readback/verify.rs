@@ -22,6 +22,7 @@ use crate::{
         stamp::Stamp,
     },
     sink::{self, Encoding, Format, Sealed},
+    text::grouped,
 };
 
 /// Reads an export, a directory or a single file, and compares it with its record.
@@ -268,7 +269,7 @@ impl Verifying {
         }
         let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.compare(&name, "rows", facts.rows, rows);
+        self.compare_counts(&name, "rows", facts.rows, rows);
         self.compare(&name, "digest", &facts.digest, &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
@@ -382,7 +383,7 @@ impl Verifying {
             Err(error) => return Err(error),
         };
         let mut checked = BTreeSet::from([Check::Sha256]);
-        let mut same = self.compare(name, "bytes", part.bytes, file.bytes);
+        let mut same = self.compare_counts(name, "bytes", part.bytes, file.bytes);
         same = same && self.compare(name, "SHA-256", &part.sha256, &file.sha256);
         let encoding = Encoding::of_path(Path::new(name)).map(Encoding::format);
         if !same && encoding != Some(Format::JsonLines) {
@@ -407,7 +408,7 @@ impl Verifying {
         }
         let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.is_other |= !self.compare(name, "rows", part.rows, rows);
+        self.is_other |= !self.compare_counts(name, "rows", part.rows, rows);
         self.compare(name, "digest", &part.digest, &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
@@ -418,7 +419,7 @@ impl Verifying {
     fn totals(&mut self, manifest: &Manifest) -> Result<()> {
         let record = std::mem::take(&mut self.record);
         for (what, recorded, seen) in manifest.totals() {
-            self.compare(&record, what, recorded, seen);
+            self.compare_counts(&record, what, recorded, seen);
         }
         let joined = manifest.joined_digest().unwrap_or_default();
         self.compare(&record, "digest", &manifest.digest, &joined.to_string());
@@ -434,13 +435,11 @@ impl Verifying {
         Ok(())
     }
 
-    fn compare<T: PartialEq + std::fmt::Display>(
-        &mut self,
-        name: &str,
-        what: &str,
-        recorded: T,
-        seen: T,
-    ) -> bool {
+    fn compare_counts(&mut self, name: &str, what: &str, recorded: u64, seen: u64) -> bool {
+        self.compare(name, what, &grouped(recorded), &grouped(seen))
+    }
+
+    fn compare(&mut self, name: &str, what: &str, recorded: &str, seen: &str) -> bool {
         let same = recorded == seen;
         if !same {
             self.problem(format!("{name}: {what} {seen}, recorded {recorded}"));

@@ -61,11 +61,11 @@ fn each_kind_of_damage_is_named() {
         ),
         (
             |out| edit(out, "\"rows\": 1000", "\"rows\": 999"),
-            "out.manifest.json: rows 1000, recorded 999",
+            "out.manifest.json: rows 1,000, recorded 999",
         ),
         (
             |out| edit(out, "\"count\": 1000", "\"count\": 1001"),
-            "out.manifest.json: rows of the dataset 1000, recorded 1001",
+            "out.manifest.json: rows of the dataset 1,000, recorded 1,001",
         ),
         (
             |out| edit(out, "\"rows_read\": 300", "\"rows_read\": 299"),
