@@ -423,7 +423,7 @@ pub(crate) const CONTROL: &str = "_overmind";
 
 /// The problem of a run that has published the export of an ended run, and must not replace it.
 const FINISHED_NOW: &str =
-    "is complete: this run has published what an interrupted run had fetched and proven";
+    "is complete: this run has finished the publication of an interrupted run";
 
 /// Reports a failed cleanup as a warning: it does not change the result of the run.
 fn tidied(output: impl std::fmt::Display, result: Result<()>) {

@@ -323,7 +323,7 @@ pub(super) fn finish_commits(
             Some(commit) => any |= commit.finish(places, lock)?,
             None => {
                 let place = places.control.child(name);
-                tracing::warn!("{place} is no publication of this program: it is removed");
+                tracing::warn!("{place} is not a publication of this program: it is removed");
                 place.remove()?;
             }
         }
