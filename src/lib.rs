@@ -1,6 +1,7 @@
 //! Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
 //!
-//! The API delivers the rows of a dataset in numbered pages. This crate turns the pages into an ordered stream with bounded prefetch, and writes the stream to files through sinks:
+//! The API delivers the rows of a dataset in numbered pages. This crate turns the pages into an ordered stream
+//! with bounded prefetch, and writes the stream to files through sinks:
 //!
 //! ```text
 //!  cli ──► plan ──► client ──► paginator ──► batch ──► sink ──► destination ──► manifest

@@ -418,7 +418,7 @@ impl Stopper {
     }
 }
 
-/// Name of the folder below a prefix where a run keeps its control objects. They are no part of the export.
+/// Name of the folder below a prefix where a run keeps its control objects. They are not part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
 /// The problem of a run that has published the export of an ended run, and must not replace it.

@@ -33,7 +33,7 @@ pub(super) struct RecordFile {
     pub(super) is_asked: bool,
 }
 
-/// What the place of an announced record holds.
+/// The file at the place of an announced record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecordState {
     Missing,

@@ -1,4 +1,4 @@
-//! What an export reports: at its start, at its end, and when it fails. Writes nothing.
+//! The reports of an export: at its start, at its end, and when it fails. Writes nothing.
 
 use std::time::Duration;
 

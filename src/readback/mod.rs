@@ -72,7 +72,7 @@ pub struct ReadOptions {
     /// or an Arrow batch, which is decoded as a whole, is four times this value. Larger values, pages and batches
     /// end in [`Error::ValueTooLarge`].
     pub max_value_bytes: usize,
-    /// Where the record of a directory is; default beside the directory.
+    /// The place of the record; default the place where an export writes it.
     pub record: Option<Location>,
 }
 

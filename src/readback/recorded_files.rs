@@ -76,8 +76,8 @@ impl RecordedFiles {
         Self::of(directory, manifest, files)
     }
 
-    /// Finds the record of a single file: at the place that the caller chose, or else beside the file. `None` if
-    /// the caller chose none, and there is none.
+    /// Finds the record of a single file: at the place that the caller chose, or else next to the file. `None` if
+    /// the caller chose none, and no record exists.
     ///
     /// # Errors
     /// [`Error::Damaged`] when the chosen record is missing, or when the record belongs to another file.

@@ -97,7 +97,7 @@ impl FileHash {
     }
 }
 
-/// A reader that hashes what it reads, if its hash is wanted.
+/// A reader that hashes its bytes, if the hash is wanted.
 #[derive(Debug)]
 pub(super) struct HashingReader<R> {
     pub(super) input: R,

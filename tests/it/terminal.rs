@@ -20,7 +20,7 @@ use crate::{
     support::{ID, World},
 };
 
-/// What a command wrote to its terminal.
+/// The output of a command on a terminal.
 struct Typescript {
     code: Option<i32>,
     bytes: String,

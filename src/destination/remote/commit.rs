@@ -39,7 +39,7 @@ use crate::{
 /// Most uploads that are completed at the same time.
 const AT_ONCE: usize = 32;
 
-/// The content of a commit: what is published, and what it replaces.
+/// The content of a commit: the published export, and the export that it replaces.
 #[derive(Debug, Serialize, Deserialize)]
 struct Commit {
     /// The new record, byte for byte.
@@ -73,7 +73,7 @@ pub(super) enum CommitOutcome {
     Stale,
 }
 
-/// What one completion has shown.
+/// The result of one completion.
 enum UploadEnd {
     Completed,
     Lost(String),

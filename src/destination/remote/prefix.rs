@@ -9,7 +9,7 @@
 //!                part-00000-TOKEN.state           the record of a pending part, written after its blocks
 //!                ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
 //!                upload-…                        an upload that has begun
-//!                commit-TOKEN.state              a publication that has begun, and what it publishes
+//!                commit-TOKEN.state              a publication that has begun, with its record
 //! ```
 //!
 //! Each run has its own token, which is part of all names that it writes. So a run that lost its lock
