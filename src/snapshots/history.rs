@@ -106,7 +106,8 @@ fn end_of_lines(file: &mut File) -> io::Result<u64> {
 /// Of a history longer than 64 MiB (more than 100,000 runs of one dataset), only the last 64 MiB are read.
 ///
 /// # Errors
-/// [`Error::Io`] if the history cannot be read. [`Error::Store`] if its object store cannot be reached.
+/// [`Error::Invalid`] if the root of the job is not a valid location. [`Error::Io`] if the history cannot be read.
+/// [`Error::Store`] if its object store cannot be reached.
 pub fn job_history(job: &Job, storage: &StorageOptions) -> Result<Vec<JobResult>> {
     read(&job.hidden(storage)?)
 }

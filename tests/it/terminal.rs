@@ -1,4 +1,4 @@
-//! The command on a pseudo-terminal: everything fits into its width, and no word is broken.
+//! The command on a pseudo-terminal: everything fits into its width.
 
 use std::{
     fs::{self, File},
@@ -67,7 +67,7 @@ impl Typescript {
         pieces
     }
 
-    /// The lines, if the command only printed lines. Each of them fits.
+    /// Returns the lines. Panics if one is too wide, or if the command moved the cursor.
     #[track_caller]
     fn lines(&self, columns: usize) -> String {
         self.assert_fits(columns);
