@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn error_of_the_system_is_no_damage() {
+    fn error_of_the_system_is_not_damage() {
         let of = |kind| {
             let failure = ReadFailure::default();
             // The decoder gives up, and does not say why.

@@ -249,7 +249,7 @@ fn panic_exits_with_70_and_its_location() {
 }
 
 #[test]
-fn clock_beyond_the_calendar_is_no_panic() {
+fn clock_beyond_the_calendar_does_not_panic() {
     let world = World::generated(Options::default(), 100);
     // As far ahead and as far behind as the system can say.
     for (number, slow) in ["-9223372034000000000", "9223372036854775807"].iter().enumerate() {

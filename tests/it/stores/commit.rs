@@ -248,7 +248,7 @@ fn record_that_cannot_be_written_is_found_first() {
 }
 
 #[test]
-fn object_that_is_no_record_is_not_replaced() {
+fn object_that_is_not_a_record_is_not_replaced() {
     let place = Place::new();
     place.store.put("rows.manifest.json", b"mine");
     let ran = place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat());
