@@ -44,7 +44,7 @@ pub struct Summary {
     pub retries: u64,
     /// Number of bytes of pages received for this export, after decompression.
     pub received_bytes: u64,
-    /// Time from the first request to the publication, in seconds.
+    /// Time from the start of the run to its publication, in seconds.
     pub seconds: f64,
 }
 

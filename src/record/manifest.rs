@@ -68,7 +68,7 @@ pub struct Manifest {
     pub dataset: Uuid,
     /// The filters and the order of the rows.
     pub query: Query,
-    /// Time of the first request, RFC 3339, UTC.
+    /// Start of the run that completed the export, RFC 3339, UTC.
     pub started_at: String,
     /// Time at which the last row was written, RFC 3339, UTC.
     pub finished_at: String,
