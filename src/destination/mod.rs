@@ -86,7 +86,8 @@ pub(crate) enum Destination {
 
 impl Destination {
     /// Checks whether the export can be written to this target. Unless `dry_run` is set, it also writes: in a store
-    /// it takes the lock, locally it runs the preflight. Both finish the publication of an ended run first.
+    /// it takes the lock, locally it runs the preflight. For a directory or a prefix, it first finishes the publication of
+    /// an ended run.
     pub(crate) fn probe(wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
         let &OutputRequest { ref target, overwrite, sidecar, .. } = wanted;
         let location = match target {
