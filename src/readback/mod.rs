@@ -72,7 +72,7 @@ pub struct ReadOptions {
     /// or an Arrow batch, which is decoded as a whole, is four times this value. Larger values, pages and batches
     /// end in [`Error::ValueTooLarge`].
     pub max_value_bytes: usize,
-    /// The place of the record; default the place where an export writes it.
+    /// The place of a directory's record; default the place where an export writes it.
     pub record: Option<Location>,
 }
 
