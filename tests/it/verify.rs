@@ -267,7 +267,7 @@ fn record_is_found_from_every_name_of_the_directory() {
         let ran = Ran::of(&mut command).ok();
         assert!(ran.stdout.contains(": ok, 1,000 rows;"), "{path}: {ran:?}");
     }
-    // A directory that was moved without its record has still its parts.
+    // A directory that was moved without its record still has its parts.
     fs::rename(world.path("out"), world.path("moved")).unwrap();
     let ran = verify(&world, &["moved"]);
     let told = "moved: moved.manifest.json is missing, and there are parts of an export; if their record is \
