@@ -273,7 +273,7 @@ def moto(tool, port, truth):
     files = pyarrow.fs.S3FileSystem(
         access_key="test", secret_key="test", region="us-east-1", endpoint_override=f"http://127.0.0.1:{port}"
     )
-    # The prefix holds parts alone.
+    # The prefix holds only parts.
     table = pyarrow.dataset.dataset(f"{BUCKET}/nightly", filesystem=files).to_table()
     same(table, truth, "pyarrow's S3 client, the prefix")
     # The way that the guide recommends for readers that must not see a mix of two exports.

@@ -316,7 +316,7 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
             (std::path::absolute(path), std::path::absolute(directory))
         && path.starts_with(directory)
     {
-        return wrong("a local directory holds parts alone: give a path outside it");
+        return wrong("a local directory holds only parts: give a path outside it");
     }
     Ok(Some(place))
 }

@@ -7,7 +7,7 @@
 //! ROOT/JOB/snapshot=STAMP/   ROOT/.overmind/JOB/snapshot=STAMP.manifest.json     a snapshot
 //! ```
 //!
-//! A directory holds parts alone, because many programs read every file in it as data.
+//! A directory holds only parts, because many programs read every file in it as data.
 
 use std::path::PathBuf;
 

@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct PrefixPlaces {
     /// The prefix as given, for messages.
     pub(super) location: Location,
-    /// The prefix. It holds parts alone, except in the root of a bucket.
+    /// The prefix. It holds only parts, except in the root of a bucket.
     pub(super) target: Remote,
     pub(super) control: Remote,
     /// The record of the export.

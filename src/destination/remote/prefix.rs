@@ -1,7 +1,7 @@
 //! A directory of parts in a store. All parts stay invisible until the export is proven, see [`commit`].
 //!
 //! ```text
-//! rows/part-00000-TOKEN.parquet …                parts alone
+//! rows/part-00000-TOKEN.parquet …                only parts
 //! rows.manifest.json                             the record, next to the prefix unless `record` names another place
 //! rows/_overmind/lock-00001.state, lease-TOKEN    see `lock`
 //!                run-TOKEN                       marks a run that wrote parts here, with its token in their names
