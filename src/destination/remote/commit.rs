@@ -244,7 +244,7 @@ impl BegunCommit {
         }
     }
 
-    /// Removes what the published export no longer needs, the commit last.
+    /// Removes the objects that the published export no longer needs, the commit last.
     ///
     /// # Errors
     /// [`Error::Store`] if the store does not show the record of this commit. Then nothing is removed: one wrong
