@@ -130,12 +130,20 @@ const ONCE: &[Row] = &[
     (
         "page without rows",
         |_| Fault::ShortPage(25),
-        [SecondPass("page 1 is empty"), SecondPass("page 5 is empty"), SecondPass("page 10 is empty")],
+        [
+            SecondPass("page 1 is empty"),
+            SecondPass("page 5 is empty"),
+            SecondPass("page 10 is empty"),
+        ],
     ),
     (
         "rows shifted by two",
         |_| Fault::ShiftRows(2),
-        [Same, SecondPass("2 ids came twice"), SecondPass("230 rows promised, 228 distinct ids came")],
+        [
+            Same,
+            SecondPass("2 ids came twice"),
+            SecondPass("230 rows promised, 228 distinct ids came"),
+        ],
     ),
     (
         "next is null",

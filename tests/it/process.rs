@@ -314,8 +314,7 @@ fn kill_at_any_sync_leaves_old_or_new_export() {
                 finished += 1;
                 assert_eq!(world.server.stats().requests, requests, "{kills}");
                 assert_eq!((ran.code, rows(&world)), (Some(73), 3), "{kills}: {ran:?}");
-                let words =
-                    "error: out/: is complete: this run has finished the publication of an";
+                let words = "error: out/: is complete: this run has finished the publication of an";
                 assert!(ran.stderr.starts_with(words), "{kills}: {ran:?}");
                 Ran::of(world.command().args(["verify", "out"])).ok();
                 assert_eq!(world.entries(), ["out", "out.manifest.json"], "{kills}");
