@@ -111,8 +111,8 @@ impl Client {
     ///
     /// - [`Error::Invalid`]: a filter has an invalid value.
     /// - [`Error::Api`]: the API refused the request.
-    /// - [`Error::Unavailable`], [`Error::LongPause`] or [`Error::Certificate`]: there is no usable
-    ///   answer.
+    /// - [`Error::Unavailable`], [`Error::LongPause`], [`Error::Certificate`], [`Error::Proxy`] or
+    ///   [`Error::BaseUrl`]: there is no usable answer.
     /// - [`Error::Page`]: an answer is not a page of the list.
     /// - [`Error::ListChanged`]: the list changed during each read.
     ///

@@ -126,7 +126,8 @@ impl<'t> Section<'t> {
 }
 
 impl<'t> ConfigItem<'t> {
-    /// Creates an error about this value. The message contains the value as written in the file, then `why`.
+    /// Creates an error about this value. The message contains the value as written in the file, at most 100
+    /// characters of it, then `why`.
     pub(super) fn wrong(&self, why: impl fmt::Display) -> ConfigMistake {
         let within =
             if self.section.is_empty() { String::new() } else { format!(" in {}", self.section) };
@@ -233,7 +234,7 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
 
 /// Returns the known name that a person probably meant; `None` if all are too different.
 fn similar<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// A name with a typing error has 0.8 or more. Two different keys rarely have 0.7.
+    /// A name with a typing error usually has 0.8 or more. Two different keys rarely have 0.7.
     const SIMILAR: f64 = 0.7;
     let nearest = most_similar(typed, known, |name| name);
     nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)

@@ -172,7 +172,7 @@ impl Dataset {
         self
     }
 
-    /// Replaces the name. The id stays, although it was derived from the old name.
+    /// Replaces the name. The id stays.
     pub fn with_name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self

@@ -67,7 +67,8 @@ impl KeptPart {
     }
 }
 
-/// The announcement of a publication: what the run is about to rename. The record lists the parts with their SHA-256.
+/// The announcement of a publication: the files that the run is about to rename. The record lists the
+/// parts with their SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Announcement {
     /// SHA-256 of the record.

@@ -2,8 +2,8 @@
 //!
 //! - Nothing partial is ever visible at the target: it is unchanged or complete. An object store cannot
 //!   rename, so a reader there that does not use the record sees some of the parts during the publication.
-//! - An existing output is changed only if the caller asked to overwrite. Even then, a run replaces only a
-//!   file, an empty directory, or a directory whose valid record lists everything in it.
+//! - An existing output is changed only if the caller asked to overwrite, except an empty directory. Even then, a run
+//!   replaces only a file, or a directory whose valid record lists everything in it.
 //! - One run at a time writes a target. The lock of a dead process blocks no other run.
 //!
 //! This module knows no pages, rows or formats.
@@ -85,8 +85,9 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Checks whether the export can be written to this target. Unless `dry_run` is set, it also writes: in
-    /// a store it takes the lock, locally it publishes a file of one byte and removes it.
+    /// Checks whether the export can be written to this target. Unless `dry_run` is set, it also writes: in a store
+    /// it takes the lock, locally it runs the preflight. For a directory or a prefix, it first finishes the publication of
+    /// an ended run.
     pub(crate) fn probe(wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
         let &OutputRequest { ref target, overwrite, sidecar, .. } = wanted;
         let location = match target {
@@ -231,7 +232,7 @@ impl Destination {
         }
     }
 
-    /// Publishes the complete export in one step.
+    /// Publishes the complete export.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
             Self::File(file) => file.publish(sidecar.then_some(manifest)),
@@ -418,12 +419,12 @@ impl Stopper {
     }
 }
 
-/// Name of the folder below a prefix where a run keeps its control objects. They are no part of the export.
+/// Name of the folder below a prefix where a run keeps its control objects. They are not part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
 /// The problem of a run that has published the export of an ended run, and must not replace it.
 const FINISHED_NOW: &str =
-    "is complete: this run has published what an interrupted run had fetched and proven";
+    "is complete: this run has finished the publication of an interrupted run";
 
 /// Reports a failed cleanup as a warning: it does not change the result of the run.
 fn tidied(output: impl std::fmt::Display, result: Result<()>) {

@@ -167,8 +167,8 @@ impl ExportPlan {
         };
         if options.rows_per_file.is_some() && !matches!(target, Target::Directory(_)) {
             return Err(Error::Usage(format!(
-                "`rows_per_file` makes a directory of parts, but {target} is not one: end the path \
-                 with a slash"
+                "`rows_per_file` needs a directory of parts, but {target} is not one: give a path that \
+                 ends in a slash"
             )));
         }
         if options.manifest && target == Target::Stdout {
@@ -316,7 +316,7 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
             (std::path::absolute(path), std::path::absolute(directory))
         && path.starts_with(directory)
     {
-        return wrong("a local directory holds parts alone: give a path outside it");
+        return wrong("a local directory holds only parts: give a path outside it");
     }
     Ok(Some(place))
 }
@@ -365,7 +365,7 @@ mod tests {
     fn invalid_options_are_refused_with_their_value() {
         let refused =
             |output, change: fn(&mut ExportOptions)| plan(output, change).unwrap_err().to_string();
-        assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: the known"));
+        assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: use "));
         assert_eq!(refused("", |_| ()), "\"\" is not a valid output: it is empty");
         assert!(refused("..", |_| ()).starts_with("\"..\" is not a valid output: give the name"));
         assert!(
@@ -376,7 +376,7 @@ mod tests {
         );
         assert!(
             refused("a.jsonl", |it| it.rows_per_file = Some(5))
-                .starts_with("`rows_per_file` makes")
+                .starts_with("`rows_per_file` needs")
         );
         assert!(
             refused("a.jsonl", |it| it.format = Some(Format::Arrow))

@@ -96,7 +96,7 @@ impl Batches {
         }))
     }
 
-    /// Returns the recorded number of rows of the export. `None` for JSON Lines without a manifest.
+    /// Returns the recorded number of rows of the export. `None` for a single JSON Lines file.
     pub fn rows(&self) -> Option<u64> {
         self.rows
     }

@@ -101,8 +101,8 @@ pub(super) fn footer(path: &Location, file: &SharedFile) -> Result<Bytes> {
     tail(length)
 }
 
-/// What a footer says. The library gets the schema apart, once it is known to be harmless, and skips the one in
-/// the footer.
+/// Decodes a footer. The schema is checked first and passed to the library apart from the footer, where the library
+/// skips it.
 pub(super) fn decode(path: &Location, footer: &[u8]) -> Result<ParquetMetaData> {
     let failed = |error: ParquetError| damaged(path, error.into());
     let footer = footer.get(..footer.len().saturating_sub(TAIL)).unwrap_or_default();

@@ -76,7 +76,7 @@ impl RecordedFiles {
     }
 
     /// Finds the record of a single file: at the place that the caller chose, or else next to the file. `None` if
-    /// the caller chose none, and there is none.
+    /// the caller chose none, and no record exists.
     ///
     /// # Errors
     /// [`Error::Damaged`] when the chosen record is missing, or when the record belongs to another file.
@@ -152,7 +152,8 @@ impl RecordedFile {
 
 /// The error of an export without a record of this name.
 fn without_record(export: &Location, name: &str, asked: Option<&Location>) -> Error {
-    let elsewhere = if asked.is_none() { "; if its record is elsewhere, give its place" } else { "" };
+    let elsewhere =
+        if asked.is_none() { "; if its record is elsewhere, give its place" } else { "" };
     damaged(export, format!("it has no record: there is no {name}{elsewhere}"))
 }
 

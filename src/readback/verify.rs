@@ -1,4 +1,4 @@
-//! Reads an export again and compares it with its record, offline. Reports every problem found.
+//! Reads an export again and compares it with its record, without the API. Reports every problem found.
 //!
 //! Never repairs and never changes anything.
 
@@ -131,7 +131,7 @@ impl Verifying {
         self.record.clone_from(&record);
         self.found.completeness = Some(manifest.completeness);
         let parts = manifest.parts.iter().map(|part| part.path.as_str());
-        // `_SUCCESS` is allowed, because it can be asked for. In a bucket the record is inside.
+        // `_SUCCESS` is allowed, because an option requests it. The root of a bucket contains its record.
         let known = [record.as_str(), SUCCESS].into_iter().filter(|name| is_file(name));
         let expected: BTreeSet<&str> = parts.chain(known).collect();
         for name in names.iter().filter(|name| !expected.contains(name.as_str())) {

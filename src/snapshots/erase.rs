@@ -1,7 +1,7 @@
 //! Deletes snapshots.
 //!
-//! First the record is renamed to `snapshot=STAMP.removed.json`: the snapshot is no longer complete. Then a local
-//! snapshot is moved to `.snapshot=STAMP.removed/` in the hidden folder, so that no reader sees a part of it, and
+//! First the record is renamed to `snapshot=STAMP.removed.json` (in a store: copied, then deleted): the snapshot is no
+//! longer complete. Then a local snapshot is moved to `.snapshot=STAMP.removed/` in the hidden folder, so that no reader sees a part of it, and
 //! its files are deleted. The renamed record goes last. If the run is killed, the next run finishes the deletion.
 
 use std::{

@@ -1,7 +1,7 @@
 //! Runs jobs. A run chooses datasets, stores new data as snapshots, and deletes expired snapshots.
 //!
 //! ```text
-//! ROOT/JOB/snapshot=20261123T020000Z/part-…    data alone; with select = "all" below dataset=ID/
+//! ROOT/JOB/snapshot=20261123T020000Z/part-…    only data; with select = "all" below dataset=ID/
 //! ROOT/.overmind/JOB/snapshot=….manifest.json  the record of a snapshot
 //!                    latest.json               the newest snapshot, and when the data was last confirmed
 //!                    history.jsonl             one line per run

@@ -194,7 +194,7 @@ fn library_texts_name_fields_instead_of_flags() {
                 }
                 named += 1;
                 if !options.contains(&format!("`--{}", name.replace('_', "-"))) {
-                    wrong.insert(format!("{}: {quoted:?} is no flag", module.path.display()));
+                    wrong.insert(format!("{}: {quoted:?} is not a flag", module.path.display()));
                 }
             }
         }
@@ -282,7 +282,7 @@ fn read(folder: &Path, path: &Path, names: Vec<String>, modules: &mut Vec<Module
             let name = declared.ident.to_string();
             let below = folder.join(&name);
             let places = [below.join("mod.rs"), folder.join(format!("{name}.rs"))];
-            // What has another path, or lives in a folder of another name, is named by an attribute.
+            // An attribute names a module with another path, or in a folder with another name.
             if let Some(place) = places.iter().find(|place| place.is_file()) {
                 let names = names.iter().cloned().chain([name]).collect();
                 read(&below, place, names, modules);

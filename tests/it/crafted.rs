@@ -31,7 +31,7 @@ fn footer(count: u32, elements: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A file with a hole: as long as this, with these bytes at its end.
+/// A file of this length: a hole, then these bytes.
 fn sparse(path: &Path, length: u64, end: &[u8]) {
     let mut file = File::create(path).unwrap();
     file.set_len(length - end.len() as u64).unwrap();
@@ -39,7 +39,7 @@ fn sparse(path: &Path, length: u64, end: &[u8]) {
     file.write_all(end).unwrap();
 }
 
-/// Asserts that each command calls the file damaged, and says this about it.
+/// Asserts that each command reports the file as damaged, with this reason.
 #[track_caller]
 fn refused(world: &World, name: &str, why: &str) {
     for arguments in [&["verify", name][..], &["preview", name], &["preview", "-n", "900", name]] {
@@ -99,8 +99,8 @@ fn arrow_batch_with_a_hole_is_not_reserved() {
     let tail = bytes.len() - 10;
     let length = i32::from_le_bytes(bytes[tail..tail + 4].try_into().unwrap()) as usize;
     let (head, footer) = bytes.split_at(tail - length);
-    // The only block: where the batch lies, the length of its head, and that of its body, which ends before the
-    // end of the stream.
+    // The only block: the position of the batch, the length of its head, and the length of its body. The body
+    // ends before the end of the stream.
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
     let is_block = |at: &usize| {
         let (start, body) = (number(&footer[*at..*at + 8]), number(&footer[*at + 16..*at + 24]));

@@ -1,4 +1,5 @@
-//! Tests of the real binary with real sockets and real files. One test binary, because linking is slow.
+//! Tests of the real binary and of the library, with real sockets and real files. One test binary, because linking
+//! is slow.
 
 #![allow(
     clippy::unwrap_used,

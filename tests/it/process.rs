@@ -222,7 +222,7 @@ fn clock_before_1970_does_not_panic() {
     exit 73
     error: 127.0.0.1:0: cannot start the server
       cause: the clock of this machine is before 1970
-      hint: set the system clock: it is before 1970
+      hint: set the system clock
     ");
     // With such a clock, no certificate is valid, and no signed request to a store.
     let arguments = ["datasets", "--base-url", "https://127.0.0.1:9", "--retry-for", "0s"];
@@ -249,7 +249,7 @@ fn panic_exits_with_70_and_its_location() {
 }
 
 #[test]
-fn clock_beyond_the_calendar_is_no_panic() {
+fn clock_beyond_the_calendar_does_not_panic() {
     let world = World::generated(Options::default(), 100);
     // As far ahead and as far behind as the system can say.
     for (number, slow) in ["-9223372034000000000", "9223372036854775807"].iter().enumerate() {
@@ -314,8 +314,7 @@ fn kill_at_any_sync_leaves_old_or_new_export() {
                 finished += 1;
                 assert_eq!(world.server.stats().requests, requests, "{kills}");
                 assert_eq!((ran.code, rows(&world)), (Some(73), 3), "{kills}: {ran:?}");
-                let words =
-                    "error: out/: is complete: this run has published what an interrupted run had";
+                let words = "error: out/: is complete: this run has finished the publication of an";
                 assert!(ran.stderr.starts_with(words), "{kills}: {ran:?}");
                 Ran::of(world.command().args(["verify", "out"])).ok();
                 assert_eq!(world.entries(), ["out", "out.manifest.json"], "{kills}");

@@ -134,7 +134,7 @@ fn large_json_lines_are_compared_once_read() {
 }
 
 #[test]
-fn old_record_beside_the_directory_is_explained() {
+fn old_record_next_to_the_directory_is_explained() {
     let world = World::generated(Options::default(), 600);
     world.export(&["-o", "out/"]).ok();
     world.server.replace(vec![Dataset::generated(1000, 7).with_id(ID)]);
@@ -160,7 +160,7 @@ fn old_record_beside_the_directory_is_explained() {
     fs::write(&path, bytes).unwrap();
     let ran = verify(&["out"]);
     assert!(ran.code == Some(65) && !ran.stdout.contains("--record"), "{ran:?}");
-    // Without any record beside it.
+    // Without any record next to it.
     fs::remove_file(world.path("out.manifest.json")).unwrap();
     insta::assert_snapshot!(world.export(&["-o", "out/", "--overwrite"]).told(&world), @"
     exit 73

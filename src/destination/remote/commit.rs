@@ -39,7 +39,7 @@ use crate::{
 /// Most uploads that are completed at the same time.
 const AT_ONCE: usize = 32;
 
-/// The content of a commit: what is published, and what it replaces.
+/// The content of a commit: the published export, and the export that it replaces.
 #[derive(Debug, Serialize, Deserialize)]
 struct Commit {
     /// The new record, byte for byte.
@@ -73,7 +73,7 @@ pub(super) enum CommitOutcome {
     Stale,
 }
 
-/// What one completion has shown.
+/// The result of one completion.
 enum UploadEnd {
     Completed,
     Lost(String),
@@ -244,7 +244,7 @@ impl BegunCommit {
         }
     }
 
-    /// Removes what the published export no longer needs, the commit last.
+    /// Removes the objects that the published export no longer needs, the commit last.
     ///
     /// # Errors
     /// [`Error::Store`] if the store does not show the record of this commit. Then nothing is removed: one wrong
@@ -323,7 +323,7 @@ pub(super) fn finish_commits(
             Some(commit) => any |= commit.finish(places, lock)?,
             None => {
                 let place = places.control.child(name);
-                tracing::warn!("{place} is no publication of this program: it is removed");
+                tracing::warn!("{place} is not a publication of this program: it is removed");
                 place.remove()?;
             }
         }

@@ -13,12 +13,12 @@ use crate::{
     text::grouped,
 };
 
-/// Where an export to a prefix keeps its objects.
+/// The places of the objects of an export to a prefix.
 #[derive(Debug, Clone)]
 pub(super) struct PrefixPlaces {
     /// The prefix as given, for messages.
     pub(super) location: Location,
-    /// The prefix. It holds parts alone, except in the root of a bucket.
+    /// The prefix. It holds only parts, except in the root of a bucket.
     pub(super) target: Remote,
     pub(super) control: Remote,
     /// The record of the export.
@@ -68,7 +68,7 @@ pub(super) struct PrefixContent {
     pub(super) objects: BTreeMap<String, ObjectMeta>,
     pub(super) control: Listing,
     pub(super) record: Option<StoredRecord>,
-    /// Whether an object that is no record has the name of the record.
+    /// Whether an object that is not a record has the name of the record.
     is_record_foreign: bool,
     /// Name of the control folder.
     control_name: String,
@@ -122,7 +122,7 @@ impl PrefixContent {
             *name == self.control_name || known && self.objects.contains_key(name)
         };
         let foreign = self.names.iter().find(|name| !known(name));
-        // A record whose parts are gone is no export.
+        // A record whose parts are gone is not an export.
         let is_export = self.names.iter().any(|name| self.is_listed(name));
         if !overwrite && (foreign.is_some() || is_export) {
             return Some(exists(places));

@@ -72,7 +72,7 @@ pub(super) fn finish(location: &Location, target: &Remote, record: &Location) ->
 
 fn clear_leftovers(target: &Remote, control: &Remote) -> Result<()> {
     let lock = match lock(target) {
-        // A live run: these objects are no leftovers.
+        // A live run: these objects are not leftovers.
         Err(Error::Locked { .. }) => return Ok(()),
         lock => lock?,
     };

@@ -34,7 +34,7 @@ pub(super) fn commit_name(token: &str) -> String {
     format!("commit-{token}.state")
 }
 
-/// The name of the trial object beside a record with this name.
+/// The name of the trial object next to a record with this name.
 pub(super) fn trial_name(record: &str, token: &str) -> String {
     format!("_{record}.{token}")
 }

@@ -115,24 +115,24 @@ impl Object {
     /// manifest. With `overwrite`, replaces any object. If a manifest will be written, refuses to replace a file
     /// that is not a manifest.
     fn look(&mut self, sidecar: bool) -> Result<()> {
-        let beside = self.sidecar();
+        let sidecar_place = self.sidecar();
         self.seen = ExistingObject::default();
         self.seen.object = self.target.head()?.as_ref().map(version);
         if self.seen.object.is_some() && !self.overwrite {
             return Err(exists(&self.target));
         }
-        let meta = beside.head()?;
+        let meta = sidecar_place.head()?;
         if meta.is_some() && sidecar && !self.overwrite {
-            return Err(exists(&beside));
+            return Err(exists(&sidecar_place));
         }
         let Some(meta) = meta.filter(|_| self.overwrite) else { return Ok(()) };
         self.seen.manifest = Some(version(&meta));
-        let found = beside.read_control()?;
+        let found = sidecar_place.read_control()?;
         let at = self.location.sibling(&sidecar_name(self.target.name()));
         let manifest = found.and_then(|bytes| Manifest::parse(&bytes, &at).ok());
         if manifest.is_none() && sidecar {
             return Err(Error::Output {
-                path: beside.to_string().into(),
+                path: sidecar_place.to_string().into(),
                 why: "is not the manifest of an export".to_owned(),
                 hint: Some(
                     "only the manifest of an export is replaced: move this object away, or give \

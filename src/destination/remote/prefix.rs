@@ -1,7 +1,7 @@
 //! A directory of parts in a store. All parts stay invisible until the export is proven, see [`commit`].
 //!
 //! ```text
-//! rows/part-00000-TOKEN.parquet …                parts alone
+//! rows/part-00000-TOKEN.parquet …                only parts
 //! rows.manifest.json                             the record, next to the prefix unless `record` names another place
 //! rows/_overmind/lock-00001.state, lease-TOKEN    see `lock`
 //!                run-TOKEN                       marks a run that wrote parts here, with its token in their names
@@ -9,7 +9,7 @@
 //!                part-00000-TOKEN.state           the record of a pending part, written after its blocks
 //!                ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
 //!                upload-…                        an upload that has begun
-//!                commit-TOKEN.state              a publication that has begun, and what it publishes
+//!                commit-TOKEN.state              a publication that has begun, with its record
 //! ```
 //!
 //! Each run has its own token, which is part of all names that it writes. So a run that lost its lock

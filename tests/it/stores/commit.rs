@@ -46,7 +46,7 @@ fn export_killed_after_commit_is_finished() {
                 assert_eq!(fetched, 12, "{name}");
             } else {
                 assert_eq!((ran.code, fetched), (Some(73), 0), "{name}: {ran:?}");
-                assert!(ran.stderr.contains("this run has published what an"), "{ran:?}");
+                assert!(ran.stderr.contains("this run has finished the publication"), "{ran:?}");
             }
             is_whole(&place);
             assert!(place.parts() == calm.parts(), "{name}");
@@ -177,7 +177,7 @@ fn upload_that_was_completed_late_is_not_lost() {
     place.store.let_go();
     let ran = Ran::from(run.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(73), "{ran:?}");
-    assert!(ran.stderr.contains("this run has published what an"), "{ran:?}");
+    assert!(ran.stderr.contains("this run has finished the publication"), "{ran:?}");
     // The server still has the upload that it said to have lost.
     is_complete(&place);
 }
@@ -248,7 +248,7 @@ fn record_that_cannot_be_written_is_found_first() {
 }
 
 #[test]
-fn object_that_is_no_record_is_not_replaced() {
+fn object_that_is_not_a_record_is_not_replaced() {
     let place = Place::new();
     place.store.put("rows.manifest.json", b"mine");
     let ran = place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat());

@@ -267,7 +267,7 @@ fn failed_publication_says_what_was_written() {
     ");
     insta::assert_snapshot!(told(&world, &store, &format!("export ID {rows}"), &[]), @"
     exit 73
-    error: s3://bucket/rows/: is complete: this run has published what an interrupted run had fetched and proven
+    error: s3://bucket/rows/: is complete: this run has finished the publication of an interrupted run
       hint: give --overwrite to export again
     ");
     let object = "-o s3://bucket/x.jsonl --manifest";

@@ -120,7 +120,7 @@ fn invalid_location_is_refused() {
     "#);
     insta::assert_snapshot!(tell("export ID -o s3://bucket/rows.csv"), @r#"
     exit 2
-    error: "s3://bucket/rows.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+    error: "s3://bucket/rows.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
     "#);
     insta::assert_snapshot!(tell("verify s3://key:hunter2@bucket/rows/"), @r#"
     exit 2
