@@ -129,7 +129,7 @@ pub struct ExportPlan {
     pub(crate) target: Target,
     /// The place that the user chose for the record.
     pub(crate) record: Option<Location>,
-    /// The folder for the staging of a local directory; default next to it.
+    /// The folder for the staging of a directory or prefix; default next to it.
     pub(crate) staging: Option<Location>,
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<Column>,
