@@ -105,11 +105,7 @@ impl PrefixContent {
     }
 
     /// Like [`look`](Self::look), with the listings of the prefix and of its control folder.
-    pub(super) fn of(
-        places: &PrefixPlaces,
-        listing: Listing,
-        control: Listing,
-    ) -> Result<Self> {
+    pub(super) fn of(places: &PrefixPlaces, listing: Listing, control: Listing) -> Result<Self> {
         let Listing { names, objects } = listing;
         let (mut record, mut is_record_foreign) = (None, false);
         if let Some(bytes) = places.record.read()? {

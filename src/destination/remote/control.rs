@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn control_folder_depends_on_record_and_staging() {
         let folder = |target: &str, record: Option<&str>, staging: Option<&str>| {
-            let (record, staging) = (record.map(Location::in_memory), staging.map(Location::in_memory));
+            let (record, staging) =
+                (record.map(Location::in_memory), staging.map(Location::in_memory));
             let control =
                 control_folder(&Remote::in_memory(target), record.as_ref(), staging.as_ref());
             control.unwrap().to_string()

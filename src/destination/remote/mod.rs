@@ -20,16 +20,16 @@ mod upload;
 
 use serde_json::Value;
 
+use self::{
+    control::{control_folder, inside},
+    names::{HEADER, is_commit_name, is_control_name, is_upload_name},
+    pending::{drop_pending, drop_upload, is_pending_name},
+};
 pub(crate) use self::{
     lock::{LeaseWatch, Lock},
     object::Object,
     prefix::Prefix,
     upload::Upload,
-};
-use self::{
-    control::{control_folder, inside},
-    names::{HEADER, is_commit_name, is_control_name, is_upload_name},
-    pending::{drop_pending, drop_upload, is_pending_name},
 };
 use super::{Header, Interrupted, OutputRequest};
 use crate::{

@@ -48,9 +48,7 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{
-        FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied,
-    },
+    destination::{FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Location, Remote},
     record::manifest::{Manifest, Part},

@@ -167,7 +167,8 @@ fn upload_that_was_completed_late_is_not_lost() {
     calm.export(&ARGUMENTS).ok();
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00001-", 2);
-    let pending = place.store.keys().into_iter().find(|key| key.contains("_rows.partial/part-00001-"));
+    let pending =
+        place.store.keys().into_iter().find(|key| key.contains("_rows.partial/part-00001-"));
     let key = pending.unwrap().replace("_rows.partial/", "rows/").replace(".state", ".parquet");
     place.store.rule("POST /bucket/rows/part-00001-", Fate::Refused(404, "NoSuchUpload"));
     place.store.rule(&format!("HEAD /bucket/{key}"), Fate::HeldAt(2));

@@ -98,9 +98,7 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
     assert!(nightly.world.server.wait_until(SOON, |stats| stats.attempts(ID, 30) == 1));
     let finished = || {
         let keys = store.keys();
-        keys.iter()
-            .filter(|key| key.contains(".partial/part-") && key.ends_with(".state"))
-            .count()
+        keys.iter().filter(|key| key.contains(".partial/part-") && key.ends_with(".state")).count()
     };
     let begun = Instant::now();
     while finished() < 2 {
