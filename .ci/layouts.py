@@ -48,13 +48,6 @@ FORMS = {
     ),
     "texts": ("jsonl", ["root/texts", "root/texts/", "root/texts/**/*.json*", "root/texts/*/*.json*"]),
 }
-# Known faults of readers that our layout causes, as patterns of "PLACE STATE READER FORM". While a run works in a
-# store, and after it was killed, its state is in `_overmind/` below the prefix: readers of all objects fail. If a
-# known fault no longer occurs, the check fails until its pattern is removed.
-KNOWN_FAULTS = [
-    r"^store killed Polars [^*]*/$",
-    r"^store killed DuckDB (out|lines)/\*$",
-]
 EXPORTS = {"out": "parquet", "lines": "jsonl", "arrow": "arrow"}
 JOBS = {"nightly": "parquet", "texts": "jsonl"}
 
@@ -183,12 +176,7 @@ def check_readers(tally: Tally, place: Place, state: str, used: list[DirectoryRe
             with tally.comparison(f"{place.name}, {state}, {reader.name}: {', '.join(able)}", len(expected)):
                 faults = []
                 for form in able:
-                    fault = count(reader, format, f"{place.base}{form}", expected)
-                    case = f"{place.name} {state} {reader.name} {form}"
-                    if any(re.search(pattern, case) for pattern in KNOWN_FAULTS):
-                        print(f"known fault: {case}: {fault}", flush=True)
-                        fault = None if fault else "is read correctly now, so it is no longer a known fault"
-                    if fault:
+                    if fault := count(reader, format, f"{place.base}{form}", expected):
                         faults.append(f"{form}: {fault}")
                 if faults:
                     raise Different("; ".join(faults))

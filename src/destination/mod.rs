@@ -62,7 +62,8 @@ pub(crate) struct OutputRequest {
     /// The place that the user chose for the record of a directory. [`place::written`](crate::record::place::written)
     /// decides.
     pub(crate) record: Option<Location>,
-    /// The folder for the staging of a local directory, on the same file system; default next to the directory.
+    /// The folder for the staging of a directory, on the same file system, or for the control objects of a prefix.
+    /// Default: next to the directory or prefix, with the exceptions that `remote/control.rs` names.
     pub(crate) staging: Option<Location>,
     /// Whether to write an empty file `_SUCCESS` into the directory.
     pub(crate) success_file: bool,
@@ -286,7 +287,7 @@ pub(crate) fn interrupted(
     staging: Option<&Location>,
 ) -> Result<Option<Interrupted>> {
     if let Some(remote) = target.as_remote() {
-        return remote::interrupted(remote);
+        return remote::interrupted(remote, staging);
     }
     Ok(directory::interrupted(&target.to_path(), staging.and_then(Location::as_local)))
 }
@@ -296,7 +297,7 @@ pub(crate) fn interrupted(
 /// to resume.
 pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -> Result<()> {
     if let Some(remote) = target.as_remote() {
-        return remote::finish(target, remote, record);
+        return remote::finish(target, remote, record, staging);
     }
     let wanted = OutputRequest {
         target: Target::Directory(target.clone()),
@@ -319,7 +320,7 @@ pub(crate) fn discard(
     staging: Option<&Location>,
 ) -> Result<()> {
     if let Some(remote) = target.as_remote() {
-        return remote::discard(target, remote, record);
+        return remote::discard(target, remote, record, staging);
     }
     directory::discard(&target.to_path(), staging.and_then(Location::as_local))
 }
@@ -419,7 +420,8 @@ impl Stopper {
     }
 }
 
-/// Name of the folder below a prefix where a run keeps its control objects. They are not part of the export.
+/// Name of the folder below a prefix for the control objects of a run that was given `record`, and of the one in the
+/// root of a bucket. They are not part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
 /// The problem of a run that has published the export of an ended run, and must not replace it.

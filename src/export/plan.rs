@@ -75,7 +75,7 @@ pub struct ExportOptions {
     /// Whether to write a manifest next to a single file; default no. A directory always has one.
     pub manifest: bool,
     /// Path or URL for the record of a directory; default: next to the directory. For a
-    /// store whose permissions cover only the output.
+    /// store whose permissions cover only the output: the run then keeps its own state there, too.
     pub record: Option<PathBuf>,
     /// Whether to write an empty file `_SUCCESS` into a directory; default no. Some programs read it as data.
     pub success_file: bool,
@@ -129,7 +129,7 @@ pub struct ExportPlan {
     pub(crate) target: Target,
     /// The place that the user chose for the record.
     pub(crate) record: Option<Location>,
-    /// The folder for the staging of a local directory; default next to it.
+    /// The folder for the staging of a directory or prefix; default next to it.
     pub(crate) staging: Option<Location>,
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<Column>,

@@ -10,6 +10,9 @@
 //!                    .snapshot=….removed/      a snapshot that is being deleted
 //! ```
 //!
+//! In a store, the folder of an export is `_snapshot=….partial/`, the lock is in `_overmind/`, and a snapshot is deleted
+//! in its place.
+//!
 //! This module does not know terminals, cron or the text of the configuration file.
 
 mod check;

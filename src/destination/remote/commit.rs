@@ -144,6 +144,16 @@ impl BegunCommit {
         seen.record.as_ref().map(|record| &record.sha256) == self.commit.replaces.as_ref()
     }
 
+    /// Whether parts of another export are there. Its record is elsewhere: it was given `record`.
+    fn meets_another(&self, seen: &PrefixContent) -> bool {
+        let is_known = |name: &String| {
+            let is_own = self.parts.iter().any(|part| part.path == *name);
+            is_own || self.commit.superseded.contains(name) || seen.is_ours(name)
+        };
+        let mut parts = seen.objects.keys().filter(|name| is_part_name(name));
+        parts.any(|name| !is_known(name) && !seen.is_listed(name))
+    }
+
     /// Finishes this commit of an ended run. Returns `false` if it had to be undone.
     fn finish(&self, places: &PrefixPlaces, lock: &Lock) -> Result<bool> {
         if !self.is_recorded_at(&places.record) {
@@ -169,7 +179,7 @@ impl BegunCommit {
         let outcome = if self.is_published(&seen)? {
             self.mark(places, &watch)?;
             CommitOutcome::Published
-        } else if !self.is_current(&seen) {
+        } else if !self.is_current(&seen) || self.meets_another(&seen) {
             CommitOutcome::Stale
         } else {
             match self.pending(&places.control)? {
@@ -189,8 +199,10 @@ impl BegunCommit {
         tracing::warn!(
             "the interrupted publication of {location} cannot be finished, because {}: it is undone",
             match (&outcome, &seen.record) {
-                (CommitOutcome::Stale, Some(_)) => "another export has appeared there",
-                (CommitOutcome::Stale, None) => "the record that it replaces was removed",
+                (CommitOutcome::Stale, None) if !self.meets_another(&seen) => {
+                    "the record that it replaces was removed"
+                }
+                (CommitOutcome::Stale, _) => "another export has appeared there",
                 _ => "the store no longer has all of its uploads",
             }
         );

@@ -148,8 +148,28 @@ fn number(name: &str) -> Option<u32> {
 
 /// Fails if a run that is known to be alive holds the lock. Does not take the lock.
 pub(super) fn check_unlocked(control: &Remote, target: &Remote) -> Result<()> {
-    match highest(control)? {
+    check_unlocked_among(control, &control.names()?, target)
+}
+
+/// Like [`check_unlocked`], with the names of the control objects.
+pub(super) fn check_unlocked_among(
+    control: &Remote,
+    names: &[String],
+    target: &Remote,
+) -> Result<()> {
+    match highest_of(control, names)? {
         Some((_, Some(holder))) if holder.process.status(&holder.token) == HolderStatus::Alive => {
+            Err(locked(target))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fails if a run holds the lock. If the state of the holder is unknown, this waits for at most one lease
+/// duration. Does not take the lock.
+pub(super) fn check_ended(control: &Remote, target: &Remote) -> Result<()> {
+    match highest(control)? {
+        Some((number, Some(holder))) if !is_over(control, number, &holder, target)? => {
             Err(locked(target))
         }
         _ => Ok(()),
@@ -310,7 +330,11 @@ fn is_mine(lock: Option<&[u8]>, token: &str) -> bool {
 /// Returns the valid lock. Its holder is `None` if the lock cannot be parsed, for example because another
 /// version wrote it.
 fn highest(control: &Remote) -> Result<Option<(u32, Option<Holder>)>> {
-    let Some(number) = control.names()?.iter().filter_map(|name| number(name)).max() else {
+    highest_of(control, &control.names()?)
+}
+
+fn highest_of(control: &Remote, names: &[String]) -> Result<Option<(u32, Option<Holder>)>> {
+    let Some(number) = names.iter().filter_map(|name| number(name)).max() else {
         return Ok(None);
     };
     let json = control.child(&lock_name(number)).read_control()?;

@@ -102,9 +102,9 @@ fn missing_write_permission_is_found_before_page_1() {
     store.rule("PUT /bucket/", Fate::Refused(403, "AccessDenied"));
     insta::assert_snapshot!(told(&world, &store, "export ID -o s3://bucket/rows/", &[]), @"
     exit 73
-    error: s3://bucket/rows/: cannot be written
+    error: s3://bucket/_rows.partial: cannot be written
       cause: AccessDenied: as scripted
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
+      hint: a run keeps its state there until it ends: allow it to list, read, write and delete there, or give a place for the record below the prefix with --record: then the state is there, too
     ");
     assert_eq!(world.server.stats().requests, 0);
 }

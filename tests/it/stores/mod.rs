@@ -2,6 +2,7 @@
 
 mod commit;
 mod conformance;
+mod control;
 mod crash;
 mod damage;
 mod diff;
