@@ -6,6 +6,8 @@
 mod commit;
 mod completion;
 mod content;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod host;
 mod kept;
 mod lock;

@@ -14,3 +14,5 @@ mod snapshots;
 mod tls;
 mod uploads;
 mod verify;
+
+pub(crate) use self::crash::control_objects;
