@@ -94,6 +94,9 @@ mod diff;
 mod error;
 mod export;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod location;

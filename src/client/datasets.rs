@@ -55,19 +55,20 @@ pub struct DatasetInfo {
 }
 
 #[derive(Deserialize)]
-struct List {
+pub(super) struct List {
     count: u64,
     next: Option<String>,
     #[serde(default)]
     previous: Option<Box<RawValue>>,
-    results: Vec<DatasetInfo>,
+    pub(super) results: Vec<DatasetInfo>,
 }
 
 fn known_source<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<Source>, D::Error> {
     Ok(Option::<String>::deserialize(source)?.and_then(|text| text.parse().ok()))
 }
 
-fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
+/// Decodes a page of the list.
+pub(super) fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
     let list: List = serde_json::from_slice(&body).map_err(|error| {
         let number = || number::explain(std::str::from_utf8(&body).ok()?);
         if error.is_data() {

@@ -11,6 +11,8 @@
 mod directory;
 mod file;
 mod fs;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod journal;
 mod ownership;
 mod part;

@@ -6,6 +6,7 @@
 
 mod arrow;
 pub(crate) mod batches;
+mod checked_pages;
 mod footer;
 #[cfg(feature = "cli")]
 mod foreign;

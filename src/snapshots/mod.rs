@@ -35,6 +35,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::latest::Latest;
 pub use self::{
     check::{CheckedDataset, CheckedJob, check_job},
     history::job_history,

@@ -27,6 +27,7 @@ const RESERVED: [(&[&str], &[&str]); 4] = [
             "export",
             "diff",
             "cli",
+            "fuzzing",
             "lib",
         ],
     ),
@@ -48,12 +49,13 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
 ];
 
 /// Modules that only these modules may use.
-const USERS: [(&str, &[&str]); 5] = [
+const USERS: [(&str, &[&str]); 6] = [
     ("cli", &["cli"]),
-    ("schedule", &["cli"]),
+    ("schedule", &["cli", "fuzzing"]),
     ("demo", &["cli"]),
-    ("snapshots", &["cli", "config", "schedule"]),
-    ("config", &["cli", "snapshots", "schedule"]),
+    ("snapshots", &["cli", "config", "schedule", "fuzzing"]),
+    ("config", &["cli", "snapshots", "schedule", "fuzzing"]),
+    ("fuzzing", &[]),
 ];
 
 const MOST_LINES: usize = 500;

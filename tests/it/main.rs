@@ -22,6 +22,8 @@ mod faults;
 mod foreign;
 mod forms;
 #[cfg(unix)]
+mod fuzz;
+#[cfg(unix)]
 mod hostile;
 mod installed;
 #[cfg(target_os = "linux")]

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, causes},
-    location::{Backend, Remote, is_lost_upload},
+    location::{Backend, Location, Remote, is_lost_upload},
     record::{
         manifest::{Manifest, Part, SUCCESS, is_part_name},
         place,
@@ -103,22 +103,30 @@ impl BegunCommit {
         };
         let name = commit_name(lock.token());
         let place = places.control.child(&name);
-        if lock.watch().put(&place, json(&commit)?.into(), &Condition::Free)?.is_none() {
+        let begun = Self { commit, name, parts: manifest.parts.clone() };
+        if lock.watch().put(&place, begun.to_json()?.into(), &Condition::Free)?.is_none() {
             return Err(replaced(&place));
         }
-        Ok(Self { commit, name, parts: manifest.parts.clone() })
+        Ok(begun)
     }
 
     /// Reads the commit of an ended run; `None` if no run of this version wrote it.
     pub(super) fn read(places: &PrefixPlaces, name: &str) -> Result<Option<Self>> {
         let json = places.control.child(name).read_large_control()?;
-        let commit = json.and_then(|json| serde_json::from_slice::<Commit>(&json).ok());
-        let parsed = commit.and_then(|commit| {
-            let manifest = Manifest::parse(commit.record.as_bytes(), &places.location).ok()?;
-            let sound = manifest.parts.iter().all(|part| is_part_name(&part.path));
-            sound.then(|| Self { commit, name: name.to_owned(), parts: manifest.parts })
-        });
-        Ok(parsed)
+        Ok(json.and_then(|json| Self::parse(&json, name, &places.location)))
+    }
+
+    /// Parses the commit of this name. `location` is named in errors.
+    pub(super) fn parse(json: &[u8], name: &str, location: &Location) -> Option<Self> {
+        let commit: Commit = serde_json::from_slice(json).ok()?;
+        let manifest = Manifest::parse(commit.record.as_bytes(), location).ok()?;
+        let sound = manifest.parts.iter().all(|part| is_part_name(&part.path));
+        sound.then(|| Self { commit, name: name.to_owned(), parts: manifest.parts })
+    }
+
+    /// The content of its control object.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        json(&self.commit)
     }
 
     /// Reads the pending parts; `None` if one is missing and the record is not published yet.

@@ -7,6 +7,8 @@ mod commit;
 mod completion;
 mod content;
 mod control;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod host;
 mod kept;
 mod lock;

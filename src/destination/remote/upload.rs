@@ -47,7 +47,7 @@ pub(super) enum OnClose {
 
 /// The journal entry of an upload that has begun.
 #[derive(Debug, Serialize, Deserialize)]
-struct BegunUpload {
+pub(super) struct BegunUpload {
     path: String,
     id: MultipartId,
 }

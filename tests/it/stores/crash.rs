@@ -91,6 +91,22 @@ impl Place {
     }
 }
 
+/// The names and the contents of the control objects of two runs: one was killed during its uploads, the other
+/// during its publication.
+pub(crate) fn control_objects() -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for request in ["PUT /bucket/rows/part-00001-", "PUT /bucket/rows.manifest.json"] {
+        let place = Place::new();
+        place.kill_at(&ARGUMENTS, request, 1);
+        let objects = place.store.objects().into_iter();
+        found.extend(objects.filter_map(|(key, bytes)| {
+            let name = key.strip_prefix("rows/_overmind/")?;
+            (!name.starts_with("ids-")).then(|| (name.to_owned(), bytes))
+        }));
+    }
+    found
+}
+
 /// A point at which a run is killed, and the expected consequences.
 struct Point {
     name: &'static str,

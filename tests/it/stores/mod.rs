@@ -15,3 +15,5 @@ mod snapshots;
 mod tls;
 mod uploads;
 mod verify;
+
+pub(crate) use self::crash::control_objects;
