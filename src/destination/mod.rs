@@ -45,6 +45,7 @@ pub(crate) use self::{
     journal::{Header, KeptPart},
     part::{PartFile, examine},
     path_links::check_path_links,
+    preflight::is_preflight,
 };
 use crate::{
     error::{Error, Result, causes},

@@ -25,6 +25,7 @@ use std::{
 
 use url::Url;
 
+pub(crate) use self::local::is_aside;
 pub(crate) use self::meant::mistake;
 pub(crate) use self::opened::Opened;
 pub(crate) use self::remote::Remote;

@@ -133,10 +133,12 @@ impl Series {
         }
     }
 
-    /// Creates the folders if they are local, checks them, and finishes the publications and the deletions of
-    /// killed runs.
+    /// Creates the folders if they are local, checks them, removes the temporary files of killed runs, and finishes
+    /// their publications and deletions.
     pub(crate) fn prepare(&self) -> Result<()> {
         self.check()?;
+        owner::remove_leftovers(&self.folder)?;
+        owner::remove_leftovers(&self.hidden)?;
         for stamp in self.staged()? {
             destination::finish(&self.target(stamp), &self.record(stamp), &self.hidden)?;
         }

@@ -46,6 +46,8 @@ mod secured;
 mod sinks;
 mod smoke;
 mod snapshots;
+#[cfg(all(target_os = "linux", feature = "clouds"))]
+mod soak;
 #[cfg(feature = "clouds")]
 mod stores;
 mod stream;

@@ -10,7 +10,7 @@ mod foreign;
 mod late;
 mod locks;
 mod messages;
-mod server;
+pub(crate) mod server;
 mod snapshots;
 mod tls;
 mod uploads;
