@@ -106,7 +106,7 @@ fn run_with_record_finds_a_run_next_to_the_prefix() {
     run.kill().unwrap();
     run.wait().unwrap();
     place.store.no_rules();
-    // A dead run that has published nothing is in nobody's way, and is not resumed over this export.
+    // A killed run that has not begun to publish does not block this one. The state of the killed run stays.
     place.export(&record).ok();
     let before = place.store.objects();
     assert_eq!(place.export(&ARGUMENTS).code, Some(73));
