@@ -62,7 +62,7 @@ impl Data {
                 agent,
                 source: ["production", "synthetic"][place % 2],
                 generator: Dataset::generated(1 << 20, place as u64),
-                rows: (0..random.u64(60..420)).map(|row| (row, 0)).collect(),
+                rows: (0..random.u64(150..800)).map(|row| (row, 0)).collect(),
                 versions: Vec::new(),
             };
             held.publish(now);

@@ -286,17 +286,16 @@ impl Week {
             process.service.weather = weather;
         }
         weather.begin(&self.world.server, &self.store, &mut self.random);
+        let spare = if self.random.bool() { 0 } else { self.random.u64(0..40_000) };
         if let (Weather::FullDisk, Some(disk), true) = (weather, &self.disk, self.random.bool()) {
-            disk.fill(self.random.u64(0..60_000));
+            disk.fill(spare);
         }
         let requests = self.requests();
         let mut later = |one_in: u32| {
             let happens = !self.is_last && self.random.u32(0..one_in) == 0;
-            happens.then(|| requests + self.random.u64(1..120))
+            happens.then(|| requests + self.random.u64(1..50))
         };
-        let (kill, edit) = (later(3), later(8));
-        let mut kill = kill;
-        let mut edit = edit;
+        let (mut kill, mut edit) = (later(2), later(8));
         let mut fill = later(1).filter(|_| weather == Weather::FullDisk);
         let mut change = later(1).filter(|_| weather == Weather::Shifting);
         if !self.is_last && self.random.u32(0..5) == 0 {
@@ -337,12 +336,12 @@ impl Week {
             if is_time(&mut fill)
                 && let Some(disk) = &self.disk
             {
-                disk.fill(self.random.u64(0..60_000));
+                disk.fill(spare);
             }
             if is_time(&mut change) {
                 self.data.change(&mut self.random, 2, self.clock.now());
                 self.data.serve(&self.world.server);
-                change = Some(seen + self.random.u64(20..100));
+                change = Some(seen + self.random.u64(5..40));
             }
             self.world.server.wait_until(Duration::from_millis(10), |now| now.requests != seen);
         }
@@ -414,6 +413,7 @@ impl Week {
                 generation,
                 weather: Weather::FullDisk,
                 end: Some(("pruned".to_owned(), 0)),
+                is_stopped: false,
                 start: 0,
             }));
         }
@@ -430,19 +430,21 @@ impl Week {
 
 impl Drop for Week {
     fn drop(&mut self) {
-        if thread::panicking() {
-            println!(
-                "soak: failed with seed {} in night {}, {:?}",
-                self.seed, self.night, self.told
-            );
-            for service in [&self.steady.service, &self.killed.service] {
-                println!(
-                    "--- the log of {} (start {}):\n{}",
-                    service.name,
-                    service.starts,
-                    service.tail(60)
-                );
+        if !thread::panicking() {
+            return;
+        }
+        let Self { seed, night, told, .. } = self;
+        println!("soak: failed with seed {seed} in night {night}: {told:?}");
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{seed}"));
+        drop(fs::create_dir_all(&kept));
+        for service in [&self.steady.service, &self.killed.service] {
+            let (name, starts) = (service.name, service.starts);
+            println!("--- the end of the log of {name} (start {starts}):\n{}", service.tail(40));
+            for start in 1..=starts {
+                let log = service.log_path(start);
+                drop(fs::copy(&log, kept.join(log.file_name().unwrap_or_default())));
             }
         }
+        println!("--- all logs are in {}", kept.display());
     }
 }

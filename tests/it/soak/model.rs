@@ -131,7 +131,7 @@ impl Morning<'_> {
                 Some((_, code)) => Some(*code),
                 None => line.map(|line| line.exit_code),
             };
-            if code == Some(0) {
+            if code == Some(0) && !run.is_stopped {
                 there = self.kept(&there, run.generation);
             }
             if run.start == 0 {
@@ -140,9 +140,8 @@ impl Morning<'_> {
             // A run that was killed after its line may have left its lock.
             model.is_clean = matches!(run.end, Some((_, 0)));
             model.is_loose = match code {
-                Some(0) => false,
-                _ if self.is_loose(run) => true,
-                _ => model.is_loose,
+                Some(0) => run.is_stopped,
+                _ => model.is_loose || self.is_loose(run),
             };
             if model.is_loose {
                 add_extra(&mut there);
@@ -172,11 +171,10 @@ impl Morning<'_> {
         paths
     }
 
-    /// Whether a run may have published a snapshot without a line in the history: it was killed or stopped, or its
-    /// disk was full, or its store refused the line.
+    /// Whether a run that did not succeed may have published a snapshot without a line in the history: it was killed
+    /// or stopped, or its disk was full, or its store refused the line.
     fn is_loose(&self, run: &Run) -> bool {
-        let is_stopped = run.end.as_ref().is_none_or(|(_, code)| *code == INTERRUPTED);
-        is_stopped || run.weather.may_lose_line(self.place)
+        run.is_stopped || run.end.is_none() || run.weather.may_lose_line(self.place)
     }
 
     /// The snapshots that stay after retention.

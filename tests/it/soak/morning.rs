@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// By how much the process may grow after the second night.
-const MOST: Usage = Usage { resident_kib: 24 << 10, peak_kib: 48 << 10, files: 8, threads: 8 };
+const MOST: Usage = Usage { resident_kib: 16 << 10, peak_kib: 32 << 10, files: 8, threads: 8 };
 
 impl Week {
     pub(super) fn morning(&mut self) {

@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub(super) weather: Weather,
     /// Message and exit code. `None` while it runs, and if it was killed.
     pub(super) end: Option<(String, u8)>,
+    /// Whether SIGTERM came before its end. Then it may have ended its retention early.
+    pub(super) is_stopped: bool,
     /// Which start of the process it belongs to, from 1; 0 is a `prune` by hand.
     pub(super) start: usize,
 }
@@ -99,6 +101,8 @@ impl Service {
         }
         command
             .env("OVERMIND_LAB_BASE_URL", url)
+            // Otherwise the GNU allocator keeps what was freed for each thread, which looks like growth.
+            .env("MALLOC_ARENA_MAX", "1")
             .args(["schedule", "--config", &format!("{}.toml", self.name)])
             .args(["--metrics", "127.0.0.1:0", "--log-format", "json"])
             .stdout(Stdio::null())
@@ -151,6 +155,7 @@ impl Service {
                 generation: self.generation,
                 weather: self.weather,
                 end: None,
+                is_stopped: false,
                 start: self.starts,
             });
         } else if ENDS.contains(&message.as_str()) && !job.is_empty() {
@@ -188,8 +193,13 @@ impl Service {
     /// Stops the process with SIGTERM and returns its exit code. `None` if it was killed meanwhile.
     pub(super) fn stop(&mut self) -> Option<i32> {
         self.await_start()?;
+        self.read();
+        let has_ended: Vec<bool> = self.runs.iter().map(|run| run.end.is_some()).collect();
         self.signal("TERM");
         assert!(self.until("end after SIGTERM", |_| false).is_none());
+        for (place, run) in self.runs.iter_mut().enumerate() {
+            run.is_stopped |= run.start == self.starts && has_ended.get(place) != Some(&true);
+        }
         self.child.take()?.wait().unwrap().code()
     }
 
