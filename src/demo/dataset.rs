@@ -115,7 +115,11 @@ impl Dataset {
             };
         let (mut text, mut spans) = (Vec::new(), Vec::new());
         let (mut line, mut number) = (Vec::new(), 0_u64);
-        while lines.read_until(b'\n', &mut line)? > 0 {
+        loop {
+            line.clear();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
             number += 1;
             let row = line.trim_ascii();
             if row.is_empty() {
