@@ -240,8 +240,9 @@ impl Week {
     }
 
     fn start_killed(&mut self) {
-        let is_armed = !self.is_last && self.kills < MOST_KILLS && self.chance.bool();
-        let kill = is_armed.then(|| self.chance.u32(1..160));
+        // A run syncs about 20 files.
+        let is_armed = !self.is_last && self.kills < MOST_KILLS;
+        let kill = is_armed.then(|| self.chance.u32(1..80));
         self.killed.service.start(&self.world.server.url(), &self.clock, kill);
     }
 

@@ -274,9 +274,7 @@ impl Morning<'_> {
         let (mut found, mut unfinished) = (Snapshots::new(), BTreeSet::new());
         let mut temporary = BTreeSet::new();
         for path in self.files(&self.folders.data) {
-            // A dataset of `select = "all"` that has no snapshot yet.
-            if path.starts_with("dataset=") && path.matches('/').count() == 1 && path.ends_with('/')
-            {
+            if is_empty_dataset(&path) {
                 continue;
             }
             // What an interrupted run has left: control objects in a store, or temporary files.
@@ -331,10 +329,17 @@ impl Morning<'_> {
                 || ends.iter().any(|end| name.ends_with(end))
         };
         if !model.is_clean {
-            left.retain(|path| !path.split('/').any(is_temporary));
+            let is_expected =
+                |path: &str| is_empty_dataset(path) || path.split('/').any(is_temporary);
+            left.retain(|path| !is_expected(path));
         }
         assert!(left.is_empty(), "{}: left over: {left:?}", self.what);
     }
+}
+
+/// Whether a path is the folder of a dataset of `select = "all"` that has nothing yet.
+fn is_empty_dataset(path: &str) -> bool {
+    path.strip_suffix('/').is_some_and(|name| name.starts_with("dataset=") && !name.contains('/'))
 }
 
 /// The snapshots that a run stored, also one that failed for another dataset.
