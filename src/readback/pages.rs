@@ -225,3 +225,30 @@ impl<R: Read> Compact<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// Memory of a page of ten bytes with a million values. The zigzag encoding doubles each number.
+    fn memory(kind: u8, header: u8, encoding: u8) -> u64 {
+        let sizes = [0x15, 2 * kind, 0x15, 20, 0x15, 0, header << 4 | STRUCT];
+        let values = [0x15, 0x80, 0x89, 0x7A, 0x15, 2 * encoding, 0, 0];
+        let bytes = Bytes::from([&sizes[..], &values].concat());
+        page_sizes(&bytes, 0, bytes.len() as u64).unwrap().bytes
+    }
+
+    #[test]
+    fn memory_of_lengths_and_entries_counts() {
+        // The number of a header's field, less three.
+        let (data, dictionary) = (2, 4);
+        assert_eq!(memory(0, data, 0), 10);
+        assert_eq!(memory(0, data, 6), 10 + 8_000_000);
+        assert_eq!(memory(0, data, 7), 10 + 8_000_000);
+        assert_eq!(memory(2, dictionary, 0), 10 + 32_000_000);
+        // A header of the other kind does not hide the dictionary.
+        assert_eq!(memory(2, data, 0), 10 + 32_000_000);
+    }
+}
