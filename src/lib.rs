@@ -95,7 +95,6 @@ mod error;
 mod export;
 mod files;
 #[cfg(feature = "fuzzing")]
-#[doc(hidden)]
 pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
