@@ -1,7 +1,7 @@
 """Computes the expected content of an export from the text of a JSON Lines file alone.
 
-This module scans the text and cuts tokens out of it. It never runs the command and never re-encodes a
-token. It also contains the comparison, and rows that are hard to preserve unchanged.
+This module scans the text and cuts tokens out of it. It never runs the command, and it keeps the
+text of each value. It also contains the comparison, and rows that are hard to preserve unchanged.
 """
 
 import json

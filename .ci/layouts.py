@@ -2,8 +2,8 @@
 
 A reader gets a directory or a pattern. It must find each row of the exports once, and nothing else: before a run
 that replaces the data, after that run was killed, and after the next run has finished its work. All of this is
-done on the local disk, and in a store (moto). Each line of the output is one reader of one target; the readers
-of the set `light` are in requirements.txt, those of the set `complete` in layouts.txt.
+done on the local disk, and in a store (moto). Each comparison prints one line, for one reader and one target. The
+readers of the set `light` are in requirements.txt, those of the set `complete` in layouts.txt.
 
     layouts.py BINARY MOTO_PYTHON light|complete
 """
@@ -48,12 +48,6 @@ FORMS = {
     ),
     "texts": ("jsonl", ["root/texts", "root/texts/", "root/texts/**/*.json*", "root/texts/*/*.json*"]),
 }
-# What readers get wrong because of our layout, as patterns of "PLACE STATE READER FORM". While a run works in a store,
-# and after it was killed, its state is in `_overmind/` below the prefix: readers of all objects fail. When the state is elsewhere, the check fails until the patterns are removed.
-KNOWN_FAULTS = [
-    r"^store killed Polars [^*]*/$",
-    r"^store killed DuckDB (out|lines)/\*$",
-]
 EXPORTS = {"out": "parquet", "lines": "jsonl", "arrow": "arrow"}
 JOBS = {"nightly": "parquet", "texts": "jsonl"}
 
@@ -182,12 +176,7 @@ def check_readers(tally: Tally, place: Place, state: str, used: list[DirectoryRe
             with tally.comparison(f"{place.name}, {state}, {reader.name}: {', '.join(able)}", len(expected)):
                 faults = []
                 for form in able:
-                    fault = count(reader, format, f"{place.base}{form}", expected)
-                    case = f"{place.name} {state} {reader.name} {form}"
-                    if any(re.search(pattern, case) for pattern in KNOWN_FAULTS):
-                        print(f"known fault: {case}: {fault}", flush=True)
-                        fault = None if fault else "is read correctly now, so it is no longer a known fault"
-                    if fault:
+                    if fault := count(reader, format, f"{place.base}{form}", expected):
                         faults.append(f"{form}: {fault}")
                 if faults:
                     raise Different("; ".join(faults))
@@ -207,7 +196,7 @@ def count(reader: DirectoryReader, format: str, path: str, expected: list[str]) 
 
 
 def check_limits(tally: Tally, place: Place, used: list[DirectoryReader]) -> None:
-    """Tries what a reader cannot read on a copy of the parts. A reader that can read it must be compared."""
+    """Tries the forms that a reader is said not to read, on a copy of the parts. A form that it reads must be compared."""
     for reader in used:
         able = []
         reasons = {}

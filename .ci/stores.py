@@ -135,7 +135,7 @@ def promises(tool, scheme):
 
 
 class Proxy(http.server.ThreadingHTTPServer):
-    """A proxy that treats the first request with a text in its line in a special way.
+    """A proxy that handles the first request whose method and path match a pattern in a special way.
 
     If `loses` is set, the request is served, but its answer is replaced by a 503. Otherwise the request is held
     back until `free` is set, and then delivered even if the client has disconnected. All other requests pass at
@@ -273,10 +273,10 @@ def moto(tool, port, truth):
     files = pyarrow.fs.S3FileSystem(
         access_key="test", secret_key="test", region="us-east-1", endpoint_override=f"http://127.0.0.1:{port}"
     )
-    # The prefix holds parts alone.
+    # The prefix holds only parts.
     table = pyarrow.dataset.dataset(f"{BUCKET}/nightly", filesystem=files).to_table()
     same(table, truth, "pyarrow's S3 client, the prefix")
-    # The way that the README recommends for readers that must not see a mix of two exports.
+    # The way that the guide recommends for readers that must not see a mix of two exports.
     manifest = json.load(files.open_input_stream(f"{BUCKET}/nightly.manifest.json"))
     names = [f"{BUCKET}/nightly/{part['path']}" for part in manifest["parts"]]
     same(pyarrow.dataset.dataset(names, filesystem=files).to_table(), truth, "the parts in the record")

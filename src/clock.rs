@@ -66,11 +66,11 @@ pub(crate) fn fault() -> Option<&'static str> {
     }
 }
 
-/// Checks that an HTTP server can start: hyper would panic on a clock before 1970, when it computes the
-/// `Date` of its answers.
+/// Checks that an HTTP server can start: hyper would panic on such a clock, when it computes the `Date` of its
+/// answers.
 ///
 /// # Errors
-/// `Unsupported` when the clock is before 1970.
+/// `Unsupported` when the clock is before 1970 or after the year 9999.
 pub(crate) fn check_for_server() -> io::Result<()> {
     fault().map_or(Ok(()), |text| Err(io::Error::new(io::ErrorKind::Unsupported, text)))
 }

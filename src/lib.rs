@@ -1,7 +1,7 @@
 //! Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
 //!
-//! The API has one way to read a dataset: an endpoint with numbered pages. This crate turns the pages into
-//! an ordered stream with bounded prefetch, and writes the stream to files through sinks:
+//! The API delivers the rows of a dataset in numbered pages. This crate turns the pages into an ordered stream
+//! with bounded prefetch, and writes the stream to files through sinks:
 //!
 //! ```text
 //!  cli ──► plan ──► client ──► paginator ──► batch ──► sink ──► destination ──► manifest
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Rows flow from left to right, and no stage depends on the next one. The client does not know the
-//! paginator, the paginator knows no batches, and a sink knows no destination. Only the destination knows the
-//! manifest, which it writes last. A stage may know its input: the paginator requests pages from the client,
+//! paginator, the paginator knows no batches, and a sink knows no destination. Only the destination writes the
+//! manifest, as the last step. A stage may know its input: the paginator requests pages from the client,
 //! and the other stages take plain values (a row, a column, a format). The plan holds values of all stages,
 //! and no stage knows the plan. `export` connects the stages. The main items are:
 //!
@@ -94,6 +94,8 @@ mod diff;
 mod error;
 mod export;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod location;

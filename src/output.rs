@@ -35,8 +35,8 @@ pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> 
     }
     if Encoding::of_path(&name).is_none() {
         return wrong(
-            "the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); \
-             a path that ends in a slash is a directory of parts",
+            "use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a \
+             directory of parts",
         );
     }
     Ok(Target::File(location))

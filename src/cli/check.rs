@@ -119,8 +119,8 @@ async fn check(
 fn selected(job: &Job, checked: &CheckedJob) -> String {
     match (&checked.datasets[..], &job.selection) {
         ([], Selection::Dataset(id)) => format!("dataset {id}"),
-        ([], Selection::Latest(_)) => "the latest dataset of its filters".to_owned(),
-        ([], Selection::All(_)) => "all datasets of its filters".to_owned(),
+        ([], Selection::Latest(_)) => "the latest dataset that matches its filters".to_owned(),
+        ([], Selection::All(_)) => "all datasets that match its filters".to_owned(),
         ([one], _) => {
             let name = one.name.as_ref().map(|name| format!(" ({name:?})")).unwrap_or_default();
             let rows = counted(one.rows.unwrap_or_default(), "row");

@@ -171,7 +171,7 @@ async fn start(options: Options, datasets: Vec<Dataset>) -> Result<Server> {
         path: format!("127.0.0.1:{port}").into(),
         why: "cannot start the server".to_owned(),
         hint: Some(match source.kind() {
-            io::ErrorKind::Unsupported => "set the system clock: it is before 1970",
+            io::ErrorKind::Unsupported => "set the system clock",
             _ => "choose another --port, or 0 for any free one",
         }),
         source: Some(source.into()),

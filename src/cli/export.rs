@@ -53,7 +53,7 @@ pub(super) struct ExportArgs {
     /// Rows in each part of a directory [default: 250000]
     #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Output")]
     rows_per_file: Option<u64>,
-    /// Replace a file, an empty directory or an earlier export
+    /// Replace an existing file or an earlier export
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
     /// Discard the files of an interrupted run instead of resuming it

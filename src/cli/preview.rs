@@ -245,8 +245,8 @@ fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Resul
     Ok(())
 }
 
-/// Returns the first rows of an export as a table. If no columns are named, the table has the columns that the
-/// export was asked for, and of an export of all columns every one that is not empty.
+/// Returns the first rows of an export as a table. If no columns are named, the table has all columns of an export
+/// with some columns, and the columns that are not empty of an export with all columns.
 pub(super) fn table_of_export(
     location: &Location,
     rows: u32,
@@ -361,7 +361,7 @@ fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column
     with_count(super::table::render(&header, shown_rows), cells.len() as u64, count)
 }
 
-/// Adds how many of the rows a table shows.
+/// Adds a line with the number of shown rows and the number of all rows.
 fn with_count(table: Lines, rows: u64, count: Option<u64>) -> Lines {
     match count {
         Some(count) => table.and(format_args!("{} of {}", grouped(rows), counted(count, "row"))),

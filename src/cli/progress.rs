@@ -263,11 +263,11 @@ impl ProgressFields {
             name => cut(name, (width / 3).max(3)) + ": ",
         };
         let room = width.saturating_sub(measure_text_width(&name));
-        let beside = room.saturating_sub(BAR + 1);
-        if measure_text_width(&self.position(false)) > beside {
+        let text_room = room.saturating_sub(BAR + 1);
+        if measure_text_width(&self.position(false)) > text_room {
             return cut(&format!("{name}{}", self.within(room, false)), width);
         }
-        let text = self.within(beside, false);
+        let text = self.within(text_room, false);
         let bar = room.saturating_sub(measure_text_width(&text) + 1);
         let done = match self.total {
             Some(0) => bar,

@@ -311,7 +311,7 @@ async fn serve_metrics(addr: SocketAddr, metrics: &Arc<Metrics>) -> Result<Metri
         path: addr.to_string().into(),
         why: "cannot start the metrics server".to_owned(),
         hint: Some(match source.kind() {
-            io::ErrorKind::Unsupported => "set the system clock: it is before 1970",
+            io::ErrorKind::Unsupported => "set the system clock",
             _ => "choose another --metrics address, or port 0 for any free one",
         }),
         source: Some(source.into()),

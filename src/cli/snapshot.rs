@@ -108,7 +108,7 @@ impl SnapshotArgs {
 ///
 /// # Errors
 ///
-/// `Configuration` if the file has no jobs.
+/// `Configuration` if the file has no jobs, `Invalid` if a name is unknown.
 pub(super) fn jobs_of(config: &Config, names: &[String]) -> Result<Vec<Job>> {
     let jobs = config.jobs_named(names)?;
     if jobs.is_empty() {

@@ -32,7 +32,7 @@ const COLUMNS: [TableColumn; 7] = [
 /// List the existing snapshots, and the last failure of each job
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A job is stale if it never succeeded, or if two runs of its schedule were due since its last success.
+A job is stale if it never succeeded, or if the second run after its last success should have ended.
 
 Example:
   overmind-export snapshots --check || echo 'look at the snapshots'")]

@@ -1,7 +1,7 @@
-//! Tables for a terminal of 80 columns and more: no line wraps, no word is broken.
+//! Tables that fit a terminal: chooses the columns that a narrow table leaves out, and cuts or wraps texts.
 //!
-//! A table that is too wide leaves out columns, and its last line names them. Text that is still too long is cut
-//! (`…`), or wrapped between words. Control characters are replaced.
+//! No line is wider than the terminal. A table that is too wide leaves out columns, and its last line names them.
+//! Text that is still too long is cut (`…`), or wrapped between words. Control characters are replaced.
 
 use std::collections::BTreeSet;
 

@@ -45,8 +45,8 @@ fn from<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
     T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// Makes every option take a negative number as its value. Its own parser then says what is wrong with it, and not
-/// that `-5` is an unknown option.
+/// Makes every option take a negative number as its value. Its own parser then explains the
+/// mistake. Otherwise the message would be that `-5` is an unknown option.
 fn with_negative_numbers(command: Command) -> Command {
     let number = |arg: clap::Arg| match arg.get_action().takes_values() && !arg.is_positional() {
         true => arg.allow_negative_numbers(true),

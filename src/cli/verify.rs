@@ -42,7 +42,7 @@ impl VerifyArgs {
         for location in locations.collect::<Result<Vec<_>>>()? {
             let mut found = match verify_with(&location, &options) {
                 Ok(found) => found,
-                // The command ends with the first error. It still checks the other paths.
+                // The first error is reported at the end. The other paths are still checked.
                 Err(error) if failed.is_none() => {
                     failed = Some(error);
                     continue;

@@ -183,14 +183,15 @@ impl ClientBuilder {
     /// # Errors
     /// - [`Error::Invalid`]: the size limit of a page is out of range.
     /// - [`Error::NoKey`]: there is no key.
-    /// - [`Error::ApiKey`]: the key is malformed: it is in quotes, is a placeholder, or contains an invalid
-    ///   character.
+    /// - [`Error::ApiKey`]: the key is malformed: it is in quotes, is a placeholder, a whole header or an
+    ///   assignment, or contains an invalid character.
     /// - [`Error::Proxy`]: a proxy from the environment is unusable.
     /// - [`Error::NoRoots`]: the system has no CA certificates.
     /// - [`Error::BaseUrl`]: the base URL is malformed, or has credentials, a query or a fragment.
     /// - [`Error::PlainHttp`]: the base URL is plain http to another machine, which is not allowed by
     ///   default.
     /// - [`Error::ConfigurationFile`]: the certificate file is unusable.
+    /// - [`Error::Configuration`]: the HTTP client cannot be created.
     pub fn build(self) -> Result<Client> {
         let settings = self.settings;
         let max_body = settings.max_page_bytes.unwrap_or(MAX_PAGE_BYTES);

@@ -110,10 +110,10 @@ impl Decoder {
         Ok(self.take())
     }
 
-    /// What could be decoded, whole or not.
+    /// The bytes that could be decoded, whether they are the whole body or not.
     pub(super) fn so_far(mut self) -> Vec<u8> {
         if let Self::Gzip(decoder) = &mut self {
-            // What follows is cut off or damaged.
+            // The rest is cut off or damaged.
             drop(decoder.try_finish());
         }
         self.take()

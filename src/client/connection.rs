@@ -135,7 +135,7 @@ fn both(used: Option<String>, unused: Option<String>) -> Option<String> {
 
 /// Returns the name and the value of the first variable that is set and not empty.
 ///
-/// Bytes that are not UTF-8 become replacement characters, which a later check refuses.
+/// Bytes that are not UTF-8 become replacement characters. In a key, a later check refuses them.
 fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
     names.into_iter().find_map(|name| {
         let value = env::var_os(name).filter(|value| !value.is_empty())?;

@@ -55,19 +55,20 @@ pub struct DatasetInfo {
 }
 
 #[derive(Deserialize)]
-struct List {
+pub(super) struct List {
     count: u64,
     next: Option<String>,
     #[serde(default)]
     previous: Option<Box<RawValue>>,
-    results: Vec<DatasetInfo>,
+    pub(super) results: Vec<DatasetInfo>,
 }
 
 fn known_source<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<Source>, D::Error> {
     Ok(Option::<String>::deserialize(source)?.and_then(|text| text.parse().ok()))
 }
 
-fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
+/// Decodes a page of the list.
+pub(super) fn decode(page: u64, body: Vec<u8>) -> Result<List, PageError> {
     let list: List = serde_json::from_slice(&body).map_err(|error| {
         let number = || number::explain(std::str::from_utf8(&body).ok()?);
         if error.is_data() {
@@ -111,8 +112,8 @@ impl Client {
     ///
     /// - [`Error::Invalid`]: a filter has an invalid value.
     /// - [`Error::Api`]: the API refused the request.
-    /// - [`Error::Unavailable`], [`Error::LongPause`] or [`Error::Certificate`]: there is no usable
-    ///   answer.
+    /// - [`Error::Unavailable`], [`Error::LongPause`], [`Error::Certificate`], [`Error::Proxy`] or
+    ///   [`Error::BaseUrl`]: there is no usable answer.
     /// - [`Error::Page`]: an answer is not a page of the list.
     /// - [`Error::ListChanged`]: the list changed during each read.
     ///

@@ -9,6 +9,8 @@ mod builder;
 mod coding;
 mod connection;
 mod datasets;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod key;
 mod link;
 mod meter;

@@ -4,6 +4,8 @@
 //! once: from the body to the output. Tokens never change.
 
 pub(crate) mod compact;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod invariants;
 mod located;
 pub(super) mod number;
 mod refused;

@@ -119,8 +119,8 @@ impl Query {
         Ok(())
     }
 
-    /// Returns the ordering, if the rows do not show whether the API applied it: only the order of `id` and
-    /// `order` is known.
+    /// Returns the ordering, if the rows do not show whether the API applied it. Only the order of `id` and
+    /// `order` can be checked.
     pub(crate) fn unchecked_ordering(&self) -> Option<&str> {
         let ordering = self.ordering.as_deref()?;
         let field = ordering.strip_prefix('-').unwrap_or(ordering);

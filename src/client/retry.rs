@@ -228,7 +228,7 @@ impl ClientInner {
         if let Some(cause @ PageError::Coding { .. }) = hopeless {
             return Attempt::Retry { cause: Retryable::Decode(cause), wait: None };
         }
-        match decode_beside(reply.body, decode).await {
+        match decode_body(reply.body, decode).await {
             Ok(Ok(value)) => Attempt::Done(value),
             Ok(Err(error)) if error.is_final() => {
                 Attempt::Final(Error::Page { page: wanted.page(), source: error })
@@ -323,7 +323,7 @@ impl Retryable {
 /// Decodes a body, on another thread if it has 1 MiB or more.
 ///
 /// Decoding 1 MiB takes milliseconds, which is too long for a thread that serves sockets.
-async fn decode_beside<T: Send + 'static>(
+async fn decode_body<T: Send + 'static>(
     body: Vec<u8>,
     decode: impl Fn(Vec<u8>) -> Result<T, PageError> + Send + 'static,
 ) -> Result<Result<T, PageError>> {

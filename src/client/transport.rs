@@ -4,7 +4,10 @@
 use std::{error::Error as StdError, time::Duration};
 
 use futures::future::{self, BoxFuture};
-use reqwest::{StatusCode, header};
+use reqwest::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName},
+};
 use tokio::{
     task::yield_now,
     time::{Instant, timeout, timeout_at},
@@ -43,6 +46,25 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// Reads the head of an answer. Returns the answer without its body, and the coding of the body.
+    pub(super) fn of_head(status: StatusCode, headers: &HeaderMap) -> (Self, Coding) {
+        let texts = |name: HeaderName| {
+            let values = headers.get_all(name).into_iter();
+            values.filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect::<Vec<_>>()
+        };
+        let reply = Self {
+            status,
+            content_type: texts(header::CONTENT_TYPE).join(", "),
+            // Not joined: a date holds a comma.
+            retry_after: texts(header::RETRY_AFTER),
+            date: texts(header::DATE).into_iter().next(),
+            location: texts(header::LOCATION).into_iter().next(),
+            coding: None,
+            body: Vec::new(),
+        };
+        (reply, Coding::of(headers))
+    }
+
     /// Whether the answer looks like JSON, as all answers of the API do.
     pub(crate) fn is_json(&self) -> bool {
         let begins = self.body.trim_ascii_start().first();
@@ -149,27 +171,12 @@ impl HttpTransport {
         let sent = timeout_at(deadline, self.http.get(url).send()).await;
         let mut response =
             sent.map_err(|_| late())?.map_err(|error| self.before_headers(&error))?;
-        let texts = |name: header::HeaderName| {
-            let values = response.headers().get_all(name).into_iter();
-            values.filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect::<Vec<_>>()
-        };
-        let status = response.status();
-        let coding = Coding::of(response.headers());
-        let mut reply = Reply {
-            status,
-            content_type: texts(header::CONTENT_TYPE).join(", "),
-            // Not joined: a date holds a comma.
-            retry_after: texts(header::RETRY_AFTER),
-            date: texts(header::DATE).into_iter().next(),
-            location: texts(header::LOCATION).into_iter().next(),
-            coding: None,
-            body: Vec::new(),
-        };
+        let (mut reply, coding) = Reply::of_head(response.status(), response.headers());
         if let Coding::Other(name) = coding {
             return Ok(Reply { coding: Some(name), ..reply });
         }
         let is_coded = coding == Coding::Gzip;
-        let is_error = !status.is_success();
+        let is_error = !reply.status.is_success();
         let max_body = if is_error { MAX_ERROR_BODY } else { self.max_body };
         // The announced length is only a hint. Otherwise a false header could reserve all the memory.
         let announced = response.content_length().unwrap_or(0).min(max_body as u64);
@@ -284,7 +291,8 @@ impl HttpTransport {
 /// keeps most kinds of errors private, so the text of the error decides.
 fn head(error: &hyper::Error) -> Option<&'static str> {
     let text = error.to_string();
-    if error.is_parse_too_large() {
+    // Not `is_parse_too_large`, which only exists with the feature `server` of hyper.
+    if text.contains("head is too large") {
         Some("its headers are too large")
     } else if text.contains("HTTP header") {
         Some("a header has a character that is not allowed there")

@@ -65,7 +65,7 @@ pub struct Job {
     pub unchanged: Unchanged,
     /// The counts for retention. By default, all snapshots are kept.
     pub keep: Option<Keep>,
-    /// The schedule; `None` for a job that is only run by hand.
+    /// The schedule; `None` for a job that the scheduler does not run.
     pub schedule: Option<Schedule>,
     /// The time zone of the schedule, and of the days, weeks and months of retention; default UTC.
     pub timezone: Tz,

@@ -8,7 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::location::mistake;
+use crate::{location::mistake, net::urls::quotable};
 
 /// An error in the file, with its line.
 #[derive(Debug, thiserror::Error)]
@@ -126,15 +126,21 @@ impl<'t> Section<'t> {
 }
 
 impl<'t> ConfigItem<'t> {
-    /// Creates an error about this value. The message contains the value as written in the file, then `why`.
+    /// Creates an error about this value. The message contains the value as written in the file, at most 100
+    /// characters of it, then `why`.
     pub(super) fn wrong(&self, why: impl fmt::Display) -> ConfigMistake {
-        let within =
-            if self.section.is_empty() { String::new() } else { format!(" in {}", self.section) };
         let value = self.text.get(self.span.clone()).unwrap_or_default();
         let mut shown: String = value.chars().take(100).collect();
         if shown.len() < value.len() {
             shown.push('…');
         }
+        self.wrong_as(&shown, why)
+    }
+
+    /// Creates an error about this value, which it shows as `shown`.
+    fn wrong_as(&self, shown: &str, why: impl fmt::Display) -> ConfigMistake {
+        let within =
+            if self.section.is_empty() { String::new() } else { format!(" in {}", self.section) };
         let key = self.key;
         ConfigMistake::new(self.text, self.span.start, format!("{key} = {shown}{within}: {why}"))
     }
@@ -159,7 +165,9 @@ impl<'t> ConfigItem<'t> {
     /// Reads a path or a URL. A relative path is not resolved yet.
     pub(super) fn path(&self) -> ConfigResult<String> {
         let text = self.text()?;
-        mistake(text).map_or(Ok(text.to_owned()), |why| Err(self.wrong(why)))
+        // A URL may hold a password.
+        let wrong = |why: String| self.wrong_as(&format!("{:?}", quotable(text)), why);
+        mistake(text).map_or(Ok(text.to_owned()), |why| Err(wrong(why)))
     }
 
     /// Reads a text and parses it with `parse`.
@@ -233,7 +241,7 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
 
 /// Returns the known name that a person probably meant; `None` if all are too different.
 fn similar<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// A name with a typing error has 0.8 or more. Two different keys rarely have 0.7.
+    /// A name with a typing error usually has 0.8 or more. Two different keys rarely have 0.7.
     const SIMILAR: f64 = 0.7;
     let nearest = most_similar(typed, known, |name| name);
     nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)

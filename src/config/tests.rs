@@ -137,7 +137,7 @@ fn typographic_quotes_are_named() {
         wrong("[[job]]\nname = “nightly”\n"),
         wrong("[[job]]\nname = \"nightly”\n"),
         wrong("[api]\n‘base_url’ = \"x\"\n"),
-        // They are no mistake in a text or in a comment.
+        // In a text or in a comment they are not a mistake.
         wrong("[[job]]\nname = \"a\" x # “nightly”\n"),
         wrong("[[job]]\nname = \"it’s\" x\n"),
     ];

@@ -61,8 +61,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix(':').unwrap_or(text).parse();
     let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let why =
-        "give an address and a port, such as 127.0.0.1:9464, or a port for this machine alone";
+    let why = "give an address and a port, such as 127.0.0.1:9464, or a port that only this machine can reach";
     port.map(loopback).or_else(|_| text.parse()).map_err(|_| why.to_owned())
 }
 

@@ -20,8 +20,8 @@ use super::stats::InFlightGuard;
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Minimum size in bytes of a compressed body, the same as in Django. Compression does not pay off for smaller
-/// bodies.
+/// Minimum size of a body, in bytes, from which it is compressed: the same as in Django. Compression does not
+/// pay off for smaller bodies.
 const COMPRESS_FROM: usize = 200;
 
 /// Time that a stalled answer keeps its connection.

@@ -29,7 +29,7 @@ pub struct Background {
 ///
 /// # Errors
 ///
-/// The port is in use, the system clock is before 1970, or no runtime or thread can be started.
+/// The port is in use, the system clock is before 1970 or after the year 9999, or no runtime or thread can be started.
 pub fn serve_in_background(options: Options, datasets: Vec<Dataset>) -> io::Result<Background> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (started, start) = mpsc::channel();

@@ -2,7 +2,8 @@
 //! parsing.
 
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -98,19 +99,28 @@ impl Dataset {
     ///
     /// The file cannot be read, or a line is not an object with a UUID for `id`. The error then names the line.
     pub fn from_jsonl(path: &Path) -> io::Result<Dataset> {
-        let bytes = std::fs::read(path)?;
+        let file = BufReader::new(File::open(path)?);
         let named = path.with_extension("");
-        let (lines, named) = match path.extension().and_then(OsStr::to_str) {
-            Some("gz") => {
-                let mut lines = Vec::new();
-                MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut lines)?;
-                (lines, named.with_extension(""))
+        let (mut lines, named): (Box<dyn BufRead>, _) =
+            match path.extension().and_then(OsStr::to_str) {
+                Some("gz") => {
+                    let lines = MultiGzDecoder::new(file);
+                    (Box::new(BufReader::new(lines)), named.with_extension(""))
+                }
+                Some("zst") => {
+                    let lines = zstd::Decoder::with_buffer(file)?;
+                    (Box::new(BufReader::new(lines)), named.with_extension(""))
+                }
+                _ => (Box::new(file), named),
+            };
+        let (mut text, mut spans) = (Vec::new(), Vec::new());
+        let (mut line, mut number) = (Vec::new(), 0_u64);
+        loop {
+            line.clear();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                break;
             }
-            Some("zst") => (zstd::decode_all(bytes.as_slice())?, named.with_extension("")),
-            _ => (bytes, named),
-        };
-        let (mut text, mut spans) = (Vec::with_capacity(lines.len()), Vec::new());
-        for (number, line) in lines.split(|&byte| byte == b'\n').enumerate() {
+            number += 1;
             let row = line.trim_ascii();
             if row.is_empty() {
                 continue;
@@ -119,11 +129,11 @@ impl Dataset {
                 let why = error.to_string();
                 // Remove serde's position, because it counts within the line.
                 let why = why.split(" at line ").next().unwrap_or_default();
-                let what = format!("line {}: {why}", number + 1);
+                let what = format!("line {number}: {why}");
                 io::Error::new(io::ErrorKind::InvalidData, what)
             })?;
             let start = text.len();
-            match datapoint(line) {
+            match datapoint(row) {
                 Some(row) => text.extend_from_slice(row.as_bytes()),
                 None => text.extend_from_slice(row),
             }
@@ -166,7 +176,7 @@ impl Dataset {
         self
     }
 
-    /// Replaces the name. The id stays, although it was derived from the old name.
+    /// Replaces the name. The id stays.
     pub fn with_name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self

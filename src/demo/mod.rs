@@ -1,8 +1,8 @@
 //! A server for the datasets API on a loopback port, with generated or given rows and optional faults.
 //!
 //! It is not reachable from other machines, writes no files, and uses little of the rest of the crate.
-//! `overmind-export demo`, all tests and all benches use the same server. It is public because tests and benches
-//! reach it through the library. Its interface is not stable.
+//! `overmind-export demo`, tests and benches use the same server. It is public because tests and benches reach it
+//! through the library. Its interface is not stable.
 //!
 //! ```
 //! use overmind_export::demo::{FaultAttempt, Dataset, Fault, Faults, Options, serve_in_background};

@@ -87,7 +87,8 @@ fn rows_of(number: u64, page_size: u64, total: u64) -> Range<u64> {
     start..start.saturating_add(page_size).min(total)
 }
 
-/// Returns a row with one field replaced or left out. A row that is not an object stays as it is.
+/// Returns a row with one field replaced, added or left out, and its fields sorted by name. A row that is not
+/// an object stays unchanged.
 fn replace_field(row: &[u8], field: &str, json: Option<&str>) -> Vec<u8> {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(row) else {
         return row.to_vec();

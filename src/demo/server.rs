@@ -47,7 +47,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The port is in use, or the system clock is before 1970.
+    /// The port is in use, or the system clock is before 1970 or after the year 9999.
     pub async fn start(options: Options, datasets: Vec<Dataset>) -> io::Result<Server> {
         clock::check_for_server()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;

@@ -54,8 +54,7 @@ impl StagedFile {
 }
 
 impl SingleFile {
-    /// Checks whether a file can be written to this path. Except in a dry run, this also
-    /// rehearses the publication.
+    /// Checks whether a file can be written to this path. Except in a dry run, this also runs the preflight.
     pub(super) fn probe(
         given: &Path,
         overwrite: bool,
@@ -275,11 +274,11 @@ impl SingleFile {
         let synced = disk::sync_published(&self.parent, &self.given);
         self.confirm_published(&staged.file, &self.name)?;
         let name = self.manifest_name();
-        if let Some(beside) = staged.written_manifest() {
+        if let Some(manifest) = staged.written_manifest() {
             let staging = disk::staging_name(&name);
             self.rename(&staging, &name)
                 .map_err(|error| self.unpublished(&staging, &name, error))?;
-            self.confirm_published(beside, &name)?;
+            self.confirm_published(manifest, &name)?;
         } else if self.overwrite && self.is_described_by(&name) {
             // The manifest of the old file does not describe the new one.
             let path = self.shown(&name);

@@ -17,7 +17,8 @@ use crate::{
 /// crash.
 ///
 /// # Errors
-/// [`Error::Locked`] when another run holds the lock.
+/// [`Error::Locked`] when another run holds the lock. [`Error::Output`] when the file cannot be created, and
+/// [`Error::Io`] when the file system has no locks.
 pub(super) fn lock(folder: &Folder, name: &OsStr, target: &Path) -> Result<File> {
     let path = folder.path().join(name);
     for _ in 0..100 {

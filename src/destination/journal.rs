@@ -67,7 +67,8 @@ impl KeptPart {
     }
 }
 
-/// The announcement of a publication: what the run is about to rename. The record lists the parts with their SHA-256.
+/// The announcement of a publication: the files that the run is about to rename. The record lists the
+/// parts with their SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Announcement {
     /// SHA-256 of the record.
@@ -130,7 +131,25 @@ impl Journal {
     pub(super) fn read(folder: &Folder) -> Option<Contents> {
         let mut bytes = Vec::new();
         folder.read(Self::NAME).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
-        let text = String::from_utf8_lossy(&bytes);
+        Contents::parse(&bytes)
+    }
+}
+
+/// The content of a journal.
+pub(super) struct Contents {
+    pub(super) header: Header,
+    pub(super) parts: Vec<KeptPart>,
+    /// The publication that the run had begun.
+    pub(super) publishing: Option<Announcement>,
+    /// Whether further lines can be appended: this version can read every line, the last one is complete, and
+    /// none announces a publication.
+    pub(super) is_whole: bool,
+}
+
+impl Contents {
+    /// Parses the bytes of a journal; `None` when this version cannot read the header.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let header = serde_json::from_str(lines.next()?).ok()?;
         let mut is_whole = text.ends_with('\n');
@@ -147,17 +166,6 @@ impl Journal {
                 }
             }
         }
-        Some(Contents { header, parts, publishing, is_whole })
+        Some(Self { header, parts, publishing, is_whole })
     }
-}
-
-/// The content of a journal.
-pub(super) struct Contents {
-    pub(super) header: Header,
-    pub(super) parts: Vec<KeptPart>,
-    /// The publication that the run had begun.
-    pub(super) publishing: Option<Announcement>,
-    /// Whether further lines can be appended: this version can read every line, the last one is complete, and
-    /// none announces a publication.
-    pub(super) is_whole: bool,
 }

@@ -2,8 +2,8 @@
 //!
 //! - Nothing partial is ever visible at the target: it is unchanged or complete. An object store cannot
 //!   rename, so a reader there that does not use the record sees some of the parts during the publication.
-//! - An existing output is changed only if the caller asked to overwrite. Even then, a run replaces only a
-//!   file, an empty directory, or a directory whose valid record lists everything in it.
+//! - An existing output is changed only if the caller asked to overwrite, except an empty directory. Even then, a run
+//!   replaces only a file, or a directory whose valid record lists everything in it.
 //! - One run at a time writes a target. The lock of a dead process blocks no other run.
 //!
 //! This module knows no pages, rows or formats.
@@ -11,6 +11,8 @@
 mod directory;
 mod file;
 mod fs;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod journal;
 mod ownership;
 mod part;
@@ -43,6 +45,7 @@ pub(crate) use self::{
     journal::{Header, KeptPart},
     part::{PartFile, examine},
     path_links::check_path_links,
+    preflight::is_preflight,
 };
 use crate::{
     error::{Error, Result, causes},
@@ -62,7 +65,8 @@ pub(crate) struct OutputRequest {
     /// The place that the user chose for the record of a directory. [`place::written`](crate::record::place::written)
     /// decides.
     pub(crate) record: Option<Location>,
-    /// The folder for the staging of a local directory, on the same file system; default next to the directory.
+    /// The folder for the staging of a directory, on the same file system, or for the control objects of a prefix.
+    /// Default: next to the directory or prefix, with the exceptions that `remote/control.rs` names.
     pub(crate) staging: Option<Location>,
     /// Whether to write an empty file `_SUCCESS` into the directory.
     pub(crate) success_file: bool,
@@ -85,8 +89,9 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Checks whether the export can be written to this target. Unless `dry_run` is set, it also writes: in
-    /// a store it takes the lock, locally it publishes a file of one byte and removes it.
+    /// Checks whether the export can be written to this target. Unless `dry_run` is set, it also writes: in a store
+    /// it takes the lock, locally it runs the preflight. For a directory or a prefix, it first finishes the publication of
+    /// an ended run.
     pub(crate) fn probe(wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
         let &OutputRequest { ref target, overwrite, sidecar, .. } = wanted;
         let location = match target {
@@ -231,7 +236,7 @@ impl Destination {
         }
     }
 
-    /// Publishes the complete export in one step.
+    /// Publishes the complete export.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
             Self::File(file) => file.publish(sidecar.then_some(manifest)),
@@ -285,7 +290,7 @@ pub(crate) fn interrupted(
     staging: Option<&Location>,
 ) -> Result<Option<Interrupted>> {
     if let Some(remote) = target.as_remote() {
-        return remote::interrupted(remote);
+        return remote::interrupted(remote, staging);
     }
     Ok(directory::interrupted(&target.to_path(), staging.and_then(Location::as_local)))
 }
@@ -295,7 +300,7 @@ pub(crate) fn interrupted(
 /// to resume.
 pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -> Result<()> {
     if let Some(remote) = target.as_remote() {
-        return remote::finish(target, remote, record);
+        return remote::finish(target, remote, record, staging);
     }
     let wanted = OutputRequest {
         target: Target::Directory(target.clone()),
@@ -318,7 +323,7 @@ pub(crate) fn discard(
     staging: Option<&Location>,
 ) -> Result<()> {
     if let Some(remote) = target.as_remote() {
-        return remote::discard(target, remote, record);
+        return remote::discard(target, remote, record, staging);
     }
     directory::discard(&target.to_path(), staging.and_then(Location::as_local))
 }
@@ -418,12 +423,13 @@ impl Stopper {
     }
 }
 
-/// Name of the folder below a prefix where a run keeps its control objects. They are no part of the export.
+/// Name of the folder below a prefix for the control objects of a run that was given `record`, and of the one in the
+/// root of a bucket. They are not part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
 /// The problem of a run that has published the export of an ended run, and must not replace it.
 const FINISHED_NOW: &str =
-    "is complete: this run has published what an interrupted run had fetched and proven";
+    "is complete: this run has finished the publication of an interrupted run";
 
 /// Reports a failed cleanup as a warning: it does not change the result of the run.
 fn tidied(output: impl std::fmt::Display, result: Result<()>) {

@@ -28,19 +28,27 @@ pub(crate) struct LeaseWatch(Never);
 
 pub(crate) struct Upload(Never);
 
-pub(super) fn lock(target: &Remote) -> Result<Lock> {
-    target.absurd()
+pub(super) fn lock(folder: &Remote) -> Result<Lock> {
+    folder.absurd()
 }
 
 pub(super) fn unlock(lock: Lock) -> Result<()> {
     match lock.0 {}
 }
 
-pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
+pub(super) fn interrupted(
+    target: &Remote,
+    _staging: Option<&Location>,
+) -> Result<Option<Interrupted>> {
     target.absurd()
 }
 
-pub(super) fn finish(_location: &Location, target: &Remote, _record: &Location) -> Result<()> {
+pub(super) fn finish(
+    _location: &Location,
+    target: &Remote,
+    _record: &Location,
+    _staging: &Location,
+) -> Result<()> {
     target.absurd()
 }
 
@@ -48,6 +56,7 @@ pub(super) fn discard(
     _location: &Location,
     target: &Remote,
     _record: Option<&Location>,
+    _staging: Option<&Location>,
 ) -> Result<()> {
     target.absurd()
 }

@@ -43,8 +43,8 @@ impl FileOwner {
         self.owner
     }
 
-    /// Why staging with this status must not be used; `None` if this user made it and no other user can
-    /// write to it.
+    /// Why staging with this status must not be used. `None` if this user made it, it has no other name, and it
+    /// is not a directory that other users can write to.
     fn owner_problem(self, found: &FileStatus) -> Option<String> {
         if found.owner != self.owner {
             return Some(format!("belongs to another user (user id {})", found.owner));
@@ -58,7 +58,8 @@ impl FileOwner {
     }
 }
 
-/// Refuses staging that another user made, or that is not of this kind. Missing staging is accepted.
+/// Refuses staging that is not of this kind, that another user made, or that another user can change. Missing
+/// staging is accepted.
 pub(super) fn check_staging(
     folder: &Folder,
     name: &OsStr,
@@ -170,7 +171,8 @@ pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option
     Ok(None)
 }
 
-/// Removes an export that [`foreign`] accepted. Files that were added since are kept.
+/// Removes an export that [`foreign`] accepted. If files were added since, keeps them and their folder, and returns
+/// an error.
 pub(super) fn remove_export(
     place: &Folder,
     name: impl AsRef<OsStr>,

@@ -14,6 +14,11 @@ use crate::{
     files::{FileKind, FileStatus, Folder},
 };
 
+/// The names of the files: the prefix, eight hexadecimal digits, and nothing or one of the suffixes.
+const PREFIX: &str = ".overmind-";
+const STAGED: &str = ".partial";
+const PUBLISHED: &str = ".new";
+
 /// The kind of output that an export will publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PreflightKind {
@@ -48,6 +53,16 @@ pub(super) fn check(
     done.and(ended).map(|()| files.maker)
 }
 
+/// Whether a name is one that [`check`] uses for its files. It removes them, so a run that has ended has left them only
+/// if it was killed.
+pub(crate) fn is_preflight(name: &str) -> bool {
+    let Some((number, suffix)) = name.strip_prefix(PREFIX).and_then(|it| it.split_at_checked(8))
+    else {
+        return false;
+    };
+    number.bytes().all(|byte| byte.is_ascii_hexdigit()) && ["", STAGED, PUBLISHED].contains(&suffix)
+}
+
 /// Returns the owner and the permissions that new files of this process have in a folder.
 pub(super) fn maker(folder: &Folder) -> io::Result<FileOwner> {
     let files = PreflightFiles::begin(folder, folder)?;
@@ -75,14 +90,14 @@ impl<'a> PreflightFiles<'a> {
                 "the folder is append-only (chattr +a): nothing in it can be renamed or removed";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let name = format!(".overmind-{:08x}", fastrand::u32(..));
+        let name = format!("{PREFIX}{:08x}", fastrand::u32(..));
         home.make_private(&name)?;
         let opened = home.open_folder(&name).and_then(|stage| {
             let maker = FileOwner::of(&stage.status()?);
             Ok((stage, maker))
         });
         let (stage, maker) = opened.inspect_err(|_| drop(home.remove_folder(&name)))?;
-        let (staged, published) = (format!("{name}.partial"), format!("{name}.new"));
+        let (staged, published) = (format!("{name}{STAGED}"), format!("{name}{PUBLISHED}"));
         Ok(Self { home, folder, stage, name, staged, published, maker })
     }
 

@@ -1,7 +1,7 @@
 //! Publishes a staged directory with two renames: the parts, then the record.
 //!
 //! Before the first rename the journal announces both, durably, with the SHA-256 of the record. The next run on
-//! this target finishes what was announced, before it looks at the target. So a crash leaves either the previous
+//! this target finishes the announced publication, before it looks at the target. So a crash leaves either the previous
 //! state, or a state that the next run completes without a request.
 //!
 //! The next run recognizes the announced parts by their bytes, which the record lists: a copied or restored

@@ -33,7 +33,7 @@ pub(super) struct RecordFile {
     pub(super) is_asked: bool,
 }
 
-/// What the place of an announced record holds.
+/// The file at the place of an announced record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecordState {
     Missing,
@@ -74,7 +74,7 @@ impl RecordFile {
             if is_it || directory.is_ok_and(|directory| contains(&directory)) {
                 let why = "is the output or its staging, or inside one of them".to_owned();
                 let hint =
-                    Some("a directory holds parts alone: give a path outside it with `record`");
+                    Some("a directory holds only parts: give a path outside it with `record`");
                 return Err(Error::Output { path: self.path.clone(), why, hint, source: None });
             }
         }

@@ -116,7 +116,8 @@ impl DiffFile {
     /// Publishes the complete file in one step and returns the number of its rows.
     ///
     /// # Errors
-    /// Every error that prevents completing or publishing the file. Nothing is published then.
+    /// Every error that prevents completing or publishing the file. Nothing is published then, except after
+    /// [`Error::NotDurable`] and [`Error::Replaced`].
     pub fn publish(mut self) -> Result<u64> {
         self.flush()?;
         let Some(sink) = self.sink.take() else { return Ok(0) };

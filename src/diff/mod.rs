@@ -378,7 +378,7 @@ impl Diff {
     /// Reads both exports again and calls `visit` for each difference.
     ///
     /// Removed rows come first, in the order of the first export. Added and changed rows follow, in the order of
-    /// the second export. `limit` is the maximum number of differences of each kind; `None` is no limit.
+    /// the second export. `limit` is the maximum number of differences of each kind; `None` means no limit.
     ///
     /// Values of changed rows are spilled to disk, in the [temporary directory](DiffOptions::temp_dir). Blocks.
     ///

@@ -85,7 +85,7 @@ impl Side {
     }
 
     fn file(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
-        if let Some(recorded) = RecordedFiles::of_file(place, options.record.as_ref())? {
+        if let Some(recorded) = RecordedFiles::find_of_file(place, options.record.as_ref())? {
             return Ok(Self::recorded(place, recorded, stop, options));
         }
         let mut reader = readback::open(place, &options)?;

@@ -139,7 +139,7 @@ impl ApiError {
     fn static_hint(&self) -> Option<&'static str> {
         Some(match self.status() {
             _ if self.is_elsewhere() && self.repeats_api() => {
-                "leave out /api and what follows it: every request adds it to the base URL, which comes from \
+                "leave out /api and the text after it: every request adds it to the base URL, which comes from \
                  `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL"
             }
             _ if self.is_elsewhere() => {

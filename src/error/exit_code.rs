@@ -5,15 +5,16 @@ use super::{Error, limits};
 impl Error {
     /// Returns the process exit code, mostly as in `sysexits.h`.
     ///
-    /// 0 and 1 are not errors. The command `diff` ends with 0 if it found no difference, and with 1 if it found
-    /// some; so does `snapshots --check` with stale or failed jobs.
+    /// 1 is not an error: the command `diff` ends with it if it found differences, and `snapshots --check` if a job
+    /// is stale or failed.
     ///
     /// | code | meaning |
     /// |---|---|
-    /// | 2 | wrong usage, or the API refused a value with 400 |
+    /// | 0 | the reader of standard output closed it |
+    /// | 2 | wrong usage, or the API refused a value with 400; nothing recorded to verify against |
     /// | 65 | the data is wrong or damaged |
-    /// | 66 | no such dataset, or a filter excludes it |
-    /// | 69 | the API stayed unavailable |
+    /// | 66 | no such dataset, or a filter excludes it; no snapshot yet |
+    /// | 69 | the API stayed unavailable, or its certificate is not trusted |
     /// | 70 | a bug in this program |
     /// | 73 | the output exists or cannot be created |
     /// | 74 | reading or writing failed, or a limit of the machine was reached |

@@ -117,12 +117,21 @@ impl Export {
     /// the next time that the runtime runs.
     ///
     /// # Errors
-    /// After an error nothing is published.
+    /// After an error before the publication, nothing is published:
     /// - The errors of [`DatasetReader::datapoints`](crate::DatasetReader::datapoints): the API, its pages, or the proof failed.
     /// - [`Error::Output`]: the output exists, or cannot be created.
     /// - [`Error::Locked`], [`Error::LockLost`]: another run writes the output, or took its lock.
+    /// - [`Error::PartChanged`], [`Error::Damaged`]: a finished part was changed, or its upload is lost.
     /// - [`Error::Io`], [`Error::Store`]: reading or writing failed.
-    /// - [`Error::OutputClosed`]: the reader of standard output closed it.
+    /// - [`Error::Stdout`], [`Error::OutputClosed`]: standard output failed, or its reader closed it.
+    ///
+    /// After these errors of the publication, a part of the output or all of it can be published. The
+    /// [hint](Error::hint) says what to do:
+    /// - [`Error::Unpublished`], [`Error::NotDurable`]: a rename or the sync of a folder failed.
+    /// - [`Error::Replaced`]: another program wrote the output, or another run took the lock.
+    /// - [`Error::Store`]: the store failed. The next run finishes the publication of a prefix.
+    ///
+    /// Anything else is a bug:
     /// - [`Error::Encode`], [`Error::Internal`]: a bug.
     pub async fn run(self) -> Result<Summary> {
         self.run_until(std::future::pending()).await
@@ -132,8 +141,8 @@ impl Export {
     /// error. Finished parts are kept for a run that resumes this one.
     ///
     /// # Errors
-    /// The error of `stop`, or the same as [`run`](Self::run). After an error nothing is published, with one
-    /// exception: `stop` resolves during the publication, and the publication does not finish within 5 s,
+    /// The error of `stop`, or the same as [`run`](Self::run). After the error of `stop` nothing is published, with
+    /// one exception: `stop` resolves during the publication, and the publication does not finish within 5 s,
     /// because a store does not answer. In this case the method returns without waiting any longer. A thread
     /// continues to publish. It holds the lock until it finishes or the process ends. If the process ends
     /// first, the output is in the same state as after a kill.

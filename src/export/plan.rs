@@ -75,7 +75,7 @@ pub struct ExportOptions {
     /// Whether to write a manifest next to a single file; default no. A directory always has one.
     pub manifest: bool,
     /// Path or URL for the record of a directory; default: next to the directory. For a
-    /// store whose permissions cover only the output.
+    /// store whose permissions cover only the output: the run then keeps its own state there, too.
     pub record: Option<PathBuf>,
     /// Whether to write an empty file `_SUCCESS` into a directory; default no. Some programs read it as data.
     pub success_file: bool,
@@ -129,7 +129,7 @@ pub struct ExportPlan {
     pub(crate) target: Target,
     /// The place that the user chose for the record.
     pub(crate) record: Option<Location>,
-    /// The folder for the staging of a local directory; default next to it.
+    /// The folder for the staging of a directory or prefix; default next to it.
     pub(crate) staging: Option<Location>,
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<Column>,
@@ -167,8 +167,8 @@ impl ExportPlan {
         };
         if options.rows_per_file.is_some() && !matches!(target, Target::Directory(_)) {
             return Err(Error::Usage(format!(
-                "`rows_per_file` makes a directory of parts, but {target} is not one: end the path \
-                 with a slash"
+                "`rows_per_file` needs a directory of parts, but {target} is not one: give a path that \
+                 ends in a slash"
             )));
         }
         if options.manifest && target == Target::Stdout {
@@ -316,7 +316,7 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
             (std::path::absolute(path), std::path::absolute(directory))
         && path.starts_with(directory)
     {
-        return wrong("a local directory holds parts alone: give a path outside it");
+        return wrong("a local directory holds only parts: give a path outside it");
     }
     Ok(Some(place))
 }
@@ -365,7 +365,7 @@ mod tests {
     fn invalid_options_are_refused_with_their_value() {
         let refused =
             |output, change: fn(&mut ExportOptions)| plan(output, change).unwrap_err().to_string();
-        assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: the known"));
+        assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: use "));
         assert_eq!(refused("", |_| ()), "\"\" is not a valid output: it is empty");
         assert!(refused("..", |_| ()).starts_with("\"..\" is not a valid output: give the name"));
         assert!(
@@ -376,7 +376,7 @@ mod tests {
         );
         assert!(
             refused("a.jsonl", |it| it.rows_per_file = Some(5))
-                .starts_with("`rows_per_file` makes")
+                .starts_with("`rows_per_file` needs")
         );
         assert!(
             refused("a.jsonl", |it| it.format = Some(Format::Arrow))

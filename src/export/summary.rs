@@ -1,4 +1,4 @@
-//! What an export reports: at its start, at its end, and when it fails. Writes nothing.
+//! The reports of an export: at its start, at its end, and when it fails. Writes nothing.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub struct Summary {
     pub retries: u64,
     /// Number of bytes of pages received for this export, after decompression.
     pub received_bytes: u64,
-    /// Time from the first request to the publication, in seconds.
+    /// Time from the start of the run to its publication, in seconds.
     pub seconds: f64,
 }
 

@@ -63,10 +63,7 @@ impl Folder {
 
     /// Whether this directory still has this name in `parent`.
     pub(crate) fn is_at(&self, parent: &Self, name: impl AsRef<OsStr>) -> bool {
-        match (self.status(), parent.find(name)) {
-            (Ok(open), Ok(Some(named))) => open.identity == named.identity,
-            _ => false,
-        }
+        system::is_at(&self.handle, &parent.handle, name.as_ref())
     }
 
     /// Returns the status of a name, without following a link; `None` if it does not exist.

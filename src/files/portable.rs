@@ -56,6 +56,12 @@ pub(super) fn is_same(one: &Handle, other: &Handle) -> io::Result<bool> {
     Ok(fs::canonicalize(one)? == fs::canonicalize(other)?)
 }
 
+/// Whether a folder has this name now. After a rename a path no longer leads to its folder, so any folder of this name
+/// is accepted.
+pub(super) fn is_at(_: &Handle, parent: &Handle, name: &OsStr) -> bool {
+    find(parent, name).is_ok_and(|found| found.kind == FileKind::Directory)
+}
+
 pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<FileStatus> {
     translate(&fs::symlink_metadata(folder.join(name))?)
 }

@@ -67,6 +67,13 @@ pub(super) fn is_same(one: &Handle, other: &Handle) -> io::Result<bool> {
     Ok(status(one)?.identity == status(other)?.identity)
 }
 
+pub(super) fn is_at(folder: &Handle, parent: &Handle, name: &OsStr) -> bool {
+    match (status_of_folder(folder), find(parent, name)) {
+        (Ok(open), Ok(named)) => open.identity == named.identity,
+        _ => false,
+    }
+}
+
 pub(super) fn find(folder: &Handle, name: &OsStr) -> io::Result<FileStatus> {
     Ok(translate(&fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
 }

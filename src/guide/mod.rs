@@ -3,7 +3,7 @@
 //! The pages are Markdown files in `src/guide/`. They are modules only so that rustdoc shows them, checks their
 //! links and compiles their examples.
 
-/// What the references between pages lead to in rustdoc.
+/// The targets of the references between pages, in rustdoc.
 ///
 /// A page defines the same references as files at its end, for other viewers. The first definition of a
 /// reference wins, so these go before the page.

@@ -37,6 +37,15 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     written.map_err(Error::io("write", path))
 }
 
+/// Whether a name is one that [`write`] has for a short time before it renames its file to `to`.
+pub(crate) fn is_aside(name: &str, to: &str) -> bool {
+    let number = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_prefix(to))
+        .and_then(|name| name.strip_prefix('.')?.strip_suffix(".new"));
+    number.is_some_and(|it| it.len() == 8 && it.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 pub(super) fn names(path: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Err(error) if is_missing(&error) => return Ok(Vec::new()),

@@ -3,6 +3,7 @@
 use std::env;
 
 use super::STORES;
+use crate::net::urls::quotable;
 
 /// Returns what a person probably meant, if the text has such a mistake.
 pub(crate) fn mistake(text: &str) -> Option<String> {
@@ -24,7 +25,8 @@ pub(crate) fn mistake(text: &str) -> Option<String> {
     }
     // A file URL has an absolute path, and so a third slash.
     let slash = if scheme == "file" { "/" } else { "" };
-    let rest = rest.trim_start_matches('/');
+    // The text may hold a password.
+    let rest = quotable(rest.trim_start_matches('/'));
     Some(format!("a URL has two slashes after its scheme: write {scheme}://{slash}{rest}"))
 }
 
@@ -39,6 +41,7 @@ mod tests {
         assert_eq!(meant("s3:/bucket/x"), right("s3://bucket/x"));
         assert_eq!(meant("GS:bucket/x"), right("gs://bucket/x"));
         assert_eq!(meant("file:/tmp/x"), right("file:///tmp/x"));
+        assert_eq!(meant("s3:/user:hunter2@bucket/x?hunter2"), right("s3://…@bucket/x?…"));
         for fine in ["s3://bucket/x", "./s3:/x", "C:/x", "a:b", "~a", "a~", "./~/x", ""] {
             assert_eq!(mistake(fine), None, "{fine}");
         }

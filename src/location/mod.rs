@@ -25,6 +25,7 @@ use std::{
 
 use url::Url;
 
+pub(crate) use self::local::is_aside;
 pub(crate) use self::meant::mistake;
 pub(crate) use self::opened::Opened;
 pub(crate) use self::remote::Remote;
@@ -42,7 +43,8 @@ use crate::{
 /// URL schemes of the supported stores.
 const STORES: [&str; 5] = ["s3", "gs", "az", "abfs", "abfss"];
 
-/// A local path, or a URL of an object store: `s3://`, `gs://`, `az://`, `abfs://`, `abfss://`.
+/// A local path (also as a `file://` URL), or a URL of an object store: `s3://`, `gs://`, `az://`, `abfs://`,
+/// `abfss://`.
 ///
 /// Cheap to clone. `Display` prints it as it was given.
 ///
@@ -70,8 +72,9 @@ impl Location {
     /// no request and opens no file.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an unknown scheme, for a URL with one slash or with more than a bucket and a name,
-    /// for a path that begins with `~/`, and for a storage option that the store does not have.
+    /// [`Error::Invalid`] for an unknown scheme, for a malformed URL such as one with one slash, for a URL with a query,
+    /// a fragment or a password, for a path that begins with `~/`, and for a storage option that the store does not
+    /// have.
     pub fn parse(text: &str, options: &StorageOptions) -> Result<Self> {
         let wrong = |why: &str| Error::invalid("location", quotable(text), why);
         let Some((scheme, _)) = text.split_once("://") else {

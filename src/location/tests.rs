@@ -38,6 +38,14 @@ fn url_needs_a_bucket_and_no_credentials() {
         assert!(refused.contains("must not hold") && !refused.contains("secret@"), "{refused}");
     }
     assert!(parse("s3:///x").unwrap_err().to_string().contains("names no bucket"));
+    // A password can have slashes.
+    for (text, why) in [
+        ("s3://user//hun:ter2@bucket/x", "its path has two slashes in a row"),
+        ("s3://user/%ff/ter2@bucket/x", "its path is not UTF-8"),
+    ] {
+        let refused = parse(text).unwrap_err().to_string();
+        assert!(refused.contains(why) && !refused.contains("ter2"), "{refused}");
+    }
 }
 
 #[cfg(feature = "clouds")]

@@ -51,7 +51,7 @@ pub(crate) struct First {
 
 /// The pages that are being fetched, with their numbers.
 pub(super) type Tasks = JoinSet<(u64, Result<Page>)>;
-/// What one of them came to.
+/// The result of one of these requests.
 pub(super) type Fetched = Result<(u64, Result<Page>), JoinError>;
 
 pub(super) fn held(page: &Page) -> usize {
@@ -83,8 +83,8 @@ impl Fetch {
         }
     }
 
-    /// Fetches the first page of the range in the options. If `may_prefetch` is set and the page takes longer
-    /// than 25 ms, this requests the next pages at the same time.
+    /// Fetches the first page of the range in the options. If `may_prefetch` is set, the concurrency is
+    /// fixed, and the page takes longer than 25 ms, this requests the next pages at the same time.
     pub(super) async fn first(self, options: &StreamOptions, may_prefetch: bool) -> Result<First> {
         let number = options.pages.first();
         self.budget.set_due(number);

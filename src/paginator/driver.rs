@@ -70,7 +70,8 @@ impl Driver {
         Ok(Self { fetch, query, options, begin })
     }
 
-    /// Sends every page in order. Returns when the consumer has taken the last page and the proof holds.
+    /// Sends every page that was not kept, in order. After the last page, returns the result of the proof. Returns
+    /// early if the consumer is gone.
     pub(super) async fn run(mut self, sender: mpsc::Sender<Page>) -> Result<()> {
         self.query.validate()?;
         self.options.validate()?;

@@ -11,7 +11,7 @@
 //!   that is larger than the budget is therefore slow, but it causes no deadlock.
 //! - A stream that ends without an error has proven that every row came once.
 //!
-//! This module does not know Arrow, files or progress bars.
+//! This module does not know Arrow, outputs or progress bars. It reads only the ids of kept parts from files.
 
 mod ahead;
 mod driver;

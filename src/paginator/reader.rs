@@ -80,7 +80,8 @@ impl DatasetReader {
     /// Pages are prefetched concurrently, within the bounds of the [`StreamOptions`]. The first error ends the
     /// stream. Dropping the stream cancels the requests in flight.
     ///
-    /// A stream that ends without an error has delivered every row once. To prove this, the ids are
+    /// A stream that ends without an error has delivered every row once: of the dataset, or of the pages and the
+    /// rows that the options select. To prove this, the ids are
     /// counted in memory, which takes 16 bytes a row plus 1 MiB.
     ///
     /// Must be polled within a tokio runtime.
@@ -88,8 +89,8 @@ impl DatasetReader {
     /// # Errors
     /// The stream ends with the first of these errors:
     /// - [`Error::Invalid`](crate::Error::Invalid): a filter or an option is not valid; nothing was sent.
-    /// - [`Error::Api`](crate::Error::Api): the API's answer is final. The dataset does not exist, the key is
-    ///   refused, a filter is not valid, or a page is gone.
+    /// - [`Error::Api`](crate::Error::Api): the API's answer is final. The dataset or the first page of the
+    ///   range does not exist, the key is refused, or a filter is not valid.
     /// - [`Error::Unavailable`](crate::Error::Unavailable): the API gave no usable answer within the retry
     ///   limits.
     /// - [`Error::LongPause`](crate::Error::LongPause): the API asked for a pause that is longer than the

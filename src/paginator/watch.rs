@@ -18,7 +18,7 @@ pub(super) struct Boundary {
     pub(super) ids: Vec<Uuid>,
 }
 
-/// What a page must not be again.
+/// The page before the current one, to detect a repetition.
 struct PageBefore {
     number: u64,
     count: u64,
@@ -86,7 +86,7 @@ impl PageWatch {
     }
 
     /// Looks for a page with the rows of the page before, in any order: the API ignores the parameter `page`. If a
-    /// row was inserted between the requests, `count` changes too, so this is no match.
+    /// row was inserted between the requests, `count` changes too, so the pages do not match.
     ///
     /// The second page ends the stream, because all other pages would be the same. A later one ends the pass: a
     /// cache can mix up two answers once.

@@ -1,5 +1,5 @@
 //! The proof of completeness: every row of a dataset came exactly once. The proof reads the facts of pages
-//! and the ids in them. It never fetches, writes or repairs anything.
+//! and the ids in them. It never fetches or repairs anything. It writes only ids, to temporary files.
 //!
 //! The number of rows alone proves nothing. Pages that shift under an unstable ordering repeat some rows
 //! and lose the same number of others. Therefore the distinct ids are counted too. Their number must equal
@@ -32,7 +32,7 @@ pub(crate) enum Scope {
     Part,
 }
 
-/// The facts that one page contains about the dataset, or the last page of an interrupted run's part.
+/// The facts in one page about the dataset. For the kept part of an interrupted run: the facts in its last page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PageFacts {
     /// The pages that contain the ids: `n..=n` for a single page.

@@ -74,7 +74,9 @@ impl Batches {
     /// The same errors as [`open`](Self::open).
     pub fn open_with(location: &Location, options: &ReadOptions) -> Result<Self> {
         let options = options.clone();
-        if readback::is_single_file(location)? {
+        let asked = options.record.as_ref();
+        let is_file = readback::is_single_file(location)?;
+        if is_file && asked.is_none() {
             let reader = readback::open(location, &options)?;
             reader.require_columns(location)?;
             let facts = reader.facts.as_ref().map(StatedFacts::from);
@@ -85,8 +87,11 @@ impl Batches {
             let files = VecDeque::new();
             return Ok(Self { files, open: Some(reader), facts, columns, options });
         }
-        let RecordedFiles { mut columns, files, facts, .. } =
-            RecordedFiles::of_directory(location, options.record.as_ref())?;
+        let recorded = match asked {
+            Some(record) if is_file => RecordedFiles::of_file(location, record)?,
+            asked => RecordedFiles::of_directory(location, asked)?,
+        };
+        let RecordedFiles { mut columns, files, facts, .. } = recorded;
         columns.retain(|it| options.columns.is_empty() || options.columns.contains(it));
         let (facts, columns) = (Some(facts), Some(columns));
         Ok(Self { files: files.into(), open: None, facts, columns, options })
@@ -101,7 +106,7 @@ impl Batches {
         }))
     }
 
-    /// Returns the recorded number of rows of the export. `None` for JSON Lines without a manifest.
+    /// Returns the recorded number of rows of the export. `None` for a single JSON Lines file.
     pub fn rows(&self) -> Option<u64> {
         self.facts.as_ref().map(|facts| facts.rows)
     }

@@ -4,16 +4,15 @@ use std::{path::Path, sync::Arc};
 
 use parquet::{
     errors::ParquetError,
-    file::{
-        metadata::ParquetMetaData, properties::ReaderProperties,
-        serialized_reader::SerializedRowGroupReader,
-    },
+    file::metadata::ParquetMetaData,
     record::{Field, reader::TreeBuilder},
     schema::types::{SchemaDescriptor, Type},
 };
 
 use super::{
-    ReadOptions, damaged, guarded, is_single_file,
+    ReadOptions,
+    checked_pages::CheckedGroup,
+    damaged, guarded, is_single_file,
     parquet::{check_pages, decode, footer},
     shared::SharedFile,
 };
@@ -28,7 +27,7 @@ use crate::{
 pub(crate) struct ForeignFile {
     path: Location,
     file: SharedFile,
-    metadata: ParquetMetaData,
+    metadata: Arc<ParquetMetaData>,
     /// The columns to read.
     schema: Arc<SchemaDescriptor>,
     options: ReadOptions,
@@ -53,7 +52,7 @@ impl ForeignFile {
         let file = SharedFile::new(path.open()?);
         let end = footer(path, &file)?;
         guarded(path, || {
-            let metadata = decode(path, &end)?;
+            let metadata = Arc::new(decode(path, &end)?);
             let found = metadata.file_metadata().schema_descr().root_schema().get_fields();
             let lacks = |column: &&Column| !found.iter().any(|it| it.name() == column.name());
             if let Some(column) = options.columns.iter().find(lacks) {
@@ -111,15 +110,9 @@ impl ForeignFile {
         let names = self.columns();
         let fields = self.metadata.file_metadata().schema_descr().root_schema().get_fields();
         let is_wanted = |root: usize| fields.get(root).is_some_and(|it| names.contains(&it.name()));
-        let group = (&self.metadata, index);
+        let group = (&*self.metadata, index);
         let at_once = check_pages(&self.path, &self.file, group, is_wanted, &self.options)?;
-        let reader = SerializedRowGroupReader::new(
-            Arc::new(self.file.clone()),
-            self.metadata.row_group(index),
-            self.metadata.page_index_for_row_group(index),
-            Arc::new(ReaderProperties::builder().build()),
-        );
-        let reader = reader.map_err(failed)?;
+        let reader = CheckedGroup::new(&self.file, &self.metadata, index);
         let tree = TreeBuilder::new().with_batch_size(at_once.min(rows));
         let values = tree.as_iter(self.schema.clone(), &reader).map_err(failed)?;
         for row in values.take(rows) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Bytes that a line may have in addition to one value of the largest size: 4 MiB for names and other values.
-const BESIDE: usize = 4 << 20;
+const LINE_OVERHEAD: usize = 4 << 20;
 
 pub(super) fn open(
     path: &Location,
@@ -159,7 +159,7 @@ fn read_line(
     // In a string, each quote and each backslash of the JSON text has a backslash before it.
     let start = read(line, 2)?;
     let values = if is_text_line(line) { 2 } else { 1 };
-    let limit = options.max_value_bytes.saturating_mul(values).saturating_add(BESIDE);
+    let limit = options.max_value_bytes.saturating_mul(values).saturating_add(LINE_OVERHEAD);
     if start == 2 && !line.ends_with(b"\n") {
         read(line, limit - 1)?;
     }

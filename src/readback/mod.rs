@@ -6,6 +6,7 @@
 
 mod arrow;
 pub(crate) mod batches;
+mod checked_pages;
 mod footer;
 #[cfg(feature = "cli")]
 mod foreign;
@@ -74,7 +75,8 @@ pub struct ReadOptions {
     /// or an Arrow batch, which is decoded as a whole, is four times this value. Larger values, pages and batches
     /// end in [`Error::ValueTooLarge`].
     pub max_value_bytes: usize,
-    /// Where the record of a directory is; default beside the directory.
+    /// Where the record of the export is; default: next to its directory or file. [`Batches`] reads the record of a
+    /// single file only if it is given here.
     pub record: Option<Location>,
 }
 

@@ -10,7 +10,7 @@ use parquet::{errors::ParquetError, file::reader::ChunkReader};
 /// Memory that the pages of a column chunk need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageSizes {
-    /// Size of the largest data page plus the dictionary page in bytes, after decompression.
+    /// Memory of the largest data page plus that of the dictionary in bytes, after decompression.
     pub(super) bytes: u64,
     /// Number of rows to decode at once, so that few pages are in memory at a time.
     pub(super) rows: usize,
@@ -22,9 +22,15 @@ const WINDOW: u64 = 4 << 20;
 const COPIED: u64 = 64 << 20;
 /// Maximum number of rows to decode at once.
 const ROWS: u64 = 1000;
+/// Thrift number of the encoding of texts that keeps their lengths together. A bit can stand for many lengths.
+const DELTA_LENGTH_BYTE_ARRAY: i64 = 6;
 /// Thrift number of the encoding in which each value is a prefix of the previous value plus new bytes. Small pages
 /// can hold large values in it.
 const DELTA_BYTE_ARRAY: i64 = 7;
+/// Bytes that the library needs for the lengths of a value, which it decodes for a whole page: two numbers.
+const LENGTHS: u64 = 8;
+/// Bytes that the library needs for a value of a dictionary, in addition to its own.
+const ENTRY: u64 = 32;
 /// Maximum nesting depth of structures in a header. Real headers are less deep.
 const DEPTH: u32 = 16;
 
@@ -45,13 +51,15 @@ pub(super) fn page_sizes<F: ChunkReader>(
             return Err(wrong("declares more bytes than the column has"));
         }
         if page.is_dictionary {
-            dictionary = page.bytes.max(dictionary);
+            let entries = page.values.saturating_mul(ENTRY);
+            dictionary = page.bytes.saturating_add(entries).max(dictionary);
             continue;
         }
-        data = page.bytes.max(data);
+        let lengths = if page.has_lengths { page.values.saturating_mul(LENGTHS) } else { 0 };
+        data = page.bytes.saturating_add(lengths).max(data);
         let (size, values) = (page.bytes.max(1), page.values.max(1));
         rows = rows.min(values.saturating_mul(WINDOW) / size).max(1);
-        if page.encoding == DELTA_BYTE_ARRAY {
+        if page.copies {
             rows = rows.min(COPIED / size).max(1);
         }
     }
@@ -65,7 +73,10 @@ struct PageHeader {
     bytes: u64,
     compressed: u64,
     values: u64,
-    encoding: i64,
+    /// Whether the values have their lengths apart.
+    has_lengths: bool,
+    /// Whether values can repeat bytes of values before them.
+    copies: bool,
 }
 
 /// Reads Thrift's compact protocol, reduced to the types in page headers and footers.
@@ -95,23 +106,29 @@ impl<R: Read> Compact<R> {
                 (1, I32) => page.is_dictionary = self.integer()? == DICTIONARY_PAGE,
                 (2, I32) => page.bytes = self.size()?,
                 (3, I32) => page.compressed = self.size()?,
-                (5, STRUCT) => self.data_page(2, &mut page)?,
-                (8, STRUCT) => self.data_page(4, &mut page)?,
+                (5 | 7, STRUCT) => self.values(2, &mut page)?,
+                (8, STRUCT) => self.values(4, &mut page)?,
                 // The library reads these whatever their type is.
-                (1..=3 | 5 | 8, _) => return Err(io::ErrorKind::InvalidData.into()),
+                (1..=3 | 5 | 7 | 8, _) => return Err(io::ErrorKind::InvalidData.into()),
                 (_, kind) => self.skip(kind, 0)?,
             }
         }
         Ok(page)
     }
 
-    /// Reads the header of a data page; `encoding` is the number of the field with the encoding.
-    fn data_page(&mut self, encoding: i64, page: &mut PageHeader) -> io::Result<()> {
+    /// Reads what the header of a data page or a dictionary says about its values; `encoding` is the number of the
+    /// field with the encoding. A page can have several headers, of which the library uses one.
+    fn values(&mut self, encoding: i64, page: &mut PageHeader) -> io::Result<()> {
         let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
             match (field, kind) {
-                (1, I32) => page.values = self.size()?,
-                (at, I32) if at == encoding => page.encoding = self.integer()?,
+                (1, I32) => page.values = self.size()?.max(page.values),
+                (at, I32) if at == encoding => {
+                    let encoding = self.integer()?;
+                    page.copies |= encoding == DELTA_BYTE_ARRAY;
+                    page.has_lengths |=
+                        [DELTA_BYTE_ARRAY, DELTA_LENGTH_BYTE_ARRAY].contains(&encoding);
+                }
                 (_, kind) => self.skip(kind, 1)?,
             }
         }
@@ -206,5 +223,32 @@ impl<R: Read> Compact<R> {
             }
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// Memory of a page of ten bytes with a million values. The zigzag encoding doubles each number.
+    fn memory(kind: u8, header: u8, encoding: u8) -> u64 {
+        let sizes = [0x15, 2 * kind, 0x15, 20, 0x15, 0, header << 4 | STRUCT];
+        let values = [0x15, 0x80, 0x89, 0x7A, 0x15, 2 * encoding, 0, 0];
+        let bytes = Bytes::from([&sizes[..], &values].concat());
+        page_sizes(&bytes, 0, bytes.len() as u64).unwrap().bytes
+    }
+
+    #[test]
+    fn memory_of_lengths_and_entries_counts() {
+        // The number of a header's field, less three.
+        let (data, dictionary) = (2, 4);
+        assert_eq!(memory(0, data, 0), 10);
+        assert_eq!(memory(0, data, 6), 10 + 8_000_000);
+        assert_eq!(memory(0, data, 7), 10 + 8_000_000);
+        assert_eq!(memory(2, dictionary, 0), 10 + 32_000_000);
+        // A header of the other kind does not hide the dictionary.
+        assert_eq!(memory(2, data, 0), 10 + 32_000_000);
     }
 }

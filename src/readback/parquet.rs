@@ -8,10 +8,8 @@ use bytes::Bytes;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder,
-        },
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader},
+        parquet_to_arrow_field_levels,
     },
     basic::Compression,
     errors::ParquetError,
@@ -22,8 +20,8 @@ use parquet::{
 };
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, footer::schema_of,
-    guarded, pages::page_sizes, shared::SharedFile, window::ReadWindow,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, checked_pages::CheckedGroup,
+    damaged, footer::schema_of, guarded, pages::page_sizes, shared::SharedFile, window::ReadWindow,
 };
 use crate::{
     error::Result,
@@ -101,8 +99,8 @@ pub(super) fn footer(path: &Location, file: &SharedFile) -> Result<Bytes> {
     tail(length)
 }
 
-/// What a footer says. The library gets the schema apart, once it is known to be harmless, and skips the one in
-/// the footer.
+/// Decodes a footer. The schema is checked first and passed to the library apart from the footer, where the library
+/// skips it.
 pub(super) fn decode(path: &Location, footer: &[u8]) -> Result<ParquetMetaData> {
     let failed = |error: ParquetError| damaged(path, error.into());
     let footer = footer.get(..footer.len().saturating_sub(TAIL)).unwrap_or_default();
@@ -178,11 +176,12 @@ impl Groups {
             check_pages(&self.path, &self.file, (metadata, index), is_wanted, &self.options)?;
         let descriptor = metadata.file_metadata().schema_descr();
         let roots = self.roots.iter().copied();
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
-            .with_row_groups(vec![index])
-            .with_projection(ProjectionMask::roots(descriptor, roots))
-            .with_batch_size(rows.min(super::window::BATCH_ROWS))
-            .build()
+        let mask = ProjectionMask::roots(descriptor, roots);
+        let fields = Some(self.metadata.schema().fields());
+        let levels = parquet_to_arrow_field_levels(descriptor, mask, fields).map_err(failed)?;
+        let group = CheckedGroup::new(&self.file, metadata, index);
+        let rows = rows.min(super::window::BATCH_ROWS);
+        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, rows, None)
             .map_err(failed)
     }
 }

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damaged_manifest_is_told_from_foreign_file() {
+    fn damaged_manifest_differs_from_foreign_file() {
         let ours = [
             r#"{"format_version":1,"tool":{"name":"overmind-export","version":"1"},"par"#,
             r#"{"format_version":2,"tool":{"name":"overmind-export"},"parts":[]}"#,

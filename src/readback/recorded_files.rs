@@ -44,8 +44,7 @@ impl RecordedFiles {
     /// [`Error::Damaged`] when there is no record, or when it belongs to other files.
     pub(crate) fn of_directory(directory: &Location, asked: Option<&Location>) -> Result<Self> {
         let Some(FoundRecord { place, bytes }) = place::find(directory, asked)? else {
-            let name = place::expected_name(directory, asked);
-            return Err(damaged(directory, format!("it has no record: there is no {name}")));
+            return Err(without_record(directory, &place::expected_name(directory, asked), asked));
         };
         let manifest = Manifest::parse(&bytes, &place)?;
         // Do not trust the manifest: every file that it lists must be in its own folder.
@@ -77,25 +76,33 @@ impl RecordedFiles {
         Self::of(directory, manifest, files)
     }
 
-    /// Finds the record of a single file: at the place that the caller chose, or else beside the file. `None` if
-    /// the caller chose none, and there is none.
+    /// Finds the record of a single file: at the place that the caller chose, or else next to the file. `None` if
+    /// the caller chose none, and no record exists.
     ///
     /// # Errors
     /// [`Error::Damaged`] when the chosen record is missing, or when the record belongs to another file.
-    pub(crate) fn of_file(file: &Location, asked: Option<&Location>) -> Result<Option<Self>> {
-        let record = asked.cloned().unwrap_or_else(|| file.sibling(&sidecar_name(&file.name())));
-        let manifest = match (Manifest::load(&record)?, asked) {
-            (Some(manifest), _) => manifest,
-            (None, None) => return Ok(None),
-            (None, Some(_)) => {
-                let why = format!("it has no record: there is no {}", record.name());
-                return Err(damaged(file, why));
-            }
-        };
+    pub(crate) fn find_of_file(file: &Location, asked: Option<&Location>) -> Result<Option<Self>> {
+        match asked {
+            Some(record) => Self::of_file(file, record).map(Some),
+            None => Self::load_of_file(file, &file.sibling(&sidecar_name(&file.name()))),
+        }
+    }
+
+    /// Reads the record of a single file at the place that the caller chose.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when there is no record, or when it belongs to another file.
+    pub(crate) fn of_file(file: &Location, record: &Location) -> Result<Self> {
+        let missing = || without_record(file, &record.name(), Some(record));
+        Self::load_of_file(file, record)?.ok_or_else(missing)
+    }
+
+    fn load_of_file(file: &Location, record: &Location) -> Result<Option<Self>> {
+        let Some(manifest) = Manifest::load(record)? else { return Ok(None) };
         let files: Vec<_> =
             manifest.listed().map(|listed| RecordedFile { place: file.clone(), listed }).collect();
         let [only] = files.as_slice() else {
-            return Err(damaged(&record, format!("it lists {} files", files.len())));
+            return Err(damaged(record, format!("it lists {} files", files.len())));
         };
         only.require_size(None)?;
         Self::of(file, manifest, files).map(Some)
@@ -143,6 +150,13 @@ impl RecordedFile {
         let why = format!("bytes {}, recorded {}", grouped(size), grouped(recorded));
         Err(damaged(&self.place, why))
     }
+}
+
+/// The error of an export without a record of this name.
+fn without_record(export: &Location, name: &str, asked: Option<&Location>) -> Error {
+    let elsewhere =
+        if asked.is_none() { "; if its record is elsewhere, give its place" } else { "" };
+    damaged(export, format!("it has no record: there is no {name}{elsewhere}"))
 }
 
 fn damaged(place: &Location, why: String) -> Error {

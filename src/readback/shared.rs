@@ -97,7 +97,7 @@ impl FileHash {
     }
 }
 
-/// A reader that hashes what it reads, if its hash is wanted.
+/// A reader that hashes its bytes, if the hash is wanted.
 #[derive(Debug)]
 pub(super) struct HashingReader<R> {
     pub(super) input: R,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn error_of_the_system_is_no_damage() {
+    fn error_of_the_system_is_not_damage() {
         let of = |kind| {
             let failure = ReadFailure::default();
             // The decoder gives up, and does not say why.

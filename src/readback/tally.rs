@@ -1,4 +1,4 @@
-//! What the rows of the files of an export add up to.
+//! The totals of the rows of an export's files: their number, their distinct ids, and their digest.
 
 use arrow_array::cast::AsArray;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Reads an export again and compares it with its record, offline. Reports every problem found.
+//! Reads an export again and compares it with its record, without the API. Reports every problem found.
 //!
 //! Never repairs and never changes anything.
 
@@ -22,6 +22,7 @@ use crate::{
         stamp::Stamp,
     },
     sink::{self, Encoding, Format, Sealed},
+    text::grouped,
 };
 
 /// Reads an export, a directory or a single file, and compares it with its record.
@@ -130,7 +131,7 @@ impl Verifying {
         self.record.clone_from(&record);
         self.found.completeness = Some(manifest.completeness);
         let parts = manifest.parts.iter().map(|part| part.path.as_str());
-        // `_SUCCESS` is allowed, because it can be asked for. In a bucket the record is inside.
+        // `_SUCCESS` is allowed, because an option requests it. The root of a bucket contains its record.
         let known = [record.as_str(), SUCCESS].into_iter().filter(|name| is_file(name));
         let expected: BTreeSet<&str> = parts.chain(known).collect();
         for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
@@ -210,10 +211,13 @@ impl Verifying {
 
     fn single_file(&mut self, location: &Location) -> Result<()> {
         let name = location.name();
-        let loaded = FoundManifest::load(&location.sibling(&sidecar_name(&name)));
+        let asked = self.options.record.clone();
+        let is_asked = asked.is_some();
+        let record = asked.unwrap_or_else(|| location.sibling(&sidecar_name(&name)));
+        let loaded = FoundManifest::load(&record);
         let damaged_manifest = match self.found_damaged(loaded)? {
             Some(FoundManifest::Ours(manifest)) => {
-                self.record = sidecar_name(&name);
+                self.record = record.name();
                 self.found.completeness = Some(manifest.completeness);
                 let mut listed = manifest.listed();
                 match (listed.next(), listed.next()) {
@@ -224,6 +228,14 @@ impl Verifying {
                     }
                 }
                 return self.totals(&manifest);
+            }
+            Some(FoundManifest::Missing) if is_asked => {
+                self.problem(format!("{} is missing", record.name()));
+                return Ok(());
+            }
+            Some(FoundManifest::Foreign) if is_asked => {
+                self.problem(format!("{} was written by another program", record.name()));
+                return Ok(());
             }
             Some(sidecar) => {
                 self.sidecar = sidecar;
@@ -257,7 +269,7 @@ impl Verifying {
         }
         let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.compare(&name, "rows", facts.rows, rows);
+        self.compare_counts(&name, "rows", facts.rows, rows);
         self.compare(&name, "digest", &facts.digest, &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
@@ -371,7 +383,7 @@ impl Verifying {
             Err(error) => return Err(error),
         };
         let mut checked = BTreeSet::from([Check::Sha256]);
-        let mut same = self.compare(name, "bytes", part.bytes, file.bytes);
+        let mut same = self.compare_counts(name, "bytes", part.bytes, file.bytes);
         same = same && self.compare(name, "SHA-256", &part.sha256, &file.sha256);
         let encoding = Encoding::of_path(Path::new(name)).map(Encoding::format);
         if !same && encoding != Some(Format::JsonLines) {
@@ -396,7 +408,7 @@ impl Verifying {
         }
         let added = self.tally.add(reader);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.is_other |= !self.compare(name, "rows", part.rows, rows);
+        self.is_other |= !self.compare_counts(name, "rows", part.rows, rows);
         self.compare(name, "digest", &part.digest, &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
@@ -407,7 +419,7 @@ impl Verifying {
     fn totals(&mut self, manifest: &Manifest) -> Result<()> {
         let record = std::mem::take(&mut self.record);
         for (what, recorded, seen) in manifest.totals() {
-            self.compare(&record, what, recorded, seen);
+            self.compare_counts(&record, what, recorded, seen);
         }
         let joined = manifest.joined_digest().unwrap_or_default();
         self.compare(&record, "digest", &manifest.digest, &joined.to_string());
@@ -423,13 +435,11 @@ impl Verifying {
         Ok(())
     }
 
-    fn compare<T: PartialEq + std::fmt::Display>(
-        &mut self,
-        name: &str,
-        what: &str,
-        recorded: T,
-        seen: T,
-    ) -> bool {
+    fn compare_counts(&mut self, name: &str, what: &str, recorded: u64, seen: u64) -> bool {
+        self.compare(name, what, &grouped(recorded), &grouped(seen))
+    }
+
+    fn compare(&mut self, name: &str, what: &str, recorded: &str, seen: &str) -> bool {
         let same = recorded == seen;
         if !same {
             self.problem(format!("{name}: {what} {seen}, recorded {recorded}"));

@@ -54,7 +54,7 @@ pub(crate) fn is_part_name(name: &str) -> bool {
 /// The layout of manifests and of the facts inside the files.
 pub(crate) const FORMAT_VERSION: u32 = 2;
 
-/// The content of an export's record: what the export contains and how it was made.
+/// The content of an export's record: the facts about the export and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
@@ -68,7 +68,7 @@ pub struct Manifest {
     pub dataset: Uuid,
     /// The filters and the order of the rows.
     pub query: Query,
-    /// Time of the first request, RFC 3339, UTC.
+    /// Start of the run that completed the export, RFC 3339, UTC.
     pub started_at: String,
     /// Time at which the last row was written, RFC 3339, UTC.
     pub finished_at: String,
@@ -202,7 +202,7 @@ pub struct Part {
     pub digest: String,
 }
 
-/// A part of an export, and what the record says about the whole export.
+/// A part of an export, and the record's facts about the whole export.
 #[derive(Debug, Clone)]
 pub(crate) struct ListedPart {
     pub(crate) part: Part,

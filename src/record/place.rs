@@ -1,13 +1,13 @@
-//! Where the record of an export is. Every reader and writer of records asks this module.
+//! The place of an export's record. Every reader and writer of records asks this module.
 //!
 //! ```text
-//! rows.parquet               rows.parquet.manifest.json           a single file: beside it
-//! out/                       out.manifest.json                    a directory or prefix: beside it
+//! rows.parquet               rows.parquet.manifest.json           a single file: next to it
+//! out/                       out.manifest.json                    a directory or prefix: next to it
 //! s3://bucket/               s3://bucket/_manifest.json           the root of a bucket: inside it
 //! ROOT/JOB/snapshot=STAMP/   ROOT/.overmind/JOB/snapshot=STAMP.manifest.json     a snapshot
 //! ```
 //!
-//! A directory holds parts alone, because many programs read every file in it as data.
+//! A directory holds only parts, because many programs read every file in it as data.
 
 use std::path::PathBuf;
 
@@ -17,10 +17,10 @@ use crate::{error::Result, location::Location};
 /// Folder in the root of snapshots that holds everything but their data.
 pub(crate) const HIDDEN: &str = ".overmind";
 
-/// Suffix of the name of a record beside its export.
+/// Suffix of the name of a record next to its export.
 pub(crate) const SUFFIX: &str = ".manifest.json";
 
-/// Returns the name of the record beside a file or directory of this name.
+/// Returns the name of the record next to a file or directory of this name.
 pub(crate) fn sidecar_name(name: &str) -> String {
     format!("{name}{SUFFIX}")
 }
@@ -28,11 +28,11 @@ pub(crate) fn sidecar_name(name: &str) -> String {
 /// Returns the place where an export to a directory or prefix writes its record. `asked` is the place that
 /// the user chose.
 pub(crate) fn written(target: &Location, asked: Option<&Location>) -> Location {
-    asked.cloned().or_else(|| beside(target)).unwrap_or_else(|| target.child(MANIFEST))
+    asked.cloned().or_else(|| next_to(target)).unwrap_or_else(|| target.child(MANIFEST))
 }
 
-/// Returns the place beside a file, a directory or a prefix; `None` for the root of a bucket.
-pub(crate) fn beside(target: &Location) -> Option<Location> {
+/// Returns the place of the record next to a file, a directory or a prefix; `None` for the root of a bucket.
+pub(crate) fn next_to(target: &Location) -> Option<Location> {
     let target = named(target);
     if let Some(path) = target.as_local() {
         // Append bytes, not text: a name need not be UTF-8.
@@ -74,7 +74,7 @@ pub(crate) fn expected_name(target: &Location, asked: Option<&Location>) -> Stri
 /// Returns the places where the record of a directory or prefix may be, the likeliest first.
 fn candidates(target: &Location) -> Vec<Location> {
     let inside = target.child(MANIFEST);
-    of_snapshot(target).into_iter().chain(beside(target)).chain([inside]).collect()
+    of_snapshot(target).into_iter().chain(next_to(target)).chain([inside]).collect()
 }
 
 /// Returns the place of a snapshot's record, from the place of the snapshot.
@@ -116,11 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn record_is_beside_a_directory() {
-        let beside = |path: &str| beside(&path.into()).map(|place| place.to_string());
-        assert_eq!(beside("a/out").unwrap(), "a/out.manifest.json");
-        assert_eq!(beside("a/out/").unwrap(), "a/out.manifest.json");
-        assert_eq!(beside("rows.parquet").unwrap(), "rows.parquet.manifest.json");
+    fn record_is_next_to_a_directory() {
+        let record = |path: &str| next_to(&path.into()).map(|place| place.to_string());
+        assert_eq!(record("a/out").unwrap(), "a/out.manifest.json");
+        assert_eq!(record("a/out/").unwrap(), "a/out.manifest.json");
+        assert_eq!(record("rows.parquet").unwrap(), "rows.parquet.manifest.json");
         let asked = Location::from("b/c.json");
         assert_eq!(written(&"a/out".into(), Some(&asked)), asked);
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn record_of_a_link_is_beside_its_directory() {
+    fn record_of_a_link_is_next_to_its_directory() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().canonicalize().unwrap();
         std::fs::create_dir(folder.join("out")).unwrap();
@@ -145,10 +145,10 @@ mod tests {
         let expected = folder.join("out.manifest.json");
         for name in ["out", "out/", "out/.", "out/..//out/", "link", "link/"] {
             let place = Location::from(folder.join(name));
-            let beside = beside(&place).unwrap();
-            let beside = beside.as_local().unwrap();
-            assert_eq!(beside.file_name(), expected.file_name(), "{name}");
-            let parent = beside.parent().unwrap().canonicalize().unwrap();
+            let record = next_to(&place).unwrap();
+            let record = record.as_local().unwrap();
+            assert_eq!(record.file_name(), expected.file_name(), "{name}");
+            let parent = record.parent().unwrap().canonicalize().unwrap();
             assert_eq!(parent, folder, "{name}");
         }
     }

@@ -42,7 +42,7 @@ pub struct FailedRun {
 }
 
 impl JobHealth {
-    /// Returns whether the job needs attention: its last run failed, or its last success is too long ago.
+    /// Returns whether the job needs attention: its last run failed, or it is stale.
     pub fn is_bad(&self) -> bool {
         self.failed || self.stale
     }

@@ -133,7 +133,7 @@ impl Metrics {
         registry.register("run_duration_seconds", help, metrics.duration.clone());
         let help = "When the last run ended, with any result";
         registry.register("last_run_timestamp_seconds", help, metrics.last_run.clone());
-        let help = "When the last run ended that was stored or unchanged, or 0";
+        let help = "End of the last run that stored or found no change; 0 if there was none";
         registry.register("last_success_timestamp_seconds", help, metrics.last_success.clone());
         let help = "When the first known run began, or else when the schedule first had the job";
         registry.register("known_since_timestamp_seconds", help, metrics.known_since.clone());
@@ -145,7 +145,7 @@ impl Metrics {
         Self { registry, ..metrics }
     }
 
-    /// Adds a client whose requests to count from now on, in addition to the earlier clients.
+    /// Adds a client. The counters contain all its requests, in addition to those of the clients added before.
     pub fn follow(&self, client: &Client) {
         let mut traffic = self.shared.traffic();
         traffic.fold();
@@ -158,8 +158,8 @@ impl Metrics {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job before its first run. `since` and `last_success` are known from the runs of earlier processes: the
-    /// start of the first one, or else the present time, and the end of the last successful one.
+    /// Adds a job before its first run in this process. `since` is the start of its first known run, or the present
+    /// time if it never ran. `last_success` is the end of its last successful run.
     pub fn known(&self, job: &str, since: DateTime<Utc>, last_success: Option<DateTime<Utc>>) {
         self.jobs().insert(job.to_owned());
         // Start the counters at 0. A series that first appears with a failure shows no increase to alert on.

@@ -13,7 +13,7 @@ type Gauge = (&'static str, &'static str);
 const LAST_RUN: Gauge = ("last_run_timestamp_seconds", "When the last run ended, with any result.");
 const LAST_SUCCESS: Gauge = (
     "last_success_timestamp_seconds",
-    "When the last run ended that was stored or unchanged, or 0.",
+    "End of the last run that stored or found no change; 0 if there was none.",
 );
 const DURATION: Gauge = ("run_duration_seconds", "Duration of the last run.");
 const EXIT_CODE: Gauge = ("last_run_exit_code", "Exit code of the last run; 0 if it succeeded.");

@@ -22,11 +22,11 @@ const HORIZON: TimeDelta = TimeDelta::days(366 * 9);
 /// The scheduled times of one job.
 ///
 /// Each fixed time gives one run a day, also when daylight saving time begins or ends. If the clock skips the
-/// time in spring, the job runs right after the skipped hour. If the time occurs twice in autumn, the job
-/// runs at the first occurrence.
+/// time in spring, the job runs right after the gap. If the time occurs twice in autumn, the job runs at the
+/// first occurrence. Two times that the gap moves to the same moment give one run.
 ///
-/// A schedule whose minute or hour begins with a star (`*/15 * * * *`, `0 * * * *`) is an interval. Intervals
-/// follow the hours that really pass, not the clock.
+/// A schedule whose minute or hour begins with a star (`*/15 * * * *`, `0 * * * *`) is an interval, and so is one
+/// with more than 48 times a day. Intervals follow the hours that really pass, not the clock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -71,7 +71,8 @@ impl Timetable {
     /// Creates the times of the job with this name, in this time zone.
     ///
     /// Each run starts up to `jitter` later than scheduled. The delay is a hash of the job's name and the
-    /// scheduled time, so that a restart neither repeats nor moves a run. It always ends before the next run.
+    /// scheduled time, so that a restart neither repeats nor moves a run. The delay always ends before the next
+    /// scheduled time.
     pub fn new(job: &str, schedule: &Schedule, zone: Tz, jitter: Duration) -> Self {
         let schedule = schedule.cron();
         let crons = fixed_times(schedule).unwrap_or_else(|| vec![schedule.clone()]);
@@ -105,23 +106,24 @@ impl Timetable {
         Some(Slot { scheduled, starts: scheduled.checked_add_signed(delay)? })
     }
 
-    /// Returns all runs that are scheduled after this time, as an endless iterator.
+    /// Returns all runs that are scheduled after this time. The iterator ends only if no run follows within nine
+    /// years.
     pub fn after(&self, time: DateTime<Utc>) -> impl Iterator<Item = Slot> + '_ {
         std::iter::successors(self.next_after(time), |slot| self.next_after(slot.scheduled))
     }
 
-    /// Returns the longest time between two runs, jitter included; `None` if there are no two runs within nine years
-    /// each.
+    /// Returns the longest time between two runs, jitter included. `None` if the next run, or the run after it, is
+    /// more than nine years away.
     ///
-    /// It looks at the next 13 runs, which cover the months of a year, and at all runs of the next eight days, which
-    /// cover a weekend.
+    /// It looks at the next 13 intervals, which cover the months of a year, and at all intervals of the next eight
+    /// days, which cover a weekend.
     pub fn longest_interval(&self, time: DateTime<Utc>) -> Option<Duration> {
-        const RUNS: usize = 13;
+        const INTERVALS: usize = 13;
         const DAYS: TimeDelta = TimeDelta::days(8);
         let first = self.scheduled_after(time)?;
         let runs = std::iter::successors(Some(first), |run| self.scheduled_after(*run));
         let runs = runs.enumerate();
-        let runs = runs.take_while(|(index, run)| *index <= RUNS || *run - first <= DAYS);
+        let runs = runs.take_while(|(index, run)| *index <= INTERVALS || *run - first <= DAYS);
         let (mut longest, mut before) = (TimeDelta::zero(), first);
         for (_, run) in runs {
             longest = longest.max(run - before);

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_codec_that_the_format_does_not_take_is_refused_with_those_it_does() {
+    fn unsupported_codec_error_names_supported_ones() {
         let text = |format, codec: &str| {
             Encoding::new(format, codec.parse().unwrap()).unwrap_err().to_string()
         };

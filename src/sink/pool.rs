@@ -17,7 +17,7 @@ use crate::error::{Error, Result, panics::message};
 /// Budget per thread for queued and running jobs, in bytes. 6 MiB is 1.5 times the largest usual job, an Arrow
 /// batch of 4 MiB: every thread has a running job, and half of the threads have a queued one.
 const THREAD_BYTES: usize = 6 << 20;
-/// Minimum budget of all threads together, in bytes. 12 MiB is about five Parquet pages, which are smaller than
+/// Minimum budget of all threads together, in bytes. 12 MiB is about twelve Parquet pages, which are smaller than
 /// Arrow batches. With less, encoder threads ran out of jobs whenever the submitting thread, or the thread that
 /// reads the network for it, had to wait for a processor. More has no effect.
 const LEAST_BYTES: usize = 12 << 20;

@@ -55,8 +55,10 @@ pub struct CheckedDataset {
 ///
 /// # Errors
 /// The errors that a run of the job would end with: [`Error::Invalid`](crate::Error::Invalid) and
-/// [`Error::Usage`](crate::Error::Usage) for its settings, the errors of [`Client::datasets`] for its datasets,
-/// [`Error::Output`](crate::Error::Output) and [`Error::Store`](crate::Error::Store) for its destination.
+/// [`Error::Usage`](crate::Error::Usage) for its settings; the errors of [`Client::datasets`] and of the first page of
+/// a dataset, and [`Error::NoDataset`](crate::Error::NoDataset), for its datasets;
+/// [`Error::Output`](crate::Error::Output), [`Error::Io`](crate::Error::Io) and
+/// [`Error::Store`](crate::Error::Store) for its destination.
 pub async fn check_job(
     client: Option<&Client>,
     job: &Job,

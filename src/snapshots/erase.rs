@@ -1,7 +1,7 @@
 //! Deletes snapshots.
 //!
-//! First the record is renamed to `snapshot=STAMP.removed.json`: the snapshot is no longer complete. Then a local
-//! snapshot is moved to `.snapshot=STAMP.removed/` in the hidden folder, so that no reader sees a part of it, and
+//! First the record is renamed to `snapshot=STAMP.removed.json` (in a store: copied, then deleted): the snapshot is no
+//! longer complete. Then a local snapshot is moved to `.snapshot=STAMP.removed/` in the hidden folder, so that no reader sees a part of it, and
 //! its files are deleted. The renamed record goes last. If the run is killed, the next run finishes the deletion.
 
 use std::{
@@ -16,7 +16,6 @@ use super::{
     series::Series,
 };
 use crate::{
-    destination::CONTROL,
     error::{Error, Result},
     files::Folder,
     location::{Location, PlaceEntry},
@@ -35,12 +34,8 @@ impl Series {
             return Ok(Some("is a link".to_owned()));
         }
         let parts = sizes(manifest);
-        let is_store = target.as_local().is_none();
         let obstacle = |entry: PlaceEntry| {
             let name = &entry.name;
-            if is_store && name == CONTROL {
-                return None;
-            }
             let listed = parts.get(name.as_str());
             let known = name == SUCCESS || is_desktop_file(name);
             if listed.is_none() && !known {

@@ -28,7 +28,7 @@ const LARGEST: u64 = 64 << 20;
 /// Number of bytes to read at once when searching for the end of the last complete line.
 const STEP: u64 = 64 << 10;
 /// Time limit for other runs to append their lines. One line takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two attempts to lock the file.
 const ATTEMPT: Duration = Duration::from_millis(5);
 
@@ -74,7 +74,7 @@ fn lock(file: &File) -> io::Result<()> {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if begun.elapsed() >= PATIENCE => {
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= LOCK_TIME_LIMIT => {
                 return Err(io::Error::new(
                     io::ErrorKind::ResourceBusy,
                     "another program holds a lock on it",
@@ -106,7 +106,8 @@ fn end_of_lines(file: &mut File) -> io::Result<u64> {
 /// Of a history longer than 64 MiB (more than 100,000 runs of one dataset), only the last 64 MiB are read.
 ///
 /// # Errors
-/// [`Error::Io`] if the history cannot be read. [`Error::Store`] if its object store cannot be reached.
+/// [`Error::Invalid`] if the root of the job is not a valid location. [`Error::Io`] if the history cannot be read.
+/// [`Error::Store`] if its object store cannot be reached.
 pub fn job_history(job: &Job, storage: &StorageOptions) -> Result<Vec<JobResult>> {
     read(&job.hidden(storage)?)
 }

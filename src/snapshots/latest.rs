@@ -42,7 +42,8 @@ pub(crate) struct Latest {
 /// before the first snapshot. Blocks.
 ///
 /// # Errors
-/// [`Error::Io`] if a folder cannot be read. [`Error::Store`] if its object store cannot be reached.
+/// [`Error::Invalid`] if the root of the job is not a valid location. [`Error::Io`] if a folder cannot be read.
+/// [`Error::Store`] if its object store cannot be reached.
 pub fn latest_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for series in Series::of_job(job, storage)?.and_datasets()? {

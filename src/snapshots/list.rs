@@ -49,6 +49,7 @@ pub struct ListedSnapshot {
 /// Lists the snapshots of a job, interrupted ones included, oldest first. Blocks.
 ///
 /// # Errors
+/// [`Error::Invalid`](crate::Error::Invalid) if the root of the job is not a valid location.
 /// [`Error::Io`](crate::Error::Io) if a folder cannot be read. [`Error::Store`](crate::Error::Store) if its
 /// object store cannot be reached.
 pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedSnapshot>> {

@@ -1,7 +1,7 @@
 //! Runs jobs. A run chooses datasets, stores new data as snapshots, and deletes expired snapshots.
 //!
 //! ```text
-//! ROOT/JOB/snapshot=20261123T020000Z/part-…    data alone; with select = "all" below dataset=ID/
+//! ROOT/JOB/snapshot=20261123T020000Z/part-…    only data; with select = "all" below dataset=ID/
 //! ROOT/.overmind/JOB/snapshot=….manifest.json  the record of a snapshot
 //!                    latest.json               the newest snapshot, and when the data was last confirmed
 //!                    history.jsonl             one line per run
@@ -9,6 +9,9 @@
 //!                    .snapshot=….partial/      a snapshot that is being exported
 //!                    .snapshot=….removed/      a snapshot that is being deleted
 //! ```
+//!
+//! In a store, the folder of an export is `_snapshot=….partial/`, the lock is in `_overmind/`, and a snapshot is deleted
+//! in its place.
 //!
 //! This module does not know terminals, cron or the text of the configuration file.
 
@@ -32,6 +35,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::latest::Latest;
 pub use self::{
     check::{CheckedDataset, CheckedJob, check_job},
     history::job_history,

@@ -1,15 +1,13 @@
 //! Checks the owner of a job's folders and of our files in them. Entries of another user are never trusted,
 //! resumed or deleted.
 
-use crate::{
-    destination::{cannot_create, check_path_links},
-    error::Result,
-    location::Location,
-};
 #[cfg(unix)]
+use crate::record::{place::SUFFIX, stamp::Stamp};
 use crate::{
-    error::Error,
-    record::{place::SUFFIX, stamp::Stamp},
+    destination::{cannot_create, check_path_links, is_preflight},
+    error::{Error, Result},
+    files::{FileStatus, Folder},
+    location::{Location, is_aside},
 };
 
 /// Name of the file in the hidden folder that says which snapshot is the newest.
@@ -70,9 +68,9 @@ pub(super) fn check(folder: &Location) -> Result<()> {
         let refuse = |path: &std::path::Path, why: String, hint| {
             Err(Error::Output { path: path.to_owned(), why, hint: Some(hint), source: None })
         };
-        let probe = tempfile::Builder::new().prefix(".owner-").tempfile_in(path);
-        let probe = probe.map_err(|error| cannot_create(path, error))?;
-        let this = probe.as_file().metadata().map_err(Error::io("read", path))?.uid();
+        // A file without a name: a run that is killed here leaves nothing.
+        let probe = tempfile::tempfile_in(path).map_err(|error| cannot_create(path, error))?;
+        let this = probe.metadata().map_err(Error::io("read", path))?.uid();
         let trusted = |uid: u32| uid == this || uid == 0;
         let foreign = |uid: u32| format!("belongs to another user (uid {uid})");
         let hint = "move it away, or, if you trust its content, give it to this user with chown";
@@ -116,6 +114,31 @@ pub(super) fn check(folder: &Location) -> Result<()> {
                 let why = format!("is {}, not {right}", crate::files::kind(found));
                 return refuse(&path, why, "move it away: runs of this job use that name");
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the temporary files that killed runs have left in a folder of a job. Their names are random, so no later run
+/// would replace them. Files of another user stay. The caller holds the job's lock: no active run uses these files.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be read, or a file cannot be removed.
+pub(super) fn remove_leftovers(folder: &Location) -> Result<()> {
+    let Some(path) = folder.as_local() else { return Ok(()) };
+    let is_leftover = |name: &String| is_preflight(name) || is_aside(name, LATEST_JSON);
+    let leftovers: Vec<String> = folder.names()?.into_iter().filter(is_leftover).collect();
+    if leftovers.is_empty() {
+        return Ok(());
+    }
+    let probe = tempfile::tempfile_in(path).map_err(|error| cannot_create(path, error))?;
+    let this = FileStatus::of(&probe).map_err(Error::io("read", path))?.owner;
+    let folder = Folder::open(path).map_err(Error::io("open", path))?;
+    for name in leftovers {
+        let failed = |action| Error::io(action, path.join(&name));
+        let found = folder.find(&name).map_err(failed("look at"))?;
+        if found.is_some_and(|found| found.owner == this) {
+            folder.remove_all(&name).map_err(failed("remove"))?;
         }
     }
     Ok(())

@@ -133,10 +133,12 @@ impl Series {
         }
     }
 
-    /// Creates the folders if they are local, checks them, and finishes the publications and the deletions of
-    /// killed runs.
+    /// Creates the folders if they are local, checks them, removes the temporary files of killed runs, and finishes
+    /// their publications and deletions.
     pub(crate) fn prepare(&self) -> Result<()> {
         self.check()?;
+        owner::remove_leftovers(&self.folder)?;
+        owner::remove_leftovers(&self.hidden)?;
         for stamp in self.staged()? {
             destination::finish(&self.target(stamp), &self.record(stamp), &self.hidden)?;
         }
@@ -226,15 +228,11 @@ impl Series {
         Ok(found)
     }
 
-    /// Returns the stamps of the snapshots that may have been begun, oldest first. In a store, the control objects
-    /// are below the snapshot itself.
+    /// Returns the stamps of the snapshots whose staging exists, oldest first.
     fn staged(&self) -> Result<Vec<Stamp>> {
-        if self.folder.as_local().is_none() {
-            return self.stamps();
-        }
+        let first = if self.hidden.as_local().is_some() { '.' } else { '_' };
         let names = self.hidden.names()?;
-        let mut stamps: Vec<Stamp> =
-            names.iter().filter_map(|name| hidden(name, ".partial")).collect();
+        let mut stamps: Vec<Stamp> = names.iter().filter_map(|name| staged(name, first)).collect();
         stamps.sort();
         Ok(stamps)
     }
@@ -250,7 +248,10 @@ impl Series {
                     RemovalOutcome::Foreign(left) => Err(removal::holds(&staging, &left)),
                 }
             }
-            None => destination::discard(&self.target(stamp), Some(&self.record(stamp)), None),
+            None => {
+                let record = self.record(stamp);
+                destination::discard(&self.target(stamp), Some(&record), Some(&self.hidden))
+            }
         }
     }
 
@@ -270,7 +271,7 @@ pub(crate) fn bytes_of(manifest: &Manifest) -> u64 {
     manifest.parts.iter().map(|part| part.bytes).sum()
 }
 
-/// Parses the stamp in a hidden name such as `.snapshot=STAMP.partial`.
-fn hidden(name: &str, suffix: &str) -> Option<Stamp> {
-    Stamp::of_folder(name.strip_prefix('.')?.strip_suffix(suffix)?)
+/// Parses the stamp in the name of a staging folder, such as `.snapshot=STAMP.partial`.
+fn staged(name: &str, first: char) -> Option<Stamp> {
+    Stamp::of_folder(name.strip_prefix(first)?.strip_suffix(".partial")?)
 }

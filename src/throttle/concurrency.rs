@@ -6,7 +6,7 @@ use std::{fmt, num::NonZeroU8, str::FromStr};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Concurrency {
     /// The number that the server sustains, learned while requests run. While 16 or more pages wait for the
-    /// consumer, at most 16 requests are in flight.
+    /// consumer, no request starts beyond 16 in flight.
     #[default]
     Auto,
     /// Exactly this number, from the start. If the first page takes longer than 25 ms and no rate is

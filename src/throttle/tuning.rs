@@ -49,7 +49,7 @@ pub(super) const ROUNDS_WITHOUT_TRIAL: u32 = 64;
 /// prolong it.
 pub(super) const MOST_TRIAL_ROUNDS: u32 = 32;
 
-// What answers show.
+// Signs of a queue in the answers.
 
 /// Latency difference in seconds (5 ms) that counts as noise: a smaller one never lowers the limit. A
 /// latency below it also ends slow start, because more requests in flight would hardly help.

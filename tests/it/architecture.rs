@@ -27,6 +27,7 @@ const RESERVED: [(&[&str], &[&str]); 4] = [
             "export",
             "diff",
             "cli",
+            "fuzzing",
             "lib",
         ],
     ),
@@ -48,12 +49,13 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
 ];
 
 /// Modules that only these modules may use.
-const USERS: [(&str, &[&str]); 5] = [
+const USERS: [(&str, &[&str]); 6] = [
     ("cli", &["cli"]),
-    ("schedule", &["cli"]),
+    ("schedule", &["cli", "fuzzing"]),
     ("demo", &["cli"]),
-    ("snapshots", &["cli", "config", "schedule"]),
-    ("config", &["cli", "snapshots", "schedule"]),
+    ("snapshots", &["cli", "config", "schedule", "fuzzing"]),
+    ("config", &["cli", "snapshots", "schedule", "fuzzing"]),
+    ("fuzzing", &[]),
 ];
 
 const MOST_LINES: usize = 500;
@@ -194,7 +196,7 @@ fn library_texts_name_fields_instead_of_flags() {
                 }
                 named += 1;
                 if !options.contains(&format!("`--{}", name.replace('_', "-"))) {
-                    wrong.insert(format!("{}: {quoted:?} is no flag", module.path.display()));
+                    wrong.insert(format!("{}: {quoted:?} is not a flag", module.path.display()));
                 }
             }
         }
@@ -282,7 +284,7 @@ fn read(folder: &Path, path: &Path, names: Vec<String>, modules: &mut Vec<Module
             let name = declared.ident.to_string();
             let below = folder.join(&name);
             let places = [below.join("mod.rs"), folder.join(format!("{name}.rs"))];
-            // What has another path, or lives in a folder of another name, is named by an attribute.
+            // An attribute names a module with another path, or in a folder with another name.
             if let Some(place) = places.iter().find(|place| place.is_file()) {
                 let names = names.iter().cloned().chain([name]).collect();
                 read(&below, place, names, modules);

@@ -31,7 +31,7 @@ fn footer(count: u32, elements: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A file with a hole: as long as this, with these bytes at its end.
+/// A file of this length: a hole, then these bytes.
 fn sparse(path: &Path, length: u64, end: &[u8]) {
     let mut file = File::create(path).unwrap();
     file.set_len(length - end.len() as u64).unwrap();
@@ -39,17 +39,21 @@ fn sparse(path: &Path, length: u64, end: &[u8]) {
     file.write_all(end).unwrap();
 }
 
-/// Asserts that each command calls the file damaged, and says this about it.
+/// Runs a command that may address 1 GB, so that none of the declared sizes can be reserved.
+fn limited(world: &World, arguments: &[&str]) -> Ran {
+    let mut limited = std::process::Command::new("sh");
+    let plain = command(world.folder.path());
+    limited.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.current_dir(world.folder.path());
+    limited.args(["-c", "ulimit -v 1000000; exec \"$0\" \"$@\""]).arg(plain.get_program());
+    Ran::of(limited.args(arguments))
+}
+
+/// Asserts that each command reports the file as damaged, with this reason.
 #[track_caller]
 fn refused(world: &World, name: &str, why: &str) {
     for arguments in [&["verify", name][..], &["preview", name], &["preview", "-n", "900", name]] {
-        // The memory that a program may address, so that none of the declared sizes can be reserved.
-        let mut limited = std::process::Command::new("sh");
-        let plain = command(world.folder.path());
-        limited.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        limited.current_dir(world.folder.path());
-        limited.args(["-c", "ulimit -v 1000000; exec \"$0\" \"$@\""]).arg(plain.get_program());
-        let ran = Ran::of(limited.args(arguments));
+        let ran = limited(world, arguments);
         let told = format!("{}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.code, Some(65), "{arguments:?}: {ran:?}");
         assert!(told.contains(why), "{arguments:?}: {told}");
@@ -99,8 +103,8 @@ fn arrow_batch_with_a_hole_is_not_reserved() {
     let tail = bytes.len() - 10;
     let length = i32::from_le_bytes(bytes[tail..tail + 4].try_into().unwrap()) as usize;
     let (head, footer) = bytes.split_at(tail - length);
-    // The only block: where the batch lies, the length of its head, and that of its body, which ends before the
-    // end of the stream.
+    // The only block: the position of the batch, the length of its head, and the length of its body. The body
+    // ends before the end of the stream.
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
     let is_block = |at: &usize| {
         let (start, body) = (number(&footer[*at..*at + 8]), number(&footer[*at + 16..*at + 24]));
@@ -121,5 +125,21 @@ fn arrow_batch_with_a_hole_is_not_reserved() {
         let ran = Ran::of(command(world.folder.path()).args(arguments));
         assert_eq!(ran.code, Some(65), "{ran:?}");
         assert!(ran.stderr.contains("a batch with its other columns has 200,000,00"), "{ran:?}");
+    }
+}
+
+#[test]
+fn declared_parquet_lengths_are_not_reserved() {
+    let world = World::generated(Options::default(), 10);
+    world.export(&["-o", "rows.parquet", "--compression", "none"]).ok();
+    let mut bytes = world.read("rows.parquet");
+    // The lengths of the first text column: blocks of 128, 4 miniblocks, ten lengths. Then 2^31 - 1 lengths.
+    let at = bytes.windows(4).position(|it| it == [0x80, 1, 4, 10]).expect("lengths");
+    bytes[at + 3..at + 8].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF, 7]);
+    fs::write(world.path("long.parquet"), bytes).unwrap();
+    for arguments in [&["preview", "long.parquet"][..], &["preview", "--json", "long.parquet"]] {
+        let ran = limited(&world, arguments);
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+        assert!(ran.stderr.contains("a page has more lengths than values"), "{ran:?}");
     }
 }

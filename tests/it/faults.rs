@@ -12,7 +12,7 @@ use overmind_export::{
 };
 use serde_json::Value;
 
-use self::Then::{Ends, Refuses, Retries, Same, Sweeps};
+use self::Then::{Ends, Refuses, Retries, Same, SecondPass};
 use crate::{
     support::{ID, World, side_by_side},
     tree::{Tree, content},
@@ -49,7 +49,7 @@ enum Then {
     /// The expected output, after this number of retries.
     Retries(u64),
     /// The expected output from a second pass, after a log line that contains this text.
-    Sweeps(&'static str),
+    SecondPass(&'static str),
     /// No output, this exit code and a message that contains this text. Finished parts may be kept.
     Ends(i32, &'static str),
     /// Like [`Ends`], but no part is kept, because the next run could not use it.
@@ -94,27 +94,27 @@ const ONCE: &[Row] = &[
         "count goes up",
         |_| Fault::Count(ROWS + 3),
         [
-            Sweeps("count changed from 233 to 230 (page 2)"),
-            Sweeps("count changed from 230 to 233 (page 5)"),
-            Sweeps("count changed from 230 to 233 (page 10)"),
+            SecondPass("count changed from 233 to 230 (page 2)"),
+            SecondPass("count changed from 230 to 233 (page 5)"),
+            SecondPass("count changed from 230 to 233 (page 10)"),
         ],
     ),
     (
         "count goes down",
         |_| Fault::Count(ROWS - 50),
         [
-            Sweeps("count changed from 180 to 230 (page 2)"),
-            Sweeps("count changed from 230 to 180 (page 5)"),
-            Sweeps("count changed from 230 to 180 (page 10)"),
+            SecondPass("count changed from 180 to 230 (page 2)"),
+            SecondPass("count changed from 230 to 180 (page 5)"),
+            SecondPass("count changed from 230 to 180 (page 10)"),
         ],
     ),
     (
         "another page's rows",
         |_| Fault::RepeatPage(4),
         [
-            Sweeps("25 ids came twice"),
-            Sweeps("page 5 has the same rows as page 4"),
-            Sweeps("230 rows promised, 225 distinct ids came"),
+            SecondPass("25 ids came twice"),
+            SecondPass("page 5 has the same rows as page 4"),
+            SecondPass("230 rows promised, 225 distinct ids came"),
         ],
     ),
     (
@@ -122,34 +122,42 @@ const ONCE: &[Row] = &[
         |_| Fault::ShortPage(3),
         [
             // Then page 2 is too long and page 11 is missing. The message names whichever is seen first.
-            Sweeps("changed during the export: page"),
-            Sweeps("page 5 is short: 22 rows where the others have 25"),
-            Sweeps("230 rows promised, 227 distinct ids came"),
+            SecondPass("changed during the export: page"),
+            SecondPass("page 5 is short: 22 rows where the others have 25"),
+            SecondPass("230 rows promised, 227 distinct ids came"),
         ],
     ),
     (
         "page without rows",
         |_| Fault::ShortPage(25),
-        [Sweeps("page 1 is empty"), Sweeps("page 5 is empty"), Sweeps("page 10 is empty")],
+        [
+            SecondPass("page 1 is empty"),
+            SecondPass("page 5 is empty"),
+            SecondPass("page 10 is empty"),
+        ],
     ),
     (
         "rows shifted by two",
         |_| Fault::ShiftRows(2),
-        [Same, Sweeps("2 ids came twice"), Sweeps("230 rows promised, 228 distinct ids came")],
+        [
+            Same,
+            SecondPass("2 ids came twice"),
+            SecondPass("230 rows promised, 228 distinct ids came"),
+        ],
     ),
     (
         "next is null",
         |_| Fault::DropNext,
         [
-            Sweeps("page 1 says there is no next page but is not the last (of 10)"),
-            Sweeps("page 5 says there is no next page but is not the last (of 10)"),
+            SecondPass("page 1 says there is no next page but is not the last (of 10)"),
+            SecondPass("page 5 says there is no next page but is not the last (of 10)"),
             Same,
         ],
     ),
     (
         "next at a foreign host",
         foreign_next,
-        [Same, Same, Sweeps("page 10 says there is a next page but the last is page 10")],
+        [Same, Same, SecondPass("page 10 says there is a next page but the last is page 10")],
     ),
     ("another page", |page| Fault::SwapPage(page % 10 + 1), [Retries(1); 3]),
     (
@@ -157,8 +165,8 @@ const ONCE: &[Row] = &[
         |_| Fault::invalid_page(),
         [
             Ends(66, "no such dataset"),
-            Sweeps("page 5 is gone (404), where count was 230"),
-            Sweeps("page 10 is gone (404), where count was 230"),
+            SecondPass("page 5 is gone (404), where count was 230"),
+            SecondPass("page 10 is gone (404), where count was 230"),
         ],
     ),
     (
@@ -321,7 +329,7 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
         world.export(&[&arguments, &["--max-retries", "1", "--max-passes", "2"][..]].concat());
     let moved = "the dataset changed during the export";
     match then {
-        Same | Retries(_) | Sweeps(_) => {
+        Same | Retries(_) | SecondPass(_) => {
             assert_eq!(ran.code, Some(0), "{what}: {ran:?}");
             assert_eq!(world.entries(), world.exported(name), "{what}");
             assert!(content(&world.path(name)) == TRUTH[output], "{what}: the output differs");
@@ -329,13 +337,13 @@ fn run_case(what: &str, faults: Faults, output: usize, then: Then) -> String {
             let retries = summary["retries"].as_u64().unwrap();
             match then {
                 Retries(expected) => assert_eq!(retries, expected, "{what}: {ran:?}"),
-                Sweeps(words) => assert!(ran.stderr.contains(words), "{what}: {ran:?}"),
+                SecondPass(words) => assert!(ran.stderr.contains(words), "{what}: {ran:?}"),
                 _ => assert_eq!(retries, 0, "{what}: {ran:?}"),
             }
-            let swept = ran.stderr.contains(moved);
-            assert_eq!(swept, matches!(then, Sweeps(_)), "{what}: {ran:?}");
-            let swept = if swept { "whole output, second pass" } else { "whole output" };
-            format!("{swept} | {retries} | 0")
+            let is_second = ran.stderr.contains(moved);
+            assert_eq!(is_second, matches!(then, SecondPass(_)), "{what}: {ran:?}");
+            let what = if is_second { "whole output, second pass" } else { "whole output" };
+            format!("{what} | {retries} | 0")
         }
         Ends(code, words) | Refuses(code, words) => {
             assert_eq!(ran.code, Some(code), "{what}: {ran:?}");

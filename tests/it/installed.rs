@@ -165,7 +165,7 @@ fn time(text: &str) -> Duration {
 
 #[test]
 fn cron_job_has_time_for_an_outage_of_ten_minutes() {
-    // That the command retries for so long is tested with its retries.
+    // The tests of the retries check that the command retries for this long.
     let documents = Yaml::load_from_str(CRON_JOB).unwrap();
     let spec = &document(&documents, "CronJob")["spec"]["jobTemplate"]["spec"];
     let arguments = strings(&spec["template"]["spec"]["containers"][0]["args"]);

@@ -1,4 +1,5 @@
-//! Tests of the real binary with real sockets and real files. One test binary, because linking is slow.
+//! Tests of the real binary and of the library, with real sockets and real files. One test binary, because linking
+//! is slow.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +21,8 @@ mod errors;
 mod faults;
 mod foreign;
 mod forms;
+#[cfg(unix)]
+mod fuzz;
 #[cfg(unix)]
 mod hostile;
 mod installed;
@@ -43,6 +46,8 @@ mod secured;
 mod sinks;
 mod smoke;
 mod snapshots;
+#[cfg(all(target_os = "linux", feature = "clouds"))]
+mod soak;
 #[cfg(feature = "clouds")]
 mod stores;
 mod stream;

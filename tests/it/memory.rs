@@ -70,6 +70,7 @@ fn peak_with(threads: usize, rows: usize, bytes: usize, page_size: usize, output
 }
 
 #[test]
+#[ignore = "long; `.ci/run --all` runs it"]
 fn export_memory_is_bounded_for_any_row_size() {
     for output in ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst"] {
         // Each case has twice the pages that are prefetched. The limits include the test process itself.
@@ -82,6 +83,7 @@ fn export_memory_is_bounded_for_any_row_size() {
 }
 
 #[test]
+#[ignore = "long; `.ci/run --all` runs it"]
 fn many_threads_stay_within_the_row_budget() {
     for output in ["rows.parquet", "rows.arrow", "rows.jsonl.gz", "rows.jsonl.zst"] {
         // The rows are more than twice as large as the budget.

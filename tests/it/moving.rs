@@ -197,7 +197,7 @@ fn limit_that_covers_everything_needs_the_proof() {
 }
 
 #[test]
-fn unchecked_ordering_is_told() {
+fn unchecked_ordering_gives_a_note() {
     let world = World::generated(Options::default(), 30);
     let note = "the order of the rows is not checked: the API ignores --ordering=-ordr if it does not know the \
                 field, and only the order of id and order can be checked\n";

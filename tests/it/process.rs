@@ -26,7 +26,7 @@ fn limited(world: &World, limit: &str, arguments: &str) -> Ran {
 
 /// The path of the `LD_PRELOAD` library from `process.c`, which is compiled on first use. `None` if this system
 /// cannot compile or load it.
-fn faults() -> Option<&'static Path> {
+pub(crate) fn faults() -> Option<&'static Path> {
     static BUILT: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         if !cfg!(all(target_os = "linux", target_env = "gnu")) {
@@ -222,7 +222,7 @@ fn clock_before_1970_does_not_panic() {
     exit 73
     error: 127.0.0.1:0: cannot start the server
       cause: the clock of this machine is before 1970
-      hint: set the system clock: it is before 1970
+      hint: set the system clock
     ");
     // With such a clock, no certificate is valid, and no signed request to a store.
     let arguments = ["datasets", "--base-url", "https://127.0.0.1:9", "--retry-for", "0s"];
@@ -249,7 +249,7 @@ fn panic_exits_with_70_and_its_location() {
 }
 
 #[test]
-fn clock_beyond_the_calendar_is_no_panic() {
+fn clock_beyond_the_calendar_does_not_panic() {
     let world = World::generated(Options::default(), 100);
     // As far ahead and as far behind as the system can say.
     for (number, slow) in ["-9223372034000000000", "9223372036854775807"].iter().enumerate() {
@@ -314,8 +314,7 @@ fn kill_at_any_sync_leaves_old_or_new_export() {
                 finished += 1;
                 assert_eq!(world.server.stats().requests, requests, "{kills}");
                 assert_eq!((ran.code, rows(&world)), (Some(73), 3), "{kills}: {ran:?}");
-                let words =
-                    "error: out/: is complete: this run has published what an interrupted run had";
+                let words = "error: out/: is complete: this run has finished the publication of an";
                 assert!(ran.stderr.starts_with(words), "{kills}: {ran:?}");
                 Ran::of(world.command().args(["verify", "out"])).ok();
                 assert_eq!(world.entries(), ["out", "out.manifest.json"], "{kills}");
@@ -328,5 +327,32 @@ fn kill_at_any_sync_leaves_old_or_new_export() {
         }
         // The kills at the journal's last sync and at any later one.
         assert!(finished >= 1, "no kill came after the announcement");
+    }
+}
+
+#[test]
+fn kill_at_any_sync_of_snapshot_leaves_nothing() {
+    let text = format!(
+        "[[job]]\nname = \"a\"\nroot = \"snaps\"\ndataset = \"{ID}\"\npage_size = 25\nrows_per_file = 100\n\
+         unchanged = \"never\"\n"
+    );
+    let snapshot = ["snapshot", "--config", "snapshots.toml"];
+    for kills in 0.. {
+        let world = World::generated(Options::default(), 300);
+        fs::write(world.path("snapshots.toml"), &text).unwrap();
+        let kill = [("FAULT_KILL", &*kills.to_string())];
+        let Some(ran) = faulty(&world, &kill, &snapshot) else { return };
+        if ran.code == Some(0) {
+            assert!(kills > 10, "only {kills} syncs");
+            break;
+        }
+        Ran::of(world.command().args(snapshot)).ok();
+        // Files with random names would become more with each kill.
+        let names = crate::support::entries(&world.path("snaps/a"));
+        assert!(names.iter().all(|name| name.starts_with("snapshot=")), "{kills}: {names:?}");
+        let records = names.iter().map(|name| format!("{name}.manifest.json"));
+        let hidden = ["history.jsonl", "latest.json"].map(str::to_owned).into_iter();
+        let hidden: Vec<String> = hidden.chain(records).collect();
+        assert_eq!(crate::support::entries(&world.path("snaps/.overmind/a")), hidden, "{kills}");
     }
 }

@@ -258,7 +258,7 @@ pub(crate) fn with_mount(world: &World, mount: &str, arguments: &str) -> Option<
     mounted(world, mount, &format!("export {ID} {arguments}"))
 }
 
-/// The same with any command, and what a shell does after it.
+/// The same with any subcommand. `arguments` can end with further shell commands.
 #[cfg(target_os = "linux")]
 pub(crate) fn mounted(world: &World, mount: &str, arguments: &str) -> Option<Ran> {
     let mut unshare = Command::new("unshare");

@@ -134,7 +134,7 @@ fn large_json_lines_are_compared_once_read() {
 }
 
 #[test]
-fn old_record_beside_the_directory_is_explained() {
+fn old_record_next_to_the_directory_is_explained() {
     let world = World::generated(Options::default(), 600);
     world.export(&["-o", "out/"]).ok();
     world.server.replace(vec![Dataset::generated(1000, 7).with_id(ID)]);
@@ -160,7 +160,7 @@ fn old_record_beside_the_directory_is_explained() {
     fs::write(&path, bytes).unwrap();
     let ran = verify(&["out"]);
     assert!(ran.code == Some(65) && !ran.stdout.contains("--record"), "{ran:?}");
-    // Without any record beside it.
+    // Without any record next to it.
     fs::remove_file(world.path("out.manifest.json")).unwrap();
     insta::assert_snapshot!(world.export(&["-o", "out/", "--overwrite"]).told(&world), @"
     exit 73
@@ -184,10 +184,59 @@ fn diff_takes_the_records_of_both_sides() {
     told += &diff(&["a", "c.jsonl", "--record-a", "a.json", "--record-b", "d.json"]).told(&world);
     insta::assert_snapshot!(told, @"
     exit 65
-    error: b: it has no record: there is no b.manifest.json
+    error: b: it has no record: there is no b.manifest.json; if its record is elsewhere, give its place
     exit 65
     error: a: part-00000.jsonl is missing
     exit 65
     error: c.jsonl: it has no record: there is no d.json
+    ");
+}
+
+#[test]
+fn record_of_a_single_file_can_be_elsewhere() {
+    let world = World::generated(Options::default(), 600);
+    world.export(&["-o", "a.jsonl", "--manifest"]).ok();
+    world.export(&["-o", "b.jsonl", "--manifest", "--limit", "10"]).ok();
+    fs::rename(world.path("a.jsonl.manifest.json"), world.path("a.json")).unwrap();
+    fs::write(world.path("foreign.json"), "[]").unwrap();
+    let run = |command: &str, record: &str| {
+        let arguments = [command, "a.jsonl", "--record", record];
+        Ran::of(world.command().args(arguments).args(match command {
+            "preview" => &["-n", "1", "--columns", "order"][..],
+            _ => &[],
+        }))
+    };
+    let mut told = String::new();
+    for record in ["a.json", "b.jsonl.manifest.json", "missing.json", "foreign.json"] {
+        told += &run("verify", record).told(&world);
+        told += &run("preview", record).told(&world);
+    }
+    insta::assert_snapshot!(told, @"
+    exit 0
+    a.jsonl: ok, 600 rows; every byte was checked (SHA-256)
+    exit 0
+     ORDER
+         0
+    1 of 600 rows
+    exit 65
+    a.jsonl: a.jsonl: bytes 608,849, recorded 12,906
+    a.jsonl: a.jsonl: rows 600, recorded 10
+    a.jsonl: a.jsonl: digest xxh3-128-poly:74afebb307f921702297b03acc977be7, recorded xxh3-128-poly:702482df2acdf9a20a3985521e02bab3
+    error: 1 of 1 export is damaged
+      hint: the lines above name the damage: export again
+    exit 65
+    error: a.jsonl: bytes 608,849, recorded 12,906
+    exit 65
+    a.jsonl: missing.json is missing
+    error: 1 of 1 export is damaged
+      hint: the lines above name the damage: export again
+    exit 65
+    error: a.jsonl: it has no record: there is no missing.json
+    exit 65
+    a.jsonl: foreign.json was written by another program
+    error: 1 of 1 export is damaged
+      hint: the lines above name the damage: export again
+    exit 65
+    error: foreign.json: it is not a manifest: invalid length 0, expected struct Manifest with 22 elements at line 1 column 2
     ");
 }

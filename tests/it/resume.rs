@@ -21,7 +21,7 @@ use crate::{
 const ROWS: u64 = 2000;
 const PAGES: u64 = 80;
 const PAGES_OF_PART: u64 = 8;
-/// The prefetch is as small, compared with the export, as in an export that takes hours.
+/// The prefetch is small compared with the export. This is also true for an export that takes hours.
 const ARGUMENTS: [&str; 10] = [
     "-o",
     "rows",

@@ -263,7 +263,7 @@ fn invalid_schedules_are_refused_before_the_start() {
 
     $ schedule --config snapshots.toml --metrics localhost
     exit 2
-    error: invalid value 'localhost' for '--metrics <ADDR>': give an address and a port, such as 127.0.0.1:9464, or a port for this machine alone
+    error: invalid value 'localhost' for '--metrics <ADDR>': give an address and a port, such as 127.0.0.1:9464, or a port that only this machine can reach
 
     For more information, try '--help'.
 

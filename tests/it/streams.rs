@@ -38,7 +38,7 @@ fn closed_standard_output_is_an_error() {
       cause: Bad file descriptor (os error 9)
       hint: standard output is closed: redirect it to a file, a pipe or /dev/null
     ");
-    // Nothing was fetched in vain.
+    // No request was sent.
     assert_eq!(world.server.stats().requests, requests);
     for line in [
         "export ID -o - --format arrow >&-",
@@ -68,7 +68,7 @@ fn closed_standard_output_is_an_error() {
         assert_eq!(closed(&format!("export ID -o - {open}")).code, Some(0), "{open}");
     }
     assert_eq!(world.read("file"), world.read("rows.jsonl"));
-    // Nothing is written to standard output.
+    // This command writes nothing to standard output.
     assert_eq!(closed("export ID -o z.jsonl >&-").code, Some(0));
 }
 
@@ -89,7 +89,7 @@ fn signals_that_the_shell_ignores_stay_ignored() {
     }
 }
 
-/// The objects on standard error, and the names of the fields that differ from run to run are removed.
+/// Returns the JSON objects on standard error, without their timestamps.
 #[track_caller]
 fn objects(ran: &Ran) -> Vec<Value> {
     let object = |line: &str| {
@@ -113,7 +113,7 @@ fn json_log_holds_errors_and_summaries() {
     };
     let told = run("export ID -o rows.jsonl");
     let told = told.split(" · ").enumerate();
-    // The second and the third are the time and the rate.
+    // The second and the third text are the time and the rate.
     let told: Vec<_> = told.filter(|(at, _)| !matches!(at, 1 | 2)).map(|(_, text)| text).collect();
     insta::assert_snapshot!(told.join(" · "), @r#"
     $ export 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e -o rows.jsonl
@@ -162,7 +162,7 @@ fn many_failures_are_counted() {
 }
 
 #[test]
-fn long_pause_is_told_at_once() {
+fn long_pause_is_logged_at_once() {
     let busy = Fault::status(429).header("Retry-After", "2");
     let faults = Faults::none().on(1, First(1), busy);
     let world = World::generated(Options { faults, ..Options::default() }, 10);

@@ -72,7 +72,7 @@ impl World {
         entries(self.folder.path())
     }
 
-    /// The names that one export leaves in the folder: a directory has its record beside it, a file has none.
+    /// The names that one export leaves in the folder: a directory has its record next to it, a file has none.
     pub(crate) fn exported(&self, name: &str) -> Vec<String> {
         let record = self.path(name).is_dir().then(|| format!("{name}.manifest.json"));
         [name.to_owned()].into_iter().chain(record).collect()

@@ -1,4 +1,4 @@
-//! The command on a pseudo-terminal: everything fits into its width, and no word is broken.
+//! The command on a pseudo-terminal: everything fits into its width.
 
 use std::{
     fs::{self, File},
@@ -20,7 +20,7 @@ use crate::{
     support::{ID, World},
 };
 
-/// What a command wrote to its terminal.
+/// The output of a command on a terminal.
 struct Typescript {
     code: Option<i32>,
     bytes: String,
@@ -67,7 +67,7 @@ impl Typescript {
         pieces
     }
 
-    /// The lines, if the command only printed lines. Each of them fits.
+    /// Returns the lines. Panics if one is too wide, or if the command moved the cursor.
     #[track_caller]
     fn lines(&self, columns: usize) -> String {
         self.assert_fits(columns);

@@ -30,7 +30,7 @@ fn collect(folder: &Path, prefix: &str, found: &mut Tree) {
     }
 }
 
-/// Reads an export, which is a file or a directory with the record beside it. Removes the fields of the record
+/// Reads an export, which is a file or a directory with the record next to it. Removes the fields of the record
 /// that differ between runs: the times and the base URL.
 pub(crate) fn content(path: &Path) -> Tree {
     if !path.is_dir() {
@@ -47,7 +47,7 @@ pub(crate) fn content(path: &Path) -> Tree {
     files
 }
 
-/// The place of the record of a directory: beside it.
+/// The place of the record of a directory: next to it.
 pub(crate) fn record(directory: &Path) -> PathBuf {
     let mut name = directory.file_name().unwrap().to_owned();
     name.push(".manifest.json");

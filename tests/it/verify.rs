@@ -61,11 +61,11 @@ fn each_kind_of_damage_is_named() {
         ),
         (
             |out| edit(out, "\"rows\": 1000", "\"rows\": 999"),
-            "out.manifest.json: rows 1000, recorded 999",
+            "out.manifest.json: rows 1,000, recorded 999",
         ),
         (
             |out| edit(out, "\"count\": 1000", "\"count\": 1001"),
-            "out.manifest.json: rows of the dataset 1000, recorded 1001",
+            "out.manifest.json: rows of the dataset 1,000, recorded 1,001",
         ),
         (
             |out| edit(out, "\"rows_read\": 300", "\"rows_read\": 299"),
@@ -267,7 +267,7 @@ fn record_is_found_from_every_name_of_the_directory() {
         let ran = Ran::of(&mut command).ok();
         assert!(ran.stdout.contains(": ok, 1,000 rows;"), "{path}: {ran:?}");
     }
-    // A directory that was moved without its record has still its parts.
+    // A directory that was moved without its record still has its parts.
     fs::rename(world.path("out"), world.path("moved")).unwrap();
     let ran = verify(&world, &["moved"]);
     let told = "moved: moved.manifest.json is missing, and there are parts of an export; if their record is \
@@ -300,29 +300,29 @@ fn record_inside_the_output_is_refused() {
     }
     insta::assert_snapshot!(told, @r#"
     exit 2
-    error: "new" is not a valid record: a local directory holds parts alone: give a path outside it
+    error: "new" is not a valid record: a local directory holds only parts: give a path outside it
     exit 2
-    error: "./new/r.json" is not a valid record: a local directory holds parts alone: give a path outside it
+    error: "./new/r.json" is not a valid record: a local directory holds only parts: give a path outside it
     exit 2
-    error: "./out/deeper/r.json" is not a valid record: a local directory holds parts alone: give a path outside it
+    error: "./out/deeper/r.json" is not a valid record: a local directory holds only parts: give a path outside it
     exit 73
     error: b/../out/r.json: is the output or its staging, or inside one of them
-      hint: a directory holds parts alone: give a path outside it with --record
+      hint: a directory holds only parts: give a path outside it with --record
     exit 73
     error: link/r.json: is the output or its staging, or inside one of them
-      hint: a directory holds parts alone: give a path outside it with --record
+      hint: a directory holds only parts: give a path outside it with --record
     exit 73
     error: link: is the output or its staging, or inside one of them
-      hint: a directory holds parts alone: give a path outside it with --record
+      hint: a directory holds only parts: give a path outside it with --record
     exit 73
     error: out: is the output or its staging, or inside one of them
-      hint: a directory holds parts alone: give a path outside it with --record
+      hint: a directory holds only parts: give a path outside it with --record
     exit 73
     error: b/../new: is the output or its staging, or inside one of them
-      hint: a directory holds parts alone: give a path outside it with --record
+      hint: a directory holds only parts: give a path outside it with --record
     exit 73
     error: .new.partial: is the output or its staging, or inside one of them
-      hint: a directory holds parts alone: give a path outside it with --record
+      hint: a directory holds only parts: give a path outside it with --record
     "#);
     assert_eq!(world.server.stats().requests, 0);
     assert_eq!(world.entries(), ["b", "link", "out"]);
@@ -341,7 +341,7 @@ fn long_record_name_on_another_file_system_works() {
     if device(other.path()) == device(world.folder.path()) {
         return println!("skipped: /dev/shm is on the same file system");
     }
-    // The longest name that a file can have. Every name that the run derives must be shorter.
+    // The longest name that a file can have. No name that the run derives may be longer.
     let record = other.path().join(format!("{}.json", "r".repeat(250)));
     let record = record.to_str().unwrap();
     world.export(&["-o", "out/", "--record", record]).ok();
@@ -373,7 +373,7 @@ fn record_goes_where_it_was_asked_for() {
     error: records/out.json: exists already
       hint: give --overwrite to replace an export, or another --record
     exit 2
-    error: "in/record.json" is not a valid record: a local directory holds parts alone: give a path outside it
+    error: "in/record.json" is not a valid record: a local directory holds only parts: give a path outside it
     exit 2
     error: --record is the place for the record of a directory of parts, but a.parquet is not one: for a single file give --manifest
     exit 2

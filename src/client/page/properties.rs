@@ -1,64 +1,13 @@
 //! Property tests: any bytes decode to a page or to an error, without a panic and in bounded time.
 
-use std::error::Error as _;
-
 use proptest::{collection::vec, prelude::*, sample::Index};
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
-use super::{Page, scan::scan, wire};
-use crate::error::PageError;
+use super::{
+    invariants::{assert_scanned_as_parsed, decode},
+    wire,
+};
 
 const ID: &str = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e";
-
-/// Decodes a body, and reads everything in the result as an export would.
-fn decode(body: Vec<u8>) -> Result<Page, PageError> {
-    let length = body.len();
-    if let Ok(text) = str::from_utf8(&body) {
-        assert_scanned_as_parsed(text);
-    }
-    let result = Page::decode(7, body);
-    match &result {
-        Ok(page) => {
-            assert_eq!((page.number(), page.bytes()), (7, length));
-            assert_eq!(page.rows().len(), page.len());
-            for row in page.rows() {
-                for text in [row.input, row.expected_output, row.tags, row.additional_properties] {
-                    let text = text.unwrap_or("null");
-                    serde_json::from_str::<IgnoredAny>(text).unwrap();
-                }
-            }
-            for (row, owned) in page.rows().zip(page.datapoints()) {
-                assert_eq!(row.input, owned.input.as_ref().map(|input| input.get()));
-                assert_eq!(
-                    row.additional_properties.is_some(),
-                    owned.additional_properties.is_some()
-                );
-            }
-        }
-        Err(error) => {
-            assert!(!error.to_string().is_empty());
-            let (_, _) = (error.source().map(ToString::to_string), error.hint());
-        }
-    }
-    result
-}
-
-/// Checks the scanner against the parser: if the scanner accepts a body, the parser accepts it too and finds
-/// the same values. Also checks the scanner's result about white space. Returns whether the scanner accepted.
-fn assert_scanned_as_parsed(body: &str) -> bool {
-    let Some(scanned) = scan(body) else { return false };
-    let parsed = wire::decode(body).unwrap();
-    assert_eq!(
-        (scanned.count, scanned.next, scanned.previous),
-        (parsed.count, parsed.next, parsed.previous)
-    );
-    assert_eq!(scanned.rows, parsed.rows);
-    let spaces = serde_json::from_str::<&RawValue>(body).unwrap().get() != body
-        || crate::client::compact::compact(body) != body;
-    assert_eq!(scanned.compact, !spaces);
-    true
-}
 
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![

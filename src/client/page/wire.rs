@@ -1,6 +1,6 @@
 //! The reference parser for pages. It locates the values in a body, or explains why the body is not a page.
 //!
-//! Never copies a value, and never parses the inside of one.
+//! Copies only unknown fields and strings with escapes. Never parses the inside of a JSON value.
 
 use std::{borrow::Cow, collections::BTreeMap, mem};
 

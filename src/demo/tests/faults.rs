@@ -106,7 +106,7 @@ fn cut_body_is_shorter_than_its_length() {
 }
 
 #[test]
-fn truncated_json_is_a_complete_answer_with_half_a_page() {
+fn truncated_json_answer_has_half_a_page() {
     let server = scripted(Faults::none().on(2, FaultAttempt::Nth(2), Fault::TruncatedJson));
     let (whole, half) = (page_2(&server).body, page_2(&server));
     assert_eq!((half.status, &half.body[..]), (200, &whole[..whole.len() / 2]));

@@ -151,7 +151,7 @@ fn next_run_finishes_a_crashed_publication() {
                 Err(error) => {
                     // Without its journal the staging is that of an interrupted run, which stays.
                     let (words, names) = match is_announced && crash < STEPS - 1 {
-                        true => ("had fetched and proven", vec!["rows", "rows.manifest.json"]),
+                        true => ("of an interrupted run", vec!["rows", "rows.manifest.json"]),
                         false => (
                             "exists already and is not empty",
                             vec![".rows.partial", "rows", "rows.manifest.json"],

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, causes},
-    location::{Backend, Remote, is_lost_upload},
+    location::{Backend, Location, Remote, is_lost_upload},
     record::{
         manifest::{Manifest, Part, SUCCESS, is_part_name},
         place,
@@ -39,7 +39,7 @@ use crate::{
 /// Most uploads that are completed at the same time.
 const AT_ONCE: usize = 32;
 
-/// The content of a commit: what is published, and what it replaces.
+/// The content of a commit: the published export, and the export that it replaces.
 #[derive(Debug, Serialize, Deserialize)]
 struct Commit {
     /// The new record, byte for byte.
@@ -73,7 +73,7 @@ pub(super) enum CommitOutcome {
     Stale,
 }
 
-/// What one completion has shown.
+/// The result of one completion.
 enum UploadEnd {
     Completed,
     Lost(String),
@@ -103,22 +103,30 @@ impl BegunCommit {
         };
         let name = commit_name(lock.token());
         let place = places.control.child(&name);
-        if lock.watch().put(&place, json(&commit)?.into(), &Condition::Free)?.is_none() {
+        let begun = Self { commit, name, parts: manifest.parts.clone() };
+        if lock.watch().put(&place, begun.to_json()?.into(), &Condition::Free)?.is_none() {
             return Err(replaced(&place));
         }
-        Ok(Self { commit, name, parts: manifest.parts.clone() })
+        Ok(begun)
     }
 
     /// Reads the commit of an ended run; `None` if no run of this version wrote it.
     pub(super) fn read(places: &PrefixPlaces, name: &str) -> Result<Option<Self>> {
         let json = places.control.child(name).read_large_control()?;
-        let commit = json.and_then(|json| serde_json::from_slice::<Commit>(&json).ok());
-        let parsed = commit.and_then(|commit| {
-            let manifest = Manifest::parse(commit.record.as_bytes(), &places.location).ok()?;
-            let sound = manifest.parts.iter().all(|part| is_part_name(&part.path));
-            sound.then(|| Self { commit, name: name.to_owned(), parts: manifest.parts })
-        });
-        Ok(parsed)
+        Ok(json.and_then(|json| Self::parse(&json, name, &places.location)))
+    }
+
+    /// Parses the commit of this name. `location` is named in errors.
+    pub(super) fn parse(json: &[u8], name: &str, location: &Location) -> Option<Self> {
+        let commit: Commit = serde_json::from_slice(json).ok()?;
+        let manifest = Manifest::parse(commit.record.as_bytes(), location).ok()?;
+        let sound = manifest.parts.iter().all(|part| is_part_name(&part.path));
+        sound.then(|| Self { commit, name: name.to_owned(), parts: manifest.parts })
+    }
+
+    /// The content of its control object.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        json(&self.commit)
     }
 
     /// Reads the pending parts; `None` if one is missing and the record is not published yet.
@@ -142,6 +150,16 @@ impl BegunCommit {
     /// Whether the record is still the one that this commit replaces.
     fn is_current(&self, seen: &PrefixContent) -> bool {
         seen.record.as_ref().map(|record| &record.sha256) == self.commit.replaces.as_ref()
+    }
+
+    /// Whether parts of another export are there. Its record is elsewhere: it was given `record`.
+    fn meets_another(&self, seen: &PrefixContent) -> bool {
+        let is_known = |name: &String| {
+            let is_own = self.parts.iter().any(|part| part.path == *name);
+            is_own || self.commit.superseded.contains(name) || seen.is_ours(name)
+        };
+        let mut parts = seen.objects.keys().filter(|name| is_part_name(name));
+        parts.any(|name| !is_known(name) && !seen.is_listed(name))
     }
 
     /// Finishes this commit of an ended run. Returns `false` if it had to be undone.
@@ -169,7 +187,7 @@ impl BegunCommit {
         let outcome = if self.is_published(&seen)? {
             self.mark(places, &watch)?;
             CommitOutcome::Published
-        } else if !self.is_current(&seen) {
+        } else if !self.is_current(&seen) || self.meets_another(&seen) {
             CommitOutcome::Stale
         } else {
             match self.pending(&places.control)? {
@@ -189,8 +207,10 @@ impl BegunCommit {
         tracing::warn!(
             "the interrupted publication of {location} cannot be finished, because {}: it is undone",
             match (&outcome, &seen.record) {
-                (CommitOutcome::Stale, Some(_)) => "another export has appeared there",
-                (CommitOutcome::Stale, None) => "the record that it replaces was removed",
+                (CommitOutcome::Stale, None) if !self.meets_another(&seen) => {
+                    "the record that it replaces was removed"
+                }
+                (CommitOutcome::Stale, _) => "another export has appeared there",
                 _ => "the store no longer has all of its uploads",
             }
         );
@@ -244,7 +264,7 @@ impl BegunCommit {
         }
     }
 
-    /// Removes what the published export no longer needs, the commit last.
+    /// Removes the objects that the published export no longer needs, the commit last.
     ///
     /// # Errors
     /// [`Error::Store`] if the store does not show the record of this commit. Then nothing is removed: one wrong
@@ -323,7 +343,7 @@ pub(super) fn finish_commits(
             Some(commit) => any |= commit.finish(places, lock)?,
             None => {
                 let place = places.control.child(name);
-                tracing::warn!("{place} is no publication of this program: it is removed");
+                tracing::warn!("{place} is not a publication of this program: it is removed");
                 place.remove()?;
             }
         }

@@ -4,22 +4,29 @@ use std::collections::BTreeMap;
 
 use object_store::ObjectMeta;
 
-use super::names::{is_commit_name, leased_token, trial_name};
+use super::{
+    control::{control_folder, inside},
+    names::{is_commit_name, leased_token, trial_name},
+};
 use crate::{
-    destination::examine,
+    destination::{CONTROL, OutputRequest, examine},
     error::{Error, Result},
     location::{Listing, Location, Remote},
-    record::manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+    record::{
+        manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+        place,
+    },
     text::grouped,
 };
 
-/// Where an export to a prefix keeps its objects.
+/// The places of the objects of an export to a prefix.
 #[derive(Debug, Clone)]
 pub(super) struct PrefixPlaces {
     /// The prefix as given, for messages.
     pub(super) location: Location,
-    /// The prefix. It holds parts alone, except in the root of a bucket.
+    /// The prefix. It holds only parts, except in the root of a bucket.
     pub(super) target: Remote,
+    /// The control folder: elsewhere, or inside the prefix.
     pub(super) control: Remote,
     /// The record of the export.
     pub(super) record: Remote,
@@ -28,6 +35,18 @@ pub(super) struct PrefixPlaces {
 }
 
 impl PrefixPlaces {
+    pub(super) fn of(location: &Location, target: &Remote, wanted: &OutputRequest) -> Result<Self> {
+        let record = place::written(location, wanted.record.as_ref());
+        let record = record.as_remote().cloned();
+        Ok(Self {
+            location: location.clone(),
+            target: target.clone(),
+            control: control_folder(target, wanted.record.as_ref(), wanted.staging.as_ref())?,
+            record: record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?,
+            is_record_asked: wanted.record.is_some(),
+        })
+    }
+
     /// The same places for checks before the first page.
     pub(super) fn with_short_limit(&self) -> Self {
         self.with(Remote::with_short_limit)
@@ -46,6 +65,10 @@ impl PrefixPlaces {
             record: limit(&self.record),
             is_record_asked: self.is_record_asked,
         }
+    }
+
+    fn is_control_inside(&self) -> bool {
+        self.control.is_same(&inside(&self.target))
     }
 
     /// Whether the record has this name directly below the prefix.
@@ -68,10 +91,8 @@ pub(super) struct PrefixContent {
     pub(super) objects: BTreeMap<String, ObjectMeta>,
     pub(super) control: Listing,
     pub(super) record: Option<StoredRecord>,
-    /// Whether an object that is no record has the name of the record.
+    /// Whether an object that is not a record has the name of the record.
     is_record_foreign: bool,
-    /// Name of the control folder.
-    control_name: String,
     /// Name of the record, if it is below the prefix.
     record_inside: Option<String>,
 }
@@ -79,11 +100,12 @@ pub(super) struct PrefixContent {
 impl PrefixContent {
     /// Reads the record and lists the prefix and the control objects. Does not read the parts.
     pub(super) fn look(places: &PrefixPlaces) -> Result<Self> {
-        Self::of(places, places.target.list()?)
+        let listing = places.target.list()?;
+        Self::of(places, listing, places.control.list()?)
     }
 
-    /// Like [`look`](Self::look), with a listing of the prefix.
-    pub(super) fn of(places: &PrefixPlaces, listing: Listing) -> Result<Self> {
+    /// Like [`look`](Self::look), with the listings of the prefix and of its control folder.
+    pub(super) fn of(places: &PrefixPlaces, listing: Listing, control: Listing) -> Result<Self> {
         let Listing { names, objects } = listing;
         let (mut record, mut is_record_foreign) = (None, false);
         if let Some(bytes) = places.record.read()? {
@@ -97,13 +119,8 @@ impl PrefixContent {
                 Err(error) => return Err(error),
             }
         }
-        let control_name = places.control.name().to_owned();
-        let control = match names.contains(&control_name) {
-            true => places.control.list()?,
-            false => Listing::default(),
-        };
         let record_inside = names.iter().find(|name| places.is_record_inside(name)).cloned();
-        Ok(Self { names, objects, control, record, is_record_foreign, control_name, record_inside })
+        Ok(Self { names, objects, control, record, is_record_foreign, record_inside })
     }
 
     /// Returns why this prefix must not be replaced; `None` if it may be replaced.
@@ -112,6 +129,13 @@ impl PrefixContent {
             let path = places.location.to_path();
             Some(Error::Output { path, why, hint: Some(hint), source: None })
         };
+        let is_control = |name: &String| name == CONTROL && !self.objects.contains_key(name);
+        if !places.is_control_inside() && self.names.iter().any(is_control) {
+            return at_prefix(
+                format!("holds {CONTROL:?}, the state of a run that was given `record`"),
+                "give the same `record` to resume that run; if it is active, wait for it or end it",
+            );
+        }
         let known = |name: &String| {
             let is_record = self.record.is_some() && self.record_inside.as_ref() == Some(name);
             let marks = self.record.is_some() && name == SUCCESS;
@@ -119,10 +143,10 @@ impl PrefixContent {
             let known = is_record || marks || listed || is_desktop_file(name);
             let known = known || self.is_trial(places, name);
             // Except for the control folder, only objects are known. A prefix with such a name is not.
-            *name == self.control_name || known && self.objects.contains_key(name)
+            is_control(name) || known && self.objects.contains_key(name)
         };
         let foreign = self.names.iter().find(|name| !known(name));
-        // A record whose parts are gone is no export.
+        // A record whose parts are gone is not an export.
         let is_export = self.names.iter().any(|name| self.is_listed(name));
         if !overwrite && (foreign.is_some() || is_export) {
             return Some(exists(places));

@@ -31,7 +31,8 @@ pub(super) struct Process {
 pub(super) enum HolderStatus {
     Alive,
     Gone,
-    /// The process is on another machine, or this system does not provide the information.
+    /// The process is on another machine or in another container, or this system does not provide the
+    /// information.
     Unknown,
 }
 

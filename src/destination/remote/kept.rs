@@ -101,7 +101,7 @@ pub(super) fn has_digest(place: &Remote, sha256: &str) -> Result<bool> {
 /// Checks just before the publication that every part can still be published.
 ///
 /// # Errors
-/// [`Error::Damaged`] for the first part whose record was removed, or whose upload may have expired.
+/// [`Error::Damaged`] for the first part whose control object was removed, or whose upload may have expired.
 pub(super) fn check_pending(target: &Remote, control: &Listing, parts: &[Part]) -> Result<()> {
     for part in parts {
         let why = if !control.objects.contains_key(&pending_name(&part.path)) {

@@ -32,18 +32,34 @@ use crate::{
 /// Lease duration. After a crash on another machine, the next run waits this long.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// Longest lease duration that is accepted from a lock, so that no lock blocks forever.
-const LONGEST: Duration = Duration::from_secs(600);
+pub(super) const LONGEST: Duration = Duration::from_secs(600);
 /// Largest lock that is read, in bytes: 64 KiB. A lock of ours has a few hundred bytes.
 const LARGEST_LOCK: u64 = 64 << 10;
 /// Attempts to claim the next number. Each failed attempt means that another run claimed it.
 const ATTEMPTS: usize = 10;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Holder {
+pub(super) struct Holder {
     token: String,
     lease_seconds: f64,
     #[serde(flatten)]
     process: Process,
+}
+
+impl Holder {
+    /// Parses a lock; `None` if no run of this version wrote it.
+    pub(super) fn parse(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// The lease duration, at most [`LONGEST`].
+    pub(super) fn lease(&self) -> Duration {
+        Duration::try_from_secs_f64(self.lease_seconds).unwrap_or(LEASE).min(LONGEST)
+    }
+
+    pub(super) fn status(&self) -> HolderStatus {
+        self.process.status(&self.token)
+    }
 }
 
 /// Reports that the run must stop, and why. Clones share the same state.
@@ -130,7 +146,7 @@ impl LeaseState {
     }
 }
 
-fn lock_name(number: u32) -> String {
+pub(super) fn lock_name(number: u32) -> String {
     format!("lock-{number:05}.state")
 }
 
@@ -140,7 +156,7 @@ fn lease_name(token: &str) -> String {
 
 /// Parses the number of a lock. Accepts only the exact name that a run gives to this number, and only
 /// numbers that leave room for the next one.
-fn number(name: &str) -> Option<u32> {
+pub(super) fn number(name: &str) -> Option<u32> {
     const LARGEST: u32 = 999_999_999;
     let number = name.strip_prefix("lock-")?.strip_suffix(".state")?.parse().ok()?;
     (number <= LARGEST && lock_name(number) == name).then_some(number)
@@ -148,8 +164,26 @@ fn number(name: &str) -> Option<u32> {
 
 /// Fails if a run that is known to be alive holds the lock. Does not take the lock.
 pub(super) fn check_unlocked(control: &Remote, target: &Remote) -> Result<()> {
+    check_unlocked_among(control, &control.names()?, target)
+}
+
+/// Like [`check_unlocked`], with the names of the control objects.
+pub(super) fn check_unlocked_among(
+    control: &Remote,
+    names: &[String],
+    target: &Remote,
+) -> Result<()> {
+    match highest_of(control, names)? {
+        Some((_, Some(holder))) if holder.status() == HolderStatus::Alive => Err(locked(target)),
+        _ => Ok(()),
+    }
+}
+
+/// Fails if a run holds the lock. If the state of the holder is unknown, this waits for at most one lease
+/// duration. Does not take the lock.
+pub(super) fn check_ended(control: &Remote, target: &Remote) -> Result<()> {
     match highest(control)? {
-        Some((_, Some(holder))) if holder.process.status(&holder.token) == HolderStatus::Alive => {
+        Some((number, Some(holder))) if !is_over(control, number, &holder, target)? => {
             Err(locked(target))
         }
         _ => Ok(()),
@@ -303,19 +337,22 @@ fn locked(target: &Remote) -> Error {
 }
 
 fn is_mine(lock: Option<&[u8]>, token: &str) -> bool {
-    let holder = lock.and_then(|json| serde_json::from_slice::<Holder>(json).ok());
-    holder.is_some_and(|holder| holder.token == token)
+    lock.and_then(Holder::parse).is_some_and(|holder| holder.token == token)
 }
 
 /// Returns the valid lock. Its holder is `None` if the lock cannot be parsed, for example because another
 /// version wrote it.
 fn highest(control: &Remote) -> Result<Option<(u32, Option<Holder>)>> {
-    let Some(number) = control.names()?.iter().filter_map(|name| number(name)).max() else {
+    highest_of(control, &control.names()?)
+}
+
+fn highest_of(control: &Remote, names: &[String]) -> Result<Option<(u32, Option<Holder>)>> {
+    let Some(number) = names.iter().filter_map(|name| number(name)).max() else {
         return Ok(None);
     };
     let json = control.child(&lock_name(number)).read_control()?;
     let Some(json) = json else { return Ok(None) };
-    Ok(Some((number, serde_json::from_slice(&json).ok())))
+    Ok(Some((number, Holder::parse(&json))))
 }
 
 /// Identifies a lock. A number is reused after a release; a number with its token is not.
@@ -327,12 +364,12 @@ fn identity(lock: &Option<(u32, Option<Holder>)>) -> Option<(u32, Option<&str>)>
 /// Whether the run of a holder has ended. If its process cannot be checked, this watches its lease for at
 /// most one lease duration.
 fn is_over(control: &Remote, number: u32, holder: &Holder, target: &Remote) -> Result<bool> {
-    match holder.process.status(&holder.token) {
+    match holder.status() {
         HolderStatus::Alive => return Ok(false),
         HolderStatus::Gone => return Ok(true),
         HolderStatus::Unknown => {}
     }
-    let lease = Duration::try_from_secs_f64(holder.lease_seconds).unwrap_or(LEASE).min(LONGEST);
+    let lease = holder.lease();
     tracing::warn!(
         "{target} is locked by a run on another machine: waiting for {} to see whether it is alive",
         human(lease)

@@ -6,6 +6,9 @@
 mod commit;
 mod completion;
 mod content;
+mod control;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod host;
 mod kept;
 mod lock;
@@ -19,26 +22,30 @@ mod upload;
 
 use serde_json::Value;
 
+use self::{
+    control::{control_folder, inside},
+    names::{HEADER, is_commit_name, is_control_name, is_upload_name},
+    pending::{drop_pending, drop_upload, is_pending_name},
+};
 pub(crate) use self::{
     lock::{LeaseWatch, Lock},
     object::Object,
     prefix::Prefix,
     upload::Upload,
 };
-use self::{
-    names::{HEADER, is_commit_name, is_control_name, is_upload_name},
-    pending::{drop_pending, drop_upload, is_pending_name},
-};
-use super::{CONTROL, Header, Interrupted, OutputRequest};
+use super::{Header, Interrupted, OutputRequest};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote, Target, UNREACHABLE},
 };
 
-/// Takes the lock of a prefix, but does not open the prefix for writing.
-pub(super) fn lock(target: &Remote) -> Result<Lock> {
-    let control = target.with_short_limit().child(CONTROL);
-    Lock::acquire(&control, target, lock::LEASE).map_err(unusable(target))
+/// Takes the lock of a job's folder.
+pub(super) fn lock(folder: &Remote) -> Result<Lock> {
+    lock_in(&inside(folder), folder)
+}
+
+fn lock_in(control: &Remote, target: &Remote) -> Result<Lock> {
+    Lock::acquire(&control.with_short_limit(), target, lock::LEASE).map_err(unusable(target))
 }
 
 /// Releases the lock, and removes the leases of ended runs.
@@ -51,17 +58,26 @@ pub(super) fn unlock(lock: Lock) -> Result<()> {
 }
 
 /// Returns the interrupted export to this prefix, if there is one.
-pub(super) fn interrupted(target: &Remote) -> Result<Option<Interrupted>> {
-    kept::interrupted(&target.child(CONTROL))
+pub(super) fn interrupted(
+    target: &Remote,
+    staging: Option<&Location>,
+) -> Result<Option<Interrupted>> {
+    kept::interrupted(&control_folder(target, None, staging)?)
 }
 
 /// Finishes the publication that an ended run has begun, if there is one. Otherwise removes the control objects of
 /// ended runs if no part can be resumed: a run was killed before it wrote its plan, or after its publication.
-pub(super) fn finish(location: &Location, target: &Remote, record: &Location) -> Result<()> {
-    let control = target.child(CONTROL);
+pub(super) fn finish(
+    location: &Location,
+    target: &Remote,
+    record: &Location,
+    staging: &Location,
+) -> Result<()> {
+    let wanted = replacing(location, Some(record), Some(staging));
+    let control = control_folder(target, Some(record), Some(staging))?;
     let names = control.names()?;
     if names.iter().any(|name| is_commit_name(name)) {
-        Prefix::probe(location, target, &replacing(location, Some(record)), false)?.abandon();
+        Prefix::probe(location, target, &wanted, false)?.abandon();
     } else if !names.iter().any(|name| name == HEADER)
         && names.iter().any(|name| is_control_name(name))
     {
@@ -71,8 +87,8 @@ pub(super) fn finish(location: &Location, target: &Remote, record: &Location) ->
 }
 
 fn clear_leftovers(target: &Remote, control: &Remote) -> Result<()> {
-    let lock = match lock(target) {
-        // A live run: these objects are no leftovers.
+    let lock = match lock_in(control, target) {
+        // A live run: these objects are not leftovers.
         Err(Error::Locked { .. }) => return Ok(()),
         lock => lock?,
     };
@@ -97,8 +113,10 @@ pub(super) fn discard(
     location: &Location,
     target: &Remote,
     record: Option<&Location>,
+    staging: Option<&Location>,
 ) -> Result<()> {
-    let mut prefix = Prefix::probe(location, target, &replacing(location, record), false)?;
+    let wanted = replacing(location, record, staging);
+    let mut prefix = Prefix::probe(location, target, &wanted, false)?;
     let nothing = Header { plan: Value::Null, count: 0, started_at: String::new() };
     let dropped = prefix.resume(&nothing, true).map(drop);
     prefix.abandon();
@@ -106,13 +124,17 @@ pub(super) fn discard(
 }
 
 /// The request for an output that need not be free.
-fn replacing(location: &Location, record: Option<&Location>) -> OutputRequest {
+fn replacing(
+    location: &Location,
+    record: Option<&Location>,
+    staging: Option<&Location>,
+) -> OutputRequest {
     OutputRequest {
         target: Target::Directory(location.clone()),
         overwrite: true,
         sidecar: false,
         record: record.cloned(),
-        staging: None,
+        staging: staging.cloned(),
         success_file: false,
         temp_dir: std::env::temp_dir(),
     }

@@ -16,8 +16,10 @@ pub(super) const HEADER: &str = "header.state";
 
 /// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;
-/// The longest name that a run gives below its prefix. The part's number has ten digits, its attempt four.
-const LONGEST_BELOW: &str = "_overmind/upload-part-0123456789-01234567-0123+jsonl+zst";
+/// The longest name of a part. Its number has ten digits, its attempt four.
+const LONGEST_PART: &str = "part-0123456789-01234567-0123.jsonl.zst";
+/// The longest name of a control object: the journal of that part.
+const LONGEST_CONTROL: &str = "upload-part-0123456789-01234567-0123+jsonl+zst";
 
 /// The name of the part with this index. The token belongs to the run. Attempts count from 0: the first one
 /// is not in the name. Each attempt needs its own name, because in Azure the uploads to a name are not
@@ -34,7 +36,7 @@ pub(super) fn commit_name(token: &str) -> String {
     format!("commit-{token}.state")
 }
 
-/// The name of the trial object beside a record with this name.
+/// The name of the trial object next to a record with this name.
 pub(super) fn trial_name(record: &str, token: &str) -> String {
     format!("_{record}.{token}")
 }
@@ -65,8 +67,13 @@ pub(super) fn is_commit_name(name: &str) -> bool {
 
 /// Whether a run gives this name to the journal of an upload.
 pub(super) fn is_upload_name(name: &str) -> bool {
-    name.strip_prefix("upload-").is_some_and(is_token)
+    is_object_upload_name(name)
         || uploaded_name(name).is_some_and(|of| is_part_name(&of) || is_ids_name(&of))
+}
+
+/// Whether a run to a single object gives this name to the journal of its upload.
+pub(super) fn is_object_upload_name(name: &str) -> bool {
+    name.strip_prefix("upload-").is_some_and(is_token)
 }
 
 /// The name of the journal of the upload of a part or of its ids. It does not end like a part: a glob such as
@@ -99,9 +106,10 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Refuses a prefix if a name below it would be too long for a store.
-pub(super) fn check_prefix_length(target: &Remote) -> Result<()> {
-    check_length(target, &target.child(LONGEST_BELOW))
+/// Refuses a prefix if the name of a part or of a control object would be too long for a store.
+pub(super) fn check_prefix_length(target: &Remote, control: &Remote) -> Result<()> {
+    let longest = [control.child(LONGEST_CONTROL), target.child(LONGEST_PART)];
+    longest.iter().try_for_each(|place| check_length(target, place))
 }
 
 /// Refuses an object if one of its derived names would be too long for a store.
@@ -169,9 +177,17 @@ mod tests {
 
     #[test]
     fn too_long_prefixes_are_refused() {
-        let prefix = |length| Remote::in_memory(&"x".repeat(length));
-        check_prefix_length(&prefix(1024 - 1 - LONGEST_BELOW.len())).unwrap();
-        let error = check_prefix_length(&prefix(1024 - LONGEST_BELOW.len())).unwrap_err();
-        assert!(error.to_string().contains("has 1025 bytes, and stores allow 1024"), "{error}");
+        let place = |length| Remote::in_memory(&"x".repeat(length));
+        let check = |prefix: usize, control: usize| {
+            let checked = check_prefix_length(&place(prefix), &place(control));
+            checked.map_err(|error| error.to_string())
+        };
+        let longest = |name: &str| 1024 - 1 - name.len();
+        let (prefix, control) = (longest(LONGEST_PART), longest(LONGEST_CONTROL));
+        check(prefix, control).unwrap();
+        for (prefix, control) in [(prefix + 1, control), (prefix, control + 1)] {
+            let error = check(prefix, control).unwrap_err();
+            assert!(error.contains("has 1025 bytes, and stores allow 1024"), "{error}");
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! A single object: one upload, completed at the end of the run.
 //!
-//! The control objects are in `_NAME.partial/` next to it: the lock and the id of the upload. The object
-//! appears only when the upload is completed.
+//! The control objects are next to it, see [`control`](super::control): the lock and the id of the upload. The
+//! object appears only when the upload is completed. A prefix of the same name has the same control folder, so this
+//! module leaves the control objects of a prefix alone.
 
 use object_store::UpdateVersion;
 
 use super::{
-    clear_and_release,
+    control::next_to,
     kept::has_digest,
     lock::{LEASE, LeaseWatch, Lock, check_unlocked},
-    names::{check_object_length, is_upload_name},
+    names::{check_object_length, is_object_upload_name},
     or_lost,
     put::{Condition, is_same_e_tag},
     unusable,
@@ -74,7 +75,7 @@ impl Object {
         sidecar: bool,
         dry_run: bool,
     ) -> Result<Self> {
-        let control = target.sibling(&control_name(target.name()));
+        let control = next_to(target);
         let longest = control.child("upload-01234567");
         check_object_length(target, &[&longest, &target.sibling(&sidecar_name(target.name()))])?;
         let mut object = Self {
@@ -115,24 +116,24 @@ impl Object {
     /// manifest. With `overwrite`, replaces any object. If a manifest will be written, refuses to replace a file
     /// that is not a manifest.
     fn look(&mut self, sidecar: bool) -> Result<()> {
-        let beside = self.sidecar();
+        let sidecar_place = self.sidecar();
         self.seen = ExistingObject::default();
         self.seen.object = self.target.head()?.as_ref().map(version);
         if self.seen.object.is_some() && !self.overwrite {
             return Err(exists(&self.target));
         }
-        let meta = beside.head()?;
+        let meta = sidecar_place.head()?;
         if meta.is_some() && sidecar && !self.overwrite {
-            return Err(exists(&beside));
+            return Err(exists(&sidecar_place));
         }
         let Some(meta) = meta.filter(|_| self.overwrite) else { return Ok(()) };
         self.seen.manifest = Some(version(&meta));
-        let found = beside.read_control()?;
+        let found = sidecar_place.read_control()?;
         let at = self.location.sibling(&sidecar_name(self.target.name()));
         let manifest = found.and_then(|bytes| Manifest::parse(&bytes, &at).ok());
         if manifest.is_none() && sidecar {
             return Err(Error::Output {
-                path: beside.to_string().into(),
+                path: sidecar_place.to_string().into(),
                 why: "is not the manifest of an export".to_owned(),
                 hint: Some(
                     "only the manifest of an export is replaced: move this object away, or give \
@@ -159,7 +160,7 @@ impl Object {
         if self.upload.is_none() {
             self.lock()?.confirm()?;
             for name in self.control.names()? {
-                if is_upload_name(&name) {
+                if is_object_upload_name(&name) {
                     abort_journalled(&self.control.child(&name), &self.target)?;
                 }
             }
@@ -186,7 +187,7 @@ impl Object {
         if published.is_err() {
             drop(upload.abort());
         }
-        tidied(&self.location, clear_and_release(&self.control, lock));
+        tidied(&self.location, release(lock));
         published
     }
 
@@ -287,7 +288,7 @@ impl Object {
         if let Some(lock) = self.lock.take()
             && lock.check().is_ok()
         {
-            drop(clear_and_release(&self.control, lock));
+            drop(release(lock));
         }
     }
 
@@ -300,8 +301,10 @@ impl Object {
     }
 }
 
-fn control_name(name: &str) -> String {
-    format!("_{name}.partial")
+/// Removes the leases of ended runs, then releases the lock.
+fn release(lock: Lock) -> Result<()> {
+    let forgotten = lock.forget_others();
+    lock.release().and(forgotten)
 }
 
 fn exists(target: &Remote) -> Error {

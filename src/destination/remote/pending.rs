@@ -38,8 +38,12 @@ impl PendingPart {
     /// appears, so the record's own name must match it.
     pub(super) fn read(control: &Remote, name: &str) -> Result<Option<Self>> {
         let json = control.child(name).read_control()?;
-        let read = json.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
-        Ok(read.filter(|pending| pending.is_sound(name)))
+        Ok(json.and_then(|json| Self::parse(&json, name)))
+    }
+
+    /// Parses a record; `None` if no run wrote it under this name.
+    pub(super) fn parse(json: &[u8], name: &str) -> Option<Self> {
+        serde_json::from_slice(json).ok().filter(|pending: &Self| pending.is_sound(name))
     }
 
     fn is_sound(&self, name: &str) -> bool {

@@ -1,15 +1,16 @@
 //! A directory of parts in a store. All parts stay invisible until the export is proven, see [`commit`].
 //!
 //! ```text
-//! rows/part-00000-TOKEN.parquet …                parts alone
+//! rows/part-00000-TOKEN.parquet …                only parts
 //! rows.manifest.json                             the record, next to the prefix unless `record` names another place
-//! rows/_overmind/lock-00001.state, lease-TOKEN    see `lock`
-//!                run-TOKEN                       marks a run that wrote parts here, with its token in their names
-//!                header.state                     the plan
-//!                part-00000-TOKEN.state           the record of a pending part, written after its blocks
-//!                ids-00000-TOKEN                 its ids, 16 bytes each, for the proof
-//!                upload-…                        an upload that has begun
-//!                commit-TOKEN.state              a publication that has begun, and what it publishes
+//! _rows.partial/                                 the control folder, see `control` for its other places
+//!     lock-00001.state, lease-TOKEN              see `lock`
+//!     run-TOKEN                                  marks a run that wrote parts, with its token in their names
+//!     header.state                               the plan
+//!     part-00000-TOKEN.state                     the record of a pending part, written after its blocks
+//!     ids-00000-TOKEN                            its ids, 16 bytes each, for the proof
+//!     upload-…                                   an upload that has begun
+//!     commit-TOKEN.state                         a publication that has begun, with its record
 //! ```
 //!
 //! Each run has its own token, which is part of all names that it writes. So a run that lost its lock
@@ -29,8 +30,9 @@ use super::{
     clear_control,
     commit::{BegunCommit, CommitOutcome, finish_commits},
     content::{PrefixContent, PrefixPlaces, exists, stale},
+    control::{check_next_to, not_allowed},
     kept::{self, BegunParts},
-    lock::{LEASE, LeaseWatch, Lock, check_unlocked},
+    lock::{LEASE, LeaseWatch, Lock, check_unlocked_among},
     names::{
         HEADER, check_prefix_length, is_control_name, is_upload_name, journal_name, part_name,
         uploaded_name,
@@ -46,15 +48,10 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{
-        CONTROL, FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied,
-    },
+    destination::{FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Location, Remote},
-    record::{
-        manifest::{Manifest, Part},
-        place,
-    },
+    record::manifest::{Manifest, Part},
 };
 
 /// The hint when the publication could not begin.
@@ -116,13 +113,8 @@ impl Prefix {
         wanted: &OutputRequest,
         dry_run: bool,
     ) -> Result<Self> {
-        check_prefix_length(target)?;
-        let record = place::written(location, wanted.record.as_ref());
-        let record = record.as_remote().cloned();
-        let record = record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?;
-        let (target, control) = (target.clone(), target.child(CONTROL));
-        let (location, is_record_asked) = (location.clone(), wanted.record.is_some());
-        let places = PrefixPlaces { location, target, control, record, is_record_asked };
+        let places = PrefixPlaces::of(location, target, wanted)?;
+        check_prefix_length(target, &places.control)?;
         let mut prefix = Self {
             places: places.with_short_limit(),
             overwrite: wanted.overwrite,
@@ -140,10 +132,13 @@ impl Prefix {
 
     fn check_and_lock(&self, dry_run: bool) -> Result<Option<Lock>> {
         let PrefixPlaces { target, control, .. } = &self.places;
+        let not_allowed = not_allowed(target, control);
         let listing = target.first_list()?;
+        let listed = control.list().map_err(&not_allowed)?;
         // Check the lock first: "another run is active" is a better error than "not empty".
-        check_unlocked(control, target)?;
-        let seen = PrefixContent::of(&self.places, listing)?;
+        check_unlocked_among(control, &listed.names, target).map_err(&not_allowed)?;
+        check_next_to(target, control, dry_run)?;
+        let seen = PrefixContent::of(&self.places, listing, listed)?;
         if !seen.has_commit() {
             self.check(&seen)?;
         } else if dry_run && !self.overwrite {
@@ -152,7 +147,7 @@ impl Prefix {
         if dry_run {
             return Ok(None);
         }
-        let lock = Lock::acquire(control, target, LEASE)?;
+        let lock = Lock::acquire(control, target, LEASE).map_err(not_allowed)?;
         if let Err(error) = self.prepare(&lock) {
             // Best effort: the next run detects a lock whose run has ended.
             drop(lock.release());

@@ -1,7 +1,8 @@
 //! The trial object: an empty object next to the record, written and removed before page 1. It shows that the
-//! record can be written where it belongs. A run may be allowed to write the prefix alone.
+//! record can be written where it belongs. A run may be allowed to write only the prefix.
 //!
-//! A killed run can leave its trial object behind. Its lease is then still there, and tells its token.
+//! A killed run can leave its trial object behind. Its lease then still exists, and the lease's name contains the
+//! token.
 
 use super::{
     content::{PrefixContent, PrefixPlaces},

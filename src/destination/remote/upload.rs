@@ -34,7 +34,7 @@ const IN_FLIGHT: usize = 2;
 /// Most blocks of an object: the limit of S3 and Google Cloud Storage.
 const BLOCKS: usize = 10_000;
 
-/// What closing an upload does.
+/// The effect of closing an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnClose {
     /// Publishes the object.
@@ -47,7 +47,7 @@ pub(super) enum OnClose {
 
 /// The journal entry of an upload that has begun.
 #[derive(Debug, Serialize, Deserialize)]
-struct BegunUpload {
+pub(super) struct BegunUpload {
     path: String,
     id: MultipartId,
 }

@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{
-    GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, UpdateVersion, path::Path,
+    GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, UpdateVersion,
+    path::{self, Path},
 };
 use tokio::time;
 use url::Url;
@@ -78,6 +79,19 @@ enum FoundObjects {
     Whole(Versioned),
 }
 
+/// Returns why a path is not valid. The library's own text quotes the path, which holds the rest of a password with a
+/// slash in it.
+fn path_problem(error: &path::Error) -> &'static str {
+    match error {
+        path::Error::EmptySegment { .. } => "its path has two slashes in a row",
+        path::Error::BadSegment { .. } => {
+            "its path has the name . or .., or a character that no store allows"
+        }
+        path::Error::NonUnicode { .. } => "its path is not UTF-8",
+        _ => "its path is not valid",
+    }
+}
+
 /// The version of an object, for a conditional put.
 pub(crate) fn version(meta: &ObjectMeta) -> UpdateVersion {
     UpdateVersion { e_tag: meta.e_tag.clone(), version: meta.version.clone() }
@@ -96,7 +110,7 @@ impl Remote {
                  from the storage options",
             ));
         }
-        let path = Path::from_url_path(url.path()).map_err(|error| wrong(&error.to_string()))?;
+        let path = Path::from_url_path(url.path()).map_err(|error| wrong(path_problem(&error)))?;
         let store = Arc::new(Store::new(url, options)?);
         Ok(Self { store, path, text: text.into(), limit: None })
     }

@@ -17,9 +17,9 @@ fn pages(api: &Api, concurrency: &str, rate: Option<Rate>, options: StreamOption
 /// Returns the pages requested while the first page was in flight, and the numbers of all pages that came.
 async fn run(api: &Api, mut pages: Pages) -> (Vec<u64>, Vec<u64>) {
     assert!(timeout(Duration::from_millis(40), pages.next()).await.is_err());
-    let beside = api.0.asked.lock().unwrap().clone();
+    let early = api.0.asked.lock().unwrap().clone();
     let pages: Vec<Page> = pages.map(Result::unwrap).collect().await;
-    (beside, pages.iter().map(Page::number).collect())
+    (early, pages.iter().map(Page::number).collect())
 }
 
 #[tokio::test(start_paused = true)]

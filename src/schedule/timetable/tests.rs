@@ -100,7 +100,7 @@ fn common_cron_spellings_are_understood() {
         ("*/20 9-17 * * 1-5", "2026-11-24T12:20:00+00:00"),
         ("0 0 L * *", "2026-11-30T00:00:00+00:00"),
         ("0 2 29 2 *", "2028-02-29T02:00:00+00:00"),
-        // It is enough if the day of the month or the day of the week matches, as in every cron.
+        // If both kinds of days are given, one of them is enough, as in every cron.
         ("0 2 1 * fri", "2026-11-27T02:00:00+00:00"),
         ("@daily", "2026-11-25T00:00:00+00:00"),
         ("@weekly", "2026-11-29T00:00:00+00:00"),

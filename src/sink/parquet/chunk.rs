@@ -294,7 +294,7 @@ fn placed(
     if let Some(index) = &mut result.offset_index {
         for (location, page) in index.page_locations.iter_mut().zip(pages.iter().filter(is_data)) {
             location.offset = page.offset as i64;
-            // It fits: a page has a few megabytes, or one row.
+            // It fits: a page has about 1 MiB, or one row.
             location.compressed_page_size = page.compressed_size as i32;
         }
     }

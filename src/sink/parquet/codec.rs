@@ -1,7 +1,7 @@
 //! Compresses the pages of column chunks. Each thread allocates the tables of a codec once, and reuses them.
 //!
 //! The compressed bytes of a page depend on the bytes of the page alone. They do not depend on the thread, or on
-//! what the thread compressed before.
+//! the pages that the thread compressed before.
 
 use std::collections::BTreeMap;
 

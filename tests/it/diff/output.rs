@@ -142,7 +142,7 @@ fn invalid_output_is_refused_before_reading() {
 
     $ diff old.jsonl new.jsonl -o d.csv
     exit 2
-    error: "d.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+    error: "d.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
 
     $ diff old.jsonl new.jsonl -o missing/d.jsonl
     exit 73

@@ -350,13 +350,13 @@ fn base_url_with_api_is_explained() {
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/api/api/datasets/ answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
-      hint: leave out /api and what follows it: every request adds it to the base URL, which comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: leave out /api and the text after it: every request adds it to the base URL, which comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
 
     $ overmind-export export ID -o rows.jsonl
     exit 78
     error: there is no datasets API at the base URL
       cause: GET http://API/api/api/datasets/ID/datapoints/?page=1&page_size=100 answered 404 Not Found: expected JSON, got text/html; charset=utf-8 that begins "<!doctype html> <html lang=\"en\"> <head>"
-      hint: leave out /api and what follows it: every request adds it to the base URL, which comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
+      hint: leave out /api and the text after it: every request adds it to the base URL, which comes from --base-url, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL
     "#);
-    assert!(told("/api/datasets/").contains("hint: leave out /api and what follows it"));
+    assert!(told("/api/datasets/").contains("hint: leave out /api and the text after it"));
 }

@@ -129,11 +129,11 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o rows.csv
     exit 2
-    error: "rows.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+    error: "rows.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
 
     $ overmind-export export ID -o rows.json
     exit 2
-    error: "rows.json" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+    error: "rows.json" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
 
     $ overmind-export export ID -o ftp://host/rows.parquet
     exit 2
@@ -250,11 +250,11 @@ fn conflicting_options_are_refused() {
 
     $ overmind-export export ID -o rows.parquet --rows-per-file 1000
     exit 2
-    error: --rows-per-file makes a directory of parts, but rows.parquet is not one: end the path with a slash
+    error: --rows-per-file needs a directory of parts, but rows.parquet is not one: give a path that ends in a slash
 
     $ overmind-export export ID -o - --rows-per-file 1000
     exit 2
-    error: --rows-per-file makes a directory of parts, but standard output is not one: end the path with a slash
+    error: --rows-per-file needs a directory of parts, but standard output is not one: give a path that ends in a slash
 
     $ overmind-export export ID -o - --manifest
     exit 2
@@ -316,7 +316,7 @@ fn arguments_are_checked_before_the_key() {
     insta::assert_snapshot!(told, @r#"
     $ overmind-export export ID -o rows.csv
     exit 2
-    error: "rows.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+    error: "rows.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
 
     $ overmind-export export ID -o rows.jsonl
     exit 77

@@ -64,7 +64,7 @@ fn openssl(is_tls: bool) -> Vec<u8> {
 const EXPORT: &str = "export ID -o rows.jsonl";
 
 #[test]
-fn https_port_that_closes_plain_http_is_told() {
+fn https_port_that_closes_plain_http_is_named() {
     let server = RawServer::start(|_, is_tls| openssl(is_tls));
     insta::assert_snapshot!(server.told(EXPORT), @r#"
     exit 78

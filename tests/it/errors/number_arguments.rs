@@ -176,7 +176,7 @@ fn number_out_of_range_is_refused() {
 }
 
 #[test]
-fn negative_numbers_are_no_unknown_options() {
+fn negative_numbers_are_not_unknown_options() {
     for (line, why) in [
         ("export ID -o rows.parquet --page-size -1", "it must be positive"),
         ("export ID -o parts/ --rows-per-file -1", "it must be positive"),

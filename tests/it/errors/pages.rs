@@ -225,7 +225,7 @@ fn ignored_page_parameter_is_detected_on_page_2() {
       cause: it has the same rows as page 1
       hint: the API, or a cache in front of it, ignores the parameter `page` or mixes up answers: report this to its operator
     ");
-    // The run stops at page 2. It sends no further requests besides those in flight, and no retries.
+    // The run stops at page 2. After those in flight it sends no further requests and no retries.
     let requests = world.server.stats().requests;
     assert!((2..=16).contains(&requests), "{requests}");
     assert_eq!(world.entries(), [""; 0]);

@@ -29,8 +29,8 @@ fn name_too_long_for_derived_names_is_refused() {
 }
 
 #[test]
-fn rehearsal_leaves_nothing_behind() {
-    // Page 1 is not found, so the run ends after the rehearsal.
+fn preflight_leaves_nothing_behind() {
+    // Page 1 is not found, so the run ends after the preflight.
     let world = world();
     world.server.set_faults(Faults::none().on(1, FaultAttempt::Always, Fault::status(404)));
     for output in ["rows", "rows.parquet"] {

@@ -68,7 +68,7 @@ fn folders_of_unnamed_jobs_are_reported() {
     nightly.at("2026-11-23T02:00:00Z");
     edit(&nightly, "\"all\"\nselect", "\"every\"\nselect");
     edit(&nightly, "\"one\"", "\"first\"");
-    // What is no folder of snapshots is not reported.
+    // Other folders are not reported.
     for folder in ["mine", ".overmind/mine", ".overmind/empty"] {
         fs::create_dir_all(nightly.world.path("snaps").join(folder)).unwrap();
     }

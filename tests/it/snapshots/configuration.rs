@@ -30,9 +30,9 @@ fn check_of_the_file_sends_nothing() {
     exit 0
     nightly: dataset 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e
       FOLDER/snaps/nightly
-    chat: the latest dataset of its filters
+    chat: the latest dataset that matches its filters
       FOLDER/snaps/chat
-    all: all datasets of its filters
+    all: all datasets that match its filters
       FOLDER/deeper/in/all
     FOLDER/snapshots.toml is valid: 3 jobs
     ");

@@ -149,6 +149,29 @@ fn unchanged_data_drops_the_interrupted_run() {
 }
 
 #[test]
+fn temporary_files_of_killed_runs_are_removed() {
+    let nightly = Nightly::one(100, "");
+    nightly.at("2026-11-23T02:00:00Z");
+    let (job, hidden) = (nightly.job("nightly"), nightly.hidden("nightly"));
+    let (names, hidden_names) = (nightly.names("nightly"), nightly.hidden_names("nightly"));
+    fs::create_dir_all(hidden.join(".overmind-0badcafe/second")).unwrap();
+    fs::write(hidden.join(".overmind-0badcafe/lock"), ".").unwrap();
+    fs::create_dir(job.join(".overmind-0badcafe.new")).unwrap();
+    fs::write(job.join(".overmind-0badcafe.new/part"), "").unwrap();
+    fs::write(job.join(".overmind-0badcafe.partial"), ".").unwrap();
+    fs::write(hidden.join(".latest.json.0badcafe.new"), "{").unwrap();
+    // Files of other programs stay.
+    let others = [".latest.json.bak", ".overmind-0badcafe.txt", ".overmind-notes"];
+    for name in others {
+        fs::write(hidden.join(name), "mine").unwrap();
+    }
+    nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(nightly.names("nightly"), names);
+    let others = others.map(str::to_owned).into_iter();
+    assert_eq!(nightly.hidden_names("nightly"), others.chain(hidden_names).collect::<Vec<_>>());
+}
+
+#[test]
 fn signal_ends_all_jobs_and_the_next_run_resumes() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let more = format!("[[job]]\nname = \"other\"\ndataset = \"{ID}\"\n{LINES}\n");

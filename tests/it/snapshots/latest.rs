@@ -1,4 +1,4 @@
-//! The newest snapshot of a job: which one it is, how it is told, and the link to it.
+//! The newest snapshot of a job: `latest`, `latest.json`, and the link to it.
 
 use std::{fs, path::Path};
 

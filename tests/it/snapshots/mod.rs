@@ -8,7 +8,7 @@ mod interrupted;
 mod latest;
 mod messages;
 mod metrics_file;
-mod nights;
+pub(crate) mod nights;
 mod prune;
 mod retention;
 mod runs;

@@ -81,7 +81,7 @@ fn difference(before: &Rows, after: &Rows) -> [u64; 4] {
 /// The expected snapshots after retention: for each count, the newest snapshot of each of the last
 /// periods. The command walks from the newest snapshot to the oldest; this model from the oldest to the
 /// newest.
-fn retained(stamps: &BTreeSet<Stamp>, keep: Keep, zone: Tz) -> BTreeSet<Stamp> {
+pub(crate) fn retained(stamps: &BTreeSet<Stamp>, keep: Keep, zone: Tz) -> BTreeSet<Stamp> {
     let monday = |day: NaiveDate| {
         day.checked_sub_days(Days::new(day.weekday().days_since(Weekday::Mon).into())).unwrap()
     };

@@ -148,7 +148,7 @@ fn only_snapshots_of_the_job_are_removed() {
     "#);
 }
 
-/// Brings about the state after a run was killed while it removed the first snapshot. Returns the moved folder.
+/// Creates the state after a run was killed while it removed the first snapshot. Returns the moved folder.
 fn begin_removal(nightly: &Nightly) -> PathBuf {
     let name = "snapshot=20261030T060000Z";
     let hidden = nightly.hidden("nightly");

@@ -13,7 +13,7 @@ use super::{AGENT, Nightly, result, version, version_id};
 use crate::support::{ID, KEY, Ran, entries};
 
 #[test]
-fn snapshot_is_data_alone_with_hidden_record() {
+fn snapshot_holds_only_data_and_record_is_hidden() {
     let nightly = Nightly::one(250, "columns = [\"id\", \"input\"]\nrows_per_file = 100");
     let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
     assert_eq!((told.rows, told.exit_code), (250, 0));

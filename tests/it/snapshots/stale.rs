@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Nightly, version_id};
 use crate::support::{ID, Ran};
 
-/// Four jobs with the names of what [`nights`] makes of them.
+/// Four jobs, each named after its state in [`nights`].
 fn jobs() -> String {
     let job = |name: &str, id, lines: &str| {
         format!("[[job]]\nname = \"{name}\"\ndataset = \"{id}\"\n{lines}\n")

@@ -5,7 +5,7 @@ use std::fs;
 use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults};
 
 use super::{
-    crash::{ARGUMENTS, Place, ROWS, is_complete, is_whole},
+    crash::{ARGUMENTS, OUTPUT, Place, ROWS, is_complete, is_whole},
     server::Fate,
 };
 use crate::support::{ID, Ran};
@@ -17,9 +17,9 @@ fn export_killed_after_commit_is_finished() {
         ("after the commit", ("POST /bucket/rows/part-00000-", 2)),
         ("between completions", ("POST /bucket/rows/part-00002-", 2)),
         ("before the record", ("PUT /bucket/rows.manifest.json", 1)),
-        ("before the cleanup", ("DELETE /bucket/rows/_overmind/header.state", 1)),
-        ("during the cleanup", ("DELETE /bucket/rows/_overmind/part-00001-", 1)),
-        ("before the commit is removed", ("DELETE /bucket/rows/_overmind/commit-", 1)),
+        ("before the cleanup", ("DELETE /bucket/_rows.partial/header.state", 1)),
+        ("during the cleanup", ("DELETE /bucket/_rows.partial/part-00001-", 1)),
+        ("before the commit is removed", ("DELETE /bucket/_rows.partial/commit-", 1)),
     ];
     let calm = Place::new();
     calm.export(&ARGUMENTS).ok();
@@ -31,7 +31,7 @@ fn export_killed_after_commit_is_finished() {
             // A dry run changes nothing, and the export counts as one.
             let control = || {
                 let keys = place.store.keys().into_iter();
-                keys.filter(|key| key.contains("_overmind")).collect::<Vec<_>>()
+                keys.filter(|key| key.contains("_rows.partial")).collect::<Vec<_>>()
             };
             let before = control();
             let dry = place.export(&[&ARGUMENTS[..], &["--dry-run"]].concat());
@@ -46,7 +46,7 @@ fn export_killed_after_commit_is_finished() {
                 assert_eq!(fetched, 12, "{name}");
             } else {
                 assert_eq!((ran.code, fetched), (Some(73), 0), "{name}: {ran:?}");
-                assert!(ran.stderr.contains("this run has published what an"), "{ran:?}");
+                assert!(ran.stderr.contains("this run has finished the publication"), "{ran:?}");
             }
             is_whole(&place);
             assert!(place.parts() == calm.parts(), "{name}");
@@ -75,8 +75,8 @@ fn record_can_be_anywhere_in_the_store() {
         let record = format!("s3://bucket/{key}");
         let asked = [&ARGUMENTS[..], &["--record", &record]].concat();
         place.kill_at(&asked, &format!("PUT /bucket/{key}"), 1);
-        // Nothing is known about the record at its usual place.
-        let ran = place.export(&ARGUMENTS);
+        let other = [&ARGUMENTS[..], &["--record", "s3://bucket/other.json"]].concat();
+        let ran = place.export(&other);
         assert_eq!(ran.code, Some(73), "{ran:?}");
         assert!(ran.stderr.contains("hint: give the same --record as that run"), "{ran:?}");
         for _ in 0..2 {
@@ -109,10 +109,10 @@ fn commit_with_a_lost_upload_is_undone() {
     place.store.rule("POST /bucket/rows/part-00001-", Fate::Refused(404, "NoSuchUpload"));
     let ran = place.export(&[&ARGUMENTS[..], &["--dry-run"]].concat());
     assert_eq!(ran.code, Some(73), "{ran:?}");
-    place.store.rule("PUT /bucket/rows/_overmind/run-", Fate::HeldAt(1));
+    place.store.rule("PUT /bucket/_rows.partial/run-", Fate::HeldAt(1));
     let mut run = place.start(&ARGUMENTS);
     place.store.wait_until_held();
-    assert_eq!(place.names(), ["_overmind/"], "a part of the undone commit is visible");
+    assert_eq!(place.names(), ["_rows.partial/"], "a part of the undone commit is visible");
     run.kill().unwrap();
     run.wait().unwrap();
     place.store.no_rules();
@@ -130,7 +130,7 @@ fn lost_upload_is_reported_and_fetched_again() {
         ran.stderr.contains("its upload is lost: the store no longer has it; nothing"),
         "{ran:?}"
     );
-    assert_eq!(place.names(), ["_overmind/"]);
+    assert_eq!(place.names(), ["_rows.partial/"]);
     place.store.no_rules();
     place.export(&ARGUMENTS).ok();
     // The server still has the uploads that it said to have lost.
@@ -152,7 +152,7 @@ fn refused_completion_keeps_the_commit() {
             assert_eq!(place.world.server.stats().requests - before, pages);
             assert!(matches!(ran.code, Some(73 | 74)), "{ran:?}");
             assert!(ran.stderr.contains(begun), "{ran:?}");
-            assert_eq!(place.names(), ["_overmind/", "part-00000", "part-00002"]);
+            assert_eq!(place.names(), ["_rows.partial/", "part-00000", "part-00002"]);
         }
         place.store.no_rules();
         assert_eq!(place.export(&ARGUMENTS).code, Some(73));
@@ -167,8 +167,9 @@ fn upload_that_was_completed_late_is_not_lost() {
     calm.export(&ARGUMENTS).ok();
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00001-", 2);
-    let pending = place.store.keys().into_iter().find(|key| key.contains("_overmind/part-00001-"));
-    let key = pending.unwrap().replace("_overmind/", "").replace(".state", ".parquet");
+    let pending =
+        place.store.keys().into_iter().find(|key| key.contains("_rows.partial/part-00001-"));
+    let key = pending.unwrap().replace("_rows.partial/", "rows/").replace(".state", ".parquet");
     place.store.rule("POST /bucket/rows/part-00001-", Fate::Refused(404, "NoSuchUpload"));
     place.store.rule(&format!("HEAD /bucket/{key}"), Fate::HeldAt(2));
     let run = place.start(&ARGUMENTS);
@@ -177,7 +178,7 @@ fn upload_that_was_completed_late_is_not_lost() {
     place.store.let_go();
     let ran = Ran::from(run.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(73), "{ran:?}");
-    assert!(ran.stderr.contains("this run has published what an"), "{ran:?}");
+    assert!(ran.stderr.contains("this run has finished the publication"), "{ran:?}");
     // The server still has the upload that it said to have lost.
     is_complete(&place);
 }
@@ -195,9 +196,9 @@ fn completed_part_with_lost_answer_is_recognized() {
 #[test]
 fn expired_uploads_are_fetched_again() {
     let place = Place::new();
-    place.kill_at(&ARGUMENTS, "PUT /bucket/rows/_overmind/commit-", 1);
+    place.kill_at(&ARGUMENTS, "PUT /bucket/_rows.partial/commit-", 1);
     let keys = place.store.keys();
-    let record = keys.iter().find(|key| key.contains("/_overmind/part-00001-")).unwrap();
+    let record = keys.iter().find(|key| key.contains("_rows.partial/part-00001-")).unwrap();
     let file = fs::File::options().write(true).open(place.store.path(record)).unwrap();
     let week_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7 * 86_400);
     file.set_modified(week_ago).unwrap();
@@ -226,7 +227,7 @@ fn empty_part_is_published_without_blocks() {
     let place = Place::new();
     place.world.server.replace(vec![Dataset::generated(0, 7).with_id(ID)]);
     let lines = [&ARGUMENTS[..], &["--format", "jsonl"]].concat();
-    place.kill_at(&lines, "PUT /bucket/rows/_overmind/commit-", 1);
+    place.kill_at(&lines, "PUT /bucket/_rows.partial/commit-", 1);
     place.export(&lines).ok();
     assert_eq!(place.names(), ["rows.manifest.json", "part-00000"]);
     assert_eq!(place.parts()["part-00000"], b"");
@@ -248,7 +249,7 @@ fn record_that_cannot_be_written_is_found_first() {
 }
 
 #[test]
-fn object_that_is_no_record_is_not_replaced() {
+fn object_that_is_not_a_record_is_not_replaced() {
     let place = Place::new();
     place.store.put("rows.manifest.json", b"mine");
     let ran = place.export(&[&ARGUMENTS[..], &["--overwrite"]].concat());
@@ -276,7 +277,7 @@ fn stale_commit_of_a_lost_run_is_undone() {
     place.kill_at(&ARGUMENTS, "POST /bucket/rows/part-00000-", 2);
     let objects = place.store.objects();
     let late = objects.iter().filter(|(key, _)| {
-        ["/commit-", "_overmind/part-", "_overmind/ids-", "/run-"].iter().any(|it| key.contains(it))
+        ["/commit-", ".partial/part-", ".partial/ids-", "/run-"].iter().any(|it| key.contains(it))
     });
     assert_eq!(place.export(&ARGUMENTS).code, Some(73));
     place.world.server.replace(vec![Dataset::generated(200, 8).with_id(ID)]);
@@ -289,7 +290,7 @@ fn stale_commit_of_a_lost_run_is_undone() {
     assert_eq!(ran.code, Some(73), "{ran:?}");
     assert!(ran.stderr.contains("because another export has appeared there"), "{ran:?}");
     let mut now = place.store.objects();
-    now.retain(|key, _| !key.contains("/_overmind/"));
+    now.retain(|key, _| !key.contains("_rows.partial/"));
     assert!(now == newer, "{:?}", now.keys());
 }
 
@@ -416,12 +417,38 @@ fn stale_commit_says_what_has_changed() {
 fn interrupted_publication_names_its_record() {
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows.manifest.json", 1);
-    let told = |record: &str| {
-        place.export(&[&ARGUMENTS[..], &["--record", record]].concat()).told(&place.world)
+    let told = |place: &Place, output: &str| {
+        let arguments = ["-o", output, "--record", "s3://bucket/record.json"];
+        let ran = place.export(&[&arguments[..], &ARGUMENTS[2..]].concat());
+        assert_eq!(place.world.server.stats().requests, 12);
+        ran.told(&place.world)
     };
-    insta::assert_snapshot!(told("s3://bucket/record.json"), @r#"
+    insta::assert_snapshot!(told(&place, OUTPUT), @"
     exit 73
-    error: s3://bucket/rows/: an interrupted run has begun to publish an export there, with its record at "rows.manifest.json" in "bucket"
+    error: s3://bucket/rows/: an interrupted run has begun to publish an export there, with its state in s3://bucket/_rows.partial
+      hint: leave out --record, as that run did
+    ");
+    let place = Place::new();
+    let bucket = [&["-o", "s3://bucket/"], &ARGUMENTS[2..]].concat();
+    place.kill_at(&bucket, "PUT /bucket/_manifest.json", 1);
+    insta::assert_snapshot!(told(&place, "s3://bucket/"), @r#"
+    exit 73
+    error: s3://bucket/: an interrupted run has begun to publish an export there, with its record at "_manifest.json" in "bucket"
       hint: leave out --record, as that run did
     "#);
+}
+
+#[test]
+fn commit_is_undone_if_another_export_is_there() {
+    // The other run was given another place for its record, so the record of this one is as before.
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows.manifest.json", 1);
+    let other = "rows/part-00000-0badcafe.parquet";
+    place.store.put(other, b"theirs");
+    let ran = place.export(&ARGUMENTS);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("because another export has appeared there"), "{ran:?}");
+    let keys = place.store.keys();
+    let visible: Vec<_> = keys.iter().filter(|key| !key.contains(".partial/")).collect();
+    assert_eq!(visible, [other]);
 }

@@ -100,7 +100,7 @@ impl Place {
             Some(bytes) if name.ends_with("journal.jsonl") => {
                 bytes.iter().filter(|byte| **byte == b'\n').count() > 1
             }
-            _ => name.contains("_overmind/part-00000-"),
+            _ => name.contains(".partial/part-00000-"),
         })
     }
 
@@ -208,7 +208,7 @@ fn failed_run_publishes_nothing_and_next_succeeds() {
                 Some(bytes) if name.ends_with("journal.jsonl") => {
                     bytes.iter().filter(|byte| **byte == b'\n').count() as u64 - 1
                 }
-                _ => u64::from(name.contains("_overmind/part-") && name.ends_with(".state")),
+                _ => u64::from(name.contains(".partial/part-") && name.ends_with(".state")),
             })
             .sum();
         let names: Vec<_> = everything.into_keys().collect();

@@ -16,7 +16,7 @@ fn removed_pending_record_is_not_published() {
     let run = place.start(&ARGUMENTS);
     place.store.wait_until_held();
     let keys = place.store.keys();
-    let record = keys.iter().find(|key| key.starts_with("rows/_overmind/part-00000-")).unwrap();
+    let record = keys.iter().find(|key| key.starts_with("_rows.partial/part-00000-")).unwrap();
     fs::remove_file(place.store.path(record)).unwrap();
     place.store.no_rules();
     place.store.let_go();
@@ -24,7 +24,7 @@ fn removed_pending_record_is_not_published() {
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert!(ran.stderr.starts_with(&format!("error: {OUTPUT}part-00000-")), "{ran:?}");
     assert!(ran.stderr.contains("another program removed its control object"), "{ran:?}");
-    assert!(place.store.keys().iter().all(|key| key.starts_with("rows/_overmind/")));
+    assert!(place.store.keys().iter().all(|key| key.starts_with("_rows.partial/")));
     place.export(&ARGUMENTS).ok();
     // The id of the upload is lost with its record.
     is_complete(&place);

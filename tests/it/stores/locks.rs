@@ -13,7 +13,7 @@ use super::{
 use crate::support::{ID, Ran};
 
 fn is_pending(key: &str) -> bool {
-    key.contains("/_overmind/part-") && key.ends_with(".state")
+    key.contains(".partial/part-") && key.ends_with(".state")
 }
 
 /// Takes the lock over, as another run does.
@@ -30,7 +30,7 @@ fn take_over(place: &Place) {
 fn run_that_finds_a_new_export_leaves_no_lock() {
     for output in [OUTPUT, "s3://bucket/rows/rows.parquet"] {
         let place = Place::new();
-        place.store.rule("PUT /bucket/rows/", Fate::HeldAt(3));
+        place.store.rule("PUT /bucket/", Fate::HeldAt(3));
         let arguments = ["-o", output, "--page-size", "25"];
         // The run has written its lease twice and is about to write its lock. Then another run finishes.
         let late = place.start(&arguments);
@@ -93,7 +93,7 @@ fn run_that_lost_its_lock_leaves_the_old_object() {
 fn conditional_put_with_lost_answer_is_recognized() {
     // The store serves the put but answers 503. The retry fails its condition, because the object exists.
     for (output, request) in [
-        (OUTPUT, "PUT /bucket/rows/_overmind/lock-"),
+        (OUTPUT, "PUT /bucket/_rows.partial/lock-"),
         (OUTPUT, "PUT /bucket/rows.manifest.json"),
         ("s3://bucket/rows/rows.parquet", "PUT /bucket/rows/rows.parquet"),
     ] {
@@ -110,7 +110,7 @@ fn lock_of_another_machine_expires_with_its_lease() {
     // A run cannot tell whether a process on another machine is alive. It waits for the end of the lease.
     let place = Place::new();
     place.kill_at(&ARGUMENTS, "PUT /bucket/rows/part-00002-", 1);
-    let lock = place.store.path("rows/_overmind/lock-00001.state");
+    let lock = place.store.path("_rows.partial/lock-00001.state");
     let mut holder: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
     holder["host"] = "elsewhere".into();
     holder["lease_seconds"] = 0.5.into();
@@ -133,7 +133,7 @@ fn hanging_store_does_not_delay_an_interrupt() {
     let table: [Case<'_>; 4] = [
         (large, &object, "partNumber=2"),
         (large, &prefix, "partNumber=2"),
-        (Place::new, &ARGUMENTS, "PUT /bucket/rows/_overmind/part-00001-"),
+        (Place::new, &ARGUMENTS, "PUT /bucket/_rows.partial/part-00001-"),
         (Place::new, &ARGUMENTS, "PUT /bucket/rows.manifest.json"),
     ];
     for (place, arguments, request) in table {
@@ -147,7 +147,7 @@ fn hanging_store_does_not_delay_an_interrupt() {
         assert_eq!(ran.code, Some(130), "{ran:?}");
         // The finished parts wait for the next run. An unfinished one is aborted, or its journal stays: a store that
         // hangs does not abort.
-        let recorded = |key: &&String| is_pending(key) || key.contains("/_overmind/upload-part-");
+        let recorded = |key: &&String| is_pending(key) || key.contains(".partial/upload-part-");
         let pending = place.store.keys().iter().filter(recorded).count();
         let published = place.store.seen("PUT /bucket/rows.manifest.json") > 0;
         assert!(published || place.store.open_uploads() == pending, "{request}");
@@ -162,7 +162,7 @@ fn hanging_store_does_not_delay_an_interrupt() {
 #[test]
 fn signal_while_locking_leaves_no_lock() {
     for (page, request) in
-        [(1, "PUT /bucket/rows/_overmind/lock-"), (2, "PUT /bucket/rows/_overmind/run-")]
+        [(1, "PUT /bucket/_rows.partial/lock-"), (2, "PUT /bucket/_rows.partial/run-")]
     {
         let place = Place::new();
         let late = Fault::Delay(Duration::from_secs(100));

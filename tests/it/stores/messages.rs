@@ -102,9 +102,9 @@ fn missing_write_permission_is_found_before_page_1() {
     store.rule("PUT /bucket/", Fate::Refused(403, "AccessDenied"));
     insta::assert_snapshot!(told(&world, &store, "export ID -o s3://bucket/rows/", &[]), @"
     exit 73
-    error: s3://bucket/rows/: cannot be written
+    error: s3://bucket/_rows.partial: cannot be written
       cause: AccessDenied: as scripted
-      hint: check the credentials in the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_*) or in the storage options, and what they allow
+      hint: a run keeps its state there until it ends: allow it to list, read, write and delete there, or give a place for the record below the prefix with --record: then the state is there, too
     ");
     assert_eq!(world.server.stats().requests, 0);
 }
@@ -120,7 +120,7 @@ fn invalid_location_is_refused() {
     "#);
     insta::assert_snapshot!(tell("export ID -o s3://bucket/rows.csv"), @r#"
     exit 2
-    error: "s3://bucket/rows.csv" is not a valid output: the known extensions are .parquet, .arrow and .jsonl (also .jsonl.gz and .jsonl.zst); a path that ends in a slash is a directory of parts
+    error: "s3://bucket/rows.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
     "#);
     insta::assert_snapshot!(tell("verify s3://key:hunter2@bucket/rows/"), @r#"
     exit 2

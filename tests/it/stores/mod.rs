@@ -2,6 +2,7 @@
 
 mod commit;
 mod conformance;
+mod control;
 mod crash;
 mod damage;
 mod diff;
@@ -9,8 +10,10 @@ mod foreign;
 mod late;
 mod locks;
 mod messages;
-mod server;
+pub(crate) mod server;
 mod snapshots;
 mod tls;
 mod uploads;
 mod verify;
+
+pub(crate) use self::crash::control_objects;

@@ -14,7 +14,12 @@ use std::{
 use http_body_util::BodyExt;
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use s3s::{Body, auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::{
+    Body,
+    auth::SimpleAuth,
+    config::{S3Config, StaticConfigProvider},
+    service::S3ServiceBuilder,
+};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::{
@@ -26,12 +31,12 @@ use tokio::{
 use crate::support::World;
 
 /// The secret key of the tests. No output may contain it.
-pub(super) const SECRET: &str = "wJalrCanarySecret5f3c9bK7MDENG";
-pub(super) const BUCKET: &str = "bucket";
+pub(crate) const SECRET: &str = "wJalrCanarySecret5f3c9bK7MDENG";
+pub(crate) const BUCKET: &str = "bucket";
 
 /// The treatment of requests whose line (method, path and query) contains the text of a rule.
 #[derive(Clone, PartialEq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// The n-th request, from 1, is held until [`Store::let_go`] or the end of the server.
     HeldAt(u32),
     /// All requests are answered with this status and error code.
@@ -67,7 +72,7 @@ struct Desk {
     free: Notify,
 }
 
-pub(super) struct Store {
+pub(crate) struct Store {
     root: TempDir,
     addr: SocketAddr,
     desk: Arc<Desk>,
@@ -75,11 +80,15 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let root = TempDir::new().unwrap();
         fs::create_dir(root.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single("AKIATEST", SECRET));
+        // The clocks of some tests are not that of this process.
+        let mut config = S3Config::default();
+        config.presigned_url_max_skew_time_secs = u32::MAX;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         let service = builder.build();
         let desk = Arc::<Desk>::default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -138,16 +147,16 @@ impl Store {
         Self { root, addr, desk, runtime: Some(runtime) }
     }
 
-    pub(super) fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
     /// Sets the usual AWS variables for this store.
-    pub(super) fn environment(&self, command: &mut Command) {
+    pub(crate) fn environment(&self, command: &mut Command) {
         command
             .env("AWS_ACCESS_KEY_ID", "AKIATEST")
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -156,29 +165,29 @@ impl Store {
     }
 
     /// The command, configured for the API of `world` and for this store.
-    pub(super) fn command(&self, world: &World) -> Command {
+    pub(crate) fn command(&self, world: &World) -> Command {
         let mut command = world.command();
         self.environment(&mut command);
         command
     }
 
-    pub(super) fn rule(&self, request: &str, fate: Fate) {
+    pub(crate) fn rule(&self, request: &str, fate: Fate) {
         self.desk.script.lock().unwrap().rules.push((request.to_owned(), fate, 0));
     }
 
-    pub(super) fn no_rules(&self) {
+    pub(crate) fn no_rules(&self) {
         let mut script = self.desk.script.lock().unwrap();
         script.rules.clear();
         script.held = false;
     }
 
     /// Serves the held and late requests.
-    pub(super) fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.desk.free.notify_waiters();
     }
 
     /// Waits until a request is held, for at most 120 s. Panics after that time.
-    pub(super) fn wait_until_held(&self) {
+    pub(crate) fn wait_until_held(&self) {
         let until = Instant::now() + Duration::from_secs(120);
         let mut script = self.desk.script.lock().unwrap();
         while !script.held {
@@ -188,17 +197,17 @@ impl Store {
     }
 
     /// Number of requests so far whose line contains a text.
-    pub(super) fn seen(&self, request: &str) -> usize {
+    pub(crate) fn seen(&self, request: &str) -> usize {
         let script = self.desk.script.lock().unwrap();
         script.seen.iter().filter(|seen| seen.contains(request)).count()
     }
 
-    pub(super) fn path(&self, key: &str) -> PathBuf {
+    pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.root.path().join(BUCKET).join(key)
     }
 
     /// Puts an object, as another user does. Its ETag is the MD5 of its bytes.
-    pub(super) fn put(&self, key: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
         let path = self.path(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -206,7 +215,7 @@ impl Store {
     }
 
     /// Changes the ETags of all objects that were uploaded in several blocks.
-    pub(super) fn forget_e_tags(&self) {
+    pub(crate) fn forget_e_tags(&self) {
         for entry in fs::read_dir(self.root.path()).unwrap().map(Result::unwrap) {
             if entry.file_name().to_string_lossy().ends_with(".internal.json") {
                 fs::remove_file(entry.path()).unwrap();
@@ -215,19 +224,19 @@ impl Store {
     }
 
     /// The keys in the bucket, sorted.
-    pub(super) fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.objects().into_keys().collect()
     }
 
     /// The objects in the bucket.
-    pub(super) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         collect(&self.root.path().join(BUCKET), "", &mut found);
         found
     }
 
     /// Number of multipart uploads that are neither complete nor aborted.
-    pub(super) fn open_uploads(&self) -> usize {
+    pub(crate) fn open_uploads(&self) -> usize {
         let names = fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().starts_with(".upload-")).count()
     }

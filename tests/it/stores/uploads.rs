@@ -95,8 +95,8 @@ fn open_uploads_of_a_killed_run_are_aborted() {
 fn record_of_a_part_never_outlives_its_upload() {
     // The run fails while it records part 1: the record exists, whatever the store has answered.
     let table = [
-        ("PUT /bucket/rows/_overmind/part-00001-", Fate::AnswersLost, 10),
-        ("DELETE /bucket/rows/_overmind/upload-part-00001-", Fate::Refused(403, "AccessDenied"), 6),
+        ("PUT /bucket/_rows.partial/part-00001-", Fate::AnswersLost, 10),
+        ("DELETE /bucket/_rows.partial/upload-part-00001-", Fate::Refused(403, "AccessDenied"), 6),
     ];
     for (request, fate, fetched) in table {
         println!("{request}");

@@ -86,7 +86,7 @@ fn each_kind_of_damage_is_named() {
                     *bytes = text.replacen("\"rows\": 1000", "\"rows\": 999", 1).into_bytes();
                 });
             },
-            "out.manifest.json: rows 1000, recorded 999",
+            "out.manifest.json: rows 1,000, recorded 999",
         ),
         (
             &|place| fs::remove_file(place.store.path("out.manifest.json")).unwrap(),

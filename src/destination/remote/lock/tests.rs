@@ -26,6 +26,15 @@ fn foreign(control: &Remote, number: u32, lease: Duration) {
 }
 
 #[test]
+fn lock_of_another_machine_is_watched_but_not_taken() {
+    let (control, target) = places();
+    foreign(&control, 1, SHORT);
+    check_unlocked(&control, &target).unwrap();
+    check_ended(&control, &target).unwrap();
+    assert_eq!(control.names().unwrap(), ["lease-f0f0f0f0", "lock-00001.state"]);
+}
+
+#[test]
 fn released_lock_can_be_taken_again() {
     let (control, target) = places();
     let lock = Lock::acquire(&control, &target, LEASE).unwrap();
