@@ -113,6 +113,7 @@ mod snapshots;
 mod tasks;
 mod text;
 mod throttle;
+mod transform;
 
 pub use batch::{Column, schema};
 pub use client::{
@@ -147,6 +148,7 @@ pub use snapshots::{
     check_job, job_history, latest_snapshots, list_snapshots, plan_retention, prune_job, run_jobs,
     unnamed_folders,
 };
+pub use transform::{OnError, Transform, TransformRecord};
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 
 /// Dates, in the version that [`Clock`] uses.

@@ -23,6 +23,14 @@ pub(crate) fn harmless(text: &str, length: usize) -> String {
     text.chars().take(length).map(replace_control).collect()
 }
 
+/// Returns the start of a text in quotes, with an ellipsis if it is longer than `length` characters.
+pub(crate) fn quoted(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
 /// Returns the whole text, cleaned like [`harmless`] does it.
 pub(crate) fn line(text: impl Display) -> String {
     struct Neutral(String);

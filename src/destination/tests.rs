@@ -34,6 +34,7 @@ pub(super) fn empty_export() -> Manifest {
         json_columns: None,
         digest: String::new(),
         snapshot: None,
+        transform: None,
         ranges: Vec::new(),
         parts: Vec::new(),
     }

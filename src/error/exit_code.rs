@@ -27,7 +27,10 @@ impl Error {
             return 74;
         }
         match self {
-            Self::Invalid { .. } | Self::Usage(_) | Self::Unchecked { .. } => 2,
+            Self::Invalid { .. }
+            | Self::Expression { .. }
+            | Self::Usage(_)
+            | Self::Unchecked { .. } => 2,
             Self::Configuration(_)
             | Self::NoConfiguration { .. }
             | Self::BaseUrl { .. }
@@ -43,6 +46,7 @@ impl Error {
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::LongPause { .. } => 69,
             Self::Page { .. }
+            | Self::Row { .. }
             | Self::Incomplete { .. }
             | Self::ListChanged { .. }
             | Self::OutOfOrder(_)

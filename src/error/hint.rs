@@ -22,6 +22,17 @@ impl Error {
                 "`overmind-export datasets` takes the same filters and lists the datasets that the key can see"
             }
             Self::NoSnapshot { .. } => "`overmind-export snapshot` takes one",
+            Self::Expression { .. } => {
+                "the page Shape your data of the guide lists the functions; quote the expression for the shell: \
+                 'EXPR'"
+            }
+            Self::Row { stopped: true, .. } => {
+                "simplify the expression; if it only needs more time, raise `expression_timeout`"
+            }
+            Self::Row { .. } => {
+                "change the expression, such as .tags.topic? for a field that can be missing, or give \
+                 `on_error skip` to leave such rows out, `on_error null` to treat the result as null"
+            }
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
                  https://api.overmindlab.ai"

@@ -18,7 +18,7 @@ pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, harmless, human},
 };
-use crate::text::{counted, grouped};
+use crate::text::{self, counted, grouped};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -46,6 +46,36 @@ pub enum Error {
     /// Options contradict each other. Found before any request.
     #[error("{0}")]
     Usage(String),
+    /// An expression is not valid. Found before any request.
+    #[error("{} is not a valid expression for `{option}`: {why}", text::quoted(expression, 60))]
+    Expression {
+        /// Name of the option with the expression.
+        option: &'static str,
+        /// The expression as given.
+        expression: String,
+        /// Position of the wrong part in the expression, in bytes.
+        position: usize,
+        /// Length of the wrong part, in bytes.
+        length: usize,
+        /// The problem with the expression.
+        why: String,
+    },
+    /// A transformation failed on a row.
+    #[error("page {page}, row {row} (id {id}): `{option}` {why}")]
+    Row {
+        /// Number of the page, from 1.
+        page: u64,
+        /// Number of the row in the page, from 1.
+        row: u64,
+        /// Id of the row.
+        id: uuid::Uuid,
+        /// Name of the option whose expression failed.
+        option: &'static str,
+        /// The problem, as a predicate. In the message, it follows the option.
+        why: String,
+        /// Whether the evaluation was stopped, and not an error of the expression. Such a row is never skipped.
+        stopped: bool,
+    },
     /// An environment variable or a configuration file of the client is not valid.
     #[error("{0}")]
     Configuration(String),

@@ -37,7 +37,7 @@ impl Export {
     ) -> Result<()> {
         let options = &self.plan.options;
         let rows = rows_of(options, first).min(options.limit.unwrap_or(u64::MAX));
-        let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
+        let kept_rows = kept.iter().map(|kept| kept.part.rows_read).sum();
         let row_bytes = (first.bytes() / first.len().max(1)) as u64;
         let need = SpaceNeeded {
             rows,

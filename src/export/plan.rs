@@ -3,7 +3,7 @@
 //! This module does not know a command line or a config file. The only thing that it accesses is the output
 //! path, to see whether it is an existing directory.
 
-use std::{path::PathBuf, thread};
+use std::{path::PathBuf, sync::Arc, thread};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use crate::{
         manifest::{Completeness, FORMAT_VERSION, SnapshotOf},
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
+    transform::{Shaper, Transform, TransformRecord},
 };
 
 /// Default number of rows in a part of a directory.
@@ -64,8 +65,10 @@ pub struct ExportOptions {
     pub page_size: u32,
     /// The pages; default all.
     pub pages: PageRange,
-    /// Maximum number of rows, counted from the first; default all.
+    /// Maximum number of rows to read, counted from the first; default all.
     pub limit: Option<u64>,
+    /// How to choose the rows to write; default all rows that were read.
+    pub transform: Transform,
     /// Number of rows in a part; default 250,000. Only for directories.
     pub rows_per_file: Option<u64>,
     /// Whether to replace an existing output; default no.
@@ -108,6 +111,7 @@ impl ExportOptions {
             page_size: stream.page_size,
             pages: stream.pages,
             limit: None,
+            transform: Transform::new(),
             rows_per_file: None,
             overwrite: false,
             restart: false,
@@ -119,6 +123,28 @@ impl ExportOptions {
             prefetch_bytes: stream.prefetch_bytes,
             temp_dir: None,
         }
+    }
+}
+
+/// The rows of a part, or of all parts so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PartRows {
+    /// Number of rows that were read.
+    pub(crate) read: u64,
+    /// Number of rows that were written: all, or those that the transformation keeps.
+    pub(crate) written: u64,
+    /// Number of rows that are left out because an expression failed.
+    pub(crate) failed: u64,
+    /// Digest of the rows that were written.
+    pub(crate) digest: Digest,
+}
+
+impl PartRows {
+    pub(crate) fn join(&mut self, next: &Self) {
+        self.read += next.read;
+        self.written += next.written;
+        self.failed += next.failed;
+        self.digest.join(next.digest, next.written);
     }
 }
 
@@ -135,6 +161,8 @@ pub struct ExportPlan {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows_per_file: u64,
     pub(crate) encode_threads: usize,
+    /// The compiled transformation; `None` if it changes nothing.
+    pub(crate) shaper: Option<Arc<Shaper>>,
     /// The snapshot that the export creates, for the manifest.
     pub(crate) snapshot: Option<SnapshotOf>,
 }
@@ -178,6 +206,7 @@ impl ExportPlan {
         }
         let record = record(&options, &target)?;
         let columns = columns(options.columns.as_deref())?;
+        let shaper = options.transform.compile()?.map(Arc::new);
         Ok(Self {
             options,
             target,
@@ -187,6 +216,7 @@ impl ExportPlan {
             columns,
             rows_per_file,
             encode_threads,
+            shaper,
             snapshot: None,
         })
     }
@@ -220,13 +250,18 @@ impl ExportPlan {
         if whole { Completeness::Proven } else { Completeness::Partial }
     }
 
+    /// Returns how the rows to write are chosen, for records; `None` if all are written.
+    pub(crate) fn transform_record(&self) -> Option<&TransformRecord> {
+        self.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
     /// Whether the export writes a manifest.
     pub(crate) fn has_manifest(&self) -> bool {
         self.options.manifest || matches!(self.target, Target::Directory(_))
     }
 
     /// Returns the facts for the metadata of a file with these rows of the export.
-    pub(crate) fn facts(&self, count: u64, first_row: u64, rows: u64, digest: Digest) -> Facts {
+    pub(crate) fn facts(&self, count: u64, first_row: u64, part: &PartRows) -> Facts {
         Facts {
             format_version: FORMAT_VERSION,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -235,9 +270,10 @@ impl ExportPlan {
             completeness: self.completeness(),
             count,
             first_row,
-            rows_read: rows,
-            rows,
-            digest: digest.to_string(),
+            rows_read: part.read,
+            rows: part.written,
+            transform: self.transform_record().cloned(),
+            digest: part.digest.to_string(),
         }
     }
 
@@ -273,6 +309,7 @@ impl ExportPlan {
             "page_size": self.options.page_size,
             "pages": self.options.pages.to_string(),
             "limit": self.options.limit,
+            "transform": self.transform_record(),
             "columns": self.columns,
             "format": self.encoding.format(),
             "compression": self.encoding.compression().to_string(),

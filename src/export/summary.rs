@@ -24,15 +24,19 @@ pub struct Summary {
     pub output: String,
     /// Rows of the dataset, as the API says.
     pub count: u64,
-    /// Number of rows written.
+    /// Number of rows read.
+    pub rows_read: u64,
+    /// Number of rows written: all rows read, or those that the transformation kept.
     pub rows: u64,
-    /// Number of these rows that are in parts of an interrupted run. They were not fetched now.
+    /// Number of rows that were left out because an expression of the transformation failed.
+    pub failed_rows: u64,
+    /// Number of the rows read that belong to parts of an interrupted run. They were not fetched now.
     pub kept_rows: u64,
     /// Number of files written.
     pub files: u64,
     /// Number of bytes written, after compression.
     pub bytes: u64,
-    /// Whether the output is proven to contain every row of the dataset once.
+    /// Whether every row of the dataset is proven to have been read once.
     pub completeness: Completeness,
     /// A digest of the rows' content. Equal content has an equal digest in any format.
     pub digest: String,
@@ -70,7 +74,7 @@ impl Export {
     pub(super) fn announce(&self, first: &Page, kept: &[KeptPart]) {
         let options = &self.plan.options;
         let rows = rows_of(options, first);
-        let kept_rows = kept.iter().map(|kept| kept.part.rows).sum();
+        let kept_rows = kept.iter().map(|kept| kept.part.rows_read).sum();
         // A later pass need not say it again.
         if let (Some(ordering), None) = (options.query.unchecked_ordering(), self.progress.total())
         {
@@ -94,8 +98,10 @@ impl Export {
             dataset: manifest.dataset,
             output: self.plan.target.to_string(),
             count: manifest.count,
+            rows_read: manifest.rows_read,
             rows: manifest.rows,
-            kept_rows: self.progress.kept().min(manifest.rows),
+            failed_rows: manifest.parts.iter().map(|part| part.failed).sum(),
+            kept_rows: self.progress.kept().min(manifest.rows_read),
             files: manifest.parts.len() as u64,
             bytes,
             completeness: manifest.completeness,

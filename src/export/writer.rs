@@ -1,27 +1,28 @@
 //! The blocking half of an export: it writes pages to files, on its own thread.
 //!
 //! Parts end on page boundaries, by rows and by bytes of values. A part therefore depends only on its
-//! pages. This module never publishes.
+//! pages. A transformation decides before the batches are built which rows of a page are written. The proof does not
+//! see it: it counts every row that was read. This module never publishes.
 
 use std::{io::Write, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 use uuid::Uuid;
 
 use crate::{
     batch::{BatchBuilder, BatchSize},
-    client::Page,
+    client::{Page, Row},
     destination::{Destination, KeptPart, PartFile},
     error::{Error, Result},
     export::{
-        plan::{BYTES_PER_FILE, ExportPlan},
+        plan::{BYTES_PER_FILE, ExportPlan, PartRows},
         progress::Progress,
     },
     location::Target,
-    proof::Digest,
     record::{facts::digest, manifest::Part},
     sink::{Format, Sink},
     text::grouped,
+    transform::{RowBlock, Shaped, Stage},
 };
 
 pub(super) enum WriterMessage {
@@ -33,9 +34,8 @@ pub(super) enum WriterMessage {
 
 /// The staged output.
 pub(super) struct Finished {
-    pub(super) rows: u64,
+    pub(super) rows: PartRows,
     pub(super) pages: u64,
-    pub(super) digest: Digest,
     pub(super) parts: Vec<Part>,
 }
 
@@ -46,9 +46,8 @@ pub(super) struct Writer {
     builder: BatchBuilder,
     open: Option<OpenPart>,
     parts: Vec<Part>,
-    /// Number of rows of the finished parts, and of the open part's batches.
-    rows: u64,
-    digest: Digest,
+    /// The rows of the finished parts.
+    rows: PartRows,
     progress: Arc<Progress>,
 }
 
@@ -56,15 +55,28 @@ struct OpenPart {
     file: PartFile,
     ids: Option<PartFile>,
     sink: Box<dyn Sink>,
-    first_row: u64,
     first_page: u64,
     last_page: u64,
     has_next: bool,
     last_order: Option<i64>,
-    /// Rows and bytes of values, including those still in the builder.
-    rows: u64,
+    /// Rows, including those still in the builder. The digest is that of the rows in the sink.
+    rows: PartRows,
+    /// Bytes of values, including those still in the builder.
     bytes: u64,
-    digest: Digest,
+}
+
+/// A part also ends when this many times the rows of a full part were read for it. Otherwise, a run whose transformation
+/// keeps few rows would finish no part for a later run to keep.
+const READ_FOR_A_PART: u64 = 4;
+
+impl RowBlock for Page {
+    fn number(&self) -> u64 {
+        Page::number(self)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        Page::rows(self)
+    }
 }
 
 /// Returns the batch size. It depends only on the format, because it decides the bytes of a file.
@@ -85,10 +97,15 @@ impl Writer {
         progress: Arc<Progress>,
     ) -> Self {
         let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();
-        let mut total = Digest::default();
+        let mut rows = PartRows::default();
         for part in &parts {
-            // A kept part always has a valid digest.
-            total.join(part.digest.parse().unwrap_or_default(), part.rows);
+            rows.join(&PartRows {
+                read: part.rows_read,
+                written: part.rows,
+                failed: part.failed,
+                // A kept part always has a valid digest.
+                digest: part.digest.parse().unwrap_or_default(),
+            });
         }
         Self {
             count,
@@ -96,9 +113,8 @@ impl Writer {
             builder: BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format())),
             plan,
             open: None,
-            rows: parts.iter().map(|part| part.rows).sum(),
+            rows,
             parts,
-            digest: total,
             progress,
         }
     }
@@ -123,25 +139,82 @@ impl Writer {
     }
 
     fn write(&mut self, messages: &mut mpsc::Receiver<WriterMessage>) -> Result<Finished> {
+        if let Some(shaper) = self.plan.shaper.clone() {
+            return self.write_shaped(messages, Stage::start(shaper, self.plan.encode_threads)?);
+        }
         while let Some(message) = messages.blocking_recv() {
             match message {
                 WriterMessage::Pages(pages) => {
                     for page in pages {
-                        self.page(&page)?;
+                        self.page(&page, None)?;
                     }
                 }
                 WriterMessage::End => return self.finish(),
             }
         }
-        Err(Error::Internal("the stream ended early".to_owned()))
+        Err(ended_early())
     }
 
-    fn page(&mut self, page: &Page) -> Result<()> {
+    /// Writes the rows that the transformation keeps.
+    ///
+    /// Pages wait for each other in the stage only while more pages are there: a slow API's rows are not held back.
+    fn write_shaped(
+        &mut self,
+        messages: &mut mpsc::Receiver<WriterMessage>,
+        mut stage: Stage<Page>,
+    ) -> Result<Finished> {
+        loop {
+            let message = match messages.try_recv() {
+                Err(TryRecvError::Empty) if stage.is_empty() => messages.blocking_recv(),
+                Err(TryRecvError::Empty) => {
+                    self.take_shaped(&mut stage)?;
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => None,
+                Ok(message) => Some(message),
+            };
+            let pages = match message {
+                Some(WriterMessage::Pages(pages)) => pages,
+                // A run that was interrupted also finishes the parts that it can.
+                other => {
+                    while !stage.is_empty() {
+                        self.take_shaped(&mut stage)?;
+                    }
+                    return match other {
+                        Some(_) => self.finish(),
+                        None => Err(ended_early()),
+                    };
+                }
+            };
+            for page in pages {
+                while stage.is_full() {
+                    self.take_shaped(&mut stage)?;
+                }
+                stage.submit(page);
+            }
+        }
+    }
+
+    fn take_shaped(&mut self, stage: &mut Stage<Page>) -> Result<()> {
+        match stage.take()? {
+            Some(shaped) => self.page(&shaped.block, Some(&shaped)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the rows of a page: all, or those that the transformation keeps.
+    fn page(&mut self, page: &Page, shaped: Option<&Shaped<Page>>) -> Result<()> {
         if self.open.is_none() {
             self.open_part(page.number())?;
         }
         let before = self.builder.pushed_bytes();
+        let mut written = 0;
+        let mut kept = shaped.map(|shaped| shaped.kept.iter());
         for row in page.rows() {
+            if kept.as_mut().is_some_and(|kept| kept.next() != Some(&true)) {
+                continue;
+            }
+            written += 1;
             self.builder.push(&row);
             if self.builder.is_full() {
                 self.flush()?;
@@ -158,9 +231,14 @@ impl Writer {
         part.last_page = page.number();
         part.has_next = page.has_next();
         part.last_order = page.last_order();
-        part.rows += page.len() as u64;
+        part.rows.read += page.len() as u64;
+        part.rows.written += written;
+        part.rows.failed += shaped.map_or(0, |shaped| shaped.failed);
         part.bytes += pushed;
-        let full = part.rows >= self.plan.rows_per_file || part.bytes >= BYTES_PER_FILE;
+        let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
+        let full = part.rows.written >= self.plan.rows_per_file
+            || part.rows.read >= most_read
+            || part.bytes >= BYTES_PER_FILE;
         // Close the last part now, while the ids are counted.
         if full && matches!(self.plan.target, Target::Directory(_)) || page.ends_stream() {
             self.close_part()?;
@@ -176,7 +254,7 @@ impl Writer {
         self.close_part()?;
         let pages = self.parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
         let parts = std::mem::take(&mut self.parts);
-        Ok(Finished { rows: self.rows, pages, digest: self.digest, parts })
+        Ok(Finished { rows: self.rows, pages, parts })
     }
 
     fn open_part(&mut self, page: u64) -> Result<()> {
@@ -197,14 +275,12 @@ impl Writer {
             file,
             ids,
             sink,
-            first_row: self.rows,
             first_page: page,
             last_page: page,
             has_next: false,
             last_order: None,
-            rows: 0,
+            rows: PartRows::default(),
             bytes: 0,
-            digest: Digest::default(),
         });
         Ok(())
     }
@@ -215,16 +291,15 @@ impl Writer {
             return Ok(());
         };
         let rows = batch.num_rows() as u64;
-        part.digest.join(digest(&batch)?, rows);
-        self.rows += rows;
+        part.rows.digest.join(digest(&batch)?, rows);
         part.sink.write(batch)
     }
 
     fn close_part(&mut self) -> Result<()> {
         self.flush()?;
         let Some(part) = self.open.take() else { return Ok(()) };
-        let rows = self.rows - part.first_row;
-        let facts = self.plan.facts(self.count, part.first_row, rows, part.digest);
+        let rows = part.rows.written;
+        let facts = self.plan.facts(self.count, self.rows.read, &part.rows);
         let finished = part.sink.finish(Some(&facts.to_json()?));
         let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
         if finished.rows != rows {
@@ -236,24 +311,29 @@ impl Writer {
         if let Some(ids) = &part.ids {
             ids.close()?;
         }
-        self.digest.join(part.digest, rows);
+        self.rows.join(&part.rows);
         let record = Part {
             path: self.destination.part_name(self.parts.len(), self.plan.encoding.extension()),
             first_page: part.first_page,
             last_page: part.last_page,
-            rows_read: rows,
+            rows_read: part.rows.read,
             rows,
+            failed: part.rows.failed,
             bytes: closed.bytes,
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),
-            digest: part.digest.to_string(),
+            digest: part.rows.digest.to_string(),
         };
         // A page that the limit has cut would look short to the proof of a later run.
-        if self.plan.options.limit.is_none_or(|limit| self.rows < limit) {
+        if self.plan.options.limit.is_none_or(|limit| self.rows.read < limit) {
             self.destination.keep(&record, part.has_next, part.last_order)?;
         }
         self.parts.push(record);
         self.progress.set_files(self.parts.len() as u64);
         Ok(())
     }
+}
+
+fn ended_early() -> Error {
+    Error::Internal("the stream ended early".to_owned())
 }

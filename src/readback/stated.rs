@@ -19,11 +19,13 @@ use crate::{
 pub struct StatedFacts {
     /// Id of the dataset.
     pub dataset: Uuid,
-    /// Whether the export was proven to contain every row of the dataset.
+    /// Whether every row of the dataset was proven to have been read.
     pub completeness: Completeness,
     /// Number of rows of the dataset, according to the API.
     pub count: u64,
-    /// Number of rows of the export.
+    /// Number of rows that were read for the export.
+    pub rows_read: u64,
+    /// Number of rows of the export: those read, or those that its transformation kept.
     pub rows: u64,
     /// Digest of the rows' content.
     pub digest: String,
@@ -35,6 +37,7 @@ impl From<&Manifest> for StatedFacts {
             dataset: manifest.dataset,
             completeness: manifest.completeness,
             count: manifest.count,
+            rows_read: manifest.rows_read,
             rows: manifest.rows,
             digest: manifest.digest.clone(),
         }
@@ -47,6 +50,7 @@ impl From<&Facts> for StatedFacts {
             dataset: facts.dataset,
             completeness: facts.completeness,
             count: facts.count,
+            rows_read: facts.rows_read,
             rows: facts.rows,
             digest: facts.digest.clone(),
         }

@@ -258,7 +258,7 @@ impl Verifying {
         };
         self.found.completeness = match facts.completeness {
             // This file is one of several parts.
-            Completeness::Proven if facts.rows < facts.count => Some(Completeness::Partial),
+            Completeness::Proven if facts.rows_read < facts.count => Some(Completeness::Partial),
             completeness => Some(completeness),
         };
         let exported = reader.require_export(location);

@@ -15,6 +15,7 @@ use crate::{
     location::Location,
     proof::{Digest, RowHasher},
     record::manifest::{Completeness, ListedPart, RecordLayout},
+    transform::TransformRecord,
 };
 
 /// The facts in a file's own metadata, under the key `overmind_export`.
@@ -34,6 +35,9 @@ pub(crate) struct Facts {
     pub(crate) rows_read: u64,
     /// Number of rows of the file.
     pub(crate) rows: u64,
+    /// How these rows were chosen from the rows read. `None` if all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) transform: Option<TransformRecord>,
     /// Digest of the file's rows.
     pub(crate) digest: String,
 }

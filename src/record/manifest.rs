@@ -16,6 +16,7 @@ use crate::{
     proof::Digest,
     record::stamp::Stamp,
     sink::{Format, JsonColumns, ParquetEncoding},
+    transform::TransformRecord,
 };
 
 /// The manifest's file name in a directory.
@@ -72,7 +73,7 @@ pub struct Manifest {
     pub started_at: String,
     /// Time at which the last row was written, RFC 3339, UTC.
     pub finished_at: String,
-    /// Whether the export is proven to contain every row of the dataset exactly once.
+    /// Whether every row of the dataset is proven to have been read exactly once.
     pub completeness: Completeness,
     /// Number of rows of the dataset, according to the API.
     pub count: u64,
@@ -82,8 +83,11 @@ pub struct Manifest {
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written.
+    /// Number of rows written. Without a transformation, these are the rows read.
     pub rows: u64,
+    /// How the rows to write were chosen. `None` if all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<TransformRecord>,
     /// The columns, in order.
     pub columns: Vec<Column>,
     /// The format of the parts.
@@ -170,11 +174,12 @@ impl Tool {
     }
 }
 
-/// Whether an export is proven to contain all rows of its dataset.
+/// Whether an export is proven to be made from all rows of its dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Completeness {
-    /// The export contains every row of the dataset exactly once.
+    /// Every row of the dataset was read exactly once. The export contains them all, or those that its
+    /// transformation kept.
     Proven,
     /// Only a range of pages or a number of rows was requested. Nothing is known about the other rows.
     Partial,
@@ -194,12 +199,19 @@ pub struct Part {
     pub rows_read: u64,
     /// Number of rows of the file.
     pub rows: u64,
+    /// Number of rows that are left out because an expression of the transformation failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
     /// Digest of the file's rows. The digests of the parts join to that of the export.
     pub digest: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A part of an export, and the record's facts about the whole export.

@@ -424,6 +424,7 @@ impl Before {
             whole
                 && manifest.completeness == plan.completeness()
                 && manifest.columns == plan.columns
+                && manifest.transform.as_ref() == plan.transform_record()
                 && manifest.format == plan.encoding.format()
                 && manifest.compression == plan.encoding.compression().to_string()
                 && manifest.parquet_encoding == plan.encoding.parquet_encoding()

@@ -79,6 +79,7 @@ impl Place {
             last_page: 1,
             rows_read: 1,
             rows: 1,
+            failed: 0,
             bytes: closed.bytes,
             sha256: closed.sha256().unwrap().to_owned(),
             digest: String::new(),

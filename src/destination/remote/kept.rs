@@ -82,7 +82,7 @@ pub(super) fn intact_parts(
             && !is_expired(control, &part.path)
             && part.digest.parse::<Digest>().is_ok()
             && ids.is_some()
-            && ids == part.rows.checked_mul(16)
+            && ids == part.rows_read.checked_mul(16)
     };
     let parts = parts.into_iter().enumerate();
     parts

@@ -1,0 +1,29 @@
+//! Transforms rows on their way: rows in, rows out, in order.
+//!
+//! ```text
+//! rows ─► stage (threads) ─► conditions ─► sample ─► kept or not
+//! ```
+//!
+//! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of an
+//! evaluation. What only chooses rows never changes them: a decision about a row is all that this module returns. It
+//! knows no pages, files or formats, and it does not know whether the rows are complete.
+
+mod budget;
+mod columns;
+mod expression;
+mod fence;
+mod json;
+mod natives;
+mod options;
+mod regexes;
+mod row_value;
+mod sample;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+pub use self::options::{OnError, Transform, TransformRecord};
+pub(crate) use self::{
+    options::Shaper,
+    stage::{RowBlock, Shaped, Stage},
+};

@@ -1,0 +1,96 @@
+//! The row as the one object that an expression sees. Only the fields that it reads are parsed.
+
+use std::fmt;
+
+use jaq_json::{Map, Num, Val};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{columns::FieldsRead, json};
+use crate::client::Row;
+
+/// The fields that every row has, in the order of the object.
+pub(super) const FIELDS: [&str; 6] =
+    ["id", "order", "input", "expected_output", "persona", "tags"];
+
+/// Returns the object with the fields that are read, and the size of their values in bytes.
+///
+/// # Errors
+/// The field that cannot be parsed, and why.
+pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<(Val, usize), String> {
+    let is_read = |name: &str| match fields {
+        FieldsRead::All => true,
+        FieldsRead::Named(names) => names.contains(name),
+    };
+    let (mut object, mut bytes) = (Map::default(), 0);
+    let mut parse = |name: &str, text: Option<&str>| match text {
+        None => Ok(Val::Null),
+        Some(text) => {
+            bytes += text.len();
+            json::parse(text).map_err(|why| format!("in the field {name}: {why}"))
+        }
+    };
+    for name in FIELDS.into_iter().filter(|name| is_read(name)) {
+        let value = match name {
+            "id" => Val::from(row.id.to_string()),
+            // A row's order fits in 64 bits, as on every supported system.
+            "order" => row.order.map_or(Val::Null, |order| Val::Num(Num::from_integral(order))),
+            "persona" => row.persona.map_or(Val::Null, |persona| Val::from(persona.to_owned())),
+            "input" => parse(name, row.input)?,
+            "expected_output" => parse(name, row.expected_output)?,
+            _ => parse(name, row.tags)?,
+        };
+        object.insert(Val::from(name.to_owned()), value);
+    }
+    let reads_others = match fields {
+        FieldsRead::All => true,
+        FieldsRead::Named(names) => names.iter().any(|name| !FIELDS.contains(&name.as_str())),
+    };
+    if let Some(others) = row.additional_properties.filter(|_| reads_others) {
+        let members: Members<'_> = serde_json::from_str(others)
+            .map_err(|error| format!("in the unknown fields: {error}"))?;
+        for (key, value) in members.0 {
+            // A key with a lone surrogate cannot be named.
+            let key = match (serde_json::from_str::<String>(key.get()), fields) {
+                (Ok(key), _) => key,
+                (Err(_), FieldsRead::Named(_)) => continue,
+                (Err(error), FieldsRead::All) => {
+                    return Err(format!("in the name of an unknown field: {error}"));
+                }
+            };
+            if is_read(&key) {
+                let value = parse(&key, Some(value.get()))?;
+                object.insert(Val::from(key), value);
+            }
+        }
+    }
+    Ok((Val::obj(object), bytes))
+}
+
+/// The members of an object, with the tokens of keys and values.
+pub(super) struct Members<'a>(pub(super) Vec<(&'a RawValue, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject;
+        impl<'de> Visitor<'de> for OfObject {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(OfObject)
+    }
+}

@@ -1,0 +1,392 @@
+//! The fence around the language: what is refused, what is stopped, what an expression reads, what it prints.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::{
+    budget::STACK,
+    columns::FieldsRead,
+    expression::{Expression, Failure},
+    stage::{RowBlock, Stage},
+    *,
+};
+use crate::{client::Row, error::Error};
+
+const EMPTY: Row<'static> = Row {
+    id: Uuid::nil(),
+    order: Some(7),
+    input: None,
+    expected_output: None,
+    persona: Some("ann"),
+    tags: None,
+    additional_properties: None,
+    compact: false,
+};
+
+/// A row whose values the tests can read.
+const ROW: Row<'static> = Row {
+    input: Some(r#"{"messages":[{"role":"user","content":"why?"},{"role":"bot","content":"so"}],"n":3}"#),
+    tags: Some(r#"{"topic":"billing","big":123456789012345678901234567890,"list":[1,2,3]}"#),
+    additional_properties: Some(r#"{"source":"x"}"#),
+    ..EMPTY
+};
+
+fn is_true(text: &str, row: Row<'static>) -> Result<bool, Failure> {
+    let expression = Expression::compile("where", text).unwrap();
+    let evaluate = move || expression.is_true(&row, &AtomicBool::new(false));
+    thread::Builder::new().stack_size(STACK).spawn(evaluate).unwrap().join().unwrap()
+}
+
+#[track_caller]
+fn failure(text: &str, row: Row<'static>) -> String {
+    match is_true(text, row) {
+        Err(Failure::Row(why)) => why,
+        Err(Failure::Stack) => "stack".to_owned(),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn conditions_see_the_row_as_one_object() {
+    for text in [
+        ".order == 7",
+        r#".id == "00000000-0000-0000-0000-000000000000""#,
+        r#".persona | startswith("a")"#,
+        ".expected_output == null",
+        r#".tags.topic == "billing""#,
+        r#".input.messages | any(.role == "bot")"#,
+        r#"[.input.messages[] | select(.role == "user")] | last | .content == "why?""#,
+        r#".source == "x""#,
+        ".missing == null",
+        "false, true",
+        r#".persona as $p | {"ann": 1} | has($p)"#,
+        r#".tags.list | add == 6 and (map(. * 2) == [2, 4, 6])"#,
+        r#".tags.list | map(tostring) | join("-") == "1-2-3""#,
+        r#""\(.persona): \(.tags.list)" == "ann: [1,2,3]""#,
+        r#".persona | test("^A"; "i")"#,
+        r#"[.persona | match("n"; "g").offset] == [1, 2]"#,
+        r#".persona | sub("n+"; "x") == "ax""#,
+        r#".persona | capture("(?<first>.)(?<rest>.*)") == {first: "a", rest: "nn"}"#,
+        r#"[.persona | splits("n")] == ["a", "", ""]"#,
+        r#".tags.big | tojson == "123456789012345678901234567890""#,
+        "def last_of(f): [f] | last; last_of(.tags.list[]) == 3",
+        "reduce .tags.list[] as $x (0; . + $x) == 6",
+        ".tags.list += [4] | .tags.list | length == 4",
+        "[.tags | .. | numbers] | length == 4",
+        r#".tags | walk(if type == "number" then . + 1 end) | .list == [2, 3, 4]"#,
+        "[limit(3; repeat(1))] == [1, 1, 1]",
+        "[range(0; 10; 3)] == [0, 3, 6, 9]",
+        r#""[1,2]" | fromjson | length == 2"#,
+        r#".tags | to_entries | map(.key) == ["topic", "big", "list"]"#,
+        r#"try error("x") catch . == "x""#,
+        r#"[.tags.list, .tags.list] | [.[][]] | length == 6"#,
+        r#".tags | [paths] | length == 6"#,
+        r#".tags.list | [combinations(2)?] | length >= 0"#,
+        r#"@json "x\(.tags.list)" == "x[1,2,3]""#,
+        r#".tags.list | (group_by(. % 2), sort, unique, min, max, transpose?) | true"#,
+    ] {
+        assert!(is_true(text, ROW).unwrap(), "{text}");
+    }
+    for text in ["empty", "null", "false", ".tags.topic == 1", ".persona | test(\"b\")", ".tags.nothing"] {
+        assert!(!is_true(text, ROW).unwrap(), "{text}");
+    }
+}
+
+#[test]
+fn wrong_expressions_are_marked() {
+    let report = |text: &str| {
+        let error = Expression::compile("where", text).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let report = error.report().to_string();
+        report.lines().take(3).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(
+        [
+            "", ".persona ==", ".persona = = 1", "[.a", "\"abc", ".a | foo", "map", "$x", ".a | now", "$ENV.HOME",
+            "env", "input", "debug", "import \"x\" as $x; .", "def f: f; f", "def f(g): def h: f(g); h; .a | f(.)",
+            ".a & .b", "if . then 1", "1 2", "error_empty", "label $x | break $y", ".a\n| ü\n| nope",
+            ".additional_properties.x", "halt_error", "tobytes", "\"\\(now)\"", "explode",
+        ]
+        .map(|text| format!("{text:?}\n{}", report(text)))
+        .join("\n\n")
+    );
+    let long = format!("1{}", " + 1".repeat(5000));
+    let error = Expression::compile("where", &long).unwrap_err().to_string();
+    assert!(error.ends_with("it has 20001 bytes, and the limit is 16 KiB"), "{error}");
+}
+
+#[test]
+fn nested_expressions_do_not_overflow_the_stack() {
+    for (open, close) in [("(", ")"), ("[", "]"), ("-", ""), ("{a:", "}"), ("try ", ""), ("1|", "1"), ("1,", "1")] {
+        let text = format!("{}1{}", open.repeat(4000), close.repeat(4000));
+        drop(Expression::compile("where", &text));
+    }
+    drop(Expression::compile("where", &"def f:".repeat(2700)));
+    drop(Expression::compile("where", &"\"\\(".repeat(5000)));
+}
+
+#[test]
+fn hostile_expressions_stop_in_time() {
+    // All of them run forever, or use up the memory or the stack, without the fence.
+    for (text, reason) in [
+        ("until(false; .)", "steps"),
+        ("[range(1e12)]", "steps"),
+        ("last(range(1e12))", "steps"),
+        ("[limit(1e12; repeat(1))]", "steps"),
+        ("last(repeat(1))", "steps"),
+        ("[recurse(.)]", "steps"),
+        ("[recurse([.])] ", "steps"),
+        ("[while(true; .)]", "steps"),
+        ("reduce range(1e9) as $i (0; . + 1)", "steps"),
+        ("first(range(1; infinite) | select(. < 0))", "steps"),
+        ("reduce range(100) as $i (\"x\"; . + .)", "copies"),
+        ("reduce range(100) as $i (\"x\"; \"\\(.)\\(.)\")", "copies"),
+        ("reduce range(100) as $i ([1]; . + .)", "copies"),
+        ("reduce range(100) as $i ([1]; [.[], .[]])", "steps"),
+        ("reduce range(60) as $i (1; [., .]) | tojson", "copies"),
+        ("reduce range(60) as $i (1; [., .]) | tostring", "copies"),
+        ("reduce range(60) as $i (1; [., .]) | [..]", "steps"),
+        ("reduce range(60) as $i (1; [., .]) | flatten", "steps"),
+        ("reduce range(20) as $i (1; [., .]) | [.[][][][][][][][][][][][][][][][][][][][] | 1, 1]", "steps"),
+        ("\"x\" * 1e12", ""),
+        ("\"x\" * 1000000000000", "copies"),
+        ("\"x\" * 100000000000000000000000", "copies"),
+        ("reduce range(100) as $i (10; . * .)", "product"),
+        ("(\"x\" * 100000000) / \"\"", "copies"),
+        ("[range(100000)] | [combinations(9)]", ""),
+        ("[range(10)] as $l | [[$l, $l, $l, $l, $l, $l, $l, $l, $l, $l] | combinations]", "steps"),
+        ("def a: .[], .[]; def b: a | a; def c: b | b; [1, [2]] | [c | c | c | c]", ""),
+        ("reduce range(1000000) as $i (null; [.])", "steps"),
+        ("reduce range(100000) as $i (null; [.]) | tojson", "nested deeper"),
+        ("reduce range(100000) as $i (null; [.]) | . == 1", "!"),
+        ("\"x\" | test(\"(x{1000}){1000}\")", "regex"),
+        ("(\"[\" * 100000) | fromjson", "nested deeper"),
+        ("[range(100000)] | .[] |= [range(100)] | length", "steps"),
+        ("\"a\" * 1000000 | gsub(\"a\"; \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\")", ""),
+        ("[foreach range(1e12) as $x (0; . + 1)]", "steps"),
+        ("{} | reduce range(1e9) as $i (.; .[\"\\($i)\"] = 1)", "steps"),
+    ] {
+        let start = Instant::now();
+        match is_true(text, ROW) {
+            Ok(_) => assert!(reason.is_empty() || reason == "!", "{text}"),
+            Err(Failure::Row(why)) => assert!(why.contains(reason), "{text}: {why}"),
+            Err(Failure::Stack) => assert!(reason.is_empty(), "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+        let taken = start.elapsed();
+        println!("{taken:>8.3?} {text}");
+        // A second in a release build; tests are slower, and share the machine.
+        assert!(taken < Duration::from_secs(20), "{text}: {taken:?}");
+    }
+}
+
+#[test]
+fn deep_values_are_refused_or_handled() {
+    let deep: &'static str = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000)).leak();
+    let row = Row { input: Some(deep), ..EMPTY };
+    assert!(is_true(".order == 7", row).unwrap());
+    assert!(failure(".input | length", row).contains("nested deeper than 10000 levels"));
+    let deep: &'static str = format!("{}{}", "[".repeat(9_999), "]".repeat(9_999)).leak();
+    let row = Row { input: Some(deep), ..EMPTY };
+    assert!(is_true("(.input | tojson | length) == 19998 and .input == (.input | tojson | fromjson)", row).unwrap());
+    // Iteration over nested values takes a time that grows with the square of the depth.
+    let deep: &'static str = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000)).leak();
+    let row = Row { input: Some(deep), ..EMPTY };
+    assert!(is_true("[.input | ..] | length == 1000", row).unwrap());
+    assert!(is_true(".input | flatten | length == 0", row).unwrap());
+}
+
+#[test]
+fn fields_that_are_not_named_are_not_parsed() {
+    let bad = Row {
+        input: Some(r#"{"text":"\ud800"}"#),
+        tags: Some(r#"{"topic":"a"}"#),
+        additional_properties: Some(r#"{"\ud800":1,"x":"\udc00","good":[1]}"#),
+        ..EMPTY
+    };
+    assert!(is_true(r#".tags.topic == "a" and .good == [1]"#, bad).unwrap());
+    assert!(failure(".input", bad).starts_with("in the field input: cannot parse the value"));
+    assert!(failure(".x", bad).starts_with("in the field x: "));
+    assert!(failure(". as $row | $row.tags", bad).contains("in the field input"));
+}
+
+#[test]
+fn fields_read_follow_from_the_syntax() {
+    let read = |text: &str| match Expression::compile("where", text).unwrap().fields() {
+        FieldsRead::All => "all".to_owned(),
+        FieldsRead::Named(names) => names.iter().cloned().collect::<Vec<_>>().join(" "),
+    };
+    for (text, fields) in [
+        (".persona == \"x\"", "persona"),
+        (".tags.topic? // .input[0]", "input tags"),
+        ("select(.persona) | .tags", "persona tags"),
+        (".[\"per\\u0073ona\"]", "persona"),
+        (".\"id\"", "id"),
+        ("{persona, x: .tags, (.id): 1}", "id persona tags"),
+        ("\"\\(.persona) \\(.order)\"", "order persona"),
+        ("if .order > 3 then .tags.a else .input.b end", "input order tags"),
+        (".input | map(.tags)", "input"),
+        (".input as $x | .tags | $x", "input tags"),
+        (".input as {a: $x} | $x == .id", "id input"),
+        ("reduce .tags[] as $x (.order; . + $x)", "order tags"),
+        ("any(.tags[]; .x)", "tags"),
+        (".tags | .[.x]", "tags"),
+        (".tags[.order]", "order tags"),
+        ("(.tags, .input).x", "input tags"),
+        ("(.).persona", "persona"),
+        ("(., .tags).persona", "persona tags"),
+        ("not", ""),
+        ("1", ""),
+        (".", ""),
+        (".source_trace_id", "source_trace_id"),
+        ("first(.tags[], .input)", "input tags"),
+        (".tags | def f: .persona; f", "tags"),
+        (". == 1", "all"),
+        ("[.]", "all"),
+        ("{a: .}", "all"),
+        (". as $x | 1", "all"),
+        (".[]", "all"),
+        ("..", "all"),
+        ("keys", "all"),
+        ("map(.)", "all"),
+        ("has(\"id\")", "all"),
+        (".[.id]", "all"),
+        ("tojson", "all"),
+        (".persona = 1", "all"),
+        ("del(.input)", "all"),
+        ("to_entries", "all"),
+        ("def f: .persona; f", "all"),
+        ("def select(f): .tags; select(.persona)", "all"),
+        ("def not: .tags; not", "all"),
+        ("label $x | ., break $x | .persona", "persona"),
+        ("foreach .tags[] as $x (.; .)", "tags"),
+        ("reduce .tags[] as $x (.; .persona)", "persona tags"),
+        ("getpath([\"id\"])", "all"),
+        (".tags as [$a, {b: $c}] | $a", "tags"),
+        (". as {tags: $t} | $t", "all"),
+    ] {
+        assert_eq!(read(text), fields, "{text}");
+    }
+}
+
+#[test]
+fn values_without_json_are_refused() {
+    for (text, why) in [
+        (".tags | [1e400 + 0] | tojson", "the number Infinity is not JSON"),
+        ("nan | tostring", "the number NaN is not JSON"),
+        ("{(1 | tostring): 2} | [.] | {(.[0].a | not | tostring): nan} | tojson", "the number NaN is not JSON"),
+        ("{(1): 2} | tojson", "the key 1 of an object is not a string"),
+    ] {
+        assert!(failure(text, ROW).contains(why), "{text}: {}", failure(text, ROW));
+    }
+    let row = Row { tags: Some("[1e400,1.50,-0.0,12345678901234567890123]"), ..EMPTY };
+    let printed = r#".tags | tojson == "[1e400,1.50,-0.0,12345678901234567890123]""#;
+    assert!(is_true(printed, row).unwrap());
+}
+
+#[test]
+fn errors_are_short() {
+    let long: &'static str = format!("\"{}\"", "x".repeat(1_000_000)).leak();
+    let row = Row { input: Some(long), ..EMPTY };
+    let why = failure(".input | .a", row);
+    assert!(why.starts_with("cannot index \"xxx") && why.chars().count() < 310, "{why}");
+    assert_eq!(failure("error(\"my own\")", row), "\"my own\"");
+}
+
+#[derive(Debug)]
+struct Rows(u64, Vec<Row<'static>>);
+
+impl RowBlock for Rows {
+    fn number(&self) -> u64 {
+        self.0
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.1.iter().copied()
+    }
+}
+
+fn stage(transform: Transform, threads: usize) -> Stage<Rows> {
+    Stage::start(Arc::new(transform.compile().unwrap().unwrap()), threads).unwrap()
+}
+
+#[test]
+fn results_come_in_order_with_any_number_of_threads() {
+    let rows = |block: u64| -> Vec<Row<'static>> {
+        let order = |index: i64| Row { order: Some(index), ..EMPTY };
+        (0..50).map(|index| order(block as i64 * 50 + index)).collect()
+    };
+    let run = |threads| {
+        let mut stage = stage(Transform::new().keep_where(".order % 7 == 0"), threads);
+        let mut kept = Vec::new();
+        for block in 0..40 {
+            while stage.is_full() {
+                let shaped = stage.take().unwrap().unwrap();
+                kept.push((shaped.block.0, shaped.kept));
+            }
+            stage.submit(Rows(block, rows(block)));
+        }
+        while let Some(shaped) = stage.take().unwrap() {
+            kept.push((shaped.block.0, shaped.kept));
+        }
+        kept
+    };
+    let one = run(1);
+    assert!(one.iter().map(|(block, _)| *block).eq(0..40));
+    assert_eq!(one[1].1.iter().filter(|kept| **kept).count(), 7);
+    assert_eq!(run(16), one);
+}
+
+#[test]
+fn first_failed_row_is_named() {
+    let transform = Transform::new().keep_where(".tags.topic");
+    let bad = Row { tags: Some("[1]"), ..EMPTY };
+    let mut failing = stage(transform.clone(), 4);
+    failing.submit(Rows(3, vec![EMPTY, bad]));
+    failing.submit(Rows(4, vec![bad]));
+    let error = failing.take().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "page 3, row 2 (id 00000000-0000-0000-0000-000000000000): `where` failed: cannot index [1] with \"topic\""
+    );
+    assert_eq!(error.exit_code(), 65);
+    for on_error in [OnError::Skip, OnError::Null] {
+        let mut skipping = stage(transform.clone().on_error(on_error), 4);
+        skipping.submit(Rows(3, vec![bad, ROW, bad]));
+        let shaped = skipping.take().unwrap().unwrap();
+        assert_eq!((shaped.kept, shaped.failed), (vec![false, true, false], 2));
+    }
+}
+
+#[test]
+fn endless_evaluation_is_stopped_and_never_skipped() {
+    // Many steps, each of them slow: the budget of steps alone would take minutes.
+    let slow = "reduce range(200000) as $i ([range(20000)]; reverse)";
+    let limit = Duration::from_millis(200);
+    let transform = Transform::new().keep_where(slow).on_error(OnError::Skip);
+    let mut stage = stage(transform.expression_timeout(limit), 2);
+    stage.submit(Rows(5, vec![EMPTY]));
+    let error = stage.take().unwrap_err();
+    assert!(matches!(error, Error::Row { stopped: true, page: 5, row: 1, .. }), "{error}");
+    assert!(error.to_string().ends_with("`where` did not end within 0.2 s"), "{error}");
+}
+
+#[test]
+fn operation_that_never_ends_is_left_alone() {
+    // One comparison of two shared trees with 2^60 leaves: it takes no step, so it cannot be stopped.
+    let stuck = "reduce range(60) as $i (1; [., .]) as $x | reduce range(60) as $i (1; [., .]) | . == $x";
+    let limit = Duration::from_millis(100);
+    let transform = Transform::new().keep_where(stuck).on_error(OnError::Skip);
+    let mut stage = stage(transform.expression_timeout(limit), 2);
+    stage.submit(Rows(9, vec![EMPTY]));
+    let start = Instant::now();
+    let error = stage.take().unwrap_err();
+    assert!(matches!(error, Error::Row { stopped: true, page: 9, row: 1, .. }), "{error}");
+    drop(stage);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
