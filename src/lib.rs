@@ -148,8 +148,8 @@ pub use snapshots::{
     check_job, job_history, latest_snapshots, list_snapshots, plan_retention, prune_job, run_jobs,
     unnamed_folders,
 };
-pub use transform::{OnError, Transform, TransformRecord};
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
+pub use transform::{OnError, Transform, TransformRecord};
 
 /// Dates, in the version that [`Clock`] uses.
 pub use chrono;

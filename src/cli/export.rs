@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     Client, Column, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format,
-    JsonColumns, PageRange, ParquetEncoding, Result, Summary, Target,
+    JsonColumns, OnError, PageRange, ParquetEncoding, Result, Summary, Target, Transform,
     error::human,
     text::{counted, grouped},
 };
@@ -80,9 +80,26 @@ pub(super) struct ExportArgs {
     /// Export only these pages, such as 3-7, 3- or 3
     #[arg(long, value_name = "A-B", value_parser = values::value::<PageRange>, default_value_t = PageRange::ALL, hide_default_value = true, help_heading = "Rows")]
     pages: PageRange,
-    /// Export only the first N rows
+    /// Read only the first N rows
     #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Rows")]
     limit: Option<u64>,
+    /// Export only the rows for which this jq expression holds, such as '.tags.topic == "billing"'; several
+    /// must all hold
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
+    conditions: Vec<String>,
+    /// Export about this fraction of the rows, such as 0.05; rows with equal inputs stay together
+    #[arg(long, value_name = "FRACTION", value_parser = values::fraction, help_heading = "Rows")]
+    sample: Option<f64>,
+    /// Seed of --sample: another seed chooses other rows
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, default_value_t = 0, help_heading = "Rows")]
+    seed: u64,
+    /// A row on which an expression fails: fail ends the run, null takes null as the result, skip leaves the
+    /// row out
+    #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, default_value_t = OnError::Fail, help_heading = "Rows")]
+    on_error: OnError,
+    /// Time limit for the expressions of one row
+    #[arg(long, value_name = "TIME", value_parser = values::timeout, default_value = "10s", help_heading = "Rows")]
+    expression_timeout: Duration,
     /// Read the whole dataset at most N times: it is read again if it changed during the export
     #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 3, help_heading = "Rows")]
     max_passes: u32,
@@ -151,7 +168,13 @@ pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Re
 
 impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
+        let chosen = Transform::new()
+            .seed(typed.seed)
+            .on_error(typed.on_error)
+            .expression_timeout(typed.expression_timeout);
+        let chosen = typed.conditions.into_iter().fold(chosen, Transform::keep_where);
         Self {
+            transform: typed.sample.into_iter().fold(chosen, Transform::sample),
             query: typed.filters.into(),
             format: typed.format,
             compression: typed.compression,
@@ -180,25 +203,39 @@ fn report(summary: &Summary) -> Lines {
     use crate::Completeness;
     let seconds = summary.seconds.max(0.001);
     let claim = match summary.completeness {
+        Completeness::Proven if summary.transform.is_some() => "complete: every row read once",
         Completeness::Proven => "complete: every row once",
         Completeness::Partial => "a part of the dataset",
     };
     // Rows of an interrupted run were not fetched now.
-    let fetched = summary.rows.saturating_sub(summary.kept_rows);
-    Lines::one(format_args!(
-        "{} in {} ({}) · {} · {} rows/s · {claim}",
-        counted(summary.rows, "row"),
+    let fetched = summary.rows_read.saturating_sub(summary.kept_rows);
+    let rows = match &summary.transform {
+        Some(_) => {
+            format!("{} of {} read", grouped(summary.rows), counted(summary.rows_read, "row"))
+        }
+        None => counted(summary.rows, "row"),
+    };
+    let lines = Lines::one(format_args!(
+        "{rows} in {} ({}) · {} · {} rows/s · {claim}",
         counted(summary.files, "file"),
         indicatif::HumanBytes(summary.bytes),
         human(Duration::from_secs_f64(seconds)),
         grouped((fetched as f64 / seconds) as u64),
     ))
-    .and(format_args!("  {}", summary.output))
+    .and(format_args!("  {}", summary.output));
+    match summary.failed_rows {
+        0 => lines,
+        failed => lines.and(format_args!(
+            "  left out, because an expression failed: {}",
+            counted(failed, "row")
+        )),
+    }
 }
 
 fn announce(would: &DryRun) -> String {
     format!(
-        "would export {} of {} in {} of {} to {}",
+        "would {} {} of {} in {} of {} to {}",
+        if would.transform.is_some() { "read" } else { "export" },
         grouped(would.rows),
         counted(would.count, "row"),
         counted(would.requests, "request"),

@@ -16,7 +16,7 @@ use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 pub use self::{api::ApiError, page::PageError, report::Report};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
-    report::{causes, harmless, human},
+    report::{causes, excerpt, harmless, human},
 };
 use crate::text::{self, counted, grouped};
 
@@ -47,7 +47,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// An expression is not valid. Found before any request.
-    #[error("{} is not a valid expression for `{option}`: {why}", text::quoted(expression, 60))]
+    #[error("`{option}` {} is not a valid expression: {why}", text::quoted(expression, 60))]
     Expression {
         /// Name of the option with the expression.
         option: &'static str,

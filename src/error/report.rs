@@ -35,8 +35,8 @@ pub struct Report<'a>(&'a Error);
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "error: {}", harmless(&self.0.to_string()))?;
-        if let Error::Expression { expression, position, length, .. } = self.0 {
-            write_marked(f, expression, *position, *length)?;
+        for line in excerpt(self.0) {
+            writeln!(f, "    {line}")?;
         }
         for cause in causes(self.0) {
             writeln!(f, "  cause: {}", harmless(&cause))?;
@@ -49,25 +49,20 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Writes the line of an expression that contains the wrong part, and marks the part below it.
-fn write_marked(
-    f: &mut fmt::Formatter<'_>,
-    expression: &str,
-    position: usize,
-    length: usize,
-) -> fmt::Result {
-    /// Characters to show before and after the start of the wrong part.
+/// Returns two lines: the line of an expression with the wrong part, and the marks below that part. No line for other
+/// errors.
+pub(crate) fn excerpt(error: &Error) -> Vec<String> {
+    /// Most characters to show before the start of the wrong part, and from its start.
     const AROUND: usize = 60;
-    let (before, after) = expression.split_at_checked(position).unwrap_or((expression, ""));
+    let Error::Expression { expression, position, length, .. } = error else { return Vec::new() };
+    let (before, after) = expression.split_at_checked(*position).unwrap_or((expression, ""));
     let before = before.rsplit('\n').next().unwrap_or_default();
-    let after_line = after.split('\n').next().unwrap_or_default();
     let skipped = before.chars().count().saturating_sub(AROUND);
     let before: String = before.chars().skip(skipped).collect();
-    let wrong = after.get(..length).unwrap_or(after).split('\n').next().unwrap_or_default();
-    let marks = "^".repeat(wrong.chars().count().clamp(1, AROUND));
-    let line = format!("{before}{after_line}");
-    writeln!(f, "    {}", text::harmless(&line, 2 * AROUND).trim_end())?;
-    writeln!(f, "    {}{marks}", " ".repeat(before.chars().count()))
+    let after = after.split('\n').next().unwrap_or_default();
+    let wrong = after.get(..*length).unwrap_or(after).chars().count().clamp(1, AROUND);
+    let line = text::harmless(&format!("{before}{after}"), 2 * AROUND);
+    vec![line.trim_end().to_owned(), " ".repeat(before.chars().count()) + &"^".repeat(wrong)]
 }
 
 /// Makes a text safe to print: one line without control characters, at most 2000 characters.

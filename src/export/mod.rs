@@ -100,6 +100,7 @@ impl Export {
             output: self.plan.target.to_string(),
             count: page.count(),
             rows,
+            transform: self.plan.transform_record().cloned(),
             rows_per_page: page_rows,
             requests,
         })

@@ -12,6 +12,7 @@ use crate::{
     location::Target,
     record::manifest::{Completeness, Manifest},
     text::{counted, grouped},
+    transform::TransformRecord,
 };
 
 /// The result of an export.
@@ -30,6 +31,9 @@ pub struct Summary {
     pub rows: u64,
     /// Number of rows that were left out because an expression of the transformation failed.
     pub failed_rows: u64,
+    /// How the rows to write were chosen; `None` if all were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transform: Option<TransformRecord>,
     /// Number of the rows read that belong to parts of an interrupted run. They were not fetched now.
     pub kept_rows: u64,
     /// Number of files written.
@@ -62,8 +66,11 @@ pub struct DryRun {
     pub output: String,
     /// Rows of the dataset, as the API says.
     pub count: u64,
-    /// Number of rows that would be written.
+    /// Number of rows that would be read. A transformation can keep fewer.
     pub rows: u64,
+    /// How the rows to write would be chosen; `None` if all would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transform: Option<TransformRecord>,
     /// Number of rows that a page really contains.
     pub rows_per_page: u64,
     /// Number of requests that the export would need if none fails.
@@ -101,6 +108,7 @@ impl Export {
             rows_read: manifest.rows_read,
             rows: manifest.rows,
             failed_rows: manifest.parts.iter().map(|part| part.failed).sum(),
+            transform: manifest.transform.clone(),
             kept_rows: self.progress.kept().min(manifest.rows_read),
             files: manifest.parts.len() as u64,
             bytes,

@@ -18,6 +18,7 @@ macro_rules! links {
          [options]: crate::guide::options\n\
          [performance]: crate::guide::performance\n\
          [schedule]: crate::guide::schedule\n\
+         [shaping]: crate::guide::shaping\n\
          [snapshots]: crate::guide::snapshots\n\n"
     };
 }
@@ -25,6 +26,10 @@ macro_rules! links {
 #[doc = links!()]
 #[doc = include_str!("exporting.md")]
 pub mod exporting {}
+
+#[doc = links!()]
+#[doc = include_str!("shaping.md")]
+pub mod shaping {}
 
 #[doc = links!()]
 #[doc = include_str!("notebooks.md")]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    error::{Error, causes, harmless},
+    error::{Error, causes, excerpt, harmless},
     record::stamp::Stamp,
     text,
 };
@@ -110,6 +110,9 @@ pub struct SnapshotResult {
 pub struct Failure {
     /// The error message.
     pub message: String,
+    /// The part of an expression that is wrong: a line of the expression, and a line with marks below that part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excerpt: Vec<String>,
     /// The causes, outermost first.
     pub causes: Vec<String>,
     /// The recommended next step.
@@ -123,6 +126,9 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&harmless(&self.message))?;
+        for line in &self.excerpt {
+            write!(f, "\n    {}", text::line(line))?;
+        }
         for cause in &self.causes {
             write!(f, "\n  cause: {}", harmless(cause))?;
         }
@@ -137,6 +143,7 @@ impl Failure {
     pub(crate) fn new(error: &Error) -> Self {
         Self {
             message: error.to_string(),
+            excerpt: excerpt(error),
             causes: causes(error),
             hint: error.hint().map(|hint| hint.into_owned()),
             exit_code: error.exit_code(),

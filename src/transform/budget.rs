@@ -10,19 +10,16 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use jaq_core::{
-    DataT, Lut,
-    data::HasLut,
-};
+use jaq_core::{DataT, Lut, data::HasLut};
 use jaq_json::Val;
 
 use crate::error::{Error, panics::message};
 
 /// Steps of one evaluation. One more is allowed for each byte of the values that it reads.
 pub(super) const STEPS: u64 = 1_000_000;
-/// Bytes that one evaluation may copy to grow strings and arrays: 1 GiB. A loop that appends to a text copies the
+/// Bytes that one evaluation may copy to grow strings and arrays: 256 MiB. A loop that appends to a text copies the
 /// text each time, so that a result of one megabyte can cost hundreds.
-pub(super) const COPIED: u64 = 1 << 30;
+pub(super) const COPIED: u64 = 256 << 20;
 /// Bytes of stack that evaluation may use: 256 MiB. Half of [`STACK`], because the evaluator does not count
 /// the steps that compare, print and drop nested values.
 const DEPTH: usize = 256 << 20;

@@ -34,8 +34,8 @@ pub(super) fn fields_read(term: &Term<&str>, by_truth: bool) -> FieldsRead {
 
 /// Functions whose use of the row is known.
 const KNOWN: [&str; 14] = [
-    "empty", "true", "false", "null", "not", "select", "first", "last", "isempty", "limit", "skip", "nth",
-    "any", "all",
+    "empty", "true", "false", "null", "not", "select", "first", "last", "isempty", "limit", "skip",
+    "nth", "any", "all",
 ];
 
 struct Walk {
@@ -216,10 +216,7 @@ impl Walk {
                 self.consumed(left, row);
                 self.consumed(right, row)
             }
-            BinaryOp::Assign
-            | BinaryOp::Update
-            | BinaryOp::UpdateMath(_)
-            | BinaryOp::UpdateAlt => {
+            BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
                 self.value(row);
                 self.term(left, row);
                 self.term(right, row);

@@ -1,18 +1,12 @@
 //! An expression of the language: checked, compiled, and run over one row.
 
-use std::{
-    fmt,
-    ops::ControlFlow,
-    sync::atomic::AtomicBool,
-    thread,
-};
+use std::{fmt, ops::ControlFlow, sync::atomic::AtomicBool, thread};
 
 use jaq_core::{
     Compiler, Ctx, Filter, ValT as _, Vars,
     compile::Undefined,
     load::{
-        Arena, File, Lexer, Loader, Parser,
-        lex,
+        Arena, File, Lexer, Loader, Parser, lex,
         parse::{self, Def, Term},
     },
 };
@@ -52,7 +46,7 @@ impl fmt::Debug for Expression {
 
 /// Why an evaluation has no result.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum EvaluationFailure {
     /// The expression errs on this row, the same way on every machine.
     Row(String),
     /// It used too much of the stack. How much that is depends on the machine.
@@ -96,7 +90,11 @@ impl Expression {
     }
 
     /// Whether any output for this row is neither false nor null.
-    pub(super) fn is_true(&self, row: &Row<'_>, stop: &AtomicBool) -> Result<bool, Failure> {
+    pub(super) fn is_true(
+        &self,
+        row: &Row<'_>,
+        stop: &AtomicBool,
+    ) -> Result<bool, EvaluationFailure> {
         let mut is_true = false;
         self.outputs(row, stop, &mut |value| {
             is_true = value.as_bool();
@@ -111,7 +109,7 @@ impl Expression {
         row: &Row<'_>,
         stop: &AtomicBool,
         take: &mut dyn FnMut(Val) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), EvaluationFailure> {
         let done = bounded(|| {
             let (value, bytes) = row_value::of(row, &self.fields)?;
             let budget = Budget::new(bytes, stop);
@@ -129,12 +127,14 @@ impl Expression {
             }
             Ok(())
         });
-        match done.map_err(Failure::Broken)? {
-            Ok(done) => done.map_err(Failure::Row),
-            Err(Bound::Steps) => Err(Failure::Row("it needs too many steps".to_owned())),
-            Err(Bound::Copies) => Err(Failure::Row("it copies more than 1 GiB".to_owned())),
-            Err(Bound::Stack) => Err(Failure::Stack),
-            Err(Bound::Asked) => Err(Failure::Stopped),
+        match done.map_err(EvaluationFailure::Broken)? {
+            Ok(done) => done.map_err(EvaluationFailure::Row),
+            Err(Bound::Steps) => Err(EvaluationFailure::Row("it needs too many steps".to_owned())),
+            Err(Bound::Copies) => {
+                Err(EvaluationFailure::Row("it copies more than 256 MiB".to_owned()))
+            }
+            Err(Bound::Stack) => Err(EvaluationFailure::Stack),
+            Err(Bound::Asked) => Err(EvaluationFailure::Stopped),
         }
     }
 }
@@ -160,7 +160,8 @@ fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), Refusal<'_>> {
     let entry = Def { name: main, args: Vec::new(), body: Term::Call(ROW, Vec::new()) };
     let loader = Loader::new(fence::prelude().chain([row, entry]));
     let modules = loader.load(&arena, File { code: main, path: () });
-    let modules = modules.map_err(|_| Refusal { part: text, why: "it cannot be loaded".to_owned() })?;
+    let modules =
+        modules.map_err(|_| Refusal { part: text, why: "it cannot be loaded".to_owned() })?;
     let own: Vec<_> = natives::own().chain(regexes::own()).collect();
     let is_own = |name: &str| own.iter().any(|(own, ..)| *own == name);
     let libraries = jaq_core::funs()

@@ -6,6 +6,7 @@
 
 use jaq_core::{
     load::{
+        self,
         lex::StrPart,
         parse::{BinaryOp, Def, Pattern, Term},
     },
@@ -47,11 +48,26 @@ const DROPPED: [(&str, usize); 25] = [
     ("add", 0), ("join", 1), ("tostring", 0), ("test", 2),
 ];
 
+/// Definitions in place of those of the libraries, which copy the result so far for each part of it.
+const REPLACED: &str = r#"
+def add(f): [f] | add;
+def sub(re; f; flags):
+  def handle: if isarray then capture_of_match | last(f) end;
+  [split_matches(re; flags)[] | handle] | add;
+def from_entries: [.[] | {(.key): .value}] | add // {};
+"#;
+
 /// Functions of jq that are left out on purpose, each with the reason.
 const LEFT_OUT: [(&[&str], &str); 4] = [
-    (&["now", "localtime", "strflocaltime", "mktime", "gmtime"], "it depends on the time or the machine"),
+    (
+        &["now", "localtime", "strflocaltime", "mktime", "gmtime"],
+        "it depends on the time or the machine",
+    ),
     (&["env", "$ENV", "$__prog_args", "input_filename"], "it reads the environment"),
-    (&["input", "inputs", "import", "include", "get_search_list"], "an expression sees one row and no files"),
+    (
+        &["input", "inputs", "import", "include", "get_search_list"],
+        "an expression sees one row and no files",
+    ),
     (&["debug", "stderr", "halt", "halt_error", "input_line_number"], "it acts outside the row"),
 ];
 
@@ -64,9 +80,16 @@ pub(super) struct Refusal<'s> {
 
 /// Returns the definitions of the libraries that an expression can use, rewritten.
 pub(super) fn prelude<'s>() -> impl Iterator<Item = Def<&'s str>> {
+    let replaced = load::parse(REPLACED, |parser| parser.defs()).unwrap_or_default();
     let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let is_kept = |def: &Def<&'static str>| !DROPPED.contains(&(def.name, def.args.len()));
-    defs.filter(is_kept).map(|def| -> Def<&'s str> { rewrite_def(def) })
+    defs.filter(is_kept).map(move |def| -> Def<&'s str> {
+        let is_same = |other: &&Def<&'static str>| {
+            other.name == def.name && other.args.len() == def.args.len()
+        };
+        let own = replaced.iter().find(is_same).cloned();
+        rewrite_def(own.unwrap_or(def))
+    })
 }
 
 /// Whether the libraries' function of this name is kept.
@@ -179,7 +202,8 @@ impl<'s> Scope<'s> {
         self.names.push(ScopedName { name, arity: args.len(), is_open: true });
         // An argument `$x` can be called as `x`, too.
         let name = |arg: &&'s str| arg.strip_prefix('$').unwrap_or(arg);
-        let arguments = args.iter().map(|arg| ScopedName { name: name(arg), arity: 0, is_open: false });
+        let arguments =
+            args.iter().map(|arg| ScopedName { name: name(arg), arity: 0, is_open: false });
         self.names.extend(arguments);
         self.term(body)?;
         self.names.truncate(at + 1);
@@ -279,7 +303,10 @@ fn rewrite_pattern<'s>(pattern: Pattern<&'s str>) -> Pattern<&'s str> {
         Pattern::Var(name) => Pattern::Var(name),
         Pattern::Arr(items) => Pattern::Arr(items.into_iter().map(rewrite_pattern).collect()),
         Pattern::Obj(entries) => Pattern::Obj(
-            entries.into_iter().map(|(key, value)| (rewrite(key), rewrite_pattern(value))).collect(),
+            entries
+                .into_iter()
+                .map(|(key, value)| (rewrite(key), rewrite_pattern(value)))
+                .collect(),
         ),
     }
 }
@@ -307,7 +334,11 @@ fn own_operator(op: Math) -> Option<&'static str> {
     }
 }
 
-fn operation<'s>(left: Term<&'s str>, op: BinaryOp<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
+fn operation<'s>(
+    left: Term<&'s str>,
+    op: BinaryOp<&'s str>,
+    right: Term<&'s str>,
+) -> Term<&'s str> {
     /// A name that no expression can have.
     const VALUE: &str = "$!value";
     match op {

@@ -7,6 +7,9 @@ use jaq_json::{Num, Val, read};
 /// Deepest nesting of a value that is parsed or printed, as in jq.
 pub(super) const DEPTH: usize = 10_000;
 
+/// Cost of printing a value, in bytes. Short values take more time than their bytes.
+const VALUE_COST: usize = 32;
+
 /// Parses one JSON value.
 ///
 /// # Errors
@@ -47,11 +50,7 @@ pub(super) fn is_deeper(text: &str, most: usize) -> bool {
 /// # Errors
 /// The reason, if JSON has no such value: NaN, an infinite number, bytes that are not text, a key that is not a
 /// string, or deep nesting.
-pub(super) fn write(
-    value: &Val,
-    text: &mut String,
-    grow: &dyn Fn(usize),
-) -> Result<(), String> {
+pub(super) fn write(value: &Val, text: &mut String, grow: &dyn Fn(usize)) -> Result<(), String> {
     write_at(value, text, grow, 0)
 }
 
@@ -64,7 +63,7 @@ fn write_at(
     if depth > DEPTH {
         return Err(format!("the value is nested deeper than {DEPTH} levels"));
     }
-    grow(2);
+    grow(VALUE_COST);
     match value {
         Val::Null => text.push_str("null"),
         Val::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
@@ -130,8 +129,7 @@ fn write_text(bytes: &[u8], text: &mut String, grow: &dyn Fn(usize)) -> Result<(
 pub(super) fn write_string(string: &str, text: &mut String) {
     text.push('"');
     let mut rest = string;
-    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))
-    {
+    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
         text.push_str(&rest[..at]);
         match rest.as_bytes()[at] {
             b'"' => text.push_str("\\\""),

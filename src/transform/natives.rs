@@ -59,8 +59,8 @@ pub(super) fn own() -> impl Iterator<Item = Fun<Fenced>> {
 fn size(value: &Val) -> usize {
     match value {
         Val::TStr(bytes) | Val::BStr(bytes) => bytes.len(),
-        Val::Arr(items) => 16 * items.len(),
-        Val::Obj(members) => 48 * members.len(),
+        Val::Arr(items) => 32 * items.len(),
+        Val::Obj(members) => 96 * members.len(),
         Val::Num(Num::BigInt(number)) => usize::try_from(number.bits() / 8).unwrap_or(usize::MAX),
         Val::Null | Val::Bool(_) | Val::Num(_) => 0,
     }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::atomic::AtomicBool, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    expression::{Expression, Failure},
+    expression::{EvaluationFailure, Expression},
     sample::Sample,
 };
 use crate::{
@@ -233,21 +233,20 @@ impl Shaper {
         stop: &AtomicBool,
     ) -> Result<Result<Verdict, ShapeFailure>> {
         for condition in &self.conditions {
-            let failed = |why, stopped| {
-                Ok(Err(ShapeFailure { option: condition.option(), why, stopped }))
-            };
+            let failed =
+                |why, stopped| Ok(Err(ShapeFailure { option: condition.option(), why, stopped }));
             match condition.is_true(row, stop) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Ok(Verdict::Drop)),
-                Err(Failure::Row(why)) if self.on_error == OnError::Fail => {
+                Err(EvaluationFailure::Row(why)) if self.on_error == OnError::Fail => {
                     return failed(format!("failed: {why}"), false);
                 }
-                Err(Failure::Row(_)) => return Ok(Ok(Verdict::Failed)),
-                Err(Failure::Stack) => {
+                Err(EvaluationFailure::Row(_)) => return Ok(Ok(Verdict::Failed)),
+                Err(EvaluationFailure::Stack) => {
                     return failed("was stopped: it nests too deeply".to_owned(), true);
                 }
-                Err(Failure::Stopped) => return failed(endless(self.timeout), true),
-                Err(Failure::Broken(error)) => return Err(error),
+                Err(EvaluationFailure::Stopped) => return failed(endless(self.timeout), true),
+                Err(EvaluationFailure::Broken(error)) => return Err(error),
             }
         }
         let is_sampled = self.sample.as_ref().is_none_or(|sample| sample.keeps(row));

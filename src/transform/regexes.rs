@@ -27,7 +27,10 @@ pub(super) fn own() -> impl Iterator<Item = Fun<Fenced>> {
     let functions: [(&'static str, RunPtr<Fenced>); 4] = [
         ("test", |mut cv| {
             let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
-            bome(Compiled::new(&regex, &flags).and_then(|it| Ok(it.regex.is_match(text(&cv.1)?).into())))
+            bome(
+                Compiled::new(&regex, &flags)
+                    .and_then(|it| Ok(it.regex.is_match(text(&cv.1)?).into())),
+            )
         }),
         ("matches", |mut cv| {
             let (flags, regex) = (cv.0.pop_var(), cv.0.pop_var());
@@ -88,7 +91,8 @@ impl Compiled {
         let built = builder.build().map_err(|error| {
             // The message of the library shows the position on lines of their own.
             let why = error.to_string();
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let why =
+                why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             Error::str(format_args!("{regex:?} is not a regex: {why}"))
         })?;
         let built = Rc::new(built);
@@ -131,7 +135,8 @@ fn found(
                 let before = text[whole.start()..found.start()].chars().count();
                 Some(member(start + before, found.as_str(), *name))
             };
-            parts.push(captures.iter().zip(&names).filter_map(capture).collect::<Result<Val, _>>()?);
+            parts
+                .push(captures.iter().zip(&names).filter_map(capture).collect::<Result<Val, _>>()?);
         }
         if !compiled.is_global {
             break;

@@ -13,8 +13,7 @@ use super::{columns::FieldsRead, json};
 use crate::client::Row;
 
 /// The fields that every row has, in the order of the object.
-pub(super) const FIELDS: [&str; 6] =
-    ["id", "order", "input", "expected_output", "persona", "tags"];
+pub(super) const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
 
 /// Returns the object with the fields that are read, and the size of their values in bytes.
 ///

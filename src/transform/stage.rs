@@ -175,7 +175,8 @@ impl<B: RowBlock> Stage<B> {
             let Some(evaluation) = *running else { continue };
             let elapsed = evaluation.since.elapsed();
             if elapsed >= timeout.saturating_add(GRACE) {
-                let failure = ShapeFailure { option: "where", why: endless(timeout), stopped: true };
+                let failure =
+                    ShapeFailure { option: "where", why: endless(timeout), stopped: true };
                 return Err(evaluation.failed(failure));
             }
             if elapsed >= timeout {

@@ -10,7 +10,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, File, Item, Lit, UseTree, visit::Visit};
 
 /// Crates that only some modules may use.
-const RESERVED: [(&[&str], &[&str]); 4] = [
+const RESERVED: [(&[&str], &[&str]); 5] = [
+    (&["jaq_core", "jaq_json", "jaq_std", "regex"], &["transform"]),
     (
         &["clap", "clap_complete", "clap_mangen", "indicatif", "console", "anstream", "anstyle"],
         &["cli"],
@@ -39,7 +40,11 @@ const RESERVED: [(&[&str], &[&str]); 4] = [
 ];
 
 /// Modules that a module must not use.
-const FORBIDDEN: [(&str, &[&str]); 6] = [
+const FORBIDDEN: [(&str, &[&str]); 7] = [
+    (
+        "transform",
+        &["paginator", "proof", "batch", "sink", "destination", "record", "export", "files"],
+    ),
     ("client", &["paginator", "batch", "sink", "destination", "export"]),
     ("paginator", &["batch", "sink", "destination", "export"]),
     ("batch", &["paginator", "sink", "destination", "export"]),

@@ -56,5 +56,6 @@ mod streams;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod transform;
 mod tree;
 mod verify;
