@@ -37,7 +37,7 @@ pub(super) enum Bound {
 }
 
 /// The budget of one evaluation.
-pub(super) struct Budget<'a> {
+pub(super) struct StepBudget<'a> {
     steps: Cell<u64>,
     copied: Cell<u64>,
     /// Address of a variable on the stack at the start of the evaluation.
@@ -45,7 +45,7 @@ pub(super) struct Budget<'a> {
     stop: &'a AtomicBool,
 }
 
-impl<'a> Budget<'a> {
+impl<'a> StepBudget<'a> {
     /// Creates the budget for an evaluation that reads values of this many bytes. It begins in the calling function.
     pub(super) fn new(bytes: usize, stop: &'a AtomicBool) -> Self {
         let steps = Cell::new(STEPS.saturating_add(bytes as u64));
@@ -111,7 +111,7 @@ impl DataT for Fenced {
 #[derive(Clone, Copy)]
 pub(super) struct Fence<'a> {
     pub(super) lut: &'a Lut<Fenced>,
-    pub(super) budget: &'a Budget<'a>,
+    pub(super) budget: &'a StepBudget<'a>,
 }
 
 impl<'a> HasLut<'a, Fenced> for Fence<'a> {

@@ -33,9 +33,9 @@ pub(super) fn fields_read(term: &Term<&str>, by_truth: bool) -> FieldsRead {
 }
 
 /// Functions whose use of the row is known.
-const KNOWN: [&str; 14] = [
-    "empty", "true", "false", "null", "not", "select", "first", "last", "isempty", "limit", "skip",
-    "nth", "any", "all",
+const KNOWN: [&str; 17] = [
+    "empty", "nan", "infinite", "range", "true", "false", "null", "not", "select", "first", "last",
+    "isempty", "limit", "skip", "nth", "any", "all",
 ];
 
 struct Walk {
@@ -164,7 +164,13 @@ impl Walk {
 
     fn call(&mut self, name: &str, arguments: &[Term<&str>], row: bool) -> bool {
         match (name, arguments) {
-            ("empty" | "true" | "false" | "null" | "not", []) => false,
+            ("empty" | "true" | "false" | "null" | "not" | "nan" | "infinite", []) => false,
+            ("range", bounds) => {
+                for bound in bounds {
+                    self.consumed(bound, row);
+                }
+                false
+            }
             ("select", [condition]) => {
                 self.term(condition, row);
                 row

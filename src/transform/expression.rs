@@ -13,9 +13,9 @@ use jaq_core::{
 use jaq_json::Val;
 
 use super::{
-    budget::{Bound, Budget, Fence, Fenced, STACK, bounded},
+    budget::{Bound, Fence, Fenced, STACK, StepBudget, bounded},
     columns::{FieldsRead, fields_read},
-    fence::{self, Refusal},
+    fence::{self, ExpressionRefusal},
     natives, regexes, row_value,
 };
 use crate::{
@@ -112,7 +112,7 @@ impl Expression {
     ) -> Result<(), EvaluationFailure> {
         let done = bounded(|| {
             let (value, bytes) = row_value::of(row, &self.fields)?;
-            let budget = Budget::new(bytes, stop);
+            let budget = StepBudget::new(bytes, stop);
             let fence = Fence { lut: &self.filter.lut, budget: &budget };
             let context = Ctx::<Fenced>::new(fence, Vars::new([]));
             for output in self.filter.id.run((context, value)) {
@@ -140,7 +140,7 @@ impl Expression {
 }
 
 /// Parses, checks and compiles an expression.
-fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), Refusal<'_>> {
+fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'_>> {
     /// A name that no expression can have.
     const ROW: &str = "!row";
     let term = parse(text)?;
@@ -151,7 +151,7 @@ fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), Refusal<'_>> {
     {
         let part = text.find("additional_properties").map_or(text, |at| &text[at..at + 21]);
         let why = "name an unknown field itself, such as .source_trace_id".to_owned();
-        return Err(Refusal { part, why });
+        return Err(ExpressionRefusal { part, why });
     }
     let row = Def { name: ROW, args: Vec::new(), body: fence::rewrite(term) };
     let arena = Arena::default();
@@ -160,8 +160,8 @@ fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), Refusal<'_>> {
     let entry = Def { name: main, args: Vec::new(), body: Term::Call(ROW, Vec::new()) };
     let loader = Loader::new(fence::prelude().chain([row, entry]));
     let modules = loader.load(&arena, File { code: main, path: () });
-    let modules =
-        modules.map_err(|_| Refusal { part: text, why: "it cannot be loaded".to_owned() })?;
+    let modules = modules
+        .map_err(|_| ExpressionRefusal { part: text, why: "it cannot be loaded".to_owned() })?;
     let own: Vec<_> = natives::own().chain(regexes::own()).collect();
     let is_own = |name: &str| own.iter().any(|(own, ..)| *own == name);
     let libraries = jaq_core::funs()
@@ -177,17 +177,17 @@ fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), Refusal<'_>> {
             let mut errors = errors.into_iter().flat_map(|(_, errors)| errors);
             let first = errors.find(|(part, _)| contains(text, part));
             let Some((part, kind)) = first else {
-                return Refusal { part: text, why: "it cannot be compiled".to_owned() };
+                return ExpressionRefusal { part: text, why: "it cannot be compiled".to_owned() };
             };
             let why = match kind {
                 Undefined::Filter(arity) => fence::unknown(part, arity),
                 other => format!("there is no {} {part}", other.as_str()),
             };
-            Refusal { part: &text[jaq_core::load::span(text, part)], why }
+            ExpressionRefusal { part: &text[jaq_core::load::span(text, part)], why }
         })
 }
 
-fn parse(text: &str) -> Result<Term<&str>, Refusal<'_>> {
+fn parse(text: &str) -> Result<Term<&str>, ExpressionRefusal<'_>> {
     let end = &text[text.len()..];
     let tokens = Lexer::new(text).lex().map_err(|errors| {
         let (expected, found) = errors.into_iter().next().unwrap_or((lex::Expect::Token, text));
@@ -198,7 +198,7 @@ fn parse(text: &str) -> Result<Term<&str>, Refusal<'_>> {
         };
         // The rest of the text: show its first character.
         let first = found.chars().next().map_or(0, char::len_utf8);
-        Refusal { part: &found[..first], why }
+        ExpressionRefusal { part: &found[..first], why }
     })?;
     Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
         let first = errors.into_iter().next();
@@ -210,7 +210,7 @@ fn parse(text: &str) -> Result<Term<&str>, Refusal<'_>> {
             _ if expected == "nothing" => "the expression should end before this".to_owned(),
             _ => format!("expected {expected}"),
         };
-        Refusal { part, why }
+        ExpressionRefusal { part, why }
     })
 }
 
@@ -220,8 +220,8 @@ fn contains(text: &str, part: &str) -> bool {
     (start..=start + text.len()).contains(&at) && at + part.len() <= start + text.len()
 }
 
-fn refused(option: &'static str, text: &str, refusal: &Refusal<'_>) -> Error {
-    let Refusal { part, why } = refusal;
+fn refused(option: &'static str, text: &str, refusal: &ExpressionRefusal<'_>) -> Error {
+    let ExpressionRefusal { part, why } = refusal;
     let start = if contains(text, part) { jaq_core::load::span(text, part).start } else { 0 };
     Error::Expression {
         option,

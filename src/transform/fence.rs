@@ -73,7 +73,7 @@ const LEFT_OUT: [(&[&str], &str); 4] = [
 
 /// What is wrong with an expression, and the part of it that is wrong.
 #[derive(Debug)]
-pub(super) struct Refusal<'s> {
+pub(super) struct ExpressionRefusal<'s> {
     pub(super) part: &'s str,
     pub(super) why: String,
 }
@@ -98,12 +98,12 @@ pub(super) fn is_allowed(name: &str) -> bool {
 }
 
 /// Checks that an expression calls only allowed functions, and that no definition calls itself.
-pub(super) fn check<'s>(term: &Term<&'s str>) -> Result<(), Refusal<'s>> {
-    Scope { names: Vec::new() }.term(term)
+pub(super) fn check<'s>(term: &Term<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
+    NameScope { names: Vec::new() }.term(term)
 }
 
 /// The definitions and arguments that a place of the expression sees, the innermost last.
-struct Scope<'s> {
+struct NameScope<'s> {
     names: Vec<ScopedName<'s>>,
 }
 
@@ -114,8 +114,8 @@ struct ScopedName<'s> {
     is_open: bool,
 }
 
-impl<'s> Scope<'s> {
-    fn term(&mut self, term: &Term<&'s str>) -> Result<(), Refusal<'s>> {
+impl<'s> NameScope<'s> {
+    fn term(&mut self, term: &Term<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
         match term {
             Term::Call(name, arguments) => {
                 self.call(name, arguments.len())?;
@@ -147,7 +147,10 @@ impl<'s> Scope<'s> {
             }
             Term::Fold(name, items, pattern, terms) => {
                 if !matches!(*name, "reduce" | "foreach") {
-                    return Err(Refusal { part: name, why: format!("there is no {name}") });
+                    return Err(ExpressionRefusal {
+                        part: name,
+                        why: format!("there is no {name}"),
+                    });
                 }
                 self.term(items)?;
                 self.pattern(pattern)?;
@@ -185,7 +188,7 @@ impl<'s> Scope<'s> {
         }
     }
 
-    fn pattern(&mut self, pattern: &Pattern<&'s str>) -> Result<(), Refusal<'s>> {
+    fn pattern(&mut self, pattern: &Pattern<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
         match pattern {
             Pattern::Var(_) => Ok(()),
             Pattern::Arr(items) => items.iter().try_for_each(|item| self.pattern(item)),
@@ -196,7 +199,7 @@ impl<'s> Scope<'s> {
         }
     }
 
-    fn definition(&mut self, definition: &Def<&'s str>) -> Result<(), Refusal<'s>> {
+    fn definition(&mut self, definition: &Def<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
         let Def { name, args, body } = definition;
         let at = self.names.len();
         self.names.push(ScopedName { name, arity: args.len(), is_open: true });
@@ -213,25 +216,27 @@ impl<'s> Scope<'s> {
         Ok(())
     }
 
-    fn call(&self, name: &'s str, arity: usize) -> Result<(), Refusal<'s>> {
+    fn call(&self, name: &'s str, arity: usize) -> Result<(), ExpressionRefusal<'s>> {
         let own = self.names.iter().rev().find(|it| it.name == name && it.arity == arity);
         match own {
             Some(ScopedName { is_open: true, .. }) => {
                 let why = "a definition must not call itself: it could run forever".to_owned();
-                Err(Refusal { part: name, why })
+                Err(ExpressionRefusal { part: name, why })
             }
             Some(_) => Ok(()),
             None if LEFT_OUT.iter().any(|(names, _)| names.contains(&name)) => Err(left_out(name)),
             None if ALLOWED[..ALLOWED.len() - INTERNAL].contains(&name) => Ok(()),
-            None => Err(Refusal { part: name, why: format!("there is no function {name}") }),
+            None => {
+                Err(ExpressionRefusal { part: name, why: format!("there is no function {name}") })
+            }
         }
     }
 }
 
-fn left_out<'s>(name: &'s str) -> Refusal<'s> {
+fn left_out<'s>(name: &'s str) -> ExpressionRefusal<'s> {
     let mut reasons = LEFT_OUT.iter().filter(|(names, _)| names.contains(&name));
     let why = reasons.next().map_or("", |(_, why)| why);
-    Refusal { part: name, why: format!("{name} is not allowed: {why}") }
+    ExpressionRefusal { part: name, why: format!("{name} is not allowed: {why}") }
 }
 
 /// The text for a function that does not exist with this number of arguments.
@@ -244,7 +249,7 @@ pub(super) fn unknown(name: &str, arity: usize) -> String {
     }
 }
 
-fn rewrite_def<'s>(def: Def<&'s str>) -> Def<&'s str> {
+fn rewrite_def(def: Def<&str>) -> Def<&str> {
     Def { body: rewrite(def.body), ..def }
 }
 
@@ -298,7 +303,7 @@ pub(super) fn rewrite<'s>(term: Term<&'s str>) -> Term<&'s str> {
     }
 }
 
-fn rewrite_pattern<'s>(pattern: Pattern<&'s str>) -> Pattern<&'s str> {
+fn rewrite_pattern(pattern: Pattern<&str>) -> Pattern<&str> {
     match pattern {
         Pattern::Var(name) => Pattern::Var(name),
         Pattern::Arr(items) => Pattern::Arr(items.into_iter().map(rewrite_pattern).collect()),
@@ -312,7 +317,7 @@ fn rewrite_pattern<'s>(pattern: Pattern<&'s str>) -> Pattern<&'s str> {
 }
 
 /// Makes each output of a term cost a step.
-fn counted<'s>(term: Term<&'s str>) -> Term<&'s str> {
+fn counted(term: Term<&str>) -> Term<&str> {
     pipe(term, None, Term::Id)
 }
 

@@ -9,7 +9,7 @@ use jaq_core::{
 use jaq_json::{Num, Val, ValR};
 
 use super::{
-    budget::{Budget, Fenced},
+    budget::{Fenced, StepBudget},
     json,
 };
 
@@ -25,7 +25,7 @@ const INTEGER_BITS: u64 = 1 << 18;
 /// Returns the own functions. They replace those of the libraries with the same name.
 pub(super) fn own() -> impl Iterator<Item = Fun<Fenced>> {
     let two = || -> Box<[Bind]> { v(2) };
-    let functions: [(&'static str, Box<[Bind]>, RunPtr<Fenced>); 9] = [
+    let functions: [native::Filter<RunPtr<Fenced>>; 9] = [
         (ADD, two(), |mut cv| {
             let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
             bome(add(left, right, cv.0.data().budget))
@@ -76,7 +76,7 @@ fn is_unique(value: &Val) -> bool {
     }
 }
 
-fn add(left: Val, right: Val, budget: &Budget<'_>) -> ValR {
+fn add(left: Val, right: Val, budget: &StepBudget<'_>) -> ValR {
     if !matches!(left, Val::Null) && !matches!(right, Val::Null) {
         let grown = if is_unique(&left) { 0 } else { size(&left) };
         budget.copy(grown.saturating_add(size(&right)));
@@ -84,7 +84,7 @@ fn add(left: Val, right: Val, budget: &Budget<'_>) -> ValR {
     left + right
 }
 
-fn multiply(left: Val, right: Val, budget: &Budget<'_>) -> ValR {
+fn multiply(left: Val, right: Val, budget: &StepBudget<'_>) -> ValR {
     match (&left, &right) {
         (Val::Num(Num::BigInt(_)), Val::Num(_)) | (Val::Num(_), Val::Num(Num::BigInt(_)))
             if bits(&left) + bits(&right) > INTEGER_BITS =>
@@ -112,7 +112,7 @@ fn bits(value: &Val) -> u64 {
     }
 }
 
-fn divide(left: Val, right: Val, budget: &Budget<'_>) -> ValR {
+fn divide(left: Val, right: Val, budget: &StepBudget<'_>) -> ValR {
     if let (Val::TStr(text), Val::TStr(separator)) = (&left, &right) {
         let pieces = match separator.is_empty() {
             true => text.len(),
@@ -123,20 +123,20 @@ fn divide(left: Val, right: Val, budget: &Budget<'_>) -> ValR {
     left / right
 }
 
-fn to_json(value: &Val, budget: &Budget<'_>) -> ValR {
+fn to_json(value: &Val, budget: &StepBudget<'_>) -> ValR {
     let mut text = String::new();
     json::write(value, &mut text, &|bytes| budget.copy(bytes)).map_err(Error::str)?;
     Ok(Val::from(text))
 }
 
-fn text(value: Val, budget: &Budget<'_>) -> ValR {
+fn text(value: Val, budget: &StepBudget<'_>) -> ValR {
     match value {
         Val::TStr(_) => Ok(value),
         value => to_json(&value, budget),
     }
 }
 
-fn from_json(value: &Val, budget: &Budget<'_>) -> ValR {
+fn from_json(value: &Val, budget: &StepBudget<'_>) -> ValR {
     let Val::TStr(bytes) = value else { return Err(Error::typ(value.clone(), "string")) };
     budget.copy(bytes.len().saturating_mul(16));
     let text = str::from_utf8(bytes).map_err(|_| Error::str("the text is not UTF-8"))?;
@@ -144,7 +144,7 @@ fn from_json(value: &Val, budget: &Budget<'_>) -> ValR {
 }
 
 /// Joins texts like jq: null is an empty text, and arrays and objects are refused.
-fn join(items: Val, separator: &Val, budget: &Budget<'_>) -> ValR {
+fn join(items: Val, separator: &Val, budget: &StepBudget<'_>) -> ValR {
     let string = |value: &Val| match value {
         Val::TStr(bytes) => str::from_utf8(bytes).map(str::to_owned).map_err(Error::str),
         _ => Err(Error::typ(value.clone(), "string")),

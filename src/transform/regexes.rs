@@ -9,7 +9,7 @@ use jaq_core::{
 use jaq_json::{Val, ValR};
 use regex::{Regex, RegexBuilder};
 
-use super::budget::{Budget, Fenced};
+use super::budget::{Fenced, StepBudget};
 
 /// Number of regular expressions that a thread keeps.
 const MOST_KEPT: usize = 16;
@@ -111,7 +111,7 @@ fn found(
     flags: &Val,
     matches: bool,
     between: bool,
-    budget: &Budget<'_>,
+    budget: &StepBudget<'_>,
 ) -> ValR {
     let compiled = Compiled::new(regex, flags)?;
     let text = text(value)?;

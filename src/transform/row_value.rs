@@ -49,7 +49,7 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<(Val, usize), Str
         FieldsRead::Named(names) => names.iter().any(|name| !FIELDS.contains(&name.as_str())),
     };
     if let Some(others) = row.additional_properties.filter(|_| reads_others) {
-        let members: Members<'_> = serde_json::from_str(others)
+        let members: JsonMembers<'_> = serde_json::from_str(others)
             .map_err(|error| format!("in the unknown fields: {error}"))?;
         for (key, value) in members.0 {
             // A key with a lone surrogate cannot be named.
@@ -70,13 +70,13 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<(Val, usize), Str
 }
 
 /// The members of an object, with the tokens of keys and values.
-pub(super) struct Members<'a>(pub(super) Vec<(&'a RawValue, &'a RawValue)>);
+pub(super) struct JsonMembers<'a>(pub(super) Vec<(&'a RawValue, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for JsonMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OfObject;
         impl<'de> Visitor<'de> for OfObject {
-            type Value = Members<'de>;
+            type Value = JsonMembers<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Members(members))
+                Ok(JsonMembers(members))
             }
         }
         deserializer.deserialize_map(OfObject)

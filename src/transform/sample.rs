@@ -7,7 +7,7 @@ use twox_hash::XxHash3_64;
 
 use super::{
     json::{is_deeper, write_string},
-    row_value::Members,
+    row_value::JsonMembers,
 };
 use crate::{
     client::{Row, compact::compact},
@@ -74,7 +74,8 @@ fn append(json: &str, text: &mut String) {
             text.push(']');
         }
         Some(b'{') => {
-            let members = serde_json::from_str::<Members<'_>>(json).map_or(Vec::new(), |it| it.0);
+            let members =
+                serde_json::from_str::<JsonMembers<'_>>(json).map_or(Vec::new(), |it| it.0);
             let mut members: Vec<_> = members
                 .into_iter()
                 .map(|(key, value)| {

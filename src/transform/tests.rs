@@ -298,6 +298,7 @@ fn fields_read_follow_from_the_syntax() {
         ("..", "all"),
         ("keys", "all"),
         ("map(.)", "all"),
+        ("reduce range(.order) as $x (0; . + 1)", "order"),
         ("has(\"id\")", "all"),
         (".[.id]", "all"),
         ("tojson", "all"),

@@ -14,17 +14,18 @@ use crate::{
 fn rows(count: u64) -> Vec<String> {
     let row = |index: u64| {
         let topic = ["billing", "search", "login"][(index % 3) as usize];
-        let role = if index % 4 == 0 { "user" } else { "assistant" };
+        let role = if index.is_multiple_of(4) { "user" } else { "assistant" };
         let persona =
-            if index % 5 == 0 { "null".to_owned() } else { format!(r#""angry {index}""#) };
-        let trace = if index % 7 == 0 { r#","source_trace_id":"t","bad":"\ud800""# } else { "" };
+            if index.is_multiple_of(5) { "null".to_owned() } else { format!(r#""angry {index}""#) };
+        let trace =
+            if index.is_multiple_of(7) { r#","source_trace_id":"t","bad":"\ud800""# } else { "" };
         format!(
             r#"{{"id":"00000000-0000-4000-8000-{index:012}","order":{index},"input":{{ "messages": [
             {{"role":"user","content":"q{index}"}}, {{"role":"{role}","content":"{}"}}], "n": 1e400 }},
             "expected_output":{{"a":1,"a":12345678901234567890.10}},"persona":{persona},
             "tags":{{"topic":"{topic}","passed":{},"score":0.{}}}{trace}}}"#,
             "x".repeat((index % 50) as usize * 10),
-            index % 2 == 0,
+            index.is_multiple_of(2),
             index % 10,
         )
     };
@@ -51,7 +52,7 @@ const BILLING: [&str; 4] =
     ["--where", r#".tags.topic == "billing""#, "--where", ".tags.passed == false"];
 
 fn is_failed_billing(index: u64) -> bool {
-    index % 3 == 0 && index % 2 == 1
+    index.is_multiple_of(3) && !index.is_multiple_of(2)
 }
 
 #[test]
@@ -275,7 +276,7 @@ fn endless_expression_ends_the_run() {
         assert!(ran.stderr.contains("--where did not end within 0.3 s"), "{}", ran.stderr);
         assert!(!ran.stderr.contains("panic"), "{}", ran.stderr);
     }
-    let steps = world.export(&["-o", "a.jsonl", "--where", "until(false; .)"]);
+    let steps = world.export(&["-o", "a.jsonl", "--where", "0 | until(false; .)"]);
     assert!(steps.code == Some(65) && steps.stderr.contains("too many steps"), "{steps:?}");
     assert!(!steps.stderr.contains("panic"), "{}", steps.stderr);
     assert_eq!(world.entries(), Vec::<String>::new());
@@ -296,9 +297,12 @@ fn sample_depends_only_on_inputs_and_seed() {
     assert_ne!(ids(&["--sample", "0.1", "--seed", "1"]), tenth);
     assert_eq!(ids(&["--sample", "1"]).len(), 3000);
     // Rows with the same input stay together, whatever they look like.
-    let same = (0..200).map(|index| {
-        let input =
-            if index % 2 == 0 { r#"{"a":1,"b":"ü"}"# } else { r#"{ "b": "\u00fc", "a": 1 }"# };
+    let same = (0..200_u64).map(|index| {
+        let input = if index.is_multiple_of(2) {
+            r#"{"a":1,"b":"ü"}"#
+        } else {
+            r#"{ "b": "\u00fc", "a": 1 }"#
+        };
         format!(r#"{{"id":"00000000-0000-4000-8000-{index:012}","input":{input}}}"#)
     });
     let world =

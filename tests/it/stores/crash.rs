@@ -152,6 +152,31 @@ fn first_export_killed_before_commit_is_resumed() {
     }
 }
 
+#[test]
+fn killed_export_of_chosen_rows_is_resumed() {
+    let arguments = [
+        "-o",
+        OUTPUT,
+        "--page-size",
+        "25",
+        "--rows-per-file",
+        "30",
+        "--where",
+        ".order % 3 == 0",
+    ];
+    let calm = Place::new();
+    calm.export(&arguments).ok();
+    assert_eq!(calm.rows_by_manifest(), Some(100));
+    let place = Place::new();
+    place.kill_at(&arguments, "DELETE /bucket/_rows.partial/upload-part-00001-", 1);
+    let before = place.world.server.stats().requests;
+    let resumed = place.export(&arguments).ok();
+    assert!(resumed.stderr.contains("resuming: "), "{resumed:?}");
+    assert!(place.world.server.stats().requests - before < 12);
+    assert!(place.parts() == calm.parts());
+    place.verify().ok();
+}
+
 #[track_caller]
 fn tells(said: &Ran, problems: &[&str]) {
     assert_eq!(said.code, Some(65), "{said:?}");
