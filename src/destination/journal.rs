@@ -60,10 +60,13 @@ pub(crate) struct KeptPart {
 }
 
 impl KeptPart {
-    /// Whether the part's page numbers are plausible. Another program may have written the journal.
-    pub(super) fn has_sound_pages(&self) -> bool {
-        let Part { first_page, last_page, .. } = self.part;
-        (1..=last_page).contains(&first_page) && last_page < u64::MAX
+    /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
+    pub(super) fn is_sound(&self) -> bool {
+        let Part { first_page, last_page, rows_read, rows, failed, .. } = self.part;
+        let decided = rows.checked_add(failed);
+        (1..=last_page).contains(&first_page)
+            && last_page < u64::MAX
+            && decided.is_some_and(|decided| decided <= rows_read)
     }
 }
 
@@ -155,7 +158,7 @@ impl Contents {
         let mut is_whole = text.ends_with('\n');
         let (mut parts, mut publishing) = (Vec::new(), None);
         for line in lines {
-            match serde_json::from_str::<KeptPart>(line).ok().filter(KeptPart::has_sound_pages) {
+            match serde_json::from_str::<KeptPart>(line).ok().filter(KeptPart::is_sound) {
                 Some(part) if publishing.is_none() => parts.push(part),
                 _ => {
                     // Nothing follows an announcement, and nothing that is not a part precedes it.

@@ -141,9 +141,10 @@ pub(crate) struct PartRows {
 
 impl PartRows {
     pub(crate) fn join(&mut self, next: &Self) {
-        self.read += next.read;
-        self.written += next.written;
-        self.failed += next.failed;
+        // Another program may have written the numbers of kept parts.
+        self.read = self.read.saturating_add(next.read);
+        self.written = self.written.saturating_add(next.written);
+        self.failed = self.failed.saturating_add(next.failed);
         self.digest.join(next.digest, next.written);
     }
 }

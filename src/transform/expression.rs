@@ -84,6 +84,13 @@ impl Expression {
         self.option
     }
 
+    /// Parses every field, also those that it does not read.
+    #[cfg(test)]
+    pub(super) fn reading_all(mut self) -> Self {
+        self.fields = FieldsRead::All;
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn fields(&self) -> &FieldsRead {
         &self.fields

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
@@ -438,4 +439,127 @@ fn operation_that_never_ends_is_left_alone() {
     assert!(matches!(error, Error::Row { stopped: true, page: 9, row: 1, .. }), "{error}");
     drop(stage);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// Expressions of every form, over the fields of [`ROW`]. Many of them fail on it.
+fn expressions() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        ".",
+        ".persona",
+        ".tags",
+        ".tags.list",
+        ".input",
+        ".order",
+        ".id",
+        ".source",
+        ".missing",
+        "..",
+        "1",
+        "null",
+        "\"tags\"",
+        "0",
+        "empty",
+        "not",
+        "keys",
+        "length",
+        "$x",
+        "$__loc__",
+        "type",
+        ".[]?",
+        "range(2)",
+        "error",
+        "f",
+        "true",
+        "tojson",
+        "to_entries",
+        "add",
+        "first",
+        "values",
+        "{persona}",
+        "{$x}",
+        "has(\"id\")",
+        "select(.order)",
+        "{\"id\"}",
+        ".[\"persona\"]",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(5, 24, 3, |inner| {
+        let form = prop::sample::select(vec![
+            "(A | B)",
+            "(A, B)",
+            "[A]",
+            "{a: A, b: B}",
+            "select(A)",
+            "if A then B else C end",
+            "if A then B end",
+            "(A as $x | B)",
+            "(A as [$x, $y] | B)",
+            "(A as {tags: $x} | B)",
+            "reduce A as $x (B; C)",
+            "foreach A as $x (B; C)",
+            "foreach A as $x (B; C; .tags)",
+            "first(A)",
+            "last(A)",
+            "any(A; B)",
+            "all(A; B)",
+            "(A).tags",
+            "(A)[B]",
+            "(A)[B]?",
+            "(A)[B:C]?",
+            "(A // B)",
+            "(A == B)",
+            "(A and B)",
+            "(A + B)",
+            "-(A)",
+            "map(A)?",
+            "(def f: A; B)",
+            "(def f(g): g | A; f(B))",
+            "(def select(f): A; B)",
+            "(try A catch B)",
+            "(A)?",
+            "(label $l | A, break $l, B)",
+            "limit(2; A)",
+            "skip(1; A)",
+            "nth(A; B)",
+            "isempty(A)",
+            "(A |= B)",
+            "(A += B)",
+            "(A = B)",
+            "del(A)?",
+            "[path(A)]?",
+            "\"s\\(A)\"",
+            "with_entries(A)?",
+            "to_entries[A]?",
+            "{(A): B}?",
+            "getpath(A)?",
+            "walk(A)?",
+            "sort_by(A)?",
+            "range(A; B)?",
+            "(A | .tags | B)",
+            "[limit(3; repeat(A))]",
+        ]);
+        (form, [inner.clone(), inner.clone(), inner]).prop_map(|(form, parts)| {
+            let part = |c: char| parts.get((c as usize).checked_sub('A' as usize)?);
+            form.chars().map(|c| part(c).map_or_else(|| c.to_string(), String::clone)).collect()
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    /// The analysis of the fields that are read must not change a result.
+    #[test]
+    fn unread_fields_do_not_change_a_result(text in expressions()) {
+        let text = format!("null as $x | def f: .tags; {text}");
+        let Ok(named) = Expression::compile("where", &text) else { return Ok(()) };
+        let all = Expression::compile("where", &text).unwrap().reading_all();
+        let run = || {
+            let stop = AtomicBool::new(false);
+            [&named, &all].map(|expression| format!("{:?}", expression.is_true(&ROW, &stop)))
+        };
+        let [named, all] = thread::scope(|scope| {
+            thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).unwrap().join().unwrap()
+        });
+        prop_assert_eq!(named, all);
+    }
 }

@@ -199,6 +199,22 @@ fn kept_parts_are_not_fetched_again() {
 }
 
 #[test]
+fn proof_counts_rows_that_are_not_kept() {
+    // Page 6 comes late, so that the dataset is another one when the last pages are read.
+    let slow = Fault::Delay(Duration::from_secs(1));
+    let faults = Faults::none().on(6, FaultAttempt::First(1), slow);
+    let world = World::with_rows(Options { faults, ..Options::default() }, rows(230));
+    let arguments = ["-o", "rows.jsonl", "--page-size", "25", "--concurrency", "1"];
+    let run = world.start(&[&arguments[..], &["--max-passes", "1", "--where", "false"]].concat());
+    assert!(world.server.wait_until(Duration::from_secs(30), |stats| stats.attempts(ID, 6) == 1));
+    world.server.replace(vec![Dataset::from_rows("rows", rows(260)).with_id(ID)]);
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    assert!(ran.stderr.contains("the dataset changed during the export"), "{}", ran.stderr);
+    assert_eq!(world.entries(), Vec::<String>::new());
+}
+
+#[test]
 fn wrong_expressions_send_no_request() {
     let world = world(10);
     let ran = world.export(&["-o", "a.jsonl", "--where", ".persona | foo"]);

@@ -48,7 +48,7 @@ impl PendingPart {
 
     fn is_sound(&self, name: &str) -> bool {
         let path = &self.kept.part.path;
-        is_part_name(path) && pending_name(path) == name && self.kept.has_sound_pages()
+        is_part_name(path) && pending_name(path) == name && self.kept.is_sound()
     }
 
     /// Writes the record. From then on, the record replaces the journal of the upload.

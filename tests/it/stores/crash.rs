@@ -154,16 +154,8 @@ fn first_export_killed_before_commit_is_resumed() {
 
 #[test]
 fn killed_export_of_chosen_rows_is_resumed() {
-    let arguments = [
-        "-o",
-        OUTPUT,
-        "--page-size",
-        "25",
-        "--rows-per-file",
-        "30",
-        "--where",
-        ".order % 3 == 0",
-    ];
+    let arguments =
+        ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "30", "--where", ".order % 3 == 0"];
     let calm = Place::new();
     calm.export(&arguments).ok();
     assert_eq!(calm.rows_by_manifest(), Some(100));
