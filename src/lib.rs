@@ -20,6 +20,7 @@
 //!   [`DatasetReader::datapoints`] is a `Stream<Item = Result<Datapoint>>`, and [`DatasetReader::pages`] is a stream of
 //!   whole pages.
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, an object store, or standard output.
+//! - A [`Transform`] chooses the rows that an export writes, by jq expressions and samples.
 //! - [`Sink`] is the trait of the output formats. Implement it to write somewhere else; [`write_pages`] sends
 //!   pages to it.
 //! - A [`Location`] is a local path or the URL of an object store. [`Batches`] reads an export from one.
