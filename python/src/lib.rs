@@ -8,6 +8,7 @@
 
 mod batch;
 mod check;
+mod command;
 mod demo;
 mod errors;
 mod export;
@@ -29,6 +30,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Table>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<demo::Server>()?;
+    module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;
     module.add_function(wrap_pyfunction!(export::manifest, module)?)?;

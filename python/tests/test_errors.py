@@ -148,7 +148,7 @@ def test_wrong_option(
     [
         ("rows.csv", {}, oe.UsageError, "rows.csv"),
         ("-", {}, oe.UsageError, "`output` is standard output: give a path, or use `stream`"),
-        ("rows.parquet", {"rows_per_file": 10}, oe.UsageError, "`rows_per_file` makes a directory"),
+        ("rows.parquet", {"rows_per_file": 10}, oe.UsageError, "`rows_per_file` needs a directory"),
         ("rows.parquet", {"compression": "gzip"}, oe.UsageError, '"gzip" is not a valid compression'),
         ("rows.parquet", {"format": "csv"}, oe.UsageError, '"csv" is not a valid format'),
         ("rows.parquet", {"encode_threads": 999}, oe.UsageError, "use 1 to 256"),

@@ -9,29 +9,54 @@ Examples
 1,000 rows, complete: every row once
 """
 
-from ._checks import Diff, Difference, Verification, diff, verify
-from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
-from ._demo import Demo, demo
-from ._errors import (
-    AuthenticationError,
-    ConfigurationError,
-    DataError,
-    Error,
-    IncompleteError,
-    InternalError,
-    LockedError,
-    NotFoundError,
-    OutputError,
-    ReadWriteError,
-    UnavailableError,
-    UsageError,
-)
-from ._native import __version__
-from ._options import ConnectionOptions, DiffOptions, FileOptions, FilterOptions, OpenOptions, RowOptions
-from ._summary import Summary
-from ._tables import Batch, Rows, Stream
+# A type checker reads these imports. At run time, a module is imported when one of its names is used for the first
+# time, so that `import overmind_export` takes a millisecond.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._checks import Diff, Difference, Verification, diff, verify
+    from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
+    from ._demo import Demo, demo
+    from ._errors import (
+        AuthenticationError,
+        ConfigurationError,
+        DataError,
+        Error,
+        IncompleteError,
+        InternalError,
+        LockedError,
+        NotFoundError,
+        OutputError,
+        ReadWriteError,
+        UnavailableError,
+        UsageError,
+    )
+    from ._native import __version__
+    from ._options import (
+        ConnectionOptions,
+        DiffOptions,
+        FileOptions,
+        FilterOptions,
+        OpenOptions,
+        RowOptions,
+    )
+    from ._summary import Summary
+    from ._tables import Batch, Rows, Stream
 
-__all__ = [
+#: The public names of each module.
+_NAMES = {
+    "_checks": "Diff Difference Verification diff verify",
+    "_client": "Client Dataset Export datasets export open read scan stream",
+    "_demo": "Demo demo",
+    "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
+    "NotFoundError OutputError ReadWriteError UnavailableError UsageError",
+    "_native": "__version__",
+    "_options": "ConnectionOptions DiffOptions FileOptions FilterOptions OpenOptions RowOptions",
+    "_summary": "Summary",
+    "_tables": "Batch Rows Stream",
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = [  # noqa: F822
     "AuthenticationError",
     "Batch",
     "Client",
@@ -72,3 +97,18 @@ __all__ = [
     "stream",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'overmind_export' has no attribute {name!r}")
+    import importlib
+
+    value: object = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
