@@ -13,10 +13,12 @@ macro_rules! links {
          [contributing]: crate::guide::contributing\n\
          [diff-and-verify]: crate::guide::diff_and_verify\n\
          [exporting]: crate::guide::exporting\n\
+         [json-columns]: crate::guide::json_columns\n\
          [notebooks]: crate::guide::notebooks\n\
          [object-stores]: crate::guide::object_stores\n\
          [options]: crate::guide::options\n\
          [performance]: crate::guide::performance\n\
+         [python]: crate::guide::python\n\
          [schedule]: crate::guide::schedule\n\
          [snapshots]: crate::guide::snapshots\n\n"
     };
@@ -25,6 +27,14 @@ macro_rules! links {
 #[doc = links!()]
 #[doc = include_str!("exporting.md")]
 pub mod exporting {}
+
+#[doc = links!()]
+#[doc = include_str!("python.md")]
+pub mod python {}
+
+#[doc = links!()]
+#[doc = include_str!("json_columns.md")]
+pub mod json_columns {}
 
 #[doc = links!()]
 #[doc = include_str!("notebooks.md")]
