@@ -160,7 +160,7 @@ impl Prefix {
     /// may have published before it released the lock.
     fn prepare(&self, lock: &Lock) -> Result<()> {
         let mut seen = PrefixContent::look(&self.places)?;
-        drop_trials(&self.places, &seen, lock)?;
+        drop_trials(&self.places.record, &seen.control.names, lock)?;
         let mut finished = false;
         if seen.has_commit() {
             let finishing = finish_commits(&self.places.without_limit(), lock, &seen);
