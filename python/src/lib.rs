@@ -13,7 +13,9 @@ mod errors;
 mod export;
 mod options;
 mod producers;
+mod secret;
 mod signals;
+mod snapshots;
 mod stream;
 mod summary;
 mod wait;
@@ -29,14 +31,18 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Table>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<demo::Server>()?;
+    module.add_class::<secret::Secret>()?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;
     module.add_function(wrap_pyfunction!(export::manifest, module)?)?;
+    module.add_function(wrap_pyfunction!(export::check_location, module)?)?;
     module.add_function(wrap_pyfunction!(check::verify, module)?)?;
     module.add_function(wrap_pyfunction!(check::compare, module)?)?;
     module.add_function(wrap_pyfunction!(export::facts, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_export, module)?)?;
+    module.add_function(wrap_pyfunction!(snapshots::find_snapshots, module)?)?;
+    module.add_function(wrap_pyfunction!(snapshots::run_snapshots, module)?)?;
     module.add_function(wrap_pyfunction!(signals::set_default_handler, module)?)?;
     module.add_function(wrap_pyfunction!(signals::watch_signals, module)?)?;
     Ok(())

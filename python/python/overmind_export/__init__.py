@@ -9,6 +9,8 @@ Examples
 1,000 rows, complete: every row once
 """
 
+from typing import TYPE_CHECKING
+
 from ._checks import Diff, Difference, Verification, diff, verify
 from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
 from ._demo import Demo, demo
@@ -23,13 +25,48 @@ from ._errors import (
     NotFoundError,
     OutputError,
     ReadWriteError,
+    SnapshotError,
     UnavailableError,
     UsageError,
 )
 from ._native import __version__
-from ._options import ConnectionOptions, DiffOptions, FileOptions, FilterOptions, OpenOptions, RowOptions
+from ._options import (
+    ConnectionOptions,
+    DiffOptions,
+    FileOptions,
+    FilterOptions,
+    JobOptions,
+    OpenOptions,
+    RowOptions,
+    SnapshotOptions,
+    StoreOptions,
+)
 from ._summary import Summary
 from ._tables import Batch, Rows, Stream
+
+if TYPE_CHECKING:
+    from ._snapshots import (
+        JobResult,
+        Snapshot,
+        SnapshotResult,
+        open_snapshot,
+        snapshot,
+        snapshots,
+    )
+else:
+    #: Names that are imported when they are used first, because they need more modules.
+    _LATER = ("JobResult", "Snapshot", "SnapshotResult", "open_snapshot", "snapshot", "snapshots")
+
+    def __getattr__(name):
+        if name in _LATER:
+            from . import _snapshots
+
+            value = globals()[name] = getattr(_snapshots, name)
+            return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *_LATER})
 
 __all__ = [
     "AuthenticationError",
@@ -49,6 +86,8 @@ __all__ = [
     "FilterOptions",
     "IncompleteError",
     "InternalError",
+    "JobOptions",
+    "JobResult",
     "LockedError",
     "NotFoundError",
     "OpenOptions",
@@ -56,6 +95,11 @@ __all__ = [
     "ReadWriteError",
     "RowOptions",
     "Rows",
+    "Snapshot",
+    "SnapshotError",
+    "SnapshotOptions",
+    "SnapshotResult",
+    "StoreOptions",
     "Stream",
     "Summary",
     "UnavailableError",
@@ -67,8 +111,11 @@ __all__ = [
     "diff",
     "export",
     "open",
+    "open_snapshot",
     "read",
     "scan",
+    "snapshot",
+    "snapshots",
     "stream",
     "verify",
 ]

@@ -90,4 +90,6 @@ def demo(
     ...     oe.read(demo.dataset, base_url=demo.url, api_key="demo").num_rows
     10
     """
-    return Demo(_native.Server(rows, [fspath(path) for path in files], latency, api_key, rate_limit))
+    key = None if api_key is None else _native.Secret(api_key)
+    del api_key
+    return Demo(_native.Server(rows, [fspath(path) for path in files], latency, key, rate_limit))
