@@ -16,6 +16,7 @@ from overmind_export import (
     _client,
     _demo,
     _errors,
+    _html,
     _options,
     _signals,
     _snapshots,
@@ -25,7 +26,8 @@ from overmind_export import (
 )
 
 MODULES = [
-    overmind_export, _checks, _client, _demo, _errors, _options, _signals, _snapshots, _summary, _tables, _text,
+    overmind_export, _checks, _client, _demo, _errors, _html, _options, _signals, _snapshots,
+    _summary, _tables, _text,
 ]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")
 

@@ -20,7 +20,7 @@ def harmless(text: str) -> str:
     return text.translate(_REPLACED)
 
 
-def plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str, nouns: str | None = None) -> str:
     """Returns a number with its noun.
 
     Examples
@@ -28,4 +28,4 @@ def plural(number: int, noun: str) -> str:
     >>> plural(1, "row"), plural(1234, "row")
     ('1 row', '1,234 rows')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
