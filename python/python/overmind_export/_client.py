@@ -94,6 +94,7 @@ class Client:
     """
 
     def __init__(self, **options: Unpack[ConnectionOptions]) -> None:
+        self._settings: dict[str, Any] = {}  # A traceback may show the object before the next line has ended.
         self._settings = checked("Client", options, ConnectionOptions)
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:

@@ -59,6 +59,9 @@ class Demo:
     def __repr__(self) -> str:
         return f"<Demo: {self.url}>"
 
+    def __reduce__(self) -> str:
+        raise TypeError("a demo cannot be pickled: pass its url")
+
 
 def demo(
     *,

@@ -176,8 +176,12 @@ def _is_open(name: object, value: object) -> bool:
     plain = name.lower()
     for cloud in ("aws_", "google_", "azure_", "azure_storage_"):
         plain = plain.removeprefix(cloud)
-    # A URL may have a password.
-    return plain in _OPEN_SETTINGS and "@" not in value
+    return plain in _OPEN_SETTINGS and not _may_hold_a_secret(value)
+
+
+def _may_hold_a_secret(url: object) -> bool:
+    """Whether a URL may have a password or a token. No correct one of ours has them."""
+    return not isinstance(url, str) or any(mark in url for mark in "@?#")
 
 
 def seal(given: dict[str, Any], names: set[str]) -> None:
@@ -198,7 +202,7 @@ def seal(given: dict[str, Any], names: set[str]) -> None:
                 }
             else:
                 given[name] = secret(value)
-        elif name == "api_key" or name not in names or (name == "base_url" and "@" in str(value)):
+        elif name == "api_key" or name not in names or (name == "base_url" and _may_hold_a_secret(value)):
             given[name] = secret(value)
 
 
