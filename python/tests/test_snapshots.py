@@ -6,6 +6,9 @@ import fcntl
 import json
 import pickle
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -325,3 +328,33 @@ def test_ctrl_c_ends_a_run_of_jobs(tmp_path: Path, slow: oe.Demo) -> None:
     assert json.loads(line)["exit_code"] == 130
     assert not (tmp_path / "root/.overmind/slow/.lock").exists()
     assert not list((tmp_path / "root/slow").iterdir())
+
+
+def test_handler_of_a_signal_ends_a_run_of_jobs(tmp_path: Path) -> None:
+    # Airflow asks a task to end with SIGTERM, whose handler raises.
+    class Asked(Exception):
+        pass
+
+    def handler(number: int, frame: object) -> None:
+        raise Asked
+
+    with oe.demo(rows=100_000, latency=0.2) as demo:
+        config = tmp_path / "snapshots.toml"
+        config.write_text(f'[[job]]\nname = "slow"\nroot = "root"\ndataset = "{demo.dataset}"\n')
+
+        def ask() -> None:
+            while demo.requests < 2:
+                time.sleep(0.01)
+            signal.raise_signal(signal.SIGTERM)
+
+        before = signal.signal(signal.SIGTERM, handler)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        try:
+            with pytest.raises(Asked):
+                oe.snapshot(config, base_url=demo.url, api_key="demo", concurrency=1)
+        finally:
+            thread.join()
+            signal.signal(signal.SIGTERM, before)
+    line = json.loads((tmp_path / "root/.overmind/slow/history.jsonl").read_text())
+    assert (line["status"], line["exit_code"]) == ("failed", 130)
