@@ -11,6 +11,7 @@ use pyo3::{prelude::*, types::PyDict};
 use tokio::{pin, select};
 
 use crate::{
+    errors::raised,
     options::{Options, root_of},
     wait::run,
     worker::{Stop, block_on},
@@ -30,13 +31,13 @@ pub(crate) fn find_snapshots<'py>(
     let options = Options(options);
     let (until, dataset) = options.wanted_snapshots()?;
     let given = options.given_storage(StorageOptions::default())?;
-    let config = root.is_file();
-    let (root, given) = match config {
-        false => (root, given),
+    let (root, given, has_settings) = match root.is_file() {
+        false => (root, given, false),
         true => {
             let found = py.detach(|| root_of(&root, &job));
-            let (root, settings) = found.map_err(|error| crate::errors::raised(py, &error))?;
-            (root, options.given_storage(settings)?)
+            let (root, settings) = found.map_err(|error| raised(py, &error))?;
+            let has_settings = !settings.is_empty();
+            (root, options.given_storage(settings)?, has_settings)
         }
     };
     run(py, "overmind-snapshots", move |_| {
@@ -49,7 +50,8 @@ pub(crate) fn find_snapshots<'py>(
         };
         let exists = place.as_local().is_none_or(Path::is_dir);
         let found = json!({
-            "config": config,
+            // Then a reader of a snapshot needs the configuration, too.
+            "configured": has_settings && place.as_local().is_none(),
             "root": place.to_string(),
             "exists": exists,
             "jobs": jobs,

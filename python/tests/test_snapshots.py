@@ -180,6 +180,10 @@ def test_configuration_names_the_root(config: Path) -> None:
     assert oe.open_snapshot(config, "nightly").location.startswith(f"{config.parent}/root/nightly/")
     assert 'has no such job; try "nightly"' in refused(config, "nigtly")
     assert refused(config, "missing").startswith("NotFoundError: there is no job 'missing' below")
+    # Another process can read a local snapshot without the configuration.
+    data = pickle.dumps(oe.open_snapshot(config, "nightly"))
+    config.unlink()
+    assert pickle.loads(data).read(columns=["id"]).num_rows == ROWS
 
 
 def test_store_has_snapshots(dated: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

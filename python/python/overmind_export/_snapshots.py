@@ -393,7 +393,7 @@ def _found(root: Path, job: str, given: dict[str, Any], *, all: bool) -> list[Sn
         raise _no_job(place, job, jobs, found["exists"])
     kept = ("max_value_bytes", "storage_options")
     options: dict[str, Any] = {name: given[name] for name in kept if name in given}
-    if found["config"]:
+    if found["configured"]:
         options |= {"_config": path.abspath(root), "_job": job}
     names = ("dataset", "version", "rows", "bytes", "location")
     return [

@@ -160,7 +160,8 @@ class Rows(ArrowSource):
     """The rows of a dataset or of an export, in memory.
 
     pandas, Polars, pyarrow, DuckDB and every other library with the Arrow PyCapsule interface take it as it is:
-    ``pl.DataFrame(rows)``, ``pa.table(rows)``, ``duckdb.sql("from rows")``. JSON columns are text.
+    ``pl.DataFrame(rows)``, ``pa.table(rows)``, ``duckdb.sql("from rows")``. JSON columns are text. A pickle of rows is an
+    Arrow IPC stream with their summary.
 
     Examples
     --------
