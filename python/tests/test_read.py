@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import threading
 import time
 import uuid
@@ -160,22 +159,6 @@ def test_calls_work_inside_an_event_loop(demo: oe.Demo, client: oe.Client) -> No
         return inside, (await asyncio.to_thread(client.read, demo.dataset, limit=7)).num_rows
 
     assert asyncio.run(main()) == (5, 7)
-
-
-def test_client_pickles_without_its_key(demo: oe.Demo) -> None:
-    client = oe.Client(base_url=demo.url, api_key="ovr_canary", rate_limit="50/s")
-    data = pickle.dumps(client)
-    assert b"canary" not in data and "canary" not in repr(client)
-    again = pickle.loads(data)
-    with pytest.raises(oe.AuthenticationError, match="no API key"):
-        again.read(demo.dataset)
-
-
-def test_streams_and_rows_refuse_to_pickle(demo: oe.Demo, client: oe.Client) -> None:
-    with pytest.raises(TypeError, match="a stream cannot be pickled"):
-        pickle.dumps(client.stream(demo.dataset))
-    with pytest.raises(TypeError, match="pickle the result"):
-        pickle.dumps(client.read(demo.dataset, limit=1))
 
 
 def test_summary_is_text_and_dictionary(demo: oe.Demo, client: oe.Client) -> None:
