@@ -12,12 +12,14 @@ mod command;
 mod demo;
 mod errors;
 mod export;
+mod logs;
 mod options;
 mod producers;
 mod signals;
 mod stream;
 mod summary;
 mod wait;
+mod watch;
 mod worker;
 
 use pyo3::prelude::*;
@@ -30,6 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Table>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<demo::Server>()?;
+    module.add_class::<watch::Cancellation>()?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;

@@ -1,10 +1,10 @@
 //! Reads the options that the Python side passes as dictionaries. The names are those of the library's fields.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use overmind_export::{
-    ApiKey, Client, Column, Connection, DiffOptions, Error, ExportOptions, Location, Query,
-    ReadOptions, StorageOptions, StreamOptions, secrecy::SecretString, uuid::Uuid,
+    ApiKey, Client, Column, Connection, DiffOptions, Error, ExportOptions, Location, Progress,
+    Query, ReadOptions, StorageOptions, StreamOptions, secrecy::SecretString, uuid::Uuid,
 };
 use pyo3::{
     exceptions::PyTypeError,
@@ -12,13 +12,40 @@ use pyo3::{
     types::{PyBool, PyDict, PyFloat, PyInt, PyString},
 };
 
-use crate::errors::raised;
+use crate::{
+    errors::raised,
+    logs,
+    watch::{Cancellation, Watch},
+};
 
 /// Options by name. A missing option and `None` are the same.
 #[derive(Debug)]
-pub(crate) struct Options<'py>(pub(crate) Bound<'py, PyDict>);
+pub(crate) struct Options<'py>(Bound<'py, PyDict>);
 
 impl<'py> Options<'py> {
+    /// Takes the options of a call that begins now.
+    pub(crate) fn of_call(options: Bound<'py, PyDict>) -> Self {
+        logs::begin(options.py());
+        Self(options)
+    }
+
+    /// Begins to watch a call without requests.
+    pub(crate) fn watch(&self) -> PyResult<Watch> {
+        self.watch_with(None, Arc::default())
+    }
+
+    /// Begins to watch a call that sends requests with this client, and counts these rows.
+    pub(crate) fn watch_with(
+        &self,
+        client: Option<Client>,
+        rows: Arc<Progress>,
+    ) -> PyResult<Watch> {
+        let cancellation = self.get("cancellation")?;
+        let cancellation =
+            cancellation.map(|it| Ok::<_, PyErr>(it.cast::<Cancellation>()?.get().clone()));
+        Watch::new(self.get("progress")?, cancellation.transpose()?, client, rows)
+    }
+
     fn py(&self) -> Python<'py> {
         self.0.py()
     }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from ._native import __version__
     from ._options import (
+        ClientOptions,
         ConnectionOptions,
         DiffOptions,
         FileOptions,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         OpenOptions,
         RowOptions,
     )
+    from ._progress import Progress
     from ._summary import Summary
     from ._tables import Batch, Rows, Stream
 
@@ -50,7 +52,8 @@ _NAMES = {
     "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
     "NotFoundError OutputError ReadWriteError UnavailableError UsageError",
     "_native": "__version__",
-    "_options": "ConnectionOptions DiffOptions FileOptions FilterOptions OpenOptions RowOptions",
+    "_options": "ClientOptions ConnectionOptions DiffOptions FileOptions FilterOptions OpenOptions RowOptions",
+    "_progress": "Progress",
     "_summary": "Summary",
     "_tables": "Batch Rows Stream",
 }
@@ -60,6 +63,7 @@ __all__ = [  # noqa: F822
     "AuthenticationError",
     "Batch",
     "Client",
+    "ClientOptions",
     "ConfigurationError",
     "ConnectionOptions",
     "DataError",
@@ -78,6 +82,7 @@ __all__ = [  # noqa: F822
     "NotFoundError",
     "OpenOptions",
     "OutputError",
+    "Progress",
     "ReadWriteError",
     "RowOptions",
     "Rows",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _native
 from ._options import (
+    ClientOptions,
     ConnectionOptions,
     DatasetsCall,
     ExportCall,
@@ -22,6 +23,7 @@ from ._options import (
     checked,
     names_of,
 )
+from ._progress import display
 from ._summary import Summary
 from ._tables import Rows, Stream, require
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._options import Column
+    from ._progress import ProgressOption
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,14 @@ class Client:
     """The settings of the connection, for several calls.
 
     Every call has its own connections, so a client can be shared by threads and by forked processes. A rate limit
-    holds for each call. A pickle of a client has no key: the other process takes it from its environment.
+    holds for each call. A pickle of a client has no key: the other process takes it from its environment. It has no
+    callable for the progress either.
 
     Parameters
     ----------
     **options
-        See :class:`ConnectionOptions`: ``api_key``, ``base_url``, ``concurrency``, ``rate_limit``, ``timeout``, …
+        See :class:`ClientOptions`: ``api_key``, ``base_url``, ``concurrency``, ``rate_limit``, ``timeout``,
+        ``progress``, …
 
     Examples
     --------
@@ -89,13 +94,14 @@ class Client:
     <Rows: 10 rows of 100, a part of the dataset; id, order, input, expected_output, persona, tags, additional_properties>
     """
 
-    def __init__(self, **options: Unpack[ConnectionOptions]) -> None:
-        self._settings = checked("Client", options, ConnectionOptions)
+    def __init__(self, **options: Unpack[ClientOptions]) -> None:
+        self._settings = checked("Client", options, ClientOptions)
+        display(options.get("progress"))
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
         options = checked("datasets", filters, FilterOptions)
-        return [_dataset(text) for text in _native.datasets(self._settings | options)]
+        return [_dataset(text) for text in _native.datasets(self._settings | options | {"progress": None})]
 
     def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""
@@ -121,14 +127,19 @@ class Client:
     def export(self, dataset: str | UUID, output: Path, **options: Unpack[FileOptions]) -> Summary:
         """Exports a dataset to files. See :func:`overmind_export.export`."""
         given = checked("export", options, FileOptions)
-        return Summary(**_native.export(str(dataset), output, self._settings | given))
+        return Summary(**_native.export(str(dataset), output, self._shown(given)))
 
     def close(self) -> None:
         """Does nothing: every call closes its own connections."""
 
     def _begun(self, call: str, dataset: str | UUID, options: RowOptions) -> _native.Stream:
         given = checked(call, options, RowOptions)
-        return _native.stream_dataset(str(dataset), self._settings | given)
+        return _native.stream_dataset(str(dataset), self._shown(given))
+
+    def _shown(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Adds the settings to the options of a call, and chooses where its progress is shown."""
+        options = {"progress": "auto"} | self._settings | given
+        return options | {"progress": display(options["progress"])}
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +153,8 @@ class Client:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self._settings.items() if name != "api_key"}
+        settings = self._settings.items()
+        return {name: value for name, value in settings if name != "api_key" and not callable(value)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings = state
@@ -219,8 +231,8 @@ def read(dataset: str | UUID, **options: Unpack[ReadCall]) -> Rows:
     dataset : str or uuid.UUID
         Id of the dataset.
     **options
-        ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, the filters of :func:`datasets`, and
-        the settings of :class:`Client`.
+        ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, ``progress``, the filters of
+        :func:`datasets`, and the settings of :class:`Client`.
 
     Raises
     ------
@@ -308,20 +320,24 @@ class Export:
         self._location = location
         self._options = options
 
-    def read(self, *, columns: Iterable[Column] | None = None) -> Rows:
-        """Reads the rows into memory."""
-        return Rows(self._begun(columns).read_all())
+    def read(
+        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+    ) -> Rows:
+        """Reads the rows into memory. ``progress`` is as in :class:`RowOptions`."""
+        return Rows(self._begun(columns, progress).read_all())
 
-    def stream(self, *, columns: Iterable[Column] | None = None) -> Stream:
-        """Begins to read the rows, in bounded memory."""
-        return Stream(self._begun(columns))
+    def stream(
+        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+    ) -> Stream:
+        """Begins to read the rows, in bounded memory. ``progress`` is as in :class:`RowOptions`."""
+        return Stream(self._begun(columns, progress))
 
     def scan(self) -> polars.LazyFrame:
         """Returns a lazy frame of Polars, which reads only the columns that a query needs.
 
         Needs the extra ``polars``.
         """
-        with self.stream() as stream:
+        with self.stream(progress=False) as stream:
             names = stream.column_names
 
         def begin(columns: list[Column], limit: int | None) -> Stream:
@@ -335,7 +351,7 @@ class Export:
         facts = _native.facts(self._location, self._options)
         if facts is not None:
             return Summary(**facts)
-        with self.stream() as stream:
+        with self.stream(progress=False) as stream:
             for _ in stream:
                 pass
             return stream.summary
@@ -346,9 +362,12 @@ class Export:
         text = _native.manifest(self._location, self._options)
         return None if text is None else cast("dict[str, Any]", json.loads(text))
 
-    def _begun(self, columns: Iterable[Column] | None) -> _native.Stream:
+    def _begun(
+        self, columns: Iterable[Column] | None, progress: ProgressOption
+    ) -> _native.Stream:
         chosen = columns if columns is None or isinstance(columns, str) else list(columns)
-        return _native.stream_export(self._location, self._options | {"columns": chosen})
+        options = self._options | {"columns": chosen, "progress": display(progress)}
+        return _native.stream_export(self._location, options)
 
     def __repr__(self) -> str:
         return f"<Export: {fspath(self._location)}>"
