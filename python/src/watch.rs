@@ -11,16 +11,12 @@ use std::{
 };
 
 use overmind_export::{
-    Client, Progress,
+    Client, Error, Progress,
     cli::{TerminalBar, TerminalProgress},
 };
 use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*, types::PyString};
 
-use crate::{
-    errors::{interrupted, raised},
-    signals::raise_again,
-    stream::locked,
-};
+use crate::{errors::raised, signals::raise_again, stream::locked};
 
 /// Time between two updates: 100 ms.
 const FRAME: Duration = Duration::from_millis(100);
@@ -125,7 +121,8 @@ impl Watch {
     /// The exception of a callable, or of a cancelled call.
     pub(crate) fn tick(&self, py: Python<'_>) -> PyResult<()> {
         if self.is_cancelled() {
-            return Err(raised(py, &interrupted()));
+            let why = "the call was cancelled, or its stream was closed".to_owned();
+            return Err(raised(py, &Error::Usage(why)));
         }
         if self.is_due() { self.show() } else { Ok(()) }
     }

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import overmind_export
-from overmind_export import _checks, _client, _demo, _errors, _logs, _options, _progress, _signals, _summary, _tables
+from overmind_export import _async, _checks, _client, _demo, _errors, _logs, _options, _progress, _signals, _summary, _tables
 
 MODULES = [
-    overmind_export, _checks, _client, _demo, _errors, _logs, _options, _progress, _signals, _summary, _tables,
+    overmind_export, _async, _checks, _client, _demo, _errors, _logs, _options, _progress, _signals, _summary, _tables,
 ]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")
 

@@ -13,6 +13,7 @@ Examples
 # time, so that `import overmind_export` takes a millisecond.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._async import AsyncClient, AsyncStream
     from ._checks import Diff, Difference, Verification, diff, verify
     from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
     from ._demo import Demo, demo
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 #: The public names of each module.
 _NAMES = {
+    "_async": "AsyncClient AsyncStream",
     "_checks": "Diff Difference Verification diff verify",
     "_client": "Client Dataset Export datasets export open read scan stream",
     "_demo": "Demo demo",
@@ -60,6 +62,8 @@ _NAMES = {
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [  # noqa: F822
+    "AsyncClient",
+    "AsyncStream",
     "AuthenticationError",
     "Batch",
     "Client",

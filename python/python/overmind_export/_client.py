@@ -100,8 +100,11 @@ class Client:
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
-        options = checked("datasets", filters, FilterOptions)
-        return [_dataset(text) for text in _native.datasets(self._settings | options | {"progress": None})]
+        return self._datasets(checked("datasets", filters, FilterOptions))
+
+    def _datasets(self, options: dict[str, Any]) -> list[Dataset]:
+        options = self._settings | options | {"progress": None}
+        return [_dataset(text) for text in _native.datasets(options)]
 
     def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""

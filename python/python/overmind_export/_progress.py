@@ -62,7 +62,7 @@ def display(progress: ProgressOption) -> Any:
         is_terminal = stderr is not None and not stderr.closed and stderr.isatty()
         return "terminal" if progress is True or is_terminal else None
     if callable(progress):
-        return _Callable(progress)
+        return CallableDisplay(progress)
     raise TypeError(f"`progress` must be 'auto', True, False or a callable, not {_kind(progress)}")
 
 
@@ -77,16 +77,16 @@ def _has_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-class _Callable:
+class CallableDisplay:
     """Calls a callable of the user, only on the thread of the call."""
 
     any_thread = False
 
     def __init__(self, call: Callable[[Progress], object]) -> None:
-        self._call = call
+        self.call = call
 
     def update(self, *values: Any) -> None:
-        self._call(Progress(*values))
+        self.call(Progress(*values))
 
     def close(self, done: bool) -> None:
         """Does nothing: the last update was the end."""
