@@ -12,6 +12,7 @@ mod command;
 mod demo;
 mod errors;
 mod export;
+mod logs;
 mod options;
 mod producers;
 mod secret;
@@ -20,6 +21,7 @@ mod snapshots;
 mod stream;
 mod summary;
 mod wait;
+mod watch;
 mod worker;
 
 use pyo3::prelude::*;
@@ -33,6 +35,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::Stream>()?;
     module.add_class::<demo::Server>()?;
     module.add_class::<secret::Secret>()?;
+    module.add_class::<watch::Cancellation>()?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;

@@ -3,12 +3,13 @@
 use std::{
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 use overmind_export::{
     ApiKey, Client, Column, Config, Connection, DiffOptions, Error, ExportOptions, Job, Location,
-    Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
+    Progress, Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
     chrono::{DateTime, NaiveDate, NaiveDateTime, Utc},
     secrecy::SecretString,
     uuid::Uuid,
@@ -21,14 +22,39 @@ use pyo3::{
 
 use crate::{
     errors::raised,
+    logs,
     secret::{Secret, type_name},
+    watch::{Cancellation, Watch},
 };
 
 /// Options by name. A missing option and `None` are the same.
 #[derive(Debug)]
-pub(crate) struct Options<'py>(pub(crate) Bound<'py, PyDict>);
+pub(crate) struct Options<'py>(Bound<'py, PyDict>);
 
 impl<'py> Options<'py> {
+    /// Takes the options of a call that begins now.
+    pub(crate) fn of_call(options: Bound<'py, PyDict>) -> Self {
+        logs::begin(options.py());
+        Self(options)
+    }
+
+    /// Begins to watch a call without requests.
+    pub(crate) fn watch(&self) -> PyResult<Watch> {
+        self.watch_with(None, Arc::default())
+    }
+
+    /// Begins to watch a call that sends requests with this client, and counts these rows.
+    pub(crate) fn watch_with(
+        &self,
+        client: Option<Client>,
+        rows: Arc<Progress>,
+    ) -> PyResult<Watch> {
+        let cancellation = self.get("cancellation")?;
+        let cancellation =
+            cancellation.map(|it| Ok::<_, PyErr>(it.cast::<Cancellation>()?.get().clone()));
+        Watch::new(self.get("progress")?, cancellation.transpose()?, client, rows)
+    }
+
     fn py(&self) -> Python<'py> {
         self.0.py()
     }

@@ -94,11 +94,13 @@ pub(crate) fn stream_dataset<'py>(
     dataset: &str,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Stream> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let id = dataset_id(py, "dataset", dataset)?;
     let columns = options.columns()?.unwrap_or_else(|| Column::ALL.to_vec());
     let (query, bounds, client) = (options.query()?, options.stream()?, options.client()?);
     let schema = schema(&columns);
+    let watch = options.watch_with(Some(client.clone()), Arc::default())?;
+    let rows = watch.rows.clone();
     let producing = produce("overmind-read", move |sender, stop| {
         let started = Instant::now();
         let totals = Arc::<Mutex<Totals>>::default();
@@ -106,7 +108,10 @@ pub(crate) fn stream_dataset<'py>(
         let (mut seen, mut number) = (None, 0);
         let pages = client.dataset(id).query(query).options(bounds.clone()).pages();
         let pages = pages.inspect_ok(|page| {
-            seen.get_or_insert_with(|| (page.count(), bounds.covers(page)));
+            seen.get_or_insert_with(|| {
+                rows.begin(bounds.rows(page), 0);
+                (page.count(), bounds.covers(page))
+            });
             number += 1;
         });
         block_on_until(write_pages(pages, &columns, Box::new(sink)), stop)?;
@@ -127,7 +132,7 @@ pub(crate) fn stream_dataset<'py>(
         })
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
-    Ok(Stream(StreamState::new(schema, receiver, stopper)))
+    Ok(Stream(StreamState::new(schema, receiver, stopper, watch)))
 }
 
 /// Begins to read an export. Returns after the export was opened.
@@ -137,9 +142,11 @@ pub(crate) fn stream_export<'py>(
     location: Bound<'py, PyAny>,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Stream> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let location = place(&location, &options)?;
     let reading = options.reading()?;
+    let watch = options.watch_with(None, Arc::default())?;
+    let rows = watch.rows.clone();
     let (opened, opening) = mpsc::channel();
     let producing = produce("overmind-open", move |sender, _| {
         let started = Instant::now();
@@ -152,6 +159,10 @@ pub(crate) fn stream_export<'py>(
         };
         drop(opened.send(Ok(schema)));
         let mut facts = ReadFacts::of_export(batches.facts());
+        // JSON Lines without a record do not say how many rows they have.
+        if let Some(stated) = batches.facts() {
+            rows.begin(stated.rows, 0);
+        }
         let mut totals = Totals::default();
         for batch in first.into_iter().map(Ok).chain(batches) {
             let batch = batch?;
@@ -164,8 +175,8 @@ pub(crate) fn stream_export<'py>(
         Ok(facts)
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
-    let (schema, stopper) = receive(py, opening, stopper)?;
-    Ok(Stream(StreamState::new(schema, receiver, stopper)))
+    let (schema, stopper) = receive(py, opening, stopper, &watch)?;
+    Ok(Stream(StreamState::new(schema, receiver, stopper, watch)))
 }
 
 /// Opens an export. Returns the schema, and the first batch if only the rows name the columns.

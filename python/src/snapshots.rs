@@ -28,7 +28,7 @@ pub(crate) fn find_snapshots<'py>(
     options: Bound<'py, PyDict>,
     all: bool,
 ) -> PyResult<String> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let (until, dataset) = options.wanted_snapshots()?;
     let given = options.given_storage(StorageOptions::default())?;
     let (root, given, has_settings) = match root.is_file() {
@@ -40,7 +40,7 @@ pub(crate) fn find_snapshots<'py>(
             (root, options.given_storage(settings)?, has_settings)
         }
     };
-    run(py, "overmind-snapshots", move |_| {
+    run(py, "overmind-snapshots", &options.watch()?, move |_| {
         let place = Location::of(&root, &given)?;
         let jobs = stored_jobs(&place)?;
         let found = match jobs.contains(&job) {
@@ -64,8 +64,9 @@ pub(crate) fn find_snapshots<'py>(
 /// Runs jobs of a configuration file. Returns their results as a JSON text.
 #[pyfunction]
 pub(crate) fn run_snapshots<'py>(py: Python<'py>, options: Bound<'py, PyDict>) -> PyResult<String> {
-    let (client, jobs, running) = Options(options).jobs()?;
-    run(py, "overmind-snapshot", move |stop| {
+    let options = Options::of_call(options);
+    let (client, jobs, running) = options.jobs()?;
+    run(py, "overmind-snapshot", &options.watch()?, move |stop| {
         block_on(async {
             let asked = overmind_export::Stop::default();
             let results = run_jobs(&client, &jobs, &running, &asked);

@@ -25,6 +25,7 @@ use crate::{
     signals::raise_again,
     summary::ReadFacts,
     wait::SIGNAL_CHECK,
+    watch::Watch,
     worker::Stopper,
 };
 
@@ -53,6 +54,7 @@ pub(crate) struct StreamState {
     is_begun: AtomicBool,
     is_exported: AtomicBool,
     started: Instant,
+    watch: Watch,
 }
 
 /// The streams that [`interrupt_streams`] may have to stop.
@@ -76,6 +78,7 @@ impl StreamState {
         schema: SchemaRef,
         receiver: Receiver<Message>,
         stopper: Stopper,
+        watch: Watch,
     ) -> Arc<Self> {
         let state = Arc::new(Self {
             schema,
@@ -89,6 +92,7 @@ impl StreamState {
             is_begun: AtomicBool::new(false),
             is_exported: AtomicBool::new(false),
             started: Instant::now(),
+            watch,
         });
         let mut streams = locked(&STREAMS);
         streams.retain(|stream| stream.strong_count() > 0);
@@ -120,6 +124,7 @@ impl StreamState {
             Err(RecvTimeoutError::Timeout) => Step::Waiting,
             Ok(Message::Batch(batch)) => {
                 locked(&self.facts).rows += batch.num_rows() as u64;
+                self.watch.rows.add_rows(batch.num_rows() as u64);
                 Step::Batch(batch)
             }
             Ok(Message::End(Ok(facts))) => {
@@ -150,6 +155,7 @@ impl StreamState {
         if self.process != process::id() {
             return;
         }
+        self.watch.close();
         drop(locked(&self.stopper).take());
         // The producer may wait for room: without a receiver it ends.
         if locked(&self.receiver).take().is_some() {
@@ -161,19 +167,26 @@ impl StreamState {
     /// Waits for the next batch in a call from Python.
     fn next(&self, py: Python<'_>) -> PyResult<Option<RecordBatch>> {
         loop {
-            match py.detach(|| self.step(SIGNAL_CHECK)) {
-                Step::Batch(batch) => return Ok(Some(batch)),
-                Step::End => return Ok(None),
+            let step = py.detach(|| self.step(SIGNAL_CHECK));
+            match &step {
+                Step::End => {
+                    self.watch.end()?;
+                    return Ok(None);
+                }
                 Step::Failed(error) => {
+                    self.watch.close();
                     // An interruption: the handler of the signal has not run yet.
                     py.check_signals()?;
-                    return Err(self.exception(py, &error));
+                    return Err(self.exception(py, error));
                 }
-                Step::Waiting => {}
+                Step::Batch(_) | Step::Waiting => {}
             }
-            if let Err(exception) = py.check_signals() {
+            if let Err(exception) = py.check_signals().and_then(|()| self.watch.tick(py)) {
                 py.detach(|| self.close());
                 return Err(exception);
+            }
+            if let Step::Batch(batch) = step {
+                return Ok(Some(batch));
             }
         }
     }
@@ -182,6 +195,19 @@ impl StreamState {
     fn next_for_consumer(&self) -> Option<Result<RecordBatch, ArrowError>> {
         let mut step = self.step(Duration::ZERO);
         loop {
+            let shown = match &step {
+                Step::End => self.watch.end(),
+                Step::Failed(_) => {
+                    self.watch.close();
+                    Ok(())
+                }
+                Step::Batch(_) | Step::Waiting => self.watch.tick_for_consumer(),
+            };
+            if let Err(exception) = shown {
+                *locked(&self.signalled) = Some(exception);
+                step = self.fail(interrupted());
+                self.close();
+            }
             match step {
                 Step::Batch(batch) => return Some(Ok(batch)),
                 Step::End => return None,
@@ -261,6 +287,11 @@ impl Stream {
         }
         let facts = locked(&self.0.facts).clone();
         Ok(Table::new(self.0.schema.clone(), batches, Some(facts)))
+    }
+
+    /// Removes a bar from the terminal until the next batch is taken.
+    fn hide_progress(&self) {
+        self.0.watch.hide();
     }
 
     /// Stops the stream and its requests.

@@ -12,12 +12,15 @@ import pytest
 
 import overmind_export
 from overmind_export import (
+    _async,
     _checks,
     _client,
     _demo,
     _errors,
     _html,
+    _logs,
     _options,
+    _progress,
     _signals,
     _snapshots,
     _summary,
@@ -26,7 +29,7 @@ from overmind_export import (
 )
 
 MODULES = [
-    overmind_export, _checks, _client, _demo, _errors, _html, _options, _signals, _snapshots,
+    overmind_export, _async, _checks, _client, _demo, _errors, _html, _logs, _options, _progress, _signals, _snapshots,
     _summary, _tables, _text,
 ]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")

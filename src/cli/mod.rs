@@ -55,6 +55,7 @@ use clap::{
 use tokio::runtime::{Builder, Runtime};
 
 use self::lines::Lines;
+pub use self::progress::{TerminalBar, TerminalProgress};
 
 #[cfg(not(windows))]
 const NULL_DEVICE: &str = "/dev/null";

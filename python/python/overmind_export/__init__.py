@@ -13,6 +13,7 @@ Examples
 # time, so that `import overmind_export` takes a millisecond.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._async import AsyncClient, AsyncStream
     from ._checks import Diff, Difference, Verification, diff, verify
     from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
     from ._demo import Demo, demo
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
     from ._native import __version__
     from ._options import (
+        ClientOptions,
         ConnectionOptions,
         DiffOptions,
         FileOptions,
@@ -43,20 +45,23 @@ if TYPE_CHECKING:
         SnapshotOptions,
         StoreOptions,
     )
+    from ._progress import Progress
     from ._snapshots import JobResult, Snapshot, SnapshotResult, open_snapshot, snapshot, snapshots
     from ._summary import Summary
     from ._tables import Batch, Rows, Stream
 
 #: The public names of each module.
 _NAMES = {
+    "_async": "AsyncClient AsyncStream",
     "_checks": "Diff Difference Verification diff verify",
     "_client": "Client Dataset Export datasets export open read scan stream",
     "_demo": "Demo demo",
     "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
     "NotFoundError OutputError ReadWriteError SnapshotError UnavailableError UsageError",
     "_native": "__version__",
-    "_options": "ConnectionOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions RowOptions SnapshotOptions "
-    "StoreOptions",
+    "_options": "ClientOptions ConnectionOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions RowOptions "
+    "SnapshotOptions StoreOptions",
+    "_progress": "Progress",
     "_snapshots": "JobResult Snapshot SnapshotResult open_snapshot snapshot snapshots",
     "_summary": "Summary",
     "_tables": "Batch Rows Stream",
@@ -64,9 +69,12 @@ _NAMES = {
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [  # noqa: F822
+    "AsyncClient",
+    "AsyncStream",
     "AuthenticationError",
     "Batch",
     "Client",
+    "ClientOptions",
     "ConfigurationError",
     "ConnectionOptions",
     "DataError",
@@ -87,6 +95,7 @@ __all__ = [  # noqa: F822
     "NotFoundError",
     "OpenOptions",
     "OutputError",
+    "Progress",
     "ReadWriteError",
     "RowOptions",
     "Rows",

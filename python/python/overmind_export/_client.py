@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _native
 from ._options import (
+    ClientOptions,
     ConnectionOptions,
     DatasetsCall,
     ExportCall,
@@ -24,6 +25,7 @@ from ._options import (
     names_of,
     without_secrets,
 )
+from ._progress import display
 from ._summary import Summary
 from ._tables import Rows, Stream, require
 from ._text import harmless
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._options import Column
+    from ._progress import ProgressOption
     from ._snapshots import JobResult
 
 
@@ -76,12 +79,14 @@ class Client:
     """The settings of the connection, for several calls.
 
     Every call has its own connections, so a client can be shared by threads and by forked processes. A rate limit
-    holds for each call. A pickle of a client has no key: the other process takes it from its environment.
+    holds for each call. A pickle of a client has no key: the other process takes it from its environment. It has no
+    callable for the progress either.
 
     Parameters
     ----------
     **options
-        See :class:`ConnectionOptions`: ``api_key``, ``base_url``, ``concurrency``, ``rate_limit``, ``timeout``, …
+        See :class:`ClientOptions`: ``api_key``, ``base_url``, ``concurrency``, ``rate_limit``, ``timeout``,
+        ``progress``, …
 
     Examples
     --------
@@ -93,14 +98,18 @@ class Client:
     <Rows: 10 rows of 100, a part of the dataset; id, order, input, expected_output, persona, tags, additional_properties>
     """
 
-    def __init__(self, **options: Unpack[ConnectionOptions]) -> None:
+    def __init__(self, **options: Unpack[ClientOptions]) -> None:
         self._settings: dict[str, Any] = {}  # A traceback may show the object before the next line has ended.
-        self._settings = checked("Client", options, ConnectionOptions)
+        self._settings = checked("Client", options, ClientOptions)
+        display(options.get("progress"))
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
-        options = checked("datasets", filters, FilterOptions)
-        return [_dataset(text) for text in _native.datasets(self._settings | options)]
+        return self._datasets(checked("datasets", filters, FilterOptions))
+
+    def _datasets(self, options: dict[str, Any]) -> list[Dataset]:
+        options = self._settings | options | {"progress": None}
+        return [_dataset(text) for text in _native.datasets(options)]
 
     def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""
@@ -126,7 +135,7 @@ class Client:
     def export(self, dataset: str | UUID, output: Path, **options: Unpack[FileOptions]) -> Summary:
         """Exports a dataset to files. See :func:`overmind_export.export`."""
         given = checked("export", options, FileOptions)
-        return Summary(**_native.export(str(dataset), output, self._settings | given))
+        return Summary(**_native.export(str(dataset), output, self._shown(given)))
 
     def snapshot(
         self,
@@ -140,14 +149,19 @@ class Client:
         given = checked("snapshot", options, JobOptions)
         from ._snapshots import run_jobs
 
-        return run_jobs(config, jobs, check, self._settings | given)
+        return run_jobs(config, jobs, check, self._settings | given | {"progress": None})
 
     def close(self) -> None:
         """Does nothing: every call closes its own connections."""
 
     def _begun(self, call: str, dataset: str | UUID, options: RowOptions) -> _native.Stream:
         given = checked(call, options, RowOptions)
-        return _native.stream_dataset(str(dataset), self._settings | given)
+        return _native.stream_dataset(str(dataset), self._shown(given))
+
+    def _shown(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Adds the settings to the options of a call, and chooses where its progress is shown."""
+        options = {"progress": "auto"} | self._settings | given
+        return options | {"progress": display(options["progress"])}
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +175,8 @@ class Client:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_secrets(self._settings)
+        settings = without_secrets(self._settings).items()
+        return {name: value for name, value in settings if not callable(value)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings = state
@@ -245,8 +260,8 @@ def read(dataset: str | UUID, **options: Unpack[ReadCall]) -> Rows:
     dataset : str or uuid.UUID
         Id of the dataset.
     **options
-        ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, the filters of :func:`datasets`, and
-        the settings of :class:`Client`.
+        ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, ``progress``, the filters of
+        :func:`datasets`, and the settings of :class:`Client`.
 
     Raises
     ------
@@ -343,20 +358,24 @@ class Export:
         """The path or the URL."""
         return fspath(self._location)
 
-    def read(self, *, columns: Iterable[Column] | None = None) -> Rows:
-        """Reads the rows into memory."""
-        return Rows(self._begun(columns).read_all())
+    def read(
+        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+    ) -> Rows:
+        """Reads the rows into memory. ``progress`` is as in :class:`RowOptions`."""
+        return Rows(self._begun(columns, progress).read_all())
 
-    def stream(self, *, columns: Iterable[Column] | None = None) -> Stream:
-        """Begins to read the rows, in bounded memory."""
-        return Stream(self._begun(columns))
+    def stream(
+        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+    ) -> Stream:
+        """Begins to read the rows, in bounded memory. ``progress`` is as in :class:`RowOptions`."""
+        return Stream(self._begun(columns, progress))
 
     def scan(self) -> polars.LazyFrame:
         """Returns a lazy frame of Polars, which reads only the columns that a query needs.
 
         Needs the extra ``polars``.
         """
-        with self.stream() as stream:
+        with self.stream(progress=False) as stream:
             names = stream.column_names
 
         def begin(columns: list[Column], limit: int | None) -> Stream:
@@ -370,7 +389,7 @@ class Export:
         facts = _native.facts(self._location, self._options)
         if facts is not None:
             return Summary(**facts)
-        with self.stream() as stream:
+        with self.stream(progress=False) as stream:
             for _ in stream:
                 pass
             return stream.summary
@@ -381,9 +400,12 @@ class Export:
         text = _native.manifest(self._location, self._options)
         return None if text is None else cast("dict[str, Any]", json.loads(text))
 
-    def _begun(self, columns: Iterable[Column] | None) -> _native.Stream:
+    def _begun(
+        self, columns: Iterable[Column] | None, progress: ProgressOption
+    ) -> _native.Stream:
         chosen = columns if columns is None or isinstance(columns, str) else list(columns)
-        return _native.stream_export(self._location, self._options | {"columns": chosen})
+        options = self._options | {"columns": chosen, "progress": display(progress)}
+        return _native.stream_export(self._location, options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_location": self._location, "_options": without_secrets(self._options)}

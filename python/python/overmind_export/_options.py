@@ -11,6 +11,8 @@ from . import _native
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from ._progress import ProgressOption
+
     from typing_extensions import TypeAlias
 
 Path: TypeAlias = "str | PathLike[str]"
@@ -52,6 +54,13 @@ class ConnectionOptions(TypedDict, total=False):
     """Largest page to accept, after decompression. Default: 64 MiB."""
 
 
+class ClientOptions(ConnectionOptions, total=False):
+    """The settings of a client."""
+
+    progress: ProgressOption
+    """As for :class:`RowOptions`, for calls that do not say it."""
+
+
 class FilterOptions(TypedDict, total=False):
     """Filters of the API. They select datasets, not rows."""
 
@@ -78,6 +87,10 @@ class RowOptions(FilterOptions, total=False):
     """Rows to request per page. The API allows at most 100, which is the default."""
     prefetch_bytes: int | None
     """Bytes of pages to prefetch. Default: 8 MiB."""
+    progress: ProgressOption
+    """``"auto"`` (default): a bar in a notebook or on a terminal, else nothing. ``True``: a bar, or a line every 5
+    seconds where no bar is possible. ``False``: nothing. A callable gets a :class:`Progress` about ten times a second,
+    and once at the end of a call that succeeds."""
 
 
 class FileOptions(RowOptions, total=False):

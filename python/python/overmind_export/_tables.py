@@ -293,10 +293,16 @@ class Stream(ArrowSource):
         return Summary(**self._inner.summary)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self
+        try:
+            while (batch := self._inner.next_batch()) is not None:
+                yield Batch(batch)
+        finally:
+            # The loop may have failed: a traceback must not begin in the middle of a bar.
+            self._inner.hide_progress()
 
     def __next__(self) -> Batch:
         batch = self._inner.next_batch()
+        self._inner.hide_progress()
         if batch is None:
             raise StopIteration
         return Batch(batch)
