@@ -62,6 +62,11 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The error of reads after [`Stream::close`].
+fn closed() -> Error {
+    Error::Usage("the stream was closed before its end".to_owned())
+}
+
 /// A step of a wait for the next batch.
 enum Step {
     Batch(RecordBatch),
@@ -129,7 +134,10 @@ impl StreamState {
             }
             Ok(Message::End(Err(error))) => {
                 *receiver = None;
-                self.fail(error)
+                // The producer was stopped because another thread has closed the stream.
+                let is_closed = matches!(error, Error::Interrupted { .. })
+                    && locked(&self.stopper).is_none();
+                self.fail(if is_closed { closed() } else { error })
             }
             Err(RecvTimeoutError::Disconnected) => {
                 *receiver = None;
@@ -153,8 +161,7 @@ impl StreamState {
         drop(locked(&self.stopper).take());
         // The producer may wait for room: without a receiver it ends.
         if locked(&self.receiver).take().is_some() {
-            let why = "the stream was closed before its end".to_owned();
-            locked(&self.failed).get_or_insert_with(|| Arc::new(Error::Usage(why)));
+            locked(&self.failed).get_or_insert_with(|| Arc::new(closed()));
         }
     }
 
@@ -261,6 +268,11 @@ impl Stream {
         }
         let facts = locked(&self.0.facts).clone();
         Ok(Table::new(self.0.schema.clone(), batches, Some(facts)))
+    }
+
+    /// Tells that another library calls [`Stream::next_batch`], maybe on its own threads. So Ctrl-C stops the stream.
+    fn read_by_library(&self) {
+        self.0.is_exported.store(true, SeqCst);
     }
 
     /// Stops the stream and its requests.

@@ -45,7 +45,7 @@ def serving(rows: int, answer: Answer) -> Iterator[str]:
 
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
-            page, size = int(query["page"][0]), int(query.get("page_size", ["100"])[0])
+            page, size = int(query.get("page", ["1"])[0]), int(query.get("page_size", ["100"])[0])
             first = (page - 1) * size
             results = [row(number) for number in range(first, min(first + size, rows))]
             status, body = answer(page, size, results)

@@ -152,16 +152,6 @@ def test_threads_read_at_the_same_time(demo: oe.Demo, client: oe.Client) -> None
     assert len(digests) == 4 and len(set(digests)) == 1
 
 
-def test_calls_work_inside_an_event_loop(demo: oe.Demo, client: oe.Client) -> None:
-    import asyncio
-
-    async def main() -> tuple[int, int]:
-        inside = client.read(demo.dataset, limit=5).num_rows
-        return inside, (await asyncio.to_thread(client.read, demo.dataset, limit=7)).num_rows
-
-    assert asyncio.run(main()) == (5, 7)
-
-
 def test_client_pickles_without_its_key(demo: oe.Demo) -> None:
     client = oe.Client(base_url=demo.url, api_key="ovr_canary", rate_limit="50/s")
     data = pickle.dumps(client)
