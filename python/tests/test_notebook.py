@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,13 @@ def hostile(tmp_path: Path) -> Iterator[oe.Demo]:
         yield demo
 
 
-def executed(cells: list[str], interrupt: dict[int, oe.Demo]) -> list[list[Any]]:
-    """Runs the cells. Interrupts some of them as soon as their request has come. Returns the outputs."""
+def executed(cells: list[str], interrupt: dict[int, Callable[[], bool]]) -> list[list[Any]]:
+    """Runs the cells. Interrupts some of them when they are ready for it. Returns the outputs."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60, allow_errors=True)
 
-    async def interrupted(demo: oe.Demo) -> None:
-        before = demo.requests
-        while demo.requests == before:
+    async def interrupted(is_ready: Callable[[], bool]) -> None:
+        while not is_ready():
             await asyncio.sleep(0.05)
         await client.km.interrupt_kernel()
 
@@ -76,22 +75,22 @@ def executed(cells: list[str], interrupt: dict[int, oe.Demo]) -> list[list[Any]]
     return [cell.outputs for cell in notebook.cells]
 
 
-def settings(demo: oe.Demo, name: str) -> str:
-    return f'{name} = oe.Client(base_url="{demo.url}", api_key="demo")'
+def first_cell(demo: oe.Demo, imports: str = "") -> str:
+    client = f'client = oe.Client(base_url="{demo.url}", api_key="demo")'
+    return f'{imports}\nimport overmind_export as oe\n{client}\nID = "{demo.dataset}"'
 
 
 @pytest.mark.consumer("pandas", "polars", "pyarrow", "duckdb")
-def test_notebook(kernel: None, hostile: oe.Demo, slow: oe.Demo) -> None:
-    small, large = hostile.datasets[1], slow.dataset
+def test_notebook(kernel: None, hostile: oe.Demo) -> None:
     outputs = executed(
         [
-            f"import overmind_export as oe\n{settings(hostile, 'client')}",
-            f'rows = client.read("{small}")\nrows',
+            first_cell(hostile),
+            "rows = client.read(ID)\nrows",
             f'client.read("{hostile.datasets[0]}")',
             "rows.summary",
             "rows.to_pandas(json='objects').head(3)",
             "rows.to_polars().shape, rows.to_arrow().num_rows, rows.to_duckdb().shape",
-            f'len([batch for batch in client.stream("{small}")])',
+            "len([batch for batch in client.stream(ID)])",
         ],
         {},
     )
@@ -104,49 +103,61 @@ def test_notebook(kernel: None, hostile: oe.Demo, slow: oe.Demo) -> None:
     assert "1,000 rows, complete" in shown[1]["text/plain"]
     page = Tags(shown[2]["text/html"])
     assert not page.tags & {"img", "script"} and "<img src=x onerror" in page.text
-    assert "1,000 rows, complete" in shown[3]["text/plain"]
+    assert "completeness='proven'" in shown[3]["text/plain"]
     assert "<table" in shown[4]["text/html"]
     assert shown[5]["text/plain"] == "((1000, 7), 1000, (1000, 7))"
     assert shown[6]["text/plain"] == "1"
 
 
-@pytest.mark.consumer("pandas", "polars", "pyarrow", "duckdb")
-@pytest.mark.parametrize(
-    "call",
-    [
+@pytest.mark.consumer("pandas", "polars", "pyarrow")
+def test_interrupts_of_the_kernel_end_cells(kernel: None, slow: oe.Demo) -> None:
+    calls = [
         "client.read(ID)",
         "[batch for batch in client.stream(ID)]",
         "client.stream(ID).to_pandas()",
         "client.stream(ID).to_polars()",
-    ],
-)
-def test_interrupt_of_the_kernel_ends_a_cell(kernel: None, slow: oe.Demo, call: str) -> None:
-    outputs = executed(
-        [
-            f'import overmind_export as oe\nID = "{slow.dataset}"\n{settings(slow, "client")}',
-            call,
-            "client.read(ID, limit=1).num_rows",
-            call,
-            "client.read(ID, limit=2).num_rows",
-        ],
-        {1: slow, 3: slow},
-    )
-    for cell in (1, 3):
-        (output,) = outputs[cell]
-        assert (output.output_type, output.ename) == ("error", "KeyboardInterrupt")
-    (once,), (twice,) = outputs[2], outputs[4]
-    assert (once.data["text/plain"], twice.data["text/plain"]) == ("1", "2")
+    ]
+    cells = [first_cell(slow, "import pandas, polars, pyarrow")]
+    interrupt: dict[int, Callable[[], bool]] = {}
+    for call in calls:
+        interrupt[len(cells)] = more_requests(slow)
+        # The next call works.
+        cells += [call, "client.read(ID, limit=1).num_rows"]
+    outputs = executed(cells, interrupt)
+    for interrupted, after in zip(outputs[1::2], outputs[2::2], strict=True):
+        assert [(output.output_type, output.ename) for output in interrupted] == [("error", "KeyboardInterrupt")]
+        assert after[0].data["text/plain"] == "1"
+
+
+def more_requests(demo: oe.Demo) -> Callable[[], bool]:
+    """Whether a request has come since the first question."""
+    before: list[int] = []
+
+    def is_ready() -> bool:
+        before.append(demo.requests)
+        return before[-1] > before[0]
+
+    return is_ready
 
 
 @pytest.mark.consumer("duckdb")
-def test_interrupt_of_the_kernel_reaches_duckdb(kernel: None, slow: oe.Demo) -> None:
+def test_interrupt_of_the_kernel_reaches_duckdb(
+    kernel: None, tmp_path: Path, slow: oe.Demo
+) -> None:
+    # DuckDB swallows a KeyboardInterrupt before it reads, so the interrupt comes after the first batch.
+    watch = f"""
+import pathlib, threading, time
+stream = client.stream(ID)
+def watch():
+    while stream.summary.rows == 0:
+        time.sleep(0.01)
+    pathlib.Path("{tmp_path / "ready"}").touch()
+threading.Thread(target=watch, daemon=True).start()
+duckdb.sql("select count(*) from stream").fetchall()
+"""
     outputs = executed(
-        [
-            f'import duckdb\nimport overmind_export as oe\nID = "{slow.dataset}"\n{settings(slow, "client")}',
-            "stream = client.stream(ID)\nduckdb.sql('select count(*) from stream').fetchall()",
-            "client.read(ID, limit=1).num_rows",
-        ],
-        {1: slow},
+        [first_cell(slow, "import duckdb"), watch, "client.read(ID, limit=1).num_rows"],
+        {1: (tmp_path / "ready").exists},
     )
     assert outputs[1][-1].output_type == "error"
     assert outputs[2][-1].data["text/plain"] == "1"
