@@ -56,14 +56,17 @@ def jupyterlab(folder: str) -> Iterator[str]:
         "ServerApp.root_dir": folder,
         "ServerApp.allow_root": True,
         "ServerApp.open_browser": False,
-        "LabApp.news_url": "None",
         "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
     }
     arguments = [f"--{name}={value}" for name, value in settings.items()]
     # The token is not an argument: every user of the machine can see those.
-    environment = os.environ | {"JUPYTER_TOKEN": token, "HOME": f"{folder}/home", "IPYTHONDIR": f"{folder}/home/ipython"}
-    os.makedirs(environment["HOME"])
+    home = f"{folder}/home"
+    environment = os.environ | {"JUPYTER_TOKEN": token, "HOME": home, "JUPYTERLAB_SETTINGS_DIR": f"{home}/settings"}
+    # JupyterLab must not offer its news.
+    news = Path(home, "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings")
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false"}')
     with open(f"{folder}/server.log", "w") as log, subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *arguments], env=environment, stdout=log, stderr=log, cwd=folder
     ) as server:
@@ -95,6 +98,9 @@ def check(page: Page, url: str, window: str, crop: str) -> None:
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(url)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    # More room for the table.
+    page.keyboard.press("Control+b")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("[data-command='runmenu:run-all']").click()
     page.get_by_text("completeness: proven").wait_for()
