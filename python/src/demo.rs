@@ -12,7 +12,7 @@ use overmind_export::{
 };
 use pyo3::prelude::*;
 
-use crate::errors::raised;
+use crate::{errors::raised, options::text};
 
 /// Seed of the generated rows, as in `overmind-export demo`.
 const SEED: u64 = 7;
@@ -34,9 +34,10 @@ impl Server {
         rows: u64,
         files: Vec<PathBuf>,
         latency: f64,
-        api_key: Option<String>,
+        api_key: Option<Bound<'_, PyAny>>,
         rate_limit: Option<u32>,
     ) -> PyResult<Self> {
+        let api_key = api_key.map(|key| text("api_key", "a string", &key)).transpose()?;
         let latency = Duration::try_from_secs_f64(latency).unwrap_or_default();
         let options = Options { latency, api_key, rate_limit, ..Options::default() };
         let started =

@@ -79,6 +79,15 @@ fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyD
     Ok(dict)
 }
 
+/// Refuses a location that no export can have. Reads nothing.
+#[pyfunction]
+pub(crate) fn check_location(
+    location: Bound<'_, PyAny>,
+    options: Bound<'_, PyDict>,
+) -> PyResult<()> {
+    place(&location, &Options(options)).map(drop)
+}
+
 /// Returns the manifest of an export as a JSON text; `None` if it has none.
 #[pyfunction]
 pub(crate) fn manifest<'py>(

@@ -27,6 +27,14 @@ def main() -> None:
         )
         again: oe.Rows = oe.open(Path(folder, "rows.parquet")).read(columns=("id",))
         assert again.num_rows == written.rows
+        config = Path(folder, "snapshots.toml")
+        config.write_text(f'[[job]]\nname = "a"\nroot = "root"\ndataset = "{demo.dataset}"\n')
+        results: list[oe.JobResult] = oe.snapshot(config, jobs=["a"], parallel=2, **options)
+        failures: list[oe.Error | None] = [result.error for result in results]
+        assert failures == [None] and results[0].status == "stored"
+        newest: oe.Export = oe.open_snapshot(Path(folder, "root"), "a", at=None, dataset=demo.dataset)
+        listed: list[oe.Snapshot] = oe.snapshots(Path(folder, "root"), "a")
+        assert newest.location == listed[-1].location == listed[-1].open().location
         try:
             oe.read(demo.dataset, base_url=demo.url, api_key="demo", version=99)
         except oe.NotFoundError as error:

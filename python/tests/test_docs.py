@@ -11,9 +11,24 @@ from pathlib import Path
 import pytest
 
 import overmind_export
-from overmind_export import _checks, _client, _demo, _errors, _options, _signals, _summary, _tables
+from overmind_export import (
+    _checks,
+    _client,
+    _demo,
+    _errors,
+    _html,
+    _options,
+    _signals,
+    _snapshots,
+    _summary,
+    _tables,
+    _text,
+)
 
-MODULES = [overmind_export, _checks, _client, _demo, _errors, _options, _signals, _summary, _tables]
+MODULES = [
+    overmind_export, _checks, _client, _demo, _errors, _html, _options, _signals, _snapshots,
+    _summary, _tables, _text,
+]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")
 
 

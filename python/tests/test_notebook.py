@@ -1,9 +1,9 @@
-"""A notebook that uses the package as the guide does, run by a real kernel. Its outputs are looked at."""
+"""What objects show in a notebook, and what is only a part."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,153 +11,184 @@ from typing import Any
 import pytest
 
 import overmind_export as oe
+from conftest import ROWS
 
-nbclient = pytest.importorskip("nbclient")
-nbformat = pytest.importorskip("nbformat")
-
-pytestmark = pytest.mark.waits
-
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+#: They control a terminal, or the direction of text.
+CONTROLS = "\x1b\x7f\x85\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028"
 
 
-class Tags(HTMLParser):
-    """The tags and the text of a page."""
+class Page(HTMLParser):
+    """Collects the elements, the attributes and the text of a page, and checks that every element is closed."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: set[str] = set()
-        self.text = ""
-        self.feed(page)
+        self.attributes: set[str] = set()
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
 
-    def handle_starttag(self, tag: str, _: object) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.texts.append(data)
 
 
-@pytest.fixture
-def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings of the user reach the kernel."""
-    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+def page(shown: Any) -> Page:
+    found = Page(shown._repr_html_())
+    assert found.tags <= {"div", "table", "thead", "tbody", "tr", "th", "td", "br", "span", "p"}
+    assert found.attributes <= {"class", "style"}
+    return found
 
 
-@pytest.fixture
-def hostile(tmp_path: Path) -> Iterator[oe.Demo]:
-    """An API that serves a row with a script."""
-    path = tmp_path / "hostile.jsonl"
-    row = f'{{"id":"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e","input":{{"text":"{HOSTILE}"}},"persona":"{HOSTILE}"}}'
-    path.write_text(row + "\n")
-    with oe.demo(rows=1000, files=[path]) as demo:
-        yield demo
+def test_rows_show_types_and_completeness(demo: oe.Demo, client: oe.Client) -> None:
+    rows = client.read(demo.dataset)
+    found = page(rows)
+    assert found.texts[-1] == "10,000 rows, complete; the first 10 are shown"
+    heads = [text for text in found.texts if text.strip()][: 2 * len(rows.column_names)]
+    assert heads[:6] == ["id", "text", "order", "int64", "input", "JSON text"]
+    assert rows._repr_html_().count("<tr>") == 11
+    assert "…" in rows._repr_html_() and len(rows._repr_html_()) < 20_000
 
 
-def executed(cells: list[str], interrupt: dict[int, Callable[[], bool]]) -> list[list[Any]]:
-    """Runs the cells. Interrupts some of them when they are ready for it. Returns the outputs."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    client = nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60, allow_errors=True)
-
-    async def interrupted(is_ready: Callable[[], bool]) -> None:
-        while not is_ready():
-            await asyncio.sleep(0.05)
-        await client.km.interrupt_kernel()
-
-    async def main() -> None:
-        async with client.async_setup_kernel():
-            for index, cell in enumerate(notebook.cells):
-                task = asyncio.create_task(interrupted(interrupt[index])) if index in interrupt else None
-                await client.async_execute_cell(cell, index)
-                if task is not None:
-                    await task
-
-    asyncio.run(main())
-    return [cell.outputs for cell in notebook.cells]
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({"limit": 3}, "3 rows of 10,000, a part of the dataset: 9,997 rows are missing"),
+        ({"limit": ROWS - 1}, "9,999 rows of 10,000, a part of the dataset: 1 row is missing; the first 10 are shown"),
+        ({"limit": ROWS}, "10,000 rows, complete; the first 10 are shown"),
+    ],
+)  # fmt: skip
+def test_part_says_what_is_missing(
+    demo: oe.Demo, client: oe.Client, options: Any, note: str
+) -> None:
+    assert page(client.read(demo.dataset, columns=["id"], **options)).texts[-1] == note
 
 
-def first_cell(demo: oe.Demo, imports: str = "") -> str:
-    client = f'client = oe.Client(base_url="{demo.url}", api_key="demo")'
-    return f'{imports}\nimport overmind_export as oe\n{client}\nID = "{demo.dataset}"'
+def test_values_cannot_act(tmp_path: Path) -> None:
+    bad = f"<script>alert(1)</script>&amp;\"'$x$ {CONTROLS}<img src=x onerror=y>"
+    row = {"id": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e", "input": {bad: bad}, "persona": bad}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    with oe.demo(rows=1, files=[path]) as demo:
+        client = oe.Client(base_url=demo.url, api_key="demo")
+        rows = client.read(demo.datasets[0])
+        for shown in [rows, next(client.stream(demo.datasets[0]))]:
+            html = shown._repr_html_()
+            assert not any(character in html for character in CONTROLS)
+            # A persona is one text, as it was served.
+            harmless = bad.replace("\u2028", " ")
+            harmless = "".join("\ufffd" if character in CONTROLS else character for character in harmless)
+            assert harmless in page(shown).texts
+            # MathJax leaves it alone.
+            assert html.startswith('<div class="tex2jax_ignore mathjax_ignore"')
 
 
-@pytest.mark.consumer("pandas", "polars", "pyarrow", "duckdb")
-def test_notebook(kernel: None, hostile: oe.Demo) -> None:
-    outputs = executed(
-        [
-            first_cell(hostile),
-            "rows = client.read(ID)\nrows",
-            f'client.read("{hostile.datasets[0]}")',
-            "rows.summary",
-            "rows.to_pandas(json='objects').head(3)",
-            "rows.to_polars().shape, rows.to_arrow().num_rows, rows.to_duckdb().shape",
-            "len([batch for batch in client.stream(ID)])",
-        ],
-        {},
+def test_empty_rows_show_columns(client: oe.Client) -> None:
+    with oe.demo(rows=0) as demo:
+        rows = oe.read(demo.dataset, base_url=demo.url, api_key="demo")
+    assert page(rows).texts[-1] == "0 rows, complete"
+    assert page(rows.head()).texts[-1] == "0 rows, complete"
+
+
+def test_facts_show_as_tables(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    summary = client.export(demo.dataset, tmp_path / "out")
+    found = page(summary)
+    assert {"rows", "10,000", "completeness", "proven", "digest", "received bytes"} <= set(found.texts)
+    assert "kept rows" in found.texts and found.texts[-1] == "10,000 rows, complete"
+    assert re.fullmatch(
+        r"<Summary: 10,000 rows, complete: every row once; \d+ requests; \d+\.\d s>", repr(summary)
     )
-    # Nothing but the value of each cell: no warning, no trace of a thread.
-    assert [[output.output_type for output in cell] for cell in outputs] == [[]] + [["execute_result"]] * 6
-    shown = [cell[0].data if cell else {} for cell in outputs]
-    table = Tags(shown[1]["text/html"])
-    assert "table" in table.tags and "1,000 rows, complete" in table.text
-    assert all(name in table.text for name in ("id", "order", "input", "expected_output"))
-    assert "1,000 rows, complete" in shown[1]["text/plain"]
-    page = Tags(shown[2]["text/html"])
-    assert not page.tags & {"img", "script"} and "<img src=x onerror" in page.text
-    assert "completeness='proven'" in shown[3]["text/plain"]
-    assert "<table" in shown[4]["text/html"]
-    assert shown[5]["text/plain"] == "((1000, 7), 1000, (1000, 7))"
-    assert shown[6]["text/plain"] == "1"
+    verification = oe.verify(tmp_path / "out")
+    assert {"result", "ok", str(tmp_path / "out")} <= set(page(verification).texts)
+    assert repr(verification) == f"<Verification: {tmp_path}/out: ok, 10,000 rows, proven>"
+    (tmp_path / "out" / "part-00000.parquet").write_bytes(b"nothing")
+    verification = oe.verify(tmp_path / "out")
+    assert {"result", "not ok", "problem", verification.problems[0]} <= set(page(verification).texts)
+    assert repr(verification).startswith(f"<Verification: {tmp_path}/out: part-00000.parquet")
 
 
-@pytest.mark.consumer("pandas", "polars", "pyarrow")
-def test_interrupts_of_the_kernel_end_cells(kernel: None, slow: oe.Demo) -> None:
-    calls = [
-        "client.read(ID)",
-        "[batch for batch in client.stream(ID)]",
-        "client.stream(ID).to_pandas()",
-        "client.stream(ID).to_polars()",
-    ]
-    cells = [first_cell(slow, "import pandas, polars, pyarrow")]
-    interrupt: dict[int, Callable[[], bool]] = {}
-    for call in calls:
-        interrupt[len(cells)] = more_requests(slow)
-        # The next call works.
-        cells += [call, "client.read(ID, limit=1).num_rows"]
-    outputs = executed(cells, interrupt)
-    for interrupted, after in zip(outputs[1::2], outputs[2::2], strict=True):
-        assert [(output.output_type, output.ename) for output in interrupted] == [("error", "KeyboardInterrupt")]
-        assert after[0].data["text/plain"] == "1"
+def test_differences_show_as_a_table(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / "a.parquet")
+    client.export(demo.dataset, tmp_path / "b.parquet", pages="2-")
+    diff = oe.diff(tmp_path / "a.parquet", tmp_path / "b.parquet", show=None)
+    assert repr(diff) == "<Diff: 0 added, 100 removed, 0 changed, 9,900 unchanged>"
+    found = page(diff)
+    assert {"removed", "100", "unchanged", "9,900", "compared by", "id", "and 90 more"} <= set(found.texts)
+    assert f"removed: {diff.differences[0].key}" in found.texts
 
 
-def more_requests(demo: oe.Demo) -> Callable[[], bool]:
-    """Whether a request has come since the first question."""
-    before: list[int] = []
+def test_head_is_a_part(demo: oe.Demo, client: oe.Client) -> None:
+    rows = client.read(demo.dataset)
+    head = rows.head(4_500)
+    assert (len(head), head.summary.rows, head.summary.count) == (4_500, 4_500, ROWS)
+    assert (head.summary.completeness, head.summary.digest) == ("partial", None)
+    assert head._inner.head(ROWS) == rows._inner.head(4_500)
+    assert head.column_names == rows.column_names
+    # Without a row left out, they are what they were.
+    assert rows.head(ROWS).summary == rows.head(10**30).summary == rows.summary
+    assert rows.head(ROWS)._inner.head(ROWS) == rows._inner.head(ROWS)
+    assert (len(rows.head()), len(rows.head(0)), rows.head(0).summary.completeness) == (5, 0, "partial")
+    # A part stays a part.
+    part = client.read(demo.dataset, limit=10)
+    assert part.head(10).summary.completeness == "partial"
+    with pytest.raises(oe.UsageError, match="`n` is -1: it must not be negative"):
+        rows.head(-1)
 
-    def is_ready() -> bool:
-        before.append(demo.requests)
-        return before[-1] > before[0]
 
-    return is_ready
+def test_head_of_unknown_rows_is_a_part(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / "rows.jsonl")
+    rows = oe.open(tmp_path / "rows.jsonl").read()
+    assert (rows.summary.completeness, rows.head(7).summary.completeness) == ("unknown", "partial")
+    assert page(rows).texts[-1] == "10,000 rows, completeness unknown; the first 10 are shown"
+    assert page(rows.head(7)).texts[-1] == "7 rows, a part of the dataset"
+
+
+@pytest.mark.consumer("polars")
+def test_head_converts(demo: oe.Demo, client: oe.Client) -> None:
+    import polars as pl
+
+    rows = client.read(demo.dataset)
+    assert pl.DataFrame(rows.head(4_321)).equals(pl.DataFrame(rows).head(4_321))
+
+
+def test_limit_is_a_part(demo: oe.Demo, client: oe.Client) -> None:
+    assert client.read(demo.dataset, limit=ROWS - 1).summary.completeness == "partial"
+    stream = client.stream(demo.dataset, limit=500)
+    assert sum(batch.num_rows for batch in stream) == 500
+    assert stream.summary.completeness == "partial"
+
+
+def test_consumer_that_stops_early_has_a_part(demo: oe.Demo, client: oe.Client) -> None:
+    stream = client.stream(demo.dataset)
+    for _ in stream:
+        break
+    assert (stream.summary.completeness, stream.summary.digest) == ("partial", None)
+    stream.close()
+    assert stream.summary.completeness == "partial"
+    # All rows came, but not the end, which is the proof.
+    stream = client.stream(demo.dataset)
+    seen = 0
+    while seen < ROWS:
+        seen += next(stream).num_rows
+    assert (stream.summary.rows, stream.summary.completeness) == (ROWS, "partial")
+    assert next(stream, None) is None
+    assert stream.summary.completeness == "proven"
 
 
 @pytest.mark.consumer("duckdb")
-def test_interrupt_of_the_kernel_reaches_duckdb(
-    kernel: None, tmp_path: Path, slow: oe.Demo
-) -> None:
-    # DuckDB swallows a KeyboardInterrupt before it reads, so the interrupt comes after the first batch.
-    watch = f"""
-import pathlib, threading, time
-stream = client.stream(ID)
-def watch():
-    while stream.summary.rows == 0:
-        time.sleep(0.01)
-    pathlib.Path("{tmp_path / "ready"}").touch()
-threading.Thread(target=watch, daemon=True).start()
-duckdb.sql("select count(*) from stream").fetchall()
-"""
-    outputs = executed(
-        [first_cell(slow, "import duckdb"), watch, "client.read(ID, limit=1).num_rows"],
-        {1: (tmp_path / "ready").exists},
-    )
-    assert outputs[1][-1].output_type == "error"
-    assert outputs[2][-1].data["text/plain"] == "1"
+def test_query_with_a_limit_has_a_part(demo: oe.Demo, client: oe.Client) -> None:
+    import duckdb
+
+    stream = client.stream(demo.dataset)
+    assert len(duckdb.sql("select id from stream limit 3").fetchall()) == 3
+    assert stream.summary.completeness == "partial"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         NotFoundError,
         OutputError,
         ReadWriteError,
+        SnapshotError,
         UnavailableError,
         UsageError,
     )
@@ -36,9 +37,13 @@ if TYPE_CHECKING:
         DiffOptions,
         FileOptions,
         FilterOptions,
+        JobOptions,
         OpenOptions,
         RowOptions,
+        SnapshotOptions,
+        StoreOptions,
     )
+    from ._snapshots import JobResult, Snapshot, SnapshotResult, open_snapshot, snapshot, snapshots
     from ._summary import Summary
     from ._tables import Batch, Rows, Stream
 
@@ -48,9 +53,11 @@ _NAMES = {
     "_client": "Client Dataset Export datasets export open read scan stream",
     "_demo": "Demo demo",
     "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
-    "NotFoundError OutputError ReadWriteError UnavailableError UsageError",
+    "NotFoundError OutputError ReadWriteError SnapshotError UnavailableError UsageError",
     "_native": "__version__",
-    "_options": "ConnectionOptions DiffOptions FileOptions FilterOptions OpenOptions RowOptions",
+    "_options": "ConnectionOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions RowOptions SnapshotOptions "
+    "StoreOptions",
+    "_snapshots": "JobResult Snapshot SnapshotResult open_snapshot snapshot snapshots",
     "_summary": "Summary",
     "_tables": "Batch Rows Stream",
 }
@@ -74,6 +81,8 @@ __all__ = [  # noqa: F822
     "FilterOptions",
     "IncompleteError",
     "InternalError",
+    "JobOptions",
+    "JobResult",
     "LockedError",
     "NotFoundError",
     "OpenOptions",
@@ -81,6 +90,11 @@ __all__ = [  # noqa: F822
     "ReadWriteError",
     "RowOptions",
     "Rows",
+    "Snapshot",
+    "SnapshotError",
+    "SnapshotOptions",
+    "SnapshotResult",
+    "StoreOptions",
     "Stream",
     "Summary",
     "UnavailableError",
@@ -92,8 +106,11 @@ __all__ = [  # noqa: F822
     "diff",
     "export",
     "open",
+    "open_snapshot",
     "read",
     "scan",
+    "snapshot",
+    "snapshots",
     "stream",
     "verify",
 ]

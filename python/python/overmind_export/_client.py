@@ -15,15 +15,18 @@ from ._options import (
     ExportCall,
     FileOptions,
     FilterOptions,
+    JobOptions,
     OpenOptions,
     Path,
     ReadCall,
     RowOptions,
     checked,
     names_of,
+    without_secrets,
 )
 from ._summary import Summary
 from ._tables import Rows, Stream, require
+from ._text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._options import Column
+    from ._snapshots import JobResult
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Client:
     """
 
     def __init__(self, **options: Unpack[ConnectionOptions]) -> None:
+        self._settings: dict[str, Any] = {}  # A traceback may show the object before the next line has ended.
         self._settings = checked("Client", options, ConnectionOptions)
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
@@ -123,6 +128,20 @@ class Client:
         given = checked("export", options, FileOptions)
         return Summary(**_native.export(str(dataset), output, self._settings | given))
 
+    def snapshot(
+        self,
+        config: Path | None = None,
+        jobs: Iterable[str] | None = None,
+        *,
+        check: bool = True,
+        **options: Unpack[JobOptions],
+    ) -> list[JobResult]:
+        """Runs jobs of a configuration file now. See :func:`overmind_export.snapshot`."""
+        given = checked("snapshot", options, JobOptions)
+        from ._snapshots import run_jobs
+
+        return run_jobs(config, jobs, check, self._settings | given)
+
     def close(self) -> None:
         """Does nothing: every call closes its own connections."""
 
@@ -142,10 +161,17 @@ class Client:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self._settings.items() if name != "api_key"}
+        return without_secrets(self._settings)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings = state
+
+    def __copy__(self) -> Self:
+        # A copy in this process keeps the key.
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __repr__(self) -> str:
         shown = [f"{name}={value!r}" for name, value in self.__getstate__().items()]
@@ -305,11 +331,20 @@ def export(dataset: str | UUID, output: Path, **options: Unpack[ExportCall]) -> 
 
 
 class Export:
-    """An export on disk or in an object store. Made by :func:`open`."""
+    """An export on disk or in an object store. Made by :func:`open` and :func:`open_snapshot`.
+
+    A pickle has the location and the options, but of ``storage_options`` only what is no secret (region, endpoint,
+    names of buckets and accounts). The other process takes the rest from its environment.
+    """
 
     def __init__(self, location: Path, options: dict[str, Any]) -> None:
         self._location = location
         self._options = options
+
+    @property
+    def location(self) -> str:
+        """The path or the URL."""
+        return fspath(self._location)
 
     def read(self, *, columns: Iterable[Column] | None = None) -> Rows:
         """Reads the rows into memory."""
@@ -353,8 +388,18 @@ class Export:
         chosen = columns if columns is None or isinstance(columns, str) else list(columns)
         return _native.stream_export(self._location, self._options | {"columns": chosen})
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_location": self._location, "_options": without_secrets(self._options)}
+
+    def __copy__(self) -> Self:
+        # A copy in this process keeps the settings.
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
     def __repr__(self) -> str:
-        return f"<Export: {fspath(self._location)}>"
+        return f"<Export: {harmless(self.location)}>"
 
 
 def open(location: Path, **options: Unpack[OpenOptions]) -> Export:
@@ -377,4 +422,6 @@ def open(location: Path, **options: Unpack[OpenOptions]) -> Export:
     ...     out.read(columns=["id"]), out.manifest["rows"]
     (<Rows: 1,000 rows, complete: every row once; id>, 1000)
     """
-    return Export(location, checked("open", options, OpenOptions))
+    given = checked("open", options, OpenOptions)
+    _native.check_location(location, given)
+    return Export(location, given)
