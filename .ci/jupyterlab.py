@@ -3,6 +3,7 @@
     python -B .ci/jupyterlab.py CHROMIUM WINDOW.png TABLE.png
 """
 
+import json
 import os
 import secrets
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,16 +24,26 @@ from playwright.sync_api import Page, sync_playwright
 SECONDS = 90
 # A value that would run a script, if it reached the page as HTML.
 HOSTILE = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
-ROWS = """{"id":"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e","input":{"text":"%s"},"persona":"%s"}\n""" % (HOSTILE, HOSTILE)
+HOSTILE_ROW = """{"id":"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e","input":{"text":"%s"},"persona":"%s"}\n""" % (HOSTILE, HOSTILE)
+# Rows for a picture: no font for more than Latin letters is needed.
+QUESTIONS = [
+    ("Where is my order?", "delivery", "new_customer"),
+    ("I was charged twice.", "billing", "frustrated_customer"),
+    ("How do I change my address?", "account", None),
+    ("Please cancel the subscription.", "account", "small business owner"),
+]
 CELLS = [
     """
+import os
 import overmind_export as oe
-demo = oe.demo(rows=20_000, latency=0.02, files=["hostile.jsonl"])
-client = oe.Client(base_url=demo.url, api_key="demo")
+demo = oe.demo(rows=20_000, latency=0.02, files=["hostile.jsonl", "tickets.jsonl"])
+os.environ["OVERMIND_LAB_BASE_URL"], os.environ["OVERMIND_LAB_API_KEY"] = demo.url, "demo"
+HOSTILE, ID, LARGE = demo.datasets
 """,
-    "client.read(demo.datasets[0])",
+    "oe.read(HOSTILE)",
+    "oe.read(LARGE)",
     """
-rows = client.read(demo.dataset)
+rows = oe.read(ID, columns=["id", "order", "input", "expected_output", "persona"])
 rows
 """,
     "print('completeness:', rows.summary.completeness)",
@@ -41,6 +53,15 @@ CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+
+
+def tickets() -> Iterator[str]:
+    """Rows for a picture."""
+    for order in range(1000):
+        question, label, persona = QUESTIONS[order % len(QUESTIONS)]
+        values = {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{order}")), "order": order}
+        values |= {"input": {"question": question}, "expected_output": {"label": label}, "persona": persona}
+        yield json.dumps(values, separators=(",", ":")) + "\n"
 
 
 @contextmanager
@@ -108,32 +129,36 @@ def check(page: Page, url: str, window: str, crop: str) -> None:
     outputs = page.locator(".jp-CodeCell .jp-OutputArea")
     errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr']").all_inner_texts()
     assert not errors, errors
-    hostile, table = outputs.nth(1), outputs.nth(2)
+    hostile, large, table = outputs.nth(1), outputs.nth(2), outputs.nth(3)
     assert "<img src=x onerror" in hostile.inner_text(), hostile.inner_text()
     assert hostile.locator("img, script").count() == 0
     assert page.evaluate("window.ran") is None and not dialogs, dialogs
+    assert "20,000 rows, complete" in large.inner_text()
     assert table.locator("table").count() == 1
     text = table.inner_text()
-    for expected in ("id", "order", "input", "expected_output", "20,000 rows, complete"):
+    for expected in ("id", "order", "input", "expected_output", QUESTIONS[0][0], "1,000 rows, complete"):
         assert expected in text, f"{expected} is missing in {text}"
     assert table.locator("tbody tr").count() >= 5
 
-    table.scroll_into_view_if_needed()
+    large.scroll_into_view_if_needed()
     page.screenshot(path=window)
-    table.screenshot(path=crop)
+    # No row under the mouse, and no selected cell.
+    page.mouse.move(0, 0)
+    page.locator(".jp-CodeCell").nth(3).screenshot(path=crop)
     print(f"the page shows the table; see {window} and {crop}")
 
 
 def main(chromium: str, window: str, crop: str) -> None:
     with TemporaryDirectory() as folder:
-        Path(folder, "hostile.jsonl").write_text(ROWS)
+        Path(folder, "hostile.jsonl").write_text(HOSTILE_ROW)
+        Path(folder, "tickets.jsonl").write_text("".join(tickets()))
         cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(notebook, f"{folder}/notebook.ipynb")
         with jupyterlab(folder) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
-            page = browser.new_page(viewport={"width": 1280, "height": 960}, color_scheme="light")
+            page = browser.new_page(viewport={"width": 1100, "height": 1000}, color_scheme="light")
             page.set_default_timeout(SECONDS * 1000)
             try:
                 check(page, url, window, crop)

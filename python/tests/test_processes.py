@@ -31,7 +31,7 @@ if __name__ == "__main__":
     before = client.stream(dataset)
     next(before)
     with multiprocessing.get_context(method).Pool(2) as pool:
-        print(pool.starmap(count, [(client, dataset)] * 4))
+        print(pool.starmap(count, [(client, dataset)] * 2))
     # The parent's own stream goes on.
     print(sum(batch.num_rows for batch in before))
 """
@@ -46,7 +46,7 @@ def test_pool_of_processes_reads(tmp_path: Path, demo: oe.Demo, method: str) -> 
         capture_output=True, text=True, timeout=120,
         env={"OVERMIND_LAB_API_KEY": "demo", "PATH": ""},
     )  # fmt: skip
-    expected = [f"{[(100, ROWS)] * 4}", str(ROWS - 4_000)]
+    expected = [f"{[(100, ROWS)] * 2}", str(ROWS - 4_000)]
     assert (done.stderr, done.stdout.splitlines()) == ("", expected)
 
 
