@@ -135,8 +135,8 @@ impl StreamState {
             Ok(Message::End(Err(error))) => {
                 *receiver = None;
                 // The producer was stopped because another thread has closed the stream.
-                let is_closed = matches!(error, Error::Interrupted { .. })
-                    && locked(&self.stopper).is_none();
+                let is_closed =
+                    matches!(error, Error::Interrupted { .. }) && locked(&self.stopper).is_none();
                 self.fail(if is_closed { closed() } else { error })
             }
             Err(RecvTimeoutError::Disconnected) => {
