@@ -132,7 +132,7 @@ pub(crate) fn stream_dataset<'py>(
         })
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
-    Ok(Stream(StreamState::new(schema, receiver, stopper, watch)))
+    Ok(Stream(StreamState::new(py, schema, receiver, stopper, watch)))
 }
 
 /// Begins to read an export. Returns after the export was opened.
@@ -176,7 +176,7 @@ pub(crate) fn stream_export<'py>(
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
     let (schema, stopper) = receive(py, opening, stopper, &watch)?;
-    Ok(Stream(StreamState::new(schema, receiver, stopper, watch)))
+    Ok(Stream(StreamState::new(py, schema, receiver, stopper, watch)))
 }
 
 /// Opens an export. Returns the schema, and the first batch if only the rows name the columns.

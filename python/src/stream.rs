@@ -22,7 +22,7 @@ use pyo3::{
 use crate::{
     batch::{Table, names, schema_capsule, stream_capsule},
     errors::{interrupted, raised},
-    signals::raise_again,
+    signals::{raise_again, settle},
     summary::ReadFacts,
     wait::SIGNAL_CHECK,
     watch::Watch,
@@ -64,6 +64,11 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The error of reads after [`Stream::close`].
+fn closed() -> Error {
+    Error::Usage("the stream was closed before its end".to_owned())
+}
+
 /// A step of a wait for the next batch.
 enum Step {
     Batch(RecordBatch),
@@ -75,11 +80,13 @@ enum Step {
 impl StreamState {
     /// Makes the state of a stream, whose producer has started.
     pub(crate) fn new(
+        py: Python<'_>,
         schema: SchemaRef,
         receiver: Receiver<Message>,
         stopper: Stopper,
         watch: Watch,
     ) -> Arc<Self> {
+        settle(py);
         let state = Arc::new(Self {
             schema,
             process: process::id(),
@@ -134,7 +141,10 @@ impl StreamState {
             }
             Ok(Message::End(Err(error))) => {
                 *receiver = None;
-                self.fail(error)
+                // The producer was stopped because another thread has closed the stream.
+                let is_closed =
+                    matches!(error, Error::Interrupted { .. }) && locked(&self.stopper).is_none();
+                self.fail(if is_closed { closed() } else { error })
             }
             Err(RecvTimeoutError::Disconnected) => {
                 *receiver = None;
@@ -159,8 +169,7 @@ impl StreamState {
         drop(locked(&self.stopper).take());
         // The producer may wait for room: without a receiver it ends.
         if locked(&self.receiver).take().is_some() {
-            let why = "the stream was closed before its end".to_owned();
-            locked(&self.failed).get_or_insert_with(|| Arc::new(Error::Usage(why)));
+            locked(&self.failed).get_or_insert_with(|| Arc::new(closed()));
         }
     }
 
@@ -294,6 +303,11 @@ impl Stream {
         self.0.watch.hide();
     }
 
+    /// Tells that another library calls [`Stream::next_batch`], maybe on its own threads. So Ctrl-C stops the stream.
+    fn read_by_library(&self) {
+        self.0.is_exported.store(true, SeqCst);
+    }
+
     /// Stops the stream and its requests.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.0.close());
@@ -362,12 +376,11 @@ impl Drop for Consumer {
     }
 }
 
-/// Stops the streams that other libraries read. Streams that Python code reads check for signals themselves.
+/// Stops the streams that other libraries have, also if they have not begun to read. Streams that Python code reads
+/// check for signals themselves.
 pub(crate) fn interrupt_streams() {
     let streams: Vec<_> = locked(&STREAMS).iter().filter_map(Weak::upgrade).collect();
-    let is_read =
-        |stream: &StreamState| stream.is_begun.load(SeqCst) && stream.is_exported.load(SeqCst);
-    for stream in streams.iter().filter(|stream| is_read(stream)) {
+    for stream in streams.iter().filter(|stream| stream.is_exported.load(SeqCst)) {
         stream.is_interrupted.store(true, SeqCst);
     }
 }

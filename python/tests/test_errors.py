@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
 
 import overmind_export as oe
 from faulty import DATASET, repeating, serving
-
-
-def with_status(status: int) -> Any:
-    return lambda *_: (status, {"detail": "why"})
 
 
 def test_classes_mirror_the_exit_codes() -> None:
@@ -70,22 +65,6 @@ def test_incomplete_read_raises_in_every_call(tmp_path: Any) -> None:
         with pytest.raises(oe.IncompleteError):
             client.export(DATASET, tmp_path / "rows.parquet", max_passes=1)
         assert not list(tmp_path.iterdir())
-
-
-def test_outage_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(oe.UnavailableError) as raised:
-        oe.read(DATASET, base_url=url, api_key="k", max_retries=1, retry_for=1)
-    assert raised.value.causes
-    with serving(10, with_status(503)) as url, pytest.raises(oe.UnavailableError):
-        oe.read(DATASET, base_url=url, api_key="k", max_retries=0)
-
-
-def test_value_that_the_api_refuses_is_a_usage_error() -> None:
-    with serving(10, with_status(400)) as url, pytest.raises(oe.UsageError) as raised:
-        oe.read(DATASET, base_url=url, api_key="k")
-    assert raised.value.status == 400
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -14,12 +14,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.consumer("duckdb", "pandas", "polars", "pyarrow")
 @pytest.mark.parametrize("page", ["src/guide/python.md", "src/guide/json_columns.md", "python/README.md"])
 def test_examples_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo: oe.Demo
 ) -> None:
-    for module in ("pandas", "polars", "pyarrow", "duckdb"):
-        pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OVERMIND_LAB_BASE_URL", demo.url)
     monkeypatch.setenv("OVERMIND_LAB_API_KEY", "demo")

@@ -153,8 +153,10 @@ def test_head_of_unknown_rows_is_a_part(tmp_path: Path, demo: oe.Demo, client: o
     assert page(rows.head(7)).texts[-1] == "7 rows, a part of the dataset"
 
 
+@pytest.mark.consumer("polars")
 def test_head_converts(demo: oe.Demo, client: oe.Client) -> None:
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     rows = client.read(demo.dataset)
     assert pl.DataFrame(rows.head(4_321)).equals(pl.DataFrame(rows).head(4_321))
 
@@ -183,8 +185,10 @@ def test_consumer_that_stops_early_has_a_part(demo: oe.Demo, client: oe.Client) 
     assert stream.summary.completeness == "proven"
 
 
+@pytest.mark.consumer("duckdb")
 def test_query_with_a_limit_has_a_part(demo: oe.Demo, client: oe.Client) -> None:
-    duckdb = pytest.importorskip("duckdb")
+    import duckdb
+
     stream = client.stream(demo.dataset)
     assert len(duckdb.sql("select id from stream limit 3").fetchall()) == 3
     assert stream.summary.completeness == "partial"

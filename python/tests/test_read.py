@@ -151,16 +151,6 @@ def test_threads_read_at_the_same_time(demo: oe.Demo, client: oe.Client) -> None
     assert len(digests) == 4 and len(set(digests)) == 1
 
 
-def test_calls_work_inside_an_event_loop(demo: oe.Demo, client: oe.Client) -> None:
-    import asyncio
-
-    async def main() -> tuple[int, int]:
-        inside = client.read(demo.dataset, limit=5).num_rows
-        return inside, (await asyncio.to_thread(client.read, demo.dataset, limit=7)).num_rows
-
-    assert asyncio.run(main()) == (5, 7)
-
-
 def test_summary_is_text_and_dictionary(demo: oe.Demo, client: oe.Client) -> None:
     summary = client.read(demo.dataset, limit=10).summary
     assert str(summary) == "10 rows of 10,000, a part of the dataset"

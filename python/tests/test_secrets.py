@@ -113,8 +113,10 @@ def test_pickled_client_takes_its_key_from_the_environment(
     assert copy.deepcopy(client).read(demo.dataset, limit=1).num_rows == 1
 
 
+@pytest.mark.consumer("polars")
 def test_pickled_rows_convert(demo: oe.Demo) -> None:
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     rows = oe.read(demo.dataset, base_url=demo.url, api_key=KEY)
     again = pickle.loads(pickle.dumps(rows))
     assert pl.DataFrame(again).equals(pl.DataFrame(rows))

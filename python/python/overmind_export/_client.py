@@ -8,7 +8,7 @@ from os import fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from . import _native
+from . import _native, _signals
 from ._options import (
     ClientOptions,
     ConnectionOptions,
@@ -211,6 +211,7 @@ def _lazy(names: list[str], begin: Any) -> polars.LazyFrame:
         # Without a column, Polars only counts rows.
         left = n_rows
         with begin(wanted or names[:1], n_rows) as stream:
+            stream._inner.read_by_library()
             for batch in stream:
                 frame = batch.to_polars().select(wanted or names[:1])
                 if left is not None:
@@ -220,6 +221,8 @@ def _lazy(names: list[str], begin: Any) -> polars.LazyFrame:
                 if left == 0:
                     return
 
+    # Polars begins the stream on another thread, which cannot watch.
+    _signals.watch()
     lazy: polars.LazyFrame = pl.io.plugins.register_io_source(source, schema=schema)
     return lazy
 

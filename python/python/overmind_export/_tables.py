@@ -151,7 +151,11 @@ def _json_loads() -> Callable[[str], Any]:
     is_special = re.compile(r"[0-9]{19}|NaN|Infinity").search
 
     def loads(text: str) -> Any:
-        return json_module.loads(text) if is_special(text) else orjson.loads(text)
+        try:
+            return json_module.loads(text) if is_special(text) else orjson.loads(text)
+        except orjson.JSONDecodeError:
+            # It also refuses numbers such as 1e400, and half a surrogate pair.
+            return json_module.loads(text)
 
     return loads
 
