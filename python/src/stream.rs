@@ -204,7 +204,7 @@ impl StreamState {
                 Step::Batch(_) | Step::Waiting => self.watch.tick_for_consumer(),
             };
             if let Err(exception) = shown {
-                *locked(&self.signalled) = Some(exception);
+                let _ = Python::try_attach(|py| self.keep(py, exception));
                 step = self.fail(interrupted());
                 self.close();
             }
@@ -228,14 +228,20 @@ impl StreamState {
 
     /// Runs pending handlers of signals, if this is the main thread. An exception ends the stream.
     fn check_signals(&self, py: Python<'_>) {
-        let Err(exception) = py.check_signals() else { return };
+        if let Err(exception) = py.check_signals() {
+            self.keep(py, exception);
+            self.is_interrupted.store(true, SeqCst);
+        }
+    }
+
+    /// Keeps an exception for the caller of the library that reads the stream.
+    fn keep(&self, py: Python<'_>, exception: PyErr) {
         if exception.is_instance_of::<PyKeyboardInterrupt>(py) {
             // The library between us and the caller would replace the exception.
             drop(raise_again(py));
         } else {
             *locked(&self.signalled) = Some(exception);
         }
-        self.is_interrupted.store(true, SeqCst);
     }
 
     /// Returns the exception for the error that ended the stream.

@@ -132,7 +132,9 @@ impl Watch {
     /// # Errors
     /// The exception of a callable.
     pub(crate) fn end(&self) -> PyResult<()> {
-        let shown = self.show();
+        let is_bar = matches!(*locked(&self.display), Display::Terminal(_));
+        // The bar of a short call never appears.
+        let shown = if is_bar { Ok(()) } else { self.show() };
         self.remove(shown.is_ok());
         shown
     }

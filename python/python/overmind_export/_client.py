@@ -23,7 +23,7 @@ from ._options import (
     checked,
     names_of,
 )
-from ._progress import display
+from ._progress import check, display
 from ._summary import Summary
 from ._tables import Rows, Stream, require
 
@@ -96,7 +96,7 @@ class Client:
 
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
         self._settings = checked("Client", options, ClientOptions)
-        display(options.get("progress"))
+        check(options.get("progress"))
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
