@@ -124,7 +124,9 @@ impl StreamState {
             Err(RecvTimeoutError::Timeout) => Step::Waiting,
             Ok(Message::Batch(batch)) => {
                 locked(&self.facts).rows += batch.num_rows() as u64;
-                self.watch.rows.add_rows(batch.num_rows() as u64);
+                if !self.watch.counts_pages {
+                    self.watch.rows.add_rows(batch.num_rows() as u64);
+                }
                 Step::Batch(batch)
             }
             Ok(Message::End(Ok(facts))) => {
