@@ -49,10 +49,11 @@ impl<'py> Options<'py> {
         client: Option<Client>,
         rows: Arc<Progress>,
     ) -> PyResult<Watch> {
+        let counts_pages = self.flag("counts_pages")?.unwrap_or(false);
         let cancellation = self.get("cancellation")?;
         let cancellation =
             cancellation.map(|it| Ok::<_, PyErr>(it.cast::<Cancellation>()?.get().clone()));
-        Watch::new(self.get("progress")?, cancellation.transpose()?, client, rows)
+        Watch::new(self.get("progress")?, cancellation.transpose()?, client, rows, counts_pages)
     }
 
     fn py(&self) -> Python<'py> {

@@ -100,7 +100,7 @@ pub(crate) fn stream_dataset<'py>(
     let (query, bounds, client) = (options.query()?, options.stream()?, options.client()?);
     let schema = schema(&columns);
     let watch = options.watch_with(Some(client.clone()), Arc::default())?;
-    let rows = watch.rows.clone();
+    let (rows, counts_pages) = (watch.rows.clone(), watch.counts_pages);
     let producing = produce("overmind-read", move |sender, stop| {
         let started = Instant::now();
         let totals = Arc::<Mutex<Totals>>::default();
@@ -113,6 +113,9 @@ pub(crate) fn stream_dataset<'py>(
                 (page.count(), bounds.covers(page))
             });
             number += 1;
+            if counts_pages {
+                rows.add_rows(page.len() as u64);
+            }
         });
         block_on_until(write_pages(pages, &columns, Box::new(sink)), stop)?;
         let (count, is_whole) =

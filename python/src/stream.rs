@@ -131,7 +131,9 @@ impl StreamState {
             Err(RecvTimeoutError::Timeout) => Step::Waiting,
             Ok(Message::Batch(batch)) => {
                 locked(&self.facts).rows += batch.num_rows() as u64;
-                self.watch.rows.add_rows(batch.num_rows() as u64);
+                if !self.watch.counts_pages {
+                    self.watch.rows.add_rows(batch.num_rows() as u64);
+                }
                 Step::Batch(batch)
             }
             Ok(Message::End(Ok(facts))) => {
@@ -213,7 +215,7 @@ impl StreamState {
                 Step::Batch(_) | Step::Waiting => self.watch.tick_for_consumer(),
             };
             if let Err(exception) = shown {
-                *locked(&self.signalled) = Some(exception);
+                let _ = Python::try_attach(|py| self.keep(py, exception));
                 step = self.fail(interrupted());
                 self.close();
             }
@@ -237,14 +239,20 @@ impl StreamState {
 
     /// Runs pending handlers of signals, if this is the main thread. An exception ends the stream.
     fn check_signals(&self, py: Python<'_>) {
-        let Err(exception) = py.check_signals() else { return };
+        if let Err(exception) = py.check_signals() {
+            self.keep(py, exception);
+            self.is_interrupted.store(true, SeqCst);
+        }
+    }
+
+    /// Keeps an exception for the caller of the library that reads the stream.
+    fn keep(&self, py: Python<'_>, exception: PyErr) {
         if exception.is_instance_of::<PyKeyboardInterrupt>(py) {
             // The library between us and the caller would replace the exception.
             drop(raise_again(py));
         } else {
             *locked(&self.signalled) = Some(exception);
         }
-        self.is_interrupted.store(true, SeqCst);
     }
 
     /// Returns the exception for the error that ended the stream.

@@ -77,6 +77,9 @@ enum Display {
 pub(crate) struct Watch {
     /// The rows that the caller has, and the number of all rows.
     pub(crate) rows: Arc<Progress>,
+    /// Whether the rows are counted when their page comes, for a caller that takes all rows at once. Other callers
+    /// have a row when they have taken its batch.
+    pub(crate) counts_pages: bool,
     client: Option<Client>,
     display: Mutex<Display>,
     cancellation: Option<Cancellation>,
@@ -92,6 +95,7 @@ impl Watch {
         cancellation: Option<Cancellation>,
         client: Option<Client>,
         rows: Arc<Progress>,
+        counts_pages: bool,
     ) -> PyResult<Self> {
         let display = match progress {
             None => Display::Nowhere,
@@ -106,6 +110,7 @@ impl Watch {
         let started = Instant::now();
         Ok(Self {
             rows,
+            counts_pages,
             client,
             display: Mutex::new(display),
             cancellation,
@@ -132,7 +137,9 @@ impl Watch {
     /// # Errors
     /// The exception of a callable.
     pub(crate) fn end(&self) -> PyResult<()> {
-        let shown = self.show();
+        let is_bar = matches!(*locked(&self.display), Display::Terminal(_));
+        // The bar of a short call never appears.
+        let shown = if is_bar { Ok(()) } else { self.show() };
         self.remove(shown.is_ok());
         shown
     }

@@ -147,7 +147,7 @@ class AsyncClient:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""
         given = self._client._shown(checked("read", options, RowOptions))
         cancellation = _native.Cancellation()
-        given = _on_loop(given, cancellation)
+        given = _on_loop(given, cancellation) | {"counts_pages": True}
         read = lambda: _native.stream_dataset(str(dataset), given).read_all()  # noqa: E731
         return Rows(await _in_thread(read, cancellation))
 

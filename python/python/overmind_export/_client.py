@@ -25,7 +25,7 @@ from ._options import (
     names_of,
     without_secrets,
 )
-from ._progress import display
+from ._progress import check, display
 from ._summary import Summary
 from ._tables import Rows, Stream, require
 from ._text import harmless
@@ -101,7 +101,7 @@ class Client:
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
         self._settings: dict[str, Any] = {}  # A traceback may show the object before the next line has ended.
         self._settings = checked("Client", options, ClientOptions)
-        display(options.get("progress"))
+        check(options.get("progress"))
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
@@ -113,11 +113,13 @@ class Client:
 
     def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""
-        return Rows(self._begun("read", dataset, options).read_all())
+        given = self._shown(checked("read", options, RowOptions)) | {"counts_pages": True}
+        return Rows(_native.stream_dataset(str(dataset), given).read_all())
 
     def stream(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Stream:
         """Begins to read a dataset. See :func:`overmind_export.stream`."""
-        return Stream(self._begun("stream", dataset, options))
+        given = self._shown(checked("stream", options, RowOptions))
+        return Stream(_native.stream_dataset(str(dataset), given))
 
     def scan(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> polars.LazyFrame:
         """Returns a lazy frame of Polars. See :func:`overmind_export.scan`."""
@@ -153,10 +155,6 @@ class Client:
 
     def close(self) -> None:
         """Does nothing: every call closes its own connections."""
-
-    def _begun(self, call: str, dataset: str | UUID, options: RowOptions) -> _native.Stream:
-        given = checked(call, options, RowOptions)
-        return _native.stream_dataset(str(dataset), self._shown(given))
 
     def _shown(self, given: dict[str, Any]) -> dict[str, Any]:
         """Adds the settings to the options of a call, and chooses where its progress is shown."""

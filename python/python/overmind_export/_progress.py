@@ -49,25 +49,30 @@ class Progress(NamedTuple):
 
 
 def display(progress: ProgressOption) -> Any:
-    """Returns what the extension module takes: None, ``"terminal"``, or an object with ``update`` and ``close``.
-
-    A value of another type raises TypeError.
-    """
+    """Returns what the extension module takes: None, ``"terminal"``, or an object with ``update`` and ``close``."""
+    check(progress)
     if progress is False or progress is None:
         return None
-    if progress is True or progress == "auto":
-        if _has_notebook():
-            return _notebook_bar()
-        stderr = sys.stderr
-        is_terminal = stderr is not None and not stderr.closed and stderr.isatty()
-        return "terminal" if progress is True or is_terminal else None
     if callable(progress):
         return CallableDisplay(progress)
-    raise TypeError(f"`progress` must be 'auto', True, False or a callable, not {_kind(progress)}")
+    if _has_notebook():
+        return _NotebookBar()
+    return "terminal" if progress is True or _has_terminal() else None
 
 
-def _kind(value: object) -> str:
-    return repr(value) if isinstance(value, str) else type(value).__name__
+def check(progress: object) -> None:
+    """Raises TypeError for a value that ``progress`` does not take."""
+    if progress is None or isinstance(progress, bool) or progress == "auto" or callable(progress):
+        return
+    given = repr(progress) if isinstance(progress, str) else type(progress).__name__
+    raise TypeError(f"`progress` must be 'auto', True, False or a callable, not {given}")
+
+
+def _has_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # There is none, or it is closed.
+        return False
 
 
 def _has_notebook() -> bool:
@@ -92,29 +97,42 @@ class CallableDisplay:
         """Does nothing: the last update was the end."""
 
 
-def _notebook_bar() -> Any:
-    """Returns a bar of tqdm with its widgets, or a plain one."""
-    try:
-        import ipywidgets  # noqa: F401
-        from tqdm.auto import tqdm
-    except ImportError:
-        return _PlainBar()
-    return _TqdmBar(tqdm)
+#: A call that ends before this many seconds shows no bar.
+_SHORT = 0.1
 
 
-class _TqdmBar:
-    """A bar of tqdm. It appears with the first update."""
+class _NotebookBar:
+    """A bar of tqdm with its widgets, or a plain one. It appears with the first update."""
 
     any_thread = True
 
-    def __init__(self, tqdm: Any) -> None:
-        self._tqdm = tqdm
-        self._bar: Any = None
+    def __init__(self) -> None:
+        self._bar: _TqdmBar | _PlainBar | None = None
 
     def update(self, *values: Any) -> None:
         progress = Progress(*values)
         if self._bar is None:
-            self._bar = self._tqdm(unit=" rows", unit_scale=True)
+            if progress.seconds < _SHORT:
+                return
+            try:
+                import ipywidgets  # noqa: F401
+                from tqdm.auto import tqdm
+            except ImportError:
+                self._bar = _PlainBar()
+            else:
+                self._bar = _TqdmBar(tqdm)
+        self._bar.update(progress)
+
+    def close(self, done: bool) -> None:
+        if self._bar is not None:
+            self._bar.close(done)
+
+
+class _TqdmBar:
+    def __init__(self, tqdm: Any) -> None:
+        self._bar = tqdm(unit=" rows", unit_scale=True)
+
+    def update(self, progress: Progress) -> None:
         if self._bar.total != progress.total:
             self._bar.reset(progress.total)
         if progress.retries:
@@ -123,22 +141,19 @@ class _TqdmBar:
         self._bar.refresh()
 
     def close(self, done: bool) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 class _PlainBar:
-    """A bar of HTML, which needs no other package. It appears with the first update."""
-
-    any_thread = True
+    """A bar of HTML, which needs no other package."""
 
     def __init__(self) -> None:
         self._handle: Any = None
         self._last: Progress | None = None
 
-    def update(self, *values: Any) -> None:
-        self._last = Progress(*values)
-        self._show(self._last, "")
+    def update(self, progress: Progress) -> None:
+        self._last = progress
+        self._show(progress, "")
 
     def close(self, done: bool) -> None:
         # The page keeps the last state. It must not look as if the call went on.
