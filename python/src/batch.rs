@@ -14,7 +14,7 @@ use pyo3::{
     types::{PyBytes, PyCapsule, PyDict, PyList},
 };
 
-use crate::summary::ReadFacts;
+use crate::{attach::detached, summary::ReadFacts};
 
 /// Rows in memory.
 #[pyclass(frozen, module = "overmind_export._native")]
@@ -91,7 +91,7 @@ impl Table {
 
     /// Returns the rows as an Arrow IPC stream.
     fn to_ipc<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let written = py.detach(|| {
+        let written = detached(py, || {
             let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
             self.batches.iter().try_for_each(|batch| writer.write(batch))?;
             writer.into_inner()
@@ -102,7 +102,7 @@ impl Table {
     /// Reads the rows of an Arrow IPC stream.
     #[staticmethod]
     fn from_ipc(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
-        let read = py.detach(|| {
+        let read = detached(py, || {
             let reader = StreamReader::try_new(bytes, None)?;
             let schema = reader.schema();
             Ok((schema, reader.collect::<Result<_, _>>()?))

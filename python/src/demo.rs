@@ -12,7 +12,10 @@ use overmind_export::{
 };
 use pyo3::prelude::*;
 
-use crate::{errors::raised, options::text};
+use crate::{
+    attach::detached,
+    {errors::raised, options::text},
+};
 
 /// Seed of the generated rows, as in `overmind-export demo`.
 const SEED: u64 = 7;
@@ -41,7 +44,7 @@ impl Server {
         let latency = Duration::try_from_secs_f64(latency).unwrap_or_default();
         let options = Options { latency, api_key, rate_limit, ..Options::default() };
         let started =
-            py.detach(move || {
+            detached(py, move || {
                 let mut datasets = Vec::new();
                 for path in files {
                     datasets.push(Dataset::from_jsonl(&path).map_err(|source| Error::Io {
@@ -82,6 +85,6 @@ impl Server {
 
     fn close(&self, py: Python<'_>) {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
-        py.detach(|| drop(server));
+        detached(py, || drop(server));
     }
 }

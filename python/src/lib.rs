@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 mod batch;
 mod check;
 mod command;
@@ -29,6 +30,7 @@ use pyo3::prelude::*;
 /// The names of the extension module.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    attach::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("COLUMNS", overmind_export::Column::ALL.map(overmind_export::Column::name))?;
     module.add_class::<batch::Table>()?;

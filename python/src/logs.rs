@@ -22,7 +22,10 @@ use tracing::{
     subscriber::{Interest, set_global_default},
 };
 
-use crate::watch::{hide_bars, keep_interrupt};
+use crate::{
+    attach::attached,
+    watch::{hide_bars, keep_interrupt},
+};
 
 /// The crate whose events go to `logging`. Its name is the name of the logger.
 const LIBRARY: &str = "overmind_export";
@@ -94,7 +97,7 @@ impl Subscriber for PythonLogs {
         let module = metadata.target().split("::").nth(1).unwrap_or_default();
         hide_bars();
         // Without an interpreter there is no logging either.
-        let _ = Python::try_attach(|py| {
+        let _ = attached(|py| {
             static EMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
             let emit = EMIT.import(py, "overmind_export._logs", "emit");
             let values = (number, module, text.message + &text.fields);

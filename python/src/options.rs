@@ -21,6 +21,7 @@ use pyo3::{
 };
 
 use crate::{
+    attach::detached,
     errors::raised,
     logs,
     secret::{Secret, type_name},
@@ -340,7 +341,7 @@ impl<'py> Options<'py> {
     pub(crate) fn client(&self) -> PyResult<Client> {
         let (py, connection) = (self.py(), self.connection()?);
         // Reading a key file or certificates can take a while.
-        let client = py.detach(|| connection.or(Connection::from_env()).client());
+        let client = detached(py, || connection.or(Connection::from_env()).client());
         client.map_err(|error| raised(py, &error))
     }
 }

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use pyo3::{prelude::*, types::PyDict};
 
+#[cfg(unix)]
+use crate::attach::detached;
+
 /// Whether Ctrl-C raises `KeyboardInterrupt`. Another handler may want to go on.
 static IS_DEFAULT: AtomicBool = AtomicBool::new(true);
 
@@ -35,7 +38,7 @@ pub(crate) fn watch_signals(py: Python<'_>, forward: Py<PyAny>) -> PyResult<i64>
 /// Waits until the signals so far have stopped their streams, so that they do not stop a stream that begins now.
 pub(crate) fn settle(py: Python<'_>) {
     #[cfg(unix)]
-    py.detach(unix::settle);
+    detached(py, unix::settle);
     #[cfg(not(unix))]
     let _ = py;
 }
@@ -67,6 +70,7 @@ mod unix {
 
     use super::IS_DEFAULT;
     use crate::{
+        attach::attached,
         errors::not_started,
         stream::{interrupt_streams, locked},
         worker::spawn,
@@ -145,7 +149,7 @@ mod unix {
                 continue;
             }
             // An error could only be that the interpreter ends.
-            let _ = Python::try_attach(|py| forward.call1(py, (&*signals,)).map(drop));
+            let _ = attached(|py| forward.call1(py, (&*signals,)).map(drop));
         }
     }
 }

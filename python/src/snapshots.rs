@@ -11,6 +11,7 @@ use pyo3::{prelude::*, types::PyDict};
 use tokio::{pin, select};
 
 use crate::{
+    attach::detached,
     errors::raised,
     options::{Options, root_of},
     wait::run,
@@ -34,7 +35,7 @@ pub(crate) fn find_snapshots<'py>(
     let (root, given, has_settings) = match root.is_file() {
         false => (root, given, false),
         true => {
-            let found = py.detach(|| root_of(&root, &job));
+            let found = detached(py, || root_of(&root, &job));
             let (root, settings) = found.map_err(|error| raised(py, &error))?;
             let has_settings = !settings.is_empty();
             (root, options.given_storage(settings)?, has_settings)

@@ -20,6 +20,7 @@ use pyo3::{
 };
 
 use crate::{
+    attach::{attached, detached},
     batch::{Table, names, schema_capsule, stream_capsule},
     errors::{interrupted, raised},
     signals::{raise_again, settle},
@@ -178,7 +179,7 @@ impl StreamState {
     /// Waits for the next batch in a call from Python.
     fn next(&self, py: Python<'_>) -> PyResult<Option<RecordBatch>> {
         loop {
-            let step = py.detach(|| self.step(SIGNAL_CHECK));
+            let step = detached(py, || self.step(SIGNAL_CHECK));
             match &step {
                 Step::End => {
                     self.watch.end()?;
@@ -193,7 +194,7 @@ impl StreamState {
                 Step::Batch(_) | Step::Waiting => {}
             }
             if let Err(exception) = py.check_signals().and_then(|()| self.watch.tick(py)) {
-                py.detach(|| self.close());
+                detached(py, || self.close());
                 return Err(exception);
             }
             if let Step::Batch(batch) = step {
@@ -215,7 +216,7 @@ impl StreamState {
                 Step::Batch(_) | Step::Waiting => self.watch.tick_for_consumer(),
             };
             if let Err(exception) = shown {
-                let _ = Python::try_attach(|py| self.keep(py, exception));
+                let _ = attached(|py| self.keep(py, exception));
                 step = self.fail(interrupted());
                 self.close();
             }
@@ -228,8 +229,8 @@ impl StreamState {
                 Step::Waiting => {}
             }
             // The caller may hold the GIL, and others need it. Without an interpreter there is none to release.
-            step = Python::try_attach(|py| {
-                let step = py.detach(|| self.step(SIGNAL_CHECK));
+            step = attached(|py| {
+                let step = detached(py, || self.step(SIGNAL_CHECK));
                 self.check_signals(py);
                 step
             })
@@ -318,7 +319,7 @@ impl Stream {
 
     /// Stops the stream and its requests.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| self.0.close());
+        detached(py, || self.0.close());
     }
 
     /// Raises the error that ended the stream, if there is one. For callers that got another library's exception.

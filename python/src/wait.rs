@@ -9,6 +9,7 @@ use overmind_export::Error;
 use pyo3::prelude::*;
 
 use crate::{
+    attach::detached,
     errors::raised,
     watch::Watch,
     worker::{Stop, Stopper, spawn},
@@ -63,7 +64,8 @@ fn wait<T: Send>(
 ) -> PyResult<(T, Stopper)> {
     loop {
         // The receiver moves, because it cannot be shared between threads.
-        let (received, moved) = py.detach(move || (receiver.recv_timeout(SIGNAL_CHECK), receiver));
+        let (received, moved) =
+            detached(py, move || (receiver.recv_timeout(SIGNAL_CHECK), receiver));
         receiver = moved;
         match received {
             Ok(Ok(result)) => return Ok((result, stopper)),
@@ -78,7 +80,7 @@ fn wait<T: Send>(
             // The cleanup can take a while.
             watch.close();
             drop(stopper);
-            py.detach(move || drop(receiver.recv_timeout(CLEANUP)));
+            detached(py, move || drop(receiver.recv_timeout(CLEANUP)));
             return Err(exception);
         }
     }

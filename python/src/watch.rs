@@ -16,7 +16,10 @@ use overmind_export::{
 };
 use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*, types::PyString};
 
-use crate::{errors::raised, signals::raise_again, stream::locked};
+use crate::{
+    attach::attached,
+    {errors::raised, signals::raise_again, stream::locked},
+};
 
 /// Time between two updates: 100 ms.
 const FRAME: Duration = Duration::from_millis(100);
@@ -153,7 +156,7 @@ impl Watch {
         let display = std::mem::replace(&mut *locked(&self.display), Display::Nowhere);
         let Display::Python { sink, .. } = display else { return };
         // Without an interpreter there is no display either.
-        let _ = Python::try_attach(|py| {
+        let _ = attached(|py| {
             keep_interrupt(py, sink.call_method1(py, "close", (is_done,)));
             drop(sink);
         });
@@ -196,7 +199,7 @@ impl Watch {
         if !any_thread && self.thread != thread::current().id() {
             return Ok(());
         }
-        Python::try_attach(|py| {
+        attached(|py| {
             // Not called under the lock: Python code can take long, and can come back here.
             let sink = match &*locked(&self.display) {
                 Display::Python { sink, .. } => sink.clone_ref(py),

@@ -24,8 +24,8 @@ SETTINGS = {
     "something_new": "canary_new",
 }
 
-#: Not classes that a program has objects of.
-ONLY_TYPES = {name for name in oe.__all__ if name.endswith("Options")}
+#: Dictionaries of options, and a tuple of numbers.
+ONLY_TYPES = {name for name in oe.__all__ if name.endswith("Options")} | {"Progress"}
 
 
 def objects(folder: Path, demo: oe.Demo) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def objects(folder: Path, demo: oe.Demo) -> dict[str, Any]:
         if inspect.isclass(kind) and issubclass(kind, oe.Error) and kind is not oe.SnapshotError
     }
     return errors | {
+        "AsyncClient": oe.AsyncClient(base_url=demo.url, api_key=KEY, rate_limit="500/s"),
         "Batch": next(client.stream(demo.dataset)),
         "Client": client,
         "Dataset": client.datasets()[0],
@@ -63,7 +64,8 @@ def objects(folder: Path, demo: oe.Demo) -> dict[str, Any]:
 def test_every_class_pickles_or_refuses(tmp_path: Path, demo: oe.Demo) -> None:
     made = objects(tmp_path, demo)
     classes = {name for name in oe.__all__ if inspect.isclass(getattr(oe, name))}
-    refusing = {"Stream": "begin it in the process that reads it", "Demo": "pass its url"}
+    begin = "begin it in the process that reads it"
+    refusing = {"Stream": begin, "AsyncStream": begin, "Demo": "pass its url"}
     assert classes - ONLY_TYPES == set(made) | set(refusing)
     for name, one in made.items():
         assert type(one) is getattr(oe, name)
@@ -78,11 +80,13 @@ def test_every_class_pickles_or_refuses(tmp_path: Path, demo: oe.Demo) -> None:
             assert "canary" not in shown, name
         assert repr(copy.deepcopy(one)) == repr(copy.copy(one)) == repr(one)
     stream = oe.stream(demo.dataset, base_url=demo.url, api_key=KEY)
-    for one, hint in [(stream, refusing["Stream"]), (demo, refusing["Demo"])]:
+    later = oe.AsyncClient(base_url=demo.url, api_key=KEY).stream(demo.dataset)
+    for one in (stream, later, demo):
+        hint = refusing[type(one).__name__]
         for refused in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match=f"cannot be pickled: {hint}"):
                 refused(one)  # type: ignore[operator]
-    assert "canary" not in repr(stream) + repr(vars(stream))
+    assert "canary" not in repr(stream) + repr(vars(stream)) + repr(later)
 
 
 def test_pickled_objects_work(tmp_path: Path, demo: oe.Demo) -> None:
