@@ -53,8 +53,13 @@ def hostile(tmp_path: Path) -> Iterator[oe.Demo]:
         yield demo
 
 
-def executed(cells: list[str], interrupt: dict[int, Callable[[], bool]]) -> list[list[Any]]:
-    """Runs the cells. Interrupts some of them when they are ready for it. Returns the outputs."""
+def executed(
+    cells: list[str], interrupt: dict[int, Callable[[], bool]], *, again: bool = False
+) -> list[list[Any]]:
+    """Runs the cells. Interrupts some of them when they are ready for it, once or until they end.
+
+    Returns the outputs but progress bars.
+    """
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60, allow_errors=True)
 
@@ -62,17 +67,23 @@ def executed(cells: list[str], interrupt: dict[int, Callable[[], bool]]) -> list
         while not is_ready():
             await asyncio.sleep(0.05)
         await client.km.interrupt_kernel()
+        for _ in range(10 if again else 0):
+            await asyncio.sleep(1)
+            await client.km.interrupt_kernel()
 
     async def main() -> None:
         async with client.async_setup_kernel():
             for index, cell in enumerate(notebook.cells):
                 task = asyncio.create_task(interrupted(interrupt[index])) if index in interrupt else None
                 await client.async_execute_cell(cell, index)
-                if task is not None:
+                if task is not None and again:
+                    task.cancel()
+                    await asyncio.wait([task])
+                elif task is not None:
                     await task
 
     asyncio.run(main())
-    return [cell.outputs for cell in notebook.cells]
+    return [[it for it in cell.outputs if it.output_type != "display_data"] for cell in notebook.cells]
 
 
 def first_cell(demo: oe.Demo, imports: str = "") -> str:
@@ -141,23 +152,15 @@ def more_requests(demo: oe.Demo) -> Callable[[], bool]:
 
 
 @pytest.mark.consumer("duckdb")
-def test_interrupt_of_the_kernel_reaches_duckdb(
-    kernel: None, tmp_path: Path, slow: oe.Demo
-) -> None:
-    # DuckDB swallows a KeyboardInterrupt before it reads, so the interrupt comes after the first batch.
-    watch = f"""
-import pathlib, threading, time
-stream = client.stream(ID)
-def watch():
-    while stream.summary.rows == 0:
-        time.sleep(0.01)
-    pathlib.Path("{tmp_path / "ready"}").touch()
-threading.Thread(target=watch, daemon=True).start()
-duckdb.sql("select count(*) from stream").fetchall()
-"""
-    outputs = executed(
-        [first_cell(slow, "import duckdb"), watch, "client.read(ID, limit=1).num_rows"],
-        {1: (tmp_path / "ready").exists},
-    )
-    assert outputs[1][-1].output_type == "error"
-    assert outputs[2][-1].data["text/plain"] == "1"
+def test_interrupt_of_the_kernel_reaches_duckdb(kernel: None, slow: oe.Demo) -> None:
+    # DuckDB swallows a KeyboardInterrupt before it reads. Then the second interrupt ends it, also before the first batch.
+    query = 'duckdb.sql("select count(*) from stream").fetchall()'
+    cells = [first_cell(slow, "import duckdb")]
+    interrupt: dict[int, Callable[[], bool]] = {}
+    for _ in range(3):
+        interrupt[len(cells)] = more_requests(slow)
+        cells += [f"stream = client.stream(ID)\n{query}", "client.read(ID, limit=1).num_rows"]
+    outputs = executed(cells, interrupt, again=True)
+    for interrupted, after in zip(outputs[1::2], outputs[2::2], strict=True):
+        assert interrupted[-1].output_type == "error"
+        assert after[-1].data["text/plain"] == "1"
