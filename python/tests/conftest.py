@@ -11,7 +11,7 @@ import pytest
 
 import overmind_export as oe
 
-ROWS = 10_000
+ROWS = 5_000
 #: `.ci/run` names the libraries that must be importable, and no others.
 CONSUMERS = os.environ.get("CONSUMERS")
 
@@ -47,7 +47,7 @@ def _no_settings_of_the_user() -> None:
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[oe.Demo]:
-    """An API with 10,000 rows."""
+    """An API with 5,000 rows."""
     with oe.demo(rows=ROWS) as demo:
         yield demo
 

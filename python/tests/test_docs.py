@@ -71,6 +71,7 @@ def test_mypy_accepts_package_and_program(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="pyright is not installed")
 def test_pyright_accepts_the_program() -> None:
     arguments = ["-m", "pyright", "--pythonpath", sys.executable, str(PROGRAM)]

@@ -32,10 +32,10 @@ def test_export_has_the_options_of_the_command(
 ) -> None:
     out = tmp_path / "out"
     summary = client.export(
-        demo.dataset, out, format="jsonl", compression="gzip", rows_per_file=3_000, limit=9_000,
+        demo.dataset, out, format="jsonl", compression="gzip", rows_per_file=1_500, limit=4_500,
         columns=["id"], success_file=True,
     )  # fmt: skip
-    assert (summary.files, summary.rows, summary.completeness) == (3, 9_000, "partial")
+    assert (summary.files, summary.rows, summary.completeness) == (3, 4_500, "partial")
     assert sorted(path.name for path in out.iterdir()) == [
         "_SUCCESS", "part-00000.jsonl.gz", "part-00001.jsonl.gz", "part-00002.jsonl.gz",
     ]  # fmt: skip
@@ -51,7 +51,7 @@ def test_opened_export_has_manifest_and_columns(
     export = oe.open(tmp_path / "out")
     manifest = export.manifest
     assert manifest is not None
-    assert (manifest["rows"], len(manifest["parts"])) == (ROWS, 3)
+    assert (manifest["rows"], len(manifest["parts"])) == (ROWS, 2)
     with export.stream(columns=["input"]) as stream:
         assert stream.column_names == ["input"]
         assert sum(batch.num_rows for batch in stream) == ROWS

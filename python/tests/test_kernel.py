@@ -15,7 +15,6 @@ import overmind_export as oe
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 
-pytestmark = pytest.mark.waits
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 

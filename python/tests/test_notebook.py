@@ -53,7 +53,7 @@ def page(shown: Any) -> Page:
 def test_rows_show_types_and_completeness(demo: oe.Demo, client: oe.Client) -> None:
     rows = client.read(demo.dataset)
     found = page(rows)
-    assert found.texts[-1] == "10,000 rows, complete; the first 10 are shown"
+    assert found.texts[-1] == "5,000 rows, complete; the first 10 are shown"
     heads = [text for text in found.texts if text.strip()][: 2 * len(rows.column_names)]
     assert heads[:6] == ["id", "text", "order", "int64", "input", "JSON text"]
     assert rows._repr_html_().count("<tr>") == 11
@@ -63,9 +63,9 @@ def test_rows_show_types_and_completeness(demo: oe.Demo, client: oe.Client) -> N
 @pytest.mark.parametrize(
     ("options", "note"),
     [
-        ({"limit": 3}, "3 rows of 10,000, a part of the dataset: 9,997 rows are missing"),
-        ({"limit": ROWS - 1}, "9,999 rows of 10,000, a part of the dataset: 1 row is missing; the first 10 are shown"),
-        ({"limit": ROWS}, "10,000 rows, complete; the first 10 are shown"),
+        ({"limit": 3}, "3 rows of 5,000, a part of the dataset: 4,997 rows are missing"),
+        ({"limit": ROWS - 1}, "4,999 rows of 5,000, a part of the dataset: 1 row is missing; the first 10 are shown"),
+        ({"limit": ROWS}, "5,000 rows, complete; the first 10 are shown"),
     ],
 )  # fmt: skip
 def test_part_says_what_is_missing(
@@ -103,14 +103,14 @@ def test_empty_rows_show_columns(client: oe.Client) -> None:
 def test_facts_show_as_tables(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
     summary = client.export(demo.dataset, tmp_path / "out")
     found = page(summary)
-    assert {"rows", "10,000", "completeness", "proven", "digest", "received bytes"} <= set(found.texts)
-    assert "kept rows" in found.texts and found.texts[-1] == "10,000 rows, complete"
+    assert {"rows", "5,000", "completeness", "proven", "digest", "received bytes"} <= set(found.texts)
+    assert "kept rows" in found.texts and found.texts[-1] == "5,000 rows, complete"
     assert re.fullmatch(
-        r"<Summary: 10,000 rows, complete: every row once; \d+ requests; \d+\.\d s>", repr(summary)
+        r"<Summary: 5,000 rows, complete: every row once; \d+ requests; \d+\.\d s>", repr(summary)
     )
     verification = oe.verify(tmp_path / "out")
     assert {"result", "ok", str(tmp_path / "out")} <= set(page(verification).texts)
-    assert repr(verification) == f"<Verification: {tmp_path}/out: ok, 10,000 rows, proven>"
+    assert repr(verification) == f"<Verification: {tmp_path}/out: ok, 5,000 rows, proven>"
     (tmp_path / "out" / "part-00000.parquet").write_bytes(b"nothing")
     verification = oe.verify(tmp_path / "out")
     assert {"result", "not ok", "problem", verification.problems[0]} <= set(page(verification).texts)
@@ -121,9 +121,9 @@ def test_differences_show_as_a_table(tmp_path: Path, demo: oe.Demo, client: oe.C
     client.export(demo.dataset, tmp_path / "a.parquet")
     client.export(demo.dataset, tmp_path / "b.parquet", pages="2-")
     diff = oe.diff(tmp_path / "a.parquet", tmp_path / "b.parquet", show=None)
-    assert repr(diff) == "<Diff: 0 added, 100 removed, 0 changed, 9,900 unchanged>"
+    assert repr(diff) == "<Diff: 0 added, 100 removed, 0 changed, 4,900 unchanged>"
     found = page(diff)
-    assert {"removed", "100", "unchanged", "9,900", "compared by", "id", "and 90 more"} <= set(found.texts)
+    assert {"removed", "100", "unchanged", "4,900", "compared by", "id", "and 90 more"} <= set(found.texts)
     assert f"removed: {diff.differences[0].key}" in found.texts
 
 
@@ -149,7 +149,7 @@ def test_head_of_unknown_rows_is_a_part(tmp_path: Path, demo: oe.Demo, client: o
     client.export(demo.dataset, tmp_path / "rows.jsonl")
     rows = oe.open(tmp_path / "rows.jsonl").read()
     assert (rows.summary.completeness, rows.head(7).summary.completeness) == ("unknown", "partial")
-    assert page(rows).texts[-1] == "10,000 rows, completeness unknown; the first 10 are shown"
+    assert page(rows).texts[-1] == "5,000 rows, completeness unknown; the first 10 are shown"
     assert page(rows.head(7)).texts[-1] == "7 rows, a part of the dataset"
 
 

@@ -14,7 +14,6 @@ import pytest
 import overmind_export as oe
 from conftest import ROWS
 
-pytestmark = pytest.mark.waits
 
 POOL = """
 import multiprocessing, os, sys

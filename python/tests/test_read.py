@@ -153,5 +153,5 @@ def test_threads_read_at_the_same_time(demo: oe.Demo, client: oe.Client) -> None
 
 def test_summary_is_text_and_dictionary(demo: oe.Demo, client: oe.Client) -> None:
     summary = client.read(demo.dataset, limit=10).summary
-    assert str(summary) == "10 rows of 10,000, a part of the dataset"
+    assert str(summary) == "10 rows of 5,000, a part of the dataset"
     assert json.loads(json.dumps(summary.to_dict()))["rows"] == 10

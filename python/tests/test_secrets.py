@@ -40,7 +40,7 @@ def objects(folder: Path, demo: oe.Demo) -> dict[str, Any]:
     diff = oe.diff(folder / "out", folder / "more")
     errors = {
         name: kind("no", hint="look", causes=("a",), status=404)
-        for name, kind in vars(oe).items()
+        for name, kind in [(name, getattr(oe, name)) for name in oe.__all__]
         if inspect.isclass(kind) and issubclass(kind, oe.Error) and kind is not oe.SnapshotError
     }
     return errors | {

@@ -124,7 +124,7 @@ def test_snapshots_are_listed(dated: Path, demo: oe.Demo) -> None:
     assert listed[0].taken == datetime(2026, 11, 19, 2, tzinfo=UTC)
     assert listed[1].open().read(columns=["id"]).num_rows == ROWS
     assert json.loads(json.dumps(listed[0].to_dict()))["taken"] == "2026-11-19T02:00:00Z"
-    assert repr(listed[0]).startswith("<Snapshot: nightly, 2026-11-19T02:00:00Z: 10,000 rows, /")
+    assert repr(listed[0]).startswith("<Snapshot: nightly, 2026-11-19T02:00:00Z: 5,000 rows, /")
 
 
 def refused(root: Any, job: Any = "nightly", **options: Any) -> str:
@@ -232,7 +232,7 @@ def test_jobs_run_and_say_what_they_did(config: Path, demo: oe.Demo) -> None:
     assert stored.taken is not None and stored.taken.tzinfo is UTC
     assert every.snapshots[0].location == oe.open_snapshot(config, "every").location
     assert nightly.error is None and isinstance(missing.error, oe.NotFoundError)
-    assert repr(nightly) == f"<JobResult: nightly: stored 10,000 rows, {nightly.location}>"
+    assert repr(nightly) == f"<JobResult: nightly: stored 5,000 rows, {nightly.location}>"
     assert repr(missing).startswith("<JobResult: missing: failed (exit 66): no such dataset")
     # A second run finds the data unchanged.
     again = oe.snapshot(config, ["nightly"], api_key="demo")[0]
