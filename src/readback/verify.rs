@@ -485,7 +485,7 @@ fn control(name: &str) -> String {
 
 /// Returns the name of the control folder next to a prefix, if it exists and this process may list it.
 fn control_next_to(location: &Location) -> Option<String> {
-    location.as_remote().filter(|prefix| !prefix.name().is_empty())?;
+    location.as_remote().filter(|_| !location.name().is_empty())?;
     let name = control_name(&location.name());
     let names = location.sibling(&name).names();
     names.is_ok_and(|names| !names.is_empty()).then_some(name)
