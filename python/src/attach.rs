@@ -9,7 +9,7 @@ use std::{
     process,
     sync::{
         OnceLock,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, ThreadId},
     time::{Duration, Instant},
@@ -27,8 +27,8 @@ const LOOK: Duration = Duration::from_millis(1);
 static ENDED_BY: OnceLock<ThreadId> = OnceLock::new();
 /// Number of threads that hold or await the GIL.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
-/// The process that has imported the module. Its threads are not in a forked child.
-static PROCESS: OnceLock<u32> = OnceLock::new();
+/// The process that [`INSIDE`] counts the threads of. A forked child has only one of them.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     /// How often this thread is counted in [`INSIDE`].
@@ -41,6 +41,9 @@ struct Inside;
 impl Inside {
     /// Returns `None` if the interpreter is ending, and another thread ends it.
     fn enter() -> Option<Self> {
+        if PROCESS.swap(process::id(), SeqCst) != process::id() {
+            INSIDE.store(DEPTH.with(Cell::get), SeqCst);
+        }
         INSIDE.fetch_add(1, SeqCst);
         DEPTH.with(|depth| depth.set(depth.get() + 1));
         let inside = Self;
@@ -82,18 +85,11 @@ pub(crate) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send)
     value
 }
 
-/// Registers [`end`] for the end of the interpreter.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    PROCESS.get_or_init(process::id);
-    let end = wrap_pyfunction!(end, module)?;
-    module.py().import("atexit")?.call_method1("register", (end,)).map(drop)
-}
-
-/// Begins the end of the interpreter: waits until all other threads have left it.
+/// Begins the end of the interpreter: waits until all other threads have left it. The package calls it at that end.
 #[pyfunction]
-fn end(py: Python<'_>) {
+pub(crate) fn end(py: Python<'_>) {
     ENDED_BY.get_or_init(|| thread::current().id());
-    if PROCESS.get() != Some(&process::id()) {
+    if PROCESS.load(SeqCst) != process::id() {
         return;
     }
     py.detach(|| {

@@ -41,7 +41,10 @@ impl Server {
         rate_limit: Option<u32>,
     ) -> PyResult<Self> {
         let api_key = api_key.map(|key| text("api_key", "a string", &key)).transpose()?;
-        let latency = Duration::try_from_secs_f64(latency).unwrap_or_default();
+        let latency = Duration::try_from_secs_f64(latency).map_err(|_| {
+            let (value, why) = (latency.to_string(), "give seconds, not below zero".to_owned());
+            raised(py, &Error::Invalid { what: "latency", value, why })
+        })?;
         let options = Options { latency, api_key, rate_limit, ..Options::default() };
         let started =
             detached(py, move || {

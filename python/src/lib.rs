@@ -30,7 +30,6 @@ use pyo3::prelude::*;
 /// The names of the extension module.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    attach::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("COLUMNS", overmind_export::Column::ALL.map(overmind_export::Column::name))?;
     module.add_class::<batch::Table>()?;
@@ -38,6 +37,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<demo::Server>()?;
     module.add_class::<secret::Secret>()?;
     module.add_class::<watch::Cancellation>()?;
+    module.add_function(wrap_pyfunction!(attach::end, module)?)?;
+    module.add_function(wrap_pyfunction!(options::column_names, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;

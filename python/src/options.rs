@@ -196,7 +196,7 @@ impl<'py> Options<'py> {
             running.jobs = parallel;
         }
         // Reading files can take a while.
-        let prepared = self.py().detach(|| {
+        let prepared = detached(self.py(), || {
             let config = Config::find(path.as_deref())?.ok_or_else(no_configuration)?;
             let jobs = config.jobs_named(&names)?;
             if jobs.is_empty() {
@@ -268,9 +268,7 @@ impl<'py> Options<'py> {
     pub(crate) fn storage(&self) -> PyResult<StorageOptions> {
         let settings = match (self.path("_config")?, self.text("_job")?) {
             (Some(path), Some(job)) => {
-                let (_, settings) = self
-                    .py()
-                    .detach(|| root_of(&path, &job))
+                let (_, settings) = detached(self.py(), || root_of(&path, &job))
                     .map_err(|error| raised(self.py(), &error))?;
                 settings
             }
@@ -344,6 +342,13 @@ impl<'py> Options<'py> {
         let client = detached(py, || connection.or(Connection::from_env()).client());
         client.map_err(|error| raised(py, &error))
     }
+}
+
+/// Returns the names of the chosen columns, in the order of every format; of all without a choice.
+#[pyfunction]
+pub(crate) fn column_names(options: Bound<'_, PyDict>) -> PyResult<Vec<&'static str>> {
+    let chosen = Options(options).columns()?.unwrap_or_else(|| Column::ALL.to_vec());
+    Ok(chosen.into_iter().map(Column::name).collect())
 }
 
 /// Parses the id of a dataset. A person may have given its name.

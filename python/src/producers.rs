@@ -15,8 +15,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Column, Completeness, Digest, Error, Location, ReadOptions, Sink, Written, digest,
-    schema, write_pages,
+    Batches, Column, Completeness, Digest, Error, Location, ReadOptions, Sink, StatedFacts,
+    Written, digest, schema, write_pages,
 };
 use pyo3::{prelude::*, types::PyDict};
 
@@ -163,7 +163,8 @@ pub(crate) fn stream_export<'py>(
         drop(opened.send(Ok(schema)));
         let mut facts = ReadFacts::of_export(batches.facts());
         // JSON Lines without a record do not say how many rows they have.
-        if let Some(stated) = batches.facts() {
+        let stated = batches.facts().cloned();
+        if let Some(stated) = &stated {
             rows.begin(stated.rows, 0);
         }
         let mut totals = Totals::default();
@@ -172,8 +173,21 @@ pub(crate) fn stream_export<'py>(
             totals.add(&batch)?;
             sender.send(Message::Batch(batch)).map_err(|_| closed())?;
         }
+        let digest = totals.digest.to_string();
+        // The digest is of all columns of the export.
+        let is_whole = reading.columns.is_empty();
+        let differs = |stated: &StatedFacts| {
+            totals.rows != stated.rows || is_whole && digest != stated.digest
+        };
+        if let Some(stated) = stated.filter(differs) {
+            let why = format!(
+                "{} rows with the digest {digest}, recorded {} and {}",
+                totals.rows, stated.rows, stated.digest
+            );
+            return Err(Error::Damaged { path: PathBuf::from(location.to_string()), why });
+        }
         facts.rows = totals.rows;
-        facts.digest = Some(totals.digest.to_string());
+        facts.digest = Some(digest);
         facts.seconds = started.elapsed().as_secs_f64();
         Ok(facts)
     });

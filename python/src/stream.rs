@@ -126,7 +126,10 @@ impl StreamState {
             return step;
         }
         let mut receiver = locked(&self.receiver);
-        let Some(open) = &*receiver else { return Step::End };
+        let Some(open) = &*receiver else {
+            // Another thread may have failed or closed the stream just now.
+            return locked(&self.failed).clone().map_or(Step::End, Step::Failed);
+        };
         let received = open.recv_timeout(wait);
         match received {
             Err(RecvTimeoutError::Timeout) => Step::Waiting,
@@ -171,7 +174,8 @@ impl StreamState {
         self.watch.close();
         drop(locked(&self.stopper).take());
         // The producer may wait for room: without a receiver it ends.
-        if locked(&self.receiver).take().is_some() {
+        let mut receiver = locked(&self.receiver);
+        if receiver.take().is_some() {
             locked(&self.failed).get_or_insert_with(|| Arc::new(closed()));
         }
     }

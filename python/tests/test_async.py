@@ -142,6 +142,25 @@ def _no_requests(demo: oe.Demo) -> None:
     raise AssertionError("the requests go on")
 
 
+def test_batch_that_nobody_takes_is_not_forgotten(demo: oe.Demo) -> None:
+    async def main() -> None:
+        for delay in range(1, 40):
+            stream = oe.AsyncClient(base_url=demo.url, api_key="demo").stream(demo.dataset, columns=["id"])
+            async with stream:
+                rows, cancelled = 0, False
+                with pytest.raises((StopAsyncIteration, oe.UsageError)) as ended:
+                    while True:
+                        try:
+                            rows += (await asyncio.wait_for(anext(stream), delay / 1000)).num_rows
+                        except asyncio.TimeoutError:
+                            cancelled = True
+                # After a cancelled wait the stream has no end, so nothing is called complete.
+                assert cancelled == (ended.type is oe.UsageError)
+                assert cancelled or rows == ROWS
+
+    asyncio.run(main())
+
+
 def test_timeout_stops_a_call(waiting: oe.AsyncClient, slow: oe.Demo) -> None:
     async def main() -> None:
         with pytest.raises(asyncio.TimeoutError):

@@ -70,6 +70,24 @@ def test_damaged_export_raises(tmp_path: Path, demo: oe.Demo, client: oe.Client)
         oe.open(tmp_path / "missing.parquet").read()
 
 
+def test_one_of_several_parts_is_a_part(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / "out", rows_per_file=2_000)
+    part = oe.open(tmp_path / "out" / "part-00000.parquet")
+    for summary in (part.summary, part.read().summary):
+        assert (summary.rows, summary.count, summary.completeness) == (2_000, ROWS, "partial")
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow", "out/"])
+def test_changed_value_raises(name: str, tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / name, columns=["id", "persona"], compression="none")
+    path = next(tmp_path.glob("out/part-*"), tmp_path / name)
+    data = path.read_bytes()
+    at = data.index(b"frustrated_customer")
+    path.write_bytes(data[:at] + b"F" + data[at + 1 :])
+    with pytest.raises(oe.DataError, match="recorded"):
+        oe.open(tmp_path / name).read()
+
+
 def test_command_and_package_write_the_same_bytes(
     tmp_path: Path, demo: oe.Demo, client: oe.Client, command: str
 ) -> None:

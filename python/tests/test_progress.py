@@ -153,6 +153,8 @@ def test_other_library_calls_it_on_this_thread_alone(paced: Any, module: str) ->
     else:
         assert stream.to_duckdb().count("*").fetchall() == [(1000,)]
     assert seen.threads <= {threading.get_ident()}
+    # DuckDB may read on its own threads only.
+    assert seen.all or module == "duckdb"
 
 
 def test_exception_reaches_the_caller_of_another_library(paced: Any) -> None:

@@ -45,7 +45,11 @@ impl From<&Facts> for StatedFacts {
     fn from(facts: &Facts) -> Self {
         Self {
             dataset: facts.dataset,
-            completeness: facts.completeness,
+            completeness: match facts.completeness {
+                // The file is one of several parts.
+                Completeness::Proven if facts.rows < facts.count => Completeness::Partial,
+                completeness => completeness,
+            },
             count: facts.count,
             rows: facts.rows,
             digest: facts.digest.clone(),

@@ -9,6 +9,8 @@ Examples
 1,000 rows, complete: every row once
 """
 
+import atexit
+
 # A type checker reads these imports. At run time, a module is imported when one of its names is used for the first
 # time, so that `import overmind_export` takes a millisecond.
 TYPE_CHECKING = False
@@ -123,6 +125,19 @@ __all__ = [  # noqa: F822
     "stream",
     "verify",
 ]
+
+
+def _end() -> None:
+    """Tells the extension module, if it was loaded, that the interpreter ends."""
+    import sys
+
+    native = sys.modules.get("overmind_export._native")
+    if native is not None:
+        native.end()
+
+
+# Now, not when the module is loaded: the functions that a program registers later still work.
+atexit.register(_end)
 
 
 def __getattr__(name: str) -> object:

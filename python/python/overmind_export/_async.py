@@ -109,7 +109,7 @@ class AsyncClient:
 
     The event loop runs while a call waits, and any number of calls can wait at the same time. Cancelling a task, also
     by ``asyncio.timeout``, stops the requests of its call. The task ends within about a second, after the cleanup of
-    the call: a cancelled export has published nothing. A callable for the progress is called on the thread of the
+    the call: a cancelled export is complete or not there. A callable for the progress is called on the thread of the
     event loop.
 
     Parameters
@@ -230,7 +230,12 @@ class AsyncStream:
     async def __anext__(self) -> Batch:
         async with self._turn:
             stream = await self._begun()
-            batch = await _in_thread(stream.next_batch, self._cancellation)
+            try:
+                batch = await _in_thread(stream.next_batch, self._cancellation)
+            except asyncio.CancelledError:
+                # A batch may have come that nobody takes. Without it, the rest would look complete.
+                stream.close()
+                raise
         # The loop may fail: a traceback must not begin in the middle of a bar.
         stream.hide_progress()
         if batch is None:

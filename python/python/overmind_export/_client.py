@@ -124,8 +124,7 @@ class Client:
     def scan(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> polars.LazyFrame:
         """Returns a lazy frame of Polars. See :func:`overmind_export.scan`."""
         given = checked("scan", options, RowOptions)
-        columns = cast("list[Column] | None", given.pop("columns", None))
-        names = [name for name in _native.COLUMNS if columns is None or name in columns]
+        names = _native.column_names(given)
 
         def begin(columns: list[Column], limit: int | None) -> Stream:
             own = given.get("limit")

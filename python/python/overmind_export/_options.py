@@ -187,7 +187,7 @@ def _is_open(name: object, value: object) -> bool:
     if not isinstance(name, str) or not isinstance(value, str):
         return False
     plain = name.lower()
-    for cloud in ("aws_", "google_", "azure_", "azure_storage_"):
+    for cloud in ("aws_", "google_", "azure_storage_", "azure_"):
         plain = plain.removeprefix(cloud)
     return plain in _OPEN_SETTINGS and not _may_hold_a_secret(value)
 

@@ -51,7 +51,7 @@ class Progress(NamedTuple):
 def display(progress: ProgressOption) -> Any:
     """Returns what the extension module takes: None, ``"terminal"``, or an object with ``update`` and ``close``."""
     check(progress)
-    if progress is False or progress is None:
+    if progress is False:
         return None
     if callable(progress):
         return CallableDisplay(progress)

@@ -65,6 +65,13 @@ class Snapshot:
         options = self.open().__getstate__()["_options"]
         return {**self.__dict__, "_options": options}
 
+    def __copy__(self) -> Snapshot:
+        # A copy in this process keeps the settings.
+        return self
+
+    def __deepcopy__(self, memo: object) -> Snapshot:
+        return self
+
     def __repr__(self) -> str:
         what = f"{self.job}, {_shown(self.taken)}: {plural(self.rows, 'row')}, {self.location}"
         return f"<Snapshot: {harmless(what)}>"
