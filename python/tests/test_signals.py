@@ -169,6 +169,7 @@ print(heavy & set(sys.modules))
 def test_calls_work_in_a_handler_of_the_end(demo: oe.Demo) -> None:
     program = BEGIN + """
 import atexit
+import polars  # It cannot be imported later.
 
 def last():
     print(client.read(dataset, limit=3).num_rows, client.scan(dataset, limit=3).collect().height, flush=True)
