@@ -150,6 +150,7 @@ def more_requests(demo: oe.Demo) -> Callable[[], bool]:
     return is_ready
 
 
+@pytest.mark.long
 @pytest.mark.consumer("duckdb")
 def test_interrupt_of_the_kernel_reaches_duckdb(kernel: None, slow: oe.Demo) -> None:
     # DuckDB swallows a KeyboardInterrupt before it reads. Then the second interrupt ends it, also before the first batch.
