@@ -24,7 +24,7 @@ use tracing::{
 
 use crate::{
     attach::attached,
-    watch::{hide_bars, keep_interrupt},
+    watch::{keep_interrupt, without_bars},
 };
 
 /// The crate whose events go to `logging`. Its name is the name of the logger.
@@ -95,14 +95,15 @@ impl Subscriber for PythonLogs {
         let mut text = Text::default();
         event.record(&mut text);
         let module = metadata.target().split("::").nth(1).unwrap_or_default();
-        hide_bars();
-        // Without an interpreter there is no logging either.
-        let _ = attached(|py| {
-            static EMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-            let emit = EMIT.import(py, "overmind_export._logs", "emit");
-            let values = (number, module, text.message + &text.fields);
-            // A handler reports its own errors.
-            keep_interrupt(py, emit.and_then(|emit| emit.call1(values)));
+        without_bars(|| {
+            // Without an interpreter there is no logging either.
+            let _ = attached(|py| {
+                static EMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+                let emit = EMIT.import(py, "overmind_export._logs", "emit");
+                let values = (number, module, text.message + &text.fields);
+                // A handler reports its own errors.
+                keep_interrupt(py, emit.and_then(|emit| emit.call1(values)));
+            });
         });
     }
 

@@ -44,6 +44,20 @@ pub(crate) fn hide_bars() {
     }
 }
 
+/// Number of records that are being written. No bar is drawn meanwhile.
+static RECORDS: Mutex<usize> = Mutex::new(0);
+
+/// Writes a record without a bar in its line.
+pub(crate) fn without_bars(write: impl FnOnce()) {
+    {
+        let mut records = locked(&RECORDS);
+        *records += 1;
+        hide_bars();
+    }
+    write();
+    *locked(&RECORDS) -= 1;
+}
+
 /// Cancels a call from another thread.
 #[pyclass(frozen, module = "overmind_export._native")]
 #[derive(Debug, Default, Clone)]
@@ -191,7 +205,10 @@ impl Watch {
         let any_thread = match &mut *locked(&self.display) {
             Display::Nowhere => return Ok(()),
             Display::Terminal(bar) => {
-                bar.draw();
+                let records = locked(&RECORDS);
+                if *records == 0 {
+                    bar.draw();
+                }
                 return Ok(());
             }
             Display::Python { any_thread, .. } => *any_thread,
