@@ -37,7 +37,7 @@ fn bars() -> TerminalProgress {
 }
 
 /// Removes the bars from the terminal until their next update, so that text can be written.
-pub(crate) fn hide_bars() {
+fn hide_bars() {
     let bars = locked(&BARS).clone();
     if let Some((_, bars)) = bars.filter(|(process, _)| *process == process::id()) {
         bars.hide();

@@ -49,7 +49,7 @@ def test_pool_of_processes_reads(tmp_path: Path, demo: oe.Demo, method: str) -> 
     assert (done.stderr, done.stdout.splitlines()) == ("", expected)
 
 
-def test_threads_share_a_client_and_its_streams_are_separate(demo: oe.Demo, client: oe.Client) -> None:
+def test_threads_share_a_client_but_no_stream(demo: oe.Demo, client: oe.Client) -> None:
     counts: list[int] = []
     count = lambda: counts.append(sum(batch.num_rows for batch in client.stream(demo.dataset)))  # noqa: E731
     threads = [threading.Thread(target=count) for _ in range(3)]

@@ -157,7 +157,7 @@ def test_other_library_calls_it_on_this_thread_alone(paced: Any, module: str) ->
     assert seen.all or module == "duckdb"
 
 
-def test_exception_reaches_the_caller_of_another_library(paced: Any) -> None:
+def test_exception_passes_through_another_library(paced: Any) -> None:
     pytest.importorskip("pyarrow")
     demo, client = paced
     with pytest.raises(Stopped):
@@ -342,7 +342,7 @@ def test_notebook_uses_tqdm_if_it_is_there() -> None:
     assert "2.00k/2.00k" in widgets and "'value': 2000.0" in widgets
 
 
-def test_notebook_has_a_bar_while_another_library_reads() -> None:
+def test_notebook_bar_moves_while_a_library_reads() -> None:
     pytest.importorskip("duckdb")
     # Its worker threads take the batches, and update the bar.
     cell = "client.stream(demo.dataset).to_duckdb().count('*').fetchall()"

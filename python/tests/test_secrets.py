@@ -103,7 +103,7 @@ def test_pickled_objects_work(tmp_path: Path, demo: oe.Demo) -> None:
     assert made["Summary"] == rows.summary.__class__(**made["Summary"].to_dict())
 
 
-def test_pickled_client_takes_its_key_from_the_environment(
+def test_pickled_client_takes_key_from_environment(
     demo: oe.Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = oe.Client(base_url=demo.url, api_key=KEY, rate_limit="50/s")

@@ -132,7 +132,7 @@ def test_forked_child_raises_instead_of_hanging(demo: oe.Demo) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("3\n1000\n", "", 0)
 
 
-def test_other_owner_of_the_descriptor_still_gets_signals(demo: oe.Demo) -> None:
+def test_other_owner_of_descriptor_gets_signals(demo: oe.Demo) -> None:
     program = BEGIN + """
 import asyncio, os, signal
 

@@ -17,7 +17,7 @@ use crate::{
     location::Location,
     readback::{self, ReadOptions, Reader},
     record::{
-        manifest::{Completeness, ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
+        manifest::{ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
         place::{self, sidecar_name},
         stamp::Stamp,
     },
@@ -264,11 +264,7 @@ impl Verifying {
         let Some(facts) = reader.facts.take() else {
             return self.without_facts(location, &name, reader);
         };
-        self.found.completeness = match facts.completeness {
-            // This file is one of several parts.
-            Completeness::Proven if facts.rows < facts.count => Some(Completeness::Partial),
-            completeness => Some(completeness),
-        };
+        self.found.completeness = Some(facts.completeness_of_file());
         let exported = reader.require_export(location);
         let Some(()) = self.found_damaged(exported)? else { return Ok(()) };
         let mut checked = BTreeSet::new();

@@ -3,7 +3,6 @@ from os import PathLike
 from typing import Any
 
 __version__: str
-COLUMNS: list[str]
 
 class Table:
     @property
