@@ -145,9 +145,9 @@ pub use sink::{
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
     CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult,
-    RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, UnnamedFolder,
-    check_job, job_history, latest_snapshots, list_snapshots, plan_retention, prune_job, run_jobs,
-    unnamed_folders,
+    RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, StoredSnapshot,
+    UnnamedFolder, check_job, job_history, latest_snapshots, list_snapshots, newest_snapshots,
+    plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots, unnamed_folders,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use transform::{OnError, Transform, TransformRecord};

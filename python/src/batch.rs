@@ -6,14 +6,15 @@ use arrow_array::{
     Array, RecordBatch, RecordBatchIterator, RecordBatchReader, cast::AsArray,
     ffi_stream::FFI_ArrowArrayStream, types::Int64Type,
 };
-use arrow_schema::{DataType, Schema, SchemaRef, ffi::FFI_ArrowSchema};
+use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, ffi::FFI_ArrowSchema};
 use pyo3::{
     exceptions::PyRuntimeError,
     prelude::*,
-    types::{PyCapsule, PyDict, PyList},
+    types::{PyBytes, PyCapsule, PyDict, PyList},
 };
 
-use crate::summary::ReadFacts;
+use crate::{attach::detached, summary::ReadFacts};
 
 /// Rows in memory.
 #[pyclass(frozen, module = "overmind_export._native")]
@@ -73,6 +74,43 @@ impl Table {
         Ok(list)
     }
 
+    /// Returns the first rows, without a copy.
+    fn first(&self, rows: usize) -> Self {
+        let mut left = rows;
+        let mut batches = Vec::new();
+        for batch in &self.batches {
+            let taken = batch.num_rows().min(left);
+            if taken == 0 {
+                break;
+            }
+            batches.push(batch.slice(0, taken));
+            left -= taken;
+        }
+        Self::new(self.schema.clone(), batches, None)
+    }
+
+    /// Returns the rows as an Arrow IPC stream.
+    fn to_ipc<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let written = detached(py, || {
+            let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
+            self.batches.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.into_inner()
+        });
+        Ok(PyBytes::new(py, &written.map_err(unusable)?))
+    }
+
+    /// Reads the rows of an Arrow IPC stream.
+    #[staticmethod]
+    fn from_ipc(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        let read = detached(py, || {
+            let reader = StreamReader::try_new(bytes, None)?;
+            let schema = reader.schema();
+            Ok((schema, reader.collect::<Result<_, _>>()?))
+        });
+        let (schema, batches) = read.map_err(unusable)?;
+        Ok(Self::new(schema, batches, None))
+    }
+
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -102,6 +140,10 @@ fn append(values: &Bound<'_, PyList>, column: &Arc<dyn Array>, row: usize) -> Py
     }
 }
 
+fn unusable(error: ArrowError) -> PyErr {
+    PyRuntimeError::new_err(error.to_string())
+}
+
 pub(crate) fn names(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(|field| field.name().clone()).collect()
 }
@@ -117,7 +159,6 @@ pub(crate) fn schema_capsule<'py>(
     py: Python<'py>,
     schema: &Schema,
 ) -> PyResult<Bound<'py, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(schema)
-        .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let schema = FFI_ArrowSchema::try_from(schema).map_err(unusable)?;
     PyCapsule::new_with_value(py, schema, c"arrow_schema")
 }

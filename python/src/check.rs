@@ -18,9 +18,9 @@ pub(crate) fn verify<'py>(
     location: Bound<'py, PyAny>,
     options: Bound<'py, PyDict>,
 ) -> PyResult<(String, bool)> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let (location, reading) = (place(&location, &options)?, options.reading()?);
-    run(py, "overmind-verify", move |_| {
+    run(py, "overmind-verify", &options.watch()?, move |_| {
         let found = verify_with(&location, &reading)?;
         let is_ok = found.is_ok();
         Ok((text(&serde_json::to_value(&found).map_err(internal)?), is_ok))
@@ -35,10 +35,10 @@ pub(crate) fn compare<'py>(
     after: Bound<'py, PyAny>,
     options: Bound<'py, PyDict>,
 ) -> PyResult<(String, String)> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let (before, after) = (place(&before, &options)?, place(&after, &options)?);
     let (comparing, show) = options.comparing()?;
-    run(py, "overmind-diff", move |stop| {
+    run(py, "overmind-diff", &options.watch()?, move |stop| {
         let found = diff(&before, &after, DiffOptions { stop: stop.flag(), ..comparing })?;
         let counts = serde_json::to_value(found.summary()).map_err(internal)?;
         let mut shown = Vec::new();

@@ -12,7 +12,10 @@ use overmind_export::{
 };
 use pyo3::prelude::*;
 
-use crate::errors::raised;
+use crate::{
+    attach::detached,
+    {errors::raised, options::text},
+};
 
 /// Seed of the generated rows, as in `overmind-export demo`.
 const SEED: u64 = 7;
@@ -34,13 +37,17 @@ impl Server {
         rows: u64,
         files: Vec<PathBuf>,
         latency: f64,
-        api_key: Option<String>,
+        api_key: Option<Bound<'_, PyAny>>,
         rate_limit: Option<u32>,
     ) -> PyResult<Self> {
-        let latency = Duration::try_from_secs_f64(latency).unwrap_or_default();
+        let api_key = api_key.map(|key| text("api_key", "a string", &key)).transpose()?;
+        let latency = Duration::try_from_secs_f64(latency).map_err(|_| {
+            let (value, why) = (latency.to_string(), "give seconds, not below zero".to_owned());
+            raised(py, &Error::Invalid { what: "latency", value, why })
+        })?;
         let options = Options { latency, api_key, rate_limit, ..Options::default() };
         let started =
-            py.detach(move || {
+            detached(py, move || {
                 let mut datasets = Vec::new();
                 for path in files {
                     datasets.push(Dataset::from_jsonl(&path).map_err(|source| Error::Io {
@@ -81,6 +88,6 @@ impl Server {
 
     fn close(&self, py: Python<'_>) {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
-        py.detach(|| drop(server));
+        detached(py, || drop(server));
     }
 }

@@ -26,9 +26,9 @@ pub(crate) fn datasets<'py>(
     py: Python<'py>,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let (query, client) = (options.query()?, options.client()?);
-    let texts = run(py, "overmind-datasets", move |stop| {
+    let texts = run(py, "overmind-datasets", &options.watch()?, move |stop| {
         let list = async { client.datasets(query).try_collect::<Vec<_>>().await };
         let list = block_on_until(list, stop)?;
         let texts: Result<Vec<_>, _> = list.iter().map(serde_json::to_string).collect();
@@ -45,7 +45,7 @@ pub(crate) fn export<'py>(
     output: PathBuf,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let id = dataset_id(py, "dataset", dataset)?;
     let wanted = options.export(id, output)?;
     let plan = ExportPlan::new(wanted).map_err(|error| raised(py, &error))?;
@@ -54,9 +54,10 @@ pub(crate) fn export<'py>(
         return Err(raised(py, &Error::Usage(why)));
     }
     let client = options.client()?;
-    let summary = run(py, "overmind-export", move |stop| {
-        block_on(Export::new(client, plan).run_until(stop.requested()))
-    })?;
+    let job = Export::new(client.clone(), plan);
+    let watch = options.watch_with(Some(client), job.progress())?;
+    let summary =
+        run(py, "overmind-export", &watch, move |stop| block_on(job.run_until(stop.requested())))?;
     arguments(py, &summary)
 }
 
@@ -79,6 +80,15 @@ fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyD
     Ok(dict)
 }
 
+/// Refuses a location that no export can have. Reads nothing.
+#[pyfunction]
+pub(crate) fn check_location(
+    location: Bound<'_, PyAny>,
+    options: Bound<'_, PyDict>,
+) -> PyResult<()> {
+    place(&location, &Options::of_call(options)).map(drop)
+}
+
 /// Returns the manifest of an export as a JSON text; `None` if it has none.
 #[pyfunction]
 pub(crate) fn manifest<'py>(
@@ -86,9 +96,9 @@ pub(crate) fn manifest<'py>(
     location: Bound<'py, PyAny>,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Option<String>> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let (location, reading) = (place(&location, &options)?, options.reading()?);
-    run(py, "overmind-manifest", move |_| {
+    run(py, "overmind-manifest", &options.watch()?, move |_| {
         let manifest = read_manifest(&location, &reading)?;
         let text = manifest.map(|manifest| serde_json::to_string(&manifest)).transpose();
         text.map_err(|error| Error::Internal(format!("manifest: {error}")))
@@ -102,9 +112,9 @@ pub(crate) fn facts<'py>(
     location: Bound<'py, PyAny>,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let (location, reading) = (place(&location, &options)?, options.reading()?);
-    let facts = run(py, "overmind-facts", move |_| {
+    let facts = run(py, "overmind-facts", &options.watch()?, move |_| {
         let batches = Batches::open_with(&location, &reading)?;
         Ok(batches.facts().map(|facts| ReadFacts::of_export(Some(facts))))
     })?;

@@ -6,17 +6,23 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 mod batch;
 mod check;
+mod command;
 mod demo;
 mod errors;
 mod export;
+mod logs;
 mod options;
 mod producers;
+mod secret;
 mod signals;
+mod snapshots;
 mod stream;
 mod summary;
 mod wait;
+mod watch;
 mod worker;
 
 use pyo3::prelude::*;
@@ -25,18 +31,25 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("COLUMNS", overmind_export::Column::ALL.map(overmind_export::Column::name))?;
     module.add_class::<batch::Table>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<demo::Server>()?;
+    module.add_class::<secret::Secret>()?;
+    module.add_class::<watch::Cancellation>()?;
+    module.add_function(wrap_pyfunction!(attach::end, module)?)?;
+    module.add_function(wrap_pyfunction!(options::column_names, module)?)?;
+    module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;
     module.add_function(wrap_pyfunction!(export::manifest, module)?)?;
+    module.add_function(wrap_pyfunction!(export::check_location, module)?)?;
     module.add_function(wrap_pyfunction!(check::verify, module)?)?;
     module.add_function(wrap_pyfunction!(check::compare, module)?)?;
     module.add_function(wrap_pyfunction!(export::facts, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_export, module)?)?;
+    module.add_function(wrap_pyfunction!(snapshots::find_snapshots, module)?)?;
+    module.add_function(wrap_pyfunction!(snapshots::run_snapshots, module)?)?;
     module.add_function(wrap_pyfunction!(signals::set_default_handler, module)?)?;
     module.add_function(wrap_pyfunction!(signals::watch_signals, module)?)?;
     Ok(())

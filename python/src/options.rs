@@ -1,10 +1,18 @@
 //! Reads the options that the Python side passes as dictionaries. The names are those of the library's fields.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use overmind_export::{
-    ApiKey, Client, Column, Connection, DiffOptions, Error, ExportOptions, Location, Query,
-    ReadOptions, StorageOptions, StreamOptions, secrecy::SecretString, uuid::Uuid,
+    ApiKey, Client, Column, Config, Connection, DiffOptions, Error, ExportOptions, Job, Location,
+    Progress, Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
+    chrono::{DateTime, NaiveDate, NaiveDateTime, Utc},
+    secrecy::SecretString,
+    uuid::Uuid,
 };
 use pyo3::{
     exceptions::PyTypeError,
@@ -12,13 +20,43 @@ use pyo3::{
     types::{PyBool, PyDict, PyFloat, PyInt, PyString},
 };
 
-use crate::errors::raised;
+use crate::{
+    attach::detached,
+    errors::raised,
+    logs,
+    secret::{Secret, type_name},
+    watch::{Cancellation, Watch},
+};
 
 /// Options by name. A missing option and `None` are the same.
 #[derive(Debug)]
-pub(crate) struct Options<'py>(pub(crate) Bound<'py, PyDict>);
+pub(crate) struct Options<'py>(Bound<'py, PyDict>);
 
 impl<'py> Options<'py> {
+    /// Takes the options of a call that begins now.
+    pub(crate) fn of_call(options: Bound<'py, PyDict>) -> Self {
+        logs::begin(options.py());
+        Self(options)
+    }
+
+    /// Begins to watch a call without requests.
+    pub(crate) fn watch(&self) -> PyResult<Watch> {
+        self.watch_with(None, Arc::default())
+    }
+
+    /// Begins to watch a call that sends requests with this client, and counts these rows.
+    pub(crate) fn watch_with(
+        &self,
+        client: Option<Client>,
+        rows: Arc<Progress>,
+    ) -> PyResult<Watch> {
+        let counts_pages = self.flag("counts_pages")?.unwrap_or(false);
+        let cancellation = self.get("cancellation")?;
+        let cancellation =
+            cancellation.map(|it| Ok::<_, PyErr>(it.cast::<Cancellation>()?.get().clone()));
+        Watch::new(self.get("progress")?, cancellation.transpose()?, client, rows, counts_pages)
+    }
+
     fn py(&self) -> Python<'py> {
         self.0.py()
     }
@@ -34,8 +72,7 @@ impl<'py> Options<'py> {
 
     fn text(&self, name: &str) -> PyResult<Option<String>> {
         let Some(value) = self.get(name)? else { return Ok(None) };
-        let text = value.cast::<PyString>().map_err(|_| wrong_type(name, "a string", &value))?;
-        Ok(Some(text.to_str()?.to_owned()))
+        text(name, "a string", &value).map(Some)
     }
 
     /// Returns a path, or the text of a URL.
@@ -93,25 +130,30 @@ impl<'py> Options<'py> {
         self.text(name)?.map(|text| dataset_id(self.py(), name, &text)).transpose()
     }
 
-    pub(crate) fn columns(&self) -> PyResult<Option<Vec<Column>>> {
-        let Some(value) = self.get("columns")? else { return Ok(None) };
-        let names: Vec<String> = match value.is_instance_of::<PyString>() {
-            // A string is a sequence of strings, too.
-            true => return Err(wrong_type("columns", "a list of names", &value)),
-            false => {
-                value.extract().map_err(|_| wrong_type("columns", "a list of names", &value))?
-            }
-        };
-        if names.is_empty() {
-            return Err(self.invalid("list of columns", "", "it is empty"));
+    /// Returns a list of names that is not empty.
+    fn names(&self, name: &str, what: &'static str) -> PyResult<Option<Vec<String>>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        let wrong = || wrong_type(name, "a list of names", &value);
+        // A string is a sequence of strings, too.
+        if value.is_instance_of::<PyString>() {
+            return Err(wrong());
         }
+        let names: Vec<String> = value.extract().map_err(|_| wrong())?;
+        match names.is_empty() {
+            true => Err(self.invalid(what, "", "it is empty")),
+            false => Ok(Some(names)),
+        }
+    }
+
+    pub(crate) fn columns(&self) -> PyResult<Option<Vec<Column>>> {
+        let Some(names) = self.names("columns", "list of columns")? else { return Ok(None) };
         let chosen: Result<Vec<Column>, Error> = names.iter().map(|name| name.parse()).collect();
         let chosen = chosen.map_err(|error| raised(self.py(), &error))?;
         Ok(Some(Column::ALL.into_iter().filter(|column| chosen.contains(column)).collect()))
     }
 
-    /// Returns the connection: the given settings, or else those of the environment.
-    pub(crate) fn connection(&self) -> PyResult<Connection> {
+    /// Returns the given settings of the connection.
+    fn connection(&self) -> PyResult<Connection> {
         let mut given = Connection::default();
         given.base_url = self.text("base_url")?;
         given.api_key = match (self.text("api_key")?, self.path("api_key_file")?) {
@@ -141,7 +183,33 @@ impl<'py> Options<'py> {
         given.max_retries = self.at_least("max_retries", 0)?;
         given.retry_for = self.seconds("retry_for")?;
         given.max_page_bytes = self.at_least("max_page_bytes", 1)?;
-        Ok(given.or(Connection::from_env()))
+        Ok(given)
+    }
+
+    /// Returns what a run of jobs needs. Sends nothing.
+    pub(crate) fn jobs(&self) -> PyResult<(Client, Vec<Job>, RunOptions)> {
+        let (path, given) = (self.path("config")?, self.connection()?);
+        let names = self.names("jobs", "list of jobs")?.unwrap_or_default();
+        let mut running = RunOptions::default();
+        running.storage = self.given_storage(StorageOptions::default())?;
+        if let Some(parallel) = self.at_least("parallel", 1)? {
+            running.jobs = parallel;
+        }
+        // Reading files can take a while.
+        let prepared = detached(self.py(), || {
+            let config = Config::find(path.as_deref())?.ok_or_else(no_configuration)?;
+            let jobs = config.jobs_named(&names)?;
+            if jobs.is_empty() {
+                let path = config.path.display();
+                return Err(Error::Configuration(format!("{path} has no jobs: add a [[job]]")));
+            }
+            let connection = given.or(Connection::from_env()).or(config.api);
+            if let Some(path) = &connection.ca_cert {
+                running.storage = running.storage.with_ca_cert(path);
+            }
+            Ok((connection.client()?, jobs, running))
+        });
+        prepared.map_err(|error| raised(self.py(), &error))
     }
 
     pub(crate) fn query(&self) -> PyResult<Query> {
@@ -196,20 +264,42 @@ impl<'py> Options<'py> {
         Ok(options)
     }
 
-    /// Returns the settings of an object store.
+    /// Returns the settings of an object store. For a snapshot of a job, they begin with those of its configuration.
     pub(crate) fn storage(&self) -> PyResult<StorageOptions> {
-        let mut options = StorageOptions::default();
-        let Some(value) = self.get("storage_options")? else { return Ok(options) };
-        let what = "a dictionary of strings";
-        let pairs =
-            value.cast::<PyDict>().map_err(|_| wrong_type("storage_options", what, &value))?;
+        let settings = match (self.path("_config")?, self.text("_job")?) {
+            (Some(path), Some(job)) => {
+                let (_, settings) = detached(self.py(), || root_of(&path, &job))
+                    .map_err(|error| raised(self.py(), &error))?;
+                settings
+            }
+            _ => StorageOptions::default(),
+        };
+        self.given_storage(settings)
+    }
+
+    /// Adds the given settings of an object store.
+    pub(crate) fn given_storage(&self, mut settings: StorageOptions) -> PyResult<StorageOptions> {
+        let (name, what) = ("storage_options", "a dictionary of strings");
+        let Some(value) = self.get(name)? else { return Ok(settings) };
+        let pairs = value.cast::<PyDict>().map_err(|_| wrong_type(name, what, &value))?;
         for (key, value) in pairs {
-            let text = |it: &Bound<'py, PyAny>| {
-                it.extract::<String>().map_err(|_| wrong_type("storage_options", what, it))
-            };
-            options = options.with(text(&key)?, text(&value)?);
+            settings = settings.with(text(name, what, &key)?, text(name, what, &value)?);
         }
-        Ok(options)
+        Ok(settings)
+    }
+
+    /// Returns the wanted snapshots: the last stamp, and the dataset.
+    pub(crate) fn wanted_snapshots(&self) -> PyResult<(Option<Stamp>, Option<Uuid>)> {
+        let until = match self.get("at")? {
+            None => None,
+            Some(value) => {
+                let text = text("at", "a date, a datetime or a string", &value)?;
+                let why =
+                    "give a date, such as 2026-11-23, or a time, such as 2026-11-23T02:00:00Z";
+                Some(last_stamp(&text).ok_or_else(|| self.invalid("time", &text, why))?)
+            }
+        };
+        Ok((until, self.id("dataset")?))
     }
 
     /// Returns the options for reading an export, and its place.
@@ -249,9 +339,16 @@ impl<'py> Options<'py> {
     pub(crate) fn client(&self) -> PyResult<Client> {
         let (py, connection) = (self.py(), self.connection()?);
         // Reading a key file or certificates can take a while.
-        let client = py.detach(|| connection.client());
+        let client = detached(py, || connection.or(Connection::from_env()).client());
         client.map_err(|error| raised(py, &error))
     }
+}
+
+/// Returns the names of the chosen columns, in the order of every format; of all without a choice.
+#[pyfunction]
+pub(crate) fn column_names(options: Bound<'_, PyDict>) -> PyResult<Vec<&'static str>> {
+    let chosen = Options(options).columns()?.unwrap_or_else(|| Column::ALL.to_vec());
+    Ok(chosen.into_iter().map(Column::name).collect())
 }
 
 /// Parses the id of a dataset. A person may have given its name.
@@ -269,7 +366,62 @@ pub(crate) fn dataset_id(py: Python<'_>, what: &'static str, text: &str) -> PyRe
     })
 }
 
+/// Returns the root of a job of a configuration file, and the settings of its object store.
+pub(crate) fn root_of(config: &Path, job: &str) -> Result<(PathBuf, StorageOptions), Error> {
+    let config = Config::read(config)?;
+    let jobs = config.jobs_named(&[job.to_owned()])?;
+    let job = jobs.into_iter().next();
+    let (root, mut settings) = job.map(|job| (job.root, job.storage)).unwrap_or_default();
+    if let Some(path) = config.api.ca_cert {
+        settings = settings.with_ca_cert(path);
+    }
+    Ok((root, settings))
+}
+
+/// Returns the last stamp of a day or a time, in UTC.
+fn last_stamp(text: &str) -> Option<Stamp> {
+    if let Ok(stamp) = text.parse() {
+        return Some(stamp);
+    }
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Some(Stamp::at(date.and_hms_opt(23, 59, 59)?.and_utc()));
+    }
+    let text = text.replacen(' ', "T", 1);
+    if let Ok(time) = text.parse::<DateTime<Utc>>() {
+        return Some(Stamp::at(time));
+    }
+    let minute = || NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M");
+    let time = text.parse().or_else(|_| minute()).ok()?;
+    Some(Stamp::at(time.and_utc()))
+}
+
+fn no_configuration() -> Error {
+    let why = Config::default_path().map_or_else(
+        || "there is no home directory to look in".to_owned(),
+        |path| format!("there is no {}", path.display()),
+    );
+    Error::NoConfiguration { why }
+}
+
+/// Returns a text, also a secret one.
+pub(crate) fn text(name: &str, what: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    match (value.cast::<PyString>(), value.cast::<Secret>()) {
+        (Ok(text), _) => Ok(text.to_str()?.to_owned()),
+        (_, Ok(secret)) => match secret.get().text() {
+            Ok(text) => Ok(text.to_owned()),
+            Err(kind) => Err(wrong_kind(name, what, kind)),
+        },
+        _ => Err(wrong_type(name, what, value)),
+    }
+}
+
 fn wrong_type(name: &str, what: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    match value.cast::<Secret>() {
+        Ok(secret) => wrong_kind(name, what, secret.get().text().err().unwrap_or("str")),
+        Err(_) => wrong_kind(name, what, &type_name(value)),
+    }
+}
+
+fn wrong_kind(name: &str, what: &str, kind: &str) -> PyErr {
     PyTypeError::new_err(format!("`{name}` must be {what}, not {kind}"))
 }

@@ -15,8 +15,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Column, Completeness, Digest, Error, Location, ReadOptions, Sink, Written, digest,
-    schema, write_pages,
+    Batches, Column, Completeness, Digest, Error, Location, ReadOptions, Sink, StatedFacts,
+    Written, digest, schema, write_pages,
 };
 use pyo3::{prelude::*, types::PyDict};
 
@@ -94,11 +94,13 @@ pub(crate) fn stream_dataset<'py>(
     dataset: &str,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Stream> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let id = dataset_id(py, "dataset", dataset)?;
     let columns = options.columns()?.unwrap_or_else(|| Column::ALL.to_vec());
     let (query, bounds, client) = (options.query()?, options.stream()?, options.client()?);
     let schema = schema(&columns);
+    let watch = options.watch_with(Some(client.clone()), Arc::default())?;
+    let (rows, counts_pages) = (watch.rows.clone(), watch.counts_pages);
     let producing = produce("overmind-read", move |sender, stop| {
         let started = Instant::now();
         let totals = Arc::<Mutex<Totals>>::default();
@@ -106,8 +108,14 @@ pub(crate) fn stream_dataset<'py>(
         let (mut seen, mut number) = (None, 0);
         let pages = client.dataset(id).query(query).options(bounds.clone()).pages();
         let pages = pages.inspect_ok(|page| {
-            seen.get_or_insert_with(|| (page.count(), bounds.covers(page)));
+            seen.get_or_insert_with(|| {
+                rows.begin(bounds.rows(page), 0);
+                (page.count(), bounds.covers(page))
+            });
             number += 1;
+            if counts_pages {
+                rows.add_rows(page.len() as u64);
+            }
         });
         block_on_until(write_pages(pages, &columns, Box::new(sink)), stop)?;
         let (count, is_whole) =
@@ -127,7 +135,7 @@ pub(crate) fn stream_dataset<'py>(
         })
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
-    Ok(Stream(StreamState::new(schema, receiver, stopper)))
+    Ok(Stream(StreamState::new(py, schema, receiver, stopper, watch)))
 }
 
 /// Begins to read an export. Returns after the export was opened.
@@ -137,9 +145,11 @@ pub(crate) fn stream_export<'py>(
     location: Bound<'py, PyAny>,
     options: Bound<'py, PyDict>,
 ) -> PyResult<Stream> {
-    let options = Options(options);
+    let options = Options::of_call(options);
     let location = place(&location, &options)?;
     let reading = options.reading()?;
+    let watch = options.watch_with(None, Arc::default())?;
+    let rows = watch.rows.clone();
     let (opened, opening) = mpsc::channel();
     let producing = produce("overmind-open", move |sender, _| {
         let started = Instant::now();
@@ -152,20 +162,38 @@ pub(crate) fn stream_export<'py>(
         };
         drop(opened.send(Ok(schema)));
         let mut facts = ReadFacts::of_export(batches.facts());
+        // JSON Lines without a record do not say how many rows they have.
+        let stated = batches.facts().cloned();
+        if let Some(stated) = &stated {
+            rows.begin(stated.rows, 0);
+        }
         let mut totals = Totals::default();
         for batch in first.into_iter().map(Ok).chain(batches) {
             let batch = batch?;
             totals.add(&batch)?;
             sender.send(Message::Batch(batch)).map_err(|_| closed())?;
         }
+        let digest = totals.digest.to_string();
+        // The digest is of all columns of the export.
+        let is_whole = reading.columns.is_empty();
+        let differs = |stated: &StatedFacts| {
+            totals.rows != stated.rows || is_whole && digest != stated.digest
+        };
+        if let Some(stated) = stated.filter(differs) {
+            let why = format!(
+                "{} rows with the digest {digest}, recorded {} and {}",
+                totals.rows, stated.rows, stated.digest
+            );
+            return Err(Error::Damaged { path: PathBuf::from(location.to_string()), why });
+        }
         facts.rows = totals.rows;
-        facts.digest = Some(totals.digest.to_string());
+        facts.digest = Some(digest);
         facts.seconds = started.elapsed().as_secs_f64();
         Ok(facts)
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;
-    let (schema, stopper) = receive(py, opening, stopper)?;
-    Ok(Stream(StreamState::new(schema, receiver, stopper)))
+    let (schema, stopper) = receive(py, opening, stopper, &watch)?;
+    Ok(Stream(StreamState::new(py, schema, receiver, stopper, watch)))
 }
 
 /// Opens an export. Returns the schema, and the first batch if only the rows name the columns.

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use pyo3::{prelude::*, types::PyDict};
 
+#[cfg(unix)]
+use crate::attach::detached;
+
 /// Whether Ctrl-C raises `KeyboardInterrupt`. Another handler may want to go on.
 static IS_DEFAULT: AtomicBool = AtomicBool::new(true);
 
@@ -32,6 +35,14 @@ pub(crate) fn watch_signals(py: Python<'_>, forward: Py<PyAny>) -> PyResult<i64>
     }
 }
 
+/// Waits until the signals so far have stopped their streams, so that they do not stop a stream that begins now.
+pub(crate) fn settle(py: Python<'_>) {
+    #[cfg(unix)]
+    detached(py, unix::settle);
+    #[cfg(not(unix))]
+    let _ = py;
+}
+
 /// Raises `KeyboardInterrupt` again, as soon as Python runs its own code. Only for the main thread.
 pub(crate) fn raise_again(py: Python<'_>) -> PyResult<()> {
     // Not through the descriptor: the bytes of one signal would stop streams twice.
@@ -47,9 +58,11 @@ pub(crate) fn raise_again(py: Python<'_>) -> PyResult<()> {
 #[cfg(unix)]
 mod unix {
     use std::{
-        io::Read,
+        io::{Read, Write},
         os::{fd::AsRawFd, unix::net::UnixStream},
-        sync::{Mutex, atomic::Ordering::SeqCst},
+        process,
+        sync::{Condvar, Mutex, PoisonError, atomic::Ordering::SeqCst},
+        time::Duration,
     };
 
     use overmind_export::Error;
@@ -57,6 +70,7 @@ mod unix {
 
     use super::IS_DEFAULT;
     use crate::{
+        attach::attached,
         errors::not_started,
         stream::{interrupt_streams, locked},
         worker::spawn,
@@ -65,8 +79,40 @@ mod unix {
     /// Number of SIGINT on every Unix.
     const SIGINT: u8 = 2;
 
+    /// A byte that is no signal.
+    const MARK: u8 = 0;
+    /// Time to wait for a mark: 100 ms. It takes microseconds, unless the machine is overloaded.
+    const SETTLING: Duration = Duration::from_millis(100);
+
     /// The end that Python writes to. It stays open.
-    static WRITER: Mutex<Option<UnixStream>> = Mutex::new(None);
+    struct Writer {
+        /// The process that reads the other end. A forked child must not write.
+        process: u32,
+        end: UnixStream,
+        /// Number of marks written.
+        marks: u64,
+    }
+
+    static WRITER: Mutex<Option<Writer>> = Mutex::new(None);
+    /// Number of marks read.
+    static MARKS: Mutex<u64> = Mutex::new(0);
+    static MARK_READ: Condvar = Condvar::new();
+
+    /// Writes a mark behind the signals so far, and waits until it was read.
+    pub(super) fn settle() {
+        let mark = {
+            let mut writer = locked(&WRITER);
+            let here = writer.as_mut().filter(|writer| writer.process == process::id());
+            let Some(writer) = here else { return };
+            if writer.end.write_all(&[MARK]).is_err() {
+                return;
+            }
+            writer.marks += 1;
+            writer.marks
+        };
+        let read = MARK_READ.wait_timeout_while(locked(&MARKS), SETTLING, |read| *read < mark);
+        drop(read.unwrap_or_else(PoisonError::into_inner));
+    }
 
     pub(super) fn watch(forward: Py<PyAny>) -> Result<i64, Error> {
         let started = || {
@@ -77,7 +123,8 @@ mod unix {
         let (reader, writer) = started().map_err(not_started("the watch for signals"))?;
         spawn("overmind-signals", move || read(reader, &forward))?;
         let descriptor = writer.as_raw_fd();
-        *locked(&WRITER) = Some(writer);
+        let marks = *locked(&MARKS);
+        *locked(&WRITER) = Some(Writer { process: process::id(), end: writer, marks });
         Ok(descriptor.into())
     }
 
@@ -94,8 +141,15 @@ mod unix {
             if received.contains(&SIGINT) && IS_DEFAULT.load(SeqCst) {
                 interrupt_streams();
             }
+            let marks = received.iter().filter(|byte| **byte == MARK).count();
+            *locked(&MARKS) += marks as u64;
+            MARK_READ.notify_all();
+            let signals: Vec<u8> = received.iter().copied().filter(|byte| *byte != MARK).collect();
+            if signals.is_empty() {
+                continue;
+            }
             // An error could only be that the interpreter ends.
-            let _ = Python::try_attach(|py| forward.call1(py, (received,)).map(drop));
+            let _ = attached(|py| forward.call1(py, (&*signals,)).map(drop));
         }
     }
 }

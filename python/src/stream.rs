@@ -20,11 +20,13 @@ use pyo3::{
 };
 
 use crate::{
+    attach::{attached, detached},
     batch::{Table, names, schema_capsule, stream_capsule},
     errors::{interrupted, raised},
-    signals::raise_again,
+    signals::{raise_again, settle},
     summary::ReadFacts,
     wait::SIGNAL_CHECK,
+    watch::Watch,
     worker::Stopper,
 };
 
@@ -53,6 +55,7 @@ pub(crate) struct StreamState {
     is_begun: AtomicBool,
     is_exported: AtomicBool,
     started: Instant,
+    watch: Watch,
 }
 
 /// The streams that [`interrupt_streams`] may have to stop.
@@ -60,6 +63,11 @@ static STREAMS: Mutex<Vec<Weak<StreamState>>> = Mutex::new(Vec::new());
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The error of reads after [`Stream::close`].
+fn closed() -> Error {
+    Error::Usage("the stream was closed before its end".to_owned())
 }
 
 /// A step of a wait for the next batch.
@@ -73,10 +81,13 @@ enum Step {
 impl StreamState {
     /// Makes the state of a stream, whose producer has started.
     pub(crate) fn new(
+        py: Python<'_>,
         schema: SchemaRef,
         receiver: Receiver<Message>,
         stopper: Stopper,
+        watch: Watch,
     ) -> Arc<Self> {
+        settle(py);
         let state = Arc::new(Self {
             schema,
             process: process::id(),
@@ -89,6 +100,7 @@ impl StreamState {
             is_begun: AtomicBool::new(false),
             is_exported: AtomicBool::new(false),
             started: Instant::now(),
+            watch,
         });
         let mut streams = locked(&STREAMS);
         streams.retain(|stream| stream.strong_count() > 0);
@@ -114,12 +126,18 @@ impl StreamState {
             return step;
         }
         let mut receiver = locked(&self.receiver);
-        let Some(open) = &*receiver else { return Step::End };
+        let Some(open) = &*receiver else {
+            // Another thread may have failed or closed the stream just now.
+            return locked(&self.failed).clone().map_or(Step::End, Step::Failed);
+        };
         let received = open.recv_timeout(wait);
         match received {
             Err(RecvTimeoutError::Timeout) => Step::Waiting,
             Ok(Message::Batch(batch)) => {
                 locked(&self.facts).rows += batch.num_rows() as u64;
+                if !self.watch.counts_pages {
+                    self.watch.rows.add_rows(batch.num_rows() as u64);
+                }
                 Step::Batch(batch)
             }
             Ok(Message::End(Ok(facts))) => {
@@ -129,7 +147,10 @@ impl StreamState {
             }
             Ok(Message::End(Err(error))) => {
                 *receiver = None;
-                self.fail(error)
+                // The producer was stopped because another thread has closed the stream.
+                let is_closed =
+                    matches!(error, Error::Interrupted { .. }) && locked(&self.stopper).is_none();
+                self.fail(if is_closed { closed() } else { error })
             }
             Err(RecvTimeoutError::Disconnected) => {
                 *receiver = None;
@@ -150,30 +171,38 @@ impl StreamState {
         if self.process != process::id() {
             return;
         }
+        self.watch.close();
         drop(locked(&self.stopper).take());
         // The producer may wait for room: without a receiver it ends.
-        if locked(&self.receiver).take().is_some() {
-            let why = "the stream was closed before its end".to_owned();
-            locked(&self.failed).get_or_insert_with(|| Arc::new(Error::Usage(why)));
+        let mut receiver = locked(&self.receiver);
+        if receiver.take().is_some() {
+            locked(&self.failed).get_or_insert_with(|| Arc::new(closed()));
         }
     }
 
     /// Waits for the next batch in a call from Python.
     fn next(&self, py: Python<'_>) -> PyResult<Option<RecordBatch>> {
         loop {
-            match py.detach(|| self.step(SIGNAL_CHECK)) {
-                Step::Batch(batch) => return Ok(Some(batch)),
-                Step::End => return Ok(None),
+            let step = detached(py, || self.step(SIGNAL_CHECK));
+            match &step {
+                Step::End => {
+                    self.watch.end()?;
+                    return Ok(None);
+                }
                 Step::Failed(error) => {
+                    self.watch.close();
                     // An interruption: the handler of the signal has not run yet.
                     py.check_signals()?;
-                    return Err(self.exception(py, &error));
+                    return Err(self.exception(py, error));
                 }
-                Step::Waiting => {}
+                Step::Batch(_) | Step::Waiting => {}
             }
-            if let Err(exception) = py.check_signals() {
-                py.detach(|| self.close());
+            if let Err(exception) = py.check_signals().and_then(|()| self.watch.tick(py)) {
+                detached(py, || self.close());
                 return Err(exception);
+            }
+            if let Step::Batch(batch) = step {
+                return Ok(Some(batch));
             }
         }
     }
@@ -182,6 +211,19 @@ impl StreamState {
     fn next_for_consumer(&self) -> Option<Result<RecordBatch, ArrowError>> {
         let mut step = self.step(Duration::ZERO);
         loop {
+            let shown = match &step {
+                Step::End => self.watch.end(),
+                Step::Failed(_) => {
+                    self.watch.close();
+                    Ok(())
+                }
+                Step::Batch(_) | Step::Waiting => self.watch.tick_for_consumer(),
+            };
+            if let Err(exception) = shown {
+                let _ = attached(|py| self.keep(py, exception));
+                step = self.fail(interrupted());
+                self.close();
+            }
             match step {
                 Step::Batch(batch) => return Some(Ok(batch)),
                 Step::End => return None,
@@ -191,8 +233,8 @@ impl StreamState {
                 Step::Waiting => {}
             }
             // The caller may hold the GIL, and others need it. Without an interpreter there is none to release.
-            step = Python::try_attach(|py| {
-                let step = py.detach(|| self.step(SIGNAL_CHECK));
+            step = attached(|py| {
+                let step = detached(py, || self.step(SIGNAL_CHECK));
                 self.check_signals(py);
                 step
             })
@@ -202,14 +244,20 @@ impl StreamState {
 
     /// Runs pending handlers of signals, if this is the main thread. An exception ends the stream.
     fn check_signals(&self, py: Python<'_>) {
-        let Err(exception) = py.check_signals() else { return };
+        if let Err(exception) = py.check_signals() {
+            self.keep(py, exception);
+            self.is_interrupted.store(true, SeqCst);
+        }
+    }
+
+    /// Keeps an exception for the caller of the library that reads the stream.
+    fn keep(&self, py: Python<'_>, exception: PyErr) {
         if exception.is_instance_of::<PyKeyboardInterrupt>(py) {
             // The library between us and the caller would replace the exception.
             drop(raise_again(py));
         } else {
             *locked(&self.signalled) = Some(exception);
         }
-        self.is_interrupted.store(true, SeqCst);
     }
 
     /// Returns the exception for the error that ended the stream.
@@ -263,9 +311,19 @@ impl Stream {
         Ok(Table::new(self.0.schema.clone(), batches, Some(facts)))
     }
 
+    /// Removes a bar from the terminal until the next batch is taken.
+    fn hide_progress(&self) {
+        self.0.watch.hide();
+    }
+
+    /// Tells that another library calls [`Stream::next_batch`], maybe on its own threads. So Ctrl-C stops the stream.
+    fn read_by_library(&self) {
+        self.0.is_exported.store(true, SeqCst);
+    }
+
     /// Stops the stream and its requests.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| self.0.close());
+        detached(py, || self.0.close());
     }
 
     /// Raises the error that ended the stream, if there is one. For callers that got another library's exception.
@@ -331,12 +389,11 @@ impl Drop for Consumer {
     }
 }
 
-/// Stops the streams that other libraries read. Streams that Python code reads check for signals themselves.
+/// Stops the streams that other libraries have, also if they have not begun to read. Streams that Python code reads
+/// check for signals themselves.
 pub(crate) fn interrupt_streams() {
     let streams: Vec<_> = locked(&STREAMS).iter().filter_map(Weak::upgrade).collect();
-    let is_read =
-        |stream: &StreamState| stream.is_begun.load(SeqCst) && stream.is_exported.load(SeqCst);
-    for stream in streams.iter().filter(|stream| is_read(stream)) {
+    for stream in streams.iter().filter(|stream| stream.is_exported.load(SeqCst)) {
         stream.is_interrupted.store(true, SeqCst);
     }
 }

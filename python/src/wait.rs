@@ -1,4 +1,4 @@
-//! Waits for the result of a call without the GIL, and ends the call on a signal.
+//! Waits for the result of a call without the GIL. Ends the call on a signal, or if it is cancelled.
 
 use std::{
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -9,7 +9,9 @@ use overmind_export::Error;
 use pyo3::prelude::*;
 
 use crate::{
+    attach::detached,
     errors::raised,
+    watch::Watch,
     worker::{Stop, Stopper, spawn},
 };
 
@@ -25,13 +27,16 @@ const CLEANUP: Duration = Duration::from_secs(1);
 pub(crate) fn run<T: Send + 'static>(
     py: Python<'_>,
     name: &str,
+    watch: &Watch,
     work: impl FnOnce(Stop) -> Result<T, Error> + Send + 'static,
 ) -> PyResult<T> {
     let (stopper, stop) = Stop::pair();
     let (sender, receiver) = mpsc::channel();
     // Sending fails only if the caller was interrupted and no longer waits.
     spawn(name, move || drop(sender.send(work(stop)))).map_err(|error| raised(py, &error))?;
-    receive(py, receiver, stopper).map(|(result, _)| result)
+    let (result, _) = receive(py, receiver, stopper, watch)?;
+    watch.end()?;
+    Ok(result)
 }
 
 /// Waits for a result. Returns it with the stopper of the thread that sent it.
@@ -40,12 +45,27 @@ pub(crate) fn run<T: Send + 'static>(
 /// The same as [`run`]. After one, the thread is stopped.
 pub(crate) fn receive<T: Send>(
     py: Python<'_>,
+    receiver: Receiver<Result<T, Error>>,
+    stopper: Stopper,
+    watch: &Watch,
+) -> PyResult<(T, Stopper)> {
+    let received = wait(py, receiver, stopper, watch);
+    if received.is_err() {
+        watch.close();
+    }
+    received
+}
+
+fn wait<T: Send>(
+    py: Python<'_>,
     mut receiver: Receiver<Result<T, Error>>,
     stopper: Stopper,
+    watch: &Watch,
 ) -> PyResult<(T, Stopper)> {
     loop {
         // The receiver moves, because it cannot be shared between threads.
-        let (received, moved) = py.detach(move || (receiver.recv_timeout(SIGNAL_CHECK), receiver));
+        let (received, moved) =
+            detached(py, move || (receiver.recv_timeout(SIGNAL_CHECK), receiver));
         receiver = moved;
         match received {
             Ok(Ok(result)) => return Ok((result, stopper)),
@@ -56,9 +76,11 @@ pub(crate) fn receive<T: Send>(
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Err(exception) = py.check_signals() {
+        if let Err(exception) = py.check_signals().and_then(|()| watch.tick(py)) {
+            // The cleanup can take a while.
+            watch.close();
             drop(stopper);
-            py.detach(move || drop(receiver.recv_timeout(CLEANUP)));
+            detached(py, move || drop(receiver.recv_timeout(CLEANUP)));
             return Err(exception);
         }
     }

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import overmind_export as oe
 
-ROWS = 10_000
+ROWS = 5_000
+#: `.ci/run` names the libraries that must be importable, and no others.
+CONSUMERS = os.environ.get("CONSUMERS")
+
+
+def needed(item: pytest.Item) -> set[str]:
+    """The libraries without which a test is skipped."""
+    return {library for mark in item.iter_markers("consumer") for library in mark.args}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for library in sorted(needed(item)):
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """A test of libraries that are there is never skipped."""
+    report = yield
+    libraries = needed(item)
+    if report.skipped and CONSUMERS is not None and libraries and libraries <= set(CONSUMERS.split(",")):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but {CONSUMERS} must be there: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_not_ignored() -> None:
+    # A shell starts a program in the background with SIGINT ignored, and so would be the programs of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,7 +54,7 @@ def _no_settings_of_the_user() -> None:
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[oe.Demo]:
-    """An API with 10,000 rows."""
+    """An API with 5,000 rows."""
     with oe.demo(rows=ROWS) as demo:
         yield demo
 

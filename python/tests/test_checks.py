@@ -18,7 +18,7 @@ def test_verify_finds_damage_without_an_exception(
     client.export(demo.dataset, out)
     found = oe.verify(out)
     assert (found.ok, found.rows, found.completeness, found.problems) == (True, ROWS, "proven", [])
-    assert str(found) == f"{out}: ok, 10,000 rows, proven"
+    assert str(found) == f"{out}: ok, 5,000 rows, proven"
     part = out / "part-00000.parquet"
     data = bytearray(part.read_bytes())
     data[1000] ^= 1

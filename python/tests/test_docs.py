@@ -11,16 +11,34 @@ from pathlib import Path
 import pytest
 
 import overmind_export
-from overmind_export import _checks, _client, _demo, _errors, _options, _signals, _summary, _tables
+from overmind_export import (
+    _async,
+    _checks,
+    _client,
+    _demo,
+    _errors,
+    _html,
+    _logs,
+    _options,
+    _progress,
+    _signals,
+    _snapshots,
+    _summary,
+    _tables,
+    _text,
+)
 
-MODULES = [overmind_export, _checks, _client, _demo, _errors, _options, _signals, _summary, _tables]
+MODULES = [
+    overmind_export, _async, _checks, _client, _demo, _errors, _html, _logs, _options, _progress, _signals, _snapshots,
+    _summary, _tables, _text,
+]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_examples_run(module: object) -> None:
-    if module is _client:
-        pytest.importorskip("polars")
+    if module is _client and importlib.util.find_spec("polars") is None:
+        pytest.skip("polars is not installed")
     results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]
     assert results.failed == 0
 
@@ -39,9 +57,8 @@ def test_version_is_the_version_of_the_package() -> None:
     assert all("extra ==" in requirement for requirement in requires("overmind-export") or [])
 
 
+@pytest.mark.consumer("pandas", "polars", "pyarrow")
 def test_sample_program_runs() -> None:
-    pytest.importorskip("polars")
-    pytest.importorskip("pandas")
     done = subprocess.run([sys.executable, str(PROGRAM)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -54,6 +71,7 @@ def test_mypy_accepts_package_and_program(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="pyright is not installed")
 def test_pyright_accepts_the_program() -> None:
     arguments = ["-m", "pyright", "--pythonpath", sys.executable, str(PROGRAM)]

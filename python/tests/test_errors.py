@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
-import socket
 from typing import Any
 
 import pytest
 
 import overmind_export as oe
 from faulty import DATASET, repeating, serving
-
-
-def with_status(status: int) -> Any:
-    return lambda *_: (status, {"detail": "why"})
 
 
 def test_classes_mirror_the_exit_codes() -> None:
@@ -73,28 +67,6 @@ def test_incomplete_read_raises_in_every_call(tmp_path: Any) -> None:
         assert not list(tmp_path.iterdir())
 
 
-def test_outage_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(oe.UnavailableError) as raised:
-        oe.read(DATASET, base_url=url, api_key="k", max_retries=1, retry_for=1)
-    assert raised.value.causes
-    with serving(10, with_status(503)) as url, pytest.raises(oe.UnavailableError):
-        oe.read(DATASET, base_url=url, api_key="k", max_retries=0)
-
-
-def test_value_that_the_api_refuses_is_a_usage_error() -> None:
-    with serving(10, with_status(400)) as url, pytest.raises(oe.UsageError) as raised:
-        oe.read(DATASET, base_url=url, api_key="k")
-    assert raised.value.status == 400
-
-
-def test_errors_pickle() -> None:
-    error = oe.NotFoundError("no", hint="look", causes=("a",), exit_code=66, status=404)
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again), again.status) == (oe.NotFoundError, str(error), 404)
-
-
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"limit": 0}, oe.UsageError, '"0" is not a valid limit: it must be at least 1'),
     ({"limit": -1}, oe.UsageError, '"-1" is not a valid limit: it must be at least 1'),
@@ -148,7 +120,7 @@ def test_wrong_option(
     [
         ("rows.csv", {}, oe.UsageError, "rows.csv"),
         ("-", {}, oe.UsageError, "`output` is standard output: give a path, or use `stream`"),
-        ("rows.parquet", {"rows_per_file": 10}, oe.UsageError, "`rows_per_file` makes a directory"),
+        ("rows.parquet", {"rows_per_file": 10}, oe.UsageError, "`rows_per_file` needs a directory of parts"),
         ("rows.parquet", {"compression": "gzip"}, oe.UsageError, '"gzip" is not a valid compression'),
         ("rows.parquet", {"format": "csv"}, oe.UsageError, '"csv" is not a valid format'),
         ("rows.parquet", {"encode_threads": 999}, oe.UsageError, "use 1 to 256"),

@@ -32,10 +32,10 @@ def test_export_has_the_options_of_the_command(
 ) -> None:
     out = tmp_path / "out"
     summary = client.export(
-        demo.dataset, out, format="jsonl", compression="gzip", rows_per_file=3_000, limit=9_000,
+        demo.dataset, out, format="jsonl", compression="gzip", rows_per_file=1_500, limit=4_500,
         columns=["id"], success_file=True,
     )  # fmt: skip
-    assert (summary.files, summary.rows, summary.completeness) == (3, 9_000, "partial")
+    assert (summary.files, summary.rows, summary.completeness) == (3, 4_500, "partial")
     assert sorted(path.name for path in out.iterdir()) == [
         "_SUCCESS", "part-00000.jsonl.gz", "part-00001.jsonl.gz", "part-00002.jsonl.gz",
     ]  # fmt: skip
@@ -51,7 +51,7 @@ def test_opened_export_has_manifest_and_columns(
     export = oe.open(tmp_path / "out")
     manifest = export.manifest
     assert manifest is not None
-    assert (manifest["rows"], len(manifest["parts"])) == (ROWS, 3)
+    assert (manifest["rows"], len(manifest["parts"])) == (ROWS, 2)
     with export.stream(columns=["input"]) as stream:
         assert stream.column_names == ["input"]
         assert sum(batch.num_rows for batch in stream) == ROWS
@@ -68,6 +68,24 @@ def test_damaged_export_raises(tmp_path: Path, demo: oe.Demo, client: oe.Client)
         oe.open(tmp_path / "out").read()
     with pytest.raises(oe.ReadWriteError):
         oe.open(tmp_path / "missing.parquet").read()
+
+
+def test_one_of_several_parts_is_a_part(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / "out", rows_per_file=2_000)
+    part = oe.open(tmp_path / "out" / "part-00000.parquet")
+    for summary in (part.summary, part.read().summary):
+        assert (summary.rows, summary.count, summary.completeness) == (2_000, ROWS, "partial")
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow", "out/"])
+def test_changed_value_raises(name: str, tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / name, columns=["id", "persona"], compression="none")
+    path = next(tmp_path.glob("out/part-*"), tmp_path / name)
+    data = path.read_bytes()
+    at = data.index(b"frustrated_customer")
+    path.write_bytes(data[:at] + b"F" + data[at + 1 :])
+    with pytest.raises(oe.DataError, match="recorded"):
+        oe.open(tmp_path / name).read()
 
 
 def test_command_and_package_write_the_same_bytes(

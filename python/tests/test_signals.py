@@ -12,6 +12,7 @@ import pytest
 
 import overmind_export as oe
 
+
 #: A call may need this long to end after Ctrl-C.
 SECONDS = 2.0
 
@@ -65,6 +66,7 @@ def interrupted(demo: oe.Demo, call: str, *more: str) -> None:
         "client.read(dataset)",
         "client.export(dataset, sys.argv[3])",
         "[None for batch in client.stream(dataset)]",
+        "[client.datasets() for _ in range(100)]",
     ],
 )
 def test_ctrl_c_ends_a_call(tmp_path: Path, slow: oe.Demo, call: str) -> None:
@@ -75,25 +77,30 @@ def test_ctrl_c_ends_a_call(tmp_path: Path, slow: oe.Demo, call: str) -> None:
 @pytest.mark.parametrize(
     ("module", "call"),
     [
-        ("pyarrow", "client.stream(dataset).to_arrow()"),
-        ("pyarrow", "module.table(client.stream(dataset))"),
-        ("polars", "client.stream(dataset).to_polars()"),
-        ("polars", "module.DataFrame(client.stream(dataset))"),
-        ("pandas", "client.stream(dataset).to_pandas()"),
-        ("duckdb", "client.stream(dataset).to_duckdb().fetchall()"),
-        ("duckdb", "stream = client.stream(dataset); module.sql('select count(*) from stream').fetchall()"),
+        pytest.param(module, call, marks=pytest.mark.consumer(*libraries))
+        for module, call, *libraries in [
+            ("pyarrow", "client.stream(dataset).to_arrow()", "pyarrow"),
+            ("pyarrow", "module.table(client.stream(dataset))", "pyarrow"),
+            ("polars", "client.stream(dataset).to_polars()", "polars"),
+            ("polars", "module.DataFrame(client.stream(dataset))", "polars"),
+            ("polars", "client.scan(dataset).collect()", "polars"),
+            ("pandas", "client.stream(dataset).to_pandas()", "pandas", "pyarrow"),
+            ("duckdb", "client.stream(dataset).to_duckdb().fetchall()", "duckdb"),
+            ("duckdb", "stream = client.stream(dataset); module.sql('select count(*) from stream').fetchall()", "duckdb"),
+        ]
     ],
 )  # fmt: skip
 def test_ctrl_c_inside_another_library(slow: oe.Demo, module: str, call: str) -> None:
-    pytest.importorskip(module)
-    # Python may run the handler of the signal a few instructions after the library's own exception.
+    # Python may run the handler of the signal a few instructions after the library's own exception. Polars raises a
+    # KeyboardInterrupt of its own before, in every `collect`.
+    caught = "BaseException" if "collect" in call else "Exception"
     call = f"""
 import {module} as module
 def call():
     {READY}
     try:
         {call}
-    except Exception:
+    except {caught}:
         for _ in range(1000):
             time.sleep(0.001)
         raise
@@ -122,10 +129,10 @@ print(sum(batch.num_rows for batch in before), flush=True)
 def test_forked_child_raises_instead_of_hanging(demo: oe.Demo) -> None:
     arguments = [sys.executable, "-c", BEGIN + FORK, demo.url, demo.dataset]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
-    assert (done.stdout, done.stderr, done.returncode) == ("3\n6000\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("3\n1000\n", "", 0)
 
 
-def test_other_owner_of_the_descriptor_still_gets_signals(demo: oe.Demo) -> None:
+def test_other_owner_of_descriptor_gets_signals(demo: oe.Demo) -> None:
     program = BEGIN + """
 import asyncio, os, signal
 
@@ -146,15 +153,29 @@ asyncio.run(main())
 
 def test_import_is_light() -> None:
     program = """
-import sys, time
-before = set(sys.modules)
-begin = time.perf_counter()
-import overmind_export
-print(time.perf_counter() - begin)
-heavy = {"pandas", "polars", "pyarrow", "duckdb", "numpy", "asyncio", "socket", "http"}
-assert not heavy & set(sys.modules), heavy & set(sys.modules)
+import sys
+import overmind_export as oe
+# Not even the extension module: names are imported when they are used.
+print(sorted(name for name in sys.modules if name.startswith("overmind_export")))
+oe.Client(api_key="demo", base_url="http://127.0.0.1:9")
+heavy = {"pandas", "polars", "pyarrow", "duckdb", "numpy", "asyncio", "logging", "socket", "http"}
+print(heavy & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    # An optimized wheel takes less than 20 ms. This one is neither optimized nor alone on the machine.
-    assert float(done.stdout) < 1.0
+    assert (done.stdout, done.stderr) == ("['overmind_export']\nset()\n", "")
+
+
+@pytest.mark.consumer("polars")
+def test_calls_work_in_a_handler_of_the_end(demo: oe.Demo) -> None:
+    program = BEGIN + """
+import atexit
+import polars  # It cannot be imported later.
+
+def last():
+    print(client.read(dataset, limit=3).num_rows, client.scan(dataset, limit=3).collect().height, flush=True)
+
+atexit.register(last)
+"""
+    arguments = [sys.executable, "-c", program, demo.url, demo.dataset]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr, done.returncode) == ("3 3\n", "", 0)

@@ -28,6 +28,8 @@ mod value_limit;
 mod verify;
 
 use std::{
+    env,
+    ffi::OsString,
     fs::File,
     io::{self, Write},
     ops::ControlFlow,
@@ -53,6 +55,7 @@ use clap::{
 use tokio::runtime::{Builder, Runtime};
 
 use self::lines::Lines;
+pub use self::progress::{TerminalBar, TerminalProgress};
 
 #[cfg(not(windows))]
 const NULL_DEVICE: &str = "/dev/null";
@@ -112,8 +115,15 @@ enum Command {
 /// Runs the program `overmind-export` with the arguments of this process. Prints an error as a message with a
 /// hint, and returns the exit code.
 pub fn main() -> ExitCode {
-    let json = usage::logs_json();
-    let ended = panics::boundary(|| match usage::parse::<Arguments>(json)? {
+    ExitCode::from(main_with(env::args_os()))
+}
+
+/// Runs the program `overmind-export` like [`main`], with these arguments, of which the first is the name of the
+/// program. Installs handlers of signals and a logger, and changes how panics are reported, so call it once a process.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let json = usage::logs_json(&arguments);
+    let ended = panics::boundary(|| match usage::parse::<Arguments>(&arguments, json)? {
         ControlFlow::Continue(arguments) => run(arguments),
         ControlFlow::Break(code) => Ok(code),
     });
@@ -139,7 +149,7 @@ pub fn main() -> ExitCode {
         let text = if json { lines::log_object("WARN", text) } else { text + "\n" };
         drop(stderr.write_all(text.as_bytes()));
     }
-    ExitCode::from(code)
+    code
 }
 
 /// Runs a subcommand. On success, returns the exit code: 0, or 1 if `diff` or `snapshots --check` found something.

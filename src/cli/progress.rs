@@ -86,14 +86,62 @@ impl Screen {
 
     /// Shows the progress of one of several exports, with its name.
     pub(super) fn show_as(&self, name: &str, client: Client, progress: Arc<Progress>) -> Shown {
+        let view = self.view(name, Some(client), progress);
+        Shown { view: view.clone(), task: tokio::spawn(view.run()) }
+    }
+
+    fn view(&self, name: &str, client: Option<Client>, progress: Arc<Progress>) -> View {
         let screen = self.clone();
         let bar = (self.shown && !self.json && has_cursor()).then(|| {
             let bar = ProgressBar::no_length().with_style(style_of_line());
             self.bars.add(bar)
         });
         let (name, begun, lined) = (line(name), Instant::now(), None);
-        let view = View { screen, name, client, progress, bar, begun, lined };
-        Shown { view: view.clone(), task: tokio::spawn(view.run()) }
+        View { screen, name, client, progress, bar, begun, lined }
+    }
+}
+
+/// The progress bars of a program that embeds this crate. They look like those of the command: a bar on a terminal, or
+/// a line every few seconds elsewhere. Bars of calls that run at the same time stand below each other.
+#[derive(Debug, Clone)]
+pub struct TerminalProgress(Screen);
+
+impl Default for TerminalProgress {
+    fn default() -> Self {
+        Self(Screen::new(true, true, false))
+    }
+}
+
+impl TerminalProgress {
+    /// Creates a bar. It appears when it is drawn for the first time. Without a client it shows no requests.
+    pub fn bar(&self, client: Option<Client>, progress: Arc<Progress>) -> TerminalBar {
+        TerminalBar(self.0.view("", client, progress))
+    }
+
+    /// Removes all bars from the terminal until the next [`TerminalBar::draw`], so that text can be written.
+    pub fn hide(&self) {
+        // Ignore an error: standard error is closed, so there is no bar either.
+        drop(self.0.bars.clear());
+    }
+}
+
+/// A progress bar on standard error. It disappears when it is dropped.
+#[derive(Debug)]
+pub struct TerminalBar(View);
+
+impl TerminalBar {
+    /// Draws the current numbers.
+    pub fn draw(&mut self) {
+        self.0.frame();
+    }
+}
+
+impl Drop for TerminalBar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0.bar {
+            bar.finish_and_clear();
+            self.0.screen.bars.remove(bar);
+        }
     }
 }
 
@@ -124,12 +172,13 @@ impl Shown {
     }
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct View {
     screen: Screen,
     /// The job's name, or empty.
     name: String,
-    client: Client,
+    /// Sends the requests; `None` if an export is read back.
+    client: Option<Client>,
     progress: Arc<Progress>,
     bar: Option<ProgressBar>,
     begun: Instant,
@@ -141,15 +190,19 @@ impl View {
         let mut frames = tokio::time::interval(FRAME);
         loop {
             frames.tick().await;
-            self.notes();
-            match &self.bar {
-                Some(bar) => {
-                    let fields = self.fields();
-                    bar.set_message(fields.with_bar(&self.name, width().unwrap_or(80)));
-                }
-                None if self.screen.shown => self.maybe_line(),
-                None => {}
+            self.frame();
+        }
+    }
+
+    fn frame(&mut self) {
+        self.notes();
+        match &self.bar {
+            Some(bar) => {
+                let fields = self.fields();
+                bar.set_message(fields.with_bar(&self.name, width().unwrap_or(80)));
             }
+            None if self.screen.shown => self.maybe_line(),
+            None => {}
         }
     }
 
@@ -183,17 +236,17 @@ impl View {
         let (rows, kept) = (self.progress.rows(), self.progress.kept());
         // Rows of kept parts were not fetched now.
         let rate = rows.saturating_sub(kept) as f64 / seconds;
-        let meter = self.client.meter();
-        let bytes = meter.bytes() as f64 / seconds;
-        ProgressFields {
-            rows,
-            total: self.progress.total(),
-            rate,
-            bytes: HumanBytes(bytes as u64).to_string(),
-            in_flight: self.client.in_flight() as u64,
-            limit: self.client.limit() as u64,
-            retries: meter.retries(),
-        }
+        let requests = self.client.as_ref().map(|client| {
+            let meter = client.meter();
+            let bytes = meter.bytes() as f64 / seconds;
+            RequestFields {
+                bytes: HumanBytes(bytes as u64).to_string(),
+                in_flight: client.in_flight() as u64,
+                limit: client.limit() as u64,
+                retries: meter.retries(),
+            }
+        });
+        ProgressFields { rows, total: self.progress.total(), rate, requests }
     }
 }
 
@@ -204,6 +257,12 @@ struct ProgressFields {
     total: Option<u64>,
     /// Rows fetched in a second.
     rate: f64,
+    requests: Option<RequestFields>,
+}
+
+/// The values of a progress line about requests.
+struct RequestFields {
+    /// Bytes received in a second.
     bytes: String,
     in_flight: u64,
     limit: u64,
@@ -215,12 +274,12 @@ impl ProgressFields {
     /// requests in flight, retries, bytes per second, rows per second, time left.
     fn within(&self, room: usize, percent: bool) -> String {
         let position = self.position(percent);
-        let mut texts = vec![
-            (4, format!("{} rows/s", grouped(self.rate as u64))),
-            (3, format!("{}/s", self.bytes)),
-            (1, format!("{} of {} in flight", self.in_flight, self.limit)),
-            (2, format!("{} retries", grouped(self.retries))),
-        ];
+        let mut texts = vec![(4, format!("{} rows/s", grouped(self.rate as u64)))];
+        if let Some(RequestFields { bytes, in_flight, limit, retries }) = &self.requests {
+            texts.push((3, format!("{bytes}/s")));
+            texts.push((1, format!("{in_flight} of {limit} in flight")));
+            texts.push((2, format!("{} retries", grouped(*retries))));
+        }
         if let Some(left) = self.left() {
             texts.push((5, format!("{left} left")));
         }
@@ -324,10 +383,12 @@ mod tests {
             rows,
             total: Some(total),
             rate: 21_412.0,
-            bytes: "22.90 MiB".to_owned(),
-            in_flight: 16,
-            limit: 16,
-            retries: 1234,
+            requests: Some(RequestFields {
+                bytes: "22.90 MiB".to_owned(),
+                in_flight: 16,
+                limit: 16,
+                retries: 1234,
+            }),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Parses the command line, and prints errors about it.
 
 use std::{
-    env,
     ffi::{OsStr, OsString},
     io::{self, Write},
     ops::ControlFlow,
@@ -13,17 +12,21 @@ use super::lines::log_object;
 use crate::text::{harmless_lines, line};
 
 /// Whether the arguments ask for a JSON log. Read before they are parsed, because an error about them goes there too.
-pub(super) fn logs_json() -> bool {
-    let arguments: Vec<OsString> = env::args_os().take_while(|it| it != "--").collect();
+pub(super) fn logs_json(arguments: &[OsString]) -> bool {
+    let end = arguments.iter().position(|it| it == "--").unwrap_or(arguments.len());
+    let arguments = &arguments[..end];
     let is = |it: &OsString, text: &str| it.as_os_str() == OsStr::new(text);
     let in_two = |it: &[OsString]| is(&it[0], "--log-format") && is(&it[1], "json");
     arguments.windows(2).any(in_two) || arguments.iter().any(|it| is(it, "--log-format=json"))
 }
 
-/// Parses the arguments of this process. Prints help, the version or an error, and then returns the exit code.
-pub(super) fn parse<T: Parser>(json: bool) -> crate::Result<ControlFlow<u8, T>> {
-    let arguments: Vec<OsString> = env::args_os().collect();
-    let error = match from::<T>(&arguments) {
+/// Parses arguments, of which the first is the name of the program. Prints help, the version or an error, and then
+/// returns the exit code.
+pub(super) fn parse<T: Parser>(
+    arguments: &[OsString],
+    json: bool,
+) -> crate::Result<ControlFlow<u8, T>> {
+    let error = match from::<T>(arguments) {
         Ok(parsed) => return Ok(ControlFlow::Continue(parsed)),
         Err(error) => error,
     };
@@ -33,7 +36,7 @@ pub(super) fn parse<T: Parser>(json: bool) -> crate::Result<ControlFlow<u8, T>> 
     }
     // If standard error is closed, nothing can be reported.
     drop(match error.use_stderr() {
-        true => print::<T>(error, &arguments, json),
+        true => print::<T>(error, arguments, json),
         false => error.print(),
     });
     Ok(ControlFlow::Break(code))

@@ -427,6 +427,12 @@ impl Stopper {
 /// root of a bucket. They are not part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
 
+/// Returns the name of the folder for the control objects of a run to an object or a prefix with this name. The folder
+/// is next to the prefix, or below the staging of a job.
+pub(crate) fn control_name(name: &str) -> String {
+    format!("_{name}.partial")
+}
+
 /// The problem of a run that has published the export of an ended run, and must not replace it.
 const FINISHED_NOW: &str =
     "is complete: this run has finished the publication of an interrupted run";

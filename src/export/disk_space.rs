@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Export, blocking, slot::DestinationSlot, summary::rows_of};
+use super::{Export, blocking, slot::DestinationSlot};
 use crate::{
     client::Page,
     destination::{Destination, KeptPart, free_bytes},
     error::{Error, Result},
+    paginator::rows_of,
     proof::{DEFAULT_LIMIT_BYTES, ID_BYTES},
     sink::{Compression, Encoding},
     text::grouped,
@@ -36,7 +37,7 @@ impl Export {
         kept: &[KeptPart],
     ) -> Result<()> {
         let options = &self.plan.options;
-        let rows = rows_of(options, first).min(options.limit.unwrap_or(u64::MAX));
+        let rows = rows_of(options.pages, options.limit, first);
         let kept_rows = kept.iter().map(|kept| kept.part.rows_read).sum();
         let row_bytes = (first.bytes() / first.len().max(1)) as u64;
         let need = SpaceNeeded {

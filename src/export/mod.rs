@@ -26,6 +26,7 @@ use std::{
 
 use tokio::{select, time::timeout};
 
+use self::slot::DestinationSlot;
 pub(crate) use self::summary::unchecked;
 pub use self::{
     into_sink::write_pages,
@@ -33,16 +34,13 @@ pub use self::{
     progress::Progress,
     summary::{DryRun, Summary},
 };
-use self::{
-    slot::DestinationSlot,
-    summary::{full_page, rows_of},
-};
 use crate::{
     client::{Client, Page},
     clock::{self, Clock, SystemClock},
     destination::Destination,
     error::{Error, Result},
     location::Target,
+    paginator::{full_page, rows_of},
     record::manifest::Manifest,
     tasks,
 };
@@ -92,8 +90,8 @@ impl Export {
         blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
         let options = &self.plan.options;
         let page = self.first_page().await?;
-        let (page_rows, all) = (full_page(&page), rows_of(options, &page));
-        let rows = all.min(options.limit.unwrap_or(u64::MAX));
+        let page_rows = full_page(&page);
+        let rows = rows_of(options.pages, options.limit, &page);
         let requests = rows.checked_div(page_rows).map_or(1, |_| rows.div_ceil(page_rows).max(1));
         Ok(DryRun {
             dataset: options.dataset,

@@ -11,13 +11,12 @@ use super::{
     now,
     plan::ExportPlan,
     slot::DestinationSlot,
-    summary::full_page,
     writer::{Finished, Writer},
 };
 use crate::{
     destination::{Header, KeptPart},
     error::{Error, Result},
-    paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions},
+    paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions, full_page},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
     record::manifest::{FORMAT_VERSION, Manifest, Part, Tool, WrittenRange},
     tasks::{Worker, stopped},

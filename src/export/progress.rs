@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// The progress of an export. The export writes it, and any thread can read it.
+/// The progress of an export. The export writes it, and any thread can read it. A program that consumes a stream can
+/// write its own.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -49,13 +50,15 @@ impl Progress {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn begin(&self, total: u64, kept: u64) {
+    /// Sets the number of rows that the export will have, and the number of rows of kept parts.
+    pub fn begin(&self, total: u64, kept: u64) {
         self.total.store(total.saturating_add(1), Relaxed);
         self.kept.store(kept, Relaxed);
         self.rows.store(kept, Relaxed);
     }
 
-    pub(crate) fn add_rows(&self, rows: u64) {
+    /// Counts rows.
+    pub fn add_rows(&self, rows: u64) {
         self.rows.fetch_add(rows, Relaxed);
     }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Export, plan::ExportOptions};
+use super::Export;
 use crate::{
     client::{LOGGED, Meter, Page},
     destination::KeptPart,
     error::Error,
     location::Target,
+    paginator::rows_of,
     record::manifest::{Completeness, Manifest},
     text::{counted, grouped},
     transform::TransformRecord,
@@ -80,14 +81,14 @@ pub struct DryRun {
 impl Export {
     pub(super) fn announce(&self, first: &Page, kept: &[KeptPart]) {
         let options = &self.plan.options;
-        let rows = rows_of(options, first);
+        let rows = rows_of(options.pages, options.limit, first);
         let kept_rows = kept.iter().map(|kept| kept.part.rows_read).sum();
         // A later pass need not say it again.
         if let (Some(ordering), None) = (options.query.unchecked_ordering(), self.progress.total())
         {
             self.progress.note(unchecked(ordering));
         }
-        self.progress.begin(rows.min(options.limit.unwrap_or(u64::MAX)), kept_rows);
+        self.progress.begin(rows, kept_rows);
         if let Some(last) = kept.last() {
             self.progress.note(format!(
                 "resuming: {} kept ({} of {}, up to page {})",
@@ -178,22 +179,5 @@ impl Error {
             }
             error => error,
         }
-    }
-}
-
-/// Returns the number of rows on the requested pages, estimated from the first of these pages.
-pub(super) fn rows_of(options: &ExportOptions, first: &Page) -> u64 {
-    let page_rows = full_page(first);
-    let skipped = (first.number() - 1).saturating_mul(page_rows);
-    let end = options.pages.last().map_or(u64::MAX, |last| last.saturating_mul(page_rows));
-    first.count().min(end).saturating_sub(skipped)
-}
-
-/// Returns the number of rows of a full page, from a page that may be the last and short.
-pub(super) fn full_page(page: &Page) -> u64 {
-    let (rows, before) = (page.len() as u64, page.number() - 1);
-    match page.count().saturating_sub(rows).checked_div(before) {
-        Some(full) if !page.has_next() => full,
-        _ => rows,
     }
 }

@@ -13,10 +13,12 @@ macro_rules! links {
          [contributing]: crate::guide::contributing\n\
          [diff-and-verify]: crate::guide::diff_and_verify\n\
          [exporting]: crate::guide::exporting\n\
+         [json-columns]: crate::guide::json_columns\n\
          [notebooks]: crate::guide::notebooks\n\
          [object-stores]: crate::guide::object_stores\n\
          [options]: crate::guide::options\n\
          [performance]: crate::guide::performance\n\
+         [python]: crate::guide::python\n\
          [schedule]: crate::guide::schedule\n\
          [shaping]: crate::guide::shaping\n\
          [snapshots]: crate::guide::snapshots\n\n"
@@ -30,6 +32,14 @@ pub mod exporting {}
 #[doc = links!()]
 #[doc = include_str!("shaping.md")]
 pub mod shaping {}
+
+#[doc = links!()]
+#[doc = include_str!("python.md")]
+pub mod python {}
+
+#[doc = links!()]
+#[doc = include_str!("json_columns.md")]
+pub mod json_columns {}
 
 #[doc = links!()]
 #[doc = include_str!("notebooks.md")]

@@ -38,6 +38,11 @@ impl StorageOptions {
         self
     }
 
+    /// Returns whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty() && self.ca_cert.is_none()
+    }
+
     /// Adds the other options. If both set the same option, the other value wins.
     #[must_use]
     pub(crate) fn and(mut self, others: &Self) -> Self {

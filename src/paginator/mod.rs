@@ -33,7 +33,12 @@ use uuid::Uuid;
 
 use self::driver::Driver;
 pub(crate) use self::options::check_sizes;
-pub(crate) use self::{ahead::First, driver::Begin, kept::KeptPages, options::Ids};
+pub(crate) use self::{
+    ahead::First,
+    driver::Begin,
+    kept::KeptPages,
+    options::{Ids, full_page, rows_of},
+};
 pub use self::{
     options::{PageRange, StreamOptions},
     reader::DatasetReader,

@@ -152,6 +152,11 @@ impl StreamOptions {
         all_pages && all_rows
     }
 
+    /// Returns the number of rows that the stream will have, given the first page of the range.
+    pub fn rows(&self, first: &Page) -> u64 {
+        rows_of(self.pages, self.limit, first)
+    }
+
     /// Returns these options without bounds that leave out no row, given the first page of the range. The stream
     /// then covers the whole dataset, and proves it.
     pub(crate) fn covering(self, first: &Page) -> Self {
@@ -163,6 +168,23 @@ impl StreamOptions {
 
     pub(crate) fn validate(&self) -> Result<()> {
         check_sizes(self.page_size, self.limit)
+    }
+}
+
+/// Returns the number of rows in these pages, at most `limit`.
+pub(crate) fn rows_of(pages: PageRange, limit: Option<u64>, first: &Page) -> u64 {
+    let page_rows = full_page(first);
+    let skipped = (first.number() - 1).saturating_mul(page_rows);
+    let end = pages.last().map_or(u64::MAX, |last| last.saturating_mul(page_rows));
+    first.count().min(end).saturating_sub(skipped).min(limit.unwrap_or(u64::MAX))
+}
+
+/// Returns the number of rows of a full page, from a page that may be the last and short.
+pub(crate) fn full_page(page: &Page) -> u64 {
+    let (rows, before) = (page.len() as u64, page.number() - 1);
+    match page.count().saturating_sub(rows).checked_div(before) {
+        Some(full) if !page.has_next() => full,
+        _ => rows,
     }
 }
 

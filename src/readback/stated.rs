@@ -48,7 +48,7 @@ impl From<&Facts> for StatedFacts {
     fn from(facts: &Facts) -> Self {
         Self {
             dataset: facts.dataset,
-            completeness: facts.completeness,
+            completeness: facts.completeness_of_file(),
             count: facts.count,
             rows_read: facts.rows_read,
             rows: facts.rows,
@@ -74,8 +74,8 @@ impl From<&Facts> for StatedFacts {
 pub fn read_manifest(export: &Location, options: &ReadOptions) -> Result<Option<Manifest>> {
     let asked = options.record.as_ref();
     if is_single_file(export)? {
-        let beside = || export.sibling(&sidecar_name(&export.name()));
-        return Manifest::load(&asked.cloned().unwrap_or_else(beside));
+        let sidecar = || export.sibling(&sidecar_name(&export.name()));
+        return Manifest::load(&asked.cloned().unwrap_or_else(sidecar));
     }
     let found = place::find(export, asked)?;
     found.map(|found| Manifest::parse(&found.bytes, &found.place)).transpose()

@@ -12,12 +12,12 @@ use super::{
     verification::{Check, Verification},
 };
 use crate::{
-    destination::{CONTROL, examine},
+    destination::{CONTROL, control_name, examine},
     error::{Error, Result},
     location::Location,
     readback::{self, ReadOptions, Reader},
     record::{
-        manifest::{Completeness, ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
+        manifest::{ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
         place::{self, sidecar_name},
         stamp::Stamp,
     },
@@ -54,7 +54,7 @@ pub fn verify(location: &Location) -> Result<Verification> {
 pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verification> {
     let single = readback::is_single_file(location)?;
     if single && !location.is_file()? {
-        return Err(nothing_there(location));
+        return Err(nothing_there(location, false));
     }
     let found = Verification {
         path: location.to_path(),
@@ -113,7 +113,7 @@ impl Verifying {
         let is_file = |name: &str| entries.iter().any(|it| it.name == name && it.size.is_some());
         let mut names: Vec<String> = entries.iter().map(|it| it.name.clone()).collect();
         if names.is_empty() && location.as_local().is_none() {
-            return Err(nothing_there(location));
+            return Err(nothing_there(location, control_next_to(location).is_some()));
         }
         names.retain(|name| !(is_desktop_file(name) && is_file(name)));
         let record = place::find(location, self.options.record.as_ref())?;
@@ -134,14 +134,19 @@ impl Verifying {
         // `_SUCCESS` is allowed, because an option requests it. The root of a bucket contains its record.
         let known = [record.as_str(), SUCCESS].into_iter().filter(|name| is_file(name));
         let expected: BTreeSet<&str> = parts.chain(known).collect();
+        let mut is_other = false;
         for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
             self.problem(match name.as_str() {
-                CONTROL => control(),
+                CONTROL => control(CONTROL),
                 name => format!("{name} is not in the manifest"),
             });
-            // In a store, parts that are not listed belong to a run in progress.
-            self.is_other |= location.as_local().is_some() && is_part_name(name);
+            is_other |= is_part_name(name);
         }
+        // In a store, parts that are not listed belong to a run in progress.
+        if is_other && let Some(name) = control_next_to(location) {
+            self.problem(control(&name));
+        }
+        self.is_other |= is_other && location.as_local().is_some();
         for listed in manifest.listed() {
             let name = &listed.part.path;
             // Do not trust the manifest: every file that it lists must be in its own folder.
@@ -180,7 +185,10 @@ impl Verifying {
         let any = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
         if any(|name| name == CONTROL) {
             self.problem(lacks);
-            self.problem(control());
+            self.problem(control(CONTROL));
+        } else if let Some(name) = control_next_to(location).filter(|_| any(is_part_name)) {
+            self.problem(lacks);
+            self.problem(control(&name));
         } else if any(is_part_name) {
             let mut problem = format!("{lacks}, and there are parts of an export");
             if self.options.record.is_none() {
@@ -256,11 +264,7 @@ impl Verifying {
         let Some(facts) = reader.facts.take() else {
             return self.without_facts(location, &name, reader);
         };
-        self.found.completeness = match facts.completeness {
-            // This file is one of several parts.
-            Completeness::Proven if facts.rows_read < facts.count => Some(Completeness::Partial),
-            completeness => Some(completeness),
-        };
+        self.found.completeness = Some(facts.completeness_of_file());
         let exported = reader.require_export(location);
         let Some(()) = self.found_damaged(exported)? else { return Ok(()) };
         let mut checked = BTreeSet::new();
@@ -457,18 +461,28 @@ fn is_of(error: &Error, place: &Location) -> bool {
     }
 }
 
-fn nothing_there(location: &Location) -> Error {
+fn nothing_there(location: &Location, is_begun: bool) -> Error {
+    let hint =
+        "an export to this place is in progress, or was interrupted: export it again to resume";
     Error::Store {
         action: "read",
         url: location.to_string(),
-        hint: None,
+        hint: is_begun.then_some(hint),
         source: "no object and no prefix with this name exists".into(),
     }
 }
 
-/// Returns the problem text for a control folder in the same prefix as the parts. A run in progress has one.
-fn control() -> String {
+/// Returns the problem text for a control folder of a prefix. A run in progress has one.
+fn control(name: &str) -> String {
     format!(
-        "{CONTROL} exists: a run is in progress, or was interrupted and the next run will clean up"
+        "{name} exists: a run is in progress, or was interrupted and the next run will clean up"
     )
+}
+
+/// Returns the name of the control folder next to a prefix, if it exists and this process may list it.
+fn control_next_to(location: &Location) -> Option<String> {
+    location.as_remote().filter(|_| !location.name().is_empty())?;
+    let name = control_name(&location.name());
+    let names = location.sibling(&name).names();
+    names.is_ok_and(|names| !names.is_empty()).then_some(name)
 }

@@ -83,6 +83,17 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Returns the completeness of the file alone. The facts state that of the whole export.
+    pub(crate) fn completeness_of_file(&self) -> Completeness {
+        match self.completeness {
+            // The file is one of several parts.
+            Completeness::Proven if self.rows_read < self.count => Completeness::Partial,
+            completeness => completeness,
+        }
+    }
+}
+
 /// Returns the digest of the rows of a batch. Its columns must be those of an export, in the order of every format.
 /// [`Digest::join`] joins the digests of consecutive batches.
 ///

@@ -30,6 +30,7 @@ mod run;
 mod select;
 mod series;
 mod stop;
+mod stored;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ pub use self::{
     prune::{PruneResult, RetentionAction, RetentionDecision, prune_job},
     result::{Failure, JobResult, SnapshotResult, Status},
     stop::Stop,
+    stored::{StoredSnapshot, newest_snapshots, stored_jobs, stored_snapshots},
 };
 use crate::{
     client::Client,

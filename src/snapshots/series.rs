@@ -184,7 +184,7 @@ impl Series {
         Ok(stamps)
     }
 
-    fn state(&self, stamp: Stamp) -> Result<SeriesState> {
+    pub(super) fn state(&self, stamp: Stamp) -> Result<SeriesState> {
         let folder = self.target(stamp);
         if folder.as_local().is_some_and(|folder| !folder.is_dir()) {
             return Ok(SeriesState::Foreign("is not a folder".to_owned()));

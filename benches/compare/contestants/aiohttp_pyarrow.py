@@ -2,9 +2,11 @@
 
 --decoder orjson parses each page into Python objects and serialises the JSON columns again.
 --decoder msgspec keeps the received bytes of the JSON columns (msgspec.Raw), which is much less work.
+--stream only adds up the rows.
 """
 
 import asyncio
+import json
 
 import aiohttp
 import pyarrow
@@ -120,14 +122,21 @@ async def fetch_all(arguments, decode, groups):
 
 
 def main():
-    arguments = parse_arguments(("--decoder", {"choices": ["orjson", "msgspec"], "required": True}))
+    arguments = parse_arguments(("--decoder", {"choices": ["orjson", "msgspec"], "required": True}), ("--stream", {"action": "store_true"}))
     decode = orjson_decoder() if arguments.decoder == "orjson" else msgspec_decoder()
+    if arguments.stream:
+        counts = []
+        asyncio.run(fetch_all(arguments, decode, Groups(lambda table: counts.append(table.num_rows))))
+        print(json.dumps({"rows": sum(counts)}))
+        return
     if arguments.frame:
         tables = []
         asyncio.run(fetch_all(arguments, decode, Groups(tables.append)))
         table = pyarrow.concat_tables(tables)
         if arguments.frame == "pandas":
             frame = table.to_pandas()
+        elif arguments.frame == "pyarrow":
+            frame = table
         else:
             import polars
 

@@ -13,15 +13,15 @@ ZSTD_LEVEL = 3
 def parse_arguments(*options):
     """Parse the arguments of a contestant: BASE_URL DATASET PAGE_SIZE OUT and its own options.
 
-    OUT is the Parquet file to write. With `--frame pandas` or `--frame polars`, the contestant builds a
-    DataFrame. OUT is then `-` in timed runs, and in the check the file for the DataFrame.
+    OUT is the Parquet file to write. With `--frame`, the contestant builds a DataFrame or a pyarrow table. OUT is
+    then `-` in timed runs, and in the check the file for the DataFrame.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("base_url")
     parser.add_argument("dataset")
     parser.add_argument("page_size", type=int)
     parser.add_argument("out")
-    parser.add_argument("--frame", choices=["pandas", "polars"])
+    parser.add_argument("--frame", choices=["pandas", "polars", "pyarrow"])
     for name, settings in options:
         parser.add_argument(name, **settings)
     arguments = parser.parse_args()
@@ -43,6 +43,11 @@ def save_for_check(frame, arguments):
         return
     if arguments.frame == "polars":
         frame.write_parquet(arguments.out)
+        return
+    if arguments.frame == "pyarrow":
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(frame, arguments.out)
         return
     import json
 

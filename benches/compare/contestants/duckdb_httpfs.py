@@ -23,6 +23,7 @@ connection.execute(f"CREATE SECRET (TYPE http, EXTRA_HTTP_HEADERS MAP {{'X-Api-K
 query = select_rows(urls)
 if arguments.frame:
     relation = connection.sql(query)
-    save_for_check(relation.df() if arguments.frame == "pandas" else relation.pl(), arguments)
+    frame = {"pandas": relation.df, "polars": relation.pl, "pyarrow": relation.fetch_arrow_table}[arguments.frame]()
+    save_for_check(frame, arguments)
 else:
     copy_to_parquet(connection, query, arguments.out)

@@ -1,32 +1,13 @@
-"""overmind-export runs as a child process, and this process reads its Arrow stream into a DataFrame.
+"""The Python package of overmind-export reads the dataset into a DataFrame or a pyarrow table."""
 
-The child reads the API key from the environment. The script prints the peak memory of the child. The kit adds
-it to the peak of this process.
-"""
+import overmind_export
 
-import json
-import resource
-import subprocess
+from common import API_KEY, COLUMNS, parse_arguments, save_for_check
 
-import pyarrow.ipc
-
-from common import COLUMNS, parse_arguments, save_for_check
-
-arguments = parse_arguments(("--binary", {"required": True}))
-command = [
-    arguments.binary, "export", arguments.dataset, "--base-url", arguments.base_url,
-    "--output", "-", "--format", "arrow", "--quiet",
-    "--page-size", str(arguments.page_size), "--columns", ",".join(COLUMNS),
-]
-child = subprocess.Popen(command, stdout=subprocess.PIPE)
-table = pyarrow.ipc.open_stream(child.stdout).read_all()
-if child.wait() != 0:
-    raise SystemExit(f"overmind-export failed with exit code {child.returncode}")
-if arguments.frame == "pandas":
-    frame = table.to_pandas()
-else:
-    import polars
-
-    frame = polars.from_arrow(table)
-print(json.dumps({"child_peak_kb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}))
+arguments = parse_arguments()
+rows = overmind_export.read(
+    arguments.dataset, base_url=arguments.base_url, api_key=API_KEY,
+    page_size=arguments.page_size, columns=COLUMNS,
+)
+frame = {"pandas": rows.to_pandas, "polars": rows.to_polars, "pyarrow": rows.to_arrow}[arguments.frame]()
 save_for_check(frame, arguments)

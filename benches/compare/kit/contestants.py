@@ -30,7 +30,7 @@ class Contestant:
     name: str
     command: Callable[[Job], list]
     codec: str = ""  # codec and level of the Parquet file
-    check: str = "parquet"  # "parquet": compare the file OUT; "bytes" or "changes": compare these printed numbers
+    check: str = "parquet"  # "parquet": compare the file OUT; "bytes", "rows" or "changes": compare these printed numbers
     exit_codes: tuple[int, ...] = field(default=(0,))
 
 
@@ -65,13 +65,6 @@ def parse_and_encode(job):
     return [places.release_binary("parse_and_encode"), job.pages, job.out]
 
 
-def overmind_frame(frame):
-    def command(job):
-        return [*python("frames", "ours_frame.py", "--frame", frame)(job), "--binary", job.binary]
-
-    return command
-
-
 def overmind_diff(job):
     return [job.binary, "diff", "--json", *job.exports]
 
@@ -104,10 +97,10 @@ EXPORT = [
 
 
 def frames(frame):
-    """Return the contestants that exist for both pandas and Polars. `frame` selects one of the two."""
+    """Return the contestants that exist for pandas, Polars and pyarrow. `frame` selects one of them."""
     decoder = ["--decoder", "msgspec"]
     return [
-        Contestant(f"{OURS} + pyarrow", overmind_frame(frame)),
+        Contestant(f"{OURS} for Python", python("frames", "ours_frame.py", "--frame", frame)),
         Contestant("aiohttp + msgspec + pyarrow", python("frames", "aiohttp_pyarrow.py", *decoder, "--frame", frame)),
         Contestant("DuckDB reading the URLs", python("frames", "duckdb_httpfs.py", "--frame", frame)),
     ]
@@ -119,6 +112,18 @@ PANDAS = [
     Contestant("vendor client + pandas", python("vendor", "vendor_client.py", "--frame", "pandas")),
 ]
 POLARS = frames("polars")
+PYARROW = frames("pyarrow")
+
+STREAM = [
+    *(
+        Contestant(f"{OURS} for Python, {name}", python("frames", "ours_stream.py", "--consumer", consumer), check="rows")
+        for name, consumer in [("for loop", "python"), ("pyarrow", "pyarrow"), ("DuckDB", "duckdb")]
+    ),
+    Contestant(
+        "aiohttp + msgspec + pyarrow",
+        python("frames", "aiohttp_pyarrow.py", "--decoder", "msgspec", "--stream"), check="rows",
+    ),
+]
 
 DIFF = [
     # Exit code 1 means that the exports differ.
@@ -128,7 +133,7 @@ DIFF = [
     Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
 ]
 
-CONTESTANTS_BY_KIND = {"export": EXPORT, "pandas": PANDAS, "polars": POLARS, "diff": DIFF}
+CONTESTANTS_BY_KIND = {"export": EXPORT, "pandas": PANDAS, "polars": POLARS, "pyarrow": PYARROW, "stream": STREAM, "diff": DIFF}
 
 
 def of_table(table, wanted):

@@ -84,7 +84,6 @@ def run_once(contestant, job):
     places.OUTPUT.mkdir(parents=True)
     stdout, wall, cpu, peak_kb = execute(contestant.command(job), contestant.exit_codes)
     printed = json.loads(stdout) if stdout.startswith("{") else {}
-    peak_kb += printed.get("child_peak_kb", 0)
     return Run(wall, cpu, peak_kb * 1024 / 1e6, size_mb(out), printed)
 
 
@@ -115,6 +114,9 @@ def check(outcome, job, table):
     elif contestant.check == "bytes":
         if run.printed.get("bytes") != expected["bytes"]:
             raise Failed(f"it read {run.printed.get('bytes')} bytes instead of {expected['bytes']}")
+    elif contestant.check == "rows":
+        if run.printed.get("rows") != table.dataset.rows:
+            raise Failed(f"it read {run.printed.get('rows')} rows instead of {table.dataset.rows}")
     elif contestant.check == "changes":
         found = {kind: run.printed.get(kind) for kind in expected["changes"]}
         if found != expected["changes"]:
@@ -159,7 +161,7 @@ def run_table(table, binary, rounds, wanted):
     """Check every contestant, then time the correct ones. Every second round runs them in reverse order."""
     outcomes = [Outcome(contestant) for contestant in of_table(table, wanted)]
     checked_job = make_job(table, binary, str(places.OUTPUT / "rows.parquet"))
-    timed_job = make_job(table, binary, "-") if table.kind in ("pandas", "polars") else checked_job
+    timed_job = make_job(table, binary, "-") if table.kind in ("pandas", "polars", "pyarrow") else checked_job
     if table.kind == "diff":
         progress(f"{table.name}: exporting the two versions to compare")
         try:

@@ -72,6 +72,18 @@ def binary(given):
     return places.release_binary("overmind-export")
 
 
+def python_package():
+    """Build the wheel of this checkout in release mode, and install it into the environment `frames`."""
+    step("Python package of overmind-export")
+    python, wheels = places.python_of("frames"), places.TARGET / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    manifest = places.PROJECT / "python" / "Cargo.toml"
+    build = [python, "-m", "maturin", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest]
+    run([*build, "--out", wheels], env={**os.environ, "CARGO_TARGET_DIR": str(places.TARGET)})
+    install = [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall"]
+    run([*install, *wheels.glob("*.whl")])
+
+
 def page_files(dataset):
     if dataset.expected.is_file():
         return
@@ -91,6 +103,7 @@ def everything(tables, given_binary):
         python_environment(requirements)
     cargo("the limit programs", places.HERE / "limits" / "Cargo.toml")
     path = binary(given_binary)
+    python_package()
     for table in tables:
         for dataset in table.datasets:
             page_files(dataset)

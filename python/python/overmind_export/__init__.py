@@ -9,32 +9,74 @@ Examples
 1,000 rows, complete: every row once
 """
 
-from ._checks import Diff, Difference, Verification, diff, verify
-from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
-from ._demo import Demo, demo
-from ._errors import (
-    AuthenticationError,
-    ConfigurationError,
-    DataError,
-    Error,
-    IncompleteError,
-    InternalError,
-    LockedError,
-    NotFoundError,
-    OutputError,
-    ReadWriteError,
-    UnavailableError,
-    UsageError,
-)
-from ._native import __version__
-from ._options import ConnectionOptions, DiffOptions, FileOptions, FilterOptions, OpenOptions, RowOptions
-from ._summary import Summary
-from ._tables import Batch, Rows, Stream
+import atexit
 
-__all__ = [
+# A type checker reads these imports. At run time, a module is imported when one of its names is used for the first
+# time, so that `import overmind_export` takes a millisecond.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._async import AsyncClient, AsyncStream
+    from ._checks import Diff, Difference, Verification, diff, verify
+    from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
+    from ._demo import Demo, demo
+    from ._errors import (
+        AuthenticationError,
+        ConfigurationError,
+        DataError,
+        Error,
+        IncompleteError,
+        InternalError,
+        LockedError,
+        NotFoundError,
+        OutputError,
+        ReadWriteError,
+        SnapshotError,
+        UnavailableError,
+        UsageError,
+    )
+    from ._native import __version__
+    from ._options import (
+        ClientOptions,
+        ConnectionOptions,
+        DiffOptions,
+        FileOptions,
+        FilterOptions,
+        JobOptions,
+        OpenOptions,
+        RowOptions,
+        SnapshotOptions,
+        StoreOptions,
+    )
+    from ._progress import Progress
+    from ._snapshots import JobResult, Snapshot, SnapshotResult, open_snapshot, snapshot, snapshots
+    from ._summary import Summary
+    from ._tables import Batch, Rows, Stream
+
+#: The public names of each module.
+_NAMES = {
+    "_async": "AsyncClient AsyncStream",
+    "_checks": "Diff Difference Verification diff verify",
+    "_client": "Client Dataset Export datasets export open read scan stream",
+    "_demo": "Demo demo",
+    "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
+    "NotFoundError OutputError ReadWriteError SnapshotError UnavailableError UsageError",
+    "_native": "__version__",
+    "_options": "ClientOptions ConnectionOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions RowOptions "
+    "SnapshotOptions StoreOptions",
+    "_progress": "Progress",
+    "_snapshots": "JobResult Snapshot SnapshotResult open_snapshot snapshot snapshots",
+    "_summary": "Summary",
+    "_tables": "Batch Rows Stream",
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = [  # noqa: F822
+    "AsyncClient",
+    "AsyncStream",
     "AuthenticationError",
     "Batch",
     "Client",
+    "ClientOptions",
     "ConfigurationError",
     "ConnectionOptions",
     "DataError",
@@ -49,13 +91,21 @@ __all__ = [
     "FilterOptions",
     "IncompleteError",
     "InternalError",
+    "JobOptions",
+    "JobResult",
     "LockedError",
     "NotFoundError",
     "OpenOptions",
     "OutputError",
+    "Progress",
     "ReadWriteError",
     "RowOptions",
     "Rows",
+    "Snapshot",
+    "SnapshotError",
+    "SnapshotOptions",
+    "SnapshotResult",
+    "StoreOptions",
     "Stream",
     "Summary",
     "UnavailableError",
@@ -67,8 +117,39 @@ __all__ = [
     "diff",
     "export",
     "open",
+    "open_snapshot",
     "read",
     "scan",
+    "snapshot",
+    "snapshots",
     "stream",
     "verify",
 ]
+
+
+def _end() -> None:
+    """Tells the extension module, if it was loaded, that the interpreter ends."""
+    import sys
+
+    native = sys.modules.get("overmind_export._native")
+    if native is not None:
+        native.end()
+
+
+# Now, not when the module is loaded: the functions that a program registers later still work.
+atexit.register(_end)
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'overmind_export' has no attribute {name!r}")
+    import importlib
+
+    value: object = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _native
 from ._options import DiffOptions, OpenOptions, Path, checked
 from ._summary import Completeness
+from ._text import harmless, plural
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,9 +52,18 @@ class Verification:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{self.path}: ok, {self.rows:,} rows, {self.completeness}"
+            return f"{harmless(self.path)}: ok, {plural(self.rows, 'row')}, {self.completeness}"
         reasons = [*self.problems, *self.unread, *([self.unchecked] if self.unchecked else [])]
-        return "\n".join(f"{self.path}: {reason}" for reason in reasons)
+        return "\n".join(harmless(f"{self.path}: {reason}") for reason in reasons)
+
+    def __repr__(self) -> str:
+        first, *more = str(self).split("\n")
+        return f"<Verification: {first}{f'; and {len(more):,} more' if more else ''}>"
+
+    def _repr_html_(self) -> str:
+        from ._html import verification_html
+
+        return verification_html(self)
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,14 @@ class Diff:
     def __str__(self) -> str:
         counts = [f"{getattr(self, kind):,} {kind}" for kind in ("added", "removed", "changed", "unchanged")]
         return ", ".join(counts)
+
+    def __repr__(self) -> str:
+        return f"<Diff: {self}>"
+
+    def _repr_html_(self) -> str:
+        from ._html import diff_html
+
+        return diff_html(self)
 
 
 def verify(location: Path, **options: Unpack[OpenOptions]) -> Verification:

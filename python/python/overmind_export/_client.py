@@ -8,22 +8,27 @@ from os import fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from . import _native
+from . import _native, _signals
 from ._options import (
+    ClientOptions,
     ConnectionOptions,
     DatasetsCall,
     ExportCall,
     FileOptions,
     FilterOptions,
+    JobOptions,
     OpenOptions,
     Path,
     ReadCall,
     RowOptions,
     checked,
     names_of,
+    without_secrets,
 )
+from ._progress import check, display
 from ._summary import Summary
 from ._tables import Rows, Stream, require
+from ._text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._options import Column
+    from ._progress import ProgressOption
+    from ._snapshots import JobResult
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,14 @@ class Client:
     """The settings of the connection, for several calls.
 
     Every call has its own connections, so a client can be shared by threads and by forked processes. A rate limit
-    holds for each call. A pickle of a client has no key: the other process takes it from its environment.
+    holds for each call. A pickle of a client has no key: the other process takes it from its environment. It has no
+    callable for the progress either.
 
     Parameters
     ----------
     **options
-        See :class:`ConnectionOptions`: ``api_key``, ``base_url``, ``concurrency``, ``rate_limit``, ``timeout``, …
+        See :class:`ClientOptions`: ``api_key``, ``base_url``, ``concurrency``, ``rate_limit``, ``timeout``,
+        ``progress``, …
 
     Examples
     --------
@@ -89,27 +98,33 @@ class Client:
     <Rows: 10 rows of 100, a part of the dataset; id, order, input, expected_output, persona, tags, additional_properties>
     """
 
-    def __init__(self, **options: Unpack[ConnectionOptions]) -> None:
-        self._settings = checked("Client", options, ConnectionOptions)
+    def __init__(self, **options: Unpack[ClientOptions]) -> None:
+        self._settings: dict[str, Any] = {}  # A traceback may show the object before the next line has ended.
+        self._settings = checked("Client", options, ClientOptions)
+        check(options.get("progress"))
 
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
-        options = checked("datasets", filters, FilterOptions)
-        return [_dataset(text) for text in _native.datasets(self._settings | options)]
+        return self._datasets(checked("datasets", filters, FilterOptions))
+
+    def _datasets(self, options: dict[str, Any]) -> list[Dataset]:
+        options = self._settings | options | {"progress": None}
+        return [_dataset(text) for text in _native.datasets(options)]
 
     def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""
-        return Rows(self._begun("read", dataset, options).read_all())
+        given = self._shown(checked("read", options, RowOptions)) | {"counts_pages": True}
+        return Rows(_native.stream_dataset(str(dataset), given).read_all())
 
     def stream(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Stream:
         """Begins to read a dataset. See :func:`overmind_export.stream`."""
-        return Stream(self._begun("stream", dataset, options))
+        given = self._shown(checked("stream", options, RowOptions))
+        return Stream(_native.stream_dataset(str(dataset), given))
 
     def scan(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> polars.LazyFrame:
         """Returns a lazy frame of Polars. See :func:`overmind_export.scan`."""
         given = checked("scan", options, RowOptions)
-        columns = cast("list[Column] | None", given.pop("columns", None))
-        names = [name for name in _native.COLUMNS if columns is None or name in columns]
+        names = _native.column_names(given)
 
         def begin(columns: list[Column], limit: int | None) -> Stream:
             own = given.get("limit")
@@ -121,14 +136,29 @@ class Client:
     def export(self, dataset: str | UUID, output: Path, **options: Unpack[FileOptions]) -> Summary:
         """Exports a dataset to files. See :func:`overmind_export.export`."""
         given = checked("export", options, FileOptions)
-        return Summary(**_native.export(str(dataset), output, self._settings | given))
+        return Summary(**_native.export(str(dataset), output, self._shown(given)))
+
+    def snapshot(
+        self,
+        config: Path | None = None,
+        jobs: Iterable[str] | None = None,
+        *,
+        check: bool = True,
+        **options: Unpack[JobOptions],
+    ) -> list[JobResult]:
+        """Runs jobs of a configuration file now. See :func:`overmind_export.snapshot`."""
+        given = checked("snapshot", options, JobOptions)
+        from ._snapshots import run_jobs
+
+        return run_jobs(config, jobs, check, self._settings | given | {"progress": None})
 
     def close(self) -> None:
         """Does nothing: every call closes its own connections."""
 
-    def _begun(self, call: str, dataset: str | UUID, options: RowOptions) -> _native.Stream:
-        given = checked(call, options, RowOptions)
-        return _native.stream_dataset(str(dataset), self._settings | given)
+    def _shown(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Adds the settings to the options of a call, and chooses where its progress is shown."""
+        options = {"progress": "auto"} | self._settings | given
+        return options | {"progress": display(options["progress"])}
 
     def __enter__(self) -> Self:
         return self
@@ -142,10 +172,18 @@ class Client:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self._settings.items() if name != "api_key"}
+        settings = without_secrets(self._settings).items()
+        return {name: value for name, value in settings if not callable(value)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings = state
+
+    def __copy__(self) -> Self:
+        # A copy in this process keeps the key.
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __repr__(self) -> str:
         shown = [f"{name}={value!r}" for name, value in self.__getstate__().items()]
@@ -170,6 +208,7 @@ def _lazy(names: list[str], begin: Any) -> polars.LazyFrame:
         # Without a column, Polars only counts rows.
         left = n_rows
         with begin(wanted or names[:1], n_rows) as stream:
+            stream._inner.read_by_library()
             for batch in stream:
                 frame = batch.to_polars().select(wanted or names[:1])
                 if left is not None:
@@ -179,6 +218,8 @@ def _lazy(names: list[str], begin: Any) -> polars.LazyFrame:
                 if left == 0:
                     return
 
+    # Polars begins the stream on another thread, which cannot watch.
+    _signals.watch()
     lazy: polars.LazyFrame = pl.io.plugins.register_io_source(source, schema=schema)
     return lazy
 
@@ -219,8 +260,8 @@ def read(dataset: str | UUID, **options: Unpack[ReadCall]) -> Rows:
     dataset : str or uuid.UUID
         Id of the dataset.
     **options
-        ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, the filters of :func:`datasets`, and
-        the settings of :class:`Client`.
+        ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, ``progress``, the filters of
+        :func:`datasets`, and the settings of :class:`Client`.
 
     Raises
     ------
@@ -302,26 +343,39 @@ def export(dataset: str | UUID, output: Path, **options: Unpack[ExportCall]) -> 
 
 
 class Export:
-    """An export on disk or in an object store. Made by :func:`open`."""
+    """An export on disk or in an object store. Made by :func:`open` and :func:`open_snapshot`.
+
+    A pickle has the location and the options, but of ``storage_options`` only what is no secret (region, endpoint,
+    names of buckets and accounts). The other process takes the rest from its environment.
+    """
 
     def __init__(self, location: Path, options: dict[str, Any]) -> None:
         self._location = location
         self._options = options
 
-    def read(self, *, columns: Iterable[Column] | None = None) -> Rows:
-        """Reads the rows into memory."""
-        return Rows(self._begun(columns).read_all())
+    @property
+    def location(self) -> str:
+        """The path or the URL."""
+        return fspath(self._location)
 
-    def stream(self, *, columns: Iterable[Column] | None = None) -> Stream:
-        """Begins to read the rows, in bounded memory."""
-        return Stream(self._begun(columns))
+    def read(
+        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+    ) -> Rows:
+        """Reads the rows into memory. ``progress`` is as in :class:`RowOptions`."""
+        return Rows(self._begun(columns, progress).read_all())
+
+    def stream(
+        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+    ) -> Stream:
+        """Begins to read the rows, in bounded memory. ``progress`` is as in :class:`RowOptions`."""
+        return Stream(self._begun(columns, progress))
 
     def scan(self) -> polars.LazyFrame:
         """Returns a lazy frame of Polars, which reads only the columns that a query needs.
 
         Needs the extra ``polars``.
         """
-        with self.stream() as stream:
+        with self.stream(progress=False) as stream:
             names = stream.column_names
 
         def begin(columns: list[Column], limit: int | None) -> Stream:
@@ -335,7 +389,7 @@ class Export:
         facts = _native.facts(self._location, self._options)
         if facts is not None:
             return Summary(**facts)
-        with self.stream() as stream:
+        with self.stream(progress=False) as stream:
             for _ in stream:
                 pass
             return stream.summary
@@ -346,12 +400,25 @@ class Export:
         text = _native.manifest(self._location, self._options)
         return None if text is None else cast("dict[str, Any]", json.loads(text))
 
-    def _begun(self, columns: Iterable[Column] | None) -> _native.Stream:
+    def _begun(
+        self, columns: Iterable[Column] | None, progress: ProgressOption
+    ) -> _native.Stream:
         chosen = columns if columns is None or isinstance(columns, str) else list(columns)
-        return _native.stream_export(self._location, self._options | {"columns": chosen})
+        options = self._options | {"columns": chosen, "progress": display(progress)}
+        return _native.stream_export(self._location, options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_location": self._location, "_options": without_secrets(self._options)}
+
+    def __copy__(self) -> Self:
+        # A copy in this process keeps the settings.
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __repr__(self) -> str:
-        return f"<Export: {fspath(self._location)}>"
+        return f"<Export: {harmless(self.location)}>"
 
 
 def open(location: Path, **options: Unpack[OpenOptions]) -> Export:
@@ -374,4 +441,6 @@ def open(location: Path, **options: Unpack[OpenOptions]) -> Export:
     ...     out.read(columns=["id"]), out.manifest["rows"]
     (<Rows: 1,000 rows, complete: every row once; id>, 1000)
     """
-    return Export(location, checked("open", options, OpenOptions))
+    given = checked("open", options, OpenOptions)
+    _native.check_location(location, given)
+    return Export(location, given)

@@ -59,6 +59,9 @@ class Demo:
     def __repr__(self) -> str:
         return f"<Demo: {self.url}>"
 
+    def __reduce__(self) -> str:
+        raise TypeError("a demo cannot be pickled: pass its url")
+
 
 def demo(
     *,
@@ -90,4 +93,6 @@ def demo(
     ...     oe.read(demo.dataset, base_url=demo.url, api_key="demo").num_rows
     10
     """
-    return Demo(_native.Server(rows, [fspath(path) for path in files], latency, api_key, rate_limit))
+    key = None if api_key is None else _native.Secret(api_key)
+    del api_key
+    return Demo(_native.Server(rows, [fspath(path) for path in files], latency, key, rate_limit))

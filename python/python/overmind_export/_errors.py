@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._snapshots import JobResult
 
 
 class Error(Exception):
@@ -124,6 +127,28 @@ class ConfigurationError(Error):
     """A setting of the connection is wrong (exit code 78)."""
 
     exit_code = 78
+
+
+class SnapshotError(Error):
+    """At least one job of a call of :func:`snapshot` failed. The exit code is that of the first failed job.
+
+    Attributes
+    ----------
+    results : list of JobResult
+        The results of all jobs, also of those that did not fail.
+    """
+
+    def __init__(self, message: str, results: list[JobResult], **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.results = results
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {name: getattr(self, name) for name in ("hint", "causes", "exit_code", "status")}
+        return _jobs_failed, (self.message, self.results, facts)
+
+
+def _jobs_failed(message: str, results: list[JobResult], facts: dict[str, Any]) -> SnapshotError:
+    return SnapshotError(message, results, **facts)
 
 
 _CLASSES: dict[int, type[Error]] = {

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from . import _native
+
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from ._progress import ProgressOption
 
     from typing_extensions import TypeAlias
 
@@ -50,6 +54,13 @@ class ConnectionOptions(TypedDict, total=False):
     """Largest page to accept, after decompression. Default: 64 MiB."""
 
 
+class ClientOptions(ConnectionOptions, total=False):
+    """The settings of a client."""
+
+    progress: ProgressOption
+    """As for :class:`RowOptions`, for calls that do not say it."""
+
+
 class FilterOptions(TypedDict, total=False):
     """Filters of the API. They select datasets, not rows."""
 
@@ -76,6 +87,10 @@ class RowOptions(FilterOptions, total=False):
     """Rows to request per page. The API allows at most 100, which is the default."""
     prefetch_bytes: int | None
     """Bytes of pages to prefetch. Default: 8 MiB."""
+    progress: ProgressOption
+    """``"auto"`` (default): a bar in a notebook or on a terminal, else nothing. ``True``: a bar, or a line every 5
+    seconds where no bar is possible. ``False``: nothing. A callable gets a :class:`Progress` about ten times a second,
+    and once at the end of a call that succeeds."""
 
 
 class FileOptions(RowOptions, total=False):
@@ -117,6 +132,32 @@ class OpenOptions(TypedDict, total=False):
     storage_options: Mapping[str, str] | None
 
 
+class StoreOptions(TypedDict, total=False):
+    """How to reach an object store."""
+
+    storage_options: Mapping[str, str] | None
+
+
+class SnapshotOptions(StoreOptions, total=False):
+    """Which snapshot to open, and how to read it."""
+
+    max_value_bytes: int | None
+    dataset: str | UUID | None
+    """Only snapshots of this dataset. Needed for a job that stores several (``select = "all"``)."""
+
+
+class JobOptions(TypedDict, total=False):
+    """How to run jobs."""
+
+    parallel: int | None
+    """Jobs that run at the same time. Default: 4. All share the requests in flight."""
+    storage_options: Mapping[str, str] | None
+
+
+class JobsCall(JobOptions, ConnectionOptions, total=False):
+    """All options of ``snapshot``."""
+
+
 class DiffOptions(TypedDict, total=False):
     """How to compare two exports."""
 
@@ -134,9 +175,68 @@ def names_of(options: type[Any]) -> set[str]:
     return set(options.__annotations__)
 
 
-def checked(call: str, given: Mapping[str, object], allowed: type[Any]) -> dict[str, Any]:
-    """Refuses unknown names like a function without ``**options``."""
+#: Settings of object stores that are no secrets. Every other one counts as a secret, also an unknown one.
+_OPEN_SETTINGS = frozenset(
+    "region default_region endpoint endpoint_url bucket bucket_name container_name account_name allow_http "
+    "virtual_hosted_style_request skip_signature unsigned_payload timeout connect_timeout".split()
+)
+
+
+def _is_open(name: object, value: object) -> bool:
+    """Whether a setting of an object store may be shown."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        return False
+    plain = name.lower()
+    for cloud in ("aws_", "google_", "azure_storage_", "azure_"):
+        plain = plain.removeprefix(cloud)
+    return plain in _OPEN_SETTINGS and not _may_hold_a_secret(value)
+
+
+def _may_hold_a_secret(url: object) -> bool:
+    """Whether a URL may have a password or a token. No correct one of ours has them."""
+    return not isinstance(url, str) or any(mark in url for mark in "@?#")
+
+
+def seal(given: dict[str, Any], names: set[str]) -> None:
+    """Replaces secrets by objects that nothing can show, in this very dictionary.
+
+    It is the dictionary of the keyword arguments of a public function. So the local variables of that function hold no
+    secret when something raises later. A value under an unknown name may be a key whose name is mistyped.
+    """
+    secret = _native.Secret
+    for name, value in given.items():
+        if value is None or isinstance(value, secret):
+            continue
+        if name == "storage_options":
+            if isinstance(value, Mapping):
+                given[name] = {
+                    key: it if isinstance(it, secret) or _is_open(key, it) else secret(it)
+                    for key, it in value.items()
+                }
+            else:
+                given[name] = secret(value)
+        elif name == "api_key" or name not in names or (name == "base_url" and _may_hold_a_secret(value)):
+            given[name] = secret(value)
+
+
+def without_secrets(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options without the sealed ones, for a pickle."""
+    kept = {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            value = without_secrets(value)
+        if not isinstance(value, _native.Secret):
+            kept[name] = value
+    return kept
+
+
+def checked(call: str, given: Any, allowed: type[Any]) -> dict[str, Any]:
+    """Seals the secrets, and refuses unknown names like a function without ``**options``.
+
+    Call it in the first line of a public function.
+    """
     names = names_of(allowed)
+    seal(given, names)
     for name in given:
         if name not in names:
             import difflib
@@ -148,9 +248,8 @@ def checked(call: str, given: Mapping[str, object], allowed: type[Any]) -> dict[
     columns = options.get("columns")
     if isinstance(columns, Iterable) and not isinstance(columns, (str, list)):
         options["columns"] = list(columns)
-    if isinstance(options.get("storage_options"), Mapping):
-        options["storage_options"] = dict(options["storage_options"])
-    if options.get("agent") is not None:
-        # It may be a UUID.
-        options["agent"] = str(options["agent"])
+    for name in ("agent", "dataset"):
+        if options.get(name) is not None:
+            # It may be a UUID.
+            options[name] = str(options[name])
     return options

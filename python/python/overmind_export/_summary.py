@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ._text import plural
+
 Completeness = Literal["proven", "partial", "unknown"]
 
 
@@ -53,7 +55,17 @@ class Summary:
         return asdict(self)
 
     def __str__(self) -> str:
-        rows = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
+        rows = plural(self.rows, "row")
         of = f" of {self.count:,}" if self.count is not None and self.count != self.rows else ""
         words = {"proven": "complete: every row once", "partial": "a part of the dataset"}
         return f"{rows}{of}, {words.get(self.completeness, 'completeness unknown')}"
+
+    def __repr__(self) -> str:
+        facts = [plural(self.requests, "request")] if self.requests is not None else []
+        facts += [plural(self.retries, "retry", "retries")] if self.retries else []
+        return f"<Summary: {'; '.join([str(self), *facts, f'{self.seconds:.1f} s'])}>"
+
+    def _repr_html_(self) -> str:
+        from ._html import summary_html
+
+        return summary_html(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import importlib
 import json as json_module
 import re
@@ -11,7 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native, _signals
+from ._errors import UsageError
 from ._summary import Summary
+from ._text import plural
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,9 +25,6 @@ T = TypeVar("T")
 
 #: The columns that hold JSON text.
 JSON_COLUMNS = ("input", "expected_output", "tags", "additional_properties")
-#: What ``_repr_html_`` shows.
-_SHOWN_ROWS = 10
-_SHOWN_CHARACTERS = 120
 
 
 def require(module: str, extra: str) -> Any:
@@ -153,7 +151,11 @@ def _json_loads() -> Callable[[str], Any]:
     is_special = re.compile(r"[0-9]{19}|NaN|Infinity").search
 
     def loads(text: str) -> Any:
-        return json_module.loads(text) if is_special(text) else orjson.loads(text)
+        try:
+            return json_module.loads(text) if is_special(text) else orjson.loads(text)
+        except orjson.JSONDecodeError:
+            # It also refuses numbers such as 1e400, and half a surrogate pair.
+            return json_module.loads(text)
 
     return loads
 
@@ -162,7 +164,8 @@ class Rows(ArrowSource):
     """The rows of a dataset or of an export, in memory.
 
     pandas, Polars, pyarrow, DuckDB and every other library with the Arrow PyCapsule interface take it as it is:
-    ``pl.DataFrame(rows)``, ``pa.table(rows)``, ``duckdb.sql("from rows")``. JSON columns are text.
+    ``pl.DataFrame(rows)``, ``pa.table(rows)``, ``duckdb.sql("from rows")``. JSON columns are text. A pickle of rows is an
+    Arrow IPC stream with their summary.
 
     Examples
     --------
@@ -177,8 +180,9 @@ class Rows(ArrowSource):
 
     _inner: _native.Table
 
-    def __init__(self, native: _native.Table) -> None:
+    def __init__(self, native: _native.Table, summary: Summary | None = None) -> None:
         self._inner = native
+        self._summary = summary or Summary(**(native.summary or {}))
 
     @property
     def num_rows(self) -> int:
@@ -187,13 +191,34 @@ class Rows(ArrowSource):
 
     @property
     def nbytes(self) -> int:
-        """The size of the buffers in bytes."""
+        """The size of the buffers in bytes. The first rows of other rows share their buffers."""
         return self._inner.nbytes
 
     @property
     def summary(self) -> Summary:
         """What is known about the rows, such as whether they are all rows of the dataset."""
-        return Summary(**(self._inner.summary or {}))
+        return self._summary
+
+    def head(self, n: int = 5) -> Rows:
+        """Returns the first rows, without a copy.
+
+        If that leaves out a row, ``summary.completeness`` is ``"partial"``, and there is no digest.
+
+        Examples
+        --------
+        >>> import overmind_export as oe
+        >>> with oe.demo(rows=1000) as demo:
+        ...     rows = oe.read(demo.dataset, base_url=demo.url, api_key="demo", columns=["id"])
+        >>> rows.head(3)
+        <Rows: 3 rows of 1,000, a part of the dataset; id>
+        """
+        if n < 0:
+            raise UsageError(f"`n` is {n}: it must not be negative")
+        first = self._inner.first(min(n, self.num_rows))
+        if first.num_rows == self.num_rows:
+            return Rows(first, self._summary)
+        facts = self._summary.to_dict() | {"rows": first.num_rows, "completeness": "partial", "digest": None}
+        return Rows(first, Summary(**facts))
 
     def __len__(self) -> int:
         return self.num_rows
@@ -202,24 +227,17 @@ class Rows(ArrowSource):
         return f"<Rows: {self.summary}; {', '.join(self.column_names)}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("Rows cannot be pickled: pickle the result of a conversion such as to_arrow()")
+        return _unpickled, (Rows, self._inner.to_ipc(), self._summary)
 
     def _repr_html_(self) -> str:
-        cells = [f"<th>{html.escape(name)}</th>" for name in self.column_names]
-        lines = ["<table>", f"<thead><tr>{''.join(cells)}</tr></thead>", "<tbody>"]
-        for values in self._inner.head(_SHOWN_ROWS):
-            lines.append(f"<tr>{''.join(_cell(value) for value in values)}</tr>")
-        lines += ["</tbody>", "</table>", f"<p>{html.escape(str(self.summary))}</p>"]
-        return "\n".join(lines)
+        from ._html import rows_html
+
+        return rows_html(self)
 
 
-def _cell(value: str | int | None) -> str:
-    if value is None:
-        return "<td><i>null</i></td>"
-    text = str(value)
-    if len(text) > _SHOWN_CHARACTERS:
-        text = text[:_SHOWN_CHARACTERS] + "…"
-    return f"<td>{html.escape(text)}</td>"
+def _unpickled(kind: Callable[..., T], data: bytes, *more: object) -> T:
+    """Makes rows or a batch from an Arrow IPC stream."""
+    return kind(_native.Table.from_ipc(data), *more)
 
 
 class Batch(ArrowSource):
@@ -239,7 +257,15 @@ class Batch(ArrowSource):
         return self.num_rows
 
     def __repr__(self) -> str:
-        return f"<Batch: {self.num_rows:,} rows; {', '.join(self.column_names)}>"
+        return f"<Batch: {plural(self.num_rows, 'row')}; {', '.join(self.column_names)}>"
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (Batch, self._inner.to_ipc())
+
+    def _repr_html_(self) -> str:
+        from ._html import batch_html
+
+        return batch_html(self)
 
 
 class Stream(ArrowSource):
@@ -271,10 +297,16 @@ class Stream(ArrowSource):
         return Summary(**self._inner.summary)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self
+        try:
+            while (batch := self._inner.next_batch()) is not None:
+                yield Batch(batch)
+        finally:
+            # The loop may have failed: a traceback must not begin in the middle of a bar.
+            self._inner.hide_progress()
 
     def __next__(self) -> Batch:
         batch = self._inner.next_batch()
+        self._inner.hide_progress()
         if batch is None:
             raise StopIteration
         return Batch(batch)

@@ -20,7 +20,7 @@ use super::{
     unusable,
 };
 use crate::{
-    destination::CONTROL,
+    destination::{CONTROL, control_name},
     error::{Error, Result},
     location::{Location, Remote, UNREACHABLE},
 };
@@ -53,10 +53,6 @@ pub(super) fn inside(target: &Remote) -> Remote {
 /// The control folder next to an object or a prefix. A bucket has none.
 pub(super) fn next_to(target: &Remote) -> Remote {
     target.sibling(&control_name(target.name()))
-}
-
-fn control_name(name: &str) -> String {
-    format!("_{name}.partial")
 }
 
 fn is_bucket(target: &Remote) -> bool {

@@ -26,6 +26,7 @@ use self::{
     control::{control_folder, inside},
     names::{HEADER, is_commit_name, is_control_name, is_upload_name},
     pending::{drop_pending, drop_upload, is_pending_name},
+    trial::drop_trials,
 };
 pub(crate) use self::{
     lock::{LeaseWatch, Lock},
@@ -81,12 +82,12 @@ pub(super) fn finish(
     } else if !names.iter().any(|name| name == HEADER)
         && names.iter().any(|name| is_control_name(name))
     {
-        return clear_leftovers(target, &control);
+        return clear_leftovers(target, &control, record.as_remote());
     }
     Ok(())
 }
 
-fn clear_leftovers(target: &Remote, control: &Remote) -> Result<()> {
+fn clear_leftovers(target: &Remote, control: &Remote, record: Option<&Remote>) -> Result<()> {
     let lock = match lock_in(control, target) {
         // A live run: these objects are not leftovers.
         Err(Error::Locked { .. }) => return Ok(()),
@@ -96,6 +97,9 @@ fn clear_leftovers(target: &Remote, control: &Remote) -> Result<()> {
     // The run that held the lock just before may have written its plan.
     if names.iter().any(|name| name == HEADER || is_commit_name(name)) {
         return lock.release();
+    }
+    if let Some(record) = record {
+        drop_trials(record, &names, &lock)?;
     }
     for name in names.iter().filter(|name| is_control_name(name)) {
         if is_upload_name(name) {

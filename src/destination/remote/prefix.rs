@@ -159,8 +159,10 @@ impl Prefix {
     /// Finishes the publication of an ended run, and checks the prefix again: the previous holder of the lock
     /// may have published before it released the lock.
     fn prepare(&self, lock: &Lock) -> Result<()> {
+        // Again with the lock: of two runs that started together with different control folders, one sees the other.
+        check_next_to(&self.places.target, &self.places.control, false)?;
         let mut seen = PrefixContent::look(&self.places)?;
-        drop_trials(&self.places, &seen, lock)?;
+        drop_trials(&self.places.record, &seen.control.names, lock)?;
         let mut finished = false;
         if seen.has_commit() {
             let finishing = finish_commits(&self.places.without_limit(), lock, &seen);

@@ -5,7 +5,6 @@
 //! token.
 
 use super::{
-    content::{PrefixContent, PrefixPlaces},
     lock::Lock,
     names::{leased_token, trial_name},
 };
@@ -33,11 +32,12 @@ pub(super) fn check_record(record: &Remote, lock: &Lock) -> Result<()> {
     })
 }
 
-/// Removes the trial objects of ended runs. The caller holds the lock, so every other lease is of an ended run.
-pub(super) fn drop_trials(places: &PrefixPlaces, seen: &PrefixContent, lock: &Lock) -> Result<()> {
-    let tokens = seen.control.names.iter().filter_map(|name| leased_token(name));
+/// Removes the trial objects of ended runs, next to this record. `control` has the names of the control objects. The
+/// caller holds the lock, so every other lease is of an ended run.
+pub(super) fn drop_trials(record: &Remote, control: &[String], lock: &Lock) -> Result<()> {
+    let tokens = control.iter().filter_map(|name| leased_token(name));
     let mut ended = tokens.filter(|token| *token != lock.token());
-    ended.try_for_each(|token| trial(&places.record, token).remove())
+    ended.try_for_each(|token| trial(record, token).remove())
 }
 
 fn trial(record: &Remote, token: &str) -> Remote {

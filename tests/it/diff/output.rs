@@ -249,7 +249,7 @@ fn interrupted_diff_leaves_no_files() {
     let text = format!("\"{}\"", "x".repeat(100_000));
     let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     for number in 0..20 {
-        writeln!(member, "{}", row(number, &text, "1", "1", "null")).unwrap();
+        writeln!(member, "{}", row(number, "1", &text, "1", "null")).unwrap();
     }
     let members = member.finish().unwrap().repeat(2000);
     fs::write(exports.path().join("endless.jsonl.gz"), members).unwrap();

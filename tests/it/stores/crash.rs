@@ -100,7 +100,7 @@ pub(crate) fn control_objects() -> Vec<(String, Vec<u8>)> {
         place.kill_at(&ARGUMENTS, request, 1);
         let objects = place.store.objects().into_iter();
         found.extend(objects.filter_map(|(key, bytes)| {
-            let name = key.strip_prefix("rows/_overmind/")?;
+            let name = key.strip_prefix("_rows.partial/")?;
             (!name.starts_with("ids-")).then(|| (name.to_owned(), bytes))
         }));
     }
@@ -140,6 +140,7 @@ fn first_export_killed_before_commit_is_resumed() {
         let said = place.verify();
         assert_eq!(said.code, Some(74), "{said:?}");
         assert!(said.stderr.contains("no object and no prefix with this name exists"), "{said:?}");
+        assert!(said.stderr.contains("hint: an export to this place is in progress"), "{said:?}");
 
         // The next run fetches the missing pages, and again page 1 and the last kept page. Those two
         // show whether the rows changed.
@@ -167,6 +168,17 @@ fn killed_export_of_chosen_rows_is_resumed() {
     assert!(place.world.server.stats().requests - before < 12);
     assert!(place.parts() == calm.parts());
     place.verify().ok();
+}
+
+#[test]
+fn first_export_killed_before_its_record() {
+    let place = Place::new();
+    place.kill_at(&ARGUMENTS, "PUT /bucket/rows.manifest.json", 1);
+    tells(&place.verify(), &["rows.manifest.json is missing", "_rows.partial exists: a run is in"]);
+    let ran = place.export(&ARGUMENTS);
+    assert_eq!(ran.code, Some(73), "{ran:?}");
+    assert!(ran.stderr.contains("has finished the publication of an interrupted run"), "{ran:?}");
+    is_whole(&place);
 }
 
 #[track_caller]
@@ -229,7 +241,7 @@ fn record_readers_see_the_old_or_new_export() {
             request: ("PUT /bucket/rows.manifest.json", 1),
             names: both,
             rows: Some(200),
-            problems: &["part-00000-", "part-00001-", "part-00002-"],
+            problems: &["part-00000-", "part-00001-", "part-00002-", "_rows.partial exists"],
             fetched: 12,
         },
         Point {
@@ -237,7 +249,7 @@ fn record_readers_see_the_old_or_new_export() {
             request: ("DELETE /bucket/rows/_SUCCESS", 1),
             names: both,
             rows: Some(ROWS),
-            problems: &["part-00000-", "part-00001-"],
+            problems: &["part-00000-", "part-00001-", "_rows.partial exists"],
             fetched: 12,
         },
         Point {

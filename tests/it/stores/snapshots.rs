@@ -134,6 +134,22 @@ fn killed_snapshot_is_resumed_under_its_own_stamp() {
 }
 
 #[test]
+fn killed_trial_of_the_record_leaves_no_object() {
+    let (store, nightly) = nightly("");
+    let trials = || store.keys().iter().filter(|key| key.contains(".manifest.json.")).count();
+    // The run is killed between the trial write and its removal.
+    store.rule(".manifest.json.", Fate::HeldAt(2));
+    let mut run = nightly.start(&[]);
+    store.wait_until_held();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    store.no_rules();
+    assert_eq!(trials(), 1);
+    nightly.snapshot(&[]).ok();
+    assert_eq!((trials(), names(&store).len()), (0, 1), "{:?}", store.keys());
+}
+
+#[test]
 fn interrupted_snapshot_of_old_rows_is_dropped() {
     let (store, nightly) = nightly("unchanged = \"never\"");
     let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(500));
