@@ -1,95 +1,127 @@
-//! Bounds the evaluation of an expression: steps, stack, copied bytes, and a request to stop.
+//! Bounds the evaluation of an expression: steps, bytes, nesting, stack, and a request to stop.
 //!
-//! The evaluator asks its data for the lookup table before every step. [`Fence`] counts these calls. When a bound is
-//! reached, it unwinds the stack with a private payload, which [`bounded`] catches. `try` of the language cannot
-//! catch it, and no panic hook sees it.
+//! The evaluator asks its data for the lookup table before every step, and every operation on a value comes here, too.
+//! When a bound is reached, [`end`] unwinds the stack with a private payload, which [`bounded`] catches. `try` of the
+//! language cannot catch it, and no panic hook sees it. The counters belong to the thread, because the operators of
+//! values get nothing but their operands.
 
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use jaq_core::{DataT, Lut, data::HasLut};
-use jaq_json::Val;
+use crate::error::panics::message;
 
-use crate::error::{Error, panics::message};
-
-/// Steps of one evaluation. One more is allowed for each byte of the values that it reads.
+/// Steps of one evaluation. One more is allowed for each byte of the values that it reads, up to [`MOST_STEPS`].
 pub(super) const STEPS: u64 = 1_000_000;
-/// Bytes that one evaluation may copy to grow strings and arrays: 256 MiB. A loop that appends to a text copies the
-/// text each time, so that a result of one megabyte can cost hundreds.
-pub(super) const COPIED: u64 = 256 << 20;
+/// Most steps of one evaluation. The evaluator needs up to 100 bytes of memory for a step.
+pub(super) const MOST_STEPS: u64 = 5_000_000;
+/// Bytes of the values that one evaluation parses, copies and builds, together: 256 MiB. Memory that becomes free does
+/// not count, so a loop that copies a text of one megabyte reaches it after 256 rounds. The memory can be twice as much,
+/// because texts, arrays and objects double when they grow.
+pub(super) const BYTES: u64 = 256 << 20;
+/// Deepest nesting of a value, as in jq. Comparing, printing and freeing a value recurse to its depth.
+pub(super) const DEPTH: u32 = 10_000;
 /// Bytes of stack that evaluation may use: 256 MiB. Half of [`STACK`], because the evaluator does not count
-/// the steps that compare, print and drop nested values.
-const DEPTH: usize = 256 << 20;
+/// the steps that compare, print and free nested values.
+const FRAMES: usize = 256 << 20;
 /// Stack of a thread that evaluates: 512 MiB. It is only reserved: the system gives memory when it is used.
 pub(super) const STACK: usize = 512 << 20;
 
-/// The bound that stopped an evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
+/// Why an evaluation was ended early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EvaluationEnd {
+    /// It needs too many steps.
     Steps,
-    Copies,
+    /// It needs too many bytes.
+    Bytes,
+    /// It builds a value that is nested too deeply.
+    Depth,
+    /// It uses too much of the stack.
     Stack,
     /// Another thread asked for the stop.
     Asked,
+    /// It makes a text of a value that JSON does not have.
+    NotJson(String),
+    /// The evaluator panicked.
+    Panicked(String),
 }
 
-/// The budget of one evaluation.
-pub(super) struct StepBudget<'a> {
+/// What is left of the budget of the evaluation that runs on this thread.
+struct BudgetLeft {
     steps: Cell<u64>,
-    copied: Cell<u64>,
-    /// Address of a variable on the stack at the start of the evaluation.
-    base: usize,
-    stop: &'a AtomicBool,
+    bytes: Cell<u64>,
 }
 
-impl<'a> StepBudget<'a> {
-    /// Creates the budget for an evaluation that reads values of this many bytes. It begins in the calling function.
-    pub(super) fn new(bytes: usize, stop: &'a AtomicBool) -> Self {
-        let steps = Cell::new(STEPS.saturating_add(bytes as u64));
-        Self { steps, copied: Cell::new(COPIED), base: stack_address(), stop }
-    }
-
-    /// Counts bytes before they are copied.
-    pub(super) fn copy(&self, bytes: usize) {
-        match self.copied.get().checked_sub(bytes as u64) {
-            Some(left) => self.copied.set(left),
-            None => unwind(Bound::Copies),
-        }
-    }
-
-    fn step(&self) {
-        match self.steps.get().checked_sub(1) {
-            Some(left) => self.steps.set(left),
-            None => unwind(Bound::Steps),
-        }
-        if stack_address().abs_diff(self.base) > DEPTH {
-            unwind(Bound::Stack);
-        }
-        if self.stop.load(Relaxed) {
-            unwind(Bound::Asked);
-        }
-    }
+thread_local! {
+    static LEFT: BudgetLeft = const { BudgetLeft { steps: Cell::new(0), bytes: Cell::new(0) } };
 }
 
-/// Runs an evaluation until its end or until a bound stops it.
-///
-/// # Errors
-/// [`Error::panicked`] when the evaluator panics.
-pub(super) fn bounded<T>(evaluation: impl FnOnce() -> T) -> Result<Result<T, Bound>, Error> {
-    match catch_unwind(AssertUnwindSafe(evaluation)) {
-        Ok(done) => Ok(Ok(done)),
-        Err(payload) => match payload.downcast_ref::<Bound>() {
-            Some(bound) => Ok(Err(*bound)),
-            None => Err(Error::panicked("an expression", message(&*payload))),
-        },
-    }
+/// Runs an evaluation with a new budget until its end, or until a bound or a panic ends it.
+pub(super) fn bounded<T>(steps: u64, evaluation: impl FnOnce() -> T) -> Result<T, EvaluationEnd> {
+    LEFT.with(|left| {
+        left.steps.set(steps);
+        left.bytes.set(BYTES);
+    });
+    catch_unwind(AssertUnwindSafe(evaluation)).map_err(|payload| {
+        match payload.downcast::<EvaluationEnd>() {
+            Ok(end) => *end,
+            Err(payload) => EvaluationEnd::Panicked(message(&*payload).to_owned()),
+        }
+    })
 }
 
-fn unwind(bound: Bound) -> ! {
-    resume_unwind(Box::new(bound))
+/// Ends the evaluation of this thread.
+pub(super) fn end(why: EvaluationEnd) -> ! {
+    resume_unwind(Box::new(why))
+}
+
+/// Allows more steps, because the evaluation reads values of this many bytes.
+pub(super) fn read(bytes: usize) {
+    LEFT.with(|left| {
+        let steps = left.steps.get().saturating_add(bytes as u64);
+        left.steps.set(steps.min(MOST_STEPS));
+    });
+}
+
+/// Counts a step.
+pub(super) fn step() {
+    steps(1);
+}
+
+/// Counts the steps of an operation that takes longer than one.
+pub(super) fn steps(count: usize) {
+    LEFT.with(|left| match left.steps.get().checked_sub(count as u64) {
+        Some(steps) => left.steps.set(steps),
+        None => end(EvaluationEnd::Steps),
+    });
+}
+
+/// Counts bytes before they are copied.
+pub(super) fn copy(bytes: usize) {
+    LEFT.with(|left| match left.bytes.get().checked_sub(bytes as u64) {
+        Some(bytes) => left.bytes.set(bytes),
+        None => end(EvaluationEnd::Bytes),
+    });
+}
+
+/// The place on the stack where an evaluation begins.
+#[derive(Clone, Copy)]
+pub(super) struct StackBase(usize);
+
+impl StackBase {
+    /// Returns the place of the calling function.
+    pub(super) fn here() -> Self {
+        Self(stack_address())
+    }
+
+    /// Ends the evaluation if it has used too much of the stack since this place.
+    #[inline]
+    pub(super) fn check(self) {
+        if stack_address().abs_diff(self.0) > FRAMES {
+            end(EvaluationEnd::Stack);
+        }
+    }
 }
 
 /// Returns the address of a variable on the stack of this thread.
@@ -97,26 +129,4 @@ fn unwind(bound: Bound) -> ! {
 fn stack_address() -> usize {
     let here = 0_u8;
     std::ptr::from_ref(std::hint::black_box(&here)).addr()
-}
-
-/// The data type of the evaluator: JSON values, and a fence.
-pub(super) struct Fenced;
-
-impl DataT for Fenced {
-    type V<'a> = Val;
-    type Data<'a> = Fence<'a>;
-}
-
-/// The lookup table of the evaluator, which counts its steps.
-#[derive(Clone, Copy)]
-pub(super) struct Fence<'a> {
-    pub(super) lut: &'a Lut<Fenced>,
-    pub(super) budget: &'a StepBudget<'a>,
-}
-
-impl<'a> HasLut<'a, Fenced> for Fence<'a> {
-    fn lut(&self) -> &'a Lut<Fenced> {
-        self.budget.step();
-        self.lut
-    }
 }

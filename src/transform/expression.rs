@@ -10,13 +10,14 @@ use jaq_core::{
         parse::{self, Def, Term},
     },
 };
-use jaq_json::Val;
 
 use super::{
-    budget::{Bound, Fence, Fenced, STACK, StepBudget, bounded},
+    budget::{EvaluationEnd, STACK, STEPS, StackBase, bounded},
     columns::{FieldsRead, fields_read},
+    evaluator::{Fence, Fenced},
     fence::{self, ExpressionRefusal},
-    natives, regexes, row_value,
+    natives, row_value,
+    value::JqValue,
 };
 use crate::{
     client::Row,
@@ -36,6 +37,8 @@ pub(super) struct Expression {
     text: String,
     filter: Filter<Fenced>,
     fields: FieldsRead,
+    /// Steps for one row.
+    steps: u64,
 }
 
 impl fmt::Debug for Expression {
@@ -53,8 +56,8 @@ pub(super) enum EvaluationFailure {
     Stack,
     /// Another thread asked it to stop.
     Stopped,
-    /// A bug.
-    Broken(Error),
+    /// The evaluator panicked.
+    Panicked(String),
 }
 
 impl Expression {
@@ -77,7 +80,7 @@ impl Expression {
             })?
         });
         let (filter, fields) = compiled?;
-        Ok(Self { option, text: text.to_owned(), filter, fields })
+        Ok(Self { option, text: text.to_owned(), filter, fields, steps: STEPS })
     }
 
     pub(super) fn option(&self) -> &'static str {
@@ -88,6 +91,12 @@ impl Expression {
     #[cfg(test)]
     pub(super) fn reading_all(mut self) -> Self {
         self.fields = FieldsRead::All;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_steps(mut self, steps: u64) -> Self {
+        self.steps = steps;
         self
     }
 
@@ -115,12 +124,11 @@ impl Expression {
         &self,
         row: &Row<'_>,
         stop: &AtomicBool,
-        take: &mut dyn FnMut(Val) -> ControlFlow<()>,
+        take: &mut dyn FnMut(JqValue) -> ControlFlow<()>,
     ) -> Result<(), EvaluationFailure> {
-        let done = bounded(|| {
-            let (value, bytes) = row_value::of(row, &self.fields)?;
-            let budget = StepBudget::new(bytes, stop);
-            let fence = Fence { lut: &self.filter.lut, budget: &budget };
+        let done = bounded(self.steps, || {
+            let value = row_value::of(row, &self.fields)?;
+            let fence = Fence { lut: &self.filter.lut, base: StackBase::here(), stop };
             let context = Ctx::<Fenced>::new(fence, Vars::new([]));
             for output in self.filter.id.run((context, value)) {
                 // An error can repeat itself forever, so the first one ends the evaluation.
@@ -134,14 +142,16 @@ impl Expression {
             }
             Ok(())
         });
-        match done.map_err(EvaluationFailure::Broken)? {
+        let failed = |why: &str| EvaluationFailure::Row(why.to_owned());
+        match done {
             Ok(done) => done.map_err(EvaluationFailure::Row),
-            Err(Bound::Steps) => Err(EvaluationFailure::Row("it needs too many steps".to_owned())),
-            Err(Bound::Copies) => {
-                Err(EvaluationFailure::Row("it copies more than 256 MiB".to_owned()))
-            }
-            Err(Bound::Stack) => Err(EvaluationFailure::Stack),
-            Err(Bound::Asked) => Err(EvaluationFailure::Stopped),
+            Err(EvaluationEnd::Steps) => Err(failed("it needs too many steps")),
+            Err(EvaluationEnd::Bytes) => Err(failed("it needs more than 256 MiB for values")),
+            Err(EvaluationEnd::Depth) => Err(failed("a value is nested deeper than 10,000 levels")),
+            Err(EvaluationEnd::NotJson(why)) => Err(EvaluationFailure::Row(why)),
+            Err(EvaluationEnd::Stack) => Err(EvaluationFailure::Stack),
+            Err(EvaluationEnd::Asked) => Err(EvaluationFailure::Stopped),
+            Err(EvaluationEnd::Panicked(message)) => Err(EvaluationFailure::Panicked(message)),
         }
     }
 }
@@ -160,7 +170,7 @@ fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'
         let why = "name an unknown field itself, such as .source_trace_id".to_owned();
         return Err(ExpressionRefusal { part, why });
     }
-    let row = Def { name: ROW, args: Vec::new(), body: fence::rewrite(term) };
+    let row = Def { name: ROW, args: Vec::new(), body: term };
     let arena = Arena::default();
     // The name of the definition cannot be written, so a definition with a name that can be written calls it.
     let main = "expression";
@@ -169,15 +179,8 @@ fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'
     let modules = loader.load(&arena, File { code: main, path: () });
     let modules = modules
         .map_err(|_| ExpressionRefusal { part: text, why: "it cannot be loaded".to_owned() })?;
-    let own: Vec<_> = natives::own().chain(regexes::own()).collect();
-    let is_own = |name: &str| own.iter().any(|(own, ..)| *own == name);
-    let libraries = jaq_core::funs()
-        .chain(jaq_std::base_funs())
-        .chain(jaq_json::funs())
-        .filter(|(name, ..)| fence::is_allowed(name) && !is_own(name));
-    let functions: Vec<_> = libraries.collect();
     Compiler::default()
-        .with_funs(functions.into_iter().chain(own))
+        .with_funs(natives::functions())
         .compile(modules)
         .map(|filter| (filter, fields))
         .map_err(|errors| {

@@ -1,25 +1,19 @@
-//! What an expression may contain: an allow-list of functions, no recursive definitions, bounded operators.
+//! What an expression may contain: an allow-list of functions, and no recursive definitions.
 //!
-//! The check reads the syntax tree that the user wrote. The rewriting then makes every operation that can allocate or
-//! repeat without a step one that counts: `[f]` becomes `[f | .]`, so that each element costs a step, and `l + r` becomes
-//! a call of an own function.
+//! The check reads the syntax tree that the user wrote.
 
 use jaq_core::{
     load::{
-        self,
         lex::StrPart,
         parse::{BinaryOp, Def, Pattern, Term},
     },
-    ops::Math,
-    path::{Opt, Part, Path},
+    path::Part,
 };
-
-use super::natives::{ADD, DIVIDE, MULTIPLY, TEXT};
 
 /// The functions of the language that an expression may call. None reads the clock, the environment, other input or
 /// files.
 #[rustfmt::skip]
-const ALLOWED: [&str; 123] = [
+const ALLOWED: [&str; 112] = [
     "@json", "@sh", "@text", "abs", "add", "all", "any", "arrays", "ascii_downcase", "ascii_upcase", "booleans",
     "bsearch", "capture", "ceil", "combinations", "contains", "del", "delpaths", "empty", "endswith", "error",
     "false", "finites", "first", "flatten", "floor", "from_entries", "fromjson", "getpath", "group_by", "gsub",
@@ -31,13 +25,14 @@ const ALLOWED: [&str; 123] = [
     "setpath", "skip", "sort", "sort_by", "split", "splits", "startswith", "strings", "sub", "test", "to_entries",
     "toboolean", "tojson", "tonumber", "tostring", "transpose", "trim", "true", "type", "unique", "unique_by",
     "until", "utf8bytelength", "values", "walk", "while", "with_entries",
-    // Names that only definitions of the libraries call.
-    "!empty", "!row", "error_empty", "escape_sh", "key_values", "matches", "max_by_or_empty", "min_by_or_empty",
-    "path_value", "split_", "split_matches",
 ];
 
-/// Number of names at the end of [`ALLOWED`] that an expression must not call.
-const INTERNAL: usize = 11;
+/// Functions that only definitions of the libraries call. They are not written in the language.
+#[rustfmt::skip]
+const INTERNAL: [&str; 10] = [
+    "capture_of_match", "error_empty", "escape_sh", "key_values", "matches", "max_by_or_empty", "min_by_or_empty", "path_value", "split_",
+    "split_matches",
+];
 
 /// Definitions of the libraries that need a function which is not allowed, or that an own function replaces.
 #[rustfmt::skip]
@@ -45,17 +40,8 @@ const DROPPED: [(&str, usize); 25] = [
     ("stderr", 0), ("debug", 0), ("debug", 1), ("halt", 0), ("halt_error", 0), ("halt_error", 1), ("logb", 0),
     ("significand", 0), ("pow10", 0), ("drem", 2), ("nexttoward", 2), ("scalb", 2), ("gamma", 0), ("todate", 0),
     ("fromdate", 0), ("@html", 0), ("@htmld", 0), ("@uri", 0), ("@urid", 0), ("@base64", 0), ("@base64d", 0),
-    ("add", 0), ("join", 1), ("tostring", 0), ("test", 2),
+    ("add", 0), ("capture_of_match", 0), ("join", 1), ("test", 2),
 ];
-
-/// Definitions in place of those of the libraries, which copy the result so far for each part of it.
-const REPLACED: &str = r#"
-def add(f): [f] | add;
-def sub(re; f; flags):
-  def handle: if isarray then capture_of_match | last(f) end;
-  [split_matches(re; flags)[] | handle] | add;
-def from_entries: [.[] | {(.key): .value}] | add // {};
-"#;
 
 /// Functions of jq that are left out on purpose, each with the reason.
 const LEFT_OUT: [(&[&str], &str); 4] = [
@@ -78,23 +64,16 @@ pub(super) struct ExpressionRefusal<'s> {
     pub(super) why: String,
 }
 
-/// Returns the definitions of the libraries that an expression can use, rewritten.
+/// Returns the definitions of the libraries that an expression can use.
 pub(super) fn prelude<'s>() -> impl Iterator<Item = Def<&'s str>> {
-    let replaced = load::parse(REPLACED, |parser| parser.defs()).unwrap_or_default();
     let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let is_kept = |def: &Def<&'static str>| !DROPPED.contains(&(def.name, def.args.len()));
-    defs.filter(is_kept).map(move |def| -> Def<&'s str> {
-        let is_same = |other: &&Def<&'static str>| {
-            other.name == def.name && other.args.len() == def.args.len()
-        };
-        let own = replaced.iter().find(is_same).cloned();
-        rewrite_def(own.unwrap_or(def))
-    })
+    defs.filter(is_kept).map(|def| -> Def<&'s str> { def })
 }
 
 /// Whether the libraries' function of this name is kept.
-pub(super) fn is_allowed(name: &str) -> bool {
-    ALLOWED.contains(&name)
+pub(super) fn is_native_allowed(name: &str) -> bool {
+    ALLOWED.contains(&name) || INTERNAL.contains(&name)
 }
 
 /// Checks that an expression calls only allowed functions, and that no definition calls itself.
@@ -225,7 +204,7 @@ impl<'s> NameScope<'s> {
             }
             Some(_) => Ok(()),
             None if LEFT_OUT.iter().any(|(names, _)| names.contains(&name)) => Err(left_out(name)),
-            None if ALLOWED[..ALLOWED.len() - INTERNAL].contains(&name) => Ok(()),
+            None if ALLOWED.contains(&name) => Ok(()),
             None => {
                 Err(ExpressionRefusal { part: name, why: format!("there is no function {name}") })
             }
@@ -242,139 +221,62 @@ fn left_out<'s>(name: &'s str) -> ExpressionRefusal<'s> {
 /// The text for a function that does not exist with this number of arguments.
 pub(super) fn unknown(name: &str, arity: usize) -> String {
     match arity {
-        0 if is_allowed(name) => format!("the function {name} needs arguments"),
+        0 if ALLOWED.contains(&name) => format!("the function {name} needs arguments"),
         0 => format!("there is no function {name}"),
         1 => format!("there is no function {name} with 1 argument"),
         arity => format!("there is no function {name} with {arity} arguments"),
     }
 }
 
-fn rewrite_def(def: Def<&str>) -> Def<&str> {
-    Def { body: rewrite(def.body), ..def }
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// Replaces operations that allocate or repeat without a step.
-pub(super) fn rewrite<'s>(term: Term<&'s str>) -> Term<&'s str> {
-    let boxed = |term: Box<Term<&'s str>>| Box::new(rewrite(*term));
-    match term {
-        Term::Id | Term::Num(_) | Term::Var(_) | Term::Break(_) => term,
-        Term::Recurse => counted(term),
-        Term::Str(format, parts) => string(format, parts),
-        Term::Arr(items) => Term::Arr(items.map(|items| Box::new(counted(rewrite(*items))))),
-        Term::Obj(entries) => Term::Obj(
-            entries.into_iter().map(|(key, value)| (rewrite(key), value.map(rewrite))).collect(),
-        ),
-        Term::Neg(term) => Term::Neg(boxed(term)),
-        Term::Label(name, term) => Term::Label(name, boxed(term)),
-        Term::BinOp(left, op, right) => operation(rewrite(*left), op, rewrite(*right)),
-        Term::Fold(name, items, pattern, terms) => Term::Fold(
-            name,
-            boxed(items),
-            rewrite_pattern(pattern),
-            terms.into_iter().map(rewrite).collect(),
-        ),
-        Term::TryCatch(term, catch) => Term::TryCatch(boxed(term), catch.map(boxed)),
-        Term::IfThenElse(branches, otherwise) => Term::IfThenElse(
-            branches.into_iter().map(|(when, then)| (rewrite(when), rewrite(then))).collect(),
-            otherwise.map(boxed),
-        ),
-        Term::Def(definitions, term) => {
-            Term::Def(definitions.into_iter().map(rewrite_def).collect(), boxed(term))
+    use jaq_core::{data::JustLut, native::Fun};
+    use jaq_json::Val;
+
+    use super::*;
+    use crate::transform::{evaluator::Fenced, natives};
+
+    /// Functions of the libraries that are left out, because no expression needs them.
+    const NOT_KEPT: [&str; 4] = ["explode", "halt", "implode", "tobytes"];
+    /// Definitions of the libraries that only other definitions call.
+    const HELPERS: [&str; 2] = ["scan_", "totype"];
+
+    #[test]
+    fn each_function_of_the_libraries_has_its_place() {
+        let name = |(name, ..): Fun<Fenced>| name;
+        let natives: BTreeSet<&str> = jaq_core::funs()
+            .chain(jaq_std::base_funs())
+            .map(name)
+            .chain(jaq_json::funs::<JustLut<Val>>().map(|(name, ..)| name))
+            .collect();
+        for name in &natives {
+            let places = [&ALLOWED[..], &INTERNAL, &NOT_KEPT].map(|names| names.contains(name));
+            assert_eq!(places.iter().filter(|is_in| **is_in).count(), 1, "{name}");
         }
-        Term::Call(name, arguments) => {
-            let is_range = name == "range" && arguments.len() == 3;
-            let call = Term::Call(name, arguments.into_iter().map(rewrite).collect());
-            if is_range { counted(call) } else { call }
+        let functions = natives::functions();
+        let definitions = || jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        for definition in definitions() {
+            let (name, arity) = (definition.name, definition.args.len());
+            let is_dropped = DROPPED.contains(&(name, arity));
+            let is_kept = ALLOWED.contains(&name) || HELPERS.contains(&name);
+            // An own function replaces a definition that is dropped and allowed.
+            let is_own = functions.iter().any(|(own, ..)| *own == name);
+            assert!(if is_dropped { !is_kept || is_own } else { is_kept }, "{name}/{arity}");
         }
-        Term::Path(start, path) => {
-            let is_all = |(part, _): &(Part<_>, Opt)| matches!(part, Part::Range(None, None));
-            // One iteration costs no more than the array. Nested ones can repeat shared arrays.
-            let repeats = path.0.iter().filter(|part| is_all(part)).count() > 1;
-            let parts = path.0.into_iter().map(|(part, opt)| {
-                let part = match part {
-                    Part::Index(index) => Part::Index(rewrite(index)),
-                    Part::Range(from, to) => Part::Range(from.map(rewrite), to.map(rewrite)),
-                };
-                (part, opt)
-            });
-            let path = Term::Path(boxed(start), Path(parts.collect()));
-            if repeats { counted(path) } else { path }
+        for name in ALLOWED {
+            let is_defined = prelude().any(|definition| definition.name == name);
+            assert!(is_defined || functions.iter().any(|(own, ..)| *own == name), "{name}");
+        }
+        for name in INTERNAL {
+            assert!(functions.iter().any(|(own, ..)| *own == name), "{name}");
+        }
+        for (name, arity) in DROPPED {
+            assert!(definitions().any(|it| (it.name, it.args.len()) == (name, arity)), "{name}");
+        }
+        for name in NOT_KEPT {
+            assert!(natives.contains(name), "{name}");
         }
     }
-}
-
-fn rewrite_pattern(pattern: Pattern<&str>) -> Pattern<&str> {
-    match pattern {
-        Pattern::Var(name) => Pattern::Var(name),
-        Pattern::Arr(items) => Pattern::Arr(items.into_iter().map(rewrite_pattern).collect()),
-        Pattern::Obj(entries) => Pattern::Obj(
-            entries
-                .into_iter()
-                .map(|(key, value)| (rewrite(key), rewrite_pattern(value)))
-                .collect(),
-        ),
-    }
-}
-
-/// Makes each output of a term cost a step.
-fn counted(term: Term<&str>) -> Term<&str> {
-    pipe(term, None, Term::Id)
-}
-
-fn pipe<'s>(
-    left: Term<&'s str>,
-    pattern: Option<Pattern<&'s str>>,
-    right: Term<&'s str>,
-) -> Term<&'s str> {
-    Term::BinOp(Box::new(left), BinaryOp::Pipe(pattern), Box::new(right))
-}
-
-/// The own function of an operator that can allocate.
-fn own_operator(op: Math) -> Option<&'static str> {
-    match op {
-        Math::Add => Some(ADD),
-        Math::Mul => Some(MULTIPLY),
-        Math::Div => Some(DIVIDE),
-        Math::Sub | Math::Rem => None,
-    }
-}
-
-fn operation<'s>(
-    left: Term<&'s str>,
-    op: BinaryOp<&'s str>,
-    right: Term<&'s str>,
-) -> Term<&'s str> {
-    /// A name that no expression can have.
-    const VALUE: &str = "$!value";
-    match op {
-        BinaryOp::Math(math) if let Some(own) = own_operator(math) => {
-            Term::Call(own, vec![left, right])
-        }
-        // `l += r` is `r as $value | l |= . + $value`.
-        BinaryOp::UpdateMath(math) if let Some(own) = own_operator(math) => {
-            let update = Term::Call(own, vec![Term::Id, Term::Var(VALUE)]);
-            let update = Term::BinOp(Box::new(left), BinaryOp::Update, Box::new(update));
-            pipe(right, Some(Pattern::Var(VALUE)), update)
-        }
-        BinaryOp::Pipe(Some(pattern)) => pipe(left, Some(rewrite_pattern(pattern)), right),
-        op => Term::BinOp(Box::new(left), op, Box::new(right)),
-    }
-}
-
-/// Rewrites a string with interpolation to a sum of its parts. Other strings stay as they are.
-fn string<'s>(
-    format: Option<&'s str>,
-    parts: Vec<StrPart<&'s str, Term<&'s str>>>,
-) -> Term<&'s str> {
-    if !parts.iter().any(|part| matches!(part, StrPart::Term(_))) {
-        return Term::Str(None, parts);
-    }
-    let format = format.filter(|format| *format != "@text").unwrap_or(TEXT);
-    let terms = parts.into_iter().map(|part| match part {
-        StrPart::Term(term) => pipe(rewrite(term), None, Term::Call(format, Vec::new())),
-        part => Term::Str(None, vec![part]),
-    });
-    // Like the library: the last part varies slowest.
-    let sum = |sum: Term<&'s str>, part| Term::Call(ADD, vec![part, sum]);
-    terms.rev().reduce(sum).unwrap_or(Term::Str(None, Vec::new()))
 }

@@ -5,14 +5,22 @@
 //! ```
 //!
 //! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of an
-//! evaluation. What only chooses rows never changes them: a decision about a row is all that this module returns. It
-//! knows no pages, files or formats, and it does not know whether the rows are complete.
+//! evaluation, and [`value`] the values, whose operations the budget counts. What only chooses rows never changes them: a
+//! decision about a row is all that this module returns. It knows no pages, files or formats, and it does not know
+//! whether the rows are complete.
 
+mod access;
+mod arithmetic;
 mod budget;
 mod columns;
+mod evaluator;
 mod expression;
 mod fence;
+#[cfg(test)]
+mod hostile;
 mod json;
+#[cfg(test)]
+mod language;
 mod natives;
 mod options;
 mod regexes;
@@ -21,6 +29,7 @@ mod sample;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use self::options::{OnError, Transform, TransformRecord};
 pub(crate) use self::{

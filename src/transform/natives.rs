@@ -1,168 +1,149 @@
-//! Own functions of the language, in place of those that allocate without a bound or accept more than JSON.
-//!
-//! Names that begin with `!` cannot be written in an expression: [`super::fence`] puts them in place of operators.
+//! The functions that expressions call and that are not written in the language: those of the libraries that are
+//! allowed, and own ones.
 
 use jaq_core::{
-    Bind, Error, RunPtr, ValT as _,
-    native::{self, Fun, bome, v},
+    Error, RunPtr, ValT as _,
+    native::{self, Fun, bome, unary, v},
 };
-use jaq_json::{Num, Val, ValR};
+use jaq_json::Num;
 
 use super::{
-    budget::{Fenced, StepBudget},
-    json,
+    access::indices_of_part,
+    budget,
+    evaluator::Fenced,
+    fence::is_native_allowed,
+    json, regexes,
+    value::{JqValue, ValueResult},
 };
 
-pub(super) const ADD: &str = "!add";
-pub(super) const MULTIPLY: &str = "!multiply";
-pub(super) const DIVIDE: &str = "!divide";
-/// Like `tostring`: a string stays as it is, other values become JSON text.
-pub(super) const TEXT: &str = "!text";
+/// Returns the functions. An own one replaces that of the libraries with the same name.
+pub(super) fn functions() -> Vec<Fun<Fenced>> {
+    let own: Vec<_> = own().chain(regexes::own()).collect();
+    let is_own = |name: &str| own.iter().any(|(own, ..)| *own == name);
+    let libraries = jaq_core::funs().chain(jaq_std::base_funs());
+    let mut functions: Vec<_> =
+        libraries.filter(|(name, ..)| is_native_allowed(name) && !is_own(name)).collect();
+    functions.extend(own);
+    functions
+}
 
-/// Largest integer that a product can have, in bits: 78,914 decimal digits. Larger ones make single operations slow.
-const INTEGER_BITS: u64 = 1 << 18;
-
-/// Returns the own functions. They replace those of the libraries with the same name.
-pub(super) fn own() -> impl Iterator<Item = Fun<Fenced>> {
-    let two = || -> Box<[Bind]> { v(2) };
-    let functions: [native::Filter<RunPtr<Fenced>>; 9] = [
-        (ADD, two(), |mut cv| {
-            let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
-            bome(add(left, right, cv.0.data().budget))
+fn own() -> impl Iterator<Item = Fun<Fenced>> {
+    let functions: [native::Filter<RunPtr<Fenced>>; 12] = [
+        ("add", v(0), |cv| bome(cv.1.values().try_fold(JqValue::Null, |sum, value| sum + value?))),
+        ("join", v(1), |cv| unary(cv, |items, separator| join(items, &separator))),
+        ("tojson", v(0), |cv| {
+            bome(json::print(&cv.1).map(|text| JqValue::Str(text.into())).map_err(Error::str))
         }),
-        (MULTIPLY, two(), |mut cv| {
-            let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
-            bome(multiply(left, right, cv.0.data().budget))
+        ("fromjson", v(0), |cv| {
+            bome(cv.1.as_text().and_then(|text| json::parse(text).map_err(Error::str)))
         }),
-        (DIVIDE, two(), |mut cv| {
-            let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
-            bome(divide(left, right, cv.0.data().budget))
+        ("length", v(0), |cv| bome(length(cv.1))),
+        ("contains", v(1), |cv| unary(cv, |value, part| Ok(contains(&value, &part).into()))),
+        ("has", v(1), |cv| unary(cv, |value, key| Ok(value.part(&key)?.is_some().into()))),
+        ("indices", v(1), |cv| unary(cv, |value, part| indices(&value, &part))),
+        ("bsearch", v(1), |cv| unary(cv, |value, item| search(&value, &item))),
+        ("ascii_downcase", v(0), |cv| {
+            bome(cv.1.as_text().map(|text| counted(text, 1, |text| text.to_ascii_lowercase())))
         }),
-        (TEXT, v(0), |cv| bome(text(cv.1, cv.0.data().budget))),
-        ("tojson", v(0), |cv| bome(to_json(&cv.1, cv.0.data().budget))),
-        ("fromjson", v(0), |cv| bome(from_json(&cv.1, cv.0.data().budget))),
-        ("add", v(0), |cv| {
-            let budget = cv.0.data().budget;
-            let sum = cv.1.values().try_fold(Val::Null, |sum, value| add(sum, value?, budget));
-            bome(sum)
+        ("ascii_upcase", v(0), |cv| {
+            bome(cv.1.as_text().map(|text| counted(text, 1, |text| text.to_ascii_uppercase())))
         }),
-        ("join", v(1), |mut cv| {
-            let separator = cv.0.pop_var();
-            bome(join(cv.1, &separator, cv.0.data().budget))
+        ("escape_sh", v(0), |cv| {
+            bome(cv.1.as_text().map(|text| counted(text, 4, |text| text.replace('\'', r"'\''"))))
         }),
-        ("tostring", v(0), |cv| bome(text(cv.1, cv.0.data().budget))),
     ];
     functions.into_iter().map(native::run::<Fenced>)
 }
 
-/// Returns the bytes that a copy of the value itself takes. Its elements are shared.
-fn size(value: &Val) -> usize {
-    match value {
-        Val::TStr(bytes) | Val::BStr(bytes) => bytes.len(),
-        Val::Arr(items) => 32 * items.len(),
-        Val::Obj(members) => 96 * members.len(),
-        Val::Num(Num::BigInt(number)) => usize::try_from(number.bits() / 8).unwrap_or(usize::MAX),
-        Val::Null | Val::Bool(_) | Val::Num(_) => 0,
-    }
-}
-
-/// Whether nothing else holds the value, so that it can grow in place.
-fn is_unique(value: &Val) -> bool {
-    match value {
-        Val::TStr(bytes) | Val::BStr(bytes) => bytes.is_unique(),
-        Val::Arr(items) => jaq_json::Rc::strong_count(items) == 1,
-        Val::Obj(members) => jaq_json::Rc::strong_count(members) == 1,
-        Val::Null | Val::Bool(_) | Val::Num(_) => true,
-    }
-}
-
-fn add(left: Val, right: Val, budget: &StepBudget<'_>) -> ValR {
-    if !matches!(left, Val::Null) && !matches!(right, Val::Null) {
-        let grown = if is_unique(&left) { 0 } else { size(&left) };
-        budget.copy(grown.saturating_add(size(&right)));
-    }
-    left + right
-}
-
-fn multiply(left: Val, right: Val, budget: &StepBudget<'_>) -> ValR {
-    match (&left, &right) {
-        (Val::Num(Num::BigInt(_)), Val::Num(_)) | (Val::Num(_), Val::Num(Num::BigInt(_)))
-            if bits(&left) + bits(&right) > INTEGER_BITS =>
-        {
-            return Err(Error::str("the product of the integers is too large"));
-        }
-        (text @ (Val::TStr(_) | Val::BStr(_)), Val::Num(number))
-        | (Val::Num(number), text @ (Val::TStr(_) | Val::BStr(_))) => {
-            let times = match number {
-                Num::Int(times) => usize::try_from(*times).unwrap_or(0),
-                Num::BigInt(_) => usize::MAX,
-                Num::Float(_) | Num::Dec(_) => 0,
-            };
-            budget.copy(size(text).max(1).saturating_mul(times));
-        }
-        _ => budget.copy(size(&left).saturating_add(size(&right))),
-    }
-    left * right
-}
-
-fn bits(value: &Val) -> u64 {
-    match value {
-        Val::Num(Num::BigInt(number)) => number.bits(),
-        _ => 64,
-    }
-}
-
-fn divide(left: Val, right: Val, budget: &StepBudget<'_>) -> ValR {
-    if let (Val::TStr(text), Val::TStr(separator)) = (&left, &right) {
-        let pieces = match separator.is_empty() {
-            true => text.len(),
-            false => memchr::memmem::find_iter(text, &separator[..]).count() + 1,
-        };
-        budget.copy(pieces.saturating_mul(64));
-    }
-    left / right
-}
-
-fn to_json(value: &Val, budget: &StepBudget<'_>) -> ValR {
-    let mut text = String::new();
-    json::write(value, &mut text, &|bytes| budget.copy(bytes)).map_err(Error::str)?;
-    Ok(Val::from(text))
-}
-
-fn text(value: Val, budget: &StepBudget<'_>) -> ValR {
-    match value {
-        Val::TStr(_) => Ok(value),
-        value => to_json(&value, budget),
-    }
-}
-
-fn from_json(value: &Val, budget: &StepBudget<'_>) -> ValR {
-    let Val::TStr(bytes) = value else { return Err(Error::typ(value.clone(), "string")) };
-    budget.copy(bytes.len().saturating_mul(16));
-    let text = str::from_utf8(bytes).map_err(|_| Error::str("the text is not UTF-8"))?;
-    json::parse(text).map_err(Error::str)
+/// Changes a text into one that is at most this many times longer.
+fn counted(text: &str, longer: usize, change: impl FnOnce(&str) -> String) -> JqValue {
+    budget::copy(text.len().saturating_mul(longer));
+    JqValue::Str(change(text).into())
 }
 
 /// Joins texts like jq: null is an empty text, and arrays and objects are refused.
-fn join(items: Val, separator: &Val, budget: &StepBudget<'_>) -> ValR {
-    let string = |value: &Val| match value {
-        Val::TStr(bytes) => str::from_utf8(bytes).map(str::to_owned).map_err(Error::str),
-        _ => Err(Error::typ(value.clone(), "string")),
-    };
-    let separator = string(separator)?;
-    let mut joined = String::new();
-    for (index, item) in items.values().enumerate() {
-        if index > 0 {
-            budget.copy(separator.len());
-            joined.push_str(&separator);
-        }
+fn join(items: JqValue, separator: &JqValue) -> ValueResult {
+    let separator = separator.as_text()?;
+    let mut joined = JqValue::Null;
+    for item in items.values() {
         let item = match item? {
-            Val::Null => continue,
-            value @ (Val::Arr(_) | Val::Obj(_)) => return Err(Error::typ(value, "text to join")),
-            value => text(value, budget)?,
+            JqValue::Null => JqValue::text(""),
+            item @ (JqValue::Arr(_) | JqValue::Obj(_)) => {
+                return Err(Error::typ(item, "text to join"));
+            }
+            item => JqValue::Str(match item {
+                JqValue::Str(text) => text,
+                item => json::print(&item).map_err(Error::str)?.into(),
+            }),
         };
-        budget.copy(size(&item));
-        joined.push_str(&string(&item)?);
+        joined = match joined {
+            JqValue::Null => (JqValue::text("") + item)?,
+            joined => ((joined + JqValue::Str(separator.clone()))? + item)?,
+        };
     }
-    Ok(Val::from(joined))
+    Ok(match joined {
+        JqValue::Null => JqValue::text(""),
+        joined => joined,
+    })
+}
+
+fn length(value: JqValue) -> ValueResult {
+    Ok(match value {
+        JqValue::Null => JqValue::from(0_usize),
+        JqValue::Num(Num::Dec(digits)) => length(JqValue::Num(Num::from_dec_str(&digits)))?,
+        JqValue::Num(Num::Float(float)) => JqValue::from(float.abs()),
+        JqValue::Num(number) if number < Num::Int(0) => (-JqValue::Num(number))?,
+        JqValue::Num(number) => JqValue::Num(number),
+        JqValue::Str(text) => JqValue::from(text.chars().count()),
+        JqValue::Arr(array) => JqValue::from(array.items().len()),
+        JqValue::Obj(object) => JqValue::from(object.members().len()),
+        JqValue::Bool(value) => return Err(Error::str(format_args!("{value} has no length"))),
+    })
+}
+
+/// Whether a value has a part: a text within a text, or, for each element of an array or object, one that has it.
+fn contains(value: &JqValue, part: &JqValue) -> bool {
+    budget::step();
+    match (value, part) {
+        (JqValue::Str(text), JqValue::Str(part)) => text.contains(&**part),
+        (JqValue::Arr(array), JqValue::Arr(parts)) => {
+            let has = |part: &JqValue| array.items().iter().any(|item| contains(item, part));
+            parts.items().iter().all(has)
+        }
+        (JqValue::Obj(object), JqValue::Obj(parts)) => {
+            let member = |key: &String| object.members().get(key);
+            let mut parts = parts.members().iter();
+            parts.all(|(key, part)| member(key).is_some_and(|value| contains(value, part)))
+        }
+        _ => value == part,
+    }
+}
+
+/// Returns the places of a value in an array, or of a text in a text, in characters.
+fn indices(value: &JqValue, part: &JqValue) -> ValueResult {
+    Ok(match (value, part) {
+        (JqValue::Str(_), JqValue::Str(part)) if part.is_empty() => JqValue::array(Vec::new()),
+        (JqValue::Str(text), JqValue::Str(part)) => {
+            let starts = text.char_indices().map(|(start, _)| start).enumerate();
+            let found = starts.filter(|(_, start)| text[*start..].starts_with(&**part));
+            found.map(|(place, _)| JqValue::from(place)).collect()
+        }
+        (JqValue::Arr(array), JqValue::Arr(part)) => indices_of_part(array.items(), part.items()),
+        (JqValue::Arr(array), item) => {
+            let items = array.items().iter().enumerate();
+            items.filter(|(_, it)| *it == item).map(|(place, _)| JqValue::from(place)).collect()
+        }
+        (JqValue::Null, _) => JqValue::Null,
+        (value, part) => return Err(Error::index(value.clone(), part.clone())),
+    })
+}
+
+/// Returns the place of an item in a sorted array, or -1 minus the place where it belongs.
+fn search(value: &JqValue, item: &JqValue) -> ValueResult {
+    let JqValue::Arr(array) = value else { return Err(Error::typ(value.clone(), "array")) };
+    let place = |place: usize| isize::try_from(place).map_err(Error::str);
+    Ok(JqValue::from(match array.items().binary_search(item) {
+        Ok(found) => place(found)?,
+        Err(missing) => -1 - place(missing)?,
+    }))
 }

@@ -246,7 +246,9 @@ impl Shaper {
                     return failed("was stopped: it nests too deeply".to_owned(), true);
                 }
                 Err(EvaluationFailure::Stopped) => return failed(endless(self.timeout), true),
-                Err(EvaluationFailure::Broken(error)) => return Err(error),
+                Err(EvaluationFailure::Panicked(message)) => {
+                    return failed(format!("was stopped by a bug: {message}"), true);
+                }
             }
         }
         let is_sampled = self.sample.as_ref().is_none_or(|sample| sample.keeps(row));

@@ -1,55 +1,64 @@
 //! The row as the one object that an expression sees. Only the fields that it reads are parsed.
 
-use std::fmt;
+use std::{fmt, rc::Rc};
 
-use jaq_json::{Map, Num, Val};
+use jaq_json::Num;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use super::{columns::FieldsRead, json};
+use super::{
+    budget,
+    columns::FieldsRead,
+    json,
+    value::{JqValue, MEMBER, Members},
+};
 use crate::client::Row;
 
 /// The fields that every row has, in the order of the object.
 pub(super) const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
 
-/// Returns the object with the fields that are read, and the size of their values in bytes.
+/// Returns the object with the fields that are read. Their bytes are counted.
 ///
 /// # Errors
 /// The field that cannot be parsed, and why.
-pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<(Val, usize), String> {
+pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<JqValue, String> {
     let is_read = |name: &str| match fields {
         FieldsRead::All => true,
         FieldsRead::Named(names) => names.contains(name),
     };
-    let (mut object, mut bytes) = (Map::default(), 0);
-    let mut parse = |name: &str, text: Option<&str>| match text {
-        None => Ok(Val::Null),
-        Some(text) => {
-            bytes += text.len();
-            json::parse(text).map_err(|why| format!("in the field {name}: {why}"))
-        }
+    let mut object = Members::default();
+    let parse = |name: &str, text: Option<&str>| match text {
+        None => Ok(JqValue::Null),
+        Some(text) => json::parse(text).map_err(|why| format!("in the field {name}: {why}")),
+    };
+    let text = |text: &str| {
+        budget::read(text.len());
+        JqValue::text(text)
     };
     for name in FIELDS.into_iter().filter(|name| is_read(name)) {
         let value = match name {
-            "id" => Val::from(row.id.to_string()),
+            "id" => JqValue::text(&row.id.to_string()),
             // A row's order fits in 64 bits, as on every supported system.
-            "order" => row.order.map_or(Val::Null, |order| Val::Num(Num::from_integral(order))),
-            "persona" => row.persona.map_or(Val::Null, |persona| Val::from(persona.to_owned())),
+            "order" => {
+                row.order.map_or(JqValue::Null, |order| JqValue::Num(Num::from_integral(order)))
+            }
+            "persona" => row.persona.map_or(JqValue::Null, text),
             "input" => parse(name, row.input)?,
             "expected_output" => parse(name, row.expected_output)?,
             _ => parse(name, row.tags)?,
         };
-        object.insert(Val::from(name.to_owned()), value);
+        budget::copy(MEMBER);
+        object.insert(Rc::new(name.to_owned()), value);
     }
     let reads_others = match fields {
         FieldsRead::All => true,
         FieldsRead::Named(names) => names.iter().any(|name| !FIELDS.contains(&name.as_str())),
     };
     if let Some(others) = row.additional_properties.filter(|_| reads_others) {
-        let members: JsonMembers<'_> = serde_json::from_str(others)
+        let members: JsonMembers<'_, true> = serde_json::from_str(others)
             .map_err(|error| format!("in the unknown fields: {error}"))?;
         for (key, value) in members.0 {
             // A key with a lone surrogate cannot be named.
@@ -62,21 +71,24 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<(Val, usize), Str
             };
             if is_read(&key) {
                 let value = parse(&key, Some(value.get()))?;
-                object.insert(Val::from(key), value);
+                budget::copy(key.len() + MEMBER);
+                object.insert(Rc::new(key), value);
             }
         }
     }
-    Ok((Val::obj(object), bytes))
+    Ok(JqValue::object(object))
 }
 
-/// The members of an object, with the tokens of keys and values.
-pub(super) struct JsonMembers<'a>(pub(super) Vec<(&'a RawValue, &'a RawValue)>);
+/// The members of an object, with the tokens of keys and values. `COUNTED` if the budget counts their bytes.
+pub(super) struct JsonMembers<'a, const COUNTED: bool = false>(
+    pub(super) Vec<(&'a RawValue, &'a RawValue)>,
+);
 
-impl<'de> Deserialize<'de> for JsonMembers<'de> {
+impl<'de, const COUNTED: bool> Deserialize<'de> for JsonMembers<'de, COUNTED> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfObject;
-        impl<'de> Visitor<'de> for OfObject {
-            type Value = JsonMembers<'de>;
+        struct OfObject<const COUNTED: bool>;
+        impl<'de, const COUNTED: bool> Visitor<'de> for OfObject<COUNTED> {
+            type Value = JsonMembers<'de, COUNTED>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -85,11 +97,14 @@ impl<'de> Deserialize<'de> for JsonMembers<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
+                    if COUNTED {
+                        budget::copy(size_of_val(&member));
+                    }
                     members.push(member);
                 }
                 Ok(JsonMembers(members))
             }
         }
-        deserializer.deserialize_map(OfObject)
+        deserializer.deserialize_map(OfObject::<COUNTED>)
     }
 }

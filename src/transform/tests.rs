@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{client::Row, error::Error};
 
-const EMPTY: Row<'static> = Row {
+pub(super) const EMPTY: Row<'static> = Row {
     id: Uuid::nil(),
     order: Some(7),
     input: None,
@@ -30,7 +30,7 @@ const EMPTY: Row<'static> = Row {
 };
 
 /// A row whose values the tests can read.
-const ROW: Row<'static> = Row {
+pub(super) const ROW: Row<'static> = Row {
     input: Some(
         r#"{"messages":[{"role":"user","content":"why?"},{"role":"bot","content":"so"}],"n":3}"#,
     ),
@@ -39,14 +39,14 @@ const ROW: Row<'static> = Row {
     ..EMPTY
 };
 
-fn is_true(text: &str, row: Row<'static>) -> Result<bool, EvaluationFailure> {
+pub(super) fn is_true(text: &str, row: Row<'static>) -> Result<bool, EvaluationFailure> {
     let expression = Expression::compile("where", text).unwrap();
     let evaluate = move || expression.is_true(&row, &AtomicBool::new(false));
     thread::Builder::new().stack_size(STACK).spawn(evaluate).unwrap().join().unwrap()
 }
 
 #[track_caller]
-fn failure(text: &str, row: Row<'static>) -> String {
+pub(super) fn failure(text: &str, row: Row<'static>) -> String {
     match is_true(text, row) {
         Err(EvaluationFailure::Row(why)) => why,
         Err(EvaluationFailure::Stack) => "stack".to_owned(),
@@ -163,73 +163,11 @@ fn nested_expressions_do_not_overflow_the_stack() {
 }
 
 #[test]
-fn hostile_expressions_stop_in_time() {
-    // All of them run forever, or use up the memory or the stack, without the fence.
-    for (text, reason) in [
-        ("until(false; .)", "steps"),
-        ("[range(1e12)]", "steps"),
-        ("last(range(1e12))", "steps"),
-        ("[limit(1e12; repeat(1))]", "steps"),
-        ("last(repeat(1))", "steps"),
-        ("[recurse(.)]", "steps"),
-        ("[recurse([.])] ", "steps"),
-        ("[while(true; .)]", "steps"),
-        ("reduce range(1e9) as $i (0; . + 1)", "steps"),
-        ("first(range(1; infinite) | select(. < 0))", "steps"),
-        ("reduce range(100) as $i (\"x\"; . + .)", "copies"),
-        ("reduce range(100) as $i (\"x\"; \"\\(.)\\(.)\")", "copies"),
-        ("reduce range(100) as $i ([1]; . + .)", "copies"),
-        ("reduce range(100) as $i ([1]; [.[], .[]])", "steps"),
-        ("reduce range(60) as $i (1; [., .]) | tojson", "copies"),
-        ("reduce range(60) as $i (1; [., .]) | tostring", "copies"),
-        ("reduce range(60) as $i (1; [., .]) | [..]", "steps"),
-        ("reduce range(60) as $i (1; [., .]) | flatten", "steps"),
-        (
-            "reduce range(20) as $i (1; [., .]) | [.[][][][][][][][][][][][][][][][][][][][] | 1, 1]",
-            "steps",
-        ),
-        ("\"x\" * 1e12", ""),
-        ("\"x\" * 1000000000000", "copies"),
-        ("\"x\" * 100000000000000000000000", "copies"),
-        ("reduce range(100) as $i (10; . * .)", "product"),
-        ("(\"x\" * 100000000) / \"\"", "copies"),
-        ("[range(100000)] | [combinations(9)]", ""),
-        ("[range(10)] as $l | [[$l, $l, $l, $l, $l, $l, $l, $l, $l, $l] | combinations]", "steps"),
-        ("def a: .[], .[]; def b: a | a; def c: b | b; [1, [2]] | [c | c | c | c]", ""),
-        ("reduce range(1000000) as $i (null; [.])", "steps"),
-        ("reduce range(100000) as $i (null; [.]) | tojson", "nested deeper"),
-        ("reduce range(100000) as $i (null; [.]) | . == 1", "!"),
-        ("\"x\" | test(\"(x{1000}){1000}\")", "regex"),
-        ("(\"[\" * 100000) | fromjson", "nested deeper"),
-        ("[range(100000)] | .[] |= [range(100)] | length", "steps"),
-        (
-            "[range(20000) | tostring] | map({key: ., value: 1}) | from_entries | length == 20000",
-            "",
-        ),
-        ("\"a\" * 1000000 | gsub(\"a\"; \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\")", ""),
-        ("[foreach range(1e12) as $x (0; . + 1)]", "steps"),
-        ("{} | reduce range(1e9) as $i (.; .[\"\\($i)\"] = 1)", "steps"),
-    ] {
-        let start = Instant::now();
-        match is_true(text, ROW) {
-            Ok(_) => assert!(reason.is_empty() || reason == "!", "{text}"),
-            Err(EvaluationFailure::Row(why)) => assert!(why.contains(reason), "{text}: {why}"),
-            Err(EvaluationFailure::Stack) => assert!(reason.is_empty(), "{text}"),
-            other => panic!("{text}: {other:?}"),
-        }
-        let taken = start.elapsed();
-        println!("{taken:>8.3?} {text}");
-        // A second in a release build; tests are slower, and share the machine.
-        assert!(taken < Duration::from_secs(20), "{text}: {taken:?}");
-    }
-}
-
-#[test]
 fn deep_values_are_refused_or_handled() {
     let deep: &'static str = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000)).leak();
     let row = Row { input: Some(deep), ..EMPTY };
     assert!(is_true(".order == 7", row).unwrap());
-    assert!(failure(".input | length", row).contains("nested deeper than 10000 levels"));
+    assert!(failure(".input | length", row).contains("nested deeper than 10,000 levels"));
     let deep: &'static str = format!("{}{}", "[".repeat(9_999), "]".repeat(9_999)).leak();
     let row = Row { input: Some(deep), ..EMPTY };
     assert!(
@@ -325,11 +263,8 @@ fn values_without_json_are_refused() {
     for (text, why) in [
         (".tags | [1e400 + 0] | tojson", "the number Infinity is not JSON"),
         ("nan | tostring", "the number NaN is not JSON"),
-        (
-            "{(1 | tostring): 2} | [.] | {(.[0].a | not | tostring): nan} | tojson",
-            "the number NaN is not JSON",
-        ),
-        ("{(1): 2} | tojson", "the key 1 of an object is not a string"),
+        ("{a: [nan]} | tojson", "the number NaN is not JSON"),
+        ("{(1): 2}", "the key of an object must be a string, not a number"),
     ] {
         assert!(failure(text, ROW).contains(why), "{text}: {}", failure(text, ROW));
     }
@@ -415,7 +350,8 @@ fn first_failed_row_is_named() {
 #[test]
 fn endless_evaluation_is_stopped_and_never_skipped() {
     // Many steps, each of them slow: the budget of steps alone would take minutes.
-    let slow = "reduce range(200000) as $i ([range(20000)]; reverse)";
+    let slow =
+        r#"("x" * 100000) as $text | [range(100000) | $text | indices("xy") | length] | add == 1"#;
     let limit = Duration::from_millis(200);
     let transform = Transform::new().keep_where(slow).on_error(OnError::Skip);
     let mut stage = stage(transform.expression_timeout(limit), 2);
@@ -427,9 +363,8 @@ fn endless_evaluation_is_stopped_and_never_skipped() {
 
 #[test]
 fn operation_that_never_ends_is_left_alone() {
-    // One comparison of two shared trees with 2^60 leaves: it takes no step, so it cannot be stopped.
-    let stuck =
-        "reduce range(60) as $i (1; [., .]) as $x | reduce range(60) as $i (1; [., .]) | . == $x";
+    // One search that compares 10^13 bytes: it takes no step, so it cannot be stopped.
+    let stuck = r#"("a" * 20000000) | indices("a" * 10000000 + "b")"#;
     let limit = Duration::from_millis(100);
     let transform = Transform::new().keep_where(stuck).on_error(OnError::Skip);
     let mut stage = stage(transform.expression_timeout(limit), 2);

@@ -1,0 +1,100 @@
+//! What the language computes: operators, functions and folds on the own values.
+
+use std::time::{Duration, Instant};
+
+use super::tests::{EMPTY, ROW, failure, is_true};
+use crate::client::Row;
+
+#[test]
+fn operators_and_functions_work_as_in_jq() {
+    for text in [
+        // Like jq: each combination of the outputs is a result, and no output gives none.
+        r#"["abc" | sub("b"; "x", "y")] == ["axc", "ayc"]"#,
+        r#"[("abc" | sub("b"; empty)), ("abc" | sub("q"; empty))] == ["abc"]"#,
+        r#""abc" | sub("b"; "x", "y") == "axc""#,
+        "[1, nan, null, 3, nan] | sort | length == 5 and .[-1] == 3",
+        "[[nan, nan] | sort_by(.), group_by(.), unique, [min, max] | length] == [2, 2, 2, 2]",
+        "(nan < nan) and (nan | isnan) and ([nan] == [nan] | not)",
+        r#"("1.50" | tonumber | tojson) == "1.50" and ("-0.0" | tonumber | -. | tojson) == "0.0""#,
+        r#"[.5, 1e3, 007] | tojson == "[0.5,1e3,7]""#,
+        "{a: {b: 1, c: 2}, d: 3} * {a: {b: 4, e: 5}} == {a: {b: 4, c: 2, e: 5}, d: 3}",
+        "[1, 2, 3] - [2] == [1, 3] and (\"a,b\" / \",\") == [\"a\", \"b\"] and (\"ab\" / \"\") == [\"a\", \"b\"]",
+        "\"ab\" * 3 == \"ababab\" and \"ab\" * 0 == null and 7 % 3 == 1 and -(2) == -2",
+        "\"äöü\" | .[1:] == \"öü\" and .[:-1] == \"äö\" and .[-1:] == \"ü\" and .[5:] == \"\" and length == 3",
+        "[1, 2, 3, 4] | .[1:3] == [2, 3] and .[-1] == 4 and .[9] == null and (.[1:3] = [9]) == [1, 9, 4]",
+        "\"äbc\" | (.[1:2] |= \"xy\") == \"äxyc\" and indices(\"c\") == [2] and ascii_upcase == \"äBC\"",
+        "[1, 2, 1, 2] | indices(1) == [0, 2] and indices([1, 2]) == [0, 2] and .[[1, 2]] == [0, 2]",
+        "[1, 3, 5] | bsearch(3) == 1 and bsearch(4) == -3 and contains([5]) and (contains([2]) | not)",
+        "{a: 1} | has(\"a\") and (has(\"b\") | not) and (.b |= 2) == {a: 1, b: 2} and del(.a) == {}",
+        "[null, -3, 1.5, \"ab\", [1], {a: 1}] | map(length) == [0, 3, 1.5, 2, 1, 1]",
+        "[{b: 1}, {a: 2}, [], \"\", 1, false, null] | sort == [null, false, 1, \"\", [], {a: 2}, {b: 1}]",
+        "[[\"a\", null, 1, true] | join(\",\"), ([] | join(\",\"))] == [\"a,,1,true\", \"\"]",
+        "@sh \"x \\(\"it's\")\" == \"x 'it'\\\\''s'\"",
+        "[{a: 1, b: 2} | paths] == [[\"a\"], [\"b\"]] and ({a: [1]} | [getpath([\"a\", 0], [\"x\"])]) == [1, null]",
+        "{a: [1, {b: 2}]} | (.a[1].b += 5 | .a[1].b) == 7 and ([.. | numbers] == [1, 2])",
+        "[limit(2; .tags.list[])] == [1, 2] and ([.tags.list[] as $x | $x * $x] | add) == 14",
+    ] {
+        assert!(matches!(is_true(text, ROW), Ok(true)), "{text}: {:?}", is_true(text, ROW));
+    }
+}
+
+#[test]
+fn texts_are_parsed_as_json_and_nothing_else() {
+    for text in [
+        "# x\n1",
+        "1 # x",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "+1.5",
+        "01",
+        ".5",
+        "1.",
+        "b\"\"",
+        "{1:2}",
+        "[1,]",
+        "[1 2]",
+        "{\"a\":1,}",
+        "'a'",
+        "",
+        "1 2",
+        "nan",
+        "tru",
+        "\"\\x41\"",
+        "\"\n\"",
+    ] {
+        let text = serde_json::to_string(text).unwrap();
+        let tags: &'static str = format!("{{\"text\":{text}}}").leak();
+        for function in ["fromjson", "tonumber"] {
+            let why =
+                failure(&format!(".tags.text | {function}"), Row { tags: Some(tags), ..EMPTY });
+            assert!(why.contains("cannot parse"), "{text}: {why}");
+        }
+    }
+    let round = r#" {"a" : [ 1 , -2.50, 1e400 ,true,false,null , "\u00e9\n\"\\" , {} ,[] ], "b":{"c":"","c":"x"}} "#;
+    let row = Row { tags: Some(round), ..EMPTY };
+    let printed = r#"{"a":[1,-2.50,1e400,true,false,null,"é\n\"\\",{},[]],"b":{"c":"x"}}"#;
+    assert!(
+        is_true(&format!(".tags | tojson == {}", serde_json::to_string(printed).unwrap()), row)
+            .unwrap()
+    );
+    assert!(is_true(".tags | tojson | fromjson == . or true", row).unwrap());
+}
+
+#[test]
+fn ordinary_folds_grow_in_place() {
+    let start = Instant::now();
+    for text in [
+        "reduce range(20000) as $i ([]; . + [$i]) | length == 20000",
+        "reduce range(20000) as $i ({}; . + {\"\\($i)\": $i}) | length == 20000",
+        "(\"x\" * 4096) as $text | reduce range(500) as $i (\"\"; . + $text) | length == 2048000",
+        "[range(20000) | tostring] | map({key: ., value: 1}) | from_entries | length == 20000",
+        "[range(20000) | tostring] | (join(\",\") | length) > 80000 and (add | length) > 80000",
+        "\"a\" * 20000 | gsub(\"a\"; \"bc\") | length == 40000",
+        "[range(20000) | {a: .}] | (.[].a += 1) | length == 20000",
+        "[range(2000)] | reduce range(2000) as $i (.; .[$i] += 1) | add == 2001000",
+    ] {
+        assert!(matches!(is_true(text, ROW), Ok(true)), "{text}: {:?}", is_true(text, ROW));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
