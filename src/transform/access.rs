@@ -264,7 +264,7 @@ impl jaq_std::ValT for JqValue {
     }
 
     fn as_sub_str(&self, part: &[u8]) -> Self {
-        Self::from_utf8_bytes(part.to_vec())
+        Self::text(&String::from_utf8_lossy(part))
     }
 
     fn from_utf8_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {

@@ -12,14 +12,23 @@ use std::{
 
 use crate::error::panics::message;
 
-/// Steps of one evaluation. One more is allowed for each byte of the values that it reads, up to [`MOST_STEPS`].
-pub(super) const STEPS: u64 = 1_000_000;
+/// What one evaluation may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EvaluationBounds {
+    /// Steps. One more is allowed for each byte of the values that it reads, up to [`MOST_STEPS`].
+    pub(super) steps: u64,
+    /// Bytes of the values that it parses, copies and builds, together. Memory that becomes free does not count, so a
+    /// loop that copies a text of one megabyte reaches 256 MiB after 256 rounds. The memory can be twice as much,
+    /// because texts, arrays and objects double when they grow.
+    pub(super) bytes: u64,
+}
+
+impl EvaluationBounds {
+    pub(super) const STANDARD: Self = Self { steps: 1_000_000, bytes: 256 << 20 };
+}
+
 /// Most steps of one evaluation. The evaluator needs up to 100 bytes of memory for a step.
 pub(super) const MOST_STEPS: u64 = 5_000_000;
-/// Bytes of the values that one evaluation parses, copies and builds, together: 256 MiB. Memory that becomes free does
-/// not count, so a loop that copies a text of one megabyte reaches it after 256 rounds. The memory can be twice as much,
-/// because texts, arrays and objects double when they grow.
-pub(super) const BYTES: u64 = 256 << 20;
 /// Deepest nesting of a value, as in jq. Comparing, printing and freeing a value recurse to its depth.
 pub(super) const DEPTH: u32 = 10_000;
 /// Bytes of stack that evaluation may use: 256 MiB. Half of [`STACK`], because the evaluator does not count
@@ -58,10 +67,13 @@ thread_local! {
 }
 
 /// Runs an evaluation with a new budget until its end, or until a bound or a panic ends it.
-pub(super) fn bounded<T>(steps: u64, evaluation: impl FnOnce() -> T) -> Result<T, EvaluationEnd> {
+pub(super) fn bounded<T>(
+    bounds: EvaluationBounds,
+    evaluation: impl FnOnce() -> T,
+) -> Result<T, EvaluationEnd> {
     LEFT.with(|left| {
-        left.steps.set(steps);
-        left.bytes.set(BYTES);
+        left.steps.set(bounds.steps);
+        left.bytes.set(bounds.bytes);
     });
     catch_unwind(AssertUnwindSafe(evaluation)).map_err(|payload| {
         match payload.downcast::<EvaluationEnd>() {

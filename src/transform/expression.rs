@@ -12,7 +12,7 @@ use jaq_core::{
 };
 
 use super::{
-    budget::{EvaluationEnd, STACK, STEPS, StackBase, bounded},
+    budget::{EvaluationBounds, EvaluationEnd, STACK, StackBase, bounded},
     columns::{FieldsRead, fields_read},
     evaluator::{Fence, Fenced},
     fence::{self, ExpressionRefusal},
@@ -37,8 +37,8 @@ pub(super) struct Expression {
     text: String,
     filter: Filter<Fenced>,
     fields: FieldsRead,
-    /// Steps for one row.
-    steps: u64,
+    /// What its evaluation on one row may use.
+    bounds: EvaluationBounds,
 }
 
 impl fmt::Debug for Expression {
@@ -80,7 +80,8 @@ impl Expression {
             })?
         });
         let (filter, fields) = compiled?;
-        Ok(Self { option, text: text.to_owned(), filter, fields, steps: STEPS })
+        let bounds = EvaluationBounds::STANDARD;
+        Ok(Self { option, text: text.to_owned(), filter, fields, bounds })
     }
 
     pub(super) fn option(&self) -> &'static str {
@@ -95,8 +96,8 @@ impl Expression {
     }
 
     #[cfg(test)]
-    pub(super) fn with_steps(mut self, steps: u64) -> Self {
-        self.steps = steps;
+    pub(super) fn within(mut self, bounds: EvaluationBounds) -> Self {
+        self.bounds = bounds;
         self
     }
 
@@ -126,7 +127,7 @@ impl Expression {
         stop: &AtomicBool,
         take: &mut dyn FnMut(JqValue) -> ControlFlow<()>,
     ) -> Result<(), EvaluationFailure> {
-        let done = bounded(self.steps, || {
+        let done = bounded(self.bounds, || {
             let value = row_value::of(row, &self.fields)?;
             let fence = Fence { lut: &self.filter.lut, base: StackBase::here(), stop };
             let context = Ctx::<Fenced>::new(fence, Vars::new([]));

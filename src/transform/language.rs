@@ -16,7 +16,7 @@ fn operators_and_functions_work_as_in_jq() {
         "[[nan, nan] | sort_by(.), group_by(.), unique, [min, max] | length] == [2, 2, 2, 2]",
         "(nan < nan) and (nan | isnan) and ([nan] == [nan] | not)",
         r#"("1.50" | tonumber | tojson) == "1.50" and ("-0.0" | tonumber | -. | tojson) == "0.0""#,
-        r#"[.5, 1e3, 007] | tojson == "[0.5,1e3,7]""#,
+        r#"[1.50, 1e3] | tojson == "[1.50,1e3]""#,
         "{a: {b: 1, c: 2}, d: 3} * {a: {b: 4, e: 5}} == {a: {b: 4, c: 2, e: 5}, d: 3}",
         "[1, 2, 3] - [2] == [1, 3] and (\"a,b\" / \",\") == [\"a\", \"b\"] and (\"ab\" / \"\") == [\"a\", \"b\"]",
         "\"ab\" * 3 == \"ababab\" and \"ab\" * 0 == null and 7 % 3 == 1 and -(2) == -2",
