@@ -19,8 +19,8 @@ use super::natives::{ADD, DIVIDE, MULTIPLY, TEXT};
 /// The functions of the language that an expression may call. None reads the clock, the environment, other input or
 /// files.
 #[rustfmt::skip]
-const ALLOWED: [&str; 123] = [
-    "@json", "@sh", "@text", "abs", "add", "all", "any", "arrays", "ascii_downcase", "ascii_upcase", "booleans",
+const ALLOWED: [&str; 124] = [
+    "@json", "@sh", "@text", "IN", "abs", "add", "all", "any", "arrays", "ascii_downcase", "ascii_upcase", "booleans",
     "bsearch", "capture", "ceil", "combinations", "contains", "del", "delpaths", "empty", "endswith", "error",
     "false", "finites", "first", "flatten", "floor", "from_entries", "fromjson", "getpath", "group_by", "gsub",
     "has", "in", "index", "indices", "infinite", "inside", "isarray", "isboolean", "isempty", "isfinite",
@@ -57,6 +57,12 @@ def sub(re; f; flags):
 def from_entries: [.[] | {(.key): .value}] | add // {};
 "#;
 
+/// Definitions of jq that the libraries do not have.
+const ADDED: &str = "
+def IN(values): any(values == .; .);
+def IN(from; values): any(from == values; .);
+";
+
 /// Functions of jq that are left out on purpose, each with the reason.
 const LEFT_OUT: [(&[&str], &str); 4] = [
     (
@@ -81,7 +87,8 @@ pub(super) struct ExpressionRefusal<'s> {
 /// Returns the definitions of the libraries that an expression can use, rewritten.
 pub(super) fn prelude<'s>() -> impl Iterator<Item = Def<&'s str>> {
     let replaced = load::parse(REPLACED, |parser| parser.defs()).unwrap_or_default();
-    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let added = load::parse(ADDED, |parser| parser.defs()).unwrap_or_default();
+    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(added);
     let is_kept = |def: &Def<&'static str>| !DROPPED.contains(&(def.name, def.args.len()));
     defs.filter(is_kept).map(move |def| -> Def<&'s str> {
         let is_same = |other: &&Def<&'static str>| {
@@ -90,6 +97,12 @@ pub(super) fn prelude<'s>() -> impl Iterator<Item = Def<&'s str>> {
         let own = replaced.iter().find(is_same).cloned();
         rewrite_def(own.unwrap_or(def))
     })
+}
+
+/// The names that an expression may call.
+#[cfg(test)]
+pub(super) fn callable() -> &'static [&'static str] {
+    &ALLOWED[..ALLOWED.len() - INTERNAL]
 }
 
 /// Whether the libraries' function of this name is kept.

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use jaq_json::{Num, Val, read};
 
+use crate::text::grouped;
+
 /// Deepest nesting of a value that is parsed or printed, as in jq.
 pub(super) const DEPTH: usize = 10_000;
 
@@ -16,7 +18,7 @@ const VALUE_COST: usize = 32;
 /// The reason, if the text is nested too deeply, or is not JSON.
 pub(super) fn parse(text: &str) -> Result<Val, String> {
     if is_deeper(text, DEPTH) {
-        return Err(format!("the value is nested deeper than {DEPTH} levels"));
+        return Err(format!("the value is nested deeper than {} levels", grouped(DEPTH as u64)));
     }
     read::parse_single(text.as_bytes()).map_err(|error| format!("cannot parse the value: {error}"))
 }
@@ -61,7 +63,7 @@ fn write_at(
     depth: usize,
 ) -> Result<(), String> {
     if depth > DEPTH {
-        return Err(format!("the value is nested deeper than {DEPTH} levels"));
+        return Err(format!("the value is nested deeper than {} levels", grouped(DEPTH as u64)));
     }
     grow(VALUE_COST);
     match value {
