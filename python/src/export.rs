@@ -15,7 +15,7 @@ use crate::{
     errors::raised,
     options::{Options, dataset_id},
     producers::place,
-    summary::{ReadFacts, completeness},
+    summary::{ReadFacts, completeness, transform},
     wait::run,
     worker::{block_on, block_on_until},
 };
@@ -66,6 +66,9 @@ fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyD
     dict.set_item("dataset", summary.dataset.to_string())?;
     dict.set_item("output", &summary.output)?;
     dict.set_item("rows", summary.rows)?;
+    dict.set_item("rows_read", summary.rows_read)?;
+    dict.set_item("failed_rows", summary.failed_rows)?;
+    dict.set_item("transform", transform(py, summary.transform.as_ref())?)?;
     dict.set_item("count", summary.count)?;
     dict.set_item("completeness", completeness(summary.completeness))?;
     dict.set_item("digest", &summary.digest)?;

@@ -132,6 +132,7 @@ pub(crate) fn stream_dataset<'py>(
             retries: Some(meter.retries()),
             received_bytes: Some(meter.bytes()),
             seconds: started.elapsed().as_secs_f64(),
+            ..ReadFacts::default()
         })
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;

@@ -1,7 +1,7 @@
 //! The facts about a finished read or export, as a dictionary for the class `Summary`.
 
-use overmind_export::{Completeness, StatedFacts};
-use pyo3::{prelude::*, types::PyDict};
+use overmind_export::{Completeness, StatedFacts, TransformRecord, serde_json};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 /// What is known about the rows that were read.
 #[derive(Debug, Clone, Default)]
@@ -9,6 +9,9 @@ pub(crate) struct ReadFacts {
     pub(crate) dataset: Option<String>,
     /// Number of rows delivered.
     pub(crate) rows: u64,
+    /// Of an export: number of rows read for it, and how those to write were chosen.
+    pub(crate) rows_read: Option<u64>,
+    pub(crate) transform: Option<TransformRecord>,
     /// Number of rows of the dataset.
     pub(crate) count: Option<u64>,
     pub(crate) completeness: Option<Completeness>,
@@ -28,6 +31,8 @@ impl ReadFacts {
             count: facts.map(|facts| facts.count),
             completeness: facts.map(|facts| facts.completeness),
             rows: facts.map_or(0, |facts| facts.rows),
+            rows_read: facts.map(|facts| facts.rows_read),
+            transform: facts.and_then(|facts| facts.transform.clone()),
             digest: facts.map(|facts| facts.digest.clone()),
             ..Self::default()
         }
@@ -38,6 +43,8 @@ impl ReadFacts {
         let dict = PyDict::new(py);
         dict.set_item("dataset", &self.dataset)?;
         dict.set_item("rows", self.rows)?;
+        dict.set_item("rows_read", self.rows_read)?;
+        dict.set_item("transform", transform(py, self.transform.as_ref())?)?;
         dict.set_item("count", self.count)?;
         dict.set_item("completeness", self.completeness.map_or("unknown", completeness))?;
         dict.set_item("digest", &self.digest)?;
@@ -48,6 +55,17 @@ impl ReadFacts {
         dict.set_item("seconds", self.seconds)?;
         Ok(dict)
     }
+}
+
+/// Returns a transformation as the dictionary of its JSON.
+pub(crate) fn transform<'py>(
+    py: Python<'py>,
+    transform: Option<&TransformRecord>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(transform) = transform else { return Ok(None) };
+    let json = serde_json::to_string(transform)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    py.import("json")?.call_method1("loads", (json,)).map(Some)
 }
 
 /// Returns the word for a completeness, as in a manifest.

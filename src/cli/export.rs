@@ -88,18 +88,18 @@ pub(super) struct ExportArgs {
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
     conditions: Vec<String>,
     /// Export about this fraction of the rows, such as 0.05; rows with equal inputs stay together
-    #[arg(long, value_name = "FRACTION", value_parser = values::fraction, help_heading = "Rows")]
+    #[arg(long, value_name = "FRACTION", value_parser = values::decimal, help_heading = "Rows")]
     sample: Option<f64>,
-    /// Seed of --sample: another seed chooses other rows
-    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, default_value_t = 0, help_heading = "Rows")]
-    seed: u64,
-    /// A row on which an expression fails: fail ends the run, null takes null as the result, skip leaves the
-    /// row out
-    #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, default_value_t = OnError::Fail, help_heading = "Rows")]
-    on_error: OnError,
-    /// Time limit for the expressions of one row
-    #[arg(long, value_name = "TIME", value_parser = values::timeout, default_value = "10s", help_heading = "Rows")]
-    expression_timeout: Duration,
+    /// Seed of --sample: another seed chooses other rows [default: 0]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
+    seed: Option<u64>,
+    /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
+    /// result, so that --where leaves it out too [default: fail]
+    #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, help_heading = "Rows")]
+    on_error: Option<OnError>,
+    /// Time limit for the expressions of one row [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::timeout, help_heading = "Rows")]
+    expression_timeout: Option<Duration>,
     /// Read the whole dataset at most N times: it is read again if it changed during the export
     #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 3, help_heading = "Rows")]
     max_passes: u32,
@@ -168,13 +168,13 @@ pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Re
 
 impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
-        let chosen = Transform::new()
-            .seed(typed.seed)
-            .on_error(typed.on_error)
-            .expression_timeout(typed.expression_timeout);
-        let chosen = typed.conditions.into_iter().fold(chosen, Transform::keep_where);
+        let chosen = typed.conditions.into_iter().fold(Transform::new(), Transform::keep_where);
+        let chosen = typed.sample.into_iter().fold(chosen, Transform::sample);
+        let chosen = typed.seed.into_iter().fold(chosen, Transform::seed);
+        let chosen = typed.on_error.into_iter().fold(chosen, Transform::on_error);
+        let limits = typed.expression_timeout.into_iter();
         Self {
-            transform: typed.sample.into_iter().fold(chosen, Transform::sample),
+            transform: limits.fold(chosen, Transform::expression_timeout),
             query: typed.filters.into(),
             format: typed.format,
             compression: typed.compression,
@@ -211,7 +211,7 @@ fn report(summary: &Summary) -> Lines {
     let fetched = summary.rows_read.saturating_sub(summary.kept_rows);
     let rows = match &summary.transform {
         Some(_) => {
-            format!("{} of {} read", grouped(summary.rows), counted(summary.rows_read, "row"))
+            format!("{} of {} read,", counted(summary.rows, "row"), grouped(summary.rows_read))
         }
         None => counted(summary.rows, "row"),
     };

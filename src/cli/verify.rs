@@ -2,7 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::{Check, Error, Failure, ReadOptions, Result, Verification, text::counted, verify_with};
+use crate::{
+    Check, Error, Failure, ReadOptions, Result, Verification,
+    text::{counted, grouped},
+    verify_with,
+};
 use clap::Args;
 
 use super::{
@@ -92,6 +96,10 @@ impl VerifyArgs {
         }
         if found.is_ok() && !screen.is_quiet() {
             let (rows, covered) = (counted(found.rows, "row"), covered(found));
+            let rows = match found.rows_read {
+                Some(read) if read != found.rows => format!("{rows} of {} read", grouped(read)),
+                _ => rows,
+            };
             lines.push(format_args!("{path}: ok, {rows}; {covered}"));
         }
         super::print(&lines.wrapped(terminal_width()))

@@ -177,6 +177,17 @@ impl Page {
         self.hold = Some(hold);
     }
 
+    /// Returns the memory of the page to the budget of the prefetch: the caller counts it from now on.
+    pub(crate) fn release(&mut self) {
+        self.hold = None;
+    }
+
+    /// Returns the memory of the page in bytes: its body, and about 160 for each row.
+    pub(crate) fn memory(&self) -> usize {
+        const ROW_OVERHEAD: usize = 160;
+        self.bytes() + self.len() * ROW_OVERHEAD
+    }
+
     pub(crate) fn end_stream(&mut self) {
         self.ends_stream = true;
     }

@@ -95,10 +95,9 @@ fn is_negative(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Parses a fraction, such as `0.05`.
-pub(crate) fn fraction(text: &str) -> Result<f64, String> {
-    let fraction = text.parse::<f64>().ok().filter(|fraction| *fraction > 0.0 && *fraction <= 1.0);
-    fraction.ok_or_else(|| "use a number above 0 and up to 1, such as 0.05".to_owned())
+/// Parses a number with decimals, such as `0.05`.
+pub(crate) fn decimal(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "give a number, such as 0.05".to_owned())
 }
 
 /// Parses a time limit: a [`duration`] above zero.

@@ -23,8 +23,8 @@ impl Error {
             }
             Self::NoSnapshot { .. } => "`overmind-export snapshot` takes one",
             Self::Expression { .. } => {
-                "the page Shape your data of the guide lists the functions; quote the expression for the shell: \
-                 'EXPR'"
+                "the page Shape your data of the guide lists the functions and has examples; quote the expression for \
+                 the shell: 'EXPR'"
             }
             Self::Row { stopped: true, .. } => {
                 "simplify the expression; if it only needs more time, raise `expression_timeout`"

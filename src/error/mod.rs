@@ -61,7 +61,7 @@ pub enum Error {
         why: String,
     },
     /// A transformation failed on a row.
-    #[error("page {page}, row {row} (id {id}): `{option}` {why}")]
+    #[error("page {page}, row {row} (id {id}): `{option}` {} {why}", text::quoted(expression, 60))]
     Row {
         /// Number of the page, from 1.
         page: u64,
@@ -71,7 +71,10 @@ pub enum Error {
         id: uuid::Uuid,
         /// Name of the option whose expression failed.
         option: &'static str,
-        /// The problem, as a predicate. In the message, it follows the option.
+        /// The expression as given.
+        expression: String,
+        /// The problem, as a predicate. In the message, it follows the expression. It can contain values of the row, in at
+        /// most 80 characters.
         why: String,
         /// Whether the evaluation was stopped, and not an error of the expression. Such a row is never skipped.
         stopped: bool,

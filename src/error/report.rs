@@ -3,6 +3,8 @@
 
 use std::{error::Error as StdError, fmt, iter, time::Duration};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::Error;
 use crate::text;
 
@@ -60,9 +62,12 @@ pub(crate) fn excerpt(error: &Error) -> Vec<String> {
     let skipped = before.chars().count().saturating_sub(AROUND);
     let before: String = before.chars().skip(skipped).collect();
     let after = after.split('\n').next().unwrap_or_default();
-    let wrong = after.get(..*length).unwrap_or(after).chars().count().clamp(1, AROUND);
+    let wrong = after.get(..*length).unwrap_or(after);
+    // Columns of the terminal, for the text as it is shown: a character can take two, or none.
+    let columns = |text: &str| text::harmless(text, AROUND).width();
     let line = text::harmless(&format!("{before}{after}"), 2 * AROUND);
-    vec![line.trim_end().to_owned(), " ".repeat(before.chars().count()) + &"^".repeat(wrong)]
+    let marks = "^".repeat(columns(wrong).clamp(1, AROUND));
+    vec![line.trim_end().to_owned(), " ".repeat(columns(&before)) + &marks]
 }
 
 /// Makes a text safe to print: one line without control characters, at most 2000 characters.

@@ -93,6 +93,7 @@ impl Export {
         let staged = slot.take()?;
         let stopper = staged.stopper();
         let mut writer = Writer::new(plan, count, staged, kept, self.progress.clone());
+        let interrupt = writer.interrupt();
         let mut writing = Worker::start("writer", "the writer", move || {
             let result = writer.run(receiver);
             (writer.into_destination(), result)
@@ -115,6 +116,9 @@ impl Export {
             }
             error = stopper.lost() => Err(error),
         };
+        if ended.is_err() {
+            interrupt.set();
+        }
         drop(forwarding);
         let (forwarded, written) = match ended {
             Ok(done) => done,

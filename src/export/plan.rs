@@ -17,10 +17,9 @@ use crate::{
     net::urls::quotable,
     output,
     paginator::{self, PageRange, StreamOptions},
-    proof::Digest,
     record::{
         facts::Facts,
-        manifest::{Completeness, FORMAT_VERSION, SnapshotOf},
+        manifest::{Completeness, FORMAT_VERSION, PartRows, SnapshotOf},
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
     transform::{Shaper, Transform, TransformRecord},
@@ -88,7 +87,7 @@ pub struct ExportOptions {
     /// Number of encoder threads, from 1 to 256; default one for each core, but at most 16. Any number gives
     /// the same bytes.
     pub encode_threads: Option<usize>,
-    /// Maximum bytes of prefetched pages; default 8 MiB.
+    /// Maximum bytes of prefetched pages; default 8 MiB. A transformation holds as many more.
     pub prefetch_bytes: usize,
     /// Folder where ids beyond 4 MiB are sorted; default the system's temporary directory.
     pub temp_dir: Option<PathBuf>,
@@ -123,29 +122,6 @@ impl ExportOptions {
             prefetch_bytes: stream.prefetch_bytes,
             temp_dir: None,
         }
-    }
-}
-
-/// The rows of a part, or of all parts so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct PartRows {
-    /// Number of rows that were read.
-    pub(crate) read: u64,
-    /// Number of rows that were written: all, or those that the transformation keeps.
-    pub(crate) written: u64,
-    /// Number of rows that are left out because an expression failed.
-    pub(crate) failed: u64,
-    /// Digest of the rows that were written.
-    pub(crate) digest: Digest,
-}
-
-impl PartRows {
-    pub(crate) fn join(&mut self, next: &Self) {
-        // Another program may have written the numbers of kept parts.
-        self.read = self.read.saturating_add(next.read);
-        self.written = self.written.saturating_add(next.written);
-        self.failed = self.failed.saturating_add(next.failed);
-        self.digest.join(next.digest, next.written);
     }
 }
 
@@ -207,7 +183,7 @@ impl ExportPlan {
         }
         let record = record(&options, &target)?;
         let columns = columns(options.columns.as_deref())?;
-        let shaper = options.transform.compile()?.map(Arc::new);
+        let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         Ok(Self {
             options,
             target,

@@ -4,7 +4,13 @@
 //! pages. A transformation decides before the batches are built which rows of a page are written. The proof does not
 //! see it: it counts every row that was read. This module never publishes.
 
-use std::{io::Write, sync::Arc};
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use uuid::Uuid;
@@ -15,14 +21,17 @@ use crate::{
     destination::{Destination, KeptPart, PartFile},
     error::{Error, Result},
     export::{
-        plan::{BYTES_PER_FILE, ExportPlan, PartRows},
+        plan::{BYTES_PER_FILE, ExportPlan},
         progress::Progress,
     },
     location::Target,
-    record::{facts::digest, manifest::Part},
+    record::{
+        facts::digest,
+        manifest::{Part, PartRows},
+    },
     sink::{Format, Sink},
     text::grouped,
-    transform::{RowBlock, Shaped, Stage},
+    transform::{RowBlock, Shaped, Stage, StageLimits},
 };
 
 pub(super) enum WriterMessage {
@@ -49,6 +58,21 @@ pub(super) struct Writer {
     /// The rows of the finished parts.
     rows: PartRows,
     progress: Arc<Progress>,
+    is_interrupted: WriterInterrupt,
+}
+
+/// Tells the writer that the run is interrupted. It then waits for no evaluation.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriterInterrupt(Arc<AtomicBool>);
+
+impl WriterInterrupt {
+    pub(super) fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 struct OpenPart {
@@ -72,6 +96,10 @@ const READ_FOR_A_PART: u64 = 4;
 impl RowBlock for Page {
     fn number(&self) -> u64 {
         Page::number(self)
+    }
+
+    fn size(&self) -> usize {
+        self.memory()
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
@@ -99,13 +127,7 @@ impl Writer {
         let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();
         let mut rows = PartRows::default();
         for part in &parts {
-            rows.join(&PartRows {
-                read: part.rows_read,
-                written: part.rows,
-                failed: part.failed,
-                // A kept part always has a valid digest.
-                digest: part.digest.parse().unwrap_or_default(),
-            });
+            rows.join(&PartRows::from(part));
         }
         Self {
             count,
@@ -116,7 +138,12 @@ impl Writer {
             rows,
             parts,
             progress,
+            is_interrupted: WriterInterrupt::default(),
         }
+    }
+
+    pub(super) fn interrupt(&self) -> WriterInterrupt {
+        self.is_interrupted.clone()
     }
 
     pub(super) fn into_destination(self) -> Destination {
@@ -140,7 +167,9 @@ impl Writer {
 
     fn write(&mut self, messages: &mut mpsc::Receiver<WriterMessage>) -> Result<Finished> {
         if let Some(shaper) = self.plan.shaper.clone() {
-            return self.write_shaped(messages, Stage::start(shaper, self.plan.encode_threads)?);
+            let bytes = self.plan.options.prefetch_bytes;
+            let limits = StageLimits { threads: self.plan.encode_threads, bytes };
+            return self.write_shaped(messages, Stage::start(shaper, limits)?);
         }
         while let Some(message) = messages.blocking_recv() {
             match message {
@@ -167,38 +196,40 @@ impl Writer {
             let message = match messages.try_recv() {
                 Err(TryRecvError::Empty) if stage.is_empty() => messages.blocking_recv(),
                 Err(TryRecvError::Empty) => {
-                    self.take_shaped(&mut stage)?;
+                    if !self.take_shaped(&mut stage)? {
+                        return Err(ended_early());
+                    }
                     continue;
                 }
                 Err(TryRecvError::Disconnected) => None,
                 Ok(message) => Some(message),
             };
-            let pages = match message {
-                Some(WriterMessage::Pages(pages)) => pages,
-                // A run that was interrupted also finishes the parts that it can.
-                other => {
-                    while !stage.is_empty() {
-                        self.take_shaped(&mut stage)?;
-                    }
-                    return match other {
-                        Some(_) => self.finish(),
-                        None => Err(ended_early()),
-                    };
-                }
+            let Some(WriterMessage::Pages(pages)) = message else {
+                // A run that failed or was interrupted also finishes the parts that it can.
+                while self.take_shaped(&mut stage)? {}
+                let is_whole = message.is_some() && stage.is_empty();
+                return if is_whole { self.finish() } else { Err(ended_early()) };
             };
-            for page in pages {
-                while stage.is_full() {
-                    self.take_shaped(&mut stage)?;
+            for mut page in pages {
+                while !stage.has_room(&page) {
+                    if !self.take_shaped(&mut stage)? {
+                        return Err(ended_early());
+                    }
                 }
+                // The stage has its own limit, so that requests in flight keep the budget of the prefetch.
+                page.release();
                 stage.submit(page);
             }
         }
     }
 
-    fn take_shaped(&mut self, stage: &mut Stage<Page>) -> Result<()> {
-        match stage.take()? {
-            Some(shaped) => self.page(&shaped.block, Some(&shaped)),
-            None => Ok(()),
+    /// Writes the rows of the oldest page in the stage. Returns false if there is none, or if the run is interrupted and
+    /// the page is not finished.
+    fn take_shaped(&mut self, stage: &mut Stage<Page>) -> Result<bool> {
+        let interrupt = self.is_interrupted.clone();
+        match stage.take(|| interrupt.is_set())? {
+            Some(shaped) => self.page(&shaped.block, Some(&shaped)).map(|()| true),
+            None => Ok(false),
         }
     }
 

@@ -28,8 +28,6 @@ use crate::{
 /// Wait for the first page before others are requested: 25 ms. On a low-latency link a prefetch saves
 /// nothing.
 const SOON: Duration = Duration::from_millis(25);
-/// Memory that a page takes for each row in addition to its body, in bytes: about 160.
-const ROW_OVERHEAD: usize = 160;
 
 /// Fetches pages of one dataset within one budget.
 #[derive(Debug, Clone)]
@@ -54,10 +52,6 @@ pub(super) type Tasks = JoinSet<(u64, Result<Page>)>;
 /// The result of one of these requests.
 pub(super) type Fetched = Result<(u64, Result<Page>), JoinError>;
 
-pub(super) fn held(page: &Page) -> usize {
-    page.bytes() + page.len() * ROW_OVERHEAD
-}
-
 impl Fetch {
     pub(super) fn new(
         client: Client,
@@ -78,7 +72,8 @@ impl Fetch {
         let (client, endpoint) = (self.client.clone(), self.endpoint.clone());
         async move {
             let mut page = client.page(&endpoint, number, permit, Some(&mut room)).await?;
-            page.hold(room.into_hold(held(&page)));
+            let memory = page.memory();
+            page.hold(room.into_hold(memory));
             Ok(page)
         }
     }

@@ -10,7 +10,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    ahead::{Fetch, Fetched, First, Tasks, held},
+    ahead::{Fetch, Fetched, First, Tasks},
     kept::KeptPages,
     options::{Ids, StreamOptions, pages_of},
     watch::PageWatch,
@@ -154,7 +154,7 @@ impl Driver {
             last,
             tasks: JoinSet::new(),
             ready: BTreeMap::new(),
-            estimate: held(&page),
+            estimate: page.memory(),
             left: self.options.limit.unwrap_or(u64::MAX).saturating_sub(kept_rows),
         };
         if due == first {
@@ -208,7 +208,7 @@ impl PagesInFlight {
         };
         // Rises immediately and decays slowly (EWMA, weight 1/8). A page that is larger than expected may
         // have to wait for room; a smaller page does not.
-        self.estimate = held(&page).max((7 * self.estimate + held(&page)) / 8);
+        self.estimate = page.memory().max((7 * self.estimate + page.memory()) / 8);
         self.ready.insert(number, page);
         Ok(FetchOutcome::Page)
     }

@@ -109,6 +109,14 @@ impl RecordedFiles {
     }
 
     fn of(export: &Location, manifest: Manifest, files: Vec<RecordedFile>) -> Result<Self> {
+        if let Some((file, why)) =
+            files.iter().find_map(|file| Some((file, file.listed.unexplained()?)))
+        {
+            return Err(damaged(
+                export,
+                format!("its record says of {}: {why}", file.listed.part.path),
+            ));
+        }
         let mut totals = manifest.totals().into_iter();
         if let Some((what, recorded, seen)) = totals.find(|(_, recorded, seen)| recorded != seen) {
             let (seen, recorded) = (grouped(seen), grouped(recorded));

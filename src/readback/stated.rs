@@ -11,6 +11,7 @@ use crate::{
         manifest::{Completeness, Manifest},
         place::{self, sidecar_name},
     },
+    transform::TransformRecord,
 };
 
 /// What an export says about itself. [`verify`](super::verify) checks whether it is true.
@@ -27,6 +28,8 @@ pub struct StatedFacts {
     pub rows_read: u64,
     /// Number of rows of the export: those read, or those that its transformation kept.
     pub rows: u64,
+    /// How these rows were chosen. `None` if all were written.
+    pub transform: Option<TransformRecord>,
     /// Digest of the rows' content.
     pub digest: String,
 }
@@ -39,6 +42,7 @@ impl From<&Manifest> for StatedFacts {
             count: manifest.count,
             rows_read: manifest.rows_read,
             rows: manifest.rows,
+            transform: manifest.transform.clone(),
             digest: manifest.digest.clone(),
         }
     }
@@ -52,6 +56,7 @@ impl From<&Facts> for StatedFacts {
             count: facts.count,
             rows_read: facts.rows_read,
             rows: facts.rows,
+            transform: facts.transform.clone(),
             digest: facts.digest.clone(),
         }
     }

@@ -17,6 +17,9 @@ pub struct Verification {
     pub files: u64,
     /// Number of rows in these files.
     pub rows: u64,
+    /// The recorded number of rows that were read for them. `None` if not recorded. Without a transformation, these are
+    /// the rows in the files.
+    pub rows_read: Option<u64>,
     /// The recorded completeness: whether the export contains every row of its dataset. `None` if not recorded.
     pub completeness: Option<Completeness>,
     /// The checks that were made on every file.

@@ -58,6 +58,7 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
     }
     let found = Verification {
         path: location.to_path(),
+        rows_read: None,
         files: 0,
         rows: 0,
         completeness: None,
@@ -265,6 +266,10 @@ impl Verifying {
             return self.without_facts(location, &name, reader);
         };
         self.found.completeness = Some(facts.completeness_of_file());
+        self.found.rows_read = Some(facts.rows_read);
+        if let Some(why) = facts.unexplained() {
+            self.problem(format!("{name}: {why}"));
+        }
         let exported = reader.require_export(location);
         let Some(()) = self.found_damaged(exported)? else { return Ok(()) };
         let mut checked = BTreeSet::new();
@@ -422,6 +427,12 @@ impl Verifying {
 
     fn totals(&mut self, manifest: &Manifest) -> Result<()> {
         let record = std::mem::take(&mut self.record);
+        self.found.rows_read = Some(manifest.rows_read);
+        for listed in manifest.listed() {
+            if let Some(why) = listed.unexplained() {
+                self.problem(format!("{record} says of {}: {why}", listed.part.path));
+            }
+        }
         for (what, recorded, seen) in manifest.totals() {
             self.compare_counts(&record, what, recorded, seen);
         }

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::{Digest, RowHasher},
-    record::manifest::{Completeness, ListedPart, RecordLayout},
+    record::manifest::{Completeness, ListedPart, RecordLayout, unexplained},
     transform::TransformRecord,
 };
 
@@ -58,7 +58,7 @@ impl Facts {
 
     /// Returns why the file is not this part of an export; `None` if it is.
     pub(crate) fn difference(&self, listed: &ListedPart) -> Option<String> {
-        let ListedPart { part, first_row, dataset, count } = listed;
+        let ListedPart { part, first_row, dataset, count, transform } = listed;
         let differs = |what: &str, own: &dyn Display, recorded: &dyn Display| {
             Some(format!("its own {what} is {own}, recorded {recorded}"))
         };
@@ -68,6 +68,9 @@ impl Facts {
         if self.dataset != *dataset {
             return differs("dataset", &self.dataset, dataset);
         }
+        if self.transform != *transform {
+            return Some("its own transformation is not the recorded one".to_owned());
+        }
         let numbers = [
             ("number of rows of the dataset", self.count, *count),
             ("first row", self.first_row, *first_row),
@@ -76,6 +79,11 @@ impl Facts {
         ];
         let (what, own, recorded) = numbers.into_iter().find(|(_, own, other)| own != other)?;
         differs(what, &own, &recorded)
+    }
+
+    /// Returns why the file cannot have the rows that it states.
+    pub(crate) fn unexplained(&self) -> Option<String> {
+        unexplained(self.rows, self.rows_read, 0, self.transform.as_ref())
     }
 
     pub(crate) fn to_json(&self) -> Result<String> {

@@ -16,6 +16,7 @@ use crate::{
     proof::Digest,
     record::stamp::Stamp,
     sink::{Format, JsonColumns, ParquetEncoding},
+    text::{counted, grouped},
     transform::TransformRecord,
 };
 
@@ -210,6 +211,66 @@ pub struct Part {
     pub digest: String,
 }
 
+/// The rows of a part, or of all parts so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PartRows {
+    /// Number of rows that were read.
+    pub(crate) read: u64,
+    /// Number of rows that were written: all, or those that the transformation keeps.
+    pub(crate) written: u64,
+    /// Number of rows that are left out because an expression failed.
+    pub(crate) failed: u64,
+    /// Digest of the rows that were written.
+    pub(crate) digest: Digest,
+}
+
+impl PartRows {
+    pub(crate) fn join(&mut self, next: &Self) {
+        // Another program may have written the numbers of kept parts.
+        self.read = self.read.saturating_add(next.read);
+        self.written = self.written.saturating_add(next.written);
+        self.failed = self.failed.saturating_add(next.failed);
+        self.digest.join(next.digest, next.written);
+    }
+}
+
+impl From<&Part> for PartRows {
+    fn from(part: &Part) -> Self {
+        Self {
+            read: part.rows_read,
+            written: part.rows,
+            failed: part.failed,
+            // The digest of a kept part is always valid.
+            digest: part.digest.parse().unwrap_or_default(),
+        }
+    }
+}
+
+/// Returns why a file cannot have these rows: without a transformation, every row that is read is written.
+pub(super) fn unexplained(
+    rows: u64,
+    rows_read: u64,
+    failed: u64,
+    transform: Option<&TransformRecord>,
+) -> Option<String> {
+    let left_out = rows_read.checked_sub(rows);
+    let is_explained = match transform {
+        Some(_) => left_out.is_some_and(|left_out| failed <= left_out),
+        None => left_out == Some(0) && failed == 0,
+    };
+    let by = match transform {
+        Some(_) => "",
+        None => ", and no transformation is recorded",
+    };
+    (!is_explained).then(|| {
+        let failed = match failed {
+            0 => String::new(),
+            failed => format!(" and {} failed", counted(failed, "row")),
+        };
+        format!("it has {} of {} read{failed}{by}", grouped(rows), counted(rows_read, "row"))
+    })
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -223,6 +284,15 @@ pub(crate) struct ListedPart {
     pub(crate) dataset: Uuid,
     /// Number of rows of the dataset.
     pub(crate) count: u64,
+    pub(crate) transform: Option<TransformRecord>,
+}
+
+impl ListedPart {
+    /// Returns why the part cannot have the recorded rows.
+    pub(crate) fn unexplained(&self) -> Option<String> {
+        let part = &self.part;
+        unexplained(part.rows, part.rows_read, part.failed, self.transform.as_ref())
+    }
 }
 
 impl Manifest {
@@ -263,9 +333,15 @@ impl Manifest {
     pub(crate) fn listed(&self) -> impl Iterator<Item = ListedPart> {
         let mut first_row = 0_u64;
         self.parts.iter().map(move |part| {
-            let (first, dataset, count) = (first_row, self.dataset, self.count);
+            let before = first_row;
             first_row = first_row.saturating_add(part.rows_read);
-            ListedPart { part: part.clone(), first_row: first, dataset, count }
+            ListedPart {
+                part: part.clone(),
+                first_row: before,
+                dataset: self.dataset,
+                count: self.count,
+                transform: self.transform.clone(),
+            }
         })
     }
 

@@ -6,8 +6,9 @@ use jaq_core::{
     Compiler, Ctx, Filter, ValT as _, Vars,
     compile::Undefined,
     load::{
-        Arena, File, Lexer, Loader, Parser, lex,
-        parse::{self, Def, Term},
+        Arena, File, Lexer, Loader, Parser,
+        lex::{self, StrPart, Tok, Token},
+        parse::{self, BinaryOp, Def, Term},
     },
 };
 
@@ -21,14 +22,16 @@ use super::{
 };
 use crate::{
     client::Row,
-    error::{Error, Result},
+    error::{Error, Result, panics::message},
+    text::counted,
 };
 
 /// Largest expression, in bytes: 16 KiB.
 const LARGEST: usize = 16 << 10;
 
-/// Largest text of an evaluation error in a message, in characters.
-const MOST_SHOWN: usize = 300;
+/// Largest text of an evaluation error in a message, in characters. It can contain values of the row, and a message
+/// reaches logs.
+const MOST_SHOWN: usize = 80;
 
 /// A compiled expression. It can be shared by threads.
 pub(super) struct Expression {
@@ -61,27 +64,41 @@ pub(super) enum EvaluationFailure {
 }
 
 impl Expression {
-    /// Compiles an expression whose outputs are used only for their truth. `option` names the option that gave it.
+    /// Compiles conditions. `option` names the option that gave them.
     ///
     /// # Errors
-    /// [`Error::Expression`] when the expression is not valid.
-    pub(super) fn compile(option: &'static str, text: &str) -> Result<Self> {
-        if text.len() > LARGEST {
-            let why = format!("it has {} bytes, and the limit is 16 KiB", text.len());
+    /// [`Error::Expression`] for the first condition that is not valid, or that always holds.
+    pub(super) fn compile_all(option: &'static str, texts: &[String]) -> Result<Vec<Self>> {
+        if let Some(text) = texts.iter().find(|text| text.len() > LARGEST) {
+            let why =
+                format!("it has {}, and the limit is 16 KiB", counted(text.len() as u64, "byte"));
             return Err(Error::invalid("expression", shortened(text, 40), why));
         }
-        let compile = || build(text).map_err(|refusal| refused(option, text, &refusal));
-        // Nested expressions are parsed by recursion.
-        let compiled = thread::scope(|scope| {
-            let thread = thread::Builder::new().name("compile".to_owned()).stack_size(STACK);
-            let thread = thread.spawn_scoped(scope, compile).map_err(Error::no_thread)?;
-            thread.join().map_err(|payload| {
-                Error::panicked("an expression", crate::error::panics::message(&*payload))
-            })?
-        });
-        let (filter, fields) = compiled?;
-        let bounds = EvaluationBounds::STANDARD;
-        Ok(Self { option, text: text.to_owned(), filter, fields, bounds })
+        let compile = || texts.iter().map(|text| Self::compiled(option, text, true)).collect();
+        if texts.is_empty() { Ok(Vec::new()) } else { with_stack(compile) }
+    }
+
+    /// Compiles one expression, also one that always holds.
+    #[cfg(test)]
+    pub(super) fn compile(option: &'static str, text: &str) -> Result<Self> {
+        with_stack(|| Self::compiled(option, text, false))
+    }
+
+    fn compiled(option: &'static str, text: &str, is_condition: bool) -> Result<Self> {
+        match build(text, is_condition) {
+            Ok((filter, fields)) => Ok(Self {
+                option,
+                text: text.to_owned(),
+                filter,
+                fields,
+                bounds: EvaluationBounds::STANDARD,
+            }),
+            Err(refusal) => Err(refused(option, text, &refusal)),
+        }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     pub(super) fn option(&self) -> &'static str {
@@ -157,17 +174,36 @@ impl Expression {
     }
 }
 
+/// Runs on a thread with a large stack: nested expressions are parsed by recursion.
+fn with_stack<T: Send>(compile: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("compile".to_owned()).stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, compile).map_err(Error::no_thread)?;
+        let compiled = thread.join();
+        compiled.unwrap_or_else(|payload| Err(Error::panicked("an expression", message(&*payload))))
+    })
+}
+
 /// Parses, checks and compiles an expression.
-fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'_>> {
+fn build(
+    text: &str,
+    is_condition: bool,
+) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'_>> {
     /// A name that no expression can have.
     const ROW: &str = "!row";
-    let term = parse(text)?;
+    let tokens = lex(text)?;
+    let term = parse(text, &tokens)?;
     fence::check(&term)?;
+    if is_condition {
+        refuse_constant(&term, &tokens)?;
+    }
     let fields = fields_read(&term, true);
     if let FieldsRead::Named(names) = &fields
         && names.contains("additional_properties")
     {
-        let part = text.find("additional_properties").map_or(text, |at| &text[at..at + 21]);
+        const NAME: &str = "additional_properties";
+        let at = text.find(".additional_properties").map(|at| at + 1).or_else(|| text.find(NAME));
+        let part = at.and_then(|at| text.get(at..at + NAME.len())).unwrap_or(text);
         let why = "name an unknown field itself, such as .source_trace_id".to_owned();
         return Err(ExpressionRefusal { part, why });
     }
@@ -198,31 +234,144 @@ fn build(text: &str) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'
         })
 }
 
-fn parse(text: &str) -> Result<Term<&str>, ExpressionRefusal<'_>> {
-    let end = &text[text.len()..];
-    let tokens = Lexer::new(text).lex().map_err(|errors| {
+fn lex(text: &str) -> Result<Vec<Token<&str>>, ExpressionRefusal<'_>> {
+    Lexer::new(text).lex().map_err(|errors| {
         let (expected, found) = errors.into_iter().next().unwrap_or((lex::Expect::Token, text));
-        let why = match expected {
-            lex::Expect::Token => "this is not part of the language".to_owned(),
-            lex::Expect::Delim(open) => format!("the closing pair of {open} is missing"),
-            other => format!("expected {}", other.as_str()),
-        };
         // The rest of the text: show its first character.
-        let first = found.chars().next().map_or(0, char::len_utf8);
-        ExpressionRefusal { part: &found[..first], why }
-    })?;
-    Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
+        let first = found.chars().next();
+        let why = match (expected, first) {
+            // Inside of brackets, an unknown character looks like a missing bracket.
+            (lex::Expect::Token | lex::Expect::Delim(_), Some(c)) if !")]}".contains(c) => {
+                let instead = match c {
+                    '&' => ": use and",
+                    '\'' | '`' | '‘' | '’' | '“' | '”' => ": use double quotes",
+                    _ => "",
+                };
+                format!("{c} is not part of the language{instead}")
+            }
+            (lex::Expect::Delim(open), _) => {
+                let close = match open {
+                    "(" => ")",
+                    "[" => "]",
+                    "{" => "}",
+                    other => other,
+                };
+                format!("the closing {close} is missing")
+            }
+            (lex::Expect::Digit, _) => "a digit is missing here".to_owned(),
+            (lex::Expect::Ident, _) => "a name is missing here".to_owned(),
+            (lex::Expect::Escape, _) => "a string has no such escape".to_owned(),
+            (lex::Expect::Unicode, _) => "this is not the code of a character".to_owned(),
+            _ => "this is not part of the language".to_owned(),
+        };
+        ExpressionRefusal { part: &found[..first.map_or(0, char::len_utf8)], why }
+    })
+}
+
+fn parse<'s>(
+    text: &'s str,
+    tokens: &[Token<&'s str>],
+) -> Result<Term<&'s str>, ExpressionRefusal<'s>> {
+    Parser::new(tokens).parse(|parser| parser.term()).map_err(|errors| {
         let first = errors.into_iter().next();
         let (expected, found) = first.unwrap_or((parse::Expect::Term, None));
-        let part = found.map_or(end, |token| token.0);
-        let expected = expected.as_str();
+        let part = found.map_or(&text[text.len()..], |token| token.0);
+        let wanted = match expected {
+            parse::Expect::Just(token) => token,
+            parse::Expect::Var => "a variable such as $x",
+            parse::Expect::Pattern => "a variable or a pattern",
+            parse::Expect::ElseOrEnd => "else or end",
+            parse::Expect::CommaOrRBrack => "a comma or ]",
+            parse::Expect::CommaOrRBrace => "a comma or }",
+            parse::Expect::SemicolonOrRParen => "a semicolon or )",
+            parse::Expect::Term => "an expression",
+            parse::Expect::Key => "the name of a field",
+            parse::Expect::Ident => "a name",
+            parse::Expect::Arg => "the name of an argument",
+            parse::Expect::Str => "a string",
+            parse::Expect::Nothing => "",
+            other => other.as_str(),
+        };
         let why = match part {
-            "" => format!("expected {expected}, but it ends here"),
-            _ if expected == "nothing" => "the expression should end before this".to_owned(),
-            _ => format!("expected {expected}"),
+            "||" => "|| is not part of the language: use or".to_owned(),
+            "!" => "! is not part of the language: use | not".to_owned(),
+            "===" => "=== is not part of the language: use ==".to_owned(),
+            _ if wanted.is_empty() => "the expression should end before this".to_owned(),
+            "" => format!("{wanted} is missing at the end"),
+            _ => format!("{wanted} is missing here"),
         };
         ExpressionRefusal { part, why }
     })
+}
+
+/// Refuses a condition that holds for every row: an assignment, which is easily typed in place of a comparison, and a
+/// literal.
+fn refuse_constant<'s>(
+    term: &Term<&'s str>,
+    tokens: &[Token<&'s str>],
+) -> Result<(), ExpressionRefusal<'s>> {
+    let whole = || tokens.first().map_or("", |token| token.0);
+    if is_assignment(term) {
+        let part = assignment(tokens).unwrap_or_else(whole);
+        let why = format!("{part} assigns, so it holds for every row: compare with ==");
+        return Err(ExpressionRefusal { part, why });
+    }
+    let kind = match term {
+        Term::Num(_) => "a number",
+        Term::Str(..) => "a string",
+        Term::Arr(_) => "an array",
+        Term::Obj(_) => "an object",
+        _ => return Ok(()),
+    };
+    let instead = match term {
+        Term::Arr(_) => ": use any(...), or compare its length",
+        _ => "",
+    };
+    Err(ExpressionRefusal { part: whole(), why: format!("{kind} holds for every row{instead}") })
+}
+
+/// Whether an output of a condition is that of an assignment.
+fn is_assignment(term: &Term<&str>) -> bool {
+    let Term::BinOp(left, op, right) = term else { return false };
+    match op {
+        BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => true,
+        BinaryOp::Pipe(_) => is_assignment(right),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Comma | BinaryOp::Alt => {
+            is_assignment(left) || is_assignment(right)
+        }
+        BinaryOp::Math(_) | BinaryOp::Cmp(_) => false,
+    }
+}
+
+/// Returns the first operator of an assignment that is inside of the fewest brackets.
+fn assignment<'s>(tokens: &[Token<&'s str>]) -> Option<&'s str> {
+    let assigns = |token: &&Token<&'s str>| {
+        let is_other = matches!(token.0, "==" | "!=" | "<=" | ">=");
+        matches!(token.1, Tok::Sym) && token.0.ends_with('=') && !is_other
+    };
+    let mut level: Vec<&Token<&'s str>> = tokens.iter().collect();
+    while !level.is_empty() {
+        if let Some(found) = level.iter().copied().find(assigns) {
+            return Some(found.0);
+        }
+        level = level.into_iter().flat_map(inner).collect();
+    }
+    None
+}
+
+/// Returns the tokens in the brackets of a token.
+fn inner<'t, 's>(token: &'t Token<&'s str>) -> Vec<&'t Token<&'s str>> {
+    match &token.1 {
+        Tok::Block(tokens) => tokens.iter().collect(),
+        Tok::Str(parts) => {
+            let part = |part: &'t StrPart<&'s str, Token<&'s str>>| match part {
+                StrPart::Term(token) => Some(token),
+                StrPart::Str(_) | StrPart::Char(_) => None,
+            };
+            parts.iter().filter_map(part).collect()
+        }
+        Tok::Word | Tok::Var | Tok::Fmt | Tok::Num | Tok::Sym => Vec::new(),
+    }
 }
 
 /// Whether a part is a slice of the text.

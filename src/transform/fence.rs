@@ -4,6 +4,7 @@
 
 use jaq_core::{
     load::{
+        self,
         lex::StrPart,
         parse::{BinaryOp, Def, Pattern, Term},
     },
@@ -13,8 +14,8 @@ use jaq_core::{
 /// The functions of the language that an expression may call. None reads the clock, the environment, other input or
 /// files.
 #[rustfmt::skip]
-const ALLOWED: [&str; 112] = [
-    "@json", "@sh", "@text", "abs", "add", "all", "any", "arrays", "ascii_downcase", "ascii_upcase", "booleans",
+const ALLOWED: [&str; 113] = [
+    "@json", "@sh", "@text", "IN", "abs", "add", "all", "any", "arrays", "ascii_downcase", "ascii_upcase", "booleans",
     "bsearch", "capture", "ceil", "combinations", "contains", "del", "delpaths", "empty", "endswith", "error",
     "false", "finites", "first", "flatten", "floor", "from_entries", "fromjson", "getpath", "group_by", "gsub",
     "has", "in", "index", "indices", "infinite", "inside", "isarray", "isboolean", "isempty", "isfinite",
@@ -43,6 +44,12 @@ const DROPPED: [(&str, usize); 25] = [
     ("add", 0), ("capture_of_match", 0), ("join", 1), ("test", 2),
 ];
 
+/// Definitions of jq that the libraries do not have.
+const ADDED: &str = "
+def IN(values): any(values == .; .);
+def IN(from; values): any(from == values; .);
+";
+
 /// Functions of jq that are left out on purpose, each with the reason.
 const LEFT_OUT: [(&[&str], &str); 4] = [
     (
@@ -66,9 +73,16 @@ pub(super) struct ExpressionRefusal<'s> {
 
 /// Returns the definitions of the libraries that an expression can use.
 pub(super) fn prelude<'s>() -> impl Iterator<Item = Def<&'s str>> {
-    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let added = load::parse(ADDED, |parser| parser.defs()).unwrap_or_default();
+    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(added);
     let is_kept = |def: &Def<&'static str>| !DROPPED.contains(&(def.name, def.args.len()));
     defs.filter(is_kept).map(|def| -> Def<&'s str> { def })
+}
+
+/// The names that an expression may call.
+#[cfg(test)]
+pub(super) fn callable() -> &'static [&'static str] {
+    &ALLOWED
 }
 
 /// Whether the libraries' function of this name is kept.

@@ -141,29 +141,6 @@ impl JsonReader<'_> {
     }
 }
 
-/// Whether a JSON text has more than this many nested arrays and objects.
-pub(super) fn is_deeper(text: &str, most: usize) -> bool {
-    if text.len() <= most {
-        return false;
-    }
-    let (mut depth, mut in_string, mut bytes) = (0_usize, false, text.bytes());
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => drop(bytes.next()),
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > most {
-                    return true;
-                }
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
-}
-
 /// Returns a value as compact JSON. The bytes are counted.
 ///
 /// # Errors

@@ -26,13 +26,17 @@ mod options;
 mod regexes;
 mod row_value;
 mod sample;
+mod shaper;
 mod stage;
 #[cfg(test)]
 mod tests;
 mod value;
 
-pub use self::options::{OnError, Transform, TransformRecord};
+pub use self::{
+    options::{OnError, Transform},
+    shaper::TransformRecord,
+};
 pub(crate) use self::{
-    options::Shaper,
-    stage::{RowBlock, Shaped, Stage},
+    shaper::Shaper,
+    stage::{RowBlock, Shaped, Stage, StageLimits},
 };

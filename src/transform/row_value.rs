@@ -58,7 +58,7 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<JqValue, String> 
         FieldsRead::Named(names) => names.iter().any(|name| !FIELDS.contains(&name.as_str())),
     };
     if let Some(others) = row.additional_properties.filter(|_| reads_others) {
-        let members: JsonMembers<'_, true> = serde_json::from_str(others)
+        let members: JsonMembers<'_> = serde_json::from_str(others)
             .map_err(|error| format!("in the unknown fields: {error}"))?;
         for (key, value) in members.0 {
             // A key with a lone surrogate cannot be named.
@@ -79,16 +79,14 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<JqValue, String> 
     Ok(JqValue::object(object))
 }
 
-/// The members of an object, with the tokens of keys and values. `COUNTED` if the budget counts their bytes.
-pub(super) struct JsonMembers<'a, const COUNTED: bool = false>(
-    pub(super) Vec<(&'a RawValue, &'a RawValue)>,
-);
+/// The members of an object, with the tokens of keys and values. Their bytes are counted.
+struct JsonMembers<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
-impl<'de, const COUNTED: bool> Deserialize<'de> for JsonMembers<'de, COUNTED> {
+impl<'de> Deserialize<'de> for JsonMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfObject<const COUNTED: bool>;
-        impl<'de, const COUNTED: bool> Visitor<'de> for OfObject<COUNTED> {
-            type Value = JsonMembers<'de, COUNTED>;
+        struct OfObject;
+        impl<'de> Visitor<'de> for OfObject {
+            type Value = JsonMembers<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -97,14 +95,12 @@ impl<'de, const COUNTED: bool> Deserialize<'de> for JsonMembers<'de, COUNTED> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
-                    if COUNTED {
-                        budget::copy(size_of_val(&member));
-                    }
+                    budget::copy(size_of_val(&member));
                     members.push(member);
                 }
                 Ok(JsonMembers(members))
             }
         }
-        deserializer.deserialize_map(OfObject::<COUNTED>)
+        deserializer.deserialize_map(OfObject)
     }
 }

@@ -1,21 +1,13 @@
 //! A sample of the rows: a keyed hash of a row's input decides. Nothing else of the row or the run matters.
 
-use std::fmt::Write;
+use std::mem;
 
-use serde_json::value::RawValue;
 use twox_hash::XxHash3_64;
 
-use super::{
-    json::{is_deeper, write_string},
-    row_value::JsonMembers,
-};
 use crate::{
-    client::{Row, compact::compact},
+    client::Row,
     error::{Error, Result},
 };
-
-/// Nesting up to which keys are sorted and strings are compared by their characters.
-const DEPTH: usize = 500;
 
 /// Makes the hash of samples another than that of splits with the same seed.
 const PURPOSE: u64 = 0x7361_6d70_6c65_0001;
@@ -41,92 +33,254 @@ impl Sample {
     }
 
     pub(super) fn keeps(&self, row: &Row<'_>) -> bool {
-        self.is_all || {
-            let text = canonical(row.input.unwrap_or("null"));
-            XxHash3_64::oneshot_with_seed(self.seed, text.as_bytes()) < self.below
-        }
+        self.is_all || value_hash(row.input.unwrap_or("null"), self.seed) < self.below
     }
 }
 
-/// Returns a text that is equal for equal JSON values: without white space, keys sorted, strings with the same
-/// escapes. Numbers keep their digits, so 1 and 1.0 differ.
-pub(super) fn canonical(json: &str) -> String {
-    if is_deeper(json, DEPTH) {
-        return compact(json).into_owned();
-    }
-    let mut text = String::with_capacity(json.len());
-    append(json.trim_ascii(), &mut text);
-    text
-}
-
-fn append(json: &str, text: &mut String) {
-    match json.as_bytes().first() {
-        Some(b'"') => string(json, text),
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
-            text.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
+/// Returns a hash that is equal for equal JSON values. White space, the order of keys and escapes do not matter.
+/// Numbers are compared by their digits, so 1 and 1.0 differ. Repeated keys keep their order.
+///
+/// Takes time that grows with the length of the text, and 16 bytes for each level of nesting and each member of an object
+/// that is open. The text must be valid JSON; the hash of any other text has no meaning.
+fn value_hash(json: &str, seed: u64) -> u64 {
+    let hash = |bytes: &[u8]| XxHash3_64::oneshot_with_seed(seed, bytes);
+    let (array, object) = (hash(b"["), hash(b"{"));
+    let (mut open, mut whole) = (Vec::<OpenValue>::new(), 0);
+    let (bytes, mut at, mut text) = (json.as_bytes(), 0, Vec::new());
+    while let Some(byte) = bytes.get(at) {
+        let value = match byte {
+            b'[' => {
+                open.push(OpenValue::Array(array));
+                at += 1;
+                continue;
+            }
+            b'{' => {
+                open.push(OpenValue::Object(Box::default()));
+                at += 1;
+                continue;
+            }
+            b']' | b'}' => {
+                at += 1;
+                match open.pop() {
+                    Some(OpenValue::Array(items)) => items,
+                    Some(OpenValue::Object(members)) => members.hash(object, seed),
+                    None => continue,
                 }
-                append(item.get(), text);
             }
-            text.push(']');
-        }
-        Some(b'{') => {
-            let members =
-                serde_json::from_str::<JsonMembers<'_>>(json).map_or(Vec::new(), |it| it.0);
-            let mut members: Vec<_> = members
-                .into_iter()
-                .map(|(key, value)| {
-                    let mut text = String::new();
-                    string(key.get(), &mut text);
-                    (text, value)
-                })
-                .collect();
-            // Stable: repeated keys keep their order.
-            members.sort_by(|(one, _), (other, _)| one.cmp(other));
-            text.push('{');
-            for (index, (key, value)) in members.iter().enumerate() {
-                let comma = if index > 0 { "," } else { "" };
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{comma}{key}:");
-                append(value.get(), text);
+            b'"' => {
+                let end = string_end(bytes, at);
+                // The quote makes a string another value than a number with the same characters.
+                text.clear();
+                text.push(b'"');
+                unescape(bytes.get(at + 1..end).unwrap_or_default(), &mut text);
+                at = end + 1;
+                hash(&text)
             }
-            text.push('}');
+            b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' => {
+                at += 1;
+                continue;
+            }
+            _ => {
+                let is_end =
+                    |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
+                let rest = bytes.get(at..).unwrap_or_default();
+                let length = rest.iter().position(is_end).unwrap_or(rest.len()).max(1);
+                at += length;
+                hash(rest.get(..length).unwrap_or_default())
+            }
+        };
+        match open.last_mut() {
+            Some(OpenValue::Array(items)) => *items = both(*items, value, seed),
+            Some(OpenValue::Object(members)) => members.push(value),
+            None => whole = value,
         }
-        _ => text.push_str(json),
+    }
+    whole
+}
+
+/// An array or an object whose end was not read yet.
+enum OpenValue {
+    /// The hash of the items so far.
+    Array(u64),
+    Object(Box<Members>),
+}
+
+/// The hashes of the keys and values of an object so far.
+#[derive(Default)]
+struct Members {
+    key: Option<u64>,
+    all: Vec<(u64, u64)>,
+}
+
+impl Members {
+    /// Adds a key or a value: they alternate.
+    fn push(&mut self, hash: u64) {
+        match mem::take(&mut self.key) {
+            Some(key) => self.all.push((key, hash)),
+            None => self.key = Some(hash),
+        }
+    }
+
+    fn hash(mut self, object: u64, seed: u64) -> u64 {
+        // Stable: repeated keys keep their order.
+        self.all.sort_by_key(|(key, _)| *key);
+        let hashes = self.all.iter().flat_map(|(key, value)| [*key, *value]);
+        hashes.fold(object, |hash, next| both(hash, next, seed))
     }
 }
 
-fn string(json: &str, text: &mut String) {
-    match serde_json::from_str::<String>(json) {
-        Ok(string) => write_string(&string, text),
-        // A lone surrogate is not a character: keep its escape.
-        Err(_) => text.push_str(json),
+fn both(one: u64, other: u64, seed: u64) -> u64 {
+    XxHash3_64::oneshot_with_seed(seed, &[one.to_le_bytes(), other.to_le_bytes()].concat())
+}
+
+/// Returns the place of the quote that ends the string that begins at `start`.
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => break,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at.min(bytes.len())
+}
+
+/// Appends the characters of a string as UTF-8. A lone surrogate is appended like a character.
+fn unescape(escaped: &[u8], text: &mut Vec<u8>) {
+    let mut rest = escaped;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        text.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let (code, length) = match rest.get(1) {
+            Some(b'u') => unicode_escape(rest),
+            Some(escape) => {
+                let byte = match escape {
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    other => *other,
+                };
+                (u32::from(byte), 2)
+            }
+            None => (u32::from(b'\\'), 1),
+        };
+        match char::from_u32(code) {
+            Some(c) => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            // Three bytes as UTF-8 would have them. No character has these.
+            None => text.extend(
+                [0xe0 | code >> 12, 0x80 | code >> 6 & 0x3f, 0x80 | code & 0x3f]
+                    .map(|byte| byte as u8),
+            ),
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    text.extend_from_slice(rest);
+}
+
+/// Returns the code of the character that a text begins with, as `\u0041` or as a pair, and the length of its escape.
+fn unicode_escape(text: &[u8]) -> (u32, usize) {
+    let code = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let Some(high) = code(0) else { return (u32::from(b'\\'), 1) };
+    match code(6) {
+        Some(low @ 0xdc00..=0xdfff) if (0xd800..=0xdbff).contains(&high) => {
+            (0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00), 12)
+        }
+        _ => (high, 6),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
 
+    fn hash(json: &str) -> u64 {
+        value_hash(json, 7)
+    }
+
     #[test]
-    fn equal_values_have_equal_texts() {
+    fn equal_values_have_equal_hashes() {
         for (one, other) in [
-            (r#"{"a":1,"b":[true,null]}"#, r#" { "b" : [ true , null ] , "a" : 1 } "#),
+            (r#"{"a":1,"b":[true,null]}"#, " { \"b\" : [ true ,\n null ] ,\t\"a\" : 1 } "),
             (r#""ü\n\u0041\/""#, r#""\u00fc\u000aA/""#),
-            (r#"{"k":"\ud800"}"#, r#"{ "k": "\ud800" }"#),
+            (r#""😀\"\\""#, r#""\uD83D\ude00\u0022\u005c""#),
+            (r#"{"k":"\ud800é"}"#, r#"{ "k": "\uD800\u00e9" }"#),
             (r#"{"\u006b":{"z":1,"a":2}}"#, r#"{"k":{"a":2,"z":1}}"#),
         ] {
-            assert_eq!(canonical(one), canonical(other));
+            assert_eq!(hash(one), hash(other), "{one} {other}");
         }
-        for (one, other) in [("1", "1.0"), (r#""1""#, "1"), (r#"[1,2]"#, "[2,1]"), ("{}", "[]")] {
-            assert_ne!(canonical(one), canonical(other));
+        let different = [
+            "1",
+            "1.0",
+            "\"1\"",
+            "[1,2]",
+            "[2,1]",
+            "[[1],2]",
+            "[1,[2]]",
+            "[1,2,[]]",
+            "{}",
+            "[]",
+            "\"\"",
+            "\"[\"",
+            "null",
+            "[null]",
+            r#"{"a":1}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":2,"a":1}"#,
+            r#"["a",1]"#,
+            r#"{"a":{"b":1}}"#,
+            r#"{"a":"b"}"#,
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\ud800""#,
+        ];
+        let hashes: std::collections::BTreeSet<_> = different.into_iter().map(hash).collect();
+        assert_eq!(hashes.len(), different.len());
+        assert_ne!(value_hash("1", 1), value_hash("1", 2));
+    }
+
+    #[test]
+    fn hash_takes_linear_time_for_any_nesting() {
+        let start = Instant::now();
+        for open in ["[", "{\"a\":"] {
+            let closed = if open == "[" { "]" } else { "}" };
+            let depth = 200_000;
+            let leaf = r#""x\u0041""#;
+            let deep = format!("{}{leaf}{}", open.repeat(depth), closed.repeat(depth));
+            let spaced = deep.replace(':', " : ").replace("\\u0041", "A");
+            assert_eq!(hash(&deep), hash(&spaced));
         }
-        assert_eq!(canonical(r#"{"a":1,"a":2}"#), r#"{"a":1,"a":2}"#);
-        let deep = format!("{}{}", "[ ".repeat(100_000), " ]".repeat(100_000));
-        assert_eq!(canonical(&deep).len(), 200_000);
+        // The quadratic way takes minutes.
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    proptest! {
+        /// Whatever the text is, and whatever its value is.
+        #[test]
+        fn any_text_has_a_hash(text in any::<String>(), json in r#"[\[\]{}",:a1\\ud8]{0,40}"#) {
+            let _ = (hash(&text), hash(&json));
+        }
+
+        #[test]
+        fn printed_again_has_the_same_hash(text in any::<String>(), numbers in any::<Vec<i64>>()) {
+            let value = serde_json::json!({ "text": text, "a": numbers, "b": { "é": [text] } });
+            let (one, other) = (value.to_string(), serde_json::to_string_pretty(&value).unwrap());
+            prop_assert_eq!(hash(&one), hash(&other));
+            let Value::Object(members) = value else { return Ok(()) };
+            let members = members.iter().rev().map(|(key, value)| format!("\"{key}\": {value}"));
+            let reversed = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+            prop_assert_eq!(hash(&one), hash(&reversed));
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! The threads are the stage's own, and not those of the encoders. Encoders get record batches, whose cuts depend only
 //! on the rows that are kept, so the decision comes before. An evaluation that does not end can also block its thread
-//! forever, and nothing may wait for such a thread: the stage leaves it alone and returns an error. The thread that
-//! takes the results watches the time. So no thread of its own is needed.
+//! forever, and nothing may wait for such a thread: the stage leaves it alone and returns an error. One more thread
+//! watches the time of the evaluations.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use super::{
     budget::STACK,
-    options::{ShapeFailure, Shaper, Verdict, endless},
+    expression::EvaluationFailure,
+    shaper::{Shaper, Verdict},
 };
 use crate::{
     client::Row,
@@ -31,13 +32,16 @@ use crate::{
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
 /// request.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often the times of the running evaluations are looked at.
+/// How often the times of the running evaluations are looked at, and how often a waiting caller is asked whether it still
+/// waits.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Rows that are transformed together.
 pub(crate) trait RowBlock: Send + 'static {
     /// Number of the block, for errors.
     fn number(&self) -> u64;
+    /// The memory of the block, in bytes.
+    fn size(&self) -> usize;
     /// The rows, in order.
     fn rows(&self) -> impl Iterator<Item = Row<'_>>;
 }
@@ -52,30 +56,49 @@ pub(crate) struct Shaped<B> {
     pub(crate) failed: u64,
 }
 
+/// The largest content of a stage.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StageLimits {
+    /// Number of threads, or fewer if the system allows no more.
+    pub(crate) threads: usize,
+    /// Bytes of blocks. A single block may be larger.
+    pub(crate) bytes: usize,
+}
+
 /// A running transformation.
 pub(crate) struct Stage<B> {
     shared: Arc<StageShared<B>>,
-    done: mpsc::Receiver<(u64, Result<Shaped<B>>)>,
+    done: mpsc::Receiver<StageResult<B>>,
     /// Results that wait for an earlier one, by number of their block in the stage.
     early: BTreeMap<u64, Result<Shaped<B>>>,
-    submitted: u64,
+    /// Number of blocks that were taken.
     taken: u64,
+    /// Sizes of the blocks in the stage, the oldest first.
+    sizes: VecDeque<usize>,
     /// Number of blocks that can be in the stage.
-    most: u64,
+    most: usize,
+    /// Bytes of blocks that can be in the stage.
+    most_bytes: usize,
 }
+
+type StageResult<B> = (u64, Result<Shaped<B>>);
 
 struct StageShared<B> {
     shaper: Arc<Shaper>,
     queue: Mutex<StageQueue<B>>,
     /// Wakes a thread: a block was submitted, or the stage is closed.
     filled: Condvar,
+    /// Wakes the watching thread: the stage is closed.
+    ended: Condvar,
+    /// Nobody needs a result any more. Unlike the request of a slot, it is never taken back.
+    is_closed: AtomicBool,
     /// The evaluations, one for each thread.
     slots: Vec<EvaluationSlot>,
 }
 
 struct StageQueue<B> {
+    submitted: u64,
     blocks: VecDeque<(u64, B)>,
-    is_closed: bool,
 }
 
 /// The evaluation of a thread, as the watching thread sees it.
@@ -88,103 +111,111 @@ struct EvaluationSlot {
 /// A row that is being evaluated.
 #[derive(Debug, Clone, Copy)]
 struct Evaluation {
+    /// Number of the block in the stage.
     block: u64,
-    row: u64,
-    id: Uuid,
-    since: Instant,
-}
-
-impl Evaluation {
-    fn failed(self, failure: ShapeFailure) -> Error {
-        let ShapeFailure { option, why, stopped } = failure;
-        Error::Row { page: self.block, row: self.row, id: self.id, option, why, stopped }
-    }
+    /// Number of the block, of the row in it, and id of the row.
+    place: (u64, u64, Uuid),
+    /// Number of the condition.
+    condition: usize,
+    begun: Instant,
+    /// Time that the watching thread has seen the evaluation run.
+    seen: Duration,
+    /// Whether the error of this evaluation was sent in its place.
+    is_left: bool,
 }
 
 impl<B: RowBlock> Stage<B> {
-    /// Starts this many threads, or fewer if the system allows no more.
+    /// Starts the threads.
     ///
     /// # Errors
     /// [`Error::Io`] when the system cannot start a thread.
-    pub(crate) fn start(shaper: Arc<Shaper>, threads: usize) -> Result<Self> {
-        let queue = Mutex::new(StageQueue { blocks: VecDeque::new(), is_closed: false });
-        let slots = (0..threads.max(1)).map(|_| EvaluationSlot::default()).collect();
-        let shared = Arc::new(StageShared { shaper, queue, filled: Condvar::new(), slots });
+    pub(crate) fn start(shaper: Arc<Shaper>, limits: StageLimits) -> Result<Self> {
+        let has_expressions = shaper.has_expressions();
+        let shared = Arc::new(StageShared {
+            shaper,
+            queue: Mutex::new(StageQueue { submitted: 0, blocks: VecDeque::new() }),
+            filled: Condvar::new(),
+            ended: Condvar::new(),
+            is_closed: AtomicBool::new(false),
+            slots: (0..limits.threads.max(1)).map(|_| EvaluationSlot::default()).collect(),
+        });
         let (sender, done) = mpsc::channel();
-        let mut running = 0;
+        // If a thread cannot start, dropping this value ends the others.
+        let mut stage = Self {
+            shared: shared.clone(),
+            done,
+            early: BTreeMap::new(),
+            taken: 0,
+            sizes: VecDeque::new(),
+            most: 0,
+            most_bytes: limits.bytes,
+        };
         for slot in 0..shared.slots.len() {
             let (shared, sender) = (shared.clone(), sender.clone());
-            let thread = thread::Builder::new().name("transform".to_owned()).stack_size(STACK);
+            let mut thread = thread::Builder::new().name("transform".to_owned());
+            if has_expressions {
+                thread = thread.stack_size(STACK);
+            }
             match thread.spawn(move || shared.serve(slot, &sender)) {
-                Ok(_) => running += 1,
+                // A running block and a waiting one for each thread.
+                Ok(_) => stage.most += 2,
                 // Fewer threads give the same rows.
-                Err(_) if running > 0 => break,
+                Err(_) if slot > 0 => break,
                 Err(error) => return Err(Error::no_thread(error)),
             }
         }
-        // A running block and a waiting one for each thread.
-        let most = 2 * running;
-        Ok(Self { shared, done, early: BTreeMap::new(), submitted: 0, taken: 0, most })
+        if has_expressions {
+            let thread = thread::Builder::new().name("transform-watch".to_owned());
+            thread.spawn(move || shared.watch(&sender)).map_err(Error::no_thread)?;
+        }
+        Ok(stage)
     }
 
     /// Whether every submitted block has been taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.submitted == self.taken
+        self.sizes.is_empty()
     }
 
-    /// Whether a result should be taken before the next block is submitted.
-    pub(crate) fn is_full(&self) -> bool {
-        self.submitted - self.taken >= self.most
+    /// Whether a block can be submitted before the next result is taken. An empty stage has room for a block of any size.
+    pub(crate) fn has_room(&self, block: &B) -> bool {
+        let held = self.sizes.iter().fold(block.size(), |sum, size| sum.saturating_add(*size));
+        self.is_empty() || self.sizes.len() < self.most && held <= self.most_bytes
     }
 
     /// Submits the next block.
     pub(crate) fn submit(&mut self, block: B) {
-        self.shared.queue().blocks.push_back((self.submitted, block));
-        self.submitted += 1;
+        self.sizes.push_back(block.size());
+        let mut queue = self.shared.queue();
+        let number = queue.submitted;
+        queue.submitted += 1;
+        queue.blocks.push_back((number, block));
+        drop(queue);
         self.shared.filled.notify_one();
     }
 
-    /// Waits for the oldest block; `None` if every submitted block has been taken.
+    /// Waits for the oldest block. `None` if every submitted block has been taken, or if `is_stopped` returns true before
+    /// the block is finished.
     ///
     /// # Errors
     /// [`Error::Row`] for the first row that failed, or that did not end in time.
-    pub(crate) fn take(&mut self) -> Result<Option<Shaped<B>>> {
-        if self.is_empty() {
-            return Ok(None);
-        }
-        loop {
+    pub(crate) fn take(&mut self, is_stopped: impl Fn() -> bool) -> Result<Option<Shaped<B>>> {
+        while !self.is_empty() {
             if let Some(done) = self.early.remove(&self.taken) {
                 self.taken += 1;
+                self.sizes.pop_front();
                 return done.map(Some);
             }
-            match self.done.recv_timeout(POLL) {
-                Ok((block, done)) => drop(self.early.insert(block, done)),
-                Err(RecvTimeoutError::Timeout) => self.watch()?,
+            match self.done.recv_timeout(if is_stopped() { Duration::ZERO } else { POLL }) {
+                // A block can be finished after its error was sent in its place: the first result counts.
+                Ok((block, done)) => drop(self.early.entry(block).or_insert(done)),
+                Err(RecvTimeoutError::Timeout) if is_stopped() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::Internal("a transformation stopped".to_owned()));
                 }
             }
         }
-    }
-
-    /// Asks evaluations that take too long to stop. Returns the error of one that does not.
-    fn watch(&self) -> Result<()> {
-        let timeout = self.shared.shaper.timeout();
-        for slot in &self.shared.slots {
-            let running = slot.running();
-            let Some(evaluation) = *running else { continue };
-            let elapsed = evaluation.since.elapsed();
-            if elapsed >= timeout.saturating_add(GRACE) {
-                let failure =
-                    ShapeFailure { option: "where", why: endless(timeout), stopped: true };
-                return Err(evaluation.failed(failure));
-            }
-            if elapsed >= timeout {
-                // While the lock is held, the thread cannot begin another row.
-                slot.stop.store(true, Relaxed);
-            }
-        }
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -192,11 +223,13 @@ impl<B> Drop for Stage<B> {
     /// Lets the threads end. Does not wait for them: one may be in an evaluation that never ends.
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
-        queue.is_closed = true;
+        self.shared.is_closed.store(true, Relaxed);
         queue.blocks.clear();
         drop(queue);
         self.shared.filled.notify_all();
+        self.shared.ended.notify_all();
         for slot in &self.shared.slots {
+            // A thread that begins a row has either seen that the stage is closed, or is stopped here.
             let _running = slot.running();
             slot.stop.store(true, Relaxed);
         }
@@ -208,13 +241,17 @@ impl<B> StageShared<B> {
         // Blocks are evaluated without the lock, so a panic cannot leave the queue in an invalid state.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Relaxed)
+    }
 }
 
 impl<B: RowBlock> StageShared<B> {
-    fn serve(&self, slot: usize, done: &mpsc::Sender<(u64, Result<Shaped<B>>)>) {
+    fn serve(&self, slot: usize, done: &mpsc::Sender<StageResult<B>>) {
         let Some(slot) = self.slots.get(slot) else { return };
         while let Some((number, block)) = self.next() {
-            let shaped = catch_unwind(AssertUnwindSafe(|| self.shape(slot, block)));
+            let shaped = catch_unwind(AssertUnwindSafe(|| self.shape(slot, number, block)));
             slot.end();
             let shaped = shaped.unwrap_or_else(|payload| {
                 Err(Error::panicked("a transformation", message(&*payload)))
@@ -228,7 +265,7 @@ impl<B: RowBlock> StageShared<B> {
     fn next(&self) -> Option<(u64, B)> {
         let mut queue = self.queue();
         loop {
-            if queue.is_closed {
+            if self.is_closed() {
                 return None;
             }
             if let Some(block) = queue.blocks.pop_front() {
@@ -238,19 +275,67 @@ impl<B: RowBlock> StageShared<B> {
         }
     }
 
-    fn shape(&self, slot: &EvaluationSlot, block: B) -> Result<Shaped<B>> {
+    fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
         let (mut kept, mut failed) = (Vec::new(), 0);
         for (index, row) in block.rows().enumerate() {
-            let (since, number) = (Instant::now(), index as u64 + 1);
-            let evaluation = Evaluation { block: block.number(), row: number, id: row.id, since };
-            slot.begin(evaluation);
-            let verdict = self.shaper.decide(&row, &slot.stop)?;
-            slot.end();
-            let verdict = verdict.map_err(|failure| evaluation.failed(failure))?;
+            if self.is_closed() {
+                return Err(Error::Internal("the transformation is closed".to_owned()));
+            }
+            let place = (block.number(), index as u64 + 1, row.id);
+            if self.shaper.has_expressions() {
+                slot.begin(number, place, &self.is_closed);
+            }
+            let verdict = self.shaper.decide(&row, &slot.stop, &|condition| slot.reach(condition));
+            let verdict = match (verdict, slot.end()) {
+                (Ok(verdict), _) => verdict,
+                (Err(failure), condition) => {
+                    return Err(self.shaper.error(place, condition, failure));
+                }
+            };
             kept.push(verdict == Verdict::Keep);
             failed += u64::from(verdict == Verdict::Failed);
         }
         Ok(Shaped { block, kept, failed })
+    }
+
+    /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that
+    /// does not stop.
+    fn watch(&self, done: &mpsc::Sender<StageResult<B>>) {
+        let mut looked = Instant::now();
+        let mut queue = self.queue();
+        while !self.is_closed() {
+            queue = match self.ended.wait_timeout(queue, POLL) {
+                Ok((queue, _)) => queue,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+            // While the process or the machine was stopped, no evaluation ran.
+            let ran = looked.elapsed().min(2 * POLL);
+            looked = Instant::now();
+            for slot in &self.slots {
+                if let Some((block, error)) = self.look(slot, ran) {
+                    drop(done.send((block, Err(error))));
+                }
+            }
+        }
+    }
+
+    /// Adds the time that an evaluation ran. Returns its error when it does not stop.
+    fn look(&self, slot: &EvaluationSlot, ran: Duration) -> Option<(u64, Error)> {
+        let timeout = self.shaper.timeout();
+        let mut running = slot.running();
+        let evaluation = running.as_mut()?;
+        // The evaluation can have begun after the last look.
+        evaluation.seen += ran.min(evaluation.begun.elapsed());
+        if evaluation.seen >= timeout {
+            // While the lock is held, the thread cannot begin another row.
+            slot.stop.store(true, Relaxed);
+        }
+        if evaluation.is_left || evaluation.seen < timeout.saturating_add(GRACE) {
+            return None;
+        }
+        evaluation.is_left = true;
+        let Evaluation { block, place, condition, .. } = *evaluation;
+        Some((block, self.shaper.error(place, condition, EvaluationFailure::Stopped)))
     }
 }
 
@@ -259,13 +344,26 @@ impl EvaluationSlot {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, evaluation: Evaluation) {
+    /// Begins the evaluation of a row. Takes a request to stop back, unless the stage is closed.
+    fn begin(&self, block: u64, place: (u64, u64, Uuid), is_closed: &AtomicBool) {
         let mut running = self.running();
-        self.stop.store(false, Relaxed);
-        *running = Some(evaluation);
+        self.stop.store(is_closed.load(Relaxed), Relaxed);
+        let (begun, seen) = (Instant::now(), Duration::ZERO);
+        *running = Some(Evaluation { block, place, condition: 0, begun, seen, is_left: false });
     }
 
-    fn end(&self) {
-        *self.running() = None;
+    /// Sets the condition that is evaluated now.
+    fn reach(&self, condition: usize) {
+        if let Some(evaluation) = self.running().as_mut() {
+            evaluation.condition = condition;
+        }
+    }
+
+    /// Ends the evaluation of a row. Returns the number of the last condition.
+    fn end(&self) -> usize {
+        self.running().take().map_or(0, |evaluation| evaluation.condition)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ class Verification:
     path : str
     files, rows : int
         What was read.
+    rows_read : int or None
+        Rows that were read for the export, as recorded. More than ``rows`` if the export was filtered.
     completeness : {"proven", "partial", "unknown"}
         As recorded.
     checked : list of {"sha256", "xxh3", "rows"}
@@ -45,6 +47,7 @@ class Verification:
     unchecked: str | None = None
     problems: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    rows_read: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dictionary."""
@@ -52,7 +55,9 @@ class Verification:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{harmless(self.path)}: ok, {plural(self.rows, 'row')}, {self.completeness}"
+            is_filtered = self.rows_read is not None and self.rows_read != self.rows
+            of = f" of {self.rows_read:,} read" if is_filtered else ""
+            return f"{harmless(self.path)}: ok, {plural(self.rows, 'row')}{of}, {self.completeness}"
         reasons = [*self.problems, *self.unread, *([self.unchecked] if self.unchecked else [])]
         return "\n".join(harmless(f"{self.path}: {reason}") for reason in reasons)
 

@@ -51,6 +51,8 @@ def batch_html(batch: Batch) -> str:
 
 def _state(summary: Summary) -> str:
     rows = plural(summary.rows, "row")
+    if summary.completeness == "proven" and summary.transform is not None:
+        return f"{rows} of {summary.rows_read or 0:,} read, complete"
     if summary.completeness == "proven":
         return f"{rows}, complete"
     if summary.completeness == "unknown":
@@ -125,8 +127,8 @@ def summary_html(summary: Summary) -> str:
 
 def verification_html(found: Verification) -> str:
     """The result, and what is wrong."""
-    names = ("path", "files", "rows", "completeness")
-    facts: list[tuple[str, object]] = [(name, getattr(found, name)) for name in names]
+    names = ("path", "files", "rows", "rows_read", "completeness")
+    facts: list[tuple[str, object]] = [(name.replace("_", " "), getattr(found, name)) for name in names]
     facts.append(("checked", ", ".join(found.checked) or None))
     facts.append(("unchecked", found.unchecked))
     facts += _first("problem", found.problems) + _first("unread", found.unread)

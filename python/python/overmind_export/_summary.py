@@ -21,12 +21,16 @@ class Summary:
     count : int or None
         Number of rows of the dataset, as the API says.
     completeness : {"proven", "partial", "unknown"}
-        ``"proven"``: these are all rows of the dataset, each once. ``"partial"``: only some rows were asked for, or
-        the stream has not ended. ``"unknown"``: the file does not say it (JSON Lines without a manifest).
+        ``"proven"``: every row of the dataset was read, each once, and these are all of them, or those that
+        ``transform`` kept. ``"partial"``: only some rows were asked for, or the stream has not ended. ``"unknown"``: the file does not say it (JSON Lines without a manifest).
     digest : str or None
         Digest of the content. Equal rows have an equal digest in any format.
     dataset, output : str or None
         Id of the dataset, and the path or URL of an export.
+    rows_read, failed_rows : int or None
+        Of an export: rows that were read, and rows that were left out because an expression failed.
+    transform : dict or None
+        Of an export: how the rows were chosen from those read, as in its record. None if all were written.
     pages, requests, retries, received_bytes : int or None
         Pages read, requests sent (retries included), retries, and bytes of pages after decompression.
     files, bytes, kept_rows : int or None
@@ -49,6 +53,9 @@ class Summary:
     files: int | None = None
     bytes: int | None = None
     kept_rows: int | None = None
+    rows_read: int | None = None
+    failed_rows: int | None = None
+    transform: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dictionary."""
@@ -56,6 +63,8 @@ class Summary:
 
     def __str__(self) -> str:
         rows = plural(self.rows, "row")
+        if self.transform is not None and self.completeness == "proven":
+            return f"{rows} of {self.rows_read or 0:,} read, complete: every row read once"
         of = f" of {self.count:,}" if self.count is not None and self.count != self.rows else ""
         words = {"proven": "complete: every row once", "partial": "a part of the dataset"}
         return f"{rows}{of}, {words.get(self.completeness, 'completeness unknown')}"

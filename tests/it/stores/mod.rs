@@ -6,6 +6,7 @@ mod control;
 mod crash;
 mod damage;
 mod diff;
+mod filtered;
 mod foreign;
 mod late;
 mod locks;
