@@ -102,17 +102,17 @@ fn value_hash(json: &str, seed: u64) -> u64 {
 enum OpenValue {
     /// The hash of the items so far.
     Array(u64),
-    Object(Box<Members>),
+    Object(Box<ObjectHashes>),
 }
 
 /// The hashes of the keys and values of an object so far.
 #[derive(Default)]
-struct Members {
+struct ObjectHashes {
     key: Option<u64>,
     all: Vec<(u64, u64)>,
 }
 
-impl Members {
+impl ObjectHashes {
     /// Adds a key or a value: they alternate.
     fn push(&mut self, hash: u64) {
         match mem::take(&mut self.key) {

@@ -156,7 +156,7 @@ fn wrong_expressions_are_marked() {
             "1",
             ".tags[\"主题\"] | e\u{301} | foo",
             ".tags[\"主题 👩\u{200d}👧\"] | foo",
-            "\"additional_properties\" | ., .additional_properties",
+            "\"additional_properties\" == .additional_properties",
         ]
         .map(|text| format!("{text:?}\n{}", report(text)))
         .join("\n\n")

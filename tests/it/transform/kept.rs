@@ -136,7 +136,9 @@ fn recipes_of_the_guide_work() {
 fn limit_and_pages_choose_the_rows_to_read() {
     let world = world(1000);
     let lines = |arguments: &[&str]| -> Vec<u64> {
-        let ran = world.export(&[&["-o", "-", "--page-size", "50"], arguments].concat()).ok();
+        let ran = world
+            .export(&[&["-o", "-", "--columns", "order", "--page-size", "50"], arguments].concat())
+            .ok();
         let order = |line: &str| serde_json::from_str::<Value>(line).unwrap()["order"].as_u64();
         ran.stdout.lines().map(|line| order(line).unwrap()).collect()
     };
