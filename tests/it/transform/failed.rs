@@ -13,10 +13,11 @@ use crate::support::{ID, Ran};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// An evaluation that can be stopped, and takes minutes.
-const SLOW: &str = "reduce range(200000) as $i ([range(20000)]; reverse) | true";
+const SLOW: &str =
+    r#"reduce range(200000) as $i ("x" * 100000; . as $text | indices("xy") | $text) | true"#;
 /// An evaluation that cannot be stopped, and never ends.
 const STUCK: &str =
-    "reduce range(60) as $i (1; [., .]) as $x | reduce range(60) as $i (1; [., .]) | . == $x";
+    r#"reduce range(1) as $i ("a" * 20000000; indices("a" * 10000000 + "b")) | true"#;
 
 #[test]
 fn wrong_expressions_send_no_request() {
