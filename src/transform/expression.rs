@@ -212,7 +212,7 @@ fn build(
     // The name of the definition cannot be written, so a definition with a name that can be written calls it.
     let main = "expression";
     let entry = Def { name: main, args: Vec::new(), body: Term::Call(ROW, Vec::new()) };
-    let loader = Loader::new(fence::prelude().chain([row, entry]));
+    let loader = Loader::new(fence::prelude().into_iter().chain([row, entry]));
     let modules = loader.load(&arena, File { code: main, path: () });
     let modules = modules
         .map_err(|_| ExpressionRefusal { part: text, why: "it cannot be loaded".to_owned() })?;
