@@ -68,7 +68,7 @@ impl Facts {
         if self.dataset != *dataset {
             return differs("dataset", &self.dataset, dataset);
         }
-        if self.transform != *transform {
+        if self.transform.as_ref() != transform.as_deref() {
             return Some("its own transformation is not the recorded one".to_owned());
         }
         let numbers = [

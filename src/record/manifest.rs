@@ -3,7 +3,7 @@
 //! It is written last: if it exists, all files that it lists exist. It contains the facts that data files must not
 //! contain, times and the base URL, but never a secret.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -284,14 +284,14 @@ pub(crate) struct ListedPart {
     pub(crate) dataset: Uuid,
     /// Number of rows of the dataset.
     pub(crate) count: u64,
-    pub(crate) transform: Option<TransformRecord>,
+    pub(crate) transform: Option<Arc<TransformRecord>>,
 }
 
 impl ListedPart {
     /// Returns why the part cannot have the recorded rows.
     pub(crate) fn unexplained(&self) -> Option<String> {
         let part = &self.part;
-        unexplained(part.rows, part.rows_read, part.failed, self.transform.as_ref())
+        unexplained(part.rows, part.rows_read, part.failed, self.transform.as_deref())
     }
 }
 
@@ -332,6 +332,7 @@ impl Manifest {
     /// Returns the parts in order, each with the facts that its file must have.
     pub(crate) fn listed(&self) -> impl Iterator<Item = ListedPart> {
         let mut first_row = 0_u64;
+        let transform = self.transform.clone().map(Arc::new);
         self.parts.iter().map(move |part| {
             let before = first_row;
             first_row = first_row.saturating_add(part.rows_read);
@@ -340,7 +341,7 @@ impl Manifest {
                 first_row: before,
                 dataset: self.dataset,
                 count: self.count,
-                transform: self.transform.clone(),
+                transform: transform.clone(),
             }
         })
     }

@@ -247,7 +247,9 @@ fn lex(text: &str) -> Result<Vec<Token<&str>>, ExpressionRefusal<'_>> {
                     '\'' | '`' | '‘' | '’' | '“' | '”' => ": use double quotes",
                     _ => "",
                 };
-                format!("{c} is not part of the language{instead}")
+                // A combining character alone cannot be seen.
+                let shown = if c.is_ascii() { c.to_string() } else { c.escape_debug().to_string() };
+                format!("{shown} is not part of the language{instead}")
             }
             (lex::Expect::Delim(open), _) => {
                 let close = match open {

@@ -154,7 +154,8 @@ fn wrong_expressions_are_marked() {
             "{a: .b}",
             "\"x\"",
             "1",
-            ".tags[\"主题\"] | e\u{301} | foo",
+            ".tags[\"主题\"] | \u{301}",
+            ".tags[\"e\u{301}\"] | foo",
             ".tags[\"主题 👩\u{200d}👧\"] | foo",
             "\"additional_properties\" == .additional_properties",
         ]
