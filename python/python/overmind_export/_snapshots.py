@@ -372,7 +372,8 @@ def _error(failure: dict[str, Any] | None) -> Error | None:
         return None
     hint, causes = failure["hint"], tuple(harmless(cause) for cause in failure["causes"])
     hint = None if hint is None else harmless(hint)
-    return from_native(harmless(failure["message"]), hint, causes, failure["exit_code"], None, False)
+    status, incomplete = failure.get("http_status"), failure.get("incomplete", False)
+    return from_native(harmless(failure["message"]), hint, causes, failure["exit_code"], status, incomplete)
 
 
 def _moment(at: object) -> object:
