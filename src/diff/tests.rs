@@ -1,10 +1,6 @@
 //! Tests of memory use, of changes between the two passes, and of cancellation.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{fs, path::Path, sync::atomic::Ordering};
 
 use crate::readback::ReadOptions;
 
