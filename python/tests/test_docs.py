@@ -78,3 +78,13 @@ def test_pyright_accepts_the_program() -> None:
     arguments = ["-m", "pyright", "--pythonpath", sys.executable, str(PROGRAM)]
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_options_are_in_signatures() -> None:
+    parameters = inspect.signature(overmind_export.read).parameters
+    assert list(parameters)[0] == "dataset" and {"columns", "limit", "api_key", "source"} <= set(parameters)
+    assert parameters["limit"].annotation == "int | None"
+    assert not any(it.kind is it.VAR_KEYWORD for it in parameters.values())
+    assert "overwrite" in inspect.signature(overmind_export.AsyncClient.export).parameters
+    assert "concurrency" in inspect.signature(overmind_export.Client).parameters
+    assert inspect.signature(overmind_export.diff).parameters["show"].default == 3

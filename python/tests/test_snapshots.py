@@ -295,7 +295,7 @@ def test_unknown_job_is_refused_before_a_request(config: Path, demo: oe.Demo) ->
         (["nightly", "mising"], oe.UsageError, 'has no such job; try "missing"'),
         ([], oe.UsageError, "is not a valid list of jobs: it is empty"),
         ("nightly", TypeError, "`jobs` must be a list of names, not str"),
-        ([1], TypeError, "`jobs` must be a list of names, not list"),
+        ([1], TypeError, "`jobs` must be a list of names, and each a str"),
     ]
     for names, kind, message in wrong:
         with pytest.raises(kind, match=message):
