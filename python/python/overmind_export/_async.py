@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _native
 from ._client import Client, Dataset
+from ._errors import UsageError
 from ._options import ClientOptions, FileOptions, FilterOptions, Path, RowOptions, checked, dataset_id, with_options
 from ._progress import CallableDisplay, Progress
 from ._summary import Summary
 from ._tables import Batch, Rows
+from ._text import harmless
 
 if TYPE_CHECKING:
     from uuid import UUID
