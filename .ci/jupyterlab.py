@@ -134,6 +134,10 @@ def check(page: Page, url: str, window: str, crop: str) -> None:
     assert hostile.locator("img, script").count() == 0
     assert page.evaluate("window.ran") is None and not dialogs, dialogs
     assert "20,000 rows, complete" in large.inner_text()
+    # The bar of a long call stays, and says that it reached its end.
+    bar = large.locator("progress")
+    assert bar.count() == 1 and bar.evaluate("bar => [bar.value, bar.max]") == [20000, 20000]
+    assert "20,000 of 20,000 rows" in large.inner_text(), large.inner_text()
     assert table.locator("table").count() == 1
     text = table.inner_text()
     for expected in ("id", "order", "input", "expected_output", QUESTIONS[0][0], "1,000 rows, complete"):

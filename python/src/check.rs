@@ -19,8 +19,9 @@ pub(crate) fn verify<'py>(
     options: Bound<'py, PyDict>,
 ) -> PyResult<(String, bool)> {
     let options = Options::of_call(options);
-    let (location, reading) = (place(&location, &options)?, options.reading()?);
-    run(py, "overmind-verify", &options.watch()?, move |_| {
+    let (location, mut reading) = (place(&location, &options)?, options.reading()?);
+    run(py, "overmind-verify", &options.watch()?, move |stop| {
+        reading.stop = stop.flag();
         let found = verify_with(&location, &reading)?;
         let is_ok = found.is_ok();
         Ok((text(&serde_json::to_value(&found).map_err(internal)?), is_ok))

@@ -14,11 +14,6 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
 fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     static FACTORY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let factory = FACTORY.import(py, "overmind_export._errors", "from_native")?;
-    let incomplete = matches!(error, Error::Incomplete { .. } | Error::ListChanged { .. });
-    let status = match error {
-        Error::Api(answer) => Some(answer.status()),
-        _ => None,
-    };
     let report = error.report().to_string();
     let causes: Vec<&str> =
         report.lines().filter_map(|line| line.strip_prefix("  cause: ")).collect();
@@ -29,8 +24,8 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
         error.hint().as_deref(),
         PyTuple::new(py, causes)?,
         error.exit_code(),
-        status,
-        incomplete,
+        error.http_status(),
+        error.is_incomplete(),
     ))
 }
 

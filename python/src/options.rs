@@ -90,10 +90,11 @@ impl<'py> Options<'py> {
     /// Returns a whole number. `True` and `False` are no numbers here.
     fn whole(&self, name: &str) -> PyResult<Option<i64>> {
         let Some(value) = self.get(name)? else { return Ok(None) };
-        let is_whole = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
-        if !is_whole {
+        // Integers of numpy have it, too.
+        let index = value.call_method0("__index__");
+        let (Ok(value), false) = (index, value.is_instance_of::<PyBool>()) else {
             return Err(wrong_type(name, "a whole number", &value));
-        }
+        };
         // Numbers beyond these have no meaning in any option.
         let end = if value.lt(0)? { i64::MIN } else { i64::MAX };
         Ok(Some(value.extract().unwrap_or(end)))
@@ -138,7 +139,12 @@ impl<'py> Options<'py> {
         if value.is_instance_of::<PyString>() {
             return Err(wrong());
         }
-        let names: Vec<String> = value.extract().map_err(|_| wrong())?;
+        let names: Vec<String> = value.extract().map_err(|_| match value.len() {
+            Ok(_) => {
+                PyTypeError::new_err(format!("`{name}` must be a list of names, and each a str"))
+            }
+            Err(_) => wrong(),
+        })?;
         match names.is_empty() {
             true => Err(self.invalid(what, "", "it is empty")),
             false => Ok(Some(names)),

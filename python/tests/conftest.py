@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -32,8 +33,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """A test of libraries that are there is never skipped."""
     report = yield
-    libraries = needed(item)
-    if report.skipped and CONSUMERS is not None and libraries and libraries <= set(CONSUMERS.split(",")):
+    if CONSUMERS is None or not report.skipped:
+        return report
+    libraries = needed(item) | set(re.findall(r"could not import '(\w+)'", str(report.longrepr)))
+    if libraries and libraries <= set(CONSUMERS.split(",")):
         report.outcome = "failed"
         report.longrepr = f"skipped, but {CONSUMERS} must be there: {report.longrepr}"
     return report

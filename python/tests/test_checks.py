@@ -24,7 +24,7 @@ def test_verify_finds_damage_without_an_exception(
     data[1000] ^= 1
     part.write_bytes(data)
     found = oe.verify(out)
-    assert not found.ok and len(found.problems) == 1 and str(found).startswith(f"{out}: ")
+    assert not found and not found.ok and len(found.problems) == 1 and str(found).startswith(f"{out}: ")
     assert json.loads(json.dumps(found.to_dict()))["ok"] is False
     with pytest.raises(oe.ReadWriteError):
         oe.verify(tmp_path / "missing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_examples_run(module: object) -> None:
     if module is _client and importlib.util.find_spec("polars") is None:
         pytest.skip("polars is not installed")
     results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]
-    assert results.failed == 0
+    assert results == (0, inspect.getsource(module).count(">>> "))  # type: ignore[arg-type]
 
 
 def test_every_public_name_has_a_docstring() -> None:
@@ -77,3 +78,13 @@ def test_pyright_accepts_the_program() -> None:
     arguments = ["-m", "pyright", "--pythonpath", sys.executable, str(PROGRAM)]
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_options_are_in_signatures() -> None:
+    parameters = inspect.signature(overmind_export.read).parameters
+    assert list(parameters)[0] == "dataset" and {"columns", "limit", "api_key", "source"} <= set(parameters)
+    assert parameters["limit"].annotation == "int | None"
+    assert not any(it.kind is it.VAR_KEYWORD for it in parameters.values())
+    assert "overwrite" in inspect.signature(overmind_export.AsyncClient.export).parameters
+    assert "concurrency" in inspect.signature(overmind_export.Client).parameters
+    assert inspect.signature(overmind_export.diff).parameters["show"].default == 3

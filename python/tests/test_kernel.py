@@ -8,13 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
 
 import overmind_export as oe
-
-nbclient = pytest.importorskip("nbclient")
-nbformat = pytest.importorskip("nbformat")
-
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 

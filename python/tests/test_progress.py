@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 import overmind_export as oe
@@ -301,9 +302,6 @@ sys.stdout.write(nbformat.writes(book))
 
 def executed(hide: str, *cells: str) -> tuple[list[Any], str]:
     """Runs a notebook. Returns the outputs of its cells, and the state of its widgets as text."""
-    nbformat = pytest.importorskip("nbformat")
-    pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
     book = nbformat.v4.new_notebook()
     sources = [NOTEBOOK.format(hide=hide), *cells]
     book.cells = [nbformat.v4.new_code_cell(source) for source in sources]
@@ -334,8 +332,6 @@ def test_notebook_has_a_bar_that_is_updated() -> None:
 
 
 def test_notebook_uses_tqdm_if_it_is_there() -> None:
-    pytest.importorskip("tqdm")
-    pytest.importorskip("ipywidgets")
     ((outputs,), widgets) = executed("", "client.read(demo.dataset).num_rows")
     (bar, _) = outputs
     assert "application/vnd.jupyter.widget-view+json" in bar.data

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import uuid
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,31 @@ def test_columns_come_in_the_order_of_every_format(demo: oe.Demo, client: oe.Cli
 
 def test_dataset_is_text_or_uuid(demo: oe.Demo, client: oe.Client) -> None:
     assert client.read(uuid.UUID(demo.dataset), limit=1).num_rows == 1
+
+
+def test_dataset_of_a_list_can_be_read(demo: oe.Demo, client: oe.Client) -> None:
+    (dataset,) = client.datasets()
+    assert client.read(dataset, limit=1).num_rows == 1
+    for wrong in (None, 5, b"x"):
+        with pytest.raises(TypeError, match="the id of a dataset must be a str, a UUID or a Dataset, not"):
+            client.read(wrong)  # type: ignore[arg-type]
+
+
+def test_numbers_of_other_libraries_are_whole_numbers(demo: oe.Demo, client: oe.Client) -> None:
+    class Five:
+        def __index__(self) -> int:
+            return 5
+
+    limit: Any = Five()
+    assert client.read(demo.dataset, limit=limit).head(limit).num_rows == 5
+
+
+def test_stream_is_read_once(demo: oe.Demo, client: oe.Client) -> None:
+    stream = client.stream(demo.dataset, columns=["id"])
+    assert sum(batch.num_rows for batch in stream) == ROWS
+    assert next(stream, None) is None
+    with pytest.raises(oe.UsageError, match="has been read to its end: begin another one"):
+        iter(stream)
 
 
 def test_empty_dataset_has_columns(client: oe.Client) -> None:

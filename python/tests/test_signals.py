@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -93,6 +94,8 @@ def test_ctrl_c_ends_a_call(tmp_path: Path, slow: oe.Demo, call: str) -> None:
 def test_ctrl_c_inside_another_library(slow: oe.Demo, module: str, call: str) -> None:
     # Python may run the handler of the signal a few instructions after the library's own exception. Polars raises a
     # KeyboardInterrupt of its own before, in every `collect`.
+    if "scan" in call and importlib.import_module("polars").__version__ < "2":
+        pytest.skip("before 2.0, `collect` of Polars makes the interrupt a ComputeError")
     caught = "BaseException" if "collect" in call else "Exception"
     call = f"""
 import {module} as module

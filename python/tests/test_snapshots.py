@@ -18,7 +18,7 @@ import pytest
 
 import overmind_export as oe
 from conftest import ROWS
-from faulty import DATASET
+from faulty import DATASET, repeating, serving
 from store import bucket
 from test_signals import interrupted
 
@@ -217,6 +217,19 @@ def test_store_has_snapshots(dated: Path, monkeypatch: pytest.MonkeyPatch, tmp_p
         assert export.read(columns=["id"]).num_rows == ROWS
 
 
+def test_error_of_a_job_is_that_of_its_cause(tmp_path: Path) -> None:
+    config = tmp_path / "snapshots.toml"
+    config.write_text(
+        f'[[job]]\nname = "nightly"\nroot = "root"\ndataset = "{DATASET}"\nunchanged = "content"\nmax_passes = 1\n'
+    )
+    with serving(1_000, repeating) as url:
+        (result,) = oe.snapshot(config, base_url=url, api_key="k", check=False)
+    assert isinstance(result.error, oe.IncompleteError) and result.error.status is None
+    with serving(1_000, lambda *_: (403, {"detail": "no"})) as url:
+        (result,) = oe.snapshot(config, base_url=url, api_key="k", check=False)
+    assert isinstance(result.error, oe.AuthenticationError) and result.error.status == 403
+
+
 def test_jobs_run_and_say_what_they_did(config: Path, demo: oe.Demo) -> None:
     results = oe.snapshot(config, api_key="demo", check=False)
     assert [(it.job, it.status, it.rows, it.exit_code) for it in results] == [
@@ -232,6 +245,7 @@ def test_jobs_run_and_say_what_they_did(config: Path, demo: oe.Demo) -> None:
     assert stored.taken is not None and stored.taken.tzinfo is UTC
     assert every.snapshots[0].location == oe.open_snapshot(config, "every").location
     assert nightly.error is None and isinstance(missing.error, oe.NotFoundError)
+    assert missing.error.status == 404
     assert repr(nightly) == f"<JobResult: nightly: stored 5,000 rows, {nightly.location}>"
     assert repr(missing).startswith("<JobResult: missing: failed (exit 66): no such dataset")
     # A second run finds the data unchanged.
@@ -281,7 +295,7 @@ def test_unknown_job_is_refused_before_a_request(config: Path, demo: oe.Demo) ->
         (["nightly", "mising"], oe.UsageError, 'has no such job; try "missing"'),
         ([], oe.UsageError, "is not a valid list of jobs: it is empty"),
         ("nightly", TypeError, "`jobs` must be a list of names, not str"),
-        ([1], TypeError, "`jobs` must be a list of names, not list"),
+        ([1], TypeError, "`jobs` must be a list of names, and each a str"),
     ]
     for names, kind, message in wrong:
         with pytest.raises(kind, match=message):

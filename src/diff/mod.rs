@@ -276,8 +276,8 @@ pub struct Diff {
 pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result<Diff> {
     let max_value_bytes = options.max_value_bytes;
     let open = |place, record: Option<Location>| {
-        let reading = ReadOptions { max_value_bytes, record, ..ReadOptions::default() };
-        Side::open(place, options.stop.clone(), reading)
+        let stop = options.stop.clone();
+        Side::open(place, ReadOptions { max_value_bytes, record, stop, ..ReadOptions::default() })
     };
     let (before, after) = (open(before, options.record_a)?, open(after, options.record_b)?);
     let compared = compared(&before, &after, options.by)?;

@@ -3,13 +3,7 @@
 //! Only this module knows the locations of the inputs. It compares each file with the record of its export: damage
 //! is an error, not a difference.
 
-use std::{
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::ops::ControlFlow;
 
 use arrow_array::RecordBatch;
 
@@ -33,7 +27,6 @@ pub(super) struct Side {
     files: Vec<DataFile>,
     columns: Option<Vec<Column>>,
     rows: Option<u64>,
-    stop: Arc<AtomicBool>,
     options: ReadOptions,
 }
 
@@ -55,11 +48,7 @@ struct Recorded {
 
 impl Side {
     /// Opens an export and reads its metadata, but not its rows.
-    pub(super) fn open(
-        place: &Location,
-        stop: Arc<AtomicBool>,
-        options: ReadOptions,
-    ) -> Result<Self> {
+    pub(super) fn open(place: &Location, options: ReadOptions) -> Result<Self> {
         let is_directory = match place.as_local() {
             Some(_) => !readback::is_single_file(place)?,
             None => place.is_directory()?,
@@ -72,21 +61,17 @@ impl Side {
                 source: "no object and no prefix with this name exists".into(),
             });
         }
-        if is_directory {
-            Self::directory(place, stop, options)
-        } else {
-            Self::file(place, stop, options)
-        }
+        if is_directory { Self::directory(place, options) } else { Self::file(place, options) }
     }
 
-    fn directory(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
+    fn directory(place: &Location, options: ReadOptions) -> Result<Self> {
         let recorded = RecordedFiles::of_directory(place, options.record.as_ref())?;
-        Ok(Self::recorded(place, recorded, stop, options))
+        Ok(Self::recorded(place, recorded, options))
     }
 
-    fn file(place: &Location, stop: Arc<AtomicBool>, options: ReadOptions) -> Result<Self> {
+    fn file(place: &Location, options: ReadOptions) -> Result<Self> {
         if let Some(recorded) = RecordedFiles::find_of_file(place, options.record.as_ref())? {
-            return Ok(Self::recorded(place, recorded, stop, options));
+            return Ok(Self::recorded(place, recorded, options));
         }
         let mut reader = readback::open(place, &options)?;
         reader.require_export(place)?;
@@ -95,7 +80,7 @@ impl Side {
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
-            (None, None) => readback::count_lines(place, || go_on(&stop))?,
+            (None, None) => readback::count_lines(place, || options.go_on())?,
         };
         let columns = match reader.schema {
             Some(schema) => {
@@ -109,19 +94,14 @@ impl Side {
             },
         };
         let files = vec![DataFile::Single(place.clone(), recorded)];
-        Ok(Self { place: place.clone(), files, columns, rows, stop, options })
+        Ok(Self { place: place.clone(), files, columns, rows, options })
     }
 
-    fn recorded(
-        place: &Location,
-        recorded: RecordedFiles,
-        stop: Arc<AtomicBool>,
-        options: ReadOptions,
-    ) -> Self {
+    fn recorded(place: &Location, recorded: RecordedFiles, options: ReadOptions) -> Self {
         let RecordedFiles { columns, rows, files, .. } = recorded;
         let (columns, rows) = (Some(columns), Some(rows));
         let files = files.into_iter().map(DataFile::Recorded).collect();
-        Self { place: place.clone(), files, columns, rows, stop, options }
+        Self { place: place.clone(), files, columns, rows, options }
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -153,7 +133,7 @@ impl Side {
             reader.require_export(place)?;
             for batch in reader.batches {
                 let batch = batch?;
-                go_on(&self.stop)?;
+                self.options.go_on()?;
                 let these = Rows::new(&batch, place)?;
                 if self.columns.iter().flatten().any(|column| these.is_without(*column)) {
                     let why = "its rows do not all have the same columns";
@@ -208,14 +188,6 @@ impl Recorded {
         }
         Ok(())
     }
-}
-
-/// Returns [`Error::Interrupted`] if the stop flag is set.
-fn go_on(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) {
-        return Err(Error::Interrupted { signal: "its caller", number: 2, hint: None });
-    }
-    Ok(())
 }
 
 fn damaged(place: &Location, why: String) -> Error {

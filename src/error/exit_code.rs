@@ -3,6 +3,19 @@
 use super::{Error, limits};
 
 impl Error {
+    /// Returns the HTTP status, if the API's answer is the error.
+    pub fn http_status(&self) -> Option<u16> {
+        match self {
+            Self::Api(answer) => Some(answer.status()),
+            _ => None,
+        }
+    }
+
+    /// Returns whether rows are missing or repeated, or the list changed during the export.
+    pub fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Incomplete { .. } | Self::ListChanged { .. })
+    }
+
     /// Returns the process exit code, mostly as in `sysexits.h`.
     ///
     /// 1 is not an error: the command `diff` ends with it if it found differences, and `snapshots --check` if a job

@@ -28,7 +28,10 @@ mod window;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use arrow_array::RecordBatch;
@@ -78,6 +81,9 @@ pub struct ReadOptions {
     /// Where the record of the export is; default: next to its directory or file. [`Batches`] reads the record of a
     /// single file only if it is given here.
     pub record: Option<Location>,
+    /// Cancellation flag. Set it from another thread to end [`verify`] soon with [`Error::Interrupted`]. Other
+    /// readers ignore it.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl ReadOptions {
@@ -90,11 +96,24 @@ impl ReadOptions {
     fn within_bounds(&self) -> Self {
         Self { max_value_bytes: self.max_value_bytes.min(Self::HIGHEST), ..self.clone() }
     }
+
+    /// Returns [`Error::Interrupted`] if the stop flag is set.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        if self.stop.load(Relaxed) {
+            return Err(Error::Interrupted { signal: "its caller", number: 2, hint: None });
+        }
+        Ok(())
+    }
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { columns: Vec::new(), max_value_bytes: Self::MAX_VALUE_BYTES, record: None }
+        Self {
+            columns: Vec::new(),
+            max_value_bytes: Self::MAX_VALUE_BYTES,
+            record: None,
+            stop: Arc::default(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use arrow_array::cast::AsArray;
 use uuid::Uuid;
 
-use super::Reader;
+use super::{ReadOptions, Reader};
 use crate::{
     batch::Column,
     error::{Error, Result},
@@ -26,10 +26,14 @@ impl VerifyTally {
     }
 
     /// Adds the rows of a file and returns the file's own row count and digest.
-    pub(super) fn add(&mut self, reader: Reader) -> Result<(u64, Digest)> {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when the caller has set the stop flag. Every error of the reader.
+    pub(super) fn add(&mut self, reader: Reader, options: &ReadOptions) -> Result<(u64, Digest)> {
         let (mut rows, mut whole) = (0, Digest::default());
         for batch in reader.batches {
             let batch = batch?;
+            options.go_on()?;
             whole.join(digest(&batch)?, batch.num_rows() as u64);
             rows += batch.num_rows() as u64;
             let ids = batch.column_by_name(Column::Id.name());

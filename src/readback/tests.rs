@@ -119,7 +119,8 @@ fn too_large_values_are_refused_with_column_name() {
         }
     }
     // Other columns are not decompressed.
-    let only_ids = ReadOptions { columns: vec![Column::Id], max_value_bytes: 1000, record: None };
+    let only_ids =
+        ReadOptions { columns: vec![Column::Id], max_value_bytes: 1000, ..ReadOptions::default() };
     for name in ["a.parquet", "a.arrow"] {
         assert_eq!(read_all(&path(name), &only_ids).unwrap(), (2, 72), "{name}");
     }
@@ -222,6 +223,18 @@ fn every_flipped_bit_is_found_without_manifest() {
             );
         }
     }
+}
+
+#[test]
+fn stop_flag_ends_verification() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.parquet");
+    write_parquet(&path, &repeated(10, 100), zstd().build());
+    let options = ReadOptions::default();
+    assert!(verify_with(&path.as_path().into(), &options).is_ok());
+    options.stop.store(true, Relaxed);
+    let error = verify_with(&path.as_path().into(), &options).unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
 }
 
 #[test]

@@ -47,10 +47,10 @@ pub fn verify(location: &Location) -> Result<Verification> {
 }
 
 /// Verifies an export like [`verify`], with another limit for the
-/// [size of a value](ReadOptions::max_value_bytes). All columns are read.
+/// [size of a value](ReadOptions::max_value_bytes), or until [`ReadOptions::stop`] is set. All columns are read.
 ///
 /// # Errors
-/// The same errors as [`verify`].
+/// The same errors as [`verify`], and [`Error::Interrupted`] when [`ReadOptions::stop`] is set.
 pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verification> {
     let single = readback::is_single_file(location)?;
     if single && !location.is_file()? {
@@ -276,7 +276,7 @@ impl Verifying {
         if !self.checksum(location, &name, &reader, &mut checked)? {
             return Ok(());
         }
-        let added = self.tally.add(reader);
+        let added = self.tally.add(reader, &self.options);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
         self.compare_counts(&name, "rows", facts.rows, rows);
         self.compare(&name, "digest", &facts.digest, &digest.to_string());
@@ -305,7 +305,7 @@ impl Verifying {
             Some(rows) => rows,
             // Without a checksum, check at least that the file can be read to its end.
             None => {
-                let added = self.tally.add(reader);
+                let added = self.tally.add(reader, &self.options);
                 let Some((rows, _)) = self.found_damaged(added)? else { return Ok(()) };
                 rows
             }
@@ -359,6 +359,7 @@ impl Verifying {
     }
 
     fn part(&mut self, place: &Location, name: &str, listed: &ListedPart) -> Result<()> {
+        self.options.go_on()?;
         match self.try_part(place, name, listed) {
             Err(error) if is_of(&error, place) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -415,7 +416,7 @@ impl Verifying {
             self.is_other = true;
             return Ok(());
         }
-        let added = self.tally.add(reader);
+        let added = self.tally.add(reader, &self.options);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
         self.is_other |= !self.compare_counts(name, "rows", part.rows, rows);
         self.compare(name, "digest", &part.digest, &digest.to_string());

@@ -119,6 +119,12 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The exit code for this error.
     pub exit_code: u8,
+    /// The HTTP status, if the API's answer is the error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// Whether rows are missing or repeated, or the list changed during the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }
 
 /// Formats the failure as the command prints errors, without `error:`: the message, one line per cause,
@@ -147,6 +153,8 @@ impl Failure {
             causes: causes(error),
             hint: error.hint().map(|hint| hint.into_owned()),
             exit_code: error.exit_code(),
+            http_status: error.http_status(),
+            incomplete: error.is_incomplete(),
         }
     }
 }

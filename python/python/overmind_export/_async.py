@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _native
 from ._client import Client, Dataset
-from ._options import ClientOptions, FileOptions, FilterOptions, Path, RowOptions, checked
+from ._errors import UsageError
+from ._options import ClientOptions, FileOptions, FilterOptions, Path, RowOptions, checked, dataset_id, with_options
 from ._progress import CallableDisplay, Progress
 from ._summary import Summary
 from ._tables import Batch, Rows
+from ._text import harmless
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -133,9 +135,11 @@ class AsyncClient:
     200
     """
 
+    @with_options(ClientOptions)
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
         self._client = Client(**options)
 
+    @with_options(FilterOptions)
     async def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
         options = checked("datasets", filters, FilterOptions)
@@ -143,30 +147,33 @@ class AsyncClient:
         options["cancellation"] = cancellation
         return await _in_thread(lambda: self._client._datasets(options), cancellation)
 
-    async def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
+    @with_options(RowOptions)
+    async def read(self, dataset: str | UUID | Dataset, **options: Unpack[RowOptions]) -> Rows:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""
         given = self._client._shown(checked("read", options, RowOptions))
         cancellation = _native.Cancellation()
         given = _on_loop(given, cancellation) | {"counts_pages": True}
-        read = lambda: _native.stream_dataset(str(dataset), given).read_all()  # noqa: E731
+        read = lambda: _native.stream_dataset(dataset_id(dataset), given).read_all()  # noqa: E731
         return Rows(await _in_thread(read, cancellation))
 
-    def stream(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> AsyncStream:
+    @with_options(RowOptions)
+    def stream(self, dataset: str | UUID | Dataset, **options: Unpack[RowOptions]) -> AsyncStream:
         """Returns a stream of the rows of a dataset. It begins when it is entered, or with its first batch.
 
         See :func:`overmind_export.stream`.
         """
         given = self._client._shown(checked("stream", options, RowOptions))
-        return AsyncStream(str(dataset), given)
+        return AsyncStream(dataset_id(dataset), given)
 
+    @with_options(FileOptions)
     async def export(
-        self, dataset: str | UUID, output: Path, **options: Unpack[FileOptions]
+        self, dataset: str | UUID | Dataset, output: Path, **options: Unpack[FileOptions]
     ) -> Summary:
         """Exports a dataset to files. See :func:`overmind_export.export`."""
         given = self._client._shown(checked("export", options, FileOptions))
         cancellation = _native.Cancellation()
         given = _on_loop(given, cancellation)
-        export = lambda: _native.export(str(dataset), output, given)  # noqa: E731
+        export = lambda: _native.export(dataset_id(dataset), output, given)  # noqa: E731
         return Summary(**await _in_thread(export, cancellation))
 
     async def aclose(self) -> None:
@@ -216,6 +223,7 @@ class AsyncStream:
         self._cancellation = _native.Cancellation()
         self._inner: _native.Stream | None = None
         self._turn = asyncio.Lock()
+        self._ended = False
 
     @property
     def summary(self) -> Summary:
@@ -225,7 +233,12 @@ class AsyncStream:
         return Summary(**self._inner.summary)
 
     def __aiter__(self) -> Self:
+        if self._ended:
+            raise UsageError("this stream has been read to its end: begin another one")
         return self
+
+    def __repr__(self) -> str:
+        return f"<AsyncStream: dataset {harmless(self._dataset)}>"
 
     async def __anext__(self) -> Batch:
         async with self._turn:
@@ -239,6 +252,7 @@ class AsyncStream:
         # The loop may fail: a traceback must not begin in the middle of a bar.
         stream.hide_progress()
         if batch is None:
+            self._ended = True
             raise StopAsyncIteration
         return Batch(batch)
 

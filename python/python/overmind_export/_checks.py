@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _native
-from ._options import DiffOptions, OpenOptions, Path, checked
+from ._options import DiffOptions, HasLocation, OpenOptions, Path, checked, place, with_options
 from ._summary import Completeness
 from ._text import harmless, plural
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of :func:`verify`.
+    """The result of :func:`verify`. True if ``ok`` is.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Verification:
     checked : list of {"sha256", "xxh3", "rows"}
         The checks that were made on every file.
     unchecked : str or None
-        Why the export could not be checked.
+        Why the export could not be checked, such as that JSON Lines have no manifest. Then ``ok`` is False, too.
     problems, unread : list of str
         The damage, and the files that could not be read.
     """
@@ -52,6 +52,9 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dictionary."""
         return asdict(self)
+
+    def __bool__(self) -> bool:
+        return self.ok
 
     def __str__(self) -> str:
         if self.ok:
@@ -83,7 +86,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Diff:
-    """The result of :func:`diff`.
+    """The result of :func:`diff`. True if there is a difference.
 
     Attributes
     ----------
@@ -119,6 +122,9 @@ class Diff:
         """Returns the attributes as a dictionary."""
         return asdict(self)
 
+    def __bool__(self) -> bool:
+        return not self.equal
+
     def __str__(self) -> str:
         counts = [f"{getattr(self, kind):,} {kind}" for kind in ("added", "removed", "changed", "unchanged")]
         return ", ".join(counts)
@@ -132,7 +138,8 @@ class Diff:
         return diff_html(self)
 
 
-def verify(location: Path, **options: Unpack[OpenOptions]) -> Verification:
+@with_options(OpenOptions)
+def verify(location: Path | HasLocation, **options: Unpack[OpenOptions]) -> Verification:
     """Checks whether an export is still what was written, without the API. Damage is no exception.
 
     The options are those of :func:`open`.
@@ -145,19 +152,20 @@ def verify(location: Path, **options: Unpack[OpenOptions]) -> Verification:
     ...     oe.verify(f"{folder}/out").ok
     True
     """
-    text, ok = _native.verify(location, checked("verify", options, OpenOptions))
+    text, ok = _native.verify(place(location), checked("verify", options, OpenOptions))
     found = json.loads(text)
     found["completeness"] = found["completeness"] or "unknown"
     return Verification(ok=ok, **found)
 
 
-def diff(before: Path, after: Path, **options: Unpack[DiffOptions]) -> Diff:
+@with_options(DiffOptions, show=3)
+def diff(before: Path | HasLocation, after: Path | HasLocation, **options: Unpack[DiffOptions]) -> Diff:
     """Compares two exports, also of different formats. Another order of the same rows is no difference.
 
     Parameters
     ----------
-    before, after : str or os.PathLike
-        Two exports.
+    before, after : str, os.PathLike or Export
+        Two exports. Of an :class:`Export`, only the location is used.
     **options
         ``by`` (``"id"``, ``"order"`` or ``"input"``), ``show`` (how many differences of each kind to return: 3 by
         default, ``None`` for all), ``temp_dir``, ``record_a``, ``record_b``, ``max_value_bytes``, ``storage_options``.
@@ -174,7 +182,7 @@ def diff(before: Path, after: Path, **options: Unpack[DiffOptions]) -> Diff:
     >>> len(found.differences), found.differences[0].kind
     (3, 'added')
     """
-    counts, shown = _native.diff(before, after, {"show": 3} | checked("diff", options, DiffOptions))
+    counts, shown = _native.diff(place(before), place(after), {"show": 3} | checked("diff", options, DiffOptions))
     differences = [
         Difference(found["kind"], found["key"], _values(found["before"]), _values(found["after"]))
         for found in json.loads(shown)

@@ -22,8 +22,10 @@ from ._options import (
     ReadCall,
     RowOptions,
     checked,
+    dataset_id,
     names_of,
     without_secrets,
+    with_options,
 )
 from ._progress import check, display
 from ._summary import Summary
@@ -98,11 +100,13 @@ class Client:
     <Rows: 10 rows of 100, a part of the dataset; id, order, input, expected_output, persona, tags, additional_properties>
     """
 
+    @with_options(ClientOptions)
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
         self._settings: dict[str, Any] = {}  # A traceback may show the object before the next line has ended.
         self._settings = checked("Client", options, ClientOptions)
         check(options.get("progress"))
 
+    @with_options(FilterOptions)
     def datasets(self, **filters: Unpack[FilterOptions]) -> list[Dataset]:
         """Lists the datasets that the key can see. See :func:`overmind_export.datasets`."""
         return self._datasets(checked("datasets", filters, FilterOptions))
@@ -111,17 +115,20 @@ class Client:
         options = self._settings | options | {"progress": None}
         return [_dataset(text) for text in _native.datasets(options)]
 
-    def read(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Rows:
+    @with_options(RowOptions)
+    def read(self, dataset: str | UUID | Dataset, **options: Unpack[RowOptions]) -> Rows:
         """Reads a dataset into memory. See :func:`overmind_export.read`."""
         given = self._shown(checked("read", options, RowOptions)) | {"counts_pages": True}
-        return Rows(_native.stream_dataset(str(dataset), given).read_all())
+        return Rows(_native.stream_dataset(dataset_id(dataset), given).read_all())
 
-    def stream(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> Stream:
+    @with_options(RowOptions)
+    def stream(self, dataset: str | UUID | Dataset, **options: Unpack[RowOptions]) -> Stream:
         """Begins to read a dataset. See :func:`overmind_export.stream`."""
         given = self._shown(checked("stream", options, RowOptions))
-        return Stream(_native.stream_dataset(str(dataset), given))
+        return Stream(_native.stream_dataset(dataset_id(dataset), given))
 
-    def scan(self, dataset: str | UUID, **options: Unpack[RowOptions]) -> polars.LazyFrame:
+    @with_options(RowOptions)
+    def scan(self, dataset: str | UUID | Dataset, **options: Unpack[RowOptions]) -> polars.LazyFrame:
         """Returns a lazy frame of Polars. See :func:`overmind_export.scan`."""
         given = checked("scan", options, RowOptions)
         names = _native.column_names(given)
@@ -133,11 +140,13 @@ class Client:
 
         return _lazy(names, begin)
 
-    def export(self, dataset: str | UUID, output: Path, **options: Unpack[FileOptions]) -> Summary:
+    @with_options(FileOptions)
+    def export(self, dataset: str | UUID | Dataset, output: Path, **options: Unpack[FileOptions]) -> Summary:
         """Exports a dataset to files. See :func:`overmind_export.export`."""
         given = checked("export", options, FileOptions)
-        return Summary(**_native.export(str(dataset), output, self._shown(given)))
+        return Summary(**_native.export(dataset_id(dataset), output, self._shown(given)))
 
+    @with_options(JobOptions)
     def snapshot(
         self,
         config: Path | None = None,
@@ -232,6 +241,7 @@ def _split(call: str, options: Any, allowed: type[Any]) -> tuple[Client, dict[st
     return client, {it: given[it] for it in given if it not in connection}
 
 
+@with_options(DatasetsCall)
 def datasets(**options: Unpack[DatasetsCall]) -> list[Dataset]:
     """Lists the datasets that the key can see: all of them, or an error.
 
@@ -252,12 +262,13 @@ def datasets(**options: Unpack[DatasetsCall]) -> list[Dataset]:
     return client.datasets(**cast("FilterOptions", filters))
 
 
-def read(dataset: str | UUID, **options: Unpack[ReadCall]) -> Rows:
+@with_options(ReadCall)
+def read(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> Rows:
     """Reads a dataset into memory: every row once, or an error.
 
     Parameters
     ----------
-    dataset : str or uuid.UUID
+    dataset : str, uuid.UUID or Dataset
         Id of the dataset.
     **options
         ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, ``progress``, the filters of
@@ -282,7 +293,8 @@ def read(dataset: str | UUID, **options: Unpack[ReadCall]) -> Rows:
     return client.read(dataset, **cast("RowOptions", given))
 
 
-def stream(dataset: str | UUID, **options: Unpack[ReadCall]) -> Stream:
+@with_options(ReadCall)
+def stream(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> Stream:
     """Begins to read a dataset, in bounded memory. The options are those of :func:`read`.
 
     Examples
@@ -298,7 +310,8 @@ def stream(dataset: str | UUID, **options: Unpack[ReadCall]) -> Stream:
     return client.stream(dataset, **cast("RowOptions", given))
 
 
-def scan(dataset: str | UUID, **options: Unpack[ReadCall]) -> polars.LazyFrame:
+@with_options(ReadCall)
+def scan(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> polars.LazyFrame:
     """Returns a lazy frame of Polars. Only the columns and rows that a query needs are kept or requested.
 
     Needs the extra ``polars``. The options are those of :func:`read`. A query that needs only the first rows reads
@@ -316,12 +329,13 @@ def scan(dataset: str | UUID, **options: Unpack[ReadCall]) -> polars.LazyFrame:
     return client.scan(dataset, **cast("RowOptions", given))
 
 
-def export(dataset: str | UUID, output: Path, **options: Unpack[ExportCall]) -> Summary:
+@with_options(ExportCall)
+def export(dataset: str | UUID | Dataset, output: Path, **options: Unpack[ExportCall]) -> Summary:
     """Exports a dataset to a file, a directory of parts, or an object store: all or nothing.
 
     Parameters
     ----------
-    dataset : str or uuid.UUID
+    dataset : str, uuid.UUID or Dataset
         Id of the dataset.
     output : str or os.PathLike
         ``rows.parquet``, ``rows.arrow``, ``rows.jsonl``, ``rows.jsonl.gz``, ``rows.jsonl.zst``, a directory
@@ -421,6 +435,7 @@ class Export:
         return f"<Export: {harmless(self.location)}>"
 
 
+@with_options(OpenOptions)
 def open(location: Path, **options: Unpack[OpenOptions]) -> Export:
     """Opens an export, in any format and at any place. Reads nothing yet.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import fspath
+from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _native
+from ._errors import UsageError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,7 +58,7 @@ class Demo:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Demo: {self.url}>"
+        return f"<Demo: {self.url}, dataset {self.dataset}>"
 
     def __reduce__(self) -> str:
         raise TypeError("a demo cannot be pickled: pass its url")
@@ -66,7 +67,7 @@ class Demo:
 def demo(
     *,
     rows: int = 1000,
-    files: Sequence[Path] = (),
+    files: Path | Sequence[Path] = (),
     latency: float = 0.0,
     api_key: str | None = None,
     rate_limit: int | None = None,
@@ -77,7 +78,7 @@ def demo(
     ----------
     rows : int, default 1000
         Number of generated rows. The same number gives the same rows.
-    files : sequence of paths
+    files : path or sequence of paths
         JSON Lines files with datapoints to serve, too.
     latency : float, default 0
         Seconds before each answer.
@@ -95,4 +96,8 @@ def demo(
     """
     key = None if api_key is None else _native.Secret(api_key)
     del api_key
+    if isinstance(files, (str, PathLike)):
+        files = [files]
+    if rows < 0 or latency < 0:
+        raise UsageError(f"`rows` and `latency` must not be negative: {rows}, {latency}")
     return Demo(_native.Server(rows, [fspath(path) for path in files], latency, key, rate_limit))

@@ -168,6 +168,14 @@ _CLASSES: dict[int, type[Error]] = {
 }
 
 
+#: Parts of hints that name the command, and what a caller of this package does instead.
+_HINTS = {
+    "or give `api_key_file`; `overmind-export demo` needs no key": "or give `api_key`; `overmind_export.demo()` needs none",
+    "`overmind-export datasets`": "`overmind_export.datasets()`",
+    "`dry_run` shows": "`overmind-export export --dry-run` shows",
+}
+
+
 def from_native(
     message: str,
     hint: str | None,
@@ -177,6 +185,9 @@ def from_native(
     incomplete: bool,
 ) -> Error:
     """Returns the exception for an error of the extension module."""
+    if hint is not None:
+        for command, python in _HINTS.items():
+            hint = hint.replace(command, python)
     kind = IncompleteError if incomplete else _CLASSES.get(exit_code, Error)
     return _rebuilt(kind, message, hint, causes, exit_code, status)
 
@@ -190,3 +201,8 @@ def _rebuilt(
     status: int | None,
 ) -> Error:
     return kind(message, hint=hint, causes=causes, exit_code=exit_code, status=status)
+
+
+for _kind in (Error, IncompleteError, SnapshotError, *_CLASSES.values()):
+    # Tracebacks show the public name.
+    _kind.__module__ = "overmind_export"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, cast
 
 from . import _native
 
@@ -15,12 +16,38 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeAlias
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 Path: TypeAlias = "str | PathLike[str]"
 Column: TypeAlias = Literal[
     "id", "order", "input", "expected_output", "persona", "tags", "additional_properties"
 ]
 Source: TypeAlias = Literal["seed", "synthetic", "augmented", "production"]
 Format: TypeAlias = Literal["parquet", "arrow", "jsonl"]
+
+
+class HasLocation(Protocol):
+    """An :class:`Export`."""
+
+    @property
+    def location(self) -> str: ...
+
+
+def dataset_id(dataset: object) -> str:
+    """Returns the id of a dataset, which is a text, a UUID, or a :class:`Dataset`."""
+    found = getattr(dataset, "id", dataset)
+    if not isinstance(found, str):
+        from uuid import UUID
+
+        if not isinstance(found, UUID):
+            raise TypeError(f"the id of a dataset must be a str, a UUID or a Dataset, not {type(found).__name__}")
+    return str(found)
+
+
+def place(location: Path | HasLocation) -> Path:
+    """Returns the path or the URL of an export."""
+    found = getattr(location, "location", location)
+    return cast("Path", found)
 
 
 class ConnectionOptions(TypedDict, total=False):
@@ -173,6 +200,26 @@ class DiffOptions(TypedDict, total=False):
 def names_of(options: type[Any]) -> set[str]:
     """Returns the names of options, also of the inherited ones."""
     return set(options.__annotations__)
+
+
+def with_options(options: type[Any], **defaults: object) -> Callable[[F], F]:
+    """Shows each option in the signature of a function, in place of ``**options``: for ``help`` and for completion.
+
+    None stands for the default of an option, unless ``defaults`` names another.
+    """
+
+    def decorated(function: F) -> F:
+        signature = inspect.signature(function)
+        named = [it for it in signature.parameters.values() if it.kind is not it.VAR_KEYWORD]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        for name, type_of in options.__annotations__.items():
+            type_of = getattr(type_of, "__forward_arg__", type_of)
+            default = defaults.get(name)
+            named.append(inspect.Parameter(name, keyword, default=default, annotation=type_of))
+        function.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
+        return function
+
+    return decorated
 
 
 #: Settings of object stores that are no secrets. Every other one counts as a secret, also an unknown one.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from . import _native
 from ._client import Export, _split
 from ._errors import Error, NotFoundError, SnapshotError, UsageError, from_native
-from ._options import JobOptions, JobsCall, Path, SnapshotOptions, StoreOptions, checked
+from ._options import JobOptions, JobsCall, Path, SnapshotOptions, StoreOptions, checked, with_options
 from ._text import harmless, plural
 
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ class JobResult:
         return f"<JobResult: {self}>"
 
 
+@with_options(SnapshotOptions)
 def open_snapshot(
     root: Path,
     job: str,
@@ -238,6 +239,7 @@ def open_snapshot(
     return max(found, key=lambda snapshot: snapshot.taken).open()
 
 
+@with_options(StoreOptions)
 def snapshots(root: Path, job: str, **options: Unpack[StoreOptions]) -> list[Snapshot]:
     """Lists the complete snapshots of a job, oldest first. Needs no configuration file.
 
@@ -262,6 +264,8 @@ def snapshots(root: Path, job: str, **options: Unpack[StoreOptions]) -> list[Sna
     return _found(root, job, checked("snapshots", options, StoreOptions), all=True)
 
 
+@with_options(JobsCall)
+@with_options(JobsCall)
 def snapshot(
     config: Path | None = None,
     jobs: Iterable[str] | None = None,
@@ -372,7 +376,8 @@ def _error(failure: dict[str, Any] | None) -> Error | None:
         return None
     hint, causes = failure["hint"], tuple(harmless(cause) for cause in failure["causes"])
     hint = None if hint is None else harmless(hint)
-    return from_native(harmless(failure["message"]), hint, causes, failure["exit_code"], None, False)
+    status, incomplete = failure.get("http_status"), failure.get("incomplete", False)
+    return from_native(harmless(failure["message"]), hint, causes, failure["exit_code"], status, incomplete)
 
 
 def _moment(at: object) -> object:

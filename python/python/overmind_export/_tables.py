@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import json as json_module
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -102,10 +103,10 @@ class ArrowSource:
             ``"objects"`` decodes the JSON columns to Python objects. A missing value is None.
         """
         if json not in ("text", "objects"):
-            raise ValueError(f"`json` must be 'text' or 'objects', not {json!r}")
+            raise UsageError(f"`json` must be 'text' or 'objects', not {json!r}")
         if dtype_backend not in (None, "numpy_nullable", "pyarrow"):
             what = "'numpy_nullable', 'pyarrow' or None"
-            raise ValueError(f"`dtype_backend` must be {what}, not {dtype_backend!r}")
+            raise UsageError(f"`dtype_backend` must be {what}, not {dtype_backend!r}")
         pd = require("pandas", "pandas")
         pa = require("pyarrow", "pandas")
         if dtype_backend == "pyarrow":
@@ -212,6 +213,7 @@ class Rows(ArrowSource):
         >>> rows.head(3)
         <Rows: 3 rows of 1,000, a part of the dataset; id>
         """
+        n = index(n)
         if n < 0:
             raise UsageError(f"`n` is {n}: it must not be negative")
         first = self._inner.first(min(n, self.num_rows))
@@ -289,6 +291,7 @@ class Stream(ArrowSource):
 
     def __init__(self, native: _native.Stream) -> None:
         self._inner = native
+        self._ended = False
         _signals.watch()
 
     @property
@@ -296,18 +299,19 @@ class Stream(ArrowSource):
         """What is known so far. Before the end of the stream, ``completeness`` is ``"partial"``."""
         return Summary(**self._inner.summary)
 
-    def __iter__(self) -> Iterator[Batch]:
-        try:
-            while (batch := self._inner.next_batch()) is not None:
-                yield Batch(batch)
-        finally:
-            # The loop may have failed: a traceback must not begin in the middle of a bar.
-            self._inner.hide_progress()
+    def __iter__(self) -> Self:
+        if self._ended:
+            raise UsageError("this stream has been read to its end: begin another one")
+        return self
 
     def __next__(self) -> Batch:
-        batch = self._inner.next_batch()
-        self._inner.hide_progress()
+        try:
+            batch = self._inner.next_batch()
+        finally:
+            # The caller may print, or fail: neither must begin in the middle of a bar.
+            self._inner.hide_progress()
         if batch is None:
+            self._ended = True
             raise StopIteration
         return Batch(batch)
 
