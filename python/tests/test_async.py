@@ -48,7 +48,8 @@ def test_calls_give_what_those_of_a_client_give(
             async with aclient.stream(demo.dataset) as stream:
                 async for batch in stream:
                     seen += batch.num_rows
-                assert [batch async for batch in stream] == []
+                with pytest.raises(oe.UsageError, match="has been read to its end"):
+                    aiter(stream)
             assert seen == ROWS
             assert stream.summary.digest == client.read(demo.dataset).summary.digest
 

@@ -265,7 +265,6 @@ def snapshots(root: Path, job: str, **options: Unpack[StoreOptions]) -> list[Sna
 
 
 @with_options(JobsCall)
-@with_options(JobsCall)
 def snapshot(
     config: Path | None = None,
     jobs: Iterable[str] | None = None,

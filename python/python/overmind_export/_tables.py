@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json as json_module
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -299,10 +299,14 @@ class Stream(ArrowSource):
         """What is known so far. Before the end of the stream, ``completeness`` is ``"partial"``."""
         return Summary(**self._inner.summary)
 
-    def __iter__(self) -> Self:
+    def __iter__(self) -> Iterator[Batch]:
         if self._ended:
             raise UsageError("this stream has been read to its end: begin another one")
-        return self
+        return self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
+        while (batch := next(self, None)) is not None:
+            yield batch
 
     def __next__(self) -> Batch:
         try:
