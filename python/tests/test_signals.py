@@ -103,9 +103,12 @@ def call():
     {READY}
     try:
         {call}
-    except {caught}:
+    except {caught} as error:
         for _ in range(1000):
             time.sleep(0.001)
+        if "Query interrupted" in str(error):
+            # DuckDB has taken the signal itself.
+            raise KeyboardInterrupt from error
         raise
 """
     interrupted(slow, call)
