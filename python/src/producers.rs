@@ -42,7 +42,7 @@ fn produce(
     spawn(name, move || {
         let end = work(&sender, stop);
         // Sending fails only if the consumer has closed the stream.
-        drop(sender.send(Message::End(end)));
+        drop(sender.send(Message::End(end.map(Box::new))));
     })?;
     Ok((receiver, stopper))
 }

@@ -34,7 +34,7 @@ use crate::{
 pub(crate) enum Message {
     Batch(RecordBatch),
     /// The last message: the facts about all rows, or the error that ended the stream.
-    End(Result<ReadFacts, Error>),
+    End(Result<Box<ReadFacts>, Error>),
 }
 
 /// The state of a stream, for its consumers, the capsule and the handler of signals.
@@ -142,7 +142,7 @@ impl StreamState {
             }
             Ok(Message::End(Ok(facts))) => {
                 *receiver = None;
-                *locked(&self.facts) = facts;
+                *locked(&self.facts) = *facts;
                 Step::End
             }
             Ok(Message::End(Err(error))) => {
