@@ -56,7 +56,7 @@ pub(super) enum EvaluationEnd {
     Panicked(String),
 }
 
-/// What is left of the budget of the evaluation that runs on this thread.
+/// The rest of the budget of the evaluation on this thread.
 struct BudgetLeft {
     steps: Cell<u64>,
     bytes: Cell<u64>,

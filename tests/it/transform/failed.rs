@@ -1,6 +1,7 @@
 //! Wrong expressions and options, rows on which an expression fails, and the time limit.
 
 use std::{
+    fs,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{record, world};
-use crate::support::{ID, Ran};
+use crate::support::{ID, Ran, wait_until};
 
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
@@ -106,8 +107,20 @@ fn message_shows_little_of_a_row() {
     assert!((50..100).contains(&shown) && ran.stderr.contains('…'), "{}", ran.stderr);
 }
 
+/// Whether a thread of the stage has used time of the processor.
+#[cfg(target_os = "linux")]
+fn is_evaluating(process: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The fields after the name begin with the state; the 12th is the time in ticks.
+        let fields = stat.split_once("(transform) ").map(|(_, fields)| fields);
+        fields.and_then(|fields| fields.split(' ').nth(11)).is_some_and(|ticks| ticks != "0")
+    })
+}
+
 /// The first page is in the stage for longer than the test takes.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn signals_do_not_wait_for_evaluations() {
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
@@ -120,7 +133,7 @@ fn signals_do_not_wait_for_evaluations() {
             command.args(limit).stdout(Stdio::null()).stderr(Stdio::piped());
             let child = command.spawn().unwrap();
             assert!(world.server.wait_until(TIME_LIMIT, |stats| stats.attempts(ID, 3) > 0));
-            std::thread::sleep(Duration::from_millis(200));
+            wait_until(|| is_evaluating(child.id()));
             let kill = Command::new("kill").args([signal, &child.id().to_string()]).status();
             assert!(kill.unwrap().success());
             let start = Instant::now();

@@ -12,20 +12,21 @@ use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 /// Slow enough that no page waits for the writer: pages that wait are lost when a later one fails.
 const LATENCY: Duration = Duration::from_millis(30);
 
+const ARGUMENTS: [&str; 10] = [
+    "-o",
+    "rows",
+    "--page-size",
+    "25",
+    "--rows-per-file",
+    "20",
+    "--concurrency",
+    "1",
+    "--max-retries",
+    "0",
+];
+
 #[test]
 fn interrupted_run_resumes_with_the_same_expressions() {
-    const ARGUMENTS: [&str; 10] = [
-        "-o",
-        "rows",
-        "--page-size",
-        "25",
-        "--rows-per-file",
-        "20",
-        "--concurrency",
-        "1",
-        "--max-retries",
-        "0",
-    ];
     let where_ =
         [&ARGUMENTS[..], &BILLING[..2], &["--where", ".tags.x.y", "--on-error", "skip"]].concat();
     let mut data = rows(2000);
@@ -55,19 +56,7 @@ fn kept_parts_are_not_fetched_again() {
     let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
     let world =
         World::with_rows(Options { faults, latency: LATENCY, ..Options::default() }, rows(2000));
-    let arguments = [
-        "-o",
-        "rows",
-        "--page-size",
-        "25",
-        "--rows-per-file",
-        "20",
-        "--concurrency",
-        "1",
-        "--max-retries",
-        "0",
-    ];
-    let run = |condition: &str| world.export(&[&arguments[..], &["--where", condition]].concat());
+    let run = |condition: &str| world.export(&[&ARGUMENTS[..], &["--where", condition]].concat());
     assert_eq!(run(".tags.topic == \"billing\"").code, Some(69));
     world.server.set_faults(Faults::none());
     let before = world.server.stats().requests;
@@ -83,7 +72,7 @@ fn kept_parts_are_not_fetched_again() {
     let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
     world.server.set_faults(faults);
     let overwrite = |condition: &str| {
-        world.export(&[&arguments[..], &["--overwrite", "--where", condition]].concat())
+        world.export(&[&ARGUMENTS[..], &["--overwrite", "--where", condition]].concat())
     };
     assert_eq!(overwrite(".order < 1000").code, Some(69));
     world.server.set_faults(Faults::none());
