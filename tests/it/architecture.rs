@@ -403,3 +403,26 @@ impl<'ast> Visit<'ast> for Reader {
         syn::visit::visit_item_trait(self, item);
     }
 }
+
+/// The code of fuzzers and of faults asserts and panics, so no user's build may have it.
+#[test]
+fn default_features_have_no_test_code() {
+    let manifest = include_str!("../../Cargo.toml");
+    let section = manifest.split("\n[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let lines = section.lines().filter(|line| !line.starts_with('#'));
+    let text: String = lines.collect::<Vec<_>>().join(" ");
+    let features: BTreeMap<&str, &str> = text
+        .split(']')
+        .filter_map(|feature| feature.split_once(" = ["))
+        .map(|(name, parts)| (name.trim(), parts))
+        .collect();
+    let (mut reached, mut next) = (BTreeSet::new(), vec!["default"]);
+    while let Some(feature) = next.pop() {
+        let Some(parts) = features.get(feature) else { continue };
+        if reached.insert(feature) {
+            next.extend(parts.split('"').skip(1).step_by(2));
+        }
+    }
+    assert!(reached.contains("cli") && reached.contains("demo"), "{reached:?}");
+    assert!(!reached.contains("fuzzing") && !reached.contains("faults"), "{reached:?}");
+}
