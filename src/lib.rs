@@ -116,7 +116,7 @@ mod text;
 mod throttle;
 mod transform;
 
-pub use batch::{Column, schema};
+pub use batch::{Column, ColumnType, OutputColumn, schema};
 pub use client::{
     ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page, Query, Row,
     Source,
@@ -150,7 +150,7 @@ pub use snapshots::{
     plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots, unnamed_folders,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
-pub use transform::{OnError, Transform, TransformRecord};
+pub use transform::{ComputedColumnRecord, OnError, Transform, TransformRecord};
 
 /// Dates, in the version that [`Clock`] uses.
 pub use chrono;

@@ -251,7 +251,7 @@ impl<'py> Options<'py> {
         options.compression = self.parsed("compression")?;
         options.parquet_encoding = self.parsed("parquet_encoding")?;
         options.json_columns = self.parsed("json_columns")?;
-        options.columns = self.columns()?;
+        options.columns = self.names("columns", "list of columns")?;
         options.page_size = stream.page_size;
         options.pages = stream.pages;
         options.limit = stream.limit;
@@ -311,7 +311,7 @@ impl<'py> Options<'py> {
     /// Returns the options for reading an export, and its place.
     pub(crate) fn reading(&self) -> PyResult<ReadOptions> {
         let mut options = ReadOptions::default();
-        options.columns = self.columns()?.unwrap_or_default();
+        options.columns = self.names("columns", "list of columns")?.unwrap_or_default();
         if let Some(bytes) = self.at_least("max_value_bytes", 1)? {
             options.max_value_bytes = bytes;
         }

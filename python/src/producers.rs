@@ -15,8 +15,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Column, Completeness, Digest, Error, Location, ReadOptions, Sink, StatedFacts,
-    Written, digest, schema, write_pages,
+    Batches, Column, Completeness, Digest, Error, Location, OutputColumn, ReadOptions, Sink,
+    StatedFacts, Written, digest, schema, write_pages,
 };
 use pyo3::{prelude::*, types::PyDict};
 
@@ -204,15 +204,20 @@ fn open(
 ) -> Result<(SchemaRef, Option<RecordBatch>, Batches), Error> {
     let mut batches = Batches::open_with(location, options)?;
     let (schema, first) = match batches.columns() {
-        Some(columns) => (schema(columns), None),
+        Some(columns) => (OutputColumn::schema(columns), None),
         None => match batches.next().transpose()? {
             Some(batch) => (batch.schema(), Some(batch)),
             // Without a row every column is possible.
-            None if options.columns.is_empty() => (schema(&Column::ALL), None),
-            None => (schema(&options.columns), None),
+            None => {
+                let columns = Column::ALL.into_iter().filter(|it| {
+                    options.columns.is_empty()
+                        || options.columns.iter().any(|name| name == it.name())
+                });
+                (schema(&columns.collect::<Vec<_>>()), None)
+            }
         },
     };
-    let missing = options.columns.iter().find(|it| schema.index_of(it.name()).is_err());
+    let missing = options.columns.iter().find(|name| schema.index_of(name).is_err());
     match missing {
         Some(column) => Err(Error::Usage(format!("{location} has no column {column}"))),
         None => Ok((schema, first, batches)),

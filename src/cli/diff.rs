@@ -267,6 +267,10 @@ fn notes(side: &DiffSide, by: DiffBy) -> Vec<String> {
         let columns: Vec<_> = side.only_here.iter().map(|it| it.name()).collect();
         notes.push(format!("not compared: {} (only in {path})", columns.join(", ")));
     }
+    if !side.computed.is_empty() {
+        let columns = side.computed.join(", ");
+        notes.push(format!("not compared: {columns} (computed by expressions in {path})"));
+    }
     if side.without_key > 0 {
         let rows = counted(side.without_key, "row");
         notes.push(format!("note: {rows} of {path} without {by}: paired only with equal rows"));

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    Client, Column, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format,
+    Client, ColumnType, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format,
     JsonColumns, OnError, PageRange, ParquetEncoding, Result, Summary, Target, Transform,
+    TransformRecord,
     error::human,
     text::{counted, grouped},
 };
@@ -47,9 +48,22 @@ pub(super) struct ExportArgs {
     /// reader changes [default: json]
     #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
     json_columns: Option<JsonColumns>,
-    /// Export only these columns
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>, help_heading = "Output")]
-    columns: Option<Vec<Column>>,
+    /// Export only these columns, in this order
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Columns")]
+    columns: Option<Vec<String>>,
+    /// Export all columns but these
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        help_heading = "Columns",
+        conflicts_with = "columns"
+    )]
+    drop: Vec<String>,
+    /// Add a column that a jq expression computes, or replace one, such as topic=.tags.topic or
+    /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
+    #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = ComputedArgument::parse, help_heading = "Columns")]
+    computed: Vec<ComputedArgument>,
     /// Rows in each part of a directory [default: 250000]
     #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Output")]
     rows_per_file: Option<u64>,
@@ -169,6 +183,8 @@ pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Re
 impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
         let chosen = typed.conditions.into_iter().fold(Transform::new(), Transform::keep_where);
+        let computed = typed.computed.into_iter();
+        let chosen = computed.fold(chosen, |chosen, it| chosen.column(it.name, it.kind, it.text));
         let chosen = typed.sample.into_iter().fold(chosen, Transform::sample);
         let chosen = typed.seed.into_iter().fold(chosen, Transform::seed);
         let chosen = typed.on_error.into_iter().fold(chosen, Transform::on_error);
@@ -181,6 +197,7 @@ impl From<ExportArgs> for ExportOptions {
             parquet_encoding: typed.parquet_encoding,
             json_columns: typed.json_columns,
             columns: typed.columns,
+            drop: typed.drop,
             page_size: typed.page_size,
             pages: typed.pages,
             limit: typed.limit,
@@ -196,6 +213,28 @@ impl From<ExportArgs> for ExportOptions {
             temp_dir: typed.temp_dir,
             ..Self::new(typed.dataset, typed.output)
         }
+    }
+}
+
+/// The value of `--column`.
+#[derive(Debug, Clone)]
+struct ComputedArgument {
+    name: String,
+    kind: Option<ColumnType>,
+    text: String,
+}
+
+impl ComputedArgument {
+    /// Parses `NAME=EXPR` or `NAME:TYPE=EXPR`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let Some((column, expression)) = text.split_once('=') else {
+            return Err("give a name and an expression, such as topic=.tags.topic".to_owned());
+        };
+        let (name, kind) = match column.split_once(':') {
+            Some((name, kind)) => (name, Some(values::value::<ColumnType>(kind)?)),
+            None => (column, None),
+        };
+        Ok(Self { name: name.to_owned(), kind, text: expression.to_owned() })
     }
 }
 
@@ -225,6 +264,12 @@ fn report(summary: &Summary) -> Lines {
     .and(format_args!("  {}", summary.output));
     match summary.failed_rows {
         0 => lines,
+        failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {
+            lines.and(format_args!(
+                "  left out, or with null in a column, because an expression failed: {}",
+                counted(failed, "row")
+            ))
+        }
         failed => lines.and(format_args!(
             "  left out, because an expression failed: {}",
             counted(failed, "row")

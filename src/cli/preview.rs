@@ -13,13 +13,18 @@ use crate::{
     Batches, Client, Column, Encoding, Error, Format, Location, Query, ReadOptions, Result, Row,
     Sink, StreamOptions,
     arrow_schema::SchemaRef,
+    batch::{HOLDS_JSON, timestamp_text},
     export::unchecked,
     readback::ForeignFile,
     schema,
     text::{counted, grouped, harmless_json},
     write_pages,
 };
-use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
+use arrow_array::{
+    Array, ArrayRef, RecordBatch,
+    cast::AsArray,
+    types::{Float64Type, Int64Type, TimestampMicrosecondType},
+};
 use clap::{Args, builder::TypedValueParser};
 use futures::TryStreamExt;
 use parquet::record::Field;
@@ -60,8 +65,8 @@ pub(super) struct PreviewArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
     /// Print only these columns
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::value::<Column>)]
-    columns: Vec<Column>,
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    columns: Vec<String>,
     /// Print one JSON object per line, with whole values, instead of a table
     #[arg(long)]
     json: bool,
@@ -106,22 +111,29 @@ impl PreviewArgs {
             }
             PreviewSource::Export(text) => return self.export(text, global),
         };
+        let columns = self.columns.iter().map(|name| name.parse());
+        let columns = columns.collect::<Result<Vec<Column>>>()?;
         let client = global.client()?;
         if let Some(ordering) = query.unchecked_ordering() {
             screen.say(Lines::one(with_flags(&unchecked(ordering))));
         }
         super::block_on(async {
             if self.json {
-                return self.lines(&client, dataset, query).await;
+                return self.lines(&client, dataset, query, columns).await;
             }
-            let text = table(&client, dataset, query, self.rows, &self.columns).await?;
+            let text = table(&client, dataset, query, self.rows, &columns).await?;
             super::print(&text)
         })
     }
 
-    async fn lines(&self, client: &Client, dataset: Uuid, query: Query) -> Result<()> {
-        let all = self.columns.is_empty();
-        let columns = if all { Column::ALL.to_vec() } else { self.columns.clone() };
+    async fn lines(
+        &self,
+        client: &Client,
+        dataset: Uuid,
+        query: Query,
+        columns: Vec<Column>,
+    ) -> Result<()> {
+        let columns = if columns.is_empty() { Column::ALL.to_vec() } else { columns };
         let sink = json_lines(schema(&columns))?;
         let pages = client.dataset(dataset).query(query).options(options(self.rows)).pages();
         write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
@@ -208,17 +220,23 @@ fn foreign_cell(value: Field) -> String {
 fn first_rows(
     batches: Batches,
     rows: u32,
-    columns: &[Column],
+    columns: &[String],
     mut visit: impl FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
     let mut left = rows as usize;
     for batch in batches {
         let batch = batch?;
-        let lacks = |column: &&Column| batch.column_by_name(column.name()).is_none();
+        let lacks = |column: &&String| batch.column_by_name(column).is_none();
         if let Some(column) = columns.iter().find(lacks) {
             return Err(Error::Usage(format!("the export has no column {column}")));
         }
-        let batch = batch.slice(0, batch.num_rows().min(left));
+        let mut batch = batch.slice(0, batch.num_rows().min(left));
+        if !columns.is_empty() {
+            let places = columns.iter().map(|name| batch.schema_ref().index_of(name));
+            let places = places.collect::<Result<Vec<_>, _>>();
+            let chosen = places.and_then(|places| batch.project(&places));
+            batch = chosen.map_err(|error| Error::Internal(format!("columns: {error}")))?;
+        }
         left -= batch.num_rows();
         visit(batch)?;
         if left == 0 {
@@ -231,8 +249,13 @@ fn first_rows(
 /// Fails with `Damaged` if a JSON column contains text that is not JSON. Otherwise the printed line would not
 /// be valid JSON.
 fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Result<()> {
-    for column in Column::ALL.into_iter().filter(|column| column.is_json()) {
-        let texts = batch.column_by_name(column.name()).and_then(|it| it.as_string_opt::<i32>());
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let column = field.name();
+        let is_of_api = column.parse::<Column>().is_ok_and(Column::is_json);
+        if !is_of_api && !field.metadata().contains_key(HOLDS_JSON) {
+            continue;
+        }
+        let texts = array.as_string_opt::<i32>();
         for (row, text) in texts.into_iter().flatten().enumerate() {
             let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
             if text.is_some_and(|text| !is_json(text)) {
@@ -254,17 +277,21 @@ pub(super) fn table_of_export(
 ) -> Result<Lines> {
     let batches = Batches::open_with(location, options)?;
     let (count, mut cells) = (batches.rows(), Vec::new());
-    let mut columns = options.columns.clone();
+    let mut found: Vec<String> = Vec::new();
     first_rows(batches, rows, &options.columns, |batch| {
-        let row = |row| Column::ALL.map(|column| cell(&batch, row, column)).to_vec();
-        cells.extend((0..batch.num_rows()).map(row));
-        let has = |column: &Column| batch.column_by_name(column.name()).is_some();
-        if columns.is_empty() && !Column::ALL.iter().all(has) {
-            columns.extend(Column::ALL.into_iter().filter(has));
+        if found.is_empty() {
+            found.extend(batch.schema_ref().fields().iter().map(|field| field.name().clone()));
         }
+        let row = |row| batch.columns().iter().map(|array| cell(array, row)).collect::<Vec<_>>();
+        cells.extend((0..batch.num_rows()).map(row));
         Ok(())
     })?;
-    Ok(render(cells, count, &columns))
+    if found.is_empty() {
+        found.extend(Column::ALL.map(|column| column.to_string()));
+    }
+    let has_all = Column::ALL.iter().all(|column| found.iter().any(|name| name == column.name()));
+    let is_chosen = !options.columns.is_empty() || !has_all;
+    Ok(render(cells, count, &found, is_chosen))
 }
 
 fn json_lines(schema: SchemaRef) -> Result<Box<dyn Sink>> {
@@ -293,12 +320,19 @@ impl<W: io::Write> io::Write for Escaping<W> {
 }
 
 /// Returns a value of an export as text.
-fn cell(batch: &RecordBatch, row: usize, column: Column) -> Option<String> {
-    let array = batch.column_by_name(column.name()).filter(|array| array.is_valid(row))?;
-    match array.as_primitive_opt::<Int64Type>() {
-        Some(numbers) => Some(numbers.value(row).to_string()),
-        None => beginning(Some(array.as_string_opt::<i32>()?.value(row))),
+fn cell(array: &ArrayRef, row: usize) -> Option<String> {
+    if array.is_null(row) {
+        return None;
     }
+    let numbers = array.as_primitive_opt::<Int64Type>().map(|it| it.value(row).to_string());
+    numbers
+        .or_else(|| array.as_string_opt::<i32>().and_then(|it| beginning(Some(it.value(row)))))
+        .or_else(|| array.as_primitive_opt::<Float64Type>().map(|it| it.value(row).to_string()))
+        .or_else(|| array.as_boolean_opt().map(|it| it.value(row).to_string()))
+        .or_else(|| {
+            let times = array.as_primitive_opt::<TimestampMicrosecondType>()?;
+            Some(timestamp_text(times.value(row)))
+        })
 }
 
 /// Turns an error of the encoder into an error of standard output. The encoder cannot name standard output,
@@ -333,28 +367,45 @@ async fn table(
         count = page.count();
         cells.extend(page.rows().map(|row| Column::ALL.map(|column| value(&row, column)).to_vec()));
     }
-    Ok(render(cells, Some(count), columns))
+    let is_chosen = !columns.is_empty();
+    let columns = if is_chosen { columns.to_vec() } else { Column::ALL.to_vec() };
+    let place = |column: &Column| Column::ALL.iter().position(|it| it == column);
+    for row in &mut cells {
+        let value = |column| place(column).and_then(|place| row.get(place).cloned().flatten());
+        *row = columns.iter().map(value).collect();
+    }
+    let names: Vec<String> = columns.iter().map(Column::to_string).collect();
+    Ok(render(cells, Some(count), &names, is_chosen))
 }
 
-fn render(cells: Vec<Vec<Option<String>>>, count: Option<u64>, columns: &[Column]) -> Lines {
-    let shown: Vec<usize> = (0..Column::ALL.len())
-        .filter(|&index| match columns {
-            [] => index < 2 || cells.iter().any(|row| row[index].is_some()),
-            columns => columns.contains(&Column::ALL[index]),
-        })
+/// Returns a table of cells. Columns that are not chosen are left out if they are empty.
+fn render(
+    cells: Vec<Vec<Option<String>>>,
+    count: Option<u64>,
+    names: &[String],
+    is_chosen: bool,
+) -> Lines {
+    let is_key = |name: &str| [Column::Id.name(), Column::Order.name()].contains(&name);
+    let has_value = |index: usize| cells.iter().any(|row| row[index].is_some());
+    let shown: Vec<usize> = (0..names.len())
+        .filter(|&index| is_chosen || is_key(&names[index]) || has_value(index))
         .collect();
-    // Columns that were asked for by name are always shown.
-    let column = |&index: &usize| match columns {
-        [] => COLUMNS[index],
-        _ => COLUMNS[index].left_out(0),
+    let column = |&index: &usize| {
+        let of_api = Column::ALL.iter().position(|column| column.name() == names[index]);
+        match of_api {
+            // Columns that were asked for by name are always shown.
+            Some(place) if is_chosen => COLUMNS[place].left_out(0),
+            Some(place) => COLUMNS[place],
+            None => TableColumn::new(&names[index], Fit::Cut),
+        }
     };
     let header: Vec<TableColumn> = shown.iter().map(column).collect();
     let shown_rows = cells.iter().map(|row| {
-        let cell = |&index: &usize| match (&row[index], Column::ALL[index]) {
-            (None, _) => "-".to_owned(),
+        let cell = |&index: &usize| match &row[index] {
+            None => "-".to_owned(),
             // Eight characters are enough to recognize a row.
-            (Some(text), Column::Id) => text.chars().take(8).collect(),
-            (Some(text), _) => text.clone(),
+            Some(text) if names[index] == Column::Id.name() => text.chars().take(8).collect(),
+            Some(text) => text.clone(),
         };
         shown.iter().map(cell).collect()
     });

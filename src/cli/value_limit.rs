@@ -1,6 +1,6 @@
 //! `--max-value-bytes`: the size limit for values, for every subcommand that reads exports.
 
-use crate::{Column, ReadOptions};
+use crate::ReadOptions;
 use clap::Args;
 
 use super::values;
@@ -14,7 +14,7 @@ pub(super) struct ValueLimit {
 
 impl ValueLimit {
     /// Returns options to read only these columns. An empty slice means all columns.
-    pub(super) fn options(&self, columns: &[Column]) -> ReadOptions {
+    pub(super) fn options(&self, columns: &[String]) -> ReadOptions {
         ReadOptions {
             columns: columns.to_vec(),
             max_value_bytes: self.max_value_bytes,

@@ -7,11 +7,12 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::{Diff, Difference, DifferenceRow};
 use crate::{
+    batch::HOLDS_JSON,
     destination::{Destination, PartFile},
     error::{Error, Result},
     location::{StorageOptions, Target},
     output,
-    sink::{HOLDS_JSON, Sink},
+    sink::Sink,
 };
 
 /// A batch ends after this many rows or this many bytes of values, so that memory is bounded.

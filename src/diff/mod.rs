@@ -174,6 +174,8 @@ pub struct DiffSide {
     pub without_key: u64,
     /// Columns that only this export has. They were not compared.
     pub only_here: Vec<Column>,
+    /// The computed columns of this export. They were not compared.
+    pub computed: Vec<String>,
 }
 
 /// The kind of a difference.
@@ -354,6 +356,7 @@ fn summary(
                 .filter(|column| other.is_some_and(|other| !other.contains(column)))
                 .copied()
                 .collect(),
+            computed: sides[index].computed().to_vec(),
         }
     };
     DiffSummary {

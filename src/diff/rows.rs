@@ -44,13 +44,20 @@ pub(super) enum RowValue<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Takes a batch of `file` and checks names and types of its columns.
-    pub(super) fn new(batch: &'a RecordBatch, file: &Location) -> Result<Self> {
+    /// Takes a batch of `file` and checks names and types of its columns. Leaves out the computed ones.
+    pub(super) fn new(
+        batch: &'a RecordBatch,
+        file: &Location,
+        computed: &[String],
+    ) -> Result<Self> {
         let damaged = |why| Error::Damaged { path: file.to_path(), why };
         let mut columns = [const { None }; Column::ALL.len()];
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let name = field.name();
             let Ok(column) = name.parse::<Column>() else {
+                if computed.contains(name) {
+                    continue;
+                }
                 return Err(damaged(format!("it has a column {name:?}, which no export has")));
             };
             let values = match column {

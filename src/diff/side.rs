@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 
 use super::rows::Rows;
 use crate::{
-    batch::Column,
+    batch::{Column, OutputColumn},
     error::{Error, Result},
     location::Location,
     proof::Digest,
@@ -25,7 +25,10 @@ use crate::{
 pub(super) struct Side {
     place: Location,
     files: Vec<DataFile>,
+    /// The columns of the API.
     columns: Option<Vec<Column>>,
+    /// The names of the computed columns. They are not compared.
+    computed: Vec<String>,
     rows: Option<u64>,
     options: ReadOptions,
 }
@@ -82,26 +85,31 @@ impl Side {
             (None, Some(recorded)) => Some(recorded.rows),
             (None, None) => readback::count_lines(place, || options.go_on())?,
         };
+        let computed: Vec<String> =
+            reader.computed.iter().map(|column| column.name().to_owned()).collect();
         let columns = match reader.schema {
             Some(schema) => {
                 let batch = RecordBatch::new_empty(schema);
-                Some(Rows::new(&batch, place)?.columns().collect())
+                Some(Rows::new(&batch, place, &computed)?.columns().collect())
             }
             // In JSON Lines only the lines name the columns. Without a line, the columns are unknown.
             None => match reader.batches.next() {
-                Some(batch) => Some(Rows::new(&batch?, place)?.columns().collect()),
+                Some(batch) => Some(Rows::new(&batch?, place, &computed)?.columns().collect()),
                 None => None,
             },
         };
         let files = vec![DataFile::Single(place.clone(), recorded)];
-        Ok(Self { place: place.clone(), files, columns, rows, options })
+        Ok(Self { place: place.clone(), files, columns, computed, rows, options })
     }
 
     fn recorded(place: &Location, recorded: RecordedFiles, options: ReadOptions) -> Self {
         let RecordedFiles { columns, rows, files, .. } = recorded;
-        let (columns, rows) = (Some(columns), Some(rows));
+        let of_api = columns.iter().filter_map(OutputColumn::of_api);
+        let others = columns.iter().filter(|column| column.of_api().is_none());
+        let computed = others.map(|column| column.name().to_owned()).collect();
+        let (columns, rows) = (Some(of_api.collect()), Some(rows));
         let files = files.into_iter().map(DataFile::Recorded).collect();
-        Self { place: place.clone(), files, columns, rows, options }
+        Self { place: place.clone(), files, columns, computed, rows, options }
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -111,6 +119,11 @@ impl Side {
     /// Returns the columns, or `None` if they are unknown: JSON Lines without a row name no columns.
     pub(super) fn columns(&self) -> Option<&[Column]> {
         self.columns.as_deref()
+    }
+
+    /// Returns the names of the computed columns, which are not compared.
+    pub(super) fn computed(&self) -> &[String] {
+        &self.computed
     }
 
     /// Returns the number of rows, if it is known before reading them.
@@ -134,7 +147,7 @@ impl Side {
             for batch in reader.batches {
                 let batch = batch?;
                 self.options.go_on()?;
-                let these = Rows::new(&batch, place)?;
+                let these = Rows::new(&batch, place, &self.computed)?;
                 if self.columns.iter().flatten().any(|column| these.is_without(*column)) {
                     let why = "its rows do not all have the same columns";
                     return Err(damaged(place, why.to_owned()));

@@ -51,7 +51,7 @@ pub async fn write_pages(
                     return builder.finish()?.map_or(Ok(()), |batch| sink.write(batch));
                 };
                 for row in pages.iter().flat_map(Page::rows) {
-                    builder.push(&row);
+                    builder.push(&row, (&[], 0))?;
                     if builder.is_full()
                         && let Some(batch) = builder.finish()?
                     {

@@ -66,7 +66,7 @@ impl Export {
             rows_read: finished.rows.read,
             rows: finished.rows.written,
             transform: self.plan.transform_record().cloned(),
-            columns: self.plan.columns.clone(),
+            columns: self.plan.columns().cloned().collect(),
             format: self.plan.encoding.format(),
             compression: self.plan.encoding.compression().to_string(),
             parquet_encoding: self.plan.encoding.parquet_encoding(),

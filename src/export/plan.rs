@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    batch::Column,
+    batch::{BatchColumn, OutputColumn},
     client::Query,
     destination::OutputRequest,
     error::{Error, Result},
+    export::columns::output_columns,
     location::{Location, StorageOptions, Target},
     net::urls::quotable,
     output,
@@ -58,15 +59,18 @@ pub struct ExportOptions {
     pub parquet_encoding: Option<ParquetEncoding>,
     /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. Only for JSON Lines.
     pub json_columns: Option<JsonColumns>,
-    /// The columns; default all.
-    pub columns: Option<Vec<Column>>,
+    /// The names of the columns, of the API or computed ones, in this order; default all: those of the API, in the order
+    /// of [`Column::ALL`], and then the computed ones.
+    pub columns: Option<Vec<String>>,
+    /// The names of columns to leave out; default none.
+    pub drop: Vec<String>,
     /// Number of rows to request in a page; default 100, the API's maximum.
     pub page_size: u32,
     /// The pages; default all.
     pub pages: PageRange,
     /// Maximum number of rows to read, counted from the first; default all.
     pub limit: Option<u64>,
-    /// How to choose the rows to write; default all rows that were read.
+    /// How to choose the rows to write, and columns to compute; default all rows that were read, and no columns.
     pub transform: Transform,
     /// Number of rows in a part; default 250,000. Only for directories.
     pub rows_per_file: Option<u64>,
@@ -107,6 +111,7 @@ impl ExportOptions {
             parquet_encoding: None,
             json_columns: None,
             columns: None,
+            drop: Vec::new(),
             page_size: stream.page_size,
             pages: stream.pages,
             limit: None,
@@ -135,7 +140,7 @@ pub struct ExportPlan {
     /// The folder for the staging of a directory or prefix; default next to it.
     pub(crate) staging: Option<Location>,
     pub(crate) encoding: Encoding,
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<BatchColumn>,
     pub(crate) rows_per_file: u64,
     pub(crate) encode_threads: usize,
     /// The compiled transformation; `None` if it changes nothing.
@@ -182,8 +187,8 @@ impl ExportPlan {
             ));
         }
         let record = record(&options, &target)?;
-        let columns = columns(options.columns.as_deref())?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
+        let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
         Ok(Self {
             options,
             target,
@@ -208,9 +213,9 @@ impl ExportPlan {
         self.encoding
     }
 
-    /// Returns the columns, in the order of every format.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
+    /// Returns the columns, in the order of the output.
+    pub fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
+        self.columns.iter().map(|it| &it.column)
     }
 
     /// Returns the plan with the pages and the limit of this stream, which can cover the whole dataset although
@@ -287,7 +292,7 @@ impl ExportPlan {
             "pages": self.options.pages.to_string(),
             "limit": self.options.limit,
             "transform": self.transform_record(),
-            "columns": self.columns,
+            "columns": self.columns().collect::<Vec<_>>(),
             "format": self.encoding.format(),
             "compression": self.encoding.compression().to_string(),
             "parquet_encoding": self.encoding.parquet_encoding(),
@@ -344,14 +349,6 @@ fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {
         encoding = encoding.with_json_columns(json)?;
     }
     Ok(encoding)
-}
-
-fn columns(asked: Option<&[Column]>) -> Result<Vec<Column>> {
-    let Some(asked) = asked else { return Ok(Column::ALL.to_vec()) };
-    if asked.is_empty() {
-        return Err(Error::invalid("list of columns", "", "it is empty"));
-    }
-    Ok(Column::ALL.into_iter().filter(|column| asked.contains(column)).collect())
 }
 
 #[cfg(test)]
@@ -434,12 +431,5 @@ mod tests {
         let plan = plan("a", |_| ()).unwrap();
         assert_eq!(plan.fingerprint("https://a.example/"), plan.fingerprint("https://a.example/"));
         assert_ne!(plan.fingerprint("https://a.example/"), plan.fingerprint("https://b.example/"));
-    }
-
-    #[test]
-    fn columns_follow_schema_order() {
-        let columns = Some(vec![Column::Tags, Column::Id, Column::Tags]);
-        let plan = plan("a", |it| it.columns = columns).unwrap();
-        assert_eq!(plan.columns, [Column::Id, Column::Tags]);
     }
 }

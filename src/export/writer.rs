@@ -1,7 +1,7 @@
 //! The blocking half of an export: it writes pages to files, on its own thread.
 //!
 //! Parts end on page boundaries, by rows and by bytes of values. A part therefore depends only on its
-//! pages. A transformation decides before the batches are built which rows of a page are written. The proof does not
+//! pages. A transformation decides before the batches are built which rows of a page are written, and computes columns. The proof does not
 //! see it: it counts every row that was read. This module never publishes.
 
 use std::{
@@ -132,7 +132,7 @@ impl Writer {
         Self {
             count,
             destination,
-            builder: BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format())),
+            builder: BatchBuilder::of(&plan.columns, batch_size(plan.encoding.format())),
             plan,
             open: None,
             rows,
@@ -239,14 +239,15 @@ impl Writer {
             self.open_part(page.number())?;
         }
         let before = self.builder.pushed_bytes();
-        let mut written = 0;
+        let mut written = 0_usize;
         let mut kept = shaped.map(|shaped| shaped.kept.iter());
+        let columns = shaped.map_or(&[][..], |shaped| &shaped.columns);
         for row in page.rows() {
             if kept.as_mut().is_some_and(|kept| kept.next() != Some(&true)) {
                 continue;
             }
+            self.builder.push(&row, (columns, written))?;
             written += 1;
-            self.builder.push(&row);
             if self.builder.is_full() {
                 self.flush()?;
             }
@@ -263,7 +264,7 @@ impl Writer {
         part.has_next = page.has_next();
         part.last_order = page.last_order();
         part.rows.read += page.len() as u64;
-        part.rows.written += written;
+        part.rows.written += written as u64;
         part.rows.failed += shaped.map_or(0, |shaped| shaped.failed);
         part.bytes += pushed;
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);

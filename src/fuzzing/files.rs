@@ -61,7 +61,8 @@ fn with_file<T>(name: &str, bytes: &[u8], work: impl FnOnce(&Location) -> T) -> 
 }
 
 pub(super) fn options(columns: &[Column]) -> ReadOptions {
-    ReadOptions { columns: columns.to_vec(), max_value_bytes: LARGEST, ..ReadOptions::default() }
+    let columns = columns.iter().map(Column::to_string).collect();
+    ReadOptions { columns, max_value_bytes: LARGEST, ..ReadOptions::default() }
 }
 
 /// Bad bytes are the fault of the file: not of the system, and not of this program.

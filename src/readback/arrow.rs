@@ -48,10 +48,11 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let pairs = || footer.custom_metadata().into_iter().flatten();
     let value = |key| pairs().find(|pair| pair.key() == Some(key)).and_then(|pair| pair.value());
     let facts = value(METADATA_KEY).map(|json| Facts::parse(json, path)).transpose()?;
+    let computed = facts.as_ref().map(Facts::computed).unwrap_or_default();
+    let columns = ColumnChoice::of(&found, options, &computed);
     let checksum = value(CHECKSUM_KEY).map(str::to_owned);
     let checksum = checksum.or_else(|| find_checksum(&footer_data));
     let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });
-    let columns = ColumnChoice::of(&found, &options.columns);
     let decoder = FileDecoder::new(found.clone(), footer.version());
     let batches = ArrowBatches {
         path: path.clone(),
@@ -66,6 +67,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     };
     Ok(Reader {
         facts,
+        computed,
         checksum,
         writer: None,
         schema: Some(columns.schema),

@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::{
-    batch::Column,
+    batch::{Column, OutputColumn},
     error::Result,
     location::Location,
     readback::{
@@ -37,7 +37,7 @@ pub struct Batches {
     files: VecDeque<RecordedFile>,
     open: Option<Reader>,
     facts: Option<StatedFacts>,
-    columns: Option<Vec<Column>>,
+    columns: Option<Vec<OutputColumn>>,
     options: ReadOptions,
 }
 
@@ -60,10 +60,10 @@ impl Batches {
     /// value.
     ///
     /// ```no_run
-    /// use overmind_export::{Batches, Column, Location, ReadOptions};
+    /// use overmind_export::{Batches, Location, ReadOptions};
     ///
     /// let mut options = ReadOptions::default();
-    /// options.columns = vec![Column::Id];
+    /// options.columns = vec!["id".to_owned()];
     /// for batch in Batches::open_with(&Location::from("rows.parquet"), &options)? {
     ///     assert_eq!(batch?.num_columns(), 1);
     /// }
@@ -80,8 +80,12 @@ impl Batches {
             let reader = readback::open(location, &options)?;
             reader.require_columns(location)?;
             let facts = reader.facts.as_ref().map(StatedFacts::from);
+            let of_name = |name: &String| match name.parse::<Column>() {
+                Ok(column) => Some(column.into()),
+                Err(_) => reader.computed.iter().find(|it| it.name() == name).cloned(),
+            };
             let of_schema = |schema: &SchemaRef| {
-                schema.fields().iter().filter_map(|field| field.name().parse().ok()).collect()
+                schema.fields().iter().filter_map(|field| of_name(field.name())).collect()
             };
             let columns = reader.schema.as_ref().map(of_schema);
             let files = VecDeque::new();
@@ -92,7 +96,7 @@ impl Batches {
             asked => RecordedFiles::of_directory(location, asked)?,
         };
         let RecordedFiles { mut columns, files, facts, .. } = recorded;
-        columns.retain(|it| options.columns.is_empty() || options.columns.contains(it));
+        columns.retain(|it| options.wants(it.name()));
         let (facts, columns) = (Some(facts), Some(columns));
         Ok(Self { files: files.into(), open: None, facts, columns, options })
     }
@@ -112,7 +116,7 @@ impl Batches {
     }
 
     /// Returns the columns of the batches. `None` for a single JSON Lines file, where only the rows name the columns.
-    pub fn columns(&self) -> Option<&[Column]> {
+    pub fn columns(&self) -> Option<&[OutputColumn]> {
         self.columns.as_deref()
     }
 

@@ -17,7 +17,6 @@ use super::{
     shared::SharedFile,
 };
 use crate::{
-    batch::Column,
     error::{Error, Result},
     location::Location,
     sink::{Encoding, Format},
@@ -54,12 +53,11 @@ impl ForeignFile {
         guarded(path, || {
             let metadata = Arc::new(decode(path, &end)?);
             let found = metadata.file_metadata().schema_descr().root_schema().get_fields();
-            let lacks = |column: &&Column| !found.iter().any(|it| it.name() == column.name());
+            let lacks = |column: &&String| !found.iter().any(|it| it.name() == *column);
             if let Some(column) = options.columns.iter().find(lacks) {
                 return Err(Error::Usage(format!("the file has no column {column}")));
             }
-            let wanted = |name: &str| options.columns.iter().any(|column| column.name() == name);
-            let fields = found.iter().filter(|it| options.columns.is_empty() || wanted(it.name()));
+            let fields = found.iter().filter(|it| options.wants(it.name()));
             let root = Type::group_type_builder("schema").with_fields(fields.cloned().collect());
             let root = root.build().map_err(|error| damaged(path, error.into()))?;
             let schema = Arc::new(SchemaDescriptor::new(Arc::new(root)));

@@ -3,76 +3,131 @@
 //! The line itself says its form, see [`is_text_line`]: JSON Lines have no metadata, and a value cannot say it. The
 //! string `"42"` is a string in one form and a number in the other.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{batch::Column, sink::is_text_line};
+use crate::{
+    batch::{Column, OutputColumn},
+    sink::is_text_line,
+};
+
+/// Most columns of a line. An export has at most as many.
+const MOST_COLUMNS: usize = 1000;
+/// The names of the columns of the API, for messages.
+const NAMES: &[&str] = &[
+    Column::Id.name(),
+    Column::Order.name(),
+    Column::Input.name(),
+    Column::ExpectedOutput.name(),
+    Column::Persona.name(),
+    Column::Tags.name(),
+    Column::AdditionalProperties.name(),
+];
 
 pub(crate) struct JsonLine<'a> {
-    fields: LineFields<'a>,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// Whether JSON columns are strings of JSON text.
     is_text: bool,
 }
 
-/// The fields of a line. A column that the export does not have is missing in every line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LineFields<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    order: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    input: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    expected_output: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    persona: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    tags: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    additional_properties: Option<&'a RawValue>,
+/// The columns that a line may have.
+#[derive(Clone, Copy)]
+pub(super) enum LineColumns<'a> {
+    /// Those of a record.
+    Recorded(&'a [OutputColumn]),
+    /// At least one of the API. Others are computed columns, whose types only a record tells.
+    Any,
 }
 
-/// Distinguishes an explicit null from a missing field.
-fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
+/// Reads the fields of a line. A column that the export does not have is missing in every line.
+struct LineFields<'c>(LineColumns<'c>);
+
+impl<'de> DeserializeSeed<'de> for LineFields<'_> {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
 }
+
+impl<'de> Visitor<'de> for LineFields<'_> {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the columns of a row")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields: Self::Value = Vec::with_capacity(NAMES.len());
+        while let Some(name) = map.next_key::<LineName<'de>>()? {
+            let name = name.0;
+            if fields.len() == MOST_COLUMNS {
+                return Err(de::Error::custom(format_args!("more than {MOST_COLUMNS} columns")));
+            }
+            if fields.iter().any(|(other, _)| *other == name) {
+                return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
+            }
+            if let LineColumns::Recorded(columns) = self.0
+                && !columns.iter().any(|column| column.name() == name)
+            {
+                let why = format_args!("unknown field `{name}`, which its record does not list");
+                return Err(de::Error::custom(why));
+            }
+            fields.push((name, map.next_value()?));
+        }
+        if let (LineColumns::Any, Some((first, _))) = (self.0, fields.first())
+            && !fields.iter().any(|(name, _)| NAMES.contains(&&**name))
+        {
+            return Err(de::Error::unknown_field(first, NAMES));
+        }
+        Ok(fields)
+    }
+}
+
+/// The name of a field, borrowed if it has no escapes.
+#[derive(serde::Deserialize)]
+struct LineName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> JsonLine<'a> {
-    /// Parses a line. The error names a field that no export has, or a fault in the JSON.
-    pub(super) fn parse(line: &'a [u8]) -> serde_json::Result<Self> {
-        Ok(Self { fields: serde_json::from_slice(line)?, is_text: is_text_line(line) })
+    /// Parses a line. The error names a field that is not among these columns, or a fault in the JSON.
+    pub(super) fn parse(line: &'a [u8], columns: LineColumns<'_>) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(line);
+        let fields = LineFields(columns).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(Self { fields, is_text: is_text_line(line) })
     }
 
-    /// Returns the columns of the line, null or not.
-    pub(super) fn columns(&self) -> impl Iterator<Item = Column> {
-        Column::ALL.into_iter().filter(|column| self.field(*column).is_some())
+    /// Returns the names of the columns of the line, null or not.
+    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| &**name)
     }
 
-    /// Returns a value as JSON text. `None` for null and for a missing column.
-    pub(super) fn value(&self, column: Column) -> serde_json::Result<Option<Cow<'a, str>>> {
-        let token = self.field(column).map(RawValue::get).filter(|token| *token != "null");
+    /// Whether the line has a column. `place` is where it probably is.
+    pub(super) fn has(&self, name: &str, place: usize) -> bool {
+        self.field(name, place).is_some()
+    }
+
+    /// Returns a value as JSON text. `None` for null and for a missing column. `place` is where the column probably is.
+    pub(super) fn value(
+        &self,
+        (name, place): (&str, usize),
+        is_json: bool,
+    ) -> serde_json::Result<Option<Cow<'a, str>>> {
+        let token = self.field(name, place).map(RawValue::get).filter(|token| *token != "null");
         match token {
-            Some(token) if self.is_text && column.is_json() => {
+            Some(token) if self.is_text && is_json => {
                 serde_json::from_str(token).map(|text| Some(Cow::Owned(text)))
             }
             token => Ok(token.map(Cow::Borrowed)),
         }
     }
 
-    fn field(&self, column: Column) -> Option<&'a RawValue> {
-        match column {
-            Column::Id => self.fields.id,
-            Column::Order => self.fields.order,
-            Column::Input => self.fields.input,
-            Column::ExpectedOutput => self.fields.expected_output,
-            Column::Persona => self.fields.persona,
-            Column::Tags => self.fields.tags,
-            Column::AdditionalProperties => self.fields.additional_properties,
-        }
+    fn field(&self, name: &str, place: usize) -> Option<&'a RawValue> {
+        let is_it = |field: &&(Cow<'a, str>, &'a RawValue)| field.0 == name;
+        let guessed = self.fields.get(place).filter(is_it);
+        guessed.or_else(|| self.fields.iter().find(is_it)).map(|(_, value)| *value)
     }
 }
 
@@ -83,15 +138,18 @@ impl<'a> JsonLine<'a> {
 /// strings.
 #[cfg(feature = "demo")]
 pub(crate) fn datapoint(line: &[u8]) -> Option<String> {
-    let parsed = JsonLine::parse(line).ok()?;
-    if !parsed.is_text && parsed.fields.additional_properties.is_none() {
+    let parsed = JsonLine::parse(line, LineColumns::Any).ok()?;
+    let others = Column::AdditionalProperties.name();
+    let is_exported = parsed.is_text || parsed.has(others, 0);
+    if !is_exported || parsed.names().any(|name| !NAMES.contains(&name)) {
         return None;
     }
     let mut row = String::with_capacity(line.len());
-    for column in Column::ALL {
-        let Some(value) = parsed.value(column).ok()? else { continue };
+    for (place, column) in Column::ALL.into_iter().enumerate() {
+        let at = (column.name(), place);
+        let Some(value) = parsed.value(at, column.is_json()).ok()? else { continue };
         // In a string there can be any text.
-        serde_json::from_str::<IgnoredAny>(&value).ok()?;
+        serde_json::from_str::<de::IgnoredAny>(&value).ok()?;
         row.push(if row.is_empty() { '{' } else { ',' });
         if column == Column::AdditionalProperties {
             let members = value.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
@@ -114,8 +172,8 @@ mod tests {
     #[test]
     fn spaces_at_the_start_alone_mark_text() {
         let value = |line: &str| {
-            let line = JsonLine::parse(line.as_bytes()).unwrap();
-            line.value(Column::Input).map(|value| value.map(Cow::into_owned)).ok()
+            let line = JsonLine::parse(line.as_bytes(), LineColumns::Any).unwrap();
+            line.value(("input", 0), true).map(|value| value.map(Cow::into_owned)).ok()
         };
         let (text, json) = (Some(Some("42".to_owned())), Some(Some("\"42\"".to_owned())));
         assert_eq!(value("{ \"input\":\"42\"}\n"), text);

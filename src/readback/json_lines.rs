@@ -6,20 +6,17 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{
-    ArrayRef, RecordBatch, RecordBatchOptions,
-    builder::{Int64Builder, StringBuilder},
-};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, builder::StringBuilder};
 use flate2::read::MultiGzDecoder;
 
 use super::{
-    Foreign, ReadOptions, Reader, damaged,
-    json_line::JsonLine,
+    Foreign, ReadOptions, Reader, RecordedLines, damaged,
+    json_line::{JsonLine, LineColumns},
     shared::{ErrorRecorder, FileHash, HashingReader, ReadFailure},
     window::{BATCH_BYTES, BATCH_ROWS},
 };
 use crate::{
-    batch::{Column, schema},
+    batch::{Column, ColumnType, ComputedValue, OutputColumn, ValueBuilder, timestamp_of},
     error::{Cause, Error, Result},
     location::{Location, Opened},
     sink::{Compression, Encoding, Format, is_text_line},
@@ -33,14 +30,14 @@ pub(super) fn open(
     path: &Location,
     file: Opened,
     compression: Compression,
-    (options, sha256): (&ReadOptions, Option<&str>),
+    (options, recorded): (&ReadOptions, RecordedLines<'_>),
 ) -> Result<Reader> {
     let failure = ReadFailure::default();
-    let hash = sha256.map(|recorded| FileHash::new(recorded.to_owned()));
+    let hash = recorded.sha256.map(|sha256| FileHash::new(sha256.to_owned()));
     let file = HashingReader { input: file, hash: hash.clone() };
     let mut lines = text(path, ErrorRecorder::new(file, failure.clone()), compression)?;
     let (path, options) = (path.clone(), options.clone());
-    let (mut columns, mut failed) = (None, false);
+    let (mut columns, mut failed) = (recorded.columns.as_deref().map(LineSchema::recorded), false);
     let batches = std::iter::from_fn(move || {
         if failed {
             return None;
@@ -57,6 +54,7 @@ pub(super) fn open(
     });
     Ok(Reader {
         facts: None,
+        computed: Vec::new(),
         checksum: None,
         writer: None,
         schema: None,
@@ -107,41 +105,92 @@ pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Re
     }
 }
 
+/// The columns of the lines.
+struct LineSchema {
+    columns: Vec<OutputColumn>,
+    is_recorded: bool,
+}
+
+impl LineSchema {
+    fn recorded(columns: &[OutputColumn]) -> Self {
+        Self { columns: columns.to_vec(), is_recorded: true }
+    }
+
+    /// Takes the columns of the first line. One that is not of the API is JSON: nothing says its type.
+    fn of(line: &JsonLine<'_>) -> std::result::Result<Self, Cause> {
+        let column = |name: &str| match name.parse::<Column>() {
+            Ok(column) => Ok(column.into()),
+            Err(_) => OutputColumn::computed(name, ColumnType::Json).map_err(Cause::from),
+        };
+        let columns = line.names().map(column).collect::<std::result::Result<_, _>>()?;
+        Ok(Self { columns, is_recorded: false })
+    }
+
+    fn allowed(&self) -> LineColumns<'_> {
+        if self.is_recorded { LineColumns::Recorded(&self.columns) } else { LineColumns::Any }
+    }
+
+    fn are_of(&self, line: &JsonLine<'_>) -> bool {
+        let mut columns = self.columns.iter().enumerate();
+        line.names().len() == self.columns.len()
+            && columns.all(|(place, column)| line.has(column.name(), place))
+    }
+}
+
 enum JsonColumnBuilder {
-    Integers(Int64Builder),
     Json(StringBuilder),
     Text(StringBuilder),
+    Other(ValueBuilder, ColumnType),
 }
 
 impl JsonColumnBuilder {
-    fn new(column: Column) -> Self {
-        match column {
-            Column::Order => Self::Integers(Int64Builder::new()),
-            Column::Id | Column::Persona => Self::Text(StringBuilder::new()),
-            _ => Self::Json(StringBuilder::new()),
+    fn new(column_type: ColumnType) -> Self {
+        match column_type {
+            ColumnType::Json => Self::Json(StringBuilder::new()),
+            ColumnType::String => Self::Text(StringBuilder::new()),
+            other => Self::Other(ValueBuilder::new(other), other),
         }
     }
 
     /// Adds a value, which is JSON text.
-    fn push(&mut self, value: Option<&str>) -> serde_json::Result<()> {
+    fn push(&mut self, value: Option<&str>) -> std::result::Result<(), Cause> {
         match self {
-            Self::Integers(builder) => {
-                builder.append_option(value.map(serde_json::from_str).transpose()?);
-            }
             Self::Text(builder) => {
                 builder.append_option(value.map(serde_json::from_str::<String>).transpose()?);
             }
             Self::Json(builder) => builder.append_option(value),
+            Self::Other(builder, column_type) => {
+                let value = value.map(|value| parsed(value, *column_type)).transpose()?;
+                builder.push(value.unwrap_or(ComputedValue::Null))?;
+            }
         }
         Ok(())
     }
 
     fn finish(self) -> ArrayRef {
         match self {
-            Self::Integers(mut builder) => Arc::new(builder.finish()),
             Self::Json(mut builder) | Self::Text(mut builder) => Arc::new(builder.finish()),
+            Self::Other(mut builder, _) => builder.finish(),
         }
     }
+}
+
+/// Parses a value that is neither text nor JSON.
+fn parsed(value: &str, column_type: ColumnType) -> std::result::Result<ComputedValue, Cause> {
+    Ok(match column_type {
+        ColumnType::Float => {
+            // The parser of the standard library rounds correctly.
+            serde_json::from_str::<f64>(value)?;
+            ComputedValue::Float(value.parse()?)
+        }
+        ColumnType::Bool => ComputedValue::Bool(serde_json::from_str(value)?),
+        ColumnType::Timestamp => {
+            ComputedValue::Timestamp(timestamp_of(&serde_json::from_str::<String>(value)?)?)
+        }
+        ColumnType::Int | ColumnType::String | ColumnType::Json => {
+            ComputedValue::Int(serde_json::from_str(value)?)
+        }
+    })
 }
 
 /// Reads a line and returns its length in bytes, 0 at the end of the file. The last line needs no line feed.
@@ -171,16 +220,16 @@ fn read_line(
     Ok(line.len())
 }
 
-/// Reads the next batch, and returns whether the file has ended. `columns` are the columns of the first line; all
-/// other lines must have the same.
+/// Reads the next batch, and returns whether the file has ended. `columns` are those of the record or of the first
+/// line; all lines must have the same.
 fn read_lines(
     path: &Location,
     (lines, failure): (&mut impl BufRead, &ReadFailure),
-    columns: &mut Option<Vec<Column>>,
+    columns: &mut Option<LineSchema>,
     options: &ReadOptions,
 ) -> Result<(Option<RecordBatch>, bool)> {
     let wrong = |error: Cause| damaged(path, error);
-    let mut builders: Vec<(Column, JsonColumnBuilder)> = Vec::new();
+    let mut builders: Vec<(usize, OutputColumn, JsonColumnBuilder)> = Vec::new();
     let (mut text, mut rows, mut bytes, mut ended) = (Vec::new(), 0, 0, false);
     while rows < BATCH_ROWS && bytes < BATCH_BYTES {
         let length = read_line(path, (&mut *lines, failure), &mut text, options)?;
@@ -189,32 +238,43 @@ fn read_lines(
             break;
         }
         (rows, bytes) = (rows + 1, bytes + length);
-        let line = JsonLine::parse(&text).map_err(|error| wrong(error.into()))?;
-        let columns = columns.get_or_insert_with(|| line.columns().collect());
-        if columns.is_empty() {
+        let allowed = columns.as_ref().map_or(LineColumns::Any, LineSchema::allowed);
+        let line = JsonLine::parse(&text, allowed).map_err(|error| wrong(error.into()))?;
+        let columns = match columns {
+            Some(columns) => columns,
+            None => columns.insert(LineSchema::of(&line).map_err(wrong)?),
+        };
+        if line.names().len() == 0 {
             return Err(wrong("a line has no column".into()));
         }
-        if !line.columns().eq(columns.iter().copied()) {
+        if !columns.are_of(&line) {
             return Err(wrong("its lines do not all have the same columns".into()));
         }
         if builders.is_empty() {
-            let wanted =
-                |column: &&Column| options.columns.is_empty() || options.columns.contains(column);
-            let wanted = columns.iter().filter(wanted);
-            builders.extend(wanted.map(|column| (*column, JsonColumnBuilder::new(*column))));
+            let wanted = |name: &str| options.wants(name);
+            let columns = columns.columns.iter().enumerate();
+            builders.extend(columns.filter(|(_, column)| wanted(column.name())).map(
+                |(place, column)| {
+                    (place, column.clone(), JsonColumnBuilder::new(column.column_type()))
+                },
+            ));
         }
-        for (column, builder) in &mut builders {
-            let value = line.value(*column).map_err(|error| wrong(error.into()))?;
+        for (place, column, builder) in &mut builders {
+            // Without a record, nothing says whether a computed column is JSON: its values stay as they are.
+            let is_known = columns.is_recorded || column.of_api().is_some();
+            let is_json = is_known && column.column_type() == ColumnType::Json;
+            let value = line.value((column.name(), *place), is_json);
+            let value = value.map_err(|error| wrong(error.into()))?;
             options.check_value(path, column.name(), value.as_deref().map_or(0, str::len))?;
-            builder.push(value.as_deref()).map_err(|error| wrong(error.into()))?;
+            builder.push(value.as_deref()).map_err(wrong)?;
         }
     }
     if rows == 0 {
         return Ok((None, ended));
     }
-    let columns: Vec<Column> = builders.iter().map(|(column, _)| *column).collect();
-    let arrays = builders.into_iter().map(|(_, builder)| builder.finish()).collect();
+    let columns: Vec<OutputColumn> = builders.iter().map(|(_, column, _)| column.clone()).collect();
+    let arrays = builders.into_iter().map(|(_, _, builder)| builder.finish()).collect();
     let how = RecordBatchOptions::new().with_row_count(Some(rows));
-    let batch = RecordBatch::try_new_with_options(schema(&columns), arrays, &how);
+    let batch = RecordBatch::try_new_with_options(OutputColumn::schema(&columns), arrays, &how);
     batch.map(|batch| (Some(batch), ended)).map_err(|error| wrong(error.into()))
 }

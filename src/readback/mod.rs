@@ -49,11 +49,11 @@ pub use self::{
     verify::{verify, verify_with},
 };
 use crate::{
-    batch::Column,
+    batch::{Column, OutputColumn},
     error::{Cause, Error, Result},
     files::require_regular,
     location::Location,
-    record::facts::Facts,
+    record::{facts::Facts, manifest::ListedPart},
     sink::{Encoding, Format, MAX_FOOTER},
     text::grouped,
 };
@@ -61,18 +61,18 @@ use crate::{
 /// Options for reading exports back.
 ///
 /// ```
-/// use overmind_export::{Column, ReadOptions};
+/// use overmind_export::ReadOptions;
 ///
 /// let mut options = ReadOptions::default();
-/// options.columns = vec![Column::Id];
+/// options.columns = vec!["id".to_owned()];
 /// assert_eq!(options.max_value_bytes, 64 << 20);
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// The columns to decode, in the export's order; default: all. Other columns are not decoded, and in Parquet
-    /// and Arrow files not even read.
-    pub columns: Vec<Column>,
+    /// The names of the columns to decode, in the export's order; default: all. Other columns are not decoded, and in
+    /// Parquet and Arrow files not even read.
+    pub columns: Vec<String>,
     /// Size limit of one value in bytes, after decompression; default
     /// [`MAX_VALUE_BYTES`](Self::MAX_VALUE_BYTES), at most [`HIGHEST`](Self::HIGHEST). The limit of a Parquet page
     /// or an Arrow batch, which is decoded as a whole, is four times this value. Larger values, pages and batches
@@ -95,6 +95,11 @@ impl ReadOptions {
     /// Returns the same options, with the limit reduced to [`HIGHEST`](Self::HIGHEST) if it is larger.
     fn within_bounds(&self) -> Self {
         Self { max_value_bytes: self.max_value_bytes.min(Self::HIGHEST), ..self.clone() }
+    }
+
+    /// Whether a column is decoded.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.columns.is_empty() || self.columns.iter().any(|column| column == name)
     }
 
     /// Returns [`Error::Interrupted`] if the stop flag is set.
@@ -121,6 +126,8 @@ impl Default for ReadOptions {
 pub(crate) struct Reader {
     /// The facts in the file's own metadata; `None` for JSON Lines.
     pub(crate) facts: Option<Facts>,
+    /// The computed columns, according to the facts. `open` decodes them like those of the API.
+    pub(crate) computed: Vec<OutputColumn>,
     /// The checksum in the file's own metadata.
     pub(crate) checksum: Option<FileChecksum>,
     /// The program that wrote the file, if the metadata names it.
@@ -185,13 +192,15 @@ struct ColumnChoice {
 }
 
 impl ColumnChoice {
-    /// Selects the wanted columns of an export from a file's schema. An empty `wanted` selects all.
-    fn of(found: &Schema, wanted: &[Column]) -> Self {
+    /// Selects the wanted columns of an export from a file's schema. `computed` are the columns that its facts name.
+    fn of(found: &Schema, wanted: &ReadOptions, computed: &[OutputColumn]) -> Self {
         let (mut fields, mut indices, mut foreign) = (Vec::new(), Vec::new(), Foreign::default());
         let mut known = false;
         for (index, field) in found.fields().iter().enumerate() {
             let name = field.name();
-            let Ok(column) = name.parse::<Column>() else {
+            let api = name.parse::<Column>().ok().map(OutputColumn::from);
+            let column = api.or_else(|| computed.iter().find(|it| it.name() == name).cloned());
+            let Some(column) = column else {
                 let why = || format!("it has a column {name:?}, which no export has");
                 foreign.names.get_or_insert_with(why);
                 continue;
@@ -200,11 +209,12 @@ impl ColumnChoice {
                 field.data_type(),
                 DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
             );
-            let fits = match column.data_type() {
+            let expected = column.column_type().data_type();
+            let fits = match &expected {
                 DataType::Utf8 => is_text,
-                expected => *field.data_type() == expected,
+                expected => field.data_type() == expected,
             };
-            let chosen = wanted.is_empty() || wanted.contains(&column);
+            let chosen = wanted.wants(name);
             if !fits {
                 let kind = field.data_type();
                 let why = || format!("its column {name} has the type {kind}, which no export uses");
@@ -218,8 +228,7 @@ impl ColumnChoice {
             if again {
                 foreign.types.get_or_insert_with(|| format!("it has the column {name} twice"));
             } else if chosen {
-                let nullable = field.is_nullable();
-                fields.push(arrow_schema::Field::new(name, column.data_type(), nullable));
+                fields.push(column.field().with_nullable(field.is_nullable()));
                 indices.push(index);
             }
         }
@@ -250,11 +259,28 @@ pub(crate) fn is_single_file(location: &Location) -> Result<bool> {
 
 /// Opens a file of an export. The extension selects the decoder.
 pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
-    open_recorded(path, options, None)
+    open_recorded(path, options, RecordedLines::default())
 }
 
-/// Opens a file like [`open`]. If it is JSON Lines, whose rows have no facts, it must end with this SHA-256.
-fn open_recorded(path: &Location, options: &ReadOptions, sha256: Option<&str>) -> Result<Reader> {
+/// Opens a file that a record lists, like [`open`]. JSON Lines have no facts, so their columns are those of the record.
+fn open_listed(path: &Location, options: &ReadOptions, listed: &ListedPart) -> Result<Reader> {
+    let columns = Some(listed.columns.clone());
+    open_recorded(path, options, RecordedLines { columns, sha256: None })
+}
+
+/// What a record says of a file without facts: JSON Lines.
+#[derive(Default)]
+struct RecordedLines<'a> {
+    columns: Option<Arc<[OutputColumn]>>,
+    /// The file must end with this SHA-256.
+    sha256: Option<&'a str>,
+}
+
+fn open_recorded(
+    path: &Location,
+    options: &ReadOptions,
+    recorded: RecordedLines<'_>,
+) -> Result<Reader> {
     let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
         return Err(damaged(path, "its extension is unknown".into()));
     };
@@ -263,7 +289,7 @@ fn open_recorded(path: &Location, options: &ReadOptions, sha256: Option<&str>) -
         Format::Parquet => parquet::open(path, file, &options),
         Format::Arrow => arrow::open(path, file, &options),
         Format::JsonLines => {
-            json_lines::open(path, file, encoding.compression(), (&options, sha256))
+            json_lines::open(path, file, encoding.compression(), (&options, recorded))
         }
     }
 }

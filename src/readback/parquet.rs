@@ -45,12 +45,13 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         ArrowReaderMetadata::try_new(Arc::new(metadata), how.clone()).map_err(failed)
     })?;
     let found = metadata.schema().clone();
-    let columns = ColumnChoice::of(&found, &options.columns);
     let described = metadata.metadata().file_metadata();
     let rows = u64::try_from(described.num_rows()).ok();
     let pairs = || described.key_value_metadata().into_iter().flatten();
     let value = |key: &str| pairs().find(|pair| pair.key == key)?.value.clone();
     let facts = value(METADATA_KEY).map(|json| Facts::parse(&json, path)).transpose()?;
+    let computed = facts.as_ref().map(Facts::computed).unwrap_or_default();
+    let columns = ColumnChoice::of(&found, options, &computed);
     let checksum = value(CHECKSUM_KEY).or_else(|| find_checksum(&end));
     let checksum = checksum.map(|value| FileChecksum { value, footer: end.len() as u64 });
     let writer = described.created_by().map(str::to_owned);
@@ -75,6 +76,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     };
     Ok(Reader {
         facts,
+        computed,
         checksum,
         writer,
         schema: Some(schema),

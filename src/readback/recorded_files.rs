@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, path::Path};
 
 use parquet::file::reader::Length;
 
-use super::{ReadOptions, Reader, StatedFacts, open_recorded};
+use super::{ReadOptions, Reader, RecordedLines, StatedFacts, open_recorded};
 use crate::{
-    batch::Column,
+    batch::OutputColumn,
     error::{Error, Result},
     location::Location,
     record::{
@@ -23,7 +23,7 @@ use crate::{
 /// The files of an export with a record.
 #[derive(Debug)]
 pub(crate) struct RecordedFiles {
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<OutputColumn>,
     /// Number of rows of all files.
     pub(crate) rows: u64,
     pub(crate) facts: StatedFacts,
@@ -139,7 +139,11 @@ impl RecordedFile {
     /// # Errors
     /// [`Error::Damaged`] when they differ.
     pub(crate) fn open(&self, options: &ReadOptions) -> Result<Reader> {
-        let reader = open_recorded(&self.place, options, Some(&self.listed.part.sha256))?;
+        let reader = {
+            let columns = Some(self.listed.columns.clone());
+            let sha256 = Some(&*self.listed.part.sha256);
+            open_recorded(&self.place, options, RecordedLines { columns, sha256 })?
+        };
         let why = match &reader.facts {
             Some(facts) => facts.difference(&self.listed),
             None if reader.schema.is_none() => None,

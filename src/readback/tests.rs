@@ -119,8 +119,11 @@ fn too_large_values_are_refused_with_column_name() {
         }
     }
     // Other columns are not decompressed.
-    let only_ids =
-        ReadOptions { columns: vec![Column::Id], max_value_bytes: 1000, ..ReadOptions::default() };
+    let only_ids = ReadOptions {
+        columns: vec!["id".to_owned()],
+        max_value_bytes: 1000,
+        ..ReadOptions::default()
+    };
     for name in ["a.parquet", "a.arrow"] {
         assert_eq!(read_all(&path(name), &only_ids).unwrap(), (2, 72), "{name}");
     }

@@ -402,7 +402,7 @@ impl Verifying {
             self.is_other |= own.is_some_and(|own| own.difference(listed).is_some());
             return Ok(());
         }
-        let opened = readback::open(place, &self.options).and_then(|reader| {
+        let opened = readback::open_listed(place, &self.options, listed).and_then(|reader| {
             reader.require_export(place)?;
             Ok(reader)
         });

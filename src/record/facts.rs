@@ -4,12 +4,18 @@
 
 use std::fmt::Display;
 
-use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
-use arrow_schema::DataType;
+use arrow_array::{
+    Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+    cast::AsArray,
+    types::{Float64Type, Int64Type, TimestampMicrosecondType},
+};
+use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    batch::OutputColumn,
     client::Query,
     error::{Error, Result},
     location::Location,
@@ -58,7 +64,7 @@ impl Facts {
 
     /// Returns why the file is not this part of an export; `None` if it is.
     pub(crate) fn difference(&self, listed: &ListedPart) -> Option<String> {
-        let ListedPart { part, first_row, dataset, count, transform } = listed;
+        let ListedPart { part, first_row, dataset, count, transform, columns: _ } = listed;
         let differs = |what: &str, own: &dyn Display, recorded: &dyn Display| {
             Some(format!("its own {what} is {own}, recorded {recorded}"))
         };
@@ -86,6 +92,11 @@ impl Facts {
         unexplained(self.rows, self.rows_read, 0, self.transform.as_ref())
     }
 
+    /// Returns the computed columns that the file can have.
+    pub(crate) fn computed(&self) -> Vec<OutputColumn> {
+        self.transform.as_ref().map(TransformRecord::output_columns).unwrap_or_default()
+    }
+
     pub(crate) fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::Internal(format!("facts: {error}")))
     }
@@ -102,7 +113,7 @@ impl Facts {
     }
 }
 
-/// Returns the digest of the rows of a batch. Its columns must be those of an export, in the order of every format.
+/// Returns the digest of the rows of a batch. Its columns must be those of an export, in the order of its record.
 /// [`Digest::join`] joins the digests of consecutive batches.
 ///
 /// # Errors
@@ -113,6 +124,11 @@ pub fn digest(batch: &RecordBatch) -> Result<Digest> {
     let columns = batch.columns().iter().map(|array| match array.data_type() {
         DataType::Int64 => Ok(FieldValues::Integers(array.as_primitive::<Int64Type>())),
         DataType::Utf8 => Ok(FieldValues::Text(array.as_string::<i32>())),
+        DataType::Float64 => Ok(FieldValues::Floats(array.as_primitive::<Float64Type>())),
+        DataType::Boolean => Ok(FieldValues::Booleans(array.as_boolean())),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            Ok(FieldValues::Timestamps(array.as_primitive::<TimestampMicrosecondType>()))
+        }
         other => Err(Error::Internal(format!("a column of type {other}"))),
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -126,6 +142,17 @@ pub fn digest(batch: &RecordBatch) -> Result<Digest> {
                 FieldValues::Text(values) => {
                     hasher.field(values.is_valid(row).then(|| values.value(row).as_bytes()));
                 }
+                FieldValues::Floats(values) => {
+                    let bytes = values.is_valid(row).then(|| values.value(row).to_le_bytes());
+                    hasher.field(bytes.as_ref().map(|bytes| &bytes[..]));
+                }
+                FieldValues::Booleans(values) => {
+                    let byte = values.is_valid(row).then(|| [u8::from(values.value(row))]);
+                    hasher.field(byte.as_ref().map(|byte| &byte[..]));
+                }
+                FieldValues::Timestamps(values) => {
+                    hasher.int_field(values.is_valid(row).then(|| values.value(row)));
+                }
             }
         }
         digest.push(hasher.end());
@@ -136,4 +163,7 @@ pub fn digest(batch: &RecordBatch) -> Result<Digest> {
 enum FieldValues<'a> {
     Integers(&'a Int64Array),
     Text(&'a StringArray),
+    Floats(&'a Float64Array),
+    Booleans(&'a BooleanArray),
+    Timestamps(&'a TimestampMicrosecondArray),
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    batch::Column,
+    batch::OutputColumn,
     client::Query,
     error::{Error, Result},
     location::Location,
@@ -90,7 +90,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
     /// The columns, in order.
-    pub columns: Vec<Column>,
+    pub columns: Vec<OutputColumn>,
     /// The format of the parts.
     pub format: Format,
     /// The codec of the parts.
@@ -200,7 +200,7 @@ pub struct Part {
     pub rows_read: u64,
     /// Number of rows of the file.
     pub rows: u64,
-    /// Number of rows that are left out because an expression of the transformation failed.
+    /// Number of rows on which an expression of the transformation failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u64,
     /// Size of the file in bytes.
@@ -218,7 +218,7 @@ pub(crate) struct PartRows {
     pub(crate) read: u64,
     /// Number of rows that were written: all, or those that the transformation keeps.
     pub(crate) written: u64,
-    /// Number of rows that are left out because an expression failed.
+    /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
     /// Digest of the rows that were written.
     pub(crate) digest: Digest,
@@ -255,6 +255,9 @@ pub(super) fn unexplained(
 ) -> Option<String> {
     let left_out = rows_read.checked_sub(rows);
     let is_explained = match transform {
+        Some(transform) if transform.keeps_failed_rows() => {
+            left_out.is_some() && failed <= rows_read
+        }
         Some(_) => left_out.is_some_and(|left_out| failed <= left_out),
         None => left_out == Some(0) && failed == 0,
     };
@@ -285,6 +288,7 @@ pub(crate) struct ListedPart {
     /// Number of rows of the dataset.
     pub(crate) count: u64,
     pub(crate) transform: Option<Arc<TransformRecord>>,
+    pub(crate) columns: Arc<[OutputColumn]>,
 }
 
 impl ListedPart {
@@ -333,6 +337,7 @@ impl Manifest {
     pub(crate) fn listed(&self) -> impl Iterator<Item = ListedPart> {
         let mut first_row = 0_u64;
         let transform = self.transform.clone().map(Arc::new);
+        let columns: Arc<[OutputColumn]> = self.columns.as_slice().into();
         self.parts.iter().map(move |part| {
             let before = first_row;
             first_row = first_row.saturating_add(part.rows_read);
@@ -342,6 +347,7 @@ impl Manifest {
                 dataset: self.dataset,
                 count: self.count,
                 transform: transform.clone(),
+                columns: columns.clone(),
             }
         })
     }

@@ -4,11 +4,11 @@
 use std::{collections::HashSet, fmt::Write, sync::Arc};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{Schema, SchemaRef};
 
 use super::{Format, Sink, Written};
 use crate::{
-    batch::Column,
+    batch::{Column, ColumnType},
     error::{Error, Result},
 };
 
@@ -60,8 +60,8 @@ impl<S: Sink> Sink for Checked<S> {
 
 /// Checks that every format can write the schema.
 ///
-/// It needs at least one column and unique names. Types are strings and int64 only. A column with the name of an
-/// export's column must have that column's type.
+/// It needs at least one column and unique names. The types are those of computed columns. A column with the name of a
+/// column of the API must have that column's type.
 pub(super) fn check_schema(schema: &Schema) -> Result<()> {
     let wrong = |name: &str, why: String| Err(Error::invalid("column of a sink", name, why));
     if schema.fields().is_empty() {
@@ -70,8 +70,9 @@ pub(super) fn check_schema(schema: &Schema) -> Result<()> {
     let mut names = HashSet::new();
     for field in schema.fields() {
         let (name, data_type) = (field.name(), field.data_type());
-        if !matches!(data_type, DataType::Utf8 | DataType::Int64) {
-            return wrong(name, format!("it is {data_type}; sinks write Utf8 and Int64"));
+        if !ColumnType::writes(data_type) {
+            let known = "sinks write Utf8, Int64, Float64, Boolean and Timestamp(µs, \"UTC\")";
+            return wrong(name, format!("it is {data_type}; {known}"));
         }
         if let Ok(column) = name.parse::<Column>()
             && column.data_type() != *data_type

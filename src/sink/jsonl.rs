@@ -10,16 +10,20 @@ use std::{
     mem,
 };
 
-use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+    cast::AsArray,
+    types::{Float64Type, Int64Type, TimestampMicrosecondType},
+};
 use flate2::{Compression as Level, Crc, write::DeflateEncoder};
 use zstd::zstd_safe::CParameter;
 
 use super::{
-    Compression, Counted, Encoding, HOLDS_JSON, JsonColumns, Sink, Written, pool::Ordered,
-    value_bytes,
+    Compression, Counted, Encoding, JsonColumns, Sink, Written, pool::Ordered, value_bytes,
 };
 use crate::{
-    batch::Column,
+    batch::{Column, HOLDS_JSON, timestamp_text},
     error::{Error, Result},
 };
 
@@ -207,14 +211,37 @@ fn encode(batch: &RecordBatch, form: LineForm) -> Result<EncodedLines> {
 
 enum TypedArray<'a> {
     Integers(&'a Int64Array),
+    Floats(&'a Float64Array),
+    Booleans(&'a BooleanArray),
+    Timestamps(&'a TimestampMicrosecondArray),
     Json(&'a StringArray),
     Text(&'a StringArray),
 }
 
-impl TypedArray<'_> {
+impl<'a> TypedArray<'a> {
+    /// Takes an array of one of the types that sinks write.
+    fn of(array: &'a ArrayRef, is_value: bool) -> Option<Self> {
+        let text = if is_value { Self::Json } else { Self::Text };
+        array
+            .as_string_opt()
+            .map(text)
+            .or_else(|| array.as_primitive_opt::<Int64Type>().map(Self::Integers))
+            .or_else(|| array.as_primitive_opt::<Float64Type>().map(Self::Floats))
+            .or_else(|| array.as_primitive_opt::<TimestampMicrosecondType>().map(Self::Timestamps))
+            .or_else(|| array.as_boolean_opt().map(Self::Booleans))
+    }
+
     fn write(&self, row: usize, line: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Integers(values) if values.is_valid(row) => write!(line, "{}", values.value(row)),
+            // The shortest decimal number that is read as the same value; null if JSON has none.
+            Self::Floats(values) if values.is_valid(row) => {
+                Ok(serde_json::to_writer(line, &values.value(row))?)
+            }
+            Self::Booleans(values) if values.is_valid(row) => write!(line, "{}", values.value(row)),
+            Self::Timestamps(values) if values.is_valid(row) => {
+                write!(line, "\"{}\"", timestamp_text(values.value(row)))
+            }
             Self::Json(values) if values.is_valid(row) => {
                 line.write_all(values.value(row).as_bytes())
             }
@@ -241,9 +268,7 @@ fn columns(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<(Vec<u8>, Typed
                 Err(_) => field.metadata().contains_key(HOLDS_JSON),
             };
             let is_value = holds_json && form == JsonColumns::Json;
-            let text = if is_value { TypedArray::Json } else { TypedArray::Text };
-            let integers = || array.as_primitive_opt::<Int64Type>().map(TypedArray::Integers);
-            let values = array.as_string_opt().map(text).or_else(integers);
+            let values = TypedArray::of(array, is_value);
             let name = field.name().as_str();
             let unexpected =
                 || Error::Internal(format!("{name} has the unexpected type {}", array.data_type()));

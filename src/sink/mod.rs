@@ -32,9 +32,6 @@ pub(crate) const METADATA_KEY: &str = "overmind_export";
 /// Start of the `created_by` field of our Parquet files.
 pub(crate) const WRITER: &str = "overmind-export ";
 
-/// Key in a field's metadata that marks a text column as JSON. Needed only for columns other than an export's.
-pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
-
 /// A writer of record batches.
 ///
 /// Implement it to send rows somewhere else: [`write_pages`](crate::write_pages) takes any sink. The methods may
@@ -102,8 +99,8 @@ impl Encoding {
     /// Returns a sink that writes this encoding into `output`.
     ///
     /// `threads` is the number of encoder threads, if the format allows parallel encoding. The bytes are the
-    /// same for any number. Columns must be strings ([`Utf8`](arrow_schema::DataType::Utf8)) or int64. A column
-    /// with the name of an export's column must have that column's type.
+    /// same for any number. Columns must have the Arrow type of a [`ColumnType`](crate::ColumnType). A column with the
+    /// name of a column of the API must have that column's type.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the schema has another type, a repeated name, or no column. [`Error::Io`] when no

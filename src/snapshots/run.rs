@@ -12,6 +12,7 @@ use super::{
     series::{Series, SeriesState, bytes_of},
 };
 use crate::{
+    batch::Column,
     client::Client,
     clock::text,
     config::{Job, Selection, Unchanged},
@@ -347,7 +348,7 @@ pub(super) fn plan(
         compression: job.compression,
         parquet_encoding: job.parquet_encoding,
         json_columns: job.json_columns,
-        columns: job.columns.clone(),
+        columns: job.columns.as_ref().map(|them| them.iter().map(Column::to_string).collect()),
         page_size: job.page_size.unwrap_or(defaults.page_size),
         rows_per_file: job.rows_per_file,
         max_passes: job.max_passes.unwrap_or(defaults.max_passes),
@@ -423,7 +424,7 @@ impl Before {
         let last = complete.filter(|(_, manifest)| {
             whole
                 && manifest.completeness == plan.completeness()
-                && manifest.columns == plan.columns
+                && manifest.columns.iter().eq(plan.columns())
                 && manifest.transform.as_ref() == plan.transform_record()
                 && manifest.format == plan.encoding.format()
                 && manifest.compression == plan.encoding.compression().to_string()

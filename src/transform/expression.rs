@@ -50,6 +50,18 @@ impl fmt::Debug for Expression {
     }
 }
 
+/// What the outputs of an expression are used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ExpressionUse {
+    /// Their truth. An expression that always holds is refused.
+    Condition,
+    /// Their truth, also of an expression that always holds.
+    #[cfg(test)]
+    Checked,
+    /// Their values.
+    Value,
+}
+
 /// Why an evaluation has no result.
 #[derive(Debug)]
 pub(super) enum EvaluationFailure {
@@ -69,23 +81,40 @@ impl Expression {
     /// # Errors
     /// [`Error::Expression`] for the first condition that is not valid, or that always holds.
     pub(super) fn compile_all(option: &'static str, texts: &[String]) -> Result<Vec<Self>> {
+        Self::compile_each(option, texts, ExpressionUse::Condition)
+    }
+
+    /// Compiles expressions whose outputs are used as values.
+    ///
+    /// # Errors
+    /// [`Error::Expression`] for the first expression that is not valid.
+    pub(super) fn compile_values(option: &'static str, texts: &[String]) -> Result<Vec<Self>> {
+        Self::compile_each(option, texts, ExpressionUse::Value)
+    }
+
+    fn compile_each(
+        option: &'static str,
+        texts: &[String],
+        used_as: ExpressionUse,
+    ) -> Result<Vec<Self>> {
         if let Some(text) = texts.iter().find(|text| text.len() > LARGEST) {
             let why =
                 format!("it has {}, and the limit is 16 KiB", counted(text.len() as u64, "byte"));
             return Err(Error::invalid("expression", shortened(text, 40), why));
         }
-        let compile = || texts.iter().map(|text| Self::compiled(option, text, true)).collect();
+        let compiled = |text: &String| Self::compiled(option, text, used_as);
+        let compile = || texts.iter().map(compiled).collect();
         if texts.is_empty() { Ok(Vec::new()) } else { with_stack(compile) }
     }
 
-    /// Compiles one expression, also one that always holds.
+    /// Compiles a condition, also one that always holds.
     #[cfg(test)]
     pub(super) fn compile(option: &'static str, text: &str) -> Result<Self> {
-        with_stack(|| Self::compiled(option, text, false))
+        with_stack(|| Self::compiled(option, text, ExpressionUse::Checked))
     }
 
-    fn compiled(option: &'static str, text: &str, is_condition: bool) -> Result<Self> {
-        match build(text, is_condition) {
+    fn compiled(option: &'static str, text: &str, used_as: ExpressionUse) -> Result<Self> {
+        match build(text, used_as) {
             Ok((filter, fields)) => Ok(Self {
                 option,
                 text: text.to_owned(),
@@ -138,7 +167,7 @@ impl Expression {
     }
 
     /// Calls `take` with each output for this row until it breaks.
-    fn outputs(
+    pub(super) fn outputs(
         &self,
         row: &Row<'_>,
         stop: &AtomicBool,
@@ -187,17 +216,17 @@ fn with_stack<T: Send>(compile: impl FnOnce() -> Result<T> + Send) -> Result<T> 
 /// Parses, checks and compiles an expression.
 fn build(
     text: &str,
-    is_condition: bool,
+    used_as: ExpressionUse,
 ) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'_>> {
     /// A name that no expression can have.
     const ROW: &str = "!row";
     let tokens = lex(text)?;
     let term = parse(text, &tokens)?;
     fence::check(&term)?;
-    if is_condition {
+    if used_as == ExpressionUse::Condition {
         refuse_constant(&term, &tokens)?;
     }
-    let fields = fields_read(&term, true);
+    let fields = fields_read(&term, used_as != ExpressionUse::Value);
     if let FieldsRead::Named(names) = &fields
         && names.contains("additional_properties")
     {

@@ -1,18 +1,19 @@
 //! Transforms rows on their way: rows in, rows out, in order.
 //!
 //! ```text
-//! rows ─► stage (threads) ─► conditions ─► sample ─► kept or not
+//! rows ─► stage (threads) ─► conditions ─► sample ─► columns ─► kept or not, computed values
 //! ```
 //!
 //! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of an
-//! evaluation, and [`value`] the values, whose operations the budget counts. What only chooses rows never changes them: a
-//! decision about a row is all that this module returns. It knows no pages, files or formats, and it does not know
-//! whether the rows are complete.
+//! evaluation, and [`value`] the values, whose operations the budget counts. What only chooses rows never changes them:
+//! this module returns decisions about rows, and the values of computed columns beside them. It knows no pages, files or
+//! formats, and it does not know whether the rows are complete.
 
 mod access;
 mod arithmetic;
 mod budget;
 mod columns;
+mod computed;
 mod evaluator;
 mod expression;
 mod fence;
@@ -33,6 +34,7 @@ mod tests;
 mod value;
 
 pub use self::{
+    computed::ComputedColumnRecord,
     options::{OnError, Transform},
     shaper::TransformRecord,
 };

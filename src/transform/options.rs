@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use super::computed::ColumnRequest;
+use crate::{
+    batch::ColumnType,
+    error::{Error, Result},
+};
 
 /// What to do with a row on which an expression fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,7 +17,8 @@ pub enum OnError {
     /// End the run.
     #[default]
     Fail,
-    /// Take null as the result of the expression. A row whose condition is null is left out.
+    /// Take null as the result of the expression. A row whose condition is null is left out, and a computed column is
+    /// null.
     Null,
     /// Leave the row out.
     Skip,
@@ -65,6 +70,7 @@ impl FromStr for OnError {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transform {
     pub(super) conditions: Vec<String>,
+    pub(super) columns: Vec<ColumnRequest>,
     pub(super) sample: Option<f64>,
     pub(super) seed: Option<u64>,
     pub(super) on_error: Option<OnError>,
@@ -85,6 +91,29 @@ impl Transform {
     #[must_use]
     pub fn keep_where(mut self, expression: impl Into<String>) -> Self {
         self.conditions.push(expression.into());
+        self
+    }
+
+    /// Adds a column that this jq expression computes for each row that is kept. With the name of a column of the API, it
+    /// replaces that column. No output of the expression is null. Several outputs, and an output that does not fit the
+    /// type, are errors of the row.
+    ///
+    /// ```
+    /// use overmind_export::{ColumnType, Transform};
+    /// let transform = Transform::new()
+    ///     .column("topic", ColumnType::String, ".tags.topic")
+    ///     .column("turns", ColumnType::Int, ".input.messages | length");
+    /// # assert_ne!(transform, Transform::new());
+    /// ```
+    #[must_use]
+    pub fn column(
+        mut self,
+        name: impl Into<String>,
+        column_type: impl Into<Option<ColumnType>>,
+        expression: impl Into<String>,
+    ) -> Self {
+        let (name, expression) = (name.into(), expression.into());
+        self.columns.push(ColumnRequest { name, column_type: column_type.into(), expression });
         self
     }
 

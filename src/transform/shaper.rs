@@ -1,15 +1,17 @@
-//! A compiled transformation: the decision about a row, and the record of how it is made.
+//! A compiled transformation: what becomes of a row, and the record of how it is decided.
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    computed::{ComputedColumn, ComputedColumnRecord},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     sample::Sample,
 };
 use crate::{
+    batch::{ComputedValue, OutputColumn, ValueBuilder},
     client::Row,
     error::{Error, Result, human},
 };
@@ -19,7 +21,7 @@ use crate::{
 /// `fence` is our own number. Raise it when a function of ours gives other results, or when other expressions are valid.
 pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 1";
 
-/// How the rows of an export were chosen, as the manifest and the files record it.
+/// How the rows of an export were chosen and changed, as the manifest and the files record it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransformRecord {
@@ -29,6 +31,9 @@ pub struct TransformRecord {
     /// The conditions. A row was kept if all of them hold.
     #[serde(rename = "where", default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
+    /// The computed columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ComputedColumnRecord>,
     /// What was done with a row on which an expression failed, if there are expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
@@ -41,10 +46,24 @@ pub struct TransformRecord {
     pub seed: Option<u64>,
 }
 
+impl TransformRecord {
+    /// Whether a row on which an expression failed can be kept: a computed column is then null.
+    pub(crate) fn keeps_failed_rows(&self) -> bool {
+        self.on_error == Some(OnError::Null) && !self.columns.is_empty()
+    }
+
+    /// Returns the computed columns. A record of another program can have columns that no export has: those are left out.
+    pub(crate) fn output_columns(&self) -> Vec<OutputColumn> {
+        let column = |it: &ComputedColumnRecord| OutputColumn::computed(&*it.name, it.column_type);
+        self.columns.iter().filter_map(|it| column(it).ok()).collect()
+    }
+}
+
 /// A compiled transformation.
 #[derive(Debug)]
 pub(crate) struct Shaper {
     conditions: Vec<Expression>,
+    columns: Vec<ComputedColumn>,
     sample: Option<Sample>,
     on_error: OnError,
     timeout: Duration,
@@ -53,11 +72,16 @@ pub(crate) struct Shaper {
 
 /// The decision about a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Keep,
-    Drop,
-    /// An expression failed, and the row is left out.
-    Failed,
+pub(super) struct Verdict {
+    pub(super) is_kept: bool,
+    /// An expression failed on the row.
+    pub(super) has_failed: bool,
+}
+
+impl Verdict {
+    const KEEP: Self = Self { is_kept: true, has_failed: false };
+    const DROP: Self = Self { is_kept: false, has_failed: false };
+    const FAILED: Self = Self { is_kept: false, has_failed: true };
 }
 
 impl Shaper {
@@ -66,26 +90,24 @@ impl Shaper {
     /// # Errors
     /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
-        let has_expressions = !options.conditions.is_empty();
+        let has_expressions = !(options.conditions.is_empty() && options.columns.is_empty());
+        let timeout = options.expression_timeout;
         let needless = [
-            ("on_error", options.on_error.is_some() && !has_expressions, "where"),
-            (
-                "expression_timeout",
-                options.expression_timeout.is_some() && !has_expressions,
-                "where",
-            ),
-            ("seed", options.seed.is_some() && options.sample.is_none(), "sample"),
+            ("on_error", options.on_error.is_some() && !has_expressions, "`where` or `column`"),
+            ("expression_timeout", timeout.is_some() && !has_expressions, "`where` or `column`"),
+            ("seed", options.seed.is_some() && options.sample.is_none(), "`sample`"),
         ];
         if let Some((option, _, needed)) =
             needless.into_iter().find(|(_, is_needless, _)| *is_needless)
         {
-            return Err(Error::Usage(format!("`{option}` has no effect without `{needed}`")));
+            return Err(Error::Usage(format!("`{option}` has no effect without {needed}")));
         }
-        let timeout = options.expression_timeout.unwrap_or(Transform::EXPRESSION_TIMEOUT);
+        let timeout = timeout.unwrap_or(Transform::EXPRESSION_TIMEOUT);
         if timeout.is_zero() {
             return Err(Error::invalid("expression timeout", "0s", "it must be longer than zero"));
         }
         let conditions = Expression::compile_all("where", &options.conditions)?;
+        let columns = ComputedColumn::compile_all(&options.columns)?;
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
         if !has_expressions && sample.is_none() {
@@ -95,11 +117,12 @@ impl Shaper {
         let recorded = TransformRecord {
             language: has_expressions.then(|| LANGUAGE.to_owned()),
             conditions: options.conditions.clone(),
+            columns: columns.iter().map(ComputedColumn::recorded).collect(),
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             seed: sample.is_some().then_some(seed),
         };
-        Ok(Some(Self { conditions, sample, on_error, timeout, recorded }))
+        Ok(Some(Self { conditions, columns, sample, on_error, timeout, recorded }))
     }
 
     /// Returns the record of the transformation.
@@ -107,51 +130,81 @@ impl Shaper {
         &self.recorded
     }
 
-    /// Whether a decision evaluates expressions, which need a large stack and a time limit.
+    /// Returns the computed columns.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
+        self.columns.iter().map(|it| &it.column)
+    }
+
+    /// Returns a builder for the values of each computed column.
+    pub(super) fn builders(&self) -> Vec<ValueBuilder> {
+        self.columns().map(|column| ValueBuilder::new(column.column_type())).collect()
+    }
+
+    /// Whether expressions are evaluated, which need a large stack and a time limit.
     pub(super) fn has_expressions(&self) -> bool {
-        !self.conditions.is_empty()
+        !(self.conditions.is_empty() && self.columns.is_empty())
     }
 
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Decides about a row. `begin` is called with the number of each condition before its evaluation. Another thread
-    /// can set `stop`, to stop the evaluation.
+    /// Decides about a row, and computes the columns of a row that is kept. `begin` is called with the number of each
+    /// expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
     ///
     /// # Errors
-    /// The failure of the condition that was begun last, if it ends the run.
-    pub(super) fn decide(
+    /// The failure of the expression that was begun last, if it ends the run.
+    pub(super) fn shape(
         &self,
         row: &Row<'_>,
         stop: &AtomicBool,
         begin: &dyn Fn(usize),
+        values: &mut Vec<ComputedValue>,
     ) -> Result<Verdict, EvaluationFailure> {
+        values.clear();
         for (number, condition) in self.conditions.iter().enumerate() {
             begin(number);
             match condition.is_true(row, stop) {
                 Ok(true) => {}
-                Ok(false) => return Ok(Verdict::Drop),
+                Ok(false) => return Ok(Verdict::DROP),
                 // A condition that is null does not hold.
                 Err(EvaluationFailure::Row(_)) if self.on_error != OnError::Fail => {
-                    return Ok(Verdict::Failed);
+                    return Ok(Verdict::FAILED);
                 }
                 Err(failure) => return Err(failure),
             }
         }
-        let is_sampled = self.sample.as_ref().is_none_or(|sample| sample.keeps(row));
-        Ok(if is_sampled { Verdict::Keep } else { Verdict::Drop })
+        if !self.sample.as_ref().is_none_or(|sample| sample.keeps(row)) {
+            return Ok(Verdict::DROP);
+        }
+        let mut verdict = Verdict::KEEP;
+        for (number, column) in self.columns.iter().enumerate() {
+            begin(self.conditions.len() + number);
+            match column.value(row, stop) {
+                Ok(value) => values.push(value),
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
+                    return Ok(Verdict::FAILED);
+                }
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Null => {
+                    values.push(ComputedValue::Null);
+                    verdict.has_failed = true;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(verdict)
     }
 
-    /// Returns the error for a failure of the condition with this number, on this row.
+    /// Returns the error for a failure of the expression with this number, on this row.
     pub(super) fn error(
         &self,
         (page, row, id): (u64, u64, uuid::Uuid),
-        condition: usize,
+        number: usize,
         failure: EvaluationFailure,
     ) -> Error {
-        let (option, expression) = match self.conditions.get(condition) {
-            Some(condition) => (condition.option(), condition.text().to_owned()),
+        let columns = self.columns.iter().map(|column| &column.expression);
+        let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
+            Some(expression) => (expression.option(), expression.text().to_owned()),
             None => ("where", String::new()),
         };
         let (why, stopped) = match failure {
@@ -188,9 +241,9 @@ mod tests {
         let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
         let sample = Transform::new().sample(0.5);
         let on_error = refused(sample.clone().on_error(OnError::Skip));
-        assert_eq!(on_error, "`on_error` has no effect without `where`");
+        assert_eq!(on_error, "`on_error` has no effect without `where` or `column`");
         let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
-        assert_eq!(timeout, "`expression_timeout` has no effect without `where`");
+        assert_eq!(timeout, "`expression_timeout` has no effect without `where` or `column`");
         let seed = refused(Transform::new().keep_where(".id").seed(0));
         assert_eq!(seed, "`seed` has no effect without `sample`");
         assert!(Shaper::compile(&sample.seed(7)).unwrap().is_some());

@@ -1,4 +1,5 @@
-//! The threads of a transformation: blocks of rows in, decisions about their rows out, in the order of the blocks.
+//! The threads of a transformation: blocks of rows in, decisions about their rows and the values of computed columns out,
+//! in the order of the blocks.
 //!
 //! The threads are the stage's own, and not those of the encoders. Encoders get record batches, whose cuts depend only
 //! on the rows that are kept, so the decision comes before. An evaluation that does not end can also block its thread
@@ -17,17 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow_array::ArrayRef;
 use uuid::Uuid;
 
-use super::{
-    budget::STACK,
-    expression::EvaluationFailure,
-    shaper::{Shaper, Verdict},
-};
+use super::{budget::STACK, expression::EvaluationFailure, shaper::Shaper};
 use crate::{
+    batch::ComputedValue,
     client::Row,
     error::{Error, Result, panics::message},
 };
+
+/// Most bytes of the computed values of a block: 256 MiB.
+const MOST_COMPUTED: usize = 256 << 20;
 
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
 /// request.
@@ -52,8 +54,10 @@ pub(crate) struct Shaped<B> {
     pub(crate) block: B,
     /// One value for each row.
     pub(crate) kept: Vec<bool>,
-    /// Number of rows that are left out because an expression failed.
+    /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
+    /// The computed columns, each with one value for each row that is kept.
+    pub(crate) columns: Vec<ArrayRef>,
 }
 
 /// The largest content of a stage.
@@ -115,8 +119,8 @@ struct Evaluation {
     block: u64,
     /// Number of the block, of the row in it, and id of the row.
     place: (u64, u64, Uuid),
-    /// Number of the condition.
-    condition: usize,
+    /// Number of the expression.
+    expression: usize,
     begun: Instant,
     /// Time that the watching thread has seen the evaluation run.
     seen: Duration,
@@ -277,6 +281,8 @@ impl<B: RowBlock> StageShared<B> {
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
         let (mut kept, mut failed) = (Vec::new(), 0);
+        let (mut builders, mut values) = (self.shaper.builders(), Vec::new());
+        let mut computed = 0_usize;
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -285,17 +291,27 @@ impl<B: RowBlock> StageShared<B> {
             if self.shaper.has_expressions() {
                 slot.begin(number, place, &self.is_closed);
             }
-            let verdict = self.shaper.decide(&row, &slot.stop, &|condition| slot.reach(condition));
-            let verdict = match (verdict, slot.end()) {
-                (Ok(verdict), _) => verdict,
-                (Err(failure), condition) => {
-                    return Err(self.shaper.error(place, condition, failure));
-                }
+            let begin = |expression| slot.reach(expression);
+            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut values);
+            let (verdict, last) = match (verdict, slot.end()) {
+                (Ok(verdict), last) => (verdict, last),
+                (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
             };
-            kept.push(verdict == Verdict::Keep);
-            failed += u64::from(verdict == Verdict::Failed);
+            kept.push(verdict.is_kept);
+            failed += u64::from(verdict.has_failed);
+            if verdict.is_kept {
+                computed += values.iter().map(ComputedValue::size).sum::<usize>();
+                if computed > MOST_COMPUTED {
+                    let why = "the computed columns of a page have at most 256 MiB".to_owned();
+                    return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
+                }
+                for (builder, value) in builders.iter_mut().zip(values.drain(..)) {
+                    builder.push(value)?;
+                }
+            }
         }
-        Ok(Shaped { block, kept, failed })
+        let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
+        Ok(Shaped { block, kept, failed, columns })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that
@@ -334,8 +350,8 @@ impl<B: RowBlock> StageShared<B> {
             return None;
         }
         evaluation.is_left = true;
-        let Evaluation { block, place, condition, .. } = *evaluation;
-        Some((block, self.shaper.error(place, condition, EvaluationFailure::Stopped)))
+        let Evaluation { block, place, expression, .. } = *evaluation;
+        Some((block, self.shaper.error(place, expression, EvaluationFailure::Stopped)))
     }
 }
 
@@ -349,19 +365,19 @@ impl EvaluationSlot {
         let mut running = self.running();
         self.stop.store(is_closed.load(Relaxed), Relaxed);
         let (begun, seen) = (Instant::now(), Duration::ZERO);
-        *running = Some(Evaluation { block, place, condition: 0, begun, seen, is_left: false });
+        *running = Some(Evaluation { block, place, expression: 0, begun, seen, is_left: false });
     }
 
-    /// Sets the condition that is evaluated now.
-    fn reach(&self, condition: usize) {
+    /// Sets the expression that is evaluated now.
+    fn reach(&self, expression: usize) {
         if let Some(evaluation) = self.running().as_mut() {
-            evaluation.condition = condition;
+            evaluation.expression = expression;
         }
     }
 
-    /// Ends the evaluation of a row. Returns the number of the last condition.
+    /// Ends the evaluation of a row. Returns the number of the last expression.
     fn end(&self) -> usize {
-        self.running().take().map_or(0, |evaluation| evaluation.condition)
+        self.running().take().map_or(0, |evaluation| evaluation.expression)
     }
 }
 

@@ -19,6 +19,7 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
     (
         &["arrow_array", "arrow_schema", "arrow_ipc", "parquet"],
         &[
+            "transform",
             "batch",
             "sink",
             "readback",
@@ -41,13 +42,10 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
 
 /// Modules that a module must not use.
 const FORBIDDEN: [(&str, &[&str]); 7] = [
-    (
-        "transform",
-        &["paginator", "proof", "batch", "sink", "destination", "record", "export", "files"],
-    ),
+    ("transform", &["paginator", "proof", "sink", "destination", "record", "export", "files"]),
     ("client", &["paginator", "batch", "sink", "destination", "export"]),
     ("paginator", &["batch", "sink", "destination", "export"]),
-    ("batch", &["paginator", "sink", "destination", "export"]),
+    ("batch", &["paginator", "transform", "sink", "destination", "export"]),
     ("sink", &["client", "paginator", "destination", "export", "net"]),
     ("destination", &["client", "paginator", "batch", "export"]),
     ("export", &["config", "snapshots", "schedule", "cli", "demo"]),

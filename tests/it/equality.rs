@@ -181,10 +181,10 @@ fn columns_limit_and_pages_select_exact_rows() {
     let all = &Column::ALL[..];
     let table: &[(&[&str], &[Column], std::ops::Range<usize>)] = &[
         (&["--columns", "id"], &[Column::Id], 0..311),
-        (&["--columns", "tags,order,id"], &[Column::Id, Column::Order, Column::Tags], 0..311),
+        (&["--columns", "tags,order,id"], &[Column::Tags, Column::Order, Column::Id], 0..311),
         (
             &["--columns", "additional_properties,persona"],
-            &[Column::Persona, Column::AdditionalProperties],
+            &[Column::AdditionalProperties, Column::Persona],
             0..311,
         ),
         (&["--limit", "1"], all, 0..1),

@@ -7,7 +7,7 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray, builder::StringViewBuilder};
 use overmind_export::{
-    Batches, Client, Column, DiffOptions, Error, Export, ExportOptions, ExportPlan, ReadOptions,
+    Batches, Client, DiffOptions, Error, Export, ExportOptions, ExportPlan, ReadOptions,
     demo::Options, diff, verify,
 };
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
@@ -117,7 +117,7 @@ fn one_reading() {
         "diff" => drop(diff(&place, &place, DiffOptions::default())),
         "first" => drop(Batches::open(&place).unwrap().next()),
         "ids" => {
-            options.columns = vec![Column::Id];
+            options.columns = vec!["id".to_owned()];
             let batches = Batches::open_with(&place, &options).unwrap();
             assert!(batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>() > 0);
         }

@@ -170,9 +170,9 @@ fn tables_fit_80_columns() {
     3 of 1,000 rows
     "#);
     insta::assert_snapshot!(on(&world, "preview ID -n 2 --columns id,tags,persona", 60).lines(60), @r#"
-     ID        PERSONA  TAGS
-     64bf61b5  -        -
-     7716da39  -        ["billing","refusal","billing"]
+     ID        TAGS                             PERSONA
+     64bf61b5  -                                -
+     7716da39  ["billing","refusal","billing"]  -
     2 of 1,000 rows
     "#);
     world.export(&["-o", "rows.jsonl"]).ok();

@@ -14,7 +14,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arrow_array::{Array, ArrayRef, Int64Array, StringArray, cast::AsArray};
+use arrow_array::{
+    Array, ArrayRef, PrimitiveArray, StringArray,
+    cast::AsArray,
+    types::{ArrowPrimitiveType, Float64Type, Int64Type, TimestampMicrosecondType},
+};
 use bytes::Bytes;
 use parquet::{
     basic::{Compression as Codec, Encoding, EncodingMask, PageType},
@@ -224,16 +228,22 @@ impl OtherChunk {
         let level = |row| i16::from(array.is_valid(row));
         let levels: Option<Vec<i16>> = self.nullable.then(|| (0..array.len()).map(level).collect());
         let levels = levels.as_deref();
-        let (texts, integers) = (array.as_string_opt(), array.as_primitive_opt());
-        match (&mut self.writer, texts, integers) {
-            (ColumnWriter::ByteArrayColumnWriter(writer), Some(array), _) => {
-                writer.write_batch(&present_texts(array), levels, None)
-            }
-            (ColumnWriter::Int64ColumnWriter(writer), _, Some(array)) => {
-                writer.write_batch(&present_integers(array), levels, None)
-            }
-            _ => Err(unexpected(array)),
-        }?;
+        let written = match &mut self.writer {
+            ColumnWriter::ByteArrayColumnWriter(writer) => array
+                .as_string_opt()
+                .map(|texts| writer.write_batch(&present_texts(texts), levels, None)),
+            ColumnWriter::Int64ColumnWriter(writer) => present_numbers::<Int64Type>(array)
+                .or_else(|| present_numbers::<TimestampMicrosecondType>(array))
+                .map(|numbers| writer.write_batch(&numbers, levels, None)),
+            ColumnWriter::DoubleColumnWriter(writer) => present_numbers::<Float64Type>(array)
+                .map(|numbers| writer.write_batch(&numbers, levels, None)),
+            ColumnWriter::BoolColumnWriter(writer) => array.as_boolean_opt().map(|values| {
+                let present: Vec<bool> = values.iter().flatten().collect();
+                writer.write_batch(&present, levels, None)
+            }),
+            _ => None,
+        };
+        written.ok_or_else(|| unexpected(array))??;
         self.pages.extend(self.laid_out.submit(self.compression, pool));
         Ok(())
     }
@@ -365,6 +375,8 @@ fn present_texts(array: &StringArray) -> Vec<ByteArray> {
     (0..array.len()).filter(|row| array.is_valid(*row)).map(|row| slice(row).into()).collect()
 }
 
-fn present_integers(array: &Int64Array) -> Vec<i64> {
-    array.iter().flatten().collect()
+fn present_numbers<T: ArrowPrimitiveType>(array: &ArrayRef) -> Option<Vec<T::Native>> {
+    array
+        .as_primitive_opt::<T>()
+        .map(|numbers: &PrimitiveArray<T>| numbers.iter().flatten().collect())
 }

@@ -203,7 +203,7 @@ fn invalid_files_are_refused_by_name() {
     }
     insta::assert_snapshot!(told, @r#"
     exit 65
-    error: unknown.jsonl: it cannot be read: unknown field `extra`, expected one of `id`, `order`, `input`, `expected_output`, `persona`, `tags`, `additional_properties` at line 1 column 17
+    error: unknown.jsonl: it has a column "extra", which no export has
     exit 65
     error: uneven.jsonl: it cannot be read: its lines do not all have the same columns
     exit 65

@@ -217,15 +217,11 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2
-    error: invalid value 'inputs' for '--columns <A,B>': the columns are id, order, input, expected_output, persona, tags, additional_properties
-
-    For more information, try '--help'.
+    error: "inputs" is not a valid column: the columns are id, order, input, expected_output, persona, tags, additional_properties
 
     $ overmind-export export ID -o rows.parquet --columns=
     exit 2
-    error: invalid value '' for '--columns <A,B>': the columns are id, order, input, expected_output, persona, tags, additional_properties
-
-    For more information, try '--help'.
+    error: "" is not a valid column: the columns are id, order, input, expected_output, persona, tags, additional_properties
     "#);
 }
 

@@ -162,8 +162,8 @@ fn preview_fits_and_cannot_control_the_terminal() {
 
     $ overmind-export preview ID --rows 1 --columns persona,order
     exit 0
-     ORDER  PERSONA
-         0  größe 🙂
+     PERSONA   ORDER
+     größe 🙂      0
     1 of 250 rows
 
     $ overmind-export preview ID --rows 2 --columns id,expected_output --json

@@ -1,5 +1,7 @@
-//! `--where` and `--sample`: which rows are written, and what the record, `verify` and a resumed run make of it.
+//! `--where`, `--sample` and `--column`: which rows and columns are written, and what the record, `verify` and a resumed
+//! run make of it.
 
+mod columns;
 mod failed;
 mod kept;
 mod recorded;

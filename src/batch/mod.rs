@@ -4,6 +4,9 @@
 //! same rows give the same batches on any machine, with any number of threads. JSON is copied token for
 //! token. Only white space between tokens is dropped. This module does not know pages, files or formats.
 
+mod column;
+mod values;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use arrow_array::{
@@ -13,6 +16,11 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use uuid::Uuid;
 
+pub use self::column::{ColumnType, OutputColumn};
+pub(crate) use self::{
+    column::HOLDS_JSON,
+    values::{ComputedValue, ValueBuilder, timestamp_of, timestamp_text},
+};
 use crate::{
     client::{Row, compact::split_at_space},
     error::{Error, Result},
@@ -37,7 +45,7 @@ impl BatchSize {
     pub(crate) const IN_CACHE: Self = Self { rows: 250, bytes: 1 << 18 };
 }
 
-/// A column of an export.
+/// A column of the API.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -120,9 +128,31 @@ pub fn schema(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|column| column.field()).collect::<Vec<_>>()))
 }
 
+/// A column of the batches, and where its values come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BatchColumn {
+    pub(crate) column: OutputColumn,
+    pub(crate) source: ColumnSource,
+}
+
+/// Where the values of a column come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColumnSource {
+    Row(Column),
+    /// The index of the computed values.
+    Computed(usize),
+}
+
+impl From<Column> for BatchColumn {
+    fn from(column: Column) -> Self {
+        Self { column: column.into(), source: ColumnSource::Row(column) }
+    }
+}
+
 enum ColumnBuilder {
     Order(Int64Builder),
     Text(StringBuilder, TextColumn),
+    Computed(ValueBuilder, usize),
 }
 
 /// The columns with strings.
@@ -137,8 +167,14 @@ enum TextColumn {
 }
 
 impl ColumnBuilder {
-    fn new(column: Column) -> Self {
+    fn new(column: &BatchColumn) -> Self {
         let text = |column| Self::Text(StringBuilder::new(), column);
+        let column = match column.source {
+            ColumnSource::Row(column) => column,
+            ColumnSource::Computed(index) => {
+                return Self::Computed(ValueBuilder::new(column.column.column_type()), index);
+            }
+        };
         match column {
             Column::Id => text(TextColumn::Id),
             Column::Order => Self::Order(Int64Builder::new()),
@@ -172,8 +208,15 @@ pub(crate) struct BatchBuilder {
 
 impl BatchBuilder {
     pub(crate) fn new(columns: &[Column], size: BatchSize) -> Self {
-        let schema = schema(columns);
-        let columns = columns.iter().map(|column| ColumnBuilder::new(*column)).collect();
+        let columns: Vec<_> = columns.iter().copied().map(BatchColumn::from).collect();
+        Self::of(&columns, size)
+    }
+
+    /// Returns a builder whose columns can be computed ones.
+    pub(crate) fn of(columns: &[BatchColumn], size: BatchSize) -> Self {
+        let fields: Vec<_> = columns.iter().map(|it| it.column.field()).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let columns = columns.iter().map(ColumnBuilder::new).collect();
         Self { schema, size, columns, rows: 0, bytes: 0, pushed_bytes: 0 }
     }
 
@@ -186,7 +229,11 @@ impl BatchBuilder {
         self.pushed_bytes + self.bytes as u64
     }
 
-    pub(crate) fn push(&mut self, row: &Row<'_>) {
+    /// Adds a row. `computed` are the arrays of the computed columns, and the row's index in them.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the arrays do not have the row, or have other types than the columns.
+    pub(crate) fn push(&mut self, row: &Row<'_>, computed: (&[ArrayRef], usize)) -> Result<()> {
         let mut id = Uuid::encode_buffer();
         for builder in &mut self.columns {
             let (builder, column) = match builder {
@@ -196,6 +243,12 @@ impl BatchBuilder {
                     continue;
                 }
                 ColumnBuilder::Text(builder, column) => (builder, *column),
+                ColumnBuilder::Computed(builder, index) => {
+                    let missing = || Error::Internal("a computed column is missing".to_owned());
+                    let array = computed.0.get(*index).ok_or_else(missing)?;
+                    self.bytes += builder.push_from(array, computed.1)?;
+                    continue;
+                }
             };
             let text = match column {
                 TextColumn::Id => Some(&*row.id.hyphenated().encode_lower(&mut id)),
@@ -215,6 +268,7 @@ impl BatchBuilder {
             self.bytes += builder.values_slice().len() - before;
         }
         self.rows += 1;
+        Ok(())
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -230,6 +284,7 @@ impl BatchBuilder {
         (self.rows, self.bytes) = (0, 0);
         let columns = self.columns.iter_mut().map(|builder| match builder {
             ColumnBuilder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
+            ColumnBuilder::Computed(builder, _) => builder.finish(),
             ColumnBuilder::Text(builder, _) => {
                 let (rows, bytes) = (builder.len(), builder.values_slice().len());
                 let array = Arc::new(builder.finish());
@@ -272,6 +327,10 @@ mod tests {
         compact: false,
     };
 
+    fn push(builder: &mut BatchBuilder, row: &Row<'_>) {
+        builder.push(row, (&[], 0)).unwrap();
+    }
+
     fn appended(text: &str) -> String {
         let mut builder = StringBuilder::new();
         append_compact(&mut builder, text);
@@ -313,14 +372,14 @@ mod tests {
         let row = |input| Row { input, ..EMPTY };
         for _ in 0..BatchSize::RECORD_BATCH.rows {
             assert!(!builder.is_full());
-            builder.push(&row(None));
+            push(&mut builder, &row(None));
         }
         assert!(builder.is_full());
         assert_eq!(builder.finish().unwrap().unwrap().num_rows(), BatchSize::RECORD_BATCH.rows);
         assert!(builder.finish().unwrap().is_none());
-        builder.push(&row(Some(&long)));
+        push(&mut builder, &row(Some(&long)));
         assert!(!builder.is_full());
-        builder.push(&row(Some(&long)));
+        push(&mut builder, &row(Some(&long)));
         assert!(builder.is_full());
     }
 
@@ -330,7 +389,7 @@ mod tests {
             BatchBuilder::new(&[Column::Input], BatchSize { rows: 2, bytes: 1 << 14 });
         let mut room_after = |bytes: usize| {
             let input = "x".repeat(bytes);
-            builder.push(&Row { input: Some(&input), compact: true, ..EMPTY });
+            push(&mut builder, &Row { input: Some(&input), compact: true, ..EMPTY });
             builder.finish().unwrap();
             let ColumnBuilder::Text(next, _) = &builder.columns[0] else { unreachable!() };
             assert!(next.values_slice().is_empty());
@@ -344,12 +403,9 @@ mod tests {
     fn columns_follow_schema_and_keep_nulls() {
         let mut builder =
             BatchBuilder::new(&[Column::Id, Column::Order, Column::Tags], BatchSize::SMALL);
-        builder.push(&Row {
-            id: Uuid::from_u128(0xAB),
-            order: Some(i64::MAX),
-            input: Some("1"),
-            ..EMPTY
-        });
+        let row =
+            Row { id: Uuid::from_u128(0xAB), order: Some(i64::MAX), input: Some("1"), ..EMPTY };
+        push(&mut builder, &row);
         let batch = builder.finish().unwrap().unwrap();
         assert_eq!(
             batch.column(0).as_string::<i32>().value(0),

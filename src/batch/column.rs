@@ -1,0 +1,275 @@
+//! The columns of an export: those of the API, and those that expressions compute. Never holds values.
+
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Column;
+use crate::error::{Error, Result};
+
+/// Key in a field's metadata that marks a text column as JSON. Needed only for columns other than the API's.
+pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
+
+/// The time zone of timestamps.
+const UTC: &str = "UTC";
+/// Longest name of a column, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// The type of the values of a column. Each type can be null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// Text.
+    #[default]
+    String,
+    /// An integer of 64 bits.
+    Int,
+    /// A floating-point number of 64 bits. Finite.
+    Float,
+    /// True or false.
+    Bool,
+    /// A time, to the microsecond, in UTC.
+    Timestamp,
+    /// JSON text.
+    Json,
+}
+
+impl ColumnType {
+    const ALL: [Self; 6] =
+        [Self::String, Self::Int, Self::Float, Self::Bool, Self::Timestamp, Self::Json];
+
+    /// Returns the name, as options and records have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Timestamp => "timestamp",
+            Self::Json => "json",
+        }
+    }
+
+    /// Returns the Arrow type of the column.
+    pub fn data_type(self) -> DataType {
+        match self {
+            Self::String | Self::Json => DataType::Utf8,
+            Self::Int => DataType::Int64,
+            Self::Float => DataType::Float64,
+            Self::Bool => DataType::Boolean,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+        }
+    }
+
+    /// Whether a sink can write this Arrow type.
+    pub(crate) fn writes(data_type: &DataType) -> bool {
+        Self::ALL.iter().any(|it| it.data_type() == *data_type)
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for ColumnType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::invalid("type of a column", text, format!("the types are {known}"))
+        })
+    }
+}
+
+impl Column {
+    /// Returns the type of the column's values.
+    pub const fn column_type(self) -> ColumnType {
+        match self {
+            Self::Id | Self::Persona => ColumnType::String,
+            Self::Order => ColumnType::Int,
+            Self::Input | Self::ExpectedOutput | Self::Tags | Self::AdditionalProperties => {
+                ColumnType::Json
+            }
+        }
+    }
+}
+
+/// A column of an export: one of the API's, or one that an expression computes.
+///
+/// A record writes a column of the API as its name, and another one with its type:
+///
+/// ```
+/// use overmind_export::{Column, ColumnType, OutputColumn};
+///
+/// let topic = OutputColumn::computed("topic", ColumnType::String)?;
+/// let columns = [OutputColumn::from(Column::Id), topic];
+/// let json = serde_json::to_string(&columns).expect("columns are JSON");
+/// assert_eq!(json, r#"["id",{"name":"topic","type":"string"}]"#);
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputColumn {
+    name: String,
+    column_type: ColumnType,
+}
+
+impl OutputColumn {
+    /// Returns a column that an expression computes. With the name of a column of the API, it replaces that column.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that a file format cannot have, for `id`, which is never replaced, and for another
+    /// type than that of the replaced column.
+    pub fn computed(name: impl Into<String>, column_type: ColumnType) -> Result<Self> {
+        let name = name.into();
+        let wrong = |why: String| Err(Error::invalid("column", name.clone(), why));
+        if name.is_empty() {
+            return wrong("a column needs a name".to_owned());
+        }
+        if name.len() > LONGEST_NAME {
+            return wrong(format!("a name has at most {LONGEST_NAME} bytes"));
+        }
+        if let Some(c) =
+            name.chars().find(|c| c.is_control() || c.is_whitespace() || ",:=\"".contains(*c))
+        {
+            return wrong(format!("a name cannot contain {c:?}"));
+        }
+        match name.parse::<Column>() {
+            Ok(Column::Id) => wrong("the id of a row is never replaced".to_owned()),
+            Ok(column) if column.column_type() != column_type => {
+                let kind = column.column_type();
+                wrong(format!(
+                    "it replaces {column}, which is always of the type {kind}: give another name"
+                ))
+            }
+            _ => Ok(Self { name, column_type }),
+        }
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the type of the values.
+    pub fn column_type(&self) -> ColumnType {
+        self.column_type
+    }
+
+    /// Returns the column of the API with this name; `None` if there is none.
+    pub fn of_api(&self) -> Option<Column> {
+        self.name.parse().ok()
+    }
+
+    /// Returns the Arrow schema of an export with these columns.
+    pub fn schema(columns: &[Self]) -> SchemaRef {
+        Arc::new(Schema::new(columns.iter().map(Self::field).collect::<Vec<_>>()))
+    }
+
+    pub(crate) fn field(&self) -> Field {
+        let api = self.of_api();
+        let field = Field::new(&self.name, self.column_type.data_type(), api != Some(Column::Id));
+        match self.column_type {
+            ColumnType::Json if api.is_none() => {
+                field.with_metadata(HashMap::from([(HOLDS_JSON.to_owned(), "true".to_owned())]))
+            }
+            _ => field,
+        }
+    }
+}
+
+impl From<Column> for OutputColumn {
+    fn from(column: Column) -> Self {
+        Self { name: column.name().to_owned(), column_type: column.column_type() }
+    }
+}
+
+impl fmt::Display for OutputColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+/// The form of a column in a record.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum ColumnEntry {
+    Api(Column),
+    Computed {
+        name: String,
+        #[serde(rename = "type")]
+        column_type: ColumnType,
+    },
+}
+
+impl Serialize for OutputColumn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entry = match self.of_api() {
+            Some(column) => ColumnEntry::Api(column),
+            None => {
+                ColumnEntry::Computed { name: self.name.clone(), column_type: self.column_type }
+            }
+        };
+        entry.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OutputColumn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match ColumnEntry::deserialize(deserializer)? {
+            ColumnEntry::Api(column) => Ok(column.into()),
+            ColumnEntry::Computed { name, column_type } => {
+                Self::computed(name, column_type).map_err(serde::de::Error::custom)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_types_are_checked() {
+        let refused =
+            |name: &str, kind| OutputColumn::computed(name, kind).unwrap_err().to_string();
+        for (name, kind, why) in [
+            ("", ColumnType::String, "a column needs a name"),
+            ("a b", ColumnType::String, "cannot contain ' '"),
+            ("a:b", ColumnType::String, "cannot contain ':'"),
+            ("a\nb", ColumnType::Int, "cannot contain '\\n'"),
+            ("id", ColumnType::String, "the id of a row is never replaced"),
+            ("input", ColumnType::Int, "always of the type json"),
+            ("persona", ColumnType::Json, "always of the type string"),
+        ] {
+            let text = refused(name, kind);
+            assert!(text.contains(why), "{name}: {text}");
+        }
+        assert!(OutputColumn::computed("a".repeat(201), ColumnType::Int).is_err());
+        for (name, kind) in [("persona", ColumnType::String), ("topic.é-1", ColumnType::Float)] {
+            assert!(OutputColumn::computed(name, kind).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn records_have_the_type_of_computed_columns_only() {
+        let json = r#"["order",{"name":"at","type":"timestamp"}]"#;
+        let columns: Vec<OutputColumn> = serde_json::from_str(json).unwrap();
+        assert_eq!(columns[0], Column::Order.into());
+        assert_eq!(columns[1].column_type(), ColumnType::Timestamp);
+        assert_eq!(serde_json::to_string(&columns).unwrap(), json);
+        assert!(serde_json::from_str::<OutputColumn>(r#"{"name":"id","type":"int"}"#).is_err());
+        assert!(serde_json::from_str::<OutputColumn>(r#""topic""#).is_err());
+    }
+
+    #[test]
+    fn api_columns_keep_their_types() {
+        for column in Column::ALL {
+            assert_eq!(column.column_type().data_type(), column.data_type(), "{column}");
+            assert_eq!(column.column_type() == ColumnType::Json, column.is_json(), "{column}");
+        }
+    }
+}

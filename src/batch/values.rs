@@ -1,0 +1,197 @@
+//! Collects the values of a computed column into an Arrow array. It knows no expressions.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef,
+    builder::{
+        BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    },
+    cast::AsArray,
+    types::{Float64Type, Int64Type, TimestampMicrosecondType},
+};
+
+use super::ColumnType;
+use crate::error::{Error, Result};
+
+/// A value of a computed column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ComputedValue {
+    Null,
+    /// Text, or JSON text.
+    Text(String),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    /// Microseconds since 1970, UTC.
+    Timestamp(i64),
+}
+
+impl ComputedValue {
+    /// The size in bytes, as batches count it.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            _ => size_of::<i64>(),
+        }
+    }
+}
+
+/// Builds the array of a computed column.
+#[derive(Debug)]
+pub(crate) enum ValueBuilder {
+    Text(StringBuilder),
+    Int(Int64Builder),
+    Float(Float64Builder),
+    Bool(BooleanBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+}
+
+impl ValueBuilder {
+    pub(crate) fn new(column_type: ColumnType) -> Self {
+        match column_type {
+            ColumnType::String | ColumnType::Json => Self::Text(StringBuilder::new()),
+            ColumnType::Int => Self::Int(Int64Builder::new()),
+            ColumnType::Float => Self::Float(Float64Builder::new()),
+            ColumnType::Bool => Self::Bool(BooleanBuilder::new()),
+            ColumnType::Timestamp => {
+                let builder = TimestampMicrosecondBuilder::new();
+                Self::Timestamp(builder.with_data_type(column_type.data_type()))
+            }
+        }
+    }
+
+    /// Adds a value.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the value has another type.
+    pub(crate) fn push(&mut self, value: ComputedValue) -> Result<()> {
+        match (self, value) {
+            (Self::Text(builder), ComputedValue::Text(text)) => builder.append_value(text),
+            (Self::Int(builder), ComputedValue::Int(int)) => builder.append_value(int),
+            (Self::Float(builder), ComputedValue::Float(float)) => builder.append_value(float),
+            (Self::Bool(builder), ComputedValue::Bool(value)) => builder.append_value(value),
+            (Self::Timestamp(builder), ComputedValue::Timestamp(at)) => builder.append_value(at),
+            (builder, ComputedValue::Null) => builder.push_null(),
+            _ => return Err(unexpected()),
+        }
+        Ok(())
+    }
+
+    fn push_null(&mut self) {
+        match self {
+            Self::Text(builder) => builder.append_null(),
+            Self::Int(builder) => builder.append_null(),
+            Self::Float(builder) => builder.append_null(),
+            Self::Bool(builder) => builder.append_null(),
+            Self::Timestamp(builder) => builder.append_null(),
+        }
+    }
+
+    /// Adds a value of an array that such a builder has made. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the array has another type, or fewer values.
+    pub(crate) fn push_from(&mut self, array: &ArrayRef, row: usize) -> Result<usize> {
+        if row >= array.len() {
+            return Err(unexpected());
+        }
+        if array.is_null(row) {
+            self.push_null();
+            return Ok(if matches!(self, Self::Text(_)) { 0 } else { size_of::<i64>() });
+        }
+        match self {
+            Self::Text(builder) => {
+                let text = array.as_string_opt::<i32>().ok_or_else(unexpected)?.value(row);
+                builder.append_value(text);
+                return Ok(text.len());
+            }
+            Self::Int(builder) => {
+                let values = array.as_primitive_opt::<Int64Type>().ok_or_else(unexpected)?;
+                builder.append_value(values.value(row));
+            }
+            Self::Float(builder) => {
+                let values = array.as_primitive_opt::<Float64Type>().ok_or_else(unexpected)?;
+                builder.append_value(values.value(row));
+            }
+            Self::Bool(builder) => {
+                builder.append_value(array.as_boolean_opt().ok_or_else(unexpected)?.value(row));
+            }
+            Self::Timestamp(builder) => {
+                let values = array.as_primitive_opt::<TimestampMicrosecondType>();
+                builder.append_value(values.ok_or_else(unexpected)?.value(row));
+            }
+        }
+        Ok(size_of::<i64>())
+    }
+
+    /// Returns the values, and empties the builder.
+    pub(crate) fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Int(builder) => Arc::new(builder.finish()),
+            Self::Float(builder) => Arc::new(builder.finish()),
+            Self::Bool(builder) => Arc::new(builder.finish()),
+            Self::Timestamp(builder) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// Returns the text of a time in microseconds since 1970, such as `2026-01-31T12:00:00.000000Z`.
+pub(crate) fn timestamp_text(micros: i64) -> String {
+    match chrono::DateTime::from_timestamp_micros(micros) {
+        Some(time) => time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        // A time so far away has no text of this form, and expressions make none.
+        None => micros.to_string(),
+    }
+}
+
+/// Parses a time with its offset, such as `2026-01-31T12:00:00Z`, into microseconds since 1970.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn timestamp_of(text: &str) -> std::result::Result<i64, &'static str> {
+    let time = chrono::DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "give a time with its offset, such as 2026-01-31T12:00:00Z")?;
+    match chrono::Timelike::nanosecond(&time) % 1000 {
+        0 => Ok(time.timestamp_micros()),
+        _ => Err("it is finer than a microsecond"),
+    }
+}
+
+fn unexpected() -> Error {
+    Error::Internal("a computed column has values of another type".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_have_the_type_and_copies_the_values() {
+        let table = [
+            (ColumnType::String, ComputedValue::Text("é".to_owned()), 2),
+            (ColumnType::Json, ComputedValue::Text("[1]".to_owned()), 3),
+            (ColumnType::Int, ComputedValue::Int(i64::MIN), 8),
+            (ColumnType::Float, ComputedValue::Float(-0.0), 8),
+            (ColumnType::Bool, ComputedValue::Bool(true), 8),
+            (ColumnType::Timestamp, ComputedValue::Timestamp(-1), 8),
+        ];
+        for (kind, value, size) in table {
+            let mut builder = ValueBuilder::new(kind);
+            assert_eq!(value.size(), size);
+            for value in [value, ComputedValue::Null] {
+                builder.push(value).unwrap();
+            }
+            let array = builder.finish();
+            assert_eq!(array.data_type(), &kind.data_type());
+            assert_eq!((array.len(), array.null_count()), (2, 1));
+            assert_eq!(builder.push_from(&array, 0).unwrap(), size);
+            builder.push_from(&array, 1).unwrap();
+            assert!(builder.push_from(&array, 2).is_err());
+            assert_eq!(&builder.finish(), &array);
+        }
+        let mut text = ValueBuilder::new(ColumnType::String);
+        assert!(text.push(ComputedValue::Int(1)).is_err());
+    }
+}
