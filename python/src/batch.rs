@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, RecordBatch, RecordBatchIterator, RecordBatchReader, cast::AsArray,
-    ffi_stream::FFI_ArrowArrayStream, types::Int64Type,
+    Array, RecordBatch, RecordBatchIterator, RecordBatchReader,
+    cast::AsArray,
+    ffi_stream::FFI_ArrowArrayStream,
+    types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
-use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, ffi::FFI_ArrowSchema};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit, ffi::FFI_ArrowSchema};
+use overmind_export::{ColumnType, chrono::DateTime};
 use pyo3::{
     exceptions::PyRuntimeError,
     prelude::*,
@@ -45,6 +48,12 @@ impl Table {
     #[getter]
     fn column_names(&self) -> Vec<String> {
         names(&self.schema)
+    }
+
+    /// Returns the names of the columns' types.
+    #[getter]
+    fn column_types(&self) -> Vec<&'static str> {
+        types(&self.schema)
     }
 
     /// Returns the size of the buffers in bytes. A buffer can be larger than its values.
@@ -128,11 +137,18 @@ impl Table {
     }
 }
 
-/// Appends a value of a column.
+/// Appends a value of a column. A time is text.
 fn append(values: &Bound<'_, PyList>, column: &Arc<dyn Array>, row: usize) -> PyResult<()> {
     match column.data_type() {
         _ if column.is_null(row) => values.append(values.py().None()),
         DataType::Int64 => values.append(column.as_primitive::<Int64Type>().value(row)),
+        DataType::Float64 => values.append(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Boolean => values.append(column.as_boolean().value(row)),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
+            let time = DateTime::from_timestamp_micros(micros);
+            values.append(time.map(|time| time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()))
+        }
         _ => match column.as_string_opt::<i32>() {
             Some(texts) => values.append(texts.value(row)),
             None => values.append(values.py().None()),
@@ -146,6 +162,12 @@ fn unusable(error: ArrowError) -> PyErr {
 
 pub(crate) fn names(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// Returns the names of the types of the columns.
+pub(crate) fn types(schema: &Schema) -> Vec<&'static str> {
+    let known = schema.fields().iter().map(|field| ColumnType::of_field(field));
+    known.map(|kind| kind.unwrap_or_default().name()).collect()
 }
 
 pub(crate) fn stream_capsule(

@@ -37,7 +37,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<secret::Secret>()?;
     module.add_class::<watch::Cancellation>()?;
     module.add_function(wrap_pyfunction!(attach::end, module)?)?;
-    module.add_function(wrap_pyfunction!(options::column_names, module)?)?;
+    module.add_function(wrap_pyfunction!(options::column_types, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;

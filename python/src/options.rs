@@ -350,11 +350,14 @@ impl<'py> Options<'py> {
     }
 }
 
-/// Returns the names of the chosen columns, in the order of every format; of all without a choice.
+/// Returns the names and the types of the chosen columns, in the order of every format; of all without a choice.
 #[pyfunction]
-pub(crate) fn column_names(options: Bound<'_, PyDict>) -> PyResult<Vec<&'static str>> {
+pub(crate) fn column_types(
+    options: Bound<'_, PyDict>,
+) -> PyResult<Vec<(&'static str, &'static str)>> {
     let chosen = Options(options).columns()?.unwrap_or_else(|| Column::ALL.to_vec());
-    Ok(chosen.into_iter().map(Column::name).collect())
+    let described = |column: Column| (column.name(), column.column_type().name());
+    Ok(chosen.into_iter().map(described).collect())
 }
 
 /// Parses the id of a dataset. A person may have given its name.

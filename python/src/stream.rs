@@ -21,7 +21,7 @@ use pyo3::{
 
 use crate::{
     attach::{attached, detached},
-    batch::{Table, names, schema_capsule, stream_capsule},
+    batch::{Table, names, schema_capsule, stream_capsule, types},
     errors::{interrupted, raised},
     signals::{raise_again, settle},
     summary::ReadFacts,
@@ -282,6 +282,11 @@ impl Stream {
     #[getter]
     fn column_names(&self) -> Vec<String> {
         names(&self.0.schema)
+    }
+
+    #[getter]
+    fn column_types(&self) -> Vec<&'static str> {
+        types(&self.0.schema)
     }
 
     /// Returns the arguments of the class `Summary`. Before the end, nothing is proven.

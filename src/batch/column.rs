@@ -62,6 +62,17 @@ impl ColumnType {
         }
     }
 
+    /// Returns the type of a field of an export, or of its batches; `None` if no export has such a field.
+    pub fn of_field(field: &Field) -> Option<Self> {
+        if let Ok(column) = field.name().parse::<Column>() {
+            return Some(column.column_type());
+        }
+        match field.metadata().contains_key(HOLDS_JSON) {
+            true => Some(Self::Json),
+            false => Self::ALL.into_iter().find(|it| it.data_type() == *field.data_type()),
+        }
+    }
+
     /// Whether a sink can write this Arrow type.
     pub(crate) fn writes(data_type: &DataType) -> bool {
         Self::ALL.iter().any(|it| it.data_type() == *data_type)
@@ -263,6 +274,19 @@ mod tests {
         assert_eq!(serde_json::to_string(&columns).unwrap(), json);
         assert!(serde_json::from_str::<OutputColumn>(r#"{"name":"id","type":"int"}"#).is_err());
         assert!(serde_json::from_str::<OutputColumn>(r#""topic""#).is_err());
+    }
+
+    #[test]
+    fn fields_have_the_type_of_their_column() {
+        for kind in ColumnType::ALL {
+            let column = OutputColumn::computed("x", kind).unwrap();
+            assert_eq!(ColumnType::of_field(&column.field()), Some(kind));
+        }
+        assert_eq!(
+            ColumnType::of_field(&OutputColumn::from(Column::Tags).field()),
+            Some(ColumnType::Json)
+        );
+        assert_eq!(ColumnType::of_field(&Field::new("x", DataType::Int8, true)), None);
     }
 
     #[test]

@@ -131,14 +131,14 @@ class Client:
     def scan(self, dataset: str | UUID | Dataset, **options: Unpack[RowOptions]) -> polars.LazyFrame:
         """Returns a lazy frame of Polars. See :func:`overmind_export.scan`."""
         given = checked("scan", options, RowOptions)
-        names = _native.column_names(given)
+        types = dict(_native.column_types(given))
 
         def begin(columns: list[Column], limit: int | None) -> Stream:
             own = given.get("limit")
             limit = min((it for it in (own, limit) if it is not None), default=None)
             return self.stream(dataset, **cast("RowOptions", given | {"columns": columns, "limit": limit}))
 
-        return _lazy(names, begin)
+        return _lazy(types, begin)
 
     @with_options(FileOptions)
     def export(self, dataset: str | UUID | Dataset, output: Path, **options: Unpack[FileOptions]) -> Summary:
@@ -199,11 +199,18 @@ class Client:
         return f"Client({', '.join(shown)})"
 
 
-def _lazy(names: list[str], begin: Any) -> polars.LazyFrame:
+def _lazy(types: dict[str, str], begin: Any) -> polars.LazyFrame:
     """Makes a lazy frame. Polars passes the columns, the number of rows and a filter."""
     pl = require("polars", "polars")
     require("polars.io.plugins", "polars")
-    schema = {name: pl.Int64() if name == "order" else pl.String() for name in names}
+    known = {
+        "int": pl.Int64(),
+        "float": pl.Float64(),
+        "bool": pl.Boolean(),
+        "timestamp": pl.Datetime("us", "UTC"),
+    }
+    names = list(types)
+    schema = {name: known.get(kind, pl.String()) for name, kind in types.items()}
 
     def source(
         with_columns: list[str] | None,
@@ -390,12 +397,12 @@ class Export:
         Needs the extra ``polars``.
         """
         with self.stream(progress=False) as stream:
-            names = stream.column_names
+            types = dict(zip(stream.column_names, stream._inner.column_types, strict=True))
 
         def begin(columns: list[Column], limit: int | None) -> Stream:
             return self.stream(columns=columns)
 
-        return _lazy(names, begin)
+        return _lazy(types, begin)
 
     @property
     def summary(self) -> Summary:

@@ -24,7 +24,8 @@ _LONGEST_FACT = 1000
 #: A text of at most this length stays on one line. An id has 36 characters.
 _ON_ONE_LINE = 40
 
-_JSON_COLUMNS = frozenset(("input", "expected_output", "tags", "additional_properties"))
+#: The names of types, if a table does not show the own ones.
+_KINDS = {"string": "text", "int": "int64", "float": "float64", "timestamp": "time, UTC", "json": "JSON text"}
 _LEFT = "text-align:left"
 _WIDE = f"{_LEFT};min-width:16em;max-width:32em;overflow-wrap:anywhere"
 _NARROW = f"{_LEFT};white-space:nowrap"
@@ -65,21 +66,24 @@ def _state(summary: Summary) -> str:
 
 
 def _table(rows: Rows | Batch, shown: int) -> str:
-    heads = "".join(_head(name) for name in rows.column_names)
+    columns = zip(rows.column_names, rows._inner.column_types, strict=True)
+    heads = "".join(_head(name, kind) for name, kind in columns)
     lines = ["".join(_cell(value) for value in values) for values in rows._inner.head(shown)]
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
     return _around(f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody>")
 
 
-def _head(name: str) -> str:
-    kind = "int64" if name == "order" else "JSON text" if name in _JSON_COLUMNS else "text"
-    style = "" if name == "order" else f' style="{_LEFT}"'
-    return f'<th{style}>{_text(name)}<br><span style="{_FAINT}">{kind}</span></th>'
+def _head(name: str, kind: str) -> str:
+    style = "" if kind in ("int", "float") else f' style="{_LEFT}"'
+    shown = _KINDS.get(kind, kind)
+    return f'<th{style}>{_text(name)}<br><span style="{_FAINT}">{shown}</span></th>'
 
 
 def _cell(value: object, longest: int = _SHOWN_CHARACTERS) -> str:
     if value is None:
         return f'<td style="{_LEFT}"><span style="{_FAINT}">null</span></td>'
+    if isinstance(value, bool):
+        value = str(value).lower()
     if isinstance(value, (int, float)):
         return f"<td>{value}</td>"
     text = str(value)

@@ -97,8 +97,8 @@ class ArrowSource:
         Parameters
         ----------
         dtype_backend : {"numpy_nullable", "pyarrow"}, optional
-            As in ``pandas.read_parquet``. By default, strings have the default type of pandas, and ``order`` has
-            ``Int64``, which keeps integers exact also if some are missing.
+            As in ``pandas.read_parquet``. By default, strings have the default type of pandas, and integers have
+            ``Int64`` and booleans ``boolean``, which keep them exact also if some are missing.
         json : {"text", "objects"}, default "text"
             ``"objects"`` decodes the JSON columns to Python objects. A missing value is None.
         """
@@ -109,18 +109,20 @@ class ArrowSource:
             raise UsageError(f"`dtype_backend` must be {what}, not {dtype_backend!r}")
         pd = require("pandas", "pandas")
         pa = require("pyarrow", "pandas")
+        exact = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
         if dtype_backend == "pyarrow":
             mapper = pd.ArrowDtype
         elif dtype_backend == "numpy_nullable":
-            mapper = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}.get
+            nullable = {pa.string(): pd.StringDtype(), pa.float64(): pd.Float64Dtype()}
+            mapper = (exact | nullable).get
         else:
-            mapper = {pa.int64(): pd.Int64Dtype()}.get
+            mapper = exact.get
         table = self.to_arrow()
         objects: dict[str, list[Any]] = {}
         if json == "objects":
             loads = _json_loads()
-            for name in JSON_COLUMNS:
-                if name in table.column_names:
+            for name, kind in zip(self.column_names, self._inner.column_types, strict=True):
+                if kind == "json":
                     texts = table.column(name).to_pylist()
                     objects[name] = [None if text is None else loads(text) for text in texts]
         frame: pandas.DataFrame = table.to_pandas(types_mapper=mapper)
