@@ -80,7 +80,7 @@ impl Side {
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
-            (None, None) => readback::count_lines(place, || options.go_on())?,
+            (None, None) => readback::count_rows(place, || options.go_on())?,
         };
         let columns = match reader.schema {
             Some(schema) => {

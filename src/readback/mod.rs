@@ -7,6 +7,7 @@
 mod arrow;
 pub(crate) mod batches;
 mod checked_pages;
+mod csv;
 mod footer;
 #[cfg(feature = "cli")]
 mod foreign;
@@ -21,6 +22,7 @@ mod stated;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod text;
 mod verification;
 pub(crate) mod verify;
 mod window;
@@ -41,7 +43,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 pub(crate) use self::foreign::ForeignFile;
 #[cfg(feature = "demo")]
 pub(crate) use self::json_line::datapoint;
-pub(crate) use self::json_lines::count_lines;
+pub(crate) use self::text::count_rows;
 pub use self::{
     batches::Batches,
     stated::{StatedFacts, read_manifest},
@@ -119,7 +121,7 @@ impl Default for ReadOptions {
 
 /// The record batches of a file, and its metadata.
 pub(crate) struct Reader {
-    /// The facts in the file's own metadata; `None` for JSON Lines.
+    /// The facts in the file's own metadata; `None` for JSON Lines and CSV.
     pub(crate) facts: Option<Facts>,
     /// The checksum in the file's own metadata.
     pub(crate) checksum: Option<FileChecksum>,
@@ -253,18 +255,17 @@ pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
     open_recorded(path, options, None)
 }
 
-/// Opens a file like [`open`]. If it is JSON Lines, whose rows have no facts, it must end with this SHA-256.
+/// Opens a file like [`open`]. If it is JSON Lines or CSV, which have no metadata, it must end with this SHA-256.
 fn open_recorded(path: &Location, options: &ReadOptions, sha256: Option<&str>) -> Result<Reader> {
     let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
         return Err(damaged(path, "its extension is unknown".into()));
     };
-    let (file, options) = (path.open()?, options.within_bounds());
+    let (options, compression) = (options.within_bounds(), encoding.compression());
     match encoding.format() {
-        Format::Parquet => parquet::open(path, file, &options),
-        Format::Arrow => arrow::open(path, file, &options),
-        Format::JsonLines => {
-            json_lines::open(path, file, encoding.compression(), (&options, sha256))
-        }
+        Format::Parquet => parquet::open(path, path.open()?, &options),
+        Format::Arrow => arrow::open(path, path.open()?, &options),
+        Format::JsonLines => json_lines::open(path, compression, (&options, sha256)),
+        Format::Csv => csv::open(path, compression, (&options, sha256)),
     }
 }
 
