@@ -1,4 +1,4 @@
-//! Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC or JSON Lines.
+//! Export Overmind Lab datasets, every row once, to Parquet, Arrow IPC, JSON Lines or CSV.
 //!
 //! The API delivers the rows of a dataset in numbered pages. This crate turns the pages into an ordered stream
 //! with bounded prefetch, and writes the stream to files through sinks:

@@ -35,8 +35,8 @@ pub(crate) fn target(output: &Path, storage: &StorageOptions) -> Result<Target> 
     }
     if Encoding::of_path(&name).is_none() {
         return wrong(
-            "use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a \
-             directory of parts",
+            "use .parquet, .arrow, .jsonl or .csv, the last two also with .gz or .zst; a path that ends in a slash \
+             is a directory of parts",
         );
     }
     Ok(Target::File(location))
@@ -55,7 +55,8 @@ pub(crate) fn encoding(
         Target::Stdout => match format {
             Some(Format::Parquet) => {
                 return Err(Error::Usage(
-                    "Parquet cannot be read from a pipe: use `format jsonl` or `format arrow` for standard output"
+                    "Parquet cannot be read from a pipe: use `format jsonl`, `format csv` or `format arrow` for \
+                     standard output"
                         .to_owned(),
                 ));
             }
@@ -84,7 +85,7 @@ pub(crate) fn encoding(
         (None, None) => Ok(format.into()),
         (named, Some(compression)) => {
             let encoding = Encoding::new(format, compression)?;
-            // Readers of JSON Lines see only by the file name whether it is compressed.
+            // Readers of JSON Lines and CSV see only by the file name whether it is compressed.
             let expected = encoding.extension();
             if let Some(named) = named.filter(|named| named.extension() != expected) {
                 let stem = target.to_string();

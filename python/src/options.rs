@@ -251,6 +251,8 @@ impl<'py> Options<'py> {
         options.compression = self.parsed("compression")?;
         options.parquet_encoding = self.parsed("parquet_encoding")?;
         options.json_columns = self.parsed("json_columns")?;
+        options.csv_bom = self.flag("csv_bom")?.unwrap_or(false);
+        options.csv_safe = self.flag("csv_safe")?.unwrap_or(false);
         options.columns = self.names("columns", "list of columns")?;
         options.page_size = stream.page_size;
         options.pages = stream.pages;

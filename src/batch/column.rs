@@ -160,6 +160,14 @@ impl OutputColumn {
         }
     }
 
+    /// Returns the column of a field of an export; `None` if no export has such a field.
+    pub(crate) fn of_field(field: &Field) -> Option<Self> {
+        match field.name().parse::<Column>() {
+            Ok(column) => Some(column.into()),
+            Err(_) => Self::computed(field.name(), ColumnType::of_field(field)?).ok(),
+        }
+    }
+
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name

@@ -28,6 +28,33 @@ pub(crate) enum ComputedValue {
 }
 
 impl ComputedValue {
+    /// Parses the text of a value, as JSON Lines and CSV have it.
+    ///
+    /// # Errors
+    /// What the text is not, as a predicate.
+    pub(crate) fn parse(
+        text: &str,
+        column_type: ColumnType,
+    ) -> std::result::Result<Self, &'static str> {
+        match column_type {
+            ColumnType::String | ColumnType::Json => Ok(Self::Text(text.to_owned())),
+            ColumnType::Int => {
+                serde_json::from_str(text).map(Self::Int).map_err(|_| "is not a whole number")
+            }
+            ColumnType::Float => match (serde_json::from_str::<f64>(text), text.parse()) {
+                // The parser of the standard library rounds correctly, and reads more than JSON.
+                (Ok(_), Ok(float)) => Ok(Self::Float(float)),
+                _ => Err("is not a number"),
+            },
+            ColumnType::Bool => {
+                serde_json::from_str(text).map(Self::Bool).map_err(|_| "is not true or false")
+            }
+            ColumnType::Timestamp => {
+                timestamp_of(text).map(Self::Timestamp).map_err(|_| "is not a time")
+            }
+        }
+    }
+
     /// The size in bytes, as batches count it.
     pub(crate) fn size(&self) -> usize {
         match self {
@@ -166,6 +193,28 @@ fn unexpected() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_values_are_read_exactly() {
+        for (kind, text, expected) in [
+            (
+                ColumnType::Float,
+                "90.33333333333333",
+                Ok(ComputedValue::Float(90.333_333_333_333_33)),
+            ),
+            (ColumnType::Float, "-0.0", Ok(ComputedValue::Float(-0.0))),
+            (ColumnType::Float, "inf", Err("is not a number")),
+            (ColumnType::Float, ".5", Err("is not a number")),
+            (ColumnType::Int, "+5", Err("is not a whole number")),
+            (ColumnType::Int, "9223372036854775807", Ok(ComputedValue::Int(i64::MAX))),
+            (ColumnType::Bool, "True", Err("is not true or false")),
+            (ColumnType::Timestamp, "1970-01-01T00:00:00.000001Z", Ok(ComputedValue::Timestamp(1))),
+            (ColumnType::Timestamp, "1970-01-01", Err("is not a time")),
+        ] {
+            assert_eq!(ComputedValue::parse(text, kind), expected, "{text}");
+        }
+        assert_eq!(timestamp_of(&timestamp_text(1_769_860_800_000_001)), Ok(1_769_860_800_000_001));
+    }
 
     #[test]
     fn arrays_have_the_type_and_copies_the_values() {

@@ -61,8 +61,8 @@ pub(super) struct DiffArgs {
     /// Print the counts as one JSON object instead of text
     #[arg(long)]
     json: bool,
-    /// Write each difference as a row to a file or object (.parquet, .arrow, .jsonl, .jsonl.gz,
-    /// .jsonl.zst), or with - to standard output as JSON Lines
+    /// Write each difference as a row to a file or object (.parquet, .arrow, .jsonl, .csv; .jsonl.gz,
+    /// .csv.zst and the like), or with - to standard output as JSON Lines
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Replace the output if it exists

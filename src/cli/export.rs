@@ -29,15 +29,15 @@ pub(super) struct ExportArgs {
     /// Id of the dataset
     #[arg(value_name = "DATASET_ID", value_parser = values::dataset_id)]
     dataset: Uuid,
-    /// A file (.parquet, .arrow, .jsonl, .jsonl.gz, .jsonl.zst), a directory (NAME/ or NAME), the URL
-    /// of either (s3://, gs://, az://, abfss://), or - for standard output
+    /// A file (.parquet, .arrow, .jsonl, .csv; .jsonl.gz, .csv.zst and the like), a directory (NAME/ or NAME),
+    /// the URL of either (s3://, gs://, az://, abfss://), or - for standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     output: PathBuf,
-    /// parquet, arrow or jsonl [default: from the extension; parquet for a directory, jsonl for -]
+    /// parquet, arrow, jsonl or csv [default: from the extension; parquet for a directory, jsonl for -]
     #[arg(long, value_name = "FORMAT", value_parser = values::value::<Format>, help_heading = "Output")]
     format: Option<Format>,
     /// none, snappy, lz4, gzip, zstd or zstd:LEVEL; not all work with each format [default: zstd:3 for
-    /// parquet, zstd:1 for arrow, none for jsonl and -]
+    /// parquet, zstd:1 for arrow, none for jsonl, csv and -]
     #[arg(long, value_name = "CODEC", value_parser = values::value::<Compression>, help_heading = "Output")]
     compression: Option<Compression>,
     /// Encoding of Parquet: delta-length, or plain for fastparquet, Velox and Spark before 3.3 [default:
@@ -48,6 +48,12 @@ pub(super) struct ExportArgs {
     /// reader changes [default: json]
     #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
     json_columns: Option<JsonColumns>,
+    /// Begin CSV with a byte order mark, so that spreadsheets read it as UTF-8
+    #[arg(long, help_heading = "Output")]
+    csv_bom: bool,
+    /// Put a ' before cells of CSV that a spreadsheet would run as a formula; such a file cannot be read back
+    #[arg(long, help_heading = "Output")]
+    csv_safe: bool,
     /// Export only these columns, in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Columns")]
     columns: Option<Vec<String>>,
@@ -196,6 +202,8 @@ impl From<ExportArgs> for ExportOptions {
             compression: typed.compression,
             parquet_encoding: typed.parquet_encoding,
             json_columns: typed.json_columns,
+            csv_bom: typed.csv_bom,
+            csv_safe: typed.csv_safe,
             columns: typed.columns,
             drop: typed.drop,
             page_size: typed.page_size,

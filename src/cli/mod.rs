@@ -81,7 +81,7 @@ Exit codes: 0 done · 1 diff found differences, or snapshots --check a problem �
   writes the output or took its lock · 77 no API key, or the API refused it · 78 configuration
   error · 130, 143 interrupted";
 
-/// Export Overmind Lab datasets to Parquet, Arrow IPC or JSON Lines, with every row exactly once.
+/// Export Overmind Lab datasets to Parquet, Arrow IPC, JSON Lines or CSV, with every row exactly once.
 ///
 /// To try it without an account, run `overmind-export demo`.
 #[derive(Debug, Parser)]

@@ -50,6 +50,10 @@ pub struct Job {
     pub parquet_encoding: Option<ParquetEncoding>,
     /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. `None` for other formats.
     pub json_columns: Option<JsonColumns>,
+    /// Whether CSV begins with a byte order mark; default no.
+    pub csv_bom: bool,
+    /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no.
+    pub csv_safe: bool,
     /// The columns; default all.
     pub columns: Option<Vec<Column>>,
     /// Number of rows to request per page; default 100, the API's maximum.

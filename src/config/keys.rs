@@ -39,6 +39,8 @@ pub(super) struct Keys {
     pub(super) compression: Option<Compression>,
     pub(super) parquet_encoding: Option<ParquetEncoding>,
     pub(super) json_columns: Option<JsonColumns>,
+    pub(super) csv_bom: Option<bool>,
+    pub(super) csv_safe: Option<bool>,
     pub(super) columns: Option<Vec<Column>>,
     pub(super) page_size: Option<u32>,
     pub(super) rows_per_file: Option<u64>,
@@ -84,6 +86,8 @@ impl Keys {
             compression: section.read("compression", |item| item.parse(values::value))?,
             parquet_encoding: section.read("parquet_encoding", |item| item.parse(values::value))?,
             json_columns: section.read("json_columns", |item| item.parse(values::value))?,
+            csv_bom: section.read("csv_bom", ConfigItem::flag)?,
+            csv_safe: section.read("csv_safe", ConfigItem::flag)?,
             columns: section.read("columns", columns)?,
             page_size: section.read("page_size", positive)?,
             rows_per_file: section.read("rows_per_file", positive)?,
@@ -118,6 +122,7 @@ impl Keys {
         let format = self.format.or(d.format).unwrap_or(Format::Parquet);
         let parquet_encoding = d.parquet_encoding.filter(|_| format == Format::Parquet);
         let json_columns = d.json_columns.filter(|_| format == Format::JsonLines);
+        let csv = |flag: Option<bool>| flag.filter(|_| format == Format::Csv);
         Self {
             dataset,
             select: self.select.or(choice.select),
@@ -137,6 +142,8 @@ impl Keys {
             compression: self.compression.or(d.compression),
             parquet_encoding: self.parquet_encoding.or(parquet_encoding),
             json_columns: self.json_columns.or(json_columns),
+            csv_bom: self.csv_bom.or(csv(d.csv_bom)),
+            csv_safe: self.csv_safe.or(csv(d.csv_safe)),
             columns: self.columns.or(d.columns),
             page_size: self.page_size.or(d.page_size),
             rows_per_file: self.rows_per_file.or(d.rows_per_file),

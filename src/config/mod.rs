@@ -283,6 +283,8 @@ fn job(
         compression: keys.compression,
         parquet_encoding: keys.parquet_encoding,
         json_columns: keys.json_columns,
+        csv_bom: keys.csv_bom.unwrap_or_default(),
+        csv_safe: keys.csv_safe.unwrap_or_default(),
         columns: keys.columns,
         page_size: keys.page_size,
         rows_per_file: keys.rows_per_file,
@@ -309,7 +311,13 @@ fn check_encoding(keys: &Keys) -> Result<()> {
         encoding = encoding.with_parquet_encoding(parquet)?;
     }
     if let Some(json) = keys.json_columns {
-        encoding.with_json_columns(json)?;
+        encoding = encoding.with_json_columns(json)?;
+    }
+    if let Some(csv_bom) = keys.csv_bom {
+        encoding = encoding.with_csv_bom(csv_bom)?;
+    }
+    if let Some(csv_safe) = keys.csv_safe {
+        encoding.with_csv_safe(csv_safe)?;
     }
     Ok(())
 }

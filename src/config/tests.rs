@@ -76,13 +76,16 @@ fn defaults_fill_missing_keys() {
 fn default_for_another_format_does_not_apply() {
     let config = read(
         "[defaults]\nroot = \"r\"\nselect = \"all\"\nparquet_encoding = \"plain\"\n\
-         json_columns = \"text\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\nformat = \"jsonl\"\n\
-         [[job]]\nname = \"c\"\nformat = \"arrow\"\n",
+         json_columns = \"text\"\ncsv_safe = true\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n\
+         format = \"jsonl\"\n[[job]]\nname = \"c\"\nformat = \"arrow\"\n[[job]]\nname = \"d\"\n\
+         format = \"csv\"\ncsv_bom = true\n[[job]]\nname = \"e\"\nformat = \"csv\"\ncsv_safe = false\n",
     );
-    let forms = |job: &Job| (job.parquet_encoding, job.json_columns);
+    let forms = |job: &Job| (job.parquet_encoding, job.json_columns, job.csv_bom, job.csv_safe);
     let forms: Vec<_> = config.unwrap().jobs.iter().map(forms).collect();
     let (plain, text) = (Some(ParquetEncoding::Plain), Some(JsonColumns::Text));
-    assert_eq!(forms, [(plain, None), (None, text), (None, None)]);
+    let none = (None, None, false, false);
+    let csv = (None, None, true, true);
+    assert_eq!(forms, [(plain, None, false, false), (None, text, false, false), none, csv, none]);
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn unknown_key_error_names_line_and_nearest_key() {
     insta::assert_snapshot!(told.concat(), @r#"
     line 2: unknown table [apis]: did you mean [api]?
     line 2: unknown key "base-url" in [api]: did you mean "base_url"?
-    line 3: unknown key "name" in [defaults]: the keys are dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, columns, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
+    line 3: unknown key "name" in [defaults]: the keys are dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, columns, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
     line 1: unknown table [[jobs]]: did you mean [[job]]?
     line 1: unknown table [defualts]: did you mean [defaults]?
     line 1: "root" is in no table: the tables are [api], [defaults] and [[job]]
@@ -126,7 +129,7 @@ fn unknown_key_error_names_line_and_nearest_key() {
     line 5: unknown key "time_zone" in [[job]] "nightly": did you mean "timezone"?
     line 5: unknown key "hourly" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
     line 5: unknown key "zz" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
-    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, columns, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
+    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, columns, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
     line 2: unknown key "api_key" in [api]: did you mean "api_key_file"?
     "#);
 }
@@ -161,11 +164,14 @@ fn invalid_value_is_quoted_with_its_line() {
         "version = 99999999999999999999",
         "version_min = 3\nversion_max = 2",
         "search = \" \"",
-        "format = \"csv\"",
+        "format = \"xml\"",
         "compression = \"gzip\"",
         "parquet_encoding = \"delta\"",
         "format = \"jsonl\"\nparquet_encoding = \"plain\"",
         "json_columns = \"text\"",
+        "csv_safe = true",
+        "format = \"jsonl\"\ncsv_bom = false",
+        "format = \"csv\"\ncsv_bom = 1",
         "columns = [\"id\", \"label\"]",
         "columns = []",
         "page_size = 0",
@@ -206,11 +212,14 @@ fn invalid_value_is_quoted_with_its_line() {
     line 5: version = 99999999999999999999 in [[job]] "nightly": the number is out of range
     line 1: [[job]] "nightly": "3..2" is not a valid version range: version_min must not be above version_max
     line 5: search = " " in [[job]] "nightly": it is empty
-    line 5: format = "csv" in [[job]] "nightly": use parquet, arrow or jsonl
+    line 5: format = "xml" in [[job]] "nightly": use parquet, arrow, jsonl or csv
     line 1: [[job]] "nightly": "gzip" is not a valid compression: parquet takes none, snappy, lz4, zstd or zstd:LEVEL
     line 5: parquet_encoding = "delta" in [[job]] "nightly": use delta-length or plain
     line 1: [[job]] "nightly": parquet_encoding is for Parquet, but the format is jsonl: leave it out
     line 1: [[job]] "nightly": json_columns is for JSON Lines, but the format is parquet: leave it out
+    line 1: [[job]] "nightly": csv_safe is for CSV, but the format is parquet: leave it out
+    line 1: [[job]] "nightly": csv_bom is for CSV, but the format is jsonl: leave it out
+    line 6: csv_bom = 1 in [[job]] "nightly": give true or false
     line 5: columns = ["id", "label"] in [[job]] "nightly": the columns are id, order, input, expected_output, persona, tags, additional_properties
     line 5: columns = [] in [[job]] "nightly": give a list of texts, such as ["a", "b"]
     line 5: page_size = 0 in [[job]] "nightly": it must be at least 1

@@ -168,7 +168,7 @@ impl Directory {
             return Err(self.refused(
                 "exists and is not a directory",
                 "a path without a known extension is a directory of parts: give another path, or \
-                 one that ends in .parquet, .arrow or .jsonl",
+                 one that ends in .parquet, .arrow, .jsonl or .csv",
             ));
         }
         if disk::is_mount_point(&self.target) {

@@ -32,6 +32,8 @@ pub(super) fn empty_export() -> Manifest {
         compression: String::new(),
         parquet_encoding: None,
         json_columns: None,
+        csv_bom: None,
+        csv_safe: None,
         digest: String::new(),
         snapshot: None,
         transform: None,

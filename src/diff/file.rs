@@ -32,7 +32,7 @@ const COLUMNS: [(&str, bool, bool); 7] = [
 
 /// A writer for a file of differences.
 ///
-/// The extension selects Parquet, Arrow IPC or JSON Lines; `-` is JSON Lines on standard output.
+/// The extension selects Parquet, Arrow IPC, JSON Lines or CSV; `-` is JSON Lines on standard output.
 ///
 /// | column | |
 /// |---|---|
@@ -84,7 +84,7 @@ impl DiffFile {
         let encoding = output::encoding(&target, None, None)?;
         if let Target::Directory(location) = &target {
             let why = "differences are written to one file: use a name that ends in .parquet, \
-                       .arrow or .jsonl, or - for standard output";
+                       .arrow, .jsonl or .csv, or - for standard output";
             return Err(Error::invalid("output", location.to_string(), why));
         }
         let batch = Batch::new();

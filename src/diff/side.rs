@@ -83,7 +83,7 @@ impl Side {
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
-            (None, None) => readback::count_lines(place, || options.go_on())?,
+            (None, None) => readback::count_rows(place, || options.go_on())?,
         };
         let computed: Vec<String> =
             reader.computed.iter().map(|column| column.name().to_owned()).collect();

@@ -64,6 +64,7 @@ impl Error {
             | Self::ListChanged { .. }
             | Self::OutOfOrder(_)
             | Self::Damaged { .. }
+            | Self::ChangedCells { .. }
             | Self::PartChanged { .. }
             | Self::ValueTooLarge { .. }
             | Self::Unverified { .. } => 65,

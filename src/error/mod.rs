@@ -234,6 +234,12 @@ pub enum Error {
         /// The problem with the file.
         why: String,
     },
+    /// The cells of a CSV file are protected from spreadsheets. They are not the values of the rows.
+    #[error("{}: its header is in quotes, so its cells are protected from spreadsheets (`csv_safe`) and are not the values of the rows", path.display())]
+    ChangedCells {
+        /// Path of the file.
+        path: PathBuf,
+    },
     /// A value in an existing file exceeds the memory limit for one value.
     #[error("{}: {what}, and the limit is {}", path.display(), grouped(*limit))]
     ValueTooLarge {

@@ -71,6 +71,8 @@ impl Export {
             compression: self.plan.encoding.compression().to_string(),
             parquet_encoding: self.plan.encoding.parquet_encoding(),
             json_columns: self.plan.encoding.json_columns(),
+            csv_bom: self.plan.encoding.csv_bom(),
+            csv_safe: self.plan.encoding.csv_safe(),
             digest: finished.rows.digest.to_string(),
             snapshot: self.plan.snapshot.clone(),
             ranges: ranges(&finished.parts),

@@ -59,6 +59,11 @@ pub struct ExportOptions {
     pub parquet_encoding: Option<ParquetEncoding>,
     /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. Only for JSON Lines.
     pub json_columns: Option<JsonColumns>,
+    /// Whether CSV begins with a byte order mark, for spreadsheets; default no. Only for CSV.
+    pub csv_bom: bool,
+    /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no. Only for CSV.
+    /// See [`Encoding::with_csv_safe`].
+    pub csv_safe: bool,
     /// The names of the columns, of the API or computed ones, in this order; default all: those of the API, in the order
     /// of [`Column::ALL`], and then the computed ones.
     pub columns: Option<Vec<String>>,
@@ -110,6 +115,8 @@ impl ExportOptions {
             compression: None,
             parquet_encoding: None,
             json_columns: None,
+            csv_bom: false,
+            csv_safe: false,
             columns: None,
             drop: Vec::new(),
             page_size: stream.page_size,
@@ -297,6 +304,8 @@ impl ExportPlan {
             "compression": self.encoding.compression().to_string(),
             "parquet_encoding": self.encoding.parquet_encoding(),
             "json_columns": self.encoding.json_columns(),
+            "csv_bom": self.encoding.csv_bom(),
+            "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,
         })
     }
@@ -348,6 +357,12 @@ fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {
     if let Some(json) = options.json_columns {
         encoding = encoding.with_json_columns(json)?;
     }
+    if options.csv_bom {
+        encoding = encoding.with_csv_bom(true)?;
+    }
+    if options.csv_safe {
+        encoding = encoding.with_csv_safe(true)?;
+    }
     Ok(encoding)
 }
 
@@ -376,7 +391,7 @@ mod tests {
     fn invalid_options_are_refused_with_their_value() {
         let refused =
             |output, change: fn(&mut ExportOptions)| plan(output, change).unwrap_err().to_string();
-        assert!(refused("a.csv", |_| ()).starts_with("\"a.csv\" is not a valid output: use "));
+        assert!(refused("a.tsv", |_| ()).starts_with("\"a.tsv\" is not a valid output: use "));
         assert_eq!(refused("", |_| ()), "\"\" is not a valid output: it is empty");
         assert!(refused("..", |_| ()).starts_with("\"..\" is not a valid output: give the name"));
         assert!(

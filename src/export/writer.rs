@@ -112,7 +112,7 @@ fn batch_size(format: Format) -> BatchSize {
     match format {
         Format::Arrow => BatchSize::RECORD_BATCH,
         Format::Parquet => BatchSize::IN_CACHE,
-        Format::JsonLines => BatchSize::SMALL,
+        Format::JsonLines | Format::Csv => BatchSize::SMALL,
     }
 }
 

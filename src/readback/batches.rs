@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::{
-    batch::{Column, OutputColumn},
+    batch::OutputColumn,
     error::Result,
     location::Location,
     readback::{
@@ -45,13 +45,14 @@ impl Batches {
     /// Opens an export: a directory with its record, or a single file. Blocks.
     ///
     /// The record of a directory must belong to its files. Their names and sizes and the record's totals are
-    /// compared here, the facts in a file's metadata before its first row. JSON Lines have no metadata: their
-    /// SHA-256 is compared when the iterator reaches the end of the file, before it returns the file's last rows.
+    /// compared here, the facts in a file's metadata before its first row. JSON Lines and CSV have no metadata:
+    /// their SHA-256 is compared when the iterator reaches the end of the file, before it returns the file's last rows.
     /// [`verify`](super::verify) checks every byte.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) or [`Error::Store`](crate::Error::Store) when it does not exist or cannot be
-    /// read, [`Error::Damaged`](crate::Error::Damaged) when it is not an export, or does not match its record.
+    /// read, [`Error::Damaged`](crate::Error::Damaged) when it is not an export, or does not match its record,
+    /// [`Error::ChangedCells`](crate::Error::ChangedCells) when it is CSV with protected cells.
     pub fn open(location: &Location) -> Result<Self> {
         Self::open_with(location, &ReadOptions::default())
     }
@@ -80,12 +81,8 @@ impl Batches {
             let reader = readback::open(location, &options)?;
             reader.require_columns(location)?;
             let facts = reader.facts.as_ref().map(StatedFacts::from);
-            let of_name = |name: &String| match name.parse::<Column>() {
-                Ok(column) => Some(column.into()),
-                Err(_) => reader.computed.iter().find(|it| it.name() == name).cloned(),
-            };
             let of_schema = |schema: &SchemaRef| {
-                schema.fields().iter().filter_map(|field| of_name(field.name())).collect()
+                schema.fields().iter().filter_map(|field| OutputColumn::of_field(field)).collect()
             };
             let columns = reader.schema.as_ref().map(of_schema);
             let files = VecDeque::new();
@@ -110,7 +107,7 @@ impl Batches {
         }))
     }
 
-    /// Returns the recorded number of rows of the export. `None` for a single JSON Lines file.
+    /// Returns the recorded number of rows of the export. `None` for a single file of JSON Lines or CSV.
     pub fn rows(&self) -> Option<u64> {
         self.facts.as_ref().map(|facts| facts.rows)
     }
@@ -120,7 +117,7 @@ impl Batches {
         self.columns.as_deref()
     }
 
-    /// Returns what the export says about itself. `None` for JSON Lines without a manifest.
+    /// Returns what the export says about itself. `None` for JSON Lines and CSV without a manifest.
     pub fn facts(&self) -> Option<&StatedFacts> {
         self.facts.as_ref()
     }

@@ -1,25 +1,20 @@
 //! Reads JSON Lines, plain or compressed, line by line. The length of a line is bounded.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    path::Path,
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, builder::StringBuilder};
-use flate2::read::MultiGzDecoder;
 
 use super::{
     Foreign, ReadOptions, Reader, RecordedLines, damaged,
     json_line::{JsonLine, LineColumns},
-    shared::{ErrorRecorder, FileHash, HashingReader, ReadFailure},
+    text::TextFile,
     window::{BATCH_BYTES, BATCH_ROWS},
 };
 use crate::{
-    batch::{Column, ColumnType, ComputedValue, OutputColumn, ValueBuilder, timestamp_of},
+    batch::{Column, ColumnType, ComputedValue, OutputColumn, ValueBuilder},
     error::{Cause, Error, Result},
-    location::{Location, Opened},
-    sink::{Compression, Encoding, Format, is_text_line},
+    location::Location,
+    sink::{Compression, is_text_line},
     text::grouped,
 };
 
@@ -28,24 +23,20 @@ const LINE_OVERHEAD: usize = 4 << 20;
 
 pub(super) fn open(
     path: &Location,
-    file: Opened,
     compression: Compression,
     (options, recorded): (&ReadOptions, RecordedLines<'_>),
 ) -> Result<Reader> {
-    let failure = ReadFailure::default();
-    let hash = recorded.sha256.map(|sha256| FileHash::new(sha256.to_owned()));
-    let file = HashingReader { input: file, hash: hash.clone() };
-    let mut lines = text(path, ErrorRecorder::new(file, failure.clone()), compression)?;
-    let (path, options) = (path.clone(), options.clone());
+    let mut lines = TextFile::open(path, compression, recorded.sha256)?;
+    let options = options.clone();
     let (mut columns, mut failed) = (recorded.columns.as_deref().map(LineSchema::recorded), false);
     let batches = std::iter::from_fn(move || {
         if failed {
             return None;
         }
-        let batch = read_lines(&path, (&mut lines, &failure), &mut columns, &options);
+        let batch = read_lines(&mut lines, &mut columns, &options);
         let batch = batch.and_then(|(batch, ended)| {
-            if let Some(hash) = hash.as_ref().filter(|_| ended) {
-                hash.check(&path)?;
+            if ended {
+                lines.check_end()?;
             }
             Ok(batch)
         });
@@ -62,47 +53,6 @@ pub(super) fn open(
         rows: None,
         batches: Box::new(batches),
     })
-}
-
-type LineReader = BufReader<Box<dyn Read>>;
-
-fn text(
-    path: &Location,
-    file: impl Read + 'static,
-    compression: Compression,
-) -> Result<LineReader> {
-    let input: Box<dyn Read> = match compression {
-        Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
-        Compression::Zstd(_) => {
-            Box::new(zstd::Decoder::new(file).map_err(Error::io("read", path.to_path()))?)
-        }
-        _ => Box::new(file),
-    };
-    Ok(BufReader::with_capacity(1 << 18, input))
-}
-
-/// Counts the rows of a JSON Lines file without parsing them. Returns `None` for other formats.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Damaged`] when the file cannot be read, and any error of `go_on`, which is called
-/// before each block of bytes and can cancel the count.
-pub(crate) fn count_lines(path: &Location, go_on: impl Fn() -> Result<()>) -> Result<Option<u64>> {
-    let encoding = Encoding::of_path(Path::new(&path.name()));
-    let encoding = encoding.filter(|it| it.format() == Format::JsonLines);
-    let Some(encoding) = encoding else { return Ok(None) };
-    let failure = ReadFailure::default();
-    let file = ErrorRecorder::new(path.open()?, failure.clone());
-    let mut lines = text(path, file, encoding.compression())?;
-    let (mut count, mut open) = (0, false);
-    loop {
-        go_on()?;
-        let bytes = lines.fill_buf().map_err(|error| failure.error(path, error.into()))?;
-        let Some(last) = bytes.last() else { return Ok(Some(count + u64::from(open))) };
-        open = *last != b'\n';
-        count += memchr::memchr_iter(b'\n', bytes).count() as u64;
-        let length = bytes.len();
-        lines.consume(length);
-    }
 }
 
 /// The columns of the lines.
@@ -177,45 +127,27 @@ impl JsonColumnBuilder {
 
 /// Parses a value that is neither text nor JSON.
 fn parsed(value: &str, column_type: ColumnType) -> std::result::Result<ComputedValue, Cause> {
-    Ok(match column_type {
-        ColumnType::Float => {
-            // The parser of the standard library rounds correctly.
-            serde_json::from_str::<f64>(value)?;
-            ComputedValue::Float(value.parse()?)
-        }
-        ColumnType::Bool => ComputedValue::Bool(serde_json::from_str(value)?),
-        ColumnType::Timestamp => {
-            ComputedValue::Timestamp(timestamp_of(&serde_json::from_str::<String>(value)?)?)
-        }
-        ColumnType::Int | ColumnType::String | ColumnType::Json => {
-            ComputedValue::Int(serde_json::from_str(value)?)
-        }
-    })
+    let quoted =
+        (column_type == ColumnType::Timestamp).then(|| serde_json::from_str::<String>(value));
+    let quoted = quoted.transpose()?;
+    let plain = quoted.as_deref().unwrap_or(value);
+    ComputedValue::parse(plain, column_type).map_err(|why| format!("{value} {why}").into())
 }
 
 /// Reads a line and returns its length in bytes, 0 at the end of the file. The last line needs no line feed.
-fn read_line(
-    path: &Location,
-    (lines, failure): (&mut impl BufRead, &ReadFailure),
-    line: &mut Vec<u8>,
-    options: &ReadOptions,
-) -> Result<usize> {
+fn read_line(file: &mut TextFile, line: &mut Vec<u8>, options: &ReadOptions) -> Result<usize> {
     line.clear();
-    let mut read = |line: &mut Vec<u8>, limit: usize| {
-        let mut some = (&mut *lines).take(limit as u64);
-        some.read_until(b'\n', line).map_err(|error| failure.error(path, error.into()))
-    };
     // In a string, each quote and each backslash of the JSON text has a backslash before it.
-    let start = read(line, 2)?;
+    let start = file.read_line(line, 2)?;
     let values = if is_text_line(line) { 2 } else { 1 };
     let limit = options.max_value_bytes.saturating_mul(values).saturating_add(LINE_OVERHEAD);
     if start == 2 && !line.ends_with(b"\n") {
-        read(line, limit - 1)?;
+        file.read_line(line, limit - 1)?;
     }
     if line.len() > limit {
         let what = format!("a line has more than {} bytes", grouped(limit as u64));
         let limit = options.max_value_bytes as u64;
-        return Err(Error::ValueTooLarge { path: path.to_path(), what, limit });
+        return Err(Error::ValueTooLarge { path: file.path().to_path(), what, limit });
     }
     Ok(line.len())
 }
@@ -223,16 +155,16 @@ fn read_line(
 /// Reads the next batch, and returns whether the file has ended. `columns` are those of the record or of the first
 /// line; all lines must have the same.
 fn read_lines(
-    path: &Location,
-    (lines, failure): (&mut impl BufRead, &ReadFailure),
+    file: &mut TextFile,
     columns: &mut Option<LineSchema>,
     options: &ReadOptions,
 ) -> Result<(Option<RecordBatch>, bool)> {
-    let wrong = |error: Cause| damaged(path, error);
+    let path = file.path().clone();
+    let wrong = |error: Cause| damaged(&path, error);
     let mut builders: Vec<(usize, OutputColumn, JsonColumnBuilder)> = Vec::new();
     let (mut text, mut rows, mut bytes, mut ended) = (Vec::new(), 0, 0, false);
     while rows < BATCH_ROWS && bytes < BATCH_BYTES {
-        let length = read_line(path, (&mut *lines, failure), &mut text, options)?;
+        let length = read_line(file, &mut text, options)?;
         if length == 0 {
             ended = true;
             break;
@@ -265,7 +197,7 @@ fn read_lines(
             let is_json = is_known && column.column_type() == ColumnType::Json;
             let value = line.value((column.name(), *place), is_json);
             let value = value.map_err(|error| wrong(error.into()))?;
-            options.check_value(path, column.name(), value.as_deref().map_or(0, str::len))?;
+            options.check_value(&path, column.name(), value.as_deref().map_or(0, str::len))?;
             builder.push(value.as_deref()).map_err(wrong)?;
         }
     }

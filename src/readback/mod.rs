@@ -7,6 +7,7 @@
 mod arrow;
 pub(crate) mod batches;
 mod checked_pages;
+mod csv;
 mod footer;
 #[cfg(feature = "cli")]
 mod foreign;
@@ -21,6 +22,7 @@ mod stated;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod text;
 mod verification;
 pub(crate) mod verify;
 mod window;
@@ -41,7 +43,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 pub(crate) use self::foreign::ForeignFile;
 #[cfg(feature = "demo")]
 pub(crate) use self::json_line::datapoint;
-pub(crate) use self::json_lines::count_lines;
+pub(crate) use self::text::count_rows;
 pub use self::{
     batches::Batches,
     stated::{StatedFacts, read_manifest},
@@ -124,7 +126,7 @@ impl Default for ReadOptions {
 
 /// The record batches of a file, and its metadata.
 pub(crate) struct Reader {
-    /// The facts in the file's own metadata; `None` for JSON Lines.
+    /// The facts in the file's own metadata; `None` for JSON Lines and CSV.
     pub(crate) facts: Option<Facts>,
     /// The computed columns, according to the facts. `open` decodes them like those of the API.
     pub(crate) computed: Vec<OutputColumn>,
@@ -262,13 +264,13 @@ pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
     open_recorded(path, options, RecordedLines::default())
 }
 
-/// Opens a file that a record lists, like [`open`]. JSON Lines have no facts, so their columns are those of the record.
+/// Opens a file that a record lists, like [`open`]. JSON Lines and CSV have no facts, so their columns are those of the record.
 fn open_listed(path: &Location, options: &ReadOptions, listed: &ListedPart) -> Result<Reader> {
     let columns = Some(listed.columns.clone());
     open_recorded(path, options, RecordedLines { columns, sha256: None })
 }
 
-/// What a record says of a file without facts: JSON Lines.
+/// What a record says of a file without facts: JSON Lines or CSV.
 #[derive(Default)]
 struct RecordedLines<'a> {
     columns: Option<Arc<[OutputColumn]>>,
@@ -284,13 +286,12 @@ fn open_recorded(
     let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
         return Err(damaged(path, "its extension is unknown".into()));
     };
-    let (file, options) = (path.open()?, options.within_bounds());
+    let (options, compression) = (options.within_bounds(), encoding.compression());
     match encoding.format() {
-        Format::Parquet => parquet::open(path, file, &options),
-        Format::Arrow => arrow::open(path, file, &options),
-        Format::JsonLines => {
-            json_lines::open(path, file, encoding.compression(), (&options, recorded))
-        }
+        Format::Parquet => parquet::open(path, path.open()?, &options),
+        Format::Arrow => arrow::open(path, path.open()?, &options),
+        Format::JsonLines => json_lines::open(path, compression, (&options, recorded)),
+        Format::Csv => csv::open(path, compression, (&options, recorded)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The files of an export, as its record lists them. Refuses a record that belongs to other files.
 //!
 //! Compares everything that is known without reading rows: names and sizes, the facts in each file's own metadata,
-//! and the totals of the record. JSON Lines have no metadata, so their SHA-256 is compared once they are read to
-//! their end. `verify` reports every difference; here the first one is an error.
+//! and the totals of the record. JSON Lines and CSV have no metadata, so their SHA-256 is compared once they are
+//! read to their end. `verify` reports every difference; here the first one is an error.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -17,6 +17,7 @@ use crate::{
         manifest::{ListedPart, Manifest, is_part_name},
         place::{self, FoundRecord, sidecar_name},
     },
+    sink::Encoding,
     text::grouped,
 };
 
@@ -146,7 +147,7 @@ impl RecordedFile {
         };
         let why = match &reader.facts {
             Some(facts) => facts.difference(&self.listed),
-            None if reader.schema.is_none() => None,
+            None if is_text(&self.place) => None,
             None => Some("its own metadata does not say which part of an export it is".to_owned()),
         };
         why.map_or(Ok(reader), |why| Err(damaged(&self.place, why)))
@@ -162,6 +163,10 @@ impl RecordedFile {
         let why = format!("bytes {}, recorded {}", grouped(size), grouped(recorded));
         Err(damaged(&self.place, why))
     }
+}
+
+fn is_text(file: &Location) -> bool {
+    Encoding::of_path(Path::new(&file.name())).is_some_and(|it| it.format().is_text())
 }
 
 /// The error of an export without a record of this name.

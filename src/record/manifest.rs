@@ -50,7 +50,8 @@ pub(crate) fn is_part_name(name: &str) -> bool {
         && is_number(attempt)
         && !token.is_empty()
         && token.bytes().all(hexadecimal)
-        && ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst"].contains(&extension)
+        && ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "csv.zst"]
+            .contains(&extension)
 }
 
 /// The layout of manifests and of the facts inside the files.
@@ -101,6 +102,13 @@ pub struct Manifest {
     /// How JSON Lines hold JSON columns. `None` for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_columns: Option<JsonColumns>,
+    /// Whether CSV begins with a byte order mark. `None` for other formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv_bom: Option<bool>,
+    /// Whether cells of CSV are changed so that no spreadsheet runs them as a formula. The digests are those of the
+    /// rows before this change. `None` for other formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv_safe: Option<bool>,
     /// Digest of the rows' content. It does not depend on the format or the size of the parts.
     pub digest: String,
     /// Job and time of the snapshot, if the export is a snapshot of a job.
@@ -417,6 +425,7 @@ mod tests {
         for name in [
             "part-00000.parquet",
             "part-123456.jsonl.zst",
+            "part-00000.csv.gz",
             "part-00007-0a1b2c.arrow",
             "part-00007-0a1b2c-12.arrow",
         ] {
@@ -427,7 +436,7 @@ mod tests {
             "notes.txt",
             "part-0.parquet",
             "part-00000",
-            "part-00000.csv",
+            "part-00000.tsv",
             "part-.arrow",
             "part-00000-.arrow",
             "part-00000-xyz.arrow",

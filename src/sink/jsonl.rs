@@ -1,13 +1,8 @@
 //! Writes JSON Lines: one compact object per row, JSON values token for token, nulls explicit.
-//!
-//! Encoder threads turn batches into lines in parallel; the lines are written in order. A gzip file is one member,
-//! and a zstd file is one frame, because some readers stop after the first. In the gzip member, each batch has
-//! deflate blocks of its own. So its bytes depend on where batches end. In an export, only the rows decide where
-//! batches end. Neither codec depends on the number of threads.
 
 use std::{
     io::{self, Write},
-    mem,
+    sync::Arc,
 };
 
 use arrow_array::{
@@ -16,26 +11,12 @@ use arrow_array::{
     cast::AsArray,
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
-use flate2::{Compression as Level, Crc, write::DeflateEncoder};
-use zstd::zstd_safe::CParameter;
 
-use super::{
-    Compression, Counted, Encoding, JsonColumns, Sink, Written, pool::Ordered, value_bytes,
-};
+use super::{Counted, Encoding, JsonColumns, lines::LinesSink};
 use crate::{
     batch::{Column, HOLDS_JSON, timestamp_text},
     error::{Error, Result},
 };
-
-/// Size of a zstd job in bytes, before compression: allowed by zstd, and small so that each thread buffers
-/// little. zstd enlarges it if the overlap, the part of the window that a job repeats, is larger: 8 MiB at
-/// level 19.
-const ZSTD_JOB_BYTES: u32 = 1 << 20;
-
-/// Header of a gzip member (RFC 1952) without a time and a name: the same rows give the same bytes.
-const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// The last deflate block of a gzip member. It is empty, so it can be written after any other block.
-const GZIP_LAST_BLOCK: [u8; 2] = [3, 0];
 
 /// Start of each line of [`JsonColumns::Text`].
 const TEXT_START: &[u8] = b"{ ";
@@ -46,154 +27,15 @@ pub(crate) fn is_text_line(line: &[u8]) -> bool {
     line.starts_with(TEXT_START) && !line.trim_ascii_end().ends_with(b" }")
 }
 
-pub(super) struct JsonLinesSink {
-    output: Encoder,
-    form: LineForm,
-    /// `None` when every batch must be written immediately.
-    encoding: Option<Ordered<(), EncodedLines>>,
-    rows: u64,
+/// Creates a sink. See [`LinesSink::new`] for the number of threads.
+pub(super) fn sink(encoding: Encoding, output: Counted, threads: usize) -> Result<LinesSink> {
+    let form = encoding.json_columns().unwrap_or_default();
+    let encode = Arc::new(move |batch: &RecordBatch| encode(batch, form));
+    LinesSink::new(encoding, output, threads, Vec::new(), encode)
 }
 
-/// The form of the lines.
-#[derive(Clone, Copy)]
-struct LineForm {
-    columns: JsonColumns,
-    gzip: bool,
-}
-
-/// The lines of a batch as they are written to the output.
-#[derive(Default)]
-struct EncodedLines {
-    bytes: Vec<u8>,
-    /// Checksum of the lines before compression, only for gzip.
-    crc: Crc,
-}
-
-enum Encoder {
-    Plain(Counted),
-    /// The output, and the checksum of all lines so far.
-    Gzip(Counted, Crc),
-    Zstd(zstd::Encoder<'static, Counted>),
-}
-
-impl JsonLinesSink {
-    /// Creates a sink. With 0 threads, the lines of each batch are flushed before the next batch is taken. The
-    /// exception is zstd: it still has one thread of its own, and collects lines until a job is full.
-    pub(super) fn new(encoding: Encoding, mut output: Counted, threads: usize) -> Result<Self> {
-        let compression = encoding.compression();
-        let output = match compression {
-            Compression::None => Encoder::Plain(output),
-            Compression::Gzip => {
-                output.write_all(&GZIP_HEADER).map_err(failed)?;
-                Encoder::Gzip(output, Crc::new())
-            }
-            Compression::Zstd(level) => Encoder::Zstd(zstd_encoder(level, output, threads)?),
-            Compression::Snappy | Compression::Lz4 => {
-                return Err(Error::Internal(format!(
-                    "JSON Lines are not written as {compression}"
-                )));
-            }
-        };
-        let columns = encoding.json_columns().unwrap_or_default();
-        let form = LineForm { columns, gzip: compression == Compression::Gzip };
-        let encoding = (threads > 0).then(|| Ordered::new(threads, 1)).transpose()?;
-        Ok(Self { output, form, encoding, rows: 0 })
-    }
-}
-
-impl Sink for JsonLinesSink {
-    fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        self.rows += batch.num_rows() as u64;
-        let form = self.form;
-        let Some(encoding) = &mut self.encoding else {
-            self.output.append(&encode(&batch, form)?).map_err(failed)?;
-            return self.output.flush().map_err(failed);
-        };
-        encoding.submit(value_bytes(&batch), move |()| encode(&batch, form));
-        while let Some(lines) = encoding.overdue() {
-            self.output.append(&lines?).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self: Box<Self>, _facts: Option<&str>) -> Result<Written> {
-        while let Some(lines) = self.encoding.as_mut().and_then(Ordered::oldest) {
-            self.output.append(&lines?).map_err(failed)?;
-        }
-        let bytes = self.output.finish().map_err(failed)?;
-        Ok(Written { rows: self.rows, bytes })
-    }
-
-    fn abort(self: Box<Self>) {}
-}
-
-impl Encoder {
-    fn append(&mut self, lines: &EncodedLines) -> io::Result<()> {
-        match self {
-            Self::Plain(output) => output.write_all(&lines.bytes),
-            Self::Gzip(output, crc) => {
-                crc.combine(&lines.crc);
-                output.write_all(&lines.bytes)
-            }
-            Self::Zstd(encoder) => encoder.write_all(&lines.bytes),
-        }
-    }
-
-    /// Passes all bytes on. zstd keeps those of an unfinished block: a flush would end the block.
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(output) | Self::Gzip(output, _) => output.flush(),
-            Self::Zstd(_) => Ok(()),
-        }
-    }
-
-    /// Ends the output and returns its size in bytes.
-    fn finish(self) -> io::Result<u64> {
-        let mut output = match self {
-            Self::Plain(output) => output,
-            Self::Gzip(mut output, crc) => {
-                output.write_all(&GZIP_LAST_BLOCK)?;
-                output.write_all(&crc.sum().to_le_bytes())?;
-                // The format has 32 bits for the size before compression.
-                output.write_all(&crc.amount().to_le_bytes())?;
-                output
-            }
-            Self::Zstd(encoder) => encoder.finish()?,
-        };
-        output.flush()?;
-        Ok(output.bytes)
-    }
-}
-
-/// Creates a zstd encoder with at least one thread in addition to the caller's.
-///
-/// zstd cuts a frame into jobs at the same positions for any number of threads, but not for 0 threads.
-fn zstd_encoder(
-    level: i32,
-    output: Counted,
-    threads: usize,
-) -> Result<zstd::Encoder<'static, Counted>> {
-    let mut encoder = zstd::Encoder::new(output, level).map_err(failed)?;
-    // At most 64: more threads would only wait for lines and allocate a job each.
-    let threads = threads.clamp(1, 64) as u32;
-    encoder.multithread(threads).map_err(failed)?;
-    encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES)).map_err(failed)?;
-    Ok(encoder)
-}
-
-/// Compresses the lines of a batch into deflate blocks that do not refer to earlier blocks.
-fn deflate(lines: &[u8]) -> io::Result<EncodedLines> {
-    let mut crc = Crc::new();
-    crc.update(lines);
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(lines.len() / 3), Level::new(6));
-    encoder.write_all(lines)?;
-    // A sync flush ends at a whole byte, so that the blocks of the next batch can follow.
-    encoder.flush()?;
-    Ok(EncodedLines { bytes: mem::take(encoder.get_mut()), crc })
-}
-
-fn encode(batch: &RecordBatch, form: LineForm) -> Result<EncodedLines> {
-    let columns = columns(batch, form.columns)?;
+fn encode(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<u8>> {
+    let columns = columns(batch, form)?;
     let bytes = batch.get_array_memory_size();
     let mut lines = Vec::with_capacity(bytes + bytes / 8);
     for row in 0..batch.num_rows() {
@@ -203,10 +45,7 @@ fn encode(batch: &RecordBatch, form: LineForm) -> Result<EncodedLines> {
         }
         lines.extend_from_slice(b"}\n");
     }
-    if form.gzip {
-        return deflate(&lines).map_err(failed);
-    }
-    Ok(EncodedLines { bytes: lines, ..EncodedLines::default() })
+    Ok(lines)
 }
 
 enum TypedArray<'a> {

@@ -5,8 +5,10 @@
 
 mod checked;
 mod checksum;
+mod csv;
 mod ipc;
 mod jsonl;
+mod lines;
 mod options;
 mod parquet;
 mod pool;
@@ -21,6 +23,7 @@ use arrow_schema::SchemaRef;
 
 use self::checked::{Checked, check_schema};
 pub(crate) use self::checksum::{CHECKSUM_KEY, MAX_FOOTER, Sealed, check, find_checksum};
+pub(crate) use self::csv::BYTE_ORDER_MARK;
 pub(crate) use self::jsonl::is_text_line;
 pub use self::options::{Compression, Encoding, Format, JsonColumns, ParquetEncoding};
 pub(crate) use self::parquet::footer_bytes;
@@ -118,9 +121,8 @@ impl Encoding {
                 let sink = ipc::FileSink::new(compression, columns, output, threads)?;
                 self.checked(sink, schema)
             }
-            Format::JsonLines => {
-                self.checked(jsonl::JsonLinesSink::new(self, output, threads)?, schema)
-            }
+            Format::JsonLines => self.checked(jsonl::sink(self, output, threads)?, schema),
+            Format::Csv => self.checked(csv::sink(self, &schema, output, threads)?, schema),
         })
     }
 
@@ -139,9 +141,10 @@ impl Encoding {
             Format::Arrow => {
                 self.checked(ipc::StreamSink::new(compression, &schema, output)?, schema)
             }
-            Format::JsonLines => self.checked(jsonl::JsonLinesSink::new(self, output, 0)?, schema),
+            Format::JsonLines => self.checked(jsonl::sink(self, output, 0)?, schema),
+            Format::Csv => self.checked(csv::sink(self, &schema, output, 0)?, schema),
             Format::Parquet => {
-                let why = "Parquet cannot be read from a pipe: use JSON Lines or Arrow";
+                let why = "Parquet cannot be read from a pipe: use JSON Lines, CSV or Arrow";
                 return Err(Error::Usage(why.to_owned()));
             }
         })

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Highest zstd level of JSON Lines: 19. Above it, every encoder thread allocates a window of up to 128 MiB and
+/// Highest zstd level of JSON Lines and CSV: 19. Above it, every encoder thread allocates a window of up to 128 MiB and
 /// tables of up to 700 MiB.
-const JSON_LINES_LEVELS: i32 = 19;
+const TEXT_LEVELS: i32 = 19;
 
 /// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +21,13 @@ pub enum Format {
     /// JSON Lines: one JSON object per line.
     #[serde(rename = "jsonl")]
     JsonLines,
+    /// CSV as in RFC 4180, with a header. An empty cell is null, and `""` is the empty string.
+    Csv,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::Parquet, Self::Arrow, Self::JsonLines];
+    pub const ALL: [Self; 4] = [Self::Parquet, Self::Arrow, Self::JsonLines, Self::Csv];
 
     /// Returns the name on the command line, which is also the file extension.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Format {
             Self::Parquet => "parquet",
             Self::Arrow => "arrow",
             Self::JsonLines => "jsonl",
+            Self::Csv => "csv",
         }
     }
 
@@ -42,7 +45,14 @@ impl Format {
             Self::Parquet => "Parquet",
             Self::Arrow => "Arrow IPC",
             Self::JsonLines => "JSON Lines",
+            Self::Csv => "CSV",
         }
+    }
+
+    /// Whether a file of this format consists of lines of text. It then has no metadata, and its name alone says
+    /// whether it is compressed.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::JsonLines | Self::Csv)
     }
 
     fn default_compression(self) -> Compression {
@@ -50,7 +60,7 @@ impl Format {
             Self::Parquet => Compression::Zstd(3),
             // Level 1 is 1.5 times as fast as level 3, and an Arrow file is usually read soon, not archived.
             Self::Arrow => Compression::Zstd(1),
-            Self::JsonLines => Compression::None,
+            Self::JsonLines | Self::Csv => Compression::None,
         }
     }
 
@@ -58,10 +68,10 @@ impl Format {
         use Compression::{Gzip, Lz4, None, Snappy, Zstd};
         match compression {
             None => true,
-            Zstd(level) => self != Self::JsonLines || level <= JSON_LINES_LEVELS,
+            Zstd(level) => !self.is_text() || level <= TEXT_LEVELS,
             Snappy => self == Self::Parquet,
-            Lz4 => self != Self::JsonLines,
-            Gzip => self == Self::JsonLines,
+            Lz4 => !self.is_text(),
+            Gzip => self.is_text(),
         }
     }
 
@@ -69,7 +79,7 @@ impl Format {
         match self {
             Self::Parquet => "none, snappy, lz4, zstd or zstd:LEVEL",
             Self::Arrow => "none, lz4, zstd or zstd:LEVEL",
-            Self::JsonLines => "none, gzip, zstd or zstd:LEVEL up to 19",
+            Self::JsonLines | Self::Csv => "none, gzip, zstd or zstd:LEVEL up to 19",
         }
     }
 }
@@ -87,7 +97,7 @@ impl FromStr for Format {
         Self::ALL
             .into_iter()
             .find(|format| format.as_str() == text)
-            .ok_or_else(|| Error::invalid("format", text, "use parquet, arrow or jsonl"))
+            .ok_or_else(|| Error::invalid("format", text, "use parquet, arrow, jsonl or csv"))
     }
 }
 
@@ -100,10 +110,10 @@ pub enum Compression {
     Snappy,
     /// LZ4: Parquet (`LZ4_RAW`) and Arrow IPC (frames).
     Lz4,
-    /// gzip: JSON Lines only.
+    /// gzip: JSON Lines and CSV only.
     Gzip,
-    /// Zstandard with a level from 1 to 22, in JSON Lines up to 19. In Parquet, the column `id` is always
-    /// compressed at level 1, because its random digits do not compress further.
+    /// Zstandard with a level from 1 to 22, in JSON Lines and CSV up to 19. In Parquet, the column `id` is
+    /// always compressed at level 1, because its random digits do not compress further.
     Zstd(i32),
 }
 
@@ -219,11 +229,15 @@ pub struct Encoding {
     parquet: ParquetEncoding,
     /// Used only if the format is JSON Lines.
     json: JsonColumns,
+    /// Used only if the format is CSV.
+    csv_bom: bool,
+    /// Used only if the format is CSV.
+    csv_safe: bool,
 }
 
 impl From<Format> for Encoding {
     /// Returns the format with its default codec: zstd level 3 for Parquet, zstd level 1 for Arrow IPC, and no
-    /// compression for JSON Lines.
+    /// compression for JSON Lines and CSV.
     fn from(format: Format) -> Self {
         Self::with_defaults(format, format.default_compression())
     }
@@ -258,6 +272,9 @@ impl Encoding {
             (stem, "gz") if stem.ends_with(".jsonl") => (Format::JsonLines, Compression::Gzip),
             (stem, "zst") if stem.ends_with(".jsonl") => (Format::JsonLines, Compression::Zstd(3)),
             (_, "jsonl" | "ndjson") => (Format::JsonLines, Compression::None),
+            (stem, "gz") if stem.ends_with(".csv") => (Format::Csv, Compression::Gzip),
+            (stem, "zst") if stem.ends_with(".csv") => (Format::Csv, Compression::Zstd(3)),
+            (_, "csv") => (Format::Csv, Compression::None),
             (_, "parquet") => return Some(Format::Parquet.into()),
             (_, "arrow" | "feather") => return Some(Format::Arrow.into()),
             _ => return None,
@@ -267,7 +284,7 @@ impl Encoding {
 
     fn with_defaults(format: Format, compression: Compression) -> Self {
         let (parquet, json) = (ParquetEncoding::default(), JsonColumns::default());
-        Self { format, compression, parquet, json }
+        Self { format, compression, parquet, json, csv_bom: false, csv_safe: false }
     }
 
     /// Chooses how Parquet encodes values.
@@ -303,6 +320,46 @@ impl Encoding {
         }
     }
 
+    /// Chooses whether CSV begins with a byte order mark. Without one, some spreadsheets do not read UTF-8.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the format is not CSV.
+    pub fn with_csv_bom(self, csv_bom: bool) -> Result<Self> {
+        self.require_csv("csv_bom").map(|encoding| Self { csv_bom, ..encoding })
+    }
+
+    /// Chooses whether CSV protects cells that a spreadsheet would run as a formula.
+    ///
+    /// A text that begins with `=`, `+`, `-`, `@`, their full-width forms, a tab, a carriage return or a line feed,
+    /// also after white space, gets a `'` before it. A number stays as it is. The values of such a file are not those
+    /// of the rows, so it cannot be read back: [`verify`](crate::verify()) compares only its SHA-256 and the number of
+    /// rows. Its header is quoted, so that readers can tell.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the format is not CSV.
+    pub fn with_csv_safe(self, csv_safe: bool) -> Result<Self> {
+        self.require_csv("csv_safe").map(|encoding| Self { csv_safe, ..encoding })
+    }
+
+    fn require_csv(self, option: &str) -> Result<Self> {
+        match self.format {
+            Format::Csv => Ok(self),
+            format => Err(Error::Usage(format!(
+                "`{option}` is for CSV, but the format is {format}: leave it out"
+            ))),
+        }
+    }
+
+    /// Returns whether CSV begins with a byte order mark. `None` for other formats.
+    pub fn csv_bom(self) -> Option<bool> {
+        (self.format == Format::Csv).then_some(self.csv_bom)
+    }
+
+    /// Returns whether CSV protects cells from spreadsheets. `None` for other formats.
+    pub fn csv_safe(self) -> Option<bool> {
+        (self.format == Format::Csv).then_some(self.csv_safe)
+    }
+
     /// Returns how Parquet encodes values. `None` for other formats.
     pub fn parquet_encoding(self) -> Option<ParquetEncoding> {
         (self.format == Format::Parquet).then_some(self.parquet)
@@ -328,6 +385,8 @@ impl Encoding {
         match (self.format, self.compression) {
             (Format::JsonLines, Compression::Gzip) => "jsonl.gz",
             (Format::JsonLines, Compression::Zstd(_)) => "jsonl.zst",
+            (Format::Csv, Compression::Gzip) => "csv.gz",
+            (Format::Csv, Compression::Zstd(_)) => "csv.zst",
             (format, _) => format.as_str(),
         }
     }
@@ -346,7 +405,11 @@ mod tests {
             ("a.jsonl.gz", Some("jsonl gzip")),
             ("a.jsonl.zst", Some("jsonl zstd:3")),
             ("a.gz", None),
-            ("a.csv", None),
+            ("a.csv", Some("csv none")),
+            ("a.CSV.gz", Some("csv gzip")),
+            ("a.csv.zst", Some("csv zstd:3")),
+            ("a.tsv", None),
+            ("csv", None),
             ("jsonl", None),
         ];
         for (name, expected) in table {
@@ -368,6 +431,10 @@ mod tests {
         assert!(
             text(Format::JsonLines, "lz4")
                 .ends_with("jsonl takes none, gzip, zstd or zstd:LEVEL up to 19")
+        );
+        assert!(
+            text(Format::Csv, "snappy")
+                .ends_with("csv takes none, gzip, zstd or zstd:LEVEL up to 19")
         );
         assert_eq!(
             "zstd:23".parse::<Compression>().unwrap_err().to_string(),

@@ -348,6 +348,8 @@ pub(super) fn plan(
         compression: job.compression,
         parquet_encoding: job.parquet_encoding,
         json_columns: job.json_columns,
+        csv_bom: job.csv_bom,
+        csv_safe: job.csv_safe,
         columns: job.columns.as_ref().map(|them| them.iter().map(Column::to_string).collect()),
         page_size: job.page_size.unwrap_or(defaults.page_size),
         rows_per_file: job.rows_per_file,
@@ -430,6 +432,8 @@ impl Before {
                 && manifest.compression == plan.encoding.compression().to_string()
                 && manifest.parquet_encoding == plan.encoding.parquet_encoding()
                 && manifest.json_columns == plan.encoding.json_columns()
+                && manifest.csv_bom == plan.encoding.csv_bom()
+                && manifest.csv_safe == plan.encoding.csv_safe()
                 && manifest.query.ordering == plan.options.query.ordering
         });
         Ok(Self { last, left, newest })

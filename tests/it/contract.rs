@@ -37,6 +37,10 @@ fn encodings() -> Vec<Encoding> {
         Encoding::from(Format::JsonLines).with_json_columns(JsonColumns::Text).unwrap(),
         encoding(Format::JsonLines, Compression::Gzip),
         encoding(Format::JsonLines, Compression::Zstd(3)),
+        encoding(Format::Csv, Compression::None),
+        Encoding::from(Format::Csv).with_csv_bom(true).unwrap(),
+        encoding(Format::Csv, Compression::Gzip),
+        encoding(Format::Csv, Compression::Zstd(3)),
     ]
 }
 
@@ -227,6 +231,28 @@ fn json_lines_escapes_column_names() {
 }
 
 #[test]
+fn csv_quotes_column_names_if_it_must() {
+    let schema = of(&[
+        ("my \"own\"\n", DataType::Int64, true),
+        ("größe, cm", DataType::Utf8, true),
+        ("", DataType::Utf8, true),
+        ("=1+1", DataType::Utf8, true),
+    ]);
+    let csv = |encoding: Encoding| {
+        let memory = Memory::default();
+        let mut sink = encoding.sink(schema.clone(), Box::new(memory.clone()), 1).unwrap();
+        sink.write(batch(&schema, 2)).unwrap();
+        sink.finish(None).unwrap();
+        String::from_utf8(memory.bytes()).unwrap()
+    };
+    let rows = "0,,,\r\n1,\"\"\"1\"\"\",\"\"\"1\"\"\",\"\"\"1\"\"\"\r\n";
+    let plain = csv(Format::Csv.into());
+    assert_eq!(plain, format!("\"my \"\"own\"\"\n\",\"größe, cm\",\"\",=1+1\r\n{rows}"));
+    let safe = csv(Encoding::from(Format::Csv).with_csv_safe(true).unwrap());
+    assert_eq!(safe, format!("\"my \"\"own\"\"\n\",\"größe, cm\",\"\",\"'=1+1\"\r\n{rows}"));
+}
+
+#[test]
 fn failed_sink_cannot_be_finished() {
     let schema = schema(&Column::ALL);
     for (name, sink) in sinks(&schema, || Box::new(Disk(2_000))) {
@@ -255,7 +281,7 @@ fn parquet_cannot_be_streamed() {
     let encoding = Encoding::from(Format::Parquet);
     let error = encoding.streaming_sink(schema(&[Column::Id]), Box::new(io::sink())).err().unwrap();
     assert!(matches!(error, Error::Usage(_)));
-    let text = "Parquet cannot be read from a pipe: use JSON Lines or Arrow";
+    let text = "Parquet cannot be read from a pipe: use JSON Lines, CSV or Arrow";
     assert_eq!(error.to_string(), text);
 }
 
@@ -281,14 +307,18 @@ fn bytes_do_not_depend_on_the_thread_count() {
             let name = encoding.extension();
             assert!(file(threads) == one, "{name} differs with {threads} threads");
         }
-        if encoding.format() == Format::JsonLines {
+        if matches!(encoding.format(), Format::JsonLines | Format::Csv) {
             let lines = match encoding.compression() {
                 Compression::Gzip => gunzip(&one),
                 Compression::Zstd(_) => unzstd(&one),
                 _ => one,
             };
-            assert!(lines.len() > 5 << 20, "too few bytes for several zstd jobs");
-            assert_eq!(Table::of_json_lines(&lines).rows.len(), 58_230);
+            assert!(lines.len() > 3 << 20, "too few bytes for several zstd jobs");
+            let table = match encoding.format() {
+                Format::Csv => Table::of_csv(&lines),
+                _ => Table::of_json_lines(&lines),
+            };
+            assert_eq!(table.rows.len(), 58_230);
         }
     }
 }
@@ -297,7 +327,9 @@ fn bytes_do_not_depend_on_the_thread_count() {
 fn every_zstd_level_keeps_the_window_within_8_mib() {
     let schema = schema(&[Column::Id, Column::Input]);
     let batch = batch(&schema, 2_000);
-    assert!(Encoding::new(Format::JsonLines, Compression::Zstd(20)).is_err());
+    for format in [Format::JsonLines, Format::Csv] {
+        assert!(Encoding::new(format, Compression::Zstd(20)).is_err());
+    }
     for level in 1..=19 {
         let memory = Memory::default();
         let encoding = Encoding::new(Format::JsonLines, Compression::Zstd(level)).unwrap();
@@ -403,8 +435,8 @@ fn files_of_write_pages_are_read_like_exports() {
         assert!(preview.status.success(), "{}", String::from_utf8_lossy(&preview.stderr));
         let found = verify(&path.into()).unwrap();
         assert_eq!((found.problems, found.rows), (vec![], 9_000), "{name}");
-        // The file belongs to no export, but the sink wrote a checksum. Only JSON Lines files have no checksum.
-        let lines = name.contains(".jsonl");
+        // The file belongs to no export, but the sink wrote a checksum. Only JSON Lines and CSV have no checksum.
+        let lines = name.contains(".jsonl") || name.contains(".csv");
         assert_eq!((found.unchecked.is_some(), found.checked.is_empty()), (lines, lines), "{name}");
     }
 }

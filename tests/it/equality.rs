@@ -14,7 +14,7 @@ use crate::{
     support::{ID, World, entries},
 };
 
-const FORMATS: [&str; 3] = ["parquet", "arrow", "jsonl"];
+const FORMATS: [&str; 4] = ["parquet", "arrow", "jsonl", "csv"];
 
 /// Exports with `-q` and returns the summary.
 #[track_caller]
@@ -49,7 +49,8 @@ fn manifest(world: &World, name: &str) -> BTreeMap<String, Value> {
 fn files_do_not_depend_on_concurrency_or_threads() {
     // Enough rows for several row groups, record batches and zstd jobs.
     let world = World::with_rows(Options::default(), rows::wire(&rows::small(25_000)));
-    for format in ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst"] {
+    for format in ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "csv.zst"]
+    {
         let mut first = None;
         for (concurrency, threads) in [("1", "1"), ("16", "2"), ("auto", "5"), ("16", "1")] {
             let name = format!("{concurrency}-{threads}.{format}");

@@ -127,7 +127,7 @@ fn unrelated_files_are_not_called_damaged() {
     insta::assert_snapshot!(told.told(&world), @r#"
     exit 2
     rows.jsonl: it can be read to its end, but has no record to compare it with: rows.jsonl.manifest.json does not exist; export with --manifest to write one
-    notes.txt: not an export: its extension is unknown; exports end in .parquet, .arrow or .jsonl
+    notes.txt: not an export: its extension is unknown; exports end in .parquet, .arrow, .jsonl or .csv
     job: not an export, but the folder of a job's snapshots: verify each of them, such as job/snapshot=20261123T020000Z
     empty: not an export: there is no empty.manifest.json; give the folder of an export, or a single exported file
     prices.parquet: not an export: it has a column "price", which no export has

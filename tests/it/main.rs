@@ -15,6 +15,7 @@ mod architecture;
 mod contract;
 #[cfg(unix)]
 mod crafted;
+mod csv;
 mod diff;
 mod equality;
 mod errors;

@@ -44,6 +44,9 @@ impl Table {
             "jsonl" => Self::of_json_lines(&bytes),
             "jsonl.gz" => Self::of_json_lines(&gunzip(&bytes)),
             "jsonl.zst" => Self::of_json_lines(&unzstd(&bytes)),
+            "csv" => Self::of_csv(&bytes),
+            "csv.gz" => Self::of_csv(&gunzip(&bytes)),
+            "csv.zst" => Self::of_csv(&unzstd(&bytes)),
             other => panic!("no reader for .{other}"),
         }
     }
@@ -114,6 +117,54 @@ impl Table {
             });
             table.rows.push(values.collect());
         }
+        table
+    }
+
+    /// Reads CSV as RFC 4180 defines it, with a byte order mark or without. An empty cell is null, and two quotes are the
+    /// empty text. Checks that every line ends in a carriage return and a line feed, and that no cell has quotes that it
+    /// does not need.
+    pub(crate) fn of_csv(bytes: &[u8]) -> Self {
+        let text = str::from_utf8(bytes).unwrap();
+        let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut records = vec![Vec::new()];
+        while !rest.is_empty() {
+            let cell;
+            if let Some(inner) = rest.strip_prefix('"') {
+                let (mut value, mut at) = (String::new(), inner);
+                loop {
+                    let (before, after) = at.split_once('"').expect("a quote at the end of a cell");
+                    value.push_str(before);
+                    match after.strip_prefix('"') {
+                        Some(after) => (value, at) = (value + "\"", after),
+                        None => {
+                            rest = after;
+                            break;
+                        }
+                    }
+                }
+                let is_needed = value.is_empty() || value.contains(['"', ',', '\r', '\n']);
+                assert!(is_needed, "quotes around {value:.200}");
+                cell = Some(value);
+            } else {
+                let end = rest.find([',', '\r', '\n']).expect("an end of the line");
+                let (value, after) = rest.split_at(end);
+                assert!(!value.contains('"'), "a quote in {value:.200}");
+                cell = (!value.is_empty()).then(|| value.to_owned());
+                rest = after;
+            }
+            records.last_mut().unwrap().push(cell);
+            match rest.strip_prefix(',') {
+                Some(after) => rest = after,
+                None => {
+                    rest = rest.strip_prefix("\r\n").expect("the end of a line");
+                    records.push(Vec::new());
+                }
+            }
+        }
+        assert_eq!(records.pop(), Some(Vec::new()), "the last line has an end");
+        let columns = records.remove(0).into_iter().map(Option::unwrap_or_default).collect();
+        let table = Self { columns, rows: records };
+        assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
         table
     }
 

@@ -35,6 +35,10 @@ const FILES: &[(&str, &[&str])] = &[
     ("text.jsonl", &["--json-columns", "text"]),
     ("gzip.jsonl.gz", &[]),
     ("zstd.jsonl.zst", &[]),
+    ("none.csv", &[]),
+    ("bom.csv", &["--csv-bom"]),
+    ("gzip.csv.gz", &[]),
+    ("zstd.csv.zst", &[]),
 ];
 
 /// The exports to standard output: format and codec.
@@ -45,6 +49,9 @@ const STREAMS: &[(&str, &str)] = &[
     ("jsonl", "none"),
     ("jsonl", "gzip"),
     ("jsonl", "zstd"),
+    ("csv", "none"),
+    ("csv", "gzip"),
+    ("csv", "zstd"),
 ];
 
 fn serve(rows: &[Source]) -> World {
@@ -65,12 +72,13 @@ fn export_stream(world: &World, format: &str, codec: &str) -> Vec<u8> {
 }
 
 fn read_stream(format: &str, codec: &str, bytes: Vec<u8>) -> Table {
-    match (format, codec) {
-        ("arrow", _) => Table::of_arrow_stream(&bytes),
-        (_, "gzip") => Table::of_json_lines(&gunzip(&bytes)),
-        (_, "zstd") => Table::of_json_lines(&unzstd(&bytes)),
-        _ => Table::of_json_lines(&bytes),
-    }
+    let bytes = match (format, codec) {
+        ("arrow", _) => return Table::of_arrow_stream(&bytes),
+        (_, "gzip") => gunzip(&bytes),
+        (_, "zstd") => unzstd(&bytes),
+        _ => bytes,
+    };
+    if format == "csv" { Table::of_csv(&bytes) } else { Table::of_json_lines(&bytes) }
 }
 
 fn assert_files_hold_the_hard_rows(format: &str) {
@@ -94,6 +102,11 @@ fn arrow_codecs_preserve_every_token() {
 #[test]
 fn json_lines_codecs_preserve_every_token() {
     assert_files_hold_the_hard_rows(".jsonl");
+}
+
+#[test]
+fn csv_codecs_preserve_every_token() {
+    assert_files_hold_the_hard_rows(".csv");
 }
 
 #[test]

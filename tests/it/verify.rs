@@ -28,10 +28,10 @@ fn flip_byte(path: &Path, at: usize) {
 
 #[test]
 fn untouched_export_is_ok_in_every_format() {
-    for format in ["parquet", "arrow", "jsonl"] {
+    for format in ["parquet", "arrow", "jsonl", "csv"] {
         let world = exported(format);
         let ran = verify(&world, &["out"]).ok();
-        let how = if format == "jsonl" { "SHA-256" } else { "SHA-256, XXH3" };
+        let how = if matches!(format, "jsonl" | "csv") { "SHA-256" } else { "SHA-256, XXH3" };
         let told = format!("out: ok, 1,000 rows; every byte was checked ({how})\n");
         assert_eq!(ran.stdout, told);
         assert_eq!(ran.stderr, "");

@@ -23,7 +23,7 @@ Column: TypeAlias = Literal[
     "id", "order", "input", "expected_output", "persona", "tags", "additional_properties"
 ]
 Source: TypeAlias = Literal["seed", "synthetic", "augmented", "production"]
-Format: TypeAlias = Literal["parquet", "arrow", "jsonl"]
+Format: TypeAlias = Literal["parquet", "arrow", "jsonl", "csv"]
 
 
 class HasLocation(Protocol):
@@ -127,6 +127,8 @@ class FileOptions(RowOptions, total=False):
     compression: str | None
     parquet_encoding: Literal["delta-length", "plain"] | None
     json_columns: Literal["json", "text"] | None
+    csv_bom: bool | None
+    csv_safe: bool | None
     rows_per_file: int | None
     overwrite: bool | None
     restart: bool | None

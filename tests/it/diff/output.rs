@@ -44,7 +44,16 @@ fn json_lines_contain_plain_json_values() {
 #[test]
 fn all_formats_have_the_same_rows() {
     let exports = support_chat();
-    for name in ["d.jsonl", "d.jsonl.gz", "d.jsonl.zst", "d.parquet", "d.arrow"] {
+    for name in [
+        "d.jsonl",
+        "d.jsonl.gz",
+        "d.jsonl.zst",
+        "d.csv",
+        "d.csv.gz",
+        "d.csv.zst",
+        "d.parquet",
+        "d.arrow",
+    ] {
         let ran = exports.diff(&["old.jsonl", "new.jsonl", "-o", name, "-q"]);
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(1), "", ""));
     }
@@ -111,7 +120,7 @@ fn invalid_output_is_refused_before_reading() {
         &["-o", "old.jsonl", "--overwrite"],
         &["-o", "./new.jsonl", "--overwrite"],
         &["-o", "folder"],
-        &["-o", "d.csv"],
+        &["-o", "d.tsv"],
         &["-o", "missing/d.jsonl"],
         &["-o", "-", "--json"],
         &["--overwrite"],
@@ -138,11 +147,11 @@ fn invalid_output_is_refused_before_reading() {
 
     $ diff old.jsonl new.jsonl -o folder
     exit 2
-    error: "folder" is not a valid output: differences are written to one file: use a name that ends in .parquet, .arrow or .jsonl, or - for standard output
+    error: "folder" is not a valid output: differences are written to one file: use a name that ends in .parquet, .arrow, .jsonl or .csv, or - for standard output
 
-    $ diff old.jsonl new.jsonl -o d.csv
+    $ diff old.jsonl new.jsonl -o d.tsv
     exit 2
-    error: "d.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
+    error: "d.tsv" is not a valid output: use .parquet, .arrow, .jsonl or .csv, the last two also with .gz or .zst; a path that ends in a slash is a directory of parts
 
     $ diff old.jsonl new.jsonl -o missing/d.jsonl
     exit 73

@@ -95,12 +95,12 @@ fn invalid_id_or_filter_is_refused() {
 fn invalid_output_or_format_is_refused() {
     let told = refused(&[
         "export ID",
-        "export ID -o rows.csv",
+        "export ID -o rows.tsv",
         "export ID -o rows.json",
         "export ID -o ftp://host/rows.parquet",
         "export ID -o .",
         "export ID -o=",
-        "export ID -o rows.parquet --format csv",
+        "export ID -o rows.parquet --format xml",
         "export ID -o rows.parquet --format jsonl",
         "export ID -o - --format parquet",
         "export ID -o rows.parquet --compression brotli",
@@ -114,6 +114,11 @@ fn invalid_output_or_format_is_refused() {
         "export ID -o rows.jsonl --parquet-encoding plain",
         "export ID -o rows.jsonl --json-columns struct",
         "export ID -o out/ --json-columns text",
+        "export ID -o rows.csv --json-columns text",
+        "export ID -o rows.jsonl --csv-bom",
+        "export ID -o out/ --csv-safe",
+        "export ID -o - --csv-safe",
+        "export ID -o rows.csv.gz --compression zstd",
         "export ID -o rows.parquet --columns id,inputs",
         "export ID -o rows.parquet --columns=",
     ]);
@@ -127,13 +132,13 @@ fn invalid_output_or_format_is_refused() {
 
     For more information, try '--help'.
 
-    $ overmind-export export ID -o rows.csv
+    $ overmind-export export ID -o rows.tsv
     exit 2
-    error: "rows.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
+    error: "rows.tsv" is not a valid output: use .parquet, .arrow, .jsonl or .csv, the last two also with .gz or .zst; a path that ends in a slash is a directory of parts
 
     $ overmind-export export ID -o rows.json
     exit 2
-    error: "rows.json" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
+    error: "rows.json" is not a valid output: use .parquet, .arrow, .jsonl or .csv, the last two also with .gz or .zst; a path that ends in a slash is a directory of parts
 
     $ overmind-export export ID -o ftp://host/rows.parquet
     exit 2
@@ -149,9 +154,9 @@ fn invalid_output_or_format_is_refused() {
 
     For more information, try '--help'.
 
-    $ overmind-export export ID -o rows.parquet --format csv
+    $ overmind-export export ID -o rows.parquet --format xml
     exit 2
-    error: invalid value 'csv' for '--format <FORMAT>': use parquet, arrow or jsonl
+    error: invalid value 'xml' for '--format <FORMAT>': use parquet, arrow, jsonl or csv
 
     For more information, try '--help'.
 
@@ -161,7 +166,7 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o - --format parquet
     exit 2
-    error: Parquet cannot be read from a pipe: use --format jsonl or --format arrow for standard output
+    error: Parquet cannot be read from a pipe: use --format jsonl, --format csv or --format arrow for standard output
 
     $ overmind-export export ID -o rows.parquet --compression brotli
     exit 2
@@ -214,6 +219,26 @@ fn invalid_output_or_format_is_refused() {
     $ overmind-export export ID -o out/ --json-columns text
     exit 2
     error: --json-columns is for JSON Lines, but the format is parquet: leave it out
+
+    $ overmind-export export ID -o rows.csv --json-columns text
+    exit 2
+    error: --json-columns is for JSON Lines, but the format is csv: leave it out
+
+    $ overmind-export export ID -o rows.jsonl --csv-bom
+    exit 2
+    error: --csv-bom is for CSV, but the format is jsonl: leave it out
+
+    $ overmind-export export ID -o out/ --csv-safe
+    exit 2
+    error: --csv-safe is for CSV, but the format is parquet: leave it out
+
+    $ overmind-export export ID -o - --csv-safe
+    exit 2
+    error: --csv-safe is for CSV, but the format is jsonl: leave it out
+
+    $ overmind-export export ID -o rows.csv.gz --compression zstd
+    exit 2
+    error: rows.csv.gz is named as csv.gz but --compression is zstd:3: name it rows.csv.zst, or leave out --compression
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2
@@ -306,13 +331,13 @@ fn unknown_command_or_option_is_refused() {
 #[test]
 fn arguments_are_checked_before_the_key() {
     let world = World::generated(Options::default(), 300);
-    let told = session_with(&world, &["export ID -o rows.csv", "export ID -o rows.jsonl"], |it| {
+    let told = session_with(&world, &["export ID -o rows.tsv", "export ID -o rows.jsonl"], |it| {
         it.env_remove("OVERMIND_LAB_API_KEY");
     });
     insta::assert_snapshot!(told, @r#"
-    $ overmind-export export ID -o rows.csv
+    $ overmind-export export ID -o rows.tsv
     exit 2
-    error: "rows.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
+    error: "rows.tsv" is not a valid output: use .parquet, .arrow, .jsonl or .csv, the last two also with .gz or .zst; a path that ends in a slash is a directory of parts
 
     $ overmind-export export ID -o rows.jsonl
     exit 77

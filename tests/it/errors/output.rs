@@ -59,7 +59,7 @@ fn existing_output_is_not_touched() {
     $ overmind-export export ID -o folder/mine
     exit 73
     error: folder/mine: exists and is not a directory
-      hint: a path without a known extension is a directory of parts: give another path, or one that ends in .parquet, .arrow or .jsonl
+      hint: a path without a known extension is a directory of parts: give another path, or one that ends in .parquet, .arrow, .jsonl or .csv
     ");
     assert_eq!(world.read("rows.parquet"), b"mine");
     assert_eq!(world.read("rows.jsonl.manifest.json"), b"mine");

@@ -136,6 +136,30 @@ fn job_chooses_the_form_of_json_columns() {
 }
 
 #[test]
+fn job_writes_csv_for_spreadsheets() {
+    let nightly =
+        Nightly::one(250, "format = \"csv\"\ncompression = \"gzip\"\ncsv_bom = true # form");
+    let settings = |nightly: &Nightly| {
+        assert!(nightly.newest("nightly").join("part-00000.csv.gz").exists());
+        let stamps = nightly.stamps("nightly");
+        let record = nightly.record("nightly", stamps.last().unwrap());
+        let manifest: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+        (manifest["csv_bom"].clone(), manifest["csv_safe"].clone())
+    };
+    nightly.at("2026-11-23T02:00:00Z");
+    assert_eq!(settings(&nightly), (true.into(), false.into()));
+    // The same data in another form is a change.
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("# form", "\ncsv_safe = true");
+    fs::write(path, text).unwrap();
+    nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261124T020000Z"]);
+    assert_eq!(settings(&nightly), (true.into(), true.into()));
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+}
+
+#[test]
 fn unchanged_content_is_downloaded_but_not_stored() {
     let nightly = Nightly::one(250, "unchanged = \"content\"");
     nightly.at("2026-11-23T02:00:00Z");

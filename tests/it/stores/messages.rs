@@ -118,9 +118,9 @@ fn invalid_location_is_refused() {
     exit 2
     error: "ftp://host/rows.parquet" is not a valid location: the known schemes are s3, gs, az, abfs, abfss and file; anything without :// is a local path
     "#);
-    insta::assert_snapshot!(tell("export ID -o s3://bucket/rows.csv"), @r#"
+    insta::assert_snapshot!(tell("export ID -o s3://bucket/rows.tsv"), @r#"
     exit 2
-    error: "s3://bucket/rows.csv" is not a valid output: use .parquet, .arrow, .jsonl, .jsonl.gz or .jsonl.zst; a path that ends in a slash is a directory of parts
+    error: "s3://bucket/rows.tsv" is not a valid output: use .parquet, .arrow, .jsonl or .csv, the last two also with .gz or .zst; a path that ends in a slash is a directory of parts
     "#);
     insta::assert_snapshot!(tell("verify s3://key:hunter2@bucket/rows/"), @r#"
     exit 2

@@ -79,7 +79,8 @@ fn values_are_the_same_in_every_format() {
     assert_eq!(whole["columns"][0], "id");
     assert_eq!(whole["columns"][3], serde_json::json!({"name": "last", "type": "string"}));
     assert_eq!(whole["transform"]["columns"][6]["type"], "json");
-    for output in ["p.parquet", "a.arrow", "z.jsonl.zst", "t.jsonl", "parts/"] {
+    for output in ["p.parquet", "a.arrow", "z.jsonl.zst", "t.jsonl", "c.csv", "d.csv.zst", "parts/"]
+    {
         let name = output.trim_end_matches('/');
         let more: &[&str] = match name {
             "parts" => &["--rows-per-file", "300"],
@@ -118,6 +119,9 @@ fn files_without_their_record_still_have_the_columns() {
     world.export(&[&["-o", "rows.jsonl"], &COLUMNS[..]].concat()).ok();
     let found = batches(&world, "rows.jsonl", &["topic"]);
     assert_eq!(found[0].column(0).as_string::<i32>().value(0), "\"billing\"");
+    world.export(&[&["-o", "c.csv"], &COLUMNS[..]].concat()).ok();
+    let found = batches(&world, "c.csv", &["twice"]);
+    assert_eq!(found[0].column(0).as_string::<i32>().value(3), "6");
     let preview = Ran::of(world.command().args(["preview", "rows.jsonl", "--json", "-n1"])).ok();
     let line = String::from_utf8(world.read("rows.jsonl")).unwrap();
     assert_eq!(preview.stdout.lines().next(), line.lines().next());
@@ -142,7 +146,7 @@ fn api_columns_are_replaced_and_ordered() {
     let line =
         r#"{"tags":{"n":0},"persona":"billing","id":"00000000-0000-4000-8000-000000000000"}"#;
     assert_eq!(ran.stdout.trim_end(), line);
-    for output in ["p.parquet", "a.arrow", "rows.jsonl"] {
+    for output in ["p.parquet", "a.arrow", "rows.jsonl", "c.csv"] {
         world.export(&[&["-o", output, "--manifest"], &arguments[2..]].concat()).ok();
         Ran::of(world.command().args(["verify", output])).ok();
         let preview = Ran::of(world.command().args(["preview", output, "--json"])).ok();
