@@ -6,8 +6,9 @@ readers names the dataset and the reason. This module knows neither the command 
 
 import hashlib
 import json
+import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ import fastparquet
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.json
 import pyarrow.parquet
@@ -142,7 +144,7 @@ def lines(text: bytes) -> Columns:
 def decompressed(export: Export) -> bytes:
     texts = []
     for file in export.files:
-        if export.extension == "jsonl.gz":
+        if export.extension.endswith(".gz"):
             texts.append(one_member(file.read_bytes()))
             continue
         with pa.input_stream(str(file), compression="detect") as stream:
@@ -190,10 +192,76 @@ def pyarrow_lines(export: Export) -> Columns:
     return pa.concat_tables(pa.json.read_json(file) for file in export.files).to_pydict()
 
 
+def csv_cells(text: bytes) -> Columns:
+    """Reads CSV cell by cell, as RFC 4180 defines it. An empty cell is null, and two quotes are the empty text."""
+    rows, at, text = [[]], 0, text.decode("utf-8-sig")
+    cell = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)')
+    while at < len(text):
+        if not (found := cell.match(text, at)):
+            raise Different(f"no cell begins at {text[at : at + 40]!r}")
+        quoted, plain, end = found.groups()
+        rows[-1].append(plain or None if quoted is None else quoted.replace('""', '"'))
+        if end != ",":
+            rows.append([])
+        at = found.end()
+    header, *rows = rows[:-1]
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(header)}
+    return columns | {"order": [None if at is None else int(at) for at in columns["order"]]}
+
+
+def csv_texts(export: Export) -> list[bytes]:
+    """Returns the text of each file. A directory has a header in each part."""
+    return [decompressed(Export(file, export.extension)) for file in export.files]
+
+
+def joined(tables: Iterable[Columns]) -> Columns:
+    first, *others = tables
+    for table in others:
+        for name, values in table.items():
+            first[name].extend(values)
+    return first
+
+
+def pandas_csv(file: Path | IO[bytes]) -> pd.DataFrame:
+    types = {name: "Int64" if name == "order" else "str" for name in COLUMNS}
+    # Otherwise texts such as "null" and "NA" would be missing values, too.
+    return pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
+
+
+def polars_csv(source: str | IO[bytes]) -> Columns:
+    types = {name: pl.Int64 if name == "order" else pl.String for name in COLUMNS}
+    return of_polars(pl.read_csv(source, schema_overrides=types))
+
+
+def duckdb_csv(path: str) -> Columns:
+    types = {name: "BIGINT" if name == "order" else "VARCHAR" for name in COLUMNS}
+    # A line of the hostile rows has 3 MB.
+    return of_duckdb(duckdb.read_csv(
+        path, columns=types, header=True, auto_detect=False, quotechar='"', escapechar='"',
+        allow_quoted_nulls=False, max_line_size=8 << 20,
+    ))  # fmt: skip
+
+
+def pyarrow_csv(source: Path | IO[bytes]) -> Columns:
+    table = pa.csv.read_csv(
+        source,
+        # A line must fit into a block.
+        read_options=pa.csv.ReadOptions(block_size=8 << 20),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=SCHEMA, null_values=[""], strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )  # fmt: skip
+    # All columns of CSV are nullable.
+    return of_arrow(table.cast(SCHEMA))
+
+
 ARROW_TYPES = ("string[pyarrow]", "int64[pyarrow]")
 FLOAT_ORDER = {"hostile": "turns an order column with nulls into float64; Arrow types avoid this"}
 PARTLY_JSON = {"hostile": "rejects numbers outside the range of a double, and half a surrogate pair"}
 NO_COLUMNS = {"empty": "a file without lines has no columns"}
+NO_EMPTY = {"hostile": "reads an empty text as a missing value"}
 ONE_TYPE = {"bfcl-core": "needs one type per key, but keys of this dataset have several types"}
 
 # fmt: off
@@ -235,6 +303,12 @@ READERS = [
         json_is_text=False, cannot=PARTLY_JSON | NO_COLUMNS | ONE_TYPE),
     Reader("jsonl", "pyarrow", pyarrow_lines,
         json_is_text=False, cannot=PARTLY_JSON | NO_COLUMNS | ONE_TYPE),
+
+    Reader("csv", "RFC 4180", lambda it: joined(map(csv_cells, csv_texts(it)))),
+    Reader("csv", "pandas", lambda it: pandas_values(pd.concat(map(pandas_csv, it.files))), cannot=NO_EMPTY),
+    Reader("csv", "Polars", lambda it: polars_csv(it.pattern)),
+    Reader("csv", "DuckDB", lambda it: duckdb_csv(it.pattern)),
+    Reader("csv", "pyarrow", lambda it: joined(map(pyarrow_csv, it.files))),
 ]
 
 PIPE_READERS = [
@@ -245,4 +319,7 @@ PIPE_READERS = [
         json_is_text=False, cannot=PARTLY_JSON),
     Reader("jsonl", "pandas", lambda pipe: pandas_values(pandas_lines(pipe)),
         json_is_text=False, cannot=PARTLY_JSON | NO_COLUMNS),
+    Reader("csv", "RFC 4180", lambda pipe: csv_cells(pipe.read())),
+    Reader("csv", "pandas", lambda pipe: pandas_values(pandas_csv(pipe)), cannot=NO_EMPTY),
+    Reader("csv", "DuckDB", lambda pipe: duckdb_csv(f"/dev/fd/{pipe.fileno()}")),
 ]

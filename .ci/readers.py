@@ -37,6 +37,8 @@ class Form:
     compression: str | None = None
     # The form within the format: `plain` Parquet, or JSON Lines with `text` columns.
     variant: str | None = None
+    # Whether CSV begins with a byte order mark.
+    bom: bool = False
 
     @property
     def format(self) -> str:
@@ -50,7 +52,8 @@ class Form:
     @property
     def name(self) -> str:
         kind = "directory" if self.target.endswith("/") else "file"
-        words = [self.extension, self.variant, self.compression == "none" and "uncompressed", kind]
+        bom = self.bom and "with a byte order mark"
+        words = [self.extension, self.variant, self.compression == "none" and "uncompressed", kind, bom]
         return " ".join(filter(None, words))
 
     @property
@@ -59,6 +62,7 @@ class Form:
         options += {"plain": ["--parquet-encoding", "plain"], "text": ["--json-columns", "text"]}.get(
             self.variant, []
         )
+        options += ["--csv-bom"] if self.bom else []
         if self.target.endswith("/"):
             options += ["--format", self.format, "--rows-per-file", str(ROWS_PER_FILE)]
         return options
@@ -78,6 +82,13 @@ FORMS = [
     Form("jsonl.gz", "parts/", "gzip"),
     Form("jsonl.zst", "rows.jsonl.zst"),
     Form("jsonl.zst", "parts/", "zstd"),
+    Form("csv", "rows.csv"),
+    Form("csv", "bom.csv", bom=True),
+    Form("csv", "parts/"),
+    Form("csv.gz", "rows.csv.gz"),
+    Form("csv.gz", "parts/", "gzip"),
+    Form("csv.zst", "rows.csv.zst"),
+    Form("csv.zst", "parts/", "zstd"),
 ]
 
 

@@ -112,8 +112,11 @@ FORMATS: dict[str, dict[str, Any]] = {
     "text.jsonl": {"json_columns": "text"},
     "rows.jsonl.gz": {},
     "rows.jsonl.zst": {},
+    "rows.csv": {"csv_bom": True},
+    "rows.csv.zst": {},
     "parts/": {"rows_per_file": 400, "format": "parquet"},
     "lines/": {"rows_per_file": 400, "format": "jsonl", "compression": "zstd"},
+    "cells/": {"rows_per_file": 400, "format": "csv", "compression": "gzip"},
     "batches/": {"rows_per_file": 400, "format": "arrow", "compression": "none"},
 }
 

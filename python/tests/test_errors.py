@@ -118,11 +118,11 @@ def test_wrong_option(
 @pytest.mark.parametrize(
     ("output", "options", "kind", "message"),
     [
-        ("rows.csv", {}, oe.UsageError, "rows.csv"),
+        ("rows.tsv", {}, oe.UsageError, "rows.tsv"),
         ("-", {}, oe.UsageError, "`output` is standard output: give a path, or use `stream`"),
         ("rows.parquet", {"rows_per_file": 10}, oe.UsageError, "`rows_per_file` needs a directory of parts"),
         ("rows.parquet", {"compression": "gzip"}, oe.UsageError, '"gzip" is not a valid compression'),
-        ("rows.parquet", {"format": "csv"}, oe.UsageError, '"csv" is not a valid format'),
+        ("rows.parquet", {"format": "xml"}, oe.UsageError, '"xml" is not a valid format'),
         ("rows.parquet", {"encode_threads": 999}, oe.UsageError, "use 1 to 256"),
         ("s3://b/x.parquet", {"storage_options": "x"}, TypeError, "`storage_options` must be a"),
         ("missing/rows.parquet", {}, oe.OutputError, "missing"),

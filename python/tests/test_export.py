@@ -11,7 +11,8 @@ from conftest import ROWS
 
 
 @pytest.mark.parametrize(
-    "output", ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "out/"]
+    "output",
+    ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.csv", "rows.csv.gz", "out/"],
 )
 def test_export_reads_back_with_its_digest(
     tmp_path: Path, demo: oe.Demo, client: oe.Client, output: str
@@ -22,7 +23,7 @@ def test_export_reads_back_with_its_digest(
     assert summary.output is not None and summary.output.startswith(str(tmp_path))
     rows = oe.open(place).read()
     assert (rows.num_rows, rows.summary.digest) == (ROWS, summary.digest)
-    says = "unknown" if "jsonl" in output else "proven"
+    says = "unknown" if "jsonl" in output or "csv" in output else "proven"
     assert rows.summary.completeness == says
     assert oe.open(place).summary.to_dict() | {"seconds": 0} == rows.summary.to_dict() | {"seconds": 0}
 
@@ -42,6 +43,19 @@ def test_export_has_the_options_of_the_command(
     with pytest.raises(oe.OutputError, match="overwrite"):
         client.export(demo.dataset, out)
     assert client.export(demo.dataset, out, overwrite=True).rows == ROWS
+
+
+def test_protected_csv_is_checked_but_not_opened(
+    tmp_path: Path, demo: oe.Demo, client: oe.Client
+) -> None:
+    path = tmp_path / "rows.csv"
+    client.export(demo.dataset, path, csv_safe=True, csv_bom=True, manifest=True)
+    assert path.read_bytes().startswith('\ufeff"id","order",'.encode())
+    assert oe.verify(path).ok
+    with pytest.raises(oe.DataError, match="csv_safe"):
+        oe.open(path).read()
+    with pytest.raises(oe.UsageError, match="`csv_bom` is for CSV"):
+        client.export(demo.dataset, tmp_path / "rows.parquet", csv_bom=True)
 
 
 def test_opened_export_has_manifest_and_columns(

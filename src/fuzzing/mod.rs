@@ -36,6 +36,8 @@ pub const TARGETS: &[FuzzTarget] = &[
     ("config", text::config),
     #[cfg(feature = "clouds")]
     ("control", destination::fuzzing::control),
+    #[cfg(feature = "cli")]
+    ("csv", files::csv),
     ("headers", client::fuzzing::headers),
     ("journal", destination::fuzzing::journal),
     #[cfg(feature = "cli")]

@@ -194,10 +194,20 @@ fn files() {
     let torn = &json[0][..json[0].len() - 40];
     put("json_lines", "torn", [torn, &[torn, b"\r\n\r\n"].concat()]);
     put_all("json_lines", "odd", include_str!("lines.txt"));
+    let csv = export("rows.csv", &[]);
+    put("csv", "export", [&csv[..], &export("rows.csv", &["--csv-bom"])]);
+    put("csv", "protected", [export("rows.csv", &["--csv-safe"])]);
+    put("csv", "columns", [export("rows.csv", &["--columns", "persona"])]);
+    put("csv", "compressed", ["rows.csv.gz", "rows.csv.zst"].map(|it| export(it, &[])));
+    put("csv", "torn", [&csv[..csv.len() - 40], &[&csv[..], b"\r\n\n"].concat()]);
+    put_all("csv", "odd", include_str!("cells.txt"));
     let empty = World::with_rows(Options::default(), Vec::new());
-    for (target, name) in
-        [("parquet", "rows.parquet"), ("arrow", "rows.arrow"), ("json_lines", "rows.jsonl")]
-    {
+    for (target, name) in [
+        ("parquet", "rows.parquet"),
+        ("arrow", "rows.arrow"),
+        ("json_lines", "rows.jsonl"),
+        ("csv", "rows.csv"),
+    ] {
         empty.export(&["-o", name]).ok();
         put(target, "empty", [empty.read(name)]);
     }
