@@ -52,11 +52,14 @@ impl fmt::Display for Report<'_> {
 }
 
 /// Returns two lines: the line of an expression with the wrong part, and the marks below that part. No line for other
-/// errors.
+/// errors, and for an expression without a text.
 pub(crate) fn excerpt(error: &Error) -> Vec<String> {
     /// Most characters to show before the start of the wrong part, and from its start.
     const AROUND: usize = 60;
     let Error::Expression { expression, position, length, .. } = error else { return Vec::new() };
+    if expression.trim().is_empty() {
+        return Vec::new();
+    }
     let (before, after) = expression.split_at_checked(*position).unwrap_or((expression, ""));
     let before = before.rsplit('\n').next().unwrap_or_default();
     let skipped = before.chars().count().saturating_sub(AROUND);

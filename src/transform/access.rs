@@ -6,7 +6,7 @@ use jaq_core::{Error, Exn, ValX, box_iter::box_once, path::Opt, val};
 use jaq_json::Num;
 
 use super::{
-    budget, json,
+    budget, json, number,
     value::{ITEM, JqArray, JqObject, JqValue, MEMBER, Members, ValueError, ValueResult},
 };
 
@@ -99,6 +99,7 @@ impl jaq_core::ValT for JqValue {
 
     fn range(self, range: val::Range<&Self>) -> ValueResult {
         match self {
+            Self::Null => Ok(Self::Null),
             Self::Arr(array) => {
                 let places = range_of(range, array.items().len())?;
                 Ok(array.items()[places].iter().cloned().collect())
@@ -111,103 +112,32 @@ impl jaq_core::ValT for JqValue {
         }
     }
 
+    // The evaluator updates values by paths, which have functions of their own: `rewrite.rs` leaves no other update.
+
     fn map_values<'a, I: Iterator<Item = ValX<'a, Self>>>(
         self,
-        opt: Opt,
-        f: impl Fn(Self) -> I,
+        _: Opt,
+        _: impl Fn(Self) -> I,
     ) -> ValX<'a, Self> {
-        budget::step();
-        match self {
-            Self::Arr(array) => JqArray::each(array).flat_map(f).collect(),
-            Self::Obj(object) => {
-                let mut members = Members::default();
-                for (key, value) in JqObject::each(object) {
-                    if let Some(value) = f(value).next() {
-                        budget::copy(MEMBER);
-                        members.insert(key, value?);
-                    }
-                }
-                Ok(Self::object(members))
-            }
-            other => opt.fail(other, |other| Exn::from(Error::typ(other, ITERABLE))),
-        }
+        Err(Exn::from(Error::path_expr(self)))
     }
 
     fn map_index<'a, I: Iterator<Item = ValX<'a, Self>>>(
-        mut self,
-        index: &Self,
-        opt: Opt,
-        f: impl Fn(Self) -> I,
+        self,
+        _: &Self,
+        _: Opt,
+        _: impl Fn(Self) -> I,
     ) -> ValX<'a, Self> {
-        let first = |value| f(value).next().transpose();
-        match (&mut self, index) {
-            (Self::Str(_) | Self::Arr(_), Self::Obj(range)) => {
-                let range = bounds(range);
-                self.map_range(range.start.as_ref()..range.end.as_ref(), opt, f)
-            }
-            (Self::Obj(object), Self::Str(key)) => {
-                JqObject::replace(object, key, first)?;
-                Ok(self)
-            }
-            (Self::Arr(array), index) => {
-                let length = array.items().len();
-                let place =
-                    position(index).map(|at| absolute(at, length).filter(|at| *at < length));
-                match place {
-                    Ok(Some(place)) => {
-                        JqArray::replace(array, place, first)?;
-                        Ok(self)
-                    }
-                    Ok(None) => opt.fail(self, |_| {
-                        Exn::from(Error::str(format_args!("index {index} out of bounds")))
-                    }),
-                    Err(error) => opt.fail(self, |_| Exn::from(error)),
-                }
-            }
-            (Self::Obj(_), _) => {
-                opt.fail(self, |object| Exn::from(Error::index(object, index.clone())))
-            }
-            _ => opt.fail(self, |other| Exn::from(Error::typ(other, ITERABLE))),
-        }
+        Err(Exn::from(Error::path_expr(self)))
     }
 
     fn map_range<'a, I: Iterator<Item = ValX<'a, Self>>>(
-        mut self,
-        range: val::Range<&Self>,
-        opt: Opt,
-        f: impl Fn(Self) -> I,
+        self,
+        _: val::Range<&Self>,
+        _: Opt,
+        _: impl Fn(Self) -> I,
     ) -> ValX<'a, Self> {
-        match &mut self {
-            Self::Arr(array) => {
-                let places = match range_of(range, array.items().len()) {
-                    Ok(places) => places,
-                    Err(error) => return opt.fail(self, |_| Exn::from(error)),
-                };
-                let slice = array.items()[places.clone()].iter().cloned().collect();
-                let with = match f(slice).next().transpose()? {
-                    Some(Self::Arr(with)) => JqArray::into_items(with),
-                    Some(other) => return Err(Exn::from(Error::typ(other, "array"))),
-                    None => Vec::new(),
-                };
-                budget::copy(ITEM.saturating_mul(with.len()));
-                JqArray::change(array, |items| drop(items.splice(places, with)));
-                Ok(self)
-            }
-            Self::Str(text) => {
-                let places = match range_of_text(range, text) {
-                    Ok(places) => places,
-                    Err(error) => return opt.fail(self, |_| Exn::from(error)),
-                };
-                let with = f(Self::text(&text[places.clone()])).next().transpose()?;
-                let with = with.unwrap_or_else(|| Self::text(""));
-                let with = with.as_text().map_err(Exn::from)?;
-                budget::copy(text.len() + with.len());
-                Ok(Self::Str(Rc::new(
-                    [&text[..places.start], with.as_str(), &text[places.end..]].concat(),
-                )))
-            }
-            _ => opt.fail(self, |other| Exn::from(Error::typ(other, "array"))),
-        }
+        Err(Exn::from(Error::path_expr(self)))
     }
 
     fn as_bool(&self) -> bool {
@@ -243,11 +173,7 @@ impl jaq_std::ValT for JqValue {
 
     fn as_f64(&self) -> Option<f64> {
         match self {
-            // A sum with a floating-point number is one.
-            Self::Num(number) => match number.clone() + Num::Float(0.0) {
-                Num::Float(float) => Some(float),
-                _ => None,
-            },
+            Self::Num(number) => Some(number::as_float(number)),
             _ => None,
         }
     }
@@ -280,10 +206,10 @@ impl JqValue {
     /// A value of this type has no such index.
     pub(super) fn part(self, index: &Self) -> Result<Option<Self>, ValueError> {
         Ok(match (self, index) {
-            (Self::Null, _) => None,
+            (Self::Null, Self::Str(_) | Self::Num(_) | Self::Obj(_)) => None,
             (Self::Obj(object), Self::Str(key)) => object.members().get(&**key).cloned(),
-            (Self::Arr(array), Self::Num(Num::Int(_) | Num::BigInt(_))) => {
-                let place = absolute(position(index)?, array.items().len());
+            (Self::Arr(array), Self::Num(number)) => {
+                let place = whole(number).and_then(|at| absolute(at, array.items().len()));
                 place.and_then(|place| array.items().get(place)).cloned()
             }
             (Self::Arr(array), Self::Arr(part)) => {
@@ -317,14 +243,49 @@ fn bounds(range: &JqObject) -> val::Range<JqValue> {
     bound("start")..bound("end")
 }
 
-/// Returns an integer as a position. One that does not fit is as good as the largest.
-fn position(value: &JqValue) -> Result<isize, ValueError> {
-    match value {
-        JqValue::Num(number @ (Num::Int(_) | Num::BigInt(_))) => {
-            let limit = if *number < Num::Int(0) { isize::MIN } else { isize::MAX };
-            Ok(number.as_isize().unwrap_or(limit))
+/// Truncates a number to a position. One that is too large is as good as the largest. NaN has none.
+fn whole(number: &Num) -> Option<isize> {
+    match number {
+        Num::Int(integer) => Some(*integer),
+        other => {
+            let float = number::as_float(other);
+            // The conversion saturates.
+            (!float.is_nan()).then_some(float as isize)
         }
-        _ => Err(Error::typ(value.clone(), "integer")),
+    }
+}
+
+/// The place of a key in an array.
+pub(super) enum Slot {
+    /// A place, also one after the end, or nothing for one before the start.
+    Item(Option<usize>),
+    Slice(Range<usize>),
+}
+
+/// Returns the place of a key in an array of this length.
+///
+/// # Errors
+/// An array has no such key.
+pub(super) fn slot(key: &JqValue, length: usize) -> Result<Slot, ValueError> {
+    match key {
+        JqValue::Num(number) => match whole(number) {
+            Some(at) => Ok(Slot::Item(absolute(at, length))),
+            None => Err(Error::str("NaN is not an index of an array")),
+        },
+        JqValue::Obj(range) => {
+            let range = bounds(range);
+            Ok(Slot::Slice(range_of(range.start.as_ref()..range.end.as_ref(), length)?))
+        }
+        other => Err(Error::typ(other.clone(), "index of an array")),
+    }
+}
+
+/// Rounds a bound of a range to a position: the start down, the end up.
+fn bound(value: &JqValue, round: impl FnOnce(f64) -> f64) -> Result<isize, ValueError> {
+    match value {
+        JqValue::Num(Num::Int(integer)) => Ok(*integer),
+        JqValue::Num(number) => Ok(round(number::as_float(number)) as isize),
+        _ => Err(Error::typ(value.clone(), "number")),
     }
 }
 
@@ -334,26 +295,34 @@ fn absolute(position: isize, length: usize) -> Option<usize> {
 }
 
 fn range_of(range: val::Range<&JqValue>, length: usize) -> Result<Range<usize>, ValueError> {
-    let place = |bound: Option<&JqValue>, default: usize| match bound {
-        None | Some(JqValue::Null) => Ok(default),
-        Some(bound) => position(bound).map(|at| absolute(at, length).unwrap_or(0).min(length)),
+    let place = |at: isize| absolute(at, length).unwrap_or(0).min(length);
+    let start = match range.start {
+        None | Some(JqValue::Null) => 0,
+        Some(start) => place(bound(start, f64::floor)?),
     };
-    let (start, end) = (place(range.start, 0)?, place(range.end, length)?);
+    let end = match range.end {
+        None | Some(JqValue::Null) => length,
+        Some(end) => place(bound(end, f64::ceil)?),
+    };
     Ok(start..end.max(start))
 }
 
 /// Returns the bytes of a range of characters.
 fn range_of_text(range: val::Range<&JqValue>, text: &str) -> Result<Range<usize>, ValueError> {
-    let place = |bound: Option<&JqValue>, default: usize| match bound {
-        None | Some(JqValue::Null) => Ok(default),
-        Some(bound) => position(bound).map(|at| {
-            let mut starts = text.char_indices().map(|(start, _)| start);
-            match usize::try_from(at) {
-                Ok(at) => starts.nth(at).unwrap_or(text.len()),
-                Err(_) => starts.nth_back(at.unsigned_abs() - 1).unwrap_or(0),
-            }
-        }),
+    let place = |at: isize| {
+        let mut starts = text.char_indices().map(|(start, _)| start);
+        match usize::try_from(at) {
+            Ok(at) => starts.nth(at).unwrap_or(text.len()),
+            Err(_) => starts.nth_back(at.unsigned_abs() - 1).unwrap_or(0),
+        }
     };
-    let (start, end) = (place(range.start, 0)?, place(range.end, text.len())?);
+    let start = match range.start {
+        None | Some(JqValue::Null) => 0,
+        Some(start) => place(bound(start, f64::floor)?),
+    };
+    let end = match range.end {
+        None | Some(JqValue::Null) => text.len(),
+        Some(end) => place(bound(end, f64::ceil)?),
+    };
     Ok(start..end.max(start))
 }

@@ -7,15 +7,11 @@ use std::{
 };
 
 use jaq_core::{Error, ops::Math};
-use jaq_json::Num;
 
 use super::{
-    budget,
+    budget, number,
     value::{ITEM, JqArray, JqObject, JqValue, ValueResult},
 };
-
-/// Largest integer that a product can have, in bits: 78,914 decimal digits. Larger ones make single operations slow.
-const INTEGER_BITS: u64 = 1 << 18;
 
 impl Add for JqValue {
     type Output = ValueResult;
@@ -25,10 +21,7 @@ impl Add for JqValue {
         budget::step();
         match (self, right) {
             (Self::Null, other) | (other, Self::Null) => Ok(other),
-            (Self::Num(left), Self::Num(right)) => {
-                count_integers(&left, &right);
-                Ok(Self::Num(left + right))
-            }
+            (Self::Num(left), Self::Num(right)) => Ok(Self::Num(number::sum(left, right))),
             (Self::Str(mut left), Self::Str(right)) => {
                 budget::copy(right.len());
                 // A text that nothing else holds grows in place.
@@ -66,10 +59,7 @@ impl Sub for JqValue {
     fn sub(self, right: Self) -> ValueResult {
         budget::step();
         match (self, right) {
-            (Self::Num(left), Self::Num(right)) => {
-                count_integers(&left, &right);
-                Ok(Self::Num(left - right))
-            }
+            (Self::Num(left), Self::Num(right)) => Ok(Self::Num(number::difference(left, right))),
             (Self::Arr(mut left), Self::Arr(right)) => {
                 budget::copy(ITEM.saturating_mul(right.items().len()));
                 let removed: BTreeSet<&Self> = right.items().iter().collect();
@@ -86,23 +76,9 @@ impl Mul for JqValue {
 
     fn mul(self, right: Self) -> ValueResult {
         match (self, right) {
-            (Self::Num(left), Self::Num(right)) => {
-                let is_large = matches!(left, Num::BigInt(_)) || matches!(right, Num::BigInt(_));
-                if is_large && bits(&left).saturating_add(bits(&right)) > INTEGER_BITS {
-                    return Err(Error::str("the product of the integers is too large"));
-                }
-                count_integers(&left, &right);
-                Ok(Self::Num(left * right))
-            }
-            (Self::Str(text), Self::Num(times @ (Num::Int(_) | Num::BigInt(_))))
-            | (Self::Num(times @ (Num::Int(_) | Num::BigInt(_))), Self::Str(text)) => {
-                if times <= Num::Int(0) {
-                    return Ok(Self::Null);
-                }
-                let times = times.as_isize().and_then(|times| usize::try_from(times).ok());
-                let times = times.unwrap_or(usize::MAX);
-                budget::copy(text.len().max(1).saturating_mul(times));
-                Ok(Self::Str(Rc::new(text.repeat(times))))
+            (Self::Num(left), Self::Num(right)) => number::product(left, right).map(Self::Num),
+            (Self::Str(text), Self::Num(times)) | (Self::Num(times), Self::Str(text)) => {
+                Ok(repeated(&text, number::as_float(&times)))
             }
             (Self::Obj(mut left), Self::Obj(right)) => {
                 JqObject::merge(&mut left, right);
@@ -118,7 +94,7 @@ impl Div for JqValue {
 
     fn div(self, right: Self) -> ValueResult {
         match (self, right) {
-            (Self::Num(left), Self::Num(right)) => Ok(Self::Num(left / right)),
+            (Self::Num(left), Self::Num(right)) => number::quotient(left, right).map(Self::Num),
             (Self::Str(text), Self::Str(separator)) => Ok(split(&text, &separator)),
             (left, right) => Err(Error::math(left, Math::Div, right)),
         }
@@ -129,14 +105,8 @@ impl Rem for JqValue {
     type Output = ValueResult;
 
     fn rem(self, right: Self) -> ValueResult {
-        let is_integer = |number: &Num| matches!(number, Num::Int(_) | Num::BigInt(_));
         match (self, right) {
-            (Self::Num(left), Self::Num(right))
-                if !(is_integer(&left) && is_integer(&right) && right == Num::Int(0)) =>
-            {
-                count_integers(&left, &right);
-                Ok(Self::Num(left % right))
-            }
+            (Self::Num(left), Self::Num(right)) => number::remainder(left, right).map(Self::Num),
             (left, right) => Err(Error::math(left, Math::Rem, right)),
         }
     }
@@ -147,13 +117,21 @@ impl Neg for JqValue {
 
     fn neg(self) -> ValueResult {
         match self {
-            Self::Num(number) => {
-                count_integers(&number, &number);
-                Ok(Self::Num(-number))
-            }
+            Self::Num(number) => Ok(Self::Num(number::negated(number))),
             other => Err(Error::typ(other, "number")),
         }
     }
+}
+
+/// Repeats a text a whole number of times. It is null for a negative number, as in jq.
+fn repeated(text: &str, times: f64) -> JqValue {
+    if times.is_nan() || times < 0.0 {
+        return JqValue::Null;
+    }
+    // The conversion truncates and saturates.
+    let times = times as usize;
+    budget::copy(text.len().max(1).saturating_mul(times));
+    JqValue::Str(Rc::new(text.repeat(times)))
 }
 
 /// Splits a text. A text without characters has no parts, and an empty separator gives the characters.
@@ -165,25 +143,5 @@ fn split(text: &str, separator: &str) -> JqValue {
             text.chars().map(|it| JqValue::text(it.encode_utf8(&mut character))).collect()
         }
         _ => text.split(separator).map(JqValue::text).collect(),
-    }
-}
-
-/// Counts the bytes of a result that is about as large as both numbers.
-fn count_integers(left: &Num, right: &Num) {
-    let size = |number: &Num| match number {
-        Num::BigInt(integer) => usize::try_from(integer.bits() / 8).unwrap_or(usize::MAX),
-        Num::Dec(digits) => digits.len(),
-        Num::Int(_) | Num::Float(_) => 0,
-    };
-    let bytes = size(left).saturating_add(size(right));
-    if bytes > 0 {
-        budget::copy(bytes);
-    }
-}
-
-fn bits(number: &Num) -> u64 {
-    match number {
-        Num::BigInt(integer) => integer.bits(),
-        Num::Int(_) | Num::Float(_) | Num::Dec(_) => 64,
     }
 }

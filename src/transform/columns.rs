@@ -245,7 +245,7 @@ fn has_terms(pattern: &Pattern<&str>) -> bool {
 }
 
 /// Returns the text of a string without interpolation.
-fn literal(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
+pub(super) fn literal(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     parts.iter().try_fold(String::new(), |mut text, part| {
         match part {
             StrPart::Str(part) => text.push_str(part),

@@ -7,8 +7,8 @@ use jaq_core::{
     compile::Undefined,
     load::{
         Arena, File, Lexer, Loader, Parser,
-        lex::{self, StrPart, Tok, Token},
-        parse::{self, BinaryOp, Def, Term},
+        lex::{self, Token},
+        parse::{self, Def, Term},
     },
 };
 
@@ -17,8 +17,10 @@ use super::{
     columns::{FieldsRead, fields_read},
     evaluator::{Fence, Fenced},
     fence::{self, ExpressionRefusal},
-    natives, row_value,
-    value::JqValue,
+    grammar,
+    json::beginning,
+    mistakes, natives, rewrite, row_value,
+    value::{JqValue, ValueError},
 };
 use crate::{
     client::Row,
@@ -100,7 +102,7 @@ impl Expression {
         if let Some(text) = texts.iter().find(|text| text.len() > LARGEST) {
             let why =
                 format!("it has {}, and the limit is 16 KiB", counted(text.len() as u64, "byte"));
-            return Err(Error::invalid("expression", shortened(text, 40), why));
+            return Err(Error::invalid("expression", beginning(text, 40), why));
         }
         let compiled = |text: &String| Self::compiled(option, text, used_as);
         let compile = || texts.iter().map(compiled).collect();
@@ -147,6 +149,17 @@ impl Expression {
         self
     }
 
+    /// Returns all outputs for this row, printed.
+    #[cfg(test)]
+    pub(super) fn printed(&self, row: &Row<'_>) -> Result<Vec<String>, EvaluationFailure> {
+        let mut printed = Vec::new();
+        self.outputs(row, &AtomicBool::new(false), &mut |value| {
+            printed.push(super::json::print(&value).unwrap_or_else(|why| why));
+            ControlFlow::Continue(())
+        })?;
+        Ok(printed)
+    }
+
     #[cfg(test)]
     pub(super) fn fields(&self) -> &FieldsRead {
         &self.fields
@@ -180,7 +193,7 @@ impl Expression {
             for output in self.filter.id.run((context, value)) {
                 // An error can repeat itself forever, so the first one ends the evaluation.
                 let output = output.map_err(|exception| match exception.get_err() {
-                    Ok(error) => shortened_display(&error),
+                    Ok(error) => shown(error),
                     Err(_) => "it stops outside of its label".to_owned(),
                 })?;
                 if take(output).is_break() {
@@ -220,12 +233,15 @@ fn build(
 ) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'_>> {
     /// A name that no expression can have.
     const ROW: &str = "!row";
+    if text.trim().is_empty() {
+        let why = "it is empty: write a condition, such as .persona != null".to_owned();
+        return Err(ExpressionRefusal { part: text, why });
+    }
     let tokens = lex(text)?;
     let term = parse(text, &tokens)?;
+    grammar::check(&tokens)?;
     fence::check(&term)?;
-    if used_as == ExpressionUse::Condition {
-        refuse_constant(&term, &tokens)?;
-    }
+    mistakes::check(text, &term, &tokens, used_as == ExpressionUse::Condition)?;
     let fields = fields_read(&term, used_as != ExpressionUse::Value);
     if let FieldsRead::Named(names) = &fields
         && names.contains("additional_properties")
@@ -236,7 +252,7 @@ fn build(
         let why = "name an unknown field itself, such as .source_trace_id".to_owned();
         return Err(ExpressionRefusal { part, why });
     }
-    let row = Def { name: ROW, args: Vec::new(), body: term };
+    let row = Def { name: ROW, args: Vec::new(), body: rewrite::rewritten(term, &tokens) };
     let arena = Arena::default();
     // The name of the definition cannot be written, so a definition with a name that can be written calls it.
     let main = "expression";
@@ -295,8 +311,18 @@ fn lex(text: &str) -> Result<Vec<Token<&str>>, ExpressionRefusal<'_>> {
             (lex::Expect::Unicode, _) => "this is not the code of a character".to_owned(),
             _ => "this is not part of the language".to_owned(),
         };
-        ExpressionRefusal { part: &found[..first.map_or(0, char::len_utf8)], why }
+        let part = match first {
+            Some(first) => &found[..first.len_utf8()],
+            None => end_of(text),
+        };
+        ExpressionRefusal { part, why }
     })
+}
+
+/// Returns the empty part after the last character that is not white space.
+fn end_of(text: &str) -> &str {
+    let end = text.trim_end().len();
+    &text[end..end]
 }
 
 fn parse<'s>(
@@ -306,7 +332,7 @@ fn parse<'s>(
     Parser::new(tokens).parse(|parser| parser.term()).map_err(|errors| {
         let first = errors.into_iter().next();
         let (expected, found) = first.unwrap_or((parse::Expect::Term, None));
-        let part = found.map_or(&text[text.len()..], |token| token.0);
+        let part = found.map_or(end_of(text), |token| token.0);
         let wanted = match expected {
             parse::Expect::Just(token) => token,
             parse::Expect::Var => "a variable such as $x",
@@ -335,76 +361,6 @@ fn parse<'s>(
     })
 }
 
-/// Refuses a condition that holds for every row: an assignment, which is easily typed in place of a comparison, and a
-/// literal.
-fn refuse_constant<'s>(
-    term: &Term<&'s str>,
-    tokens: &[Token<&'s str>],
-) -> Result<(), ExpressionRefusal<'s>> {
-    let whole = || tokens.first().map_or("", |token| token.0);
-    if is_assignment(term) {
-        let part = assignment(tokens).unwrap_or_else(whole);
-        let why = format!("{part} assigns, so it holds for every row: compare with ==");
-        return Err(ExpressionRefusal { part, why });
-    }
-    let kind = match term {
-        Term::Num(_) => "a number",
-        Term::Str(..) => "a string",
-        Term::Arr(_) => "an array",
-        Term::Obj(_) => "an object",
-        _ => return Ok(()),
-    };
-    let instead = match term {
-        Term::Arr(_) => ": use any(...), or compare its length",
-        _ => "",
-    };
-    Err(ExpressionRefusal { part: whole(), why: format!("{kind} holds for every row{instead}") })
-}
-
-/// Whether an output of a condition is that of an assignment.
-fn is_assignment(term: &Term<&str>) -> bool {
-    let Term::BinOp(left, op, right) = term else { return false };
-    match op {
-        BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => true,
-        BinaryOp::Pipe(_) => is_assignment(right),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Comma | BinaryOp::Alt => {
-            is_assignment(left) || is_assignment(right)
-        }
-        BinaryOp::Math(_) | BinaryOp::Cmp(_) => false,
-    }
-}
-
-/// Returns the first operator of an assignment that is inside of the fewest brackets.
-fn assignment<'s>(tokens: &[Token<&'s str>]) -> Option<&'s str> {
-    let assigns = |token: &&Token<&'s str>| {
-        let is_other = matches!(token.0, "==" | "!=" | "<=" | ">=");
-        matches!(token.1, Tok::Sym) && token.0.ends_with('=') && !is_other
-    };
-    let mut level: Vec<&Token<&'s str>> = tokens.iter().collect();
-    while !level.is_empty() {
-        if let Some(found) = level.iter().copied().find(assigns) {
-            return Some(found.0);
-        }
-        level = level.into_iter().flat_map(inner).collect();
-    }
-    None
-}
-
-/// Returns the tokens in the brackets of a token.
-fn inner<'t, 's>(token: &'t Token<&'s str>) -> Vec<&'t Token<&'s str>> {
-    match &token.1 {
-        Tok::Block(tokens) => tokens.iter().collect(),
-        Tok::Str(parts) => {
-            let part = |part: &'t StrPart<&'s str, Token<&'s str>>| match part {
-                StrPart::Term(token) => Some(token),
-                StrPart::Str(_) | StrPart::Char(_) => None,
-            };
-            parts.iter().filter_map(part).collect()
-        }
-        Tok::Word | Tok::Var | Tok::Fmt | Tok::Num | Tok::Sym => Vec::new(),
-    }
-}
-
 /// Whether a part is a slice of the text.
 fn contains(text: &str, part: &str) -> bool {
     let (start, at) = (text.as_ptr().addr(), part.as_ptr().addr());
@@ -423,23 +379,10 @@ fn refused(option: &'static str, text: &str, refusal: &ExpressionRefusal<'_>) ->
     }
 }
 
-fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+/// Returns the message of an error, which can contain values of the row.
+fn shown(error: ValueError) -> String {
+    match error.into_val() {
+        JqValue::Str(text) => beginning(&text, MOST_SHOWN),
+        other => beginning(&other.to_string(), MOST_SHOWN),
     }
-}
-
-/// Formats an error that can contain values of any size. Formatting ends when the text is long enough.
-fn shortened_display(error: &impl fmt::Display) -> String {
-    struct Limited(String);
-    impl fmt::Write for Limited {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0.extend(text.chars().take(MOST_SHOWN + 1));
-            if self.0.len() > MOST_SHOWN { Err(fmt::Error) } else { Ok(()) }
-        }
-    }
-    let mut limited = Limited(String::new());
-    let _ = fmt::Write::write_fmt(&mut limited, format_args!("{error}"));
-    shortened(&limited.0, MOST_SHOWN)
 }

@@ -11,6 +11,8 @@ use jaq_core::{
     path::Part,
 };
 
+use super::rewrite;
+
 /// The functions of the language that an expression may call. None reads the clock, the environment, other input or
 /// files.
 #[rustfmt::skip]
@@ -30,25 +32,49 @@ const ALLOWED: [&str; 113] = [
 
 /// Functions that only definitions of the libraries call. They are not written in the language.
 #[rustfmt::skip]
-const INTERNAL: [&str; 10] = [
-    "capture_of_match", "error_empty", "escape_sh", "key_values", "matches", "max_by_or_empty", "min_by_or_empty", "path_value", "split_",
-    "split_matches",
+const INTERNAL: [&str; 12] = [
+    "capture_of_match", "error_empty", "escape_sh", "key_values", "limit_", "matches", "max_by_or_empty", "min_by_or_empty", "path_value", "skip_",
+    "split_", "split_matches",
 ];
 
 /// Definitions of the libraries that need a function which is not allowed, or that an own function replaces.
 #[rustfmt::skip]
-const DROPPED: [(&str, usize); 25] = [
+const DROPPED: [(&str, usize); 48] = [
     ("stderr", 0), ("debug", 0), ("debug", 1), ("halt", 0), ("halt_error", 0), ("halt_error", 1), ("logb", 0),
     ("significand", 0), ("pow10", 0), ("drem", 2), ("nexttoward", 2), ("scalb", 2), ("gamma", 0), ("todate", 0),
     ("fromdate", 0), ("@html", 0), ("@htmld", 0), ("@uri", 0), ("@urid", 0), ("@base64", 0), ("@base64d", 0),
-    ("add", 0), ("capture_of_match", 0), ("join", 1), ("test", 2),
+    ("add", 0), ("capture_of_match", 0), ("join", 1), ("test", 2), ("nan", 0), ("infinite", 0), ("isnan", 0),
+    ("isinfinite", 0), ("isnormal", 0), ("flatten", 0), ("flatten", 1), ("setpath", 2), ("delpaths", 1), ("walk", 1),
+    ("map_values", 1), ("del", 1), ("combinations", 0), ("combinations", 1), ("transpose", 0), ("pick", 1), ("nth", 2), ("paths", 0),
+    ("sub", 3), ("scan_", 2), ("scan", 1), ("scan", 2),
+    ("from_entries", 0),
 ];
 
-/// Definitions of jq that the libraries do not have.
-const ADDED: &str = "
+/// Definitions that those of the libraries use.
+const FIRST: &str = r#"
+def limit($n; f): if $n < 0 then "limit needs a number from 0 on" | error_empty else limit_($n; f) end;
+def skip($n; f): if $n < 0 then "skip needs a number from 0 on" | error_empty else skip_($n; f) end;
+"#;
+
+/// Definitions of jq that the libraries do not have, or that have other results there.
+const ADDED: &str = r#"
 def IN(values): any(values == .; .);
 def IN(from; values): any(from == values; .);
-";
+def nth($n; f): if $n < 0 then error("nth needs a number from 0 on") else first(skip_($n; f)) end;
+def recurse: ..;
+def paths: path(..) | select(length > 0);
+def map_values(f): .[] |= f;
+def del(f): delpaths([path(f)]);
+def pick(f): . as $top | reduce path(f) as $path (null; setpath($path; $top | getpath($path)));
+def combinations: if length == 0 then [] else .[0][] as $x | (.[1:] | combinations) as $rest | [$x] + $rest end;
+def combinations($n): . as $items | [range($n)] | map($items) | combinations;
+def transpose: if . == [] then [] else [range(0; map(length) | max) as $i | [.[][$i]]] end;
+def scan(re; flags): matches(re; "g" + flags)[] | [.[].string] | if length > 1 then .[1:] else .[0] end;
+def scan(re): scan(re; "");
+def @sh: [if isarray then .[] end
+  | if isstring then "'\(escape_sh)'" elif isarray or isobject then error("\(tojson) cannot be quoted for a shell")
+    else "\(.)" end] | join(" ");
+"#;
 
 /// Functions of jq that are left out on purpose, each with the reason.
 const LEFT_OUT: [(&[&str], &str); 4] = [
@@ -73,10 +99,11 @@ pub(super) struct ExpressionRefusal<'s> {
 
 /// Returns the definitions of the libraries that an expression can use.
 pub(super) fn prelude<'s>() -> Vec<Def<&'s str>> {
-    let added = load::parse(ADDED, |parser| parser.defs()).unwrap_or_default();
-    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(added);
+    let parsed = |text| load::parse(text, |parser| parser.defs()).unwrap_or_default();
+    let own = |text| parsed(text).into_iter().map(rewrite::definition);
     let is_kept = |def: &Def<&'static str>| !DROPPED.contains(&(def.name, def.args.len()));
-    defs.filter(is_kept).collect()
+    let libraries = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    own(FIRST).chain(libraries.filter(is_kept)).chain(own(ADDED)).collect()
 }
 
 /// The names that an expression may call.
@@ -255,7 +282,7 @@ mod tests {
     /// Functions of the libraries that are left out, because no expression needs them.
     const NOT_KEPT: [&str; 4] = ["explode", "halt", "implode", "tobytes"];
     /// Definitions of the libraries that only other definitions call.
-    const HELPERS: [&str; 2] = ["scan_", "totype"];
+    const HELPERS: [&str; 1] = ["totype"];
 
     #[test]
     fn each_function_of_the_libraries_has_its_place() {
@@ -275,8 +302,9 @@ mod tests {
             let (name, arity) = (definition.name, definition.args.len());
             let is_dropped = DROPPED.contains(&(name, arity));
             let is_kept = ALLOWED.contains(&name) || HELPERS.contains(&name);
-            // An own function replaces a definition that is dropped and allowed.
-            let is_own = functions.iter().any(|(own, ..)| *own == name);
+            // An own function or definition replaces one that is dropped and allowed.
+            let is_own = functions.iter().any(|(own, ..)| *own == name)
+                || prelude().iter().any(|it| (it.name, it.args.len()) == (name, arity));
             assert!(if is_dropped { !is_kept || is_own } else { is_kept }, "{name}/{arity}");
         }
         for name in ALLOWED {

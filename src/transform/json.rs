@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     budget::{self, DEPTH, EvaluationEnd},
+    number,
     value::{ITEM, JqValue, MEMBER, Members},
 };
 use crate::text::grouped;
@@ -25,7 +26,6 @@ const MOST_SHOWN: usize = 100;
 /// # Errors
 /// The reason, if the text is nested too deeply, or is not JSON.
 pub(super) fn parse(text: &str) -> Result<JqValue, String> {
-    budget::read(text.len());
     let wrong = |error| format!("cannot parse the value: {error}");
     let token = serde_json::from_str::<&RawValue>(text).map_err(wrong)?.get();
     JsonReader { text: token, at: 0 }.value(0)
@@ -189,17 +189,21 @@ fn write_number(number: &Num, text: &mut String) -> Result<(), String> {
         Num::Float(float) if !float.is_finite() => {
             return Err(format!("the number {number} is not JSON"));
         }
+        Num::Float(_) => text.push_str(&number::text(number)),
         Num::Dec(digits) => {
             budget::copy(digits.len());
             text.push_str(digits);
         }
         Num::BigInt(integer) => {
-            budget::copy(usize::try_from(integer.bits() / 3).unwrap_or(usize::MAX));
+            let bits = usize::try_from(integer.bits()).unwrap_or(usize::MAX);
+            budget::copy(bits / 3);
+            // The time grows with the square of the length.
+            budget::steps((bits / 512).saturating_mul(bits / 512));
             // Writing to a string cannot fail.
             let _ = write!(text, "{number}");
         }
         // Here, too.
-        Num::Int(_) | Num::Float(_) => drop(write!(text, "{number}")),
+        Num::Int(_) => drop(write!(text, "{number}")),
     }
     Ok(())
 }
@@ -273,8 +277,7 @@ fn show(value: &JqValue, text: &mut String) {
             text.push_str("an integer of many digits");
         }
         JqValue::Num(Num::Dec(digits)) => text.push_str(&beginning(digits, MOST_SHOWN)),
-        // Writing to a string cannot fail.
-        JqValue::Num(number) => drop(write!(text, "{number}")),
+        JqValue::Num(number) => text.push_str(&number::text(number)),
         JqValue::Str(string) => write_string(&beginning(string, MOST_SHOWN), text),
         JqValue::Arr(array) => {
             text.push('[');

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of an
-//! evaluation, and [`value`] the values, whose operations the budget counts. What only chooses rows never changes them:
-//! this module returns decisions about rows, and the values of computed columns beside them. It knows no pages, files or
-//! formats, and it does not know whether the rows are complete.
+//! evaluation, and [`value`] the values, whose operations the budget counts. [`grammar`] and [`mistakes`] refuse
+//! expressions that mean something else than they seem to, and [`rewrite`] makes the evaluator compute what jq does. What
+//! only chooses rows never changes them: this module returns decisions about rows, and the values of computed columns
+//! beside them. It knows no pages, files or formats, and it does not know whether the rows are complete.
 
 mod access;
 mod arithmetic;
@@ -17,20 +18,21 @@ mod computed;
 mod evaluator;
 mod expression;
 mod fence;
-#[cfg(test)]
-mod hostile;
+mod grammar;
 mod json;
-#[cfg(test)]
-mod language;
+mod mistakes;
 mod natives;
+mod number;
 mod options;
 mod regexes;
+mod rewrite;
 mod row_value;
 mod sample;
 mod shaper;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod updates;
 mod value;
 
 pub use self::{

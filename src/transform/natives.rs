@@ -2,7 +2,7 @@
 //! allowed, and own ones.
 
 use jaq_core::{
-    Error, RunPtr, ValT as _,
+    Error, Exn, RunPtr, ValT as _, ValXs,
     native::{self, Fun, bome, unary, v},
 };
 use jaq_json::Num;
@@ -12,23 +12,33 @@ use super::{
     budget,
     evaluator::Fenced,
     fence::is_native_allowed,
-    json, regexes,
-    value::{JqValue, ValueResult},
+    json, number, regexes, updates,
+    value::{ITEM, JqValue, MEMBER, Members, ValueError, ValueResult},
 };
 
 /// Returns the functions. An own one replaces that of the libraries with the same name.
 pub(super) fn functions() -> Vec<Fun<Fenced>> {
-    let own: Vec<_> = own().chain(regexes::own()).collect();
+    let own: Vec<_> = own().chain(regexes::own()).chain(updates::own()).collect();
     let is_own = |name: &str| own.iter().any(|(own, ..)| *own == name);
     let libraries = jaq_core::funs().chain(jaq_std::base_funs());
+    let kept = libraries.filter(|(name, ..)| is_native_allowed(name) && !is_own(name));
     let mut functions: Vec<_> =
-        libraries.filter(|(name, ..)| is_native_allowed(name) && !is_own(name)).collect();
+        kept.map(|(name, binds, native)| (renamed(name), binds, native)).collect();
     functions.extend(own);
     functions
 }
 
+/// Own definitions check the number first, and call these.
+fn renamed(name: &'static str) -> &'static str {
+    match name {
+        "limit" => "limit_",
+        "skip" => "skip_",
+        name => name,
+    }
+}
+
 fn own() -> impl Iterator<Item = Fun<Fenced>> {
-    let functions: [native::Filter<RunPtr<Fenced>>; 12] = [
+    let functions: [native::Filter<RunPtr<Fenced>>; 24] = [
         ("add", v(0), |cv| bome(cv.1.values().try_fold(JqValue::Null, |sum, value| sum + value?))),
         ("join", v(1), |cv| unary(cv, |items, separator| join(items, &separator))),
         ("tojson", v(0), |cv| {
@@ -38,8 +48,40 @@ fn own() -> impl Iterator<Item = Fun<Fenced>> {
             bome(cv.1.as_text().and_then(|text| json::parse(text).map_err(Error::str)))
         }),
         ("length", v(0), |cv| bome(length(cv.1))),
-        ("contains", v(1), |cv| unary(cv, |value, part| Ok(contains(&value, &part).into()))),
-        ("has", v(1), |cv| unary(cv, |value, key| Ok(value.part(&key)?.is_some().into()))),
+        ("flatten", v(0), |cv| bome(flatten(cv.1, f64::INFINITY))),
+        ("flatten", v(1), |cv| {
+            unary(cv, |value, depth| match &depth {
+                JqValue::Num(depth) if number::as_float(depth) >= 0.0 => {
+                    flatten(value, number::as_float(depth))
+                }
+                _ => Err(Error::typ(depth, "depth, which is a number from 0 on")),
+            })
+        }),
+        ("contains", v(1), |cv| {
+            unary(cv, |value, part| {
+                if value.kind() != part.kind() || value.is_bool() && value != part {
+                    let why = format_args!(
+                        "{value} and {part} are not of the same type, so neither contains the other"
+                    );
+                    return Err(Error::str(why));
+                }
+                Ok(contains(&value, &part).into())
+            })
+        }),
+        ("from_entries", v(0), |cv| bome(from_entries(cv.1))),
+        ("has", v(1), |cv| unary(cv, |value, key| has(value, &key).map(JqValue::from))),
+        ("nan", v(0), |_| bome(Ok(JqValue::from(f64::NAN)))),
+        ("infinite", v(0), |_| bome(Ok(JqValue::from(f64::INFINITY)))),
+        ("isnan", v(0), |cv| bome(Ok(is_float(&cv.1, f64::is_nan)))),
+        ("isinfinite", v(0), |cv| bome(Ok(is_float(&cv.1, f64::is_infinite)))),
+        ("isnormal", v(0), |cv| bome(Ok(is_float(&cv.1, f64::is_normal)))),
+        ("floor", v(0), |cv| bome(number::rounded(cv.1, f64::floor))),
+        ("round", v(0), |cv| bome(number::rounded(cv.1, f64::round))),
+        ("ceil", v(0), |cv| bome(number::rounded(cv.1, f64::ceil))),
+        ("range", v(3), |mut cv| {
+            let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
+            range(from, to, by)
+        }),
         ("indices", v(1), |cv| unary(cv, |value, part| indices(&value, &part))),
         ("bsearch", v(1), |cv| unary(cv, |value, item| search(&value, &item))),
         ("ascii_downcase", v(0), |cv| {
@@ -61,9 +103,8 @@ fn counted(text: &str, longer: usize, change: impl FnOnce(&str) -> String) -> Jq
     JqValue::Str(change(text).into())
 }
 
-/// Joins texts like jq: null is an empty text, and arrays and objects are refused.
+/// Joins values as jq does: null is an empty text, and arrays and objects are refused.
 fn join(items: JqValue, separator: &JqValue) -> ValueResult {
-    let separator = separator.as_text()?;
     let mut joined = JqValue::Null;
     for item in items.values() {
         let item = match item? {
@@ -78,7 +119,7 @@ fn join(items: JqValue, separator: &JqValue) -> ValueResult {
         };
         joined = match joined {
             JqValue::Null => (JqValue::text("") + item)?,
-            joined => ((joined + JqValue::Str(separator.clone()))? + item)?,
+            joined => ((joined + separator.clone())? + item)?,
         };
     }
     Ok(match joined {
@@ -87,12 +128,104 @@ fn join(items: JqValue, separator: &JqValue) -> ValueResult {
     })
 }
 
+/// Whether a value is a number with this property, as a floating-point number.
+fn is_float(value: &JqValue, property: impl Fn(f64) -> bool) -> JqValue {
+    let has = |number: &Num| property(number::as_float(number));
+    matches!(value, JqValue::Num(number) if has(number)).into()
+}
+
+/// Makes an object of entries, whose keys and values can have one of several names.
+fn from_entries(entries: JqValue) -> ValueResult {
+    let [key, value, v, last] = ["key", "value", "v", "Value"].map(JqValue::text);
+    let others = ["k", "name", "Name", "K", "Key"].map(JqValue::text);
+    let mut members = Members::default();
+    for entry in entries.values() {
+        let entry = entry?;
+        budget::step();
+        let part = |name: &JqValue| entry.clone().part(name);
+        let mut named = part(&key)?.unwrap_or_default();
+        if matches!(named, JqValue::Null) {
+            for other in &others {
+                named = part(other)?.unwrap_or_default();
+                if named.as_bool() {
+                    break;
+                }
+            }
+        }
+        let JqValue::Str(key) = named else {
+            let why = format_args!("the key of an entry must be a string, not {named}");
+            return Err(Error::str(why));
+        };
+        let value = match (part(&value)?, part(&v)?) {
+            (Some(value), _) | (None, Some(value)) => value,
+            (None, None) => part(&last)?.unwrap_or_default(),
+        };
+        budget::copy(MEMBER);
+        members.insert(key, value);
+    }
+    Ok(JqValue::object(members))
+}
+
+/// Puts the elements of arrays in their place, down to a depth.
+fn flatten(value: JqValue, depth: f64) -> ValueResult {
+    fn collect(value: JqValue, depth: f64, flat: &mut Vec<JqValue>) -> Result<(), ValueError> {
+        for item in value.values() {
+            match item? {
+                item @ JqValue::Arr(_) if depth != 0.0 => collect(item, depth - 1.0, flat)?,
+                item => {
+                    budget::copy(ITEM);
+                    flat.push(item);
+                }
+            }
+        }
+        Ok(())
+    }
+    let mut flat = Vec::new();
+    collect(value, depth, &mut flat)?;
+    Ok(JqValue::array(flat))
+}
+
+/// Whether there is a value at a key. An array has no negative one.
+fn has(value: JqValue, key: &JqValue) -> Result<bool, ValueError> {
+    match (&value, key) {
+        (JqValue::Arr(_), JqValue::Num(number)) if number::as_float(number) <= -1.0 => Ok(false),
+        (JqValue::Null, _) => Ok(false),
+        (JqValue::Arr(_), JqValue::Num(_)) | (JqValue::Obj(_), JqValue::Str(_)) => {
+            Ok(value.part(key)?.is_some())
+        }
+        _ => Err(Error::index(value, key.clone())),
+    }
+}
+
+/// Returns the numbers from the start on, before the end. There are none if they do not come closer to the end.
+fn range<'a>(from: JqValue, to: JqValue, by: JqValue) -> ValXs<'a, JqValue> {
+    let is_number = |value: &JqValue| matches!(value, JqValue::Num(_));
+    if let Some(other) = [&from, &to, &by].into_iter().find(|value| !is_number(value)) {
+        return bome(Err(Error::typ(other.clone(), "bound of a range, which is a number")));
+    }
+    let direction = by.cmp(&JqValue::from(0_usize));
+    let mut next = Some(from);
+    Box::new(std::iter::from_fn(move || {
+        let current = next.take()?;
+        if direction.is_eq() || current.cmp(&to) != direction.reverse() {
+            return None;
+        }
+        match current.clone() + by.clone() {
+            Ok(sum) => next = Some(sum),
+            Err(error) => return Some(Err(Exn::from(error))),
+        }
+        Some(Ok(current))
+    }))
+}
+
 fn length(value: JqValue) -> ValueResult {
     Ok(match value {
         JqValue::Null => JqValue::from(0_usize),
         JqValue::Num(Num::Dec(digits)) => length(JqValue::Num(Num::from_dec_str(&digits)))?,
         JqValue::Num(Num::Float(float)) => JqValue::from(float.abs()),
-        JqValue::Num(number) if number < Num::Int(0) => (-JqValue::Num(number))?,
+        JqValue::Num(number) if number::compare(&number, &Num::Int(0)).is_lt() => {
+            (-JqValue::Num(number))?
+        }
         JqValue::Num(number) => JqValue::Num(number),
         JqValue::Str(text) => JqValue::from(text.chars().count()),
         JqValue::Arr(array) => JqValue::from(array.items().len()),

@@ -32,7 +32,10 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<JqValue, String> 
     let mut object = Members::default();
     let parse = |name: &str, text: Option<&str>| match text {
         None => Ok(JqValue::Null),
-        Some(text) => json::parse(text).map_err(|why| format!("in the field {name}: {why}")),
+        Some(text) => {
+            budget::read(text.len());
+            json::parse(text).map_err(|why| format!("in the field {name}: {why}"))
+        }
     };
     let text = |text: &str| {
         budget::read(text.len());

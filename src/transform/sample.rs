@@ -12,6 +12,9 @@ use crate::{
 /// Makes the hash of samples another than that of splits with the same seed.
 const PURPOSE: u64 = 0x7361_6d70_6c65_0001;
 
+/// Least fraction: about 1.1e-16, one row of 2^53.
+const LEAST: f64 = 1.0 / (1_u64 << 53) as f64;
+
 /// The choice of a fraction of the rows.
 #[derive(Debug)]
 pub(super) struct Sample {
@@ -25,6 +28,10 @@ impl Sample {
     pub(super) fn new(fraction: f64, seed: u64) -> Result<Self> {
         if !(fraction > 0.0 && fraction <= 1.0) {
             let why = "use a number above 0 and up to 1, such as 0.05";
+            return Err(Error::invalid("sample", fraction.to_string(), why));
+        }
+        if fraction < LEAST {
+            let why = "it keeps no row of any dataset: use a larger number, such as 0.001";
             return Err(Error::invalid("sample", fraction.to_string(), why));
         }
         // A conversion saturates: 1 keeps all rows but those of the largest hash, which the flag keeps.
@@ -289,6 +296,11 @@ mod tests {
             let error = Sample::new(wrong, 0).unwrap_err().to_string();
             assert!(error.contains("is not a valid sample: use a number above 0"), "{error}");
         }
+        for small in [1e-30, f64::MIN_POSITIVE, LEAST / 2.0] {
+            let error = Sample::new(small, 0).unwrap_err().to_string();
+            assert!(error.contains("it keeps no row of any dataset"), "{error}");
+        }
+        assert!(Sample::new(LEAST, 0).unwrap().below > 0);
         assert!(Sample::new(1.0, 0).unwrap().is_all);
     }
 }

@@ -1,5 +1,8 @@
 //! The fence around the language: what is refused, what is stopped, what an expression reads, what it prints.
 
+mod hostile;
+mod language;
+
 use std::{sync::atomic::AtomicBool, thread};
 
 use proptest::prelude::*;
@@ -158,6 +161,29 @@ fn wrong_expressions_are_marked() {
             ".tags[\"e\u{301}\"] | foo",
             ".tags[\"主题 👩\u{200d}👧\"] | foo",
             "\"additional_properties\" == .additional_properties",
+            ".",
+            " \n ",
+            ".a ==\n",
+            "(.a\n",
+            ".a == \"x\" or \"y\"",
+            "1 and .a",
+            "select(.tags.a = \"x\")",
+            "any(.tags[]; .role = \"bot\")",
+            ".tags | all(.x |= 1)",
+            ".tags | map(select(if {a: 1} then .x = 1 end))",
+            "if \"x\" then .a == 1 else false end",
+            "if .a then \"x\" else [.b] end",
+            ".tags.a // \"none\"",
+            "[] | not",
+            "[.input[] | while([.x]; .y)] | length > 1",
+            ".a = . and .b",
+            ". = 1",
+            "0 < .order < 9",
+            ".a and .b as $x | $x",
+            ".persona | test(\"(a\")",
+            ".persona | test(\"a\"; \"iq\")",
+            ".persona | sub(\"\\\\d{2\"; \"\") == \"\"",
+            ".persona | [match(\"a$b\"; \"g\")] | length > 1",
         ]
         .map(|text| format!("{text:?}\n{}", report(text)))
         .join("\n\n")
@@ -323,7 +349,8 @@ fn errors_are_short() {
     let row = Row { input: Some(long), ..EMPTY };
     let why = failure(".input | .a", row);
     assert!(why.starts_with("cannot index \"xxx") && why.chars().count() == 81, "{why}");
-    assert_eq!(failure("error(\"my own\")", row), "\"my own\"");
+    assert_eq!(failure("error(\"my own\")", row), "my own");
+    assert_eq!(failure("error({a: 1})", row), "{\"a\":1}");
 }
 
 /// Expressions of every form, over the fields of [`ROW`]. Many of them fail on it.

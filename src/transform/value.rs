@@ -8,7 +8,10 @@ use std::{cmp::Ordering, rc::Rc};
 use jaq_core::Error;
 use jaq_json::{Map, Num};
 
-use super::budget::{self, DEPTH, EvaluationEnd};
+use super::{
+    budget::{self, DEPTH, EvaluationEnd},
+    number,
+};
 
 /// Bytes of an element of an array.
 pub(super) const ITEM: usize = size_of::<JqValue>();
@@ -20,6 +23,11 @@ const CONTAINER: usize = 96;
 const TEXT: usize = 40;
 /// Length from which an integer is kept as its digits: arithmetic with more digits is slow.
 const LONGEST_INTEGER: usize = 80_000;
+/// Square of the number of digits that are parsed in about the time of a step.
+const DIGITS_A_STEP: usize = 215 * 215;
+
+/// Most elements that are looked at again when one of them became shallower, so that an update of each takes linear time.
+const MEASURED: usize = 64;
 
 pub(super) type ValueError = Error<JqValue>;
 pub(super) type ValueResult = Result<JqValue, ValueError>;
@@ -37,14 +45,14 @@ pub(super) enum JqValue {
     Obj(Rc<JqObject>),
 }
 
-/// An array that knows its depth.
+/// An array that knows its depth, or more than that after an element became shallower.
 #[derive(Debug, Clone)]
 pub(super) struct JqArray {
     items: Vec<JqValue>,
     depth: u32,
 }
 
-/// An object that knows its depth. Its members have an order.
+/// An object that knows its depth, or more than that after a member became shallower. Its members have an order.
 #[derive(Debug, Clone)]
 pub(super) struct JqObject {
     members: Members,
@@ -75,11 +83,13 @@ impl JqValue {
     /// Reads a number. A text that is not JSON, such as `.5`, becomes a floating-point number.
     pub(super) fn number(digits: &str) -> Self {
         let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        if is_integer
-            && digits.len() < LONGEST_INTEGER
-            && let Some(integer) = Num::from_str_radix(digits, 10)
-        {
-            return Self::Num(integer);
+        // An integer has no -0.
+        if is_integer && digits.len() < LONGEST_INTEGER && digits != "-0" {
+            // The time grows with the square of the length.
+            budget::steps(digits.len() * digits.len() / DIGITS_A_STEP);
+            if let Some(integer) = Num::from_str_radix(digits, 10) {
+                return Self::Num(integer);
+            }
         }
         budget::copy(digits.len() + TEXT);
         match serde_json::from_str::<&serde_json::value::RawValue>(digits) {
@@ -88,7 +98,7 @@ impl JqValue {
         }
     }
 
-    /// Returns the nesting of arrays and objects: 0 for other values.
+    /// Returns the nesting of arrays and objects, or a bound of it: 0 for other values.
     pub(super) fn depth(&self) -> u32 {
         match self {
             Self::Arr(array) => array.depth,
@@ -118,6 +128,10 @@ impl JqValue {
             Self::Str(text) => Ok(text),
             _ => Err(Error::typ(self.clone(), "string")),
         }
+    }
+
+    pub(super) fn is_bool(&self) -> bool {
+        matches!(self, Self::Bool(_))
     }
 
     /// The place of a type in the order of values.
@@ -193,29 +207,28 @@ impl JqArray {
         grown.depth = grown.depth.max(more.depth);
     }
 
-    /// Replaces the element at a place that exists by the result, or removes it if there is none.
+    /// Appends null until the array has this length, in place if the array is not shared.
+    pub(super) fn pad(array: &mut Rc<Self>, length: usize) {
+        budget::copy(ITEM.saturating_mul(length.saturating_sub(array.items.len())));
+        Self::unshared(array).items.resize(length, JqValue::Null);
+    }
+
+    /// Replaces the element at a place that exists by the result.
     pub(super) fn replace<E>(
         array: &mut Rc<Self>,
         place: usize,
-        by: impl FnOnce(JqValue) -> Result<Option<JqValue>, E>,
+        by: impl FnOnce(JqValue) -> Result<JqValue, E>,
     ) -> Result<(), E> {
         let array = Self::unshared(array);
         let Some(item) = array.items.get_mut(place) else { return Ok(()) };
         let before = item.depth();
-        match by(std::mem::take(item))? {
-            Some(value) => {
-                let after = value.depth();
-                *item = value;
-                if is_shallower(array.depth, before, after) {
-                    array.depth = depth_of(array.items.iter());
-                } else {
-                    array.depth = checked(array.depth.max(after + 1));
-                }
-            }
-            None => {
-                array.items.remove(place);
-                array.depth = depth_of(array.items.iter());
-            }
+        let value = by(std::mem::take(item))?;
+        let after = value.depth();
+        *item = value;
+        if is_shallower(array.depth, before, after) && array.items.len() <= MEASURED {
+            array.depth = depth_of(array.items.iter());
+        } else {
+            array.depth = checked(array.depth.max(after + 1));
         }
         Ok(())
     }
@@ -261,34 +274,33 @@ impl JqObject {
         object.measure(before, after);
     }
 
-    /// Replaces the value of a key by the result, or removes the member if there is none. A missing member is null.
+    /// Replaces the value of a key by the result. A missing member is null.
     pub(super) fn replace<E>(
         object: &mut Rc<Self>,
         key: &Rc<String>,
-        by: impl FnOnce(JqValue) -> Result<Option<JqValue>, E>,
+        by: impl FnOnce(JqValue) -> Result<JqValue, E>,
     ) -> Result<(), E> {
         let object = Self::unshared(object);
-        let Some(value) = object.members.get_mut(&**key) else {
-            if let Some(value) = by(JqValue::Null)? {
-                budget::copy(MEMBER);
-                let after = value.depth();
-                object.members.insert(key.clone(), value);
-                object.measure(0, after);
-            }
-            return Ok(());
-        };
-        let before = value.depth();
-        let mut after = 0;
-        match by(std::mem::take(value))? {
-            Some(new) => {
-                after = new.depth();
-                *value = new;
-            }
-            // Takes the same time for every size, at the price of the order of the members.
-            None => drop(object.members.swap_remove(&**key)),
+        let (before, after);
+        if let Some(value) = object.members.get_mut(&**key) {
+            before = value.depth();
+            *value = by(std::mem::take(value))?;
+            after = value.depth();
+        } else {
+            let value = by(JqValue::Null)?;
+            budget::copy(MEMBER);
+            (before, after) = (0, value.depth());
+            object.members.insert(key.clone(), value);
         }
         object.measure(before, after);
         Ok(())
+    }
+
+    /// Keeps the members with these keys, in their order.
+    pub(super) fn retain(object: &mut Rc<Self>, mut is_kept: impl FnMut(&Rc<String>) -> bool) {
+        let object = Self::unshared(object);
+        object.members.retain(|key, _| is_kept(key));
+        object.depth = depth_of(object.members.values());
     }
 
     /// Merges objects, and their members that are objects.
@@ -319,7 +331,7 @@ impl JqObject {
 
     /// Corrects the depth after the depth of a member changed.
     fn measure(&mut self, before: u32, after: u32) {
-        self.depth = if is_shallower(self.depth, before, after) {
+        self.depth = if is_shallower(self.depth, before, after) && self.members.len() <= MEASURED {
             depth_of(self.members.values())
         } else {
             checked(self.depth.max(after + 1))
@@ -357,7 +369,7 @@ impl PartialEq for JqValue {
         match (self, other) {
             (Self::Null, Self::Null) => true,
             (Self::Bool(one), Self::Bool(other)) => one == other,
-            (Self::Num(one), Self::Num(other)) => one == other,
+            (Self::Num(one), Self::Num(other)) => number::is_equal(one, other),
             (Self::Str(one), Self::Str(other)) => one == other,
             (Self::Arr(one), Self::Arr(other)) => {
                 count_comparison(one.items.len(), other.items.len());
@@ -379,8 +391,7 @@ impl Ord for JqValue {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Bool(one), Self::Bool(other)) => one.cmp(other),
-            (Self::Num(one), Self::Num(other)) if is_nan(one) && is_nan(other) => Ordering::Equal,
-            (Self::Num(one), Self::Num(other)) => one.cmp(other),
+            (Self::Num(one), Self::Num(other)) => number::compare(one, other),
             (Self::Str(one), Self::Str(other)) => one.cmp(other),
             (Self::Arr(one), Self::Arr(other)) => {
                 count_comparison(one.items.len(), other.items.len());
@@ -396,7 +407,7 @@ impl Ord for JqValue {
 impl PartialOrd for JqValue {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
-            (Self::Num(one), Self::Num(other)) => Some(one.cmp(other)),
+            (Self::Num(one), Self::Num(_)) if number::is_nan(one) => Some(Ordering::Less),
             _ => Some(self.cmp(other)),
         }
     }
@@ -424,8 +435,4 @@ fn compare_objects(one: &Members, other: &Members) -> Ordering {
         let mut orders = keys.iter().map(|key| one.get(&**key).cmp(&other.get(&**key)));
         orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     })
-}
-
-fn is_nan(number: &Num) -> bool {
-    matches!(number, Num::Float(float) if float.is_nan())
 }

@@ -1,8 +1,17 @@
 //! What the language computes: operators, functions and folds on the own values.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::tests::{EMPTY, ROW, failure, is_true};
+use super::{
+    super::{
+        budget::STACK,
+        expression::{EvaluationFailure, Expression},
+    },
+    EMPTY, ROW, failure, is_true,
+};
 use crate::client::Row;
 
 #[test]
@@ -10,7 +19,7 @@ fn operators_and_functions_work_as_in_jq() {
     for text in [
         // Like jq: each combination of the outputs is a result, and no output gives none.
         r#"["abc" | sub("b"; "x", "y")] == ["axc", "ayc"]"#,
-        r#"[("abc" | sub("b"; empty)), ("abc" | sub("q"; empty))] == ["abc"]"#,
+        r#"[("abc" | sub("b"; empty)), ("abc" | sub("q"; empty))] == ["abc", "abc"]"#,
         r#""abc" | sub("b"; "x", "y") == "axc""#,
         "[1, nan, null, 3, nan] | sort | length == 5 and .[-1] == 3",
         "[[nan, nan] | sort_by(.), group_by(.), unique, [min, max] | length] == [2, 2, 2, 2]",
@@ -19,10 +28,10 @@ fn operators_and_functions_work_as_in_jq() {
         r#"[1.50, 1e3] | tojson == "[1.50,1e3]""#,
         "{a: {b: 1, c: 2}, d: 3} * {a: {b: 4, e: 5}} == {a: {b: 4, c: 2, e: 5}, d: 3}",
         "[1, 2, 3] - [2] == [1, 3] and (\"a,b\" / \",\") == [\"a\", \"b\"] and (\"ab\" / \"\") == [\"a\", \"b\"]",
-        "\"ab\" * 3 == \"ababab\" and \"ab\" * 0 == null and 7 % 3 == 1 and -(2) == -2",
+        "\"ab\" * 3 == \"ababab\" and \"ab\" * 0 == \"\" and \"ab\" * -1 == null and 7 % 3 == 1 and -(2) == -2",
         "\"äöü\" | .[1:] == \"öü\" and .[:-1] == \"äö\" and .[-1:] == \"ü\" and .[5:] == \"\" and length == 3",
         "[1, 2, 3, 4] | .[1:3] == [2, 3] and .[-1] == 4 and .[9] == null and (.[1:3] = [9]) == [1, 9, 4]",
-        "\"äbc\" | (.[1:2] |= \"xy\") == \"äxyc\" and indices(\"c\") == [2] and ascii_upcase == \"äBC\"",
+        "\"äbc\" | [try (.[1:2] |= 1) catch true] == [true] and indices(\"c\") == [2] and ascii_upcase == \"äBC\"",
         "[1, 2, 1, 2] | indices(1) == [0, 2] and indices([1, 2]) == [0, 2] and .[[1, 2]] == [0, 2]",
         "[1, 3, 5] | bsearch(3) == 1 and bsearch(4) == -3 and contains([5]) and (contains([2]) | not)",
         "{a: 1} | has(\"a\") and (has(\"b\") | not) and (.b |= 2) == {a: 1, b: 2} and del(.a) == {}",
@@ -92,9 +101,79 @@ fn ordinary_folds_grow_in_place() {
         "[range(20000) | tostring] | (join(\",\") | length) > 80000 and (add | length) > 80000",
         "\"a\" * 20000 | gsub(\"a\"; \"bc\") | length == 40000",
         "[range(20000) | {a: .}] | (.[].a += 1) | length == 20000",
+        "[range(20000) | [.]] | ([..] | length) == 40001 and (.[] |= .[0] | add) == 199990000",
+        "[range(20000) | {key: tostring, value: 1}] | from_entries | del(.[]) | length == 0",
+        "null | [limit(3000; recurse([.]))] | last | [..] | length == 3000",
         "[range(2000)] | reduce range(2000) as $i (.; .[$i] += 1) | add == 2001000",
     ] {
         assert!(matches!(is_true(text, ROW), Ok(true)), "{text}: {:?}", is_true(text, ROW));
     }
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// Compares the results of an expression for fields with the printed ones of jq 1.8.1, or with `error`.
+fn wrong_results(expression: &str, expected: &[(&'static str, &'static str)]) -> Vec<String> {
+    let compiled = Expression::compile("where", &format!(".input | {expression}"));
+    let compiled = compiled.unwrap_or_else(|error| panic!("{expression}: {error}"));
+    let wrong = expected.iter().filter_map(|(input, expected)| {
+        let found = match compiled.printed(&Row { input: Some(input), ..EMPTY }) {
+            Ok(printed) => printed.join(" ; "),
+            Err(EvaluationFailure::Row(_)) => "error".to_owned(),
+            Err(other) => panic!("{expression}: {other:?}"),
+        };
+        (found != *expected).then(|| format!("{input} | {expression}: {found}, not {expected}"))
+    });
+    wrong.collect()
+}
+
+#[test]
+fn results_are_those_of_jq() {
+    let compare = || {
+        let (values, rows) = include_str!("each_value.tsv").split_once('\n').unwrap();
+        let values: Vec<_> = values.split('\t').skip(1).collect();
+        let each = rows.lines().flat_map(|row| {
+            let (expression, expected) = row.split_once('\t').unwrap();
+            let expected: Vec<_> = values.iter().copied().zip(expected.split('\t')).collect();
+            assert_eq!(expected.len(), values.len(), "{expression}");
+            wrong_results(expression, &expected)
+        });
+        let cases = include_str!("cases.tsv").lines().skip(1).flat_map(|row| {
+            let mut cells = row.split('\t');
+            let mut cell = || cells.next().unwrap();
+            let (input, expression, expected) = (cell(), cell(), cell());
+            wrong_results(expression, &[(input, expected)])
+        });
+        let wrong: Vec<_> = each.chain(cases).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK);
+        thread.spawn_scoped(scope, compare).unwrap().join().unwrap();
+    });
+}
+
+/// What no other test of an error has: the row ends with it, and `try` catches it.
+#[test]
+fn errors_of_jq_are_errors() {
+    for (text, why) in [
+        ("1 / 0", "cannot divide 1 by zero"),
+        ("[.tags.list[] % 0.5]", "cannot divide 1 by zero for the remainder"),
+        ("{} | has(0)", "cannot index {} with 0"),
+        ("\"a\" | contains([])", "are not of the same type"),
+        ("[1] | .[-3] = 1", "before the start of the array"),
+        ("[1] | .[nan] = 1", "NaN is not an index"),
+        ("\"abc\" | .[1:] = \"x\"", "cannot index \"abc\""),
+        ("[range(\"a\"; 3)]", "bound of a range"),
+        ("[limit(-1; 1, 2)]", "limit needs a number from 0 on"),
+        ("[1, 2] | flatten(-1)", "a number from 0 on"),
+        ("[{key: 1}] | from_entries", "the key of an entry must be a string, not 1"),
+        ("@sh \"\\({})\"", "cannot be quoted for a shell"),
+        ("[.persona | test(\"[\" + \"a\")]", "is not a regex"),
+        ("[\"a\" | test(\"a\"; \"gn\" + \"\")]", "the flag n"),
+    ] {
+        let found = failure(text, ROW);
+        assert!(found.contains(why), "{text}: {found}");
+        let caught = format!("try ({text}) catch \"caught\" | . == \"caught\"");
+        assert!(matches!(is_true(&caught, ROW), Ok(true)), "{caught}");
+    }
 }
