@@ -113,7 +113,7 @@ impl Error {
                 "give a folder that this user can write to with `temp_dir`"
             }
             Self::ChangedCells { .. } => {
-                "use an export without `csv_safe`; `verify` compares the SHA-256 of this one, if it has a record"
+                "use an export without `csv_safe`; `overmind-export verify` compares the SHA-256 of this one, if it has a record"
             }
             Self::ValueTooLarge { .. } => {
                 "if you trust the writer of the file, raise the limit with `max_value_bytes`, up to 256MiB"

@@ -55,6 +55,16 @@ pub(super) fn open(
     })
 }
 
+/// Counts the lines of a file without parsing them.
+pub(super) fn count_lines(mut file: TextFile, go_on: impl Fn() -> Result<()>) -> Result<u64> {
+    let (mut count, mut open) = (0, false);
+    file.scan(go_on, |bytes| {
+        open = !bytes.ends_with(b"\n");
+        count += memchr::memchr_iter(b'\n', bytes).count() as u64;
+    })?;
+    Ok(count + u64::from(open))
+}
+
 /// The columns of the lines.
 struct LineSchema {
     columns: Vec<OutputColumn>,

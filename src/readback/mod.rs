@@ -7,6 +7,7 @@
 mod arrow;
 pub(crate) mod batches;
 mod checked_pages;
+mod count;
 mod csv;
 mod footer;
 #[cfg(feature = "cli")]
@@ -39,11 +40,11 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
+pub(crate) use self::count::count_rows;
 #[cfg(feature = "cli")]
 pub(crate) use self::foreign::ForeignFile;
 #[cfg(feature = "demo")]
 pub(crate) use self::json_line::datapoint;
-pub(crate) use self::text::count_rows;
 pub use self::{
     batches::Batches,
     stated::{StatedFacts, read_manifest},

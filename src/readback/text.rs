@@ -1,20 +1,14 @@
 //! The lines of a text file, plain or compressed: JSON Lines and CSV.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    path::Path,
-};
+use std::io::{BufRead, BufReader, Read};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{
-    csv::count_records,
-    shared::{ErrorRecorder, FileHash, HashingReader, ReadFailure},
-};
+use super::shared::{ErrorRecorder, FileHash, HashingReader, ReadFailure};
 use crate::{
     error::{Error, Result},
     location::Location,
-    sink::{Compression, Encoding, Format},
+    sink::Compression,
 };
 
 /// An open text file.
@@ -81,29 +75,4 @@ impl TextFile {
             self.input.consume(length);
         }
     }
-}
-
-/// Counts the rows of JSON Lines or CSV without parsing them. Returns `None` for other formats.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Damaged`] when the file cannot be read, and any error of `go_on`, which is called
-/// before each block of bytes and can cancel the count.
-pub(crate) fn count_rows(path: &Location, go_on: impl Fn() -> Result<()>) -> Result<Option<u64>> {
-    let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else { return Ok(None) };
-    let open = || TextFile::open(path, encoding.compression(), None);
-    match encoding.format() {
-        Format::JsonLines => count_lines(open()?, go_on).map(Some),
-        // The first record is the header.
-        Format::Csv => count_records(open()?, go_on).map(|count| Some(count.saturating_sub(1))),
-        Format::Parquet | Format::Arrow => Ok(None),
-    }
-}
-
-fn count_lines(mut file: TextFile, go_on: impl Fn() -> Result<()>) -> Result<u64> {
-    let (mut count, mut open) = (0, false);
-    file.scan(go_on, |bytes| {
-        open = !bytes.ends_with(b"\n");
-        count += memchr::memchr_iter(b'\n', bytes).count() as u64;
-    })?;
-    Ok(count + u64::from(open))
 }

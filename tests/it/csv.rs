@@ -179,12 +179,12 @@ fn protected_cells_are_not_read_back() {
     insta::assert_snapshot!(told(&["diff", "rows.csv", "safe.csv"]), @"
     exit 65
     error: safe.csv: its header is in quotes, so its cells are protected from spreadsheets (--csv-safe) and are not the values of the rows
-      hint: use an export without --csv-safe; `verify` compares the SHA-256 of this one, if it has a record
+      hint: use an export without --csv-safe; `overmind-export verify` compares the SHA-256 of this one, if it has a record
     ");
     insta::assert_snapshot!(told(&["preview", "parts"]), @"
     exit 65
     error: parts/part-00000.csv: its header is in quotes, so its cells are protected from spreadsheets (--csv-safe) and are not the values of the rows
-      hint: use an export without --csv-safe; `verify` compares the SHA-256 of this one, if it has a record
+      hint: use an export without --csv-safe; `overmind-export verify` compares the SHA-256 of this one, if it has a record
     ");
     insta::assert_snapshot!(told(&["verify", "safe.csv", "parts", "bare.csv.gz"]), @"
     exit 2
@@ -231,9 +231,9 @@ fn line_feeds_and_other_columns_are_read() {
     fs::write(world.path("hand.csv"), text).unwrap();
     insta::assert_snapshot!(run(&world, &["preview", "hand.csv", "--json"]).told(&world), @r#"
     exit 0
-    {"persona":"a","id":"1","order":7}
-    {"persona":"b\nc","id":"2","order":null}
-    {"persona":"","id":"3","order":-9}
+    {"persona":"a","id":"1","more":"x","order":7}
+    {"persona":"b\nc","id":"2","more":null,"order":null}
+    {"persona":"","id":"3","more":"y","order":-9}
     "#);
     insta::assert_snapshot!(run(&world, &["diff", "hand.csv", "hand.csv"]).told(&world), @r#"
     exit 65

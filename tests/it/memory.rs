@@ -203,7 +203,7 @@ fn exported_megabyte_rows_are_read_in_80_mib() {
         format!(r#"{{"id":"{id}","order":{number},"input":["{text}"],"tags":["a"]}}"#)
     };
     let world = World::with_rows(Options::default(), (0..60).map(row).collect());
-    for name in ["rows.parquet", "rows.arrow", "rows.jsonl.zst"] {
+    for name in ["rows.parquet", "rows.arrow", "rows.jsonl.zst", "rows.csv"] {
         world.export(&["-o", name, "--page-size", "5"]).ok();
         for how in ["first", "verify", "diff"] {
             let peak = reading(&world.path(name), how);
