@@ -239,7 +239,7 @@ fn changed<E: From<ValueError>>(
 }
 
 /// Removes the values at the paths: the last ones first, and those of one array or object at once.
-fn deleted<'p>(mut value: JqValue, mut paths: Vec<&'p [JqValue]>) -> ValueResult {
+fn deleted(mut value: JqValue, mut paths: Vec<&[JqValue]>) -> ValueResult {
     paths.sort();
     paths.dedup();
     let mut rest = paths.as_slice();
