@@ -256,7 +256,7 @@ fn whole(number: &Num) -> Option<isize> {
 }
 
 /// The place of a key in an array.
-pub(super) enum Slot {
+pub(super) enum ArraySlot {
     /// A place, also one after the end, or nothing for one before the start.
     Item(Option<usize>),
     Slice(Range<usize>),
@@ -266,15 +266,15 @@ pub(super) enum Slot {
 ///
 /// # Errors
 /// An array has no such key.
-pub(super) fn slot(key: &JqValue, length: usize) -> Result<Slot, ValueError> {
+pub(super) fn slot(key: &JqValue, length: usize) -> Result<ArraySlot, ValueError> {
     match key {
         JqValue::Num(number) => match whole(number) {
-            Some(at) => Ok(Slot::Item(absolute(at, length))),
+            Some(at) => Ok(ArraySlot::Item(absolute(at, length))),
             None => Err(Error::str("NaN is not an index of an array")),
         },
         JqValue::Obj(range) => {
             let range = bounds(range);
-            Ok(Slot::Slice(range_of(range.start.as_ref()..range.end.as_ref(), length)?))
+            Ok(ArraySlot::Slice(range_of(range.start.as_ref()..range.end.as_ref(), length)?))
         }
         other => Err(Error::typ(other.clone(), "index of an array")),
     }

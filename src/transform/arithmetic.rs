@@ -76,7 +76,9 @@ impl Mul for JqValue {
 
     fn mul(self, right: Self) -> ValueResult {
         match (self, right) {
-            (Self::Num(left), Self::Num(right)) => number::product(left, right).map(Self::Num),
+            (Self::Num(left), Self::Num(right)) => {
+                number::product(left, right).map(Self::Num).map_err(Error::str)
+            }
             (Self::Str(text), Self::Num(times)) | (Self::Num(times), Self::Str(text)) => {
                 Ok(repeated(&text, number::as_float(&times)))
             }
@@ -94,7 +96,9 @@ impl Div for JqValue {
 
     fn div(self, right: Self) -> ValueResult {
         match (self, right) {
-            (Self::Num(left), Self::Num(right)) => number::quotient(left, right).map(Self::Num),
+            (Self::Num(left), Self::Num(right)) => {
+                number::quotient(left, right).map(Self::Num).map_err(Error::str)
+            }
             (Self::Str(text), Self::Str(separator)) => Ok(split(&text, &separator)),
             (left, right) => Err(Error::math(left, Math::Div, right)),
         }
@@ -106,7 +110,9 @@ impl Rem for JqValue {
 
     fn rem(self, right: Self) -> ValueResult {
         match (self, right) {
-            (Self::Num(left), Self::Num(right)) => number::remainder(left, right).map(Self::Num),
+            (Self::Num(left), Self::Num(right)) => {
+                number::remainder(left, right).map(Self::Num).map_err(Error::str)
+            }
             (left, right) => Err(Error::math(left, Math::Rem, right)),
         }
     }

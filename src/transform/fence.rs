@@ -39,7 +39,7 @@ const INTERNAL: [&str; 12] = [
 
 /// Definitions of the libraries that need a function which is not allowed, or that an own function replaces.
 #[rustfmt::skip]
-const DROPPED: [(&str, usize); 48] = [
+const DROPPED: [(&str, usize); 49] = [
     ("stderr", 0), ("debug", 0), ("debug", 1), ("halt", 0), ("halt_error", 0), ("halt_error", 1), ("logb", 0),
     ("significand", 0), ("pow10", 0), ("drem", 2), ("nexttoward", 2), ("scalb", 2), ("gamma", 0), ("todate", 0),
     ("fromdate", 0), ("@html", 0), ("@htmld", 0), ("@uri", 0), ("@urid", 0), ("@base64", 0), ("@base64d", 0),
@@ -47,7 +47,7 @@ const DROPPED: [(&str, usize); 48] = [
     ("isinfinite", 0), ("isnormal", 0), ("flatten", 0), ("flatten", 1), ("setpath", 2), ("delpaths", 1), ("walk", 1),
     ("map_values", 1), ("del", 1), ("combinations", 0), ("combinations", 1), ("transpose", 0), ("pick", 1), ("nth", 2), ("paths", 0),
     ("sub", 3), ("scan_", 2), ("scan", 1), ("scan", 2),
-    ("from_entries", 0),
+    ("from_entries", 0), ("tonumber", 0),
 ];
 
 /// Definitions that those of the libraries use.

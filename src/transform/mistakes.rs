@@ -188,8 +188,8 @@ impl<'s> MistakeWalk<'s, '_> {
         }
     }
 
-    fn is_builtin(&self, name: &str, arity: usize) -> bool {
-        !self.own.iter().any(|own| *own == (name, arity))
+    fn is_builtin(&self, name: &'s str, arity: usize) -> bool {
+        !self.own.contains(&(name, arity))
     }
 
     /// Checks a term that is used as a truth: none of its results is a literal or comes from an assignment.

@@ -12,7 +12,8 @@ use super::{
     budget,
     evaluator::Fenced,
     fence::is_native_allowed,
-    json, number, regexes, updates,
+    json::{self, beginning},
+    number, regexes, updates,
     value::{ITEM, JqValue, MEMBER, Members, ValueError, ValueResult},
 };
 
@@ -38,7 +39,7 @@ fn renamed(name: &'static str) -> &'static str {
 }
 
 fn own() -> impl Iterator<Item = Fun<Fenced>> {
-    let functions: [native::Filter<RunPtr<Fenced>>; 24] = [
+    let functions: [native::Filter<RunPtr<Fenced>>; 25] = [
         ("add", v(0), |cv| bome(cv.1.values().try_fold(JqValue::Null, |sum, value| sum + value?))),
         ("join", v(1), |cv| unary(cv, |items, separator| join(items, &separator))),
         ("tojson", v(0), |cv| {
@@ -68,6 +69,7 @@ fn own() -> impl Iterator<Item = Fun<Fenced>> {
                 Ok(contains(&value, &part).into())
             })
         }),
+        ("tonumber", v(0), |cv| bome(to_number(cv.1))),
         ("from_entries", v(0), |cv| bome(from_entries(cv.1))),
         ("has", v(1), |cv| unary(cv, |value, key| has(value, &key).map(JqValue::from))),
         ("nan", v(0), |_| bome(Ok(JqValue::from(f64::NAN)))),
@@ -75,9 +77,9 @@ fn own() -> impl Iterator<Item = Fun<Fenced>> {
         ("isnan", v(0), |cv| bome(Ok(is_float(&cv.1, f64::is_nan)))),
         ("isinfinite", v(0), |cv| bome(Ok(is_float(&cv.1, f64::is_infinite)))),
         ("isnormal", v(0), |cv| bome(Ok(is_float(&cv.1, f64::is_normal)))),
-        ("floor", v(0), |cv| bome(number::rounded(cv.1, f64::floor))),
-        ("round", v(0), |cv| bome(number::rounded(cv.1, f64::round))),
-        ("ceil", v(0), |cv| bome(number::rounded(cv.1, f64::ceil))),
+        ("floor", v(0), |cv| bome(rounded(cv.1, f64::floor))),
+        ("round", v(0), |cv| bome(rounded(cv.1, f64::round))),
+        ("ceil", v(0), |cv| bome(rounded(cv.1, f64::ceil))),
         ("range", v(3), |mut cv| {
             let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
             range(from, to, by)
@@ -132,6 +134,57 @@ fn join(items: JqValue, separator: &JqValue) -> ValueResult {
 fn is_float(value: &JqValue, property: impl Fn(f64) -> bool) -> JqValue {
     let has = |number: &Num| property(number::as_float(number));
     matches!(value, JqValue::Num(number) if has(number)).into()
+}
+
+/// Applies a function such as `floor`. An integer stays as it is.
+fn rounded(value: JqValue, round: impl FnOnce(f64) -> f64) -> Result<JqValue, ValueError> {
+    match value {
+        JqValue::Num(Num::Int(_) | Num::BigInt(_)) => Ok(value),
+        JqValue::Num(number) => Ok(JqValue::from(round(number::as_float(&number)))),
+        other => Err(Error::typ(other, "number")),
+    }
+}
+
+/// Reads a number as jq does: also one with a plus sign or leading zeros, or without digits on one side of the point.
+fn to_number(value: JqValue) -> ValueResult {
+    let text = match value {
+        JqValue::Num(_) => return Ok(value),
+        JqValue::Str(text) => text,
+        other => return Err(Error::typ(other, "number")),
+    };
+    let wrong = || Error::str(format_args!("cannot parse {:?} as a number", beginning(&text, 40)));
+    let trimmed = text.trim_matches([' ', '\t', '\n', '\r']);
+    budget::copy(trimmed.len());
+    let unsigned = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_exponent = |text: &str| {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        !digits.is_empty() && are_digits(digits)
+    };
+    let has_digits = !(whole.is_empty() && fraction.is_empty());
+    if !has_digits
+        || !are_digits(whole)
+        || !are_digits(fraction)
+        || !exponent.is_none_or(is_exponent)
+    {
+        return Err(wrong());
+    }
+    let mut digits = String::with_capacity(trimmed.len() + 1);
+    digits.push_str(if trimmed.starts_with('-') { "-" } else { "" });
+    let whole = whole.trim_start_matches('0');
+    digits.push_str(if whole.is_empty() { "0" } else { whole });
+    if !fraction.is_empty() {
+        digits.extend([".", fraction]);
+    }
+    if let Some(exponent) = exponent {
+        digits.extend(["e", exponent]);
+    }
+    Ok(JqValue::number(&digits))
 }
 
 /// Makes an object of entries, whose keys and values can have one of several names.

@@ -6,13 +6,9 @@
 
 use std::cmp::Ordering;
 
-use jaq_core::Error;
 use jaq_json::Num;
 
-use super::{
-    budget,
-    value::{JqValue, ValueError},
-};
+use super::budget;
 
 /// Largest integer that a product can have, in bits: 78,914 decimal digits. Larger ones make single operations slow.
 const INTEGER_BITS: u64 = 1 << 18;
@@ -102,10 +98,10 @@ pub(super) fn difference(left: Num, right: Num) -> Num {
 ///
 /// # Errors
 /// The product of two integers is too large.
-pub(super) fn product(left: Num, right: Num) -> Result<Num, ValueError> {
+pub(super) fn product(left: Num, right: Num) -> Result<Num, String> {
     let is_large = matches!(left, Num::BigInt(_)) || matches!(right, Num::BigInt(_));
     if is_large && bits(&left).saturating_add(bits(&right)) > INTEGER_BITS {
-        return Err(Error::str("the product of the integers is too large"));
+        return Err("the product of the integers is too large".to_owned());
     }
     count_product(&left, &right);
     let is_negative =
@@ -121,9 +117,9 @@ pub(super) fn product(left: Num, right: Num) -> Result<Num, ValueError> {
 ///
 /// # Errors
 /// The divisor is zero.
-pub(super) fn quotient(left: Num, right: Num) -> Result<Num, ValueError> {
+pub(super) fn quotient(left: Num, right: Num) -> Result<Num, String> {
     if compare(&right, &Num::Int(0)).is_eq() {
-        return Err(Error::str(format_args!("cannot divide {} by zero", text(&left))));
+        return Err(format!("cannot divide {} by zero", text(&left)));
     }
     count_linear(&left, &right);
     Ok(left / right)
@@ -133,7 +129,7 @@ pub(super) fn quotient(left: Num, right: Num) -> Result<Num, ValueError> {
 ///
 /// # Errors
 /// The divisor is zero after it is truncated.
-pub(super) fn remainder(left: Num, right: Num) -> Result<Num, ValueError> {
+pub(super) fn remainder(left: Num, right: Num) -> Result<Num, String> {
     let is_integer = |number: &Num| matches!(number, Num::Int(_) | Num::BigInt(_));
     let (left, right) = if is_integer(&left) && is_integer(&right) {
         (left, right)
@@ -146,10 +142,7 @@ pub(super) fn remainder(left: Num, right: Num) -> Result<Num, ValueError> {
         (Num::from_integral(left as i64), Num::from_integral(right as i64))
     };
     if compare(&right, &Num::Int(0)).is_eq() {
-        return Err(Error::str(format_args!(
-            "cannot divide {} by zero for the remainder",
-            text(&left)
-        )));
+        return Err(format!("cannot divide {} by zero for the remainder", text(&left)));
     }
     count_product(&left, &right);
     Ok(left % right)
@@ -174,18 +167,6 @@ pub(super) fn as_float(number: &Num) -> f64 {
             Num::Float(float) => float,
             _ => f64::NAN,
         },
-    }
-}
-
-/// Applies a function such as `floor`. An integer stays as it is.
-pub(super) fn rounded(
-    value: JqValue,
-    round: impl FnOnce(f64) -> f64,
-) -> Result<JqValue, ValueError> {
-    match value {
-        JqValue::Num(Num::Int(_) | Num::BigInt(_)) => Ok(value),
-        JqValue::Num(number) => Ok(JqValue::from(round(as_float(&number)))),
-        other => Err(Error::typ(other, "number")),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn rewritten<'s>(term: Term<&'s str>, tokens: &[Token<&'s str>]) -> T
 }
 
 /// Rewrites the body of a definition.
-pub(super) fn definition<'s>(mut definition: Def<&'s str>) -> Def<&'s str> {
+pub(super) fn definition(mut definition: Def<&str>) -> Def<&str> {
     definition.body = Rewriter { has_definitions: true }.term(definition.body);
     definition
 }
@@ -77,34 +77,34 @@ impl Rewriter {
         match term {
             Term::Recurse => Term::Call(RECURSE, Vec::new()),
             Term::Str(format, parts) => self.text(format, parts),
-            Term::Arr(items) => Term::Arr(items.map(|term| self.boxed(term))),
+            Term::Arr(items) => Term::Arr(items.map(|term| self.boxed(*term))),
             Term::Obj(entries) => {
                 let entry = |(key, value): (_, Option<_>)| {
                     (self.term(key), value.map(|term| self.term(term)))
                 };
                 Term::Obj(entries.into_iter().map(entry).collect())
             }
-            Term::Neg(term) => Term::Neg(self.boxed(term)),
-            Term::Label(name, term) => Term::Label(name, self.boxed(term)),
+            Term::Neg(term) => Term::Neg(self.boxed(*term)),
+            Term::Label(name, term) => Term::Label(name, self.boxed(*term)),
             Term::BinOp(left, op, right) => self.operation(self.term(*left), op, self.term(*right)),
             Term::Fold(name, items, pattern, terms) => {
-                self.fold(name, self.boxed(items), self.pattern(pattern), terms)
+                self.fold(name, self.boxed(*items), self.pattern(pattern), terms)
             }
             Term::TryCatch(term, catch) => {
-                Term::TryCatch(self.boxed(term), catch.map(|term| self.boxed(term)))
+                Term::TryCatch(self.boxed(*term), catch.map(|term| self.boxed(*term)))
             }
             Term::IfThenElse(branches, otherwise) => {
                 let branch = |(condition, then)| (self.term(condition), self.term(then));
                 Term::IfThenElse(
                     branches.into_iter().map(branch).collect(),
-                    otherwise.map(|term| self.boxed(term)),
+                    otherwise.map(|term| self.boxed(*term)),
                 )
             }
             Term::Def(mut definitions, term) => {
                 for definition in &mut definitions {
                     definition.body = self.term(std::mem::take(&mut definition.body));
                 }
-                Term::Def(definitions, self.boxed(term))
+                Term::Def(definitions, self.boxed(*term))
             }
             Term::Call(name, arguments) => {
                 Term::Call(name, arguments.into_iter().map(|term| self.term(term)).collect())
@@ -114,8 +114,8 @@ impl Rewriter {
         }
     }
 
-    fn boxed<'s>(&self, term: Box<Term<&'s str>>) -> Box<Term<&'s str>> {
-        Box::new(self.term(*term))
+    fn boxed<'s>(&self, term: Term<&'s str>) -> Box<Term<&'s str>> {
+        Box::new(self.term(term))
     }
 
     fn pattern<'s>(&self, pattern: Pattern<&'s str>) -> Pattern<&'s str> {

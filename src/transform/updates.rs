@@ -13,7 +13,7 @@ use jaq_core::{
 };
 
 use super::{
-    access::{Slot, slot},
+    access::{ArraySlot, slot},
     budget,
     evaluator::Fenced,
     rewrite,
@@ -208,17 +208,17 @@ fn changed<E: From<ValueError>>(
         (JqValue::Obj(object), JqValue::Str(key)) => JqObject::replace(object, key, inner)?,
         (JqValue::Arr(array), JqValue::Num(_) | JqValue::Obj(_)) => {
             match slot(key, array.items().len()).map_err(E::from)? {
-                Slot::Item(Some(place)) => {
+                ArraySlot::Item(Some(place)) => {
                     if place >= array.items().len() {
                         JqArray::pad(array, place.saturating_add(1));
                     }
                     JqArray::replace(array, place, inner)?;
                 }
-                Slot::Item(None) => {
+                ArraySlot::Item(None) => {
                     let why = format_args!("the index {key} is before the start of the array");
                     return Err(E::from(Error::str(why)));
                 }
-                Slot::Slice(places) => {
+                ArraySlot::Slice(places) => {
                     let slice = array.items()[places.clone()].iter().cloned().collect();
                     let with = match changed(slice, rest, change)? {
                         JqValue::Arr(with) => JqArray::into_items(with),
@@ -239,7 +239,7 @@ fn changed<E: From<ValueError>>(
 }
 
 /// Removes the values at the paths: the last ones first, and those of one array or object at once.
-fn deleted<'p>(mut value: JqValue, mut paths: Vec<&'p [JqValue]>) -> ValueResult {
+fn deleted(mut value: JqValue, mut paths: Vec<&[JqValue]>) -> ValueResult {
     paths.sort();
     paths.dedup();
     let mut rest = paths.as_slice();
@@ -291,9 +291,9 @@ fn without(mut value: JqValue, keys: &[&JqValue]) -> ValueResult {
             let mut is_removed = vec![false; length];
             for key in keys {
                 match slot(key, length)? {
-                    Slot::Item(Some(place)) if place < length => is_removed[place] = true,
-                    Slot::Item(_) => {}
-                    Slot::Slice(places) => is_removed[places].fill(true),
+                    ArraySlot::Item(Some(place)) if place < length => is_removed[place] = true,
+                    ArraySlot::Item(_) => {}
+                    ArraySlot::Slice(places) => is_removed[places].fill(true),
                 }
             }
             budget::steps(length / MOVED_A_STEP);

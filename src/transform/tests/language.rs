@@ -24,7 +24,7 @@ fn operators_and_functions_work_as_in_jq() {
         "[1, nan, null, 3, nan] | sort | length == 5 and .[-1] == 3",
         "[[nan, nan] | sort_by(.), group_by(.), unique, [min, max] | length] == [2, 2, 2, 2]",
         "(nan < nan) and (nan | isnan) and ([nan] == [nan] | not)",
-        r#"("1.50" | tonumber | tojson) == "1.50" and ("-0.0" | tonumber | -. | tojson) == "0.0""#,
+        r#"(["01", "-007.50", ".5", "1.", "+1.5", "1E+3"] | map(tonumber) == [1, -7.5, 0.5, 1, 1.5, 1000]) and ("1.50" | tonumber | tojson) == "1.50" and ("-0.0" | tonumber | -. | tojson) == "0.0""#,
         r#"[1.50, 1e3] | tojson == "[1.50,1e3]""#,
         "{a: {b: 1, c: 2}, d: 3} * {a: {b: 4, e: 5}} == {a: {b: 4, c: 2, e: 5}, d: 3}",
         "[1, 2, 3] - [2] == [1, 3] and (\"a,b\" / \",\") == [\"a\", \"b\"] and (\"ab\" / \"\") == [\"a\", \"b\"]",
@@ -74,7 +74,10 @@ fn texts_are_parsed_as_json_and_nothing_else() {
     ] {
         let text = serde_json::to_string(text).unwrap();
         let tags: &'static str = format!("{{\"text\":{text}}}").leak();
-        for function in ["fromjson", "tonumber"] {
+        // A number can have other forms in a text than in JSON.
+        let is_number = ["+1.5", "01", ".5", "1."].iter().any(|it| text == format!("{it:?}"));
+        let functions: &[_] = if is_number { &["fromjson"] } else { &["fromjson", "tonumber"] };
+        for function in functions {
             let why =
                 failure(&format!(".tags.text | {function}"), Row { tags: Some(tags), ..EMPTY });
             assert!(why.contains("cannot parse"), "{text}: {why}");
