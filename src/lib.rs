@@ -22,7 +22,7 @@
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, an object store, or standard output.
 //! - A [`Transform`] chooses the rows that an export writes, by jq expressions and samples.
 //! - [`Sink`] is the trait of the output formats. Implement it to write somewhere else; [`write_pages`] sends
-//!   pages to it.
+//!   pages to it, and [`write_transformed`] the rows that a [`Transform`] keeps.
 //! - A [`Location`] is a local path or the URL of an object store. [`Batches`] reads an export from one.
 //! - [`verify()`] compares an export with the record that was written with it. [`diff()`] lists the
 //!   differences between two exports.
@@ -129,7 +129,10 @@ pub use diff::{
     DifferenceRow, diff,
 };
 pub use error::{ApiError, Cause, Error, PageError, Report, Result};
-pub use export::{DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, write_pages};
+pub use export::{
+    DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, TransformPlan, TransformedRows,
+    write_pages, write_transformed,
+};
 pub use location::{Location, StorageOptions, Target};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use proof::{Digest, ParseDigestError};

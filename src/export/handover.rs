@@ -7,8 +7,14 @@ use std::{mem, pin::pin, time::Duration};
 use futures::{Stream, StreamExt};
 use tokio::{select, sync::mpsc, time::sleep};
 
-use super::writer::WriterMessage;
 use crate::{client::Page, error::Result};
+
+pub(super) enum WriterMessage {
+    /// The next pages, in order.
+    Pages(Vec<Page>),
+    /// The stream is complete.
+    End,
+}
 
 /// Number of page batches that wait for the writer: 1. The paginator holds further pages.
 pub(super) const QUEUED_BATCHES: usize = 1;

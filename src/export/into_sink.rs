@@ -5,8 +5,7 @@ use tokio::sync::mpsc;
 
 use super::{
     blocking,
-    handover::{QUEUED_BATCHES, forward},
-    writer::WriterMessage,
+    handover::{QUEUED_BATCHES, WriterMessage, forward},
 };
 use crate::{
     batch::{BatchBuilder, BatchSize, Column},

@@ -15,8 +15,10 @@ mod into_sink;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;
+mod shaping;
 mod slot;
 mod summary;
+mod transformed;
 mod writer;
 
 use std::{
@@ -34,6 +36,7 @@ pub use self::{
     plan::{ExportOptions, ExportPlan},
     progress::Progress,
     summary::{DryRun, Summary},
+    transformed::{TransformPlan, TransformedRows, write_transformed},
 };
 use crate::{
     client::{Client, Page},

@@ -65,7 +65,7 @@ pub struct ExportOptions {
     /// See [`Encoding::with_csv_safe`].
     pub csv_safe: bool,
     /// The names of the columns, of the API or computed ones, in this order; default all: those of the API, in the order
-    /// of [`Column::ALL`], and then the computed ones.
+    /// of [`Column::ALL`](crate::Column::ALL), and then the computed ones.
     pub columns: Option<Vec<String>>,
     /// The names of columns to leave out; default none.
     pub drop: Vec<String>,
@@ -174,14 +174,8 @@ impl ExportPlan {
         positive("number of passes", options.max_passes.into())?;
         let rows_per_file =
             positive("number of rows per file", options.rows_per_file.unwrap_or(ROWS_PER_FILE))?;
-        let encode_threads = match options.encode_threads {
-            Some(threads @ 1..=256) => threads,
-            Some(threads) => {
-                let why = "use 1 to 256";
-                return Err(Error::invalid("number of encode threads", threads.to_string(), why));
-            }
-            None => thread::available_parallelism().map_or(2, |cores| cores.get()).clamp(1, 16),
-        };
+        let encode_threads =
+            options.encode_threads.map_or_else(|| Ok(default_threads()), checked_threads)?;
         if options.rows_per_file.is_some() && !matches!(target, Target::Directory(_)) {
             return Err(Error::Usage(format!(
                 "`rows_per_file` needs a directory of parts, but {target} is not one: give a path that \
@@ -308,6 +302,19 @@ impl ExportPlan {
             "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,
         })
+    }
+}
+
+/// Returns the number of threads for encoding and for transforming: one for each core, but at most 16.
+pub(super) fn default_threads() -> usize {
+    thread::available_parallelism().map_or(2, |cores| cores.get()).clamp(1, 16)
+}
+
+/// Refuses a number of threads that is too small or too large.
+pub(super) fn checked_threads(threads: usize) -> Result<usize> {
+    match threads {
+        1..=256 => Ok(threads),
+        _ => Err(Error::invalid("number of encode threads", threads.to_string(), "use 1 to 256")),
     }
 }
 

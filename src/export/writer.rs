@@ -4,25 +4,21 @@
 //! pages. A transformation decides before the batches are built which rows of a page are written, and computes columns. The proof does not
 //! see it: it counts every row that was read. This module never publishes.
 
-use std::{
-    io::Write,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::{io::Write, sync::Arc};
 
-use tokio::sync::mpsc::{self, error::TryRecvError};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
     batch::{BatchBuilder, BatchSize},
-    client::{Page, Row},
+    client::Page,
     destination::{Destination, KeptPart, PartFile},
     error::{Error, Result},
     export::{
+        handover::WriterMessage,
         plan::{BYTES_PER_FILE, ExportPlan},
         progress::Progress,
+        shaping::{WriterInterrupt, ended_early, shape_pages},
     },
     location::Target,
     record::{
@@ -31,15 +27,8 @@ use crate::{
     },
     sink::{Format, Sink},
     text::grouped,
-    transform::{RowBlock, Shaped, Stage, StageLimits},
+    transform::{Shaped, Stage, StageLimits},
 };
-
-pub(super) enum WriterMessage {
-    /// The next pages, in order.
-    Pages(Vec<Page>),
-    /// The stream is complete.
-    End,
-}
 
 /// The staged output.
 pub(super) struct Finished {
@@ -61,20 +50,6 @@ pub(super) struct Writer {
     is_interrupted: WriterInterrupt,
 }
 
-/// Tells the writer that the run is interrupted. It then waits for no evaluation.
-#[derive(Debug, Clone, Default)]
-pub(super) struct WriterInterrupt(Arc<AtomicBool>);
-
-impl WriterInterrupt {
-    pub(super) fn set(&self) {
-        self.0.store(true, Relaxed);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-}
-
 struct OpenPart {
     file: PartFile,
     ids: Option<PartFile>,
@@ -92,20 +67,6 @@ struct OpenPart {
 /// A part also ends when this many times the rows of a full part were read for it. Otherwise, a run whose transformation
 /// keeps few rows would finish no part for a later run to keep.
 const READ_FOR_A_PART: u64 = 4;
-
-impl RowBlock for Page {
-    fn number(&self) -> u64 {
-        Page::number(self)
-    }
-
-    fn size(&self) -> usize {
-        self.memory()
-    }
-
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        Page::rows(self)
-    }
-}
 
 /// Returns the batch size. It depends only on the format, because it decides the bytes of a file.
 fn batch_size(format: Format) -> BatchSize {
@@ -169,7 +130,12 @@ impl Writer {
         if let Some(shaper) = self.plan.shaper.clone() {
             let bytes = self.plan.options.prefetch_bytes;
             let limits = StageLimits { threads: self.plan.encode_threads, bytes };
-            return self.write_shaped(messages, Stage::start(shaper, limits)?);
+            let (stage, interrupt) = (Stage::start(shaper, limits)?, self.is_interrupted.clone());
+            let mut write = |shaped: Shaped<Page>| self.page(&shaped.block, Some(&shaped));
+            return match shape_pages(messages, stage, &interrupt, &mut write)? {
+                true => self.finish(),
+                false => Err(ended_early()),
+            };
         }
         while let Some(message) = messages.blocking_recv() {
             match message {
@@ -182,55 +148,6 @@ impl Writer {
             }
         }
         Err(ended_early())
-    }
-
-    /// Writes the rows that the transformation keeps.
-    ///
-    /// Pages wait for each other in the stage only while more pages are there: a slow API's rows are not held back.
-    fn write_shaped(
-        &mut self,
-        messages: &mut mpsc::Receiver<WriterMessage>,
-        mut stage: Stage<Page>,
-    ) -> Result<Finished> {
-        loop {
-            let message = match messages.try_recv() {
-                Err(TryRecvError::Empty) if stage.is_empty() => messages.blocking_recv(),
-                Err(TryRecvError::Empty) => {
-                    if !self.take_shaped(&mut stage)? {
-                        return Err(ended_early());
-                    }
-                    continue;
-                }
-                Err(TryRecvError::Disconnected) => None,
-                Ok(message) => Some(message),
-            };
-            let Some(WriterMessage::Pages(pages)) = message else {
-                // A run that failed or was interrupted also finishes the parts that it can.
-                while self.take_shaped(&mut stage)? {}
-                let is_whole = message.is_some() && stage.is_empty();
-                return if is_whole { self.finish() } else { Err(ended_early()) };
-            };
-            for mut page in pages {
-                while !stage.has_room(&page) {
-                    if !self.take_shaped(&mut stage)? {
-                        return Err(ended_early());
-                    }
-                }
-                // The stage has its own limit, so that requests in flight keep the budget of the prefetch.
-                page.release();
-                stage.submit(page);
-            }
-        }
-    }
-
-    /// Writes the rows of the oldest page in the stage. Returns false if there is none, or if the run is interrupted and
-    /// the page is not finished.
-    fn take_shaped(&mut self, stage: &mut Stage<Page>) -> Result<bool> {
-        let interrupt = self.is_interrupted.clone();
-        match stage.take(|| interrupt.is_set())? {
-            Some(shaped) => self.page(&shaped.block, Some(&shaped)).map(|()| true),
-            None => Ok(false),
-        }
     }
 
     /// Writes the rows of a page: all, or those that the transformation keeps.
@@ -364,8 +281,4 @@ impl Writer {
         self.progress.set_files(self.parts.len() as u64);
         Ok(())
     }
-}
-
-fn ended_early() -> Error {
-    Error::Internal("the stream ended early".to_owned())
 }

@@ -6,6 +6,7 @@ mod failed;
 mod kept;
 mod recorded;
 mod resumed;
+mod streamed;
 
 use overmind_export::demo::Options;
 use serde_json::Value;

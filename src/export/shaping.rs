@@ -1,0 +1,92 @@
+//! Sends the pages of a stream through a transformation, in order, and stops without waiting for an evaluation.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use tokio::sync::mpsc::{self, error::TryRecvError};
+
+use super::handover::WriterMessage;
+use crate::{
+    client::{Page, Row},
+    error::{Error, Result},
+    transform::{RowBlock, Shaped, Stage},
+};
+
+/// Tells the writer that the run is interrupted. It then waits for no evaluation.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriterInterrupt(Arc<AtomicBool>);
+
+impl WriterInterrupt {
+    pub(super) fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+impl RowBlock for Page {
+    fn number(&self) -> u64 {
+        Page::number(self)
+    }
+
+    fn size(&self) -> usize {
+        self.memory()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        Page::rows(self)
+    }
+}
+
+/// Transforms the pages until the end message, and passes each to `write`. Returns false if the channel closes without the
+/// message, or after an interruption. Then it has also passed on the pages that were finished.
+///
+/// Pages wait for each other in the stage only while more pages are there: a slow API's rows are not held back.
+pub(super) fn shape_pages(
+    messages: &mut mpsc::Receiver<WriterMessage>,
+    mut stage: Stage<Page>,
+    interrupt: &WriterInterrupt,
+    write: &mut dyn FnMut(Shaped<Page>) -> Result<()>,
+) -> Result<bool> {
+    // Passes on the oldest page. Returns false if there is none, or if the run is interrupted and the page not finished.
+    let mut take = |stage: &mut Stage<Page>| match stage.take(|| interrupt.is_set())? {
+        Some(shaped) => write(shaped).map(|()| true),
+        None => Ok::<_, Error>(false),
+    };
+    loop {
+        let message = match messages.try_recv() {
+            Err(TryRecvError::Empty) if stage.is_empty() => messages.blocking_recv(),
+            Err(TryRecvError::Empty) => {
+                if !take(&mut stage)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            Err(TryRecvError::Disconnected) => None,
+            Ok(message) => Some(message),
+        };
+        let Some(WriterMessage::Pages(pages)) = message else {
+            // A run that failed or was interrupted also finishes the parts that it can.
+            while take(&mut stage)? {}
+            return Ok(message.is_some() && stage.is_empty());
+        };
+        for mut page in pages {
+            while !stage.has_room(&page) {
+                if !take(&mut stage)? {
+                    return Ok(false);
+                }
+            }
+            // The stage has its own limit, so that requests in flight keep the budget of the prefetch.
+            page.release();
+            stage.submit(page);
+        }
+    }
+}
+
+pub(super) fn ended_early() -> Error {
+    Error::Internal("the stream ended early".to_owned())
+}

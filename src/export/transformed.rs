@@ -1,0 +1,224 @@
+//! Writes the rows of a stream of pages that a transformation keeps into one sink, without a plan of an export.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use futures::Stream;
+use tokio::sync::mpsc;
+
+use super::{
+    blocking,
+    columns::output_columns,
+    handover::{QUEUED_BATCHES, WriterMessage, forward},
+    plan::{checked_threads, default_threads},
+    shaping::{WriterInterrupt, ended_early, shape_pages},
+};
+use crate::{
+    batch::{BatchBuilder, BatchColumn, BatchSize, OutputColumn},
+    client::Page,
+    error::Result,
+    paginator::StreamOptions,
+    sink::{Sink, Written},
+    transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
+};
+
+/// A checked transformation and the columns of its output, for [`write_transformed`].
+#[derive(Debug, Clone)]
+pub struct TransformPlan {
+    /// `None` if all rows are written as they are.
+    shaper: Option<Arc<Shaper>>,
+    columns: Vec<BatchColumn>,
+    limits: StageLimits,
+}
+
+impl TransformPlan {
+    /// Checks the options, compiles the expressions and chooses the columns. `columns` names all columns of the output, in
+    /// their order; `None` stands for all columns of the API, then the computed ones. `drop` leaves columns out. Sends
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Expression`](crate::Error::Expression), [`Error::Invalid`](crate::Error::Invalid) or
+    /// [`Error::Usage`](crate::Error::Usage) for the first wrong option.
+    pub fn new(transform: &Transform, columns: Option<&[String]>, drop: &[String]) -> Result<Self> {
+        let shaper = Shaper::compile(transform)?.map(Arc::new);
+        let columns = output_columns(columns, drop, shaper.as_deref())?;
+        let bytes = StreamOptions::default().prefetch_bytes;
+        Ok(Self { shaper, columns, limits: StageLimits { threads: default_threads(), bytes } })
+    }
+
+    /// Sets the number of threads that transform rows, from 1 to 256; default one for each core, but at most 16. Any
+    /// number gives the same rows.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for another number.
+    pub fn threads(mut self, threads: usize) -> Result<Self> {
+        self.limits.threads = checked_threads(threads)?;
+        Ok(self)
+    }
+
+    /// Returns the columns, in the order of the output.
+    pub fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
+        self.columns.iter().map(|it| &it.column)
+    }
+
+    /// Returns the schema of the record batches.
+    pub fn schema(&self) -> SchemaRef {
+        BatchBuilder::of(&self.columns, BatchSize::RECORD_BATCH).schema()
+    }
+
+    /// Returns how rows are chosen and changed, for records; `None` if all are written as they are.
+    pub fn record(&self) -> Option<&TransformRecord> {
+        self.shaper.as_deref().map(Shaper::recorded)
+    }
+}
+
+/// What [`write_transformed`] has read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransformedRows {
+    /// Number of rows of the pages.
+    pub rows_read: u64,
+    /// Number of rows on which an expression failed. They were left out, or have null in a computed column.
+    pub failed_rows: u64,
+    /// What the sink has written: the rows that were kept.
+    pub written: Written,
+}
+
+/// Writes the rows of a stream of pages that a transformation keeps into a sink, which may be your own implementation.
+///
+/// The sink gets the batches in the order of the rows. They are as large as those of
+/// [`write_pages`](crate::write_pages), and are cut after the transformation. Pages that are being transformed take 8 MiB
+/// in addition to those of the stream; a single page may be larger. Dropping the future stops the transformation, also one
+/// whose expression does not end, and aborts the sink.
+///
+/// Whether the rows are all rows of the dataset is proven by the stream, over the rows that were read.
+///
+/// # Errors
+/// The first error of the stream, of an expression or of the sink. The sink is then aborted once, unless its
+/// [`finish`](Sink::finish) failed.
+///
+/// ```
+/// use overmind_export::{
+///     Client, Encoding, Format, Transform, TransformPlan, demo, write_transformed,
+/// };
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dataset = demo::Dataset::generated(300, 7);
+/// # let id = dataset.id;
+/// # let server = demo::Server::start(demo::Options::default(), vec![dataset]).await?;
+/// # let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
+/// let transform = Transform::new().keep_where(".persona != null").column("topic", None, ".tags.topic?");
+/// let plan = TransformPlan::new(&transform, None, &["tags".to_owned()])?;
+/// let sink = Encoding::from(Format::JsonLines).sink(plan.schema(), Box::new(std::io::sink()), 1)?;
+/// let done = write_transformed(client.dataset(id).pages(), &plan, sink).await?;
+/// assert_eq!(done.rows_read, 300);
+/// assert!(done.written.rows < 300);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn write_transformed(
+    mut pages: impl Stream<Item = Result<Page>> + Unpin,
+    plan: &TransformPlan,
+    sink: Box<dyn Sink>,
+) -> Result<TransformedRows> {
+    let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
+    // Set when this future is dropped, too: nothing may wait for an evaluation that does not end.
+    let interrupt = InterruptOnDrop(WriterInterrupt::default());
+    let mut writer = SinkWriter {
+        builder: BatchBuilder::of(&plan.columns, BatchSize::RECORD_BATCH),
+        sink,
+        rows_read: 0,
+        failed_rows: 0,
+    };
+    let (plan, interrupted) = (plan.clone(), interrupt.0.clone());
+    let writing = blocking(move || match writer.run(&plan, receiver, &interrupted) {
+        Ok(()) => writer.finish(),
+        Err(error) => {
+            writer.sink.abort();
+            Err(error)
+        }
+    });
+    let forwarding = async {
+        let forwarded = forward(&mut pages, sender).await;
+        if forwarded.is_err() {
+            interrupt.0.set();
+        }
+        forwarded
+    };
+    let (forwarded, written) = futures::join!(forwarding, writing);
+    forwarded.and(written)
+}
+
+struct InterruptOnDrop(WriterInterrupt);
+
+impl Drop for InterruptOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// Writes pages into a sink, and counts their rows.
+struct SinkWriter {
+    builder: BatchBuilder,
+    sink: Box<dyn Sink>,
+    rows_read: u64,
+    failed_rows: u64,
+}
+
+impl SinkWriter {
+    /// Writes the pages until the end message, the last batch included.
+    fn run(
+        &mut self,
+        plan: &TransformPlan,
+        mut messages: mpsc::Receiver<WriterMessage>,
+        interrupt: &WriterInterrupt,
+    ) -> Result<()> {
+        let is_whole = match &plan.shaper {
+            Some(shaper) => {
+                let stage = Stage::start(shaper.clone(), plan.limits)?;
+                let mut write = |shaped: Shaped<Page>| self.page(&shaped.block, Some(&shaped));
+                shape_pages(&mut messages, stage, interrupt, &mut write)?
+            }
+            None => loop {
+                match messages.blocking_recv() {
+                    Some(WriterMessage::Pages(pages)) => {
+                        pages.iter().try_for_each(|page| self.page(page, None))?;
+                    }
+                    end => break end.is_some(),
+                }
+            },
+        };
+        if is_whole { self.flush() } else { Err(ended_early()) }
+    }
+
+    /// Writes the rows of a page: all, or those that the transformation keeps.
+    fn page(&mut self, page: &Page, shaped: Option<&Shaped<Page>>) -> Result<()> {
+        let mut kept = shaped.map(|shaped| shaped.kept.iter());
+        let columns = shaped.map_or(&[][..], |shaped| &shaped.columns);
+        let mut written = 0_usize;
+        for row in page.rows() {
+            if kept.as_mut().is_some_and(|kept| kept.next() != Some(&true)) {
+                continue;
+            }
+            self.builder.push(&row, (columns, written))?;
+            written += 1;
+            if self.builder.is_full() {
+                self.flush()?;
+            }
+        }
+        self.rows_read += page.len() as u64;
+        self.failed_rows += shaped.map_or(0, |shaped| shaped.failed);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.builder.finish()?.map_or(Ok(()), |batch| self.sink.write(batch))
+    }
+
+    fn finish(self) -> Result<TransformedRows> {
+        // There are no facts of an export: the pages may come from anywhere.
+        let written = self.sink.finish(None)?;
+        Ok(TransformedRows { rows_read: self.rows_read, failed_rows: self.failed_rows, written })
+    }
+}
