@@ -17,6 +17,7 @@ mod logs;
 mod options;
 mod producers;
 mod secret;
+mod shaping;
 mod signals;
 mod snapshots;
 mod stream;
@@ -37,7 +38,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<secret::Secret>()?;
     module.add_class::<watch::Cancellation>()?;
     module.add_function(wrap_pyfunction!(attach::end, module)?)?;
-    module.add_function(wrap_pyfunction!(options::column_types, module)?)?;
+    module.add_function(wrap_pyfunction!(shaping::column_types, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;

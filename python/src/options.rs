@@ -8,8 +8,8 @@ use std::{
 };
 
 use overmind_export::{
-    ApiKey, Client, Column, Config, Connection, DiffOptions, Error, ExportOptions, Job, Location,
-    Progress, Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
+    ApiKey, Client, Config, Connection, DiffOptions, Error, ExportOptions, Job, Location, Progress,
+    Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
     chrono::{DateTime, NaiveDate, NaiveDateTime, Utc},
     secrecy::SecretString,
     uuid::Uuid,
@@ -39,6 +39,11 @@ impl<'py> Options<'py> {
         Self(options)
     }
 
+    /// Takes the options of a check that begins no call.
+    pub(crate) fn of_dict(options: Bound<'py, PyDict>) -> Self {
+        Self(options)
+    }
+
     /// Begins to watch a call without requests.
     pub(crate) fn watch(&self) -> PyResult<Watch> {
         self.watch_with(None, Arc::default())
@@ -57,11 +62,11 @@ impl<'py> Options<'py> {
         Watch::new(self.get("progress")?, cancellation.transpose()?, client, rows, counts_pages)
     }
 
-    fn py(&self) -> Python<'py> {
+    pub(crate) fn py(&self) -> Python<'py> {
         self.0.py()
     }
 
-    fn get(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    pub(crate) fn get(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(self.0.get_item(name)?.filter(|value| !value.is_none()))
     }
 
@@ -110,7 +115,7 @@ impl<'py> Options<'py> {
         small.map(Some).map_err(|_| self.invalid(name, number.to_string(), "it is too large"))
     }
 
-    fn seconds(&self, name: &'static str) -> PyResult<Option<Duration>> {
+    pub(crate) fn seconds(&self, name: &'static str) -> PyResult<Option<Duration>> {
         let Some(value) = self.get(name)? else { return Ok(None) };
         let is_number = value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
         if !is_number || value.is_instance_of::<PyBool>() {
@@ -122,7 +127,7 @@ impl<'py> Options<'py> {
         duration.map(Some).ok_or_else(|| self.invalid(name, seconds.to_string(), why))
     }
 
-    fn parsed<T: FromStr<Err = Error>>(&self, name: &str) -> PyResult<Option<T>> {
+    pub(crate) fn parsed<T: FromStr<Err = Error>>(&self, name: &str) -> PyResult<Option<T>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         text.parse().map(Some).map_err(|error| raised(self.py(), &error))
     }
@@ -132,7 +137,7 @@ impl<'py> Options<'py> {
     }
 
     /// Returns a list of names that is not empty.
-    fn names(&self, name: &str, what: &'static str) -> PyResult<Option<Vec<String>>> {
+    pub(crate) fn names(&self, name: &str, what: &'static str) -> PyResult<Option<Vec<String>>> {
         let Some(value) = self.get(name)? else { return Ok(None) };
         let wrong = || wrong_type(name, "a list of names", &value);
         // A string is a sequence of strings, too.
@@ -149,13 +154,6 @@ impl<'py> Options<'py> {
             true => Err(self.invalid(what, "", "it is empty")),
             false => Ok(Some(names)),
         }
-    }
-
-    pub(crate) fn columns(&self) -> PyResult<Option<Vec<Column>>> {
-        let Some(names) = self.names("columns", "list of columns")? else { return Ok(None) };
-        let chosen: Result<Vec<Column>, Error> = names.iter().map(|name| name.parse()).collect();
-        let chosen = chosen.map_err(|error| raised(self.py(), &error))?;
-        Ok(Some(Column::ALL.into_iter().filter(|column| chosen.contains(column)).collect()))
     }
 
     /// Returns the given settings of the connection.
@@ -253,7 +251,9 @@ impl<'py> Options<'py> {
         options.json_columns = self.parsed("json_columns")?;
         options.csv_bom = self.flag("csv_bom")?.unwrap_or(false);
         options.csv_safe = self.flag("csv_safe")?.unwrap_or(false);
-        options.columns = self.names("columns", "list of columns")?;
+        options.columns = self.chosen_columns()?;
+        options.drop = self.dropped()?;
+        options.transform = self.transform()?;
         options.page_size = stream.page_size;
         options.pages = stream.pages;
         options.limit = stream.limit;
@@ -352,16 +352,6 @@ impl<'py> Options<'py> {
     }
 }
 
-/// Returns the names and the types of the chosen columns, in the order of every format; of all without a choice.
-#[pyfunction]
-pub(crate) fn column_types(
-    options: Bound<'_, PyDict>,
-) -> PyResult<Vec<(&'static str, &'static str)>> {
-    let chosen = Options(options).columns()?.unwrap_or_else(|| Column::ALL.to_vec());
-    let described = |column: Column| (column.name(), column.column_type().name());
-    Ok(chosen.into_iter().map(described).collect())
-}
-
 /// Parses the id of a dataset. A person may have given its name.
 pub(crate) fn dataset_id(py: Python<'_>, what: &'static str, text: &str) -> PyResult<Uuid> {
     text.trim().parse().map_err(|_| {
@@ -426,7 +416,7 @@ pub(crate) fn text(name: &str, what: &str, value: &Bound<'_, PyAny>) -> PyResult
     }
 }
 
-fn wrong_type(name: &str, what: &str, value: &Bound<'_, PyAny>) -> PyErr {
+pub(crate) fn wrong_type(name: &str, what: &str, value: &Bound<'_, PyAny>) -> PyErr {
     match value.cast::<Secret>() {
         Ok(secret) => wrong_kind(name, what, secret.get().text().err().unwrap_or("str")),
         Err(_) => wrong_kind(name, what, &type_name(value)),

@@ -16,7 +16,7 @@ use arrow_schema::SchemaRef;
 use futures::TryStreamExt;
 use overmind_export::{
     Batches, Column, Completeness, Digest, Error, Location, OutputColumn, ReadOptions, Sink,
-    StatedFacts, Written, digest, schema, write_pages,
+    StatedFacts, Written, digest, schema, write_transformed,
 };
 use pyo3::{prelude::*, types::PyDict};
 
@@ -96,10 +96,12 @@ pub(crate) fn stream_dataset<'py>(
 ) -> PyResult<Stream> {
     let options = Options::of_call(options);
     let id = dataset_id(py, "dataset", dataset)?;
-    let columns = options.columns()?.unwrap_or_else(|| Column::ALL.to_vec());
+    let plan = options.transform_plan()?;
     let (query, bounds, client) = (options.query()?, options.stream()?, options.client()?);
-    let schema = schema(&columns);
-    let watch = options.watch_with(Some(client.clone()), Arc::default())?;
+    let schema = plan.schema();
+    let mut watch = options.watch_with(Some(client.clone()), Arc::default())?;
+    // The bar counts the rows that are read, also those that are not kept.
+    watch.counts_pages |= plan.record().is_some();
     let (rows, counts_pages) = (watch.rows.clone(), watch.counts_pages);
     let producing = produce("overmind-read", move |sender, stop| {
         let started = Instant::now();
@@ -117,13 +119,16 @@ pub(crate) fn stream_dataset<'py>(
                 rows.add_rows(page.len() as u64);
             }
         });
-        block_on_until(write_pages(pages, &columns, Box::new(sink)), stop)?;
+        let done = block_on_until(write_transformed(pages, &plan, Box::new(sink)), stop)?;
         let (count, is_whole) =
             seen.map_or((None, false), |(count, is_whole)| (Some(count), is_whole));
         let (totals, meter) = (*locked(&totals), client.meter());
         Ok(ReadFacts {
             dataset: Some(id.to_string()),
             rows: totals.rows,
+            rows_read: Some(done.rows_read),
+            failed_rows: Some(done.failed_rows),
+            transform: plan.record().cloned(),
             count,
             completeness: Some(if is_whole { Completeness::Proven } else { Completeness::Partial }),
             digest: Some(totals.digest.to_string()),
@@ -132,7 +137,6 @@ pub(crate) fn stream_dataset<'py>(
             retries: Some(meter.retries()),
             received_bytes: Some(meter.bytes()),
             seconds: started.elapsed().as_secs_f64(),
-            ..ReadFacts::default()
         })
     });
     let (receiver, stopper) = producing.map_err(|error| raised(py, &error))?;

@@ -9,8 +9,9 @@ pub(crate) struct ReadFacts {
     pub(crate) dataset: Option<String>,
     /// Number of rows delivered.
     pub(crate) rows: u64,
-    /// Of an export: number of rows read for it, and how those to write were chosen.
+    /// Number of rows read for these, how these were chosen, and on how many an expression failed.
     pub(crate) rows_read: Option<u64>,
+    pub(crate) failed_rows: Option<u64>,
     pub(crate) transform: Option<TransformRecord>,
     /// Number of rows of the dataset.
     pub(crate) count: Option<u64>,
@@ -44,6 +45,7 @@ impl ReadFacts {
         dict.set_item("dataset", &self.dataset)?;
         dict.set_item("rows", self.rows)?;
         dict.set_item("rows_read", self.rows_read)?;
+        dict.set_item("failed_rows", self.failed_rows)?;
         dict.set_item("transform", transform(py, self.transform.as_ref())?)?;
         dict.set_item("count", self.count)?;
         dict.set_item("completeness", self.completeness.map_or("unknown", completeness))?;

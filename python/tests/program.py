@@ -27,6 +27,9 @@ def main() -> None:
             height: int = rows.to_polars().height + len(frame)
             total: int = sum(batch.num_rows for batch in client.stream(demo.dataset))
             assert height == 2 * total
+            shape: oe.TransformOptions = {"where": ".order < 9", "column": {"n": ("int", ".order"), "k": ".id"}}
+            some: oe.Rows = client.read(demo.dataset, columns=["n", "k"], where=".order < 9", column=shape["column"])
+            assert some.summary.rows_read == total and some.summary.failed_rows == 0
         written: oe.Summary = oe.export(
             demo.dataset, Path(folder, "rows.parquet"), overwrite=True, **options
         )

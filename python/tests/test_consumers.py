@@ -146,7 +146,7 @@ def test_lazy_frame_asks_only_for_what_it_needs(demo: oe.Demo, client: oe.Client
 @pytest.mark.consumer("polars")
 def test_scan_checks_its_columns(demo: oe.Demo, client: oe.Client) -> None:
     with pytest.raises(oe.UsageError, match='"inptu"'):
-        client.scan(demo.dataset, columns=["id", "inptu"])  # type: ignore[list-item]
+        client.scan(demo.dataset, columns=["id", "inptu"])
     with pytest.raises(TypeError, match="a list of names"):
         client.scan(demo.dataset, columns="order,id")  # type: ignore[arg-type]
 

@@ -35,9 +35,9 @@ def test_limit_and_pages_are_a_part(demo: oe.Demo, client: oe.Client) -> None:
     assert client.read(demo.dataset, limit=ROWS).summary.completeness == "proven"
 
 
-def test_columns_come_in_the_order_of_every_format(demo: oe.Demo, client: oe.Client) -> None:
+def test_columns_come_in_the_order_of_their_names(demo: oe.Demo, client: oe.Client) -> None:
     rows = client.read(demo.dataset, columns=("input", "id"), limit=10)
-    assert rows.column_names == ["id", "input"]
+    assert rows.column_names == ["input", "id"]
 
 
 def test_dataset_is_text_or_uuid(demo: oe.Demo, client: oe.Client) -> None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         RowOptions,
         SnapshotOptions,
         StoreOptions,
+        TransformOptions,
     )
     from ._progress import Progress
     from ._snapshots import JobResult, Snapshot, SnapshotResult, open_snapshot, snapshot, snapshots
@@ -62,7 +63,7 @@ _NAMES = {
     "NotFoundError OutputError ReadWriteError SnapshotError UnavailableError UsageError",
     "_native": "__version__",
     "_options": "ClientOptions ConnectionOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions RowOptions "
-    "SnapshotOptions StoreOptions",
+    "SnapshotOptions StoreOptions TransformOptions",
     "_progress": "Progress",
     "_snapshots": "JobResult Snapshot SnapshotResult open_snapshot snapshot snapshots",
     "_summary": "Summary",
@@ -108,6 +109,7 @@ __all__ = [  # noqa: F822
     "StoreOptions",
     "Stream",
     "Summary",
+    "TransformOptions",
     "UnavailableError",
     "UsageError",
     "Verification",

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     import polars
     from typing_extensions import Self, Unpack
 
-    from ._options import Column
     from ._progress import ProgressOption
     from ._snapshots import JobResult
 
@@ -132,11 +131,17 @@ class Client:
         """Returns a lazy frame of Polars. See :func:`overmind_export.scan`."""
         given = checked("scan", options, RowOptions)
         types = dict(_native.column_types(given))
+        # A limit counts the rows that are read. A computed column can decide which rows are kept, also one that a query
+        # does not need.
+        is_chosen = any(given.get(name) is not None for name in ("where", "sample", "column"))
+        is_computed = given.get("column") is not None
 
-        def begin(columns: list[Column], limit: int | None) -> Stream:
-            own = given.get("limit")
-            limit = min((it for it in (own, limit) if it is not None), default=None)
-            return self.stream(dataset, **cast("RowOptions", given | {"columns": columns, "limit": limit}))
+        def begin(columns: list[str], limit: int | None) -> Stream:
+            wanted: dict[str, Any] = {} if is_computed else {"columns": columns, "drop": None}
+            if not is_chosen:
+                own = given.get("limit")
+                wanted["limit"] = min((it for it in (own, limit) if it is not None), default=None)
+            return self.stream(dataset, **cast("RowOptions", given | wanted))
 
         return _lazy(types, begin)
 
@@ -279,7 +284,9 @@ def read(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> Rows:
         Id of the dataset.
     **options
         ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, ``progress``, the filters of
-        :func:`datasets`, and the settings of :class:`Client`.
+        :func:`datasets`, and the settings of :class:`Client`. ``where``, ``sample``, ``seed``, ``on_error``,
+        ``expression_timeout``, ``column`` and ``drop`` choose rows and compute columns: see
+        :class:`TransformOptions`.
 
     Raises
     ------
@@ -295,6 +302,16 @@ def read(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> Rows:
     ...     rows = oe.read(demo.dataset, columns=["id", "order"], base_url=demo.url, api_key="demo")
     >>> rows.column_names
     ['id', 'order']
+
+    Only some rows, with a computed column. All rows are read, and the proof counts them:
+
+    >>> with oe.demo(rows=1000) as demo:
+    ...     rows = oe.read(
+    ...         demo.dataset, where=".order < 10", column={"turns": ("int", ".input.messages | length")},
+    ...         columns=["id", "turns"], base_url=demo.url, api_key="demo",
+    ...     )
+    >>> print(rows.summary)
+    10 rows of 1,000 read, complete: every row read once
     """
     client, given = _split("read", options, ReadCall)
     return client.read(dataset, **cast("RowOptions", given))
@@ -380,13 +397,13 @@ class Export:
         return fspath(self._location)
 
     def read(
-        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+        self, *, columns: Iterable[str] | None = None, progress: ProgressOption = "auto"
     ) -> Rows:
         """Reads the rows into memory. ``progress`` is as in :class:`RowOptions`."""
         return Rows(self._begun(columns, progress).read_all())
 
     def stream(
-        self, *, columns: Iterable[Column] | None = None, progress: ProgressOption = "auto"
+        self, *, columns: Iterable[str] | None = None, progress: ProgressOption = "auto"
     ) -> Stream:
         """Begins to read the rows, in bounded memory. ``progress`` is as in :class:`RowOptions`."""
         return Stream(self._begun(columns, progress))
@@ -399,7 +416,7 @@ class Export:
         with self.stream(progress=False) as stream:
             types = dict(zip(stream.column_names, stream._inner.column_types, strict=True))
 
-        def begin(columns: list[Column], limit: int | None) -> Stream:
+        def begin(columns: list[str], limit: int | None) -> Stream:
             return self.stream(columns=columns)
 
         return _lazy(types, begin)
@@ -422,7 +439,7 @@ class Export:
         return None if text is None else cast("dict[str, Any]", json.loads(text))
 
     def _begun(
-        self, columns: Iterable[Column] | None, progress: ProgressOption
+        self, columns: Iterable[str] | None, progress: ProgressOption
     ) -> _native.Stream:
         chosen = columns if columns is None or isinstance(columns, str) else list(columns)
         options = self._options | {"columns": chosen, "progress": display(progress)}

@@ -23,6 +23,7 @@ Column: TypeAlias = Literal[
     "id", "order", "input", "expected_output", "persona", "tags", "additional_properties"
 ]
 Source: TypeAlias = Literal["seed", "synthetic", "augmented", "production"]
+ColumnType: TypeAlias = Literal["string", "int", "float", "bool", "timestamp", "json"]
 Format: TypeAlias = Literal["parquet", "arrow", "jsonl", "csv"]
 
 
@@ -101,11 +102,30 @@ class FilterOptions(TypedDict, total=False):
     version_max: int | None
 
 
-class RowOptions(FilterOptions, total=False):
+class TransformOptions(TypedDict, total=False):
+    """Which of the rows that are read to keep, and which columns to compute. Expressions are written in jq."""
+
+    where: str | Iterable[str] | None
+    """Keeps the rows for which this expression is neither false nor null; of several expressions, all."""
+    sample: float | None
+    """Keeps about this fraction of the rows, such as 0.05, chosen by their input."""
+    seed: int | None
+    """Another seed chooses another sample. Default: 0."""
+    on_error: Literal["fail", "null", "skip"] | None
+    """What to do with a row on which an expression fails. Default: ``"fail"`` ends the call."""
+    expression_timeout: float | None
+    """Seconds for the expressions of one row. Default: 10."""
+    column: Mapping[str, str | tuple[ColumnType, str]] | None
+    """Computes columns: the name of each, with its expression, or with its type and its expression."""
+    columns: Iterable[str] | None
+    """All columns of the result, in their order. Default: those of the API, then the computed ones."""
+    drop: Iterable[str] | None
+    """Columns to leave out."""
+
+
+class RowOptions(FilterOptions, TransformOptions, total=False):
     """Which rows to read, and how."""
 
-    columns: Iterable[Column] | None
-    """Default: all. They come in the order of every format."""
     limit: int | None
     """Read only this number of rows, from the first."""
     pages: str | None
@@ -294,9 +314,12 @@ def checked(call: str, given: Any, allowed: type[Any]) -> dict[str, Any]:
             hint = f". Did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{hint}")
     options: dict[str, Any] = dict(given)
-    columns = options.get("columns")
-    if isinstance(columns, Iterable) and not isinstance(columns, (str, list)):
-        options["columns"] = list(columns)
+    for name in ("columns", "drop", "where"):
+        names_given = options.get(name)
+        if isinstance(names_given, Iterable) and not isinstance(names_given, (str, list)):
+            options[name] = list(names_given)
+    if isinstance(options.get("column"), Mapping):
+        options["column"] = dict(options["column"])
     for name in ("agent", "dataset"):
         if options.get(name) is not None:
             # It may be a UUID.

@@ -28,9 +28,10 @@ class Summary:
     dataset, output : str or None
         Id of the dataset, and the path or URL of an export.
     rows_read, failed_rows : int or None
-        Of an export: rows that were read, and rows that were left out because an expression failed.
+        Rows that were read for these, and rows on which an expression failed. They were left out, or a computed column
+        is null.
     transform : dict or None
-        Of an export: how the rows were chosen from those read, as in its record. None if all were written.
+        How the rows were chosen from those read, and which columns were computed. None if nothing was asked for.
     pages, requests, retries, received_bytes : int or None
         Pages read, requests sent (retries included), retries, and bytes of pages after decompression.
     files, bytes, kept_rows : int or None

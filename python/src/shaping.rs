@@ -1,0 +1,115 @@
+//! The options of a transformation: one function reads them for every call.
+
+use overmind_export::{ColumnType, Error, OnError, Transform, TransformPlan};
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple},
+};
+
+use crate::{
+    errors::raised,
+    options::{Options, text, wrong_type},
+};
+
+impl Options<'_> {
+    /// Returns the transformation of a call. The library checks its expressions, with the columns.
+    pub(crate) fn transform(&self) -> PyResult<Transform> {
+        let mut transform = Transform::new();
+        for condition in self.conditions()? {
+            transform = transform.keep_where(condition);
+        }
+        if let Some(fraction) = self.fraction("sample")? {
+            transform = transform.sample(fraction);
+        }
+        if let Some(seed) = self.seed()? {
+            transform = transform.seed(seed);
+        }
+        if let Some(on_error) = self.parsed::<OnError>("on_error")? {
+            transform = transform.on_error(on_error);
+        }
+        if let Some(timeout) = self.seconds("expression_timeout")? {
+            transform = transform.expression_timeout(timeout);
+        }
+        if let Some(columns) = self.get("column")? {
+            let wrong = || wrong_type("column", "a dictionary of names and expressions", &columns);
+            for (name, column) in columns.cast::<PyDict>().map_err(|_| wrong())? {
+                let name = text("column", "a dictionary whose names are strings", &name)?;
+                let (column_type, expression) = self.computed(&column)?;
+                transform = transform.column(name, column_type, expression);
+            }
+        }
+        Ok(transform)
+    }
+
+    /// Checks the transformation and the columns of a call that reads rows.
+    pub(crate) fn transform_plan(&self) -> PyResult<TransformPlan> {
+        let transform = self.transform()?;
+        let (columns, drop) = (self.chosen_columns()?, self.dropped()?);
+        let plan = TransformPlan::new(&transform, columns.as_deref(), &drop);
+        plan.map_err(|error| raised(self.py(), &error))
+    }
+
+    pub(crate) fn chosen_columns(&self) -> PyResult<Option<Vec<String>>> {
+        self.names("columns", "list of columns")
+    }
+
+    pub(crate) fn dropped(&self) -> PyResult<Vec<String>> {
+        Ok(self.names("drop", "list of columns to drop")?.unwrap_or_default())
+    }
+
+    /// Returns the conditions: one expression, or a list of them.
+    fn conditions(&self) -> PyResult<Vec<String>> {
+        let Some(value) = self.get("where")? else { return Ok(Vec::new()) };
+        if value.is_instance_of::<PyString>() {
+            return Ok(vec![text("where", "an expression", &value)?]);
+        }
+        value
+            .extract()
+            .map_err(|_| wrong_type("where", "an expression or a list of expressions", &value))
+    }
+
+    /// Returns a number between 0 and 1, which the library checks.
+    fn fraction(&self, name: &str) -> PyResult<Option<f64>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        let is_number = value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
+        match is_number && !value.is_instance_of::<PyBool>() {
+            true => value.extract().map(Some),
+            false => Err(wrong_type(name, "a number", &value)),
+        }
+    }
+
+    /// Returns the seed. A number that does not fit is refused: another one would choose other rows.
+    fn seed(&self) -> PyResult<Option<u64>> {
+        let Some(value) = self.get("seed")? else { return Ok(None) };
+        let index = value.call_method0("__index__");
+        let (Ok(index), false) = (index, value.is_instance_of::<PyBool>()) else {
+            return Err(wrong_type("seed", "a whole number", &value));
+        };
+        index.extract().map(Some).map_err(|_| {
+            let why = "give a whole number from 0 to 2^64 - 1".to_owned();
+            let error = Error::Invalid { what: "seed", value: index.to_string(), why };
+            raised(self.py(), &error)
+        })
+    }
+
+    /// Returns the type and the expression of a computed column.
+    fn computed(&self, column: &Bound<'_, PyAny>) -> PyResult<(Option<ColumnType>, String)> {
+        let what = "an expression, or a pair of a type and an expression, for each name";
+        let Ok(pair) = column.cast::<PyTuple>() else {
+            return Ok((None, text("column", what, column)?));
+        };
+        let Ok((type_name, expression)) = pair.extract::<(String, String)>() else {
+            return Err(PyTypeError::new_err(format!("`column` must have {what}")));
+        };
+        let parsed = type_name.parse().map_err(|error: Error| raised(self.py(), &error))?;
+        Ok((Some(parsed), expression))
+    }
+}
+
+/// Returns the names and the types of the columns of a call, in their order.
+#[pyfunction]
+pub(crate) fn column_types(options: Bound<'_, PyDict>) -> PyResult<Vec<(String, &'static str)>> {
+    let plan = Options::of_dict(options).transform_plan()?;
+    Ok(plan.columns().map(|it| (it.name().to_owned(), it.column_type().name())).collect())
+}

@@ -1,0 +1,123 @@
+"""Options that choose rows and compute columns, in each call that reads a dataset."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import overmind_export as oe
+
+from conftest import ROWS
+
+COMPUTED: dict[str, Any] = {"column": {"twice": ("int", ".order * 2"), "first": ".id[:4]"}}
+
+
+def test_read_keeps_rows_and_proves_all(demo: oe.Demo, client: oe.Client) -> None:
+    rows = client.read(demo.dataset, where=".order < 10", columns=["order", "id"])
+    summary = rows.summary
+    assert [row[0] for row in rows._inner.head(20)] == list(range(10))
+    assert (summary.rows, summary.rows_read, summary.failed_rows) == (10, ROWS, 0)
+    assert (summary.count, summary.completeness) == (ROWS, "proven")
+    assert summary.transform is not None and summary.transform["where"] == [".order < 10"]
+    assert str(summary) == f"10 rows of {ROWS:,} read, complete: every row read once"
+
+
+def test_several_conditions_must_all_hold(demo: oe.Demo, client: oe.Client) -> None:
+    rows = client.read(demo.dataset, where=(it for it in (".order < 10", ".order > 6")), columns=["order"])
+    assert rows._inner.head(9) == [[7], [8], [9]]
+
+
+def test_columns_are_computed_ordered_and_dropped(demo: oe.Demo, client: oe.Client) -> None:
+    rows = client.read(demo.dataset, limit=3, columns=("twice", "first", "order"), **COMPUTED)
+    assert rows.column_names == ["twice", "first", "order"]
+    assert [row[::2] for row in rows._inner.head(9)] == [[0, 0], [2, 1], [4, 2]]
+    dropped = client.read(demo.dataset, limit=3, drop=["input", "tags"], **COMPUTED).column_names
+    assert dropped == ["id", "order", "expected_output", "persona", "additional_properties", "twice", "first"]
+
+
+def test_every_call_gives_the_same_rows(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    options: dict[str, Any] = {"where": ".order > 9", "sample": 0.3, "seed": 2**64 - 1} | COMPUTED
+    read = client.read(demo.dataset, **options).summary
+    assert 0 < read.rows < ROWS
+    stream = client.stream(demo.dataset, **options)
+    assert sum(batch.num_rows for batch in stream) == read.rows
+    exported = client.export(demo.dataset, tmp_path / "rows.parquet", **options)
+
+    async def main() -> list[oe.Summary]:
+        aclient = oe.AsyncClient(base_url=demo.url, api_key="demo")
+        rows = await aclient.read(demo.dataset, **options)
+        return [rows.summary, await aclient.export(demo.dataset, tmp_path / "async.parquet", **options)]
+
+    for summary in (stream.summary, exported, *asyncio.run(main())):
+        assert (summary.rows, summary.rows_read, summary.digest) == (read.rows, ROWS, read.digest)
+        assert summary.transform == read.transform
+    other = client.read(demo.dataset, **options | {"seed": 1}).summary
+    assert other.digest != read.digest
+
+
+def test_failed_rows_end_the_call_or_are_counted(demo: oe.Demo, client: oe.Client) -> None:
+    column = {"odd": ("int", 'if .order % 2 == 0 then "even" else .order end')}
+    with pytest.raises(oe.DataError, match=r"page 1, row 1 \(id "):
+        client.read(demo.dataset, column=column)
+    for on_error, kept in (("skip", ROWS // 2), ("null", ROWS)):
+        options: dict[str, Any] = {"column": column, "on_error": on_error}
+        summary = client.read(demo.dataset, **options).summary
+        assert (summary.rows, summary.failed_rows) == (kept, ROWS // 2)
+
+
+def test_endless_expression_ends_the_call(demo: oe.Demo, client: oe.Client) -> None:
+    stuck = 'reduce range(1) as $i ("a" * 20000000; indices("a" * 10000000 + "b")) | true'
+    with pytest.raises(oe.DataError, match="did not end within"):
+        client.read(demo.dataset, where=stuck, expression_timeout=0.2)
+
+
+@pytest.mark.consumer("polars")
+def test_scan_keeps_rows_whatever_the_query(demo: oe.Demo, client: oe.Client) -> None:
+    late = f".order >= {ROWS - 5}"
+    # A limit of a query counts rows that were kept, so it is no limit of the rows to read.
+    lazy = client.scan(demo.dataset, where=late)
+    assert lazy.select("order").head(3).collect()["order"].to_list() == [ROWS - 5, ROWS - 4, ROWS - 3]
+    lazy = client.scan(demo.dataset, where=late, drop=["input"], **COMPUTED)
+    assert lazy.select("twice").collect()["twice"].to_list() == [2 * it for it in range(ROWS - 5, ROWS)]
+    assert lazy.select("order").collect().height == 5
+    # A query that leaves out a column has the rows of the others.
+    failing: dict[str, Any] = {"odd": ("int", 'if .order % 2 == 0 then "even" else .order end')}
+    lazy = client.scan(demo.dataset, on_error="skip", column=failing, limit=100)
+    assert lazy.select("id").collect().height == 50
+
+
+def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    before = demo.requests
+    refused: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"where": ".persona | foo"}, oe.UsageError, "there is no function foo"),
+        ({"where": [".id", 5]}, TypeError, "`where` must be an expression or a list of expressions, not list"),
+        ({"sample": 1.5}, oe.UsageError, "use a number above 0 and up to 1"),
+        ({"sample": True}, TypeError, "`sample` must be a number, not bool"),
+        ({"sample": 0.5, "seed": -1}, oe.UsageError, "give a whole number from 0 to"),
+        ({"sample": 0.5, "seed": 2**64}, oe.UsageError, "give a whole number from 0 to"),
+        ({"seed": 1}, oe.UsageError, "`seed` has no effect without `sample`"),
+        ({"on_error": "ignore"}, oe.UsageError, "use fail, null or skip"),
+        ({"on_error": "skip"}, oe.UsageError, "`on_error` has no effect"),
+        ({"where": ".id", "expression_timeout": 0}, oe.UsageError, "above zero"),
+        ({"column": {"a": ("text", ".id")}}, oe.UsageError, '"text"'),
+        ({"column": {"a": (".id",)}}, TypeError, "a pair of a type and an expression"),
+        ({"column": [".id"]}, TypeError, "a dictionary of names and expressions"),
+        ({"column": {"a": ".id"}, "columns": ["id"]}, oe.UsageError, "it is computed, but not among"),
+        ({"columns": ["id"], "drop": ["tags"]}, oe.UsageError, "`drop` has no effect"),
+        ({"columns": ["id", "id"]}, oe.UsageError, "it is given twice"),
+        ({"drop": "tags"}, TypeError, "a list of names"),
+    ]
+    for options, kind, why in refused:
+        for call in (
+            lambda: client.read(demo.dataset, **options),
+            lambda: client.stream(demo.dataset, **options),
+            lambda: client.export(demo.dataset, tmp_path / "a.parquet", **options),
+        ):
+            with pytest.raises(kind) as caught:
+                call()
+            assert why in str(caught.value), options
+    assert demo.requests == before
+    assert list(tmp_path.iterdir()) == []
