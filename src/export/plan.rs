@@ -65,7 +65,7 @@ pub struct ExportOptions {
     /// See [`Encoding::with_csv_safe`].
     pub csv_safe: bool,
     /// The names of the columns, of the API or computed ones, in this order; default all: those of the API, in the order
-    /// of [`Column::ALL`], and then the computed ones.
+    /// of [`Column::ALL`](crate::Column::ALL), and then the computed ones.
     pub columns: Option<Vec<String>>,
     /// The names of columns to leave out; default none.
     pub drop: Vec<String>,
