@@ -3,11 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    Client, ColumnType, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format,
-    JsonColumns, OnError, PageRange, ParquetEncoding, Result, Summary, Target, Transform,
-    TransformRecord,
+    Client, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format, JsonColumns,
+    OnError, PageRange, ParquetEncoding, Result, Summary, Target, Transform, TransformRecord,
     error::human,
     text::{counted, grouped},
+    transform::ColumnText,
 };
 use clap::Args;
 use uuid::Uuid;
@@ -68,8 +68,8 @@ pub(super) struct ExportArgs {
     drop: Vec<String>,
     /// Add a column that a jq expression computes, or replace one, such as topic=.tags.topic or
     /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
-    #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = ComputedArgument::parse, help_heading = "Columns")]
-    computed: Vec<ComputedArgument>,
+    #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = values::value::<ColumnText>, help_heading = "Columns")]
+    computed: Vec<ColumnText>,
     /// Rows in each part of a directory [default: 250000]
     #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Output")]
     rows_per_file: Option<u64>,
@@ -190,7 +190,7 @@ impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
         let chosen = typed.conditions.into_iter().fold(Transform::new(), Transform::keep_where);
         let computed = typed.computed.into_iter();
-        let chosen = computed.fold(chosen, |chosen, it| chosen.column(it.name, it.kind, it.text));
+        let chosen = computed.fold(chosen, Transform::computed);
         let chosen = typed.sample.into_iter().fold(chosen, Transform::sample);
         let chosen = typed.seed.into_iter().fold(chosen, Transform::seed);
         let chosen = typed.on_error.into_iter().fold(chosen, Transform::on_error);
@@ -221,28 +221,6 @@ impl From<ExportArgs> for ExportOptions {
             temp_dir: typed.temp_dir,
             ..Self::new(typed.dataset, typed.output)
         }
-    }
-}
-
-/// The value of `--column`.
-#[derive(Debug, Clone)]
-struct ComputedArgument {
-    name: String,
-    kind: Option<ColumnType>,
-    text: String,
-}
-
-impl ComputedArgument {
-    /// Parses `NAME=EXPR` or `NAME:TYPE=EXPR`.
-    fn parse(text: &str) -> Result<Self, String> {
-        let Some((column, expression)) = text.split_once('=') else {
-            return Err("give a name and an expression, such as topic=.tags.topic".to_owned());
-        };
-        let (name, kind) = match column.split_once(':') {
-            Some((name, kind)) => (name, Some(values::value::<ColumnType>(kind)?)),
-            None => (column, None),
-        };
-        Ok(Self { name: name.to_owned(), kind, text: expression.to_owned() })
     }
 }
 

@@ -13,12 +13,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    batch::Column,
     client::Query,
     error::Error,
     location::{Location, StorageOptions},
     record::place::HIDDEN,
     sink::{Compression, Format, JsonColumns, ParquetEncoding},
+    transform::Transform,
 };
 
 /// A job of the configuration file, with its defaults filled in.
@@ -54,8 +54,12 @@ pub struct Job {
     pub csv_bom: bool,
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no.
     pub csv_safe: bool,
-    /// The columns; default all.
-    pub columns: Option<Vec<Column>>,
+    /// How to choose the rows to store, and columns to compute; default all rows, and no columns.
+    pub transform: Transform,
+    /// The names of the columns, in this order; default all.
+    pub columns: Option<Vec<String>>,
+    /// The names of columns to leave out; default none.
+    pub drop: Vec<String>,
     /// Number of rows to request per page; default 100, the API's maximum.
     pub page_size: Option<u32>,
     /// Number of rows per part; default 250,000.

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::{
     Keep, Schedule, Unchanged,
     section::{ConfigItem, ConfigResult, Section, most_similar},
+    transform::TransformKeys,
 };
 use crate::{
-    batch::Column,
     client::Source,
     config::values,
     location::{StorageOptions, mistake},
@@ -41,7 +41,7 @@ pub(super) struct Keys {
     pub(super) json_columns: Option<JsonColumns>,
     pub(super) csv_bom: Option<bool>,
     pub(super) csv_safe: Option<bool>,
-    pub(super) columns: Option<Vec<Column>>,
+    pub(super) transform: TransformKeys,
     pub(super) page_size: Option<u32>,
     pub(super) rows_per_file: Option<u64>,
     pub(super) max_passes: Option<u32>,
@@ -88,7 +88,7 @@ impl Keys {
             json_columns: section.read("json_columns", |item| item.parse(values::value))?,
             csv_bom: section.read("csv_bom", ConfigItem::flag)?,
             csv_safe: section.read("csv_safe", ConfigItem::flag)?,
-            columns: section.read("columns", columns)?,
+            transform: TransformKeys::read(section)?,
             page_size: section.read("page_size", positive)?,
             rows_per_file: section.read("rows_per_file", positive)?,
             max_passes: section.read("max_passes", ConfigItem::integer)?,
@@ -144,7 +144,7 @@ impl Keys {
             json_columns: self.json_columns.or(json_columns),
             csv_bom: self.csv_bom.or(csv(d.csv_bom)),
             csv_safe: self.csv_safe.or(csv(d.csv_safe)),
-            columns: self.columns.or(d.columns),
+            transform: self.transform.or(&d.transform),
             page_size: self.page_size.or(d.page_size),
             rows_per_file: self.rows_per_file.or(d.rows_per_file),
             max_passes: self.max_passes.or(d.max_passes),
@@ -216,11 +216,6 @@ fn command(item: &ConfigItem<'_>) -> ConfigResult<Vec<String>> {
         Some(why) => Err(item.wrong(why)),
         None => Ok(command),
     }
-}
-
-fn columns(item: &ConfigItem<'_>) -> ConfigResult<Vec<Column>> {
-    let columns = item.texts()?.into_iter().map(|name| values::value(&name));
-    columns.collect::<ConfigResult<_, String>>().map_err(|why| item.wrong(why))
 }
 
 fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> ConfigResult<T> {

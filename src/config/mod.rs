@@ -10,6 +10,7 @@ mod keys;
 mod section;
 #[cfg(test)]
 mod tests;
+mod transform;
 pub(crate) mod values;
 
 use std::{
@@ -209,7 +210,7 @@ fn job(
     // Report unknown keys first: a missing key may be present with a typing error in its name.
     section.finish()?;
     let keys = own.or(defaults);
-    check_encoding(&keys).map_err(|error| {
+    check_encoding(&keys).and_then(|()| keys.transform.check()).map_err(|error| {
         // The command would turn a name in backticks into its flag.
         section.wrong(error.to_string().replace('`', ""))
     })?;
@@ -285,7 +286,9 @@ fn job(
         json_columns: keys.json_columns,
         csv_bom: keys.csv_bom.unwrap_or_default(),
         csv_safe: keys.csv_safe.unwrap_or_default(),
-        columns: keys.columns,
+        transform: keys.transform.transform(),
+        columns: keys.transform.columns,
+        drop: keys.transform.drop.unwrap_or_default(),
         page_size: keys.page_size,
         rows_per_file: keys.rows_per_file,
         max_passes: keys.max_passes,

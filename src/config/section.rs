@@ -190,6 +190,16 @@ impl<'t> ConfigItem<'t> {
             .ok_or_else(|| self.wrong("the number is out of range"))
     }
 
+    /// Reads a decimal or a whole number.
+    pub(super) fn decimal(&self) -> ConfigResult<f64> {
+        let float = self.value.as_float().map(|float| float.as_str().replace('_', ""));
+        match float {
+            Some(text) => text.parse().map_err(|_| self.wrong("give a decimal number")),
+            None if self.value.is_integer() => self.integer::<i32>().map(f64::from),
+            None => Err(self.wrong("give a decimal number, such as 0.05")),
+        }
+    }
+
     pub(super) fn texts(&self) -> ConfigResult<Vec<String>> {
         let wrong = || self.wrong("give a list of texts, such as [\"a\", \"b\"]");
         let list = self.value.as_array().filter(|list| !list.is_empty()).ok_or_else(wrong)?;

@@ -11,7 +11,7 @@ use crate::{
 /// # Errors
 /// [`Error::Invalid`] for a name that is unknown or given twice, for a computed column that is left out, and for no column.
 /// [`Error::Usage`] for names to drop beside names to write.
-pub(super) fn output_columns(
+pub(crate) fn output_columns(
     names: Option<&[String]>,
     drop: &[String],
     shaper: Option<&Shaper>,

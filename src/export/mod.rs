@@ -8,7 +8,7 @@
 //! The proof checks that each row of the dataset was read exactly once. Nothing is published until the proof
 //! succeeds. This module does not depend on command-line arguments or terminals.
 
-mod columns;
+pub(crate) mod columns;
 mod disk_space;
 mod handover;
 mod into_sink;

@@ -12,7 +12,6 @@ use super::{
     series::{Series, SeriesState, bytes_of},
 };
 use crate::{
-    batch::Column,
     client::Client,
     clock::text,
     config::{Job, Selection, Unchanged},
@@ -350,7 +349,9 @@ pub(super) fn plan(
         json_columns: job.json_columns,
         csv_bom: job.csv_bom,
         csv_safe: job.csv_safe,
-        columns: job.columns.as_ref().map(|them| them.iter().map(Column::to_string).collect()),
+        transform: job.transform.clone(),
+        columns: job.columns.clone(),
+        drop: job.drop.clone(),
         page_size: job.page_size.unwrap_or(defaults.page_size),
         rows_per_file: job.rows_per_file,
         max_passes: job.max_passes.unwrap_or(defaults.max_passes),

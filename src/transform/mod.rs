@@ -41,6 +41,7 @@ pub use self::{
     shaper::TransformRecord,
 };
 pub(crate) use self::{
+    options::ColumnText,
     shaper::Shaper,
     stage::{RowBlock, Shaped, Stage, StageLimits},
 };

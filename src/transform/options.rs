@@ -51,6 +51,27 @@ impl FromStr for OnError {
     }
 }
 
+/// A computed column as text: `NAME=EXPRESSION` or `NAME:TYPE=EXPRESSION`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ColumnText(ColumnRequest);
+
+impl FromStr for ColumnText {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((column, expression)) = text.split_once('=') else {
+            let why = "give a name and an expression, such as topic=.tags.topic";
+            return Err(Error::invalid("column", text, why));
+        };
+        let (name, column_type) = match column.split_once(':') {
+            Some((name, column_type)) => (name, Some(column_type.parse()?)),
+            None => (column, None),
+        };
+        let (name, expression) = (name.to_owned(), expression.to_owned());
+        Ok(Self(ColumnRequest { name, column_type, expression }))
+    }
+}
+
 /// A transformation of the rows of an export. The default changes nothing.
 ///
 /// A transformation that only chooses rows never changes them: the JSON of a row is written token for token.
@@ -114,6 +135,12 @@ impl Transform {
     ) -> Self {
         let (name, expression) = (name.into(), expression.into());
         self.columns.push(ColumnRequest { name, column_type: column_type.into(), expression });
+        self
+    }
+
+    /// Adds a column like [`column`](Self::column), from its text.
+    pub(crate) fn computed(mut self, column: ColumnText) -> Self {
+        self.columns.push(column.0);
         self
     }
 

@@ -160,6 +160,30 @@ fn job_writes_csv_for_spreadsheets() {
 }
 
 #[test]
+fn job_chooses_rows_and_computes_columns() {
+    let keys = "where = \".order % 2 == 0\"\ncolumn = [\"twice:int=.order * 2\"]\n\
+                columns = [\"id\", \"twice\"] # end";
+    let nightly = Nightly::one(250, keys);
+    let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
+    assert_eq!((told.rows, told.exit_code), (125, 0));
+    let manifest = |stamp: &str| Manifest::read(&nightly.record("nightly", stamp)).unwrap();
+    let first = manifest("20261123T020000Z");
+    assert_eq!((first.rows_read, first.rows), (250, 125));
+    let names: Vec<&str> = first.columns.iter().map(|column| column.name()).collect();
+    assert_eq!(names, ["id", "twice"]);
+    assert!(verify(&nightly.newest("nightly").as_path().into()).unwrap().is_ok());
+    let again = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(again[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+    // Another expression is a change, also if the dataset is the same.
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("% 2 == 0", "% 2 == 1");
+    fs::write(path, text).unwrap();
+    nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261125T020000Z"]);
+    assert_ne!(manifest("20261125T020000Z").digest, first.digest);
+}
+
+#[test]
 fn unchanged_content_is_downloaded_but_not_stored() {
     let nightly = Nightly::one(250, "unchanged = \"content\"");
     nightly.at("2026-11-23T02:00:00Z");

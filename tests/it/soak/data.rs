@@ -163,7 +163,10 @@ pub(super) fn expected(job: &Job, wire: &[String]) -> Table {
     }
     let columns: Vec<Column> = match &job.columns {
         None => Column::ALL.to_vec(),
-        Some(wanted) => Column::ALL.into_iter().filter(|column| wanted.contains(column)).collect(),
+        Some(wanted) => {
+            let is_wanted = |column: &Column| wanted.iter().any(|name| name == column.name());
+            Column::ALL.into_iter().filter(is_wanted).collect()
+        }
     };
     Table::of(&rows, &columns)
 }

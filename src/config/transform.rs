@@ -1,0 +1,89 @@
+//! Reads the keys of a transformation, and checks them together. It never evaluates an expression.
+
+use std::time::Duration;
+
+use super::section::{ConfigItem, ConfigResult, Section};
+use crate::{
+    config::values,
+    error::Result,
+    export::columns::output_columns,
+    transform::{ColumnText, OnError, Shaper, Transform},
+};
+
+/// The keys that choose rows and columns. Missing keys are `None`.
+#[derive(Debug, Default, Clone)]
+pub(super) struct TransformKeys {
+    conditions: Option<Vec<String>>,
+    computed: Option<Vec<ColumnText>>,
+    sample: Option<f64>,
+    seed: Option<u64>,
+    on_error: Option<OnError>,
+    expression_timeout: Option<Duration>,
+    pub(super) columns: Option<Vec<String>>,
+    pub(super) drop: Option<Vec<String>>,
+}
+
+impl TransformKeys {
+    pub(super) fn read(section: &mut Section<'_>) -> ConfigResult<Self> {
+        Ok(Self {
+            conditions: section.read("where", |item| match item.text() {
+                Ok(text) => Ok(vec![text.to_owned()]),
+                Err(_) => item.texts(),
+            })?,
+            computed: section.read("column", |item| {
+                let columns = item.texts()?.into_iter().map(|text| text.parse::<ColumnText>());
+                columns.collect::<Result<_>>().map_err(|error| item.wrong(error))
+            })?,
+            sample: section.read("sample", ConfigItem::decimal)?,
+            seed: section.read("seed", ConfigItem::integer)?,
+            on_error: section.read("on_error", |item| item.parse(values::value))?,
+            expression_timeout: section
+                .read("expression_timeout", |item| item.parse(values::duration))?,
+            columns: section.read("columns", ConfigItem::texts)?,
+            drop: section.read("drop", ConfigItem::texts)?,
+        })
+    }
+
+    /// Returns these keys, with missing ones taken from the defaults. A default without effect on the job does not
+    /// apply.
+    pub(super) fn or(self, defaults: &Self) -> Self {
+        let d = defaults.clone();
+        let conditions = self.conditions.or(d.conditions);
+        let computed = self.computed.or(d.computed);
+        let sample = self.sample.or(d.sample);
+        let has_expressions = conditions.is_some() || computed.is_some();
+        let drop = d.drop.filter(|_| self.columns.is_none());
+        let columns = d.columns.filter(|_| self.drop.is_none());
+        Self {
+            seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
+            on_error: self.on_error.or(d.on_error.filter(|_| has_expressions)),
+            expression_timeout: self
+                .expression_timeout
+                .or(d.expression_timeout.filter(|_| has_expressions)),
+            columns: self.columns.or(columns),
+            drop: self.drop.or(drop),
+            conditions,
+            computed,
+            sample,
+        }
+    }
+
+    /// Returns the transformation of the rows.
+    pub(super) fn transform(&self) -> Transform {
+        let conditions = self.conditions.iter().flatten().cloned();
+        let transform = conditions.fold(Transform::new(), Transform::keep_where);
+        let computed = self.computed.iter().flatten().cloned();
+        let transform = computed.fold(transform, Transform::computed);
+        let transform = self.sample.into_iter().fold(transform, Transform::sample);
+        let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let transform = self.on_error.into_iter().fold(transform, Transform::on_error);
+        self.expression_timeout.into_iter().fold(transform, Transform::expression_timeout)
+    }
+
+    /// Checks the keys with each other, and compiles the expressions.
+    pub(super) fn check(&self) -> Result<()> {
+        let shaper = Shaper::compile(&self.transform())?;
+        let drop = self.drop.as_deref().unwrap_or_default();
+        output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
+    }
+}
