@@ -189,3 +189,50 @@ fn named_class(name: &str) -> Result<String, String> {
     };
     Ok(format!("[{not}{class}]"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_translated() {
+        for (pattern, is_extended, expected) in [
+            ("a+b*?[^x-z]", false, "a+b*?[^x-z]"),
+            ("^a$", false, "^a(?P<_[0]>\\n?)\\z"),
+            ("(a$)|b\\Z", false, "(a(?P<_[0]>\\n?)\\z)|b(?P<_[1]>\\n?)\\z"),
+            ("\\$[$]\\\\", false, "\\$[$]\\\\"),
+            ("(?m)^a$.b", false, "(?m)^a$.b"),
+            ("(?<x>a)(?:b)?", false, "(?<x>a)(?:b)?"),
+            ("\\<a\\>", false, "<a>"),
+            ("[]a]", false, "[\\]a]"),
+            ("[[a&&b~]", false, "[\\[a\\&\\&b\\~]"),
+            ("[[:alpha:]_-]", false, "[[\\p{Alphabetic}]_-]"),
+            ("[[:^space:]]", false, "[[^\\s]]"),
+            ("a{2}+", false, "a{2}+"),
+            ("[ #]a # $ [", true, "[\\x{20}\\x{23}]a # $ ["),
+            ("(?x)[ ]$ # end", false, "(?x)[\\x{20}](?P<_[0]>\\n?)\\z # end"),
+        ] {
+            let translated = translated(pattern, is_extended).unwrap();
+            assert_eq!(translated, expected, "{pattern}");
+            assert!(regex::Regex::new(&translated).is_ok() || is_extended, "{translated}");
+        }
+    }
+
+    #[test]
+    fn patterns_with_another_meaning_are_refused() {
+        for (pattern, why) in [
+            ("a++b", "possessive"),
+            ("a?+", "possessive"),
+            ("a*+", "possessive"),
+            ("a$b", "at the end of the regex"),
+            ("a$*", "at the end of the regex"),
+            ("a{,3}", "{0,3}"),
+            ("[a--c]", "write \\-"),
+            ("[[:name:]]", "there is no class [:name:]"),
+            ("a\\b{start}", "a boundary cannot be repeated"),
+        ] {
+            let refused = translated(pattern, false).unwrap_err();
+            assert!(refused.contains(why), "{pattern}: {refused}");
+        }
+    }
+}
