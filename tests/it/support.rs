@@ -160,13 +160,29 @@ pub(crate) fn side_by_side<T: Send>(items: impl IntoIterator<Item = T>, work: im
     });
 }
 
-/// Waits for a state that only the file system shows: another process reaches it, and a paused clock does not
-/// exist there. Fails after 30 s.
+/// Waits for a state that only the file system shows. Fails after 30 s.
 #[track_caller]
 pub(crate) fn wait_until(mut reached: impl FnMut() -> bool) {
+    let reached = || reached().then_some(());
+    poll(Duration::from_secs(30), reached, || "the state was not reached".to_owned());
+}
+
+/// Waits for a value that depends on another process, where no paused clock exists. Fails with the message after this
+/// time.
+#[track_caller]
+pub(crate) fn poll<T>(
+    limit: Duration,
+    mut look: impl FnMut() -> Option<T>,
+    message: impl FnOnce() -> String,
+) -> T {
     let begun = Instant::now();
-    while !reached() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the state was not reached");
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        if begun.elapsed() >= limit {
+            panic!("{}", message());
+        }
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -49,7 +49,7 @@ use self::{
 };
 use crate::{
     stores::server::Store,
-    support::{self, KEY, Ran, World},
+    support::{self, KEY, Ran, World, poll},
 };
 
 const NAME: &str = "soak::week_of_nights_keeps_every_promise";
@@ -248,17 +248,14 @@ impl Week {
 
     /// Waits until no job runs or is due, and returns the time at which the next one is due.
     fn next_due(&mut self) -> DateTime<Utc> {
-        let begun = Instant::now();
-        loop {
+        let look = || {
             let now = self.clock.now();
             self.revive();
             let steady = self.steady.service.idle_until(now);
-            if let (Some(steady), Some(killed)) = (steady, self.killed.service.idle_until(now)) {
-                return steady.min(killed);
-            }
-            assert!(begun.elapsed() < SOON, "a job does not end, or does not begin");
-            thread::sleep(Duration::from_millis(5));
-        }
+            let killed = self.killed.service.idle_until(now);
+            Some(steady?.min(killed?))
+        };
+        poll(SOON, look, || "a job does not end, or does not begin".to_owned())
     }
 
     /// Starts the process that is killed again, if it has ended.

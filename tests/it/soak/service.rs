@@ -7,15 +7,14 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use overmind_export::chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{clock::DrivenClock, weather::Weather};
-use crate::support;
+use crate::support::{self, poll};
 
 /// Limit of every wait. The longest one that a run needs is a step of the schedule, 30 s.
 pub(super) const SOON: Duration = Duration::from_secs(150);
@@ -233,19 +232,17 @@ impl Service {
 
     /// Waits for a state of the log. `None` if the process has ended.
     pub(super) fn until(&mut self, what: &str, reached: impl Fn(&Self) -> bool) -> Option<()> {
-        let begun = Instant::now();
-        loop {
+        let name = self.name;
+        let look = || {
             let is_alive = self.is_alive();
             self.read();
-            if reached(self) {
-                return Some(());
+            match reached(self) {
+                true => Some(Some(())),
+                false if !is_alive => Some(None),
+                false => None,
             }
-            if !is_alive {
-                return None;
-            }
-            assert!(begun.elapsed() < SOON, "{}: no {what}", self.name);
-            thread::sleep(Duration::from_millis(2));
-        }
+        };
+        poll(SOON, look, || format!("{name}: no {what}"))
     }
 
     /// The metrics: the value of each name with its labels. `None` if the process has ended.
@@ -263,11 +260,9 @@ impl Service {
             Ok(answer) if answer.ends_with("# EOF\n") => answer,
             answer => {
                 // Only a process that is being killed gives no answer.
-                let begun = Instant::now();
-                while self.is_alive() {
-                    assert!(begun.elapsed() < SOON, "{}: metrics: {answer:?}", self.name);
-                    thread::sleep(Duration::from_millis(2));
-                }
+                let name = self.name;
+                let look = || (!self.is_alive()).then_some(());
+                poll(SOON, look, || format!("{name}: metrics: {answer:?}"));
                 return None;
             }
         };
