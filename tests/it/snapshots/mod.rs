@@ -9,6 +9,7 @@ mod latest;
 mod messages;
 mod metrics_file;
 pub(crate) mod nights;
+mod outputs;
 mod prune;
 mod retention;
 mod runs;

@@ -177,7 +177,7 @@ fn bytes_do_not_depend_on_threads_or_interruptions() {
 }
 
 #[test]
-fn failed_columns_end_the_run_or_are_null_or_leave_the_row_out() {
+fn on_error_decides_about_failed_columns() {
     let world = world(20);
     let column = ["--column", "n:int=.order / (if .order == 7 then \"x\" else 1 end)"];
     let failed = world.export(&[&["-o", "a.jsonl"], &column[..]].concat());

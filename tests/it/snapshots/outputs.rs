@@ -1,0 +1,79 @@
+//! What a job writes, by its keys: the format, its form, the rows and the columns. Another output is stored anew.
+
+use std::fs;
+
+use overmind_export::{Manifest, verify};
+use serde_json::Value;
+
+use super::Nightly;
+
+#[test]
+fn job_chooses_the_form_of_json_columns() {
+    let nightly = Nightly::one(250, "format = \"jsonl\" # form");
+    nightly.at("2026-11-23T02:00:00Z");
+    let line = |nightly: &Nightly| -> Value {
+        let bytes = fs::read(nightly.newest("nightly").join("part-00000.jsonl")).unwrap();
+        serde_json::from_slice(bytes.split(|byte| *byte == b'\n').next().unwrap()).unwrap()
+    };
+    let input = line(&nightly)["input"].clone();
+    assert!(input.is_object());
+    // The same data in another form is a change.
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("# form", "\njson_columns = \"text\"");
+    fs::write(path, text).unwrap();
+    nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261124T020000Z"]);
+    let text = line(&nightly)["input"].clone();
+    assert_eq!(serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap(), input);
+    // And the next night it is unchanged.
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+}
+
+#[test]
+fn job_writes_csv_for_spreadsheets() {
+    let nightly =
+        Nightly::one(250, "format = \"csv\"\ncompression = \"gzip\"\ncsv_bom = true # form");
+    let settings = |nightly: &Nightly| {
+        assert!(nightly.newest("nightly").join("part-00000.csv.gz").exists());
+        let stamps = nightly.stamps("nightly");
+        let record = nightly.record("nightly", stamps.last().unwrap());
+        let manifest: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+        (manifest["csv_bom"].clone(), manifest["csv_safe"].clone())
+    };
+    nightly.at("2026-11-23T02:00:00Z");
+    assert_eq!(settings(&nightly), (true.into(), false.into()));
+    // The same data in another form is a change.
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("# form", "\ncsv_safe = true");
+    fs::write(path, text).unwrap();
+    nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261124T020000Z"]);
+    assert_eq!(settings(&nightly), (true.into(), true.into()));
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+}
+
+#[test]
+fn job_chooses_rows_and_computes_columns() {
+    let keys = "where = \".order % 2 == 0\"\ncolumn = [\"twice:int=.order * 2\"]\n\
+                columns = [\"id\", \"twice\"] # end";
+    let nightly = Nightly::one(250, keys);
+    let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
+    assert_eq!((told.rows, told.exit_code), (125, 0));
+    let manifest = |stamp: &str| Manifest::read(&nightly.record("nightly", stamp)).unwrap();
+    let first = manifest("20261123T020000Z");
+    assert_eq!((first.rows_read, first.rows), (250, 125));
+    let names: Vec<&str> = first.columns.iter().map(|column| column.name()).collect();
+    assert_eq!(names, ["id", "twice"]);
+    assert!(verify(&nightly.newest("nightly").as_path().into()).unwrap().is_ok());
+    let again = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(again[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+    // Another expression is a change, also if the dataset is the same.
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("% 2 == 0", "% 2 == 1");
+    fs::write(path, text).unwrap();
+    nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261125T020000Z"]);
+    assert_ne!(manifest("20261125T020000Z").digest, first.digest);
+}
