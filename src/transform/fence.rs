@@ -2,16 +2,12 @@
 //!
 //! The check reads the syntax tree that the user wrote.
 
-use jaq_core::{
-    load::{
-        self,
-        lex::StrPart,
-        parse::{BinaryOp, Def, Pattern, Term},
-    },
-    path::Part,
+use jaq_core::load::{
+    self,
+    parse::{Def, Term},
 };
 
-use super::rewrite;
+use super::{rewrite, terms::children};
 
 /// The functions of the language that an expression may call. None reads the clock, the environment, other input or
 /// files.
@@ -139,53 +135,17 @@ impl<'s> NameScope<'s> {
         match term {
             Term::Call(name, arguments) => {
                 self.call(name, arguments.len())?;
-                arguments.iter().try_for_each(|argument| self.term(argument))
+                self.inner(term)
             }
             Term::Var(name) if LEFT_OUT.iter().any(|(names, _)| names.contains(name)) => {
                 Err(left_out(name))
             }
-            Term::Id | Term::Recurse | Term::Num(_) | Term::Var(_) | Term::Break(_) => Ok(()),
-            Term::Str(format, parts) => {
+            Term::Str(format, _) => {
                 format.iter().try_for_each(|format| self.call(format, 0))?;
-                parts.iter().try_for_each(|part| match part {
-                    StrPart::Term(term) => self.term(term),
-                    StrPart::Str(_) | StrPart::Char(_) => Ok(()),
-                })
+                self.inner(term)
             }
-            Term::Arr(items) => items.iter().try_for_each(|items| self.term(items)),
-            Term::Obj(entries) => entries.iter().try_for_each(|(key, value)| {
-                self.term(key)?;
-                value.iter().try_for_each(|value| self.term(value))
-            }),
-            Term::Neg(term) | Term::Label(_, term) => self.term(term),
-            Term::BinOp(left, op, right) => {
-                self.term(left)?;
-                if let BinaryOp::Pipe(Some(pattern)) = op {
-                    self.pattern(pattern)?;
-                }
-                self.term(right)
-            }
-            Term::Fold(name, items, pattern, terms) => {
-                if !matches!(*name, "reduce" | "foreach") {
-                    return Err(ExpressionRefusal {
-                        part: name,
-                        why: format!("there is no {name}"),
-                    });
-                }
-                self.term(items)?;
-                self.pattern(pattern)?;
-                terms.iter().try_for_each(|term| self.term(term))
-            }
-            Term::TryCatch(term, catch) => {
-                self.term(term)?;
-                catch.iter().try_for_each(|catch| self.term(catch))
-            }
-            Term::IfThenElse(branches, otherwise) => {
-                for (condition, then) in branches {
-                    self.term(condition)?;
-                    self.term(then)?;
-                }
-                otherwise.iter().try_for_each(|term| self.term(term))
+            Term::Fold(name, ..) if !matches!(*name, "reduce" | "foreach") => {
+                Err(ExpressionRefusal { part: name, why: format!("there is no {name}") })
             }
             Term::Def(definitions, term) => {
                 let before = self.names.len();
@@ -196,27 +156,12 @@ impl<'s> NameScope<'s> {
                 self.names.truncate(before);
                 Ok(())
             }
-            Term::Path(start, path) => {
-                self.term(start)?;
-                path.0.iter().try_for_each(|(part, _)| match part {
-                    Part::Index(index) => self.term(index),
-                    Part::Range(from, to) => {
-                        [from, to].into_iter().flatten().try_for_each(|bound| self.term(bound))
-                    }
-                })
-            }
+            _ => self.inner(term),
         }
     }
 
-    fn pattern(&mut self, pattern: &Pattern<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
-        match pattern {
-            Pattern::Var(_) => Ok(()),
-            Pattern::Arr(items) => items.iter().try_for_each(|item| self.pattern(item)),
-            Pattern::Obj(entries) => entries.iter().try_for_each(|(key, value)| {
-                self.term(key)?;
-                self.pattern(value)
-            }),
-        }
+    fn inner(&mut self, term: &Term<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
+        children(term, &mut |term| self.term(term))
     }
 
     fn definition(&mut self, definition: &Def<&'s str>) -> Result<(), ExpressionRefusal<'s>> {

@@ -1,20 +1,17 @@
 //! Refuses mistakes that an expression would make on every row: conditions that hold always, such as literals and
 //! assignments that are meant as comparisons, and literals that are not regular expressions.
 //!
-//! A truth is asked of the whole condition, of the operands of `and` and `or`, of the condition of `if`, of the arguments of
-//! functions such as `select`, and of the input of `not`.
+//! A truth is asked of the whole condition, of the operands of `and` and `or`, of the condition of `if`, of the
+//! arguments of functions such as `select`, and of the input of `not`.
 
-use std::ops::Range;
+use std::{convert::Infallible, ops::Range};
 
-use jaq_core::{
-    load::{
-        lex::{StrPart, Tok, Token},
-        parse::{BinaryOp, Def, Pattern, Term},
-    },
-    path::Part,
+use jaq_core::load::{
+    lex::{StrPart, Tok, Token},
+    parse::{BinaryOp, Def, Term},
 };
 
-use super::{columns, fence::ExpressionRefusal, regexes};
+use super::{columns, fence::ExpressionRefusal, regexes, terms::children};
 
 /// Functions whose last argument is a condition, with their number of arguments.
 const ASKING: [(&str, usize); 9] = [
@@ -58,34 +55,17 @@ impl<'s> MistakeWalk<'s, '_> {
     /// Checks the conditions and the regular expressions in a term.
     fn term(&mut self, term: &Term<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
         match term {
-            Term::Id | Term::Recurse | Term::Num(_) | Term::Var(_) | Term::Break(_) => Ok(()),
-            Term::Str(_, parts) => parts.iter().try_for_each(|part| match part {
-                StrPart::Term(term) => self.term(term),
-                StrPart::Str(_) | StrPart::Char(_) => Ok(()),
-            }),
-            Term::Arr(items) => items.iter().try_for_each(|items| self.term(items)),
-            Term::Obj(entries) => entries.iter().try_for_each(|(key, value)| {
-                self.term(key)?;
-                value.iter().try_for_each(|value| self.term(value))
-            }),
-            Term::Neg(term) | Term::Label(_, term) => self.term(term),
-            Term::BinOp(left, op, right) => self.operation(left, op, right),
-            Term::Fold(_, items, pattern, terms) => {
-                self.term(items)?;
-                self.pattern(pattern)?;
-                terms.iter().try_for_each(|term| self.term(term))
+            Term::BinOp(left, BinaryOp::And | BinaryOp::Or, right) => {
+                self.asked(left)?;
+                self.asked(right)?;
             }
-            Term::TryCatch(term, catch) => {
-                self.term(term)?;
-                catch.iter().try_for_each(|catch| self.term(catch))
+            Term::BinOp(left, BinaryOp::Pipe(None), right)
+                if is_not(right) && self.is_builtin("not", 0) =>
+            {
+                self.asked(left)?;
             }
-            Term::IfThenElse(branches, otherwise) => {
-                for (condition, then) in branches {
-                    self.asked(condition)?;
-                    self.term(condition)?;
-                    self.term(then)?;
-                }
-                otherwise.iter().try_for_each(|term| self.term(term))
+            Term::IfThenElse(branches, _) => {
+                branches.iter().try_for_each(|(condition, _)| self.asked(condition))?;
             }
             Term::Def(definitions, term) => {
                 let before = self.own.len();
@@ -95,7 +75,7 @@ impl<'s> MistakeWalk<'s, '_> {
                 }
                 self.term(term)?;
                 self.own.truncate(before);
-                Ok(())
+                return Ok(());
             }
             Term::Call(name, arguments) => {
                 if ASKING.contains(&(*name, arguments.len()))
@@ -108,18 +88,10 @@ impl<'s> MistakeWalk<'s, '_> {
                     self.asked(condition)?;
                 }
                 self.regex(name, arguments)?;
-                arguments.iter().try_for_each(|argument| self.term(argument))
             }
-            Term::Path(start, path) => {
-                self.term(start)?;
-                path.0.iter().try_for_each(|(part, _)| match part {
-                    Part::Index(index) => self.term(index),
-                    Part::Range(from, to) => {
-                        [from, to].into_iter().flatten().try_for_each(|bound| self.term(bound))
-                    }
-                })
-            }
+            _ => {}
         }
+        children(term, &mut |term| self.term(term))
     }
 
     /// Compiles a regular expression if it and its flags are literals.
@@ -154,38 +126,6 @@ impl<'s> MistakeWalk<'s, '_> {
             let wrong = flags.filter(|_| is_of_flags).unwrap_or(regex);
             ExpressionRefusal { part: self.places.literal(wrong), why }
         })
-    }
-
-    fn operation(
-        &mut self,
-        left: &Term<&'s str>,
-        op: &BinaryOp<&'s str>,
-        right: &Term<&'s str>,
-    ) -> Result<(), ExpressionRefusal<'s>> {
-        match op {
-            BinaryOp::And | BinaryOp::Or => {
-                self.asked(left)?;
-                self.asked(right)?;
-            }
-            BinaryOp::Pipe(None) if is_not(right) && self.is_builtin("not", 0) => {
-                self.asked(left)?;
-            }
-            BinaryOp::Pipe(Some(pattern)) => self.pattern(pattern)?,
-            _ => {}
-        }
-        self.term(left)?;
-        self.term(right)
-    }
-
-    fn pattern(&mut self, pattern: &Pattern<&'s str>) -> Result<(), ExpressionRefusal<'s>> {
-        match pattern {
-            Pattern::Var(_) => Ok(()),
-            Pattern::Arr(items) => items.iter().try_for_each(|item| self.pattern(item)),
-            Pattern::Obj(entries) => entries.iter().try_for_each(|(key, value)| {
-                self.term(key)?;
-                self.pattern(value)
-            }),
-        }
     }
 
     fn is_builtin(&self, name: &'s str, arity: usize) -> bool {
@@ -332,74 +272,26 @@ fn each<'t, 's>(tokens: &'t [Token<&'s str>], visit: &mut impl FnMut(&'t Token<&
     }
 }
 
-/// Visits the parts of the text that a term has.
-fn parts<'s>(term: &Term<&'s str>, visit: &mut impl FnMut(&'s str)) {
+/// Visits the names and the literals of a term and of the terms in it.
+fn parts<'s>(term: &Term<&'s str>, visit: &mut dyn FnMut(&'s str)) {
     match term {
-        Term::Id | Term::Recurse => {}
         Term::Num(part) | Term::Var(part) | Term::Break(part) => visit(part),
         Term::Str(format, texts) => {
             format.iter().for_each(|format| visit(format));
             for text in texts {
-                match text {
-                    StrPart::Str(text) => visit(text),
-                    StrPart::Term(term) => parts(term, visit),
-                    StrPart::Char(_) => {}
+                if let StrPart::Str(text) = text {
+                    visit(text);
                 }
             }
         }
-        Term::Arr(items) => items.iter().for_each(|items| parts(items, visit)),
-        Term::Obj(entries) => {
-            for (key, value) in entries {
-                parts(key, visit);
-                value.iter().for_each(|value| parts(value, visit));
-            }
+        Term::Label(name, _) | Term::Fold(name, ..) | Term::Call(name, _) => visit(name),
+        Term::Def(definitions, _) => {
+            definitions.iter().for_each(|definition| visit(definition.name));
         }
-        Term::Neg(term) => parts(term, visit),
-        Term::Label(name, term) => {
-            visit(name);
-            parts(term, visit);
-        }
-        Term::BinOp(left, _, right) => {
-            parts(left, visit);
-            parts(right, visit);
-        }
-        Term::Fold(name, items, _, terms) => {
-            visit(name);
-            parts(items, visit);
-            terms.iter().for_each(|term| parts(term, visit));
-        }
-        Term::TryCatch(term, catch) => {
-            parts(term, visit);
-            catch.iter().for_each(|catch| parts(catch, visit));
-        }
-        Term::IfThenElse(branches, otherwise) => {
-            for (condition, then) in branches {
-                parts(condition, visit);
-                parts(then, visit);
-            }
-            otherwise.iter().for_each(|term| parts(term, visit));
-        }
-        Term::Def(definitions, term) => {
-            for definition in definitions {
-                visit(definition.name);
-                parts(&definition.body, visit);
-            }
-            parts(term, visit);
-        }
-        Term::Call(name, arguments) => {
-            visit(name);
-            arguments.iter().for_each(|argument| parts(argument, visit));
-        }
-        Term::Path(start, path) => {
-            parts(start, visit);
-            for (part, _) in &path.0 {
-                match part {
-                    Part::Index(index) => parts(index, visit),
-                    Part::Range(from, to) => {
-                        [from, to].into_iter().flatten().for_each(|bound| parts(bound, visit));
-                    }
-                }
-            }
-        }
+        _ => {}
     }
+    let Ok(()) = children(term, &mut |term| {
+        parts(term, visit);
+        Ok::<_, Infallible>(())
+    });
 }

@@ -4,11 +4,11 @@
 //! rows ─► stage (threads) ─► conditions ─► sample ─► columns ─► kept or not, computed values
 //! ```
 //!
-//! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of an
-//! evaluation, and [`value`] the values, whose operations the budget counts. [`grammar`] and [`mistakes`] refuse
-//! expressions that mean something else than they seem to, and [`rewrite`] makes the evaluator compute what jq does. What
-//! only chooses rows never changes them: this module returns decisions about rows, and the values of computed columns
-//! beside them. It knows no pages, files or formats, and it does not know whether the rows are complete.
+//! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of
+//! an evaluation, and [`value`] the values, whose operations the budget counts. [`grammar`] and [`mistakes`] refuse
+//! expressions that mean something else than they seem to, and [`rewrite`] makes the evaluator compute what jq does.
+//! What only chooses rows never changes them: this module decides which rows are kept, and returns the values of
+//! computed columns. It does not know pages, files or formats. The proof of completeness is made elsewhere.
 
 mod access;
 mod arithmetic;
@@ -30,6 +30,7 @@ mod row_value;
 mod sample;
 mod shaper;
 mod stage;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod updates;
