@@ -116,7 +116,7 @@ mod text;
 mod throttle;
 mod transform;
 
-pub use batch::{Column, ColumnType, OutputColumn, schema};
+pub use batch::{Column, ColumnType, OutputColumn, schema, timestamp_text};
 pub use client::{
     ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page, Query, Row,
     Source,

@@ -10,7 +10,7 @@ use arrow_array::{
 };
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit, ffi::FFI_ArrowSchema};
-use overmind_export::{ColumnType, chrono::DateTime};
+use overmind_export::{ColumnType, timestamp_text};
 use pyo3::{
     exceptions::PyRuntimeError,
     prelude::*,
@@ -146,8 +146,7 @@ fn append(values: &Bound<'_, PyList>, column: &Arc<dyn Array>, row: usize) -> Py
         DataType::Boolean => values.append(column.as_boolean().value(row)),
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            let time = DateTime::from_timestamp_micros(micros);
-            values.append(time.map(|time| time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()))
+            values.append(timestamp_text(micros))
         }
         _ => match column.as_string_opt::<i32>() {
             Some(texts) => values.append(texts.value(row)),

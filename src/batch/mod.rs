@@ -4,6 +4,7 @@
 //! same rows give the same batches on any machine, with any number of threads. JSON is copied token for
 //! token. Only white space between tokens is dropped. This module does not know pages, files or formats.
 
+mod array_values;
 mod column;
 mod values;
 
@@ -16,10 +17,14 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use uuid::Uuid;
 
-pub use self::column::{ColumnType, OutputColumn};
 pub(crate) use self::{
+    array_values::{ArrayValue, ColumnValues},
     column::HOLDS_JSON,
-    values::{ComputedValue, ValueBuilder, timestamp_of, timestamp_text},
+    values::{ComputedValue, ValueBuilder, timestamp_of},
+};
+pub use self::{
+    column::{ColumnType, OutputColumn},
+    values::timestamp_text,
 };
 use crate::{
     client::{Row, compact::split_at_space},
@@ -207,13 +212,7 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    pub(crate) fn new(columns: &[Column], size: BatchSize) -> Self {
-        let columns: Vec<_> = columns.iter().copied().map(BatchColumn::from).collect();
-        Self::of(&columns, size)
-    }
-
-    /// Returns a builder whose columns can be computed ones.
-    pub(crate) fn of(columns: &[BatchColumn], size: BatchSize) -> Self {
+    pub(crate) fn new(columns: &[BatchColumn], size: BatchSize) -> Self {
         let fields: Vec<_> = columns.iter().map(|it| it.column.field()).collect();
         let schema = Arc::new(Schema::new(fields));
         let columns = columns.iter().map(ColumnBuilder::new).collect();
@@ -327,6 +326,11 @@ mod tests {
         compact: false,
     };
 
+    fn builder(columns: &[Column], size: BatchSize) -> BatchBuilder {
+        let columns: Vec<_> = columns.iter().copied().map(BatchColumn::from).collect();
+        BatchBuilder::new(&columns, size)
+    }
+
     fn push(builder: &mut BatchBuilder, row: &Row<'_>) {
         builder.push(row, (&[], 0)).unwrap();
     }
@@ -367,7 +371,7 @@ mod tests {
 
     #[test]
     fn batch_ends_by_rows_or_by_bytes() {
-        let mut builder = BatchBuilder::new(&Column::ALL, BatchSize::RECORD_BATCH);
+        let mut builder = builder(&Column::ALL, BatchSize::RECORD_BATCH);
         let long = format!("\"{}\"", "x".repeat(BatchSize::RECORD_BATCH.bytes / 2));
         let row = |input| Row { input, ..EMPTY };
         for _ in 0..BatchSize::RECORD_BATCH.rows {
@@ -385,8 +389,7 @@ mod tests {
 
     #[test]
     fn capacity_follows_last_batch_up_to_a_bound() {
-        let mut builder =
-            BatchBuilder::new(&[Column::Input], BatchSize { rows: 2, bytes: 1 << 14 });
+        let mut builder = builder(&[Column::Input], BatchSize { rows: 2, bytes: 1 << 14 });
         let mut room_after = |bytes: usize| {
             let input = "x".repeat(bytes);
             push(&mut builder, &Row { input: Some(&input), compact: true, ..EMPTY });
@@ -401,8 +404,7 @@ mod tests {
 
     #[test]
     fn columns_follow_schema_and_keep_nulls() {
-        let mut builder =
-            BatchBuilder::new(&[Column::Id, Column::Order, Column::Tags], BatchSize::SMALL);
+        let mut builder = builder(&[Column::Id, Column::Order, Column::Tags], BatchSize::SMALL);
         let row =
             Row { id: Uuid::from_u128(0xAB), order: Some(i64::MAX), input: Some("1"), ..EMPTY };
         push(&mut builder, &row);

@@ -164,8 +164,13 @@ impl ValueBuilder {
     }
 }
 
-/// Returns the text of a time in microseconds since 1970, such as `2026-01-31T12:00:00.000000Z`.
-pub(crate) fn timestamp_text(micros: i64) -> String {
+/// Returns the text of a value of a timestamp column, in microseconds since 1970, UTC. JSON Lines and CSV have this
+/// text.
+///
+/// ```
+/// assert_eq!(overmind_export::timestamp_text(1), "1970-01-01T00:00:00.000001Z");
+/// ```
+pub fn timestamp_text(micros: i64) -> String {
     match chrono::DateTime::from_timestamp_micros(micros) {
         Some(time) => time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
         // A time so far away has no text of this form, and expressions make none.

@@ -13,18 +13,14 @@ use crate::{
     Batches, Client, Column, Encoding, Error, Format, Location, Query, ReadOptions, Result, Row,
     Sink, StreamOptions,
     arrow_schema::SchemaRef,
-    batch::{HOLDS_JSON, timestamp_text},
+    batch::{ArrayValue, ColumnType, ColumnValues, timestamp_text},
     export::unchecked,
     readback::ForeignFile,
     schema,
     text::{counted, grouped, harmless_json},
     write_pages,
 };
-use arrow_array::{
-    Array, ArrayRef, RecordBatch,
-    cast::AsArray,
-    types::{Float64Type, Int64Type, TimestampMicrosecondType},
-};
+use arrow_array::{ArrayRef, RecordBatch, cast::AsArray};
 use clap::{Args, builder::TypedValueParser};
 use futures::TryStreamExt;
 use parquet::record::Field;
@@ -251,8 +247,7 @@ fn first_rows(
 fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Result<()> {
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let column = field.name();
-        let is_of_api = column.parse::<Column>().is_ok_and(Column::is_json);
-        if !is_of_api && !field.metadata().contains_key(HOLDS_JSON) {
+        if ColumnType::of_field(field) != Some(ColumnType::Json) {
             continue;
         }
         let texts = array.as_string_opt::<i32>();
@@ -321,18 +316,13 @@ impl<W: io::Write> io::Write for Escaping<W> {
 
 /// Returns a value of an export as text.
 fn cell(array: &ArrayRef, row: usize) -> Option<String> {
-    if array.is_null(row) {
-        return None;
-    }
-    let numbers = array.as_primitive_opt::<Int64Type>().map(|it| it.value(row).to_string());
-    numbers
-        .or_else(|| array.as_string_opt::<i32>().and_then(|it| beginning(Some(it.value(row)))))
-        .or_else(|| array.as_primitive_opt::<Float64Type>().map(|it| it.value(row).to_string()))
-        .or_else(|| array.as_boolean_opt().map(|it| it.value(row).to_string()))
-        .or_else(|| {
-            let times = array.as_primitive_opt::<TimestampMicrosecondType>()?;
-            Some(timestamp_text(times.value(row)))
-        })
+    Some(match ColumnValues::of(array)?.get(row)? {
+        ArrayValue::Text(text) => return beginning(Some(text)),
+        ArrayValue::Int(int) => int.to_string(),
+        ArrayValue::Float(float) => float.to_string(),
+        ArrayValue::Bool(value) => value.to_string(),
+        ArrayValue::Timestamp(micros) => timestamp_text(micros),
+    })
 }
 
 /// Turns an error of the encoder into an error of standard output. The encoder cannot name standard output,

@@ -10,7 +10,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Invalid`] for a name that is unknown or given twice, for a computed column that is left out, and for no column.
-/// [`Error::Usage`] for names to drop beside names to write.
+/// [`Error::Usage`] when there are both names to write and names to drop.
 pub(crate) fn output_columns(
     names: Option<&[String]>,
     drop: &[String],

@@ -1,16 +1,12 @@
 //! Writes a stream of pages into one sink, without a plan. This serves custom formats and outputs.
 
 use futures::Stream;
-use tokio::sync::mpsc;
 
-use super::{
-    blocking,
-    handover::{QUEUED_BATCHES, WriterMessage, forward},
-};
+use super::transformed::{TransformPlan, write_transformed};
 use crate::{
-    batch::{BatchBuilder, BatchSize, Column},
+    batch::Column,
     client::Page,
-    error::{Error, Result},
+    error::Result,
     sink::{Sink, Written},
 };
 
@@ -37,38 +33,10 @@ use crate::{
 /// # }
 /// ```
 pub async fn write_pages(
-    mut pages: impl Stream<Item = Result<Page>> + Unpin,
+    pages: impl Stream<Item = Result<Page>> + Unpin,
     columns: &[Column],
-    mut sink: Box<dyn Sink>,
+    sink: Box<dyn Sink>,
 ) -> Result<Written> {
-    let mut builder = BatchBuilder::new(columns, BatchSize::RECORD_BATCH);
-    let (sender, mut receiver) = mpsc::channel(QUEUED_BATCHES);
-    let writing = blocking(move || {
-        let mut write = || {
-            while let Some(message) = receiver.blocking_recv() {
-                let WriterMessage::Pages(pages) = message else {
-                    return builder.finish()?.map_or(Ok(()), |batch| sink.write(batch));
-                };
-                for row in pages.iter().flat_map(Page::rows) {
-                    builder.push(&row, (&[], 0))?;
-                    if builder.is_full()
-                        && let Some(batch) = builder.finish()?
-                    {
-                        sink.write(batch)?;
-                    }
-                }
-            }
-            Err(Error::Internal("the stream ended early".to_owned()))
-        };
-        match write() {
-            // There are no facts of an export: the pages may come from anywhere.
-            Ok(()) => sink.finish(None),
-            Err(error) => {
-                sink.abort();
-                Err(error)
-            }
-        }
-    });
-    let (forwarded, written) = futures::join!(forward(&mut pages, sender), writing);
-    forwarded.and(written)
+    let done = write_transformed(pages, &TransformPlan::of_api(columns), sink).await?;
+    Ok(done.written)
 }

@@ -64,8 +64,8 @@ pub struct ExportOptions {
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no. Only for CSV.
     /// See [`Encoding::with_csv_safe`].
     pub csv_safe: bool,
-    /// The names of the columns, of the API or computed ones, in this order; default all: those of the API, in the order
-    /// of [`Column::ALL`](crate::Column::ALL), and then the computed ones.
+    /// The names of the columns, of the API or computed ones, in this order; default all: those of the API, in the
+    /// order of [`Column::ALL`](crate::Column::ALL), and then the computed ones.
     pub columns: Option<Vec<String>>,
     /// The names of columns to leave out; default none.
     pub drop: Vec<String>,

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use arrow_array::ArrayRef;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use super::handover::WriterMessage;
@@ -42,8 +43,8 @@ impl RowBlock for Page {
     }
 }
 
-/// Transforms the pages until the end message, and passes each to `write`. Returns false if the channel closes without the
-/// message, or after an interruption. Then it has also passed on the pages that were finished.
+/// Transforms the pages until the end message, and passes each to `write`. Returns false if the channel closes without
+/// the message, or after an interruption. Then it has also passed on the pages that were finished.
 ///
 /// Pages wait for each other in the stage only while more pages are there: a slow API's rows are not held back.
 pub(super) fn shape_pages(
@@ -52,7 +53,8 @@ pub(super) fn shape_pages(
     interrupt: &WriterInterrupt,
     write: &mut dyn FnMut(Shaped<Page>) -> Result<()>,
 ) -> Result<bool> {
-    // Passes on the oldest page. Returns false if there is none, or if the run is interrupted and the page not finished.
+    // Passes on the oldest page. Returns false if there is none, or if the run is interrupted and the page not
+    // finished.
     let mut take = |stage: &mut Stage<Page>| match stage.take(|| interrupt.is_set())? {
         Some(shaped) => write(shaped).map(|()| true),
         None => Ok::<_, Error>(false),
@@ -85,6 +87,22 @@ pub(super) fn shape_pages(
             stage.submit(page);
         }
     }
+}
+
+/// Returns the rows of a page that are written, each with its index among them: all, or those that the transformation
+/// keeps.
+pub(super) fn kept_rows<'a>(
+    page: &'a Page,
+    shaped: Option<&'a Shaped<Page>>,
+) -> impl Iterator<Item = (usize, Row<'a>)> {
+    let is_kept = move |index: usize| shaped.is_none_or(|it| it.kept.get(index) == Some(&true));
+    let rows = page.rows().enumerate().filter(move |(index, _)| is_kept(*index));
+    rows.map(|(_, row)| row).enumerate()
+}
+
+/// Returns the computed columns of a page; none without a transformation.
+pub(super) fn computed_columns(shaped: Option<&Shaped<Page>>) -> &[ArrayRef] {
+    shaped.map_or(&[], |shaped| &shaped.columns)
 }
 
 pub(super) fn ended_early() -> Error {

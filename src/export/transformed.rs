@@ -11,10 +11,10 @@ use super::{
     columns::output_columns,
     handover::{QUEUED_BATCHES, WriterMessage, forward},
     plan::{checked_threads, default_threads},
-    shaping::{WriterInterrupt, ended_early, shape_pages},
+    shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
 };
 use crate::{
-    batch::{BatchBuilder, BatchColumn, BatchSize, OutputColumn},
+    batch::{BatchBuilder, BatchColumn, BatchSize, Column, OutputColumn},
     client::Page,
     error::Result,
     paginator::StreamOptions,
@@ -32,9 +32,10 @@ pub struct TransformPlan {
 }
 
 impl TransformPlan {
-    /// Checks the options, compiles the expressions and chooses the columns. `columns` names all columns of the output, in
-    /// their order; `None` stands for all columns of the API, then the computed ones. `drop` leaves columns out. Sends
-    /// nothing.
+    /// Checks the options, compiles the expressions and chooses the columns. Sends nothing.
+    ///
+    /// `columns` names all columns of the output, in their order. With `None`, the output has the columns of the API,
+    /// and then the computed ones. `drop` names the columns that the output does not have.
     ///
     /// # Errors
     /// [`Error::Expression`](crate::Error::Expression), [`Error::Invalid`](crate::Error::Invalid) or
@@ -42,8 +43,17 @@ impl TransformPlan {
     pub fn new(transform: &Transform, columns: Option<&[String]>, drop: &[String]) -> Result<Self> {
         let shaper = Shaper::compile(transform)?.map(Arc::new);
         let columns = output_columns(columns, drop, shaper.as_deref())?;
+        Ok(Self::with(shaper, columns))
+    }
+
+    /// Returns the plan that changes nothing, with these columns of the API.
+    pub(super) fn of_api(columns: &[Column]) -> Self {
+        Self::with(None, columns.iter().copied().map(BatchColumn::from).collect())
+    }
+
+    fn with(shaper: Option<Arc<Shaper>>, columns: Vec<BatchColumn>) -> Self {
         let bytes = StreamOptions::default().prefetch_bytes;
-        Ok(Self { shaper, columns, limits: StageLimits { threads: default_threads(), bytes } })
+        Self { shaper, columns, limits: StageLimits { threads: default_threads(), bytes } }
     }
 
     /// Sets the number of threads that transform rows, from 1 to 256; default one for each core, but at most 16. Any
@@ -63,7 +73,7 @@ impl TransformPlan {
 
     /// Returns the schema of the record batches.
     pub fn schema(&self) -> SchemaRef {
-        BatchBuilder::of(&self.columns, BatchSize::RECORD_BATCH).schema()
+        BatchBuilder::new(&self.columns, BatchSize::RECORD_BATCH).schema()
     }
 
     /// Returns how rows are chosen and changed, for records; `None` if all are written as they are.
@@ -87,9 +97,9 @@ pub struct TransformedRows {
 /// Writes the rows of a stream of pages that a transformation keeps into a sink, which may be your own implementation.
 ///
 /// The sink gets the batches in the order of the rows. They are as large as those of
-/// [`write_pages`](crate::write_pages), and are cut after the transformation. Pages that are being transformed take 8 MiB
-/// in addition to those of the stream; a single page may be larger. Dropping the future stops the transformation, also one
-/// whose expression does not end, and aborts the sink.
+/// [`write_pages`](crate::write_pages), and are cut after the transformation. Pages that are being transformed take 8
+/// MiB in addition to those of the stream; a single page may be larger. Dropping the future stops the transformation,
+/// also one whose expression does not end, and aborts the sink.
 ///
 /// Whether the rows are all rows of the dataset is proven by the stream, over the rows that were read.
 ///
@@ -126,7 +136,7 @@ pub async fn write_transformed(
     // Set when this future is dropped, too: nothing may wait for an evaluation that does not end.
     let interrupt = InterruptOnDrop(WriterInterrupt::default());
     let mut writer = SinkWriter {
-        builder: BatchBuilder::of(&plan.columns, BatchSize::RECORD_BATCH),
+        builder: BatchBuilder::new(&plan.columns, BatchSize::RECORD_BATCH),
         sink,
         rows_read: 0,
         failed_rows: 0,
@@ -194,15 +204,9 @@ impl SinkWriter {
 
     /// Writes the rows of a page: all, or those that the transformation keeps.
     fn page(&mut self, page: &Page, shaped: Option<&Shaped<Page>>) -> Result<()> {
-        let mut kept = shaped.map(|shaped| shaped.kept.iter());
-        let columns = shaped.map_or(&[][..], |shaped| &shaped.columns);
-        let mut written = 0_usize;
-        for row in page.rows() {
-            if kept.as_mut().is_some_and(|kept| kept.next() != Some(&true)) {
-                continue;
-            }
-            self.builder.push(&row, (columns, written))?;
-            written += 1;
+        let columns = computed_columns(shaped);
+        for (index, row) in kept_rows(page, shaped) {
+            self.builder.push(&row, (columns, index))?;
             if self.builder.is_full() {
                 self.flush()?;
             }

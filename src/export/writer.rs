@@ -1,8 +1,8 @@
 //! The blocking half of an export: it writes pages to files, on its own thread.
 //!
-//! Parts end on page boundaries, by rows and by bytes of values. A part therefore depends only on its
-//! pages. A transformation decides before the batches are built which rows of a page are written, and computes columns. The proof does not
-//! see it: it counts every row that was read. This module never publishes.
+//! Parts end on page boundaries, by rows and by bytes of values. A part therefore depends only on its pages. A
+//! transformation chooses the rows of a page and computes columns before the batches are built. The proof does not see
+//! it: it counts every row that was read. This module never publishes.
 
 use std::{io::Write, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
         handover::WriterMessage,
         plan::{BYTES_PER_FILE, ExportPlan},
         progress::Progress,
-        shaping::{WriterInterrupt, ended_early, shape_pages},
+        shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
     location::Target,
     record::{
@@ -64,8 +64,8 @@ struct OpenPart {
     bytes: u64,
 }
 
-/// A part also ends when this many times the rows of a full part were read for it. Otherwise, a run whose transformation
-/// keeps few rows would finish no part for a later run to keep.
+/// A part also ends when this many times the rows of a full part were read for it. Otherwise, a run whose
+/// transformation keeps few rows would finish no part for a later run to keep.
 const READ_FOR_A_PART: u64 = 4;
 
 /// Returns the batch size. It depends only on the format, because it decides the bytes of a file.
@@ -93,7 +93,7 @@ impl Writer {
         Self {
             count,
             destination,
-            builder: BatchBuilder::of(&plan.columns, batch_size(plan.encoding.format())),
+            builder: BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format())),
             plan,
             open: None,
             rows,
@@ -156,14 +156,9 @@ impl Writer {
             self.open_part(page.number())?;
         }
         let before = self.builder.pushed_bytes();
-        let mut written = 0_usize;
-        let mut kept = shaped.map(|shaped| shaped.kept.iter());
-        let columns = shaped.map_or(&[][..], |shaped| &shaped.columns);
-        for row in page.rows() {
-            if kept.as_mut().is_some_and(|kept| kept.next() != Some(&true)) {
-                continue;
-            }
-            self.builder.push(&row, (columns, written))?;
+        let (mut written, columns) = (0, computed_columns(shaped));
+        for (index, row) in kept_rows(page, shaped) {
+            self.builder.push(&row, (columns, index))?;
             written += 1;
             if self.builder.is_full() {
                 self.flush()?;
@@ -181,7 +176,7 @@ impl Writer {
         part.has_next = page.has_next();
         part.last_order = page.last_order();
         part.rows.read += page.len() as u64;
-        part.rows.written += written as u64;
+        part.rows.written += written;
         part.rows.failed += shaped.map_or(0, |shaped| shaped.failed);
         part.bytes += pushed;
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);

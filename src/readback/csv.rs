@@ -1,7 +1,7 @@
 //! Reads CSV, plain or compressed, record by record. The length of a record is bounded.
 //!
-//! Reads what the sink writes: an empty cell is null, and `""` is the empty string. A line can also end with a line feed
-//! alone. Everything else that RFC 4180 does not allow is an error, because a value could be read wrong.
+//! Reads what the sink writes: an empty cell is null, and `""` is the empty string. A line can also end with a line
+//! feed alone. Everything else that RFC 4180 does not allow is an error, because a value could be read wrong.
 
 use std::sync::Arc;
 
@@ -60,8 +60,8 @@ pub(super) fn open(
     })
 }
 
-/// Returns the columns that may be computed ones, if the file has columns of the API. Without a record nothing says their
-/// type: their values stay text.
+/// Returns the columns that may be computed ones, if the file has columns of the API. Without a record nothing says
+/// their type: their values stay text.
 fn others(found: &Schema) -> Vec<OutputColumn> {
     let is_of_api = |field: &Arc<Field>| field.name().parse::<Column>().is_ok();
     if !found.fields().iter().any(is_of_api) {

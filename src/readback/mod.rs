@@ -129,7 +129,7 @@ impl Default for ReadOptions {
 pub(crate) struct Reader {
     /// The facts in the file's own metadata; `None` for JSON Lines and CSV.
     pub(crate) facts: Option<Facts>,
-    /// The computed columns, according to the facts. `open` decodes them like those of the API.
+    /// The computed columns that the facts or the record name. They are decoded like those of the API.
     pub(crate) computed: Vec<OutputColumn>,
     /// The checksum in the file's own metadata.
     pub(crate) checksum: Option<FileChecksum>,
@@ -265,7 +265,8 @@ pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
     open_recorded(path, options, RecordedLines::default())
 }
 
-/// Opens a file that a record lists, like [`open`]. JSON Lines and CSV have no facts, so their columns are those of the record.
+/// Opens a file that a record lists, like [`open`]. JSON Lines and CSV have no facts, so their columns are those of the
+/// record.
 fn open_listed(path: &Location, options: &ReadOptions, listed: &ListedPart) -> Result<Reader> {
     let columns = Some(listed.columns.clone());
     open_recorded(path, options, RecordedLines { columns, sha256: None })

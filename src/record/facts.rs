@@ -4,18 +4,12 @@
 
 use std::fmt::Display;
 
-use arrow_array::{
-    Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-    cast::AsArray,
-    types::{Float64Type, Int64Type, TimestampMicrosecondType},
-};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    batch::OutputColumn,
+    batch::{ArrayValue, ColumnValues, OutputColumn},
     client::Query,
     error::{Error, Result},
     location::Location,
@@ -121,49 +115,25 @@ impl Facts {
 pub fn digest(batch: &RecordBatch) -> Result<Digest> {
     let mut hasher = RowHasher::new();
     let mut digest = Digest::default();
-    let columns = batch.columns().iter().map(|array| match array.data_type() {
-        DataType::Int64 => Ok(FieldValues::Integers(array.as_primitive::<Int64Type>())),
-        DataType::Utf8 => Ok(FieldValues::Text(array.as_string::<i32>())),
-        DataType::Float64 => Ok(FieldValues::Floats(array.as_primitive::<Float64Type>())),
-        DataType::Boolean => Ok(FieldValues::Booleans(array.as_boolean())),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            Ok(FieldValues::Timestamps(array.as_primitive::<TimestampMicrosecondType>()))
-        }
-        other => Err(Error::Internal(format!("a column of type {other}"))),
+    let columns = batch.columns().iter().map(|array| {
+        let unknown = || Error::Internal(format!("a column of type {}", array.data_type()));
+        ColumnValues::of(array).ok_or_else(unknown)
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     for row in 0..batch.num_rows() {
         hasher.start();
         for column in &columns {
-            match column {
-                FieldValues::Integers(values) => {
-                    hasher.int_field(values.is_valid(row).then(|| values.value(row)));
+            match column.get(row) {
+                None => hasher.field(None),
+                Some(ArrayValue::Text(text)) => hasher.field(Some(text.as_bytes())),
+                Some(ArrayValue::Int(int) | ArrayValue::Timestamp(int)) => {
+                    hasher.int_field(Some(int));
                 }
-                FieldValues::Text(values) => {
-                    hasher.field(values.is_valid(row).then(|| values.value(row).as_bytes()));
-                }
-                FieldValues::Floats(values) => {
-                    let bytes = values.is_valid(row).then(|| values.value(row).to_le_bytes());
-                    hasher.field(bytes.as_ref().map(|bytes| &bytes[..]));
-                }
-                FieldValues::Booleans(values) => {
-                    let byte = values.is_valid(row).then(|| [u8::from(values.value(row))]);
-                    hasher.field(byte.as_ref().map(|byte| &byte[..]));
-                }
-                FieldValues::Timestamps(values) => {
-                    hasher.int_field(values.is_valid(row).then(|| values.value(row)));
-                }
+                Some(ArrayValue::Float(float)) => hasher.field(Some(&float.to_le_bytes())),
+                Some(ArrayValue::Bool(value)) => hasher.field(Some(&[u8::from(value)])),
             }
         }
         digest.push(hasher.end());
     }
     Ok(digest)
-}
-
-enum FieldValues<'a> {
-    Integers(&'a Int64Array),
-    Text(&'a StringArray),
-    Floats(&'a Float64Array),
-    Booleans(&'a BooleanArray),
-    Timestamps(&'a TimestampMicrosecondArray),
 }

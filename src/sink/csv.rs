@@ -5,18 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-    cast::AsArray,
-    types::{Float64Type, Int64Type, TimestampMicrosecondType},
-};
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use csv_core::{WriteResult, Writer, quote};
 
 use super::{Counted, Encoding, lines::LinesSink};
 use crate::{
-    batch::timestamp_text,
+    batch::{ArrayValue, ColumnValues, timestamp_text},
     error::{Error, Result},
 };
 
@@ -55,22 +50,13 @@ struct CellWriter {
     is_safe: bool,
 }
 
-/// The values of a column.
-enum CellValues<'a> {
-    Integers(&'a Int64Array),
-    Floats(&'a Float64Array),
-    Booleans(&'a BooleanArray),
-    Timestamps(&'a TimestampMicrosecondArray),
-    Text(&'a StringArray),
-}
-
 impl CellWriter {
     fn new(is_safe: bool) -> Self {
         Self { rules: Writer::new(), is_safe }
     }
 
-    /// Writes the names of the columns. In a file with protected cells all are in quotes, so that readers can tell: a CSV
-    /// file has no metadata.
+    /// Writes the names of the columns. In a file with protected cells all are in quotes, so that readers can tell: a
+    /// CSV file has no metadata.
     fn header(&self, schema: &Schema, line: &mut Vec<u8>) {
         for (index, field) in schema.fields().iter().enumerate() {
             separate(index, line);
@@ -87,7 +73,7 @@ impl CellWriter {
     fn rows(&self, batch: &RecordBatch) -> Result<Vec<u8>> {
         let fields = batch.schema_ref().fields();
         let columns = fields.iter().zip(batch.columns()).map(|(field, array)| {
-            CellValues::of(array).ok_or_else(|| {
+            ColumnValues::of(array).ok_or_else(|| {
                 let (name, found) = (field.name(), array.data_type());
                 Error::Internal(format!("{name} has the unexpected type {found}"))
             })
@@ -98,30 +84,26 @@ impl CellWriter {
         for row in 0..batch.num_rows() {
             for (index, values) in columns.iter().enumerate() {
                 separate(index, &mut lines);
-                self.cell(values, row, &mut lines);
+                self.cell(values.get(row), &mut lines);
             }
             lines.extend_from_slice(LINE_END);
         }
         Ok(lines)
     }
 
-    fn cell(&self, values: &CellValues<'_>, row: usize, line: &mut Vec<u8>) {
-        match values {
-            CellValues::Integers(values) if values.is_valid(row) => {
-                line.extend_from_slice(values.value(row).to_string().as_bytes());
+    fn cell(&self, value: Option<ArrayValue<'_>>, line: &mut Vec<u8>) {
+        match value {
+            Some(ArrayValue::Text(text)) => self.text(text, line),
+            Some(ArrayValue::Int(int)) => line.extend_from_slice(int.to_string().as_bytes()),
+            // The shortest decimal number that is read as the same value.
+            Some(ArrayValue::Float(float)) => {
+                line.extend_from_slice(format!("{float:?}").as_bytes())
             }
-            CellValues::Floats(values) if values.is_valid(row) => {
-                // The shortest decimal number that is read as the same value.
-                line.extend_from_slice(format!("{:?}", values.value(row)).as_bytes());
+            Some(ArrayValue::Bool(value)) => line.extend_from_slice(value.to_string().as_bytes()),
+            Some(ArrayValue::Timestamp(micros)) => {
+                line.extend_from_slice(timestamp_text(micros).as_bytes());
             }
-            CellValues::Booleans(values) if values.is_valid(row) => {
-                line.extend_from_slice(values.value(row).to_string().as_bytes());
-            }
-            CellValues::Timestamps(values) if values.is_valid(row) => {
-                line.extend_from_slice(timestamp_text(values.value(row)).as_bytes());
-            }
-            CellValues::Text(values) if values.is_valid(row) => self.text(values.value(row), line),
-            _ => {}
+            None => {}
         }
     }
 
@@ -133,18 +115,6 @@ impl CellWriter {
         } else {
             line.extend_from_slice(text.as_bytes());
         }
-    }
-}
-
-impl<'a> CellValues<'a> {
-    fn of(array: &'a ArrayRef) -> Option<Self> {
-        array
-            .as_string_opt()
-            .map(Self::Text)
-            .or_else(|| array.as_primitive_opt::<Int64Type>().map(Self::Integers))
-            .or_else(|| array.as_primitive_opt::<Float64Type>().map(Self::Floats))
-            .or_else(|| array.as_primitive_opt::<TimestampMicrosecondType>().map(Self::Timestamps))
-            .or_else(|| array.as_boolean_opt().map(Self::Booleans))
     }
 }
 

@@ -5,16 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-    cast::AsArray,
-    types::{Float64Type, Int64Type, TimestampMicrosecondType},
-};
+use arrow_array::RecordBatch;
 
 use super::{Counted, Encoding, JsonColumns, lines::LinesSink};
 use crate::{
-    batch::{Column, HOLDS_JSON, timestamp_text},
+    batch::{ArrayValue, ColumnType, ColumnValues, timestamp_text},
     error::{Error, Result},
 };
 
@@ -48,52 +43,29 @@ fn encode(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<u8>> {
     Ok(lines)
 }
 
-enum TypedArray<'a> {
-    Integers(&'a Int64Array),
-    Floats(&'a Float64Array),
-    Booleans(&'a BooleanArray),
-    Timestamps(&'a TimestampMicrosecondArray),
-    Json(&'a StringArray),
-    Text(&'a StringArray),
+/// The values of a column, and how text is written: as the JSON value that it is, or as a string.
+struct LineValues<'a> {
+    values: ColumnValues<'a>,
+    is_value: bool,
 }
 
-impl<'a> TypedArray<'a> {
-    /// Takes an array of one of the types that sinks write.
-    fn of(array: &'a ArrayRef, is_value: bool) -> Option<Self> {
-        let text = if is_value { Self::Json } else { Self::Text };
-        array
-            .as_string_opt()
-            .map(text)
-            .or_else(|| array.as_primitive_opt::<Int64Type>().map(Self::Integers))
-            .or_else(|| array.as_primitive_opt::<Float64Type>().map(Self::Floats))
-            .or_else(|| array.as_primitive_opt::<TimestampMicrosecondType>().map(Self::Timestamps))
-            .or_else(|| array.as_boolean_opt().map(Self::Booleans))
-    }
-
+impl LineValues<'_> {
     fn write(&self, row: usize, line: &mut Vec<u8>) -> io::Result<()> {
-        match self {
-            Self::Integers(values) if values.is_valid(row) => write!(line, "{}", values.value(row)),
+        match self.values.get(row) {
+            Some(ArrayValue::Text(text)) if self.is_value => line.write_all(text.as_bytes()),
+            Some(ArrayValue::Text(text)) => Ok(serde_json::to_writer(line, text)?),
+            Some(ArrayValue::Int(int)) => write!(line, "{int}"),
             // The shortest decimal number that is read as the same value; null if JSON has none.
-            Self::Floats(values) if values.is_valid(row) => {
-                Ok(serde_json::to_writer(line, &values.value(row))?)
-            }
-            Self::Booleans(values) if values.is_valid(row) => write!(line, "{}", values.value(row)),
-            Self::Timestamps(values) if values.is_valid(row) => {
-                write!(line, "\"{}\"", timestamp_text(values.value(row)))
-            }
-            Self::Json(values) if values.is_valid(row) => {
-                line.write_all(values.value(row).as_bytes())
-            }
-            Self::Text(values) if values.is_valid(row) => {
-                Ok(serde_json::to_writer(line, values.value(row))?)
-            }
-            _ => line.write_all(b"null"),
+            Some(ArrayValue::Float(float)) => Ok(serde_json::to_writer(line, &float)?),
+            Some(ArrayValue::Bool(value)) => write!(line, "{value}"),
+            Some(ArrayValue::Timestamp(micros)) => write!(line, "\"{}\"", timestamp_text(micros)),
+            None => line.write_all(b"null"),
         }
     }
 }
 
 /// Returns for each column the bytes before its value in a line (brace or comma, name, colon) and the values.
-fn columns(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<(Vec<u8>, TypedArray<'_>)>> {
+fn columns(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<(Vec<u8>, LineValues<'_>)>> {
     let fields = batch.schema_ref().fields();
     let columns = fields.iter().zip(batch.columns()).enumerate();
     let start: &[u8] = match form {
@@ -102,12 +74,9 @@ fn columns(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<(Vec<u8>, Typed
     };
     columns
         .map(|(index, (field, array))| {
-            let holds_json = match field.name().parse::<Column>() {
-                Ok(column) => column.is_json(),
-                Err(_) => field.metadata().contains_key(HOLDS_JSON),
-            };
+            let holds_json = ColumnType::of_field(field) == Some(ColumnType::Json);
             let is_value = holds_json && form == JsonColumns::Json;
-            let values = TypedArray::of(array, is_value);
+            let values = ColumnValues::of(array).map(|values| LineValues { values, is_value });
             let name = field.name().as_str();
             let unexpected =
                 || Error::Internal(format!("{name} has the unexpected type {}", array.data_type()));

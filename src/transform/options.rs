@@ -115,9 +115,9 @@ impl Transform {
         self
     }
 
-    /// Adds a column that this jq expression computes for each row that is kept. With the name of a column of the API, it
-    /// replaces that column. No output of the expression is null. Several outputs, and an output that does not fit the
-    /// type, are errors of the row.
+    /// Adds a column that this jq expression computes for each row that is kept. With the name of a column of the API,
+    /// it replaces that column. Without an output, the value is null. Several outputs, and an output that does not fit
+    /// the type, are errors of the row.
     ///
     /// ```
     /// use overmind_export::{ColumnType, Transform};

@@ -18,7 +18,8 @@ use crate::{
 
 /// The expression language. It decides which rows an expression keeps, so records and fingerprints hold it.
 ///
-/// `fence` is our own number. Raise it when a function of ours gives other results, or when other expressions are valid.
+/// `fence` is our own number. Raise it when a function of ours gives other results, or when other expressions are
+/// valid.
 pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 2";
 
 /// How the rows of an export were chosen and changed, as the manifest and the files record it.
@@ -52,7 +53,8 @@ impl TransformRecord {
         self.on_error == Some(OnError::Null) && !self.columns.is_empty()
     }
 
-    /// Returns the computed columns. A record of another program can have columns that no export has: those are left out.
+    /// Returns the computed columns. A record of another program can have columns that no export has: those are left
+    /// out.
     pub(crate) fn output_columns(&self) -> Vec<OutputColumn> {
         let column = |it: &ComputedColumnRecord| OutputColumn::computed(&*it.name, it.column_type);
         self.columns.iter().filter_map(|it| column(it).ok()).collect()

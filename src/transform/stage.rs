@@ -1,5 +1,5 @@
-//! The threads of a transformation: blocks of rows in, decisions about their rows and the values of computed columns out,
-//! in the order of the blocks.
+//! The threads of a transformation: blocks of rows in, decisions about their rows and the values of computed columns
+//! out, in the order of the blocks.
 //!
 //! The threads are the stage's own, and not those of the encoders. Encoders get record batches, whose cuts depend only
 //! on the rows that are kept, so the decision comes before. An evaluation that does not end can also block its thread
@@ -34,8 +34,8 @@ const MOST_COMPUTED: usize = 256 << 20;
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
 /// request.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often the times of the running evaluations are looked at, and how often a waiting caller is asked whether it still
-/// waits.
+/// How often the times of the running evaluations are looked at, and how often a waiting caller is asked whether it
+/// still waits.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Rows that are transformed together.
@@ -180,7 +180,8 @@ impl<B: RowBlock> Stage<B> {
         self.sizes.is_empty()
     }
 
-    /// Whether a block can be submitted before the next result is taken. An empty stage has room for a block of any size.
+    /// Whether a block can be submitted before the next result is taken. An empty stage has room for a block of any
+    /// size.
     pub(crate) fn has_room(&self, block: &B) -> bool {
         let held = self.sizes.iter().fold(block.size(), |sum, size| sum.saturating_add(*size));
         self.is_empty() || self.sizes.len() < self.most && held <= self.most_bytes
@@ -197,8 +198,8 @@ impl<B: RowBlock> Stage<B> {
         self.shared.filled.notify_one();
     }
 
-    /// Waits for the oldest block. `None` if every submitted block has been taken, or if `is_stopped` returns true before
-    /// the block is finished.
+    /// Waits for the oldest block. `None` if every submitted block has been taken, or if `is_stopped` returns true
+    /// before the block is finished.
     ///
     /// # Errors
     /// [`Error::Row`] for the first row that failed, or that did not end in time.

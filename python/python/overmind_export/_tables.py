@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The columns that hold JSON text.
-JSON_COLUMNS = ("input", "expected_output", "tags", "additional_properties")
-
 
 def require(module: str, extra: str) -> Any:
     """Imports a library that is not required, or says how to get it."""
