@@ -351,20 +351,16 @@ async fn table(
     columns: &[Column],
 ) -> Result<Lines> {
     let mut pages = client.dataset(dataset).query(query).options(options(rows)).pages();
+    let is_chosen = !columns.is_empty();
+    let shown = if is_chosen { columns } else { &Column::ALL };
     let mut cells: Vec<Vec<Option<String>>> = Vec::new();
     let mut count = 0;
     while let Some(page) = pages.try_next().await? {
         count = page.count();
-        cells.extend(page.rows().map(|row| Column::ALL.map(|column| value(&row, column)).to_vec()));
+        let row = |row| shown.iter().map(|column| value(&row, *column)).collect();
+        cells.extend(page.rows().map(row));
     }
-    let is_chosen = !columns.is_empty();
-    let columns = if is_chosen { columns.to_vec() } else { Column::ALL.to_vec() };
-    let place = |column: &Column| Column::ALL.iter().position(|it| it == column);
-    for row in &mut cells {
-        let value = |column| place(column).and_then(|place| row.get(place).cloned().flatten());
-        *row = columns.iter().map(value).collect();
-    }
-    let names: Vec<String> = columns.iter().map(Column::to_string).collect();
+    let names: Vec<String> = shown.iter().map(Column::to_string).collect();
     Ok(render(cells, Some(count), &names, is_chosen))
 }
 

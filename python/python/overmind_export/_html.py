@@ -24,7 +24,7 @@ _LONGEST_FACT = 1000
 #: A text of at most this length stays on one line. An id has 36 characters.
 _ON_ONE_LINE = 40
 
-#: The names of types, if a table does not show the own ones.
+#: What a table calls a type. A type that is missing here keeps its name.
 _KINDS = {"string": "text", "int": "int64", "float": "float64", "timestamp": "time, UTC", "json": "JSON text"}
 _LEFT = "text-align:left"
 _WIDE = f"{_LEFT};min-width:16em;max-width:32em;overflow-wrap:anywhere"
