@@ -4,17 +4,16 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     Client, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format, JsonColumns,
-    OnError, PageRange, ParquetEncoding, Result, Summary, Target, Transform, TransformRecord,
+    PageRange, ParquetEncoding, Result, Summary, Target, TransformRecord,
     error::human,
     text::{counted, grouped},
-    transform::ColumnText,
 };
 use clap::Args;
 use uuid::Uuid;
 
 use super::{
     global::Global, lines::Lines, progress::Screen, query::FilterArguments, storage::Storage,
-    values,
+    transform::TransformArguments, values,
 };
 
 /// Export a dataset to a file, a directory of parts, or standard output
@@ -54,22 +53,6 @@ pub(super) struct ExportArgs {
     /// Put a ' before cells of CSV that a spreadsheet would run as a formula; such a file cannot be read back
     #[arg(long, help_heading = "Output")]
     csv_safe: bool,
-    /// Export only these columns, in this order
-    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Columns")]
-    columns: Option<Vec<String>>,
-    /// Export all columns but these
-    #[arg(
-        long,
-        value_name = "A,B",
-        value_delimiter = ',',
-        help_heading = "Columns",
-        conflicts_with = "columns"
-    )]
-    drop: Vec<String>,
-    /// Add a column that a jq expression computes, or replace one, such as topic=.tags.topic or
-    /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
-    #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = values::value::<ColumnText>, help_heading = "Columns")]
-    computed: Vec<ColumnText>,
     /// Rows in each part of a directory [default: 250000]
     #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Output")]
     rows_per_file: Option<u64>,
@@ -103,23 +86,6 @@ pub(super) struct ExportArgs {
     /// Read only the first N rows
     #[arg(long, value_name = "N", value_parser = values::positive::<u64>, help_heading = "Rows")]
     limit: Option<u64>,
-    /// Export only the rows for which this jq expression holds, such as '.tags.topic == "billing"'; several
-    /// must all hold
-    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
-    conditions: Vec<String>,
-    /// Export about this fraction of the rows, such as 0.05; rows with equal inputs stay together
-    #[arg(long, value_name = "FRACTION", value_parser = values::decimal, help_heading = "Rows")]
-    sample: Option<f64>,
-    /// Seed of --sample: another seed chooses other rows [default: 0]
-    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
-    seed: Option<u64>,
-    /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
-    /// result, so that --where leaves it out too [default: fail]
-    #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, help_heading = "Rows")]
-    on_error: Option<OnError>,
-    /// Time limit for the expressions of one row [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = values::timeout, help_heading = "Rows")]
-    expression_timeout: Option<Duration>,
     /// Read the whole dataset at most N times: it is read again if it changed during the export
     #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 3, help_heading = "Rows")]
     max_passes: u32,
@@ -136,6 +102,8 @@ pub(super) struct ExportArgs {
     /// Directory to sort ids in when they exceed 4 MiB [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", help_heading = "Resources", value_parser = super::path())]
     temp_dir: Option<PathBuf>,
+    #[command(flatten)]
+    transform: TransformArguments,
     #[command(flatten)]
     filters: FilterArguments,
     #[command(flatten)]
@@ -188,15 +156,9 @@ pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Re
 
 impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
-        let chosen = typed.conditions.into_iter().fold(Transform::new(), Transform::keep_where);
-        let computed = typed.computed.into_iter();
-        let chosen = computed.fold(chosen, Transform::computed);
-        let chosen = typed.sample.into_iter().fold(chosen, Transform::sample);
-        let chosen = typed.seed.into_iter().fold(chosen, Transform::seed);
-        let chosen = typed.on_error.into_iter().fold(chosen, Transform::on_error);
-        let limits = typed.expression_timeout.into_iter();
+        let (columns, drop) = typed.transform.output();
         Self {
-            transform: limits.fold(chosen, Transform::expression_timeout),
+            transform: typed.transform.into(),
             query: typed.filters.into(),
             format: typed.format,
             compression: typed.compression,
@@ -204,8 +166,8 @@ impl From<ExportArgs> for ExportOptions {
             json_columns: typed.json_columns,
             csv_bom: typed.csv_bom,
             csv_safe: typed.csv_safe,
-            columns: typed.columns,
-            drop: typed.drop,
+            columns,
+            drop,
             page_size: typed.page_size,
             pages: typed.pages,
             limit: typed.limit,

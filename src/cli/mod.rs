@@ -23,6 +23,7 @@ mod snapshot;
 mod snapshots;
 mod storage;
 mod table;
+mod transform;
 mod usage;
 mod value_limit;
 mod verify;

@@ -1,0 +1,63 @@
+//! The options that choose rows and columns, of every command that can transform rows.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values;
+use crate::{OnError, Transform, transform::ColumnText};
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct TransformArguments {
+    /// Keep only these columns, in this order
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Columns")]
+    pub(super) columns: Option<Vec<String>>,
+    /// Keep all columns but these
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        help_heading = "Columns",
+        conflicts_with = "columns"
+    )]
+    drop: Vec<String>,
+    /// Add a column that a jq expression computes, or replace one, such as topic=.tags.topic or
+    /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
+    #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = values::value::<ColumnText>, help_heading = "Columns")]
+    computed: Vec<ColumnText>,
+    /// Keep only the rows for which this jq expression holds, such as '.tags.topic == "billing"'; several
+    /// must all hold
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
+    conditions: Vec<String>,
+    /// Keep about this fraction of the rows, such as 0.05; rows with equal inputs stay together
+    #[arg(long, value_name = "FRACTION", value_parser = values::decimal, help_heading = "Rows")]
+    sample: Option<f64>,
+    /// Seed of --sample: another seed chooses other rows [default: 0]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
+    seed: Option<u64>,
+    /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
+    /// result, so that --where leaves it out too [default: fail]
+    #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, help_heading = "Rows")]
+    on_error: Option<OnError>,
+    /// Time limit for the expressions of one row [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::timeout, help_heading = "Rows")]
+    expression_timeout: Option<Duration>,
+}
+
+impl TransformArguments {
+    /// Returns the names of the columns to write, and of those to leave out.
+    pub(super) fn output(&self) -> (Option<Vec<String>>, Vec<String>) {
+        (self.columns.clone(), self.drop.clone())
+    }
+}
+
+impl From<TransformArguments> for Transform {
+    fn from(typed: TransformArguments) -> Self {
+        let chosen = typed.conditions.into_iter().fold(Self::new(), Self::keep_where);
+        let chosen = typed.computed.into_iter().fold(chosen, Self::computed);
+        let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
+        let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
+        let chosen = typed.on_error.into_iter().fold(chosen, Self::on_error);
+        typed.expression_timeout.into_iter().fold(chosen, Self::expression_timeout)
+    }
+}
