@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     config::values,
-    error::Result,
+    error::{Error, Result},
     export::columns::output_columns,
     transform::{ColumnText, OnError, Shaper, Transform},
 };
@@ -26,15 +26,22 @@ pub(super) struct TransformKeys {
 impl TransformKeys {
     pub(super) fn read(section: &mut Section<'_>) -> ConfigResult<Self> {
         Ok(Self {
-            conditions: section.read("where", |item| match item.text() {
-                Ok(text) => Ok(vec![text.to_owned()]),
-                Err(_) => item.texts(),
+            conditions: section.read("where", |item| {
+                item.each(|text| {
+                    checked(Transform::new().keep_where(text)).map(|()| text.to_owned())
+                })
             })?,
             computed: section.read("column", |item| {
-                let columns = item.texts()?.into_iter().map(|text| text.parse::<ColumnText>());
-                columns.collect::<Result<_>>().map_err(|error| item.wrong(error))
+                item.each(|text| {
+                    let column: ColumnText = text.parse().map_err(why)?;
+                    checked(Transform::new().computed(column.clone())).map(|()| column)
+                })
             })?,
-            sample: section.read("sample", ConfigItem::decimal)?,
+            sample: section.read("sample", |item| {
+                let fraction = item.decimal()?;
+                let sample = checked(Transform::new().sample(fraction));
+                sample.map(|()| fraction).map_err(|why| item.wrong(why))
+            })?,
             seed: section.read("seed", ConfigItem::integer)?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
@@ -85,5 +92,21 @@ impl TransformKeys {
         let shaper = Shaper::compile(&self.transform())?;
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
+    }
+}
+
+/// Compiles a transformation of one key. The mistake does not repeat the value, which the caller shows.
+fn checked(transform: Transform) -> Result<(), String> {
+    Shaper::compile(&transform).map(drop).map_err(why)
+}
+
+fn why(error: Error) -> String {
+    match error {
+        Error::Expression { expression, position, why, .. } => {
+            let before = expression.get(..position).unwrap_or_default();
+            format!("{why}, at character {}", before.chars().count() + 1)
+        }
+        Error::Invalid { why, .. } => why,
+        error => error.to_string(),
     }
 }

@@ -108,7 +108,7 @@ impl Export {
             count: manifest.count,
             rows_read: manifest.rows_read,
             rows: manifest.rows,
-            failed_rows: manifest.parts.iter().map(|part| part.failed).sum(),
+            failed_rows: manifest.failed_rows(),
             transform: manifest.transform.clone(),
             kept_rows: self.progress.kept().min(manifest.rows_read),
             files: manifest.parts.len() as u64,

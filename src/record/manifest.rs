@@ -360,6 +360,11 @@ impl Manifest {
         })
     }
 
+    /// Returns the number of rows on which an expression of the transformation failed.
+    pub(crate) fn failed_rows(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.failed))
+    }
+
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the
     /// parts.
     pub(crate) fn totals(&self) -> [(&'static str, u64, u64); 3] {
