@@ -140,7 +140,8 @@ pub use readback::{
     Batches, Check, ReadOptions, StatedFacts, Verification, read_manifest, verify, verify_with,
 };
 pub use record::{
-    Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange, digest,
+    Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange, WrittenSplit,
+    digest,
 };
 pub use sink::{
     Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,
@@ -153,7 +154,7 @@ pub use snapshots::{
     plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots, unnamed_folders,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
-pub use transform::{ComputedColumnRecord, OnError, Transform, TransformRecord};
+pub use transform::{ComputedColumnRecord, OnError, SplitRecord, Transform, TransformRecord};
 
 /// Dates, in the version that [`Clock`] uses.
 pub use chrono;

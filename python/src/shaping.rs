@@ -22,6 +22,13 @@ impl Options<'_> {
         if let Some(fraction) = self.fraction("sample")? {
             transform = transform.sample(fraction);
         }
+        let splits = self.splits()?;
+        if !splits.is_empty() {
+            transform = transform.split(splits);
+        }
+        if let Some(value) = self.get("split_by")? {
+            transform = transform.split_by(text("split_by", "an expression", &value)?);
+        }
         if let Some(seed) = self.seed()? {
             transform = transform.seed(seed);
         }
@@ -77,6 +84,23 @@ impl Options<'_> {
             true => value.extract().map(Some),
             false => Err(wrong_type(name, "a number", &value)),
         }
+    }
+
+    /// Returns the names and the fractions of the splits, in their order.
+    fn splits(&self) -> PyResult<Vec<(String, f64)>> {
+        let Some(value) = self.get("split")? else { return Ok(Vec::new()) };
+        let wrong = || wrong_type("split", "a dictionary of names and fractions", &value);
+        let mut splits = Vec::new();
+        for (name, fraction) in value.cast::<PyDict>().map_err(|_| wrong())? {
+            let is_number =
+                fraction.is_instance_of::<PyInt>() || fraction.is_instance_of::<PyFloat>();
+            if !is_number || fraction.is_instance_of::<PyBool>() {
+                return Err(wrong());
+            }
+            let name = text("split", "a dictionary whose names are strings", &name)?;
+            splits.push((name, fraction.extract()?));
+        }
+        if splits.is_empty() { Err(wrong()) } else { Ok(splits) }
     }
 
     /// Returns the seed. A number that does not fit is refused: another one would choose other rows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
         ({"sample": True}, TypeError, "`sample` must be a number, not bool"),
         ({"sample": 0.5, "seed": -1}, oe.UsageError, "give a whole number from 0 to"),
         ({"sample": 0.5, "seed": 2**64}, oe.UsageError, "give a whole number from 0 to"),
-        ({"seed": 1}, oe.UsageError, "`seed` has no effect without `sample`"),
+        ({"seed": 1}, oe.UsageError, "`seed` has no effect without `sample` or `split`"),
+        ({"split_by": ".id"}, oe.UsageError, "`split_by` has no effect without `split` or `sample`"),
         ({"on_error": "ignore"}, oe.UsageError, "use fail, null or skip"),
         ({"on_error": "skip"}, oe.UsageError, "`on_error` has no effect"),
         ({"where": ".id", "expression_timeout": 0}, oe.UsageError, "above zero"),
@@ -121,3 +123,26 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
             assert why in str(caught.value), options
     assert demo.requests == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_splits_are_written_and_opened(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    out = tmp_path / "out"
+    summary = client.export(demo.dataset, out, split={"train": 0.8, "test": 0.2}, split_by=".id")
+    splits = {split["name"]: split["rows"] for split in json.loads((tmp_path / "out.manifest.json").read_text())["splits"]}
+    assert list(splits) == ["train", "test"]
+    assert sum(splits.values()) == summary.rows
+    whole, train, test = (oe.open(path).read() for path in (out, out / "train", out / "test"))
+    assert (train.num_rows, test.num_rows) == (splits["train"], splits["test"])
+    ids = [[row["id"] for row in rows.to_arrow().to_pylist()] for rows in (whole, train, test)]
+    assert ids[0] == ids[1] + ids[2]
+    assert oe.verify(out / "test").ok
+    refused: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"split": {"a": 0.5}}, oe.UsageError, "give from 2 to 16 splits"),
+        ({"split": {"a": 0.5, "b": 0.6}}, oe.UsageError, "the fractions sum to 1.1, not to 1"),
+        ({"split": {"a": 0.5, "b": True}}, TypeError, "a dictionary of names and fractions"),
+        ({"split": "a=0.5,b=0.5"}, TypeError, "a dictionary of names and fractions"),
+    ]
+    for options, kind, why in refused:
+        with pytest.raises(kind) as caught:
+            client.export(demo.dataset, tmp_path / "other", **options)
+        assert why in str(caught.value), options

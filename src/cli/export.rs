@@ -4,9 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     Client, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format, JsonColumns,
-    PageRange, ParquetEncoding, Result, Summary, Target, TransformRecord,
+    PageRange, ParquetEncoding, Result, Summary, Target, Transform, TransformRecord,
     error::human,
     text::{counted, grouped},
+    transform::SplitsText,
 };
 use clap::Args;
 use uuid::Uuid;
@@ -102,6 +103,10 @@ pub(super) struct ExportArgs {
     /// Directory to sort ids in when they exceed 4 MiB [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", help_heading = "Resources", value_parser = super::path())]
     temp_dir: Option<PathBuf>,
+    /// Write a folder of files for each split, such as train=0.9,test=0.1, into a directory; rows with equal inputs
+    /// are in one split
+    #[arg(long, value_name = "NAME=FRACTION,...", value_parser = values::value::<SplitsText>, help_heading = "Rows")]
+    split: Option<SplitsText>,
     #[command(flatten)]
     transform: TransformArguments,
     #[command(flatten)]
@@ -158,7 +163,7 @@ impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
         let (columns, drop) = typed.transform.output();
         Self {
-            transform: typed.transform.into(),
+            transform: typed.split.into_iter().fold(typed.transform.into(), Transform::split_text),
             query: typed.filters.into(),
             format: typed.format,
             compression: typed.compression,
@@ -210,6 +215,12 @@ fn report(summary: &Summary) -> Lines {
         grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
+    let splits = summary.splits.iter().map(|it| format!("{} {}", it.name, grouped(it.rows)));
+    let splits: Vec<_> = splits.collect();
+    let lines = match splits.is_empty() {
+        true => lines,
+        false => lines.and(format_args!("  rows of the splits: {}", splits.join(", "))),
+    };
     match summary.failed_rows {
         0 => lines,
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {

@@ -32,7 +32,11 @@ pub(super) struct TransformArguments {
     /// Keep about this fraction of the rows, such as 0.05; rows with equal inputs stay together
     #[arg(long, value_name = "FRACTION", value_parser = values::decimal, help_heading = "Rows")]
     sample: Option<f64>,
-    /// Seed of --sample: another seed chooses other rows [default: 0]
+    /// jq expression for the key of --sample and --split, such as .tags.user: rows with equal keys stay together
+    /// [default: .input]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
+    split_by: Option<String>,
+    /// Seed of --sample and --split: another seed chooses other rows [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     seed: Option<u64>,
     /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
@@ -78,6 +82,7 @@ impl From<TransformArguments> for Transform {
         let chosen = typed.conditions.into_iter().fold(Self::new(), Self::keep_where);
         let chosen = typed.computed.into_iter().fold(chosen, Self::computed);
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
+        let chosen = typed.split_by.into_iter().fold(chosen, Self::split_by);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
         let chosen = typed.on_error.into_iter().fold(chosen, Self::on_error);
         typed.expression_timeout.into_iter().fold(chosen, Self::expression_timeout)

@@ -7,7 +7,7 @@ use crate::{
     config::values,
     error::{Error, Result},
     export::columns::output_columns,
-    transform::{ColumnText, OnError, Shaper, Transform},
+    transform::{ColumnText, OnError, Shaper, SplitsText, Transform},
 };
 
 /// The keys that choose rows and columns. Missing keys are `None`.
@@ -16,6 +16,8 @@ pub(super) struct TransformKeys {
     conditions: Option<Vec<String>>,
     computed: Option<Vec<ColumnText>>,
     sample: Option<f64>,
+    split: Option<SplitsText>,
+    split_by: Option<String>,
     seed: Option<u64>,
     on_error: Option<OnError>,
     expression_timeout: Option<Duration>,
@@ -42,6 +44,12 @@ impl TransformKeys {
                 let sample = checked(Transform::new().sample(fraction));
                 sample.map(|()| fraction).map_err(|why| item.wrong(why))
             })?,
+            split: section.read("split", |item| item.parse(|text| text.parse().map_err(why)))?,
+            split_by: section.read("split_by", |item| {
+                let text = item.text()?;
+                let checked = checked(Transform::new().sample(0.5).split_by(text));
+                checked.map(|()| text.to_owned()).map_err(|why| item.wrong(why))
+            })?,
             seed: section.read("seed", ConfigItem::integer)?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
@@ -58,11 +66,14 @@ impl TransformKeys {
         let conditions = self.conditions.or(d.conditions);
         let computed = self.computed.or(d.computed);
         let sample = self.sample.or(d.sample);
-        let has_expressions = conditions.is_some() || computed.is_some();
+        let split = self.split.or(d.split);
+        let chooses = sample.is_some() || split.is_some();
+        let split_by = self.split_by.or(d.split_by.filter(|_| chooses));
+        let has_expressions = conditions.is_some() || computed.is_some() || split_by.is_some();
         let drop = d.drop.filter(|_| self.columns.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none());
         Self {
-            seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
+            seed: self.seed.or(d.seed.filter(|_| chooses)),
             on_error: self.on_error.or(d.on_error.filter(|_| has_expressions)),
             expression_timeout: self
                 .expression_timeout
@@ -72,6 +83,8 @@ impl TransformKeys {
             conditions,
             computed,
             sample,
+            split,
+            split_by,
         }
     }
 
@@ -82,6 +95,10 @@ impl TransformKeys {
         let computed = self.computed.iter().flatten().cloned();
         let transform = computed.fold(transform, Transform::computed);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
+        let split = self.split.iter().cloned();
+        let transform = split.fold(transform, Transform::split_text);
+        let split_by = self.split_by.iter().cloned();
+        let transform = split_by.fold(transform, Transform::split_by);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
         let transform = self.on_error.into_iter().fold(transform, Transform::on_error);
         self.expression_timeout.into_iter().fold(transform, Transform::expression_timeout)

@@ -5,7 +5,7 @@
 //! .NAME.partial/lock            held by the run that writes
 //!               journal.jsonl   the plan, then one line for each finished part, then the publication
 //!               ids/0           the ids of a part, 16 bytes each, for the proof
-//!               data/           becomes NAME: the parts
+//!               data/           becomes NAME: the parts, with a split in a folder for each
 //!               record.json     its content becomes NAME.manifest.json
 //!               replaced.json   the record of the export that is replaced
 //! ```
@@ -33,7 +33,10 @@ use crate::{
     error::{Error, Result},
     files::{FileKind, Folder},
     location::Location,
-    record::manifest::Part,
+    record::{
+        layout::{PartLayout, folder_and_name, joined},
+        manifest::Part,
+    },
 };
 
 #[derive(Debug)]
@@ -49,13 +52,10 @@ pub(crate) struct Directory {
     pub(super) record: RecordFile,
     pub(super) overwrite: bool,
     pub(super) success_file: bool,
+    layout: PartLayout,
     /// `None` in a dry run.
     pub(super) maker: Option<FileOwner>,
     pub(super) staged: Option<StagedDirectory>,
-}
-
-pub(super) fn part_name(index: usize, extension: &str) -> String {
-    format!("part-{index:05}.{extension}")
 }
 
 /// Reads the journal of an interrupted run, without checking its owner. `home` is the folder of the staging.
@@ -127,6 +127,7 @@ impl Directory {
             home,
             overwrite: wanted.overwrite,
             success_file: wanted.success_file,
+            layout: wanted.layout.clone(),
             maker: None,
             staged: None,
         })
@@ -221,9 +222,9 @@ impl Directory {
                     "give `restart` to delete its parts and start over",
                 ));
             }
-            kept = staged.intact_parts(contents.parts);
+            kept = staged.intact_parts(contents.parts, &self.layout);
         }
-        staged.start(header, &kept)?;
+        staged.start(header, &kept, &self.layout)?;
         self.staged = Some(staged);
         Ok(kept)
     }
@@ -231,7 +232,7 @@ impl Directory {
     pub(super) fn open(&mut self, header: &Header) -> Result<()> {
         if self.staged.is_none() {
             let mut staged = self.take_staged()?;
-            staged.start(header, &[])?;
+            staged.start(header, &[], &self.layout)?;
             self.staged = Some(staged);
         }
         Ok(())
@@ -260,20 +261,29 @@ impl Directory {
     }
 
     pub(super) fn create(&mut self, index: usize, extension: &str) -> Result<PartFile> {
-        let name = part_name(index, extension);
+        let name = self.part_name(index, extension);
         self.confirm()?;
         let path = self.target.join(&name);
         let staged = self.staged()?;
-        let file = staged.data()?.create_anew(&name).map_err(Error::io("write", &path))?;
+        let (folder, file) = folder_and_name(&name);
+        let folder = staged.data()?.make_below(folder).map_err(Error::io("make", &path))?;
+        let file = folder.create_anew(file).map_err(Error::io("write", &path))?;
         let part = PartFile::new(&path, file);
         staged.written.insert(name, WrittenPart::ByThisRun(part.clone()));
         Ok(part)
     }
 
-    /// Creates the file for the ids of the part with this index, 16 bytes each.
+    /// The path of the part with this index, counted over all folders.
+    pub(super) fn part_name(&self, index: usize, extension: &str) -> String {
+        let (group, folder) = self.layout.place(index);
+        joined(folder, &format!("part-{group:05}.{extension}"))
+    }
+
+    /// Creates the file for the ids of the pages of the part with this index, 16 bytes each.
     pub(super) fn create_ids(&mut self, index: usize) -> Result<PartFile> {
+        let (group, _) = self.layout.place(index);
         let staged = self.staged()?;
-        let (name, ids) = (index.to_string(), staged.ids()?);
+        let (name, ids) = (group.to_string(), staged.ids()?);
         let path = ids.path().join(&name);
         let file = ids.create_anew(name).map_err(Error::io("write", &path))?;
         Ok(PartFile::new(&path, file))
@@ -287,7 +297,9 @@ impl Directory {
     ) -> Result<()> {
         let staged = self.staged()?;
         // The names must be durable before the journal lists the part.
-        for folder in [staged.data()?, staged.ids()?] {
+        let (data, (inner, _)) = (staged.data()?, folder_and_name(&part.path));
+        let folder = data.open_below(inner).map_err(Error::io("open", data.path()))?;
+        for folder in [&folder, data, staged.ids()?] {
             folder.sync().map_err(Error::io("sync", folder.path()))?;
         }
         let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };

@@ -51,7 +51,10 @@ use crate::{
     error::{Error, Result, causes},
     files::Folder,
     location::{Location, Target},
-    record::manifest::{Manifest, Part},
+    record::{
+        layout::PartLayout,
+        manifest::{Manifest, Part},
+    },
 };
 
 /// The requested output of an export.
@@ -70,6 +73,8 @@ pub(crate) struct OutputRequest {
     pub(crate) staging: Option<Location>,
     /// Whether to write an empty file `_SUCCESS` into the directory.
     pub(crate) success_file: bool,
+    /// The folders of the parts in the directory.
+    pub(crate) layout: PartLayout,
     /// The folder for lists that do not fit in memory.
     #[cfg_attr(
         not(feature = "clouds"),
@@ -191,7 +196,7 @@ impl Destination {
         }
     }
 
-    /// A new file for the part with this index.
+    /// A new file for the part with this index, see [`part_name`](Self::part_name).
     pub(crate) fn create(&mut self, index: usize, extension: &str) -> Result<PartFile> {
         match self {
             Self::File(file) => file.create(),
@@ -202,18 +207,20 @@ impl Destination {
         }
     }
 
-    /// The name that the part with this index has in the manifest.
+    /// The path that the part with this index has in the manifest. A group of pages has a part in each folder of the
+    /// layout, and the index counts all parts, group by group.
     pub(crate) fn part_name(&self, index: usize, extension: &str) -> String {
         match self {
             Self::File(file) => file.name(),
-            Self::Directory(_) => directory::part_name(index, extension),
+            Self::Directory(directory) => directory.part_name(index, extension),
             Self::Object(object) => object.name(),
             Self::Prefix(prefix) => prefix.part_name(index, extension),
             Self::Stdout => "-".to_owned(),
         }
     }
 
-    /// Creates a file for the ids of the part with this index; `None` for an output that cannot be resumed.
+    /// Creates a file for the ids of the pages of the part with this index; `None` for an output that cannot be resumed.
+    /// All parts of a group share it.
     pub(crate) fn create_ids(&mut self, index: usize, extension: &str) -> Result<Option<PartFile>> {
         match self {
             Self::Directory(directory) => directory.create_ids(index).map(Some),
@@ -222,7 +229,8 @@ impl Destination {
         }
     }
 
-    /// Records a finished part, so that a resumed run keeps it.
+    /// Records a finished part, so that a resumed run keeps it. Parts are recorded in the order of their indices, and kept
+    /// in whole groups.
     pub(crate) fn keep(
         &mut self,
         part: &Part,
@@ -310,6 +318,7 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         record: Some(record.clone()),
         staging: Some(staging.clone()),
         success_file: false,
+        layout: PartLayout::default(),
         temp_dir: PathBuf::new(),
     };
     Directory::at(&target.to_path(), &wanted)?.finish_announced().map(drop)

@@ -2,18 +2,16 @@
 //!
 //! No name is trusted: another user who can write to the folder can put anything under any name.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs::File,
-    io,
-    path::Path,
-};
+use std::{ffi::OsStr, fs::File, io, path::Path};
 
 use crate::{
     error::{Error, Result},
     files::{FileKind, FileStatus, Folder, read_bounded},
     location::Location,
-    record::manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+    record::{
+        layout::{folder_and_name, folders_of, is_folder_name, is_part_path},
+        manifest::{Manifest, SUCCESS, is_desktop_file},
+    },
     text::grouped,
 };
 
@@ -86,15 +84,24 @@ pub(super) fn check_staging(
 /// Refuses a staging folder that holds anything but regular files of this user. Checks every folder level
 /// that a run creates.
 pub(super) fn check_staged(root: &Folder, maker: FileOwner, given: &Path) -> Result<()> {
+    check_staged_in(root, &|name| ["data", "ids", "old"].contains(&name), maker, given)
+}
+
+/// Checks a folder of the staging. `is_ours` says which names can be folders.
+fn check_staged_in(
+    root: &Folder,
+    is_ours: &dyn Fn(&str) -> bool,
+    maker: FileOwner,
+    given: &Path,
+) -> Result<()> {
     let failed = |error| Error::io("look at", root.path())(error);
     for name in root.names().map_err(failed)? {
         let Some(found) = root.find(&name).map_err(failed)? else { continue };
         let path = root.path().join(&name);
-        if found.kind == FileKind::Directory && ["data", "ids", "old"].iter().any(|it| name == *it)
-        {
+        if found.kind == FileKind::Directory && name.to_str().is_some_and(is_ours) {
             check_staging(root, &name, FileKind::Directory, maker, given)?;
             match root.open_folder(&name) {
-                Ok(folder) => check_staged(&folder, maker, given)?,
+                Ok(folder) => check_staged_in(&folder, &is_folder_name, maker, given)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("open", path)(error)),
             }
@@ -142,9 +149,7 @@ pub(super) fn manifest(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Manif
 /// Why a folder and its content must not be replaced, as a phrase to print after its name. `None` if the
 /// folder holds only the export that the manifest describes.
 pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option<String>> {
-    for name in folder.names()? {
-        let Some(found) = folder.find(&name)? else { continue };
-        let shown = name.to_string_lossy();
+    for (shown, found) in folder.paths(&folders_of(manifest))? {
         let listed = manifest.parts.iter().find(|part| part.path == shown);
         let known = is_control(&shown) || listed.is_some();
         let objection = if !known {
@@ -152,7 +157,7 @@ pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option
         } else if found.kind != FileKind::File {
             format!("which is {}", found.kind.noun())
         } else if let Some(part) = listed {
-            if !is_part_name(&part.path) {
+            if !is_part_path(&part.path) {
                 "which is not named like a part".to_owned()
             } else if part.bytes != found.size {
                 format!(
@@ -180,16 +185,25 @@ pub(super) fn remove_export(
 ) -> io::Result<()> {
     let name = name.as_ref();
     let folder = place.open_folder(name)?;
-    let ours = |name: &OsString| {
-        let name = name.to_string_lossy();
-        is_control(&name) || manifest.parts.iter().any(|part| part.path == name)
-    };
-    for name in folder.names()?.iter().filter(|name| ours(name)) {
-        folder.remove(name)?;
+    let folders = folders_of(manifest);
+    let is_ours =
+        |path: &str| is_control(path) || manifest.parts.iter().any(|part| part.path == path);
+    for (path, _) in folder.paths(&folders)?.iter().filter(|(path, _)| is_ours(path)) {
+        let (inner, name) = folder_and_name(path);
+        folder.open_below(inner)?.remove(name)?;
+    }
+    // Inner folders come after those that they are in.
+    for inner in folders.iter().rev() {
+        let (outer, name) = folder_and_name(inner);
+        match folder.open_below(outer) {
+            Ok(outer) => outer.remove_folder(name)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
     place.remove_folder(name)
 }
 
-fn is_control(name: &str) -> bool {
-    name == SUCCESS || is_desktop_file(name)
+fn is_control(path: &str) -> bool {
+    path == SUCCESS || is_desktop_file(folder_and_name(path).1)
 }

@@ -27,7 +27,10 @@ use crate::{
     error::{Error, Result},
     files::{FileKind, Folder, read_bounded},
     location::Location,
-    record::manifest::{Manifest, SUCCESS},
+    record::{
+        layout::folders_of,
+        manifest::{Manifest, SUCCESS},
+    },
 };
 
 /// The record of the export that is replaced. It lists the old files, which may be removed.
@@ -72,6 +75,10 @@ impl Directory {
             data.write_durably(SUCCESS, b"").map_err(Error::io("write", path))?;
         }
         step()?;
+        for folder in folders_of(manifest) {
+            let synced = data.open_below(folder).and_then(|folder| folder.sync());
+            synced.map_err(Error::io("sync", data.path().join(folder)))?;
+        }
         data.sync().map_err(Error::io("sync", data.path()))?;
         let root = &staged.root;
         let write = |name: &str, bytes: &[u8]| {
@@ -353,7 +360,7 @@ impl Directory {
 /// Whether a folder holds every part of a record, and nothing else but control files.
 fn is_whole(folder: &Folder, manifest: &Manifest) -> bool {
     let is_there = |name: &str| {
-        let found = folder.find(name).ok().flatten();
+        let found = folder.find_below(name).ok().flatten();
         found.is_some_and(|found| found.kind == FileKind::File)
     };
     manifest.parts.iter().all(|part| is_there(&part.path))
@@ -364,7 +371,10 @@ fn is_whole(folder: &Folder, manifest: &Manifest) -> bool {
 fn has_digests(folder: &Folder, manifest: &Manifest) -> bool {
     manifest.parts.iter().all(|part| {
         let checksum = PartChecksum::Sha256(part.sha256.clone());
-        folder.read(&part.path).and_then(|mut file| checksum.matches(&mut file)).unwrap_or(false)
+        folder
+            .read_below(&part.path)
+            .and_then(|mut file| checksum.matches(&mut file))
+            .unwrap_or(false)
     })
 }
 

@@ -19,7 +19,10 @@ use crate::{
     error::{Error, Result},
     files::{FileKind, FileStatus, Folder},
     proof::Digest,
-    record::manifest::{Manifest, is_desktop_file},
+    record::{
+        layout::{PartLayout, folder_and_name, folders_of, with_parents},
+        manifest::{Manifest, is_desktop_file},
+    },
     text::grouped,
 };
 
@@ -115,7 +118,13 @@ impl StagedDirectory {
     }
 
     /// Returns the longest sequence of parts, from the first, whose files match the journal.
-    pub(super) fn intact_parts(&mut self, parts: Vec<KeptPart>) -> Vec<KeptPart> {
+    ///
+    /// A group of pages has a part in each folder of the layout, and one file of ids.
+    pub(super) fn intact_parts(
+        &mut self,
+        parts: Vec<KeptPart>,
+        layout: &PartLayout,
+    ) -> Vec<KeptPart> {
         let (Ok(data), Ok(ids)) = (self.root.open_folder("data"), self.root.open_folder("ids"))
         else {
             return Vec::new();
@@ -123,9 +132,13 @@ impl StagedDirectory {
         let mut whole = Vec::new();
         for (index, mut kept) in parts.into_iter().enumerate() {
             let part = &kept.part;
-            let name = index.to_string();
+            let (group, folder) = layout.place(index);
+            let name = group.to_string();
+            if folder_and_name(&part.path).0 != folder {
+                break;
+            }
             // Compare sizes first: reading a large part takes seconds.
-            let length = |folder: &Folder, name: &str| Some(folder.find(name).ok()??.size);
+            let length = |folder: &Folder, name: &str| Some(folder.find_below(name).ok()??.size);
             let lengths = (length(&data, &part.path), length(&ids, &name));
             if lengths != (Some(part.bytes), part.rows_read.checked_mul(16))
                 || part.digest.parse::<Digest>().is_err()
@@ -133,7 +146,7 @@ impl StagedDirectory {
                 break;
             }
             let checksum = PartChecksum::Sha256(part.sha256.clone());
-            let status = data.read(&part.path).and_then(|mut file| {
+            let status = data.read_below(&part.path).and_then(|mut file| {
                 let status = FileStatus::of(&file)?;
                 Ok(checksum.matches(&mut file)?.then_some(status))
             });
@@ -143,16 +156,24 @@ impl StagedDirectory {
             kept.ids = ids.path().join(name);
             whole.push(kept);
         }
+        // Pages without all of their parts are read again.
+        whole.truncate(whole.len() / layout.width() * layout.width());
         whole
     }
 
     /// Keeps the files of these parts, removes all others, and opens the journal.
-    pub(super) fn start(&mut self, header: &Header, kept: &[KeptPart]) -> Result<()> {
+    pub(super) fn start(
+        &mut self,
+        header: &Header,
+        kept: &[KeptPart],
+        layout: &PartLayout,
+    ) -> Result<()> {
         let names: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
-        let indices: BTreeSet<String> = (0..kept.len()).map(|index| index.to_string()).collect();
+        let groups = kept.len() / layout.width();
+        let ids: BTreeSet<String> = (0..groups).map(|group| group.to_string()).collect();
         self.written.retain(|name, _| names.contains(name.as_str()));
-        self.data = Some(cleared(&self.root, "data", |name| names.contains(name))?);
-        self.ids = Some(cleared(&self.root, "ids", |name| indices.contains(name))?);
+        self.data = Some(cleared(&self.root, "data", &names)?);
+        self.ids = Some(cleared(&self.root, "ids", &ids.iter().map(String::as_str).collect())?);
         let path = self.root.path();
         self.root.remove_all("old").map_err(Error::io("remove", path.join("old")))?;
         let reusable = Journal::read(&self.root)
@@ -184,19 +205,25 @@ impl StagedDirectory {
                 None => None,
             };
             let closed = closed.ok_or_else(disk::not_open)?;
-            check_unchanged(data, OsStr::new(&part.path), &closed)?;
+            let (inner, name) = folder_and_name(&part.path);
+            let folder = data.open_below(inner).map_err(|error| Error::PartChanged {
+                path: data.path().join(&part.path),
+                why: format!("cannot be found: {error}"),
+            })?;
+            check_unchanged(&folder, OsStr::new(name), &closed)?;
         }
-        let names = data.names().map_err(Error::io("list", data.path()))?;
-        let listed = |name: &OsString| manifest.parts.iter().any(|part| *name == *part.path);
-        let is_file = |name: &OsString| matches!(data.find(name), Ok(Some(found)) if found.kind == FileKind::File);
-        let left_by_desktop =
-            |name: &OsString| is_desktop_file(&name.to_string_lossy()) && is_file(name);
-        let stray = |name: &&OsString| !listed(name) && !left_by_desktop(name);
-        match names.iter().find(stray) {
+        let paths = data.paths(&folders_of(manifest));
+        let listed = |path: &str| manifest.parts.iter().any(|part| part.path == path);
+        let left_by_desktop = |path: &str, found: &FileStatus| {
+            is_desktop_file(folder_and_name(path).1) && found.kind == FileKind::File
+        };
+        let paths = paths.map_err(Error::io("list", data.path()))?;
+        let mut paths = paths.iter();
+        match paths.find(|(path, found)| !listed(path) && !left_by_desktop(path, found)) {
             None => Ok(()),
-            Some(name) => {
+            Some((path, _)) => {
                 let why = "was put there by another program".to_owned();
-                Err(Error::PartChanged { path: data.path().join(name), why })
+                Err(Error::PartChanged { path: data.path().join(path), why })
             }
         }
     }
@@ -249,8 +276,8 @@ pub(super) fn check_unchanged(folder: &Folder, name: &OsStr, closed: &Closed) ->
     }
 }
 
-/// Opens a directory, creates it if it is missing, and removes all entries that `keep` does not accept.
-fn cleared(root: &Folder, name: &str, keep: impl Fn(&str) -> bool) -> Result<Folder> {
+/// Opens a directory, creates it if it is missing, and removes everything that does not have one of these paths.
+fn cleared(root: &Folder, name: &str, keep: &BTreeSet<&str>) -> Result<Folder> {
     let path = root.path().join(name);
     match root.make(name) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -259,9 +286,12 @@ fn cleared(root: &Folder, name: &str, keep: impl Fn(&str) -> bool) -> Result<Fol
         _ => {}
     }
     let folder = root.open_folder(name).map_err(Error::io("open", &path))?;
-    for name in folder.names().map_err(Error::io("list", &path))? {
-        if !name.to_str().is_some_and(&keep) {
-            folder.remove_all(&name).map_err(Error::io("remove", path.join(&name)))?;
+    let folders = with_parents(keep.iter().map(|path| folder_and_name(path).0));
+    for (path, _) in folder.paths(&folders).map_err(Error::io("list", &path))? {
+        if !keep.contains(path.as_str()) {
+            let (inner, name) = folder_and_name(&path);
+            let removed = folder.open_below(inner).and_then(|folder| folder.remove_all(name));
+            removed.map_err(Error::io("remove", folder.path().join(&path)))?;
         }
     }
     Ok(folder)

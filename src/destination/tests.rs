@@ -8,7 +8,10 @@ use crate::{
     error::{Error, Result},
     files::folder::tests::SYNCS_BEFORE_FAULT,
     location::Target,
-    record::manifest::{Completeness, FORMAT_VERSION, Manifest, Tool},
+    record::{
+        layout::PartLayout,
+        manifest::{Completeness, FORMAT_VERSION, Manifest, Tool},
+    },
     sink::Format,
 };
 
@@ -38,6 +41,7 @@ pub(super) fn empty_export() -> Manifest {
         snapshot: None,
         transform: None,
         ranges: Vec::new(),
+        splits: Vec::new(),
         parts: Vec::new(),
     }
 }
@@ -77,6 +81,7 @@ pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
         record: None,
         staging: None,
         success_file: false,
+        layout: PartLayout::default(),
         temp_dir: std::env::temp_dir(),
     }
 }

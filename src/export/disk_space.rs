@@ -38,7 +38,8 @@ impl Export {
     ) -> Result<()> {
         let options = &self.plan.options;
         let rows = rows_of(options.pages, options.limit, first);
-        let kept_rows = kept.iter().map(|kept| kept.part.rows_read).sum();
+        let groups = kept.iter().step_by(self.plan.splits().len().max(1));
+        let kept_rows = groups.map(|kept| kept.part.rows_read).sum();
         let row_bytes = (first.bytes() / first.len().max(1)) as u64;
         let need = SpaceNeeded {
             rows,

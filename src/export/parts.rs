@@ -1,5 +1,8 @@
 //! Writes record batches into the parts of an output: opens a part, digests its rows, closes and lists it.
 //!
+//! With splits, each group of pages has a part for each split, and the parts of a group are open at the same time. Without
+//! them, each group has one part.
+//!
 //! The caller decides which rows there are and where a part ends. This module never publishes.
 
 use std::{ops::RangeInclusive, sync::Arc};
@@ -30,15 +33,32 @@ pub(crate) struct PartsPlan {
     pub(crate) encode_threads: usize,
     /// Whether a manifest lists the parts with their SHA-256.
     pub(crate) has_manifest: bool,
+    /// The names and the fractions of the splits. Empty if the rows are not split.
+    pub(crate) splits: Vec<(String, f64)>,
 }
 
-/// The parts of an output, the last of which may be open.
+impl PartsPlan {
+    /// Returns the number of parts of a group.
+    pub(crate) fn width(&self) -> usize {
+        self.splits.len().max(1)
+    }
+
+    /// Returns the number of threads that encode the part of a split: the larger the split is, the more.
+    fn threads(&self, split: usize) -> usize {
+        let share = self.splits.get(split).map_or(1.0, |(_, fraction)| *fraction);
+        ((self.encode_threads as f64 * share).ceil() as usize).clamp(1, self.encode_threads.max(1))
+    }
+}
+
+/// The parts of an output, the last group of which may be open.
 pub(crate) struct PartsWriter {
     plan: PartsPlan,
     destination: Destination,
-    open: Option<OpenPart>,
+    /// The parts of a group of pages; empty if none is open.
+    open: Vec<OpenPart>,
+    /// The finished parts, group by group.
     parts: Vec<Part>,
-    /// The rows of the finished parts.
+    /// The rows of the finished parts, without a digest: it is that of the rows in the order of the record.
     rows: PartRows,
     progress: Arc<Progress>,
 }
@@ -68,10 +88,11 @@ impl PartsWriter {
         progress: Arc<Progress>,
     ) -> Self {
         let mut rows = PartRows::default();
-        for part in &kept {
-            rows.join(&PartRows::from(part));
+        for group in kept.chunks(plan.width()) {
+            let of_parts = group.iter().map(PartRows::from).collect::<Vec<_>>();
+            add_group(&mut rows, &of_parts);
         }
-        Self { plan, destination, open: None, parts: kept, rows, progress }
+        Self { plan, destination, open: Vec::new(), parts: kept, rows, progress }
     }
 
     pub(crate) fn destination(&mut self) -> &mut Destination {
@@ -82,9 +103,18 @@ impl PartsWriter {
         self.destination
     }
 
-    /// Returns the finished parts and their rows.
+    /// Returns the finished parts and their rows. All parts of a split come before those of the next one, so that the
+    /// digest does not depend on the sizes of the parts.
     pub(crate) fn finished(&mut self) -> (Vec<Part>, PartRows) {
-        (std::mem::take(&mut self.parts), self.rows)
+        let (parts, width) = (std::mem::take(&mut self.parts), self.plan.width());
+        let of_split = |split| parts.iter().skip(split).step_by(width).cloned();
+        let parts: Vec<Part> = (0..width).flat_map(of_split).collect();
+        let mut rows = std::mem::take(&mut self.rows);
+        for part in &parts {
+            let PartRows { written, digest, .. } = PartRows::from(part);
+            rows.digest.join(digest, written);
+        }
+        (parts, rows)
     }
 
     /// Returns the number of finished parts.
@@ -92,51 +122,76 @@ impl PartsWriter {
         self.parts.len()
     }
 
-    /// Returns the rows of the finished parts.
+    /// Returns the rows of the finished parts. They have no digest.
     pub(crate) fn rows(&self) -> &PartRows {
         &self.rows
     }
 
-    /// Returns the rows of the open part, which the caller counts; `None` if no part is open.
-    pub(crate) fn open_rows(&mut self) -> Option<&mut PartRows> {
-        self.open.as_mut().map(|part| &mut part.rows)
+    /// Returns the rows of the open parts, one for each split, which the caller counts. The rows that were read count for
+    /// each of them. Empty if no part is open.
+    pub(crate) fn open_rows(&mut self) -> impl Iterator<Item = &mut PartRows> {
+        self.open.iter_mut().map(|part| &mut part.rows)
     }
 
-    /// Opens the next part.
+    /// Opens the next group of parts.
     pub(crate) fn open(&mut self) -> Result<()> {
-        let PartsPlan { target, encoding, schema, encode_threads, has_manifest } = &self.plan;
-        let mut file = self.destination.create(self.parts.len(), encoding.extension())?;
-        if *has_manifest {
-            file = file.hashed();
+        for split in 0..self.plan.width() {
+            let PartsPlan { target, encoding, schema, has_manifest, .. } = &self.plan;
+            let index = self.parts.len() + split;
+            let mut file = self.destination.create(index, encoding.extension())?;
+            if *has_manifest {
+                file = file.hashed();
+            }
+            let (schema, output) = (schema.clone(), file.writer());
+            let sink = match target {
+                Target::Stdout => encoding.streaming_sink(schema, output),
+                _ => encoding.sink(schema, output, self.plan.threads(split)),
+            };
+            let sink = sink.map_err(|error| file.failure().unwrap_or(error))?;
+            self.open.push(OpenPart { file, sink, rows: PartRows::default() });
         }
-        let (schema, output) = (schema.clone(), file.writer());
-        let sink = match target {
-            Target::Stdout => encoding.streaming_sink(schema, output),
-            _ => encoding.sink(schema, output, *encode_threads),
-        };
-        let sink = sink.map_err(|error| file.failure().unwrap_or(error))?;
-        self.open = Some(OpenPart { file, sink, rows: PartRows::default() });
         Ok(())
     }
 
-    /// Writes rows of the open part. The caller counts them in [`open_rows`](Self::open_rows).
-    pub(crate) fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        let Some(part) = &mut self.open else { return Ok(()) };
+    /// Writes rows of a split, which is 0 without splits. The caller counts them in [`open_rows`](Self::open_rows).
+    pub(crate) fn write(&mut self, split: usize, batch: RecordBatch) -> Result<()> {
+        let Some(part) = self.open.get_mut(split) else { return Ok(()) };
         let rows = batch.num_rows() as u64;
         part.rows.digest.join(digest(&batch)?, rows);
         part.sink.write(batch)
     }
 
-    /// Closes the open part, and returns its entry in the manifest. `facts` gets the number of rows that were read for
-    /// earlier parts, and the rows of this one.
+    /// Closes the open parts, and returns their entries in the manifest; none if no part is open. `facts` gets the number
+    /// of rows that were read for earlier parts, the rows of a part, and the name of its split.
     pub(crate) fn close(
         &mut self,
         pages: RangeInclusive<u64>,
-        facts: impl FnOnce(u64, &PartRows) -> Facts,
-    ) -> Result<Option<Part>> {
-        let Some(part) = self.open.take() else { return Ok(None) };
+        facts: impl Fn(u64, &PartRows, Option<&str>) -> Facts,
+    ) -> Result<Vec<Part>> {
+        let (mut closed, mut rows) = (Vec::new(), Vec::new());
+        // After an error, the parts that are still open are discarded by `abort`.
+        while !self.open.is_empty() {
+            let part = self.open.remove(0);
+            let split = self.plan.splits.get(closed.len()).map(|(name, _)| name.clone());
+            let facts = facts(self.rows.read, &part.rows, split.as_deref());
+            let index = self.parts.len() + closed.len();
+            rows.push(part.rows);
+            closed.push(self.close_part(part, index, pages.clone(), (split, &facts))?);
+        }
+        add_group(&mut self.rows, &rows);
+        self.parts.extend(closed.iter().cloned());
+        self.progress.set_files(self.parts.len() as u64);
+        Ok(closed)
+    }
+
+    fn close_part(
+        &self,
+        part: OpenPart,
+        index: usize,
+        pages: RangeInclusive<u64>,
+        (split, facts): (Option<String>, &Facts),
+    ) -> Result<Part> {
         let rows = part.rows.written;
-        let facts = facts(self.rows.read, &part.rows);
         let finished = part.sink.finish(Some(&facts.to_json()?));
         let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
         if finished.rows != rows {
@@ -145,9 +200,9 @@ impl PartsWriter {
             return Err(Error::Internal(text));
         }
         let closed = part.file.close()?;
-        self.rows.join(&part.rows);
-        let record = Part {
-            path: self.destination.part_name(self.parts.len(), self.plan.encoding.extension()),
+        Ok(Part {
+            path: self.destination.part_name(index, self.plan.encoding.extension()),
+            split,
             first_page: *pages.start(),
             last_page: *pages.end(),
             rows_read: part.rows.read,
@@ -157,17 +212,26 @@ impl PartsWriter {
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),
             digest: part.rows.digest.to_string(),
-        };
-        self.parts.push(record.clone());
-        self.progress.set_files(self.parts.len() as u64);
-        Ok(Some(record))
+        })
     }
 
-    /// Discards the open part after an error. Returns the error of its file, if that was the cause.
+    /// Discards the open parts after an error. Returns the error of the first file that failed, if that was the cause.
     pub(crate) fn abort(&mut self) -> Option<Error> {
-        let part = self.open.take()?;
-        let failure = part.file.failure();
-        part.sink.abort();
+        let mut failure = None;
+        for part in self.open.drain(..) {
+            failure = failure.or_else(|| part.file.failure());
+            part.sink.abort();
+        }
         failure
     }
+}
+
+/// Adds the rows of the parts of a group, for which the same rows were read.
+fn add_group(sum: &mut PartRows, parts: &[PartRows]) {
+    let digest = sum.digest;
+    for (index, part) in parts.iter().enumerate() {
+        let read = if index == 0 { part.read } else { 0 };
+        sum.join(&PartRows { read, ..*part });
+    }
+    sum.digest = digest;
 }

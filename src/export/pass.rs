@@ -18,7 +18,10 @@ use crate::{
     error::{Error, Result},
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions, full_page},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
-    record::manifest::{FORMAT_VERSION, Manifest, Part, Tool, WrittenRange},
+    record::{
+        manifest::{FORMAT_VERSION, Manifest, Part, Tool, WrittenRange},
+        splits::written_splits,
+    },
     tasks::{Worker, stopped},
 };
 
@@ -75,7 +78,8 @@ impl Export {
             csv_safe: self.plan.encoding.csv_safe(),
             digest: finished.rows.digest.to_string(),
             snapshot: self.plan.snapshot.clone(),
-            ranges: ranges(&finished.parts),
+            ranges: ranges(&finished),
+            splits: written_splits(&finished.parts),
             parts: finished.parts,
         };
         Ok((manifest, bytes))
@@ -175,8 +179,10 @@ impl Export {
 
     fn pages(&self, first: First, kept: &[KeptPart], stream: StreamOptions) -> Pages {
         let options = &self.plan.options;
+        // The parts of all splits that have the same pages have the same ids.
         let kept = kept
             .iter()
+            .step_by(self.plan.splits().len().max(1))
             .map(|kept| KeptPages {
                 facts: PageFacts {
                     pages: kept.part.first_page..=kept.part.last_page,
@@ -195,13 +201,19 @@ impl Export {
     }
 }
 
-/// The range of pages of these consecutive parts, which this run and those that it resumed have written.
-fn ranges(parts: &[Part]) -> Vec<WrittenRange> {
+/// The range of pages of these parts, which this run and those that it resumed have written.
+fn ranges(finished: &Finished) -> Vec<WrittenRange> {
     let range = |first: &Part, last: &Part| WrittenRange {
         first_page: first.first_page,
         last_page: last.last_page,
-        rows_read: parts.iter().map(|part| part.rows_read).sum(),
-        rows: parts.iter().map(|part| part.rows).sum(),
+        rows_read: finished.rows.read,
+        rows: finished.rows.written,
     };
-    parts.first().zip(parts.last()).map(|(first, last)| range(first, last)).into_iter().collect()
+    finished
+        .parts
+        .first()
+        .zip(finished.parts.last())
+        .map(|(first, last)| range(first, last))
+        .into_iter()
+        .collect()
 }

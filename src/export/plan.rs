@@ -20,6 +20,7 @@ use crate::{
     paginator::{self, PageRange, StreamOptions},
     record::{
         facts::Facts,
+        layout::PartLayout,
         manifest::{Completeness, FORMAT_VERSION, PartRows, SnapshotOf},
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
@@ -190,6 +191,13 @@ impl ExportPlan {
         let record = record(&options, &target)?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
+        let has_splits = shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some());
+        if has_splits && !matches!(target, Target::Directory(_)) {
+            return Err(Error::Usage(format!(
+                "`split` needs a directory with a folder for each split, but {target} is not one: give a path that ends \
+                 in a slash"
+            )));
+        }
         Ok(Self {
             options,
             target,
@@ -238,13 +246,32 @@ impl ExportPlan {
         self.shaper.as_ref().map(|shaper| shaper.recorded())
     }
 
+    /// Returns the names and the fractions of the splits, in their order; none without a split.
+    pub(crate) fn splits(&self) -> Vec<(String, f64)> {
+        let splits = |shaper: &Arc<Shaper>| {
+            shaper.splits().map(str::to_owned).zip(shaper.fractions()).collect()
+        };
+        self.shaper.as_ref().map(splits).unwrap_or_default()
+    }
+
+    /// Returns the folders of the parts.
+    fn layout(&self) -> PartLayout {
+        PartLayout::of_splits(self.shaper.iter().flat_map(|shaper| shaper.splits()))
+    }
+
     /// Whether the export writes a manifest.
     pub(crate) fn has_manifest(&self) -> bool {
         self.options.manifest || matches!(self.target, Target::Directory(_))
     }
 
-    /// Returns the facts for the metadata of a file with these rows of the export.
-    pub(crate) fn facts(&self, count: u64, first_row: u64, part: &PartRows) -> Facts {
+    /// Returns the facts for the metadata of a file with these rows of the export, or of one of its splits.
+    pub(crate) fn facts(
+        &self,
+        count: u64,
+        first_row: u64,
+        part: &PartRows,
+        split: Option<&str>,
+    ) -> Facts {
         Facts {
             format_version: FORMAT_VERSION,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -255,6 +282,7 @@ impl ExportPlan {
             first_row,
             rows_read: part.read,
             rows: part.written,
+            split: split.map(str::to_owned),
             transform: self.transform_record().cloned(),
             digest: part.digest.to_string(),
         }
@@ -269,6 +297,7 @@ impl ExportPlan {
             record: self.record.clone(),
             staging: self.staging.clone(),
             success_file: self.options.success_file,
+            layout: self.layout(),
             temp_dir: self.temp_dir(),
         }
     }

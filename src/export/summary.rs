@@ -11,7 +11,10 @@ use crate::{
     error::Error,
     location::Target,
     paginator::rows_of,
-    record::manifest::{Completeness, Manifest},
+    record::{
+        WrittenSplit,
+        manifest::{Completeness, Manifest},
+    },
     text::{counted, grouped},
     transform::TransformRecord,
 };
@@ -30,6 +33,9 @@ pub struct Summary {
     pub rows_read: u64,
     /// Number of rows written: all rows read, or those that the transformation kept.
     pub rows: u64,
+    /// The splits, in their order. Empty if the rows are not split.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<WrittenSplit>,
     /// Number of rows that were left out because an expression of the transformation failed.
     pub failed_rows: u64,
     /// How the rows to write were chosen; `None` if all were.
@@ -82,7 +88,8 @@ impl Export {
     pub(super) fn announce(&self, first: &Page, kept: &[KeptPart]) {
         let options = &self.plan.options;
         let rows = rows_of(options.pages, options.limit, first);
-        let kept_rows = kept.iter().map(|kept| kept.part.rows_read).sum();
+        let groups = kept.iter().step_by(self.plan.splits().len().max(1));
+        let kept_rows = groups.map(|kept| kept.part.rows_read).sum();
         // A later pass need not say it again.
         if let (Some(ordering), None) = (options.query.unchecked_ordering(), self.progress.total())
         {
@@ -108,6 +115,7 @@ impl Export {
             count: manifest.count,
             rows_read: manifest.rows_read,
             rows: manifest.rows,
+            splits: manifest.splits.clone(),
             failed_rows: manifest.failed_rows(),
             transform: manifest.transform.clone(),
             kept_rows: self.progress.kept().min(manifest.rows_read),

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     batch::{BatchBuilder, BatchColumn, BatchSize, Column, OutputColumn},
     client::Page,
-    error::Result,
+    error::{Error, Result},
     paginator::StreamOptions,
     sink::{Sink, Written},
     transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
@@ -43,6 +43,10 @@ impl TransformPlan {
     /// [`Error::Usage`](crate::Error::Usage) for the first wrong option.
     pub fn new(transform: &Transform, columns: Option<&[String]>, drop: &[String]) -> Result<Self> {
         let shaper = Shaper::compile(transform)?.map(Arc::new);
+        if shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some()) {
+            let why = "`split` needs an export to a directory, which has a folder for each split";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let columns = output_columns(columns, drop, shaper.as_deref())?;
         Ok(Self::with(shaper, columns))
     }

@@ -13,7 +13,7 @@ use crate::{
     batch::BatchBuilder,
     client::Page,
     destination::{Destination, KeptPart, PartFile},
-    error::Result,
+    error::{Error, Result},
     export::{
         handover::WriterMessage,
         parts::{PartsPlan, PartsWriter, batch_size},
@@ -36,22 +36,23 @@ pub(super) struct Finished {
 pub(super) struct Writer {
     plan: ExportPlan,
     count: u64,
-    builder: BatchBuilder,
+    /// One for each split; one without splits.
+    builders: Vec<BatchBuilder>,
     parts: PartsWriter,
-    /// The pages of the open part.
+    /// The pages of the open parts.
     open: Option<OpenPages>,
     progress: Arc<Progress>,
     is_interrupted: WriterInterrupt,
 }
 
-/// The pages of a part.
+/// The pages of a group of parts.
 struct OpenPages {
     ids: Option<PartFile>,
     first_page: u64,
     last_page: u64,
     has_next: bool,
     last_order: Option<i64>,
-    /// Bytes of values, including those still in the builder.
+    /// Bytes of values, including those still in the builders.
     bytes: u64,
 }
 
@@ -67,18 +68,20 @@ impl Writer {
         kept: Vec<KeptPart>,
         progress: Arc<Progress>,
     ) -> Self {
-        let builder = BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format()));
+        let builder = || BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format()));
         let parts = PartsPlan {
             target: plan.target.clone(),
             encoding: plan.encoding,
-            schema: builder.schema(),
+            schema: builder().schema(),
             encode_threads: plan.encode_threads,
             has_manifest: plan.has_manifest(),
+            splits: plan.splits(),
         };
+        let builders = (0..parts.width()).map(|_| builder()).collect();
         let kept = kept.into_iter().map(|kept| kept.part).collect();
         Self {
             count,
-            builder,
+            builders,
             plan,
             parts: PartsWriter::new(parts, destination, kept, progress.clone()),
             open: None,
@@ -133,22 +136,26 @@ impl Writer {
     /// Writes the rows of a page: all, or those that the transformation keeps.
     fn page(&mut self, page: &Page, shaped: Option<&Shaped<Page>>) -> Result<()> {
         if self.open.is_none() {
-            self.open_part(page.number())?;
+            self.open_parts(page.number())?;
         }
-        let before = self.builder.pushed_bytes();
-        let (mut written, columns) = (0, computed_columns(shaped));
+        let before = self.pushed_bytes();
+        let (mut written, columns) = (vec![0; self.builders.len()], computed_columns(shaped));
         for (index, row) in kept_rows(page, shaped) {
-            self.builder.push(&row, (columns, index))?;
-            written += 1;
-            if self.builder.is_full() {
-                self.flush()?;
+            let split = shaped.map_or(0, |shaped| shaped.splits.get(index).copied().unwrap_or(0));
+            let (Some(builder), Some(rows)) =
+                (self.builders.get_mut(split), written.get_mut(split))
+            else {
+                return Err(Error::Internal("a row of an unknown split".to_owned()));
+            };
+            builder.push(&row, (columns, index))?;
+            *rows += 1;
+            if builder.is_full() {
+                self.flush(split)?;
             }
         }
         self.progress.add_rows(page.len() as u64);
-        let pushed = self.builder.pushed_bytes() - before;
-        let (Some(pages), Some(rows)) = (&mut self.open, self.parts.open_rows()) else {
-            return Ok(());
-        };
+        let pushed = self.pushed_bytes() - before;
+        let Some(pages) = &mut self.open else { return Ok(()) };
         if let Some(file) = &mut pages.ids {
             let ids: Vec<u8> = page.ids().flat_map(Uuid::into_bytes).collect();
             // Closing the file reports the error.
@@ -158,32 +165,40 @@ impl Writer {
         pages.has_next = page.has_next();
         pages.last_order = page.last_order();
         pages.bytes += pushed;
-        rows.read += page.len() as u64;
-        rows.written += written;
-        rows.failed += shaped.map_or(0, |shaped| shaped.failed);
+        let mut full = pages.bytes >= BYTES_PER_FILE;
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
-        let full = rows.written >= self.plan.rows_per_file
-            || rows.read >= most_read
-            || pages.bytes >= BYTES_PER_FILE;
+        // An expression can fail before the split of the row is known.
+        let mut failed = shaped.map_or(0, |shaped| shaped.failed);
+        for (rows, written) in self.parts.open_rows().zip(written) {
+            rows.read += page.len() as u64;
+            rows.written += written;
+            rows.failed += std::mem::take(&mut failed);
+            full |= rows.written >= self.plan.rows_per_file || rows.read >= most_read;
+        }
         // Close the last part now, while the ids are counted.
         if full && matches!(self.plan.target, Target::Directory(_)) || page.ends_stream() {
-            self.close_part()?;
+            self.close_parts()?;
         }
         Ok(())
+    }
+
+    fn pushed_bytes(&self) -> u64 {
+        self.builders.iter().map(BatchBuilder::pushed_bytes).sum()
     }
 
     fn finish(&mut self) -> Result<Finished> {
         // A dataset without rows also gets a file, with the schema.
         if self.open.is_none() && self.parts.len() == 0 {
-            self.open_part(self.plan.options.pages.first())?;
+            self.open_parts(self.plan.options.pages.first())?;
         }
-        self.close_part()?;
+        self.close_parts()?;
         let (parts, rows) = self.parts.finished();
-        let pages = parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
+        let of_first_split = parts.iter().take(parts.len() / self.builders.len());
+        let pages = of_first_split.map(|part| part.last_page - part.first_page + 1).sum();
         Ok(Finished { rows, pages, parts })
     }
 
-    fn open_part(&mut self, page: u64) -> Result<()> {
+    fn open_parts(&mut self, page: u64) -> Result<()> {
         let (index, extension) = (self.parts.len(), self.plan.encoding.extension());
         self.parts.open()?;
         self.open = Some(OpenPages {
@@ -197,23 +212,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Passes the builder's rows to the sink.
-    fn flush(&mut self) -> Result<()> {
-        self.builder.finish()?.map_or(Ok(()), |batch| self.parts.write(batch))
+    /// Passes a builder's rows to the sink of its split.
+    fn flush(&mut self, split: usize) -> Result<()> {
+        let Some(builder) = self.builders.get_mut(split) else { return Ok(()) };
+        builder.finish()?.map_or(Ok(()), |batch| self.parts.write(split, batch))
     }
 
-    fn close_part(&mut self) -> Result<()> {
-        self.flush()?;
+    fn close_parts(&mut self) -> Result<()> {
+        (0..self.builders.len()).try_for_each(|split| self.flush(split))?;
         let Some(pages) = self.open.take() else { return Ok(()) };
-        let facts = |first_row, rows: &PartRows| self.plan.facts(self.count, first_row, rows);
+        let facts = |first_row, rows: &PartRows, split: Option<&str>| {
+            self.plan.facts(self.count, first_row, rows, split)
+        };
         let closed = self.parts.close(pages.first_page..=pages.last_page, facts)?;
-        let Some(part) = closed else { return Ok(()) };
         if let Some(ids) = &pages.ids {
             ids.close()?;
         }
         // A page that the limit has cut would look short to the proof of a later run.
         if self.plan.options.limit.is_none_or(|limit| self.parts.rows().read < limit) {
-            self.parts.destination().keep(&part, pages.has_next, pages.last_order)?;
+            for part in &closed {
+                self.parts.destination().keep(part, pages.has_next, pages.last_order)?;
+            }
         }
         Ok(())
     }

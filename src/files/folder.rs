@@ -5,6 +5,7 @@
 //! can redirect it between two calls. A handle cannot be redirected.
 
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Write},
@@ -45,6 +46,71 @@ impl Folder {
         let name = name.as_ref();
         let handle = system::open_folder(&self.handle, name)?;
         Ok(Self { handle, path: self.path.join(name), plain: self.plain })
+    }
+
+    /// Opens the folder that a path with slashes leads to; a link is an error. An empty path is this directory.
+    pub(crate) fn open_below(&self, path: &str) -> io::Result<Self> {
+        let mut folder = self.open_folder(".")?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            folder = folder.open_folder(name)?;
+        }
+        Ok(Self { path: self.path.join(path), ..folder })
+    }
+
+    /// Creates the folders that a path with slashes leads to, if they are missing, and opens the last one.
+    pub(crate) fn make_below(&self, path: &str) -> io::Result<Self> {
+        let mut folder = self.open_folder(".")?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            match folder.make(name) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => folder = folder.open_folder(name)?,
+            }
+        }
+        Ok(Self { path: self.path.join(path), ..folder })
+    }
+
+    /// Returns the status like [`find`](Self::find), of a path with slashes. `None` also if a folder is missing.
+    pub(crate) fn find_below(&self, path: &str) -> io::Result<Option<FileStatus>> {
+        let Some((folder, name)) = path.rsplit_once('/') else { return self.find(path) };
+        match self.open_below(folder) {
+            Ok(folder) => folder.find(name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a regular file for reading, by a path with slashes.
+    pub(crate) fn read_below(&self, path: &str) -> io::Result<File> {
+        match path.rsplit_once('/') {
+            Some((folder, name)) => self.open_below(folder)?.read(name),
+            None => self.read(path),
+        }
+    }
+
+    /// Lists the paths in the directory and in these folders below it, sorted by name within each. A directory that is
+    /// one of these folders is not in the list itself. A name that is not UTF-8 has replacement characters.
+    pub(crate) fn paths(&self, folders: &BTreeSet<&str>) -> io::Result<Vec<(String, FileStatus)>> {
+        let mut paths = Vec::new();
+        self.add_paths("", folders, &mut paths)?;
+        Ok(paths)
+    }
+
+    fn add_paths(
+        &self,
+        prefix: &str,
+        folders: &BTreeSet<&str>,
+        paths: &mut Vec<(String, FileStatus)>,
+    ) -> io::Result<()> {
+        for name in self.names()? {
+            let Some(found) = self.find(&name)? else { continue };
+            let path = format!("{prefix}{}", name.to_string_lossy());
+            if found.kind == FileKind::Directory && folders.contains(path.as_str()) {
+                self.open_folder(&name)?.add_paths(&format!("{path}/"), folders, paths)?;
+            } else {
+                paths.push((path, found));
+            }
+        }
+        Ok(())
     }
 
     /// Its path as it was opened, for messages.

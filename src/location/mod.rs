@@ -18,6 +18,7 @@ mod remote;
 mod target;
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
@@ -221,6 +222,27 @@ impl Location {
         }
     }
 
+    /// Lists the entries like [`entries`](Self::entries), and those in these folders. The name of an entry in a folder is
+    /// its path below this location. A folder whose entries are listed is not in the list itself.
+    pub(crate) fn entries_in(&self, folders: &BTreeSet<&str>) -> Result<Vec<PlaceEntry>> {
+        let mut entries = self.entries()?;
+        // Sorted, a folder comes after the one that it is in.
+        for folder in folders {
+            let is_it = |entry: &PlaceEntry| {
+                entry.name == *folder && entry.size.is_none() && entry.is_folder()
+            };
+            let Some(at) = entries.iter().position(is_it) else { continue };
+            entries.remove(at);
+            let within = self.child(folder).entries()?.into_iter();
+            entries.extend(
+                within
+                    .map(|entry| PlaceEntry { name: format!("{folder}/{}", entry.name), ..entry }),
+            );
+        }
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+
     /// Removes one file or object. A missing one is not an error.
     pub(crate) fn remove(&self) -> Result<()> {
         match &self.0 {
@@ -262,6 +284,13 @@ pub(crate) struct PlaceEntry {
     pub(crate) size: Option<u64>,
     /// The kind of the entry with its article, for messages.
     pub(crate) kind: &'static str,
+}
+
+impl PlaceEntry {
+    /// Whether it is a directory or a prefix, and not a link to one.
+    fn is_folder(&self) -> bool {
+        ["a directory", "a folder"].contains(&self.kind)
+    }
 }
 
 #[cfg(all(test, feature = "clouds"))]

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     location::Location,
-    record::manifest::Manifest,
+    record::{manifest::Manifest, place::FoundRecord},
 };
 
 /// The content of the file with a manifest's name.
@@ -22,15 +22,19 @@ impl FoundManifest {
     /// [`Error::Store`] when reading fails.
     pub(super) fn load(location: &Location) -> Result<Self> {
         let Some(bytes) = location.read()? else { return Ok(Self::Missing) };
-        Self::parse(&bytes, location)
+        Self::parsed(Manifest::parse(&bytes, location), &bytes)
     }
 
-    /// Parses the content of the file.
+    /// Parses the record of a directory or prefix.
     ///
     /// # Errors
     /// The [`Error::Damaged`] of [`load`](Self::load).
-    pub(super) fn parse(bytes: &[u8], location: &Location) -> Result<Self> {
-        match Manifest::parse(bytes, location) {
+    pub(super) fn of(found: &FoundRecord) -> Result<Self> {
+        Self::parsed(found.manifest(), &found.bytes)
+    }
+
+    fn parsed(manifest: Result<Manifest>, bytes: &[u8]) -> Result<Self> {
+        match manifest {
             Ok(manifest) => Ok(Self::Ours(Box::new(manifest))),
             Err(Error::Damaged { .. }) if !is_ours(bytes) => Ok(Self::Foreign),
             Err(error) => Err(error),

@@ -14,8 +14,9 @@ use crate::{
     error::{Error, Result},
     location::Location,
     record::{
-        manifest::{ListedPart, Manifest, is_part_name},
-        place::{self, FoundRecord, sidecar_name},
+        layout::{folders_of, is_inside, is_part_path},
+        manifest::{ListedPart, Manifest},
+        place::{self, sidecar_name},
     },
     sink::Encoding,
     text::grouped,
@@ -44,17 +45,16 @@ impl RecordedFiles {
     /// # Errors
     /// [`Error::Damaged`] when there is no record, or when it belongs to other files.
     pub(crate) fn of_directory(directory: &Location, asked: Option<&Location>) -> Result<Self> {
-        let Some(FoundRecord { place, bytes }) = place::find(directory, asked)? else {
+        let Some(found) = place::find(directory, asked)? else {
             return Err(without_record(directory, &place::expected_name(directory, asked), asked));
         };
-        let manifest = Manifest::parse(&bytes, &place)?;
-        // Do not trust the manifest: every file that it lists must be in its own folder.
-        let stays = |name: &str| Path::new(name).file_name().is_some_and(|own| own == name);
-        if let Some(part) = manifest.parts.iter().find(|part| !stays(&part.path)) {
+        let (manifest, place) = (found.manifest()?, found.place);
+        // Do not trust the manifest: every file that it lists must be in the directory.
+        if let Some(part) = manifest.parts.iter().find(|part| !is_inside(&part.path)) {
             let why = format!("it lists {:?}, which is not a file's name", part.path);
             return Err(damaged(&place, why));
         }
-        let entries = directory.entries()?;
+        let entries = directory.entries_in(&folders_of(&manifest))?;
         let mut files = Vec::with_capacity(manifest.parts.len());
         for listed in manifest.listed() {
             let name = &listed.part.path;
@@ -70,7 +70,7 @@ impl RecordedFiles {
         if directory.as_local().is_some() {
             let listed: BTreeSet<&str> = manifest.parts.iter().map(|it| &*it.path).collect();
             let mut names = entries.iter().map(|entry| &*entry.name);
-            if let Some(other) = names.find(|name| is_part_name(name) && !listed.contains(name)) {
+            if let Some(other) = names.find(|name| is_part_path(name) && !listed.contains(name)) {
                 return Err(damaged(directory, format!("{other} is not in {}", place.name())));
             }
         }
@@ -127,6 +127,9 @@ impl RecordedFiles {
         let joined = manifest.joined_digest().unwrap_or_default().to_string();
         if joined != manifest.digest {
             let why = format!("its parts have the digest {joined}, recorded {}", manifest.digest);
+            return Err(damaged(export, why));
+        }
+        if let Some(why) = manifest.wrong_splits() {
             return Err(damaged(export, why));
         }
         let (facts, rows) = (StatedFacts::from(&manifest), manifest.rows);

@@ -83,5 +83,5 @@ pub fn read_manifest(export: &Location, options: &ReadOptions) -> Result<Option<
         return Manifest::load(&asked.cloned().unwrap_or_else(sidecar));
     }
     let found = place::find(export, asked)?;
-    found.map(|found| Manifest::parse(&found.bytes, &found.place)).transpose()
+    found.map(|found| found.manifest()).transpose()
 }

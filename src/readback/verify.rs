@@ -19,6 +19,7 @@ use crate::{
     location::Location,
     readback::{self, ReadOptions, Reader},
     record::{
+        layout::{folder_and_name, folders_of, is_inside, is_part_path},
         manifest::{ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
         place::{self, sidecar_name},
         stamp::Stamp,
@@ -112,18 +113,22 @@ impl Verifying {
     }
 
     fn directory(&mut self, location: &Location) -> Result<()> {
-        let entries = location.entries()?;
+        let record = place::find(location, self.options.record.as_ref())?;
+        let loaded = match &record {
+            Some(record) => FoundManifest::of(record),
+            None => Ok(FoundManifest::Missing),
+        };
+        let folders = match &loaded {
+            Ok(FoundManifest::Ours(manifest)) => folders_of(manifest),
+            _ => BTreeSet::new(),
+        };
+        let entries = location.entries_in(&folders)?;
         let is_file = |name: &str| entries.iter().any(|it| it.name == name && it.size.is_some());
         let mut names: Vec<String> = entries.iter().map(|it| it.name.clone()).collect();
         if names.is_empty() && location.as_local().is_none() {
             return Err(nothing_there(location, control_next_to(location).is_some()));
         }
-        names.retain(|name| !(is_desktop_file(name) && is_file(name)));
-        let record = place::find(location, self.options.record.as_ref())?;
-        let loaded = match &record {
-            Some(record) => FoundManifest::parse(&record.bytes, &record.place),
-            None => Ok(FoundManifest::Missing),
-        };
+        names.retain(|name| !(is_desktop_file(folder_and_name(name).1) && is_file(name)));
         let Some(loaded) = self.found_damaged(loaded)? else { return Ok(()) };
         let expected = || place::expected_name(location, self.options.record.as_ref());
         let record = record.map_or_else(expected, |record| record.place.name());
@@ -143,7 +148,7 @@ impl Verifying {
                 CONTROL => control(CONTROL),
                 name => format!("{name} is not in the manifest"),
             });
-            is_other |= is_part_name(name);
+            is_other |= is_part_path(name);
         }
         // In a store, parts that are not listed belong to a run in progress.
         if is_other && let Some(name) = control_next_to(location) {
@@ -152,8 +157,8 @@ impl Verifying {
         self.is_other |= is_other && location.as_local().is_some();
         for listed in manifest.listed() {
             let name = &listed.part.path;
-            // Do not trust the manifest: every file that it lists must be in its own folder.
-            if Path::new(name).file_name().is_none_or(|own| own.to_string_lossy() != *name) {
+            // Do not trust the manifest: every file that it lists must be in the directory.
+            if !is_inside(name) {
                 self.problem(format!("the manifest lists {name:?}, which is not a file's name"));
             } else {
                 self.part(&location.child(name), name, &listed)?;
@@ -410,6 +415,9 @@ impl Verifying {
         }
         for (what, recorded, seen) in manifest.totals() {
             self.compare_counts(&record, what, recorded, seen);
+        }
+        if let Some(why) = manifest.wrong_splits() {
+            self.problem(format!("{record}: {why}"));
         }
         let joined = manifest.joined_digest().unwrap_or_default();
         self.compare(&record, "digest", &manifest.digest, &joined.to_string());

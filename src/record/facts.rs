@@ -35,6 +35,9 @@ pub(crate) struct Facts {
     pub(crate) rows_read: u64,
     /// Number of rows of the file.
     pub(crate) rows: u64,
+    /// Name of the split whose rows the file has. `None` if the rows are not split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) split: Option<String>,
     /// How these rows were chosen from the rows read. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) transform: Option<TransformRecord>,
@@ -67,6 +70,10 @@ impl Facts {
         }
         if self.dataset != *dataset {
             return differs("dataset", &self.dataset, dataset);
+        }
+        if self.split != part.split {
+            let name = |split: &Option<String>| split.clone().unwrap_or_else(|| "none".to_owned());
+            return differs("split", &name(&self.split), &name(&part.split));
         }
         if self.transform.as_ref() != transform.as_deref() {
             return Some("its own transformation is not the recorded one".to_owned());

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::Digest,
-    record::stamp::Stamp,
+    record::{splits::WrittenSplit, stamp::Stamp},
     sink::{Format, JsonColumns, ParquetEncoding},
     text::{counted, grouped},
     transform::TransformRecord,
@@ -116,7 +116,10 @@ pub struct Manifest {
     pub snapshot: Option<SnapshotOf>,
     /// The ranges of pages, in the order of their rows. Each writer writes one range.
     pub ranges: Vec<WrittenRange>,
-    /// The files, in the order of their rows.
+    /// The splits, in the order in which they were asked for. Empty if the rows are not split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<WrittenSplit>,
+    /// The files, in the order of their rows: the rows of the first split come before those of the next one.
     pub parts: Vec<Part>,
 }
 
@@ -198,17 +201,21 @@ pub enum Completeness {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Part {
-    /// Path of the file, relative to the manifest.
+    /// Path of the file, relative to the directory of the export. The parts of a split are in a folder of its name.
     pub path: String,
+    /// Name of the split whose rows the file has; `None` if the rows are not split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Number of the first page in the file, from 1.
     pub first_page: u64,
     /// Number of the last page in the file.
     pub last_page: u64,
-    /// Number of rows that were read for the file.
+    /// Number of rows that were read for the file. The parts of all splits that have the same pages were read for
+    /// together, and have the same number.
     pub rows_read: u64,
     /// Number of rows of the file.
     pub rows: u64,
-    /// Number of rows on which an expression of the transformation failed.
+    /// Number of rows on which an expression of the transformation failed. Of parts with the same pages, the first has it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u64,
     /// Size of the file in bytes.
@@ -343,10 +350,14 @@ impl Manifest {
 
     /// Returns the parts in order, each with the facts that its file must have.
     pub(crate) fn listed(&self) -> impl Iterator<Item = ListedPart> {
-        let mut first_row = 0_u64;
+        let (mut first_row, mut split) = (0_u64, None);
         let transform = self.transform.clone().map(Arc::new);
         let columns: Arc<[OutputColumn]> = self.columns.as_slice().into();
         self.parts.iter().map(move |part| {
+            // Each split has parts for all rows read.
+            if split != part.split.as_ref() {
+                (first_row, split) = (0, part.split.as_ref());
+            }
             let before = first_row;
             first_row = first_row.saturating_add(part.rows_read);
             ListedPart {
@@ -368,15 +379,14 @@ impl Manifest {
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the
     /// parts.
     pub(crate) fn totals(&self) -> [(&'static str, u64, u64); 3] {
-        let sum =
-            |rows: fn(&Part) -> u64| self.parts.iter().map(rows).fold(0_u64, u64::saturating_add);
+        let rows = self.parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.rows));
         let of_dataset = match self.completeness {
             Completeness::Proven => self.rows_read,
             Completeness::Partial => self.count,
         };
         [
-            ("rows", self.rows, sum(|part| part.rows)),
-            ("rows read", self.rows_read, sum(|part| part.rows_read)),
+            ("rows", self.rows, rows),
+            ("rows read", self.rows_read, self.rows_read_of_parts()),
             ("rows of the dataset", self.count, of_dataset),
         ]
     }

@@ -3,12 +3,15 @@
 //! Writes no files.
 
 pub(crate) mod facts;
+pub(crate) mod layout;
 pub(crate) mod manifest;
 pub(crate) mod place;
+pub(crate) mod splits;
 pub(crate) mod stamp;
 
 pub use self::{
     facts::digest,
     manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange},
+    splits::WrittenSplit,
     stamp::Stamp,
 };

@@ -5,13 +5,18 @@
 //! out/                       out.manifest.json                    a directory or prefix: next to it
 //! s3://bucket/               s3://bucket/_manifest.json           the root of a bucket: inside it
 //! ROOT/JOB/snapshot=STAMP/   ROOT/.overmind/JOB/snapshot=STAMP.manifest.json     a snapshot
+//! out/train/                 the record of out/                                   the folder of a split
 //! ```
 //!
 //! A directory holds only parts, because many programs read every file in it as data.
 
 use std::path::PathBuf;
 
-use super::{manifest::MANIFEST, stamp::Stamp};
+use super::{
+    layout::is_folder_name,
+    manifest::{MANIFEST, Manifest},
+    stamp::Stamp,
+};
 use crate::{error::Result, location::Location};
 
 /// Folder in the root of snapshots that holds everything but their data.
@@ -49,10 +54,26 @@ pub(crate) fn next_to(target: &Location) -> Option<Location> {
 pub(crate) struct FoundRecord {
     pub(crate) place: Location,
     pub(crate) bytes: Vec<u8>,
+    /// The folder of the export that the target is; empty if it is the whole export.
+    folder: String,
+}
+
+impl FoundRecord {
+    /// Parses the record. That of a folder of an export has only the parts in the folder.
+    ///
+    /// # Errors
+    /// The errors of [`Manifest::parse`].
+    pub(crate) fn manifest(&self) -> Result<Manifest> {
+        let manifest = Manifest::parse(&self.bytes, &self.place)?;
+        if self.folder.is_empty() {
+            return Ok(manifest);
+        }
+        Ok(manifest.clone().within(&self.folder).unwrap_or(manifest))
+    }
 }
 
 /// Reads the record of a directory or prefix; `None` if there is none. `asked` is the only place to look at,
-/// if the user chose one.
+/// if the user chose one. If the target has no record and is the folder of a split, this is the record of its export.
 pub(crate) fn find(target: &Location, asked: Option<&Location>) -> Result<Option<FoundRecord>> {
     let places = match asked {
         Some(place) => vec![place.clone()],
@@ -60,7 +81,34 @@ pub(crate) fn find(target: &Location, asked: Option<&Location>) -> Result<Option
     };
     for place in places {
         if let Some(bytes) = place.read()? {
-            return Ok(Some(FoundRecord { place, bytes }));
+            return Ok(Some(FoundRecord { place, bytes, folder: String::new() }));
+        }
+    }
+    if asked.is_none() { find_above(target) } else { Ok(None) }
+}
+
+/// Finds the record of the export that has this target as a folder of its parts.
+fn find_above(target: &Location) -> Result<Option<FoundRecord>> {
+    let mut above = named(target);
+    if let Some(path) = above.as_local()
+        && let Ok(path) = std::path::absolute(path)
+    {
+        above = path.into();
+    }
+    let mut folder = String::new();
+    // The parts of a split are one level below the directory, or two with a card.
+    for _ in 0..2 {
+        let name = above.name();
+        let Some(parent) = above.parent().filter(|_| is_folder_name(&name)) else { break };
+        above = parent;
+        folder = if folder.is_empty() { name } else { format!("{name}/{folder}") };
+        for place in candidates(&above) {
+            // A run may have no permission outside of the folder that it was given.
+            let Ok(Some(bytes)) = place.read() else { continue };
+            let parsed = Manifest::parse(&bytes, &place).ok();
+            if parsed.and_then(|manifest| manifest.within(&folder)).is_some() {
+                return Ok(Some(FoundRecord { place, bytes, folder }));
+            }
         }
     }
     Ok(None)

@@ -20,7 +20,8 @@ use crate::{
     files::Folder,
     location::{Location, PlaceEntry},
     record::{
-        manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+        layout::{folder_and_name, folders_of, is_part_path},
+        manifest::{Manifest, SUCCESS, is_desktop_file},
         stamp::Stamp,
     },
     text::grouped,
@@ -37,7 +38,7 @@ impl Series {
         let obstacle = |entry: PlaceEntry| {
             let name = &entry.name;
             let listed = parts.get(name.as_str());
-            let known = name == SUCCESS || is_desktop_file(name);
+            let known = is_control(name);
             if listed.is_none() && !known {
                 return Some(format!("holds {name:?}, which its manifest does not list"));
             }
@@ -45,7 +46,7 @@ impl Series {
                 return Some(format!("holds {name:?}, which is {}, not a file", entry.kind));
             };
             match listed {
-                Some(_) if !is_part_name(name) => {
+                Some(_) if !is_part_path(name) => {
                     Some(format!("holds {name:?}, which is not the name of a part"))
                 }
                 Some(bytes) if *bytes != size => Some(format!(
@@ -56,7 +57,7 @@ impl Series {
                 _ => None,
             }
         };
-        Ok(target.entries()?.into_iter().find_map(obstacle))
+        Ok(target.entries_in(&folders_of(manifest))?.into_iter().find_map(obstacle))
     }
 
     /// Deletes a snapshot. Needs no free space, because the disk may be full.
@@ -111,6 +112,8 @@ impl Series {
             found.place.remove()?;
         }
         let (target, parts) = (self.target(stamp), sizes(manifest));
+        let folders = folders_of(manifest);
+        let is_folder = |path: &str| folders.contains(path);
         let ours = |entry: &PlaceEntry| is_ours(entry, &parts);
         if let (Some(from), Some(hidden)) = (target.as_local(), self.hidden.as_local()) {
             let aside = hidden.join(format!(".{}.removed", stamp.folder()));
@@ -122,12 +125,14 @@ impl Series {
                 Err(error) => return Err(Error::io("rename", from)(error)),
             }
             for place in [&*aside, from] {
-                if let RemovalOutcome::Foreign(left) = removal::remove_folder(place, &[], &ours)? {
+                if let RemovalOutcome::Foreign(left) =
+                    removal::remove_folder(place, &is_folder, &ours)?
+                {
                     return Ok(Some((place.to_owned(), left)));
                 }
             }
         } else {
-            for entry in target.entries()?.iter().filter(|entry| ours(entry)) {
+            for entry in target.entries_in(&folders)?.iter().filter(|entry| ours(entry)) {
                 target.child(&entry.name).remove()?;
             }
         }
@@ -155,6 +160,11 @@ fn sizes(manifest: &Manifest) -> HashMap<&str, u64> {
 /// never deletes anything that is not a regular file.
 fn is_ours(entry: &PlaceEntry, parts: &HashMap<&str, u64>) -> bool {
     let name = entry.name.as_str();
-    let is_part = || is_part_name(name) && parts.get(name).copied() == entry.size;
-    entry.size.is_some() && (name == SUCCESS || is_desktop_file(name) || is_part())
+    let is_part = || is_part_path(name) && parts.get(name).copied() == entry.size;
+    entry.size.is_some() && (is_control(name) || is_part())
+}
+
+/// Whether a path is that of a file which is part of no export, but can be deleted with it.
+fn is_control(path: &str) -> bool {
+    path == SUCCESS || is_desktop_file(folder_and_name(path).1)
 }

@@ -22,32 +22,40 @@ pub(super) enum RemovalOutcome {
 
 /// Deletes our files in a folder, and then the folder.
 ///
-/// Subfolders with a name in `subfolders` contain only files of ours. They are deleted too.
+/// `is_folder` says which subfolders are ours, too. Both closures get paths below the folder, with slashes.
 pub(super) fn remove_folder(
     path: &Path,
-    subfolders: &[&str],
+    is_folder: &dyn Fn(&str) -> bool,
+    ours: &dyn Fn(&PlaceEntry) -> bool,
+) -> Result<RemovalOutcome> {
+    remove_below(path, "", is_folder, ours)
+}
+
+fn remove_below(
+    path: &Path,
+    prefix: &str,
+    is_folder: &dyn Fn(&str) -> bool,
     ours: &dyn Fn(&PlaceEntry) -> bool,
 ) -> Result<RemovalOutcome> {
     let Some(folder) = open(path)? else { return Ok(RemovalOutcome::Nothing) };
     let mut foreign = None;
     for entry in entries(&folder)? {
-        if entry.kind == "a directory" && subfolders.contains(&entry.name.as_str()) {
+        let below = format!("{prefix}{}", entry.name);
+        if entry.kind == "a directory" && is_folder(&below) {
             let within = path.join(&entry.name);
-            match remove_folder(&within, &[], &|it| it.size.is_some())? {
+            match remove_below(&within, &format!("{below}/"), is_folder, ours)? {
                 RemovalOutcome::Nothing => {}
-                RemovalOutcome::Foreign(it) => {
-                    foreign =
-                        Some(PlaceEntry { name: format!("{}/{}", entry.name, it.name), ..it });
-                }
+                RemovalOutcome::Foreign(it) => foreign = Some(it),
             }
         }
     }
     for entry in entries(&folder)? {
-        if entry.size.is_some() && ours(&entry) {
+        let below = PlaceEntry { name: format!("{prefix}{}", entry.name), ..entry };
+        if entry.size.is_some() && ours(&below) {
             let removed = folder.remove(&entry.name);
             removed.map_err(Error::io("remove", path.join(&entry.name)))?;
         } else if foreign.is_none() {
-            foreign = Some(entry);
+            foreign = Some(below);
         }
     }
     match foreign {
@@ -114,7 +122,8 @@ mod tests {
         }
         std::os::unix::fs::symlink(&mine, doomed.join("ids")).unwrap();
         fs::create_dir_all(doomed.join("part-00001.parquet/deep")).unwrap();
-        let remove = || remove_folder(&doomed, &["data", "ids"], &|_| true).unwrap();
+        let remove =
+            || remove_folder(&doomed, &|path| ["data", "ids"].contains(&path), &|_| true).unwrap();
         let RemovalOutcome::Foreign(left) = remove() else { panic!("gone") };
         assert!(["ids", "part-00001.parquet"].contains(&left.name.as_str()), "{left:?}");
         assert_eq!(fs::read_dir(&doomed).unwrap().count(), 2);
@@ -125,7 +134,7 @@ mod tests {
         assert!(!doomed.exists());
         assert_eq!(remove(), RemovalOutcome::Nothing);
         std::os::unix::fs::symlink(&mine, &doomed).unwrap();
-        assert!(remove_folder(&doomed, &[], &|_| true).is_err());
+        assert!(remove_folder(&doomed, &|_| false, &|_| true).is_err());
         assert!(mine.join("part-00000.parquet").exists());
     }
 }

@@ -18,14 +18,19 @@ use crate::{
     error::{Error, Result},
     location::{Location, PlaceEntry, StorageOptions},
     record::{
+        layout::{folders_of, is_folder_name},
         manifest::{Manifest, Part},
         place::{self, FoundRecord},
         stamp::Stamp,
     },
 };
 
-/// The folders in which a run keeps its staged files.
-const STAGED: [&str; 3] = ["data", "ids", "old"];
+/// Whether a path is that of a folder in which a run keeps its staged files.
+fn is_staged(path: &str) -> bool {
+    let mut names = path.split('/');
+    names.next().is_some_and(|name| ["data", "ids", "old"].contains(&name))
+        && names.all(is_folder_name)
+}
 
 /// The folders of a series.
 #[derive(Debug, Clone)]
@@ -243,7 +248,7 @@ impl Series {
             Some(hidden) => {
                 let staging = hidden.join(format!(".{}.partial", stamp.folder()));
                 let ours = |entry: &PlaceEntry| entry.size.is_some();
-                match removal::remove_folder(&staging, &STAGED, &ours)? {
+                match removal::remove_folder(&staging, &is_staged, &ours)? {
                     RemovalOutcome::Nothing => Ok(()),
                     RemovalOutcome::Foreign(left) => Err(removal::holds(&staging, &left)),
                 }
@@ -258,7 +263,7 @@ impl Series {
     /// Returns whether all files of a complete snapshot exist with their recorded sizes. Does not read the
     /// files; `verify` does.
     pub(crate) fn is_whole(&self, stamp: Stamp, manifest: &Manifest) -> Result<bool> {
-        let entries = self.target(stamp).entries()?;
+        let entries = self.target(stamp).entries_in(&folders_of(manifest))?;
         let sizes = entries.iter().map(|entry| (entry.name.as_str(), entry.size));
         let sizes: HashMap<&str, Option<u64>> = sizes.collect();
         let is_there = |part: &Part| sizes.get(&*part.path) == Some(&Some(part.bytes));

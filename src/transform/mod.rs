@@ -1,7 +1,7 @@
 //! Transforms rows on their way: rows in, rows out, in order.
 //!
 //! ```text
-//! rows ─► stage (threads) ─► conditions ─► sample ─► columns ─► kept or not, computed values
+//! rows ─► stage (threads) ─► conditions ─► sample, split ─► columns ─► kept or not, split, computed values
 //! ```
 //!
 //! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of
@@ -29,6 +29,7 @@ mod rewrite;
 mod row_value;
 mod sample;
 mod shaper;
+mod splits;
 mod stage;
 mod terms;
 #[cfg(test)]
@@ -40,9 +41,11 @@ pub use self::{
     computed::ComputedColumnRecord,
     options::{OnError, Transform},
     shaper::TransformRecord,
+    splits::SplitRecord,
 };
 pub(crate) use self::{
     options::ColumnText,
     shaper::Shaper,
+    splits::{SplitsText, is_split_name},
     stage::{RowBlock, Shaped, Stage, StageLimits},
 };

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::computed::ColumnRequest;
+use super::{computed::ColumnRequest, splits::SplitRequest};
 use crate::{
     batch::ColumnType,
     error::{Error, Result},
@@ -101,6 +101,8 @@ pub struct Transform {
     pub(super) conditions: Vec<String>,
     pub(super) columns: Vec<ColumnRequest>,
     pub(super) sample: Option<f64>,
+    pub(super) splits: Vec<SplitRequest>,
+    pub(super) split_by: Option<String>,
     pub(super) seed: Option<u64>,
     pub(super) on_error: Option<OnError>,
     pub(super) expression_timeout: Option<Duration>,
@@ -152,16 +154,16 @@ impl Transform {
         self
     }
 
-    /// Keeps about this fraction of the rows, such as 0.05. The choice depends only on the input of a row and on
-    /// the seed: rows with equal inputs are kept together, in every version of the dataset.
+    /// Keeps about this fraction of the rows, such as 0.05. The choice depends only on the input of a row, or its
+    /// [key](Self::split_by), and on the seed: rows with equal inputs are kept together, in every version of the dataset.
     #[must_use]
     pub fn sample(mut self, fraction: f64) -> Self {
         self.sample = Some(fraction);
         self
     }
 
-    /// Sets the seed of the sample; default 0. Another seed chooses other rows. Without a sample, a seed is an error
-    /// of the plan.
+    /// Sets the seed of the sample and of the split; default 0. Another seed chooses other rows. Without a sample or a
+    /// split, a seed is an error of the plan.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);

@@ -1,19 +1,16 @@
-//! A sample of the rows: a keyed hash of a row's input decides. Nothing else of the row or the run matters.
+//! A sample of the rows: a keyed hash of a row's key decides. Nothing else of the row or the run matters.
 
 use std::mem;
 
 use twox_hash::XxHash3_64;
 
-use crate::{
-    client::Row,
-    error::{Error, Result},
-};
+use crate::error::{Error, Result};
 
 /// Makes the hash of samples another than that of splits with the same seed.
 const PURPOSE: u64 = 0x7361_6d70_6c65_0001;
 
 /// Least fraction: about 1.1e-16, one row of 2^53.
-const LEAST: f64 = 1.0 / (1_u64 << 53) as f64;
+pub(super) const LEAST: f64 = 1.0 / (1_u64 << 53) as f64;
 
 /// The choice of a fraction of the rows.
 #[derive(Debug)]
@@ -39,8 +36,8 @@ impl Sample {
         Ok(Self { seed: seed ^ PURPOSE, below, is_all: fraction >= 1.0 })
     }
 
-    pub(super) fn keeps(&self, row: &Row<'_>) -> bool {
-        self.is_all || value_hash(row.input.unwrap_or("null"), self.seed) < self.below
+    pub(super) fn keeps(&self, key: &str) -> bool {
+        self.is_all || value_hash(key, self.seed) < self.below
     }
 }
 
@@ -49,7 +46,7 @@ impl Sample {
 ///
 /// Takes time that grows with the length of the text, and 16 bytes for each level of nesting and each member of an object
 /// that is open. The text must be valid JSON; the hash of any other text has no meaning.
-fn value_hash(json: &str, seed: u64) -> u64 {
+pub(super) fn value_hash(json: &str, seed: u64) -> u64 {
     let hash = |bytes: &[u8]| XxHash3_64::oneshot_with_seed(seed, bytes);
     let (array, object) = (hash(b"["), hash(b"{"));
     let (mut open, mut whole) = (Vec::<OpenValue>::new(), 0);

@@ -9,6 +9,7 @@ use super::{
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     sample::Sample,
+    splits::{RowKey, SplitRecord, Splits},
 };
 use crate::{
     batch::{ComputedValue, OutputColumn, ValueBuilder},
@@ -42,15 +43,27 @@ pub struct TransformRecord {
     // A text, because not every reader of JSON returns the same floating-point number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<String>,
-    /// The seed of the sample.
+    /// The splits of the rows, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<SplitRecord>,
+    /// The expression for the key of a row, which decides about the sample and the split. `None` is `.input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_by: Option<String>,
+    /// The seed of the sample and of the split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
 
 impl TransformRecord {
-    /// Whether a row on which an expression failed can be kept: a computed column is then null.
+    /// Whether a row on which an expression failed can be kept: a computed column is then null, or the key of the row.
     pub(crate) fn keeps_failed_rows(&self) -> bool {
-        self.on_error == Some(OnError::Null) && !self.columns.is_empty()
+        let has_values = !self.columns.is_empty() || self.split_by.is_some();
+        self.on_error == Some(OnError::Null) && has_values
+    }
+
+    /// Whether a row that was read can be missing in the export.
+    pub(crate) fn leaves_rows_out(&self) -> bool {
+        !self.conditions.is_empty() || self.sample.is_some() || self.on_error == Some(OnError::Skip)
     }
 
     /// Returns the computed columns. A record of another program can have columns that no export has: those are left
@@ -66,7 +79,9 @@ impl TransformRecord {
 pub(crate) struct Shaper {
     conditions: Vec<Expression>,
     columns: Vec<ComputedColumn>,
+    key: RowKey,
     sample: Option<Sample>,
+    splits: Option<Splits>,
     on_error: OnError,
     timeout: Duration,
     recorded: TransformRecord,
@@ -78,12 +93,14 @@ pub(super) struct Verdict {
     pub(super) is_kept: bool,
     /// An expression failed on the row.
     pub(super) has_failed: bool,
+    /// Number of the split of a row that is kept; 0 without splits.
+    pub(super) split: usize,
 }
 
 impl Verdict {
-    const KEEP: Self = Self { is_kept: true, has_failed: false };
-    const DROP: Self = Self { is_kept: false, has_failed: false };
-    const FAILED: Self = Self { is_kept: false, has_failed: true };
+    const KEEP: Self = Self { is_kept: true, has_failed: false, split: 0 };
+    const DROP: Self = Self { is_kept: false, has_failed: false, split: 0 };
+    const FAILED: Self = Self { is_kept: false, has_failed: true, split: 0 };
 }
 
 impl Shaper {
@@ -92,12 +109,24 @@ impl Shaper {
     /// # Errors
     /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
-        let has_expressions = !(options.conditions.is_empty() && options.columns.is_empty());
+        let key = RowKey::compile(options.split_by.as_deref())?;
+        let has_expressions = key.expression().is_some()
+            || !(options.conditions.is_empty() && options.columns.is_empty());
+        let chooses = options.sample.is_some() || !options.splits.is_empty();
         let timeout = options.expression_timeout;
         let needless = [
-            ("on_error", options.on_error.is_some() && !has_expressions, "`where` or `column`"),
-            ("expression_timeout", timeout.is_some() && !has_expressions, "`where` or `column`"),
-            ("seed", options.seed.is_some() && options.sample.is_none(), "`sample`"),
+            (
+                "on_error",
+                options.on_error.is_some() && !has_expressions,
+                "`where`, `column` or `split_by`",
+            ),
+            (
+                "expression_timeout",
+                timeout.is_some() && !has_expressions,
+                "`where`, `column` or `split_by`",
+            ),
+            ("seed", options.seed.is_some() && !chooses, "`sample` or `split`"),
+            ("split_by", options.split_by.is_some() && !chooses, "`split` or `sample`"),
         ];
         if let Some((option, _, needed)) =
             needless.into_iter().find(|(_, is_needless, _)| *is_needless)
@@ -112,7 +141,9 @@ impl Shaper {
         let columns = ComputedColumn::compile_all(&options.columns)?;
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
-        if !has_expressions && sample.is_none() {
+        let is_split = !options.splits.is_empty();
+        let splits = is_split.then(|| Splits::new(&options.splits, seed)).transpose()?;
+        if !has_expressions && !chooses {
             return Ok(None);
         }
         let on_error = options.on_error.unwrap_or_default();
@@ -122,9 +153,11 @@ impl Shaper {
             columns: columns.iter().map(ComputedColumn::recorded).collect(),
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
-            seed: sample.is_some().then_some(seed),
+            split: splits.as_ref().map(Splits::recorded).unwrap_or_default(),
+            split_by: key.expression().map(|it| it.text().to_owned()),
+            seed: chooses.then_some(seed),
         };
-        Ok(Some(Self { conditions, columns, sample, on_error, timeout, recorded }))
+        Ok(Some(Self { conditions, columns, key, sample, splits, on_error, timeout, recorded }))
     }
 
     /// Returns the record of the transformation.
@@ -137,6 +170,16 @@ impl Shaper {
         self.columns.iter().map(|it| &it.column)
     }
 
+    /// Returns the names of the splits, in their order; none without a split.
+    pub(crate) fn splits(&self) -> impl Iterator<Item = &str> {
+        self.splits.iter().flat_map(Splits::names)
+    }
+
+    /// Returns the fractions of the splits, in their order.
+    pub(crate) fn fractions(&self) -> impl Iterator<Item = f64> {
+        self.splits.iter().flat_map(Splits::fractions)
+    }
+
     /// Returns a builder for the values of each computed column.
     pub(super) fn builders(&self) -> Vec<ValueBuilder> {
         self.columns().map(|column| ValueBuilder::new(column.column_type())).collect()
@@ -144,7 +187,7 @@ impl Shaper {
 
     /// Whether expressions are evaluated, which need a large stack and a time limit.
     pub(super) fn has_expressions(&self) -> bool {
-        !(self.conditions.is_empty() && self.columns.is_empty())
+        self.key.expression().is_some() || !(self.conditions.is_empty() && self.columns.is_empty())
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -176,10 +219,24 @@ impl Shaper {
                 Err(failure) => return Err(failure),
             }
         }
-        if !self.sample.as_ref().is_none_or(|sample| sample.keeps(row)) {
-            return Ok(Verdict::DROP);
-        }
         let mut verdict = Verdict::KEEP;
+        if self.sample.is_some() || self.splits.is_some() {
+            begin(self.conditions.len() + self.columns.len());
+            let key = match self.key.of(row, stop) {
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
+                    return Ok(Verdict::FAILED);
+                }
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Null => {
+                    verdict.has_failed = true;
+                    "null".into()
+                }
+                key => key?,
+            };
+            if !self.sample.as_ref().is_none_or(|sample| sample.keeps(&key)) {
+                return Ok(Verdict { is_kept: false, ..verdict });
+            }
+            verdict.split = self.splits.as_ref().map_or(0, |splits| splits.of(&key));
+        }
         for (number, column) in self.columns.iter().enumerate() {
             begin(self.conditions.len() + number);
             match column.value(row, stop) {
@@ -205,7 +262,8 @@ impl Shaper {
         failure: EvaluationFailure,
     ) -> Error {
         let columns = self.columns.iter().map(|column| &column.expression);
-        let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
+        let all = self.conditions.iter().chain(columns).chain(self.key.expression());
+        let (option, expression) = match all.into_iter().nth(number) {
             Some(expression) => (expression.option(), expression.text().to_owned()),
             None => ("where", String::new()),
         };
@@ -243,11 +301,16 @@ mod tests {
         let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
         let sample = Transform::new().sample(0.5);
         let on_error = refused(sample.clone().on_error(OnError::Skip));
-        assert_eq!(on_error, "`on_error` has no effect without `where` or `column`");
+        assert_eq!(on_error, "`on_error` has no effect without `where`, `column` or `split_by`");
         let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
-        assert_eq!(timeout, "`expression_timeout` has no effect without `where` or `column`");
+        assert_eq!(
+            timeout,
+            "`expression_timeout` has no effect without `where`, `column` or `split_by`"
+        );
         let seed = refused(Transform::new().keep_where(".id").seed(0));
-        assert_eq!(seed, "`seed` has no effect without `sample`");
+        assert_eq!(seed, "`seed` has no effect without `sample` or `split`");
+        let key = refused(Transform::new().keep_where(".id").split_by(".id"));
+        assert_eq!(key, "`split_by` has no effect without `split` or `sample`");
         assert!(Shaper::compile(&sample.seed(7)).unwrap().is_some());
         assert!(Shaper::compile(&Transform::new()).unwrap().is_none());
     }

@@ -54,6 +54,8 @@ pub(crate) struct Shaped<B> {
     pub(crate) block: B,
     /// One value for each row.
     pub(crate) kept: Vec<bool>,
+    /// The number of the split of each row that is kept.
+    pub(crate) splits: Vec<usize>,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
     /// The computed columns, each with one value for each row that is kept.
@@ -281,7 +283,7 @@ impl<B: RowBlock> StageShared<B> {
     }
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
-        let (mut kept, mut failed) = (Vec::new(), 0);
+        let (mut kept, mut splits, mut failed) = (Vec::new(), Vec::new(), 0);
         let (mut builders, mut values) = (self.shaper.builders(), Vec::new());
         let mut computed = 0_usize;
         for (index, row) in block.rows().enumerate() {
@@ -301,6 +303,7 @@ impl<B: RowBlock> StageShared<B> {
             kept.push(verdict.is_kept);
             failed += u64::from(verdict.has_failed);
             if verdict.is_kept {
+                splits.push(verdict.split);
                 computed += values.iter().map(ComputedValue::size).sum::<usize>();
                 if computed > MOST_COMPUTED {
                     let why = "the computed columns of a page have at most 256 MiB".to_owned();
@@ -312,7 +315,7 @@ impl<B: RowBlock> StageShared<B> {
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, failed, columns })
+        Ok(Shaped { block, kept, splits, failed, columns })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

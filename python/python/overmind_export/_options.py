@@ -109,8 +109,10 @@ class TransformOptions(TypedDict, total=False):
     """Keeps the rows for which this expression is neither false nor null; of several expressions, all."""
     sample: float | None
     """Keeps about this fraction of the rows, such as 0.05, chosen by their input."""
+    split_by: str | None
+    """The key of a row, which decides about the sample and the split of :func:`export`. Default: ``".input"``."""
     seed: int | None
-    """Another seed chooses another sample. Default: 0."""
+    """Another seed chooses another sample and another split. Default: 0."""
     on_error: Literal["fail", "null", "skip"] | None
     """What to do with a row on which an expression fails. Default: ``"fail"`` ends the call."""
     expression_timeout: float | None
@@ -155,6 +157,8 @@ class FileOptions(RowOptions, total=False):
     manifest: bool | None
     record: Path | None
     success_file: bool | None
+    split: Mapping[str, float] | None
+    """Writes a folder of files for each split, such as ``{"train": 0.9, "test": 0.1}``."""
     max_passes: int | None
     encode_threads: int | None
     temp_dir: Path | None

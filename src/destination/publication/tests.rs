@@ -75,6 +75,7 @@ impl Place {
         let closed = file.close().unwrap();
         let part = Part {
             path: "part-00000.jsonl".to_owned(),
+            split: None,
             first_page: 1,
             last_page: 1,
             rows_read: 1,

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     clear_control,
     completion::StagedUpload,
-    content::{PrefixContent, PrefixPlaces, sha256},
+    content::{PrefixContent, PrefixPlaces, sha256, within},
     lock::{LeaseWatch, Lock},
     names::{HEADER, commit_name},
     pending::{PendingPart, drop_pending, is_pending_name, json, pending_name},
@@ -31,7 +31,8 @@ use crate::{
     error::{Error, Result, causes},
     location::{Backend, Location, Remote, is_lost_upload},
     record::{
-        manifest::{Manifest, Part, SUCCESS, is_part_name},
+        layout::{folder_and_name, is_part_path, with_parents},
+        manifest::{Manifest, Part, SUCCESS},
         place,
     },
 };
@@ -120,7 +121,7 @@ impl BegunCommit {
     pub(super) fn parse(json: &[u8], name: &str, location: &Location) -> Option<Self> {
         let commit: Commit = serde_json::from_slice(json).ok()?;
         let manifest = Manifest::parse(commit.record.as_bytes(), location).ok()?;
-        let sound = manifest.parts.iter().all(|part| is_part_name(&part.path));
+        let sound = manifest.parts.iter().all(|part| is_part_path(&part.path));
         sound.then(|| Self { commit, name: name.to_owned(), parts: manifest.parts })
     }
 
@@ -158,7 +159,7 @@ impl BegunCommit {
             let is_own = self.parts.iter().any(|part| part.path == *name);
             is_own || self.commit.superseded.contains(name) || seen.is_ours(name)
         };
-        let mut parts = seen.objects.keys().filter(|name| is_part_name(name));
+        let mut parts = seen.objects.keys().filter(|name| is_part_path(name));
         parts.any(|name| !is_known(name) && !seen.is_listed(name))
     }
 
@@ -294,7 +295,7 @@ impl BegunCommit {
     fn remove_superseded(&self, target: &Remote) -> Result<()> {
         let new: BTreeSet<&str> = self.parts.iter().map(|part| part.path.as_str()).collect();
         let old = self.commit.superseded.iter();
-        let old = old.filter(|name| is_part_name(name) && !new.contains(name.as_str()));
+        let old = old.filter(|name| is_part_path(name) && !new.contains(name.as_str()));
         target.remove_all(old.cloned())
     }
 
@@ -364,7 +365,7 @@ fn complete(
     let (store, _) = target.target()?;
     let parts = pending.iter().map(|pending| {
         let part = &pending.kept.part;
-        (target.child(&part.path), pending.upload.clone(), part.bytes)
+        ((target.child(&part.path), part.path.clone()), pending.upload.clone(), part.bytes)
     });
     let parts: Vec<_> = parts.collect();
     watch.guard(async move {
@@ -390,7 +391,7 @@ fn complete(
 
 async fn complete_one(
     store: &dyn Backend,
-    place: &Remote,
+    (place, path): &(Remote, String),
     upload: &StagedUpload,
     bytes: u64,
 ) -> Result<UploadEnd> {
@@ -405,12 +406,13 @@ async fn complete_one(
     }
     let why = causes(&error).join(": ");
     tracing::warn!("the upload of {place} is lost: {why}");
-    Ok(UploadEnd::Lost(place.name().to_owned()))
+    Ok(UploadEnd::Lost(path.clone()))
 }
 
 /// Returns the parts that are not visible with their size, although the store has confirmed them.
 fn wrong_parts(target: &Remote, pending: &[PendingPart]) -> Result<BTreeSet<String>> {
-    let listed = target.list()?.objects;
+    let folders = pending.iter().map(|pending| folder_and_name(&pending.kept.part.path).0);
+    let listed = within(target, target.list()?, &with_parents(folders))?.objects;
     let is_right =
         |part: &Part, meta: Option<&ObjectMeta>| meta.is_some_and(|meta| meta.size == part.bytes);
     let parts = || pending.iter().map(|pending| &pending.kept.part);

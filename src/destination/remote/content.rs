@@ -1,19 +1,20 @@
 //! The content of a prefix: which objects belong to an export, and which may be removed. Changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use object_store::ObjectMeta;
 
 use super::{
     control::{control_folder, inside},
-    names::{is_commit_name, leased_token, trial_name},
+    names::{folder_of_control, is_commit_name, leased_token, trial_name},
 };
 use crate::{
     destination::{CONTROL, OutputRequest, examine},
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::{
-        manifest::{Manifest, SUCCESS, is_desktop_file, is_part_name},
+        layout::{PartLayout, folder_and_name, folders_of, is_part_path, joined, with_parents},
+        manifest::{Manifest, SUCCESS, is_desktop_file},
         place,
     },
     text::grouped,
@@ -32,6 +33,8 @@ pub(super) struct PrefixPlaces {
     pub(super) record: Remote,
     /// Whether the user chose the place of the record: then it may belong to another prefix.
     pub(super) is_record_asked: bool,
+    /// The folders of the parts of this run.
+    pub(super) layout: PartLayout,
 }
 
 impl PrefixPlaces {
@@ -44,6 +47,7 @@ impl PrefixPlaces {
             control: control_folder(target, wanted.record.as_ref(), wanted.staging.as_ref())?,
             record: record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?,
             is_record_asked: wanted.record.is_some(),
+            layout: wanted.layout.clone(),
         })
     }
 
@@ -64,6 +68,7 @@ impl PrefixPlaces {
             control: limit(&self.control),
             record: limit(&self.record),
             is_record_asked: self.is_record_asked,
+            layout: self.layout.clone(),
         }
     }
 
@@ -86,8 +91,9 @@ pub(super) struct StoredRecord {
 
 /// The content of a prefix, as listed.
 pub(super) struct PrefixContent {
+    /// The paths below the prefix. Folders that the parts of runs are in are listed, too.
     names: Vec<String>,
-    /// The listed metadata of each object, by name.
+    /// The listed metadata of each object, by path.
     pub(super) objects: BTreeMap<String, ObjectMeta>,
     pub(super) control: Listing,
     pub(super) record: Option<StoredRecord>,
@@ -106,7 +112,6 @@ impl PrefixContent {
 
     /// Like [`look`](Self::look), with the listings of the prefix and of its control folder.
     pub(super) fn of(places: &PrefixPlaces, listing: Listing, control: Listing) -> Result<Self> {
-        let Listing { names, objects } = listing;
         let (mut record, mut is_record_foreign) = (None, false);
         if let Some(bytes) = places.record.read()? {
             // The location is only used in errors, which are dropped here.
@@ -119,6 +124,12 @@ impl PrefixContent {
                 Err(error) => return Err(error),
             }
         }
+        let mut folders = places.layout.folders();
+        let manifest = record.as_ref().map(|it: &StoredRecord| &it.manifest);
+        folders.extend(manifest.map(folders_of).unwrap_or_default());
+        let begun: Vec<_> = control.names.iter().filter_map(|it| folder_of_control(it)).collect();
+        folders.extend(with_parents(begun.iter().map(String::as_str)));
+        let Listing { names, objects } = within(&places.target, listing, &folders)?;
         let record_inside = names.iter().find(|name| places.is_record_inside(name)).cloned();
         Ok(Self { names, objects, control, record, is_record_foreign, record_inside })
     }
@@ -140,7 +151,7 @@ impl PrefixContent {
             let is_record = self.record.is_some() && self.record_inside.as_ref() == Some(name);
             let marks = self.record.is_some() && name == SUCCESS;
             let listed = self.is_listed(name) || self.is_ours(name);
-            let known = is_record || marks || listed || is_desktop_file(name);
+            let known = is_record || marks || listed || is_desktop_file(folder_and_name(name).1);
             let known = known || self.is_trial(places, name);
             // Except for the control folder, only objects are known. A prefix with such a name is not.
             is_control(name) || known && self.objects.contains_key(name)
@@ -193,7 +204,7 @@ impl PrefixContent {
             "only objects of an earlier export are replaced: move the object, or give another URL";
         self.record.iter().flat_map(|record| &record.manifest.parts).find_map(|part| {
             let name = &part.path;
-            if !is_part_name(name) {
+            if !is_part_path(name) {
                 return Some((
                     format!("its record lists {name:?}, which is not a part of an export"),
                     "no export wrote that record, or it was changed since: give another URL",
@@ -210,9 +221,10 @@ impl PrefixContent {
 
     /// Whether an unfinished run wrote this object.
     pub(super) fn is_ours(&self, name: &str) -> bool {
-        let token = || name.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
+        let (_, part) = folder_and_name(name);
+        let token = || part.strip_prefix("part-")?.split('.').next()?.split('-').nth(1);
         let run = |token: &str| self.control.objects.contains_key(&format!("run-{token}"));
-        is_part_name(name) && token().is_some_and(run)
+        is_part_path(name) && token().is_some_and(run)
     }
 
     /// Whether an unfinished run wrote this object to check that it can write the record.
@@ -242,6 +254,27 @@ impl PrefixContent {
         let names = self.objects.keys();
         names.filter(|name| self.is_ours(name) && !self.is_listed(name)).cloned()
     }
+}
+
+/// Adds the objects in these folders to the listing of a prefix, by their paths. A listed folder is not in it itself.
+pub(super) fn within(
+    target: &Remote,
+    listing: Listing,
+    folders: &BTreeSet<&str>,
+) -> Result<Listing> {
+    let Listing { mut names, mut objects } = listing;
+    // Sorted, a folder comes after the one that it is in.
+    for folder in folders {
+        let is_it = |name: &String| name == folder && !objects.contains_key(name);
+        let Some(at) = names.iter().position(is_it) else { continue };
+        names.remove(at);
+        let inside = target.child(folder).list()?;
+        let path = |name: String| joined(folder, &name);
+        names.extend(inside.names.into_iter().map(path));
+        objects.extend(inside.objects.into_iter().map(|(name, meta)| (path(name), meta)));
+    }
+    names.sort();
+    Ok(Listing { names, objects })
 }
 
 /// The error of a run that may replace nothing.

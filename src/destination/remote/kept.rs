@@ -17,7 +17,10 @@ use crate::{
     error::{Error, Result},
     location::{Listing, Remote},
     proof::Digest,
-    record::manifest::Part,
+    record::{
+        layout::{PartLayout, folder_and_name},
+        manifest::Part,
+    },
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,43 +44,53 @@ pub(super) fn interrupted(control: &Remote) -> Result<Option<Interrupted>> {
     Ok(Some(Interrupted { plan: begun.header.plan, parts }))
 }
 
-/// Returns the finished parts of a lineage in page order, up to the first gap.
+/// Returns the finished parts of a lineage in page order, up to the first gap. Those of the same pages are in the order
+/// of their folders in the layout.
 pub(super) fn finished_parts(
     control: &Remote,
     names: &[String],
     lineage: &str,
+    layout: &PartLayout,
 ) -> Result<Vec<PendingPart>> {
-    let mut found: BTreeMap<u64, PendingPart> = BTreeMap::new();
+    let mut found: BTreeMap<(u64, usize), PendingPart> = BTreeMap::new();
     for name in names.iter().filter(|name| is_pending_name(name)) {
         let pending = PendingPart::read(control, name)?;
         let ours = |pending: &PendingPart| pending.lineage.as_deref() == Some(lineage);
         if let Some(pending) = pending.filter(ours) {
-            found.entry(pending.kept.part.first_page).or_insert(pending);
+            let part = &pending.kept.part;
+            let position = layout.position(folder_and_name(&part.path).0).unwrap_or(usize::MAX);
+            found.entry((part.first_page, position)).or_insert(pending);
         }
     }
-    let mut next = None;
+    let mut last = None;
     Ok(found
         .into_values()
         .take_while(|pending| {
-            let part = &pending.kept.part;
-            let follows = next.is_none_or(|next| next == part.first_page);
-            next = Some(part.last_page + 1);
+            let Part { first_page, last_page, .. } = pending.kept.part;
+            let follows = last.is_none_or(|(first, last)| {
+                (first, last) == (first_page, last_page) || last + 1 == first_page
+            });
+            last = Some((first_page, last_page));
             follows
         })
         .collect())
 }
 
-/// Returns the longest sequence of parts, from the first, that can still be published.
+/// Returns the longest sequence of parts, from the first, that can still be published. A group of pages has a part in each
+/// folder of the layout.
 ///
 /// A visible part is not kept: a late request made it visible, and this run removes it.
 pub(super) fn intact_parts(
     visible: impl Fn(&str) -> bool,
     control: &Listing,
     parts: Vec<PendingPart>,
+    layout: &PartLayout,
 ) -> Vec<PendingPart> {
     let is_intact = |index: usize, part: &Part| {
         let ids = control.objects.get(&ids_name(&part.path)).map(|meta| meta.size);
-        part.path.starts_with(&format!("part-{index:05}-"))
+        let ((group, folder), (own, name)) = (layout.place(index), folder_and_name(&part.path));
+        folder == own
+            && name.starts_with(&format!("part-{group:05}-"))
             && !visible(&part.path)
             && !is_expired(control, &part.path)
             && part.digest.parse::<Digest>().is_ok()
@@ -85,10 +98,13 @@ pub(super) fn intact_parts(
             && ids == part.rows_read.checked_mul(16)
     };
     let parts = parts.into_iter().enumerate();
-    parts
+    let mut intact: Vec<_> = parts
         .take_while(|(index, pending)| is_intact(*index, &pending.kept.part))
         .map(|(_, pending)| pending)
-        .collect()
+        .collect();
+    // Pages without all of their parts are read again.
+    intact.truncate(intact.len() / layout.width() * layout.width());
+    intact
 }
 
 /// Reads a whole object and returns whether its bytes have this SHA-256.
@@ -122,22 +138,25 @@ pub(super) fn check_pending(target: &Remote, control: &Listing, parts: &[Part]) 
 }
 
 /// Downloads the ids of kept parts into a temporary folder, where the proof reads them. The caller must
-/// keep the returned folder until then.
+/// keep the returned folder until then. `width` is the number of parts that share their ids.
 pub(super) fn fetch_ids(
     control: &Remote,
     temp_dir: &Path,
     kept: &mut [KeptPart],
+    width: usize,
 ) -> Result<Option<TempDir>> {
     if kept.is_empty() {
         return Ok(None);
     }
     let failed = |error| Error::io("keep ids in", temp_dir)(error);
     let folder = tempfile::tempdir_in(temp_dir).map_err(failed)?;
-    for (index, kept) in kept.iter_mut().enumerate() {
-        kept.ids = folder.path().join(index.to_string());
-        let mut object = control.child(&ids_name(&kept.part.path)).open()?;
-        let mut file = File::create(&kept.ids).map_err(failed)?;
+    for (group, kept) in kept.chunks_mut(width).enumerate() {
+        let path = folder.path().join(group.to_string());
+        let Some(first) = kept.first() else { continue };
+        let mut object = control.child(&ids_name(&first.part.path)).open()?;
+        let mut file = File::create(&path).map_err(failed)?;
         io::copy(&mut object, &mut file).map_err(failed)?;
+        kept.iter_mut().for_each(|kept| kept.ids.clone_from(&path));
     }
     Ok(Some(folder))
 }

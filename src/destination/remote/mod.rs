@@ -38,6 +38,7 @@ use super::{Header, Interrupted, OutputRequest};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote, Target, UNREACHABLE},
+    record::layout::PartLayout,
 };
 
 /// Takes the lock of a job's folder.
@@ -140,6 +141,7 @@ fn replacing(
         record: record.cloned(),
         staging: staging.cloned(),
         success_file: false,
+        layout: PartLayout::default(),
         temp_dir: std::env::temp_dir(),
     }
 }

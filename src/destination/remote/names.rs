@@ -4,11 +4,15 @@
 //! replaces or aborts only objects with a name from this module.
 //!
 //! No name of a control object ends like data, such as `.json` or `.parquet`: a recursive glob must not find it.
+//! All control objects are in one folder: a slash in the path of a part is `=` in their names.
 
 use crate::{
     error::{Error, Result},
     location::Remote,
-    record::manifest::is_part_name,
+    record::{
+        layout::{PartLayout, is_folder, is_part_path, joined},
+        manifest::is_part_name,
+    },
 };
 
 /// The control object with the plan.
@@ -21,14 +25,25 @@ const LONGEST_PART: &str = "part-0123456789-01234567-0123.jsonl.zst";
 /// The longest name of a control object: the journal of that part.
 const LONGEST_CONTROL: &str = "upload-part-0123456789-01234567-0123+jsonl+zst";
 
-/// The name of the part with this index. The token belongs to the run. Attempts count from 0: the first one
-/// is not in the name. Each attempt needs its own name, because in Azure the uploads to a name are not
+/// The path of the part of this group of pages in this folder. The token belongs to the run. Attempts count from 0: the
+/// first one is not in the name. Each attempt needs its own name, because in Azure the uploads to a name are not
 /// separate.
-pub(super) fn part_name(index: usize, token: &str, attempt: usize, extension: &str) -> String {
-    match attempt {
-        0 => format!("part-{index:05}-{token}.{extension}"),
-        _ => format!("part-{index:05}-{token}-{attempt}.{extension}"),
-    }
+pub(super) fn part_name(
+    (group, folder): (usize, &str),
+    token: &str,
+    attempt: usize,
+    extension: &str,
+) -> String {
+    let name = match attempt {
+        0 => format!("part-{group:05}-{token}.{extension}"),
+        _ => format!("part-{group:05}-{token}-{attempt}.{extension}"),
+    };
+    joined(folder, &name)
+}
+
+/// The path of a part as it is in the names of control objects.
+pub(super) fn flat(path: &str) -> String {
+    path.replace('/', "=")
 }
 
 /// The name of the object that begins a publication.
@@ -68,7 +83,7 @@ pub(super) fn is_commit_name(name: &str) -> bool {
 /// Whether a run gives this name to the journal of an upload.
 pub(super) fn is_upload_name(name: &str) -> bool {
     is_object_upload_name(name)
-        || uploaded_name(name).is_some_and(|of| is_part_name(&of) || is_ids_name(&of))
+        || uploaded_name(name).is_some_and(|of| is_part_path(&of) || is_ids_name(&of))
 }
 
 /// Whether a run to a single object gives this name to the journal of its upload.
@@ -79,23 +94,34 @@ pub(super) fn is_object_upload_name(name: &str) -> bool {
 /// The name of the journal of the upload of a part or of its ids. It does not end like a part: a glob such as
 /// `**/*.parquet` must not find it.
 pub(super) fn journal_name(of: &str) -> String {
-    format!("upload-{}", of.replace('.', "+"))
+    format!("upload-{}", flat(of).replace('.', "+"))
 }
 
 /// The name of the part or of the ids whose upload has this journal.
 pub(super) fn uploaded_name(journal: &str) -> Option<String> {
     let of = journal.strip_prefix("upload-")?;
-    (!of.contains('.')).then(|| of.replace('+', "."))
+    (!of.contains(['.', '/'])).then(|| of.replace('+', ".").replace('=', "/"))
 }
 
 /// Whether a run gives this name to the ids of a part.
 pub(super) fn is_ids_name(name: &str) -> bool {
-    name.starts_with("ids-") && is_stem(&name.replacen("ids-", "part-", 1))
+    name.starts_with("ids-")
+        && is_part_name(&format!("{}.arrow", name.replacen("ids-", "part-", 1)))
 }
 
-/// Whether the text is the name of a part without its extension.
+/// Whether the text is the path of a part without its extension, as control objects have it.
 fn is_stem(text: &str) -> bool {
-    is_part_name(&format!("{text}.arrow"))
+    !text.contains('/') && is_part_path(&format!("{}.arrow", text.replace('=', "/")))
+}
+
+/// Returns the folder of the part that a control object belongs to; `None` if it is none of a part in a folder.
+pub(super) fn folder_of_control(name: &str) -> Option<String> {
+    let path = match uploaded_name(name) {
+        Some(path) => path,
+        None => name.strip_suffix(".state")?.replace('=', "/"),
+    };
+    let (folder, _) = path.rsplit_once('/')?;
+    is_folder(folder).then(|| folder.to_owned())
 }
 
 fn is_token(text: &str) -> bool {
@@ -107,8 +133,15 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Refuses a prefix if the name of a part or of a control object would be too long for a store.
-pub(super) fn check_prefix_length(target: &Remote, control: &Remote) -> Result<()> {
-    let longest = [control.child(LONGEST_CONTROL), target.child(LONGEST_PART)];
+pub(super) fn check_prefix_length(
+    target: &Remote,
+    control: &Remote,
+    layout: &PartLayout,
+) -> Result<()> {
+    let folders = layout.folders();
+    let folder = folders.iter().max_by_key(|folder| folder.len()).copied().unwrap_or_default();
+    let control_name = flat(&joined(folder, LONGEST_CONTROL));
+    let longest = [control.child(&control_name), target.child(&joined(folder, LONGEST_PART))];
     longest.iter().try_for_each(|place| check_length(target, place))
 }
 
@@ -151,6 +184,9 @@ mod tests {
             "upload-0a1b2c3d",
             "upload-part-00000-0a1b2c3d+jsonl+zst",
             "upload-ids-00000-0a1b2c3d",
+            "train=part-00000-0a1b2c3d.state",
+            "data=train=part-00000-0a1b2c3d-1.state",
+            "upload-train=part-00000-0a1b2c3d+jsonl+zst",
         ] {
             assert!(is_control_name(name), "{name}");
         }
@@ -170,16 +206,33 @@ mod tests {
             "upload-notes",
             "upload-part-00000-0a1b2c3d.jsonl.zst",
             "upload-",
+            "=part-00000-0a1b2c3d.state",
+            "a=b=c=part-00000-0a1b2c3d.state",
+            "train=ids-00000-0a1b2c3d",
+            "upload-train=ids-00000-0a1b2c3d",
+            "upload-train/part-00000-0a1b2c3d+jsonl+zst",
         ] {
             assert!(!is_control_name(name), "{name}");
         }
     }
 
     #[test]
+    fn journals_name_parts_in_folders() {
+        for path in ["train/part-00000-0a.jsonl.zst", "part-00000-0a.csv", "ids-00000-0a"] {
+            assert_eq!(uploaded_name(&journal_name(path)).as_deref(), Some(path));
+        }
+        let folder = |name: &str| folder_of_control(name);
+        assert_eq!(folder("data=train=part-00000-0a.state").as_deref(), Some("data/train"));
+        assert_eq!(folder("upload-test=part-00000-0a+csv").as_deref(), Some("test"));
+        assert_eq!([folder("part-00000-0a.state"), folder("run-0a")], [None, None]);
+    }
+
+    #[test]
     fn too_long_prefixes_are_refused() {
         let place = |length| Remote::in_memory(&"x".repeat(length));
         let check = |prefix: usize, control: usize| {
-            let checked = check_prefix_length(&place(prefix), &place(control));
+            let layout = PartLayout::default();
+            let checked = check_prefix_length(&place(prefix), &place(control), &layout);
             checked.map_err(|error| error.to_string())
         };
         let longest = |name: &str| 1024 - 1 - name.len();

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     completion::StagedUpload,
-    names::{journal_name, uploaded_name},
+    names::{flat, journal_name, uploaded_name},
     upload::{abort_journalled, abort_or_journal},
 };
 use crate::{
     destination::KeptPart,
     error::{Error, Result},
     location::{Listing, Remote},
-    record::manifest::is_part_name,
+    record::layout::{folder_and_name, is_part_path},
 };
 
 /// Age after which an upload may have expired. Azure and R2 delete blocks after 7 days, and so does the
@@ -48,7 +48,7 @@ impl PendingPart {
 
     fn is_sound(&self, name: &str) -> bool {
         let path = &self.kept.part.path;
-        is_part_name(path) && pending_name(path) == name && self.kept.is_sound()
+        is_part_path(path) && pending_name(path) == name && self.kept.is_sound()
     }
 
     /// Writes the record. From then on, the record replaces the journal of the upload.
@@ -59,17 +59,18 @@ impl PendingPart {
 
 /// Whether this is the name of a pending part's record.
 pub(super) fn is_pending_name(name: &str) -> bool {
-    name.starts_with("part-") && name.ends_with(".state")
+    let part = name.rsplit('=').next().unwrap_or(name);
+    part.starts_with("part-") && name.ends_with(".state")
 }
 
 /// The name of the record of this part.
 pub(super) fn pending_name(part: &str) -> String {
-    format!("{}.state", stem(part))
+    format!("{}.state", flat(stem(part)))
 }
 
-/// The name of the object with the ids of this part.
+/// The name of the object with the ids of the pages of this part. The parts of all folders share it.
 pub(super) fn ids_name(part: &str) -> String {
-    stem(part).replacen("part-", "ids-", 1)
+    stem(folder_and_name(part).1).replacen("part-", "ids-", 1)
 }
 
 fn stem(part: &str) -> &str {
@@ -98,7 +99,7 @@ pub(super) fn drop_pending(target: &Remote, control: &Remote, name: &str) -> Res
 /// Aborts the upload of an ended run. The journal's name contains the name of the uploaded part or ids.
 pub(super) fn drop_upload(target: &Remote, control: &Remote, journal: &str) -> Result<()> {
     let of = uploaded_name(journal).unwrap_or_default();
-    let place = if is_part_name(&of) {
+    let place = if is_part_path(&of) {
         target.child(&of)
     } else if of.starts_with("ids-") {
         control.child(&of)

@@ -1,13 +1,14 @@
 //! A directory of parts in a store. All parts stay invisible until the export is proven, see [`commit`].
 //!
 //! ```text
-//! rows/part-00000-TOKEN.parquet …                only parts
+//! rows/part-00000-TOKEN.parquet …                only parts, those of a split in a folder: rows/train/part-…
 //! rows.manifest.json                             the record, next to the prefix unless `record` names another place
 //! _rows.partial/                                 the control folder, see `control` for its other places
 //!     lock-00001.state, lease-TOKEN              see `lock`
 //!     run-TOKEN                                  marks a run that wrote parts, with its token in their names
 //!     header.state                               the plan
-//!     part-00000-TOKEN.state                     the record of a pending part, written after its blocks
+//!     part-00000-TOKEN.state                     the record of a pending part, written after its blocks; of a split,
+//!                                                train=part-00000-TOKEN.state
 //!     ids-00000-TOKEN                            its ids, 16 bytes each, for the proof
 //!     upload-…                                   an upload that has begun
 //!     commit-TOKEN.state                         a publication that has begun, with its record
@@ -86,7 +87,8 @@ pub(crate) struct Prefix {
 #[derive(Debug)]
 struct StagedPrefix {
     lineage: String,
-    open: Vec<Upload>,
+    /// The uploads that have no record yet, with the paths of their parts or the names of their ids.
+    open: Vec<(String, Upload)>,
     /// The finished, recorded parts by name.
     pending: BTreeMap<String, PendingPart>,
     _ids: Option<TempDir>,
@@ -96,8 +98,8 @@ impl StagedPrefix {
     /// Aborts the uploads that have no record. If the answer to the put of a record was lost, the record may
     /// exist, and it must not outlive its upload.
     fn abort_open(&self, control: &Remote) -> Result<()> {
-        let abort = |upload: &Upload| {
-            control.child(&pending_name(upload.target().name())).remove()?;
+        let abort = |(name, upload): &(String, Upload)| {
+            control.child(&pending_name(name)).remove()?;
             upload.abort()
         };
         self.open.iter().map(abort).fold(Ok(()), Result::and)
@@ -114,7 +116,7 @@ impl Prefix {
         dry_run: bool,
     ) -> Result<Self> {
         let places = PrefixPlaces::of(location, target, wanted)?;
-        check_prefix_length(target, &places.control)?;
+        check_prefix_length(target, &places.control, &places.layout)?;
         let mut prefix = Self {
             places: places.with_short_limit(),
             overwrite: wanted.overwrite,
@@ -198,7 +200,8 @@ impl Prefix {
         let mut lineage = token.clone();
         let mut pending = Vec::new();
         if let Some(begun) = kept::begun(&control)?.filter(|_| !restart) {
-            let parts = kept::finished_parts(&control, &seen.control.names, &begun.lineage)?;
+            let (names, layout) = (&seen.control.names, &self.places.layout);
+            let parts = kept::finished_parts(&control, names, &begun.lineage, layout)?;
             match begun.header.difference(header) {
                 _ if parts.is_empty() => {}
                 Some(difference) => {
@@ -212,12 +215,13 @@ impl Prefix {
                 None => {
                     lineage = begun.lineage;
                     let is_visible = |name: &str| seen.objects.contains_key(name);
-                    pending = kept::intact_parts(is_visible, &seen.control, parts);
+                    pending = kept::intact_parts(is_visible, &seen.control, parts, layout);
                 }
             }
         }
         let mut kept: Vec<KeptPart> = pending.iter().map(|pending| pending.kept.clone()).collect();
-        let ids = kept::fetch_ids(&control, &self.temp_dir, &mut kept)?;
+        let width = self.places.layout.width();
+        let ids = kept::fetch_ids(&control, &self.temp_dir, &mut kept, width)?;
         self.drop_all_but(&seen, &kept)?;
         control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
@@ -283,7 +287,7 @@ impl Prefix {
 
     pub(in crate::destination) fn part_name(&self, index: usize, extension: &str) -> String {
         let token = self.lock.as_ref().map_or("", Lock::token);
-        part_name(index, token, self.attempt, extension)
+        part_name(self.places.layout.place(index), token, self.attempt, extension)
     }
 
     pub(in crate::destination) fn create(
@@ -309,7 +313,7 @@ impl Prefix {
     fn upload(&mut self, place: Remote, name: &str, on_close: OnClose) -> Result<PartFile> {
         let journal = self.places.control.child(&journal_name(name));
         let upload = Upload::new(place, journal, self.lock()?.watch(), on_close);
-        self.staged()?.open.push(upload.clone());
+        self.staged()?.open.push((name.to_owned(), upload.clone()));
         Ok(PartFile::upload(upload))
     }
 
@@ -330,12 +334,12 @@ impl Prefix {
         let control = self.places.control.clone();
         let staged = self.staged()?;
         let name = kept.part.path.clone();
-        let upload = staged.open.iter().find(|upload| upload.target().name() == name);
-        let upload = upload.ok_or_else(not_open)?.clone();
+        let upload = staged.open.iter().find(|(open, _)| *open == name);
+        let upload = upload.ok_or_else(not_open)?.1.clone();
         let pending = PendingPart { lineage, kept, upload: upload.staged().ok_or_else(not_open)? };
         pending.write(&control)?;
         // The upload belongs to the record now: if this run fails, it must not abort it.
-        staged.open.clear();
+        staged.open.retain(|(open, upload)| *open != name && !upload.is_over());
         staged.pending.insert(name, pending);
         upload.forget_journal()
     }

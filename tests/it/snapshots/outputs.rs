@@ -6,6 +6,7 @@ use overmind_export::{Manifest, Status, verify};
 use serde_json::Value;
 
 use super::Nightly;
+use crate::support::entries;
 
 #[test]
 fn job_chooses_the_form_of_json_columns() {
@@ -110,4 +111,48 @@ fn failed_rows_of_a_job_are_told() {
     assert!(ran.stderr.contains("complete: every row read once"), "{}", ran.stderr);
     assert!(ran.stderr.contains("  an expression failed on 7 rows\n"), "{}", ran.stderr);
     assert_eq!(nightly.history("nightly")[0]["failed_rows"], 7);
+}
+
+#[test]
+fn job_stores_splits_and_deletes_them() {
+    let keys = "split = \"train=0.7,test=0.3\"\nsplit_by = \".id\"\nrows_per_file = 100\n\
+                keep = { last = 2 } # end";
+    let nightly = Nightly::one(250, keys);
+    nightly.at("2026-11-23T02:00:00Z");
+    let first = nightly.newest("nightly");
+    assert_eq!(entries(&first), ["test", "train"]);
+    let manifest = Manifest::read(&nightly.record("nightly", "20261123T020000Z")).unwrap();
+    let names: Vec<_> = manifest.splits.iter().map(|split| split.name.as_str()).collect();
+    assert_eq!(names, ["train", "test"]);
+    assert_eq!(manifest.splits.iter().map(|split| split.rows).sum::<u64>(), 250);
+    // A reader that was given the folder of a split finds the record of the snapshot.
+    for path in [&first, &first.join("train"), &first.join("test")] {
+        let verified = verify(&path.as_path().into()).unwrap();
+        assert!(verified.is_ok() && verified.rows > 50, "{verified:?}");
+    }
+    let again = nightly.at("2026-11-24T02:00:00Z");
+    assert_eq!(again[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+    // Other splits are a change.
+    for (day, splits) in [(25, "train=0.8,test=0.2"), (26, "a=0.5,b=0.5")] {
+        let path = nightly.world.path("snapshots.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("split = \"").unwrap();
+        let (_, after) = rest.split_once('"').unwrap();
+        fs::write(&path, format!("{before}split = \"{splits}\"{after}")).unwrap();
+        let results = nightly.at(&format!("2026-11-{day}T02:00:00Z"));
+        assert_eq!(results[0].snapshots[0].status, Status::Stored, "{splits}");
+    }
+    // Retention has deleted the first one with its folders, and keeps a file that is not part of a snapshot.
+    assert_eq!(nightly.stamps("nightly"), ["20261125T020000Z", "20261126T020000Z"]);
+    assert!(!first.exists());
+    let second = nightly.job("nightly").join("snapshot=20261125T020000Z");
+    fs::write(second.join("test/notes.txt"), "mine").unwrap();
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("last = 2", "last = 1");
+    fs::write(&path, text).unwrap();
+    let ran = nightly.run(&["prune", "--dry-run"]).ok();
+    let why = "holds \"test/notes.txt\", which its manifest does not list";
+    assert!(ran.stdout.contains(why), "{ran:?}");
+    nightly.run(&["prune"]).ok();
+    assert_eq!(entries(&second), ["test", "train"]);
 }

@@ -13,6 +13,7 @@ mod locks;
 mod messages;
 pub(crate) mod server;
 mod snapshots;
+mod split;
 mod tls;
 mod uploads;
 mod verify;

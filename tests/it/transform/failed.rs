@@ -41,7 +41,7 @@ fn wrong_expressions_send_no_request() {
         (["--expression-timeout", "0s"], "it must be longer than 0 seconds"),
         (["--on-error", "skip"], "--on-error has no effect without --where"),
         (["--expression-timeout", "1s"], "--expression-timeout has no effect without --where"),
-        (["--seed", "7"], "--seed has no effect without --sample"),
+        (["--seed", "7"], "--seed has no effect without --sample or --split"),
     ] {
         let ran = world.export(&[&["-o", "a.jsonl"], &arguments[..]].concat());
         assert!(ran.code == Some(2) && ran.stderr.contains(part), "{arguments:?}: {ran:?}");

@@ -7,6 +7,7 @@ mod kept;
 mod preview;
 mod recorded;
 mod resumed;
+mod split;
 mod streamed;
 
 use overmind_export::demo::Options;

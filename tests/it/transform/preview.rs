@@ -71,7 +71,7 @@ fn options_are_refused_before_a_request() {
     for (arguments, why) in [
         (&["--where", ".a b"][..], "the expression should end before this"),
         (&["--columns", "id,topic"], "\"topic\" is not a valid column: the columns are id, order"),
-        (&["--seed", "1"], "--seed has no effect without --sample"),
+        (&["--seed", "1"], "--seed has no effect without --sample or --split"),
         (&["--drop", "id", "--columns", "id"], "cannot be used with"),
     ] {
         let ran = preview(&world, arguments);
