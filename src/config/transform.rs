@@ -17,6 +17,7 @@ pub(super) struct TransformKeys {
     computed: Option<Vec<ColumnText>>,
     sample: Option<f64>,
     seed: Option<u64>,
+    mask: Option<Vec<String>>,
     on_error: Option<OnError>,
     expression_timeout: Option<Duration>,
     pub(super) columns: Option<Vec<String>>,
@@ -26,16 +27,14 @@ pub(super) struct TransformKeys {
 impl TransformKeys {
     pub(super) fn read(section: &mut Section<'_>) -> ConfigResult<Self> {
         Ok(Self {
-            conditions: section.read("where", |item| match item.text() {
-                Ok(text) => Ok(vec![text.to_owned()]),
-                Err(_) => item.texts(),
-            })?,
+            conditions: section.read("where", text_or_texts)?,
             computed: section.read("column", |item| {
                 let columns = item.texts()?.into_iter().map(|text| text.parse::<ColumnText>());
                 columns.collect::<Result<_>>().map_err(|error| item.wrong(error))
             })?,
             sample: section.read("sample", ConfigItem::decimal)?,
             seed: section.read("seed", ConfigItem::integer)?,
+            mask: section.read("mask", text_or_texts)?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
                 .read("expression_timeout", |item| item.parse(values::duration))?,
@@ -55,6 +54,7 @@ impl TransformKeys {
         let drop = d.drop.filter(|_| self.columns.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none());
         Self {
+            mask: self.mask.or(d.mask),
             seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
             on_error: self.on_error.or(d.on_error.filter(|_| has_expressions)),
             expression_timeout: self
@@ -76,6 +76,8 @@ impl TransformKeys {
         let transform = computed.fold(transform, Transform::computed);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let mask = self.mask.iter().flatten().cloned();
+        let transform = mask.fold(transform, Transform::mask);
         let transform = self.on_error.into_iter().fold(transform, Transform::on_error);
         self.expression_timeout.into_iter().fold(transform, Transform::expression_timeout)
     }
@@ -85,5 +87,13 @@ impl TransformKeys {
         let shaper = Shaper::compile(&self.transform())?;
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
+    }
+}
+
+/// Returns one text, or a list of them.
+fn text_or_texts(item: &ConfigItem<'_>) -> ConfigResult<Vec<String>> {
+    match item.text() {
+        Ok(text) => Ok(vec![text.to_owned()]),
+        Err(_) => item.texts(),
     }
 }

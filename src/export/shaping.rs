@@ -90,14 +90,17 @@ pub(super) fn shape_pages(
 }
 
 /// Returns the rows of a page that are written, each with its index among them: all, or those that the transformation
-/// keeps.
+/// keeps, with their replacements.
 pub(super) fn kept_rows<'a>(
     page: &'a Page,
     shaped: Option<&'a Shaped<Page>>,
 ) -> impl Iterator<Item = (usize, Row<'a>)> {
     let is_kept = move |index: usize| shaped.is_none_or(|it| it.kept.get(index) == Some(&true));
     let rows = page.rows().enumerate().filter(move |(index, _)| is_kept(*index));
-    rows.map(|(_, row)| row).enumerate()
+    rows.map(|(_, row)| row).enumerate().map(move |(index, row)| {
+        let edited = shaped.and_then(|it| it.edited.get(index)?.as_deref());
+        (index, edited.map_or(row, |edited| edited.of(row)))
+    })
 }
 
 /// Returns the computed columns of a page; none without a transformation.

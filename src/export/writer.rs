@@ -23,7 +23,7 @@ use crate::{
     location::Target,
     record::{
         facts::digest,
-        manifest::{Part, PartRows},
+        manifest::{Part, PartRows, add_replaced},
     },
     sink::{Format, Sink},
     text::grouped,
@@ -177,7 +177,10 @@ impl Writer {
         part.last_order = page.last_order();
         part.rows.read += page.len() as u64;
         part.rows.written += written;
-        part.rows.failed += shaped.map_or(0, |shaped| shaped.failed);
+        if let Some(shaped) = shaped {
+            part.rows.failed += shaped.failed;
+            add_replaced(&mut part.rows.replaced, &shaped.replaced);
+        }
         part.bytes += pushed;
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
         let full = part.rows.written >= self.plan.rows_per_file
@@ -196,9 +199,12 @@ impl Writer {
             self.open_part(self.plan.options.pages.first())?;
         }
         self.close_part()?;
+        if let Some(shaper) = &self.plan.shaper {
+            shaper.check_replaced(self.rows.written, &self.rows.replaced)?;
+        }
         let pages = self.parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
         let parts = std::mem::take(&mut self.parts);
-        Ok(Finished { rows: self.rows, pages, parts })
+        Ok(Finished { rows: self.rows.clone(), pages, parts })
     }
 
     fn open_part(&mut self, page: u64) -> Result<()> {
@@ -223,7 +229,7 @@ impl Writer {
             last_page: page,
             has_next: false,
             last_order: None,
-            rows: PartRows::default(),
+            rows: PartRows { replaced: vec![0; self.plan.replaced_paths()], ..PartRows::default() },
             bytes: 0,
         });
         Ok(())
@@ -263,6 +269,7 @@ impl Writer {
             rows_read: part.rows.read,
             rows,
             failed: part.rows.failed,
+            replaced: part.rows.replaced,
             bytes: closed.bytes,
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),

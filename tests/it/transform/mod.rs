@@ -4,6 +4,7 @@
 mod columns;
 mod failed;
 mod kept;
+mod masked;
 mod recorded;
 mod resumed;
 mod streamed;
