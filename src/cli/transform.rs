@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values;
-use crate::{OnError, Transform, transform::ColumnText};
+use crate::{OnError, Result, Transform, TransformPlan, transform::ColumnText};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct TransformArguments {
     /// Keep only these columns, in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Columns")]
-    pub(super) columns: Option<Vec<String>>,
+    columns: Option<Vec<String>>,
     /// Keep all columns but these
     #[arg(
         long,
@@ -52,6 +52,28 @@ impl TransformArguments {
     /// Returns the names of the columns to write, and of those to leave out.
     pub(super) fn output(&self) -> (Option<Vec<String>>, Vec<String>) {
         (self.columns.clone(), self.drop.clone())
+    }
+
+    /// Returns the checked transformation and its columns.
+    pub(super) fn plan(&self) -> Result<TransformPlan> {
+        let (columns, drop) = self.output();
+        TransformPlan::new(&self.clone().into(), columns.as_deref(), &drop)
+    }
+
+    /// Returns the names of the columns to write; none for all.
+    pub(super) fn column_names(&self) -> &[String] {
+        self.columns.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the options choose nothing but columns by name.
+    pub(super) fn only_columns(&self) -> bool {
+        self.drop.is_empty() && Transform::from(self.clone()) == Transform::new()
+    }
+
+    /// Whether the options name a column: as one to keep, or as one to compute.
+    pub(super) fn names(&self, column: &str) -> bool {
+        let is_computed = self.computed.iter().any(|it| it.name() == column);
+        is_computed || self.column_names().iter().any(|name| name == column)
     }
 }
 

@@ -183,6 +183,12 @@ fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>
 
 fn read_defaults(mut section: Section<'_>) -> section::ConfigResult<Keys> {
     let keys = Keys::read(&mut section)?;
+    // Taken only if it is there: it is none of the keys that an error lists.
+    if section.has("name")
+        && let Some(name) = section.take("name")
+    {
+        return Err(name.wrong("each job has its own: give it in [[job]]"));
+    }
     section.finish()?;
     if keys.link.is_some() {
         return Err(section.wrong("link: it leads to the snapshots of one job: give it in [[job]]"));

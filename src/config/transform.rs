@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     config::values,
-    error::Result,
+    error::{Error, Result},
     export::columns::output_columns,
     transform::{ColumnText, OnError, Shaper, Transform},
 };
@@ -27,14 +27,26 @@ pub(super) struct TransformKeys {
 impl TransformKeys {
     pub(super) fn read(section: &mut Section<'_>) -> ConfigResult<Self> {
         Ok(Self {
-            conditions: section.read("where", text_or_texts)?,
-            computed: section.read("column", |item| {
-                let columns = item.texts()?.into_iter().map(|text| text.parse::<ColumnText>());
-                columns.collect::<Result<_>>().map_err(|error| item.wrong(error))
+            conditions: section.read("where", |item| {
+                item.each(|text| {
+                    checked(Transform::new().keep_where(text)).map(|()| text.to_owned())
+                })
             })?,
-            sample: section.read("sample", ConfigItem::decimal)?,
+            computed: section.read("column", |item| {
+                item.each(|text| {
+                    let column: ColumnText = text.parse().map_err(why)?;
+                    checked(Transform::new().computed(column.clone())).map(|()| column)
+                })
+            })?,
+            sample: section.read("sample", |item| {
+                let fraction = item.decimal()?;
+                let sample = checked(Transform::new().sample(fraction));
+                sample.map(|()| fraction).map_err(|why| item.wrong(why))
+            })?,
             seed: section.read("seed", ConfigItem::integer)?,
-            mask: section.read("mask", text_or_texts)?,
+            mask: section.read("mask", |item| {
+                item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
+            })?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
                 .read("expression_timeout", |item| item.parse(values::duration))?,
@@ -90,10 +102,18 @@ impl TransformKeys {
     }
 }
 
-/// Returns one text, or a list of them.
-fn text_or_texts(item: &ConfigItem<'_>) -> ConfigResult<Vec<String>> {
-    match item.text() {
-        Ok(text) => Ok(vec![text.to_owned()]),
-        Err(_) => item.texts(),
+/// Compiles a transformation of one key. The mistake does not repeat the value, which the caller shows.
+fn checked(transform: Transform) -> Result<(), String> {
+    Shaper::compile(&transform).map(drop).map_err(why)
+}
+
+fn why(error: Error) -> String {
+    match error {
+        Error::Expression { expression, position, why, .. } => {
+            let before = expression.get(..position).unwrap_or_default();
+            format!("{why}, at character {}", before.chars().count() + 1)
+        }
+        Error::Invalid { why, .. } => why,
+        error => error.to_string(),
     }
 }

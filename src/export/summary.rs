@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     location::Target,
     paginator::rows_of,
-    record::manifest::{Completeness, Manifest, add_replaced},
+    record::manifest::{Completeness, Manifest},
     text::{counted, grouped},
     transform::TransformRecord,
 };
@@ -105,16 +105,14 @@ impl Export {
 
     pub(super) fn summary(&self, manifest: &Manifest, bytes: u64, elapsed: Duration) -> Summary {
         let meter = self.client.meter();
-        let mut replaced_rows = Vec::new();
-        manifest.parts.iter().for_each(|part| add_replaced(&mut replaced_rows, &part.replaced));
         Summary {
             dataset: manifest.dataset,
             output: self.plan.target.to_string(),
             count: manifest.count,
             rows_read: manifest.rows_read,
             rows: manifest.rows,
-            failed_rows: manifest.parts.iter().map(|part| part.failed).sum(),
-            replaced_rows,
+            failed_rows: manifest.failed_rows(),
+            replaced_rows: manifest.replaced_rows(),
             transform: manifest.transform.clone(),
             kept_rows: self.progress.kept().min(manifest.rows_read),
             files: manifest.parts.len() as u64,

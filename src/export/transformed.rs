@@ -29,6 +29,7 @@ pub struct TransformPlan {
     /// `None` if all rows are written as they are.
     shaper: Option<Arc<Shaper>>,
     columns: Vec<BatchColumn>,
+    batch_size: BatchSize,
     limits: StageLimits,
 }
 
@@ -54,7 +55,15 @@ impl TransformPlan {
 
     fn with(shaper: Option<Arc<Shaper>>, columns: Vec<BatchColumn>) -> Self {
         let bytes = StreamOptions::default().prefetch_bytes;
-        Self { shaper, columns, limits: StageLimits { threads: default_threads(), bytes } }
+        let limits = StageLimits { threads: default_threads(), bytes };
+        Self { shaper, columns, batch_size: BatchSize::RECORD_BATCH, limits }
+    }
+
+    /// Sets the number of rows of a batch.
+    #[cfg(feature = "cli")]
+    pub(crate) fn batches_of(mut self, rows: usize) -> Self {
+        self.batch_size.rows = rows;
+        self
     }
 
     /// Sets the number of threads that transform rows, from 1 to 256; default one for each core, but at most 16. Any
@@ -74,7 +83,7 @@ impl TransformPlan {
 
     /// Returns the schema of the record batches.
     pub fn schema(&self) -> SchemaRef {
-        BatchBuilder::new(&self.columns, BatchSize::RECORD_BATCH).schema()
+        BatchBuilder::new(&self.columns, self.batch_size).schema()
     }
 
     /// Returns how rows are chosen and changed, for records; `None` if all are written as they are.
@@ -141,7 +150,7 @@ pub async fn write_transformed(
     // Set when this future is dropped, too: nothing may wait for an evaluation that does not end.
     let interrupt = InterruptOnDrop(WriterInterrupt::default());
     let mut writer = SinkWriter {
-        builder: BatchBuilder::new(&plan.columns, BatchSize::RECORD_BATCH),
+        builder: BatchBuilder::new(&plan.columns, plan.batch_size),
         sink,
         rows_read: 0,
         rows: 0,

@@ -385,6 +385,18 @@ impl Manifest {
         })
     }
 
+    /// Returns the number of rows on which an expression of the transformation failed.
+    pub(crate) fn failed_rows(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.failed))
+    }
+
+    /// Returns the number of rows in which each path of the transformation has replaced a value.
+    pub(crate) fn replaced_rows(&self) -> Vec<u64> {
+        let mut sums = Vec::new();
+        self.parts.iter().for_each(|part| add_replaced(&mut sums, &part.replaced));
+        sums
+    }
+
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the
     /// parts.
     pub(crate) fn totals(&self) -> [(&'static str, u64, u64); 3] {

@@ -55,6 +55,14 @@ impl FromStr for OnError {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ColumnText(ColumnRequest);
 
+impl ColumnText {
+    /// Returns the name of the column.
+    #[cfg(feature = "cli")]
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
 impl FromStr for ColumnText {
     type Err = Error;
 

@@ -126,6 +126,9 @@ fn recipes_of_the_guide_work() {
         command.env("PATH", std::env::var_os("PATH").unwrap());
         command.env("OVERMIND_LAB_BASE_URL", world.server.url());
         let ran = Ran::of(command.env("OVERMIND_LAB_API_KEY", crate::support::KEY)).ok();
+        if recipe.contains(" preview ") {
+            continue;
+        }
         let kept = ran.stderr.lines().find_map(|line| line.split_once(" rows of 1,000 read"));
         let kept: u64 = kept.unwrap().0.trim().replace(',', "").parse().unwrap();
         let chooses = ["--where", "--sample"].iter().any(|option| recipe.contains(option));
