@@ -211,8 +211,8 @@ pub struct Part {
     /// Number of rows on which an expression of the transformation failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u64,
-    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`, in
-    /// their order.
+    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`,
+    /// then those of `pseudonymise`, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<u64>,
     /// Size of the file in bytes.

@@ -6,6 +6,7 @@ mod failed;
 mod kept;
 mod masked;
 mod preview;
+mod pseudonyms;
 mod recorded;
 mod resumed;
 mod streamed;
