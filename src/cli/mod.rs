@@ -100,7 +100,7 @@ struct Arguments {
 enum Command {
     Export(Box<export::ExportArgs>),
     Datasets(datasets::DatasetsArgs),
-    Preview(preview::PreviewArgs),
+    Preview(Box<preview::PreviewArgs>),
     Verify(verify::VerifyArgs),
     Snapshot(snapshot::SnapshotArgs),
     Snapshots(snapshots::SnapshotsArgs),

@@ -85,7 +85,7 @@ pub struct Manifest {
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written. Without a transformation, these are the rows read.
+    /// Number of rows written. Without a transformation, these are the rows read. The rows of a map are its lines.
     pub rows: u64,
     /// How the rows to write were chosen. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -263,6 +263,8 @@ pub(super) fn unexplained(
 ) -> Option<String> {
     let left_out = rows_read.checked_sub(rows);
     let is_explained = match transform {
+        // A row can have any number of lines.
+        Some(transform) if transform.map.is_some() => failed <= rows_read,
         Some(transform) if transform.keeps_failed_rows() => {
             left_out.is_some() && failed <= rows_read
         }

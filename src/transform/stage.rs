@@ -56,8 +56,10 @@ pub(crate) struct Shaped<B> {
     pub(crate) kept: Vec<bool>,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
-    /// The computed columns, each with one value for each row that is kept.
+    /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
     pub(crate) columns: Vec<ArrayRef>,
+    /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
+    pub(crate) lines: Vec<usize>,
 }
 
 /// The largest content of a stage.
@@ -283,7 +285,7 @@ impl<B: RowBlock> StageShared<B> {
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
         let (mut kept, mut failed) = (Vec::new(), 0);
         let (mut builders, mut values) = (self.shaper.builders(), Vec::new());
-        let mut computed = 0_usize;
+        let (mut computed, mut lines) = (0_usize, Vec::new());
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -306,13 +308,21 @@ impl<B: RowBlock> StageShared<B> {
                     let why = "the computed columns of a page have at most 256 MiB".to_owned();
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
-                for (builder, value) in builders.iter_mut().zip(values.drain(..)) {
-                    builder.push(value)?;
+                if self.shaper.maps() {
+                    lines.resize(kept.len() - 1, 0);
+                    lines.push(values.len());
+                }
+                // There is one value for each column, or any number for the column of lines.
+                let columns = builders.len().max(1);
+                for (index, value) in values.drain(..).enumerate() {
+                    if let Some(builder) = builders.get_mut(index % columns) {
+                        builder.push(value)?;
+                    }
                 }
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, failed, columns })
+        Ok(Shaped { block, kept, failed, columns, lines })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

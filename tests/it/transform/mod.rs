@@ -4,6 +4,7 @@
 mod columns;
 mod failed;
 mod kept;
+mod mapped;
 mod preview;
 mod recorded;
 mod resumed;
