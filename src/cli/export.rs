@@ -215,6 +215,15 @@ fn report(summary: &Summary) -> Lines {
         grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
+    let masked = summary.transform.iter().flat_map(|transform| &transform.mask);
+    let masked: Vec<_> = masked
+        .zip(&summary.replaced_rows)
+        .map(|(path, rows)| format!("{path} in {}", counted(*rows, "row")))
+        .collect();
+    let lines = match masked.as_slice() {
+        [] => lines,
+        masked => lines.and(format_args!("  masked: {}", masked.join(", "))),
+    };
     match summary.failed_rows {
         0 => lines,
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {

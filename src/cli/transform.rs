@@ -39,6 +39,10 @@ pub(super) struct TransformArguments {
     /// Seed of --sample: another seed chooses other rows [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     seed: Option<u64>,
+    /// Replace the values at these jq paths by null, such as '.persona, .tags.user.email, .input.messages[].name';
+    /// a path that matches nothing in the whole run fails it
+    #[arg(long, value_name = "PATHS", help_heading = "Columns")]
+    mask: Vec<String>,
     /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
     /// result, so that --where leaves it out too [default: fail]
     #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, help_heading = "Rows")]
@@ -84,6 +88,7 @@ impl From<TransformArguments> for Transform {
         let chosen = typed.map.into_iter().fold(chosen, Self::map);
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
+        let chosen = typed.mask.into_iter().fold(chosen, Self::mask);
         let chosen = typed.on_error.into_iter().fold(chosen, Self::on_error);
         typed.expression_timeout.into_iter().fold(chosen, Self::expression_timeout)
     }

@@ -19,6 +19,7 @@ pub(super) struct TransformKeys {
     map: Option<String>,
     sample: Option<f64>,
     seed: Option<u64>,
+    mask: Option<Vec<String>>,
     on_error: Option<OnError>,
     expression_timeout: Option<Duration>,
     pub(super) columns: Option<Vec<String>>,
@@ -48,6 +49,9 @@ impl TransformKeys {
                 sample.map(|()| fraction).map_err(|why| item.wrong(why))
             })?,
             seed: section.read("seed", ConfigItem::integer)?,
+            mask: section.read("mask", |item| {
+                item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
+            })?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
                 .read("expression_timeout", |item| item.parse(values::duration))?,
@@ -70,6 +74,7 @@ impl TransformKeys {
         let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
+            mask: self.mask.or(d.mask),
             seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
             on_error: self.on_error.or(d.on_error.filter(|_| has_expressions)),
             expression_timeout: self
@@ -93,6 +98,8 @@ impl TransformKeys {
         let transform = self.map.iter().cloned().fold(transform, Transform::map);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let mask = self.mask.iter().flatten().cloned();
+        let transform = mask.fold(transform, Transform::mask);
         let transform = self.on_error.into_iter().fold(transform, Transform::on_error);
         self.expression_timeout.into_iter().fold(transform, Transform::expression_timeout)
     }

@@ -241,6 +241,11 @@ impl ExportPlan {
         self.shaper.as_ref().map(|shaper| shaper.recorded())
     }
 
+    /// Returns the number of paths whose values are replaced.
+    pub(crate) fn replaced_paths(&self) -> usize {
+        self.transform_record().map_or(0, TransformRecord::replaced_paths)
+    }
+
     /// Whether the export writes a manifest.
     pub(crate) fn has_manifest(&self) -> bool {
         self.options.manifest || matches!(self.target, Target::Directory(_))

@@ -90,7 +90,7 @@ pub(super) fn shape_pages(
 }
 
 /// Returns the rows of a page that are written, each with its index among them: all, or those that the transformation
-/// keeps. A row that is mapped to several lines is there several times.
+/// keeps, with their replacements. A row that is mapped to several lines is there several times.
 pub(super) fn kept_rows<'a>(
     page: &'a Page,
     shaped: Option<&'a Shaped<Page>>,
@@ -98,8 +98,12 @@ pub(super) fn kept_rows<'a>(
     let is_kept = move |index: usize| shaped.is_none_or(|it| it.kept.get(index) == Some(&true));
     let maps = move |index: usize| shaped.and_then(|it| it.lines.get(index).copied());
     let rows = page.rows().enumerate().filter(move |(index, _)| is_kept(*index));
-    rows.flat_map(move |(index, row)| std::iter::repeat_n(row, maps(index).unwrap_or(1)))
-        .enumerate()
+    let rows = rows.enumerate().flat_map(move |(kept, (index, row))| {
+        let edited = shaped.and_then(|it| it.edited.get(kept)?.as_deref());
+        let row = edited.map_or(row, |edited| edited.of(row));
+        std::iter::repeat_n(row, maps(index).unwrap_or(1))
+    });
+    rows.enumerate()
 }
 
 /// Returns the computed columns of a page; none without a transformation.

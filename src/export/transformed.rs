@@ -18,6 +18,7 @@ use crate::{
     client::Page,
     error::Result,
     paginator::StreamOptions,
+    record::manifest::add_replaced,
     sink::{Sink, Written},
     transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
 };
@@ -92,13 +93,16 @@ impl TransformPlan {
 }
 
 /// What [`write_transformed`] has read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransformedRows {
     /// Number of rows of the pages.
     pub rows_read: u64,
     /// Number of rows on which an expression failed. They were left out, or have null in a computed column.
     pub failed_rows: u64,
+    /// Number of rows in which each path of the transformation has replaced a value: the paths of
+    /// [`mask`](TransformRecord::mask), in their order.
+    pub replaced_rows: Vec<u64>,
     /// What the sink has written: the rows that were kept.
     pub written: Written,
 }
@@ -113,7 +117,8 @@ pub struct TransformedRows {
 /// Whether the rows are all rows of the dataset is proven by the stream, over the rows that were read.
 ///
 /// # Errors
-/// The first error of the stream, of an expression or of the sink. The sink is then aborted once, unless its
+/// The first error of the stream, of an expression or of the sink, and
+/// [`Error::UnmatchedPath`](crate::Error::UnmatchedPath) after the last row. The sink is then aborted once, unless its
 /// [`finish`](Sink::finish) failed.
 ///
 /// ```
@@ -148,7 +153,9 @@ pub async fn write_transformed(
         builder: BatchBuilder::new(&plan.columns, plan.batch_size),
         sink,
         rows_read: 0,
+        rows: 0,
         failed_rows: 0,
+        replaced: vec![0; plan.record().map_or(0, TransformRecord::replaced_paths)],
     };
     let (plan, interrupted) = (plan.clone(), interrupt.0.clone());
     let writing = blocking(move || match writer.run(&plan, receiver, &interrupted) {
@@ -182,7 +189,10 @@ struct SinkWriter {
     builder: BatchBuilder,
     sink: Box<dyn Sink>,
     rows_read: u64,
+    /// Number of rows that were kept.
+    rows: u64,
     failed_rows: u64,
+    replaced: Vec<u64>,
 }
 
 impl SinkWriter {
@@ -208,7 +218,14 @@ impl SinkWriter {
                 }
             },
         };
-        if is_whole { self.flush() } else { Err(ended_early()) }
+        if !is_whole {
+            return Err(ended_early());
+        }
+        self.flush()?;
+        match &plan.shaper {
+            Some(shaper) => shaper.check_replaced(self.rows, &self.replaced),
+            None => Ok(()),
+        }
     }
 
     /// Writes the rows of a page: all, or those that the transformation keeps.
@@ -216,12 +233,16 @@ impl SinkWriter {
         let columns = computed_columns(shaped);
         for (index, row) in kept_rows(page, shaped) {
             self.builder.push(&row, (columns, index))?;
+            self.rows += 1;
             if self.builder.is_full() {
                 self.flush()?;
             }
         }
         self.rows_read += page.len() as u64;
-        self.failed_rows += shaped.map_or(0, |shaped| shaped.failed);
+        if let Some(shaped) = shaped {
+            self.failed_rows += shaped.failed;
+            add_replaced(&mut self.replaced, &shaped.replaced);
+        }
         Ok(())
     }
 
@@ -232,6 +253,11 @@ impl SinkWriter {
     fn finish(self) -> Result<TransformedRows> {
         // There are no facts of an export: the pages may come from anywhere.
         let written = self.sink.finish(None)?;
-        Ok(TransformedRows { rows_read: self.rows_read, failed_rows: self.failed_rows, written })
+        Ok(TransformedRows {
+            rows_read: self.rows_read,
+            failed_rows: self.failed_rows,
+            replaced_rows: self.replaced,
+            written,
+        })
     }
 }

@@ -103,6 +103,7 @@ pub struct Transform {
     pub(super) map: Option<String>,
     pub(super) sample: Option<f64>,
     pub(super) seed: Option<u64>,
+    pub(super) mask: Vec<String>,
     pub(super) on_error: Option<OnError>,
     pub(super) expression_timeout: Option<Duration>,
 }
@@ -183,6 +184,24 @@ impl Transform {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Replaces the values at these paths by null: `.persona`, `.tags.user.email` or `.input.messages[].name`, also several
+    /// with commas between them. It comes after the conditions and the sample, and before the columns, which see the
+    /// masked row. All other bytes of a row stay as they are.
+    ///
+    /// A path that leads to no value in any row that is written is an error of the run, because it is probably misspelled.
+    /// Every field but `id` and `order` can be masked, also unknown ones.
+    ///
+    /// ```
+    /// use overmind_export::Transform;
+    /// let transform = Transform::new().mask(".persona, .tags.user.email").mask(".input.messages[].name");
+    /// # assert_ne!(transform, Transform::new());
+    /// ```
+    #[must_use]
+    pub fn mask(mut self, paths: impl Into<String>) -> Self {
+        self.mask.push(paths.into());
         self
     }
 

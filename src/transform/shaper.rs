@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     computed::{ComputedColumn, ComputedColumnRecord, LineMap},
+    edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     sample::Sample,
@@ -48,12 +49,20 @@ pub struct TransformRecord {
     /// The seed of the sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The paths whose values were replaced by null, each in its shortest form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
 }
 
 impl TransformRecord {
     /// Whether a row on which an expression failed can be kept: a computed column is then null.
     pub(crate) fn keeps_failed_rows(&self) -> bool {
         self.on_error == Some(OnError::Null) && !self.columns.is_empty()
+    }
+
+    /// Returns the number of paths whose values were replaced.
+    pub(crate) fn replaced_paths(&self) -> usize {
+        self.mask.len()
     }
 
     /// Returns the computed columns. A record of another program can have columns that no export has: those are left
@@ -74,9 +83,19 @@ pub(crate) struct Shaper {
     columns: Vec<ComputedColumn>,
     map: Option<LineMap>,
     sample: Option<Sample>,
+    editor: Option<RowEditor>,
     on_error: OnError,
     timeout: Duration,
     recorded: TransformRecord,
+}
+
+/// What becomes of a row that is kept. A stage uses it again for the next row.
+#[derive(Debug, Default)]
+pub(super) struct ShapedRow {
+    /// The values of the computed columns.
+    pub(super) values: Vec<ComputedValue>,
+    /// The row with its replacements, if there are any.
+    pub(super) edited: Option<Box<EditedRow>>,
 }
 
 /// The decision about a row.
@@ -125,7 +144,8 @@ impl Shaper {
         }
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
-        if !has_expressions && sample.is_none() {
+        let editor = RowEditor::compile(options)?;
+        if !has_expressions && sample.is_none() && editor.is_none() {
             return Ok(None);
         }
         let on_error = options.on_error.unwrap_or_default();
@@ -137,8 +157,9 @@ impl Shaper {
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             seed: sample.is_some().then_some(seed),
+            mask: editor.iter().flat_map(RowEditor::masked).map(str::to_owned).collect(),
         };
-        Ok(Some(Self { conditions, columns, map, sample, on_error, timeout, recorded }))
+        Ok(Some(Self { conditions, columns, map, sample, editor, on_error, timeout, recorded }))
     }
 
     /// Returns the record of the transformation.
@@ -171,8 +192,27 @@ impl Shaper {
         self.timeout
     }
 
-    /// Decides about a row, and computes the columns or the lines of a row that is kept. `begin` is called with the number of each
-    /// expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
+    /// Whether values of rows are replaced.
+    pub(super) fn has_replacements(&self) -> bool {
+        self.editor.is_some()
+    }
+
+    /// Returns the number of paths whose values are replaced.
+    pub(super) fn replaced_paths(&self) -> usize {
+        self.editor.as_ref().map_or(0, RowEditor::len)
+    }
+
+    /// Refuses a path that has replaced no value in any row that was kept. `rows` is the number of these rows, and
+    /// `replaced` has for each path the number of those in which it has replaced a value.
+    ///
+    /// # Errors
+    /// [`Error::UnmatchedPath`] for the first such path.
+    pub(crate) fn check_replaced(&self, rows: u64, replaced: &[u64]) -> Result<()> {
+        self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced))
+    }
+
+    /// Decides about a row, and computes the columns or the lines of a row that is kept. `begin` is called with the number
+    /// of each expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
     ///
     /// # Errors
     /// The failure of the expression that was begun last, if it ends the run.
@@ -181,8 +221,9 @@ impl Shaper {
         row: &Row<'_>,
         stop: &AtomicBool,
         begin: &dyn Fn(usize),
-        values: &mut Vec<ComputedValue>,
+        shaped: &mut ShapedRow,
     ) -> Result<Verdict, EvaluationFailure> {
+        let ShapedRow { values, edited } = shaped;
         values.clear();
         for (number, condition) in self.conditions.iter().enumerate() {
             begin(number);
@@ -199,6 +240,8 @@ impl Shaper {
         if !self.sample.as_ref().is_none_or(|sample| sample.keeps(row)) {
             return Ok(Verdict::DROP);
         }
+        *edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
+        let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
         if let Some(map) = &self.map {
             begin(self.conditions.len());
             return match map.lines(row, stop, values) {
@@ -239,7 +282,8 @@ impl Shaper {
         let columns = columns.chain(self.map.iter().map(|map| &map.expression));
         let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
             Some(expression) => (expression.option(), expression.text().to_owned()),
-            None => ("where", String::new()),
+            // A replacement, which is no expression.
+            None => self.editor.as_ref().map_or(("where", String::new()), RowEditor::first),
         };
         let (why, stopped) = match failure {
             EvaluationFailure::Row(why) => (format!("failed: {why}"), false),
@@ -285,6 +329,8 @@ mod tests {
         assert_eq!(both, "`map` writes its own lines, so `column` has no effect");
         let seed = refused(Transform::new().keep_where(".id").seed(0));
         assert_eq!(seed, "`seed` has no effect without `sample`");
+        let mask = refused(Transform::new().mask(".persona").on_error(OnError::Skip));
+        assert_eq!(mask, on_error);
         assert!(Shaper::compile(&sample.seed(7)).unwrap().is_some());
         assert!(Shaper::compile(&Transform::new()).unwrap().is_none());
     }

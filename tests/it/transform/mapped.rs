@@ -127,6 +127,16 @@ fn failed_rows_give_no_line() {
 }
 
 #[test]
+fn map_sees_masked_rows() {
+    let world = world(20);
+    let arguments =
+        ["-o", "-", "--mask", ".input.messages[0].content", "--map", "[.input.messages[].content]"];
+    let ran = world.export(&arguments).ok();
+    assert_eq!(ran.stdout.lines().nth(1), Some(r#"[null,"xxxxxxxxxx"]"#));
+    assert_eq!(ran.stdout.lines().count(), 20);
+}
+
+#[test]
 fn map_is_refused_where_it_cannot_be() {
     let world = world(10);
     for (arguments, why) in [

@@ -5,6 +5,7 @@ mod columns;
 mod failed;
 mod kept;
 mod mapped;
+mod masked;
 mod preview;
 mod recorded;
 mod resumed;
