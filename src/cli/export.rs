@@ -197,8 +197,13 @@ fn report(summary: &Summary) -> Lines {
     // Rows of an interrupted run were not fetched now.
     let fetched = summary.rows_read.saturating_sub(summary.kept_rows);
     let rows = match &summary.transform {
-        Some(_) => {
-            format!("{} of {} read,", counted(summary.rows, "row"), grouped(summary.rows_read))
+        Some(transform) => {
+            let written = if transform.map.is_some() { "line" } else { "row" };
+            let (written, read) = (counted(summary.rows, written), summary.rows_read);
+            match transform.map {
+                Some(_) => format!("{written} from {} read,", counted(read, "row")),
+                None => format!("{written} of {} read,", grouped(read)),
+            }
         }
         None => counted(summary.rows, "row"),
     };

@@ -25,6 +25,10 @@ pub(super) struct TransformArguments {
     /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
     #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = values::value::<ColumnText>, help_heading = "Columns")]
     computed: Vec<ColumnText>,
+    /// Write the outputs of this jq expression instead of rows, each as a line of JSON Lines, such as
+    /// '{messages: .input.messages}'
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Columns", conflicts_with_all = ["columns", "drop", "computed"])]
+    map: Option<String>,
     /// Keep only the rows for which this jq expression holds, such as '.tags.topic == "billing"'; several
     /// must all hold
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
@@ -87,6 +91,7 @@ impl From<TransformArguments> for Transform {
     fn from(typed: TransformArguments) -> Self {
         let chosen = typed.conditions.into_iter().fold(Self::new(), Self::keep_where);
         let chosen = typed.computed.into_iter().fold(chosen, Self::computed);
+        let chosen = typed.map.into_iter().fold(chosen, Self::map);
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
         let chosen = typed.mask.into_iter().fold(chosen, Self::mask);

@@ -6,7 +6,8 @@ use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     config::values,
     error::{Error, Result},
-    export::columns::output_columns,
+    export::{columns::output_columns, plan::require_lines},
+    sink::Encoding,
     transform::{ColumnText, OnError, Shaper, Transform},
 };
 
@@ -15,6 +16,7 @@ use crate::{
 pub(super) struct TransformKeys {
     conditions: Option<Vec<String>>,
     computed: Option<Vec<ColumnText>>,
+    map: Option<String>,
     sample: Option<f64>,
     seed: Option<u64>,
     mask: Option<Vec<String>>,
@@ -39,6 +41,9 @@ impl TransformKeys {
                     let column: ColumnText = text.parse().map_err(why)?;
                     checked(Transform::new().computed(column.clone())).map(|()| column)
                 })
+            })?,
+            map: section.read("map", |item| {
+                item.parse(|text| checked(Transform::new().map(text)).map(|()| text.to_owned()))
             })?,
             sample: section.read("sample", |item| {
                 let fraction = item.decimal()?;
@@ -67,13 +72,16 @@ impl TransformKeys {
     pub(super) fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         let conditions = self.conditions.or(d.conditions);
-        let computed = self.computed.or(d.computed);
+        let has_no_columns =
+            self.columns.is_none() && self.drop.is_none() && self.computed.is_none();
+        let computed = self.computed.or(d.computed.filter(|_| self.map.is_none()));
         let sample = self.sample.or(d.sample);
         let pseudonymise = self.pseudonymise.or(d.pseudonymise);
         let default_key = d.pseudonym_key_file.filter(|_| pseudonymise.is_some());
-        let has_expressions = conditions.is_some() || computed.is_some();
-        let drop = d.drop.filter(|_| self.columns.is_none());
-        let columns = d.columns.filter(|_| self.drop.is_none());
+        let map = self.map.or(d.map.filter(|_| has_no_columns));
+        let has_expressions = conditions.is_some() || computed.is_some() || map.is_some();
+        let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
+        let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
             mask: self.mask.or(d.mask),
             pseudonymise,
@@ -87,6 +95,7 @@ impl TransformKeys {
             drop: self.drop.or(drop),
             conditions,
             computed,
+            map,
             sample,
         }
     }
@@ -97,6 +106,7 @@ impl TransformKeys {
         let transform = conditions.fold(Transform::new(), Transform::keep_where);
         let computed = self.computed.iter().flatten().cloned();
         let transform = computed.fold(transform, Transform::computed);
+        let transform = self.map.iter().cloned().fold(transform, Transform::map);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
         let mask = self.mask.iter().flatten().cloned();
@@ -110,8 +120,11 @@ impl TransformKeys {
     }
 
     /// Checks the keys with each other, and compiles the expressions. Does not read the key of pseudonyms.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, encoding: Encoding) -> Result<()> {
         let shaper = Shaper::check(&self.transform(|file| PathBuf::from(file)))?;
+        if self.map.is_some() {
+            require_lines(encoding)?;
+        }
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
     }

@@ -189,6 +189,9 @@ impl ExportPlan {
         }
         let record = record(&options, &target)?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
+        if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+            require_lines(encoding)?;
+        }
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
         Ok(Self {
             options,
@@ -359,6 +362,20 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
         return wrong("a local directory holds only parts: give a path outside it");
     }
     Ok(Some(place))
+}
+
+/// Refuses an encoding that cannot write the lines of a map.
+pub(crate) fn require_lines(encoding: Encoding) -> Result<()> {
+    let form = match encoding.format() {
+        Format::JsonLines if encoding.json_columns() == Some(JsonColumns::Text) => "JSON text",
+        Format::JsonLines => return Ok(()),
+        Format::Parquet => "Parquet",
+        Format::Arrow => "Arrow",
+        Format::Csv => "CSV",
+    };
+    Err(Error::Usage(format!(
+        "`map` writes JSON Lines, not {form}: name the output .jsonl, or give `format` jsonl"
+    )))
 }
 
 fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {

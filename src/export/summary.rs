@@ -28,7 +28,7 @@ pub struct Summary {
     pub count: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written: all rows read, or those that the transformation kept.
+    /// Number of rows written: all rows read, or those that the transformation kept, or the lines of a map.
     pub rows: u64,
     /// Number of rows that were left out because an expression of the transformation failed.
     pub failed_rows: u64,

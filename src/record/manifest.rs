@@ -85,7 +85,7 @@ pub struct Manifest {
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written. Without a transformation, these are the rows read.
+    /// Number of rows written. Without a transformation, these are the rows read. The rows of a map are its lines.
     pub rows: u64,
     /// How the rows to write were chosen. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -279,6 +279,8 @@ pub(super) fn unexplained(
 ) -> Option<String> {
     let left_out = rows_read.checked_sub(rows);
     let is_explained = match transform {
+        // A row can have any number of lines.
+        Some(transform) if transform.map.is_some() => failed <= rows_read,
         Some(transform) if transform.keeps_failed_rows() => {
             left_out.is_some() && failed <= rows_read
         }
@@ -319,16 +321,20 @@ impl ListedPart {
     /// Returns why the part cannot have the recorded rows.
     pub(crate) fn unexplained(&self) -> Option<String> {
         let part = &self.part;
-        let paths = self.transform.as_deref().map_or(0, TransformRecord::replaced_paths);
+        let transform = self.transform.as_deref();
+        let paths = transform.map_or(0, TransformRecord::replaced_paths);
         if part.replaced.len() != paths {
             let counted = counted(part.replaced.len() as u64, "path");
             return Some(format!("it counts the replacements of {counted}, recorded {paths}"));
         }
-        if let Some(more) = part.replaced.iter().find(|rows| **rows > part.rows) {
-            let (rows, changed) = (counted(part.rows, "row"), grouped(*more));
+        // A row can have any number of lines.
+        let is_mapped = transform.is_some_and(|transform| transform.map.is_some());
+        let most = if is_mapped { part.rows_read } else { part.rows };
+        if let Some(more) = part.replaced.iter().find(|rows| **rows > most) {
+            let (rows, changed) = (counted(most, "row"), grouped(*more));
             return Some(format!("it has {rows}, and {changed} with replaced values"));
         }
-        unexplained(part.rows, part.rows_read, part.failed, self.transform.as_deref())
+        unexplained(part.rows, part.rows_read, part.failed, transform)
     }
 }
 

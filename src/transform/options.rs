@@ -17,8 +17,8 @@ pub enum OnError {
     /// End the run.
     #[default]
     Fail,
-    /// Take null as the result of the expression. A row whose condition is null is left out, and a computed column is
-    /// null.
+    /// Take null as the result of the expression. A row whose condition is null is left out, a computed column is
+    /// null, and a map gives no line.
     Null,
     /// Leave the row out.
     Skip,
@@ -100,6 +100,7 @@ impl FromStr for ColumnText {
 pub struct Transform {
     pub(super) conditions: Vec<String>,
     pub(super) columns: Vec<ColumnRequest>,
+    pub(super) map: Option<String>,
     pub(super) sample: Option<f64>,
     pub(super) seed: Option<u64>,
     pub(super) mask: Vec<String>,
@@ -152,6 +153,23 @@ impl Transform {
     /// Adds a column like [`column`](Self::column), from its text.
     pub(crate) fn computed(mut self, column: ColumnText) -> Self {
         self.columns.push(column.0);
+        self
+    }
+
+    /// Writes the outputs of this jq expression instead of the rows that are kept: each output is a line of its own, as
+    /// it is. A row can have any number of outputs. Only for JSON Lines, and not together with columns.
+    ///
+    /// ```
+    /// use overmind_export::{ExportOptions, ExportPlan, Transform};
+    /// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+    /// let transform = Transform::new().map("{messages: .input.messages}");
+    /// let options = ExportOptions { transform, ..ExportOptions::new(dataset, "chat.jsonl") };
+    /// assert!(ExportPlan::new(options)?.columns().all(|column| column.is_line()));
+    /// # Ok::<(), overmind_export::Error>(())
+    /// ```
+    #[must_use]
+    pub fn map(mut self, expression: impl Into<String>) -> Self {
+        self.map = Some(expression.into());
         self
     }
 

@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    computed::{ComputedColumn, ComputedColumnRecord},
+    computed::{ComputedColumn, ComputedColumnRecord, LineMap},
     edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
@@ -36,6 +36,9 @@ pub struct TransformRecord {
     /// The computed columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ComputedColumnRecord>,
+    /// The expression whose outputs are the lines that were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
     /// What was done with a row on which an expression failed, if there are expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
@@ -76,11 +79,15 @@ impl TransformRecord {
     }
 }
 
+/// The options with expressions, for messages.
+const EXPRESSIONS: &str = "`where`, `column` or `map`";
+
 /// A compiled transformation.
 #[derive(Debug)]
 pub(crate) struct Shaper {
     conditions: Vec<Expression>,
     columns: Vec<ComputedColumn>,
+    map: Option<LineMap>,
     sample: Option<Sample>,
     editor: Option<RowEditor>,
     on_error: OnError,
@@ -130,11 +137,12 @@ impl Shaper {
     /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option, and
     /// [`Error::ConfigurationFile`] for a key that cannot be used.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
-        let has_expressions = !(options.conditions.is_empty() && options.columns.is_empty());
+        let has_rows_or_columns = !(options.conditions.is_empty() && options.columns.is_empty());
+        let has_expressions = has_rows_or_columns || options.map.is_some();
         let timeout = options.expression_timeout;
         let needless = [
-            ("on_error", options.on_error.is_some() && !has_expressions, "`where` or `column`"),
-            ("expression_timeout", timeout.is_some() && !has_expressions, "`where` or `column`"),
+            ("on_error", options.on_error.is_some() && !has_expressions, EXPRESSIONS),
+            ("expression_timeout", timeout.is_some() && !has_expressions, EXPRESSIONS),
             ("seed", options.seed.is_some() && options.sample.is_none(), "`sample`"),
         ];
         if let Some((option, _, needed)) =
@@ -148,6 +156,11 @@ impl Shaper {
         }
         let conditions = Expression::compile_all("where", &options.conditions)?;
         let columns = ComputedColumn::compile_all(&options.columns)?;
+        let map = options.map.as_deref().map(LineMap::compile).transpose()?;
+        if map.is_some() && !columns.is_empty() {
+            let why = "`map` writes its own lines, so `column` has no effect";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
         let editor = RowEditor::compile(options)?;
@@ -159,6 +172,7 @@ impl Shaper {
             language: has_expressions.then(|| LANGUAGE.to_owned()),
             conditions: options.conditions.clone(),
             columns: columns.iter().map(ComputedColumn::recorded).collect(),
+            map: options.map.clone(),
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             seed: sample.is_some().then_some(seed),
@@ -166,7 +180,7 @@ impl Shaper {
             pseudonymise: editor.iter().flat_map(|editor| editor.paths("pseudonymise")).collect(),
             pseudonym_key: editor.as_ref().and_then(RowEditor::key_check),
         };
-        Ok(Some(Self { conditions, columns, sample, editor, on_error, timeout, recorded }))
+        Ok(Some(Self { conditions, columns, map, sample, editor, on_error, timeout, recorded }))
     }
 
     /// Returns the record of the transformation.
@@ -174,9 +188,15 @@ impl Shaper {
         &self.recorded
     }
 
-    /// Returns the computed columns.
+    /// Returns the columns that are computed: that of the lines, if each row is mapped to lines.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
-        self.columns.iter().map(|it| &it.column)
+        let lines = self.map.iter().map(|it| &it.column);
+        self.columns.iter().map(|it| &it.column).chain(lines)
+    }
+
+    /// Whether each row is mapped to any number of lines.
+    pub(crate) fn maps(&self) -> bool {
+        self.map.is_some()
     }
 
     /// Returns a builder for the values of each computed column.
@@ -186,7 +206,7 @@ impl Shaper {
 
     /// Whether expressions are evaluated, which need a large stack and a time limit.
     pub(super) fn has_expressions(&self) -> bool {
-        !(self.conditions.is_empty() && self.columns.is_empty())
+        !(self.conditions.is_empty() && self.columns.is_empty()) || self.maps()
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -212,8 +232,8 @@ impl Shaper {
         self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced))
     }
 
-    /// Decides about a row, and computes the columns of a row that is kept. `begin` is called with the number of each
-    /// expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
+    /// Decides about a row, and computes the columns or the lines of a row that is kept. `begin` is called with the number
+    /// of each expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
     ///
     /// # Errors
     /// The failure of the expression that was begun last, if it ends the run.
@@ -243,6 +263,17 @@ impl Shaper {
         }
         *edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
         let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
+        if let Some(map) = &self.map {
+            begin(self.conditions.len());
+            return match map.lines(row, stop, values) {
+                Ok(()) => Ok(Verdict::KEEP),
+                Err(EvaluationFailure::Row(_)) if self.on_error != OnError::Fail => {
+                    values.clear();
+                    Ok(Verdict::FAILED)
+                }
+                Err(failure) => Err(failure),
+            };
+        }
         let mut verdict = Verdict::KEEP;
         for (number, column) in self.columns.iter().enumerate() {
             begin(self.conditions.len() + number);
@@ -269,6 +300,7 @@ impl Shaper {
         failure: EvaluationFailure,
     ) -> Error {
         let columns = self.columns.iter().map(|column| &column.expression);
+        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
         let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
             Some(expression) => (expression.option(), expression.text().to_owned()),
             // A replacement, which is no expression.
@@ -308,9 +340,14 @@ mod tests {
         let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
         let sample = Transform::new().sample(0.5);
         let on_error = refused(sample.clone().on_error(OnError::Skip));
-        assert_eq!(on_error, "`on_error` has no effect without `where` or `column`");
+        assert_eq!(on_error, "`on_error` has no effect without `where`, `column` or `map`");
         let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
-        assert_eq!(timeout, "`expression_timeout` has no effect without `where` or `column`");
+        assert_eq!(
+            timeout,
+            "`expression_timeout` has no effect without `where`, `column` or `map`"
+        );
+        let both = refused(Transform::new().map(".id").column("x", None, ".id"));
+        assert_eq!(both, "`map` writes its own lines, so `column` has no effect");
         let seed = refused(Transform::new().keep_where(".id").seed(0));
         assert_eq!(seed, "`seed` has no effect without `sample`");
         let mask = refused(Transform::new().mask(".persona").on_error(OnError::Skip));

@@ -61,8 +61,10 @@ pub(crate) struct Shaped<B> {
     pub(crate) kept: Vec<bool>,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
-    /// The computed columns, each with one value for each row that is kept.
+    /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
     pub(crate) columns: Vec<ArrayRef>,
+    /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
+    pub(crate) lines: Vec<usize>,
     /// For each row that is kept, the row with its replacements, if there are any. Empty without replacements.
     pub(crate) edited: Vec<Option<Box<EditedRow>>>,
     /// For each path of the replacements, the number of rows in which it has replaced a value.
@@ -293,7 +295,7 @@ impl<B: RowBlock> StageShared<B> {
         let (mut kept, mut failed) = (Vec::new(), 0);
         let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
         let (mut edited, mut replaced) = (Vec::new(), vec![0; self.shaper.replaced_paths()]);
-        let mut computed = 0_usize;
+        let (mut computed, mut lines) = (0_usize, Vec::new());
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -318,8 +320,16 @@ impl<B: RowBlock> StageShared<B> {
                         .to_owned();
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
-                for (builder, value) in builders.iter_mut().zip(next.values.drain(..)) {
-                    builder.push(value)?;
+                if self.shaper.maps() {
+                    lines.resize(kept.len() - 1, 0);
+                    lines.push(next.values.len());
+                }
+                // There is one value for each column, or any number for the column of lines.
+                let columns = builders.len().max(1);
+                for (index, value) in next.values.drain(..).enumerate() {
+                    if let Some(builder) = builders.get_mut(index % columns) {
+                        builder.push(value)?;
+                    }
                 }
                 if self.shaper.has_replacements() {
                     let paths = next.edited.iter().flat_map(|edited| edited.paths().iter());
@@ -329,7 +339,7 @@ impl<B: RowBlock> StageShared<B> {
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, failed, columns, edited, replaced })
+        Ok(Shaped { block, kept, failed, columns, lines, edited, replaced })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

@@ -166,6 +166,8 @@ class FileOptions(RowOptions, total=False):
     encode_threads: int | None
     temp_dir: Path | None
     storage_options: Mapping[str, str] | None
+    map: str | None
+    """Writes the outputs of this jq expression instead of rows, each as a line of JSON Lines."""
 
 
 class ReadCall(RowOptions, ConnectionOptions, total=False):

@@ -4,6 +4,7 @@
 mod columns;
 mod failed;
 mod kept;
+mod mapped;
 mod masked;
 mod preview;
 mod pseudonyms;
