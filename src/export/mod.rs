@@ -10,6 +10,7 @@
 
 pub(crate) mod columns;
 mod disk_space;
+mod explained;
 mod handover;
 mod into_sink;
 pub(crate) mod parts;
@@ -33,6 +34,7 @@ use tokio::{select, time::timeout};
 use self::slot::DestinationSlot;
 pub(crate) use self::summary::unchecked;
 pub use self::{
+    explained::{RowExplanation, explain_rows},
     into_sink::write_pages,
     plan::{ExportOptions, ExportPlan},
     progress::Progress,

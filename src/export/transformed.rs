@@ -11,7 +11,9 @@ use super::{
     columns::output_columns,
     handover::{QUEUED_BATCHES, WriterMessage, forward},
     plan::{checked_threads, default_threads},
-    shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
+    shaping::{
+        InterruptOnDrop, WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages,
+    },
 };
 use crate::{
     batch::{BatchBuilder, BatchColumn, BatchSize, Column, OutputColumn},
@@ -87,6 +89,15 @@ impl TransformPlan {
         BatchBuilder::new(&self.columns, self.batch_size).schema()
     }
 
+    /// Returns the compiled transformation.
+    pub(super) fn shaper(&self) -> Option<Arc<Shaper>> {
+        self.shaper.clone()
+    }
+
+    pub(super) fn limits(&self) -> StageLimits {
+        self.limits
+    }
+
     /// Returns how rows are chosen and changed, for records; `None` if all are written as they are.
     pub fn record(&self) -> Option<&TransformRecord> {
         self.shaper.as_deref().map(Shaper::recorded)
@@ -148,8 +159,7 @@ pub async fn write_transformed(
     sink: Box<dyn Sink>,
 ) -> Result<TransformedRows> {
     let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
-    // Set when this future is dropped, too: nothing may wait for an evaluation that does not end.
-    let interrupt = InterruptOnDrop(WriterInterrupt::default());
+    let interrupt = InterruptOnDrop::default();
     let mut writer = SinkWriter {
         builder: BatchBuilder::new(&plan.columns, plan.batch_size),
         sink,
@@ -175,14 +185,6 @@ pub async fn write_transformed(
     };
     let (forwarded, written) = futures::join!(forwarding, writing);
     forwarded.and(written)
-}
-
-struct InterruptOnDrop(WriterInterrupt);
-
-impl Drop for InterruptOnDrop {
-    fn drop(&mut self) {
-        self.0.set();
-    }
 }
 
 /// Writes pages into a sink, and counts their rows.

@@ -19,6 +19,7 @@ mod columns;
 mod computed;
 mod edits;
 mod evaluator;
+mod explain;
 mod expression;
 mod fence;
 mod grammar;

@@ -85,12 +85,12 @@ const EXPRESSIONS: &str = "`where`, `column` or `map`";
 /// A compiled transformation.
 #[derive(Debug)]
 pub(crate) struct Shaper {
-    conditions: Vec<Expression>,
-    columns: Vec<ComputedColumn>,
-    map: Option<LineMap>,
-    sample: Option<Sample>,
-    editor: Option<RowEditor>,
-    on_error: OnError,
+    pub(super) conditions: Vec<Expression>,
+    pub(super) columns: Vec<ComputedColumn>,
+    pub(super) map: Option<LineMap>,
+    pub(super) sample: Option<Sample>,
+    pub(super) editor: Option<RowEditor>,
+    pub(super) on_error: OnError,
     timeout: Duration,
     recorded: TransformRecord,
 }
