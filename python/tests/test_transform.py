@@ -59,6 +59,39 @@ def test_every_call_gives_the_same_rows(tmp_path: Path, demo: oe.Demo, client: o
     assert other.digest != read.digest
 
 
+def test_masked_values_are_null_and_counted(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    options: dict[str, Any] = {"mask": (".persona", ".input.messages[].content"), "columns": ["persona", "input"]}
+    rows = client.read(demo.dataset, **options)
+    assert all(row[0] is None and '"content":null' in row[1] for row in rows._inner.head(ROWS))
+    summary = rows.summary
+    assert summary.transform is not None and summary.transform["mask"] == list(options["mask"])
+    assert summary.replaced_rows is not None and 0 < summary.replaced_rows[0] < summary.replaced_rows[1] == ROWS
+    exported = client.export(demo.dataset, tmp_path / "rows.parquet", **options)
+    assert (exported.digest, exported.replaced_rows) == (summary.digest, summary.replaced_rows)
+    for call in (client.read, lambda *given, **more: client.export(*given, tmp_path / "a.parquet", **more)):
+        with pytest.raises(oe.DataError, match="matches no value in"):
+            call(demo.dataset, mask=".persona,.tags.emial")
+    assert not (tmp_path / "a.parquet").exists()
+
+
+def test_pseudonyms_are_equal_for_equal_values(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    key = tmp_path / "key"
+    key.write_text("canary00c0ffee0123456789abcdef0123456789abcdef0123456789abcdef01\n")
+    key.chmod(0o600)
+    options: dict[str, Any] = {"columns": ["persona"], "pseudonymise": [".persona"], "pseudonym_key_file": key}
+    before = [row[0] for row in client.read(demo.dataset, columns=["persona"])._inner.head(ROWS)]
+    rows = client.read(demo.dataset, **options)
+    after = [row[0] for row in rows._inner.head(ROWS)]
+    pairs = set(zip(before, after, strict=True))
+    assert len(pairs) == len({name for name, _ in pairs}) == len({name for _, name in pairs}) > 2
+    assert all((name is None) == (pseudonym is None) for name, pseudonym in pairs)
+    assert rows.summary.transform is not None and rows.summary.transform["pseudonymise"] == [".persona"]
+    assert "canary" not in repr(rows.summary.to_dict())
+    key.chmod(0o644)
+    with pytest.raises(oe.Error, match="cannot use the key file of pseudonyms"):
+        client.read(demo.dataset, **options)
+
+
 def test_failed_rows_end_the_call_or_are_counted(demo: oe.Demo, client: oe.Client) -> None:
     column = {"odd": ("int", 'if .order % 2 == 0 then "even" else .order end')}
     with pytest.raises(oe.DataError, match=r"page 1, row 1 \(id "):
@@ -95,6 +128,10 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
     refused: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"where": ".persona | foo"}, oe.UsageError, "there is no function foo"),
         ({"where": [".id", 5]}, TypeError, "`where` must be an expression or a list of expressions, not list"),
+        ({"mask": ".tags | .email"}, oe.UsageError, "only paths are allowed here"),
+        ({"mask": [5]}, TypeError, "`mask` must be a path or a list of paths, not list"),
+        ({"pseudonymise": ".persona"}, oe.UsageError, "`pseudonymise` needs `pseudonym_key_file`"),
+        ({"pseudonymise": ".persona", "pseudonym_key_file": 5}, TypeError, "`pseudonym_key_file` must be a path"),
         ({"sample": 1.5}, oe.UsageError, "use a number above 0 and up to 1"),
         ({"sample": True}, TypeError, "`sample` must be a number, not bool"),
         ({"sample": 0.5, "seed": -1}, oe.UsageError, "give a whole number from 0 to"),

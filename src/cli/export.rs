@@ -202,8 +202,13 @@ fn report(summary: &Summary) -> Lines {
     // Rows of an interrupted run were not fetched now.
     let fetched = summary.rows_read.saturating_sub(summary.kept_rows);
     let rows = match &summary.transform {
-        Some(_) => {
-            format!("{} of {} read,", counted(summary.rows, "row"), grouped(summary.rows_read))
+        Some(transform) => {
+            let written = if transform.map.is_some() { "line" } else { "row" };
+            let (written, read) = (counted(summary.rows, written), summary.rows_read);
+            match transform.map {
+                Some(_) => format!("{written} from {} read,", counted(read, "row")),
+                None => format!("{written} of {} read,", grouped(read)),
+            }
         }
         None => counted(summary.rows, "row"),
     };
@@ -221,6 +226,18 @@ fn report(summary: &Summary) -> Lines {
         true => lines,
         false => lines.and(format_args!("  rows of the splits: {}", splits.join(", "))),
     };
+    let mut replaced = summary.replaced_rows.iter();
+    let lines = summary.transform.iter().fold(lines, |lines, transform| {
+        let options = [("masked", &transform.mask), ("pseudonymised", &transform.pseudonymise)];
+        options.into_iter().filter(|(_, paths)| !paths.is_empty()).fold(
+            lines,
+            |lines, (what, paths)| {
+                let path = |(path, rows): (_, &u64)| format!("{path} in {}", counted(*rows, "row"));
+                let paths: Vec<_> = paths.iter().zip(&mut replaced).map(path).collect();
+                lines.and(format_args!("  {what}: {}", paths.join(", ")))
+            },
+        )
+    });
     match summary.failed_rows {
         0 => lines,
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {

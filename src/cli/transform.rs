@@ -1,6 +1,6 @@
 //! The options that choose rows and columns, of every command that can transform rows.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -25,6 +25,10 @@ pub(super) struct TransformArguments {
     /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
     #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = values::value::<ColumnText>, help_heading = "Columns")]
     computed: Vec<ColumnText>,
+    /// Write the outputs of this jq expression instead of rows, each as a line of JSON Lines, such as
+    /// '{messages: .input.messages}'
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Columns", conflicts_with_all = ["columns", "drop", "computed"])]
+    map: Option<String>,
     /// Keep only the rows for which this jq expression holds, such as '.tags.topic == "billing"'; several
     /// must all hold
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
@@ -39,6 +43,16 @@ pub(super) struct TransformArguments {
     /// Seed of --sample and --split: another seed chooses other rows [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     seed: Option<u64>,
+    /// Replace the values at these jq paths by null, such as '.persona, .tags.user.email, .input.messages[].name';
+    /// a path that matches nothing in the whole run fails it
+    #[arg(long, value_name = "PATHS", help_heading = "Columns")]
+    mask: Vec<String>,
+    /// Replace the values at these jq paths by pseudonyms: keyed hashes, which are equal for equal values
+    #[arg(long, value_name = "PATHS", help_heading = "Columns", requires = "pseudonym_key_file")]
+    pseudonymise: Vec<String>,
+    /// File with the key of --pseudonymise, which openssl rand -hex 32 makes; keep it private
+    #[arg(long, value_name = "FILE", help_heading = "Columns", value_parser = super::path())]
+    pseudonym_key_file: Option<PathBuf>,
     /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
     /// result, so that --where leaves it out too [default: fail]
     #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, help_heading = "Rows")]
@@ -81,9 +95,13 @@ impl From<TransformArguments> for Transform {
     fn from(typed: TransformArguments) -> Self {
         let chosen = typed.conditions.into_iter().fold(Self::new(), Self::keep_where);
         let chosen = typed.computed.into_iter().fold(chosen, Self::computed);
+        let chosen = typed.map.into_iter().fold(chosen, Self::map);
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
         let chosen = typed.split_by.into_iter().fold(chosen, Self::split_by);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
+        let chosen = typed.mask.into_iter().fold(chosen, Self::mask);
+        let chosen = typed.pseudonymise.into_iter().fold(chosen, Self::pseudonymise);
+        let chosen = typed.pseudonym_key_file.into_iter().fold(chosen, Self::pseudonym_key_file);
         let chosen = typed.on_error.into_iter().fold(chosen, Self::on_error);
         typed.expression_timeout.into_iter().fold(chosen, Self::expression_timeout)
     }

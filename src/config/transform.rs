@@ -1,12 +1,13 @@
 //! Reads the keys of a transformation, and checks them together. It never evaluates an expression.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     config::values,
     error::{Error, Result},
-    export::columns::output_columns,
+    export::{columns::output_columns, plan::require_lines},
+    sink::Encoding,
     transform::{ColumnText, OnError, Shaper, SplitsText, Transform},
 };
 
@@ -15,10 +16,14 @@ use crate::{
 pub(super) struct TransformKeys {
     conditions: Option<Vec<String>>,
     computed: Option<Vec<ColumnText>>,
+    map: Option<String>,
     sample: Option<f64>,
     split: Option<SplitsText>,
     split_by: Option<String>,
     seed: Option<u64>,
+    mask: Option<Vec<String>>,
+    pseudonymise: Option<Vec<String>>,
+    pseudonym_key_file: Option<String>,
     on_error: Option<OnError>,
     expression_timeout: Option<Duration>,
     pub(super) columns: Option<Vec<String>>,
@@ -39,6 +44,9 @@ impl TransformKeys {
                     checked(Transform::new().computed(column.clone())).map(|()| column)
                 })
             })?,
+            map: section.read("map", |item| {
+                item.parse(|text| checked(Transform::new().map(text)).map(|()| text.to_owned()))
+            })?,
             sample: section.read("sample", |item| {
                 let fraction = item.decimal()?;
                 let sample = checked(Transform::new().sample(fraction));
@@ -51,6 +59,14 @@ impl TransformKeys {
                 checked.map(|()| text.to_owned()).map_err(|why| item.wrong(why))
             })?,
             seed: section.read("seed", ConfigItem::integer)?,
+            mask: section.read("mask", |item| {
+                item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
+            })?,
+            pseudonymise: section.read("pseudonymise", |item| {
+                // The key is in a key of its own, and the paths are those of a mask.
+                item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
+            })?,
+            pseudonym_key_file: section.read("pseudonym_key_file", ConfigItem::path)?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
                 .read("expression_timeout", |item| item.parse(values::duration))?,
@@ -64,15 +80,24 @@ impl TransformKeys {
     pub(super) fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         let conditions = self.conditions.or(d.conditions);
-        let computed = self.computed.or(d.computed);
+        let has_no_columns =
+            self.columns.is_none() && self.drop.is_none() && self.computed.is_none();
+        let computed = self.computed.or(d.computed.filter(|_| self.map.is_none()));
         let sample = self.sample.or(d.sample);
         let split = self.split.or(d.split);
         let chooses = sample.is_some() || split.is_some();
         let split_by = self.split_by.or(d.split_by.filter(|_| chooses));
-        let has_expressions = conditions.is_some() || computed.is_some() || split_by.is_some();
-        let drop = d.drop.filter(|_| self.columns.is_none());
-        let columns = d.columns.filter(|_| self.drop.is_none());
+        let pseudonymise = self.pseudonymise.or(d.pseudonymise);
+        let default_key = d.pseudonym_key_file.filter(|_| pseudonymise.is_some());
+        let map = self.map.or(d.map.filter(|_| has_no_columns));
+        let has_expressions =
+            conditions.is_some() || computed.is_some() || map.is_some() || split_by.is_some();
+        let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
+        let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
+            mask: self.mask.or(d.mask),
+            pseudonymise,
+            pseudonym_key_file: self.pseudonym_key_file.or(default_key),
             seed: self.seed.or(d.seed.filter(|_| chooses)),
             on_error: self.on_error.or(d.on_error.filter(|_| has_expressions)),
             expression_timeout: self
@@ -82,31 +107,42 @@ impl TransformKeys {
             drop: self.drop.or(drop),
             conditions,
             computed,
+            map,
             sample,
             split,
             split_by,
         }
     }
 
-    /// Returns the transformation of the rows.
-    pub(super) fn transform(&self) -> Transform {
+    /// Returns the transformation of the rows. `resolve` returns the path of a file.
+    pub(super) fn transform(&self, resolve: impl Fn(&str) -> PathBuf) -> Transform {
         let conditions = self.conditions.iter().flatten().cloned();
         let transform = conditions.fold(Transform::new(), Transform::keep_where);
         let computed = self.computed.iter().flatten().cloned();
         let transform = computed.fold(transform, Transform::computed);
+        let transform = self.map.iter().cloned().fold(transform, Transform::map);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
         let split = self.split.iter().cloned();
         let transform = split.fold(transform, Transform::split_text);
         let split_by = self.split_by.iter().cloned();
         let transform = split_by.fold(transform, Transform::split_by);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let mask = self.mask.iter().flatten().cloned();
+        let transform = mask.fold(transform, Transform::mask);
+        let pseudonymise = self.pseudonymise.iter().flatten().cloned();
+        let transform = pseudonymise.fold(transform, Transform::pseudonymise);
+        let key = self.pseudonym_key_file.iter().map(|file| resolve(file));
+        let transform = key.fold(transform, Transform::pseudonym_key_file);
         let transform = self.on_error.into_iter().fold(transform, Transform::on_error);
         self.expression_timeout.into_iter().fold(transform, Transform::expression_timeout)
     }
 
-    /// Checks the keys with each other, and compiles the expressions.
-    pub(super) fn check(&self) -> Result<()> {
-        let shaper = Shaper::compile(&self.transform())?;
+    /// Checks the keys with each other, and compiles the expressions. Does not read the key of pseudonyms.
+    pub(super) fn check(&self, encoding: Encoding) -> Result<()> {
+        let shaper = Shaper::check(&self.transform(|file| PathBuf::from(file)))?;
+        if self.map.is_some() {
+            require_lines(encoding)?;
+        }
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
     }

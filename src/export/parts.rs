@@ -168,17 +168,16 @@ impl PartsWriter {
         pages: RangeInclusive<u64>,
         facts: impl Fn(u64, &PartRows, Option<&str>) -> Facts,
     ) -> Result<Vec<Part>> {
-        let (mut closed, mut rows) = (Vec::new(), Vec::new());
+        let mut closed: Vec<Part> = Vec::new();
         // After an error, the parts that are still open are discarded by `abort`.
         while !self.open.is_empty() {
             let part = self.open.remove(0);
             let split = self.plan.splits.get(closed.len()).map(|(name, _)| name.clone());
             let facts = facts(self.rows.read, &part.rows, split.as_deref());
             let index = self.parts.len() + closed.len();
-            rows.push(part.rows);
             closed.push(self.close_part(part, index, pages.clone(), (split, &facts))?);
         }
-        add_group(&mut self.rows, &rows);
+        add_group(&mut self.rows, &closed.iter().map(PartRows::from).collect::<Vec<_>>());
         self.parts.extend(closed.iter().cloned());
         self.progress.set_files(self.parts.len() as u64);
         Ok(closed)
@@ -208,6 +207,7 @@ impl PartsWriter {
             rows_read: part.rows.read,
             rows,
             failed: part.rows.failed,
+            replaced: part.rows.replaced,
             bytes: closed.bytes,
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),
@@ -231,7 +231,7 @@ fn add_group(sum: &mut PartRows, parts: &[PartRows]) {
     let digest = sum.digest;
     for (index, part) in parts.iter().enumerate() {
         let read = if index == 0 { part.read } else { 0 };
-        sum.join(&PartRows { read, ..*part });
+        sum.join(&PartRows { read, ..part.clone() });
     }
     sum.digest = digest;
 }

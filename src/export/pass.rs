@@ -19,8 +19,9 @@ use crate::{
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions, full_page},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
     record::{
-        manifest::{FORMAT_VERSION, Manifest, Part, Tool, WrittenRange},
+        manifest::{FORMAT_VERSION, Manifest, Part, Tool},
         splits::written_splits,
+        written::WrittenRange,
     },
     tasks::{Worker, stopped},
 };

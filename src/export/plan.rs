@@ -1,7 +1,7 @@
 //! The plan of an export: what to fetch, how to encode it, where to write it. It is checked as a whole.
 //!
-//! This module does not know a command line or a config file. The only thing that it accesses is the output
-//! path, to see whether it is an existing directory.
+//! This module does not know a command line or a config file. It accesses only the output path, to see whether it is
+//! an existing directory, and the key of pseudonyms.
 
 use std::{path::PathBuf, sync::Arc, thread};
 
@@ -13,14 +13,16 @@ use crate::{
     client::Query,
     destination::OutputRequest,
     error::{Error, Result},
-    export::columns::output_columns,
+    export::{
+        columns::output_columns,
+        splits::{check_splits, layout_of, splits_of},
+    },
     location::{Location, StorageOptions, Target},
     net::urls::quotable,
     output,
     paginator::{self, PageRange, StreamOptions},
     record::{
         facts::Facts,
-        layout::PartLayout,
         manifest::{Completeness, FORMAT_VERSION, PartRows, SnapshotOf},
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
@@ -158,11 +160,11 @@ pub struct ExportPlan {
 }
 
 impl ExportPlan {
-    /// Makes a plan and checks it. Looks at the output's path, and sends nothing.
+    /// Makes a plan and checks it. Looks at the output's path, reads the key of pseudonyms, and sends nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] or [`Error::Usage`], with the wrong value, if an option is not valid by itself or
-    /// together with others.
+    /// together with others. [`Error::ConfigurationFile`] for a key of pseudonyms that cannot be used.
     pub fn new(options: ExportOptions) -> Result<Self> {
         options.query.validate()?;
         let target = output::target(&options.output, &options.storage)?;
@@ -190,14 +192,11 @@ impl ExportPlan {
         }
         let record = record(&options, &target)?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
-        let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
-        let has_splits = shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some());
-        if has_splits && !matches!(target, Target::Directory(_)) {
-            return Err(Error::Usage(format!(
-                "`split` needs a directory with a folder for each split, but {target} is not one: give a path that ends \
-                 in a slash"
-            )));
+        if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+            require_lines(encoding)?;
         }
+        let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
+        check_splits(shaper.as_deref(), &target)?;
         Ok(Self {
             options,
             target,
@@ -248,15 +247,12 @@ impl ExportPlan {
 
     /// Returns the names and the fractions of the splits, in their order; none without a split.
     pub(crate) fn splits(&self) -> Vec<(String, f64)> {
-        let splits = |shaper: &Arc<Shaper>| {
-            shaper.splits().map(str::to_owned).zip(shaper.fractions()).collect()
-        };
-        self.shaper.as_ref().map(splits).unwrap_or_default()
+        splits_of(self.shaper.as_deref())
     }
 
-    /// Returns the folders of the parts.
-    fn layout(&self) -> PartLayout {
-        PartLayout::of_splits(self.shaper.iter().flat_map(|shaper| shaper.splits()))
+    /// Returns the number of paths whose values are replaced.
+    pub(crate) fn replaced_paths(&self) -> usize {
+        self.transform_record().map_or(0, TransformRecord::replaced_paths)
     }
 
     /// Whether the export writes a manifest.
@@ -297,7 +293,7 @@ impl ExportPlan {
             record: self.record.clone(),
             staging: self.staging.clone(),
             success_file: self.options.success_file,
-            layout: self.layout(),
+            layout: layout_of(self.shaper.as_deref()),
             temp_dir: self.temp_dir(),
         }
     }
@@ -383,6 +379,20 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
         return wrong("a local directory holds only parts: give a path outside it");
     }
     Ok(Some(place))
+}
+
+/// Refuses an encoding that cannot write the lines of a map.
+pub(crate) fn require_lines(encoding: Encoding) -> Result<()> {
+    let form = match encoding.format() {
+        Format::JsonLines if encoding.json_columns() == Some(JsonColumns::Text) => "JSON text",
+        Format::JsonLines => return Ok(()),
+        Format::Parquet => "Parquet",
+        Format::Arrow => "Arrow",
+        Format::Csv => "CSV",
+    };
+    Err(Error::Usage(format!(
+        "`map` writes JSON Lines, not {form}: name the output .jsonl, or give `format` jsonl"
+    )))
 }
 
 fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {

@@ -22,7 +22,7 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
     location::Target,
-    record::manifest::{Part, PartRows},
+    record::manifest::{Part, PartRows, add_replaced},
     transform::{Shaped, Stage, StageLimits},
 };
 
@@ -169,7 +169,11 @@ impl Writer {
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
         // An expression can fail before the split of the row is known.
         let mut failed = shaped.map_or(0, |shaped| shaped.failed);
+        let mut replaced = shaped.into_iter().flat_map(|shaped| &shaped.replaced);
         for (rows, written) in self.parts.open_rows().zip(written) {
+            if let Some(replaced) = replaced.next() {
+                add_replaced(&mut rows.replaced, replaced);
+            }
             rows.read += page.len() as u64;
             rows.written += written;
             rows.failed += std::mem::take(&mut failed);
@@ -192,6 +196,10 @@ impl Writer {
             self.open_parts(self.plan.options.pages.first())?;
         }
         self.close_parts()?;
+        if let Some(shaper) = &self.plan.shaper {
+            let rows = self.parts.rows();
+            shaper.check_replaced(rows.written, &rows.replaced)?;
+        }
         let (parts, rows) = self.parts.finished();
         let of_first_split = parts.iter().take(parts.len() / self.builders.len());
         let pages = of_first_split.map(|part| part.last_page - part.first_page + 1).sum();
@@ -201,6 +209,9 @@ impl Writer {
     fn open_parts(&mut self, page: u64) -> Result<()> {
         let (index, extension) = (self.parts.len(), self.plan.encoding.extension());
         self.parts.open()?;
+        for rows in self.parts.open_rows() {
+            rows.replaced = vec![0; self.plan.replaced_paths()];
+        }
         self.open = Some(OpenPages {
             ids: self.parts.destination().create_ids(index, extension)?,
             first_page: page,

@@ -14,7 +14,10 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::Digest,
-    record::{splits::WrittenSplit, stamp::Stamp},
+    record::{
+        stamp::Stamp,
+        written::{WrittenRange, WrittenSplit},
+    },
     sink::{Format, JsonColumns, ParquetEncoding},
     text::{counted, grouped},
     transform::TransformRecord,
@@ -85,7 +88,7 @@ pub struct Manifest {
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written. Without a transformation, these are the rows read.
+    /// Number of rows written. Without a transformation, these are the rows read. The rows of a map are its lines.
     pub rows: u64,
     /// How the rows to write were chosen. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,20 +124,6 @@ pub struct Manifest {
     pub splits: Vec<WrittenSplit>,
     /// The files, in the order of their rows: the rows of the first split come before those of the next one.
     pub parts: Vec<Part>,
-}
-
-/// A range of pages that one writer has read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct WrittenRange {
-    /// Number of the first page, from 1.
-    pub first_page: u64,
-    /// Number of the last page.
-    pub last_page: u64,
-    /// Number of rows read.
-    pub rows_read: u64,
-    /// Number of rows written.
-    pub rows: u64,
 }
 
 /// Identifies an export as a snapshot of a job.
@@ -218,6 +207,10 @@ pub struct Part {
     /// Number of rows on which an expression of the transformation failed. Of parts with the same pages, the first has it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u64,
+    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`,
+    /// then those of `pseudonymise`, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<u64>,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, hexadecimal.
@@ -227,7 +220,7 @@ pub struct Part {
 }
 
 /// The rows of a part, or of all parts so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PartRows {
     /// Number of rows that were read.
     pub(crate) read: u64,
@@ -235,6 +228,8 @@ pub(crate) struct PartRows {
     pub(crate) written: u64,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
+    /// Number of written rows in which each path has replaced a value.
+    pub(crate) replaced: Vec<u64>,
     /// Digest of the rows that were written.
     pub(crate) digest: Digest,
 }
@@ -245,6 +240,7 @@ impl PartRows {
         self.read = self.read.saturating_add(next.read);
         self.written = self.written.saturating_add(next.written);
         self.failed = self.failed.saturating_add(next.failed);
+        add_replaced(&mut self.replaced, &next.replaced);
         self.digest.join(next.digest, next.written);
     }
 }
@@ -255,9 +251,18 @@ impl From<&Part> for PartRows {
             read: part.rows_read,
             written: part.rows,
             failed: part.failed,
+            replaced: part.replaced.clone(),
             // The digest of a kept part is always valid.
             digest: part.digest.parse().unwrap_or_default(),
         }
+    }
+}
+
+/// Adds the rows in which each path has replaced a value.
+pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
+    sums.resize(sums.len().max(rows.len()), 0);
+    for (sum, rows) in sums.iter_mut().zip(rows) {
+        *sum = sum.saturating_add(*rows);
     }
 }
 
@@ -270,6 +275,8 @@ pub(super) fn unexplained(
 ) -> Option<String> {
     let left_out = rows_read.checked_sub(rows);
     let is_explained = match transform {
+        // A row can have any number of lines.
+        Some(transform) if transform.map.is_some() => failed <= rows_read,
         Some(transform) if transform.keeps_failed_rows() => {
             left_out.is_some() && failed <= rows_read
         }
@@ -310,7 +317,20 @@ impl ListedPart {
     /// Returns why the part cannot have the recorded rows.
     pub(crate) fn unexplained(&self) -> Option<String> {
         let part = &self.part;
-        unexplained(part.rows, part.rows_read, part.failed, self.transform.as_deref())
+        let transform = self.transform.as_deref();
+        let paths = transform.map_or(0, TransformRecord::replaced_paths);
+        if part.replaced.len() != paths {
+            let counted = counted(part.replaced.len() as u64, "path");
+            return Some(format!("it counts the replacements of {counted}, recorded {paths}"));
+        }
+        // A row can have any number of lines.
+        let is_mapped = transform.is_some_and(|transform| transform.map.is_some());
+        let most = if is_mapped { part.rows_read } else { part.rows };
+        if let Some(more) = part.replaced.iter().find(|rows| **rows > most) {
+            let (rows, changed) = (counted(most, "row"), grouped(*more));
+            return Some(format!("it has {rows}, and {changed} with replaced values"));
+        }
+        unexplained(part.rows, part.rows_read, part.failed, transform)
     }
 }
 
@@ -374,6 +394,13 @@ impl Manifest {
     /// Returns the number of rows on which an expression of the transformation failed.
     pub(crate) fn failed_rows(&self) -> u64 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.failed))
+    }
+
+    /// Returns the number of rows in which each path of the transformation has replaced a value.
+    pub(crate) fn replaced_rows(&self) -> Vec<u64> {
+        let mut sums = Vec::new();
+        self.parts.iter().for_each(|part| add_replaced(&mut sums, &part.replaced));
+        sums
     }
 
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the

@@ -8,10 +8,11 @@ pub(crate) mod manifest;
 pub(crate) mod place;
 pub(crate) mod splits;
 pub(crate) mod stamp;
+pub(crate) mod written;
 
 pub use self::{
     facts::digest,
-    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange},
-    splits::WrittenSplit,
+    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool},
     stamp::Stamp,
+    written::{WrittenRange, WrittenSplit},
 };

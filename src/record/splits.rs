@@ -1,21 +1,10 @@
 //! The splits of an export: what its record says of them, and the part of a record that belongs to one of its folders.
 
-use serde::{Deserialize, Serialize};
-
-use super::manifest::{Manifest, Part, PartRows};
+use super::{
+    manifest::{Manifest, Part, PartRows},
+    written::WrittenSplit,
+};
 use crate::{text::grouped, transform::TransformRecord};
-
-/// A split of an export, as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct WrittenSplit {
-    /// Name of the split, and of the folder of its parts.
-    pub name: String,
-    /// Number of rows.
-    pub rows: u64,
-    /// Digest of the rows' content.
-    pub digest: String,
-}
 
 /// Returns the splits of these parts, in their order. The parts of a split must be consecutive.
 pub(crate) fn written_splits(parts: &[Part]) -> Vec<WrittenSplit> {
@@ -73,7 +62,7 @@ impl Manifest {
         // The record of a folder has some of the splits.
         let has_all = |it: &TransformRecord| it.split.len() == written.len();
         let whole = self.transform.as_ref().filter(|it| !written.is_empty() && has_all(it));
-        let has_every_row = whole.is_some_and(|transform| !transform.leaves_rows_out());
+        let has_every_row = whole.is_some_and(|transform| transform.keeps_every_row());
         (has_every_row && self.rows != self.rows_read).then(|| {
             let (rows, read) = (grouped(self.rows), grouped(self.rows_read));
             format!("its splits have {rows} of {read} rows read, and nothing leaves rows out")

@@ -1,11 +1,12 @@
 //! A compiled transformation: what becomes of a row, and the record of how it is decided.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{borrow::Cow, sync::atomic::AtomicBool, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    computed::{ComputedColumn, ComputedColumnRecord},
+    computed::{ComputedColumn, ComputedColumnRecord, LineMap},
+    edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     sample::Sample,
@@ -36,6 +37,9 @@ pub struct TransformRecord {
     /// The computed columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ComputedColumnRecord>,
+    /// The expression whose outputs are the lines that were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
     /// What was done with a row on which an expression failed, if there are expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
@@ -52,6 +56,15 @@ pub struct TransformRecord {
     /// The seed of the sample and of the split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The paths whose values were replaced by null, each in its shortest form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
+    /// The paths whose values were replaced by pseudonyms, each in its shortest form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pseudonymise: Vec<String>,
+    /// A check value of the key of the pseudonyms: another key has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudonym_key: Option<String>,
 }
 
 impl TransformRecord {
@@ -61,9 +74,15 @@ impl TransformRecord {
         self.on_error == Some(OnError::Null) && has_values
     }
 
-    /// Whether a row that was read can be missing in the export.
-    pub(crate) fn leaves_rows_out(&self) -> bool {
-        !self.conditions.is_empty() || self.sample.is_some() || self.on_error == Some(OnError::Skip)
+    /// Whether every row that is read gives one row of the export.
+    pub(crate) fn keeps_every_row(&self) -> bool {
+        let is_skipped = self.on_error == Some(OnError::Skip);
+        self.conditions.is_empty() && self.sample.is_none() && self.map.is_none() && !is_skipped
+    }
+
+    /// Returns the number of paths whose values were replaced.
+    pub(crate) fn replaced_paths(&self) -> usize {
+        self.mask.len() + self.pseudonymise.len()
     }
 
     /// Returns the computed columns. A record of another program can have columns that no export has: those are left
@@ -74,17 +93,31 @@ impl TransformRecord {
     }
 }
 
+/// The options with expressions, for messages.
+const EXPRESSIONS: &str = "`where`, `column`, `map` or `split_by`";
+
 /// A compiled transformation.
 #[derive(Debug)]
 pub(crate) struct Shaper {
-    conditions: Vec<Expression>,
-    columns: Vec<ComputedColumn>,
-    key: RowKey,
-    sample: Option<Sample>,
+    pub(super) conditions: Vec<Expression>,
+    pub(super) columns: Vec<ComputedColumn>,
+    pub(super) map: Option<LineMap>,
+    pub(super) key: RowKey,
+    pub(super) sample: Option<Sample>,
     splits: Option<Splits>,
-    on_error: OnError,
+    pub(super) editor: Option<RowEditor>,
+    pub(super) on_error: OnError,
     timeout: Duration,
     recorded: TransformRecord,
+}
+
+/// What becomes of a row that is kept. A stage uses it again for the next row.
+#[derive(Debug, Default)]
+pub(super) struct ShapedRow {
+    /// The values of the computed columns.
+    pub(super) values: Vec<ComputedValue>,
+    /// The row with its replacements, if there are any.
+    pub(super) edited: Option<Box<EditedRow>>,
 }
 
 /// The decision about a row.
@@ -104,27 +137,33 @@ impl Verdict {
 }
 
 impl Shaper {
-    /// Checks the options and compiles the expressions; `None` if the transformation changes nothing.
+    /// Checks the options and compiles the expressions like [`compile`](Self::compile), but does not read the key of
+    /// pseudonyms. The result has all columns, and replaces no values by pseudonyms.
     ///
     /// # Errors
     /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option.
+    pub(crate) fn check(options: &Transform) -> Result<Option<Self>> {
+        RowEditor::check_options(options)?;
+        let (pseudonymise, pseudonym_key_file) = (Vec::new(), None);
+        Self::compile(&Transform { pseudonymise, pseudonym_key_file, ..options.clone() })
+    }
+
+    /// Checks the options, compiles the expressions, and reads the key of pseudonyms; `None` if the transformation
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option, and
+    /// [`Error::ConfigurationFile`] for a key that cannot be used.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
         let key = RowKey::compile(options.split_by.as_deref())?;
-        let has_expressions = key.expression().is_some()
-            || !(options.conditions.is_empty() && options.columns.is_empty());
+        let has_rows_or_columns = !(options.conditions.is_empty() && options.columns.is_empty());
+        let has_expressions =
+            has_rows_or_columns || options.map.is_some() || key.expression().is_some();
         let chooses = options.sample.is_some() || !options.splits.is_empty();
         let timeout = options.expression_timeout;
         let needless = [
-            (
-                "on_error",
-                options.on_error.is_some() && !has_expressions,
-                "`where`, `column` or `split_by`",
-            ),
-            (
-                "expression_timeout",
-                timeout.is_some() && !has_expressions,
-                "`where`, `column` or `split_by`",
-            ),
+            ("on_error", options.on_error.is_some() && !has_expressions, EXPRESSIONS),
+            ("expression_timeout", timeout.is_some() && !has_expressions, EXPRESSIONS),
             ("seed", options.seed.is_some() && !chooses, "`sample` or `split`"),
             ("split_by", options.split_by.is_some() && !chooses, "`split` or `sample`"),
         ];
@@ -139,11 +178,17 @@ impl Shaper {
         }
         let conditions = Expression::compile_all("where", &options.conditions)?;
         let columns = ComputedColumn::compile_all(&options.columns)?;
+        let map = options.map.as_deref().map(LineMap::compile).transpose()?;
+        if map.is_some() && !columns.is_empty() {
+            let why = "`map` writes its own lines, so `column` has no effect";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
         let is_split = !options.splits.is_empty();
         let splits = is_split.then(|| Splits::new(&options.splits, seed)).transpose()?;
-        if !has_expressions && !chooses {
+        let editor = RowEditor::compile(options)?;
+        if !has_expressions && !chooses && editor.is_none() {
             return Ok(None);
         }
         let on_error = options.on_error.unwrap_or_default();
@@ -151,13 +196,28 @@ impl Shaper {
             language: has_expressions.then(|| LANGUAGE.to_owned()),
             conditions: options.conditions.clone(),
             columns: columns.iter().map(ComputedColumn::recorded).collect(),
+            map: options.map.clone(),
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             split: splits.as_ref().map(Splits::recorded).unwrap_or_default(),
             split_by: key.expression().map(|it| it.text().to_owned()),
             seed: chooses.then_some(seed),
+            mask: editor.iter().flat_map(|editor| editor.paths("mask")).collect(),
+            pseudonymise: editor.iter().flat_map(|editor| editor.paths("pseudonymise")).collect(),
+            pseudonym_key: editor.as_ref().and_then(RowEditor::key_check),
         };
-        Ok(Some(Self { conditions, columns, key, sample, splits, on_error, timeout, recorded }))
+        Ok(Some(Self {
+            conditions,
+            columns,
+            map,
+            key,
+            sample,
+            splits,
+            editor,
+            on_error,
+            timeout,
+            recorded,
+        }))
     }
 
     /// Returns the record of the transformation.
@@ -165,9 +225,15 @@ impl Shaper {
         &self.recorded
     }
 
-    /// Returns the computed columns.
+    /// Returns the columns that are computed: that of the lines, if each row is mapped to lines.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
-        self.columns.iter().map(|it| &it.column)
+        let lines = self.map.iter().map(|it| &it.column);
+        self.columns.iter().map(|it| &it.column).chain(lines)
+    }
+
+    /// Whether each row is mapped to any number of lines.
+    pub(crate) fn maps(&self) -> bool {
+        self.map.is_some()
     }
 
     /// Returns the names of the splits, in their order; none without a split.
@@ -187,15 +253,35 @@ impl Shaper {
 
     /// Whether expressions are evaluated, which need a large stack and a time limit.
     pub(super) fn has_expressions(&self) -> bool {
-        self.key.expression().is_some() || !(self.conditions.is_empty() && self.columns.is_empty())
+        let has_values = !(self.conditions.is_empty() && self.columns.is_empty());
+        has_values || self.maps() || self.key.expression().is_some()
     }
 
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Decides about a row, and computes the columns of a row that is kept. `begin` is called with the number of each
-    /// expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
+    /// Whether values of rows are replaced.
+    pub(super) fn has_replacements(&self) -> bool {
+        self.editor.is_some()
+    }
+
+    /// Returns the number of paths whose values are replaced.
+    pub(super) fn replaced_paths(&self) -> usize {
+        self.editor.as_ref().map_or(0, RowEditor::len)
+    }
+
+    /// Refuses a path that has replaced no value in any row that was kept. `rows` is the number of these rows, and
+    /// `replaced` has for each path the number of those in which it has replaced a value.
+    ///
+    /// # Errors
+    /// [`Error::UnmatchedPath`] for the first such path.
+    pub(crate) fn check_replaced(&self, rows: u64, replaced: &[u64]) -> Result<()> {
+        self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced))
+    }
+
+    /// Decides about a row, and computes the columns or the lines of a row that is kept. `begin` is called with the number
+    /// of each expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
     ///
     /// # Errors
     /// The failure of the expression that was begun last, if it ends the run.
@@ -204,8 +290,9 @@ impl Shaper {
         row: &Row<'_>,
         stop: &AtomicBool,
         begin: &dyn Fn(usize),
-        values: &mut Vec<ComputedValue>,
+        shaped: &mut ShapedRow,
     ) -> Result<Verdict, EvaluationFailure> {
+        let ShapedRow { values, edited } = shaped;
         values.clear();
         for (number, condition) in self.conditions.iter().enumerate() {
             begin(number);
@@ -221,8 +308,7 @@ impl Shaper {
         }
         let mut verdict = Verdict::KEEP;
         if self.sample.is_some() || self.splits.is_some() {
-            begin(self.conditions.len() + self.columns.len());
-            let key = match self.key.of(row, stop) {
+            let key = match self.key_of(row, stop, begin) {
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
                     return Ok(Verdict::FAILED);
                 }
@@ -236,6 +322,19 @@ impl Shaper {
                 return Ok(Verdict { is_kept: false, ..verdict });
             }
             verdict.split = self.splits.as_ref().map_or(0, |splits| splits.of(&key));
+        }
+        *edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
+        let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
+        if let Some(map) = &self.map {
+            begin(self.conditions.len());
+            return match map.lines(row, stop, values) {
+                Ok(()) => Ok(verdict),
+                Err(EvaluationFailure::Row(_)) if self.on_error != OnError::Fail => {
+                    values.clear();
+                    Ok(Verdict::FAILED)
+                }
+                Err(failure) => Err(failure),
+            };
         }
         for (number, column) in self.columns.iter().enumerate() {
             begin(self.conditions.len() + number);
@@ -254,6 +353,19 @@ impl Shaper {
         Ok(verdict)
     }
 
+    /// Returns the key of a row, which decides about the sample and the split.
+    pub(super) fn key_of<'a>(
+        &self,
+        row: &Row<'a>,
+        stop: &AtomicBool,
+        begin: &dyn Fn(usize),
+    ) -> Result<Cow<'a, str>, EvaluationFailure> {
+        if self.key.expression().is_some() {
+            begin(self.conditions.len() + self.columns.len() + usize::from(self.maps()));
+        }
+        self.key.of(row, stop)
+    }
+
     /// Returns the error for a failure of the expression with this number, on this row.
     pub(super) fn error(
         &self,
@@ -262,10 +374,12 @@ impl Shaper {
         failure: EvaluationFailure,
     ) -> Error {
         let columns = self.columns.iter().map(|column| &column.expression);
-        let all = self.conditions.iter().chain(columns).chain(self.key.expression());
-        let (option, expression) = match all.into_iter().nth(number) {
+        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
+        let columns = columns.chain(self.key.expression());
+        let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
             Some(expression) => (expression.option(), expression.text().to_owned()),
-            None => ("where", String::new()),
+            // A replacement, which is no expression.
+            None => self.editor.as_ref().map_or(("where", String::new()), RowEditor::first),
         };
         let (why, stopped) = match failure {
             EvaluationFailure::Row(why) => (format!("failed: {why}"), false),
@@ -301,16 +415,18 @@ mod tests {
         let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
         let sample = Transform::new().sample(0.5);
         let on_error = refused(sample.clone().on_error(OnError::Skip));
-        assert_eq!(on_error, "`on_error` has no effect without `where`, `column` or `split_by`");
+        let expressions = "`where`, `column`, `map` or `split_by`";
+        assert_eq!(on_error, format!("`on_error` has no effect without {expressions}"));
         let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
-        assert_eq!(
-            timeout,
-            "`expression_timeout` has no effect without `where`, `column` or `split_by`"
-        );
+        assert_eq!(timeout, format!("`expression_timeout` has no effect without {expressions}"));
+        let both = refused(Transform::new().map(".id").column("x", None, ".id"));
+        assert_eq!(both, "`map` writes its own lines, so `column` has no effect");
         let seed = refused(Transform::new().keep_where(".id").seed(0));
         assert_eq!(seed, "`seed` has no effect without `sample` or `split`");
         let key = refused(Transform::new().keep_where(".id").split_by(".id"));
         assert_eq!(key, "`split_by` has no effect without `split` or `sample`");
+        let mask = refused(Transform::new().mask(".persona").on_error(OnError::Skip));
+        assert_eq!(mask, on_error);
         assert!(Shaper::compile(&sample.seed(7)).unwrap().is_some());
         assert!(Shaper::compile(&Transform::new()).unwrap().is_none());
     }

@@ -21,14 +21,20 @@ use std::{
 use arrow_array::ArrayRef;
 use uuid::Uuid;
 
-use super::{budget::STACK, expression::EvaluationFailure, shaper::Shaper};
+use super::{
+    budget::STACK,
+    edits::EditedRow,
+    explain::Explanation,
+    expression::EvaluationFailure,
+    shaper::{ShapedRow, Shaper},
+};
 use crate::{
     batch::ComputedValue,
     client::Row,
     error::{Error, Result, panics::message},
 };
 
-/// Most bytes of the computed values of a block: 256 MiB.
+/// Most bytes of the computed values of a block, and of what replacements add to its rows: 256 MiB.
 const MOST_COMPUTED: usize = 256 << 20;
 
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
@@ -54,12 +60,21 @@ pub(crate) struct Shaped<B> {
     pub(crate) block: B,
     /// One value for each row.
     pub(crate) kept: Vec<bool>,
-    /// The number of the split of each row that is kept.
+    /// The number of the split of each row that is written. A row that is mapped to lines has one for each of them.
     pub(crate) splits: Vec<usize>,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
-    /// The computed columns, each with one value for each row that is kept.
+    /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
     pub(crate) columns: Vec<ArrayRef>,
+    /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
+    pub(crate) lines: Vec<usize>,
+    /// For each row that is kept, the row with its replacements, if there are any. Empty without replacements.
+    pub(crate) edited: Vec<Option<Box<EditedRow>>>,
+    /// For each split, and once without splits: for each path of the replacements, the number of rows in which it has
+    /// replaced a value.
+    pub(crate) replaced: Vec<Vec<u64>>,
+    /// What becomes of each row, if the stage only explains it. No row is kept then.
+    pub(crate) explanations: Vec<Explanation>,
 }
 
 /// The largest content of a stage.
@@ -91,6 +106,8 @@ type StageResult<B> = (u64, Result<Shaped<B>>);
 
 struct StageShared<B> {
     shaper: Arc<Shaper>,
+    /// Whether rows are only explained.
+    explains: bool,
     queue: Mutex<StageQueue<B>>,
     /// Wakes a thread: a block was submitted, or the stage is closed.
     filled: Condvar,
@@ -136,9 +153,22 @@ impl<B: RowBlock> Stage<B> {
     /// # Errors
     /// [`Error::Io`] when the system cannot start a thread.
     pub(crate) fn start(shaper: Arc<Shaper>, limits: StageLimits) -> Result<Self> {
+        Self::started(shaper, limits, false)
+    }
+
+    /// Starts the threads of a stage that only explains what becomes of rows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system cannot start a thread.
+    pub(crate) fn explaining(shaper: Arc<Shaper>, limits: StageLimits) -> Result<Self> {
+        Self::started(shaper, limits, true)
+    }
+
+    fn started(shaper: Arc<Shaper>, limits: StageLimits, explains: bool) -> Result<Self> {
         let has_expressions = shaper.has_expressions();
         let shared = Arc::new(StageShared {
             shaper,
+            explains,
             queue: Mutex::new(StageQueue { submitted: 0, blocks: VecDeque::new() }),
             filled: Condvar::new(),
             ended: Condvar::new(),
@@ -284,8 +314,11 @@ impl<B: RowBlock> StageShared<B> {
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
         let (mut kept, mut splits, mut failed) = (Vec::new(), Vec::new(), 0);
-        let (mut builders, mut values) = (self.shaper.builders(), Vec::new());
-        let mut computed = 0_usize;
+        let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
+        let no_rows = vec![0; self.shaper.replaced_paths()];
+        let mut replaced = vec![no_rows; self.shaper.splits().count().max(1)];
+        let (mut edited, mut computed) = (Vec::new(), 0_usize);
+        let (mut lines, mut explanations) = (Vec::new(), Vec::new());
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -295,7 +328,16 @@ impl<B: RowBlock> StageShared<B> {
                 slot.begin(number, place, &self.is_closed);
             }
             let begin = |expression| slot.reach(expression);
-            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut values);
+            if self.explains {
+                let explained = self.shaper.explain(&row, &slot.stop, &begin);
+                match (explained, slot.end()) {
+                    (Ok(explanation), _) => explanations.push(explanation),
+                    (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
+                }
+                kept.push(false);
+                continue;
+            }
+            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut next);
             let (verdict, last) = match (verdict, slot.end()) {
                 (Ok(verdict), last) => (verdict, last),
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
@@ -303,19 +345,35 @@ impl<B: RowBlock> StageShared<B> {
             kept.push(verdict.is_kept);
             failed += u64::from(verdict.has_failed);
             if verdict.is_kept {
-                splits.push(verdict.split);
-                computed += values.iter().map(ComputedValue::size).sum::<usize>();
+                computed += next.values.iter().map(ComputedValue::size).sum::<usize>();
+                computed += next.edited.as_ref().map_or(0, |edited| edited.added(&row));
                 if computed > MOST_COMPUTED {
-                    let why = "the computed columns of a page have at most 256 MiB".to_owned();
+                    let why = "the computed columns of a page, and what is added to its rows, have at most 256 MiB"
+                        .to_owned();
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
-                for (builder, value) in builders.iter_mut().zip(values.drain(..)) {
-                    builder.push(value)?;
+                let written = if self.shaper.maps() { next.values.len() } else { 1 };
+                splits.resize(splits.len() + written, verdict.split);
+                if self.shaper.maps() {
+                    lines.resize(kept.len() - 1, 0);
+                    lines.push(written);
+                }
+                // There is one value for each column, or any number for the column of lines.
+                let columns = builders.len().max(1);
+                for (index, value) in next.values.drain(..).enumerate() {
+                    if let Some(builder) = builders.get_mut(index % columns) {
+                        builder.push(value)?;
+                    }
+                }
+                if self.shaper.has_replacements() {
+                    let paths = next.edited.iter().flat_map(|edited| edited.paths().iter());
+                    paths.for_each(|path| replaced[verdict.split][path] += 1);
+                    edited.push(next.edited.take());
                 }
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, splits, failed, columns })
+        Ok(Shaped { block, kept, splits, failed, columns, lines, edited, replaced, explanations })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

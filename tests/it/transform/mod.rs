@@ -4,7 +4,10 @@
 mod columns;
 mod failed;
 mod kept;
+mod mapped;
+mod masked;
 mod preview;
+mod pseudonyms;
 mod recorded;
 mod resumed;
 mod split;

@@ -193,6 +193,36 @@ fn sample_and_split_choose_independently() {
 }
 
 #[test]
+fn masks_and_lines_follow_the_split() {
+    let world = world(600);
+    let by_topic = ["--split", "a=0.5,b=0.5", "--split-by", ".tags.topic", "--rows-per-file", "90"];
+    let mask = ["--mask", ".persona, .tags.topic", "--where", ".tags.topic != \"login\""];
+    export(&world, "masked", &[&by_topic[..], &mask, &["--format", "jsonl"]].concat()).ok();
+    let whole = record(&world, "masked");
+    let mut replaced = [0, 0];
+    for part in whole["parts"].as_array().unwrap() {
+        let number = |name: usize| part["replaced"][name].as_u64().unwrap();
+        // Every topic is masked, and the personas of four rows of five.
+        assert_eq!(part["rows"], number(1));
+        replaced = [replaced[0] + number(0), replaced[1] + number(1)];
+    }
+    assert_eq!(replaced, [320, 400]);
+    Ran::of(world.command().args(["verify", "masked", "masked/a"])).ok();
+    assert!(!lines(&world, "masked/a").concat().contains("billing"));
+    // The key is that of the real row.
+    let orders = orders(&world, "masked", &["a", "b"]);
+    let topic = |topic| orders.iter().filter(|rows| rows.iter().any(|it| it % 3 == topic)).count();
+    assert_eq!([topic(0), topic(1)], [1, 1]);
+
+    let map = ["--map", "range(.order % 3) | tostring", "--format", "jsonl"];
+    export(&world, "lines", &[&by_topic[..], &map].concat()).ok();
+    let (a, b) = (lines(&world, "lines/a"), lines(&world, "lines/b"));
+    assert_eq!(a.len() + b.len(), 600);
+    assert_eq!((a.len() % 200, b.len() % 200), (0, 0));
+    Ran::of(world.command().args(["verify", "lines", "lines/b"])).ok();
+}
+
+#[test]
 fn split_without_rows_has_a_file_with_the_schema() {
     let world = world(40);
     for format in ["parquet", "arrow", "jsonl", "csv"] {

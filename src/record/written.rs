@@ -1,0 +1,29 @@
+//! What was written: the ranges of pages, and the splits.
+
+use serde::{Deserialize, Serialize};
+
+/// A range of pages that one writer has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WrittenRange {
+    /// Number of the first page, from 1.
+    pub first_page: u64,
+    /// Number of the last page.
+    pub last_page: u64,
+    /// Number of rows read.
+    pub rows_read: u64,
+    /// Number of rows written.
+    pub rows: u64,
+}
+
+/// A split of an export, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WrittenSplit {
+    /// Name of the split, and of the folder of its parts.
+    pub name: String,
+    /// Number of rows.
+    pub rows: u64,
+    /// Digest of the rows' content.
+    pub digest: String,
+}
