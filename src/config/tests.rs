@@ -250,6 +250,11 @@ fn invalid_value_is_quoted_with_its_line() {
     line 5: where = 5 in [[job]] "nightly": give a text in quotes
     line 5: sample = 2 in [[job]] "nightly": use a number above 0 and up to 1, such as 0.05
     line 5: sample = "0.1" in [[job]] "nightly": give a decimal number, such as 0.05
+    line 5: split = "a=0.5,b=0.6" in [[job]] "nightly": the fractions sum to 1.1, not to 1
+    line 5: split = "train" in [[job]] "nightly": give names and fractions, such as train=0.9,test=0.1
+    line 5: split = { train = 1 } in [[job]] "nightly": give a text in quotes
+    line 6: split_by = ".[" in [[job]] "nightly": the closing ] is missing, at character 3
+    line 1: [[job]] "nightly": split_by has no effect without split or sample
     line 1: [[job]] "nightly": seed has no effect without sample or split
     line 1: [[job]] "nightly": on_error has no effect without where, column, map or split_by
     line 1: [[job]] "nightly": "0s" is not a valid expression timeout: it must be longer than zero

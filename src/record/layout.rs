@@ -70,7 +70,7 @@ pub(crate) fn folder_and_name(path: &str) -> (&str, &str) {
 /// Whether a path is that of a part: a name as [`is_part_name`] wants it, alone or in folders that a split can have.
 pub(crate) fn is_part_path(path: &str) -> bool {
     let (folder, name) = folder_and_name(path);
-    is_part_name(name) && (folder.is_empty() || is_folder(folder))
+    is_part_name(name) && (!path.contains('/') || is_folder(folder))
 }
 
 /// Whether a path of a record leads to a file in the directory, or in a folder that parts can be in. The file can have any
@@ -78,7 +78,7 @@ pub(crate) fn is_part_path(path: &str) -> bool {
 pub(crate) fn is_inside(path: &str) -> bool {
     let (folder, name) = folder_and_name(path);
     let is_name = Path::new(name).file_name().is_some_and(|own| own == name);
-    is_name && (folder.is_empty() || is_folder(folder))
+    is_name && (!path.contains('/') || is_folder(folder))
 }
 
 /// Whether the text is a folder that parts can be in.
