@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,16 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
             assert why in str(caught.value), options
     assert demo.requests == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_map_writes_lines(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    path = tmp_path / "chat.jsonl"
+    summary = client.export(demo.dataset, path, map="{id, roles: [.input.messages[].role]}", manifest=True)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == summary.rows == summary.rows_read == ROWS
+    assert set(lines[0]) == {"id", "roles"}
+    assert oe.verify(path).ok
+    with pytest.raises(oe.UsageError, match="map writes JSON Lines, not Parquet"):
+        client.export(demo.dataset, tmp_path / "rows.parquet", map=".id")
+    with pytest.raises(TypeError, match="map"):
+        client.read(demo.dataset, map=".id")  # type: ignore[call-arg]

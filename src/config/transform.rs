@@ -67,8 +67,8 @@ impl TransformKeys {
         })
     }
 
-    /// Returns these keys, with missing ones taken from the defaults. A default without effect on the job does not
-    /// apply.
+    /// Returns these keys, with missing ones taken from the defaults. Paths to replace are added to those of the
+    /// defaults. A default without effect on the job does not apply.
     pub(super) fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         let conditions = self.conditions.or(d.conditions);
@@ -76,14 +76,14 @@ impl TransformKeys {
             self.columns.is_none() && self.drop.is_none() && self.computed.is_none();
         let computed = self.computed.or(d.computed.filter(|_| self.map.is_none()));
         let sample = self.sample.or(d.sample);
-        let pseudonymise = self.pseudonymise.or(d.pseudonymise);
+        let pseudonymise = joined(d.pseudonymise, self.pseudonymise);
         let default_key = d.pseudonym_key_file.filter(|_| pseudonymise.is_some());
         let map = self.map.or(d.map.filter(|_| has_no_columns));
         let has_expressions = conditions.is_some() || computed.is_some() || map.is_some();
         let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
-            mask: self.mask.or(d.mask),
+            mask: joined(d.mask, self.mask),
             pseudonymise,
             pseudonym_key_file: self.pseudonym_key_file.or(default_key),
             seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
@@ -128,6 +128,14 @@ impl TransformKeys {
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
     }
+}
+
+/// Returns the paths of the defaults and of a job: a job never shows what the defaults hide.
+fn joined(defaults: Option<Vec<String>>, own: Option<Vec<String>>) -> Option<Vec<String>> {
+    let mut all = defaults.unwrap_or_default();
+    let more = own.into_iter().flatten().filter(|paths| !all.contains(paths)).collect::<Vec<_>>();
+    all.extend(more);
+    (!all.is_empty()).then_some(all)
 }
 
 /// Compiles a transformation of one key. The mistake does not repeat the value, which the caller shows.

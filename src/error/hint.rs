@@ -34,8 +34,9 @@ impl Error {
                 "simplify the expression; if it only needs more time, raise `expression_timeout`"
             }
             Self::Row { .. } => {
-                "change the expression, such as .tags.topic? for a field that can be missing, or give \
-                 `on_error skip` to leave such rows out, `on_error null` to treat the result as null"
+                "change the expression: (.persona // \"\") for a value that can be null, .tags.topic? where .tags is not \
+                 always an object; or give `on_error skip` to leave such rows out, `on_error null` to treat the \
+                 result as null"
             }
             Self::UnmatchedPath { delivered: false, .. } => {
                 "nothing was published: check the spelling of the path, or leave it out if no row has such a value"

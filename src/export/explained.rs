@@ -24,6 +24,8 @@ pub struct RowExplanation {
     pub id: Uuid,
     /// Whether the row is kept.
     pub is_kept: bool,
+    /// Whether an export would end at this row, because an expression fails on it.
+    pub is_end: bool,
     /// Why it is left out, or what failed on a row that is kept. Names of options are in backticks.
     pub reason: Option<String>,
 }
@@ -70,6 +72,7 @@ pub async fn explain_rows(
             rows.extend(explained.map(|(id, it)| RowExplanation {
                 id,
                 is_kept: it.is_kept,
+                is_end: it.is_end,
                 reason: it.reason,
             }));
             Ok(())

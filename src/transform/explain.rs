@@ -16,15 +16,21 @@ const MOST_SHOWN: usize = 60;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Explanation {
     pub(crate) is_kept: bool,
+    /// An export would end at this row.
+    pub(crate) is_end: bool,
     /// Why the row is left out, or what failed on a row that is kept.
     pub(crate) reason: Option<String>,
 }
 
 impl Explanation {
-    const KEPT: Self = Self { is_kept: true, reason: None };
+    const KEPT: Self = Self { is_kept: true, is_end: false, reason: None };
 
     fn left_out(reason: String) -> Self {
-        Self { is_kept: false, reason: Some(reason) }
+        Self { is_kept: false, is_end: false, reason: Some(reason) }
+    }
+
+    fn failed(reason: String, on_error: OnError) -> Self {
+        Self { is_end: on_error == OnError::Fail, ..Self::left_out(reason) }
     }
 }
 
@@ -51,7 +57,7 @@ impl Shaper {
                     return Ok(Explanation::left_out(reason));
                 }
                 Err(EvaluationFailure::Row(why)) => {
-                    return Ok(Explanation::left_out(failed(condition, &why)));
+                    return Ok(Explanation::failed(failed(condition, &why), self.on_error));
                 }
                 Err(failure) => return Err(failure),
             }
@@ -67,9 +73,10 @@ impl Shaper {
             match column.value(row, stop) {
                 Ok(_) => {}
                 Err(EvaluationFailure::Row(why)) => {
-                    let reason = failed(&column.expression, &why);
+                    let named = quoted(&column.named(), MOST_SHOWN);
+                    let reason = format!("`{}` {named} failed: {why}", column.expression.option());
                     if self.on_error != OnError::Null {
-                        return Ok(Explanation::left_out(reason));
+                        return Ok(Explanation::failed(reason, self.on_error));
                     }
                     explanation.reason.get_or_insert(reason);
                 }
@@ -86,7 +93,7 @@ impl Shaper {
                 }
                 Ok(()) => {}
                 Err(EvaluationFailure::Row(why)) => {
-                    return Ok(Explanation::left_out(failed(&map.expression, &why)));
+                    return Ok(Explanation::failed(failed(&map.expression, &why), self.on_error));
                 }
                 Err(failure) => return Err(failure),
             }

@@ -19,7 +19,7 @@ use crate::text::grouped;
 /// Cost of printing a value, in bytes. Short values take more time than their bytes.
 const VALUE_COST: usize = 32;
 /// Characters of a value that a message shows.
-const MOST_SHOWN: usize = 100;
+const MOST_SHOWN: usize = 40;
 
 /// Parses one JSON value, and nothing that other parsers accept in addition. Its bytes are counted.
 ///

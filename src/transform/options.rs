@@ -72,10 +72,10 @@ impl FromStr for ColumnText {
             return Err(Error::invalid("column", text, why));
         };
         let (name, column_type) = match column.split_once(':') {
-            Some((name, column_type)) => (name, Some(column_type.parse()?)),
+            Some((name, column_type)) => (name, Some(column_type.trim().parse()?)),
             None => (column, None),
         };
-        let (name, expression) = (name.to_owned(), expression.to_owned());
+        let (name, expression) = (name.trim().to_owned(), expression.to_owned());
         Ok(Self(ColumnRequest { name, column_type, expression }))
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// `fence` is our own number. Raise it when a function of ours gives other results, or when other expressions are
 /// valid.
-pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 2";
+pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 3";
 
 /// How the rows of an export were chosen and changed, as the manifest and the files record it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,10 +299,12 @@ impl Shaper {
         number: usize,
         failure: EvaluationFailure,
     ) -> Error {
-        let columns = self.columns.iter().map(|column| &column.expression);
-        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
-        let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
-            Some(expression) => (expression.option(), expression.text().to_owned()),
+        let plain = |it: &Expression| (it.option(), it.text().to_owned());
+        let columns = self.columns.iter().map(|it| (it.expression.option(), it.named()));
+        let maps = self.map.iter().map(|map| plain(&map.expression));
+        let mut all = self.conditions.iter().map(plain).chain(columns).chain(maps);
+        let (option, expression) = match all.nth(number) {
+            Some(found) => found,
             // A replacement, which is no expression.
             None => self.editor.as_ref().map_or(("where", String::new()), RowEditor::first),
         };
@@ -332,7 +334,7 @@ mod tests {
             let (version, _) = package.split_once('"').unwrap();
             assert!(LANGUAGE.contains(&format!("{name} {version}, ")), "{name} {version}");
         }
-        assert!(LANGUAGE.ends_with(", fence 2"));
+        assert!(LANGUAGE.ends_with(", fence 3"));
     }
 
     #[test]
