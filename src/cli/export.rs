@@ -227,6 +227,13 @@ fn report(summary: &Summary) -> Lines {
             },
         )
     });
+    let lines = match summary.duplicate_rows {
+        0 => lines,
+        more => {
+            let rows = counted(more, "row");
+            lines.and(format_args!("  left out, because they equal an earlier row: {rows}"))
+        }
+    };
     match summary.failed_rows {
         0 => lines,
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {
