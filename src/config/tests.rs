@@ -246,7 +246,7 @@ fn invalid_value_is_quoted_with_its_line() {
     line 5: sample = 2 in [[job]] "nightly": use a number above 0 and up to 1, such as 0.05
     line 5: sample = "0.1" in [[job]] "nightly": give a decimal number, such as 0.05
     line 1: [[job]] "nightly": seed has no effect without sample
-    line 1: [[job]] "nightly": on_error has no effect without where, column or map
+    line 1: [[job]] "nightly": on_error has no effect without where, column, map or dedupe
     line 1: [[job]] "nightly": "0s" is not a valid expression timeout: it must be longer than zero
     line 5: column = "topic" in [[job]] "nightly": give a name and an expression, such as topic=.tags.topic
     line 5: column = "topic:text=.tags" in [[job]] "nightly": the types are string, int, float, bool, timestamp, json
