@@ -227,6 +227,13 @@ fn report(summary: &Summary) -> Lines {
             },
         )
     });
+    let lines = match summary.duplicate_rows {
+        0 => lines,
+        more => {
+            let rows = counted(more, "row");
+            lines.and(format_args!("  left out, because they equal an earlier row: {rows}"))
+        }
+    };
     let lines = match (summary.rows, summary.rows_read) {
         (0, 1..) => lines.and(
             "  nothing was kept: preview --explain shows why; a misspelled field is null in every row",

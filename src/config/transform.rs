@@ -19,6 +19,7 @@ pub(super) struct TransformKeys {
     map: Option<String>,
     sample: Option<f64>,
     seed: Option<u64>,
+    dedupe: Option<String>,
     mask: Option<Vec<String>>,
     pseudonymise: Option<Vec<String>>,
     pseudonym_key_file: Option<String>,
@@ -51,6 +52,9 @@ impl TransformKeys {
                 sample.map(|()| fraction).map_err(|why| item.wrong(why))
             })?,
             seed: section.read("seed", ConfigItem::integer)?,
+            dedupe: section.read("dedupe", |item| {
+                item.parse(|text| checked(Transform::new().dedupe(text)).map(|()| text.to_owned()))
+            })?,
             mask: section.read("mask", |item| {
                 item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
             })?,
@@ -79,11 +83,14 @@ impl TransformKeys {
         let pseudonymise = joined(d.pseudonymise, self.pseudonymise);
         let default_key = d.pseudonym_key_file.filter(|_| pseudonymise.is_some());
         let map = self.map.or(d.map.filter(|_| has_no_columns));
-        let has_expressions = conditions.is_some() || computed.is_some() || map.is_some();
+        let dedupe = self.dedupe.or(d.dedupe);
+        let has_expressions =
+            conditions.is_some() || computed.is_some() || map.is_some() || dedupe.is_some();
         let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
             mask: joined(d.mask, self.mask),
+            dedupe,
             pseudonymise,
             pseudonym_key_file: self.pseudonym_key_file.or(default_key),
             seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
@@ -109,6 +116,7 @@ impl TransformKeys {
         let transform = self.map.iter().cloned().fold(transform, Transform::map);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let transform = self.dedupe.iter().cloned().fold(transform, Transform::dedupe);
         let mask = self.mask.iter().flatten().cloned();
         let transform = mask.fold(transform, Transform::mask);
         let pseudonymise = self.pseudonymise.iter().flatten().cloned();

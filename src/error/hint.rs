@@ -114,14 +114,14 @@ impl Error {
             }
             Self::Io { source, action, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 match *action {
-                    "keep ids in" => {
+                    "keep ids in" | "keep hashes in" => {
                         "make room there, or give another folder with `temp_dir`; nothing was published"
                     }
                     _ => "make room, or write somewhere else; nothing was published",
                 }
             }
-            // Only the folder for ids has its own option.
-            Self::Io { action: "keep ids in", .. } => {
+            // Only the folder for ids and hashes has its own option.
+            Self::Io { action: "keep ids in" | "keep hashes in", .. } => {
                 "give a folder that this user can write to with `temp_dir`"
             }
             Self::ChangedCells { .. } => {
