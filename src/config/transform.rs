@@ -21,6 +21,7 @@ pub(super) struct TransformKeys {
     split: Option<SplitsText>,
     split_by: Option<String>,
     seed: Option<u64>,
+    dedupe: Option<String>,
     mask: Option<Vec<String>>,
     pseudonymise: Option<Vec<String>>,
     pseudonym_key_file: Option<String>,
@@ -59,6 +60,9 @@ impl TransformKeys {
                 checked.map(|()| text.to_owned()).map_err(|why| item.wrong(why))
             })?,
             seed: section.read("seed", ConfigItem::integer)?,
+            dedupe: section.read("dedupe", |item| {
+                item.parse(|text| checked(Transform::new().dedupe(text)).map(|()| text.to_owned()))
+            })?,
             mask: section.read("mask", |item| {
                 item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
             })?,
@@ -75,8 +79,8 @@ impl TransformKeys {
         })
     }
 
-    /// Returns these keys, with missing ones taken from the defaults. A default without effect on the job does not
-    /// apply.
+    /// Returns these keys, with missing ones taken from the defaults. Paths to replace are added to those of the
+    /// defaults. A default without effect on the job does not apply.
     pub(super) fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         let conditions = self.conditions.or(d.conditions);
@@ -87,15 +91,17 @@ impl TransformKeys {
         let split = self.split.or(d.split);
         let chooses = sample.is_some() || split.is_some();
         let split_by = self.split_by.or(d.split_by.filter(|_| chooses));
-        let pseudonymise = self.pseudonymise.or(d.pseudonymise);
+        let pseudonymise = joined(d.pseudonymise, self.pseudonymise);
         let default_key = d.pseudonym_key_file.filter(|_| pseudonymise.is_some());
         let map = self.map.or(d.map.filter(|_| has_no_columns));
-        let has_expressions =
-            conditions.is_some() || computed.is_some() || map.is_some() || split_by.is_some();
+        let dedupe = self.dedupe.or(d.dedupe);
+        let has_rows = conditions.is_some() || dedupe.is_some() || split_by.is_some();
+        let has_expressions = has_rows || computed.is_some() || map.is_some();
         let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
-            mask: self.mask.or(d.mask),
+            mask: joined(d.mask, self.mask),
+            dedupe,
             pseudonymise,
             pseudonym_key_file: self.pseudonym_key_file.or(default_key),
             seed: self.seed.or(d.seed.filter(|_| chooses)),
@@ -127,6 +133,7 @@ impl TransformKeys {
         let split_by = self.split_by.iter().cloned();
         let transform = split_by.fold(transform, Transform::split_by);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let transform = self.dedupe.iter().cloned().fold(transform, Transform::dedupe);
         let mask = self.mask.iter().flatten().cloned();
         let transform = mask.fold(transform, Transform::mask);
         let pseudonymise = self.pseudonymise.iter().flatten().cloned();
@@ -146,6 +153,14 @@ impl TransformKeys {
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
     }
+}
+
+/// Returns the paths of the defaults and of a job: a job never shows what the defaults hide.
+fn joined(defaults: Option<Vec<String>>, own: Option<Vec<String>>) -> Option<Vec<String>> {
+    let mut all = defaults.unwrap_or_default();
+    let more = own.into_iter().flatten().filter(|paths| !all.contains(paths)).collect::<Vec<_>>();
+    all.extend(more);
+    (!all.is_empty()).then_some(all)
 }
 
 /// Compiles a transformation of one key. The mistake does not repeat the value, which the caller shows.

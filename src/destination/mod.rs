@@ -51,10 +51,7 @@ use crate::{
     error::{Error, Result, causes},
     files::Folder,
     location::{Location, Target},
-    record::{
-        layout::PartLayout,
-        manifest::{Manifest, Part},
-    },
+    record::{layout::PartLayout, manifest::Manifest},
 };
 
 /// The requested output of an export.
@@ -231,15 +228,10 @@ impl Destination {
 
     /// Records a finished part, so that a resumed run keeps it. Parts are recorded in the order of their indices, and kept
     /// in whole groups.
-    pub(crate) fn keep(
-        &mut self,
-        part: &Part,
-        has_next: bool,
-        last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(crate) fn keep(&mut self, kept: KeptPart) -> Result<()> {
         match self {
-            Self::Directory(directory) => directory.keep(part, has_next, last_order),
-            Self::Prefix(prefix) => prefix.keep(part, has_next, last_order),
+            Self::Directory(directory) => directory.keep(&kept),
+            Self::Prefix(prefix) => prefix.keep(kept),
             _ => Ok(()),
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Result},
     export::{
         columns::output_columns,
+        duplicates::{HASH_ENTRY, ID_ENTRY},
         splits::{check_splits, layout_of, splits_of},
     },
     location::{Location, StorageOptions, Target},
@@ -248,6 +249,16 @@ impl ExportPlan {
     /// Returns the names and the fractions of the splits, in their order; none without a split.
     pub(crate) fn splits(&self) -> Vec<(String, f64)> {
         splits_of(self.shaper.as_deref())
+    }
+
+    /// Whether rows are compared, so that only the first of equal ones is kept.
+    pub(crate) fn compares(&self) -> bool {
+        self.shaper.as_ref().is_some_and(|shaper| shaper.compares())
+    }
+
+    /// Returns the bytes of a row in the file of its part's ids.
+    pub(super) fn entry_bytes(&self) -> u64 {
+        if self.compares() { HASH_ENTRY } else { ID_ENTRY }
     }
 
     /// Returns the number of paths whose values are replaced.

@@ -99,21 +99,34 @@ pub(super) fn shape_pages(
     }
 }
 
-/// Returns the rows of a page that are written, each with its index among them: all, or those that the transformation
-/// keeps, with their replacements. A row that is mapped to several lines is there several times.
+/// Returns the rows of a page that are written, each with its index in the computed columns: all, or those that the
+/// transformation keeps and that equal no earlier row, with their replacements. A row that is mapped to several lines
+/// is there several times.
 pub(super) fn kept_rows<'a>(
     page: &'a Page,
     shaped: Option<&'a Shaped<Page>>,
 ) -> impl Iterator<Item = (usize, Row<'a>)> {
+    split_rows(page, shaped).map(|(index, _, row)| (index, row))
+}
+
+/// Returns the rows like [`kept_rows`], each also with the number of its split, which is 0 without splits.
+pub(super) fn split_rows<'a>(
+    page: &'a Page,
+    shaped: Option<&'a Shaped<Page>>,
+) -> impl Iterator<Item = (usize, usize, Row<'a>)> {
     let is_kept = move |index: usize| shaped.is_none_or(|it| it.kept.get(index) == Some(&true));
     let maps = move |index: usize| shaped.and_then(|it| it.lines.get(index).copied());
     let rows = page.rows().enumerate().filter(move |(index, _)| is_kept(*index));
     let rows = rows.enumerate().flat_map(move |(kept, (index, row))| {
         let edited = shaped.and_then(|it| it.edited.get(kept)?.as_deref());
         let row = edited.map_or(row, |edited| edited.of(row));
-        std::iter::repeat_n(row, maps(index).unwrap_or(1))
+        let is_duplicate = shaped.is_some_and(|it| it.duplicates.get(kept) == Some(&true));
+        let split = shaped.and_then(|it| it.splits.get(kept).copied()).unwrap_or_default();
+        std::iter::repeat_n((is_duplicate, split, row), maps(index).unwrap_or(1))
     });
-    rows.enumerate()
+    // Equal rows have computed values, too.
+    let rows = rows.enumerate().filter(|(_, (is_duplicate, ..))| !is_duplicate);
+    rows.map(|(at, (_, split, row))| (at, split, row))
 }
 
 /// Returns the computed columns of a page; none without a transformation.

@@ -4,10 +4,9 @@
 //! transformation chooses the rows of a page and computes columns before the batches are built. The proof does not see
 //! it: it counts every row that was read. This module never publishes.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::{
     batch::BatchBuilder,
@@ -15,11 +14,12 @@ use crate::{
     destination::{Destination, KeptPart, PartFile},
     error::{Error, Result},
     export::{
+        duplicates::{Duplicates, entries},
         handover::WriterMessage,
         parts::{PartsPlan, PartsWriter, batch_size},
         plan::{BYTES_PER_FILE, ExportPlan},
         progress::Progress,
-        shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
+        shaping::{WriterInterrupt, computed_columns, ended_early, shape_pages, split_rows},
     },
     location::Target,
     record::manifest::{Part, PartRows, add_replaced},
@@ -39,6 +39,8 @@ pub(super) struct Writer {
     /// One for each split; one without splits.
     builders: Vec<BatchBuilder>,
     parts: PartsWriter,
+    /// The parts of an interrupted run, one of each group.
+    kept: Vec<KeptPart>,
     /// The pages of the open parts.
     open: Option<OpenPages>,
     progress: Arc<Progress>,
@@ -78,12 +80,15 @@ impl Writer {
             splits: plan.splits(),
         };
         let builders = (0..parts.width()).map(|_| builder()).collect();
-        let kept = kept.into_iter().map(|kept| kept.part).collect();
+        let of_kept = kept.iter().map(|kept| kept.part.clone()).collect();
+        // The parts of a group share their ids.
+        let kept = kept.into_iter().step_by(parts.width()).collect();
         Self {
             count,
             builders,
             plan,
-            parts: PartsWriter::new(parts, destination, kept, progress.clone()),
+            parts: PartsWriter::new(parts, destination, of_kept, progress.clone()),
+            kept,
             open: None,
             progress,
             is_interrupted: WriterInterrupt::default(),
@@ -114,7 +119,14 @@ impl Writer {
             let bytes = self.plan.options.prefetch_bytes;
             let limits = StageLimits { threads: self.plan.encode_threads, bytes };
             let (stage, interrupt) = (Stage::start(shaper, limits)?, self.is_interrupted.clone());
-            let mut write = |shaped: Shaped<Page>| self.page(&shaped.block, Some(&shaped));
+            let mut duplicates = Duplicates::new(self.plan.temp_dir());
+            if self.plan.compares() {
+                duplicates.keep(&self.kept)?;
+            }
+            let mut write = |mut shaped: Shaped<Page>| {
+                duplicates.decide(&mut shaped)?;
+                self.page(&shaped.block, Some(&shaped))
+            };
             return match shape_pages(messages, stage, &interrupt, &mut write)? {
                 true => self.finish(),
                 false => Err(ended_early()),
@@ -140,8 +152,7 @@ impl Writer {
         }
         let before = self.pushed_bytes();
         let (mut written, columns) = (vec![0; self.builders.len()], computed_columns(shaped));
-        for (index, row) in kept_rows(page, shaped) {
-            let split = shaped.map_or(0, |shaped| shaped.splits.get(index).copied().unwrap_or(0));
+        for (index, split, row) in split_rows(page, shaped) {
             let (Some(builder), Some(rows)) =
                 (self.builders.get_mut(split), written.get_mut(split))
             else {
@@ -157,9 +168,8 @@ impl Writer {
         let pushed = self.pushed_bytes() - before;
         let Some(pages) = &mut self.open else { return Ok(()) };
         if let Some(file) = &mut pages.ids {
-            let ids: Vec<u8> = page.ids().flat_map(Uuid::into_bytes).collect();
             // Closing the file reports the error.
-            drop(file.write_all(&ids));
+            drop(file.write_all(&entries(page, shaped)));
         }
         pages.last_page = page.number();
         pages.has_next = page.has_next();
@@ -167,8 +177,9 @@ impl Writer {
         pages.bytes += pushed;
         let mut full = pages.bytes >= BYTES_PER_FILE;
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
-        // An expression can fail before the split of the row is known.
+        // An expression can fail before the split of the row is known. The first part has the rows that are left out.
         let mut failed = shaped.map_or(0, |shaped| shaped.failed);
+        let mut duplicates = shaped.map_or(0, Shaped::duplicate_rows);
         let mut replaced = shaped.into_iter().flat_map(|shaped| &shaped.replaced);
         for (rows, written) in self.parts.open_rows().zip(written) {
             if let Some(replaced) = replaced.next() {
@@ -177,6 +188,7 @@ impl Writer {
             rows.read += page.len() as u64;
             rows.written += written;
             rows.failed += std::mem::take(&mut failed);
+            rows.duplicates += std::mem::take(&mut duplicates);
             full |= rows.written >= self.plan.rows_per_file || rows.read >= most_read;
         }
         // Close the last part now, while the ids are counted.
@@ -241,8 +253,15 @@ impl Writer {
         }
         // A page that the limit has cut would look short to the proof of a later run.
         if self.plan.options.limit.is_none_or(|limit| self.parts.rows().read < limit) {
-            for part in &closed {
-                self.parts.destination().keep(part, pages.has_next, pages.last_order)?;
+            for part in closed {
+                let kept = KeptPart {
+                    part,
+                    has_next: pages.has_next,
+                    last_order: pages.last_order,
+                    entry_bytes: self.plan.entry_bytes(),
+                    ids: PathBuf::new(),
+                };
+                self.parts.destination().keep(kept)?;
             }
         }
         Ok(())

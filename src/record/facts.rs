@@ -14,7 +14,10 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::{Digest, RowHasher},
-    record::manifest::{Completeness, ListedPart, RecordLayout, unexplained},
+    record::{
+        manifest::{Completeness, ListedPart, RecordLayout},
+        part::{RowNumbers, unexplained},
+    },
     transform::TransformRecord,
 };
 
@@ -90,7 +93,9 @@ impl Facts {
 
     /// Returns why the file cannot have the rows that it states.
     pub(crate) fn unexplained(&self) -> Option<String> {
-        unexplained(self.rows, self.rows_read, 0, self.transform.as_ref())
+        let numbers =
+            RowNumbers { rows: self.rows, rows_read: self.rows_read, failed: 0, duplicates: 0 };
+        unexplained(numbers, self.transform.as_ref())
     }
 
     /// Returns the computed columns that the file can have.

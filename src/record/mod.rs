@@ -5,6 +5,7 @@
 pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod manifest;
+mod part;
 pub(crate) mod place;
 pub(crate) mod splits;
 pub(crate) mod stamp;

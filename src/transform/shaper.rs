@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     computed::{ComputedColumn, ComputedColumnRecord, LineMap},
+    dedupe::{RowKey, null_hash},
     edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     sample::Sample,
-    splits::{RowKey, SplitRecord, Splits},
+    splits::{SplitKey, SplitRecord, Splits},
 };
 use crate::{
     batch::{ComputedValue, OutputColumn, ValueBuilder},
@@ -22,7 +23,7 @@ use crate::{
 ///
 /// `fence` is our own number. Raise it when a function of ours gives other results, or when other expressions are
 /// valid.
-pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 2";
+pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 3";
 
 /// How the rows of an export were chosen and changed, as the manifest and the files record it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct TransformRecord {
     /// The expression whose outputs are the lines that were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<String>,
+    /// The expression by which rows were compared: only the first of equal rows was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<String>,
     /// What was done with a row on which an expression failed, if there are expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
@@ -68,16 +72,16 @@ pub struct TransformRecord {
 }
 
 impl TransformRecord {
-    /// Whether a row on which an expression failed can be kept: a computed column is then null, or the key of the row.
+    /// Whether a row on which an expression failed can be kept: a computed column or a key of the row is then null.
     pub(crate) fn keeps_failed_rows(&self) -> bool {
-        let has_values = !self.columns.is_empty() || self.split_by.is_some();
-        self.on_error == Some(OnError::Null) && has_values
+        let has_keys = self.dedupe.is_some() || self.split_by.is_some();
+        self.on_error == Some(OnError::Null) && (has_keys || !self.columns.is_empty())
     }
 
     /// Whether every row that is read gives one row of the export.
     pub(crate) fn keeps_every_row(&self) -> bool {
-        let is_skipped = self.on_error == Some(OnError::Skip);
-        self.conditions.is_empty() && self.sample.is_none() && self.map.is_none() && !is_skipped
+        let is_whole = self.conditions.is_empty() && self.sample.is_none() && self.dedupe.is_none();
+        is_whole && self.map.is_none() && self.on_error != Some(OnError::Skip)
     }
 
     /// Returns the number of paths whose values were replaced.
@@ -94,7 +98,7 @@ impl TransformRecord {
 }
 
 /// The options with expressions, for messages.
-const EXPRESSIONS: &str = "`where`, `column`, `map` or `split_by`";
+const EXPRESSIONS: &str = "`where`, `column`, `map`, `dedupe` or `split_by`";
 
 /// A compiled transformation.
 #[derive(Debug)]
@@ -102,7 +106,8 @@ pub(crate) struct Shaper {
     pub(super) conditions: Vec<Expression>,
     pub(super) columns: Vec<ComputedColumn>,
     pub(super) map: Option<LineMap>,
-    pub(super) key: RowKey,
+    pub(super) dedupe: Option<RowKey>,
+    pub(super) key: SplitKey,
     pub(super) sample: Option<Sample>,
     splits: Option<Splits>,
     pub(super) editor: Option<RowEditor>,
@@ -118,6 +123,8 @@ pub(super) struct ShapedRow {
     pub(super) values: Vec<ComputedValue>,
     /// The row with its replacements, if there are any.
     pub(super) edited: Option<Box<EditedRow>>,
+    /// The hash by which the row is compared with others, if rows are compared.
+    pub(super) hash: u128,
 }
 
 /// The decision about a row.
@@ -155,10 +162,11 @@ impl Shaper {
     /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option, and
     /// [`Error::ConfigurationFile`] for a key that cannot be used.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
-        let key = RowKey::compile(options.split_by.as_deref())?;
+        let key = SplitKey::compile(options.split_by.as_deref())?;
         let has_rows_or_columns = !(options.conditions.is_empty() && options.columns.is_empty());
         let has_expressions =
-            has_rows_or_columns || options.map.is_some() || key.expression().is_some();
+            has_rows_or_columns || options.map.is_some() || options.dedupe.is_some();
+        let has_expressions = has_expressions || key.expression().is_some();
         let chooses = options.sample.is_some() || !options.splits.is_empty();
         let timeout = options.expression_timeout;
         let needless = [
@@ -183,6 +191,7 @@ impl Shaper {
             let why = "`map` writes its own lines, so `column` has no effect";
             return Err(Error::Usage(why.to_owned()));
         }
+        let dedupe = options.dedupe.as_deref().map(RowKey::compile).transpose()?;
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
         let is_split = !options.splits.is_empty();
@@ -197,6 +206,7 @@ impl Shaper {
             conditions: options.conditions.clone(),
             columns: columns.iter().map(ComputedColumn::recorded).collect(),
             map: options.map.clone(),
+            dedupe: options.dedupe.clone(),
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             split: splits.as_ref().map(Splits::recorded).unwrap_or_default(),
@@ -210,6 +220,7 @@ impl Shaper {
             conditions,
             columns,
             map,
+            dedupe,
             key,
             sample,
             splits,
@@ -246,6 +257,16 @@ impl Shaper {
         self.splits.iter().flat_map(Splits::fractions)
     }
 
+    /// Whether rows are compared, so that only the first of equal ones is kept.
+    pub(crate) fn compares(&self) -> bool {
+        self.dedupe.is_some()
+    }
+
+    /// Returns the number of the first expression of a column or of lines: the conditions and the key come before.
+    pub(super) fn first_value(&self) -> usize {
+        self.conditions.len() + usize::from(self.compares())
+    }
+
     /// Returns a builder for the values of each computed column.
     pub(super) fn builders(&self) -> Vec<ValueBuilder> {
         self.columns().map(|column| ValueBuilder::new(column.column_type())).collect()
@@ -254,7 +275,7 @@ impl Shaper {
     /// Whether expressions are evaluated, which need a large stack and a time limit.
     pub(super) fn has_expressions(&self) -> bool {
         let has_values = !(self.conditions.is_empty() && self.columns.is_empty());
-        has_values || self.maps() || self.key.expression().is_some()
+        has_values || self.maps() || self.compares() || self.key.expression().is_some()
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -292,7 +313,7 @@ impl Shaper {
         begin: &dyn Fn(usize),
         shaped: &mut ShapedRow,
     ) -> Result<Verdict, EvaluationFailure> {
-        let ShapedRow { values, edited } = shaped;
+        let ShapedRow { values, edited, hash } = shaped;
         values.clear();
         for (number, condition) in self.conditions.iter().enumerate() {
             begin(number);
@@ -323,10 +344,24 @@ impl Shaper {
             }
             verdict.split = self.splits.as_ref().map_or(0, |splits| splits.of(&key));
         }
+        if let Some(key) = &self.dedupe {
+            begin(self.conditions.len());
+            *hash = match key.hash(row, stop) {
+                Ok(hash) => hash,
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
+                    return Ok(Verdict::FAILED);
+                }
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Null => {
+                    verdict.has_failed = true;
+                    null_hash()
+                }
+                Err(failure) => return Err(failure),
+            };
+        }
         *edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
         let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
         if let Some(map) = &self.map {
-            begin(self.conditions.len());
+            begin(self.first_value());
             return match map.lines(row, stop, values) {
                 Ok(()) => Ok(verdict),
                 Err(EvaluationFailure::Row(_)) if self.on_error != OnError::Fail => {
@@ -337,7 +372,7 @@ impl Shaper {
             };
         }
         for (number, column) in self.columns.iter().enumerate() {
-            begin(self.conditions.len() + number);
+            begin(self.first_value() + number);
             match column.value(row, stop) {
                 Ok(value) => values.push(value),
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
@@ -361,7 +396,7 @@ impl Shaper {
         begin: &dyn Fn(usize),
     ) -> Result<Cow<'a, str>, EvaluationFailure> {
         if self.key.expression().is_some() {
-            begin(self.conditions.len() + self.columns.len() + usize::from(self.maps()));
+            begin(self.first_value() + self.columns.len() + usize::from(self.maps()));
         }
         self.key.of(row, stop)
     }
@@ -373,11 +408,14 @@ impl Shaper {
         number: usize,
         failure: EvaluationFailure,
     ) -> Error {
-        let columns = self.columns.iter().map(|column| &column.expression);
-        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
-        let columns = columns.chain(self.key.expression());
-        let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
-            Some(expression) => (expression.option(), expression.text().to_owned()),
+        let plain = |it: &Expression| (it.option(), it.text().to_owned());
+        let keys = self.dedupe.iter().map(|key| plain(&key.expression));
+        let columns = self.columns.iter().map(|it| (it.expression.option(), it.named()));
+        let maps = self.map.iter().map(|map| plain(&map.expression));
+        let all = self.conditions.iter().map(plain).chain(keys).chain(columns).chain(maps);
+        let mut all = all.chain(self.key.expression().map(plain));
+        let (option, expression) = match all.nth(number) {
+            Some(found) => found,
             // A replacement, which is no expression.
             None => self.editor.as_ref().map_or(("where", String::new()), RowEditor::first),
         };
@@ -407,7 +445,7 @@ mod tests {
             let (version, _) = package.split_once('"').unwrap();
             assert!(LANGUAGE.contains(&format!("{name} {version}, ")), "{name} {version}");
         }
-        assert!(LANGUAGE.ends_with(", fence 2"));
+        assert!(LANGUAGE.ends_with(", fence 3"));
     }
 
     #[test]
@@ -415,7 +453,7 @@ mod tests {
         let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
         let sample = Transform::new().sample(0.5);
         let on_error = refused(sample.clone().on_error(OnError::Skip));
-        let expressions = "`where`, `column`, `map` or `split_by`";
+        let expressions = "`where`, `column`, `map`, `dedupe` or `split_by`";
         assert_eq!(on_error, format!("`on_error` has no effect without {expressions}"));
         let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
         assert_eq!(timeout, format!("`expression_timeout` has no effect without {expressions}"));

@@ -153,12 +153,12 @@ impl Splits {
 
 /// The key of a row, which decides about samples and splits.
 #[derive(Debug)]
-pub(super) enum RowKey {
+pub(super) enum SplitKey {
     Input,
     Expression(Box<Expression>),
 }
 
-impl RowKey {
+impl SplitKey {
     /// Compiles the expression of a key. The default needs none.
     ///
     /// # Errors

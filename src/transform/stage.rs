@@ -60,7 +60,7 @@ pub(crate) struct Shaped<B> {
     pub(crate) block: B,
     /// One value for each row.
     pub(crate) kept: Vec<bool>,
-    /// The number of the split of each row that is written. A row that is mapped to lines has one for each of them.
+    /// The number of the split of each row that is kept.
     pub(crate) splits: Vec<usize>,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
@@ -73,8 +73,36 @@ pub(crate) struct Shaped<B> {
     /// For each split, and once without splits: for each path of the replacements, the number of rows in which it has
     /// replaced a value.
     pub(crate) replaced: Vec<Vec<u64>>,
+    /// Whether rows are compared.
+    pub(crate) compares: bool,
+    /// For each row that is kept, the hash by which it is compared with earlier rows. Empty if rows are not compared.
+    pub(crate) hashes: Vec<u128>,
+    /// For each row that is kept, whether it is left out after all, because it equals an earlier row. Empty until
+    /// [`leave_out`](Self::leave_out).
+    pub(crate) duplicates: Vec<bool>,
     /// What becomes of each row, if the stage only explains it. No row is kept then.
     pub(crate) explanations: Vec<Explanation>,
+}
+
+impl<B> Shaped<B> {
+    /// Leaves out rows that equal an earlier row: there is one value for each row that is kept.
+    pub(crate) fn leave_out(&mut self, duplicates: Vec<bool>) {
+        let rows = self.edited.iter().zip(&self.splits).zip(&duplicates);
+        for ((edited, split), _) in rows.filter(|(_, is_duplicate)| **is_duplicate) {
+            let Some(replaced) = self.replaced.get_mut(*split) else { continue };
+            for path in edited.iter().flat_map(|it| it.paths().iter()) {
+                if let Some(rows) = replaced.get_mut(path) {
+                    *rows = rows.saturating_sub(1);
+                }
+            }
+        }
+        self.duplicates = duplicates;
+    }
+
+    /// Returns the number of rows that were left out because they equal an earlier row.
+    pub(crate) fn duplicate_rows(&self) -> u64 {
+        self.duplicates.iter().filter(|is_duplicate| **is_duplicate).count() as u64
+    }
 }
 
 /// The largest content of a stage.
@@ -318,7 +346,7 @@ impl<B: RowBlock> StageShared<B> {
         let no_rows = vec![0; self.shaper.replaced_paths()];
         let mut replaced = vec![no_rows; self.shaper.splits().count().max(1)];
         let (mut edited, mut computed) = (Vec::new(), 0_usize);
-        let (mut lines, mut explanations) = (Vec::new(), Vec::new());
+        let (mut lines, mut explanations, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -352,11 +380,10 @@ impl<B: RowBlock> StageShared<B> {
                         .to_owned();
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
-                let written = if self.shaper.maps() { next.values.len() } else { 1 };
-                splits.resize(splits.len() + written, verdict.split);
+                splits.push(verdict.split);
                 if self.shaper.maps() {
                     lines.resize(kept.len() - 1, 0);
-                    lines.push(written);
+                    lines.push(next.values.len());
                 }
                 // There is one value for each column, or any number for the column of lines.
                 let columns = builders.len().max(1);
@@ -364,6 +391,9 @@ impl<B: RowBlock> StageShared<B> {
                     if let Some(builder) = builders.get_mut(index % columns) {
                         builder.push(value)?;
                     }
+                }
+                if self.shaper.compares() {
+                    hashes.push(next.hash);
                 }
                 if self.shaper.has_replacements() {
                     let paths = next.edited.iter().flat_map(|edited| edited.paths().iter());
@@ -373,7 +403,21 @@ impl<B: RowBlock> StageShared<B> {
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, splits, failed, columns, lines, edited, replaced, explanations })
+        let duplicates = Vec::new();
+        Ok(Shaped {
+            block,
+            kept,
+            splits,
+            failed,
+            columns,
+            lines,
+            edited,
+            replaced,
+            compares: self.shaper.compares(),
+            hashes,
+            duplicates,
+            explanations,
+        })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

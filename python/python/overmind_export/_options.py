@@ -113,6 +113,8 @@ class TransformOptions(TypedDict, total=False):
     """The key of a row, which decides about the sample and the split of :func:`export`. Default: ``".input"``."""
     seed: int | None
     """Another seed chooses another sample and another split. Default: 0."""
+    dedupe: str | None
+    """Keeps only the first of the rows for which this expression is equal, such as ``".input"``."""
     mask: str | Iterable[str] | None
     """Replaces the values at these paths by null, such as ``".persona, .tags.user.email"``. A path that leads to no value
     in any row is an error."""

@@ -86,7 +86,8 @@ pub(super) fn intact_parts(
     parts: Vec<PendingPart>,
     layout: &PartLayout,
 ) -> Vec<PendingPart> {
-    let is_intact = |index: usize, part: &Part| {
+    let is_intact = |index: usize, kept: &KeptPart| {
+        let part = &kept.part;
         let ids = control.objects.get(&ids_name(&part.path)).map(|meta| meta.size);
         let ((group, folder), (own, name)) = (layout.place(index), folder_and_name(&part.path));
         folder == own
@@ -95,11 +96,11 @@ pub(super) fn intact_parts(
             && !is_expired(control, &part.path)
             && part.digest.parse::<Digest>().is_ok()
             && ids.is_some()
-            && ids == part.rows_read.checked_mul(16)
+            && ids == kept.ids_size()
     };
     let parts = parts.into_iter().enumerate();
     let mut intact: Vec<_> = parts
-        .take_while(|(index, pending)| is_intact(*index, &pending.kept.part))
+        .take_while(|(index, pending)| is_intact(*index, &pending.kept))
         .map(|(_, pending)| pending)
         .collect();
     // Pages without all of their parts are read again.

@@ -214,6 +214,15 @@ fn masks_and_lines_follow_the_split() {
     let topic = |topic| orders.iter().filter(|rows| rows.iter().any(|it| it % 3 == topic)).count();
     assert_eq!([topic(0), topic(1)], [1, 1]);
 
+    // Of equal rows, only the first one is written, and counted.
+    let first = ["--dedupe", ".tags.topic", "--mask", ".tags.topic", "--format", "jsonl"];
+    export(&world, "first", &[&by_topic[..], &first].concat()).ok();
+    let whole = record(&world, "first");
+    let parts = whole["parts"].as_array().unwrap();
+    let masked = parts.iter().map(|part| part["replaced"][0].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((&whole["rows"], masked), (&3.into(), 3));
+    Ran::of(world.command().args(["verify", "first", "first/a", "first/b"])).ok();
+
     let map = ["--map", "range(.order % 3) | tostring", "--format", "jsonl"];
     export(&world, "lines", &[&by_topic[..], &map].concat()).ok();
     let (a, b) = (lines(&world, "lines/a"), lines(&world, "lines/b"));
