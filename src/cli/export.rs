@@ -256,8 +256,10 @@ fn report(summary: &Summary) -> Lines {
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {
             let chooses = summary.transform.iter().any(|it| !it.conditions.is_empty());
             let what = if chooses { "left out, or " } else { "" };
+            let has_columns = summary.transform.iter().any(|it| !it.columns.is_empty());
+            let null = if has_columns { "null in a column" } else { "null as their key" };
             lines.and(format_args!(
-                "  {what}with null in a column, because an expression failed: {}",
+                "  {what}with {null}, because an expression failed: {}",
                 counted(failed, "row")
             ))
         }

@@ -19,6 +19,7 @@ pub(crate) mod parts;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;
+mod record_place;
 mod shaping;
 mod slot;
 mod splits;
