@@ -146,6 +146,8 @@ pub(crate) enum ColumnSource {
     Row(Column),
     /// The index of the computed values.
     Computed(usize),
+    /// The index among the columns of a record batch.
+    Batch(usize),
 }
 
 impl From<Column> for BatchColumn {
@@ -158,6 +160,7 @@ enum ColumnBuilder {
     Order(Int64Builder),
     Text(StringBuilder, TextColumn),
     Computed(ValueBuilder, usize),
+    Batch(ValueBuilder, usize),
 }
 
 /// The columns with strings.
@@ -178,6 +181,9 @@ impl ColumnBuilder {
             ColumnSource::Row(column) => column,
             ColumnSource::Computed(index) => {
                 return Self::Computed(ValueBuilder::new(column.column.column_type()), index);
+            }
+            ColumnSource::Batch(index) => {
+                return Self::Batch(ValueBuilder::new(column.column.column_type()), index);
             }
         };
         match column {
@@ -243,11 +249,10 @@ impl BatchBuilder {
                 }
                 ColumnBuilder::Text(builder, column) => (builder, *column),
                 ColumnBuilder::Computed(builder, index) => {
-                    let missing = || Error::Internal("a computed column is missing".to_owned());
-                    let array = computed.0.get(*index).ok_or_else(missing)?;
-                    self.bytes += builder.push_from(array, computed.1)?;
+                    self.bytes += push_from(builder, computed, *index)?;
                     continue;
                 }
+                ColumnBuilder::Batch(..) => return Err(missing_column()),
             };
             let text = match column {
                 TextColumn::Id => Some(&*row.id.hyphenated().encode_lower(&mut id)),
@@ -270,6 +275,28 @@ impl BatchBuilder {
         Ok(())
     }
 
+    /// Adds a row of a record batch. `batch` are the arrays of the batch, and the row's index in them. `computed` are the
+    /// same of the computed columns.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the arrays do not have the row, or have other types than the columns, and when a column
+    /// comes from a row of a page.
+    pub(crate) fn push_from_batch(
+        &mut self,
+        batch: (&[ArrayRef], usize),
+        computed: (&[ArrayRef], usize),
+    ) -> Result<()> {
+        for builder in &mut self.columns {
+            self.bytes += match builder {
+                ColumnBuilder::Batch(builder, index) => push_from(builder, batch, *index)?,
+                ColumnBuilder::Computed(builder, index) => push_from(builder, computed, *index)?,
+                ColumnBuilder::Order(_) | ColumnBuilder::Text(..) => return Err(missing_column()),
+            };
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.rows >= self.size.rows || self.bytes >= self.size.bytes
     }
@@ -284,6 +311,9 @@ impl BatchBuilder {
         let columns = self.columns.iter_mut().map(|builder| match builder {
             ColumnBuilder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
             ColumnBuilder::Computed(builder, _) => builder.finish(),
+            ColumnBuilder::Batch(builder, _) => {
+                builder.finish_with_room(|bytes| room(bytes, self.size))
+            }
             ColumnBuilder::Text(builder, _) => {
                 let (rows, bytes) = (builder.len(), builder.values_slice().len());
                 let array = Arc::new(builder.finish());
@@ -294,6 +324,19 @@ impl BatchBuilder {
         let batch = RecordBatch::try_new(self.schema.clone(), columns.collect());
         batch.map(Some).map_err(|error| Error::Internal(format!("record batch: {error}")))
     }
+}
+
+/// Adds the value of a row of the array with this index. Returns its size in bytes.
+fn push_from(
+    builder: &mut ValueBuilder,
+    (arrays, row): (&[ArrayRef], usize),
+    index: usize,
+) -> Result<usize> {
+    builder.push_from(arrays.get(index).ok_or_else(missing_column)?, row)
+}
+
+fn missing_column() -> Error {
+    Error::Internal("a column of a batch is missing".to_owned())
 }
 
 /// Appends JSON text without the white space between its tokens.

@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod convert;
 mod datasets;
 mod demo;
 mod diff;
@@ -13,6 +14,7 @@ mod history;
 mod latest;
 mod lines;
 mod man;
+mod output;
 mod preview;
 mod progress;
 mod prune;
@@ -97,6 +99,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(Box<export::ExportArgs>),
+    Convert(Box<convert::ConvertArgs>),
     Datasets(datasets::DatasetsArgs),
     Preview(preview::PreviewArgs),
     Verify(verify::VerifyArgs),
@@ -163,6 +166,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Diff(diff) => return diff.run(&global, &screen),
         Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
+        Command::Convert(convert) => convert.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),
         Command::Verify(verify) => verify.run(&global, &screen),

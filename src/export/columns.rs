@@ -16,7 +16,17 @@ pub(crate) fn output_columns(
     drop: &[String],
     shaper: Option<&Shaper>,
 ) -> Result<Vec<BatchColumn>> {
-    let mut all: Vec<BatchColumn> = Column::ALL.into_iter().map(BatchColumn::from).collect();
+    let all = Column::ALL.into_iter().map(BatchColumn::from).collect();
+    output_columns_of(all, names, drop, shaper)
+}
+
+/// Returns the columns of the output like [`output_columns`], from the columns `all` of another source.
+pub(crate) fn output_columns_of(
+    mut all: Vec<BatchColumn>,
+    names: Option<&[String]>,
+    drop: &[String],
+    shaper: Option<&Shaper>,
+) -> Result<Vec<BatchColumn>> {
     for (index, column) in shaper.into_iter().flat_map(Shaper::columns).enumerate() {
         let computed =
             BatchColumn { column: column.clone(), source: ColumnSource::Computed(index) };

@@ -10,7 +10,7 @@ use super::{
     blocking,
     columns::output_columns,
     handover::{QUEUED_BATCHES, WriterMessage, forward},
-    plan::{checked_threads, default_threads},
+    output_plan::{checked_threads, default_threads},
     shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
 };
 use crate::{
@@ -212,7 +212,7 @@ impl SinkWriter {
             }
         }
         self.rows_read += page.len() as u64;
-        self.failed_rows += shaped.map_or(0, |shaped| shaped.failed);
+        self.failed_rows += shaped.map_or(0, |shaped| shaped.failed.len() as u64);
         Ok(())
     }
 

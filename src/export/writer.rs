@@ -16,8 +16,9 @@ use crate::{
     error::Result,
     export::{
         handover::WriterMessage,
+        output_plan::BYTES_PER_FILE,
         parts::{PartsPlan, PartsWriter, batch_size},
-        plan::{BYTES_PER_FILE, ExportPlan},
+        plan::ExportPlan,
         progress::Progress,
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
@@ -160,7 +161,7 @@ impl Writer {
         pages.bytes += pushed;
         rows.read += page.len() as u64;
         rows.written += written;
-        rows.failed += shaped.map_or(0, |shaped| shaped.failed);
+        rows.failed += shaped.map_or(0, |shaped| shaped.failed.len() as u64);
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
         let full = rows.written >= self.plan.rows_per_file
             || rows.read >= most_read

@@ -14,9 +14,11 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::Digest,
-    record::stamp::Stamp,
+    record::{
+        earlier::{EarlierTransform, rows_of_dataset, unexplained, unexplained_earlier},
+        stamp::Stamp,
+    },
     sink::{Format, JsonColumns, ParquetEncoding},
-    text::{counted, grouped},
     transform::TransformRecord,
 };
 
@@ -65,12 +67,16 @@ pub struct Manifest {
     pub format_version: u32,
     /// The program that wrote the export.
     pub tool: Tool,
-    /// Base URL of the API.
-    pub base_url: String,
-    /// Id of the dataset.
-    pub dataset: Uuid,
+    /// Base URL of the API. `None` if unknown: the export was converted from a file without a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// Id of the dataset. `None` if unknown, like the query and the count: the export was converted from a file that
+    /// does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<Uuid>,
     /// The filters and the order of the rows.
-    pub query: Query,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Query>,
     /// Start of the run that completed the export, RFC 3339, UTC.
     pub started_at: String,
     /// Time at which the last row was written, RFC 3339, UTC.
@@ -78,10 +84,11 @@ pub struct Manifest {
     /// Whether every row of the dataset is proven to have been read exactly once.
     pub completeness: Completeness,
     /// Number of rows of the dataset, according to the API.
-    pub count: u64,
-    /// Number of pages read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Number of pages read. 0 for a conversion.
     pub pages: u64,
-    /// Number of rows of a full page, as returned by the API.
+    /// Number of rows of a full page, as returned by the API. 0 for a conversion.
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
@@ -90,6 +97,13 @@ pub struct Manifest {
     /// How the rows to write were chosen. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
+    /// The transformations that were made before, the first one first: those of the export that was converted. Without
+    /// them, the rows read are those of the dataset; with them, those that the last one has kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierTransform>,
+    /// What was converted. `None` if the rows come from the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted_from: Option<ConvertedFrom>,
     /// The columns, in order.
     pub columns: Vec<OutputColumn>,
     /// The format of the parts.
@@ -114,7 +128,7 @@ pub struct Manifest {
     /// Job and time of the snapshot, if the export is a snapshot of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotOf>,
-    /// The ranges of pages, in the order of their rows. Each writer writes one range.
+    /// The ranges of pages, in the order of their rows. Each writer writes one range. Empty for a conversion.
     pub ranges: Vec<WrittenRange>,
     /// The files, in the order of their rows.
     pub parts: Vec<Part>,
@@ -132,6 +146,28 @@ pub struct WrittenRange {
     pub rows_read: u64,
     /// Number of rows written.
     pub rows: u64,
+}
+
+/// The export or file that an export was converted from. Its content was compared with its own record while it was
+/// converted, if it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ConvertedFrom {
+    /// The format of its files.
+    pub format: Format,
+    /// Number of its rows. All were read.
+    pub rows: u64,
+    /// Digest of its rows. Without a transformation and with all columns, that of the conversion is the same.
+    pub digest: String,
+    /// Whether its rows and their digest are those that its record or its own metadata state. False if there is no such
+    /// statement.
+    pub is_recorded: bool,
+    /// Time at which its last row was written, as its record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// Its job and time, if it is a snapshot of a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotOf>,
 }
 
 /// Identifies an export as a snapshot of a job.
@@ -190,7 +226,8 @@ pub enum Completeness {
     /// Every row of the dataset was read exactly once. The export contains them all, or those that its
     /// transformation kept.
     Proven,
-    /// Only a range of pages or a number of rows was requested. Nothing is known about the other rows.
+    /// Only a range of pages or a number of rows was requested, or the rows were converted from a file without a record.
+    /// Nothing is known about the other rows.
     Partial,
 }
 
@@ -200,9 +237,9 @@ pub enum Completeness {
 pub struct Part {
     /// Path of the file, relative to the manifest.
     pub path: String,
-    /// Number of the first page in the file, from 1.
+    /// Number of the first page in the file, from 1. 0 for a conversion.
     pub first_page: u64,
-    /// Number of the last page in the file.
+    /// Number of the last page in the file. 0 for a conversion.
     pub last_page: u64,
     /// Number of rows that were read for the file.
     pub rows_read: u64,
@@ -254,34 +291,6 @@ impl From<&Part> for PartRows {
     }
 }
 
-/// Returns why a file cannot have these rows: without a transformation, every row that is read is written.
-pub(super) fn unexplained(
-    rows: u64,
-    rows_read: u64,
-    failed: u64,
-    transform: Option<&TransformRecord>,
-) -> Option<String> {
-    let left_out = rows_read.checked_sub(rows);
-    let is_explained = match transform {
-        Some(transform) if transform.keeps_failed_rows() => {
-            left_out.is_some() && failed <= rows_read
-        }
-        Some(_) => left_out.is_some_and(|left_out| failed <= left_out),
-        None => left_out == Some(0) && failed == 0,
-    };
-    let by = match transform {
-        Some(_) => "",
-        None => ", and no transformation is recorded",
-    };
-    (!is_explained).then(|| {
-        let failed = match failed {
-            0 => String::new(),
-            failed => format!(" and {} failed", counted(failed, "row")),
-        };
-        format!("it has {} of {} read{failed}{by}", grouped(rows), counted(rows_read, "row"))
-    })
-}
-
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -292,10 +301,11 @@ pub(crate) struct ListedPart {
     pub(crate) part: Part,
     /// Number of the part's first row among all rows read.
     pub(crate) first_row: u64,
-    pub(crate) dataset: Uuid,
+    pub(crate) dataset: Option<Uuid>,
     /// Number of rows of the dataset.
-    pub(crate) count: u64,
+    pub(crate) count: Option<u64>,
     pub(crate) transform: Option<Arc<TransformRecord>>,
+    pub(crate) earlier: Arc<[EarlierTransform]>,
     pub(crate) columns: Arc<[OutputColumn]>,
 }
 
@@ -341,11 +351,17 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Returns the id of the dataset; the nil UUID if it is unknown, which no snapshot's is.
+    pub(crate) fn dataset_or_nil(&self) -> Uuid {
+        self.dataset.unwrap_or_default()
+    }
+
     /// Returns the parts in order, each with the facts that its file must have.
     pub(crate) fn listed(&self) -> impl Iterator<Item = ListedPart> {
         let mut first_row = 0_u64;
         let transform = self.transform.clone().map(Arc::new);
         let columns: Arc<[OutputColumn]> = self.columns.as_slice().into();
+        let earlier: Arc<[EarlierTransform]> = self.earlier.as_slice().into();
         self.parts.iter().map(move |part| {
             let before = first_row;
             first_row = first_row.saturating_add(part.rows_read);
@@ -355,6 +371,7 @@ impl Manifest {
                 dataset: self.dataset,
                 count: self.count,
                 transform: transform.clone(),
+                earlier: earlier.clone(),
                 columns: columns.clone(),
             }
         })
@@ -365,15 +382,22 @@ impl Manifest {
     pub(crate) fn totals(&self) -> [(&'static str, u64, u64); 3] {
         let sum =
             |rows: fn(&Part) -> u64| self.parts.iter().map(rows).fold(0_u64, u64::saturating_add);
+        let count = self.count.unwrap_or_default();
         let of_dataset = match self.completeness {
-            Completeness::Proven => self.rows_read,
-            Completeness::Partial => self.count,
+            Completeness::Proven => rows_of_dataset(&self.earlier, self.rows_read),
+            Completeness::Partial => count,
         };
         [
             ("rows", self.rows, sum(|part| part.rows)),
             ("rows read", self.rows_read, sum(|part| part.rows_read)),
-            ("rows of the dataset", self.count, of_dataset),
+            ("rows of the dataset", count, of_dataset),
         ]
+    }
+
+    /// Returns why the earlier transformations cannot have given the rows that were read.
+    pub(crate) fn unexplained_earlier(&self) -> Option<String> {
+        let is_whole = self.completeness == Completeness::Proven;
+        unexplained_earlier(&self.earlier, self.rows_read, is_whole)
     }
 
     /// Returns the digest that the digests of the parts join to; `None` if one of them is not a digest.

@@ -2,13 +2,17 @@
 //! a snapshot.
 //! Writes no files.
 
+pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod manifest;
 pub(crate) mod place;
 pub(crate) mod stamp;
 
 pub use self::{
+    earlier::EarlierTransform,
     facts::digest,
-    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange},
+    manifest::{
+        Completeness, ConvertedFrom, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange,
+    },
     stamp::Stamp,
 };

@@ -86,7 +86,7 @@ impl Series {
             snapshot: stamp,
             path: format!("{}/{}", self.job, self.path(stamp)),
             as_of: text(as_of),
-            dataset: manifest.dataset,
+            dataset: manifest.dataset_or_nil(),
             rows: manifest.rows,
             bytes: bytes_of(manifest),
             digest: manifest.digest.clone(),

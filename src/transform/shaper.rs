@@ -5,6 +5,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    columns::FieldsRead,
     computed::{ComputedColumn, ComputedColumnRecord},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
@@ -14,6 +15,7 @@ use crate::{
     batch::{ComputedValue, OutputColumn, ValueBuilder},
     client::Row,
     error::{Error, Result, human},
+    text::quoted,
 };
 
 /// The expression language. It decides which rows an expression keeps, so records and fingerprints hold it.
@@ -135,6 +137,28 @@ impl Shaper {
     /// Returns the computed columns.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
         self.columns.iter().map(|it| &it.column)
+    }
+
+    /// Refuses an expression that names a field which the rows do not have. `why` says it of a name. A field that an
+    /// expression reads only with the whole row is null.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for the first such expression, and for a sample of rows without inputs.
+    pub(crate) fn require_fields(&self, why: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let columns = self.columns.iter().map(|column| &column.expression);
+        for expression in self.conditions.iter().chain(columns) {
+            let FieldsRead::Named(names) = expression.fields() else { continue };
+            if let Some(why) = names.iter().find_map(|name| why(name)) {
+                let (option, text) = (expression.option(), quoted(expression.text(), 60));
+                return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
+            }
+        }
+        match why("input").filter(|_| self.sample.is_some()) {
+            Some(why) => {
+                Err(Error::Usage(format!("`sample` chooses rows by their inputs, and {why}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns a builder for the values of each computed column.

@@ -42,6 +42,10 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) trait RowBlock: Send + 'static {
     /// Number of the block, for errors.
     fn number(&self) -> u64;
+    /// Number of the first row among those of the blocks with this number, for errors.
+    fn first_row(&self) -> u64 {
+        1
+    }
     /// The memory of the block, in bytes.
     fn size(&self) -> usize;
     /// The rows, in order.
@@ -54,8 +58,8 @@ pub(crate) struct Shaped<B> {
     pub(crate) block: B,
     /// One value for each row.
     pub(crate) kept: Vec<bool>,
-    /// Number of rows on which an expression failed.
-    pub(crate) failed: u64,
+    /// The indices of the rows on which an expression failed.
+    pub(crate) failed: Vec<usize>,
     /// The computed columns, each with one value for each row that is kept.
     pub(crate) columns: Vec<ArrayRef>,
 }
@@ -281,14 +285,14 @@ impl<B: RowBlock> StageShared<B> {
     }
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
-        let (mut kept, mut failed) = (Vec::new(), 0);
+        let (mut kept, mut failed) = (Vec::new(), Vec::new());
         let (mut builders, mut values) = (self.shaper.builders(), Vec::new());
         let mut computed = 0_usize;
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
             }
-            let place = (block.number(), index as u64 + 1, row.id);
+            let place = (block.number(), block.first_row() + index as u64, row.id);
             if self.shaper.has_expressions() {
                 slot.begin(number, place, &self.is_closed);
             }
@@ -299,7 +303,9 @@ impl<B: RowBlock> StageShared<B> {
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
             };
             kept.push(verdict.is_kept);
-            failed += u64::from(verdict.has_failed);
+            if verdict.has_failed {
+                failed.push(index);
+            }
             if verdict.is_kept {
                 computed += values.iter().map(ComputedValue::size).sum::<usize>();
                 if computed > MOST_COMPUTED {

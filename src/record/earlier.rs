@@ -1,0 +1,71 @@
+//! The transformations of an export, and how many rows each of them can have kept.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    text::{counted, grouped},
+    transform::TransformRecord,
+};
+
+/// A transformation that was made before, by the export that another one was converted from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EarlierTransform {
+    /// Number of rows read.
+    pub rows_read: u64,
+    /// Number of rows written, which the next transformation or the conversion has read.
+    pub rows: u64,
+    /// How these rows were chosen and changed.
+    pub transform: TransformRecord,
+}
+
+/// Returns the number of rows of the dataset that were read, before all transformations.
+pub(crate) fn rows_of_dataset(earlier: &[EarlierTransform], rows_read: u64) -> u64 {
+    earlier.first().map_or(rows_read, |first| first.rows_read)
+}
+
+/// Returns why these transformations cannot have followed each other and given the rows that were read. `is_whole` says
+/// that every row was read; otherwise each could read a part of the rows that the one before has kept.
+pub(super) fn unexplained_earlier(
+    earlier: &[EarlierTransform],
+    rows_read: u64,
+    is_whole: bool,
+) -> Option<String> {
+    let read_next = earlier.iter().skip(1).map(|next| next.rows_read).chain([rows_read]);
+    earlier.iter().zip(read_next).find_map(|(one, read)| {
+        let kept = || {
+            let (rows, read) = (counted(one.rows, "row"), grouped(read));
+            format!("an earlier transformation kept {rows}, and {read} were read")
+        };
+        unexplained(one.rows, one.rows_read, 0, Some(&one.transform))
+            .or_else(|| (read > one.rows || is_whole && read < one.rows).then(kept))
+    })
+}
+
+/// Returns why a file cannot have these rows: without a transformation, every row that is read is written.
+pub(super) fn unexplained(
+    rows: u64,
+    rows_read: u64,
+    failed: u64,
+    transform: Option<&TransformRecord>,
+) -> Option<String> {
+    let left_out = rows_read.checked_sub(rows);
+    let is_explained = match transform {
+        Some(transform) if transform.keeps_failed_rows() => {
+            left_out.is_some() && failed <= rows_read
+        }
+        Some(_) => left_out.is_some_and(|left_out| failed <= left_out),
+        None => left_out == Some(0) && failed == 0,
+    };
+    let by = match transform {
+        Some(_) => "",
+        None => ", and no transformation is recorded",
+    };
+    (!is_explained).then(|| {
+        let failed = match failed {
+            0 => String::new(),
+            failed => format!(" and {} failed", counted(failed, "row")),
+        };
+        format!("it has {} of {} read{failed}{by}", grouped(rows), counted(rows_read, "row"))
+    })
+}
