@@ -133,8 +133,8 @@ pub use diff::{
 };
 pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{
-    DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, TransformPlan, TransformedRows,
-    write_pages, write_transformed,
+    DryRun, Export, ExportOptions, ExportPlan, Progress, RowExplanation, Summary, TransformPlan,
+    TransformedRows, explain_rows, write_pages, write_transformed,
 };
 pub use location::{Location, StorageOptions, Target};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};

@@ -160,7 +160,8 @@ enum ColumnBuilder {
     Order(Int64Builder),
     Text(StringBuilder, TextColumn),
     Computed(ValueBuilder, usize),
-    Batch(ValueBuilder, usize),
+    /// The index in the batch, and the column of the API with this name, whose values can be replaced.
+    Batch(ValueBuilder, usize, Option<TextColumn>),
 }
 
 /// The columns with strings.
@@ -183,17 +184,37 @@ impl ColumnBuilder {
                 return Self::Computed(ValueBuilder::new(column.column.column_type()), index);
             }
             ColumnSource::Batch(index) => {
-                return Self::Batch(ValueBuilder::new(column.column.column_type()), index);
+                let of_api = column.column.of_api().and_then(TextColumn::of);
+                let builder = ValueBuilder::new(column.column.column_type());
+                return Self::Batch(builder, index, of_api);
             }
         };
-        match column {
-            Column::Id => text(TextColumn::Id),
-            Column::Order => Self::Order(Int64Builder::new()),
-            Column::Input => text(TextColumn::Input),
-            Column::ExpectedOutput => text(TextColumn::ExpectedOutput),
-            Column::Persona => text(TextColumn::Persona),
-            Column::Tags => text(TextColumn::Tags),
-            Column::AdditionalProperties => text(TextColumn::AdditionalProperties),
+        TextColumn::of(column).map_or_else(|| Self::Order(Int64Builder::new()), text)
+    }
+}
+
+impl TextColumn {
+    fn of(column: Column) -> Option<Self> {
+        Some(match column {
+            Column::Id => Self::Id,
+            Column::Order => return None,
+            Column::Input => Self::Input,
+            Column::ExpectedOutput => Self::ExpectedOutput,
+            Column::Persona => Self::Persona,
+            Column::Tags => Self::Tags,
+            Column::AdditionalProperties => Self::AdditionalProperties,
+        })
+    }
+
+    /// Returns the text of a row; `None` for the id, which is no text of the row.
+    fn text<'a>(self, row: &Row<'a>) -> Option<&'a str> {
+        match self {
+            Self::Id => None,
+            Self::Persona => row.persona,
+            Self::Input => row.input,
+            Self::ExpectedOutput => row.expected_output,
+            Self::Tags => row.tags,
+            Self::AdditionalProperties => row.additional_properties,
         }
     }
 }
@@ -256,11 +277,7 @@ impl BatchBuilder {
             };
             let text = match column {
                 TextColumn::Id => Some(&*row.id.hyphenated().encode_lower(&mut id)),
-                TextColumn::Persona => row.persona,
-                TextColumn::Input => row.input,
-                TextColumn::ExpectedOutput => row.expected_output,
-                TextColumn::Tags => row.tags,
-                TextColumn::AdditionalProperties => row.additional_properties,
+                column => column.text(row),
             };
             let is_json = !matches!(column, TextColumn::Id | TextColumn::Persona);
             let before = builder.values_slice().len();
@@ -276,7 +293,7 @@ impl BatchBuilder {
     }
 
     /// Adds a row of a record batch. `batch` are the arrays of the batch, and the row's index in them. `computed` are the
-    /// same of the computed columns.
+    /// same of the computed columns. `edited` is the row with its replacements, if there are any.
     ///
     /// # Errors
     /// [`Error::Internal`] when the arrays do not have the row, or have other types than the columns, and when a column
@@ -285,10 +302,17 @@ impl BatchBuilder {
         &mut self,
         batch: (&[ArrayRef], usize),
         computed: (&[ArrayRef], usize),
+        edited: Option<&Row<'_>>,
     ) -> Result<()> {
         for builder in &mut self.columns {
             self.bytes += match builder {
-                ColumnBuilder::Batch(builder, index) => push_from(builder, batch, *index)?,
+                ColumnBuilder::Batch(builder, index, column) => match (edited, column) {
+                    // The id of a row is never replaced.
+                    (Some(row), Some(column)) if !matches!(column, TextColumn::Id) => {
+                        builder.push_text(column.text(row))?
+                    }
+                    _ => push_from(builder, batch, *index)?,
+                },
                 ColumnBuilder::Computed(builder, index) => push_from(builder, computed, *index)?,
                 ColumnBuilder::Order(_) | ColumnBuilder::Text(..) => return Err(missing_column()),
             };
@@ -311,7 +335,7 @@ impl BatchBuilder {
         let columns = self.columns.iter_mut().map(|builder| match builder {
             ColumnBuilder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
             ColumnBuilder::Computed(builder, _) => builder.finish(),
-            ColumnBuilder::Batch(builder, _) => {
+            ColumnBuilder::Batch(builder, ..) => {
                 builder.finish_with_room(|bytes| room(bytes, self.size))
             }
             ColumnBuilder::Text(builder, _) => {

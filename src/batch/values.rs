@@ -116,6 +116,16 @@ impl ValueBuilder {
         }
     }
 
+    /// Adds a text or null. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the values have another type.
+    pub(crate) fn push_text(&mut self, text: Option<&str>) -> Result<usize> {
+        let Self::Text(builder) = self else { return Err(unexpected()) };
+        builder.append_option(text);
+        Ok(text.map_or(0, str::len))
+    }
+
     /// Adds a value of an array that such a builder has made. Returns its size in bytes.
     ///
     /// # Errors

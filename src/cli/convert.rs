@@ -10,7 +10,7 @@ use crate::{
 use clap::Args;
 
 use super::{
-    export::failed_rows,
+    export::{failed_rows, masked_rows, written_rows},
     global::Global,
     lines::Lines,
     output::{self, OutputArguments},
@@ -114,12 +114,7 @@ fn report(summary: &ConvertSummary) -> Lines {
         (Completeness::Partial, Some(_)) => "a part of the dataset, like its source",
         (Completeness::Partial, None) => "of unknown completeness, like its source",
     };
-    let rows = match &summary.transform {
-        Some(_) => {
-            format!("{} of {} read,", counted(summary.rows, "row"), grouped(summary.rows_read))
-        }
-        None => counted(summary.rows, "row"),
-    };
+    let rows = written_rows(summary.rows, summary.rows_read, summary.transform.as_ref());
     let lines = Lines::one(format_args!(
         "{rows} in {} ({}) · {} · {} rows/s · {claim}",
         counted(summary.files, "file"),
@@ -128,6 +123,7 @@ fn report(summary: &ConvertSummary) -> Lines {
         grouped((summary.rows_read as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
+    let lines = masked_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
 }
 

@@ -141,12 +141,7 @@ fn report(summary: &Summary) -> Lines {
     };
     // Rows of an interrupted run were not fetched now.
     let fetched = summary.rows_read.saturating_sub(summary.kept_rows);
-    let rows = match &summary.transform {
-        Some(_) => {
-            format!("{} of {} read,", counted(summary.rows, "row"), grouped(summary.rows_read))
-        }
-        None => counted(summary.rows, "row"),
-    };
+    let rows = written_rows(summary.rows, summary.rows_read, summary.transform.as_ref());
     let lines = Lines::one(format_args!(
         "{rows} in {} ({}) · {} · {} rows/s · {claim}",
         counted(summary.files, "file"),
@@ -155,7 +150,33 @@ fn report(summary: &Summary) -> Lines {
         grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
+    let lines = masked_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
+}
+
+/// Returns the number of rows read and written. Without a transformation, these are the same.
+pub(super) fn written_rows(rows: u64, read: u64, transform: Option<&TransformRecord>) -> String {
+    match transform {
+        None => counted(rows, "row"),
+        Some(TransformRecord { map: Some(_), .. }) => {
+            format!("{} from {} read,", counted(rows, "line"), counted(read, "row"))
+        }
+        Some(_) => format!("{} of {} read,", counted(rows, "row"), grouped(read)),
+    }
+}
+
+/// Adds a line about masked values, if there are any.
+pub(super) fn masked_rows(
+    lines: Lines,
+    replaced: &[u64],
+    transform: Option<&TransformRecord>,
+) -> Lines {
+    let masked = transform.into_iter().flat_map(|transform| &transform.mask).zip(replaced);
+    let masked = masked.map(|(path, rows)| format!("{path} in {}", counted(*rows, "row")));
+    match masked.collect::<Vec<_>>().as_slice() {
+        [] => lines,
+        masked => lines.and(format_args!("  masked: {}", masked.join(", "))),
+    }
 }
 
 /// Adds a line about rows on which an expression failed, if there are any.

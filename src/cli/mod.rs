@@ -8,6 +8,7 @@ mod datasets;
 mod demo;
 mod diff;
 mod export;
+mod first_rows;
 mod flags;
 mod global;
 mod history;
@@ -19,6 +20,7 @@ mod preview;
 mod progress;
 mod prune;
 mod query;
+mod row_table;
 mod schedule;
 mod signals;
 mod snapshot;
@@ -101,7 +103,7 @@ enum Command {
     Export(Box<export::ExportArgs>),
     Convert(Box<convert::ConvertArgs>),
     Datasets(datasets::DatasetsArgs),
-    Preview(preview::PreviewArgs),
+    Preview(Box<preview::PreviewArgs>),
     Verify(verify::VerifyArgs),
     Snapshot(snapshot::SnapshotArgs),
     Snapshots(snapshots::SnapshotsArgs),

@@ -1,6 +1,8 @@
 //! A record batch as a block of rows for a transformation.
 
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use arrow_array::{
+    Array, ArrayRef, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type,
+};
 use uuid::Uuid;
 
 use crate::{batch::Column, client::Row, transform::RowBlock};
@@ -33,22 +35,56 @@ impl RowBlock for BatchBlock {
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let array = |column: Column| self.batch.column_by_name(column.name());
+        let fields = BlockFields::of(self);
+        (0..self.batch.num_rows()).map(move |row| fields.row(row))
+    }
+}
+
+impl BatchBlock {
+    /// Returns the row with this index.
+    pub(super) fn row(&self, row: usize) -> Row<'_> {
+        BlockFields::of(self).row(row)
+    }
+}
+
+/// The columns of a block that are fields of the API. A missing one is null in every row.
+struct BlockFields<'a> {
+    ids: &'a [Uuid],
+    order: Option<&'a Int64Array>,
+    input: Option<&'a StringArray>,
+    expected_output: Option<&'a StringArray>,
+    persona: Option<&'a StringArray>,
+    tags: Option<&'a StringArray>,
+    others: Option<&'a StringArray>,
+}
+
+impl<'a> BlockFields<'a> {
+    fn of(block: &'a BatchBlock) -> Self {
+        let array = |column: Column| block.batch.column_by_name(column.name());
         let text = |column| array(column).and_then(|array: &ArrayRef| array.as_string_opt::<i32>());
-        let order = array(Column::Order).and_then(|array| array.as_primitive_opt::<Int64Type>());
-        let (input, expected) = (text(Column::Input), text(Column::ExpectedOutput));
-        let (persona, tags) = (text(Column::Persona), text(Column::Tags));
-        let others = text(Column::AdditionalProperties);
-        (0..self.batch.num_rows()).map(move |row| Row {
+        Self {
+            ids: &block.ids,
+            order: array(Column::Order).and_then(|array| array.as_primitive_opt::<Int64Type>()),
+            input: text(Column::Input),
+            expected_output: text(Column::ExpectedOutput),
+            persona: text(Column::Persona),
+            tags: text(Column::Tags),
+            others: text(Column::AdditionalProperties),
+        }
+    }
+
+    fn row(&self, row: usize) -> Row<'a> {
+        let order = self.order.filter(|order| order.is_valid(row));
+        Row {
             id: self.ids.get(row).copied().unwrap_or_default(),
-            order: order.filter(|order| order.is_valid(row)).map(|order| order.value(row)),
-            input: value(input, row),
-            expected_output: value(expected, row),
-            persona: value(persona, row),
-            tags: value(tags, row),
-            additional_properties: value(others, row),
+            order: order.map(|order| order.value(row)),
+            input: value(self.input, row),
+            expected_output: value(self.expected_output, row),
+            persona: value(self.persona, row),
+            tags: value(self.tags, row),
+            additional_properties: value(self.others, row),
             compact: true,
-        })
+        }
     }
 }
 

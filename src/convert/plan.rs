@@ -9,6 +9,7 @@ use crate::{
     export::{
         columns::output_columns_of,
         output_plan::{OutputChoice, OutputPlan},
+        plan::require_lines,
     },
     location::{Location, StorageOptions, Target},
     readback::ReadOptions,
@@ -174,6 +175,16 @@ impl ConvertPlan {
         let is_unused =
             |name: &str| names.is_some_and(|names| !is_named(names, name)) || is_named(drop, name);
         let source = ConvertSource::open(&place, &read, is_unused)?;
+        let has_lines = source.columns.iter().any(OutputColumn::is_line);
+        if has_lines && shaper.is_some() {
+            let why = format!(
+                "the rows of {place} are lines that `map` wrote, without fields of the API"
+            );
+            return Err(Error::Usage(why));
+        }
+        if has_lines || shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+            require_lines(output.encoding)?;
+        }
         let columns = chosen_columns(&source, (names, drop), shaper.as_deref())?;
         let source = Arc::new(source);
         Ok(Self { output, restart: options.restart, source, read, columns, shaper })

@@ -315,7 +315,7 @@ impl Convert {
         self.hinted(error)
     }
 
-    /// Adds a hint about the next run to an interruption.
+    /// Adds a hint about the next run, and whether rows were already delivered.
     fn hinted(&self, error: Error) -> Error {
         match error {
             Error::Interrupted { signal, number, .. } => {
@@ -324,6 +324,10 @@ impl Convert {
                     _ => "nothing was written: run the same command again",
                 };
                 Error::Interrupted { signal, number, hint: Some(hint) }
+            }
+            Error::UnmatchedPath { option, path, rows, .. } => {
+                let delivered = self.plan.output.target == Target::Stdout;
+                Error::UnmatchedPath { option, path, rows, delivered }
             }
             error => error,
         }

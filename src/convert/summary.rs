@@ -22,11 +22,14 @@ pub struct ConvertSummary {
     pub count: Option<u64>,
     /// Number of rows of the source. All were read.
     pub rows_read: u64,
-    /// Number of rows written: all rows read, or those that the transformation kept.
+    /// Number of rows written: all rows read, or those that the transformation kept, or the lines of a map.
     pub rows: u64,
     /// Number of rows on which an expression of the transformation failed.
     pub failed_rows: u64,
-    /// How the rows to write were chosen; `None` if all were.
+    /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced_rows: Vec<u64>,
+    /// How the rows to write were chosen and changed; `None` if all were written as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
     /// Number of files written.
@@ -71,7 +74,8 @@ impl ConvertSummary {
             count: manifest.count,
             rows_read: manifest.rows_read,
             rows: manifest.rows,
-            failed_rows: manifest.parts.iter().map(|part| part.failed).sum(),
+            failed_rows: manifest.failed_rows(),
+            replaced_rows: manifest.replaced_rows(),
             transform: manifest.transform.clone(),
             files: manifest.parts.len() as u64,
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),

@@ -24,7 +24,7 @@ use crate::{
     location::Target,
     paginator::StreamOptions,
     record::manifest::{Part, PartRows},
-    transform::{Shaped, Stage, StageLimits},
+    transform::{Shaped, Stage, StageLimits, TransformRecord},
 };
 
 /// How often a waiting writer looks whether the run is stopped.
@@ -132,35 +132,54 @@ impl ConvertWriter {
         self.block(&shaped.block, Some(&shaped))
     }
 
-    /// Writes the rows of a block: all, or those that the transformation keeps.
+    /// Writes the rows of a block: all, or those that the transformation keeps, with their replacements. A row can also
+    /// be mapped to any number of lines.
     fn block(&mut self, block: &BatchBlock, shaped: Option<&Shaped<BatchBlock>>) -> Result<()> {
         let computed: &[ArrayRef] = shaped.map_or(&[], |shaped| &shaped.columns);
         let mut failed = shaped.map_or(&[][..], |shaped| &shaped.failed).iter().peekable();
-        let mut kept = 0;
+        let (mut kept, mut written) = (0, 0);
         for row in 0..block.batch.num_rows() {
             let is_kept = shaped.is_none_or(|shaped| shaped.kept.get(row) == Some(&true));
+            let lines = shaped.and_then(|shaped| shaped.lines.get(row).copied());
+            let lines = if is_kept { lines.unwrap_or(1) } else { 0 };
             // A row that is left out after the last one of a part counts for that part.
-            if is_kept && self.is_full() {
+            if lines > 0 && self.is_full() {
                 self.close_part()?;
             }
             if self.parts.open_rows().is_none() {
-                self.parts.open()?;
+                self.open_part()?;
             }
-            if is_kept {
-                let columns = block.batch.columns();
-                self.builder.push_from_batch((columns, row), (computed, kept))?;
-                kept += 1;
-            }
+            let edited = shaped.filter(|_| is_kept).and_then(|it| it.edited.get(kept)?.as_deref());
             if let Some(rows) = self.parts.open_rows() {
                 rows.read += 1;
-                rows.written += u64::from(is_kept);
+                rows.written += lines as u64;
                 rows.failed += u64::from(failed.next_if_eq(&&row).is_some());
+                if let Some(edited) = edited {
+                    edited.count_paths(&mut rows.replaced);
+                }
             }
-            if is_kept && self.builder.is_full() {
-                self.flush()?;
+            kept += usize::from(is_kept);
+            let edited = edited.map(|edited| edited.of(block.row(row)));
+            for _ in 0..lines {
+                let columns = block.batch.columns();
+                let computed = (computed, written);
+                self.builder.push_from_batch((columns, row), computed, edited.as_ref())?;
+                written += 1;
+                if self.builder.is_full() {
+                    self.flush()?;
+                }
             }
         }
         self.progress.add_rows(block.batch.num_rows() as u64);
+        Ok(())
+    }
+
+    fn open_part(&mut self) -> Result<()> {
+        self.parts.open()?;
+        let paths = self.plan.transform_record().map_or(0, TransformRecord::replaced_paths);
+        if let Some(rows) = self.parts.open_rows() {
+            rows.replaced = vec![0; paths];
+        }
         Ok(())
     }
 
@@ -175,9 +194,13 @@ impl ConvertWriter {
     fn finish(&mut self) -> Result<Converted> {
         // A source without rows also gives a file, with the schema.
         if self.parts.open_rows().is_none() && self.parts.len() == 0 {
-            self.parts.open()?;
+            self.open_part()?;
         }
         self.close_part()?;
+        if let Some(shaper) = &self.plan.shaper {
+            let rows = self.parts.rows();
+            shaper.check_replaced(rows.written, &rows.replaced)?;
+        }
         let (parts, rows) = self.parts.finished();
         Ok(Converted { rows, parts })
     }

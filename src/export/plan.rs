@@ -189,6 +189,9 @@ impl ExportPlan {
         let OutputPlan { target, record, encoding, rows_per_file, encode_threads, .. } =
             options.choice().plan()?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
+        if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+            require_lines(encoding)?;
+        }
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
         Ok(Self {
             options,
@@ -236,6 +239,11 @@ impl ExportPlan {
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(crate) fn transform_record(&self) -> Option<&TransformRecord> {
         self.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
+    /// Returns the number of paths whose values are replaced.
+    pub(crate) fn replaced_paths(&self) -> usize {
+        self.transform_record().map_or(0, TransformRecord::replaced_paths)
     }
 
     /// Whether the export writes a manifest.
@@ -304,6 +312,20 @@ impl ExportPlan {
             "rows_per_file": self.rows_per_file,
         })
     }
+}
+
+/// Refuses an encoding that cannot write the lines of a map.
+pub(crate) fn require_lines(encoding: Encoding) -> Result<()> {
+    let form = match encoding.format() {
+        Format::JsonLines if encoding.json_columns() == Some(JsonColumns::Text) => "JSON text",
+        Format::JsonLines => return Ok(()),
+        Format::Parquet => "Parquet",
+        Format::Arrow => "Arrow",
+        Format::Csv => "CSV",
+    };
+    Err(Error::Usage(format!(
+        "`map` writes JSON Lines, not {form}: name the output .jsonl, or give `format` jsonl"
+    )))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
     location::Target,
-    record::manifest::{Part, PartRows},
+    record::manifest::{Part, PartRows, add_replaced},
     transform::{Shaped, Stage, StageLimits},
 };
 
@@ -161,7 +161,10 @@ impl Writer {
         pages.bytes += pushed;
         rows.read += page.len() as u64;
         rows.written += written;
-        rows.failed += shaped.map_or(0, |shaped| shaped.failed.len() as u64);
+        if let Some(shaped) = shaped {
+            rows.failed += shaped.failed.len() as u64;
+            add_replaced(&mut rows.replaced, &shaped.replaced);
+        }
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
         let full = rows.written >= self.plan.rows_per_file
             || rows.read >= most_read
@@ -179,6 +182,10 @@ impl Writer {
             self.open_part(self.plan.options.pages.first())?;
         }
         self.close_part()?;
+        if let Some(shaper) = &self.plan.shaper {
+            let rows = self.parts.rows();
+            shaper.check_replaced(rows.written, &rows.replaced)?;
+        }
         let (parts, rows) = self.parts.finished();
         let pages = parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
         Ok(Finished { rows, pages, parts })
@@ -187,6 +194,9 @@ impl Writer {
     fn open_part(&mut self, page: u64) -> Result<()> {
         let (index, extension) = (self.parts.len(), self.plan.encoding.extension());
         self.parts.open()?;
+        if let Some(rows) = self.parts.open_rows() {
+            rows.replaced = vec![0; self.plan.replaced_paths()];
+        }
         self.open = Some(OpenPages {
             ids: self.parts.destination().create_ids(index, extension)?,
             first_page: page,

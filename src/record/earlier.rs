@@ -51,6 +51,8 @@ pub(super) fn unexplained(
 ) -> Option<String> {
     let left_out = rows_read.checked_sub(rows);
     let is_explained = match transform {
+        // A row can have any number of lines.
+        Some(transform) if transform.map.is_some() => failed <= rows_read,
         Some(transform) if transform.keeps_failed_rows() => {
             left_out.is_some() && failed <= rows_read
         }

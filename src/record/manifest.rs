@@ -8,17 +8,16 @@ use std::{path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub(crate) use super::origin::{ConvertedFrom, Listed, SnapshotOf};
 use crate::{
     batch::OutputColumn,
     client::Query,
     error::{Error, Result},
     location::Location,
     proof::Digest,
-    record::{
-        earlier::{EarlierTransform, rows_of_dataset, unexplained, unexplained_earlier},
-        stamp::Stamp,
-    },
+    record::earlier::{EarlierTransform, rows_of_dataset, unexplained, unexplained_earlier},
     sink::{Format, JsonColumns, ParquetEncoding},
+    text::{counted, grouped},
     transform::TransformRecord,
 };
 
@@ -92,7 +91,7 @@ pub struct Manifest {
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written. Without a transformation, these are the rows read.
+    /// Number of rows written. Without a transformation, these are the rows read. The rows of a map are its lines.
     pub rows: u64,
     /// How the rows to write were chosen. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,59 +147,6 @@ pub struct WrittenRange {
     pub rows: u64,
 }
 
-/// The export or file that an export was converted from. Its content was compared with its own record while it was
-/// converted, if it has one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct ConvertedFrom {
-    /// The format of its files.
-    pub format: Format,
-    /// Number of its rows. All were read.
-    pub rows: u64,
-    /// Digest of its rows. Without a transformation and with all columns, that of the conversion is the same.
-    pub digest: String,
-    /// Whether its rows and their digest are those that its record or its own metadata state. False if there is no such
-    /// statement.
-    pub is_recorded: bool,
-    /// Time at which its last row was written, as its record has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<String>,
-    /// Its job and time, if it is a snapshot of a job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<SnapshotOf>,
-}
-
-/// Identifies an export as a snapshot of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SnapshotOf {
-    /// The job's name.
-    pub job: String,
-    /// Time at which the snapshot was started, as in its folder's name.
-    pub stamp: Stamp,
-    /// The dataset's entry in the API's list of datasets at that time, if the list was requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listed: Option<Listed>,
-}
-
-/// A dataset's entry in the API's list of datasets.
-///
-/// Contains only the fields that show whether the dataset has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Listed {
-    /// Name of the dataset.
-    pub name: Option<String>,
-    /// Version of the dataset.
-    pub version: Option<i64>,
-    /// Time at which the dataset was created, as text from the API.
-    pub created_at: Option<String>,
-    /// Number of rows of the dataset.
-    pub num_datapoints: Option<u64>,
-    /// Metadata of the dataset, as JSON text.
-    pub metadata: Option<String>,
-}
-
 /// The program that wrote an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
@@ -248,6 +194,10 @@ pub struct Part {
     /// Number of rows on which an expression of the transformation failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u64,
+    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`, in
+    /// their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<u64>,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, hexadecimal.
@@ -257,7 +207,7 @@ pub struct Part {
 }
 
 /// The rows of a part, or of all parts so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PartRows {
     /// Number of rows that were read.
     pub(crate) read: u64,
@@ -265,6 +215,8 @@ pub(crate) struct PartRows {
     pub(crate) written: u64,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
+    /// Number of written rows in which each path has replaced a value.
+    pub(crate) replaced: Vec<u64>,
     /// Digest of the rows that were written.
     pub(crate) digest: Digest,
 }
@@ -275,6 +227,7 @@ impl PartRows {
         self.read = self.read.saturating_add(next.read);
         self.written = self.written.saturating_add(next.written);
         self.failed = self.failed.saturating_add(next.failed);
+        add_replaced(&mut self.replaced, &next.replaced);
         self.digest.join(next.digest, next.written);
     }
 }
@@ -285,9 +238,18 @@ impl From<&Part> for PartRows {
             read: part.rows_read,
             written: part.rows,
             failed: part.failed,
+            replaced: part.replaced.clone(),
             // The digest of a kept part is always valid.
             digest: part.digest.parse().unwrap_or_default(),
         }
+    }
+}
+
+/// Adds the rows in which each path has replaced a value.
+pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
+    sums.resize(sums.len().max(rows.len()), 0);
+    for (sum, rows) in sums.iter_mut().zip(rows) {
+        *sum = sum.saturating_add(*rows);
     }
 }
 
@@ -313,6 +275,15 @@ impl ListedPart {
     /// Returns why the part cannot have the recorded rows.
     pub(crate) fn unexplained(&self) -> Option<String> {
         let part = &self.part;
+        let paths = self.transform.as_deref().map_or(0, TransformRecord::replaced_paths);
+        if part.replaced.len() != paths {
+            let counted = counted(part.replaced.len() as u64, "path");
+            return Some(format!("it counts the replacements of {counted}, recorded {paths}"));
+        }
+        if let Some(more) = part.replaced.iter().find(|rows| **rows > part.rows) {
+            let (rows, changed) = (counted(part.rows, "row"), grouped(*more));
+            return Some(format!("it has {rows}, and {changed} with replaced values"));
+        }
         unexplained(part.rows, part.rows_read, part.failed, self.transform.as_deref())
     }
 }
@@ -375,6 +346,18 @@ impl Manifest {
                 columns: columns.clone(),
             }
         })
+    }
+
+    /// Returns the number of rows on which an expression of the transformation failed.
+    pub(crate) fn failed_rows(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.failed))
+    }
+
+    /// Returns the number of rows in which each path of the transformation has replaced a value.
+    pub(crate) fn replaced_rows(&self) -> Vec<u64> {
+        let mut sums = Vec::new();
+        self.parts.iter().for_each(|part| add_replaced(&mut sums, &part.replaced));
+        sums
     }
 
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the

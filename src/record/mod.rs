@@ -5,14 +5,14 @@
 pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod manifest;
+pub(crate) mod origin;
 pub(crate) mod place;
 pub(crate) mod stamp;
 
 pub use self::{
     earlier::EarlierTransform,
     facts::digest,
-    manifest::{
-        Completeness, ConvertedFrom, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange,
-    },
+    manifest::{Completeness, Manifest, Part, Tool, WrittenRange},
+    origin::{ConvertedFrom, Listed, SnapshotOf},
     stamp::Stamp,
 };

@@ -21,14 +21,20 @@ use std::{
 use arrow_array::ArrayRef;
 use uuid::Uuid;
 
-use super::{budget::STACK, expression::EvaluationFailure, shaper::Shaper};
+use super::{
+    budget::STACK,
+    edits::EditedRow,
+    explain::Explanation,
+    expression::EvaluationFailure,
+    shaper::{ShapedRow, Shaper},
+};
 use crate::{
     batch::ComputedValue,
     client::Row,
     error::{Error, Result, panics::message},
 };
 
-/// Most bytes of the computed values of a block: 256 MiB.
+/// Most bytes of the computed values of a block, and of what replacements add to its rows: 256 MiB.
 const MOST_COMPUTED: usize = 256 << 20;
 
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
@@ -60,8 +66,16 @@ pub(crate) struct Shaped<B> {
     pub(crate) kept: Vec<bool>,
     /// The indices of the rows on which an expression failed.
     pub(crate) failed: Vec<usize>,
-    /// The computed columns, each with one value for each row that is kept.
+    /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
     pub(crate) columns: Vec<ArrayRef>,
+    /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
+    pub(crate) lines: Vec<usize>,
+    /// For each row that is kept, the row with its replacements, if there are any. Empty without replacements.
+    pub(crate) edited: Vec<Option<Box<EditedRow>>>,
+    /// For each path of the replacements, the number of rows in which it has replaced a value.
+    pub(crate) replaced: Vec<u64>,
+    /// What becomes of each row, if the stage only explains it. No row is kept then.
+    pub(crate) explanations: Vec<Explanation>,
 }
 
 /// The largest content of a stage.
@@ -93,6 +107,8 @@ type StageResult<B> = (u64, Result<Shaped<B>>);
 
 struct StageShared<B> {
     shaper: Arc<Shaper>,
+    /// Whether rows are only explained.
+    explains: bool,
     queue: Mutex<StageQueue<B>>,
     /// Wakes a thread: a block was submitted, or the stage is closed.
     filled: Condvar,
@@ -138,9 +154,22 @@ impl<B: RowBlock> Stage<B> {
     /// # Errors
     /// [`Error::Io`] when the system cannot start a thread.
     pub(crate) fn start(shaper: Arc<Shaper>, limits: StageLimits) -> Result<Self> {
+        Self::started(shaper, limits, false)
+    }
+
+    /// Starts the threads of a stage that only explains what becomes of rows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system cannot start a thread.
+    pub(crate) fn explaining(shaper: Arc<Shaper>, limits: StageLimits) -> Result<Self> {
+        Self::started(shaper, limits, true)
+    }
+
+    fn started(shaper: Arc<Shaper>, limits: StageLimits, explains: bool) -> Result<Self> {
         let has_expressions = shaper.has_expressions();
         let shared = Arc::new(StageShared {
             shaper,
+            explains,
             queue: Mutex::new(StageQueue { submitted: 0, blocks: VecDeque::new() }),
             filled: Condvar::new(),
             ended: Condvar::new(),
@@ -286,8 +315,9 @@ impl<B: RowBlock> StageShared<B> {
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
         let (mut kept, mut failed) = (Vec::new(), Vec::new());
-        let (mut builders, mut values) = (self.shaper.builders(), Vec::new());
-        let mut computed = 0_usize;
+        let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
+        let (mut edited, mut replaced) = (Vec::new(), vec![0; self.shaper.replaced_paths()]);
+        let (mut computed, mut lines, mut explanations) = (0_usize, Vec::new(), Vec::new());
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -297,7 +327,16 @@ impl<B: RowBlock> StageShared<B> {
                 slot.begin(number, place, &self.is_closed);
             }
             let begin = |expression| slot.reach(expression);
-            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut values);
+            if self.explains {
+                let explained = self.shaper.explain(&row, &slot.stop, &begin);
+                match (explained, slot.end()) {
+                    (Ok(explanation), _) => explanations.push(explanation),
+                    (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
+                }
+                kept.push(false);
+                continue;
+            }
+            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut next);
             let (verdict, last) = match (verdict, slot.end()) {
                 (Ok(verdict), last) => (verdict, last),
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
@@ -307,18 +346,33 @@ impl<B: RowBlock> StageShared<B> {
                 failed.push(index);
             }
             if verdict.is_kept {
-                computed += values.iter().map(ComputedValue::size).sum::<usize>();
+                computed += next.values.iter().map(ComputedValue::size).sum::<usize>();
+                computed += next.edited.as_ref().map_or(0, |edited| edited.added());
                 if computed > MOST_COMPUTED {
-                    let why = "the computed columns of a page have at most 256 MiB".to_owned();
+                    let why = "the computed columns of a page, and what is added to its rows, have at most 256 MiB"
+                        .to_owned();
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
-                for (builder, value) in builders.iter_mut().zip(values.drain(..)) {
-                    builder.push(value)?;
+                if self.shaper.maps() {
+                    lines.resize(kept.len() - 1, 0);
+                    lines.push(next.values.len());
+                }
+                // There is one value for each column, or any number for the column of lines.
+                let columns = builders.len().max(1);
+                for (index, value) in next.values.drain(..).enumerate() {
+                    if let Some(builder) = builders.get_mut(index % columns) {
+                        builder.push(value)?;
+                    }
+                }
+                if self.shaper.has_replacements() {
+                    let paths = next.edited.iter().flat_map(|edited| edited.paths().iter());
+                    paths.for_each(|path| replaced[path] += 1);
+                    edited.push(next.edited.take());
                 }
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, failed, columns })
+        Ok(Shaped { block, kept, failed, columns, lines, edited, replaced, explanations })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

@@ -9,7 +9,13 @@ fn shaped_file_has_the_bytes_of_an_export() {
     for file in FILES {
         export(&world, &["-o", file, "--manifest"]);
     }
-    let options: [&[&str]; 4] = [
+    let options: [&[&str]; 5] = [
+        &[
+            "--mask",
+            ".persona, .input.messages[].content, .source_trace_id",
+            "--where",
+            ".order > 10",
+        ],
         &["--where", r#".tags.topic == "billing""#, "--where", ".persona != null"],
         &["--sample", "0.3", "--seed", "7"],
         &[
@@ -37,7 +43,8 @@ fn shaped_file_has_the_bytes_of_an_export() {
             let exported = export(&world, &[&["-o", &direct, "--manifest"], options].concat());
             let converted =
                 convert(&world, &[&[source, "-o", &out, "--manifest"], options].concat());
-            for field in ["digest", "rows", "rows_read", "failed_rows", "transform", "completeness"]
+            for field in
+                ["digest", "rows", "failed_rows", "replaced_rows", "transform", "completeness"]
             {
                 assert_eq!(exported[field], converted[field], "{field} {source} {file}");
             }
@@ -155,4 +162,33 @@ fn failed_row_is_named_without_a_page() {
       hint: change the expression, such as .tags.topic? for a field that can be missing, or give --on-error skip to leave such rows out, --on-error null to treat the result as null
     "#);
     assert_eq!(world.entries(), ["a.parquet"]);
+}
+
+#[test]
+fn lines_of_a_map_are_those_of_an_export() {
+    let world = world(transform::rows(900));
+    export(&world, &["-o", "a.parquet"]);
+    let map = ["--map", ".input.messages[] | select(.role == \"user\") | {role, order: 1}"];
+    let direct = export(&world, &[&["-o", "direct.jsonl", "--manifest"], &map[..]].concat());
+    let lines =
+        convert(&world, &[&["a.parquet", "-o", "out.jsonl", "--manifest"], &map[..]].concat());
+    assert_eq!((&direct["digest"], &direct["rows"]), (&lines["digest"], &lines["rows"]));
+    assert!(world.read("direct.jsonl") == world.read("out.jsonl"));
+    verified(&world, "out.jsonl");
+    // Lines have no fields, so they stay JSON Lines.
+    convert(&world, &["out.jsonl", "-o", "parts/", "--format", "jsonl", "--rows-per-file", "100"]);
+    verified(&world, "parts/");
+    let mut told = run(&world, &["out.jsonl", "-o", "out.parquet"]).told(&world);
+    told += &run(&world, &["out.jsonl", "-o", "b.jsonl", "--where", ".role"]).told(&world);
+    told += &run(&world, &["a.parquet", "-o", "b.jsonl", "--mask", ".inputs"]).told(&world);
+    insta::assert_snapshot!(told, @r#"
+    exit 2
+    error: --map writes JSON Lines, not Parquet: name the output .jsonl, or give --format jsonl
+    exit 2
+    error: the rows of out.jsonl are lines that --map wrote, without fields of the API
+    exit 65
+    error: --mask ".inputs" matches no value in 900 rows
+      hint: nothing was published: check the spelling of the path, or leave it out if no row has such a value
+    "#);
+    assert!(!world.path("b.jsonl").exists());
 }

@@ -1,0 +1,144 @@
+//! Reads the first rows of a dataset that a transformation keeps, for `preview`. It stops as soon as it has them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use arrow_array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{
+    flags::with_flags,
+    lines::Lines,
+    table::{Fit, TableColumn, render},
+};
+use crate::{
+    Client, Query, Result, RowExplanation, Sink, StreamOptions, TransformPlan, Written,
+    explain_rows,
+    text::{counted, grouped},
+    write_transformed,
+};
+
+/// What was read to find the rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FirstRows {
+    /// Number of rows of the dataset.
+    pub(super) count: u64,
+    /// Whether every row of the dataset was read, because there are no more that are kept.
+    pub(super) has_read_all: bool,
+}
+
+/// Passes the first rows that the plan keeps into a sink. Without a transformation, reads no more rows than those.
+///
+/// # Errors
+/// The first error of the API, of an expression or of the sink. An error after the page of the last of these rows is
+/// none.
+pub(super) async fn first_rows(
+    client: &Client,
+    (dataset, query): (Uuid, Query),
+    plan: &TransformPlan,
+    rows: u32,
+    sink: Box<dyn Sink>,
+) -> Result<FirstRows> {
+    let options = match plan.record() {
+        Some(_) => StreamOptions::default(),
+        None => first(rows),
+    };
+    let (count, enough) = (AtomicU64::new(0), Arc::<Enough>::default());
+    let pages = client.dataset(dataset).query(query).options(options).pages();
+    let counted = pages.inspect_ok(|page| count.store(page.count(), Relaxed));
+    let until_enough = Box::pin(counted.take_until(enough.notify.notified()));
+    let sink = FirstRowsSink { left: rows as usize, enough: enough.clone(), sink };
+    // A batch ends with the last of the rows.
+    let plan = plan.clone().batches_of(rows as usize);
+    let done = write_transformed(until_enough, &plan, Box::new(sink)).await;
+    let has_enough = enough.is_reached.load(Relaxed);
+    if !has_enough {
+        done?;
+    }
+    Ok(FirstRows { count: count.load(Relaxed), has_read_all: !has_enough })
+}
+
+/// Explains the first rows that are read: whether the plan keeps them, and why not.
+///
+/// # Errors
+/// The first error of the API, or of an expression that does not end.
+pub(super) async fn explained(
+    client: &Client,
+    (dataset, query): (Uuid, Query),
+    plan: &TransformPlan,
+    rows: u32,
+) -> Result<Vec<RowExplanation>> {
+    let pages = client.dataset(dataset).query(query).options(first(rows)).pages();
+    let mut explained = explain_rows(pages, plan).await?;
+    for row in &mut explained {
+        row.reason = row.reason.take().map(|reason| with_flags(&reason).into_owned());
+    }
+    Ok(explained)
+}
+
+/// Returns the table of explanations.
+pub(super) fn explanation_table(rows: &[RowExplanation]) -> Lines {
+    const COLUMNS: [TableColumn<'static>; 4] = [
+        TableColumn::new("row", Fit::Number),
+        TableColumn::new("id", Fit::Whole),
+        TableColumn::new("kept", Fit::Whole),
+        TableColumn::new("why", Fit::Wrap),
+    ];
+    let kept = rows.iter().filter(|row| row.is_kept).count();
+    let cells = rows.iter().enumerate().map(|(index, row)| {
+        // Eight characters are enough to recognize a row.
+        let id: String = row.id.to_string().chars().take(8).collect();
+        let is_kept = if row.is_kept { "yes" } else { "no" };
+        let reason = row.reason.clone().unwrap_or_default();
+        vec![grouped(index as u64 + 1), id, is_kept.to_owned(), reason]
+    });
+    let read = counted(rows.len() as u64, "row");
+    render(&COLUMNS, cells).and(format_args!("{} kept of the first {read}", grouped(kept as u64)))
+}
+
+fn first(rows: u32) -> StreamOptions {
+    StreamOptions { page_size: rows.min(100), limit: Some(rows.into()), ..StreamOptions::default() }
+}
+
+/// Tells the reader of the pages that no more are needed.
+#[derive(Debug, Default)]
+struct Enough {
+    is_reached: AtomicBool,
+    notify: Notify,
+}
+
+/// Passes the first rows to another sink, and finishes it after them.
+struct FirstRowsSink {
+    left: usize,
+    enough: Arc<Enough>,
+    sink: Box<dyn Sink>,
+}
+
+impl Sink for FirstRowsSink {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = batch.slice(0, batch.num_rows().min(self.left));
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let left = self.left - batch.num_rows();
+        self.sink.write(batch)?;
+        self.left = left;
+        if left == 0 {
+            self.enough.is_reached.store(true, Relaxed);
+            self.enough.notify.notify_one();
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, facts: Option<&str>) -> Result<Written> {
+        self.sink.finish(facts)
+    }
+
+    fn abort(self: Box<Self>) {
+        self.sink.abort();
+    }
+}
