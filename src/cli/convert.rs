@@ -10,7 +10,7 @@ use crate::{
 use clap::Args;
 
 use super::{
-    export::{failed_rows, masked_rows, written_rows},
+    export::{failed_rows, replaced_rows, written_rows},
     global::Global,
     lines::Lines,
     output::{self, OutputArguments},
@@ -123,7 +123,7 @@ fn report(summary: &ConvertSummary) -> Lines {
         grouped((summary.rows_read as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
-    let lines = masked_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
+    let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
 }
 

@@ -150,7 +150,7 @@ fn report(summary: &Summary) -> Lines {
         grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
-    let lines = masked_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
+    let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
 }
 
@@ -165,18 +165,24 @@ pub(super) fn written_rows(rows: u64, read: u64, transform: Option<&TransformRec
     }
 }
 
-/// Adds a line about masked values, if there are any.
-pub(super) fn masked_rows(
+/// Adds a line for each option that has replaced values.
+pub(super) fn replaced_rows(
     lines: Lines,
     replaced: &[u64],
     transform: Option<&TransformRecord>,
 ) -> Lines {
-    let masked = transform.into_iter().flat_map(|transform| &transform.mask).zip(replaced);
-    let masked = masked.map(|(path, rows)| format!("{path} in {}", counted(*rows, "row")));
-    match masked.collect::<Vec<_>>().as_slice() {
-        [] => lines,
-        masked => lines.and(format_args!("  masked: {}", masked.join(", "))),
-    }
+    let mut replaced = replaced.iter();
+    transform.into_iter().fold(lines, |lines, transform| {
+        let options = [("masked", &transform.mask), ("pseudonymised", &transform.pseudonymise)];
+        options.into_iter().filter(|(_, paths)| !paths.is_empty()).fold(
+            lines,
+            |lines, (what, paths)| {
+                let path = |(path, rows): (_, &u64)| format!("{path} in {}", counted(*rows, "row"));
+                let paths: Vec<_> = paths.iter().zip(&mut replaced).map(path).collect();
+                lines.and(format_args!("  {what}: {}", paths.join(", ")))
+            },
+        )
+    })
 }
 
 /// Adds a line about rows on which an expression failed, if there are any.

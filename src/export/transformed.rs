@@ -36,14 +36,15 @@ pub struct TransformPlan {
 }
 
 impl TransformPlan {
-    /// Checks the options, compiles the expressions and chooses the columns. Sends nothing.
+    /// Checks the options, compiles the expressions, reads the key of pseudonyms and chooses the columns. Sends nothing.
     ///
     /// `columns` names all columns of the output, in their order. With `None`, the output has the columns of the API,
     /// and then the computed ones. `drop` names the columns that the output does not have.
     ///
     /// # Errors
     /// [`Error::Expression`](crate::Error::Expression), [`Error::Invalid`](crate::Error::Invalid) or
-    /// [`Error::Usage`](crate::Error::Usage) for the first wrong option.
+    /// [`Error::Usage`](crate::Error::Usage) for the first wrong option, and
+    /// [`Error::ConfigurationFile`](crate::Error::ConfigurationFile) for a key of pseudonyms that cannot be used.
     pub fn new(transform: &Transform, columns: Option<&[String]>, drop: &[String]) -> Result<Self> {
         let shaper = Shaper::compile(transform)?.map(Arc::new);
         let columns = output_columns(columns, drop, shaper.as_deref())?;
@@ -112,7 +113,7 @@ pub struct TransformedRows {
     /// Number of rows on which an expression failed. They were left out, or have null in a computed column.
     pub failed_rows: u64,
     /// Number of rows in which each path of the transformation has replaced a value: the paths of
-    /// [`mask`](TransformRecord::mask), in their order.
+    /// [`mask`](TransformRecord::mask), then those of [`pseudonymise`](TransformRecord::pseudonymise), in their order.
     pub replaced_rows: Vec<u64>,
     /// What the sink has written: the rows that were kept.
     pub written: Written,

@@ -14,6 +14,7 @@
 mod access;
 mod arithmetic;
 mod budget;
+mod canonical;
 mod columns;
 mod computed;
 mod edits;
@@ -30,6 +31,7 @@ mod number;
 mod options;
 mod paths;
 mod places;
+mod pseudonyms;
 mod regexes;
 mod rewrite;
 mod row_value;

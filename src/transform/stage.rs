@@ -347,7 +347,7 @@ impl<B: RowBlock> StageShared<B> {
             }
             if verdict.is_kept {
                 computed += next.values.iter().map(ComputedValue::size).sum::<usize>();
-                computed += next.edited.as_ref().map_or(0, |edited| edited.added());
+                computed += next.edited.as_ref().map_or(0, |edited| edited.added(&row));
                 if computed > MOST_COMPUTED {
                     let why = "the computed columns of a page, and what is added to its rows, have at most 256 MiB"
                         .to_owned();
