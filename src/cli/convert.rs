@@ -10,7 +10,7 @@ use crate::{
 use clap::Args;
 
 use super::{
-    export::{failed_rows, replaced_rows, written_rows},
+    export::{failed_rows, missing_rows, replaced_rows, written_rows},
     global::Global,
     lines::Lines,
     output::{self, OutputArguments},
@@ -124,6 +124,8 @@ fn report(summary: &ConvertSummary) -> Lines {
     ))
     .and(format_args!("  {}", summary.output));
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
+    let (rows, read) = (summary.rows, summary.rows_read);
+    let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
     failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
 }
 

@@ -151,6 +151,8 @@ fn report(summary: &Summary) -> Lines {
     ))
     .and(format_args!("  {}", summary.output));
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
+    let (rows, read) = (summary.rows, summary.rows_read);
+    let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
     failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
 }
 
@@ -185,11 +187,29 @@ pub(super) fn replaced_rows(
     })
 }
 
+/// Adds a line about rows that were left out because they equal earlier ones, and one if no row was kept.
+pub(super) fn missing_rows(lines: Lines, duplicates: u64, rows: u64, read: u64) -> Lines {
+    let lines = match duplicates {
+        0 => lines,
+        more => {
+            let rows = counted(more, "row");
+            lines.and(format_args!("  left out, because they equal an earlier row: {rows}"))
+        }
+    };
+    match (rows, read) {
+        (0, 1..) => lines.and(
+            "  nothing was kept: preview --explain shows why; a misspelled field is null in every row",
+        ),
+        _ => lines,
+    }
+}
+
 /// Adds a line about rows on which an expression failed, if there are any.
 pub(super) fn failed_rows(lines: Lines, failed: u64, transform: Option<&TransformRecord>) -> Lines {
     let what = match transform {
         _ if failed == 0 => return lines,
-        Some(transform) if transform.keeps_failed_rows() => "left out, or with null in a column,",
+        Some(it) if it.keeps_failed_rows() && it.conditions.is_empty() => "with null in a column,",
+        Some(it) if it.keeps_failed_rows() => "left out, or with null in a column,",
         _ => "left out,",
     };
     let failed = counted(failed, "row");

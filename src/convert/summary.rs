@@ -26,6 +26,8 @@ pub struct ConvertSummary {
     pub rows: u64,
     /// Number of rows on which an expression of the transformation failed.
     pub failed_rows: u64,
+    /// Number of rows that equal an earlier row, so that `dedupe` has left them out.
+    pub duplicate_rows: u64,
     /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced_rows: Vec<u64>,
@@ -75,6 +77,7 @@ impl ConvertSummary {
             rows_read: manifest.rows_read,
             rows: manifest.rows,
             failed_rows: manifest.failed_rows(),
+            duplicate_rows: manifest.duplicate_rows(),
             replaced_rows: manifest.replaced_rows(),
             transform: manifest.transform.clone(),
             files: manifest.parts.len() as u64,

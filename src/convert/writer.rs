@@ -1,6 +1,7 @@
 //! Writes the rows of a conversion: transforms them, cuts batches and parts. The cuts depend only on the rows.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,10 +15,11 @@ use arrow_array::ArrayRef;
 use super::{block::BatchBlock, plan::ConvertPlan};
 use crate::{
     batch::BatchBuilder,
-    destination::Destination,
+    destination::{Destination, KeptPart},
     error::{Error, Result},
     export::{
         Progress,
+        duplicates::{Duplicates, ID_ENTRY},
         output_plan::BYTES_PER_FILE,
         parts::{PartsPlan, PartsWriter, batch_size},
     },
@@ -99,14 +101,15 @@ impl ConvertWriter {
                 let bytes = StreamOptions::default().prefetch_bytes;
                 let limits = StageLimits { threads: self.plan.output.encode_threads, bytes };
                 let mut stage = Stage::start(shaper, limits)?;
+                let mut duplicates = Duplicates::new(self.plan.output.temp_dir.clone());
                 while let Some(block) = self.next(messages)? {
                     while !stage.has_room(&block) {
-                        self.oldest(&mut stage)?;
+                        self.oldest(&mut stage, &mut duplicates)?;
                     }
                     stage.submit(block);
                 }
                 while !stage.is_empty() {
-                    self.oldest(&mut stage)?;
+                    self.oldest(&mut stage, &mut duplicates)?;
                 }
             }
         }
@@ -126,9 +129,10 @@ impl ConvertWriter {
     }
 
     /// Writes the oldest block of the transformation.
-    fn oldest(&mut self, stage: &mut Stage<BatchBlock>) -> Result<()> {
+    fn oldest(&mut self, stage: &mut Stage<BatchBlock>, duplicates: &mut Duplicates) -> Result<()> {
         let is_stopped = self.is_stopped.clone();
-        let shaped = stage.take(|| is_stopped.load(Relaxed))?.ok_or_else(ended_early)?;
+        let mut shaped = stage.take(|| is_stopped.load(Relaxed))?.ok_or_else(ended_early)?;
+        duplicates.decide(&mut shaped)?;
         self.block(&shaped.block, Some(&shaped))
     }
 
@@ -141,7 +145,10 @@ impl ConvertWriter {
         for row in 0..block.batch.num_rows() {
             let is_kept = shaped.is_none_or(|shaped| shaped.kept.get(row) == Some(&true));
             let lines = shaped.and_then(|shaped| shaped.lines.get(row).copied());
-            let lines = if is_kept { lines.unwrap_or(1) } else { 0 };
+            let computed_lines = if is_kept { lines.unwrap_or(1) } else { 0 };
+            let is_duplicate =
+                is_kept && shaped.is_some_and(|it| it.duplicates.get(kept) == Some(&true));
+            let lines = if is_duplicate { 0 } else { computed_lines };
             // A row that is left out after the last one of a part counts for that part.
             if lines > 0 && self.is_full() {
                 self.close_part()?;
@@ -149,10 +156,12 @@ impl ConvertWriter {
             if self.parts.open_rows().is_none() {
                 self.open_part()?;
             }
-            let edited = shaped.filter(|_| is_kept).and_then(|it| it.edited.get(kept)?.as_deref());
+            let edited = shaped.filter(|_| is_kept && !is_duplicate);
+            let edited = edited.and_then(|it| it.edited.get(kept)?.as_deref());
             if let Some(rows) = self.parts.open_rows() {
                 rows.read += 1;
                 rows.written += lines as u64;
+                rows.duplicates += u64::from(is_duplicate);
                 rows.failed += u64::from(failed.next_if_eq(&&row).is_some());
                 if let Some(edited) = edited {
                     edited.count_paths(&mut rows.replaced);
@@ -160,15 +169,15 @@ impl ConvertWriter {
             }
             kept += usize::from(is_kept);
             let edited = edited.map(|edited| edited.of(block.row(row)));
-            for _ in 0..lines {
+            for line in 0..lines {
                 let columns = block.batch.columns();
-                let computed = (computed, written);
+                let computed = (computed, written + line);
                 self.builder.push_from_batch((columns, row), computed, edited.as_ref())?;
-                written += 1;
                 if self.builder.is_full() {
                     self.flush()?;
                 }
             }
+            written += computed_lines;
         }
         self.progress.add_rows(block.batch.num_rows() as u64);
         Ok(())
@@ -218,7 +227,14 @@ impl ConvertWriter {
         };
         self.bytes_before = self.builder.pushed_bytes();
         // A store can publish only recorded parts.
-        self.parts.destination().keep(&part, false, None)
+        self.parts.destination().keep(KeptPart {
+            part,
+            has_next: false,
+            last_order: None,
+            entry_bytes: ID_ENTRY,
+            // No run resumes a conversion.
+            ids: PathBuf::new(),
+        })
     }
 }
 

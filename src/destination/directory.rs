@@ -4,7 +4,7 @@
 //! ```text
 //! .NAME.partial/lock            held by the run that writes
 //!               journal.jsonl   the plan, then one line for each finished part, then the publication
-//!               ids/0           the ids of a part, 16 bytes each, for the proof
+//!               ids/0           the ids of a part, for the proof, and hashes of its rows if these are compared
 //!               data/           becomes NAME: the parts
 //!               record.json     its content becomes NAME.manifest.json
 //!               replaced.json   the record of the export that is replaced
@@ -33,7 +33,6 @@ use crate::{
     error::{Error, Result},
     files::{FileKind, Folder},
     location::Location,
-    record::manifest::Part,
 };
 
 #[derive(Debug)]
@@ -270,7 +269,7 @@ impl Directory {
         Ok(part)
     }
 
-    /// Creates the file for the ids of the part with this index, 16 bytes each.
+    /// Creates the file for the ids of the part with this index.
     pub(super) fn create_ids(&mut self, index: usize) -> Result<PartFile> {
         let staged = self.staged()?;
         let (name, ids) = (index.to_string(), staged.ids()?);
@@ -279,20 +278,14 @@ impl Directory {
         Ok(PartFile::new(&path, file))
     }
 
-    pub(super) fn keep(
-        &mut self,
-        part: &Part,
-        has_next: bool,
-        last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(super) fn keep(&mut self, kept: &KeptPart) -> Result<()> {
         let staged = self.staged()?;
         // The names must be durable before the journal lists the part.
         for folder in [staged.data()?, staged.ids()?] {
             folder.sync().map_err(Error::io("sync", folder.path()))?;
         }
-        let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         if let Some(journal) = &mut staged.journal {
-            journal.append(&kept)?;
+            journal.append(kept)?;
         }
         staged.parts += 1;
         Ok(())

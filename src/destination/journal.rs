@@ -54,19 +54,37 @@ pub(crate) struct KeptPart {
     pub(crate) has_next: bool,
     /// The `order` of the part's last row.
     pub(crate) last_order: Option<i64>,
+    /// Bytes of each row in the file with the part's ids: an id, and what the run keeps with it.
+    #[serde(default = "id_bytes", skip_serializing_if = "is_id")]
+    pub(crate) entry_bytes: u64,
     /// The file with the part's ids. Not journalled, because the part's name determines it.
     #[serde(skip)]
     pub(crate) ids: PathBuf,
 }
 
+fn id_bytes() -> u64 {
+    16
+}
+
+fn is_id(entry_bytes: &u64) -> bool {
+    *entry_bytes == id_bytes()
+}
+
 impl KeptPart {
+    /// Returns the size of the file with the part's ids.
+    pub(super) fn ids_size(&self) -> Option<u64> {
+        self.part.rows_read.checked_mul(self.entry_bytes)
+    }
+
     /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
     pub(super) fn is_sound(&self) -> bool {
-        let Part { first_page, last_page, rows_read, failed, .. } = self.part;
+        let Part { first_page, last_page, rows_read, failed, duplicates, .. } = self.part;
         // The parts of a conversion have no pages.
         let has_pages = (1..=last_page).contains(&first_page) && last_page < u64::MAX;
         // A row on which an expression failed can be kept, and a row can be mapped to many lines.
-        (has_pages || (first_page, last_page) == (0, 0)) && failed <= rows_read
+        (has_pages || (first_page, last_page) == (0, 0))
+            && matches!(self.entry_bytes, 16 | 32)
+            && failed.max(duplicates) <= rows_read
     }
 }
 

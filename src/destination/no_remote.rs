@@ -7,7 +7,7 @@ use super::{Header, Interrupted, KeptPart, OutputRequest, PartFile};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote},
-    record::manifest::{Manifest, Part},
+    record::manifest::Manifest,
 };
 
 /// A type without values. So the types that contain it have no values either.
@@ -159,12 +159,7 @@ impl Prefix {
         match self.0 {}
     }
 
-    pub(super) fn keep(
-        &mut self,
-        _part: &Part,
-        _has_next: bool,
-        _last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(super) fn keep(&mut self, _kept: KeptPart) -> Result<()> {
         match self.0 {}
     }
 

@@ -10,7 +10,9 @@
 
 pub(crate) mod columns;
 mod disk_space;
+pub(crate) mod duplicates;
 mod explained;
+mod first_seen;
 mod handover;
 mod into_sink;
 pub(crate) mod output_plan;

@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Result},
     export::{
         columns::output_columns,
+        duplicates::{HASH_ENTRY, ID_ENTRY},
         output_plan::{OutputChoice, OutputPlan},
     },
     location::{Location, StorageOptions, Target},
@@ -239,6 +240,16 @@ impl ExportPlan {
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(crate) fn transform_record(&self) -> Option<&TransformRecord> {
         self.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
+    /// Whether rows are compared, so that only the first of equal ones is kept.
+    pub(crate) fn compares(&self) -> bool {
+        self.shaper.as_ref().is_some_and(|shaper| shaper.compares())
+    }
+
+    /// Returns the bytes of a row in the file of its part's ids.
+    pub(super) fn entry_bytes(&self) -> u64 {
+        if self.compares() { HASH_ENTRY } else { ID_ENTRY }
     }
 
     /// Returns the number of paths whose values are replaced.

@@ -37,37 +37,56 @@ pub(super) fn unexplained_earlier(
             let (rows, read) = (counted(one.rows, "row"), grouped(read));
             format!("an earlier transformation kept {rows}, and {read} were read")
         };
-        unexplained(one.rows, one.rows_read, 0, Some(&one.transform))
+        let &EarlierTransform { rows, rows_read, .. } = one;
+        let numbers = RowNumbers { rows, rows_read, failed: 0, duplicates: 0 };
+        unexplained(numbers, Some(&one.transform))
             .or_else(|| (read > one.rows || is_whole && read < one.rows).then(kept))
     })
 }
 
+/// The numbers of the rows of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowNumbers {
+    pub(super) rows: u64,
+    pub(super) rows_read: u64,
+    pub(super) failed: u64,
+    pub(super) duplicates: u64,
+}
+
 /// Returns why a file cannot have these rows: without a transformation, every row that is read is written.
 pub(super) fn unexplained(
-    rows: u64,
-    rows_read: u64,
-    failed: u64,
+    numbers: RowNumbers,
     transform: Option<&TransformRecord>,
 ) -> Option<String> {
+    let RowNumbers { rows, rows_read, failed, duplicates } = numbers;
     let left_out = rows_read.checked_sub(rows);
+    let is_at_most = |some: u64, all: Option<u64>| all.is_some_and(|all| some <= all);
     let is_explained = match transform {
         // A row can have any number of lines.
-        Some(transform) if transform.map.is_some() => failed <= rows_read,
-        Some(transform) if transform.keeps_failed_rows() => {
-            left_out.is_some() && failed <= rows_read
+        Some(transform) if transform.map.is_some() => {
+            failed <= rows_read && duplicates <= rows_read
         }
-        Some(_) => left_out.is_some_and(|left_out| failed <= left_out),
+        Some(transform) if transform.keeps_failed_rows() => {
+            is_at_most(duplicates, left_out) && failed <= rows_read
+        }
+        Some(_) => is_at_most(failed.saturating_add(duplicates), left_out),
         None => left_out == Some(0) && failed == 0,
     };
+    let compares = transform.is_some_and(|transform| transform.dedupe.is_some());
     let by = match transform {
         Some(_) => "",
         None => ", and no transformation is recorded",
     };
-    (!is_explained).then(|| {
+    (!is_explained || duplicates > 0 && !compares).then(|| {
         let failed = match failed {
             0 => String::new(),
             failed => format!(" and {} failed", counted(failed, "row")),
         };
-        format!("it has {} of {} read{failed}{by}", grouped(rows), counted(rows_read, "row"))
+        let equal = match duplicates {
+            0 => String::new(),
+            more => format!(" and {} equal to an earlier one", counted(more, "row")),
+        };
+        let read = counted(rows_read, "row");
+        format!("it has {} of {read} read{failed}{equal}{by}", grouped(rows))
     })
 }

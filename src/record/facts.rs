@@ -15,7 +15,7 @@ use crate::{
     location::Location,
     proof::{Digest, RowHasher},
     record::{
-        earlier::{EarlierTransform, unexplained, unexplained_earlier},
+        earlier::{EarlierTransform, RowNumbers, unexplained, unexplained_earlier},
         manifest::{Completeness, ListedPart, RecordLayout},
     },
     transform::TransformRecord,
@@ -102,7 +102,9 @@ impl Facts {
 
     /// Returns why the file cannot have the rows that it states.
     pub(crate) fn unexplained(&self) -> Option<String> {
-        unexplained(self.rows, self.rows_read, 0, self.transform.as_ref())
+        let numbers =
+            RowNumbers { rows: self.rows, rows_read: self.rows_read, failed: 0, duplicates: 0 };
+        unexplained(numbers, self.transform.as_ref())
             .or_else(|| unexplained_earlier(&self.earlier, self.rows_read, false))
     }
 

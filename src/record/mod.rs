@@ -6,6 +6,7 @@ pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod manifest;
 pub(crate) mod origin;
+mod part;
 pub(crate) mod place;
 pub(crate) mod stamp;
 

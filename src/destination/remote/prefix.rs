@@ -51,7 +51,7 @@ use crate::{
     destination::{FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Location, Remote},
-    record::manifest::{Manifest, Part},
+    record::manifest::Manifest,
 };
 
 /// The hint when the publication could not begin.
@@ -313,14 +313,8 @@ impl Prefix {
         Ok(PartFile::upload(upload))
     }
 
-    pub(in crate::destination) fn keep(
-        &mut self,
-        part: &Part,
-        has_next: bool,
-        last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(in crate::destination) fn keep(&mut self, kept: KeptPart) -> Result<()> {
         self.lock()?.check()?;
-        let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         let lineage = self.staged()?.lineage.clone();
         self.record_pending(Some(lineage), kept)
     }
@@ -406,7 +400,8 @@ impl Prefix {
             // A part was not recorded if a row limit cut its last page.
             if !self.staged()?.pending.contains_key(&part.path) {
                 let (part, ids) = (part.clone(), PathBuf::new());
-                let kept = KeptPart { part, has_next: false, last_order: None, ids };
+                let kept =
+                    KeptPart { part, has_next: false, last_order: None, entry_bytes: 16, ids };
                 self.record_pending(None, kept)?;
             }
         }

@@ -9,7 +9,8 @@ fn shaped_file_has_the_bytes_of_an_export() {
     for file in FILES {
         export(&world, &["-o", file, "--manifest"]);
     }
-    let options: [&[&str]; 5] = [
+    let options: [&[&str]; 6] = [
+        &["--dedupe", ".tags.score", "--where", ".order > 3", "--mask", ".persona"],
         &[
             "--mask",
             ".persona, .input.messages[].content, .source_trace_id",
@@ -43,9 +44,15 @@ fn shaped_file_has_the_bytes_of_an_export() {
             let exported = export(&world, &[&["-o", &direct, "--manifest"], options].concat());
             let converted =
                 convert(&world, &[&[source, "-o", &out, "--manifest"], options].concat());
-            for field in
-                ["digest", "rows", "failed_rows", "replaced_rows", "transform", "completeness"]
-            {
+            for field in [
+                "digest",
+                "rows",
+                "failed_rows",
+                "duplicate_rows",
+                "replaced_rows",
+                "transform",
+                "completeness",
+            ] {
                 assert_eq!(exported[field], converted[field], "{field} {source} {file}");
             }
             assert!(world.read(&direct) == world.read(&out), "{source} to {file} with {options:?}");
@@ -159,7 +166,7 @@ fn failed_row_is_named_without_a_page() {
     insta::assert_snapshot!(ran.told(&world), @r#"
     exit 65
     error: row 1102 (id 00000000-0000-4000-8000-000000001101): --where "if .order == 1101 then .persona | tonumber else true end" failed: cannot parse "angry 1101" as a number
-      hint: change the expression, such as .tags.topic? for a field that can be missing, or give --on-error skip to leave such rows out, --on-error null to treat the result as null
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out, --on-error null to treat the result as null
     "#);
     assert_eq!(world.entries(), ["a.parquet"]);
 }
