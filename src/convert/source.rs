@@ -144,7 +144,7 @@ impl ConvertSource {
         let RecordedFiles { manifest, files } = recorded;
         Self {
             place: place.clone(),
-            files: files.into_iter().map(ExportFile::Recorded).collect(),
+            files: files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect(),
             format: manifest.format,
             columns: manifest.columns.as_slice().into(),
             rows: Some(manifest.rows),

@@ -92,7 +92,7 @@ impl Side {
         let others = columns.iter().filter(|column| column.of_api().is_none());
         let computed = others.map(|column| column.name().to_owned()).collect();
         let (columns, rows) = (Some(of_api.collect()), Some(rows));
-        let files = files.into_iter().map(ExportFile::Recorded).collect();
+        let files = files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect();
         Self { place: place.clone(), files, columns, computed, rows, options }
     }
 

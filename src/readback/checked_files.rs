@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum ExportFile {
     /// A file that a manifest lists.
-    Recorded(RecordedFile),
+    Recorded(Box<RecordedFile>),
     /// A file without a manifest, and what its own metadata says.
     Single(Location, Option<RecordedRows>),
 }
