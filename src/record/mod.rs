@@ -2,9 +2,11 @@
 //! a snapshot.
 //! Writes no files.
 
+pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod manifest;
+pub(crate) mod origin;
 mod part;
 pub(crate) mod place;
 pub(crate) mod splits;
@@ -12,8 +14,10 @@ pub(crate) mod stamp;
 pub(crate) mod written;
 
 pub use self::{
+    earlier::EarlierTransform,
     facts::digest,
-    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool},
+    manifest::{Completeness, Manifest, Part, Tool},
+    origin::{ConvertedFrom, Listed, SnapshotOf},
     stamp::Stamp,
     written::{WrittenRange, WrittenSplit},
 };

@@ -33,6 +33,7 @@ mod options;
 mod paths;
 mod places;
 mod pseudonyms;
+mod recorded;
 mod regexes;
 mod rewrite;
 mod row_value;
@@ -50,7 +51,7 @@ mod value;
 pub use self::{
     computed::ComputedColumnRecord,
     options::{OnError, Transform},
-    shaper::TransformRecord,
+    recorded::TransformRecord,
     splits::SplitRecord,
 };
 pub(crate) use self::{
