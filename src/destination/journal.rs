@@ -78,12 +78,12 @@ impl KeptPart {
 
     /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
     pub(super) fn is_sound(&self) -> bool {
-        let &Part { first_page, last_page, rows_read, rows, failed, .. } = &self.part;
-        let decided = rows.checked_add(failed);
+        let &Part { first_page, last_page, rows_read, failed, duplicates, .. } = &self.part;
+        // A row on which an expression failed can be written, and a row can be mapped to any number of lines.
         (1..=last_page).contains(&first_page)
             && last_page < u64::MAX
             && matches!(self.entry_bytes, 16 | 32)
-            && decided.is_some_and(|decided| decided <= rows_read)
+            && failed.max(duplicates) <= rows_read
     }
 }
 
