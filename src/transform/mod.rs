@@ -38,6 +38,7 @@ mod regexes;
 mod rewrite;
 mod row_value;
 mod sample;
+mod shaped;
 mod shaper;
 mod split_options;
 mod splits;
@@ -56,7 +57,8 @@ pub use self::{
 };
 pub(crate) use self::{
     options::ColumnText,
+    shaped::Shaped,
     shaper::Shaper,
     splits::{SplitsText, is_split_name},
-    stage::{RowBlock, Shaped, Stage, StageLimits},
+    stage::{RowBlock, Stage, StageLimits},
 };
