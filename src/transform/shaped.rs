@@ -10,8 +10,8 @@ pub(crate) struct Shaped<B> {
     pub(crate) block: B,
     /// One value for each row.
     pub(crate) kept: Vec<bool>,
-    /// Number of rows on which an expression failed.
-    pub(crate) failed: u64,
+    /// The indices of the rows on which an expression failed.
+    pub(crate) failed: Vec<usize>,
     /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
     pub(crate) columns: Vec<ArrayRef>,
     /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
