@@ -100,6 +100,8 @@ pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod location;
+#[allow(dead_code)]
+mod nested;
 mod net;
 mod output;
 mod paginator;
