@@ -12,6 +12,7 @@ pub(crate) mod columns;
 mod disk_space;
 mod handover;
 mod into_sink;
+pub(crate) mod parts;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;

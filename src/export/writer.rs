@@ -10,23 +10,19 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
-    batch::{BatchBuilder, BatchSize},
+    batch::BatchBuilder,
     client::Page,
     destination::{Destination, KeptPart, PartFile},
-    error::{Error, Result},
+    error::Result,
     export::{
         handover::WriterMessage,
+        parts::{PartsPlan, PartsWriter, batch_size},
         plan::{BYTES_PER_FILE, ExportPlan},
         progress::Progress,
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
     location::Target,
-    record::{
-        facts::digest,
-        manifest::{Part, PartRows},
-    },
-    sink::{Format, Sink},
-    text::grouped,
+    record::manifest::{Part, PartRows},
     transform::{Shaped, Stage, StageLimits},
 };
 
@@ -40,26 +36,21 @@ pub(super) struct Finished {
 pub(super) struct Writer {
     plan: ExportPlan,
     count: u64,
-    destination: Destination,
     builder: BatchBuilder,
-    open: Option<OpenPart>,
-    parts: Vec<Part>,
-    /// The rows of the finished parts.
-    rows: PartRows,
+    parts: PartsWriter,
+    /// The pages of the open part.
+    open: Option<OpenPages>,
     progress: Arc<Progress>,
     is_interrupted: WriterInterrupt,
 }
 
-struct OpenPart {
-    file: PartFile,
+/// The pages of a part.
+struct OpenPages {
     ids: Option<PartFile>,
-    sink: Box<dyn Sink>,
     first_page: u64,
     last_page: u64,
     has_next: bool,
     last_order: Option<i64>,
-    /// Rows, including those still in the builder. The digest is that of the rows in the sink.
-    rows: PartRows,
     /// Bytes of values, including those still in the builder.
     bytes: u64,
 }
@@ -67,15 +58,6 @@ struct OpenPart {
 /// A part also ends when this many times the rows of a full part were read for it. Otherwise, a run whose
 /// transformation keeps few rows would finish no part for a later run to keep.
 const READ_FOR_A_PART: u64 = 4;
-
-/// Returns the batch size. It depends only on the format, because it decides the bytes of a file.
-fn batch_size(format: Format) -> BatchSize {
-    match format {
-        Format::Arrow => BatchSize::RECORD_BATCH,
-        Format::Parquet => BatchSize::IN_CACHE,
-        Format::JsonLines | Format::Csv => BatchSize::SMALL,
-    }
-}
 
 impl Writer {
     pub(super) fn new(
@@ -85,19 +67,21 @@ impl Writer {
         kept: Vec<KeptPart>,
         progress: Arc<Progress>,
     ) -> Self {
-        let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();
-        let mut rows = PartRows::default();
-        for part in &parts {
-            rows.join(&PartRows::from(part));
-        }
+        let builder = BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format()));
+        let parts = PartsPlan {
+            target: plan.target.clone(),
+            encoding: plan.encoding,
+            schema: builder.schema(),
+            encode_threads: plan.encode_threads,
+            has_manifest: plan.has_manifest(),
+        };
+        let kept = kept.into_iter().map(|kept| kept.part).collect();
         Self {
             count,
-            destination,
-            builder: BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format())),
+            builder,
             plan,
+            parts: PartsWriter::new(parts, destination, kept, progress.clone()),
             open: None,
-            rows,
-            parts,
             progress,
             is_interrupted: WriterInterrupt::default(),
         }
@@ -108,20 +92,16 @@ impl Writer {
     }
 
     pub(super) fn into_destination(self) -> Destination {
-        self.destination
+        self.parts.into_destination()
     }
 
     /// Writes the pages until the end message. If the channel closes without it, returns an error.
     pub(super) fn run(&mut self, mut messages: mpsc::Receiver<WriterMessage>) -> Result<Finished> {
         let result = self.write(&mut messages);
         if result.is_err()
-            && let Some(part) = self.open.take()
+            && let Some(failure) = self.parts.abort()
         {
-            let failure = part.file.failure();
-            part.sink.abort();
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
+            return Err(failure);
         }
         result
     }
@@ -166,23 +146,25 @@ impl Writer {
         }
         self.progress.add_rows(page.len() as u64);
         let pushed = self.builder.pushed_bytes() - before;
-        let Some(part) = &mut self.open else { return Ok(()) };
-        if let Some(file) = &mut part.ids {
+        let (Some(pages), Some(rows)) = (&mut self.open, self.parts.open_rows()) else {
+            return Ok(());
+        };
+        if let Some(file) = &mut pages.ids {
             let ids: Vec<u8> = page.ids().flat_map(Uuid::into_bytes).collect();
             // Closing the file reports the error.
             drop(file.write_all(&ids));
         }
-        part.last_page = page.number();
-        part.has_next = page.has_next();
-        part.last_order = page.last_order();
-        part.rows.read += page.len() as u64;
-        part.rows.written += written;
-        part.rows.failed += shaped.map_or(0, |shaped| shaped.failed);
-        part.bytes += pushed;
+        pages.last_page = page.number();
+        pages.has_next = page.has_next();
+        pages.last_order = page.last_order();
+        pages.bytes += pushed;
+        rows.read += page.len() as u64;
+        rows.written += written;
+        rows.failed += shaped.map_or(0, |shaped| shaped.failed);
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
-        let full = part.rows.written >= self.plan.rows_per_file
-            || part.rows.read >= most_read
-            || part.bytes >= BYTES_PER_FILE;
+        let full = rows.written >= self.plan.rows_per_file
+            || rows.read >= most_read
+            || pages.bytes >= BYTES_PER_FILE;
         // Close the last part now, while the ids are counted.
         if full && matches!(self.plan.target, Target::Directory(_)) || page.ends_stream() {
             self.close_part()?;
@@ -192,38 +174,24 @@ impl Writer {
 
     fn finish(&mut self) -> Result<Finished> {
         // A dataset without rows also gets a file, with the schema.
-        if self.open.is_none() && self.parts.is_empty() {
+        if self.open.is_none() && self.parts.len() == 0 {
             self.open_part(self.plan.options.pages.first())?;
         }
         self.close_part()?;
-        let pages = self.parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
-        let parts = std::mem::take(&mut self.parts);
-        Ok(Finished { rows: self.rows, pages, parts })
+        let (parts, rows) = self.parts.finished();
+        let pages = parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
+        Ok(Finished { rows, pages, parts })
     }
 
     fn open_part(&mut self, page: u64) -> Result<()> {
-        let index = self.parts.len();
-        let encoding = self.plan.encoding;
-        let mut file = self.destination.create(index, encoding.extension())?;
-        if self.plan.has_manifest() {
-            file = file.hashed();
-        }
-        let ids = self.destination.create_ids(index, encoding.extension())?;
-        let (schema, output) = (self.builder.schema(), file.writer());
-        let sink = match self.plan.target {
-            Target::Stdout => encoding.streaming_sink(schema, output),
-            _ => encoding.sink(schema, output, self.plan.encode_threads),
-        };
-        let sink = sink.map_err(|error| file.failure().unwrap_or(error))?;
-        self.open = Some(OpenPart {
-            file,
-            ids,
-            sink,
+        let (index, extension) = (self.parts.len(), self.plan.encoding.extension());
+        self.parts.open()?;
+        self.open = Some(OpenPages {
+            ids: self.parts.destination().create_ids(index, extension)?,
             first_page: page,
             last_page: page,
             has_next: false,
             last_order: None,
-            rows: PartRows::default(),
             bytes: 0,
         });
         Ok(())
@@ -231,49 +199,22 @@ impl Writer {
 
     /// Passes the builder's rows to the sink.
     fn flush(&mut self) -> Result<()> {
-        let (Some(batch), Some(part)) = (self.builder.finish()?, &mut self.open) else {
-            return Ok(());
-        };
-        let rows = batch.num_rows() as u64;
-        part.rows.digest.join(digest(&batch)?, rows);
-        part.sink.write(batch)
+        self.builder.finish()?.map_or(Ok(()), |batch| self.parts.write(batch))
     }
 
     fn close_part(&mut self) -> Result<()> {
         self.flush()?;
-        let Some(part) = self.open.take() else { return Ok(()) };
-        let rows = part.rows.written;
-        let facts = self.plan.facts(self.count, self.rows.read, &part.rows);
-        let finished = part.sink.finish(Some(&facts.to_json()?));
-        let finished = finished.map_err(|error| part.file.failure().unwrap_or(error))?;
-        if finished.rows != rows {
-            let text =
-                format!("the sink wrote {} of {} rows", grouped(finished.rows), grouped(rows));
-            return Err(Error::Internal(text));
-        }
-        let closed = part.file.close()?;
-        if let Some(ids) = &part.ids {
+        let Some(pages) = self.open.take() else { return Ok(()) };
+        let facts = |first_row, rows: &PartRows| self.plan.facts(self.count, first_row, rows);
+        let closed = self.parts.close(pages.first_page..=pages.last_page, facts)?;
+        let Some(part) = closed else { return Ok(()) };
+        if let Some(ids) = &pages.ids {
             ids.close()?;
         }
-        self.rows.join(&part.rows);
-        let record = Part {
-            path: self.destination.part_name(self.parts.len(), self.plan.encoding.extension()),
-            first_page: part.first_page,
-            last_page: part.last_page,
-            rows_read: part.rows.read,
-            rows,
-            failed: part.rows.failed,
-            bytes: closed.bytes,
-            // Without a manifest the record is never read.
-            sha256: closed.sha256().unwrap_or_default().to_owned(),
-            digest: part.rows.digest.to_string(),
-        };
         // A page that the limit has cut would look short to the proof of a later run.
-        if self.plan.options.limit.is_none_or(|limit| self.rows.read < limit) {
-            self.destination.keep(&record, part.has_next, part.last_order)?;
+        if self.plan.options.limit.is_none_or(|limit| self.parts.rows().read < limit) {
+            self.parts.destination().keep(&part, pages.has_next, pages.last_order)?;
         }
-        self.parts.push(record);
-        self.progress.set_files(self.parts.len() as u64);
         Ok(())
     }
 }
