@@ -100,7 +100,6 @@ pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod location;
-#[allow(dead_code)]
 mod nested;
 mod net;
 mod output;
@@ -132,10 +131,11 @@ pub use diff::{
 };
 pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{
-    DryRun, Export, ExportOptions, ExportPlan, Progress, Summary, TransformPlan, TransformedRows,
-    write_pages, write_transformed,
+    DryRun, Export, ExportOptions, ExportPlan, NestingOptions, Progress, Summary, TransformPlan,
+    TransformedRows, write_pages, write_transformed,
 };
 pub use location::{Location, StorageOptions, Target};
+pub use nested::{NestedField, NestedType};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use proof::{Digest, ParseDigestError};
 pub use readback::{

@@ -1,15 +1,15 @@
 //! The columns of an export: those of the API, and those that expressions compute. Never holds values.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Column;
-use crate::error::{Error, Result};
-
-/// Key in a field's metadata that marks a text column as JSON. Needed only for columns other than the API's.
-pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
+use crate::{
+    error::{Error, Result},
+    nested::{HOLDS_JSON, json_metadata},
+};
 
 /// The time zone of timestamps.
 const UTC: &str = "UTC";
@@ -192,9 +192,7 @@ impl OutputColumn {
         let api = self.of_api();
         let field = Field::new(&self.name, self.column_type.data_type(), api != Some(Column::Id));
         match self.column_type {
-            ColumnType::Json if api.is_none() => {
-                field.with_metadata(HashMap::from([(HOLDS_JSON.to_owned(), "true".to_owned())]))
-            }
+            ColumnType::Json if api.is_none() => field.with_metadata(json_metadata()),
             _ => field,
         }
     }

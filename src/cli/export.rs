@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    Client, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format, JsonColumns,
-    PageRange, ParquetEncoding, Result, Summary, Target, TransformRecord,
+    Client, Compression, DryRun, Error, Export, ExportOptions, ExportPlan, Format, PageRange,
+    ParquetEncoding, Result, Summary, Target, TransformRecord,
     error::human,
     text::{counted, grouped},
 };
@@ -12,8 +12,8 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::{
-    global::Global, lines::Lines, progress::Screen, query::FilterArguments, storage::Storage,
-    transform::TransformArguments, values,
+    global::Global, lines::Lines, nesting::NestingArguments, progress::Screen,
+    query::FilterArguments, storage::Storage, transform::TransformArguments, values,
 };
 
 /// Export a dataset to a file, a directory of parts, or standard output
@@ -43,10 +43,8 @@ pub(super) struct ExportArgs {
     /// delta-length]
     #[arg(long, value_name = "ENCODING", value_parser = values::value::<ParquetEncoding>, help_heading = "Output")]
     parquet_encoding: Option<ParquetEncoding>,
-    /// JSON columns of JSON Lines: json for the values themselves, text for strings of JSON text, which no
-    /// reader changes [default: json]
-    #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
-    json_columns: Option<JsonColumns>,
+    #[command(flatten)]
+    nesting: NestingArguments,
     /// Begin CSV with a byte order mark, so that spreadsheets read it as UTF-8
     #[arg(long, help_heading = "Output")]
     csv_bom: bool,
@@ -115,7 +113,9 @@ impl ExportArgs {
         let (json, dry_run) = (self.json, self.dry_run);
         let config = global.config()?;
         let storage = self.storage.options_with(global, config.as_ref())?;
-        let plan = ExportPlan::new(ExportOptions { storage, ..self.into() })?;
+        let (json_columns, nesting) = self.nesting.clone().options()?;
+        let options = ExportOptions { storage, json_columns, nesting, ..self.into() };
+        let plan = ExportPlan::new(options)?;
         if json && *plan.target() == Target::Stdout {
             return Err(Error::Usage(
                 "--json and -o - both write to standard output: leave one out".to_owned(),
@@ -163,7 +163,6 @@ impl From<ExportArgs> for ExportOptions {
             format: typed.format,
             compression: typed.compression,
             parquet_encoding: typed.parquet_encoding,
-            json_columns: typed.json_columns,
             csv_bom: typed.csv_bom,
             csv_safe: typed.csv_safe,
             columns,

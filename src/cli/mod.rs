@@ -13,6 +13,7 @@ mod history;
 mod latest;
 mod lines;
 mod man;
+mod nesting;
 mod preview;
 mod progress;
 mod prune;

@@ -168,6 +168,10 @@ impl Prefix {
         match self.0 {}
     }
 
+    pub(super) fn note_part(&mut self, _part: &Part) -> Result<()> {
+        match self.0 {}
+    }
+
     pub(super) fn publish(self, _manifest: &Manifest) -> Result<()> {
         match self.0 {}
     }

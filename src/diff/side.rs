@@ -78,8 +78,10 @@ impl Side {
         }
         let mut reader = readback::open(place, &options)?;
         reader.require_export(place)?;
-        let recorded =
-            reader.facts.map(|facts| Recorded { rows: facts.rows, digest: facts.digest });
+        let recorded = reader.facts.map(|facts| {
+            let digest = facts.read_digest().to_owned();
+            Recorded { rows: facts.rows, digest }
+        });
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
@@ -179,7 +181,7 @@ impl DataFile {
         Ok(match self {
             Self::Recorded(file) => {
                 let part = &file.listed.part;
-                let recorded = Recorded { rows: part.rows, digest: part.digest.clone() };
+                let recorded = Recorded { rows: part.rows, digest: part.read_digest().to_owned() };
                 (&file.place, Some(recorded), file.open(options)?)
             }
             Self::Single(place, recorded) => {

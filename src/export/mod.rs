@@ -12,6 +12,9 @@ pub(crate) mod columns;
 mod disk_space;
 mod handover;
 mod into_sink;
+mod lanes;
+mod nesting;
+mod nesting_options;
 pub(crate) mod parts;
 mod pass;
 pub(crate) mod plan;
@@ -34,6 +37,7 @@ use self::slot::DestinationSlot;
 pub(crate) use self::summary::unchecked;
 pub use self::{
     into_sink::write_pages,
+    nesting_options::NestingOptions,
     plan::{ExportOptions, ExportPlan},
     progress::Progress,
     summary::{DryRun, Summary},

@@ -13,8 +13,12 @@ use crate::{
     client::Query,
     destination::OutputRequest,
     error::{Error, Result},
-    export::columns::output_columns,
+    export::{
+        columns::output_columns,
+        nesting_options::{NestingOptions, chosen_form},
+    },
     location::{Location, StorageOptions, Target},
+    nested::NestRules,
     net::urls::quotable,
     output,
     paginator::{self, PageRange, StreamOptions},
@@ -57,8 +61,10 @@ pub struct ExportOptions {
     pub compression: Option<Compression>,
     /// How Parquet encodes values; default [`ParquetEncoding::DeltaLength`]. Only for Parquet.
     pub parquet_encoding: Option<ParquetEncoding>,
-    /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. Only for JSON Lines.
+    /// How JSON columns are held; default [`JsonColumns::Value`] for JSON Lines, [`JsonColumns::Text`] for others.
     pub json_columns: Option<JsonColumns>,
+    /// Which JSON columns and which parts of them become nested, if any do.
+    pub nesting: NestingOptions,
     /// Whether CSV begins with a byte order mark, for spreadsheets; default no. Only for CSV.
     pub csv_bom: bool,
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no. Only for CSV.
@@ -115,6 +121,7 @@ impl ExportOptions {
             compression: None,
             parquet_encoding: None,
             json_columns: None,
+            nesting: NestingOptions::default(),
             csv_bom: false,
             csv_safe: false,
             columns: None,
@@ -148,6 +155,8 @@ pub struct ExportPlan {
     pub(crate) staging: Option<Location>,
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<BatchColumn>,
+    /// How the types of JSON columns are chosen; `None` if they are not nested.
+    pub(crate) nesting: Option<NestRules>,
     pub(crate) rows_per_file: u64,
     pub(crate) encode_threads: usize,
     /// The compiled transformation; `None` if it changes nothing.
@@ -190,6 +199,11 @@ impl ExportPlan {
         let record = record(&options, &target)?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
+        let (json_columns, nesting) = chosen_form(&options, encoding.format(), &columns)?;
+        let encoding = match json_columns {
+            Some(form) => encoding.with_json_columns(form)?,
+            None => encoding,
+        };
         Ok(Self {
             options,
             target,
@@ -197,6 +211,7 @@ impl ExportPlan {
             staging: None,
             encoding,
             columns,
+            nesting,
             rows_per_file,
             encode_threads,
             shaper,
@@ -212,6 +227,14 @@ impl ExportPlan {
     /// Returns the format and the compression.
     pub fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// Returns the encoding in which the rows are written first: that of drafts, if the JSON columns are nested.
+    pub(crate) fn first_encoding(&self) -> Encoding {
+        match self.nesting {
+            Some(_) => Encoding::drafts(),
+            None => self.encoding,
+        }
     }
 
     /// Returns the columns, in the order of the output.
@@ -257,6 +280,8 @@ impl ExportPlan {
             rows: part.written,
             transform: self.transform_record().cloned(),
             digest: part.digest.to_string(),
+            nested_digest: part.nested_digest.map(|digest| digest.to_string()),
+            nested: None,
         }
     }
 
@@ -269,6 +294,7 @@ impl ExportPlan {
             record: self.record.clone(),
             staging: self.staging.clone(),
             success_file: self.options.success_file,
+            in_drafts: self.nesting.is_some(),
             temp_dir: self.temp_dir(),
         }
     }
@@ -298,6 +324,7 @@ impl ExportPlan {
             "compression": self.encoding.compression().to_string(),
             "parquet_encoding": self.encoding.parquet_encoding(),
             "json_columns": self.encoding.json_columns(),
+            "nesting": self.nesting.as_ref().map(NestRules::to_json),
             "csv_bom": self.encoding.csv_bom(),
             "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,
@@ -360,9 +387,6 @@ fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {
     let mut encoding = output::encoding(target, options.format, options.compression)?;
     if let Some(parquet) = options.parquet_encoding {
         encoding = encoding.with_parquet_encoding(parquet)?;
-    }
-    if let Some(json) = options.json_columns {
-        encoding = encoding.with_json_columns(json)?;
     }
     if options.csv_bom {
         encoding = encoding.with_csv_bom(true)?;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     batch::BatchBuilder,
     client::Page,
-    destination::{Destination, KeptPart, PartFile},
+    destination::{Destination, Drafts, KeptPart, PartFile},
     error::Result,
     export::{
         handover::WriterMessage,
@@ -38,6 +38,8 @@ pub(super) struct Writer {
     count: u64,
     builder: BatchBuilder,
     parts: PartsWriter,
+    /// Whether a later run can keep finished parts.
+    is_kept: bool,
     /// The pages of the open part.
     open: Option<OpenPages>,
     progress: Arc<Progress>,
@@ -67,20 +69,28 @@ impl Writer {
         kept: Vec<KeptPart>,
         progress: Arc<Progress>,
     ) -> Self {
-        let builder = BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format()));
+        let encoding = plan.first_encoding();
+        let builder = BatchBuilder::new(&plan.columns, batch_size(encoding.format()));
         let parts = PartsPlan {
             target: plan.target.clone(),
-            encoding: plan.encoding,
+            encoding,
             schema: builder.schema(),
             encode_threads: plan.encode_threads,
             has_manifest: plan.has_manifest(),
         };
         let kept = kept.into_iter().map(|kept| kept.part).collect();
+        // A later run keeps finished parts, or their drafts.
+        let is_kept = plan.nesting.is_none() || destination.keeps_drafts();
+        let mut parts = PartsWriter::new(parts, destination, kept, progress.clone());
+        if plan.nesting.is_some() {
+            parts = parts.with_drafts(Drafts::new(plan.temp_dir(), encoding.extension()));
+        }
         Self {
             count,
             builder,
             plan,
-            parts: PartsWriter::new(parts, destination, kept, progress.clone()),
+            parts,
+            is_kept,
             open: None,
             progress,
             is_interrupted: WriterInterrupt::default(),
@@ -91,7 +101,8 @@ impl Writer {
         self.is_interrupted.clone()
     }
 
-    pub(super) fn into_destination(self) -> Destination {
+    /// Returns the destination, and the drafts if the parts are drafts.
+    pub(super) fn into_destination(self) -> (Destination, Option<Drafts>) {
         self.parts.into_destination()
     }
 
@@ -184,10 +195,14 @@ impl Writer {
     }
 
     fn open_part(&mut self, page: u64) -> Result<()> {
-        let (index, extension) = (self.parts.len(), self.plan.encoding.extension());
+        let (index, extension) = (self.parts.len(), self.plan.first_encoding().extension());
         self.parts.open()?;
+        let ids = match self.is_kept {
+            true => self.parts.destination().create_ids(index, extension)?,
+            false => None,
+        };
         self.open = Some(OpenPages {
-            ids: self.parts.destination().create_ids(index, extension)?,
+            ids,
             first_page: page,
             last_page: page,
             has_next: false,
@@ -212,7 +227,8 @@ impl Writer {
             ids.close()?;
         }
         // A page that the limit has cut would look short to the proof of a later run.
-        if self.plan.options.limit.is_none_or(|limit| self.parts.rows().read < limit) {
+        let is_cut = self.plan.options.limit.is_some_and(|limit| self.parts.rows().read >= limit);
+        if self.is_kept && !is_cut {
             self.parts.destination().keep(&part, pages.has_next, pages.last_order)?;
         }
         Ok(())

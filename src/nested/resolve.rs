@@ -23,6 +23,16 @@ pub(crate) struct NestRules {
 impl NestRules {
     /// Default of the most columns: 1,000. Readers take that many in less than a second.
     pub(crate) const MOST_COLUMNS: usize = 1_000;
+
+    /// Returns the rules as JSON: they decide the bytes of an output.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let texts = |paths: &[NestPath]| paths.iter().map(NestPath::to_string).collect::<Vec<_>>();
+        serde_json::json!({
+            "nest": texts(&self.nest),
+            "text": texts(&self.text),
+            "max_columns": self.most_columns,
+        })
+    }
 }
 
 impl Default for NestRules {

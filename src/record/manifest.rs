@@ -13,6 +13,7 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::Location,
+    nested::NestedField,
     proof::Digest,
     record::stamp::Stamp,
     sink::{Format, JsonColumns, ParquetEncoding},
@@ -99,9 +100,12 @@ pub struct Manifest {
     /// How Parquet parts encode values. `None` for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet_encoding: Option<ParquetEncoding>,
-    /// How JSON Lines hold JSON columns. `None` for other formats.
+    /// How JSON columns are held. `None` for JSON text in other formats than JSON Lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_columns: Option<JsonColumns>,
+    /// The types of the JSON columns, if they are nested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested: Option<Vec<NestedField>>,
     /// Whether CSV begins with a byte order mark. `None` for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv_bom: Option<bool>,
@@ -109,7 +113,8 @@ pub struct Manifest {
     /// rows before this change. `None` for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv_safe: Option<bool>,
-    /// Digest of the rows' content. It does not depend on the format or the size of the parts.
+    /// Digest of the rows' content. It does not depend on the format or the size of the parts. If the JSON columns are
+    /// nested, it is that of the JSON text from which they were made.
     pub digest: String,
     /// Job and time of the snapshot, if the export is a snapshot of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -217,6 +222,17 @@ pub struct Part {
     pub sha256: String,
     /// Digest of the file's rows. The digests of the parts join to that of the export.
     pub digest: String,
+    /// Digest of the rows as this program reads them back. `None` if it is the same digest. The text of nested JSON columns
+    /// can differ from the text that the API gave, in the spelling of numbers for instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested_digest: Option<String>,
+}
+
+impl Part {
+    /// Returns the digest of the rows as they are read back.
+    pub(crate) fn read_digest(&self) -> &str {
+        self.nested_digest.as_ref().unwrap_or(&self.digest)
+    }
 }
 
 /// The rows of a part, or of all parts so far.
@@ -230,6 +246,8 @@ pub(crate) struct PartRows {
     pub(crate) failed: u64,
     /// Digest of the rows that were written.
     pub(crate) digest: Digest,
+    /// Digest of these rows as they are read back, if their JSON columns are nested.
+    pub(crate) nested_digest: Option<Digest>,
 }
 
 impl PartRows {
@@ -239,6 +257,9 @@ impl PartRows {
         self.written = self.written.saturating_add(next.written);
         self.failed = self.failed.saturating_add(next.failed);
         self.digest.join(next.digest, next.written);
+        if let Some(next_digest) = next.nested_digest {
+            self.nested_digest.get_or_insert_default().join(next_digest, next.written);
+        }
     }
 }
 
@@ -250,6 +271,8 @@ impl From<&Part> for PartRows {
             failed: part.failed,
             // The digest of a kept part is always valid.
             digest: part.digest.parse().unwrap_or_default(),
+            // Parts with nested columns are never kept.
+            nested_digest: None,
         }
     }
 }

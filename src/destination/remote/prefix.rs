@@ -325,6 +325,13 @@ impl Prefix {
         self.record_pending(Some(lineage), kept)
     }
 
+    /// Records a part that a later run does not keep.
+    pub(in crate::destination) fn note_part(&mut self, part: &Part) -> Result<()> {
+        self.lock()?.check()?;
+        let (part, ids) = (part.clone(), PathBuf::new());
+        self.record_pending(None, KeptPart { part, has_next: false, last_order: None, ids })
+    }
+
     /// Records a part whose blocks are all in the store.
     fn record_pending(&mut self, lineage: Option<String>, kept: KeptPart) -> Result<()> {
         let control = self.places.control.clone();
@@ -405,9 +412,7 @@ impl Prefix {
         for part in &manifest.parts {
             // A part was not recorded if a row limit cut its last page.
             if !self.staged()?.pending.contains_key(&part.path) {
-                let (part, ids) = (part.clone(), PathBuf::new());
-                let kept = KeptPart { part, has_next: false, last_order: None, ids };
-                self.record_pending(None, kept)?;
+                self.note_part(part)?;
             }
         }
         // Another process may have written to the prefix since the first check.
@@ -446,14 +451,26 @@ impl Prefix {
         };
         // Best effort, here and below: the next run removes the remaining objects.
         drop(staged.abort_open(&self.places.control));
-        let parts = staged.pending.len();
+        let parts = staged.pending.values().filter(|part| part.lineage.is_some()).count();
         if parts == 0 && !lost {
+            if !staged.pending.is_empty() {
+                drop(self.drop_pending_parts(&lock));
+            }
             drop(self.clear(&lock));
         }
         if !lost {
             drop(lock.release());
         }
         if lost { 0 } else { parts }
+    }
+
+    /// Removes the parts that a later run does not keep.
+    fn drop_pending_parts(&self, lock: &Lock) -> Result<()> {
+        lock.check()?;
+        let PrefixPlaces { target, control, .. } = &self.places;
+        let seen = PrefixContent::look(&self.places)?;
+        let names = seen.control.names.iter().filter(|name| is_pending_name(name));
+        names.map(|name| drop_pending(target, control, name)).fold(Ok(()), Result::and)
     }
 
     fn clear(&self, lock: &Lock) -> Result<()> {

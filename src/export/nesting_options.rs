@@ -1,0 +1,98 @@
+//! Which JSON columns become nested, and where the caller decides about their types.
+
+use super::plan::ExportOptions;
+use crate::{
+    batch::{BatchColumn, ColumnType},
+    error::{Error, Result},
+    nested::{NestPath, NestRules},
+    sink::{Format, JsonColumns},
+};
+
+/// Options for nested JSON columns.
+///
+/// A path looks like `.input.messages[].content`: a column, its members, and `[]` for the elements of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NestingOptions {
+    /// The form of single JSON columns, by name; default that of all. Only for Parquet and Arrow.
+    pub columns: Vec<(String, JsonColumns)>,
+    /// Paths of objects that become structs although their members look like the keys of a map; default none.
+    pub nest: Vec<String>,
+    /// Paths that stay JSON text; default none.
+    pub text: Vec<String>,
+    /// Maximum number of columns without columns in them; default 1,000. The objects with the most members stay JSON
+    /// text if there are more.
+    pub max_columns: Option<usize>,
+}
+
+/// Decides the form of the JSON columns, if an option names it. If it is nested, also how types are chosen.
+pub(super) fn chosen_form(
+    options: &ExportOptions,
+    format: Format,
+    columns: &[BatchColumn],
+) -> Result<(Option<JsonColumns>, Option<NestRules>)> {
+    let asked = &options.nesting;
+    let is_json = |it: &&BatchColumn| it.column.column_type() == ColumnType::Json;
+    let json: Vec<&str> = columns.iter().filter(is_json).map(|it| it.column.name()).collect();
+    let known = || match json.as_slice() {
+        [] => "the output has no JSON column".to_owned(),
+        json => format!("the JSON columns are {}", json.join(", ")),
+    };
+    let mut forms = Vec::with_capacity(json.len());
+    let is_split = !asked.columns.is_empty();
+    if is_split && format.is_text() {
+        return Err(Error::Usage(format!(
+            "`json_columns` has one form for all columns of {format}: leave out the name of the column"
+        )));
+    }
+    for (name, form) in &asked.columns {
+        if !json.contains(&name.as_str()) {
+            return Err(Error::invalid("JSON column", name, known()));
+        }
+        if *form == JsonColumns::Value {
+            let why = "value is for JSON Lines: use text or nested";
+            return Err(Error::invalid("form of a JSON column", format!("{name}={form}"), why));
+        }
+        if forms.iter().any(|(other, _)| *other == name) {
+            return Err(Error::invalid("JSON column", name, "it is given twice"));
+        }
+        forms.push((name, *form));
+    }
+    let of_all = options.json_columns.unwrap_or(JsonColumns::Text);
+    let form = |name: &str| {
+        let own = forms.iter().find(|(other, _)| *other == name);
+        own.map_or(of_all, |(_, form)| *form)
+    };
+    let is_nested =
+        of_all == JsonColumns::Nested || forms.iter().any(|(_, form)| *form == JsonColumns::Nested);
+    if !is_nested {
+        if *asked != (NestingOptions { columns: asked.columns.clone(), ..Default::default() }) {
+            return Err(Error::Usage(
+                "`nest`, `text` and `max_columns` are for nested columns: give `json_columns` nested"
+                    .to_owned(),
+            ));
+        }
+        return Ok((options.json_columns, None));
+    }
+    let paths = |texts: &[String]| {
+        let path = |text: &String| {
+            let path: NestPath = text.parse()?;
+            match json.contains(&path.column()) && form(path.column()) == JsonColumns::Nested {
+                true => Ok(path),
+                false => {
+                    Err(Error::invalid("path", text, format!("{}, as far as nested", known())))
+                }
+            }
+        };
+        texts.iter().map(path).collect::<Result<Vec<_>>>()
+    };
+    let (nest, mut text) = (paths(&asked.nest)?, paths(&asked.text)?);
+    let as_text = json.iter().filter(|name| form(name) == JsonColumns::Text);
+    text.extend(as_text.map(|name| NestPath::of_column(name)));
+    let most_columns = match asked.max_columns {
+        Some(0) => {
+            return Err(Error::invalid("number of columns", "0", "it must be at least 1"));
+        }
+        most => most.unwrap_or(NestRules::MOST_COLUMNS),
+    };
+    Ok((Some(JsonColumns::Nested), Some(NestRules { nest, text, most_columns })))
+}
